@@ -1,0 +1,216 @@
+//! Receive webhooks from health-tech providers safely: a [tower](https://docs.rs/tower) layer over [`medhook`], which is
+//! re-exported at the root.
+//!
+//! # What reaches the inner service
+//! 1. `POST` requests only, with a body that is not encoded, not over the limit and complete,
+//! 2. proven to come from the provider, and fresh,
+//! 3. whose event nobody has handled or is handling.
+//!
+//! They arrive with their body intact and the [`Delivery`] in their extensions, and run as tasks of their own: a sender
+//! that hangs up stops no handler. A 2xx response remembers the event as handled; any other, an error or a panic lets
+//! the sender's next attempt through. What counts is the response's status: a body that fails while it is streamed
+//! comes too late.
+//!
+//! # What a refusal looks like
+//! A status, `Retry-After` with a 503, and an empty body. The [`Reason`] is in the response's extensions, as is the
+//! [`Outcome`] of every delivery.
+//!
+//! # What another layer can break
+//! - A layer outside that alters the body (decompression, say): the signature no longer fits.
+//! - A time-out outside this layer answers while the handler goes on. Put it inside.
+//!
+//! # Example
+//!
+//! ```
+//! use std::convert::Infallible;
+//!
+//! use http::{Request, Response, StatusCode};
+//! use http_body_util::Full;
+//! use medhook_tower::{Bytes, Delivery, HealthSync, MemoryStore, Receiver, Secret, VerifyLayer, healthsync};
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//!
+//! async fn on_event(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
+//!     let delivery = request.extensions().get::<Delivery>().expect("behind the layer");
+//!     let status = match delivery.decode() {
+//!         Ok(healthsync::Event::DocumentUploaded(_)) => StatusCode::ACCEPTED,
+//!         Ok(_) => StatusCode::OK,
+//!         Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
+//!     };
+//!     Ok(Response::builder().status(status).body(Full::default()).expect("a status is a response"))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let secret = Secret::new("dashboard", "a-secret-of-the-dashboard")?;
+//! let receiver = Receiver::builder("healthsync", HealthSync::new(secret)).store(MemoryStore::new(10_000)).build()?;
+//! let service = ServiceBuilder::new().layer(VerifyLayer::new(receiver)).service(service_fn(on_event));
+//!
+//! let genuine = medhook_tower::testing::healthsync("document.uploaded").secret("a-secret-of-the-dashboard").request("/");
+//! let genuine = || genuine.clone().map(Full::new);
+//! assert_eq!(service.clone().oneshot(genuine()).await?.status(), StatusCode::ACCEPTED);
+//! assert_eq!(service.clone().oneshot(genuine()).await?.status(), StatusCode::OK, "a duplicate");
+//! let forged = Request::post("/").body(Full::from("{}"))?;
+//! assert_eq!(service.oneshot(forged).await?.status(), StatusCode::UNAUTHORIZED);
+//! # Ok(())
+//! # }
+//! ```
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Buf;
+use futures_util::TryStreamExt;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::{BodyDataStream, Full};
+use tower_layer::Layer;
+use tower_service::Service;
+
+pub use medhook::*;
+
+/// Puts a [`Receiver`] in front of a service.
+///
+/// `B` is the body that the inner service takes: anything made from [`Bytes`].
+pub struct VerifyLayer<B = Full<Bytes>> {
+    receiver: Receiver,
+    inner_body: PhantomData<fn() -> B>,
+}
+
+impl<B> VerifyLayer<B> {
+    /// A layer that lets in what the receiver does.
+    #[must_use]
+    pub fn new(receiver: Receiver) -> Self {
+        VerifyLayer { receiver, inner_body: PhantomData }
+    }
+}
+
+impl<B> Clone for VerifyLayer<B> {
+    fn clone(&self) -> Self {
+        Self::new(self.receiver.clone())
+    }
+}
+
+impl<B> fmt::Debug for VerifyLayer<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifyLayer").field("receiver", &self.receiver).finish()
+    }
+}
+
+impl<S, B> Layer<S> for VerifyLayer<B> {
+    type Service = Verify<S, B>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Verify { inner, receiver: self.receiver.clone(), inner_body: PhantomData }
+    }
+}
+
+/// A service that only genuine, fresh and new deliveries reach. Made by [`VerifyLayer`].
+pub struct Verify<S, B = Full<Bytes>> {
+    inner: S,
+    receiver: Receiver,
+    inner_body: PhantomData<fn() -> B>,
+}
+
+impl<S: Clone, B> Clone for Verify<S, B> {
+    fn clone(&self) -> Self {
+        Verify { inner: self.inner.clone(), receiver: self.receiver.clone(), inner_body: PhantomData }
+    }
+}
+
+impl<S: fmt::Debug, B> fmt::Debug for Verify<S, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verify").field("inner", &self.inner).field("receiver", &self.receiver).finish()
+    }
+}
+
+impl<S, B, ReqBody, ResBody> Service<Request<ReqBody>> for Verify<S, B>
+where
+    S: Service<Request<B>, Response = Response<ResBody>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send + 'static,
+    B: From<Bytes> + Send + 'static,
+    ReqBody: Body + Send + 'static,
+    ReqBody::Data: Send,
+    ReqBody::Error: Send,
+    ResBody: Default + Send + 'static,
+{
+    type Response = Response<ResBody>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    /// Always ready: a body that has proved nothing yet must not hold a place of the inner service.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let receiver = self.receiver.clone();
+        let inner = self.inner.clone();
+        Box::pin(async move {
+            match verified(&receiver, request).await {
+                Ok((admitted, request)) => handled(admitted, inner, request).await,
+                Err(refusal) => Ok(refused(&refusal)),
+            }
+        })
+    }
+}
+
+/// Everything before the handler, in the connection's own task: whoever hangs up here has lost nothing.
+async fn verified<ReqBody, B>(receiver: &Receiver, request: Request<ReqBody>) -> Result<(Admitted, Request<B>), Refusal>
+where
+    ReqBody: Body,
+    B: From<Bytes>,
+{
+    let (mut head, body) = request.into_parts();
+    let pieces = BodyDataStream::new(body).map_ok(|mut piece| piece.copy_to_bytes(piece.remaining()));
+    let delivery = receiver.receive(head.method.as_str(), &head.headers, pieces).await?;
+    let body = B::from(delivery.body().clone());
+    head.extensions.insert(delivery.clone());
+    Ok((receiver.admit(delivery)?, Request::from_parts(head, body)))
+}
+
+/// The handler, in a task of its own.
+async fn handled<S, B, ResBody>(
+    admitted: Admitted,
+    mut inner: S,
+    request: Request<B>,
+) -> Result<Response<ResBody>, S::Error>
+where
+    S: Service<Request<B>, Response = Response<ResBody>> + Send + 'static,
+    S::Future: Send,
+    S::Error: Send + 'static,
+    B: Send + 'static,
+    ResBody: Default + Send + 'static,
+{
+    let handler = async move {
+        poll_fn(|context| inner.poll_ready(context)).await?;
+        inner.call(request).await
+    };
+    let succeeded = |answer: &Result<Response<ResBody>, S::Error>| {
+        answer.as_ref().is_ok_and(|response| response.status().is_success())
+    };
+    match tokio::spawn(admitted.run(handler, succeeded)).await {
+        Ok(Ok(answer)) => answer.map(|mut response| {
+            let outcome = if response.status().is_success() { Outcome::Handled } else { Outcome::Failed };
+            response.extensions_mut().insert(outcome);
+            response
+        }),
+        Ok(Err(refusal)) => Ok(refused(&refusal)),
+        // The runtime is shutting down, or a destructor of the handler panicked: not handled, as far as we know.
+        Err(_) => Ok(refused(&Reason::HandlerPanicked.into())),
+    }
+}
+
+fn refused<ResBody: Default>(refusal: &Refusal) -> Response<ResBody> {
+    let mut response = Response::new(ResBody::default());
+    *response.status_mut() = refusal.status();
+    if let Some((name, value)) = refusal.header() {
+        response.headers_mut().insert(name, value);
+    }
+    response.extensions_mut().insert(refusal.reason());
+    response.extensions_mut().insert(refusal.reason().outcome());
+    response
+}

@@ -1,0 +1,345 @@
+//! From proof to answer: claim, handle, settle. Written once, for every framework.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::dedupe::{Claimed, Settled, StoreFuture, Token};
+use crate::receiver::{Inner, Receiver};
+use crate::{Delivery, Outcome, Reason, Refusal, StoreError, observe};
+
+impl Receiver {
+    /// Lets a delivery in, if there is room for another handler. Refusals are logged and counted.
+    ///
+    /// # Errors
+    /// [`Reason::TooBusy`] or [`Reason::Draining`].
+    pub fn admit(&self, delivery: Delivery) -> Result<Admitted, Refusal> {
+        match self.0.admission.enter() {
+            Ok(slot) => Ok(Admitted {
+                claim: Claim { token: self.0.admission.token(), receiver: self.clone(), delivery, _slot: slot },
+                span: observe::current_span(),
+            }),
+            Err(reason) => {
+                let refusal = Refusal::from(reason);
+                observe::not_handled(&delivery, &refusal);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Shuts the receiver down: new deliveries are answered 503, those being handled may finish. What still runs
+    /// `within` that time is given up and its claim released, so that another instance can handle the event at once.
+    ///
+    /// Returns how many were given up. Afterwards the receiver stays shut.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with its timer enabled.
+    pub async fn drain(&self, within: Duration) -> usize {
+        let admission = &self.0.admission;
+        admission.draining.store(true, Ordering::SeqCst);
+        let mut given_up = 0;
+        if timeout(within, admission.slots.acquire_many(admission.most)).await.is_err() {
+            given_up = (admission.most as usize).saturating_sub(admission.slots.available_permits());
+            admission.give_up.send_replace(true);
+            // What is released is answered by the store, and a store may be down.
+            let released = admission.slots.acquire_many(admission.most);
+            let _still_settling = timeout(self.0.store_timeout, released).await;
+        }
+        admission.slots.close();
+        given_up
+    }
+}
+
+/// How many may be handled at once, and whether any may still come in.
+pub(crate) struct Admission {
+    slots: Arc<Semaphore>,
+    most: u32,
+    draining: AtomicBool,
+    give_up: watch::Sender<bool>,
+    token_seed: [u8; 8],
+    tokens: AtomicU64,
+}
+
+impl Admission {
+    pub(crate) fn new(most: usize) -> Result<Self, getrandom::Error> {
+        let mut token_seed = [0; 8];
+        getrandom::fill(&mut token_seed)?;
+        let most = u32::try_from(most.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
+        Ok(Admission {
+            slots: Arc::new(Semaphore::new(most as usize)),
+            most,
+            draining: AtomicBool::new(false),
+            give_up: watch::Sender::new(false),
+            token_seed,
+            tokens: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn is_open(&self) -> Result<(), Reason> {
+        if self.draining.load(Ordering::SeqCst) { Err(Reason::Draining) } else { Ok(()) }
+    }
+
+    fn enter(&self) -> Result<OwnedSemaphorePermit, Reason> {
+        self.is_open()?;
+        self.slots.clone().try_acquire_owned().map_err(|error| match error {
+            TryAcquireError::NoPermits => Reason::TooBusy,
+            TryAcquireError::Closed => Reason::Draining,
+        })
+    }
+
+    /// Random for this receiver, then counted: no two claims ever share one.
+    fn token(&self) -> Token {
+        let count = self.tokens.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let mut token = [0; 16];
+        for (byte, source) in token.iter_mut().zip(self.token_seed.iter().chain(&count)) {
+            *byte = *source;
+        }
+        Token::from_bytes(token)
+    }
+
+    async fn given_up(&self) {
+        let mut give_up = self.give_up.subscribe();
+        // The sender lives in the receiver that the caller holds.
+        let _ = give_up.wait_for(|now| *now).await;
+    }
+}
+
+/// A delivery on its way to its handler.
+#[derive(Debug)]
+#[must_use = "the delivery is not handled until `run`"]
+pub struct Admitted {
+    claim: Claim,
+    span: observe::Span,
+}
+
+impl Admitted {
+    /// The delivery.
+    #[must_use]
+    pub fn delivery(&self) -> &Delivery {
+        &self.claim.delivery
+    }
+
+    /// Claims the event, runs the handler, settles the claim, and gives the handler's answer.
+    ///
+    /// Run it as a task of its own: a sender that hangs up must not stop a handler half-way, nor leave a claim behind.
+    /// `succeeded` says whether an answer counts as handled; for HTTP, whether it is 2xx.
+    ///
+    /// # Errors
+    /// [`Reason::Duplicate`], [`Reason::InFlight`], [`Reason::StoreUnavailable`] or [`Reason::StoreFull`]: the handler
+    /// did not run. [`Reason::HandlerPanicked`], [`Reason::HandlerTimeout`] or [`Reason::Draining`]: it did not finish,
+    /// and the event can be claimed again.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with its timer enabled.
+    pub async fn run<T>(
+        self,
+        handler: impl Future<Output = T>,
+        succeeded: impl FnOnce(&T) -> bool,
+    ) -> Result<T, Refusal> {
+        let Admitted { claim, span } = self;
+        // Boxed here once, so that nothing that carries the future has to be as large as the handler.
+        let handler = Box::pin(handler);
+        observe::within(span, async move {
+            let delivery = claim.delivery.clone();
+            let result = claim.run(handler, succeeded).await;
+            if let Err(refusal) = &result {
+                observe::not_handled(&delivery, refusal);
+            }
+            result
+        })
+        .await
+    }
+}
+
+/// The right to handle an event; held from before it is asked for until it is settled, and with it one of the places
+/// that [`Admission`] gives out.
+struct Claim {
+    receiver: Receiver,
+    delivery: Delivery,
+    token: Token,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl std::fmt::Debug for Claim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Claim").field("delivery", &self.delivery).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Commit,
+    Release,
+}
+
+impl Claim {
+    async fn run<T>(
+        self,
+        handler: impl Future<Output = T> + Unpin,
+        succeeded: impl FnOnce(&T) -> bool,
+    ) -> Result<T, Refusal> {
+        match self.take().await {
+            Ok(Claimed::Won) => {}
+            Ok(Claimed::Handled) => return Err(Reason::Duplicate.into()),
+            Ok(Claimed::InFlight { retry_after }) => return Err(Refusal::in_flight(retry_after)),
+            Err(error) => {
+                let full = error.is_full();
+                let refusal = Refusal::store(error);
+                if !full {
+                    // The answer is lost, not necessarily the claim.
+                    self.settle_in_background(Ending::Release);
+                }
+                return Err(refusal);
+            }
+        }
+        let began = Instant::now();
+        match self.hold(handler).await {
+            Ok(answer) => {
+                let (ending, outcome) = if succeeded(&answer) {
+                    (Ending::Commit, Outcome::Handled)
+                } else {
+                    (Ending::Release, Outcome::Failed)
+                };
+                observe::finished(&self.receiver, &self.delivery, outcome, began.elapsed());
+                self.settle(ending).await;
+                Ok(answer)
+            }
+            Err(reason) => {
+                self.settle(Ending::Release).await;
+                Err(reason.into())
+            }
+        }
+    }
+
+    /// Runs the handler while the claim is renewed.
+    async fn hold<T>(&self, handler: impl Future<Output = T> + Unpin) -> Result<T, Reason> {
+        let inner = self.inner();
+        let ran = AssertUnwindSafe(handler).catch_unwind();
+        tokio::select! {
+            biased;
+            ran = ran => ran.map_err(|_panic| Reason::HandlerPanicked),
+            () = sleep(inner.max_handling) => Err(Reason::HandlerTimeout),
+            () = inner.admission.given_up() => Err(Reason::Draining),
+            never = self.keep() => match never {},
+        }
+    }
+
+    async fn keep(&self) -> Infallible {
+        let inner = self.inner();
+        let mut wait = inner.part_of_lease(3);
+        loop {
+            sleep(wait).await;
+            wait = match self.renew().await {
+                Ok(Settled::Settled) => inner.part_of_lease(3),
+                Ok(Settled::Lost) => {
+                    self.delivery.lose_claim();
+                    observe::claim_lost(&self.delivery);
+                    std::future::pending().await
+                }
+                Err(error) => {
+                    observe::settle_failed(&self.delivery, "renew", &error);
+                    inner.part_of_lease(10)
+                }
+            };
+        }
+    }
+
+    /// Settles, and if the store does not answer, goes on in the background: the handler's answer goes out now, for
+    /// what it did is done.
+    async fn settle(self, ending: Ending) {
+        if !self.try_settle(ending).await {
+            self.settle_in_background(ending);
+        }
+    }
+
+    fn settle_in_background(self, ending: Ending) {
+        tokio::spawn(async move {
+            let inner = self.inner();
+            let began = Instant::now();
+            let longest = match ending {
+                Ending::Commit => inner.retention.total.min(LONGEST_SETTLING),
+                // What is not released by then has run out.
+                Ending::Release => inner.lease,
+            };
+            let mut wait = FIRST_RETRY;
+            loop {
+                tokio::select! {
+                    () = sleep(wait) => {}
+                    () = inner.admission.given_up() => return,
+                }
+                if self.try_settle(ending).await || began.elapsed() >= longest {
+                    return;
+                }
+                if ending == Ending::Commit {
+                    // Whatever keeps a commit from being written need not keep the claim from being kept.
+                    if let Err(error) = self.renew().await {
+                        observe::settle_failed(&self.delivery, "renew", &error);
+                    }
+                }
+                wait = wait.saturating_mul(2).min(inner.part_of_lease(3));
+            }
+        });
+    }
+
+    async fn try_settle(&self, ending: Ending) -> bool {
+        let inner = self.inner();
+        let (key, step) = (self.delivery.event_key(), &inner.store);
+        let settled = match ending {
+            Ending::Commit => self.answer(step.commit(key, self.token, inner.retention)).await,
+            Ending::Release => self.answer(step.release(key, self.token)).await,
+        };
+        match settled {
+            Ok(Settled::Settled) => true,
+            Ok(Settled::Lost) => {
+                if !self.delivery.claim_lost() {
+                    self.delivery.lose_claim();
+                    observe::claim_lost(&self.delivery);
+                }
+                true
+            }
+            Err(error) => {
+                let step = if ending == Ending::Commit { "commit" } else { "release" };
+                observe::settle_failed(&self.delivery, step, &error);
+                false
+            }
+        }
+    }
+
+    async fn take(&self) -> Result<Claimed, StoreError> {
+        let inner = self.inner();
+        self.answer(inner.store.claim(self.delivery.event_key(), self.token, inner.lease)).await
+    }
+
+    async fn renew(&self) -> Result<Settled, StoreError> {
+        let inner = self.inner();
+        self.answer(inner.store.renew(self.delivery.event_key(), self.token, inner.lease)).await
+    }
+
+    /// A store's answer, or none in time.
+    async fn answer<T>(&self, step: StoreFuture<'_, T>) -> Result<T, StoreError> {
+        timeout(self.inner().store_timeout, step)
+            .await
+            .unwrap_or_else(|_| Err(StoreError::unavailable("the store did not answer in time")))
+    }
+
+    fn inner(&self) -> &Inner {
+        &self.receiver.0
+    }
+}
+
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+
+/// How long a commit is tried for. It holds one of the receiver's places all the while, so that a store which stays
+/// away ends in 503 and not in a full memory.
+const LONGEST_SETTLING: Duration = Duration::from_secs(3600);
+
+#[cfg(test)]
+#[path = "claim_tests.rs"]
+mod tests;

@@ -1,0 +1,244 @@
+//! Remembering events: claim, then commit or release.
+//!
+//! To mark an event before it is handled loses it when the handler fails; to mark it afterwards lets two deliveries
+//! through at once. So a delivery first *claims* its event for a short lease, which is renewed while the handler runs.
+//! Success *commits* the claim, and the event is remembered as handled; failure *releases* it, and the sender's next
+//! attempt is handled; if the process dies, the lease runs out.
+
+mod memory;
+mod none;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+pub use self::memory::MemoryStore;
+pub use self::none::NoDedupe;
+
+use crate::StoreError;
+
+/// A store's answer, under way.
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Where events are claimed and remembered.
+///
+/// Each method is one atomic step, judged by the store's own clock and fenced by the token: a late holder cannot end
+/// its successor's claim. Each may be called again with the same arguments when its answer got lost, and then says
+/// what it said.
+///
+/// # A whole store
+/// One that remembers for ever and grants every claim a lease without end, which is enough to show the rules:
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::Mutex;
+/// use std::time::Duration;
+///
+/// use medhook::{Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture, Token};
+///
+/// #[derive(Debug, Default)]
+/// struct ForEver(Mutex<HashMap<EventKey, (Token, bool)>>);
+///
+/// impl DedupeStore for ForEver {
+///     fn claim(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Claimed> {
+///         Box::pin(async move {
+///             let mut events = self.0.lock().unwrap();
+///             Ok(match events.get(&key) {
+///                 Some((_, true)) => Claimed::Handled,
+///                 Some((holder, false)) if *holder != token => Claimed::InFlight { retry_after: lease },
+///                 _ => {
+///                     events.insert(key, (token, false));
+///                     Claimed::Won
+///                 }
+///             })
+///         })
+///     }
+///
+///     fn renew(&self, key: EventKey, token: Token, _: Duration) -> StoreFuture<'_, Settled> {
+///         self.settle(key, token, Some(false))
+///     }
+///
+///     fn commit(&self, key: EventKey, token: Token, _: Retention) -> StoreFuture<'_, Settled> {
+///         self.settle(key, token, Some(true))
+///     }
+///
+///     fn release(&self, key: EventKey, token: Token) -> StoreFuture<'_, Settled> {
+///         self.settle(key, token, None)
+///     }
+/// }
+///
+/// impl ForEver {
+///     fn settle(&self, key: EventKey, token: Token, handled: Option<bool>) -> StoreFuture<'_, Settled> {
+///         Box::pin(async move {
+///             let mut events = self.0.lock().unwrap();
+///             if events.get(&key).is_some_and(|(holder, _)| *holder != token) {
+///                 return Ok(Settled::Lost);
+///             }
+///             match handled {
+///                 Some(handled) => events.insert(key, (token, handled)),
+///                 None => events.remove(&key),
+///             };
+///             Ok(Settled::Settled)
+///         })
+///     }
+/// }
+/// ```
+pub trait DedupeStore: fmt::Debug + Send + Sync + 'static {
+    /// Claims an event for `lease`. A claim of the same token, sent again, is [`Won`](Claimed::Won) again.
+    fn claim(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Claimed>;
+
+    /// Makes the lease last `lease` from now. Where the claim is gone but nobody else has the event, it is back.
+    fn renew(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Settled>;
+
+    /// Remembers the event as handled. Where the claim is gone but nobody else has the event, that is written, too.
+    fn commit(&self, key: EventKey, token: Token, retention: Retention) -> StoreFuture<'_, Settled>;
+
+    /// Gives the claim up, so that the next delivery of the event wins it at once.
+    fn release(&self, key: EventKey, token: Token) -> StoreFuture<'_, Settled>;
+}
+
+/// A claim's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claimed {
+    /// The event is ours to handle.
+    Won,
+    /// The event was handled.
+    Handled,
+    /// Someone else is at it.
+    InFlight {
+        /// How long their lease still runs, if nobody renews it.
+        retry_after: Duration,
+    },
+}
+
+/// The answer to a renewal, a commit or a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// Done.
+    Settled,
+    /// Not done: the lease ran out, and someone else has the event by now.
+    Lost,
+}
+
+/// How long a handled event is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Retention {
+    /// As long as the same bytes would be accepted again: never to be forgotten earlier, even if room runs out.
+    pub replay: Duration,
+    /// As long as the sender may retry, and longer.
+    pub total: Duration,
+}
+
+impl Retention {
+    /// A retention; `total` is at least `replay`.
+    #[must_use]
+    pub fn new(replay: Duration, total: Duration) -> Self {
+        Retention { replay, total: total.max(replay) }
+    }
+}
+
+/// What a store knows an event by: a SHA-256 digest. Providers' ids can be patients' codes; no store sees them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventKey([u8; 32]);
+
+impl EventKey {
+    /// Of an event with an id.
+    pub(crate) fn of_id(provider: &str, endpoint: &str, mode: &str, id: &str) -> Self {
+        Self::digest(b"medhook event by id, 1", &[provider, endpoint, mode, id].map(str::as_bytes))
+    }
+
+    /// Of an event that the application names itself.
+    pub(crate) fn of_own(provider: &str, endpoint: &str, mode: &str, own: &str) -> Self {
+        Self::digest(b"medhook event by own key, 1", &[provider, endpoint, mode, own].map(str::as_bytes))
+    }
+
+    /// Of an event without one: the same bytes are the same event.
+    pub(crate) fn of_body(provider: &str, endpoint: &str, body: &[u8]) -> Self {
+        Self::digest(b"medhook event by body, 1", &[provider.as_bytes(), endpoint.as_bytes(), body])
+    }
+
+    /// Every part goes in with its length in front, so that no two lists of parts make the same bytes.
+    fn digest(tag: &[u8], parts: &[&[u8]]) -> Self {
+        let mut digest = Sha256::new();
+        for part in std::iter::once(&tag).chain(parts) {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        EventKey(digest.finalize().into())
+    }
+
+    /// A key from its bytes, as a store's own tests need them.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        EventKey(bytes)
+    }
+
+    /// The digest.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for EventKey {
+    /// The first 16 hexadecimal digits: enough to find an event in a log, and no more.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().take(8).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for EventKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EventKey({self})")
+    }
+}
+
+/// Whose claim it is. Made before a claim is sent, never used for a second one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Token([u8; 16]);
+
+impl Token {
+    /// A token from its bytes, as a store's own tests need them.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Token(bytes)
+    }
+
+    /// The token's bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_of_a_key_tells_events_apart() {
+        let keys = [
+            EventKey::of_id("p", "e", "live", "1"),
+            EventKey::of_id("p", "e", "live", "2"),
+            EventKey::of_id("p", "e", "test", "1"),
+            EventKey::of_id("p", "e2", "live", "1"),
+            EventKey::of_id("p2", "e", "live", "1"),
+            EventKey::of_id("pe", "", "live", "1"),
+            EventKey::of_own("p", "e", "live", "1"),
+            EventKey::of_body("p", "e", b"1"),
+            EventKey::of_body("p", "e", b"2"),
+        ];
+        let different: std::collections::HashSet<_> = keys.iter().collect();
+        assert_eq!(different.len(), keys.len());
+    }
+}

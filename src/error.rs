@@ -1,0 +1,357 @@
+//! What can go wrong, sorted by who must act: [`ConfigError`] is the operator's, [`Refusal`] the sender's,
+//! [`StoreError`] ours. None of them ever holds a body, a header value or a secret.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::KindName;
+
+type Source = Box<dyn Error + Send + Sync>;
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $Variant:ident = $name:literal, $status:ident;)*) => {
+        /// Why a delivery was not handed over, or its handler's answer not sent.
+        ///
+        /// This is the one closed table behind answers, logs, metrics and the fixtures' case list.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Reason { $($(#[$doc])* $Variant,)* }
+
+        impl Reason {
+            /// Every reason, in the order of the table.
+            pub const ALL: &'static [Reason] = &[$(Reason::$Variant,)*];
+
+            /// The name used in logs, metrics and case lists.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Reason::$Variant => $name,)* }
+            }
+
+            /// The status the sender gets.
+            #[must_use]
+            pub const fn status(self) -> StatusCode {
+                match self { $(Reason::$Variant => StatusCode::$status,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// A header the scheme needs is not there.
+    MissingHeader = "missing_header", UNAUTHORIZED;
+    /// A header the scheme needs is there more than once.
+    RepeatedHeader = "repeated_header", UNAUTHORIZED;
+    /// A header the scheme needs holds nothing the scheme could check.
+    MalformedHeader = "malformed_header", UNAUTHORIZED;
+    /// No configured secret vouches for the delivery: forged, altered on the way, or signed with another secret.
+    ProofMismatch = "proof_mismatch", UNAUTHORIZED;
+    /// Proven, or signed to be, at a time too long ago.
+    Stale = "stale", UNAUTHORIZED;
+    /// Dated further ahead than two clocks may differ.
+    InTheFuture = "in_the_future", UNAUTHORIZED;
+    /// A documented kind of event without the signed time that freshness is judged by.
+    TimeMissing = "time_missing", UNAUTHORIZED;
+    /// Not a `POST`.
+    Method = "method", METHOD_NOT_ALLOWED;
+    /// The body did not arrive in time.
+    BodyTimeout = "body_timeout", REQUEST_TIMEOUT;
+    /// The body is, or says it will be, over the limit.
+    TooLarge = "too_large", PAYLOAD_TOO_LARGE;
+    /// A content encoding: signatures cover the bytes before one.
+    ContentEncoding = "content_encoding", UNSUPPORTED_MEDIA_TYPE;
+    /// The sender stopped before the end of the body.
+    BodyIncomplete = "body_incomplete", BAD_REQUEST;
+    /// The same event is being handled at this moment.
+    InFlight = "in_flight", SERVICE_UNAVAILABLE;
+    /// The store that remembers events did not answer.
+    StoreUnavailable = "store_unavailable", SERVICE_UNAVAILABLE;
+    /// The store that remembers events may not forget one yet, and has no room for another.
+    StoreFull = "store_full", SERVICE_UNAVAILABLE;
+    /// As many handlers run as may.
+    TooBusy = "too_busy", SERVICE_UNAVAILABLE;
+    /// The receiver is shutting down.
+    Draining = "draining", SERVICE_UNAVAILABLE;
+    /// The event was handled before.
+    Duplicate = "duplicate", OK;
+    /// The event is of a mode (test, live) that the secret which proved it is not for.
+    WrongMode = "wrong_mode", OK;
+    /// The handler panicked.
+    HandlerPanicked = "handler_panicked", INTERNAL_SERVER_ERROR;
+    /// The handler took longer than it may.
+    HandlerTimeout = "handler_timeout", GATEWAY_TIMEOUT;
+}
+
+impl Reason {
+    /// What the reason means for the delivery as a whole.
+    #[must_use]
+    pub const fn outcome(self) -> Outcome {
+        match self {
+            Reason::Duplicate => Outcome::Duplicate,
+            Reason::WrongMode => Outcome::Ignored,
+            Reason::InFlight => Outcome::InFlight,
+            Reason::HandlerPanicked | Reason::HandlerTimeout => Outcome::Failed,
+            _ => Outcome::Refused,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What became of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The handler ran and answered 2xx; the event will not be handed over again.
+    Handled,
+    /// The event was handled before: answered 200, not handed over.
+    Duplicate,
+    /// Genuine, but of another mode than the secret is for: answered 200, not handed over, not remembered.
+    Ignored,
+    /// Another delivery of the event is being handled: answered 503, so that the sender asks again.
+    InFlight,
+    /// Not handed over, for the [`Reason`] given.
+    Refused,
+    /// The handler ran and did not succeed: the event will be handed over again when the sender retries.
+    Failed,
+}
+
+impl Outcome {
+    /// The name used in logs, metrics and case lists.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Handled => "handled",
+            Outcome::Duplicate => "duplicate",
+            Outcome::Ignored => "ignored",
+            Outcome::InFlight => "in_flight",
+            Outcome::Refused => "refused",
+            Outcome::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A delivery that was not handed over: the [`Reason`], and how long the sender had better wait.
+///
+/// The sender gets the status and an empty body. The reason is for us.
+#[derive(Debug)]
+pub struct Refusal {
+    reason: Reason,
+    retry_after: Option<Duration>,
+    proven: bool,
+    kind: Option<KindName>,
+    source: Option<StoreError>,
+}
+
+impl Refusal {
+    pub(crate) fn new(reason: Reason) -> Self {
+        let retry_after = (reason.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER);
+        Refusal { reason, retry_after, proven: false, kind: None, source: None }
+    }
+
+    pub(crate) fn in_flight(retry_after: Duration) -> Self {
+        Refusal { retry_after: Some(retry_after), ..Refusal::new(Reason::InFlight) }
+    }
+
+    pub(crate) fn store(source: StoreError) -> Self {
+        let reason = if source.is_full() { Reason::StoreFull } else { Reason::StoreUnavailable };
+        Refusal { source: Some(source), ..Refusal::new(reason) }
+    }
+
+    /// Of a delivery that was proven, of this kind.
+    pub(crate) fn about(self, kind: Option<KindName>) -> Self {
+        Refusal { proven: true, kind, ..self }
+    }
+
+    pub(crate) fn is_proven(&self) -> bool {
+        self.proven
+    }
+
+    /// For logs: the kind of a delivery that was proven, `unknown` for all others.
+    pub(crate) fn kind_label(&self) -> &str {
+        self.kind.as_ref().map_or("unknown", KindName::label)
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The status to answer with.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.reason.status()
+    }
+
+    /// The headers that belong to the answer: `Retry-After` (in seconds, at least 1) with a 503, `Allow` with a 405,
+    /// `Accept-Encoding` with a 415.
+    #[must_use]
+    pub fn header(&self) -> Option<(http::HeaderName, http::HeaderValue)> {
+        use http::{HeaderValue, header};
+        if let Some(wait) = self.retry_after {
+            let up = u64::from(wait.subsec_nanos() > 0);
+            let seconds = wait.as_secs().saturating_add(up).max(1);
+            return Some((header::RETRY_AFTER, HeaderValue::from(seconds)));
+        }
+        match self.reason {
+            Reason::Method => Some((header::ALLOW, HeaderValue::from_static("POST"))),
+            Reason::ContentEncoding => Some((header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
+            _ => None,
+        }
+    }
+}
+
+/// What a sender is told to wait when nothing better is known.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Refusal::new(reason)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "delivery not handed over: {}", self.reason)
+    }
+}
+
+impl Error for Refusal {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| source as _)
+    }
+}
+
+/// A receiver that cannot be built as asked: one clear line for the operator.
+#[derive(Debug)]
+pub struct ConfigError {
+    message: Box<str>,
+    source: Option<Source>,
+}
+
+impl ConfigError {
+    pub(crate) fn new(message: impl Into<Box<str>>) -> Self {
+        ConfigError { message: message.into(), source: None }
+    }
+
+    pub(crate) fn with_source(mut self, source: impl Into<Source>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for ConfigError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// A store that could not do what it was asked. Senders get a 503 and try again.
+#[derive(Debug)]
+pub struct StoreError {
+    full: bool,
+    message: Box<str>,
+    source: Option<Source>,
+}
+
+impl StoreError {
+    /// The store did not answer, or not usefully. The message names what was tried, never a password or a key.
+    pub fn unavailable(message: impl Into<Box<str>>) -> Self {
+        StoreError { full: false, message: message.into(), source: None }
+    }
+
+    /// The store may not forget anything yet and has no room.
+    #[must_use]
+    pub fn full() -> Self {
+        StoreError { full: true, message: "the store is full of events it may not forget yet".into(), source: None }
+    }
+
+    /// Adds the error behind this one.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Source>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Whether it is a matter of room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_trouble_is_never_the_senders_fault() {
+        for reason in [
+            Reason::InFlight,
+            Reason::StoreUnavailable,
+            Reason::StoreFull,
+            Reason::TooBusy,
+            Reason::Draining,
+            Reason::HandlerPanicked,
+            Reason::HandlerTimeout,
+        ] {
+            assert!(reason.status().is_server_error(), "{reason}");
+        }
+    }
+
+    #[test]
+    fn every_503_says_when_to_come_back() {
+        for &reason in Reason::ALL {
+            let header = Refusal::new(reason).header().map(|(name, _)| name);
+            let waits = header == Some(http::header::RETRY_AFTER);
+            assert_eq!(waits, reason.status() == StatusCode::SERVICE_UNAVAILABLE, "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_wait_is_rounded_up_and_never_zero() {
+        for (millis, seconds) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (30_000, "30")] {
+            let (_, value) = Refusal::in_flight(Duration::from_millis(millis)).header().expect("in flight waits");
+            assert_eq!(value, seconds, "{millis} ms");
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Reason::ALL.len());
+    }
+}

@@ -1,0 +1,122 @@
+//! The body, as it arrives: counted, hashed and collected.
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+
+use crate::receiver::Receiver;
+use crate::scheme::Check;
+use crate::{Proven, Reason, Refusal};
+
+/// A delivery whose head passed, taking its body. Made by [`Receiver::begin`].
+///
+/// It collects the body itself, so that what is proven is what was hashed. A body that arrives in one piece is not
+/// copied.
+pub struct Intake<'a> {
+    receiver: &'a Receiver,
+    check: Check<'a>,
+    body: Collected,
+    hashed: usize,
+}
+
+enum Collected {
+    Whole(Bytes),
+    Parts(BytesMut),
+}
+
+impl<'a> Intake<'a> {
+    pub(crate) fn new(receiver: &'a Receiver, check: Check<'a>) -> Self {
+        Intake { receiver, check, body: Collected::Whole(Bytes::new()), hashed: 0 }
+    }
+
+    /// Takes the next piece of the body.
+    ///
+    /// # Errors
+    /// [`Reason::TooLarge`]: the delivery is over.
+    pub fn push(&mut self, piece: Bytes) -> Result<(), Refusal> {
+        let length = self.body.bytes().len().saturating_add(piece.len());
+        if length > self.receiver.body_limit() {
+            return Err(Reason::TooLarge.into());
+        }
+        self.body.push(piece);
+        self.hash_some();
+        Ok(())
+    }
+
+    /// Compares the MACs.
+    ///
+    /// # Errors
+    /// [`Reason::ProofMismatch`].
+    pub fn finish(mut self) -> Result<Proven<'a>, Refusal> {
+        while self.hash_some() {}
+        let proof = self.check.finish()?;
+        let label = self.receiver.secret_label(proof.secret);
+        Ok(Proven::assertion(self.body.into_bytes(), proof, label))
+    }
+
+    /// Takes a whole body from a stream, giving way to other tasks while it hashes much.
+    pub(crate) async fn read<S, E>(mut self, body: S) -> Result<Proven<'a>, Refusal>
+    where
+        S: Stream<Item = Result<Bytes, E>>,
+    {
+        let mut body = std::pin::pin!(body);
+        while let Some(piece) = body.next().await {
+            self.push(piece.map_err(|_| Reason::BodyIncomplete)?)?;
+            while self.hash_some() {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.finish()
+    }
+
+    /// Hashes a part of what waits to be hashed, and says whether there is more.
+    fn hash_some(&mut self) -> bool {
+        let waiting = self.body.bytes().get(self.hashed..).unwrap_or_default();
+        let (part, rest) = waiting.split_at(waiting.len().min(AT_ONCE));
+        self.check.push(part);
+        self.hashed = self.hashed.saturating_add(part.len());
+        !rest.is_empty()
+    }
+}
+
+/// How much is hashed in one go: some 40 µs of work.
+const AT_ONCE: usize = 64 * 1024;
+
+/// The most that is reserved beyond what has arrived when pieces begin to be put together.
+const RESERVED_AT_FIRST: usize = 16 * 1024;
+
+impl Collected {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Collected::Whole(bytes) => bytes,
+            Collected::Parts(bytes) => bytes,
+        }
+    }
+
+    fn push(&mut self, piece: Bytes) {
+        match self {
+            Collected::Whole(bytes) if bytes.is_empty() => *bytes = piece,
+            Collected::Whole(_) if piece.is_empty() => {}
+            Collected::Whole(bytes) => {
+                let known = bytes.len().saturating_add(piece.len());
+                let mut parts = BytesMut::with_capacity(known.max(RESERVED_AT_FIRST));
+                parts.extend_from_slice(bytes);
+                parts.extend_from_slice(&piece);
+                *self = Collected::Parts(parts);
+            }
+            Collected::Parts(parts) => parts.extend_from_slice(&piece),
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Collected::Whole(bytes) => bytes,
+            Collected::Parts(parts) => parts.freeze(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Intake<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Intake").field("bytes", &self.body.bytes().len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,84 @@
+//! Receive webhooks from health-tech providers safely.
+//!
+//! This crate is the core: it knows no web framework. Most users want `medhook-axum`, `medhook-actix` or
+//! `medhook-tower`, which re-export everything here.
+//!
+//! # The way of a delivery
+//!
+//! | step | where | what |
+//! |---|---|---|
+//! | head | [`Receiver::begin`] | method, encoding, size, the signature's headers, the attempt's age: refused before the body is read |
+//! | body | [`Intake::push`] | counted against the limit and fed to the MACs as it arrives |
+//! | proof | [`Intake::finish`] | MACs compared in constant time; from here on the bytes are [`Proven`] |
+//! | envelope, age | [`Receiver::open`] | id, kind, times and mode are read; the event's age is judged; out comes a [`Delivery`] |
+//! | claim | [`Receiver::admit`], [`Admitted::run`] | the event is claimed, once among all deliveries of it |
+//! | handler | your application | gets the [`Delivery`], and from it the event as a type |
+//! | settle | [`Admitted::run`] | 2xx commits the claim, anything else releases it; then the answer goes out |
+//!
+//! Nothing from a sender who has not shown the secret reaches a parser. What was not handled is never answered 2xx, and
+//! what was genuine never 4xx unless it is too old.
+//!
+//! # Without a framework
+//!
+//! ```
+//! use bytes::Bytes;
+//! use medhook::{HealthSync, MemoryStore, Reason, Receiver, Secret, testing};
+//!
+//! let secret = Secret::new("healthsync", "a-secret-of-the-dashboard")?;
+//! let receiver = Receiver::builder("healthsync", HealthSync::new(secret)).store(MemoryStore::new(10_000)).build()?;
+//!
+//! let request = testing::healthsync("document.uploaded").secret("a-secret-of-the-dashboard").request("/");
+//! let proven = receiver.verify(request.headers(), request.body().clone())?;
+//! let delivery = receiver.open(proven)?;
+//! assert_eq!(delivery.kind(), Some("document.uploaded"));
+//!
+//! let altered = Bytes::from_static(b"{}");
+//! let refusal = receiver.verify(request.headers(), altered).unwrap_err();
+//! assert_eq!(refusal.reason(), Reason::ProofMismatch);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Features
+//! `tracing` logs one event per delivery; `metrics` counts them; `jiff-02` adds [`Time::to_jiff`]; `testing` adds
+//! signed test requests and this project's own cases. No feature changes what another does.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod claim;
+mod dedupe;
+mod delivery;
+mod error;
+mod freshness;
+mod headers;
+mod intake;
+mod observe;
+mod phi;
+mod provider;
+mod receiver;
+mod scheme;
+mod secret;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod time;
+mod wire;
+
+pub use bytes::Bytes;
+pub use http;
+
+pub use self::claim::Admitted;
+pub use self::dedupe::{Claimed, DedupeStore, EventKey, MemoryStore, NoDedupe, Retention, Settled, StoreFuture, Token};
+pub use self::delivery::{Delivery, WrongProvider};
+pub use self::error::{ConfigError, Outcome, Reason, Refusal, StoreError};
+pub use self::freshness::Freshness;
+pub use self::headers::{Found, Headers};
+pub use self::intake::Intake;
+pub use self::phi::{Phi, RawJson};
+pub use self::provider::fasten::{self, Fasten};
+pub use self::provider::healthsync::{self, HealthSync};
+pub use self::provider::{
+    Custom, Decoded, Envelope, Event, KindName, Mode, Policy, Problem, Provider, Undecodable, Undocumented, Unknown,
+};
+pub use self::receiver::{Builder, Dedupe, Receiver};
+pub use self::scheme::{Encoding, HmacSha256Body, Proven, Proves, SchemeConfig, SharedSecret, StandardWebhooks};
+pub use self::secret::{Secret, Secrets};
+pub use self::time::{Clock, SystemClock, Time};

@@ -1,0 +1,227 @@
+//! Logs and metrics. Everything the crate ever tells about a delivery is told here: labels of ours, documented kinds,
+//! digests; never a value that a sender chose.
+
+use std::future::Future;
+use std::time::Duration;
+
+use crate::provider::Problem;
+use crate::{Delivery, Outcome, Reason, Receiver, Refusal, StoreError};
+
+/// A delivery that never became one. Without proof anyone can cause it, so it is a `debug` line of its own and counted
+/// into one `warn` line a minute; with proof it is about a provider, and a `warn` line.
+pub(crate) fn refused(receiver: &Receiver, refusal: &Refusal) {
+    let reason = refusal.reason();
+    count(receiver.name(), receiver.provider(), reason.outcome(), Some(reason));
+    #[cfg(feature = "tracing")]
+    {
+        let (endpoint, provider, kind) = (receiver.name(), receiver.provider(), refusal.kind_label());
+        let outcome = reason.outcome().as_str();
+        if refusal.is_proven() {
+            tracing::warn!(endpoint, provider, kind, outcome, reason = reason.as_str(), "webhook delivery");
+        } else {
+            tracing::debug!(endpoint, provider, outcome, reason = reason.as_str(), "webhook delivery");
+            if let Some(refused) = receiver.0.unproven.tell(receiver.now()) {
+                tracing::warn!(endpoint, provider, refused, "webhook deliveries refused without proof of origin");
+            }
+        }
+    }
+    #[cfg(not(feature = "tracing"))]
+    let _ = (&receiver.0.unproven, refusal.kind_label(), refusal.is_proven());
+}
+
+/// A genuine delivery whose handler did not run, or did not come to its end.
+pub(crate) fn not_handled(delivery: &Delivery, refusal: &Refusal) {
+    let reason = refusal.reason();
+    count(delivery.endpoint(), delivery.provider(), reason.outcome(), Some(reason));
+    #[cfg(feature = "tracing")]
+    {
+        let source = std::error::Error::source(refusal).map(tracing::field::display);
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    endpoint = delivery.endpoint(),
+                    provider = delivery.provider(),
+                    kind = delivery.kind_label(),
+                    event_key = %delivery.event_key(),
+                    secret = delivery.secret_label(),
+                    outcome = reason.outcome().as_str(),
+                    reason = reason.as_str(),
+                    source,
+                    "webhook delivery"
+                )
+            };
+        }
+        match reason.outcome() {
+            Outcome::Duplicate | Outcome::InFlight => line!(info),
+            _ => line!(warn),
+        }
+    }
+}
+
+/// A genuine delivery whose handler came to its end.
+pub(crate) fn finished(receiver: &Receiver, delivery: &Delivery, outcome: Outcome, took: Duration) {
+    count(delivery.endpoint(), delivery.provider(), outcome, None);
+    #[cfg(feature = "metrics")]
+    {
+        #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
+        let now = receiver.now() as f64;
+        let endpoint = receiver.name().to_owned();
+        let secret = delivery.secret_label().to_owned();
+        metrics::histogram!("medhook_handler_seconds", "endpoint" => endpoint.clone()).record(took);
+        metrics::gauge!("medhook_secret_last_used_seconds", "endpoint" => endpoint.clone(), "secret" => secret)
+            .set(now);
+        if outcome == Outcome::Handled {
+            metrics::gauge!("medhook_last_handled_seconds", "endpoint" => endpoint).set(now);
+        }
+    }
+    #[cfg(feature = "tracing")]
+    {
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    endpoint = delivery.endpoint(),
+                    provider = delivery.provider(),
+                    kind = delivery.kind_label(),
+                    event_key = %delivery.event_key(),
+                    secret = delivery.secret_label(),
+                    outcome = outcome.as_str(),
+                    seconds = took.as_secs_f64(),
+                    "webhook delivery"
+                )
+            };
+        }
+        match outcome {
+            Outcome::Handled => line!(info),
+            _ => line!(warn),
+        }
+    }
+    let _ = (receiver, took);
+}
+
+/// A payload that is not what the provider documents: how its changes show.
+pub(crate) fn not_as_documented(delivery: &Delivery, problem: Option<&Problem>, drifted: &[Box<str>]) {
+    #[cfg(feature = "metrics")]
+    {
+        let endpoint = delivery.endpoint().to_owned();
+        let kind = delivery.kind_label().to_owned();
+        let name = if problem.is_some() { "medhook_undecodable_total" } else { "medhook_drifted_total" };
+        metrics::counter!(name, "endpoint" => endpoint, "kind" => kind).increment(1);
+    }
+    #[cfg(feature = "tracing")]
+    {
+        let (endpoint, kind) = (delivery.endpoint(), delivery.kind_label());
+        match problem {
+            Some(problem) => {
+                tracing::warn!(endpoint, kind, %problem, "webhook event could not be decoded")
+            }
+            None => {
+                tracing::warn!(endpoint, kind, fields = ?drifted, "webhook event has fields not as documented")
+            }
+        }
+    }
+    let _ = (delivery, problem, drifted);
+}
+
+/// Someone else has the event: it may be handled twice.
+pub(crate) fn claim_lost(delivery: &Delivery) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("medhook_claims_lost_total", "endpoint" => delivery.endpoint().to_owned()).increment(1);
+    #[cfg(feature = "tracing")]
+    tracing::warn!(endpoint = delivery.endpoint(), event_key = %delivery.event_key(), "claim of webhook event lost");
+    let _ = delivery;
+}
+
+/// The store did not do what it was asked after the event was claimed.
+pub(crate) fn settle_failed(delivery: &Delivery, step: &'static str, error: &StoreError) {
+    #[cfg(feature = "metrics")]
+    {
+        let endpoint = delivery.endpoint().to_owned();
+        metrics::counter!("medhook_settle_failed_total", "endpoint" => endpoint, "step" => step).increment(1);
+    }
+    #[cfg(feature = "tracing")]
+    {
+        let endpoint = delivery.endpoint();
+        tracing::warn!(endpoint, event_key = %delivery.event_key(), step, %error, "store failed; trying again");
+    }
+    let _ = (delivery, step, error);
+}
+
+/// What the operator should change.
+pub(crate) fn warnings(receiver: &Receiver) {
+    #[cfg(feature = "tracing")]
+    for warning in receiver.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let _ = receiver;
+}
+
+fn count(endpoint: &str, provider: &str, outcome: Outcome, reason: Option<Reason>) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!(
+        "medhook_deliveries_total",
+        "endpoint" => endpoint.to_owned(),
+        "provider" => provider.to_owned(),
+        "outcome" => outcome.as_str(),
+        "reason" => reason.map_or("", Reason::as_str),
+    )
+    .increment(1);
+    let _ = (endpoint, provider, outcome, reason);
+}
+
+/// Refusals without proof since they were last told of.
+#[derive(Default)]
+pub(crate) struct Unproven {
+    #[cfg(feature = "tracing")]
+    since: std::sync::Mutex<(Option<i64>, u64)>,
+}
+
+#[cfg(feature = "tracing")]
+impl Unproven {
+    /// Counts one. Once a minute it is time to tell how many there were.
+    fn tell(&self, now: i64) -> Option<u64> {
+        let mut since = self.since.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (told, count) = &mut *since;
+        *count = count.saturating_add(1);
+        if told.is_some_and(|told| now.abs_diff(told) < 60) {
+            return None;
+        }
+        *told = Some(now);
+        Some(std::mem::take(count))
+    }
+}
+
+#[cfg(feature = "tracing")]
+pub(crate) use tracing::Span;
+#[cfg(not(feature = "tracing"))]
+pub(crate) type Span = ();
+
+/// The span that the delivery arrived in, so that a task of its own stays in it.
+pub(crate) fn current_span() -> Span {
+    #[cfg(feature = "tracing")]
+    return Span::current();
+}
+
+pub(crate) async fn within<T>(span: Span, work: impl Future<Output = T>) -> T {
+    #[cfg(feature = "tracing")]
+    return tracing::Instrument::instrument(work, span).await;
+    #[cfg(not(feature = "tracing"))]
+    {
+        let () = span;
+        work.await
+    }
+}
+
+#[cfg(all(test, feature = "tracing"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_without_proof_are_told_of_once_a_minute() {
+        let unproven = Unproven::default();
+        assert_eq!(unproven.tell(1_000), Some(1));
+        assert_eq!(unproven.tell(1_001), None);
+        assert_eq!(unproven.tell(1_059), None);
+        assert_eq!(unproven.tell(1_060), Some(3));
+        assert_eq!(unproven.tell(0), Some(1), "a clock set back does not silence it");
+    }
+}

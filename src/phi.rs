@@ -1,0 +1,160 @@
+//! Health data that does not print itself.
+
+use std::fmt;
+use std::ops::Deref;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+/// Protected health information: a value that can be used like what it holds, but whose `Debug` shows none of it.
+///
+/// It stands on the leaves of events, so that their structure can be matched and logged without the patient in it.
+/// There is no `Display`: printing takes an explicit [`expose`](Phi::expose).
+///
+/// ```
+/// use medhook::Phi;
+///
+/// let name: Phi<String> = "A. Patient".into();
+/// assert_eq!(format!("{name:?}"), "Phi(..)");
+/// assert_eq!(name, "A. Patient");
+/// assert_eq!(name.len(), 10);
+/// ```
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Phi<T>(T);
+
+impl<T> Phi<T> {
+    /// Wraps a value.
+    pub const fn new(value: T) -> Self {
+        Phi(value)
+    }
+
+    /// The value, named so that a reviewer can search for the places where it leaves.
+    pub const fn expose(&self) -> &T {
+        &self.0
+    }
+
+    /// Takes the value out.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T> Deref for Phi<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> From<T> for Phi<T> {
+    fn from(value: T) -> Self {
+        Phi(value)
+    }
+}
+
+impl From<&str> for Phi<String> {
+    fn from(text: &str) -> Self {
+        Phi(text.to_owned())
+    }
+}
+
+impl<T: PartialEq<str>> PartialEq<str> for Phi<T> {
+    fn eq(&self, other: &str) -> bool {
+        self.0 == *other
+    }
+}
+
+impl<T: PartialEq<str>> PartialEq<&str> for Phi<T> {
+    fn eq(&self, other: &&str) -> bool {
+        self.0 == **other
+    }
+}
+
+impl<T> fmt::Debug for Phi<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Phi(..)")
+    }
+}
+
+impl<T: Serialize> Serialize for Phi<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Phi<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::deserialize(deserializer).map(Phi)
+    }
+}
+
+/// A JSON value as it was sent, byte for byte. Its `Debug` shows none of it.
+///
+/// Cheap to clone. Serialises, with `serde_json`, as the value itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RawJson(Bytes);
+
+impl RawJson {
+    /// Keeps bytes that a parser has accepted as one JSON value.
+    pub(crate) fn accepted(bytes: Bytes) -> Self {
+        RawJson(bytes)
+    }
+
+    /// The value's text.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Decodes the value as a type of your own.
+    ///
+    /// # Errors
+    /// `serde_json`'s, whose text may quote the value: do not log it as it is.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(&self.0)
+    }
+}
+
+impl Default for RawJson {
+    /// `null`.
+    fn default() -> Self {
+        RawJson(Bytes::from_static(b"null"))
+    }
+}
+
+impl fmt::Debug for RawJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RawJson(..)")
+    }
+}
+
+impl Serialize for RawJson {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value: &RawValue = serde_json::from_slice(&self.0).map_err(serde::ser::Error::custom)?;
+        value.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(RawJson(String::from(Box::<str>::from(value)).into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raw_json_round_trips_byte_for_byte() {
+        let text = r#"{"b": 1,"a":[1.0, "é\/"]}"#;
+        let raw: RawJson = serde_json::from_str(text).unwrap();
+        assert_eq!(raw.as_bytes(), text.as_bytes());
+        assert_eq!(serde_json::to_string(&raw).unwrap(), text);
+        assert_eq!(format!("{raw:?}"), "RawJson(..)");
+    }
+}

@@ -1,0 +1,225 @@
+//! A sender this crate does not know.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{Envelope, KindName, Policy, Problem, Provider, Scalar, part_of, sealed};
+use crate::scheme::SchemeConfig;
+use crate::{ConfigError, Freshness, Proven, Secrets, Time};
+
+/// A provider of your own: a scheme, and JSON pointers ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)) to what
+/// its bodies say about themselves.
+///
+/// | what | default |
+/// |---|---|
+/// | id | none: the digest of the body stands in, or what Standard Webhooks signs as `webhook-id` |
+/// | kind | none |
+/// | times | none; with Standard Webhooks the attempt's is judged within 300 s |
+/// | body | need not be JSON |
+///
+/// ```
+/// use medhook::{Custom, HmacSha256Body, MemoryStore, Receiver, Secret};
+///
+/// let scheme = HmacSha256Body::new("x-acme-signature").prefix("sha256=");
+/// let secret = Secret::new("acme", "a long random text")?;
+/// let acme = Custom::new("acme", scheme, secret).id("/id").kind("/type").occurred_at("/created");
+/// let receiver = Receiver::builder("acme", acme).store(MemoryStore::new(10_000)).build()?;
+/// # Ok::<(), medhook::ConfigError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Custom {
+    name: String,
+    scheme: SchemeConfig,
+    secrets: Secrets,
+    id: Option<String>,
+    kind: Option<String>,
+    occurred_at: Option<String>,
+    data: Option<String>,
+    kinds: Vec<&'static str>,
+}
+
+impl Custom {
+    /// A provider with a name of your choice (1 to 64 of `[a-z0-9._-]`), which proves itself by `scheme`.
+    pub fn new(name: impl Into<String>, scheme: impl Into<SchemeConfig>, secrets: impl Into<Secrets>) -> Self {
+        Custom {
+            name: name.into(),
+            scheme: scheme.into(),
+            secrets: secrets.into(),
+            id: None,
+            kind: None,
+            occurred_at: None,
+            data: None,
+            kinds: Vec::new(),
+        }
+    }
+
+    /// Where the event's id is. It must be the same over all attempts, and never the same for two events.
+    #[must_use]
+    pub fn id(mut self, pointer: impl Into<String>) -> Self {
+        self.id = Some(pointer.into());
+        self
+    }
+
+    /// Where the kind is.
+    #[must_use]
+    pub fn kind(mut self, pointer: impl Into<String>) -> Self {
+        self.kind = Some(pointer.into());
+        self
+    }
+
+    /// Where the event's time is. It is judged only if the receiver is given
+    /// [`Freshness::SignedEvent`](crate::Freshness::SignedEvent).
+    #[must_use]
+    pub fn occurred_at(mut self, pointer: impl Into<String>) -> Self {
+        self.occurred_at = Some(pointer.into());
+        self
+    }
+
+    /// Where the payload is. By default the whole body is.
+    #[must_use]
+    pub fn data(mut self, pointer: impl Into<String>) -> Self {
+        self.data = Some(pointer.into());
+        self
+    }
+
+    /// The kinds you know. Logs and metrics show these by name and all others as `unknown`, since no label may be a
+    /// sender's own text.
+    #[must_use]
+    pub fn kinds(mut self, kinds: impl IntoIterator<Item = &'static str>) -> Self {
+        self.kinds.extend(kinds);
+        self
+    }
+}
+
+impl sealed::Sealed for Custom {}
+
+impl Provider for Custom {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn policy(&self) -> Policy {
+        let signs_time = self.scheme.signs_attempt_time();
+        Policy {
+            freshness: if signs_time { Freshness::STANDARD_WEBHOOKS } else { Freshness::Unchecked },
+            retention: Duration::from_secs(if signs_time { 72 * 3600 } else { 24 * 3600 }),
+            retry_horizon: Duration::ZERO,
+        }
+    }
+
+    fn scheme(&self, _: sealed::Token) -> Result<sealed::KeyedScheme, ConfigError> {
+        for pointer in [&self.id, &self.kind, &self.occurred_at, &self.data].into_iter().flatten() {
+            if !pointer.starts_with('/') {
+                return Err(ConfigError::new(format!("provider {}: JSON pointer {pointer:?} has no `/`", self.name)));
+            }
+        }
+        self.scheme.with_secrets(&self.secrets).map(sealed::KeyedScheme)
+    }
+
+    fn open(&self, proven: &Proven<'_>) -> Envelope {
+        let body = proven.body();
+        let pointers = [&self.id, &self.kind, &self.occurred_at, &self.data];
+        if pointers.iter().all(|pointer| pointer.is_none()) {
+            return Envelope::default();
+        }
+        let raw: &RawValue = match serde_json::from_slice(body) {
+            Ok(raw) => raw,
+            Err(error) => return Envelope::none(Problem::json(&error)),
+        };
+        let [id, kind, occurred_at, data] =
+            pointers.map(|pointer| pointer.as_deref().and_then(|pointer| follow(raw, pointer)));
+        Envelope {
+            id: scalar_at(id).map(|text| text.into_owned().into()),
+            kind: scalar_at(kind).map(|text| match self.kinds.iter().find(|known| **known == text) {
+                Some(known) => KindName::documented(known),
+                None => KindName::unknown(text.into_owned()),
+            }),
+            occurred_at: scalar_at(occurred_at).map(|text| Time::from(&*text)),
+            data: data.map(|data| part_of(body, data)),
+            ..Envelope::default()
+        }
+    }
+}
+
+fn scalar_at(part: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    serde_json::from_str::<Scalar<'_>>(part?.get()).ok()?.0
+}
+
+/// Follows a JSON pointer. A key that stands twice leads nowhere: which of the two is meant nobody can tell.
+pub(super) fn follow<'b>(json: &'b RawValue, pointer: &str) -> Option<&'b RawValue> {
+    pointer.split('/').skip(1).try_fold(json, |json, token| {
+        let token = token.replace("~1", "/").replace("~0", "~");
+        let mut deserializer = serde_json::Deserializer::from_str(json.get());
+        Step(&token).deserialize(&mut deserializer).ok().flatten()
+    })
+}
+
+struct Step<'t>(&'t str);
+
+impl<'de> DeserializeSeed<'de> for Step<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Step<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object or an array")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        let mut times = 0_u32;
+        while let Some(key) = object.next_key::<crate::wire::Name<'de>>()? {
+            if key.0 == self.0 {
+                found = Some(object.next_value()?);
+                times = times.saturating_add(1);
+            } else {
+                object.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found.filter(|_| times == 1))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+        let wanted: Option<usize> = self.0.parse().ok();
+        let mut found = None;
+        for index in 0_usize.. {
+            if Some(index) == wanted {
+                found = array.next_element()?;
+                if found.is_none() {
+                    break;
+                }
+            } else if array.next_element::<IgnoredAny>()?.is_none() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pointers_lead_to_one_place_or_none() {
+        let json = r#"{"a": {"b/c": [1, {"~": "x"}]}, "twice": 1, "twice": 2, "n": null}"#;
+        let raw: &RawValue = serde_json::from_str(json).unwrap();
+        let at = |pointer| follow(raw, pointer).map(RawValue::get);
+        assert_eq!(at("/a/b~1c/0"), Some("1"));
+        assert_eq!(at("/a/b~1c/1/~0"), Some(r#""x""#));
+        assert_eq!(at("/n"), Some("null"));
+        for pointer in ["/twice", "/a/b~1c/2", "/a/b~1c/x", "/none", "/n/deeper", "/a/b"] {
+            assert_eq!(at(pointer), None, "{pointer}");
+        }
+    }
+}

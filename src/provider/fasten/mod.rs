@@ -1,0 +1,148 @@
+//! Fasten Connect: exports of patients' records as FHIR.
+//!
+//! | what | where | standing |
+//! |---|---|---|
+//! | origin | `webhook-signature`: [Standard Webhooks](https://www.standardwebhooks.com) `v1`, HMAC-SHA256, key = base64 after `whsec_` | proves the body and the time of the attempt |
+//! | body | `{api_mode, type, date, id, data}` | signed |
+//! | time | `webhook-timestamp`, new with each attempt; judged within 300 s either way | signed |
+//! | | `date` in the body: the same moment. When the event happened is told nowhere | signed |
+//! | id | `id` in the body, the same over all attempts | signed |
+//!
+//! Source of each fact, unless another is named: <https://docs.connect.fastenhealth.com/webhooks> and the pages below
+//! it.
+//!
+//! # Attempts
+//! Any 2xx within 60 s counts as received. Up to four retries follow over about 24 hours, each with a fresh timestamp
+//! and signature, so five minutes of tolerance are right for all of them, and an event is remembered for 72 hours.
+//! After repeated failures the endpoint is switched off; so genuine events that nobody waits for are answered 200.
+//!
+//! # Test and live
+//! Each endpoint has one secret per mode, and the body's `api_mode` says which mode an event is of. A secret is bound
+//! to its mode here: [`Fasten::live`] hands over no `test` event even if it is signed with the live secret (answered
+//! 200, since a 4xx would get the endpoint switched off), and the other way round. A mode that is neither of the two,
+//! or none, is handed over: [`Delivery::mode`](crate::Delivery::mode) tells.
+//!
+//! # What the documentation leaves open
+//! - Whether `webhook-id` equals the body's `id`. Equality is not asked for; the body's `id` is the event's. Where it
+//!   is missing, `webhook-id` stands in, which is signed as well.
+//! - `download_links` replaced `download_link` in October 2025, yet the portal's simulator sends the older one alone,
+//!   as text, and the catalogue of the API calls it an object. All three forms are read:
+//!   [`EhiExportSuccess::urls`] gives the links whichever way they came.
+//! - The exact schedule of the retries, and how many failures switch an endpoint off.
+
+mod event;
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+pub use self::event::{
+    AuthorizationRevoked, ConnectionStatus, ConnectionSuccess, DownloadLink, EhiExportFailed, EhiExportSuccess, Event,
+    ExportStats, FailureReason, Kind, RequestHealthSystem, RequestSupport, TestPing,
+};
+
+use super::{Envelope, Mode, Policy, Provider, Scalar, envelope_of, part_of, sealed};
+use crate::scheme::{SchemeConfig, StandardWebhooks};
+use crate::{ConfigError, Freshness, Proven, Secrets};
+
+/// Fasten Connect. See the [module](self) for what is checked and why.
+#[derive(Debug, Clone)]
+pub struct Fasten {
+    secrets: Result<Secrets, std::sync::Arc<ConfigError>>,
+    modes: Vec<Option<Mode>>,
+}
+
+impl Fasten {
+    /// Takes live events, with the live mode's secrets.
+    #[must_use]
+    pub fn live(secrets: impl Into<Secrets>) -> Self {
+        Self::bound(secrets.into(), Some(Mode::Live))
+    }
+
+    /// Takes test events, with the test mode's secrets.
+    #[must_use]
+    pub fn test(secrets: impl Into<Secrets>) -> Self {
+        Self::bound(secrets.into(), Some(Mode::Test))
+    }
+
+    /// Takes events of either mode with any of the secrets. A test event then looks like any other to a handler that
+    /// does not ask for its mode: prefer [`live`](Fasten::live) and, for an endpoint that serves both,
+    /// [`and_test`](Fasten::and_test).
+    #[must_use]
+    pub fn any_mode(secrets: impl Into<Secrets>) -> Self {
+        Self::bound(secrets.into(), None)
+    }
+
+    /// Takes test events on the same endpoint, if the test mode's secrets vouch for them.
+    #[must_use]
+    pub fn and_test(mut self, secrets: impl Into<Secrets>) -> Self {
+        let more = secrets.into();
+        self.modes.extend(std::iter::repeat_n(Some(Mode::Test), more.len()));
+        self.secrets = self.secrets.and_then(|known| {
+            more.iter().try_fold(known, |known, secret| known.also(secret.clone())).map_err(std::sync::Arc::new)
+        });
+        self
+    }
+
+    fn bound(secrets: Secrets, mode: Option<Mode>) -> Self {
+        let modes = vec![mode; secrets.len()];
+        Fasten { secrets: Ok(secrets), modes }
+    }
+}
+
+impl sealed::Sealed for Fasten {}
+
+impl Provider for Fasten {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn policy(&self) -> Policy {
+        Policy {
+            freshness: Freshness::STANDARD_WEBHOOKS,
+            retention: Duration::from_secs(72 * 3600),
+            retry_horizon: Duration::from_secs(25 * 3600),
+        }
+    }
+
+    fn scheme(&self, _: sealed::Token) -> Result<sealed::KeyedScheme, ConfigError> {
+        let secrets = self.secrets.as_ref().map_err(|error| ConfigError::new(error.to_string()))?;
+        SchemeConfig::from(StandardWebhooks::new()).with_secrets(secrets).map(sealed::KeyedScheme)
+    }
+
+    fn mode_of_secret(&self, secret: usize) -> Option<&Mode> {
+        self.modes.get(secret).and_then(Option::as_ref)
+    }
+
+    fn open(&self, proven: &Proven<'_>) -> Envelope {
+        let body = proven.body();
+        match envelope_of::<Fields<'_>>(body) {
+            Ok(fields) => Envelope {
+                id: fields.id.into_box(),
+                kind: fields.kind.into_kind(|name| Kind::from_name(name).map(Kind::as_str)),
+                sent_at: fields.date.into_time(),
+                mode: fields.api_mode.into_mode(),
+                data: fields.data.map(|data| part_of(body, data)),
+                ..Envelope::default()
+            },
+            Err(problem) => Envelope::none(problem),
+        }
+    }
+}
+
+pub(crate) const NAME: &str = "fasten";
+
+#[derive(Deserialize)]
+struct Fields<'b> {
+    #[serde(borrow, default)]
+    id: Scalar<'b>,
+    #[serde(borrow, default, rename = "type")]
+    kind: Scalar<'b>,
+    #[serde(borrow, default)]
+    date: Scalar<'b>,
+    #[serde(borrow, default)]
+    api_mode: Scalar<'b>,
+    #[serde(borrow, default)]
+    data: Option<&'b RawValue>,
+}

@@ -1,0 +1,118 @@
+//! Keyed MACs: computed once when a receiver is built, cloned for each delivery.
+
+use std::fmt;
+use std::sync::Arc;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::{Choice, ConditionallySelectable};
+
+use crate::secret::SHORT;
+use crate::{ConfigError, Reason, Secrets};
+
+type HmacSha256 = Hmac<Sha256>;
+
+/// A SHA-256 MAC.
+pub(crate) type Tag = [u8; 32];
+
+/// One to four keys, ready to begin a MAC with.
+pub(super) struct Keys(Vec<Key>);
+
+struct Key {
+    label: Arc<str>,
+    mac: HmacSha256,
+    short: bool,
+}
+
+impl Keys {
+    /// Reads each secret with `key`, which says what its text means.
+    pub(super) fn read(
+        secrets: &Secrets,
+        key: impl Fn(&str) -> Result<zeroize::Zeroizing<Vec<u8>>, &'static str>,
+    ) -> Result<Self, ConfigError> {
+        let mut keys: Vec<(Arc<str>, zeroize::Zeroizing<Vec<u8>>)> = Vec::with_capacity(secrets.len());
+        for secret in secrets.iter() {
+            let label = secret.shared_label();
+            let bytes = key(secret.text()).map_err(|problem| ConfigError::new(format!("secret {label}: {problem}")))?;
+            if bytes.is_empty() {
+                return Err(ConfigError::new(format!("secret {label}: empty")));
+            }
+            // Two texts can mean one key (`whsec_` or not), and then the second is no rotation at all.
+            if let Some((known, _)) = keys.iter().find(|(_, known)| *known == bytes) {
+                return Err(ConfigError::new(format!("secret {label}: the same key as {known}")));
+            }
+            keys.push((label, bytes));
+        }
+        let keyed = keys.into_iter().map(|(label, bytes)| {
+            let mac = HmacSha256::new_from_slice(&bytes)
+                .map_err(|error| ConfigError::new(format!("secret {label}: no HMAC key")).with_source(error))?;
+            Ok(Key { label, mac, short: bytes.len() < SHORT })
+        });
+        keyed.collect::<Result<Vec<_>, ConfigError>>().map(Keys)
+    }
+
+    /// Begins one MAC for each key.
+    pub(super) fn begin(&self) -> Macs {
+        let mut keys = self.0.iter();
+        Macs { states: std::array::from_fn(|_| keys.next().map(|key| key.mac.clone())) }
+    }
+
+    pub(super) fn label(&self, index: usize) -> &str {
+        self.0.get(index).map_or("", |key| &key.label)
+    }
+
+    pub(super) fn short(&self) -> Vec<&str> {
+        self.0.iter().filter(|key| key.short).map(|key| &*key.label).collect()
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|key| &key.label)).finish()
+    }
+}
+
+/// MACs of one body under every key.
+pub(super) struct Macs {
+    states: [Option<HmacSha256>; Secrets::MOST],
+}
+
+impl Macs {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        for mac in self.states.iter_mut().flatten() {
+            mac.update(bytes);
+        }
+    }
+
+    /// Asks `matches` about each key's MAC and returns the index of the first it agreed to.
+    ///
+    /// Every key is asked, whatever the others said, so that time tells nothing about which one vouched.
+    pub(super) fn first_match(self, matches: impl Fn(&Tag) -> Choice) -> Result<usize, Reason> {
+        let macs = self.states.into_iter().flatten();
+        first(macs.map(|mac| matches(&mac.finalize().into_bytes().into())))
+    }
+}
+
+/// The index of the first hit. All are looked at, in the same time wherever it is.
+pub(super) fn first(hits: impl Iterator<Item = Choice>) -> Result<usize, Reason> {
+    let mut found = Choice::from(0);
+    let mut index = 0_u8;
+    for (at, hit) in (0_u8..).zip(hits) {
+        index.conditional_assign(&at, hit & !found);
+        found |= hit;
+    }
+    if bool::from(found) { Ok(usize::from(index)) } else { Err(Reason::ProofMismatch) }
+}
+
+/// HMAC-SHA256 over parts in a row.
+#[cfg(feature = "testing")]
+pub(crate) fn hmac_tag(key: &[u8], parts: &[&[u8]]) -> Tag {
+    match HmacSha256::new_from_slice(key) {
+        Ok(mut mac) => {
+            parts.iter().for_each(|part| mac.update(part));
+            mac.finalize().into_bytes().into()
+        }
+        // HMAC takes keys of any length; the type cannot say so.
+        Err(_) => [0; 32],
+    }
+}

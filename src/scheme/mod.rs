@@ -1,0 +1,247 @@
+//! How a delivery proves its origin.
+//!
+//! A scheme looks at the headers first ([`begin`](Scheme::begin)), takes the body as it arrives
+//! ([`push`](Check::push)) and answers at the end ([`finish`](Check::finish)). The set is closed: evidence of origin,
+//! [`Proven`], is made here and nowhere else.
+
+mod hmac_sha256;
+mod keys;
+mod shared_secret;
+mod standard_webhooks;
+
+use bytes::Bytes;
+use http::HeaderName;
+
+pub use self::hmac_sha256::{Encoding, HmacSha256Body};
+pub use self::shared_secret::SharedSecret;
+pub use self::standard_webhooks::StandardWebhooks;
+
+#[cfg(feature = "testing")]
+pub(crate) use self::keys::hmac_tag;
+#[cfg(feature = "testing")]
+pub(crate) use self::standard_webhooks::decode_secret;
+
+use crate::{ConfigError, Found, Freshness, Headers, Reason, Secrets};
+
+/// What a proof covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Proves {
+    /// The body, and when this attempt to deliver it was made.
+    BodyAndTime,
+    /// The body. When it was sent is at most what the body says.
+    Body,
+    /// That the sender knows the secret. The body could have been altered on the way, and the header with it taken
+    /// from one delivery to another.
+    SenderOnly,
+}
+
+/// A body together with the evidence of where it came from: bytes that may drive decisions.
+///
+/// Only a [`Receiver`](crate::Receiver) makes one, from what was pushed through its scheme.
+pub struct Proven<'h> {
+    body: Bytes,
+    proof: Proof<'h>,
+    label: &'h str,
+}
+
+impl<'h> Proven<'h> {
+    /// The one place where evidence comes into being.
+    pub(crate) fn assertion(body: Bytes, proof: Proof<'h>, label: &'h str) -> Self {
+        Proven { body, proof, label }
+    }
+
+    /// The proven bytes.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// What is proven about them.
+    #[must_use]
+    pub fn proves(&self) -> Proves {
+        self.proof.proves
+    }
+
+    /// The label of the secret that vouches.
+    #[must_use]
+    pub fn secret_label(&self) -> &'h str {
+        self.label
+    }
+
+    /// The id of the message, where the scheme signs one.
+    #[must_use]
+    pub fn message_id(&self) -> Option<&'h str> {
+        self.proof.message_id
+    }
+
+    /// When this attempt was made, in Unix seconds, where the scheme signs it.
+    #[must_use]
+    pub fn attempted_at(&self) -> Option<i64> {
+        self.proof.attempted_at
+    }
+
+    /// Which of the configured secrets vouches, counted from 0 in the order they were given.
+    pub(crate) fn secret_index(&self) -> usize {
+        self.proof.secret
+    }
+
+    pub(crate) fn into_body(self) -> Bytes {
+        self.body
+    }
+}
+
+impl std::fmt::Debug for Proven<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Proven")
+            .field("proves", &self.proof.proves)
+            .field("secret", &self.label)
+            .field("body_len", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a scheme found out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Proof<'h> {
+    pub(crate) proves: Proves,
+    pub(crate) secret: usize,
+    pub(crate) message_id: Option<&'h str>,
+    pub(crate) attempted_at: Option<i64>,
+}
+
+/// Which scheme a provider of one's own uses. Made from [`StandardWebhooks`], [`HmacSha256Body`] or [`SharedSecret`].
+#[derive(Debug, Clone)]
+pub struct SchemeConfig(Config);
+
+#[derive(Debug, Clone)]
+enum Config {
+    StandardWebhooks(StandardWebhooks),
+    HmacSha256Body(HmacSha256Body),
+    SharedSecret(SharedSecret),
+}
+
+impl From<StandardWebhooks> for SchemeConfig {
+    fn from(config: StandardWebhooks) -> Self {
+        SchemeConfig(Config::StandardWebhooks(config))
+    }
+}
+
+impl From<HmacSha256Body> for SchemeConfig {
+    fn from(config: HmacSha256Body) -> Self {
+        SchemeConfig(Config::HmacSha256Body(config))
+    }
+}
+
+impl From<SharedSecret> for SchemeConfig {
+    fn from(config: SharedSecret) -> Self {
+        SchemeConfig(Config::SharedSecret(config))
+    }
+}
+
+impl SchemeConfig {
+    /// Whether an attempt's own time is signed, so that headers alone show its age.
+    pub(crate) fn signs_attempt_time(&self) -> bool {
+        matches!(self.0, Config::StandardWebhooks(_))
+    }
+
+    /// Reads the secrets the way the scheme reads them.
+    pub(crate) fn with_secrets(&self, secrets: &Secrets) -> Result<Scheme, ConfigError> {
+        Ok(match &self.0 {
+            Config::StandardWebhooks(config) => Scheme::StandardWebhooks(config.keyed(secrets)?),
+            Config::HmacSha256Body(config) => Scheme::HmacSha256Body(config.keyed(secrets)?),
+            Config::SharedSecret(config) => Scheme::SharedSecret(config.keyed(secrets)?),
+        })
+    }
+}
+
+/// A scheme with its keys.
+pub(crate) enum Scheme {
+    StandardWebhooks(standard_webhooks::Keyed),
+    HmacSha256Body(hmac_sha256::Keyed),
+    SharedSecret(shared_secret::Keyed),
+}
+
+impl Scheme {
+    /// Looks at the headers. Whatever they alone can refuse is refused here.
+    pub(crate) fn begin<'h>(
+        &self,
+        headers: &'h (impl Headers + ?Sized),
+        freshness: Freshness,
+        now: i64,
+    ) -> Result<Check<'h>, Reason> {
+        match self {
+            Scheme::StandardWebhooks(scheme) => scheme.begin(headers, freshness, now).map(Check::StandardWebhooks),
+            Scheme::HmacSha256Body(scheme) => scheme.begin(headers).map(Check::HmacSha256Body),
+            Scheme::SharedSecret(scheme) => scheme.begin(headers).map(Check::Done),
+        }
+    }
+
+    /// The label of a secret, by its index.
+    pub(crate) fn label(&self, secret: usize) -> &str {
+        match self {
+            Scheme::StandardWebhooks(scheme) => scheme.keys.label(secret),
+            Scheme::HmacSha256Body(scheme) => scheme.keys.label(secret),
+            Scheme::SharedSecret(scheme) => scheme.label(secret),
+        }
+    }
+
+    /// Whether a delivery's own time can be judged from its headers.
+    pub(crate) fn signs_attempt_time(&self) -> bool {
+        matches!(self, Scheme::StandardWebhooks(_))
+    }
+
+    /// Labels of the secrets that are short enough to be guessed.
+    pub(crate) fn short_secrets(&self) -> Vec<&str> {
+        match self {
+            Scheme::StandardWebhooks(scheme) => scheme.keys.short(),
+            Scheme::HmacSha256Body(scheme) => scheme.keys.short(),
+            Scheme::SharedSecret(scheme) => scheme.short(),
+        }
+    }
+}
+
+/// A check under way.
+#[allow(clippy::large_enum_variant, reason = "one lives on the stack for each delivery; verifying allocates nothing")]
+pub(crate) enum Check<'h> {
+    StandardWebhooks(standard_webhooks::Checking<'h>),
+    HmacSha256Body(hmac_sha256::Checking),
+    /// The headers were proof enough.
+    Done(Proof<'h>),
+}
+
+impl<'h> Check<'h> {
+    /// Takes the next bytes of the body.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        match self {
+            Check::StandardWebhooks(check) => check.macs.update(bytes),
+            Check::HmacSha256Body(check) => check.macs.update(bytes),
+            Check::Done(_) => {}
+        }
+    }
+
+    /// Compares.
+    pub(crate) fn finish(self) -> Result<Proof<'h>, Reason> {
+        match self {
+            Check::StandardWebhooks(check) => check.finish(),
+            Check::HmacSha256Body(check) => check.finish(),
+            Check::Done(proof) => Ok(proof),
+        }
+    }
+}
+
+/// A needed header: there, once, not empty, and not longer than any honest one.
+fn needed<'h>(headers: &'h (impl Headers + ?Sized), name: &HeaderName) -> Result<&'h [u8], Reason> {
+    match headers.find(name) {
+        Found::Absent => Err(Reason::MissingHeader),
+        Found::Repeated => Err(Reason::RepeatedHeader),
+        Found::Once(value) if value.is_empty() || value.len() > LONGEST_HEADER => Err(Reason::MalformedHeader),
+        Found::Once(value) => Ok(value),
+    }
+}
+
+const LONGEST_HEADER: usize = 4096;
+
+fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
+    HeaderName::try_from(name).map_err(|error| ConfigError::new("not a header name").with_source(error))
+}

@@ -1,0 +1,209 @@
+//! Standard Webhooks, symmetric (`v1`): <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>.
+//!
+//! Signed are `{webhook-id}.{webhook-timestamp}.{body}`, by HMAC-SHA256, as padded base64 after `v1,`, in a list
+//! separated by spaces. Where we are stricter than the reference libraries:
+//!
+//! - A `.` in the id, or a timestamp that is not written the one canonical way, is refused: the three signed parts are
+//!   joined by dots, and `("a", "1", "2.b")` would sign as `("a.1", "2", "b")` does.
+//! - The header's own characters are signed, not a number parsed and printed again.
+//! - The body need not be UTF-8: bytes are signed, not text.
+//! - `svix-id` and its kind are not looked at.
+
+use base64ct::{Base64, Base64Unpadded, Encoding};
+use http::HeaderName;
+use subtle::{Choice, ConstantTimeEq};
+use zeroize::Zeroizing;
+
+use super::keys::{Keys, Macs, Tag};
+use super::{Proof, Proves, needed};
+use crate::{ConfigError, Freshness, Headers, Reason, Secrets};
+
+/// The Standard Webhooks scheme. Its secrets are base64, with or without `whsec_` in front.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StandardWebhooks;
+
+impl StandardWebhooks {
+    /// The scheme; there is nothing to set.
+    #[must_use]
+    pub fn new() -> Self {
+        StandardWebhooks
+    }
+
+    pub(super) fn keyed(self, secrets: &Secrets) -> Result<Keyed, ConfigError> {
+        Keys::read(secrets, decode_secret).map(|keys| Keyed { keys })
+    }
+}
+
+/// The key a secret's text stands for. Never the text itself: a secret that is no base64 was copied wrongly.
+pub(crate) fn decode_secret(text: &str) -> Result<Zeroizing<Vec<u8>>, &'static str> {
+    let encoded = text.strip_prefix("whsec_").unwrap_or(text);
+    let mut key = Zeroizing::new(vec![0; encoded.len()]);
+    let decoded = if encoded.ends_with('=') {
+        Base64::decode(encoded, &mut key).map(<[u8]>::len)
+    } else {
+        Base64Unpadded::decode(encoded, &mut key).map(<[u8]>::len)
+    };
+    match decoded {
+        Ok(length) => {
+            key.truncate(length);
+            Ok(key)
+        }
+        Err(_) => Err("not base64, as a Standard Webhooks secret must be (`whsec_` in front is optional)"),
+    }
+}
+
+pub(crate) struct Keyed {
+    pub(super) keys: Keys,
+}
+
+impl Keyed {
+    pub(super) fn begin<'h>(
+        &self,
+        headers: &'h (impl Headers + ?Sized),
+        freshness: Freshness,
+        now: i64,
+    ) -> Result<Checking<'h>, Reason> {
+        let id = message_id(needed(headers, &ID)?)?;
+        let timestamp = needed(headers, &TIMESTAMP)?;
+        let signatures = needed(headers, &SIGNATURE)?;
+        let attempted_at = canonical_seconds(timestamp)?;
+        well_formed(signatures)?;
+        freshness.judge(attempted_at, now)?;
+
+        let mut macs = self.keys.begin();
+        macs.update(id.as_bytes());
+        macs.update(b".");
+        macs.update(timestamp);
+        macs.update(b".");
+        Ok(Checking { macs, signatures, id, attempted_at })
+    }
+}
+
+pub(crate) struct Checking<'h> {
+    pub(super) macs: Macs,
+    signatures: &'h [u8],
+    id: &'h str,
+    attempted_at: i64,
+}
+
+impl<'h> Checking<'h> {
+    pub(super) fn finish(self) -> Result<Proof<'h>, Reason> {
+        let secret = self.macs.first_match(|tag| {
+            let expected = Encoded::of(tag);
+            candidates(self.signatures).fold(Choice::from(0), |found, candidate| found | expected.is(candidate))
+        })?;
+        Ok(Proof {
+            proves: Proves::BodyAndTime,
+            secret,
+            message_id: Some(self.id),
+            attempted_at: Some(self.attempted_at),
+        })
+    }
+}
+
+/// A MAC in the one base64 form it has. Encoding ours once and comparing text costs less than decoding each of up to
+/// [`MOST_SIGNATURES`] candidates, and accepts the same: padded base64 of 32 bytes, canonical, and nothing else.
+struct Encoded([u8; ENCODED_LENGTH]);
+
+impl Encoded {
+    fn of(tag: &Tag) -> Self {
+        let mut text = [0; ENCODED_LENGTH];
+        // base64ct does this in constant time. It cannot fail, as the room is what 32 bytes take; were that wrong, the
+        // zeros left behind are no base64 and equal no candidate.
+        let _ = Base64::encode(tag, &mut text);
+        Encoded(text)
+    }
+
+    fn is(&self, candidate: &[u8]) -> Choice {
+        self.0.as_slice().ct_eq(candidate) & !candidate.first().copied().unwrap_or(0).ct_eq(&0)
+    }
+}
+
+const ENCODED_LENGTH: usize = 44;
+
+/// The signatures that could be one of ours: version 1 and of the right length. Others are skipped, as the
+/// specification has it for versions one does not know.
+fn candidates(signatures: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let entries = signatures.split(|byte| *byte == b' ');
+    entries.filter_map(|entry| entry.strip_prefix(b"v1,")).filter(|encoded| encoded.len() == ENCODED_LENGTH)
+}
+
+fn well_formed(signatures: &[u8]) -> Result<(), Reason> {
+    let entries = signatures.split(|byte| *byte == b' ').filter(|entry| !entry.is_empty()).count();
+    let plausible = signatures.is_ascii() && entries <= MOST_SIGNATURES && candidates(signatures).next().is_some();
+    if plausible { Ok(()) } else { Err(Reason::MalformedHeader) }
+}
+
+const MOST_SIGNATURES: usize = 32;
+
+/// Visible ASCII without a dot.
+fn message_id(value: &[u8]) -> Result<&str, Reason> {
+    let clean = value.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'.');
+    if !clean {
+        return Err(Reason::MalformedHeader);
+    }
+    str::from_utf8(value).map_err(|_| Reason::MalformedHeader)
+}
+
+/// Digits only, without a sign or a leading zero, so that one time has one text.
+fn canonical_seconds(value: &[u8]) -> Result<i64, Reason> {
+    let canonical = value.iter().all(u8::is_ascii_digit) && (value.len() == 1 || value.first() != Some(&b'0'));
+    if !canonical {
+        return Err(Reason::MalformedHeader);
+    }
+    str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()).ok_or(Reason::MalformedHeader)
+}
+
+pub(crate) const ID: HeaderName = HeaderName::from_static("webhook-id");
+pub(crate) const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+pub(crate) const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Secret;
+
+    #[test]
+    fn secrets_are_base64_with_or_without_the_prefix_and_never_text() {
+        let key = decode_secret("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD").unwrap();
+        assert_eq!(key.len(), 24);
+        assert_eq!(decode_secret("C2FVsBQIhrscChlQIMV+b5sSYspob7oD").unwrap(), key);
+        assert_eq!(decode_secret("whsec_AAECAw==").unwrap().as_slice(), [0, 1, 2, 3]);
+        assert_eq!(decode_secret("whsec_AAECAw").unwrap().as_slice(), [0, 1, 2, 3]);
+        for text in ["whsec_not base64!", "hs_test_secret", "whsec_AAECAw=", "whsec_AAEC_w=="] {
+            assert!(decode_secret(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_key_written_two_ways_is_no_rotation() {
+        let secrets = Secrets::new(Secret::new("new", "whsec_AAECAwQFBgcICQoLDA0ODw==").unwrap());
+        let secrets = secrets.also(Secret::new("old", "AAECAwQFBgcICQoLDA0ODw==").unwrap()).unwrap();
+        let error = StandardWebhooks::new().keyed(&secrets).err().expect("refused");
+        assert_eq!(error.to_string(), "secret old: the same key as new");
+        let empty = Secrets::new(Secret::new("none", "whsec_").unwrap());
+        assert!(StandardWebhooks::new().keyed(&empty).is_err());
+    }
+
+    #[test]
+    fn one_time_has_one_text() {
+        assert_eq!(canonical_seconds(b"1700000000"), Ok(1_700_000_000));
+        assert_eq!(canonical_seconds(b"0"), Ok(0));
+        for text in ["", "+1700000000", "-1", "001700000000", "1e9", "1.5", " 1", "9223372036854775808", "١"] {
+            assert_eq!(canonical_seconds(text.as_bytes()), Err(Reason::MalformedHeader), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_judged_by_its_plausible_entries() {
+        let good = format!("v1,{}=", "A".repeat(43));
+        for list in [good.clone(), format!("v1a,xyz {good}"), format!("v1,short  {good} "), format!(" {good} v2")] {
+            assert_eq!(well_formed(list.as_bytes()), Ok(()), "{list}");
+        }
+        let many = |count| vec![good.as_str(); count].join(" ");
+        assert_eq!(well_formed(many(32).as_bytes()), Ok(()));
+        for list in ["v1,", "v1", "v1a,AAAA", "V1,AAAA", &good[3..], &many(33), &format!("{good} é")] {
+            assert_eq!(well_formed(list.as_bytes()), Err(Reason::MalformedHeader), "{list}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! For tests of your own handlers, and for this project's.
+//!
+//! Signed requests like the providers' ([`fasten`], [`healthsync`]), a [`StoppedClock`], every [fixture](fixtures) and
+//! the list of [cases](cases) that the core and all frameworks are held to.
+//!
+//! Helpers for tests fail loudly: what a sample cannot do panics with one line.
+//!
+//! ```
+//! use medhook::{Fasten, NoDedupe, Receiver, Secret, fasten, testing};
+//!
+//! let secret = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
+//! let receiver = Receiver::builder("fasten", Fasten::live(Secret::new("test", secret)?)).store(NoDedupe).build()?;
+//!
+//! let request = testing::fasten("patient.ehi_export_success").secret(secret).request("/webhooks/fasten");
+//! let delivery = receiver.open(receiver.verify(request.headers(), request.body().clone())?)?;
+//! assert!(matches!(delivery.decode()?, fasten::Event::EhiExportSuccess(_)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod cases;
+mod fixtures;
+mod sign;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+pub use self::cases::{Case, CaseError, Cases, Change, Endpoint, Expected, State, Transfer, cases, cases_at};
+pub use self::fixtures::{Fixture, fixtures};
+pub use self::sign::Signing;
+
+use crate::provider::{fasten, healthsync};
+use crate::time::{Clock, SystemClock, unix_seconds};
+use fixtures::{fixture, with_text};
+
+/// A clock that moves only when told to. Clones show the same time.
+#[derive(Debug, Clone)]
+pub struct StoppedClock(Arc<AtomicI64>);
+
+impl StoppedClock {
+    /// Stopped at this Unix time, in seconds.
+    #[must_use]
+    pub fn at(unix: i64) -> Self {
+        StoppedClock(Arc::new(AtomicI64::new(unix)))
+    }
+
+    /// Sets it, forward or back.
+    pub fn set(&self, unix: i64) {
+        self.0.store(unix, Ordering::SeqCst);
+    }
+}
+
+impl Clock for StoppedClock {
+    fn now(&self) -> SystemTime {
+        let unix = self.0.load(Ordering::SeqCst);
+        let distance = Duration::from_secs(unix.unsigned_abs());
+        let time = if unix < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
+        time.unwrap_or(UNIX_EPOCH)
+    }
+}
+
+/// A genuine delivery of Fasten Connect's, of this kind, with a made-up payload in the documented shape.
+pub fn fasten(kind: &str) -> Sample {
+    Sample::new(fasten::NAME, kind, Signing::StandardWebhooks, "/date")
+}
+
+/// A genuine delivery of HealthSync's, of this kind; where its payload is not documented, an invented one.
+pub fn healthsync(kind: &str) -> Sample {
+    Sample::new(healthsync::NAME, kind, Signing::healthsync(), "/created_at")
+}
+
+/// A delivery to be signed. Made by [`fasten`] and its like.
+#[derive(Debug, Clone)]
+#[must_use = "a sample is nothing until `request`"]
+pub struct Sample {
+    signing: Signing,
+    time_at: &'static str,
+    body: Bytes,
+    secret: Option<String>,
+    id: Option<String>,
+    at: i64,
+}
+
+impl Sample {
+    fn new(provider: &str, kind: &str, signing: Signing, time_at: &'static str) -> Self {
+        let body = fixture(provider, kind).unwrap_or_else(|| fails(&format!("no sample of {provider} {kind}"))).body();
+        Sample { signing, time_at, body, secret: None, id: None, at: unix_seconds(SystemClock.now()) }
+    }
+
+    /// Signs with this secret, given as a receiver is given it. Needed.
+    pub fn secret(mut self, secret: impl Into<String>) -> Self {
+        self.secret = Some(secret.into());
+        self
+    }
+
+    /// Happens, and is sent, at this Unix time, in seconds. By default now.
+    pub fn at(mut self, unix: i64) -> Self {
+        self.at = unix;
+        self
+    }
+
+    /// With this event id. By default the fixture's, which is always the same.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// With this body, byte for byte: neither time nor id are put into it.
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self.time_at = "";
+        self
+    }
+
+    /// The request, signed.
+    ///
+    /// # Panics
+    /// Without a secret, or with one that the provider's scheme cannot read.
+    pub fn request(&self, path: &str) -> http::Request<Bytes> {
+        let secret = self.secret.as_deref().unwrap_or_else(|| fails("a sample needs a secret to be signed with"));
+        let mut body = self.body.clone();
+        if !self.time_at.is_empty() {
+            body = with_text(&body, self.time_at, &fixtures::rfc3339(self.at));
+            if let Some(id) = &self.id {
+                body = with_text(&body, "/id", id);
+            }
+        }
+        let message = format!("msg_{}", self.id.as_deref().unwrap_or("sample").replace('.', "_"));
+        let headers = self
+            .signing
+            .headers(secret, &message, &self.at.to_string(), &body)
+            .unwrap_or_else(|error| fails(&error.to_string()));
+        let mut request = http::Request::post(path).header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        request.body(body).unwrap_or_else(|error| fails(&format!("no request: {error}")))
+    }
+}
+
+#[track_caller]
+#[allow(clippy::panic, reason = "a helper for tests: a wrong call is a failing test")]
+fn fails(problem: &str) -> ! {
+    panic!("medhook::testing: {problem}")
+}

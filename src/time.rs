@@ -1,0 +1,155 @@
+//! Times as they were sent, and the clock that judges them.
+
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A point in time as a provider wrote it.
+///
+/// The text is kept as it was sent; [`unix`](Time::unix) reads it when asked. Dates of care identify patients, so
+/// `Debug` shows neither.
+///
+/// ```
+/// use medhook::Time;
+///
+/// assert_eq!(Time::from("2024-02-27T10:30:00Z").unix(), Some(1_709_029_800));
+/// assert_eq!(Time::from("2024-02-27T11:30:00+01:00").unix(), Some(1_709_029_800));
+/// assert_eq!(Time::from("2024-02-27T10:30:00").unix(), Some(1_709_029_800)); // no offset: read as UTC
+/// assert_eq!(Time::from("1709029800").unix(), Some(1_709_029_800));
+/// assert_eq!(Time::from("last Tuesday").unix(), None);
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Time(Box<str>);
+
+impl Time {
+    /// A time given as seconds since 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub fn from_unix(seconds: i64) -> Self {
+        Time(seconds.to_string().into())
+    }
+
+    /// What was sent.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// Whole seconds since 1970-01-01T00:00:00Z, rounded down; `None` where the text is no time we can read.
+    ///
+    /// Read are RFC 3339 with its usual variations, the same without an offset (taken as UTC), a date alone (its
+    /// midnight in UTC), and a number of seconds.
+    #[must_use]
+    pub fn unix(&self) -> Option<i64> {
+        if let Ok(seconds) = self.0.parse::<i64>() {
+            return Some(seconds);
+        }
+        self.timestamp().map(|timestamp| {
+            let second = timestamp.as_second();
+            // jiff rounds towards zero.
+            if timestamp.subsec_nanosecond() < 0 { second.saturating_sub(1) } else { second }
+        })
+    }
+
+    /// The same as a [`jiff::Timestamp`](https://docs.rs/jiff/0.2/jiff/struct.Timestamp.html), fractions included.
+    #[cfg(feature = "jiff-02")]
+    #[must_use]
+    pub fn to_jiff(&self) -> Option<jiff::Timestamp> {
+        match self.0.parse::<i64>() {
+            Ok(seconds) => jiff::Timestamp::from_second(seconds).ok(),
+            Err(_) => self.timestamp(),
+        }
+    }
+
+    fn timestamp(&self) -> Option<jiff::Timestamp> {
+        // The longest time anyone writes has some 40 characters; a parser need not see a megabyte.
+        if self.0.len() > 64 {
+            return None;
+        }
+        self.0.parse().ok().or_else(|| {
+            let naive: jiff::civil::DateTime = self.0.parse().ok()?;
+            naive.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+        })
+    }
+}
+
+impl From<&str> for Time {
+    fn from(text: &str) -> Self {
+        Time(text.into())
+    }
+}
+
+impl fmt::Debug for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Time(..)")
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<str>::deserialize(deserializer).map(Time)
+    }
+}
+
+/// What time it is. A receiver judges freshness by this clock and reads no other.
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
+    /// The current time.
+    fn now(&self) -> SystemTime;
+}
+
+/// The machine's own clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+/// Whole seconds since 1970-01-01T00:00:00Z, rounded down.
+pub(crate) fn unix_seconds(time: SystemTime) -> i64 {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
+        Err(before) => {
+            let before = before.duration();
+            let up = u64::from(before.subsec_nanos() > 0);
+            i64::try_from(before.as_secs().saturating_add(up)).map_or(i64::MIN, i64::saturating_neg)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn fractions_round_down_on_both_sides_of_1970() {
+        assert_eq!(Time::from("1970-01-01T00:00:01.9Z").unix(), Some(1));
+        assert_eq!(Time::from("1969-12-31T23:59:58.1Z").unix(), Some(-2));
+        assert_eq!(unix_seconds(UNIX_EPOCH + Duration::from_millis(1_900)), 1);
+        assert_eq!(unix_seconds(UNIX_EPOCH - Duration::from_millis(1_900)), -2);
+    }
+
+    #[test]
+    fn what_is_no_time_is_none_and_costs_nothing() {
+        let long = "2024-02-27T10:30:00.".to_owned() + &"0".repeat(1 << 20) + "Z";
+        for text in ["", " ", "2024-13-01T00:00:00Z", "٢٠٢٤", "99999999999999999999", &long] {
+            assert_eq!(Time::from(text).unix(), None, "{}", &text[..text.len().min(40)]);
+        }
+    }
+
+    #[cfg(feature = "jiff-02")]
+    #[test]
+    fn to_jiff_keeps_fractions() {
+        let time = Time::from("2024-02-27T10:30:00.25Z").to_jiff().unwrap();
+        assert_eq!(time.as_millisecond(), 1_709_029_800_250);
+    }
+}

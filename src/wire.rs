@@ -1,0 +1,494 @@
+//! Reading payloads as they really arrive.
+//!
+//! A provider's payload drifts: a number becomes a text, a field goes missing, a new one appears. What cannot be read
+//! costs the field it stands in, never the event, and is noted as [`Drift`] by its path. One pass, no intermediate
+//! tree. Of a key that stands twice in one object the later one counts.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+use crate::{Phi, RawJson, Time};
+
+/// Where a payload was not what the documentation says. Paths name fields of ours and indices, map keys as `*`; never
+/// a value.
+#[derive(Default)]
+pub(crate) struct Drift {
+    at: Vec<Step>,
+    found: Vec<Box<str>>,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Step {
+    Field(&'static str),
+    Index(usize),
+    AnyKey,
+}
+
+impl Drift {
+    /// The paths, at most [`MOST_PATHS`] of them.
+    pub(crate) fn into_paths(self) -> Vec<Box<str>> {
+        self.found
+    }
+
+    fn note(&mut self) {
+        if self.found.len() < MOST_PATHS {
+            self.found.push(self.to_string().into());
+        }
+    }
+
+    pub(crate) fn within<T>(&mut self, step: Step, read: impl FnOnce(&mut Self) -> T) -> T {
+        self.at.push(step);
+        let value = read(self);
+        self.at.pop();
+        value
+    }
+}
+
+const MOST_PATHS: usize = 16;
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, step) in self.at.iter().enumerate() {
+            let dot = if position == 0 { "" } else { "." };
+            match step {
+                Step::Field(name) => write!(f, "{dot}{name}")?,
+                Step::Index(index) => write!(f, "[{index}]")?,
+                Step::AnyKey => write!(f, "{dot}*")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A value that reads itself from whichever JSON types it knows. `None` is a value of another type.
+pub(crate) trait Wire: Sized {
+    /// From a text.
+    fn text(_: &str) -> Option<Self> {
+        None
+    }
+
+    /// From a whole number.
+    fn integer(_: i128) -> Option<Self> {
+        None
+    }
+
+    /// From `true` or `false`.
+    fn boolean(_: bool) -> Option<Self> {
+        None
+    }
+
+    /// From an array.
+    ///
+    /// # Errors
+    /// Malformed JSON only.
+    fn array<'de, A: SeqAccess<'de>>(mut array: A, _: &mut Drift) -> Result<Option<Self>, A::Error> {
+        while array.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    /// From an object.
+    ///
+    /// # Errors
+    /// Malformed JSON only.
+    fn object<'de, A: MapAccess<'de>>(mut object: A, _: &mut Drift) -> Result<Option<Self>, A::Error> {
+        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    /// From anything, noting what it is not. `null` and `""` are nothing at all, and no drift.
+    ///
+    /// # Errors
+    /// Malformed JSON only.
+    fn read<'de, D: Deserializer<'de>>(deserializer: D, drift: &mut Drift) -> Result<Option<Self>, D::Error> {
+        deserializer.deserialize_any(Reading { drift, into: PhantomData })
+    }
+}
+
+struct Reading<'d, T> {
+    drift: &'d mut Drift,
+    into: PhantomData<T>,
+}
+
+impl<T> Reading<'_, T> {
+    fn or_drift<E>(self, value: Option<T>) -> Result<Option<T>, E> {
+        if value.is_none() {
+            self.drift.note();
+        }
+        Ok(value)
+    }
+}
+
+impl<'de, T: Wire> Visitor<'de> for Reading<'_, T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        if text.is_empty() { Ok(None) } else { self.or_drift(T::text(text)) }
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        self.or_drift(T::integer(number.into()))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+        self.or_drift(T::integer(number.into()))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        // No documented field holds a fraction, and a whole number this large has lost digits by now.
+        self.or_drift(None)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        self.or_drift(T::boolean(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, array: A) -> Result<Self::Value, A::Error> {
+        let value = T::array(array, self.drift)?;
+        self.or_drift(value)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Self::Value, A::Error> {
+        let value = T::object(object, self.drift)?;
+        self.or_drift(value)
+    }
+}
+
+impl Wire for String {
+    fn text(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+
+    /// Ids are opaque text, and some providers send numbers.
+    fn integer(number: i128) -> Option<Self> {
+        Some(number.to_string())
+    }
+}
+
+impl Wire for u64 {
+    fn integer(number: i128) -> Option<Self> {
+        number.try_into().ok()
+    }
+}
+
+impl Wire for Time {
+    fn text(text: &str) -> Option<Self> {
+        Some(Time::from(text))
+    }
+
+    fn integer(number: i128) -> Option<Self> {
+        i64::try_from(number).ok().map(Time::from_unix)
+    }
+}
+
+impl Wire for RawJson {
+    fn read<'de, D: Deserializer<'de>>(deserializer: D, _: &mut Drift) -> Result<Option<Self>, D::Error> {
+        let raw = <RawJson as serde::Deserialize>::deserialize(deserializer)?;
+        Ok(if raw.as_bytes() == b"null" { None } else { Some(raw) })
+    }
+}
+
+impl<T: Wire> Wire for Phi<T> {
+    fn text(text: &str) -> Option<Self> {
+        T::text(text).map(Phi::new)
+    }
+
+    fn integer(number: i128) -> Option<Self> {
+        T::integer(number).map(Phi::new)
+    }
+
+    fn boolean(value: bool) -> Option<Self> {
+        T::boolean(value).map(Phi::new)
+    }
+
+    fn array<'de, A: SeqAccess<'de>>(array: A, drift: &mut Drift) -> Result<Option<Self>, A::Error> {
+        Ok(T::array(array, drift)?.map(Phi::new))
+    }
+
+    fn object<'de, A: MapAccess<'de>>(object: A, drift: &mut Drift) -> Result<Option<Self>, A::Error> {
+        Ok(T::object(object, drift)?.map(Phi::new))
+    }
+}
+
+impl<T: Wire> Wire for Vec<T> {
+    fn array<'de, A: SeqAccess<'de>>(mut array: A, drift: &mut Drift) -> Result<Option<Self>, A::Error> {
+        let mut values = Vec::new();
+        for index in 0.. {
+            let element = drift.within(Step::Index(index), |drift| array.next_element_seed(Seed::<T>::new(drift)))?;
+            match element {
+                Some(value) => values.extend(value),
+                None => break,
+            }
+        }
+        Ok(Some(values))
+    }
+}
+
+impl<T: Wire> Wire for BTreeMap<String, T> {
+    fn object<'de, A: MapAccess<'de>>(mut object: A, drift: &mut Drift) -> Result<Option<Self>, A::Error> {
+        let mut values = BTreeMap::new();
+        while let Some(key) = object.next_key::<String>()? {
+            if let Some(value) = drift.within(Step::AnyKey, |drift| object.next_value_seed(Seed::<T>::new(drift)))? {
+                values.insert(key, value);
+            }
+        }
+        Ok(Some(values))
+    }
+}
+
+/// Reads a [`Wire`] value where serde wants a seed.
+struct Seed<'d, T>(Reading<'d, T>);
+
+impl<'d, T> Seed<'d, T> {
+    fn new(drift: &'d mut Drift) -> Self {
+        Seed(Reading { drift, into: PhantomData })
+    }
+}
+
+impl<'de, T: Wire> DeserializeSeed<'de> for Seed<'_, T> {
+    type Value = Option<T>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        T::read(deserializer, self.0.drift)
+    }
+}
+
+/// A field of a payload: optional, or a list that may be empty.
+pub(crate) trait Field: Serialize + Sized {
+    /// What it holds.
+    type Value: Wire;
+
+    /// Takes the value, or its absence.
+    fn set(&mut self, value: Option<Self::Value>);
+
+    /// Whether there is nothing to write.
+    fn is_absent(&self) -> bool;
+}
+
+impl<T: Wire + Serialize> Field for Option<T> {
+    type Value = T;
+
+    fn set(&mut self, value: Option<T>) {
+        *self = value;
+    }
+
+    fn is_absent(&self) -> bool {
+        self.is_none()
+    }
+}
+
+impl<T: Wire + Serialize> Field for Vec<T> {
+    type Value = Vec<T>;
+
+    fn set(&mut self, value: Option<Vec<T>>) {
+        *self = value.unwrap_or_default();
+    }
+
+    fn is_absent(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+/// Reads the value of a field of an object.
+///
+/// # Errors
+/// Malformed JSON only.
+pub(crate) fn field<'de, F: Field, A: MapAccess<'de>>(
+    field: &mut F,
+    name: &'static str,
+    object: &mut A,
+    drift: &mut Drift,
+) -> Result<(), A::Error> {
+    let value = drift.within(Step::Field(name), |drift| object.next_value_seed(Seed::<F::Value>::new(drift)))?;
+    field.set(value);
+    Ok(())
+}
+
+/// A key of an object, borrowed where it has no escapes.
+#[derive(Deserialize)]
+pub(crate) struct Name<'b>(#[serde(borrow)] pub(crate) Cow<'b, str>);
+
+/// Declares a payload: a struct whose fields name, each on its own line, the keys they are read from. The first key is
+/// the one written.
+macro_rules! payload {
+    ($($(#[$doc:meta])* $vis:vis struct $Name:ident {
+        $($(#[$field_doc:meta])* pub $field:ident: $Type:ty = $key:literal $(| $alias:literal)*,)*
+    })+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Default, PartialEq)]
+        #[non_exhaustive]
+        $vis struct $Name { $($(#[$field_doc])* pub $field: $Type,)* }
+
+        impl $crate::wire::Wire for $Name {
+            fn object<'de, A: serde::de::MapAccess<'de>>(
+                mut object: A,
+                drift: &mut $crate::wire::Drift,
+            ) -> Result<Option<Self>, A::Error> {
+                let mut payload = $Name::default();
+                while let Some(key) = object.next_key::<$crate::wire::Name<'de>>()? {
+                    match &*key.0 {
+                        $($key $(| $alias)* => $crate::wire::field(&mut payload.$field, $key, &mut object, drift)?,)*
+                        _ => { object.next_value::<serde::de::IgnoredAny>()?; }
+                    }
+                }
+                Ok(Some(payload))
+            }
+        }
+
+        impl serde::Serialize for $Name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                use serde::ser::SerializeMap;
+                let mut object = serializer.serialize_map(None)?;
+                $(if !$crate::wire::Field::is_absent(&self.$field) {
+                    object.serialize_entry($key, &self.$field)?;
+                })*
+                object.end()
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $Name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let mut drift = $crate::wire::Drift::default();
+                <$Name as $crate::wire::Wire>::read(deserializer, &mut drift)?
+                    .ok_or_else(|| serde::de::Error::custom("not an object"))
+            }
+        }
+    )+};
+}
+pub(crate) use payload;
+
+/// Declares an enum of texts that stays open: what nobody documented is kept as it came.
+macro_rules! open_enum {
+    ($(#[$doc:meta])* pub enum $Name:ident { $($(#[$variant_doc:meta])* $Variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum $Name {
+            $($(#[$variant_doc])* $Variant,)*
+            /// One that is not documented.
+            Other($crate::Phi<String>),
+        }
+
+        impl $Name {
+            /// The text sent for it.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $($Name::$Variant => $text,)*
+                    $Name::Other(text) => text.expose(),
+                }
+            }
+        }
+
+        impl From<&str> for $Name {
+            fn from(text: &str) -> Self {
+                match text {
+                    $($text => $Name::$Variant,)*
+                    other => $Name::Other(other.into()),
+                }
+            }
+        }
+
+        impl $crate::wire::Wire for $Name {
+            fn text(text: &str) -> Option<Self> {
+                Some(text.into())
+            }
+        }
+
+        impl serde::Serialize for $Name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $Name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                <String as serde::Deserialize>::deserialize(deserializer).map(|text| $Name::from(text.as_str()))
+            }
+        }
+    };
+}
+pub(crate) use open_enum;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    payload! {
+        /// Outer.
+        pub struct Outer {
+            /// Id.
+            pub id: Option<Phi<String>> = "id" | "ID",
+            /// Count.
+            pub count: Option<Phi<u64>> = "count",
+            /// List.
+            pub list: Vec<Inner> = "list",
+            /// Map.
+            pub map: Option<Phi<BTreeMap<String, u64>>> = "map",
+        }
+
+        /// Inner.
+        pub struct Inner {
+            /// When.
+            pub when: Option<Time> = "when",
+        }
+    }
+
+    fn read(json: &str) -> (Outer, Vec<Box<str>>) {
+        let mut drift = Drift::default();
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let outer = Outer::read(&mut deserializer, &mut drift).expect("well-formed JSON").expect("an object");
+        deserializer.end().expect("read to its end");
+        (outer, drift.into_paths())
+    }
+
+    #[test]
+    fn a_drifted_field_costs_itself_and_is_named() {
+        let (outer, drift) = read(
+            r#"{"new": {"deep": [1]}, "id": 7, "count": "many", "list": [{"when": 5}, "x", {"when": {}}], "map": {"A": 1, "B": "b"}}"#,
+        );
+        assert_eq!(outer.id.unwrap(), "7");
+        assert_eq!(outer.count, None);
+        assert_eq!(outer.list, [Inner { when: Some(Time::from_unix(5)) }, Inner::default()]);
+        assert_eq!(*outer.map.unwrap(), BTreeMap::from([("A".to_owned(), 1)]));
+        assert_eq!(drift.iter().map(|path| &**path).collect::<Vec<_>>(), ["count", "list[1]", "list[2].when", "map.*"]);
+    }
+
+    #[test]
+    fn null_and_empty_text_are_absent_and_no_drift() {
+        let (outer, drift) = read(r#"{"id": "", "count": null, "list": null, "map": null}"#);
+        assert_eq!(outer, Outer::default());
+        assert!(drift.is_empty());
+    }
+
+    #[test]
+    fn aliases_are_read_and_the_first_name_is_written() {
+        let (outer, _) = read(r#"{"ID": "a"}"#);
+        assert_eq!(serde_json::to_string(&outer).unwrap(), r#"{"id":"a"}"#);
+    }
+
+    #[test]
+    fn a_number_that_lost_digits_is_no_id() {
+        let (outer, drift) = read(r#"{"id": 123456789012345678901234567890}"#);
+        assert_eq!(outer.id, None);
+        assert_eq!(drift.len(), 1);
+    }
+
+    #[test]
+    fn paths_are_bounded_in_number() {
+        let json = format!(r#"{{"list": [{}0]}}"#, "1,".repeat(10_000));
+        assert_eq!(read(&json).1.len(), MOST_PATHS);
+    }
+}
