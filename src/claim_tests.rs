@@ -1,1 +1,302 @@
+//! Time is paused in these tests: it moves when everything waits, and leases end without anyone waiting for them.
 
+use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
+
+use tokio::sync::Notify;
+
+use super::*;
+use crate::dedupe::{DedupeStore, EventKey, MemoryStore, Retention};
+use crate::{Bytes, Custom, Secret, SharedSecret};
+
+const LEASE: Duration = Duration::from_secs(30);
+
+/// What a store does wrong, for as long as it is told to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    None,
+    /// Nothing is done and an error is answered.
+    Refuses,
+    /// All is done, and the answer gets lost.
+    LosesAnswers,
+    /// Nothing is ever answered.
+    Hangs,
+    /// Commits alone are refused.
+    RefusesCommits,
+}
+
+/// A real store that a fault can be put in front of.
+#[derive(Debug, Clone)]
+struct Faulty {
+    store: MemoryStore,
+    fault: Arc<Mutex<Fault>>,
+}
+
+impl Faulty {
+    fn new() -> Self {
+        Faulty { store: MemoryStore::new(100), fault: Arc::new(Mutex::new(Fault::None)) }
+    }
+
+    fn set(&self, fault: Fault) {
+        *self.fault.lock().unwrap() = fault;
+    }
+
+    async fn through<T>(&self, commit: bool, step: StoreFuture<'_, T>) -> Result<T, StoreError> {
+        let fault = *self.fault.lock().unwrap();
+        let down = || Err(StoreError::unavailable("out of order"));
+        match fault {
+            Fault::Hangs => std::future::pending().await,
+            Fault::Refuses => down(),
+            Fault::RefusesCommits if commit => down(),
+            Fault::LosesAnswers => step.await.and_then(|_| down()),
+            Fault::None | Fault::RefusesCommits => step.await,
+        }
+    }
+}
+
+impl DedupeStore for Faulty {
+    fn claim(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Claimed> {
+        Box::pin(self.through(false, self.store.claim(key, token, lease)))
+    }
+    fn renew(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Settled> {
+        Box::pin(self.through(false, self.store.renew(key, token, lease)))
+    }
+    fn commit(&self, key: EventKey, token: Token, retention: Retention) -> StoreFuture<'_, Settled> {
+        Box::pin(self.through(true, self.store.commit(key, token, retention)))
+    }
+    fn release(&self, key: EventKey, token: Token) -> StoreFuture<'_, Settled> {
+        Box::pin(self.through(false, self.store.release(key, token)))
+    }
+}
+
+fn receiver(store: &Faulty, most: usize) -> Receiver {
+    let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("key", "0123456789abcdef").unwrap());
+    Receiver::builder("acme", custom.id("/id")).store(store.clone()).lease(LEASE).max_in_flight(most).build().unwrap()
+}
+
+fn delivery(receiver: &Receiver, id: &str) -> Delivery {
+    let headers = [("x-key", "0123456789abcdef")];
+    let body = Bytes::from(format!(r#"{{"id":"{id}"}}"#));
+    receiver.open(receiver.verify(&headers, body).unwrap()).unwrap()
+}
+
+/// Handles a delivery of event `1` with a handler that answers at once.
+async fn handle(receiver: &Receiver, status: u16) -> Result<u16, Reason> {
+    run(receiver, async move { status }).await
+}
+
+async fn run(receiver: &Receiver, handler: impl Future<Output = u16>) -> Result<u16, Reason> {
+    let admitted = receiver.admit(delivery(receiver, "1")).map_err(|refusal| refusal.reason())?;
+    admitted.run(handler, |status| *status == 200).await.map_err(|refusal| refusal.reason())
+}
+
+fn spawn(
+    receiver: &Receiver,
+    handler: impl Future<Output = u16> + Send + 'static,
+) -> tokio::task::JoinHandle<Result<u16, Reason>> {
+    let receiver = receiver.clone();
+    tokio::spawn(async move { run(&receiver, handler).await })
+}
+
+#[tokio::test(start_paused = true)]
+async fn success_is_remembered_and_failure_is_not() {
+    let receiver = receiver(&Faulty::new(), 10);
+    assert_eq!(handle(&receiver, 500).await, Ok(500));
+    assert_eq!(handle(&receiver, 200).await, Ok(200));
+    assert_eq!(handle(&receiver, 200).await, Err(Reason::Duplicate));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_copies_at_once_one_is_handled() {
+    let receiver = receiver(&Faulty::new(), 1_000);
+    let calls = Arc::new(AtomicUsize::new(0));
+    let copies: Vec<_> = std::iter::repeat_with(|| {
+        let calls = calls.clone();
+        spawn(&receiver, async move {
+            calls.fetch_add(1, Ordering::SeqCst);
+            sleep(Duration::from_secs(1)).await;
+            200
+        })
+    })
+    .take(500)
+    .collect();
+    let mut answers = Vec::new();
+    for copy in copies {
+        answers.push(copy.await.unwrap());
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+    assert_eq!(answers.iter().filter(|answer| **answer == Ok(200)).count(), 1);
+    assert_eq!(answers.iter().filter(|answer| **answer == Err(Reason::InFlight)).count(), 499);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_contained_and_the_retry_is_handled() {
+    let receiver = receiver(&Faulty::new(), 10);
+    let panics = run(&receiver, async { panic!("the handler's own") });
+    assert_eq!(panics.await, Err(Reason::HandlerPanicked));
+    assert_eq!(handle(&receiver, 200).await, Ok(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_never_ends_is_given_up_and_the_retry_is_handled() {
+    let receiver = receiver(&Faulty::new(), 10);
+    let began = Instant::now();
+    assert_eq!(run(&receiver, std::future::pending()).await, Err(Reason::HandlerTimeout));
+    assert_eq!(began.elapsed().as_secs(), 600);
+    assert_eq!(handle(&receiver, 200).await, Ok(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_holds_for_as_long_as_its_handler_runs() {
+    let receiver = receiver(&Faulty::new(), 10);
+    let first = spawn(&receiver, async {
+        sleep(LEASE * 5).await;
+        200
+    });
+    for _ in 0..9 {
+        sleep(LEASE / 2).await;
+        assert_eq!(handle(&receiver, 200).await, Err(Reason::InFlight));
+    }
+    assert_eq!(first.await.unwrap(), Ok(200));
+    assert_eq!(handle(&receiver, 200).await, Err(Reason::Duplicate));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_claim_is_told_to_its_handler_which_is_not_killed() {
+    let store = Faulty::new();
+    let receiver = receiver(&store, 10);
+    let admitted = receiver.admit(delivery(&receiver, "1")).unwrap();
+    let first = admitted.delivery().clone();
+    let late = tokio::spawn(admitted.run(
+        async {
+            sleep(LEASE * 3).await;
+            200
+        },
+        |_| true,
+    ));
+    sleep(LEASE / 6).await;
+    store.set(Fault::Refuses);
+    sleep(LEASE * 3 / 2).await;
+    assert!(!first.claim_lost(), "nobody has taken it yet");
+    store.set(Fault::None);
+    let thief = store.store.claim(first.event_key(), Token::from_bytes([9; 16]), LEASE * 9).await;
+    assert_eq!(thief.unwrap(), Claimed::Won);
+    sleep(LEASE).await;
+    assert!(first.claim_lost());
+    assert_eq!(late.await.unwrap().unwrap(), 200, "its answer still goes out");
+    let key = first.event_key();
+    let still = store.store.claim(key, Token::from_bytes([8; 16]), LEASE).await.unwrap();
+    assert!(matches!(still, Claimed::InFlight { .. }), "the late one did not end its successor's claim");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_fails_is_made_up_for_and_the_answer_does_not_wait() {
+    for fault in [Fault::Refuses, Fault::RefusesCommits, Fault::LosesAnswers, Fault::Hangs] {
+        let store = Faulty::new();
+        let receiver = receiver(&store, 10);
+        let breaks = store.clone();
+        let answer = run(&receiver, async move {
+            breaks.set(fault);
+            200
+        });
+        assert_eq!(answer.await, Ok(200), "{fault:?}: never 5xx after success");
+        sleep(LEASE / 2).await;
+        store.set(Fault::None);
+        sleep(LEASE).await;
+        assert_eq!(handle(&receiver, 200).await, Err(Reason::Duplicate), "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_commit_is_made_up_for_the_claim_is_kept() {
+    let store = Faulty::new();
+    let receiver = receiver(&store, 10);
+    let breaks = store.clone();
+    let answer = run(&receiver, async move {
+        breaks.set(Fault::RefusesCommits);
+        200
+    });
+    assert_eq!(answer.await, Ok(200));
+    for _ in 0..10 {
+        sleep(LEASE / 2).await;
+        assert_eq!(handle(&receiver, 200).await, Err(Reason::InFlight));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_its_store_nothing_is_handled_and_nothing_stays_claimed() {
+    for fault in [Fault::Refuses, Fault::LosesAnswers, Fault::Hangs] {
+        let store = Faulty::new();
+        let receiver = receiver(&store, 10);
+        store.set(fault);
+        let handler = async { panic!("must not run") };
+        assert_eq!(run(&receiver, handler).await, Err(Reason::StoreUnavailable), "{fault:?}");
+        store.set(Fault::None);
+        // Less than a lease: what a lost answer claimed is released, not left to run out.
+        sleep(LEASE / 3).await;
+        assert_eq!(handle(&receiver, 200).await, Ok(200), "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_store_is_told_apart() {
+    let store = Faulty { store: MemoryStore::new(1), ..Faulty::new() };
+    let receiver = receiver(&store, 10);
+    store.store.claim(EventKey::from_bytes([1; 32]), Token::from_bytes([1; 16]), LEASE).await.unwrap();
+    assert_eq!(handle(&receiver, 200).await, Err(Reason::StoreFull));
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_handlers_than_may_run_are_turned_away_and_places_come_back() {
+    let receiver = receiver(&Faulty::new(), 1);
+    let go = Arc::new(Notify::new());
+    let waits = go.clone();
+    let first = spawn(&receiver, async move {
+        waits.notified().await;
+        200
+    });
+    tokio::task::yield_now().await;
+    assert_eq!(handle(&receiver, 200).await, Err(Reason::TooBusy));
+    go.notify_one();
+    assert_eq!(first.await.unwrap(), Ok(200));
+    assert_eq!(handle(&receiver, 200).await, Err(Reason::Duplicate));
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_lets_what_runs_finish_and_lets_nothing_in() {
+    let receiver = receiver(&Faulty::new(), 10);
+    let running = spawn(&receiver, async {
+        sleep(LEASE).await;
+        200
+    });
+    tokio::task::yield_now().await;
+    let drained = tokio::spawn({
+        let receiver = receiver.clone();
+        async move { receiver.drain(LEASE * 2).await }
+    });
+    tokio::task::yield_now().await;
+    let head = receiver.begin("POST", &[("x-key", "0123456789abcdef")]).map(drop);
+    assert_eq!(head.unwrap_err().reason(), Reason::Draining);
+    assert_eq!(drained.await.unwrap(), 0);
+    assert_eq!(running.await.unwrap(), Ok(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_still_runs_at_the_deadline_is_given_up_and_released() {
+    let store = Faulty::new();
+    let one = receiver(&store, 10);
+    let another = receiver(&store, 10);
+    let running = spawn(&one, std::future::pending());
+    tokio::task::yield_now().await;
+    assert_eq!(one.drain(Duration::from_secs(1)).await, 1);
+    assert_eq!(running.await.unwrap(), Err(Reason::Draining));
+    assert_eq!(handle(&another, 200).await, Ok(200), "another instance has it at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_are_never_used_twice() {
+    let receiver = receiver(&Faulty::new(), 10);
+    let tokens: std::collections::HashSet<_> =
+        std::iter::repeat_with(|| receiver.0.admission.token()).take(1_000).collect();
+    assert_eq!(tokens.len(), 1_000);
+}

@@ -241,7 +241,7 @@ pub struct Decoded<E> {
     pub event: E,
     /// Why it is the variant for what cannot be decoded.
     pub problem: Option<Problem>,
-    /// Paths of fields that were left out because they hold something else than documented: at most 16.
+    /// Paths, within the payload, of fields left out because they hold something else than documented: at most 16.
     pub drifted: Vec<Box<str>>,
 }
 
@@ -260,10 +260,9 @@ pub(crate) trait Payload: Sized {
 impl<T: Wire> Payload for T {
     fn from_data(data: &Bytes, drift: &mut Drift) -> Result<Self, Problem> {
         let mut deserializer = serde_json::Deserializer::from_slice(data);
-        let payload = drift.within(crate::wire::Step::Field("data"), |drift| T::read(&mut deserializer, drift));
-        match payload.and_then(|payload| deserializer.end().map(|()| payload)) {
+        match T::read(&mut deserializer, drift).and_then(|payload| deserializer.end().map(|()| payload)) {
             Ok(Some(payload)) => Ok(payload),
-            Ok(None) => Err(Problem::new("data: not an object")),
+            Ok(None) => Err(Problem::new("the payload is no object")),
             Err(error) => Err(Problem::json(&error)),
         }
     }
@@ -366,7 +365,7 @@ pub(crate) fn decode<E, K>(
         return Decoded::new(unknown(Unknown { kind: kind.clone(), data: RawJson::accepted(data) }));
     };
     let Some(data) = &envelope.data else {
-        return fails(Problem::new("data: missing"));
+        return fails(Problem::new("the payload is missing"));
     };
     let mut drift = Drift::default();
     match read(documented, data, &mut drift) {

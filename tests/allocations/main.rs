@@ -1,0 +1,57 @@
+//! `verify` allocates nothing, whatever the size of the body and the number of secrets.
+
+use allocation_counter::measure;
+use medhook::testing::{Signing, StoppedClock};
+use medhook::{Bytes, Fasten, HealthSync, NoDedupe, Provider, Receiver, Secret, Secrets};
+
+const NOW: i64 = 1_767_225_600;
+const SIZES: [usize; 6] = [0, 256, 1_024, 20_000, 65_537, 1_000_000];
+
+/// The last one signs: every MAC is computed and compared.
+fn secrets(texts: &[&str]) -> Secrets {
+    let mut secrets = texts.iter().enumerate().map(|(n, text)| Secret::new(&n.to_string(), *text).unwrap());
+    let first = Secrets::new(secrets.next().unwrap());
+    secrets.fold(first, |all, secret| all.also(secret).unwrap())
+}
+
+fn allocations(provider: impl Provider, signing: &Signing, secret: &str, size: usize) -> u64 {
+    let receiver = Receiver::builder("count", provider).store(NoDedupe).clock(StoppedClock::at(NOW)).build().unwrap();
+    let body = Bytes::from(vec![b'x'; size]);
+    let mut headers = http::HeaderMap::new();
+    for (name, value) in signing.headers(secret, "msg_1", &NOW.to_string(), &body).unwrap() {
+        headers.insert(http::HeaderName::try_from(name).unwrap(), http::HeaderValue::try_from(value).unwrap());
+    }
+    // The first call finds out what the processor can do.
+    assert!(receiver.verify(&headers, body.clone()).is_ok());
+    measure(|| {
+        let proven = receiver.verify(&headers, body);
+        assert!(proven.is_ok());
+    })
+    .count_total
+}
+
+#[test]
+fn verifying_allocates_nothing() {
+    let base64 = [
+        "MDEyMzQ1Njc4OWFiY2RlZjA=",
+        "MDEyMzQ1Njc4OWFiY2RlZjE=",
+        "MDEyMzQ1Njc4OWFiY2RlZjI=",
+        "MDEyMzQ1Njc4OWFiY2RlZjM=",
+    ];
+    let text = ["0123456789abcdef0", "0123456789abcdef1", "0123456789abcdef2", "0123456789abcdef3"];
+    for size in SIZES {
+        for count in [1, 4] {
+            let last = count - 1;
+            let fasten = Fasten::live(secrets(&base64[..count]));
+            let standard = allocations(fasten, &Signing::StandardWebhooks, base64[last], size);
+            let healthsync = HealthSync::new(secrets(&text[..count]));
+            let hmac = allocations(healthsync, &Signing::healthsync(), text[last], size);
+            assert_eq!((standard, hmac), (0, 0), "{size} bytes, {count} secrets");
+        }
+    }
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(measure(|| drop(std::hint::black_box(vec![1_u8; 100]))).count_total, 1);
+}

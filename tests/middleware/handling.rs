@@ -1,0 +1,153 @@
+//! What becomes of an event between its delivery and its answer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use medhook::testing;
+use medhook::{HealthSync, MemoryStore, Receiver, Secret};
+use medhook_tests::route::Route;
+use medhook_tests::sender::{Outgoing, begin, send};
+use tokio::sync::Semaphore;
+
+use crate::servers;
+
+const SECRET: &str = "a-secret-of-the-dashboard";
+
+fn receiver() -> Receiver {
+    let healthsync = HealthSync::new(Secret::new("dashboard", SECRET).expect("a secret"));
+    Receiver::builder("handling", healthsync).store(MemoryStore::new(100)).build().expect("a receiver")
+}
+
+fn genuine() -> Outgoing {
+    testing::healthsync("document.uploaded").secret(SECRET).request("/").into()
+}
+
+/// Waits for what must become true, however slow the machine is.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..6_000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("still not: {what}");
+}
+
+async fn status(to: SocketAddr) -> u16 {
+    send(to, "/0".to_owned(), genuine()).await.expect("a response").status().as_u16()
+}
+
+/// A handler that counts its calls and waits to be let go.
+#[derive(Clone, Default)]
+struct Slow {
+    begun: Arc<AtomicUsize>,
+    done: Arc<AtomicUsize>,
+    gate: Arc<Gate>,
+}
+
+struct Gate(Semaphore);
+
+impl Default for Gate {
+    fn default() -> Self {
+        Gate(Semaphore::new(0))
+    }
+}
+
+impl Slow {
+    fn route(&self) -> Arc<[Route]> {
+        let slow = self.clone();
+        let handle = move |_| {
+            let slow = slow.clone();
+            async move {
+                slow.begun.fetch_add(1, Ordering::SeqCst);
+                let _go = slow.gate.0.acquire().await;
+                slow.done.fetch_add(1, Ordering::SeqCst);
+                200
+            }
+        };
+        Arc::new([Route::new(receiver(), handle)])
+    }
+
+    fn begun(&self) -> usize {
+        self.begun.load(Ordering::SeqCst)
+    }
+
+    fn let_go(&self) {
+        self.gate.0.add_permits(1_000);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_500_copies_at_once_one_reaches_the_handler() {
+    rlimit::increase_nofile_limit(4_096).expect("sockets for 500 connections at both ends");
+    for (name, start) in servers::ALL {
+        let slow = Slow::default();
+        let address = start(slow.route());
+        let copies: Vec<_> = (0..500).map(|_| tokio::spawn(status(address))).collect();
+        // The first is held until all others are answered, so that all are there at once.
+        let mut answers = Vec::new();
+        let (mut waiting, mut let_go) = (copies, false);
+        while !waiting.is_empty() {
+            let (answered, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|copy| copy.is_finished());
+            for copy in answered {
+                answers.push(copy.await.expect("an answer"));
+            }
+            waiting = rest;
+            if waiting.len() == 1 && !let_go {
+                slow.let_go();
+                let_go = true;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(slow.begun(), 1, "{name}");
+        assert_eq!(answers.iter().filter(|status| **status == 503).count(), 499, "{name}");
+        assert_eq!(answers.iter().filter(|status| **status == 200).count(), 1, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sender_that_hangs_up_does_not_stop_the_handler() {
+    for (name, start) in servers::ALL {
+        let slow = Slow::default();
+        let address = start(slow.route());
+        let socket = begin(address, "/0", &genuine()).await;
+        until("the handler has begun", || slow.begun() == 1).await;
+        drop(socket);
+        // The server has noticed when another delivery has come and gone on a new connection.
+        assert_eq!(status(address).await, 503, "{name}: still claimed");
+        slow.let_go();
+        until("the handler is done", || slow.done.load(Ordering::SeqCst) == 1).await;
+        let mut last = 503;
+        while last == 503 {
+            last = status(address).await;
+        }
+        assert_eq!((last, slow.begun()), (200, 1), "{name}: the claim is committed, the retry a duplicate");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_panic_or_a_failure_the_retry_is_handled() {
+    for (name, start) in servers::ALL {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = calls.clone();
+        let handle = move |_| {
+            let call = counted.fetch_add(1, Ordering::SeqCst);
+            async move {
+                match call {
+                    0 => panic!("the handler's own"),
+                    1 => 404,
+                    _ => 204,
+                }
+            }
+        };
+        let address = start(Arc::new([Route::new(receiver(), handle)]));
+        let mut answers = Vec::new();
+        for _ in 0..4 {
+            answers.push(status(address).await);
+        }
+        assert_eq!(answers, [500, 404, 204, 200], "{name}");
+        assert_eq!(calls.load(Ordering::SeqCst), 3, "{name}");
+    }
+}

@@ -1,0 +1,5 @@
+//! Over real sockets, against every framework: the same deliveries, the same answers.
+
+mod cases;
+mod handling;
+mod servers;

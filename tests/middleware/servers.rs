@@ -1,0 +1,97 @@
+//! One server for each framework, as its users would write it, with a path `/<n>` for the n-th route.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http_body_util::{BodyExt, Empty, Full};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use medhook_tests::route::Route;
+use medhook_tower::http::{Request, Response, StatusCode};
+use medhook_tower::{Bytes, Delivery};
+use tokio::net::{TcpListener, TcpSocket};
+use tower::{Layer, ServiceExt, service_fn};
+
+type Routes = Arc<[Route]>;
+
+/// Starts a server that runs until its process ends.
+pub type Start = fn(Routes) -> SocketAddr;
+
+/// Every framework.
+pub const ALL: &[(&str, Start)] = &[("hyper and tower", hyper), ("axum", axum)];
+
+/// A listener that lets more connections wait than the 128 of the standard library: tests open hundreds at once, and
+/// those that find no place are reset.
+fn listener() -> (TcpListener, SocketAddr) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+    let listener = socket.listen(2_048).expect("a listener");
+    let address = listener.local_addr().expect("an address");
+    (listener, address)
+}
+
+/// hyper, with a tower service for each path.
+pub fn hyper(routes: Routes) -> SocketAddr {
+    let (listener, address) = listener();
+    tokio::spawn(async move {
+        loop {
+            let Ok((socket, _)) = listener.accept().await else { continue };
+            let routes = routes.clone();
+            let service = service_fn(move |request: Request<hyper::body::Incoming>| by_path(routes.clone(), request));
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .serve_connection(TokioIo::new(socket), TowerToHyperService::new(service));
+            tokio::spawn(connection);
+        }
+    });
+    address
+}
+
+async fn by_path(
+    routes: Routes,
+    request: Request<hyper::body::Incoming>,
+) -> Result<Response<Empty<Bytes>>, Infallible> {
+    let n: usize = request.uri().path().trim_start_matches('/').parse().expect("the number of a route");
+    let handled = routes.clone();
+    let handler = service_fn(move |request: Request<Full<Bytes>>| {
+        let routes = handled.clone();
+        async move {
+            let (head, body) = request.into_parts();
+            let delivery: &Delivery = head.extensions.get().expect("behind the layer");
+            let body = body.collect().await.expect("a body in memory").to_bytes();
+            let status = routes[n].handle(delivery.clone(), body).await;
+            Ok::<_, Infallible>(Response::builder().status(status).body(Empty::new()).expect("a response"))
+        }
+    });
+    let verify = medhook_tower::VerifyLayer::<Full<Bytes>>::new(routes[n].receiver.clone());
+    let response = verify.layer(handler).oneshot(request).await?;
+    let extensions = response.extensions();
+    routes[n].note(response.status().as_u16(), extensions.get(), extensions.get());
+    Ok(response)
+}
+
+/// axum, with a layered route for each path.
+pub fn axum(routes: Routes) -> SocketAddr {
+    use axum::response::Response;
+    use axum::routing::any;
+
+    let mut app = axum::Router::new();
+    for n in 0..routes.len() {
+        let (handled, answered) = (routes.clone(), routes.clone());
+        let handler = move |delivery: medhook_axum::Delivery, body: Bytes| async move {
+            let status = handled[n].handle((*delivery).clone(), body).await;
+            StatusCode::from_u16(status).expect("a status")
+        };
+        let note = axum::middleware::map_response(move |response: Response| {
+            let extensions = response.extensions();
+            answered[n].note(response.status().as_u16(), extensions.get(), extensions.get());
+            std::future::ready(response)
+        });
+        let verify = medhook_axum::VerifyLayer::new(routes[n].receiver.clone());
+        app = app.route(&format!("/{n}"), any(handler).layer(verify).layer(note));
+    }
+    let (listener, address) = listener();
+    tokio::spawn(async move { axum::serve(listener, app).await.expect("served") });
+    address
+}

@@ -1,0 +1,119 @@
+//! Other people's implementations of Standard Webhooks sign, and we verify; we sign, and they verify.
+
+use base64ct::{Base64, Encoding};
+use medhook::testing::{Signing, StoppedClock};
+use medhook::{Bytes, Fasten, NoDedupe, Reason, Receiver, Refusal, Secret};
+use proptest::prelude::*;
+
+const NOW: i64 = 1_767_225_600;
+const SECRET: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
+const BODY: &str = r#"{"type":"webhook.test","id":"1","api_mode":"live","data":{"hello":"wörld"}}"#;
+
+fn receiver(secret: &str, now: i64) -> Receiver {
+    let fasten = Fasten::live(Secret::new("test", secret).expect("a secret"));
+    let builder = Receiver::builder("oracle", fasten).store(NoDedupe).clock(StoppedClock::at(now));
+    builder.build().expect("a receiver")
+}
+
+fn verify(receiver: &Receiver, headers: &[(&str, Vec<u8>); 3], body: Vec<u8>) -> Result<(), Refusal> {
+    receiver.verify(headers, Bytes::from(body)).map(drop)
+}
+
+fn headers(id: &str, timestamp: &str, signature: &str) -> [(&'static str, Vec<u8>); 3] {
+    [
+        ("webhook-id", id.as_bytes().to_vec()),
+        ("webhook-timestamp", timestamp.as_bytes().to_vec()),
+        ("webhook-signature", signature.as_bytes().to_vec()),
+    ]
+}
+
+#[test]
+fn what_svix_and_standardwebhooks_sign_verifies() {
+    let receiver = receiver(SECRET, NOW);
+    let svix = svix::webhooks::Webhook::new(SECRET).unwrap().sign("msg_1", NOW, BODY.as_bytes()).unwrap();
+    let standard = standardwebhooks::Webhook::new(SECRET).unwrap().sign("msg_1", NOW, BODY.as_bytes()).unwrap();
+    for signature in [svix, standard] {
+        verify(&receiver, &headers("msg_1", &NOW.to_string(), &signature), BODY.into()).expect("genuine");
+    }
+}
+
+#[test]
+fn one_flipped_bit_anywhere_does_not() {
+    let receiver = receiver(SECRET, NOW);
+    let signature = svix::webhooks::Webhook::new(SECRET).unwrap().sign("msg_1", NOW, BODY.as_bytes()).unwrap();
+    let genuine = headers("msg_1", &NOW.to_string(), &signature);
+    verify(&receiver, &genuine, BODY.into()).expect("genuine");
+
+    for bit in 0..BODY.len() * 8 {
+        let mut body = BODY.as_bytes().to_vec();
+        body[bit / 8] ^= 1 << (bit % 8);
+        let refusal = verify(&receiver, &genuine, body).expect_err("an altered body");
+        assert_eq!(refusal.reason(), Reason::ProofMismatch, "bit {bit} of the body");
+    }
+    for altered in 0..genuine.len() {
+        for bit in 0..genuine[altered].1.len() * 8 {
+            let mut headers = genuine.clone();
+            headers[altered].1[bit / 8] ^= 1 << (bit % 8);
+            let name = headers[altered].0;
+            assert!(verify(&receiver, &headers, BODY.into()).is_err(), "bit {bit} of {name}");
+        }
+    }
+}
+
+#[test]
+fn where_we_are_stricter_than_the_oracle_is_known() {
+    let svix = svix::webhooks::Webhook::new(SECRET).unwrap();
+    let judged = |id: &str, timestamp: &str, body: &[u8], signature: &str| {
+        let mut map = http::HeaderMap::new();
+        for (name, value) in headers(id, timestamp, signature) {
+            map.insert(name, http::HeaderValue::from_bytes(&value).unwrap());
+        }
+        let theirs = svix.verify_ignoring_timestamp(body, &map).is_ok();
+        let ours = receiver(SECRET, NOW).verify(&map, Bytes::copy_from_slice(body)).map(drop);
+        (theirs, ours.map_err(|refusal| refusal.reason()))
+    };
+    let now = NOW.to_string();
+
+    // A dot in the id: two different deliveries would have one signature.
+    let signature = svix.sign("msg.1", NOW, BODY.as_bytes()).unwrap();
+    assert_eq!(judged("msg.1", &now, BODY.as_bytes(), &signature), (true, Err(Reason::MalformedHeader)));
+
+    // A second way to write the same time.
+    let signature = svix.sign("msg_1", NOW, BODY.as_bytes()).unwrap();
+    assert_eq!(judged("msg_1", &format!("+{now}"), BODY.as_bytes(), &signature), (true, Err(Reason::MalformedHeader)));
+
+    // They sign text, we sign bytes.
+    let body = b"\xff\xfe not UTF-8";
+    let ours = Signing::StandardWebhooks.headers(SECRET, "msg_1", &now, body).unwrap();
+    assert_eq!(judged("msg_1", &now, body, &ours[2].1), (false, Ok(())));
+}
+
+proptest! {
+    #[test]
+    fn any_secret_id_time_and_text_signed_by_them_verifies_here(
+        key in prop::collection::vec(any::<u8>(), 24..=64),
+        id in "[!-\\-/-~]{1,64}",
+        now in 0_i64..=253_402_300_799,
+        body in "\\PC{0,400}",
+    ) {
+        let secret = format!("whsec_{}", Base64::encode_string(&key));
+        let receiver = receiver(&secret, now);
+        let svix = svix::webhooks::Webhook::from_bytes(key.clone()).unwrap().sign(&id, now, body.as_bytes()).unwrap();
+        let standard = standardwebhooks::Webhook::from_bytes(key).unwrap().sign(&id, now, body.as_bytes()).unwrap();
+        for signature in [&svix, &standard] {
+            let verified = verify(&receiver, &headers(&id, &now.to_string(), signature), body.clone().into());
+            prop_assert!(verified.is_ok(), "{:?}", verified);
+        }
+    }
+
+    #[test]
+    fn what_we_sign_verifies_there(id in "[!-\\-/-~]{1,64}", now in 0_i64..=253_402_300_799, body in "\\PC{0,400}") {
+        let ours = Signing::StandardWebhooks.headers(SECRET, &id, &now.to_string(), body.as_bytes()).unwrap();
+        let mut map = http::HeaderMap::new();
+        for (name, value) in ours {
+            map.insert(http::HeaderName::try_from(name).unwrap(), http::HeaderValue::try_from(value).unwrap());
+        }
+        let svix = svix::webhooks::Webhook::new(SECRET).unwrap();
+        prop_assert!(svix.verify_ignoring_timestamp(body.as_bytes(), &map).is_ok());
+    }
+}

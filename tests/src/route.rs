@@ -1,0 +1,61 @@
+//! What a server of any framework has behind one path.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use medhook::{Bytes, Delivery, Outcome, Reason, Receiver};
+
+use crate::stage::Stage;
+
+type Handle = Box<dyn Fn(Delivery, Bytes) -> BoxFuture<'static, u16> + Send + Sync>;
+
+/// A receiver, the handler behind it, and who is told of what went out.
+pub struct Route {
+    pub receiver: Receiver,
+    handle: Handle,
+    note: Box<dyn Fn(Answer) + Send + Sync>,
+}
+
+/// An answer, and what its extensions say about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub outcome: Option<Outcome>,
+    pub reason: Option<Reason>,
+}
+
+impl Route {
+    /// A route whose answers nobody asks for.
+    pub fn new<F>(receiver: Receiver, handle: impl Fn(Delivery) -> F + Send + Sync + 'static) -> Route
+    where
+        F: Future<Output = u16> + Send + 'static,
+    {
+        Route { receiver, handle: Box::new(move |delivery, _| Box::pin(handle(delivery))), note: Box::new(drop) }
+    }
+
+    /// A route for each stage.
+    pub fn stages(stages: &Arc<[Stage]>) -> Arc<[Route]> {
+        let route = |n: usize| {
+            let (handled, noted) = (stages.clone(), stages.clone());
+            Route {
+                receiver: stages[n].receiver.clone(),
+                handle: Box::new(move |delivery, body| {
+                    let stages = handled.clone();
+                    Box::pin(async move { stages[n].handler.handle(&delivery, body).await })
+                }),
+                note: Box::new(move |answer| noted[n].note(answer)),
+            }
+        };
+        (0..stages.len()).map(route).collect()
+    }
+
+    /// Handles a delivery whose body reached the handler as `body`.
+    pub fn handle(&self, delivery: Delivery, body: Bytes) -> BoxFuture<'static, u16> {
+        (self.handle)(delivery, body)
+    }
+
+    /// Tells of an answer.
+    pub fn note(&self, status: u16, outcome: Option<&Outcome>, reason: Option<&Reason>) {
+        (self.note)(Answer { status, outcome: outcome.copied(), reason: reason.copied() });
+    }
+}

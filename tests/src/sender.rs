@@ -1,0 +1,129 @@
+//! Sends deliveries as bytes over a socket, so that it can do what no HTTP client would.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use medhook::Bytes;
+use medhook::testing::{Case, Transfer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// What came back: `None` where the connection was closed without an answer.
+pub type Response = Option<http::Response<Vec<u8>>>;
+
+/// What is sent, but for the path.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    pub method: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Bytes,
+    pub transfer: Transfer,
+}
+
+impl From<&Case> for Outgoing {
+    fn from(case: &Case) -> Self {
+        Outgoing {
+            method: case.method.clone(),
+            headers: case.headers.clone(),
+            body: case.body.clone(),
+            transfer: case.transfer,
+        }
+    }
+}
+
+impl From<http::Request<Bytes>> for Outgoing {
+    fn from(request: http::Request<Bytes>) -> Self {
+        let text = |value: &http::HeaderValue| value.to_str().expect("a header of ours is text").to_owned();
+        Outgoing {
+            method: request.method().to_string(),
+            headers: request.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+            body: request.body().clone(),
+            transfer: Transfer::Whole,
+        }
+    }
+}
+
+/// Sends to a path and reads the answer.
+pub async fn send(to: SocketAddr, path: String, what: Outgoing) -> Response {
+    let mut socket = begin(to, &path, &what).await;
+    read(&mut socket).await
+}
+
+/// Sends to a path and leaves the answer to be read, or not.
+pub async fn begin(to: SocketAddr, path: &str, what: &Outgoing) -> TcpStream {
+    let mut socket = TcpStream::connect(to).await.expect("the server listens");
+    // A server that has answered may close before it has read everything.
+    let _ = socket.write_all(&head(path, what)).await;
+    let (half, rest) = what.body.split_at(what.body.len() / 2);
+    match what.transfer {
+        Transfer::Whole | Transfer::Declares(_) => drop(socket.write_all(&what.body).await),
+        Transfer::Chunked(length) => {
+            for chunk in what.body.chunks(length) {
+                let framed = [format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat();
+                let _ = socket.write_all(&framed).await;
+            }
+            let _ = socket.write_all(b"0\r\n\r\n").await;
+        }
+        Transfer::HangsUp => {
+            let _ = socket.write_all(half).await;
+            let _ = socket.shutdown().await;
+        }
+        Transfer::Stalls => drop(socket.write_all(half).await),
+        other => panic!("no way to send {other:?} ({} bytes)", rest.len()),
+    }
+    socket
+}
+
+fn head(path: &str, what: &Outgoing) -> Vec<u8> {
+    let mut head = format!("{} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n", what.method).into_bytes();
+    for (name, value) in &what.headers {
+        head.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+    }
+    let length = match what.transfer {
+        Transfer::Chunked(_) => "transfer-encoding: chunked".to_owned(),
+        Transfer::Declares(length) => format!("content-length: {length}"),
+        _ => format!("content-length: {}", what.body.len()),
+    };
+    head.extend_from_slice(length.as_bytes());
+    head.extend_from_slice(b"\r\n\r\n");
+    head
+}
+
+/// Reads one response, to the end of its connection or of the length it tells.
+pub async fn read(socket: &mut TcpStream) -> Response {
+    let mut bytes = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        if let Some(response) = parse(&bytes) {
+            return Some(response);
+        }
+        match timeout(Duration::from_secs(30), socket.read(&mut piece)).await.expect("an answer in time") {
+            Ok(0) | Err(_) => return None,
+            Ok(length) => bytes.extend_from_slice(&piece[..length]),
+        }
+    }
+}
+
+/// A whole response, if there is one by now. An interim one (100) is passed over.
+fn parse(bytes: &[u8]) -> Option<http::Response<Vec<u8>>> {
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let text = std::str::from_utf8(&bytes[..end]).expect("a head in ASCII");
+    let rest = &bytes[end + 4..];
+    let mut lines = text.split("\r\n");
+    let status: u16 = lines.next()?.split(' ').nth(1)?.parse().expect("a status");
+    if status == 100 {
+        return parse(rest);
+    }
+    let mut response = http::Response::builder().status(status);
+    let mut length = 0;
+    for line in lines {
+        let (name, value) = line.split_once(':').expect("a header");
+        if name.eq_ignore_ascii_case("content-length") {
+            length = value.trim().parse().expect("a length");
+        }
+        response = response.header(name, value.trim());
+    }
+    let body = rest.get(..length)?.to_vec();
+    Some(response.body(body).expect("a response"))
+}

@@ -1,0 +1,234 @@
+//! A stage for each case: its receiver, its handler, and whatever else must be the matter while it is played.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use medhook::testing::{Case, Cases, State, StoppedClock};
+use medhook::{
+    Bytes, Claimed, DedupeStore, Delivery, EventKey, MemoryStore, Outcome, Receiver, Retention, Settled, StoreError,
+    StoreFuture, Token, fasten, healthsync,
+};
+use tokio::sync::{Notify, Semaphore};
+
+use crate::route::Answer;
+
+/// One case, ready to be played any number of times.
+#[derive(Debug)]
+pub struct Stage {
+    /// The case.
+    pub case: Case,
+    /// Its receiver.
+    pub receiver: Receiver,
+    /// Its handler's side.
+    pub handler: Handler,
+    /// What went out, as a layer outside ours saw it.
+    pub answers: Mutex<Vec<Answer>>,
+}
+
+impl Stage {
+    /// Stages for every case.
+    pub fn all(cases: &Cases) -> Vec<Stage> {
+        cases.cases.iter().map(|case| Stage::new(cases, case)).collect()
+    }
+
+    fn new(cases: &Cases, case: &Case) -> Stage {
+        let endpoint = &cases.endpoints[&case.endpoint];
+        let builder = endpoint.builder(&case.endpoint).expect("the list's endpoints are sound");
+        let builder = builder.clock(StoppedClock::at(cases.now));
+        let builder = match case.state {
+            State::StoreDown => builder.store(Broken { full: false }),
+            State::StoreFull => builder.store(Broken { full: true }),
+            _ => builder.store(MemoryStore::new(100)),
+        };
+        let builder = if case.state == State::Busy { builder.max_in_flight(1) } else { builder };
+        Stage {
+            case: case.clone(),
+            receiver: builder.build().expect("the list's endpoints are sound"),
+            handler: Handler::new(case.handler),
+            answers: Mutex::default(),
+        }
+    }
+
+    /// Notes an answer.
+    pub fn note(&self, answer: Answer) {
+        self.answers.lock().unwrap().push(answer);
+    }
+
+    /// Plays the case with `send`, which delivers it once, and says what is wrong, if anything.
+    pub async fn play<T: Send + 'static>(
+        &self,
+        send: impl Fn() -> futures_util::future::BoxFuture<'static, T>,
+    ) -> Result<T, String> {
+        let mut first = None;
+        match self.case.state {
+            State::Handled => {
+                send().await;
+            }
+            State::InFlight | State::Busy => {
+                self.handler.hold();
+                first = Some(tokio::spawn(send()));
+                self.handler.until_begun().await;
+            }
+            State::Draining => drop(self.receiver.drain(Duration::ZERO).await),
+            _ => {}
+        }
+        let before = (self.answers.lock().unwrap().len(), self.handler.calls());
+        let sent = send().await;
+        let answer = self.next_answer(before.0).await?;
+        let calls = self.handler.calls() - before.1;
+        if let Some(first) = first {
+            self.handler.let_go();
+            first.await.map_err(|error| error.to_string())?;
+        }
+
+        let expected = &self.case.expected;
+        let wanted = Answer { status: expected.status, outcome: Some(expected.outcome), reason: expected.reason };
+        if answer != wanted {
+            return Err(format!("{answer:?} instead of {wanted:?}"));
+        }
+        let handed_over = matches!(expected.outcome, Outcome::Handled | Outcome::Failed);
+        if calls != usize::from(handed_over) {
+            return Err(format!("{calls} calls of the handler"));
+        }
+        if handed_over {
+            self.handler.last().is_as_wanted(&self.case)?;
+        }
+        Ok(sent)
+    }
+
+    /// The answer after the `known` ones. A connection's end and the note of its answer may come in either order.
+    async fn next_answer(&self, known: usize) -> Result<Answer, String> {
+        for _ in 0..2_000 {
+            if let Some(answer) = self.answers.lock().unwrap().get(known) {
+                return Ok(*answer);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Err("no answer".to_owned())
+    }
+}
+
+/// What a case's handler does and saw.
+#[derive(Debug)]
+pub struct Handler {
+    status: u16,
+    seen: Mutex<Vec<Seen>>,
+    begun: Notify,
+    gate: Semaphore,
+    calls: AtomicUsize,
+}
+
+#[derive(Debug, Clone)]
+struct Seen {
+    kind: Option<String>,
+    decodes: &'static str,
+    body: Bytes,
+    proven: Bytes,
+}
+
+impl Handler {
+    fn new(status: u16) -> Self {
+        Handler {
+            status,
+            seen: Mutex::default(),
+            begun: Notify::new(),
+            gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            calls: AtomicUsize::new(0),
+        }
+    }
+
+    /// Handles a delivery whose body reached the handler as `body`.
+    pub async fn handle(&self, delivery: &Delivery, body: Bytes) -> u16 {
+        self.seen.lock().unwrap().push(Seen {
+            kind: delivery.kind().map(str::to_owned),
+            decodes: decodes(delivery),
+            body,
+            proven: delivery.body().clone(),
+        });
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.begun.notify_one();
+        let _go = self.gate.acquire().await;
+        self.status
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    fn last(&self) -> Seen {
+        self.seen.lock().unwrap().last().cloned().expect("it was called")
+    }
+
+    fn hold(&self) {
+        self.gate.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
+    fn let_go(&self) {
+        self.gate.add_permits(1_000);
+    }
+
+    async fn until_begun(&self) {
+        self.begun.notified().await;
+    }
+}
+
+impl Seen {
+    fn is_as_wanted(&self, case: &Case) -> Result<(), String> {
+        if self.body != case.body || self.proven != case.body {
+            return Err("the handler saw another body".to_owned());
+        }
+        if case.expected.kind.is_some() && self.kind != case.expected.kind {
+            return Err(format!("kind {:?}", self.kind));
+        }
+        match &case.expected.decodes {
+            Some(decodes) if decodes != self.decodes => Err(format!("decodes as {}", self.decodes)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether an event is of its documented kind, of an unknown one, or could not be decoded.
+fn decodes(delivery: &Delivery) -> &'static str {
+    match delivery.provider() {
+        "fasten" => match delivery.decode().expect("its provider") {
+            fasten::Event::Unknown(_) => "unknown",
+            fasten::Event::Undecodable(_) => "undecodable",
+            _ => "kind",
+        },
+        "healthsync" => match delivery.decode().expect("its provider") {
+            healthsync::Event::Unknown(_) => "unknown",
+            healthsync::Event::Undecodable(_) => "undecodable",
+            _ => "kind",
+        },
+        other => panic!("no event type of {other}"),
+    }
+}
+
+/// A store that is out of order, or full.
+#[derive(Debug)]
+struct Broken {
+    full: bool,
+}
+
+impl Broken {
+    fn answer<T: Send + 'static>(&self) -> StoreFuture<'_, T> {
+        let error = if self.full { StoreError::full() } else { StoreError::unavailable("out of order") };
+        Box::pin(std::future::ready(Err(error)))
+    }
+}
+
+impl DedupeStore for Broken {
+    fn claim(&self, _: EventKey, _: Token, _: Duration) -> StoreFuture<'_, Claimed> {
+        self.answer()
+    }
+    fn renew(&self, _: EventKey, _: Token, _: Duration) -> StoreFuture<'_, Settled> {
+        self.answer()
+    }
+    fn commit(&self, _: EventKey, _: Token, _: Retention) -> StoreFuture<'_, Settled> {
+        self.answer()
+    }
+    fn release(&self, _: EventKey, _: Token) -> StoreFuture<'_, Settled> {
+        self.answer()
+    }
+}
