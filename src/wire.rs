@@ -428,7 +428,7 @@ mod tests {
 
     payload! {
         /// Outer.
-        pub struct Outer {
+        struct Outer {
             /// Id.
             pub id: Option<Phi<String>> = "id" | "ID",
             /// Count.
@@ -440,7 +440,7 @@ mod tests {
         }
 
         /// Inner.
-        pub struct Inner {
+        struct Inner {
             /// When.
             pub when: Option<Time> = "when",
         }
