@@ -1,7 +1,7 @@
 //! For tests of your own handlers, and for this project's.
 //!
-//! Signed requests like the providers' ([`fasten`], [`healthsync`]), a [`StoppedClock`], every [fixture](fixtures) and
-//! the list of [cases](cases) that the core and all frameworks are held to.
+//! Signed requests like the providers' ([`fasten()`], [`healthsync()`]), a [`StoppedClock`], every fixture ([`fixtures()`]) and
+//! the list of [`cases`] that the core and all frameworks are held to.
 //!
 //! Helpers for tests fail loudly: what a sample cannot do panics with one line.
 //!
@@ -71,7 +71,7 @@ pub fn healthsync(kind: &str) -> Sample {
     Sample::new(healthsync::NAME, kind, Signing::healthsync(), "/created_at")
 }
 
-/// A delivery to be signed. Made by [`fasten`] and its like.
+/// A delivery to be signed. Made by [`fasten()`] and its like.
 #[derive(Debug, Clone)]
 #[must_use = "a sample is nothing until `request`"]
 pub struct Sample {

@@ -1,1 +1,344 @@
+//! Receive webhooks from health-tech providers safely: an [actix-web](https://docs.rs/actix-web) middleware and
+//! extractors over [`medhook`], which is re-exported at the root.
+//!
+//! # What reaches the handler
+//! 1. `POST` requests only, with a body that is not encoded, not over the limit and complete,
+//! 2. proven to come from the provider, and fresh,
+//! 3. whose event nobody has handled or is handling.
+//!
+//! The handler takes the event as [`Webhook<E>`](Webhook), the [`Delivery`], or both in any order; `web::Bytes`,
+//! `web::Json<T>` and the like still work beside them. It runs as a task of its own: a sender that hangs up does not
+//! stop it. A 2xx answer remembers the event as handled; any other, an error or a panic lets the sender's next attempt
+//! through. What counts is the answer's status: a body that fails while it is streamed comes too late.
+//!
+//! # What a refusal looks like
+//! A status, `Retry-After` with a 503, and an empty body. The [`Reason`] is in the response's extensions, as is the
+//! [`Outcome`] of every delivery.
+//!
+//! A handler that panics, takes too long or is given up takes its request down with it, and actix-web's services make
+//! no response without one. The middlewares outside then see an `Err`, whose `error_response()` is the response
+//! described here and the one that is sent; those that look at responses alone (`Logger`) do not see it. An `Err` of a
+//! middleware inside is passed on as it is.
+//!
+//! # What else can break it
+//! - A middleware outside that alters the body (decompression, say): the signature no longer fits. The outermost is the
+//!   one that was wrapped last.
+//! - A time-out outside this middleware answers while the handler goes on. Put it inside.
+//! - actix-web's `PayloadConfig` (256 KiB) and `JsonConfig` (2 MiB) do not limit what this middleware takes
+//!   ([`Builder::body_limit`] does), but may still refuse the body to an extractor inside: prefer
+//!   [`Delivery::body`](medhook::Delivery::body).
+//! - `HttpServer::new` calls its closure once for each worker. Build stores and receivers outside it, or each worker
+//!   remembers for itself alone.
+//! - A server that stops waits for connections, not for handlers whose sender hung up. Let [`Receiver::drain`] finish
+//!   before `ServerHandle::stop`.
+//! - Wrap the resource, as below, or a scope, not the whole `App`: unknown paths then stay 404.
+//!
+//! # Example
+//!
+//! ```
+//! use actix_web::http::StatusCode;
+//! use actix_web::test::{TestRequest, call_service, init_service};
+//! use actix_web::{App, HttpResponse, web};
+//! use medhook_actix::{Delivery, Fasten, MemoryStore, Receiver, Secret, Verify, Webhook, fasten, testing};
+//!
+//! async fn on_fasten(Webhook(event): Webhook<fasten::Event>, delivery: Delivery) -> HttpResponse {
+//!     match event {
+//!         fasten::Event::EhiExportSuccess(export) if export.urls().count() > 0 => HttpResponse::Accepted(),
+//!         // A documented kind whose payload has changed: keep it for a human.
+//!         fasten::Event::Undecodable(_) if delivery.body().is_empty() => HttpResponse::InternalServerError(),
+//!         _ => HttpResponse::Ok(),
+//!     }
+//!     .finish()
+//! }
+//!
+//! # #[actix_web::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let secret = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
+//! let fasten = Fasten::live(Secret::new("live", secret)?);
+//! let fasten = Receiver::builder("fasten", fasten).store(MemoryStore::new(10_000)).build()?;
+//! // For `HttpServer::new`: what is built outside is shared by all workers.
+//! let app = move || {
+//!     let endpoint = web::resource("/webhooks/fasten").wrap(Verify::new(fasten.clone()));
+//!     App::new().service(endpoint.route(web::post().to(on_fasten)))
+//! };
+//!
+//! let app = init_service(app()).await;
+//! let sent = testing::fasten("patient.ehi_export_success").secret(secret).request("/webhooks/fasten");
+//! let genuine = || {
+//!     let request = TestRequest::post().uri("/webhooks/fasten").set_payload(sent.body().clone());
+//!     let headers = sent.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+//!     headers.fold(request, TestRequest::insert_header).to_request()
+//! };
+//! assert_eq!(call_service(&app, genuine()).await.status(), StatusCode::ACCEPTED);
+//! assert_eq!(call_service(&app, genuine()).await.status(), StatusCode::OK, "a duplicate");
+//! let forged = TestRequest::post().uri("/webhooks/fasten").set_payload("{}").to_request();
+//! assert_eq!(call_service(&app, forged).await.status(), StatusCode::UNAUTHORIZED);
+//! # Ok(())
+//! # }
+//! ```
 
+use std::cell::Cell;
+use std::fmt;
+use std::future::{Future, Ready, poll_fn, ready};
+use std::ops::Deref;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderMap, HeaderValue};
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError, rt};
+use tokio::sync::Mutex;
+
+pub use medhook::*;
+
+/// Puts a [`Receiver`] in front of handlers: `web::resource(path).wrap(Verify::new(receiver))`, or the same of a scope
+/// or an `App`.
+#[derive(Debug, Clone)]
+pub struct Verify {
+    receiver: Receiver,
+}
+
+impl Verify {
+    /// A middleware that lets in what the receiver does.
+    #[must_use]
+    pub fn new(receiver: Receiver) -> Self {
+        Verify { receiver }
+    }
+}
+
+impl<S, B> Transform<S, ServiceRequest> for Verify
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: MessageBody + 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    type Transform = VerifyService<S>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, Self::InitError>>;
+
+    fn new_transform(&self, service: S) -> Self::Future {
+        ready(Ok(VerifyService { inner: Rc::new(Mutex::new(service)), receiver: self.receiver.clone() }))
+    }
+}
+
+/// A service that only genuine, fresh and new deliveries reach. Made by [`Verify`].
+#[derive(Debug)]
+pub struct VerifyService<S> {
+    // Handlers wait for it side by side, and a service need only wake the task that asked last whether it is ready. So
+    // one at a time asks.
+    inner: Rc<Mutex<S>>,
+    receiver: Receiver,
+}
+
+impl<S, B> Service<ServiceRequest> for VerifyService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: MessageBody + 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>>>>;
+
+    /// Always ready: a body that has proved nothing yet must not hold a place of the inner service.
+    fn poll_ready(&self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&self, mut request: ServiceRequest) -> Self::Future {
+        let receiver = self.receiver.clone();
+        let inner = self.inner.clone();
+        Box::pin(async move {
+            match verified(&receiver, &mut request).await {
+                Ok(admitted) => handled(admitted, inner, request).await,
+                Err(refusal) => Ok(refused(request, &refusal)),
+            }
+        })
+    }
+}
+
+/// Everything before the handler, in the connection's own task: whoever hangs up here has lost nothing.
+async fn verified(receiver: &Receiver, request: &mut ServiceRequest) -> Result<Admitted, Refusal> {
+    let body = request.take_payload();
+    let delivery = receiver.receive(request.method().as_str(), &Head(request.headers()), body).await?;
+    request.set_payload(Payload::from(delivery.body().clone()));
+    request.extensions_mut().insert(delivery.clone());
+    receiver.admit(delivery)
+}
+
+/// The handler, in a task of its own.
+async fn handled<S, B>(
+    admitted: Admitted,
+    inner: Rc<Mutex<S>>,
+    request: ServiceRequest,
+) -> Result<ServiceResponse<EitherBody<B>>, Error>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: MessageBody + 'static,
+{
+    // The answer to a handler that does not run needs the request, and actix-web panics if there are two of it while
+    // one is routed. So it waits here until the inner service takes it.
+    let waiting = Rc::new(Cell::new(Some(request)));
+    let taken = waiting.clone();
+    let handler = async move {
+        let inner = inner.lock().await;
+        poll_fn(|context| inner.poll_ready(context)).await?;
+        // Nobody else takes it before this.
+        let request = taken.take().ok_or(Refused(Reason::HandlerPanicked.into()))?;
+        let answer = inner.call(request);
+        drop(inner);
+        answer.await
+    };
+    // An error is answered, too; what counts is what the sender gets.
+    let succeeded = |answer: &Result<ServiceResponse<B>, Error>| match answer {
+        Ok(response) => response.status().is_success(),
+        Err(error) => error.as_response_error().status_code().is_success(),
+    };
+    let refusal = match rt::spawn(admitted.run(handler, succeeded)).await {
+        Ok(Ok(answer)) => {
+            return answer.map(|mut response| {
+                let outcome = if response.status().is_success() { Outcome::Handled } else { Outcome::Failed };
+                response.response_mut().extensions_mut().insert(outcome);
+                response.map_into_left_body()
+            });
+        }
+        Ok(Err(refusal)) => refusal,
+        // The runtime is shutting down, or a destructor of the handler panicked: not handled, as far as we know.
+        Err(_) => Reason::HandlerPanicked.into(),
+    };
+    match waiting.take() {
+        Some(request) => Ok(refused(request, &refusal)),
+        None => Err(Refused(refusal).into()),
+    }
+}
+
+fn refused<B>(request: ServiceRequest, refusal: &Refusal) -> ServiceResponse<EitherBody<B>> {
+    request.into_response(response(refusal)).map_into_right_body()
+}
+
+/// The answer to a refused delivery. actix-web's statuses and headers are those of an older `http` than ours.
+fn response(refusal: &Refusal) -> HttpResponse {
+    let status = StatusCode::from_u16(refusal.status().as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::build(status);
+    if let Some((name, value)) = refusal.header() {
+        response.insert_header((name.as_str(), value.as_bytes()));
+    }
+    response.extensions_mut().insert(refusal.reason());
+    response.extensions_mut().insert(refusal.reason().outcome());
+    response.finish()
+}
+
+/// A refusal that has no request to answer any more.
+#[derive(Debug)]
+struct Refused(Refusal);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl ResponseError for Refused {
+    fn status_code(&self) -> StatusCode {
+        self.error_response().status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        response(&self.0)
+    }
+}
+
+/// actix-web's headers, for the core.
+struct Head<'a>(&'a HeaderMap);
+
+impl Headers for Head<'_> {
+    fn find(&self, name: &http::HeaderName) -> Found<'_> {
+        Found::among(self.0.get_all(name.as_str()).map(HeaderValue::as_bytes))
+    }
+}
+
+/// Extracts the event as its provider's type.
+///
+/// Never fails behind a [`Verify`] of that provider: what cannot be read as documented is a value of the type, too.
+/// Without it, or behind another provider's, it is a 500 that says so in the log.
+#[derive(Debug, Clone)]
+pub struct Webhook<E>(pub E);
+
+impl<E: Event> FromRequest for Webhook<E> {
+    type Error = Misplaced;
+    type Future = Ready<Result<Self, Misplaced>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let event = delivery(request).and_then(|delivery| delivery.decode().map_err(Misplaced::wrong_provider));
+        ready(event.map(Webhook))
+    }
+}
+
+/// Extracts the delivery. Everything of [`medhook::Delivery`] is on it.
+#[derive(Debug, Clone)]
+pub struct Delivery(medhook::Delivery);
+
+impl Deref for Delivery {
+    type Target = medhook::Delivery;
+
+    fn deref(&self) -> &medhook::Delivery {
+        &self.0
+    }
+}
+
+impl From<medhook::Delivery> for Delivery {
+    fn from(delivery: medhook::Delivery) -> Self {
+        Delivery(delivery)
+    }
+}
+
+impl FromRequest for Delivery {
+    type Error = Misplaced;
+    type Future = Ready<Result<Self, Misplaced>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(delivery(request).map(Delivery))
+    }
+}
+
+fn delivery(request: &HttpRequest) -> Result<medhook::Delivery, Misplaced> {
+    request.extensions().get().cloned().ok_or_else(Misplaced::not_verified)
+}
+
+/// An extractor on a route that no [`Verify`], or another provider's, is in front of. Answers 500, so that nothing is
+/// taken for genuine.
+#[derive(Debug)]
+pub struct Misplaced(());
+
+impl Misplaced {
+    fn not_verified() -> Self {
+        #[cfg(feature = "tracing")]
+        tracing::error!("a handler extracts a webhook, but its route has no Verify");
+        Misplaced(())
+    }
+
+    fn wrong_provider(error: WrongProvider) -> Self {
+        #[cfg(feature = "tracing")]
+        tracing::error!(%error, "a handler extracts another provider's webhook than its Verify lets in");
+        let _ = error;
+        Misplaced(())
+    }
+}
+
+impl fmt::Display for Misplaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a handler extracts a webhook that nothing in front of it verifies")
+    }
+}
+
+impl ResponseError for Misplaced {
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::InternalServerError().finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

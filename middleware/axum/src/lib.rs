@@ -19,7 +19,8 @@
 //! - A layer outside that alters the body (decompression, say): the signature no longer fits.
 //! - A time-out outside this layer answers while the handler goes on. Put it inside.
 //! - axum's `DefaultBodyLimit` (2 MB) does not limit what this layer takes
-//!   ([`Builder::body_limit`] does), but may still refuse the body to an extractor inside: prefer [`Delivery::body`].
+//!   ([`Builder::body_limit`] does), but may still refuse the body to an extractor inside: prefer
+//!   [`body`](medhook_tower::Delivery::body).
 //! - Layer the method router, as below, not the whole `Router`: unknown paths then stay 404.
 //!
 //! # Example

@@ -1,0 +1,153 @@
+//! Who sends: one entry for each provider. The steps ask an entry what applies to it.
+
+use medhook::testing::{self, Sample};
+use medhook::{Delivery, Event, Fasten, HealthSync, Receiver, Secrets, fasten, healthsync};
+
+use super::seen::Read;
+use super::server::Builder;
+
+/// Every provider.
+pub(super) const PROVIDERS: &[Provider] = &[
+    Provider {
+        name: "fasten",
+        receiver: |name, secrets| Receiver::builder(name, Fasten::live(secrets)),
+        sample: testing::fasten,
+        kinds: || fasten::Kind::ALL.iter().map(|kind| kind.as_str()).collect(),
+        read: reads!(fasten),
+        kind: "patient.ehi_export_success",
+        ids: true,
+        proves_body: true,
+        ages: Some(Ages { past: 300, future: 300 }),
+        unknown: Some(Edit { at: "/type", to: r#""patient.nobody_documented_this""# }),
+        drifted: Some(Drifted {
+            edit: Edit { at: "/data/stats/total_resources", to: r#""many""# },
+            path: "stats.total_resources",
+        }),
+        undecodable: Some(Edit { at: "/data", to: r#""gone""# }),
+        modes: Some(Modes {
+            live: Edit { at: "/api_mode", to: r#""live""# },
+            test: Edit { at: "/api_mode", to: r#""test""# },
+        }),
+    },
+    Provider {
+        name: "healthsync",
+        receiver: |name, secrets| Receiver::builder(name, HealthSync::new(secrets)),
+        sample: testing::healthsync,
+        kinds: || healthsync::Kind::ALL.iter().map(|kind| kind.as_str()).collect(),
+        read: reads!(healthsync),
+        kind: "document.uploaded",
+        ids: true,
+        proves_body: true,
+        ages: Some(Ages { past: 2 * 3600, future: 300 }),
+        unknown: Some(Edit { at: "/type", to: r#""document.nobody_documented_this""# }),
+        drifted: Some(Drifted {
+            edit: Edit { at: "/data/object/file_size", to: r#""large""# },
+            path: "object.file_size",
+        }),
+        undecodable: Some(Edit { at: "/data", to: r#""gone""# }),
+        modes: None,
+    },
+];
+
+/// What the demo has to know of a provider. `None` where something does not apply to it.
+pub(super) struct Provider {
+    /// Its name, and that of its endpoint.
+    pub(super) name: &'static str,
+    /// A receiver for its endpoint of this name, as an application would begin it.
+    pub(super) receiver: fn(&str, Secrets) -> Builder,
+    /// A delivery of a kind that there is a fixture of.
+    pub(super) sample: fn(&str) -> Sample,
+    /// The documented kinds.
+    pub(super) kinds: fn() -> Vec<&'static str>,
+    /// Reads a delivery as an application would.
+    pub(super) read: fn(&Delivery) -> Read,
+    /// The kind that is sent where any will do.
+    pub(super) kind: &'static str,
+    /// Whether events have ids. Where they have none, they are told apart by their bytes.
+    pub(super) ids: bool,
+    /// Whether its scheme proves the body and not only the sender.
+    pub(super) proves_body: bool,
+    /// The ages that are accepted, where a time is proven.
+    pub(super) ages: Option<Ages>,
+    /// Makes the kind one that is not documented.
+    pub(super) unknown: Option<Edit>,
+    /// Gives a field a type that is not documented.
+    pub(super) drifted: Option<Drifted>,
+    /// Makes the payload something that cannot be read.
+    pub(super) undecodable: Option<Edit>,
+    /// Makes the event a live one or a test.
+    pub(super) modes: Option<Modes>,
+}
+
+impl Provider {
+    /// Where its endpoint is.
+    pub(super) fn path(&self) -> String {
+        format!("/webhooks/{}", self.name)
+    }
+
+    /// Whether there is a fixture of this kind.
+    pub(super) fn has_sample(&self, kind: &str) -> bool {
+        let path = format!("{}/{kind}.json", self.name);
+        testing::fixtures().iter().any(|fixture| fixture.path() == path)
+    }
+}
+
+/// In seconds, back and ahead.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ages {
+    pub(super) past: i64,
+    pub(super) future: i64,
+}
+
+/// A change that the sender makes to a body before signing it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Edit {
+    /// The place, as a JSON pointer. It must be there.
+    pub(super) at: &'static str,
+    /// The new value, as JSON.
+    pub(super) to: &'static str,
+}
+
+/// A field that holds something else than documented.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Drifted {
+    pub(super) edit: Edit,
+    /// What the field is called where it is noted as left out: its path in the payload.
+    pub(super) path: &'static str,
+}
+
+/// How a body says whether it is about real patients.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Modes {
+    pub(super) live: Edit,
+    pub(super) test: Edit,
+}
+
+/// Reads a delivery as the event type of a provider's module.
+macro_rules! reads {
+    ($provider:ident) => {
+        |delivery| {
+            let decoded = $provider::Event::from_delivery(delivery);
+            match decoded.event {
+                $provider::Event::Unknown(_) => Read::Unknown,
+                $provider::Event::Undecodable(_) => Read::Undecodable,
+                _ if decoded.drifted.is_empty() => Read::AsDocumented,
+                _ => Read::Without(decoded.drifted.iter().map(ToString::to_string).collect()),
+            }
+        }
+    };
+}
+use reads;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_entry_has_a_sample_of_a_documented_kind() {
+        for provider in PROVIDERS {
+            assert!((provider.kinds)().contains(&provider.kind), "{}", provider.name);
+            assert!(provider.has_sample(provider.kind), "{}", provider.name);
+        }
+    }
+}

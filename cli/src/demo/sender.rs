@@ -1,0 +1,171 @@
+//! The sending side: deliveries over HTTP/1.1, each on a connection of its own.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::{HeaderValue, Request, header};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{Connection, SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use medhook::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::notes::{NUMBER, Notes};
+use super::seen::Answer;
+use super::server::Server;
+use super::within;
+use crate::failure::Failure;
+
+/// Sends to one server.
+pub(super) struct Sender {
+    address: SocketAddr,
+    notes: Arc<Notes>,
+    number: AtomicU64,
+}
+
+impl Sender {
+    pub(super) fn to(server: &Server) -> Self {
+        Sender { address: server.address(), notes: server.notes().clone(), number: AtomicU64::new(0) }
+    }
+
+    /// Sends a request and waits for the answer.
+    pub(super) async fn send(&self, request: &Request<Bytes>) -> Result<Answer, Failure> {
+        self.line().await?.send(request).await
+    }
+
+    /// As [`send`](Sender::send), and again as long as another delivery of the event is being handled: what every
+    /// provider does that retries, only sooner.
+    pub(super) async fn send_until_settled(&self, request: &Request<Bytes>) -> Result<Answer, Failure> {
+        let settled = async {
+            loop {
+                let answer = self.send(request).await?;
+                if !answer.is_in_flight() {
+                    return Ok(answer);
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        within("an event to be settled", settled).await?
+    }
+
+    /// Opens a connection.
+    pub(super) async fn line(&self) -> Result<Line<'_>, Failure> {
+        let io = TokioIo::new(self.connect().await?);
+        let (requests, connection) = handshake(io).await.map_err(|error| Failure::because("no connection", error))?;
+        Ok(Line { sender: self, requests, connection: Box::pin(connection) })
+    }
+
+    /// Sends a whole request, whose answer nobody will read: [`Unanswered::hang_up`] follows.
+    pub(super) async fn send_and_leave(&self, request: &Request<Bytes>) -> Result<Unanswered<'_>, Failure> {
+        let (number, request) = self.numbered(request);
+        let mut wire = head_of(&request, request.body().len());
+        wire.extend_from_slice(request.body());
+        let mut stream = self.connect().await?;
+        written(&mut stream, &wire).await?;
+        Ok(Unanswered { sender: self, number, stream })
+    }
+
+    /// Announces a body of this length, sends nothing of it, and waits for the answer.
+    pub(super) async fn announce(&self, request: &Request<Bytes>, length: usize) -> Result<Answer, Failure> {
+        let (number, request) = self.numbered(request);
+        let mut stream = self.connect().await?;
+        written(&mut stream, &head_of(&request, length)).await?;
+        let status = within("an answer", status_of(&mut stream)).await??;
+        Ok(self.noted(number, status))
+    }
+
+    async fn connect(&self) -> Result<TcpStream, Failure> {
+        let connected = within("a connection", TcpStream::connect(self.address)).await?;
+        connected.map_err(|error| Failure::because("no connection", error))
+    }
+
+    fn numbered(&self, request: &Request<Bytes>) -> (u64, Request<Bytes>) {
+        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        let mut request = request.clone();
+        request.headers_mut().insert(NUMBER, number.into());
+        if let Ok(host) = HeaderValue::try_from(self.address.to_string()) {
+            request.headers_mut().insert(header::HOST, host);
+        }
+        (number, request)
+    }
+
+    /// The server has made its note before its answer goes out.
+    fn noted(&self, number: u64, status: u16) -> Answer {
+        Answer { status: Some(status), became: self.notes.of(number) }
+    }
+}
+
+/// An open connection, for one delivery.
+pub(super) struct Line<'s> {
+    sender: &'s Sender,
+    requests: SendRequest<Full<Bytes>>,
+    connection: Pin<Box<Connection<TokioIo<TcpStream>, Full<Bytes>>>>,
+}
+
+impl Line<'_> {
+    pub(super) async fn send(self, request: &Request<Bytes>) -> Result<Answer, Failure> {
+        let Line { sender, mut requests, connection } = self;
+        let (number, request) = sender.numbered(request);
+        let answered = async move {
+            let response = requests.send_request(request.map(Full::new)).await?;
+            let status = response.status().as_u16();
+            response.into_body().collect().await?;
+            Ok(status)
+            // Here `requests` ends, and with it the connection.
+        };
+        let both = async { tokio::join!(answered, connection) };
+        // How the connection ended is of no interest once the answer is there.
+        let (status, _) = within("an answer", both).await?;
+        let status = status.map_err(|error: hyper::Error| Failure::because("no answer", error))?;
+        Ok(sender.noted(number, status))
+    }
+}
+
+/// A delivery whose sender still holds the line.
+pub(super) struct Unanswered<'s> {
+    sender: &'s Sender,
+    number: u64,
+    stream: TcpStream,
+}
+
+impl Unanswered<'_> {
+    /// Closes the connection, and waits until the server has noticed.
+    pub(super) async fn hang_up(self) -> Result<Answer, Failure> {
+        drop(self.stream);
+        self.sender.notes.hung_up(self.number).await?;
+        Ok(Answer::hung_up())
+    }
+}
+
+/// A request's head as it stands on the wire.
+fn head_of(request: &Request<Bytes>, length: usize) -> Vec<u8> {
+    let mut head = format!("{} {} HTTP/1.1\r\n", request.method(), request.uri()).into_bytes();
+    for (name, value) in request.headers() {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(format!("content-length: {length}\r\n\r\n").as_bytes());
+    head
+}
+
+async fn written(stream: &mut TcpStream, wire: &[u8]) -> Result<(), Failure> {
+    let written = within("a request to be sent", stream.write_all(wire)).await?;
+    written.map_err(|error| Failure::because("cannot send a request", error))
+}
+
+/// Reads an answer's first line, `HTTP/1.1 413 Payload Too Large`.
+async fn status_of(stream: &mut TcpStream) -> Result<u16, Failure> {
+    let mut line = Vec::new();
+    while !line.ends_with(b"\n") && line.len() < 256 {
+        let byte = stream.read_u8().await.map_err(|error| Failure::because("no answer", error))?;
+        line.push(byte);
+    }
+    let status = str::from_utf8(&line).ok().and_then(|line| line.split(' ').nth(1)?.parse().ok());
+    status.ok_or_else(|| Failure::new("an answer that is not HTTP"))
+}

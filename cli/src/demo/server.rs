@@ -1,0 +1,190 @@
+//! The receiving side: an HTTP server with an endpoint for each provider.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use medhook::{Bytes, Receiver, Secret, Secrets};
+use medhook_tower::{Verify, VerifyLayer};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::handler::Handler;
+use super::notes::{NUMBER, Notes};
+use super::providers::Provider;
+use super::seen::CURRENT;
+use super::{PATIENCE, within};
+use crate::failure::Failure;
+
+pub(super) use medhook::Builder;
+
+/// A running server.
+pub(super) struct Server {
+    address: SocketAddr,
+    endpoints: Vec<Endpoint>,
+    notes: Arc<Notes>,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<()>,
+}
+
+/// One provider's endpoint.
+pub(super) struct Endpoint {
+    pub(super) provider: &'static Provider,
+    pub(super) keys: Keys,
+    pub(super) receiver: Receiver,
+    pub(super) handler: Handler,
+}
+
+impl Server {
+    /// Starts on a free port of this machine. `fit_out` gives each receiver its store, and whatever else is not the
+    /// provider's to say.
+    pub(super) async fn start(
+        providers: &'static [Provider],
+        fit_out: impl Fn(Builder) -> Builder,
+    ) -> Result<Self, Failure> {
+        let endpoints: Vec<_> =
+            providers.iter().map(|provider| Endpoint::new(provider, &fit_out)).collect::<Result<_, _>>()?;
+        let notes = Arc::new(Notes::default());
+        let routes = Arc::new(Routes::new(&endpoints, notes.clone()));
+
+        let cannot = |error| Failure::because("cannot listen on a port of 127.0.0.1", error);
+        let listener = within("a free port", TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).await?.map_err(cannot)?;
+        let address = listener.local_addr().map_err(cannot)?;
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(serve(listener, routes, stopped));
+        Ok(Server { address, endpoints, notes, stop, running })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    pub(super) fn notes(&self) -> &Arc<Notes> {
+        &self.notes
+    }
+
+    /// Takes no more connections, and waits for those there are.
+    pub(super) async fn stop(self) -> Result<(), Failure> {
+        for endpoint in &self.endpoints {
+            endpoint.receiver.drain(PATIENCE).await;
+        }
+        // If it is gone already, the next line says so.
+        let _ = self.stop.send(());
+        let ended = within("the server to stop", self.running).await?;
+        ended.map_err(|error| Failure::because("the server did not stop", error))
+    }
+}
+
+impl Endpoint {
+    fn new(provider: &'static Provider, fit_out: impl Fn(Builder) -> Builder) -> Result<Self, Failure> {
+        let keys = Keys::random()?;
+        let cannot = |error| Failure::because(format_args!("cannot set up the endpoint of {}", provider.name), error);
+        let secrets = keys.secrets().map_err(cannot)?;
+        // No handler outlives the step that it belongs to by much.
+        let builder = fit_out((provider.receiver)(provider.name, secrets)).max_handling(PATIENCE);
+        let receiver = builder.build().map_err(cannot)?;
+        Ok(Endpoint { provider, keys, receiver, handler: Handler::new(provider.read) })
+    }
+}
+
+/// The secrets of one endpoint, and one that it does not have. Never printed, and gone at the end.
+pub(super) struct Keys {
+    pub(super) current: String,
+    /// The one that a rotation would bring.
+    pub(super) next: String,
+    pub(super) foreign: String,
+}
+
+/// The label of the second secret.
+pub(super) const NEXT: &str = "next";
+
+impl Keys {
+    fn random() -> Result<Self, Failure> {
+        Ok(Keys { current: random()?, next: random()?, foreign: random()? })
+    }
+
+    fn secrets(&self) -> Result<Secrets, medhook::ConfigError> {
+        Secrets::new(Secret::new(CURRENT, self.current.as_str())?).also(Secret::new(NEXT, self.next.as_str())?)
+    }
+}
+
+/// 32 random bytes in hexadecimal: a good secret where it is taken as text, and good base64 where it is decoded.
+fn random() -> Result<String, Failure> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| Failure::because("no random numbers for secrets", error))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Which endpoint is where.
+struct Routes {
+    endpoints: HashMap<String, Verify<Handler>>,
+    notes: Arc<Notes>,
+}
+
+impl Routes {
+    fn new(endpoints: &[Endpoint], notes: Arc<Notes>) -> Self {
+        let endpoints = endpoints.iter().map(|endpoint| {
+            let layer = VerifyLayer::new(endpoint.receiver.clone());
+            (endpoint.provider.path(), layer.layer(endpoint.handler.clone()))
+        });
+        Routes { endpoints: endpoints.collect(), notes }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let Some(endpoint) = self.endpoints.get(request.uri().path()) else {
+            let mut response = Response::new(Full::default());
+            *response.status_mut() = StatusCode::NOT_FOUND;
+            return response;
+        };
+        let number = request.headers().get(NUMBER).and_then(|number| number.to_str().ok()?.parse().ok());
+        // hyper drops this future when the sender hangs up, and with it the note.
+        let note = number.map(|number| self.notes.begin(number));
+        let Ok(response) = endpoint.clone().call(request).await;
+        if let Some(note) = note {
+            note.answered(&response);
+        }
+        response
+    }
+}
+
+async fn serve(listener: TcpListener, routes: Arc<Routes>, mut stopped: oneshot::Receiver<()>) {
+    let connections = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = &mut stopped => break,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Such as too many open files: not worth a busy loop, and the senders wait.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        };
+        let routes = routes.clone();
+        let service = service_fn(move |request| {
+            let routes = routes.clone();
+            async move { Ok::<_, Infallible>(routes.answer(request).await) }
+        });
+        let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+        let connection = connections.watch(connection);
+        // An error here is a sender that hung up, which is part of the demo.
+        tokio::spawn(async { drop(connection.await) });
+    }
+    drop(listener);
+    connections.shutdown().await;
+}

@@ -1,0 +1,82 @@
+//! Writing for people and for pipes.
+
+use std::io::{ErrorKind, IsTerminal, Write, stdout};
+
+use crate::failure::Failure;
+
+/// What the standard output is like.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Screen {
+    /// How many characters fit into a line, where there is such a limit: on a terminal, not in a pipe.
+    pub(crate) width: Option<u16>,
+    /// Whether to colour.
+    pub(crate) colour: bool,
+}
+
+impl Screen {
+    /// Looks at the standard output and at <https://no-color.org>.
+    pub(crate) fn detect() -> Self {
+        if !stdout().is_terminal() {
+            return Screen::default();
+        }
+        let plain = |variable: &str, value: &str| std::env::var_os(variable).is_some_and(|set| set == value);
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
+        Screen {
+            width: terminal_size::terminal_size().map(|(width, _)| width.0),
+            colour: !refused && !plain("TERM", "dumb"),
+        }
+    }
+
+    pub(crate) fn green(self, text: &str) -> String {
+        self.painted("32", text)
+    }
+
+    pub(crate) fn red(self, text: &str) -> String {
+        self.painted("1;31", text)
+    }
+
+    fn painted(self, colour: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// Writes all of the text. A reader that has gone (`medhook demo | head`) is no failure.
+pub(crate) fn say(out: &mut dyn Write, text: &str) -> Result<(), Failure> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::because("cannot write to the standard output", error))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    struct Broken(ErrorKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_no_failure_and_a_full_disk_is() {
+        assert!(say(&mut Broken(ErrorKind::BrokenPipe), "text").is_ok());
+        assert!(say(&mut Broken(ErrorKind::StorageFull), "text").is_err());
+    }
+
+    #[test]
+    fn no_escape_codes_without_colour() {
+        assert_eq!(Screen::default().red("text"), "text");
+        assert_eq!(Screen { width: None, colour: true }.red("text"), "\x1b[1;31mtext\x1b[0m");
+    }
+}

@@ -1,0 +1,424 @@
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Waker;
+use std::time::Duration;
+
+use actix_web::body::to_bytes;
+use actix_web::dev::HttpServiceFactory;
+use actix_web::error::ErrorBadGateway;
+use actix_web::http::header;
+use actix_web::middleware::{Next, from_fn};
+use actix_web::test::{TestRequest, call_service, init_service};
+use actix_web::{App, Handler, Responder, web};
+use tokio::sync::Notify;
+use tokio::task::yield_now;
+use tokio::{join, select};
+
+use super::*;
+
+const SECRET: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
+
+fn builder() -> Builder {
+    let fasten = Fasten::live(Secret::new("live", SECRET).unwrap());
+    Receiver::builder("fasten", fasten).store(MemoryStore::new(100))
+}
+
+fn verify() -> Verify {
+    Verify::new(builder().build().unwrap())
+}
+
+/// A genuine delivery with everything but its method, always of the same event.
+fn signed(request: TestRequest, path: &str) -> TestRequest {
+    as_sent(request, testing::fasten("patient.ehi_export_success").secret(SECRET).request(path))
+}
+
+fn as_sent(request: TestRequest, sent: http::Request<Bytes>) -> TestRequest {
+    let headers = sent.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let request = request.uri(sent.uri().path()).set_payload(sent.body().clone());
+    headers.fold(request, TestRequest::insert_header)
+}
+
+fn genuine() -> TestRequest {
+    signed(TestRequest::post(), "/")
+}
+
+fn genuine_of(event: &str) -> TestRequest {
+    as_sent(TestRequest::post(), testing::fasten("patient.ehi_export_success").secret(SECRET).id(event).request("/"))
+}
+
+fn altered() -> TestRequest {
+    let sent = testing::fasten("patient.ehi_export_success").secret(SECRET).request("/");
+    as_sent(TestRequest::post(), sent.map(|body| [&body, b" ".as_slice()].concat().into()))
+}
+
+fn endpoint<A>(verify: Verify, handler: impl Handler<A, Output: Responder + 'static>) -> impl HttpServiceFactory
+where
+    A: FromRequest + 'static,
+{
+    web::resource("/").wrap(verify).route(web::route().to(handler))
+}
+
+/// What a middleware outside can learn from a response: its status and extensions.
+type Seen = (u16, Option<Outcome>, Option<Reason>);
+
+const HANDLED: Seen = (204, Some(Outcome::Handled), None);
+
+fn refused_for(reason: Reason) -> Seen {
+    (reason.status().as_u16(), Some(reason.outcome()), Some(reason))
+}
+
+fn seen<B>(response: &HttpResponse<B>) -> Seen {
+    let extensions = response.extensions();
+    (response.status().as_u16(), extensions.get().copied(), extensions.get().copied())
+}
+
+async fn answer<S, R, B>(app: &S, request: R) -> Seen
+where
+    S: Service<R, Response = ServiceResponse<B>, Error = Error>,
+{
+    seen(app.call(request).await.unwrap().response())
+}
+
+async fn error<S, R, B>(app: &S, request: R) -> HttpResponse
+where
+    S: Service<R, Response = ServiceResponse<B>, Error = Error>,
+{
+    app.call(request).await.err().expect("an error").error_response()
+}
+
+async fn is_empty(response: HttpResponse<impl MessageBody>) -> bool {
+    to_bytes(response.into_body()).await.is_ok_and(|body| body.is_empty())
+}
+
+#[derive(Clone, Default)]
+struct Calls(Rc<AtomicUsize>);
+
+impl Calls {
+    fn count(&self) -> usize {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn so_far(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A handler that says when it has begun and waits to be let go.
+#[derive(Clone, Default)]
+struct Slow {
+    begun: Rc<Notify>,
+    go: Rc<Notify>,
+}
+
+impl Slow {
+    fn endpoint(&self, verify: Verify) -> impl HttpServiceFactory + use<> {
+        let slow = self.clone();
+        endpoint(verify, move || {
+            let slow = slow.clone();
+            async move {
+                slow.begun.notify_one();
+                slow.go.notified().await;
+                HttpResponse::NoContent().finish()
+            }
+        })
+    }
+
+    async fn begins_in<F: Future<Output: fmt::Debug>>(&self, call: &mut Pin<Box<F>>) {
+        select! {
+            answer = call => panic!("answered before the handler was let go: {answer:?}"),
+            () = self.begun.notified() => {}
+        }
+    }
+}
+
+#[actix_web::test]
+async fn extractors_come_in_any_order_and_leave_the_body_for_others() {
+    type Exported = Webhook<fasten::Event>;
+    async fn first(_: Exported, delivery: Delivery, body: web::Json<serde_json::Value>) -> impl Responder {
+        if body["id"] == delivery.id().unwrap() { HttpResponse::NoContent() } else { HttpResponse::Conflict() }
+    }
+    async fn last(body: web::Bytes, delivery: Delivery, Webhook(event): Exported) -> impl Responder {
+        let same = body == *delivery.body() && matches!(event, fasten::Event::EhiExportSuccess(_));
+        if same { HttpResponse::NoContent() } else { HttpResponse::Conflict() }
+    }
+    let app = init_service(App::new().service(endpoint(verify(), first))).await;
+    assert_eq!(answer(&app, genuine().to_request()).await, HANDLED);
+    let app = init_service(App::new().service(endpoint(verify(), last))).await;
+    assert_eq!(answer(&app, genuine().to_request()).await, HANDLED);
+}
+
+#[actix_web::test]
+async fn an_extractor_that_is_misplaced_is_our_fault() {
+    async fn typed(_: Webhook<fasten::Event>) -> impl Responder {
+        "handled"
+    }
+    async fn plain(_: Delivery) -> impl Responder {
+        "handled"
+    }
+    async fn other(_: Webhook<healthsync::Event>) -> impl Responder {
+        "handled"
+    }
+    let bare = App::new().route("/typed", web::post().to(typed)).route("/plain", web::post().to(plain));
+    let app = init_service(bare.service(endpoint(verify(), other))).await;
+    for path in ["/typed", "/plain", "/"] {
+        let response = call_service(&app, signed(TestRequest::post(), path).to_request()).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+        assert!(is_empty(response.into_parts().1).await, "{path}");
+    }
+}
+
+#[actix_web::test]
+async fn an_event_is_handled_once() {
+    let calls = Calls::default();
+    let counted = calls.clone();
+    let handler = move || {
+        counted.count();
+        HttpResponse::NoContent()
+    };
+    let app = init_service(App::new().service(endpoint(verify(), handler))).await;
+    assert_eq!(answer(&app, genuine().to_request()).await, HANDLED);
+    let again = call_service(&app, genuine().to_request()).await.into_parts().1;
+    assert_eq!(seen(&again), refused_for(Reason::Duplicate));
+    assert!(is_empty(again).await);
+    assert_eq!(calls.so_far(), 1);
+}
+
+#[actix_web::test]
+async fn middlewares_outside_see_why_and_senders_do_not() {
+    let (notes, calls) = (Rc::new(RefCell::new(Vec::new())), Calls::default());
+    let (noted, counted) = (notes.clone(), calls.clone());
+    let handler = move || {
+        counted.count();
+        HttpResponse::NoContent()
+    };
+    let app = App::new().service(endpoint(verify(), handler)).wrap_fn(move |request, inner| {
+        let (noted, answer) = (noted.clone(), inner.call(request));
+        async move {
+            let response = answer.await?;
+            noted.borrow_mut().push(seen(response.response()));
+            Ok(response)
+        }
+    });
+    let app = init_service(app).await;
+    let response = call_service(&app, altered().to_request()).await.into_parts().1;
+    assert_eq!(*notes.borrow(), [refused_for(Reason::ProofMismatch)]);
+    assert_eq!(calls.so_far(), 0);
+    assert!(is_empty(response).await);
+}
+
+#[actix_web::test]
+async fn headers_that_belong_to_a_refusal_are_sent() {
+    let receiver = builder().build().unwrap();
+    let app = init_service(App::new().service(endpoint(Verify::new(receiver.clone()), HttpResponse::NoContent))).await;
+
+    let get = call_service(&app, signed(TestRequest::get(), "/").to_request()).await;
+    assert_eq!(seen(get.response()), refused_for(Reason::Method));
+    assert_eq!(get.headers().get(header::ALLOW).unwrap(), "POST");
+
+    receiver.drain(Duration::ZERO).await;
+    let late = call_service(&app, genuine().to_request()).await;
+    assert_eq!(seen(late.response()), refused_for(Reason::Draining));
+    assert_eq!(late.headers().get(header::RETRY_AFTER).unwrap(), "5");
+}
+
+#[actix_web::test]
+async fn a_signature_is_needed_once() {
+    let app = init_service(App::new().service(endpoint(verify(), HttpResponse::NoContent))).await;
+    let mut request = genuine().to_request();
+    request.headers_mut().remove("webhook-signature");
+    assert_eq!(answer(&app, request).await, refused_for(Reason::MissingHeader));
+
+    let mut request = genuine().to_request();
+    let signature = request.headers().get("webhook-signature").unwrap().clone();
+    request.headers_mut().append("Webhook-Signature".parse().unwrap(), signature);
+    assert_eq!(answer(&app, request).await, refused_for(Reason::RepeatedHeader));
+}
+
+#[actix_web::test]
+async fn after_a_panic_the_retry_is_handled() {
+    let calls = Calls::default();
+    let handler = move || {
+        let call = calls.count();
+        async move {
+            assert_ne!(call, 0, "the handler's own");
+            HttpResponse::NoContent().finish()
+        }
+    };
+    let app = init_service(App::new().service(endpoint(verify(), handler))).await;
+    let panicked = error(&app, genuine().to_request()).await;
+    assert_eq!(seen(&panicked), refused_for(Reason::HandlerPanicked));
+    assert!(is_empty(panicked).await);
+    assert_eq!(answer(&app, genuine().to_request()).await, HANDLED);
+}
+
+#[actix_web::test]
+async fn after_a_handlers_error_the_retry_is_handled() {
+    let calls = Calls::default();
+    let handler = move || {
+        let call = calls.count();
+        async move { if call == 0 { Err(ErrorBadGateway("the handler's own")) } else { Ok(HttpResponse::NoContent()) } }
+    };
+    let app = init_service(App::new().service(endpoint(verify(), handler))).await;
+    assert_eq!(answer(&app, genuine().to_request()).await, (502, Some(Outcome::Failed), None));
+    assert_eq!(answer(&app, genuine().to_request()).await, HANDLED);
+}
+
+#[actix_web::test]
+async fn after_a_middlewares_error_the_retry_is_handled() {
+    let calls = Calls::default();
+    let failing = move |request, next: Next<_>| {
+        let call = calls.count();
+        async move { if call == 0 { Err(ErrorBadGateway("the middleware's own")) } else { next.call(request).await } }
+    };
+    let resource = web::resource("/").wrap(from_fn(failing)).wrap(verify()).to(HttpResponse::NoContent);
+    let app = init_service(App::new().service(resource)).await;
+    let failed = error(&app, genuine().to_request()).await;
+    assert_eq!(seen(&failed), (502, None, None));
+    assert_eq!(to_bytes(failed.into_body()).await.unwrap(), "the middleware's own");
+    assert_eq!(answer(&app, genuine().to_request()).await, HANDLED);
+}
+
+#[actix_web::test]
+async fn a_sender_that_hangs_up_does_not_stop_the_handler() {
+    let slow = Slow::default();
+    let app = init_service(App::new().service(slow.endpoint(verify()))).await;
+    let mut call = Box::pin(answer(&app, genuine().to_request()));
+    slow.begins_in(&mut call).await;
+    drop(call);
+    slow.go.notify_one();
+    let mut retry = answer(&app, genuine().to_request()).await;
+    while retry == refused_for(Reason::InFlight) {
+        retry = answer(&app, genuine().to_request()).await;
+    }
+    assert_eq!(retry, refused_for(Reason::Duplicate));
+}
+
+#[actix_web::test]
+async fn while_an_event_is_handled_its_retries_wait_and_others_do_not() {
+    let slow = Slow::default();
+    let app = init_service(App::new().service(slow.endpoint(verify()))).await;
+    let mut call = Box::pin(answer(&app, genuine().to_request()));
+    slow.begins_in(&mut call).await;
+    assert_eq!(answer(&app, genuine().to_request()).await, refused_for(Reason::InFlight));
+    let mut other = Box::pin(answer(&app, genuine_of("another").to_request()));
+    slow.begins_in(&mut other).await;
+    slow.go.notify_waiters();
+    assert_eq!(join!(call, other), (HANDLED, HANDLED));
+}
+
+#[actix_web::test]
+async fn a_handler_that_is_given_up_is_answered_with_an_error() {
+    let (slow, receiver) = (Slow::default(), builder().build().unwrap());
+    let app = init_service(App::new().service(slow.endpoint(Verify::new(receiver.clone())))).await;
+    let mut call = Box::pin(error(&app, genuine().to_request()));
+    slow.begins_in(&mut call).await;
+    let (response, given_up) = join!(call, receiver.drain(Duration::ZERO));
+    assert_eq!(given_up, 1);
+    assert_eq!(seen(&response), refused_for(Reason::Draining));
+    assert_eq!(response.headers().get(header::RETRY_AFTER).unwrap(), "5");
+}
+
+#[actix_web::test]
+async fn a_handler_that_takes_too_long_is_answered_with_an_error() {
+    let (slow, receiver) = (Slow::default(), builder().max_handling(Duration::from_millis(1)).build().unwrap());
+    let app = init_service(App::new().service(slow.endpoint(Verify::new(receiver)))).await;
+    assert_eq!(seen(&error(&app, genuine().to_request()).await), refused_for(Reason::HandlerTimeout));
+}
+
+#[actix_web::test]
+async fn it_wraps_scopes() {
+    // Looks for the second part of the path only after a while: whoever still held the request would be found out.
+    async fn later(
+        request: ServiceRequest,
+        next: Next<impl MessageBody>,
+    ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+        yield_now().await;
+        next.call(request).await
+    }
+    async fn handler(path: web::Path<(String, u32)>, request: HttpRequest, _: Delivery) -> impl Responder {
+        let data = (request.app_data::<u32>(), request.app_data::<u64>());
+        let found = *path == ("tenant".to_owned(), 7) && data == (Some(&1), Some(&2));
+        if found { HttpResponse::NoContent() } else { HttpResponse::Conflict() }
+    }
+    let resource = web::resource("/{n}").app_data(2_u64).route(web::post().to(handler));
+    let inner = web::scope("/in").app_data(1_u32).wrap(from_fn(later)).service(resource);
+    let scope = web::scope("/hooks/{tenant}").wrap(verify()).service(inner);
+    let app = init_service(App::new().service(scope)).await;
+    let path = "/hooks/tenant/in/7";
+    assert_eq!(answer(&app, signed(TestRequest::post(), path).to_request()).await, HANDLED);
+    let again = call_service(&app, signed(TestRequest::post(), path).to_request()).await;
+    assert_eq!(seen(again.response()), refused_for(Reason::Duplicate));
+    assert_eq!(again.request().path(), path);
+}
+
+#[actix_web::test]
+async fn it_wraps_an_app() {
+    let app = init_service(App::new().wrap(verify()).route("/{n}", web::post().to(HttpResponse::NoContent))).await;
+    assert_eq!(answer(&app, signed(TestRequest::post(), "/7").to_request()).await, HANDLED);
+    assert_eq!(answer(&app, altered().to_request()).await, refused_for(Reason::ProofMismatch));
+}
+
+#[actix_web::test]
+async fn unknown_paths_stay_unknown() {
+    let app = init_service(App::new().service(endpoint(verify(), HttpResponse::NoContent))).await;
+    assert_eq!(answer(&app, TestRequest::post().uri("/other").to_request()).await, (404, None, None));
+}
+
+/// A service that takes one request at a time and, as a service may, wakes only the task that asked last.
+#[derive(Default)]
+struct OneAtATime(Rc<Place>);
+
+#[derive(Default)]
+struct Place {
+    taken: Cell<bool>,
+    asked: RefCell<Option<Waker>>,
+}
+
+impl Service<ServiceRequest> for OneAtATime {
+    type Response = ServiceResponse;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<ServiceResponse, Error>>>>;
+
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.0.taken.get() {
+            self.0.asked.replace(Some(context.waker().clone()));
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        assert!(!self.0.taken.replace(true), "called without being ready");
+        let place = self.0.clone();
+        Box::pin(async move {
+            for _ in 0..10 {
+                yield_now().await;
+            }
+            place.taken.set(false);
+            if let Some(asked) = place.asked.take() {
+                asked.wake();
+            }
+            Ok(request.into_response(HttpResponse::NoContent()))
+        })
+    }
+}
+
+#[actix_web::test]
+async fn handlers_wait_until_the_inner_service_is_ready() {
+    // A handler that nobody wakes is to fail the test: not to be woken by its lease, nor to wait without end.
+    let receiver = builder().lease(Duration::from_secs(600)).max_handling(Duration::from_secs(20)).build().unwrap();
+    let service = Verify::new(receiver).new_transform(OneAtATime::default()).await.unwrap();
+    let event = |id| answer(&service, genuine_of(id).to_srv_request());
+    assert_eq!(join!(event("a"), event("b"), event("c")), (HANDLED, HANDLED, HANDLED));
+}
+
+#[actix_web::test]
+async fn what_is_not_proven_does_not_wait_for_the_inner_service() {
+    let (receiver, full) = (builder().max_handling(Duration::from_millis(1)).build().unwrap(), OneAtATime::default());
+    full.0.taken.set(true);
+    let service = Verify::new(receiver).new_transform(full).await.unwrap();
+    assert!(service.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
+    assert_eq!(answer(&service, altered().to_srv_request()).await, refused_for(Reason::ProofMismatch));
+    // What is proven does, as long as a handler may take.
+    assert_eq!(answer(&service, genuine().to_srv_request()).await, refused_for(Reason::HandlerTimeout));
+}
