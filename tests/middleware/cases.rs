@@ -56,3 +56,8 @@ async fn hyper_and_tower_answer_every_case() {
 async fn axum_answers_every_case() {
     play_all(servers::axum).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn actix_web_answers_every_case() {
+    play_all(servers::actix).await;
+}

@@ -19,7 +19,7 @@ type Routes = Arc<[Route]>;
 pub type Start = fn(Routes) -> SocketAddr;
 
 /// Every framework.
-pub const ALL: &[(&str, Start)] = &[("hyper and tower", hyper), ("axum", axum)];
+pub const ALL: &[(&str, Start)] = &[("hyper and tower", hyper), ("axum", axum), ("actix-web", actix)];
 
 /// A listener that lets more connections wait than the 128 of the standard library: tests open hundreds at once, and
 /// those that find no place are reset.
@@ -93,5 +93,60 @@ pub fn axum(routes: Routes) -> SocketAddr {
     }
     let (listener, address) = listener();
     tokio::spawn(async move { axum::serve(listener, app).await.expect("served") });
+    address
+}
+
+/// actix-web, with a wrapped resource for each path, on a thread and a runtime of its own.
+pub fn actix(routes: Routes) -> SocketAddr {
+    use actix_web::dev::{Service, ServiceResponse};
+    use actix_web::{App, Error, HttpResponse, HttpServer, web};
+
+    fn note<B>(route: &Route, answer: &Result<ServiceResponse<B>, Error>) {
+        let note = |response: &HttpResponse<()>| {
+            let extensions = response.extensions();
+            route.note(response.status().as_u16(), extensions.get(), extensions.get());
+        };
+        match answer {
+            Ok(response) => {
+                let extensions = response.response().extensions();
+                route.note(response.status().as_u16(), extensions.get(), extensions.get());
+            }
+            Err(error) => note(&error.error_response().drop_body()),
+        }
+    }
+
+    let (listener, address) = listener();
+    let listener = listener.into_std().expect("a listener like any other");
+    let app = move || {
+        (0..routes.len()).fold(App::new(), |app, n| {
+            let (handled, answered) = (routes.clone(), routes.clone());
+            let handler = move |delivery: medhook_actix::Delivery, mut payload: web::Payload| {
+                let routes = handled.clone();
+                async move {
+                    // `web::Bytes` takes no more than 256 KiB unless it is told to.
+                    let body = actix_web::body::to_bytes(actix_web::body::BodyStream::new(&mut payload)).await;
+                    let body = body.unwrap_or_else(|_| panic!("a body in memory"));
+                    let status = routes[n].handle((*delivery).clone(), body).await;
+                    HttpResponse::build(actix_web::http::StatusCode::from_u16(status).expect("a status")).finish()
+                }
+            };
+            let resource = web::resource(format!("/{n}"))
+                .wrap(medhook_actix::Verify::new(routes[n].receiver.clone()))
+                .wrap_fn(move |request, service| {
+                    let (routes, answer) = (answered.clone(), service.call(request));
+                    async move {
+                        let answer = answer.await;
+                        note(&routes[n], &answer);
+                        answer
+                    }
+                })
+                .to(handler);
+            app.service(resource)
+        })
+    };
+    std::thread::spawn(move || {
+        let server = HttpServer::new(app).workers(2).listen(listener).expect("a listener").disable_signals().run();
+        actix_web::rt::System::new().block_on(server).expect("served");
+    });
     address
 }

@@ -1,0 +1,184 @@
+//! Marked secrets, headers and health data go in; everything that comes out (logs at trace level, metrics, `Debug`,
+//! errors, answers) is searched for the marks.
+//!
+//! One test, in a process of its own: the subscriber and the recorder are global.
+
+mod plant;
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use medhook::testing::{Fixture, Signing, StoppedClock, fixtures};
+use medhook::{Bytes, Delivery, Fasten, HealthSync, MemoryStore, Receiver, Secret, Secrets, fasten, healthsync};
+use medhook_tests::route::Route;
+use medhook_tests::sender::{Outgoing, send};
+use tracing_subscriber::fmt::MakeWriter;
+
+#[path = "../middleware/servers.rs"]
+mod servers;
+
+use plant::{Planted, SECRET, TEXT_SECRET};
+
+const NOW: i64 = 1_767_225_600;
+
+/// All that was printed.
+#[derive(Debug, Clone, Default)]
+struct Printed(Arc<Mutex<String>>);
+
+impl Printed {
+    fn add(&self, what: &str) {
+        let mut printed = self.0.lock().unwrap();
+        writeln!(printed, "{what}").unwrap();
+    }
+}
+
+impl io::Write for Printed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().push_str(&String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'w> MakeWriter<'w> for Printed {
+    type Writer = Printed;
+    fn make_writer(&'w self) -> Printed {
+        self.clone()
+    }
+}
+
+/// A receiver for a fixture, with its secret marked, and how its provider signs.
+fn receiver(provider: &str, endpoint: &str, printed: &Printed) -> (Receiver, Signing, &'static str) {
+    let secrets = |text| Secrets::new(Secret::new("label", text).unwrap());
+    macro_rules! receiver {
+        ($provider:expr) => {{
+            let provider = $provider;
+            printed.add(&format!("{provider:?}"));
+            Receiver::builder(endpoint, provider)
+        }};
+    }
+    let (builder, signing, secret) = match provider {
+        "fasten" => (receiver!(Fasten::any_mode(secrets(SECRET))), Signing::StandardWebhooks, SECRET),
+        "healthsync" => (receiver!(HealthSync::new(secrets(TEXT_SECRET))), Signing::healthsync(), TEXT_SECRET),
+        other => panic!("no receiver for {other}"),
+    };
+    let builder = builder.store(MemoryStore::new(1_000)).clock(StoppedClock::at(NOW));
+    printed.add(&format!("{builder:?}"));
+    let receiver = builder.build().unwrap();
+    printed.add(&format!("{receiver:?} {:?}", receiver.warnings()));
+    (receiver, signing, secret)
+}
+
+/// Everything a handler might print of a delivery.
+fn print(delivery: &Delivery, printed: &Printed) {
+    macro_rules! event {
+        ($($Event:ty),*) => {
+            $(match delivery.decode::<$Event>() {
+                Ok(event) => printed.add(&format!("{event:?} {event:#?}")),
+                Err(error) => printed.add(&format!("{error} {error:?}")),
+            })*
+        };
+    }
+    printed.add(&format!("{delivery:?} {delivery:#?} {} {:?}", delivery.kind_label(), delivery.mode().is_some()));
+    printed.add(&format!("{:?} {:?} {}", delivery.sent_at(), delivery.occurred_at(), delivery.event_key()));
+    event!(fasten::Event, healthsync::Event);
+}
+
+/// A genuine delivery and its ways to go wrong.
+fn deliveries(planted: &Planted, signing: &Signing, secret: &str) -> Vec<Outgoing> {
+    let signed = |secret: &str, timestamp: i64, body: &Bytes| {
+        let mut headers = signing.headers(secret, plant::MESSAGE_ID, &timestamp.to_string(), body).unwrap();
+        headers.extend(plant::headers());
+        Outgoing { method: "POST".to_owned(), headers, body: body.clone(), transfer: Default::default() }
+    };
+    let genuine = signed(secret, NOW, &planted.body);
+    let mut altered = genuine.clone();
+    altered.body = [&genuine.body, b" ".as_slice()].concat().into();
+    let mut unsigned = genuine.clone();
+    unsigned.headers = plant::headers();
+    let mut garbage = genuine.clone();
+    garbage.headers.iter_mut().for_each(|(_, value)| *value = format!("{}{value}", plant::MESSAGE_ID));
+    let foreign = signed(plant::FOREIGN_SECRET, NOW, &planted.body);
+    let stale = signed(secret, NOW - 301, &planted.body);
+    let odd = planted.odd_bodies().into_iter().map(|body| signed(secret, NOW, &body));
+    [genuine.clone(), genuine, altered, unsigned, garbage, foreign, stale].into_iter().chain(odd).collect()
+}
+
+async fn play(fixture: &Fixture, planted: &Planted, name: &str, start: servers::Start, printed: &Printed) {
+    let endpoint = format!("{}-{}", fixture.provider(), name.replace(' ', "-"));
+    let (receiver, signing, secret) = receiver(fixture.provider(), &endpoint, printed);
+    for outgoing in deliveries(planted, &signing, secret) {
+        let headers = outgoing.headers.as_slice();
+        match receiver.verify(headers, outgoing.body.clone()) {
+            Ok(proven) => {
+                printed.add(&format!("{proven:?}"));
+                match receiver.open(proven) {
+                    Ok(delivery) => print(&delivery, printed),
+                    Err(refusal) => printed.add(&format!("{refusal} {refusal:?}")),
+                }
+            }
+            Err(refusal) => printed.add(&format!("{refusal} {refusal:?} {:?}", refusal.header())),
+        }
+    }
+    let calls = Arc::new(Mutex::new(0));
+    let sees = printed.clone();
+    let route = Route::new(receiver, move |delivery| {
+        let (sees, calls) = (sees.clone(), calls.clone());
+        async move {
+            print(&delivery, &sees);
+            let mut calls = calls.lock().unwrap();
+            *calls += 1;
+            // The first fails, so that what follows is a retry.
+            if *calls == 1 { 500 } else { 200 }
+        }
+    });
+    let address: SocketAddr = start(Arc::new([route]));
+    for outgoing in deliveries(planted, &signing, secret) {
+        let answer = send(address, "/0".to_owned(), outgoing).await;
+        printed.add(&format!("{:?}", answer.expect("an answer")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_marked_comes_out() {
+    let printed = Printed::default();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(printed.clone());
+    subscriber.init();
+    let recorder = metrics_util::debugging::DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    recorder.install().expect("the only recorder");
+
+    let mut marks = plant::fixed_marks();
+    for fixture in fixtures() {
+        let Some(planted) = Planted::of(fixture) else { continue };
+        marks.extend(planted.marks.iter().cloned());
+        for (name, start) in servers::ALL {
+            play(fixture, &planted, name, *start, &printed).await;
+        }
+    }
+    for problem in plant::config_mistakes() {
+        printed.add(&format!("{problem} {problem:?}"));
+    }
+    printed.add(&format!("{:?}", snapshotter.snapshot().into_vec()));
+
+    let printed = printed.0.lock().unwrap();
+    // The search finds what is there: each of these stands in a log line, an answer, a metric or a `Debug`.
+    for expected in
+        ["proof_mismatch", "webhook delivery", "medhook_deliveries_total", "Phi(..)", "Secret(label)", "event_key"]
+    {
+        assert!(printed.contains(expected), "{expected} was never printed");
+    }
+    let mut found: Vec<_> = marks.iter().filter(|mark| printed.contains(mark.as_str())).collect();
+    found.sort();
+    found.dedup();
+    let places = found.iter().take(5).map(|mark| {
+        let at = printed.find(mark.as_str()).unwrap_or_default();
+        printed[..at].lines().next_back().unwrap_or_default().to_owned() + "⟨" + mark + "⟩"
+    });
+    assert!(found.is_empty(), "{} of {} marks: {:#?}", found.len(), marks.len(), places.collect::<Vec<_>>());
+    assert!(marks.len() > 200, "only {} marks were planted", marks.len());
+}

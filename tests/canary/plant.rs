@@ -1,0 +1,127 @@
+//! Marks: texts and numbers that occur nowhere else.
+
+use medhook::testing::{Fixture, fixtures};
+use medhook::{Bytes, ConfigError, Secret, Secrets};
+use serde_json::Value;
+
+/// A Standard Webhooks secret whose text is its own mark.
+pub const SECRET: &str = "whsec_Q2FuYXJ5U2VjcmV0T2ZTdGFuZGFyZFdlYmhvb2tz";
+/// A secret that is used as it is.
+pub const TEXT_SECRET: &str = "Q2FuYXJ5U2VjcmV0VXNlZEFzSXRJcw";
+/// A secret that no receiver has. Both kinds of scheme can read it.
+pub const FOREIGN_SECRET: &str = "Q2FuYXJ5U2VjcmV0T2ZBbm90aGVy";
+/// The signed message id.
+pub const MESSAGE_ID: &str = "msg_canaryheaderid";
+
+/// Headers that nobody asked for, and that claim to be from the providers.
+pub fn headers() -> Vec<(String, String)> {
+    ["x-healthsync-event", "x-healthsync-delivery", "svix-id", "cookie", "authorization", "user-agent"]
+        .map(|name| (name.to_owned(), format!("canaryheader{name}")))
+        .to_vec()
+}
+
+/// The marks that are in every delivery.
+pub fn fixed_marks() -> Vec<String> {
+    let mut marks = vec![MESSAGE_ID.to_owned(), "canary".to_owned(), "Canary".to_owned()];
+    for secret in [SECRET, TEXT_SECRET, FOREIGN_SECRET] {
+        // Not the prefix, which may be told; the rest may not even in part.
+        marks.push(secret.trim_start_matches("whsec_")[..12].to_owned());
+    }
+    // What the base64 stands for.
+    marks.extend(["SecretOf".to_owned(), "SecretUsed".to_owned()]);
+    marks
+}
+
+/// Mistakes an operator can make with a secret.
+pub fn config_mistakes() -> Vec<ConfigError> {
+    let secrets = |text: &str| Secrets::new(Secret::new("one", text).unwrap());
+    let standard = medhook::Fasten::live(secrets("canary is no base64"));
+    let same = secrets("canarytwice").also(Secret::new("two", "canarytwice").unwrap());
+    vec![
+        Secret::new("padded", " canarypadded").unwrap_err(),
+        Secret::new("long", "canary".repeat(1_000)).unwrap_err(),
+        same.unwrap_err(),
+        medhook::Receiver::builder("x", standard).store(medhook::NoDedupe).build().unwrap_err(),
+        medhook::Receiver::builder("x", medhook::HealthSync::new(secrets("canaryonly"))).build().unwrap_err(),
+    ]
+}
+
+/// A fixture whose every value is a mark, but for those that decide what it is.
+pub struct Planted {
+    pub body: Bytes,
+    pub marks: Vec<String>,
+    value: Value,
+}
+
+impl Planted {
+    /// `None` for a fixture that is no JSON object.
+    pub fn of(fixture: &Fixture) -> Option<Planted> {
+        let mut value: Value = serde_json::from_slice(&fixture.body()).ok()?;
+        value.as_object()?;
+        let mut planting = Planting {
+            // No two fixtures share a mark.
+            next: fixtures().iter().position(|other| other.path() == fixture.path())? * 1_000,
+            marks: Vec::new(),
+        };
+        planting.plant(&mut value, true);
+        Some(Planted { body: value.to_string().into(), marks: planting.marks, value })
+    }
+
+    /// The same with an undocumented kind, without a payload, and as no envelope at all: all of it still marked.
+    pub fn odd_bodies(&self) -> Vec<Bytes> {
+        let with = |key: &str, value: Value| {
+            let mut odd = self.value.clone();
+            odd[key] = value;
+            Bytes::from(odd.to_string())
+        };
+        vec![
+            with("type", "canarykind".into()),
+            with("data", "canarypayload".into()),
+            with("api_mode", "canarymode".into()),
+            with("id", Value::Array(vec!["canaryid".into()])),
+            Bytes::from(format!("[\"canaryarray\", {}]", self.value)),
+            Bytes::from(self.value.to_string() + "canarytrailing"),
+        ]
+    }
+}
+
+struct Planting {
+    next: usize,
+    marks: Vec<String>,
+}
+
+/// Top-level keys that decide what an event is, or when.
+const DECISIVE: &[&str] =
+    &["type", "date", "created_at", "api_mode", "event", "eventName", "resourceType", "timestamp"];
+
+impl Planting {
+    fn plant(&mut self, value: &mut Value, top: bool) {
+        match value {
+            Value::Object(members) => {
+                for (key, member) in members.iter_mut() {
+                    if !(top && DECISIVE.contains(&key.as_str())) {
+                        self.plant(member, false);
+                    }
+                }
+                let key = self.text();
+                members.insert(key, Value::Null);
+            }
+            Value::Array(elements) => elements.iter_mut().for_each(|element| self.plant(element, false)),
+            Value::String(text) => *text = self.text(),
+            Value::Number(number) => {
+                self.next += 1;
+                let mark = 7_700_000_000_u64 + self.next as u64;
+                self.marks.push(mark.to_string());
+                *number = mark.into();
+            }
+            Value::Bool(_) | Value::Null => {}
+        }
+    }
+
+    fn text(&mut self) -> String {
+        self.next += 1;
+        let mark = format!("canary{:06}", self.next);
+        self.marks.push(mark.clone());
+        mark
+    }
+}

@@ -1,0 +1,101 @@
+//! What a user writes: the design's acceptance sketch, as far as it exists, compiled and run.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::routing::post;
+use medhook_axum::{
+    Bytes, Custom, Delivery, Fasten, HealthSync, HmacSha256Body, MemoryStore, Receiver, Secret, Secrets, VerifyLayer,
+    Webhook, fasten, healthsync, testing,
+};
+use tower::ServiceExt;
+
+const SECRET: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
+
+async fn enqueue(links: Vec<fasten::DownloadLink>) -> StatusCode {
+    if links.is_empty() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::ACCEPTED }
+}
+
+async fn keep_for_a_human(body: &Bytes) -> StatusCode {
+    if body.is_empty() { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::NON_AUTHORITATIVE_INFORMATION }
+}
+
+async fn on_fasten(Webhook(event): Webhook<fasten::Event>, delivery: Delivery) -> StatusCode {
+    match event {
+        fasten::Event::EhiExportSuccess(export) => enqueue(export.download_links).await,
+        fasten::Event::Undecodable(_) => keep_for_a_human(delivery.body()).await, // documented kind, payload drifted
+        _ => StatusCode::OK,
+    }
+}
+
+#[tokio::test]
+async fn the_sketch_runs_in_axum() {
+    // In a program of one's own: Secrets::from_env("FASTEN_SECRET")?.also_env("FASTEN_SECRET_OLD")?
+    let keys = Secrets::new(Secret::new("current", SECRET).unwrap()).also_env("MEDHOOK_IS_NEVER_SET").unwrap();
+    let store = MemoryStore::new(10_000); // Clone; one for all endpoints
+    let fasten = Receiver::builder("fasten", Fasten::live(keys)).store(store.clone()).build().unwrap();
+    let app = Router::new().route("/webhooks/fasten", post(on_fasten).layer(VerifyLayer::new(fasten.clone()))); // unknown paths stay 404
+
+    let export = testing::fasten("patient.ehi_export_success").secret(SECRET).request("/webhooks/fasten");
+    let drifted = testing::fasten("patient.ehi_export_success")
+        .secret(SECRET)
+        .body(r#"{"id":"2","type":"patient.ehi_export_success","data":"gone"}"#)
+        .request("/webhooks/fasten");
+    for (request, status) in [
+        (export.clone(), StatusCode::ACCEPTED),
+        (export, StatusCode::OK), // a duplicate
+        (drifted, StatusCode::NON_AUTHORITATIVE_INFORMATION),
+    ] {
+        assert_eq!(app.clone().oneshot(request.map(Body::from)).await.unwrap().status(), status);
+    }
+    assert_eq!(fasten.drain(std::time::Duration::from_secs(10)).await, 0);
+}
+
+#[tokio::test]
+async fn a_handler_is_tested_without_a_layer() {
+    let secret = Secret::new("test", SECRET).unwrap();
+    let receiver = Receiver::builder("fasten", Fasten::live(secret)).store(MemoryStore::new(10)).build().unwrap();
+    let request = testing::fasten("patient.ehi_export_success").secret(SECRET).request("/");
+    let delivery = receiver.open(receiver.verify(request.headers(), request.body().clone()).unwrap());
+    let delivery = Delivery::from(delivery.unwrap());
+
+    let mut export = fasten::EhiExportSuccess::default();
+    export.download_links.push(fasten::DownloadLink::default());
+    let status = on_fasten(Webhook(fasten::Event::EhiExportSuccess(export)), delivery).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn a_sender_of_ones_own_and_two_providers_in_one_app() {
+    async fn on_acme(delivery: Delivery) -> StatusCode {
+        if delivery.kind() == Some("order.paid") { StatusCode::ACCEPTED } else { StatusCode::OK }
+    }
+    async fn on_healthsync(Webhook(event): Webhook<healthsync::Event>) -> StatusCode {
+        match event {
+            healthsync::Event::DocumentUploaded(uploaded) if uploaded.object.is_some() => StatusCode::ACCEPTED,
+            _ => StatusCode::OK,
+        }
+    }
+    let keys = || Secret::new("key", "a long random text").unwrap();
+    let store = MemoryStore::new(10_000);
+    let acme = Custom::new("acme", HmacSha256Body::new("x-acme-sig").prefix("sha256="), keys()).id("/id").kind("/type");
+    let acme = Receiver::builder("acme", acme).store(store.clone()).build().unwrap();
+    let healthsync = Receiver::builder("healthsync", HealthSync::new(keys())).store(store).build().unwrap();
+    let app = Router::new()
+        .route("/acme", post(on_acme).layer(VerifyLayer::new(acme)))
+        .route("/healthsync", post(on_healthsync).layer(VerifyLayer::new(healthsync)));
+
+    let uploaded = testing::healthsync("document.uploaded").secret("a long random text").request("/healthsync");
+    let body = r#"{"id": 7, "type": "order.paid"}"#;
+    let signing = testing::Signing::HmacSha256Body {
+        header: "x-acme-sig".to_owned(),
+        prefix: "sha256=".to_owned(),
+        encoding: medhook_axum::Encoding::Hex,
+    };
+    let signature = signing.headers("a long random text", "", "", body.as_bytes()).unwrap().remove(0).1;
+    let paid = axum::http::Request::post("/acme").header("x-acme-sig", signature).body(Bytes::from(body)).unwrap();
+    for request in [uploaded, paid] {
+        let response = app.clone().oneshot(request.map(Body::from)).await.unwrap();
+        assert_eq!(response.status(), StatusCode::ACCEPTED);
+    }
+}
