@@ -74,6 +74,7 @@ pub(crate) struct Keyed {
 }
 
 impl Keyed {
+    #[inline]
     pub(super) fn begin(&self, headers: &(impl Headers + ?Sized)) -> Result<Checking, Reason> {
         let value = needed(headers, &self.header)?;
         let text = value.strip_prefix(self.prefix.as_bytes()).ok_or(Reason::MalformedHeader)?;
@@ -88,7 +89,7 @@ pub(crate) struct Checking {
 }
 
 impl Checking {
-    pub(super) fn finish<'h>(self) -> Result<Proof<'h>, Reason> {
+    pub(super) fn finish<'h>(&mut self) -> Result<Proof<'h>, Reason> {
         let secret = self.macs.first_match(|tag| tag.ct_eq(&self.presented))?;
         Ok(Proof { proves: Proves::Body, secret, message_id: None, attempted_at: None })
     }

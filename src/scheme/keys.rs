@@ -52,9 +52,13 @@ impl Keys {
     }
 
     /// Begins one MAC for each key.
+    #[inline]
     pub(super) fn begin(&self) -> Macs {
-        let mut keys = self.0.iter();
-        Macs { states: std::array::from_fn(|_| keys.next().map(|key| key.mac.clone())) }
+        let mut states = [const { None }; Secrets::MOST];
+        for (state, key) in states.iter_mut().zip(&self.0) {
+            *state = Some(key.mac.clone());
+        }
+        Macs { states }
     }
 
     pub(super) fn label(&self, index: usize) -> &str {
@@ -87,8 +91,8 @@ impl Macs {
     /// Asks `matches` about each key's MAC and returns the index of the first it agreed to.
     ///
     /// Every key is asked, whatever the others said, so that time tells nothing about which one vouched.
-    pub(super) fn first_match(self, matches: impl Fn(&Tag) -> Choice) -> Result<usize, Reason> {
-        let macs = self.states.into_iter().flatten();
+    pub(super) fn first_match(&mut self, matches: impl Fn(&Tag) -> Choice) -> Result<usize, Reason> {
+        let macs = self.states.iter_mut().filter_map(Option::take);
         first(macs.map(|mac| matches(&mac.finalize().into_bytes().into())))
     }
 }

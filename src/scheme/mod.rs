@@ -164,6 +164,7 @@ pub(crate) enum Scheme {
 
 impl Scheme {
     /// Looks at the headers. Whatever they alone can refuse is refused here.
+    #[inline]
     pub(crate) fn begin<'h>(
         &self,
         headers: &'h (impl Headers + ?Sized),
@@ -221,11 +222,11 @@ impl<'h> Check<'h> {
     }
 
     /// Compares.
-    pub(crate) fn finish(self) -> Result<Proof<'h>, Reason> {
+    pub(crate) fn finish(&mut self) -> Result<Proof<'h>, Reason> {
         match self {
             Check::StandardWebhooks(check) => check.finish(),
             Check::HmacSha256Body(check) => check.finish(),
-            Check::Done(proof) => Ok(proof),
+            Check::Done(proof) => Ok(*proof),
         }
     }
 }

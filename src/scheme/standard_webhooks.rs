@@ -57,6 +57,7 @@ pub(crate) struct Keyed {
 }
 
 impl Keyed {
+    #[inline]
     pub(super) fn begin<'h>(
         &self,
         headers: &'h (impl Headers + ?Sized),
@@ -87,7 +88,7 @@ pub(crate) struct Checking<'h> {
 }
 
 impl<'h> Checking<'h> {
-    pub(super) fn finish(self) -> Result<Proof<'h>, Reason> {
+    pub(super) fn finish(&mut self) -> Result<Proof<'h>, Reason> {
         let secret = self.macs.first_match(|tag| {
             let expected = Encoded::of(tag);
             candidates(self.signatures).fold(Choice::from(0), |found, candidate| found | expected.is(candidate))
