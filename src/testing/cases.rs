@@ -1,12 +1,16 @@
 //! `fixtures/cases.toml`: one list of deliveries and what must become of each.
 
+mod change;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::fixtures::{fixtures, rfc3339, with_text};
+pub use self::change::Change;
+
+use self::change::Draft;
 use super::sign::Signing;
 use crate::provider::{fasten, healthsync};
 use crate::receiver::Builder;
@@ -129,7 +133,7 @@ pub struct Case {
     pub name: String,
     /// The name of its endpoint.
     pub endpoint: String,
-    /// The case it differs from in one thing; `None` for one that stands for itself.
+    /// The case, handled itself, from which it differs in one thing; `None` for one that stands for itself.
     pub like: Option<String>,
     /// That one thing.
     pub change: Option<Change>,
@@ -161,10 +165,10 @@ pub struct Expected {
     pub reason: Option<Reason>,
     /// The status.
     pub status: u16,
-    /// The kind that the handler gets, where it is called.
+    /// The kind that the handler gets, where it is called and the body says one.
     pub kind: Option<String>,
     /// Whether the event decodes as the variant of its kind (`kind`), as one for an unknown kind (`unknown`), or not
-    /// (`undecodable`).
+    /// (`undecodable`); `None` where the handler is not called.
     pub decodes: Option<String>,
 }
 
@@ -207,60 +211,6 @@ pub enum State {
     Draining,
 }
 
-/// The one thing in which a case differs from another. *Before* signing means that the sender, who knows the secret,
-/// did it; *after*, that someone on the way did.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Change {
-    /// Signed with the endpoint's secret of this label.
-    Secret(String),
-    /// Signed with this secret, which the endpoint does not have.
-    ForeignSecret(String),
-    /// Before signing: another fixture.
-    Body(String),
-    /// Before signing: this text instead of the body.
-    Text(String),
-    /// Before signing: these bytes, in hexadecimal, instead of the body.
-    Bytes(String),
-    /// Before signing: the first text replaced by the second, once.
-    Replace(String, String),
-    /// Before signing: spaces after the body, up to this many bytes.
-    Pad(usize),
-    /// Signed with this message id.
-    MessageId(String),
-    /// Signed with this text for a timestamp.
-    Timestamp(String),
-    /// Attempted this many seconds from now.
-    Attempt(i64),
-    /// Happened this many seconds from now.
-    Event(i64),
-    /// After signing: one bit of the body flipped, counted from its first.
-    Flip(usize),
-    /// After signing: text appended to the body.
-    Append(String),
-    /// After signing: without this header.
-    Without(String),
-    /// After signing: a header's value replaced, or the header added. `{name}` stands for a genuine header's value.
-    Header(String, String),
-    /// After signing: another line of a header, whether or not there is one.
-    And(String, String),
-    /// Another method.
-    Method(String),
-    /// In chunks of this many bytes.
-    Chunked(usize),
-    /// With this for the length.
-    Declares(u64),
-    /// Half of the body, and then the connection is closed.
-    HangsUp(bool),
-    /// Half of the body, and then nothing.
-    Stalls(bool),
-    /// Something else is the matter.
-    State(State),
-    /// The handler answers with this status.
-    Handler(u16),
-}
-
 /// A list of cases that does not make sense.
 #[derive(Debug, thiserror::Error)]
 #[error("fixtures/cases.toml: {0}")]
@@ -280,6 +230,7 @@ struct Row {
     name: String,
     endpoint: Option<String>,
     body: Option<String>,
+    secret: Option<String>,
     like: Option<String>,
     change: Option<Change>,
     why: Option<String>,
@@ -294,38 +245,78 @@ fn load(now: Option<i64>) -> Result<Cases, CaseError> {
     let list: List = toml::from_str(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/cases.toml")))
         .map_err(|error| CaseError(error.to_string()))?;
     let now = now.unwrap_or(list.now);
-    let mut cases: Vec<Case> = Vec::with_capacity(list.case.len());
+    let mut made: Vec<(Recipe<'_>, Case)> = Vec::with_capacity(list.case.len());
     for row in &list.case {
-        let fails = |problem: &str| CaseError(format!("{}: {problem}", row.name));
-        if cases.iter().any(|known| known.name == row.name) {
-            return Err(fails("two cases have this name"));
-        }
-        let base = match (&row.like, &row.endpoint, &row.body, &row.change) {
-            (None, Some(endpoint), Some(body), None) => Base { endpoint, body },
-            (Some(like), None, None, Some(_)) => list
-                .case
-                .iter()
-                .find(|known| known.name == *like)
-                .and_then(|known| Some(Base { endpoint: known.endpoint.as_ref()?, body: known.body.as_ref()? }))
-                .ok_or_else(|| fails("`like` names no case that stands for itself"))?,
-            _ => {
-                return Err(fails("a case has `endpoint` and `body`, or `like` and `change`"));
-            }
-        };
-        let endpoint = list.endpoint.get(base.endpoint).ok_or_else(|| fails("there is no such endpoint"))?;
-        let expected = expected(row).map_err(|problem| fails(&problem))?;
-        let draft = Draft::of(endpoint, base.body, now).map_err(|problem| fails(&problem))?;
-        cases.push(draft.case(row, base.endpoint, expected).map_err(|problem| fails(&problem))?);
+        let case = make(row, &made, &list.endpoint, now);
+        made.push(case.map_err(|problem| CaseError(format!("{}: {problem}", row.name)))?);
     }
+    let cases = made.into_iter().map(|(_, case)| case).collect();
     Ok(Cases { now, endpoints: list.endpoint, cases })
 }
 
-struct Base<'l> {
+/// What a delivery is made from: a fixture, and what was changed about it since, first change first.
+#[derive(Clone)]
+struct Recipe<'l> {
     endpoint: &'l str,
     body: &'l str,
+    secret: Option<&'l str>,
+    changes: Vec<&'l Change>,
 }
 
-fn expected(row: &Row) -> Result<Expected, String> {
+fn make<'l>(
+    row: &'l Row,
+    earlier: &[(Recipe<'l>, Case)],
+    endpoints: &BTreeMap<String, Endpoint>,
+    now: i64,
+) -> Result<(Recipe<'l>, Case), String> {
+    if earlier.iter().any(|(_, case)| case.name == row.name) {
+        return Err("two cases have this name".to_owned());
+    }
+    let (recipe, base) = match (&row.like, &row.change, &row.endpoint, &row.body, &row.secret) {
+        (None, None, Some(endpoint), Some(body), secret) => {
+            (Recipe { endpoint, body, secret: secret.as_deref(), changes: Vec::new() }, None)
+        }
+        (Some(like), Some(change), None, None, None) => {
+            let base = earlier.iter().find(|(_, case)| case.name == *like);
+            let (recipe, base) = base.ok_or("`like` names no earlier case")?;
+            if base.expected.outcome != Outcome::Handled {
+                return Err("`like` names a case that is not handled itself".to_owned());
+            }
+            let mut recipe = recipe.clone();
+            recipe.changes.push(change);
+            (recipe, Some(base))
+        }
+        _ => return Err("a case has `endpoint`, `body` and perhaps `secret`, or `like` and `change`".to_owned()),
+    };
+    let expected = expected(row, base.map(|base| &base.expected))?;
+    let endpoint = endpoints.get(recipe.endpoint).ok_or("there is no such endpoint")?;
+
+    let mut draft = Draft::new(endpoint, recipe.body, recipe.secret, now)?;
+    for change in &recipe.changes {
+        draft.before_signing(change)?;
+    }
+    let (headers, body) = draft.sign()?;
+    let mut case = Case {
+        name: row.name.clone(),
+        endpoint: recipe.endpoint.to_owned(),
+        like: row.like.clone(),
+        change: row.change.clone(),
+        why: row.why.clone(),
+        method: "POST".to_owned(),
+        headers,
+        body,
+        transfer: Transfer::Whole,
+        state: State::Usual,
+        handler: 200,
+        expected,
+    };
+    for change in &recipe.changes {
+        change.after_signing(&mut case)?;
+    }
+    Ok((recipe, case))
+}
+
+fn expected(row: &Row, base: Option<&Expected>) -> Result<Expected, String> {
     let outcomes =
         [Outcome::Handled, Outcome::Duplicate, Outcome::Ignored, Outcome::InFlight, Outcome::Refused, Outcome::Failed];
     let outcome = outcomes.into_iter().find(|outcome| outcome.as_str() == row.outcome).ok_or("no such outcome")?;
@@ -338,151 +329,20 @@ fn expected(row: &Row) -> Result<Expected, String> {
     }
     let status = match (reason, row.status, outcome) {
         (Some(reason), None, _) => reason.status().as_u16(),
-        (None, None, Outcome::Handled) => 200,
+        (None, status, Outcome::Handled) => status.unwrap_or(200),
         (None, Some(status), Outcome::Failed) => status,
         _ => return Err("a reason tells the status; without one a failure needs it".to_owned()),
     };
-    Ok(Expected { outcome, reason, status, kind: row.kind.clone(), decodes: row.decodes.clone() })
-}
-
-/// A delivery being made.
-struct Draft<'l> {
-    endpoint: &'l Endpoint,
-    now: i64,
-    body: Bytes,
-    secret: String,
-    message_id: String,
-    timestamp: String,
-}
-
-impl<'l> Draft<'l> {
-    fn of(endpoint: &'l Endpoint, body: &str, now: i64) -> Result<Self, String> {
-        Ok(Draft {
-            endpoint,
-            now,
-            body: with_text(&body_of(body)?, endpoint.time_at(), &rfc3339(now)),
-            secret: endpoint.secret(None).ok_or("its endpoint has no secret")?.to_owned(),
-            message_id: "msg_2b1f4c8e".to_owned(),
-            timestamp: now.to_string(),
-        })
-    }
-
-    fn case(mut self, row: &Row, endpoint: &str, expected: Expected) -> Result<Case, String> {
-        if let Some(change) = &row.change {
-            self.before_signing(change)?;
+    let handed_over = matches!(outcome, Outcome::Handled | Outcome::Failed);
+    let (kind, decodes) = match (&row.kind, row.decodes.as_deref(), base) {
+        (None, None, _) if !handed_over => (None, None),
+        (None, None, Some(base)) => (base.kind.clone(), base.decodes.clone()),
+        (kind, decodes @ (None | Some("kind" | "unknown" | "undecodable")), _)
+            if handed_over && (kind.is_some() || decodes.is_some()) =>
+        {
+            (kind.clone(), Some(decodes.unwrap_or("kind").to_owned()))
         }
-        let signed = self.endpoint.signing().headers(&self.secret, &self.message_id, &self.timestamp, &self.body);
-        let headers = signed.map_err(|error| error.to_string())?;
-        let mut case = Case {
-            name: row.name.clone(),
-            endpoint: endpoint.to_owned(),
-            like: row.like.clone(),
-            change: row.change.clone(),
-            why: row.why.clone(),
-            method: "POST".to_owned(),
-            headers,
-            body: self.body,
-            transfer: Transfer::Whole,
-            state: State::Usual,
-            handler: 200,
-            expected,
-        };
-        if let Some(change) = &row.change {
-            after_signing(&mut case, change)?;
-        }
-        Ok(case)
-    }
-
-    fn before_signing(&mut self, change: &Change) -> Result<(), String> {
-        match change {
-            Change::Secret(label) => {
-                self.secret = self.endpoint.secret(Some(label)).ok_or("its endpoint has no such secret")?.to_owned();
-            }
-            Change::ForeignSecret(secret) => self.secret.clone_from(secret),
-            Change::Body(path) => {
-                self.body = with_text(&body_of(path)?, self.endpoint.time_at(), &rfc3339(self.now));
-            }
-            Change::Text(text) => self.body = text.clone().into(),
-            Change::Bytes(hex) => self.body = bytes_of(hex).ok_or("no hexadecimal digits")?.into(),
-            Change::Replace(from, to) => {
-                let text = str::from_utf8(&self.body).map_err(|_| "not UTF-8")?;
-                if !text.contains(from.as_str()) {
-                    return Err("nothing to replace".to_owned());
-                }
-                self.body = text.replacen(from, to, 1).into();
-            }
-            Change::Pad(length) => {
-                let mut body = self.body.to_vec();
-                if body.len() > *length {
-                    return Err("longer already".to_owned());
-                }
-                body.resize(*length, b' ');
-                self.body = body.into();
-            }
-            Change::MessageId(id) => self.message_id.clone_from(id),
-            Change::Timestamp(text) => self.timestamp.clone_from(text),
-            Change::Attempt(offset) => self.timestamp = self.now.saturating_add(*offset).to_string(),
-            Change::Event(offset) => {
-                let time = rfc3339(self.now.saturating_add(*offset));
-                self.body = with_text(&self.body, self.endpoint.time_at(), &time);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-fn after_signing(case: &mut Case, change: &Change) -> Result<(), String> {
-    match change {
-        Change::Flip(bit) => {
-            let mut body = case.body.to_vec();
-            let byte = body.get_mut(bit / 8).ok_or("no such bit")?;
-            *byte ^= 1 << (bit % 8);
-            case.body = body.into();
-        }
-        Change::Append(text) => case.body = [&case.body, text.as_bytes()].concat().into(),
-        Change::Without(name) => {
-            let before = case.headers.len();
-            case.headers.retain(|(known, _)| known != name);
-            if case.headers.len() == before {
-                return Err("no such header".to_owned());
-            }
-        }
-        Change::Header(name, template) => {
-            let value = filled(template, &case.headers);
-            match case.headers.iter_mut().find(|(known, _)| known == name) {
-                Some((_, known)) => *known = value,
-                None => case.headers.push((name.clone(), value)),
-            }
-        }
-        Change::And(name, template) => {
-            let value = filled(template, &case.headers);
-            case.headers.push((name.clone(), value));
-        }
-        Change::Method(method) => case.method.clone_from(method),
-        Change::Chunked(length) => case.transfer = Transfer::Chunked(*length),
-        Change::Declares(length) => case.transfer = Transfer::Declares(*length),
-        Change::HangsUp(_) => case.transfer = Transfer::HangsUp,
-        Change::Stalls(_) => case.transfer = Transfer::Stalls,
-        Change::State(state) => case.state = *state,
-        Change::Handler(status) => case.handler = *status,
-        _ => {}
-    }
-    Ok(())
-}
-
-fn filled(template: &str, headers: &[(String, String)]) -> String {
-    headers.iter().fold(template.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
-}
-
-fn body_of(path: &str) -> Result<Bytes, String> {
-    let found = fixtures().iter().find(|fixture| fixture.path() == path);
-    found.map(super::Fixture::body).ok_or_else(|| format!("no fixture {path}"))
-}
-
-fn bytes_of(hex: &str) -> Option<Vec<u8>> {
-    let digits = hex.split_whitespace().collect::<String>();
-    let mut bytes = vec![0; digits.len() / 2];
-    base16ct::lower::decode(&digits, &mut bytes).ok()?;
-    Some(bytes)
+        _ => return Err("`kind` and `decodes` say what the handler gets, if it is called".to_owned()),
+    };
+    Ok(Expected { outcome, reason, status, kind, decodes })
 }

@@ -1,1 +1,154 @@
-fn main(){}
+//! Every delivery of `fixtures/cases.toml`, played against the core alone; whether the list and its fixtures are what they
+//! should be; and which deliveries count as one event.
+
+mod events;
+mod fixtures;
+mod list;
+mod payloads;
+mod vectors;
+
+use std::io;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use futures_util::stream::{self, BoxStream, StreamExt};
+use medhook::testing::{self, Case, Cases, State, Transfer};
+use medhook::{Bytes, Delivery, Event, MemoryStore, Outcome, Reason, Refusal, fasten, healthsync};
+use medhook_tests::route::Answer;
+use medhook_tests::stage::Stage;
+use tokio::time::timeout;
+
+/// Time is paused: what would wait for ever is given up at once.
+#[tokio::test(start_paused = true)]
+async fn every_case_comes_out_as_the_list_says() {
+    let stages: Arc<[Stage]> = Stage::all(cases()).into();
+    let mut failed = Vec::new();
+    for (n, stage) in stages.iter().enumerate() {
+        let played = stage.play(|| {
+            let stages = stages.clone();
+            Box::pin(async move { deliver(&stages[n]).await })
+        });
+        let played = timeout(Duration::from_secs(3_600), played).await;
+        if let Err(problem) = played.unwrap_or_else(|_| Err("never ends".to_owned())) {
+            failed.push(format!("{}: {problem}", stage.case.name));
+        }
+    }
+    assert_none(&failed);
+}
+
+/// What frameworks may do themselves if they have the body already, at whatever time.
+#[test]
+fn every_case_of_one_delivery_comes_out_so_without_a_runtime_at_any_time() {
+    let another = testing::cases_at(4_102_444_801).expect("the list makes sense at any time");
+    for cases in [cases(), &another] {
+        let mut failed = Vec::new();
+        for case in cases.cases.iter().filter(|case| is_one_whole_delivery(case)) {
+            match (verify(cases, case), case.expected.reason) {
+                (Err(reason), Some(wanted)) if reason == wanted => {}
+                (Ok(delivery), None) => failed.extend(difference(case, &delivery)),
+                (Err(reason), _) => failed.push(format!("{} at {}: {reason}", case.name, cases.now)),
+                (Ok(_), Some(_)) => failed.push(format!("{} at {}: accepted", case.name, cases.now)),
+            }
+        }
+        assert_none(&failed);
+    }
+}
+
+/// Delivers a case to its receiver as a framework does.
+async fn deliver(stage: &Stage) {
+    let case = &stage.case;
+    let handled = async {
+        let delivery = stage.receiver.receive(&case.method, &headers(case), body(case)).await?;
+        let admitted = stage.receiver.admit(delivery)?;
+        let delivery = admitted.delivery().clone();
+        let body = delivery.body().clone();
+        admitted.run(stage.handler.handle(&delivery, body), |status| (200..300).contains(status)).await
+    };
+    stage.note(match handled.await {
+        Ok(status) => {
+            let outcome = if (200..300).contains(&status) { Outcome::Handled } else { Outcome::Failed };
+            Answer { status, outcome: Some(outcome), reason: None }
+        }
+        Err(refusal) => {
+            let reason = Refusal::reason(&refusal);
+            Answer { status: refusal.status().as_u16(), outcome: Some(reason.outcome()), reason: Some(reason) }
+        }
+    });
+}
+
+/// The headers, with those of the transport.
+fn headers(case: &Case) -> Vec<(String, String)> {
+    let length = match case.transfer {
+        Transfer::Chunked(_) => None,
+        Transfer::Declares(length) => Some(length),
+        _ => Some(case.body.len() as u64),
+    };
+    let length = length.map(|length| ("content-length".to_owned(), length.to_string()));
+    case.headers.iter().cloned().chain(length).collect()
+}
+
+/// The body, arriving as the case says.
+fn body(case: &Case) -> BoxStream<'static, io::Result<Bytes>> {
+    let half = || vec![case.body.slice(..case.body.len() / 2)];
+    let (pieces, end) = match case.transfer {
+        Transfer::Whole | Transfer::Declares(_) => (vec![case.body.clone()], stream::empty().boxed()),
+        Transfer::Chunked(length) => {
+            (case.body.chunks(length).map(|chunk| case.body.slice_ref(chunk)).collect(), stream::empty().boxed())
+        }
+        Transfer::HangsUp => (half(), stream::iter([Err(io::ErrorKind::UnexpectedEof.into())]).boxed()),
+        Transfer::Stalls => (half(), stream::pending().boxed()),
+        other => panic!("no way to send {other:?}"),
+    };
+    stream::iter(pieces).map(Ok).chain(end).boxed()
+}
+
+fn is_one_whole_delivery(case: &Case) -> bool {
+    let whole = matches!(case.transfer, Transfer::Whole | Transfer::Chunked(_));
+    whole && case.state == State::Usual && case.method == "POST"
+}
+
+/// Everything up to the handler, without a runtime.
+fn verify(cases: &Cases, case: &Case) -> Result<Delivery, Reason> {
+    let builder = cases.endpoints[&case.endpoint].builder(&case.endpoint).expect("a sound endpoint");
+    let builder = builder.clock(testing::StoppedClock::at(cases.now)).store(MemoryStore::new(1));
+    let receiver = builder.build().expect("a sound endpoint");
+    let opened = receiver.verify(&headers(case), case.body.clone()).and_then(|proven| receiver.open(proven));
+    opened.map_err(|refusal| refusal.reason())
+}
+
+/// What of a delivery is not as the case says.
+fn difference(case: &Case, delivery: &Delivery) -> Option<String> {
+    let (kind, variant) = (delivery.kind().map(str::to_owned), variant(delivery));
+    let documented = match delivery.provider() {
+        fasten::Event::PROVIDER => kind.as_deref().and_then(fasten::Kind::from_name).map(|kind| format!("{kind:?}")),
+        _ => kind.as_deref().and_then(healthsync::Kind::from_name).map(|kind| format!("{kind:?}")),
+    };
+    let wanted = match case.expected.decodes.as_deref() {
+        Some("kind") => documented.unwrap_or_default(),
+        Some("unknown") => "Unknown".to_owned(),
+        _ => "Undecodable".to_owned(),
+    };
+    let same = kind == case.expected.kind && variant == wanted && *delivery.body() == case.body;
+    (!same).then(|| format!("{}: a {variant} of kind {kind:?}", case.name))
+}
+
+/// The name of the variant that a delivery decodes as.
+fn variant(delivery: &Delivery) -> String {
+    let event = match delivery.provider() {
+        fasten::Event::PROVIDER => delivery.decode::<fasten::Event>().map(|event| format!("{event:?}")),
+        _ => delivery.decode::<healthsync::Event>().map(|event| format!("{event:?}")),
+    };
+    let event = event.expect("an event of its own provider");
+    event.split('(').next().unwrap_or_default().to_owned()
+}
+
+/// The list, read once: it signs some megabytes.
+fn cases() -> &'static Cases {
+    static CASES: LazyLock<Cases> = LazyLock::new(|| testing::cases().expect("the list makes sense"));
+    &CASES
+}
+
+#[track_caller]
+fn assert_none(failed: &[String]) {
+    assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
+}

@@ -1,0 +1,266 @@
+//! The one thing in which a case differs from the case it is like.
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::{Case, Endpoint, State, Transfer};
+use crate::provider::pointed_at;
+use crate::testing::Fixture;
+use crate::testing::fixtures::{fixtures, rfc3339, with_text};
+
+/// The one thing in which a case differs from another. *Before* signing means that the sender, who knows the secret,
+/// did it; *after*, that someone on the way did.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Change {
+    /// Signed with the endpoint's secret of this label.
+    Secret(String),
+    /// Signed with this secret, which the endpoint does not have.
+    ForeignSecret(String),
+    /// Before signing: this text instead of the body.
+    Text(String),
+    /// Before signing: these bytes, in hexadecimal, instead of the body.
+    Bytes(String),
+    /// Before signing: the first text replaced by the second, once.
+    Replace(String, String),
+    /// Before signing: at this JSON pointer, this JSON. `{now}` stands for the time, as a number.
+    Set(String, String),
+    /// Before signing: what is at this JSON pointer, inside this many arrays.
+    Nest(String, usize),
+    /// Before signing: at this JSON pointer, a text of this many letters.
+    Long(String, usize),
+    /// Before signing: text before and after the body.
+    Wrap(String, String),
+    /// Before signing: spaces after the body, up to this many bytes.
+    Pad(usize),
+    /// Signed with this message id.
+    MessageId(String),
+    /// Signed with this text for a timestamp. `{now}` stands for the genuine one.
+    Timestamp(String),
+    /// Attempted this many seconds from now.
+    Attempt(i64),
+    /// Happened this many seconds from now.
+    Event(i64),
+    /// After signing: one bit of the body flipped, counted from its first.
+    Flip(usize),
+    /// After signing: text appended to the body.
+    Append(String),
+    /// After signing: without this header.
+    Without(String),
+    /// After signing: a header's value replaced, or the header added. `{name}` stands for a genuine header's value.
+    Header(String, String),
+    /// After signing: another line of a header, whether or not there is one; filled as with `Header`.
+    And(String, String),
+    /// After signing: in a header's value the first text replaced by the second, once.
+    Edit(String, String, String),
+    /// After signing: the digits after a header value's `=` in upper case.
+    UpperCase(String),
+    /// After signing: the timestamp moved by this many seconds.
+    Redate(i64),
+    /// After signing: the signature as the last of this many in its list, the others made up.
+    Among(usize),
+    /// After signing: the list of signatures made this many bytes long by one that nobody could have made.
+    Stretch(usize),
+    /// Another method.
+    Method(String),
+    /// In chunks of this many bytes.
+    Chunked(usize),
+    /// With this for the length.
+    Declares(u64),
+    /// Half of the body, and then the connection is closed.
+    HangsUp,
+    /// Half of the body, and then nothing.
+    Stalls,
+    /// Something else is the matter.
+    State(State),
+    /// The handler answers with this status.
+    Handler(u16),
+}
+
+/// A delivery that is not signed yet.
+pub(super) struct Draft<'l> {
+    endpoint: &'l Endpoint,
+    now: i64,
+    body: Bytes,
+    secret: String,
+    message_id: String,
+    timestamp: String,
+}
+
+impl<'l> Draft<'l> {
+    pub(super) fn new(endpoint: &'l Endpoint, body: &str, secret: Option<&str>, now: i64) -> Result<Self, String> {
+        let found = fixtures().iter().find(|fixture| fixture.path() == body).map(Fixture::body);
+        let body = found.ok_or_else(|| format!("no fixture {body}"))?;
+        let pointer = endpoint.time_at();
+        let body = match at(&body, pointer) {
+            Some((_, time, _)) => with_text(&body, pointer, &written_like(time, now)),
+            None => body,
+        };
+        Ok(Draft {
+            endpoint,
+            now,
+            body,
+            secret: endpoint.secret(secret).ok_or("its endpoint has no such secret")?.to_owned(),
+            message_id: "msg_2b1f4c8e".to_owned(),
+            timestamp: now.to_string(),
+        })
+    }
+
+    pub(super) fn before_signing(&mut self, change: &Change) -> Result<(), String> {
+        match change {
+            Change::Secret(label) => {
+                self.secret = self.endpoint.secret(Some(label)).ok_or("its endpoint has no such secret")?.to_owned();
+            }
+            Change::ForeignSecret(secret) => self.secret.clone_from(secret),
+            Change::Text(text) => self.body = text.clone().into(),
+            Change::Bytes(hex) => self.body = bytes_of(hex).ok_or("no hexadecimal digits")?.into(),
+            Change::Replace(from, to) => {
+                let text = str::from_utf8(&self.body).map_err(|_| "not UTF-8")?;
+                self.body = replaced(text, from, to)?.into();
+            }
+            Change::Set(pointer, json) => {
+                let json = json.replace("{now}", &self.now.to_string());
+                self.put(pointer, |_| json.into_bytes())?;
+            }
+            Change::Nest(pointer, levels) => self.put(pointer, |value| {
+                [b"[".repeat(*levels).as_slice(), value, b"]".repeat(*levels).as_slice()].concat()
+            })?,
+            Change::Long(pointer, letters) => self.put(pointer, |_| format!("\"{}\"", "x".repeat(*letters)).into())?,
+            Change::Wrap(before, after) => {
+                self.body = [before.as_bytes(), &self.body, after.as_bytes()].concat().into();
+            }
+            Change::Pad(length) => {
+                let spaces = length.checked_sub(self.body.len()).ok_or("longer already")?;
+                self.body = [&self.body, b" ".repeat(spaces).as_slice()].concat().into();
+            }
+            Change::MessageId(id) => self.message_id.clone_from(id),
+            Change::Timestamp(text) => self.timestamp = text.replace("{now}", &self.now.to_string()),
+            Change::Attempt(offset) => self.timestamp = self.now.saturating_add(*offset).to_string(),
+            Change::Event(offset) => {
+                let happened = self.now.saturating_add(*offset);
+                let pointer = self.endpoint.time_at();
+                self.put(pointer, |value| serde_json::Value::from(written_like(value, happened)).to_string().into())?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The headers that prove the body, and the body.
+    pub(super) fn sign(self) -> Result<(Vec<(String, String)>, Bytes), String> {
+        let signed = self.endpoint.signing().headers(&self.secret, &self.message_id, &self.timestamp, &self.body);
+        Ok((signed.map_err(|error| error.to_string())?, self.body))
+    }
+
+    /// Puts other JSON where a pointer leads to.
+    fn put(&mut self, pointer: &str, other: impl FnOnce(&[u8]) -> Vec<u8>) -> Result<(), String> {
+        let (before, value, after) = at(&self.body, pointer).ok_or_else(|| format!("nothing at {pointer}"))?;
+        self.body = [before, other(value).as_slice(), after].concat().into();
+        Ok(())
+    }
+}
+
+impl Change {
+    pub(super) fn after_signing(&self, case: &mut Case) -> Result<(), String> {
+        match self {
+            Change::Flip(bit) => {
+                let mut body = case.body.to_vec();
+                let byte = body.get_mut(bit / 8).ok_or("no such bit")?;
+                *byte ^= 1 << (bit % 8);
+                case.body = body.into();
+            }
+            Change::Append(text) => case.body = [&case.body, text.as_bytes()].concat().into(),
+            Change::Without(name) => {
+                header(case, name)?;
+                case.headers.retain(|(known, _)| known != name);
+            }
+            Change::Header(name, template) => {
+                let value = filled(template, &case.headers);
+                match header(case, name) {
+                    Ok(known) => *known = value,
+                    Err(_) => case.headers.push((name.clone(), value)),
+                }
+            }
+            Change::And(name, template) => {
+                let value = filled(template, &case.headers);
+                case.headers.push((name.clone(), value));
+            }
+            Change::Edit(name, from, to) => {
+                let value = header(case, name)?;
+                *value = replaced(value, from, to)?;
+            }
+            Change::UpperCase(name) => {
+                let value = header(case, name)?;
+                let (prefix, digits) = value.split_once('=').ok_or("no `=` in the header")?;
+                *value = format!("{prefix}={}", digits.to_ascii_uppercase());
+            }
+            Change::Redate(offset) => {
+                let value = header(case, "webhook-timestamp")?;
+                let signed: i64 = value.parse().map_err(|_| "no number of seconds")?;
+                *value = signed.saturating_add(*offset).to_string();
+            }
+            Change::Among(entries) => {
+                let value = header(case, "webhook-signature")?;
+                let others = entries.checked_sub(1).ok_or("a list has the genuine one")?;
+                *value = format!("v1,{}= ", "A".repeat(43)).repeat(others) + value;
+            }
+            Change::Stretch(length) => {
+                let value = header(case, "webhook-signature")?;
+                if !value.contains(' ') {
+                    value.push(' ');
+                }
+                let missing = length.checked_sub(value.len()).ok_or("longer already")?;
+                value.push_str(&"x".repeat(missing));
+            }
+            Change::Method(method) => case.method.clone_from(method),
+            Change::Chunked(length) => case.transfer = Transfer::Chunked(*length),
+            Change::Declares(length) => case.transfer = Transfer::Declares(*length),
+            Change::HangsUp => case.transfer = Transfer::HangsUp,
+            Change::Stalls => case.transfer = Transfer::Stalls,
+            Change::State(state) => case.state = *state,
+            Change::Handler(status) => case.handler = *status,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn header<'c>(case: &'c mut Case, name: &str) -> Result<&'c mut String, String> {
+    let found = case.headers.iter_mut().find(|(known, _)| known == name);
+    found.map(|(_, value)| value).ok_or_else(|| format!("no header {name}"))
+}
+
+fn filled(template: &str, headers: &[(String, String)]) -> String {
+    headers.iter().fold(template.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
+}
+
+fn replaced(text: &str, from: &str, to: &str) -> Result<String, String> {
+    if text.contains(from) { Ok(text.replacen(from, to, 1)) } else { Err(format!("no {from} to replace")) }
+}
+
+fn bytes_of(hex: &str) -> Option<Vec<u8>> {
+    let digits = hex.split_whitespace().collect::<String>();
+    let mut bytes = vec![0; digits.len() / 2];
+    base16ct::lower::decode(&digits, &mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// The value that a JSON pointer leads to, between what stands before and after it.
+fn at<'b>(body: &'b Bytes, pointer: &str) -> Option<(&'b [u8], &'b [u8], &'b [u8])> {
+    let (before, after) = pointed_at(body, pointer)?;
+    let end = body.len().checked_sub(after.len())?;
+    Some((before, body.get(before.len()..end)?, after))
+}
+
+/// A time, with the offset from UTC that the JSON text before it had.
+fn written_like(before: &[u8], unix: i64) -> String {
+    let offset = || {
+        let text: String = serde_json::from_slice(before).ok().filter(|text: &String| !text.ends_with('Z'))?;
+        jiff::fmt::temporal::Pieces::parse(&text).ok()?.to_numeric_offset()
+    };
+    match (offset(), jiff::Timestamp::from_second(unix)) {
+        (Some(offset), Ok(time)) => time.display_with_offset(offset).to_string(),
+        _ => rfc3339(unix),
+    }
+}

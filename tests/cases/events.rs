@@ -1,0 +1,78 @@
+//! Which deliveries are of one event.
+
+use medhook::testing::{self, StoppedClock};
+use medhook::{Bytes, Delivery, Fasten, HealthSync, NoDedupe, Receiver, Secret};
+
+const SECRET: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
+const NOW: i64 = 1_767_225_600;
+
+#[test]
+fn a_retry_is_the_same_event_though_its_time_and_signature_are_others() {
+    let first = fasten("one", |body| body, NOW);
+    let retry = fasten("one", |body| body, NOW + 3_600);
+    assert_ne!(first.body(), retry.body());
+    assert_eq!(first.event_key(), retry.event_key());
+}
+
+#[test]
+fn one_id_is_two_events_at_two_endpoints() {
+    assert_ne!(fasten("one", |body| body, NOW).event_key(), fasten("other", |body| body, NOW).event_key());
+    assert_ne!(healthsync("one", |body| body).event_key(), healthsync("other", |body| body).event_key());
+}
+
+#[test]
+fn one_id_is_two_events_in_two_modes() {
+    let live = fasten("one", |body| body, NOW);
+    let test = fasten("one", |body| body.replace(r#""api_mode":"live""#, r#""api_mode":"test""#), NOW);
+    assert_eq!(live.id(), test.id());
+    assert_ne!(live.event_key(), test.event_key());
+}
+
+#[test]
+fn another_id_is_another_event_though_all_else_is_the_same() {
+    let one = healthsync("one", |body| body);
+    let other = healthsync("one", |body| body.replacen("evt_", "evt_x", 1));
+    assert_ne!(one.event_key(), other.event_key());
+}
+
+#[test]
+fn the_message_id_stands_in_for_an_id_that_is_missing() {
+    assert_eq!(fasten("one", |body| body, NOW).id(), Some("7d4b9f0e-52a1-4c36-9b8e-1f0a6c2d3e45"));
+    let anonymous = |body: String| body.replacen(r#""id""#, r#""no_id""#, 1);
+    assert_eq!(fasten("one", anonymous, NOW).id(), Some("msg_sample"));
+}
+
+#[test]
+fn without_any_id_the_same_bytes_are_the_same_event() {
+    let anonymous = |body: String| body.replacen(r#""id""#, r#""no_id""#, 1);
+    let one = healthsync("one", anonymous);
+    assert_eq!(one.id(), None);
+    assert_eq!(one.event_key(), healthsync("one", anonymous).event_key());
+    assert_ne!(one.event_key(), healthsync("one", |body| anonymous(body) + " ").event_key());
+}
+
+/// An export that is ready, changed, at an endpoint of this name.
+fn fasten(endpoint: &str, change: impl Fn(String) -> String, now: i64) -> Delivery {
+    let builder = Receiver::builder(endpoint, Fasten::any_mode(secret()));
+    let receiver = builder.store(NoDedupe).clock(StoppedClock::at(now)).build().expect("a sound receiver");
+    opened(&receiver, testing::fasten("patient.ehi_export_success").at(now), change)
+}
+
+/// A document that is uploaded, changed, at an endpoint of this name.
+fn healthsync(endpoint: &str, change: impl Fn(String) -> String) -> Delivery {
+    let builder = Receiver::builder(endpoint, HealthSync::new(secret()));
+    let receiver = builder.store(NoDedupe).clock(StoppedClock::at(NOW)).build().expect("a sound receiver");
+    opened(&receiver, testing::healthsync("document.uploaded").at(NOW), change)
+}
+
+fn opened(receiver: &Receiver, sample: testing::Sample, change: impl Fn(String) -> String) -> Delivery {
+    let body = sample.clone().secret(SECRET).request("/").into_body();
+    let body = change(String::from_utf8(body.to_vec()).expect("UTF-8"));
+    let request = sample.secret(SECRET).body(Bytes::from(body)).request("/");
+    let proven = receiver.verify(request.headers(), request.body().clone()).expect("proven");
+    receiver.open(proven).expect("fresh")
+}
+
+fn secret() -> Secret {
+    Secret::new("test", SECRET).expect("a sound secret")
+}

@@ -1,0 +1,164 @@
+//! Whether the list of cases is what it says it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use medhook::testing::{Case, Cases, Change, fixtures};
+use medhook::{Outcome, Reason, fasten, healthsync};
+
+use super::{assert_none, cases};
+
+/// Reasons that no delivery of a provider can have.
+const EXEMPT: &[(&str, Reason, &str)] = &[
+    ("fasten", Reason::TimeMissing, "its age is that of the attempt, which the headers tell or are refused without"),
+    ("fasten", Reason::HandlerPanicked, "no delivery does it: the handler does"),
+    ("fasten", Reason::HandlerTimeout, "no delivery does it: the handler does"),
+    ("healthsync", Reason::WrongMode, "its events have no mode"),
+    ("healthsync", Reason::HandlerPanicked, "no delivery does it: the handler does"),
+    ("healthsync", Reason::HandlerTimeout, "no delivery does it: the handler does"),
+];
+
+const PROVIDERS: [&str; 2] = ["fasten", "healthsync"];
+
+#[test]
+fn every_reason_occurs_for_every_provider_or_is_exempt() {
+    let cases = cases();
+    let mut wrong = Vec::new();
+    for provider in PROVIDERS {
+        for &reason in Reason::ALL {
+            let occurs = of(cases, provider).any(|case| case.expected.reason == Some(reason));
+            let exempt = EXEMPT.iter().any(|(of, exempt, _)| *of == provider && *exempt == reason);
+            if occurs == exempt {
+                wrong.push(format!("{provider}: {reason} occurs: {occurs}, is exempt: {exempt}"));
+            }
+        }
+    }
+    assert_none(&wrong);
+}
+
+#[test]
+fn every_documented_kind_is_handled_as_its_own_variant() {
+    let cases = cases();
+    let handled = |provider: &str, kind: &str| {
+        of(cases, provider).map(|case| &case.expected).any(|expected| {
+            expected.outcome == Outcome::Handled
+                && expected.kind.as_deref() == Some(kind)
+                && expected.decodes.as_deref() == Some("kind")
+        })
+    };
+    for kind in fasten::Kind::ALL {
+        assert!(handled("fasten", kind.as_str()), "fasten {kind:?}");
+    }
+    for kind in healthsync::Kind::ALL {
+        assert!(handled("healthsync", kind.as_str()), "healthsync {kind:?}");
+    }
+}
+
+#[test]
+fn every_fixture_is_sent_as_it_is() {
+    let cases = cases();
+    for fixture in fixtures() {
+        let sent = |case: &&Case| case.like.is_none() && case.body == fixture.body();
+        assert!(of(cases, fixture.provider()).find(sent).is_some(), "{}", fixture.path());
+    }
+}
+
+#[test]
+fn names_are_unique_and_tell_the_provider() {
+    let cases = cases();
+    let names: BTreeSet<_> = cases.cases.iter().map(|case| &case.name).collect();
+    assert_eq!(names.len(), cases.cases.len());
+    for case in &cases.cases {
+        let provider = &cases.endpoints[&case.endpoint].provider;
+        assert!(case.name.starts_with(&format!("{provider}: ")), "{}", case.name);
+    }
+}
+
+#[test]
+fn what_is_not_handled_is_like_a_case_that_is() {
+    let cases = cases();
+    for case in &cases.cases {
+        let Some(like) = &case.like else {
+            assert_eq!(case.expected.outcome, Outcome::Handled, "{}", case.name);
+            continue;
+        };
+        let base = find(cases, like);
+        assert_eq!(base.expected.outcome, Outcome::Handled, "{}", case.name);
+        assert_eq!(base.endpoint, case.endpoint, "{}", case.name);
+    }
+}
+
+/// A change before signing shows in what is signed, any other in exactly one place.
+#[test]
+fn a_case_differs_from_the_one_it_is_like_in_its_change_alone() {
+    let cases = cases();
+    let mut wrong = Vec::new();
+    for case in &cases.cases {
+        let (Some(like), Some(change)) = (&case.like, &case.change) else {
+            continue;
+        };
+        let differs = differences(find(cases, like), case);
+        let one_thing = if is_signed(change) {
+            !differs.is_empty() && differs.iter().all(|place| SIGNED.contains(&&**place))
+        } else {
+            differs.len() == 1
+        };
+        if !one_thing {
+            wrong.push(format!("{}: differs in {differs:?}", case.name));
+        }
+    }
+    assert_none(&wrong);
+}
+
+const SIGNED: [&str; 5] = ["body", "webhook-id", "webhook-timestamp", "webhook-signature", "x-healthsync-signature"];
+
+fn is_signed(change: &Change) -> bool {
+    matches!(
+        change,
+        Change::Secret(_)
+            | Change::ForeignSecret(_)
+            | Change::Text(_)
+            | Change::Bytes(_)
+            | Change::Replace(..)
+            | Change::Set(..)
+            | Change::Nest(..)
+            | Change::Long(..)
+            | Change::Wrap(..)
+            | Change::Pad(_)
+            | Change::MessageId(_)
+            | Change::Timestamp(_)
+            | Change::Attempt(_)
+            | Change::Event(_)
+    )
+}
+
+/// The places in which two deliveries differ.
+fn differences(one: &Case, other: &Case) -> BTreeSet<String> {
+    let places = [
+        ("method", one.method != other.method),
+        ("body", one.body != other.body),
+        ("transfer", one.transfer != other.transfer),
+        ("state", one.state != other.state),
+        ("handler", one.handler != other.handler),
+    ];
+    let places = places.into_iter().filter(|(_, differ)| *differ).map(|(place, _)| place.to_owned());
+    let (ones, others) = (by_name(one), by_name(other));
+    let names: BTreeSet<_> = ones.keys().chain(others.keys()).collect();
+    let names = names.into_iter().filter(|name| ones.get(*name) != others.get(*name)).map(|name| (*name).to_owned());
+    places.chain(names).collect()
+}
+
+fn by_name(case: &Case) -> BTreeMap<&str, Vec<&str>> {
+    let mut headers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, value) in &case.headers {
+        headers.entry(name).or_default().push(value);
+    }
+    headers
+}
+
+fn of<'c>(cases: &'c Cases, provider: &'c str) -> impl Iterator<Item = &'c Case> {
+    cases.cases.iter().filter(move |case| cases.endpoints[&case.endpoint].provider == provider)
+}
+
+fn find<'c>(cases: &'c Cases, name: &str) -> &'c Case {
+    cases.cases.iter().find(|case| case.name == name).expect("a case of this name")
+}

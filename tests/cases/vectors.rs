@@ -1,0 +1,92 @@
+//! Signatures that this crate did not make.
+
+use medhook::testing::StoppedClock;
+use medhook::{Bytes, Fasten, HealthSync, NoDedupe, Reason, Receiver, Secret};
+
+use super::cases;
+
+/// Each made by Python's `hmac` from the fixture's bytes, with a key, a message id and a time copied from the list:
+///
+/// ```python
+/// def standard_webhooks(secret, id, time, body):
+///     key = base64.b64decode(secret.removeprefix("whsec_"))
+///     mac = hmac.new(key, f"{id}.{time}.".encode() + body, hashlib.sha256)
+///     return "v1," + base64.b64encode(mac.digest()).decode()
+///
+/// def healthsync(secret, body):
+///     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+/// ```
+///
+/// The first of each provider's agrees with `openssl dgst -sha256 -mac HMAC`.
+const SIGNATURES: &[(&str, &str)] = &[
+    ("fasten: an export is ready", "v1,oNrA6iFzHYVBMwCZhBOxWUSpdGGf4CAdgKqT1xNSc/o="),
+    ("fasten: signed with the older of two secrets", "v1,GVYtkcDLZkIHpUz17IfK0c+D75qeOSrE3AJwEzpllxI="),
+    ("fasten: an export of the test mode", "v1,fxfYYOUja9pOFpa4HihBkBbs/XrMIg9IuCRD9Bc2u5A="),
+    ("fasten: attempted 300 s ago", "v1,wKYiq9mFdHTyMdWDCCWVCBqh+XdZftZ86McnOeLGJyU="),
+    ("fasten: an empty body", "v1,m3aCKepMCX7r9lvSjusOnjRWL8755uuC+NgS5N9jP6c="),
+    ("fasten: a body in Latin-1", "v1,EnjfRa7ezm68x+jBA17EeT9rUNHKL8G8Znge+yxFU3k="),
+    ("healthsync: a document is uploaded", "sha256=d6c9007dc103a76b203dadf480814edc277e7fc59de4135814378fac57b10457"),
+    (
+        "healthsync: signed with a secret of hexadecimal digits",
+        "sha256=a602f6d18f56bd79b121f09573e01196baf682a4873126e4f5d83edb674ce732",
+    ),
+    (
+        "healthsync: signed with the older of two secrets",
+        "sha256=cfedb0d37a16c931c216230e9cb78d6fbcc839e7ad80565ce4b7cf18d3f7b032",
+    ),
+    ("healthsync: an empty body", "sha256=3674643a3b239b7c38a37c857518fd194f35ee1d2d61b30cb4f9d6ef569d424b"),
+    ("healthsync: a body in Latin-1", "sha256=7117dc011697dc8f63a409ddde6f9e09959fc7c227a9394eae65c0b459c85dc8"),
+];
+
+#[test]
+fn signatures_are_those_of_another_implementation() {
+    let cases = cases();
+    for (name, signature) in SIGNATURES {
+        let case = cases.cases.iter().find(|case| case.name == *name).expect(name);
+        let ours = case.headers.iter().find(|(header, _)| header.ends_with("-signature")).expect("signed");
+        assert_eq!(ours.1, *signature, "{name}");
+    }
+}
+
+/// From the tests of the reference libraries of Standard Webhooks.
+#[test]
+fn a_signature_of_standard_webhooks_reference_is_verified() {
+    let secret = Secret::new("vector", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD").unwrap();
+    let builder = Receiver::builder("vector", Fasten::any_mode(secret)).store(NoDedupe);
+    let receiver = builder.clock(StoppedClock::at(1_649_367_553)).build().unwrap();
+    let headers = |signature| {
+        [
+            ("webhook-id", "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk"),
+            ("webhook-timestamp", "1649367553"),
+            ("webhook-signature", signature),
+        ]
+    };
+    let body = Bytes::from_static(br#"{"email":"test@example.com","username":"test_user"}"#);
+
+    let genuine = headers("v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=");
+    let proven = receiver.verify(&genuine, body.clone()).unwrap();
+    assert_eq!((proven.body(), proven.secret_label()), (&body, "vector"));
+    assert_eq!(proven.message_id(), Some("msg_27UH4WbU6Z5A5EzD8u03UvzRbpk"));
+    assert_eq!(proven.attempted_at(), Some(1_649_367_553));
+
+    let forged = headers("v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkx=");
+    assert_eq!(receiver.verify(&forged, body).unwrap_err().reason(), Reason::ProofMismatch);
+}
+
+/// Made by Python's `hmac`, as above: HealthSync publishes code, but no signature made by it.
+#[test]
+fn a_signature_made_as_healthsync_documents_it_is_verified() {
+    let secret = Secret::new("vector", "hs_test_secret").unwrap();
+    let builder = Receiver::builder("vector", HealthSync::new(secret)).store(NoDedupe);
+    let receiver = builder.clock(StoppedClock::at(1_709_029_800)).build().unwrap();
+    let body = br#"{"id":"evt_1","type":"document.uploaded","created_at":"2024-02-27T10:30:00Z","data":{"object":{"id":"doc_1"}}}"#;
+    let body = Bytes::from_static(body);
+
+    let headers = |signature| [("X-HealthSync-Signature", signature)];
+    let genuine = headers("sha256=05252f884d6138725c14f8e82d5e9bf8d06b1b3772a601b4a76fbddabc223da5");
+    let delivery = receiver.open(receiver.verify(&genuine, body.clone()).unwrap()).unwrap();
+    assert_eq!((delivery.id(), delivery.kind()), (Some("evt_1"), Some("document.uploaded")));
+
+    let forged = headers("sha256=05252f884d6138725c14f8e82d5e9bf8d06b1b3772a601b4a76fbddabc223da4");
+    assert_eq!(receiver.verify(&forged, body).unwrap_err().reason(), Reason::ProofMismatch);
+}
