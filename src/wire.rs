@@ -320,16 +320,39 @@ pub(crate) fn field<'de, F: Field, A: MapAccess<'de>>(
 #[derive(Deserialize)]
 pub(crate) struct Name<'b>(#[serde(borrow)] pub(crate) Cow<'b, str>);
 
+/// Takes the value of a key that no field is for: as it came where there is room for it, `null` included.
+///
+/// # Errors
+/// Malformed JSON only.
+pub(crate) fn unnamed<'de, A: MapAccess<'de>>(
+    rest: Option<&mut BTreeMap<String, RawJson>>,
+    key: Name<'_>,
+    object: &mut A,
+) -> Result<(), A::Error> {
+    match rest {
+        Some(rest) => drop(rest.insert(key.0.into_owned(), object.next_value()?)),
+        None => drop(object.next_value::<IgnoredAny>()?),
+    }
+    Ok(())
+}
+
 /// Declares a payload: a struct whose fields name, each on its own line, the keys they are read from. The first key is
-/// the one written.
+/// the one written. With `..rest` at its end it keeps all other keys, too: for objects whose documentation has gaps.
 macro_rules! payload {
     ($($(#[$doc:meta])* $vis:vis struct $Name:ident {
         $($(#[$field_doc:meta])* pub $field:ident: $Type:ty = $key:literal $(| $alias:literal)*,)*
+        $(..$rest:ident)?
     })+) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Default, PartialEq)]
         #[non_exhaustive]
-        $vis struct $Name { $($(#[$field_doc])* pub $field: $Type,)* }
+        $vis struct $Name {
+            $($(#[$field_doc])* pub $field: $Type,)*
+            $(
+                /// Every key that no other field is for, with its value as sent.
+                pub $rest: $crate::Phi<std::collections::BTreeMap<String, $crate::RawJson>>,
+            )?
+        }
 
         impl $crate::wire::Wire for $Name {
             fn object<'de, A: serde::de::MapAccess<'de>>(
@@ -337,12 +360,14 @@ macro_rules! payload {
                 drift: &mut $crate::wire::Drift,
             ) -> Result<Option<Self>, A::Error> {
                 let mut payload = $Name::default();
+                $(let mut $rest = std::collections::BTreeMap::new();)?
                 while let Some(key) = object.next_key::<$crate::wire::Name<'de>>()? {
                     match &*key.0 {
                         $($key $(| $alias)* => $crate::wire::field(&mut payload.$field, $key, &mut object, drift)?,)*
-                        _ => { object.next_value::<serde::de::IgnoredAny>()?; }
+                        _ => $crate::wire::unnamed(None$(.or(Some(&mut $rest)))?, key, &mut object)?,
                     }
                 }
+                $(payload.$rest = $crate::Phi::new($rest);)?
                 Ok(Some(payload))
             }
         }
@@ -354,6 +379,9 @@ macro_rules! payload {
                 $(if !$crate::wire::Field::is_absent(&self.$field) {
                     object.serialize_entry($key, &self.$field)?;
                 })*
+                $(for (key, value) in self.$rest.iter() {
+                    object.serialize_entry(key, value)?;
+                })?
                 object.end()
             }
         }
@@ -444,6 +472,13 @@ mod tests {
             /// When.
             pub when: Option<Time> = "when",
         }
+
+        /// One that keeps all.
+        struct Whole {
+            /// Id.
+            pub id: Option<Phi<String>> = "id",
+            ..rest
+        }
     }
 
     fn read(json: &str) -> (Outer, Vec<Box<str>>) {
@@ -477,6 +512,16 @@ mod tests {
     fn aliases_are_read_and_the_first_name_is_written() {
         let (outer, _) = read(r#"{"ID": "a"}"#);
         assert_eq!(serde_json::to_string(&outer).unwrap(), r#"{"id":"a"}"#);
+    }
+
+    #[test]
+    fn rest_keeps_every_other_key_as_it_came_and_shows_none() {
+        let json = r#"{"id":"a","A. Patient":{"b": [1.0]},"none":null,"twice":1,"twice":"2"}"#;
+        let whole: Whole = serde_json::from_str(json).unwrap();
+        assert_eq!(whole.rest.keys().collect::<Vec<_>>(), ["A. Patient", "none", "twice"]);
+        assert_eq!(whole.rest["A. Patient"].as_bytes(), br#"{"b": [1.0]}"#);
+        assert_eq!(serde_json::to_string(&whole).unwrap(), json.replace(r#""twice":1,"#, ""));
+        assert_eq!(format!("{whole:?}"), "Whole { id: Some(Phi(..)), rest: Phi(..) }");
     }
 
     #[test]
