@@ -145,7 +145,7 @@ impl Provider for Custom {
     }
 }
 
-fn scalar_at(part: Option<&RawValue>) -> Option<Cow<'_, str>> {
+pub(super) fn scalar_at(part: Option<&RawValue>) -> Option<Cow<'_, str>> {
     serde_json::from_str::<Scalar<'_>>(part?.get()).ok()?.0
 }
 
