@@ -11,6 +11,7 @@ use std::marker::PhantomData;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::{Phi, RawJson, Time};
 
@@ -20,6 +21,7 @@ use crate::{Phi, RawJson, Time};
 pub(crate) struct Drift {
     at: Vec<Step>,
     found: Vec<Box<str>>,
+    one_by_one: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -30,6 +32,12 @@ pub(crate) enum Step {
 }
 
 impl Drift {
+    /// For a second try: every value is parsed by itself, so that one which is JSON by its grammar alone (`1e999`, half
+    /// of a surrogate pair) costs no more than its own field.
+    pub(crate) fn one_by_one() -> Self {
+        Drift { one_by_one: true, ..Drift::default() }
+    }
+
     /// The paths, at most [`MOST_PATHS`] of them.
     pub(crate) fn into_paths(self) -> Vec<Box<str>> {
         self.found
@@ -261,7 +269,16 @@ impl<'de, T: Wire> DeserializeSeed<'de> for Seed<'_, T> {
     type Value = Option<T>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        T::read(deserializer, self.0.drift)
+        let drift = self.0.drift;
+        if !drift.one_by_one {
+            return T::read(deserializer, drift);
+        }
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        let value = T::read(&mut serde_json::Deserializer::from_str(raw.get()), drift);
+        Ok(value.unwrap_or_else(|_| {
+            drift.note();
+            None
+        }))
     }
 }
 
@@ -529,6 +546,21 @@ mod tests {
         let (outer, drift) = read(r#"{"id": 123456789012345678901234567890}"#);
         assert_eq!(outer.id, None);
         assert_eq!(drift.len(), 1);
+    }
+
+    #[test]
+    fn what_is_json_by_its_grammar_alone_costs_its_own_field() {
+        use crate::provider::Payload;
+
+        let json =
+            br#"{"id": "\ud83d cut off", "count": 1e999, "list": [{"when": "\udc00"}, {"when": 5}], "map": {"A": 1}}"#;
+        let mut drift = Drift::default();
+        let outer = Outer::from_data(&json.as_slice().into(), &mut drift).expect("an object");
+        assert_eq!((outer.id, outer.count), (None, None));
+        assert_eq!(outer.list, [Inner::default(), Inner { when: Some(Time::from_unix(5)) }]);
+        assert_eq!(outer.map.map(|map| map.len()), Some(1));
+        let paths: Vec<_> = drift.into_paths();
+        assert_eq!(paths.iter().map(|path| &**path).collect::<Vec<_>>(), ["id", "count", "list[0].when"]);
     }
 
     #[test]

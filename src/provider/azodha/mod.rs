@@ -20,8 +20,7 @@
 //!
 //! With no time to judge, any age is accepted ([`Freshness::Unchecked`]). A delivery that someone captured is dropped as
 //! a duplicate while its event is remembered, and passes again after that: a longer
-//! [`retention`](crate::Builder::retention) puts it off. [`Freshness::SignedEvent`] would refuse every event of a
-//! documented kind.
+//! [`retention`](crate::Builder::retention) puts it off. [`Freshness::SignedEvent`] cannot be asked for.
 //!
 //! # The kind
 //! The guide names a key for it in six of the twelve kinds: `event` in the three `InferenceTo…`, `eventName` in
@@ -84,7 +83,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 pub use self::event::{
@@ -187,6 +185,7 @@ impl Provider for Azodha {
             freshness: Freshness::Unchecked,
             retention: Duration::from_secs(24 * 3600),
             retry_horizon: Duration::ZERO,
+            tells_event_time: false,
         }
     }
 
@@ -203,13 +202,10 @@ impl Provider for Azodha {
 
     fn open(&self, proven: &Proven<'_>) -> Envelope {
         let body = proven.body();
-        if str::from_utf8(body).is_err() {
-            return Envelope::none(Problem::new("not UTF-8"));
-        }
         let kind = match envelope_of::<Names<'_>>(body) {
             Ok(names) => names.kind(self.pinned),
             // JSON that is not one object with names in it. Where nothing is documented of a payload, that can be it.
-            Err(problem) if serde_json::from_slice::<IgnoredAny>(body).is_ok() => {
+            Err(problem) if serde_json::from_slice::<&RawValue>(body).is_ok() => {
                 self.pinned.map(documented).ok_or(problem)
             }
             Err(problem) => return Envelope::none(problem),
