@@ -392,6 +392,9 @@ impl Builder {
         if matches!(freshness, Freshness::SignedAttempt { .. }) && !scheme.signs_attempt_time() {
             return Err(fails("its scheme signs no time of the attempt to judge freshness by"));
         }
+        if matches!(freshness, Freshness::SignedEvent { .. }) && !policy.tells_event_time {
+            return Err(fails("its bodies say no time of the event to judge freshness by"));
+        }
 
         let total = self.retention.unwrap_or(policy.retention.max(freshness.window()));
         let least = freshness.window().max(policy.retry_horizon);

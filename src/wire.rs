@@ -11,6 +11,7 @@ use std::marker::PhantomData;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::{Phi, RawJson, Time};
 
@@ -20,6 +21,7 @@ use crate::{Phi, RawJson, Time};
 pub(crate) struct Drift {
     at: Vec<Step>,
     found: Vec<Box<str>>,
+    one_by_one: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -30,6 +32,12 @@ pub(crate) enum Step {
 }
 
 impl Drift {
+    /// For a second try: every value is parsed by itself, so that one which is JSON by its grammar alone (`1e999`, half
+    /// of a surrogate pair) costs no more than its own field.
+    pub(crate) fn one_by_one() -> Self {
+        Drift { one_by_one: true, ..Drift::default() }
+    }
+
     /// The paths, at most [`MOST_PATHS`] of them.
     pub(crate) fn into_paths(self) -> Vec<Box<str>> {
         self.found
@@ -261,7 +269,16 @@ impl<'de, T: Wire> DeserializeSeed<'de> for Seed<'_, T> {
     type Value = Option<T>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        T::read(deserializer, self.0.drift)
+        let drift = self.0.drift;
+        if !drift.one_by_one {
+            return T::read(deserializer, drift);
+        }
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        let value = T::read(&mut serde_json::Deserializer::from_str(raw.get()), drift);
+        Ok(value.unwrap_or_else(|_| {
+            drift.note();
+            None
+        }))
     }
 }
 
@@ -320,16 +337,39 @@ pub(crate) fn field<'de, F: Field, A: MapAccess<'de>>(
 #[derive(Deserialize)]
 pub(crate) struct Name<'b>(#[serde(borrow)] pub(crate) Cow<'b, str>);
 
+/// Takes the value of a key that no field is for: as it came where there is room for it, `null` included.
+///
+/// # Errors
+/// Malformed JSON only.
+pub(crate) fn unnamed<'de, A: MapAccess<'de>>(
+    rest: Option<&mut BTreeMap<String, RawJson>>,
+    key: Name<'_>,
+    object: &mut A,
+) -> Result<(), A::Error> {
+    match rest {
+        Some(rest) => drop(rest.insert(key.0.into_owned(), object.next_value()?)),
+        None => drop(object.next_value::<IgnoredAny>()?),
+    }
+    Ok(())
+}
+
 /// Declares a payload: a struct whose fields name, each on its own line, the keys they are read from. The first key is
-/// the one written.
+/// the one written. With `..rest` at its end it keeps all other keys, too: for objects whose documentation has gaps.
 macro_rules! payload {
     ($($(#[$doc:meta])* $vis:vis struct $Name:ident {
         $($(#[$field_doc:meta])* pub $field:ident: $Type:ty = $key:literal $(| $alias:literal)*,)*
+        $(..$rest:ident)?
     })+) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Default, PartialEq)]
         #[non_exhaustive]
-        $vis struct $Name { $($(#[$field_doc])* pub $field: $Type,)* }
+        $vis struct $Name {
+            $($(#[$field_doc])* pub $field: $Type,)*
+            $(
+                /// Every key that no other field is for, with its value as sent.
+                pub $rest: $crate::Phi<std::collections::BTreeMap<String, $crate::RawJson>>,
+            )?
+        }
 
         impl $crate::wire::Wire for $Name {
             fn object<'de, A: serde::de::MapAccess<'de>>(
@@ -337,12 +377,14 @@ macro_rules! payload {
                 drift: &mut $crate::wire::Drift,
             ) -> Result<Option<Self>, A::Error> {
                 let mut payload = $Name::default();
+                $(let mut $rest = std::collections::BTreeMap::new();)?
                 while let Some(key) = object.next_key::<$crate::wire::Name<'de>>()? {
                     match &*key.0 {
                         $($key $(| $alias)* => $crate::wire::field(&mut payload.$field, $key, &mut object, drift)?,)*
-                        _ => { object.next_value::<serde::de::IgnoredAny>()?; }
+                        _ => $crate::wire::unnamed(None$(.or(Some(&mut $rest)))?, key, &mut object)?,
                     }
                 }
+                $(payload.$rest = $crate::Phi::new($rest);)?
                 Ok(Some(payload))
             }
         }
@@ -354,6 +396,9 @@ macro_rules! payload {
                 $(if !$crate::wire::Field::is_absent(&self.$field) {
                     object.serialize_entry($key, &self.$field)?;
                 })*
+                $(for (key, value) in self.$rest.iter() {
+                    object.serialize_entry(key, value)?;
+                })?
                 object.end()
             }
         }
@@ -444,6 +489,13 @@ mod tests {
             /// When.
             pub when: Option<Time> = "when",
         }
+
+        /// One that keeps all.
+        struct Whole {
+            /// Id.
+            pub id: Option<Phi<String>> = "id",
+            ..rest
+        }
     }
 
     fn read(json: &str) -> (Outer, Vec<Box<str>>) {
@@ -480,10 +532,35 @@ mod tests {
     }
 
     #[test]
+    fn rest_keeps_every_other_key_as_it_came_and_shows_none() {
+        let json = r#"{"id":"a","A. Patient":{"b": [1.0]},"none":null,"twice":1,"twice":"2"}"#;
+        let whole: Whole = serde_json::from_str(json).unwrap();
+        assert_eq!(whole.rest.keys().collect::<Vec<_>>(), ["A. Patient", "none", "twice"]);
+        assert_eq!(whole.rest["A. Patient"].as_bytes(), br#"{"b": [1.0]}"#);
+        assert_eq!(serde_json::to_string(&whole).unwrap(), json.replace(r#""twice":1,"#, ""));
+        assert_eq!(format!("{whole:?}"), "Whole { id: Some(Phi(..)), rest: Phi(..) }");
+    }
+
+    #[test]
     fn a_number_that_lost_digits_is_no_id() {
         let (outer, drift) = read(r#"{"id": 123456789012345678901234567890}"#);
         assert_eq!(outer.id, None);
         assert_eq!(drift.len(), 1);
+    }
+
+    #[test]
+    fn what_is_json_by_its_grammar_alone_costs_its_own_field() {
+        use crate::provider::Payload;
+
+        let json =
+            br#"{"id": "\ud83d cut off", "count": 1e999, "list": [{"when": "\udc00"}, {"when": 5}], "map": {"A": 1}}"#;
+        let mut drift = Drift::default();
+        let outer = Outer::from_data(&json.as_slice().into(), &mut drift).expect("an object");
+        assert_eq!((outer.id, outer.count), (None, None));
+        assert_eq!(outer.list, [Inner::default(), Inner { when: Some(Time::from_unix(5)) }]);
+        assert_eq!(outer.map.map(|map| map.len()), Some(1));
+        let paths: Vec<_> = drift.into_paths();
+        assert_eq!(paths.iter().map(|path| &**path).collect::<Vec<_>>(), ["id", "count", "list[0].when"]);
     }
 
     #[test]

@@ -108,6 +108,7 @@ impl Provider for Custom {
             freshness: if signs_time { Freshness::STANDARD_WEBHOOKS } else { Freshness::Unchecked },
             retention: Duration::from_secs(if signs_time { 72 * 3600 } else { 24 * 3600 }),
             retry_horizon: Duration::ZERO,
+            tells_event_time: self.occurred_at.is_some(),
         }
     }
 
@@ -145,8 +146,8 @@ impl Provider for Custom {
     }
 }
 
-fn scalar_at(part: Option<&RawValue>) -> Option<Cow<'_, str>> {
-    serde_json::from_str::<Scalar<'_>>(part?.get()).ok()?.0
+pub(super) fn scalar_at(part: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    Scalar::of(part?).0
 }
 
 /// Follows a JSON pointer. A key that stands twice leads nowhere: which of the two is meant nobody can tell.

@@ -1,5 +1,6 @@
 //! Who sends: one folder each, with the facts in its documentation.
 
+pub mod azodha;
 mod custom;
 pub mod fasten;
 pub mod healthsync;
@@ -63,6 +64,8 @@ pub struct Policy {
     pub retention: Duration,
     /// How long after the first attempt the provider may still retry.
     pub retry_horizon: Duration,
+    /// Whether its bodies say when their events happened, so that [`Freshness::SignedEvent`] can be asked for.
+    pub tells_event_time: bool,
 }
 
 /// What a proven body says about itself.
@@ -259,10 +262,18 @@ pub(crate) trait Payload: Sized {
 
 impl<T: Wire> Payload for T {
     fn from_data(data: &Bytes, drift: &mut Drift) -> Result<Self, Problem> {
-        let mut deserializer = serde_json::Deserializer::from_slice(data);
-        match T::read(&mut deserializer, drift).and_then(|payload| deserializer.end().map(|()| payload)) {
-            Ok(Some(payload)) => Ok(payload),
-            Ok(None) => Err(Problem::new("the payload is no object")),
+        let text = str::from_utf8(data).map_err(|_| Problem::new("not UTF-8"))?;
+        let read = |drift: &mut Drift| {
+            let mut deserializer = serde_json::Deserializer::from_str(text);
+            let payload = T::read(&mut deserializer, drift)?;
+            deserializer.end().map(|()| payload)
+        };
+        let payload = read(drift).or_else(|_| {
+            *drift = Drift::one_by_one();
+            read(drift)
+        });
+        match payload {
+            Ok(payload) => payload.ok_or_else(|| Problem::new("the payload is no object")),
             Err(error) => Err(Problem::json(&error)),
         }
     }
@@ -376,11 +387,12 @@ pub(crate) fn decode<E, K>(
 
 /// Parses the one JSON object that an envelope is.
 pub(crate) fn envelope_of<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Problem> {
+    let text = str::from_utf8(body).map_err(|_| Problem::new("not UTF-8"))?;
     // serde would read a struct from an array, too.
-    match body.trim_ascii_start().first() {
-        Some(b'{') => serde_json::from_slice(body).map_err(|error| Problem::json(&error)),
-        _ => Err(Problem::new("not a JSON object")),
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(Problem::new("not a JSON object"));
     }
+    serde_json::from_str(text).map_err(|error| Problem::json(&error))
 }
 
 /// The part of a body that a parser pointed at, without a copy.
@@ -401,8 +413,14 @@ pub(crate) fn pointed_at<'b>(body: &'b Bytes, pointer: &str) -> Option<(&'b [u8]
 #[derive(Default)]
 pub(crate) struct Scalar<'b>(pub(crate) Option<Cow<'b, str>>);
 
-impl<'de: 'b, 'b> Deserialize<'de> for Scalar<'b> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+impl<'b> Scalar<'b> {
+    /// What one value is. One that is JSON by its grammar alone (`1e999`, half of a surrogate pair) is absent, too, and
+    /// costs nothing else.
+    pub(crate) fn of(raw: &'b RawValue) -> Self {
+        Self::visited(&mut serde_json::Deserializer::from_str(raw.get())).unwrap_or_default()
+    }
+
+    fn visited<'de: 'b, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Scalars;
 
         impl<'de> Visitor<'de> for Scalars {
@@ -453,6 +471,12 @@ impl<'de: 'b, 'b> Deserialize<'de> for Scalar<'b> {
         }
 
         deserializer.deserialize_any(Scalars)
+    }
+}
+
+impl<'de: 'b, 'b> Deserialize<'de> for Scalar<'b> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(deserializer).map(Scalar::of)
     }
 }
 

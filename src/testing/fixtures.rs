@@ -67,6 +67,22 @@ macro_rules! fixtures {
 
 // A test compares this list to the folder.
 fixtures! {
+    "azodha/AppointmentToCareTaskActivityLog.json"
+    "azodha/AssessmentResponseToWellbeingScore.json"
+    "azodha/BookAppointment.json"
+    "azodha/BookAppointment.numbers.json"
+    "azodha/HealthProgramActivated.duration-text.json"
+    "azodha/HealthProgramActivated.json"
+    "azodha/HealthRecordCounter.json"
+    "azodha/HealthRecordCounter.organization-code.json"
+    "azodha/InferenceToCareTasks.json"
+    "azodha/InferenceToKeyFindings.json"
+    "azodha/InferenceToObservations.json"
+    "azodha/Notification.event-name.json"
+    "azodha/Notification.json"
+    "azodha/OpenTele.json"
+    "azodha/SurveyAssessment.json"
+    "azodha/UploadedFileAndTest.json"
     "fasten/patient.authorization_revoked.json"
     "fasten/patient.authorization_revoked.minimal.json"
     "fasten/patient.connection_success.json"

@@ -103,6 +103,7 @@ impl Provider for Fasten {
             freshness: Freshness::STANDARD_WEBHOOKS,
             retention: Duration::from_secs(72 * 3600),
             retry_horizon: Duration::from_secs(25 * 3600),
+            tells_event_time: false,
         }
     }
 

@@ -1,0 +1,293 @@
+//! Azodha: appointments, assessments, health records, and data for an inference.
+//!
+//! | what | where | standing |
+//! |---|---|---|
+//! | origin | a header of which neither the name nor the content is documented, so [`Azodha`] takes both: [`hmac_sha256`](Azodha::hmac_sha256) over the raw body, | proves the body |
+//! | | or [`shared_secret`](Azodha::shared_secret), the secret itself | proves the sender alone |
+//! | body | one JSON object, of another shape for each kind | signed with HMAC, only claimed with a shared secret |
+//! | kind | `eventName`, else `event`, else the one that [`kind`](Azodha::kind) pins | as the body; the pin is yours |
+//! | time | of the event and of the attempt | absent |
+//! | id | of the event | absent: the same bytes are the same event |
+//! | test or live | | absent |
+//!
+//! Source of each fact: <https://docs.azodha.com/webhook-guide>. Its code blocks, the sample headers and payloads, are
+//! empty in every copy we could read: what the guide's prose names is what is known.
+//!
+//! # Attempts
+//! Documented is a POST with JSON, and nothing else: not which answer counts as received, nor how long it may take, nor
+//! whether there are retries. ("Implement retry logic" is among the guide's advice to receivers.) None are assumed; an
+//! event is remembered for 24 hours.
+//!
+//! With no time to judge, any age is accepted ([`Freshness::Unchecked`]). A delivery that someone captured is dropped as
+//! a duplicate while its event is remembered, and passes again after that: a longer
+//! [`retention`](crate::Builder::retention) puts it off. [`Freshness::SignedEvent`] cannot be asked for.
+//!
+//! # The kind
+//! The guide names a key for it in six of the twelve kinds: `event` in the three `InferenceTo…`, `eventName` in
+//! [`AssessmentResponseToWellbeingScore`], [`HealthRecordCounter`] and [`SurveyAssessment`]. The others may have it or
+//! not. In Azodha's configuration each event has a URL of its own, so an endpoint can be told its kind:
+//!
+//! ```
+//! use medhook::{Azodha, MemoryStore, Receiver, Secret};
+//!
+//! let secret = Secret::new("azodha", "the secret of the configuration")?;
+//! let booked = Azodha::hmac_sha256("x-webhook-signature", secret).kind("BookAppointment");
+//! let receiver = Receiver::builder("azodha-booked", booked).store(MemoryStore::new(10_000)).build()?;
+//! # Ok::<(), medhook::ConfigError>(())
+//! ```
+//!
+//! 1. One of the twelve names in the body wins over the pin: an event is never read as what it says it is not. So a
+//!    handler of a pinned endpoint may be given another kind, and none is lost.
+//! 2. Any other text at these keys loses to the pin: it may be metadata, such as the sort of a [`Notification`]. It is
+//!    in the payload's `rest`. Without a pin the event is an [`Event::Unknown`] of that kind.
+//! 3. If `eventName` and `event` give two of the twelve names, the pin decides if it is either of them; else nobody can
+//!    tell, and it is an [`Event::Undecodable`] with the whole body, which is logged.
+//! 4. A body that names no kind, at an endpoint without a pin, is an [`Event::Undecodable`] as well: pin the kind there.
+//!
+//! # Inference
+//! [`InferenceToObservations`], [`InferenceToKeyFindings`] and [`InferenceToCareTasks`] carry prompts and the name of a
+//! model: they read like requests. Whether Azodha expects the result in the answer to the delivery, or through its API,
+//! or not at all, is not documented; ask before you answer them with an empty body. The handler's own answer goes out as
+//! it is, so it can hold a result. A duplicate's does not: if results are expected in answers, set
+//! [`Dedupe::off`](crate::Dedupe::off) for these endpoints.
+//!
+//! # The same event again
+//! Without an id the same bytes are the same event. Two events that are the same byte for byte would be taken for one:
+//!
+//! | kind | could that be? | then |
+//! |---|---|---|
+//! | [`HealthRecordCounter`] | yes: the count went up and down again | the second is lost; to follow each change, [`Dedupe::off`](crate::Dedupe::off) |
+//! | the three `InferenceTo…` | yes: the same inference, asked for again | see [above](self#inference) |
+//! | `AppointmentToCareTaskActivityLog`, `OpenTele`, [`Notification`] | not known: keys that would tell are not documented | where losing one is worse than seeing one twice, [`Dedupe::off`](crate::Dedupe::off) |
+//! | [`BookAppointment`], [`AssessmentResponseToWellbeingScore`], [`UploadedFileAndTest`], [`SurveyAssessment`] | hardly: each names something that is made once | bytes will do; the other way round, [`natural_key`] takes an event that is sent again with other bytes for the same |
+//! | [`HealthProgramActivated`] | perhaps: left and joined again | [`Dedupe::off`](crate::Dedupe::off), if that matters |
+//!
+//! # What the documentation leaves open
+//! - How a delivery proves its origin. The guide speaks of validating "using the secret" of the configuration, and once
+//!   of a signature: no header, algorithm, encoding or prefix. Nothing is guessed here: header and mode have no default,
+//!   and what does not verify as an HMAC is never compared to the bare secret. Ask Azodha. The configuration also takes
+//!   `headers` of your choice; if, as one would think, they are sent along with each delivery, a shared secret of your
+//!   own there works whatever the signature is.
+//! - With a shared secret the body is not protected, and whoever sees one delivery can make others.
+//! - Most types, and some keys: see [`BookAppointment`]. What is not documented stays raw, and every object keeps in its
+//!   `rest` what it has no field for. The key of the organization's code (`sendOrganizationCode`) is one of these.
+//! - Whether ids are texts or numbers; the configuration's are numbers. Both are read.
+
+mod event;
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod tests;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+pub use self::event::{
+    AppointmentType, Assessment, AssessmentResponseToWellbeingScore, BookAppointment, Event, EventEntity, EventSubType,
+    EventType, HealthProgram, HealthProgramActivated, HealthRecordCounter, InferenceToCareTasks,
+    InferenceToKeyFindings, InferenceToObservations, KeyFindingsPatient, Kind, Notification, NotificationData,
+    NotifiedAppointment, Prompt, SurveyAssessment, SurveyAssessmentData, UploadedFile, UploadedFileAndTest,
+    UploadedFileData, UserType,
+};
+pub use super::Undocumented;
+
+use super::custom::{follow, scalar_at};
+use super::{Envelope, KindName, Policy, Problem, Provider, Scalar, envelope_of, sealed};
+use crate::scheme::{Encoding, HmacSha256Body, SchemeConfig, SharedSecret};
+use crate::{ConfigError, Freshness, Proven, Secrets};
+
+/// Azodha. See the [module](self) for what is checked and why.
+#[derive(Debug, Clone)]
+pub struct Azodha {
+    proof: Proof,
+    secrets: Secrets,
+    pinned: Option<Kind>,
+    mistake: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+enum Proof {
+    Hmac(HmacSha256Body),
+    Secret(SharedSecret),
+}
+
+impl Azodha {
+    /// Takes events with an HMAC-SHA256 of the raw body in this header, keyed with any of the secrets, which are used as
+    /// they are, not decoded. In hex or base64, unless [`encoding`](Azodha::encoding) says which.
+    #[must_use]
+    pub fn hmac_sha256(header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
+        Self::proven_by(Proof::Hmac(HmacSha256Body::new(header)), secrets.into())
+    }
+
+    /// Takes events with any of the secrets itself in this header. Prefer [`hmac_sha256`](Azodha::hmac_sha256) if
+    /// Azodha offers it to you: a shared secret proves nothing about the body.
+    #[must_use]
+    pub fn shared_secret(header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
+        Self::proven_by(Proof::Secret(SharedSecret::new(header)), secrets.into())
+    }
+
+    /// How the HMAC is written. By default either way.
+    #[must_use]
+    pub fn encoding(self, encoding: Encoding) -> Self {
+        self.hmac("encoding", |hmac| hmac.encoding(encoding))
+    }
+
+    /// Text that stands before the HMAC, exactly so. By default there is none.
+    #[must_use]
+    pub fn prefix(self, prefix: impl Into<String>) -> Self {
+        self.hmac("prefix", |hmac| hmac.prefix(prefix))
+    }
+
+    /// The [kind](Kind) that this endpoint's URL is configured for, for bodies that do not name their own.
+    #[must_use]
+    pub fn kind(mut self, name: impl AsRef<str>) -> Self {
+        let name = name.as_ref();
+        self.pinned = Kind::from_name(name);
+        match self.pinned {
+            Some(_) => self,
+            None => self.mistaken(format!("{name:?} is none of the {} documented kinds", Kind::ALL.len())),
+        }
+    }
+
+    fn proven_by(proof: Proof, secrets: Secrets) -> Self {
+        Azodha { proof, secrets, pinned: None, mistake: None }
+    }
+
+    fn hmac(mut self, what: &str, change: impl FnOnce(HmacSha256Body) -> HmacSha256Body) -> Self {
+        match self.proof {
+            Proof::Hmac(hmac) => {
+                self.proof = Proof::Hmac(change(hmac));
+                self
+            }
+            Proof::Secret(_) => self.mistaken(format!("a shared secret has no {what}")),
+        }
+    }
+
+    /// The first mistake is the one that is told.
+    fn mistaken(mut self, problem: String) -> Self {
+        self.mistake.get_or_insert(problem);
+        self
+    }
+}
+
+impl sealed::Sealed for Azodha {}
+
+impl Provider for Azodha {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn policy(&self) -> Policy {
+        Policy {
+            freshness: Freshness::Unchecked,
+            retention: Duration::from_secs(24 * 3600),
+            retry_horizon: Duration::ZERO,
+            tells_event_time: false,
+        }
+    }
+
+    fn scheme(&self, _: sealed::Token) -> Result<sealed::KeyedScheme, ConfigError> {
+        if let Some(mistake) = &self.mistake {
+            return Err(ConfigError::new(format!("provider {NAME}: {mistake}")));
+        }
+        let scheme = match &self.proof {
+            Proof::Hmac(hmac) => SchemeConfig::from(hmac.clone()),
+            Proof::Secret(secret) => SchemeConfig::from(secret.clone()),
+        };
+        scheme.with_secrets(&self.secrets).map(sealed::KeyedScheme)
+    }
+
+    fn open(&self, proven: &Proven<'_>) -> Envelope {
+        let body = proven.body();
+        let kind = match envelope_of::<Names<'_>>(body) {
+            Ok(names) => names.kind(self.pinned),
+            // JSON that is not one object with names in it. Where nothing is documented of a payload, that can be it.
+            Err(problem) if serde_json::from_slice::<&RawValue>(body).is_ok() => {
+                self.pinned.map(documented).ok_or(problem)
+            }
+            Err(problem) => return Envelope::none(problem),
+        };
+        let (kind, problem) = match kind {
+            Ok(kind) => (Some(kind), None),
+            Err(problem) => (None, Some(problem)),
+        };
+        Envelope { kind, problem, data: Some(body.clone()), ..Envelope::default() }
+    }
+}
+
+/// A key made of the ids that the guide names, for [`Dedupe::by`](crate::Dedupe::by): deliveries that agree on it are
+/// the same event even if their bytes differ. `None`, so that the bytes decide, for every other kind, and where an id
+/// is missing.
+///
+/// By default the bytes decide. Take this instead if Azodha is seen to send one event in several forms, and only if the
+/// last column does no harm:
+///
+/// | kind | key | two events taken for one |
+/// |---|---|---|
+/// | [`BookAppointment`] | `id`, `status` | the appointment was moved, and its status stayed |
+/// | [`AssessmentResponseToWellbeingScore`] | `assessmentResponseId` | the score of the same answers was asked for again |
+/// | [`UploadedFileAndTest`] | `data.file.id` | further tests of the same file were done |
+/// | [`SurveyAssessment`] | `data.assessment.id`, `data.assessment.status` | two patients' assessments, if the id is the form's and not the patient's: see [`Assessment::id`] |
+///
+/// ```
+/// use medhook::{Azodha, Dedupe, MemoryStore, Receiver, Secret, azodha};
+///
+/// let secret = Secret::new("azodha", "the secret of the configuration")?;
+/// let receiver = Receiver::builder("azodha", Azodha::hmac_sha256("x-webhook-signature", secret))
+///     .dedupe(Dedupe::by(azodha::natural_key))
+///     .store(MemoryStore::new(10_000))
+///     .build()?;
+/// # Ok::<(), medhook::ConfigError>(())
+/// ```
+#[must_use]
+pub fn natural_key(envelope: &Envelope, body: &Bytes) -> Option<String> {
+    let kind = Kind::from_name(envelope.kind.as_ref()?.as_str())?;
+    let ids: &[&str] = match kind {
+        Kind::BookAppointment => &["/id", "/status"],
+        Kind::AssessmentResponseToWellbeingScore => &["/assessmentResponseId"],
+        Kind::UploadedFileAndTest => &["/data/file/id"],
+        Kind::SurveyAssessment => &["/data/assessment/id", "/data/assessment/status"],
+        _ => return None,
+    };
+    let body: &RawValue = serde_json::from_slice(body).ok()?;
+    let ids: Option<Vec<Cow<'_, str>>> = ids.iter().map(|id| scalar_at(follow(body, id))).collect();
+    // As JSON, so that no two lists make the same text.
+    serde_json::to_string(&(kind.as_str(), ids?)).ok()
+}
+
+pub(crate) const NAME: &str = "azodha";
+
+/// Where a body may say its kind.
+#[derive(Deserialize)]
+struct Names<'b> {
+    #[serde(borrow, default, rename = "eventName")]
+    event_name: Scalar<'b>,
+    #[serde(borrow, default)]
+    event: Scalar<'b>,
+}
+
+impl Names<'_> {
+    fn kind(self, pinned: Option<Kind>) -> Result<KindName, Problem> {
+        let names = [self.event_name.0, self.event.0];
+        let kind = match names.each_ref().map(|name| Kind::from_name(name.as_deref()?)) {
+            [Some(one), Some(other)] if one != other => {
+                let either = pinned.filter(|pinned| [one, other].contains(pinned));
+                Some(either.ok_or_else(|| Problem::new("`eventName` and `event` name two kinds"))?)
+            }
+            [Some(kind), _] | [None, Some(kind)] => Some(kind),
+            [None, None] => pinned,
+        };
+        match (kind, names) {
+            (Some(kind), _) => Ok(documented(kind)),
+            (None, [Some(name), _] | [None, Some(name)]) => Ok(KindName::unknown(name.into_owned())),
+            (None, [None, None]) => Err(Problem::new("the body names no kind, and none is pinned")),
+        }
+    }
+}
+
+fn documented(kind: Kind) -> KindName {
+    KindName::documented(kind.as_str())
+}
