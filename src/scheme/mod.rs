@@ -243,5 +243,6 @@ fn needed<'h>(headers: &'h (impl Headers + ?Sized), name: &HeaderName) -> Result
 const LONGEST_HEADER: usize = 4096;
 
 fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
-    HeaderName::try_from(name).map_err(|error| ConfigError::new("not a header name").with_source(error))
+    HeaderName::try_from(name)
+        .map_err(|error| ConfigError::new(format!("{name:?} is no header name")).with_source(error))
 }
