@@ -306,6 +306,11 @@ macro_rules! events {
             pub fn from_name(name: &str) -> Option<Self> {
                 match name { $($kind $(| $alias)* => Some(Kind::$Variant),)* _ => None }
             }
+
+            /// The name itself, if it is a documented one. A kind that has two keeps the one it was sent under.
+            pub(crate) fn documented(name: &str) -> Option<&'static str> {
+                match name { $($kind => Some($kind), $($alias => Some($alias),)*)* _ => None }
+            }
         }
 
         /// An event, by its kind.
