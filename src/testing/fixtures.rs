@@ -1,6 +1,7 @@
 //! The bodies under `fixtures/`, byte for byte.
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use crate::provider::pointed_at;
 
@@ -45,11 +46,20 @@ pub(super) fn fixture(provider: &str, kind: &str) -> Option<&'static Fixture> {
 
 /// The body with another text at a JSON pointer; the same body if nothing is there.
 pub(super) fn with_text(body: &Bytes, pointer: &str, text: &str) -> Bytes {
-    let Some((before, after)) = pointed_at(body, pointer) else {
-        return body.clone();
-    };
-    let quoted = serde_json::Value::from(text).to_string();
-    [before, quoted.as_bytes(), after].concat().into()
+    replaced(body, pointer, |_| text.into())
+}
+
+/// The body with another time at a JSON pointer, written as the one before it: in Unix seconds or as a text.
+pub(super) fn with_time(body: &Bytes, pointer: &str, unix: i64) -> Bytes {
+    replaced(body, pointer, |known| if known.is_number() { unix.into() } else { rfc3339(unix).into() })
+}
+
+fn replaced(body: &Bytes, pointer: &str, with: impl Fn(&Value) -> Value) -> Bytes {
+    let known = serde_json::from_slice(body).ok().and_then(|json: Value| json.pointer(pointer).cloned());
+    match (pointed_at(body, pointer), known) {
+        (Some((before, after)), Some(known)) => [before, with(&known).to_string().as_bytes(), after].concat().into(),
+        _ => body.clone(),
+    }
 }
 
 pub(super) fn rfc3339(unix: i64) -> String {

@@ -33,7 +33,7 @@ pub use self::sign::Signing;
 
 use crate::provider::{fasten, healthsync};
 use crate::time::{Clock, SystemClock, unix_seconds};
-use fixtures::{fixture, with_text};
+use fixtures::{fixture, with_text, with_time};
 
 /// A clock that moves only when told to. Clones show the same time.
 #[derive(Debug, Clone)]
@@ -101,7 +101,7 @@ impl Sample {
         self
     }
 
-    /// With this event id. By default the fixture's, which is always the same.
+    /// With this event id, if the provider has any. By default the fixture's, which is always the same.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
@@ -122,7 +122,7 @@ impl Sample {
         let secret = self.secret.as_deref().unwrap_or_else(|| fails("a sample needs a secret to be signed with"));
         let mut body = self.body.clone();
         if !self.time_at.is_empty() {
-            body = with_text(&body, self.time_at, &fixtures::rfc3339(self.at));
+            body = with_time(&body, self.time_at, self.at);
             if let Some(id) = &self.id {
                 body = with_text(&body, "/id", id);
             }
