@@ -3,6 +3,7 @@
 mod custom;
 pub mod fasten;
 pub mod healthsync;
+pub mod mediquo;
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! For tests of your own handlers, and for this project's.
 //!
-//! Signed requests like the providers' ([`fasten()`], [`healthsync()`]), a [`StoppedClock`], every fixture ([`fixtures()`]) and
-//! the list of [`cases`] that the core and all frameworks are held to.
+//! Signed requests like the providers' ([`fasten()`], [`healthsync()`], [`mediquo()`]), a [`StoppedClock`], every
+//! fixture ([`fixtures()`]) and the list of [`cases`] that the core and all frameworks are held to.
 //!
 //! Helpers for tests fail loudly: what a sample cannot do panics with one line.
 //!
@@ -31,7 +31,7 @@ pub use self::cases::{Case, CaseError, Cases, Change, Endpoint, Expected, State,
 pub use self::fixtures::{Fixture, fixtures};
 pub use self::sign::Signing;
 
-use crate::provider::{fasten, healthsync};
+use crate::provider::{fasten, healthsync, mediquo};
 use crate::time::{Clock, SystemClock, unix_seconds};
 use fixtures::{fixture, with_text, with_time};
 
@@ -69,6 +69,11 @@ pub fn fasten(kind: &str) -> Sample {
 /// A genuine delivery of HealthSync's, of this kind; where its payload is not documented, an invented one.
 pub fn healthsync(kind: &str) -> Sample {
     Sample::new(healthsync::NAME, kind, Signing::healthsync(), "/created_at")
+}
+
+/// A genuine delivery of MediQuo's, of this kind, with a made-up payload in the documented shape.
+pub fn mediquo(kind: &str) -> Sample {
+    Sample::new(mediquo::NAME, kind, Signing::mediquo(), "/occurred_on")
 }
 
 /// A delivery to be signed. Made by [`fasten()`] and its like.
