@@ -84,6 +84,7 @@ pub use self::phi::{Phi, RawJson};
 pub use self::provider::azodha::{self, Azodha};
 pub use self::provider::fasten::{self, Fasten};
 pub use self::provider::healthsync::{self, HealthSync};
+pub use self::provider::mediquo::{self, MediQuo};
 pub use self::provider::{
     Custom, Decoded, Envelope, Event, KindName, Mode, Policy, Problem, Provider, Undecodable, Undocumented, Unknown,
 };

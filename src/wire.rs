@@ -191,6 +191,12 @@ impl Wire for u64 {
     }
 }
 
+impl Wire for bool {
+    fn boolean(value: bool) -> Option<Self> {
+        Some(value)
+    }
+}
+
 impl Wire for Time {
     fn text(text: &str) -> Option<Self> {
         Some(Time::from(text))
@@ -241,6 +247,11 @@ impl<T: Wire> Wire for Vec<T> {
             }
         }
         Ok(Some(values))
+    }
+
+    /// One alone, where a list of objects is meant.
+    fn object<'de, A: MapAccess<'de>>(object: A, drift: &mut Drift) -> Result<Option<Self>, A::Error> {
+        Ok(T::object(object, drift)?.map(|one| vec![one]))
     }
 }
 
@@ -498,17 +509,17 @@ mod tests {
         }
     }
 
-    fn read(json: &str) -> (Outer, Vec<Box<str>>) {
+    fn read<T: Wire>(json: &str) -> (T, Vec<Box<str>>) {
         let mut drift = Drift::default();
         let mut deserializer = serde_json::Deserializer::from_str(json);
-        let outer = Outer::read(&mut deserializer, &mut drift).expect("well-formed JSON").expect("an object");
+        let outer = T::read(&mut deserializer, &mut drift).expect("well-formed JSON").expect("an object");
         deserializer.end().expect("read to its end");
         (outer, drift.into_paths())
     }
 
     #[test]
     fn a_drifted_field_costs_itself_and_is_named() {
-        let (outer, drift) = read(
+        let (outer, drift) = read::<Outer>(
             r#"{"new": {"deep": [1]}, "id": 7, "count": "many", "list": [{"when": 5}, "x", {"when": {}}], "map": {"A": 1, "B": "b"}}"#,
         );
         assert_eq!(outer.id.unwrap(), "7");
@@ -520,15 +531,26 @@ mod tests {
 
     #[test]
     fn null_and_empty_text_are_absent_and_no_drift() {
-        let (outer, drift) = read(r#"{"id": "", "count": null, "list": null, "map": null}"#);
+        let (outer, drift) = read::<Outer>(r#"{"id": "", "count": null, "list": null, "map": null}"#);
         assert_eq!(outer, Outer::default());
         assert!(drift.is_empty());
     }
 
     #[test]
     fn aliases_are_read_and_the_first_name_is_written() {
-        let (outer, _) = read(r#"{"ID": "a"}"#);
+        let (outer, _) = read::<Outer>(r#"{"ID": "a"}"#);
         assert_eq!(serde_json::to_string(&outer).unwrap(), r#"{"id":"a"}"#);
+    }
+
+    #[test]
+    fn one_object_is_a_list_of_one_and_one_text_is_none() {
+        let (outer, drift) = read::<Outer>(r#"{"list": {"when": 5, "new": 1}}"#);
+        assert_eq!(outer.list, [Inner { when: Some(Time::from_unix(5)) }]);
+        assert!(drift.is_empty());
+        let (outer, drift) = read::<Outer>(r#"{"list": "5"}"#);
+        assert_eq!((outer, &*drift[0]), (Outer::default(), "list"));
+        let (ids, drift) = read::<BTreeMap<String, Vec<String>>>(r#"{"ids": {"0": "a"}}"#);
+        assert_eq!((ids.len(), &*drift[0]), (0, "*"));
     }
 
     #[test]
@@ -543,7 +565,7 @@ mod tests {
 
     #[test]
     fn a_number_that_lost_digits_is_no_id() {
-        let (outer, drift) = read(r#"{"id": 123456789012345678901234567890}"#);
+        let (outer, drift) = read::<Outer>(r#"{"id": 123456789012345678901234567890}"#);
         assert_eq!(outer.id, None);
         assert_eq!(drift.len(), 1);
     }
@@ -566,6 +588,6 @@ mod tests {
     #[test]
     fn paths_are_bounded_in_number() {
         let json = format!(r#"{{"list": [{}0]}}"#, "1,".repeat(10_000));
-        assert_eq!(read(&json).1.len(), MOST_PATHS);
+        assert_eq!(read::<Outer>(&json).1.len(), MOST_PATHS);
     }
 }

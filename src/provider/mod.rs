@@ -4,6 +4,7 @@ pub mod azodha;
 mod custom;
 pub mod fasten;
 pub mod healthsync;
+pub mod mediquo;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -316,6 +317,12 @@ macro_rules! events {
             #[must_use]
             pub fn from_name(name: &str) -> Option<Self> {
                 match name { $($kind $(| $alias)* => Some(Kind::$Variant),)* _ => None }
+            }
+
+            /// The name itself, if it is a documented one. A kind that has two keeps the one it was sent under.
+            #[allow(dead_code, reason = "a provider whose kinds can be pinned names them by their `Kind`")]
+            pub(crate) fn documented(name: &str) -> Option<&'static str> {
+                match name { $($kind => Some($kind), $($alias => Some($alias),)*)* _ => None }
             }
         }
 

@@ -1,4 +1,4 @@
-//! A secret sent as it is, in one header.
+//! A secret sent as it is, in one header or in several.
 
 use std::sync::Arc;
 
@@ -17,28 +17,44 @@ use crate::{ConfigError, Headers, Reason, Secrets};
 #[derive(Debug, Clone)]
 pub struct SharedSecret {
     header: String,
+    others: Vec<(String, Secrets)>,
 }
 
 impl SharedSecret {
     /// Reads the secret from this header.
     pub fn new(header: impl Into<String>) -> Self {
-        SharedSecret { header: header.into() }
+        SharedSecret { header: header.into(), others: Vec::new() }
+    }
+
+    /// Asks for one of these secrets in another header, too: every header must hold one of its own.
+    ///
+    /// [`Delivery::secret_label`](crate::Delivery::secret_label) names the secret of the first header.
+    #[must_use]
+    pub fn also_header(mut self, header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
+        self.others.push((header.into(), secrets.into()));
+        self
     }
 
     pub(super) fn keyed(&self, secrets: &Secrets) -> Result<Keyed, ConfigError> {
-        let mut digests = Vec::with_capacity(secrets.len());
-        for secret in secrets.iter() {
-            let label = secret.shared_label();
-            if secret.text().chars().any(char::is_control) {
-                return Err(ConfigError::new(format!("secret {label}: no header can hold its control characters")));
+        let mut keyed = Keyed { first: Required::read(&self.header, secrets)?, others: Vec::new() };
+        for (header, secrets) in &self.others {
+            let other = Required::read(header, secrets)?;
+            if keyed.all().any(|known| known.header == other.header) {
+                return Err(ConfigError::new(format!("header {}: asked for twice", other.header)));
             }
-            digests.push(Key { label, digest: digest(secret.text().as_bytes()), short: secret.text().len() < SHORT });
+            keyed.others.push(other);
         }
-        Ok(Keyed { header: header_name(&self.header)?, keys: digests })
+        Ok(keyed)
     }
 }
 
 pub(crate) struct Keyed {
+    first: Required,
+    others: Vec<Required>,
+}
+
+/// A header that must hold one of these.
+struct Required {
     header: HeaderName,
     keys: Vec<Key>,
 }
@@ -50,22 +66,101 @@ struct Key {
 }
 
 impl Keyed {
-    /// Compares digests, so that time depends on the length of what was presented and on nothing else.
+    /// Every header is compared, whatever the others hold, so that time does not tell which of them was right.
     pub(super) fn begin<'h>(&self, headers: &'h (impl Headers + ?Sized)) -> Result<Proof<'h>, Reason> {
-        let presented = digest(needed(headers, &self.header)?);
-        let secret = first(self.keys.iter().map(|key| key.digest.ct_eq(&*presented)))?;
+        let secret = self.others.iter().fold(self.first.find(headers), |so_far, other| {
+            let found = other.find(headers);
+            so_far.and_then(|secret| found.map(|_| secret))
+        })?;
         Ok(Proof { proves: Proves::SenderOnly, secret, message_id: None, attempted_at: None })
     }
 
     pub(super) fn label(&self, index: usize) -> &str {
-        self.keys.get(index).map_or("", |key| &key.label)
+        self.first.keys.get(index).map_or("", |key| &key.label)
     }
 
     pub(super) fn short(&self) -> Vec<&str> {
-        self.keys.iter().filter(|key| key.short).map(|key| &*key.label).collect()
+        self.all().flat_map(|required| &required.keys).filter(|key| key.short).map(|key| &*key.label).collect()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Required> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
+
+impl Required {
+    fn read(header: &str, secrets: &Secrets) -> Result<Self, ConfigError> {
+        let mut keys = Vec::with_capacity(secrets.len());
+        for secret in secrets.iter() {
+            let label = secret.shared_label();
+            if secret.text().chars().any(char::is_control) {
+                return Err(ConfigError::new(format!("secret {label}: no header can hold its control characters")));
+            }
+            keys.push(Key { label, digest: digest(secret.text().as_bytes()), short: secret.text().len() < SHORT });
+        }
+        Ok(Required { header: header_name(header)?, keys })
+    }
+
+    /// The index of the secret that the header holds. Digests are compared, so that time depends on the length of what
+    /// was presented and on nothing else.
+    fn find(&self, headers: &(impl Headers + ?Sized)) -> Result<usize, Reason> {
+        let presented = digest(needed(headers, &self.header)?);
+        first(self.keys.iter().map(|key| key.digest.ct_eq(&*presented)))
     }
 }
 
 fn digest(bytes: &[u8]) -> Zeroizing<[u8; 32]> {
     Zeroizing::new(Sha256::digest(bytes).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Secret;
+
+    fn secrets(label: &str, texts: &[&str]) -> Secrets {
+        let mut secrets = texts.iter().enumerate().map(|(n, text)| Secret::new(&format!("{label}-{n}"), *text));
+        let first = Secrets::new(secrets.next().unwrap().unwrap());
+        secrets.fold(first, |all, secret| all.also(secret.unwrap()).unwrap())
+    }
+
+    fn found(scheme: &Keyed, headers: &[(&str, &str)]) -> Result<usize, Reason> {
+        scheme.begin(headers).map(|proof| proof.secret)
+    }
+
+    #[test]
+    fn every_header_must_hold_one_of_its_own_secrets() {
+        let scheme = SharedSecret::new("x-one").also_header("X-Two", secrets("two", &["second", "second-old"]));
+        let scheme = scheme.keyed(&secrets("one", &["first", "first-old"])).unwrap();
+        for two in ["second", "second-old"] {
+            assert_eq!(found(&scheme, &[("x-one", "first"), ("x-two", two)]), Ok(0));
+            assert_eq!(found(&scheme, &[("x-two", two), ("x-one", "first-old")]), Ok(1));
+        }
+        for (headers, reason) in [
+            (&[("x-one", "first")][..], Reason::MissingHeader),
+            (&[("x-two", "second")], Reason::MissingHeader),
+            (&[("x-one", "first"), ("x-two", "first")], Reason::ProofMismatch),
+            (&[("x-one", "second"), ("x-two", "second")], Reason::ProofMismatch),
+            (&[("x-one", "first"), ("x-two", "secon")], Reason::ProofMismatch),
+            (&[("x-one", "first"), ("x-two", "")], Reason::MalformedHeader),
+            (&[("x-one", "first"), ("x-two", "second"), ("x-two", "second")], Reason::RepeatedHeader),
+        ] {
+            assert_eq!(found(&scheme, headers), Err(reason), "{headers:?}");
+        }
+        assert_eq!(scheme.label(1), "one-1");
+        assert_eq!(scheme.short(), ["one-0", "one-1", "two-0", "two-1"]);
+    }
+
+    #[test]
+    fn what_is_no_header_is_named_and_none_is_asked_for_twice() {
+        let keys = secrets("one", &["first"]);
+        let error = |scheme: SharedSecret| scheme.keyed(&keys).err().expect("refused").to_string();
+        assert_eq!(error(SharedSecret::new("")), "\"\" is no header name");
+        assert_eq!(error(SharedSecret::new("x one")), "\"x one\" is no header name");
+        assert_eq!(error(SharedSecret::new("x-one").also_header("x:two", keys.clone())), "\"x:two\" is no header name");
+        assert_eq!(
+            error(SharedSecret::new("x-one").also_header("X-One", keys.clone())),
+            "header x-one: asked for twice"
+        );
+    }
 }

@@ -1,6 +1,7 @@
 //! The bodies under `fixtures/`, byte for byte.
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use crate::provider::pointed_at;
 
@@ -45,11 +46,20 @@ pub(super) fn fixture(provider: &str, kind: &str) -> Option<&'static Fixture> {
 
 /// The body with another text at a JSON pointer; the same body if nothing is there.
 pub(super) fn with_text(body: &Bytes, pointer: &str, text: &str) -> Bytes {
-    let Some((before, after)) = pointed_at(body, pointer) else {
-        return body.clone();
-    };
-    let quoted = serde_json::Value::from(text).to_string();
-    [before, quoted.as_bytes(), after].concat().into()
+    replaced(body, pointer, |_| text.into())
+}
+
+/// The body with another time at a JSON pointer, written as the one before it: in Unix seconds or as a text.
+pub(super) fn with_time(body: &Bytes, pointer: &str, unix: i64) -> Bytes {
+    replaced(body, pointer, |known| if known.is_number() { unix.into() } else { rfc3339(unix).into() })
+}
+
+fn replaced(body: &Bytes, pointer: &str, with: impl Fn(&Value) -> Value) -> Bytes {
+    let known = serde_json::from_slice(body).ok().and_then(|json: Value| json.pointer(pointer).cloned());
+    match (pointed_at(body, pointer), known) {
+        (Some((before, after)), Some(known)) => [before, with(&known).to_string().as_bytes(), after].concat().into(),
+        _ => body.clone(),
+    }
 }
 
 pub(super) fn rfc3339(unix: i64) -> String {
@@ -136,4 +146,29 @@ fixtures! {
     "healthsync/test-event.untyped.json"
     "healthsync/undocumented.json"
     "healthsync/user.updated.json"
+    "mediquo/patient_consultation_cancelled.json"
+    "mediquo/patient_consultation_created.before_may.json"
+    "mediquo/patient_consultation_created.json"
+    "mediquo/patient_consultation_finished.chat.json"
+    "mediquo/patient_consultation_finished.json"
+    "mediquo/patient_consultation_finished.one_report.json"
+    "mediquo/patient_consultation_finished.sdk.json"
+    "mediquo/patient_consultation_no_show.before_may.json"
+    "mediquo/patient_consultation_no_show.json"
+    "mediquo/patient_consultation_rescheduled.json"
+    "mediquo/patient_immediate_video_call_assigned.json"
+    "mediquo/patient_message_received.before_may.json"
+    "mediquo/patient_message_received.json"
+    "mediquo/patient_message_sent.json"
+    "mediquo/patient_report_sent.fraction.json"
+    "mediquo/patient_report_sent.json"
+    "mediquo/patient_report_sent.nulls.json"
+    "mediquo/patient_report_sent.other_type.json"
+    "mediquo/patient_waiting_room_position_update.json"
+    "mediquo/patient_waiting_room_position_update.nulls.json"
+    "mediquo/prescription_created.json"
+    "mediquo/prescription_created.nulls.json"
+    "mediquo/professional_block_created.json"
+    "mediquo/professional_block_deleted.json"
+    "mediquo/professional_block_updated.json"
 }

@@ -1,7 +1,8 @@
 //! For tests of your own handlers, and for this project's.
 //!
-//! Signed requests like the providers' ([`azodha()`], [`fasten()`], [`healthsync()`]), a [`StoppedClock`], every fixture
-//! ([`fixtures()`]) and the list of [`cases`] that the core and all frameworks are held to.
+//! Signed requests like the providers' ([`azodha()`], [`fasten()`], [`healthsync()`], [`mediquo()`]), a
+//! [`StoppedClock`], every fixture ([`fixtures()`]) and the list of [`cases`] that the core and all frameworks are held
+//! to.
 //!
 //! Helpers for tests fail loudly: what a sample cannot do panics with one line.
 //!
@@ -31,9 +32,9 @@ pub use self::cases::{Case, CaseError, Cases, Change, Endpoint, Expected, State,
 pub use self::fixtures::{Fixture, fixtures};
 pub use self::sign::Signing;
 
-use crate::provider::{azodha, fasten, healthsync};
+use crate::provider::{azodha, fasten, healthsync, mediquo};
 use crate::time::{Clock, SystemClock, unix_seconds};
-use fixtures::{fixture, with_text};
+use fixtures::{fixture, with_text, with_time};
 
 /// A clock that moves only when told to. Clones show the same time.
 #[derive(Debug, Clone)]
@@ -94,6 +95,11 @@ pub fn healthsync(kind: &str) -> Sample {
     Sample::new(healthsync::NAME, kind, Some(Signing::healthsync()), "/created_at")
 }
 
+/// A genuine delivery of MediQuo's, of this kind, with a made-up payload in the documented shape.
+pub fn mediquo(kind: &str) -> Sample {
+    Sample::new(mediquo::NAME, kind, Some(Signing::mediquo()), "/occurred_on")
+}
+
 /// A delivery to be signed. Made by [`fasten()`] and its like.
 #[derive(Debug, Clone)]
 #[must_use = "a sample is nothing until `request`"]
@@ -130,7 +136,7 @@ impl Sample {
         self
     }
 
-    /// With this event id. By default the fixture's, which is always the same.
+    /// With this event id, if the provider has any. By default the fixture's, which is always the same.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
@@ -152,7 +158,7 @@ impl Sample {
         let signing = self.signing.as_ref().unwrap_or_else(|| fails("a sample of this provider needs its `signing`"));
         let mut body = self.body.clone();
         if !self.time_at.is_empty() {
-            body = with_text(&body, self.time_at, &fixtures::rfc3339(self.at));
+            body = with_time(&body, self.time_at, self.at);
             if let Some(id) = &self.id {
                 body = with_text(&body, "/id", id);
             }

@@ -2,7 +2,7 @@
 
 use base64ct::{Base64, Encoding as _};
 
-use crate::provider::healthsync;
+use crate::provider::{healthsync, mediquo};
 use crate::scheme::{decode_secret, hmac_tag};
 use crate::{ConfigError, Encoding};
 
@@ -49,6 +49,12 @@ impl Signing {
             prefix: healthsync::PREFIX.to_owned(),
             encoding: Encoding::Hex,
         }
+    }
+
+    /// MediQuo's way, unless another header was agreed upon.
+    #[must_use]
+    pub fn mediquo() -> Self {
+        Signing::SharedSecret { header: mediquo::SIGNATURE.to_owned() }
     }
 
     /// The headers that prove a body. `id` and `timestamp` are used where the scheme signs them, as they are.

@@ -121,7 +121,7 @@ impl Provider for Fasten {
         match envelope_of::<Fields<'_>>(body) {
             Ok(fields) => Envelope {
                 id: fields.id.into_box(),
-                kind: fields.kind.into_kind(|name| Kind::from_name(name).map(Kind::as_str)),
+                kind: fields.kind.into_kind(Kind::documented),
                 sent_at: fields.date.into_time(),
                 mode: fields.api_mode.into_mode(),
                 data: fields.data.map(|data| part_of(body, data)),

@@ -81,7 +81,7 @@ impl Provider for HealthSync {
         match envelope_of::<Fields<'_>>(body) {
             Ok(fields) => Envelope {
                 id: fields.id.into_box(),
-                kind: fields.kind.into_kind(|name| Kind::from_name(name).map(Kind::as_str)),
+                kind: fields.kind.into_kind(Kind::documented),
                 occurred_at: fields.created_at.into_time(),
                 data: fields.data.map(|data| part_of(body, data)),
                 ..Envelope::default()

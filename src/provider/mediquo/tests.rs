@@ -1,0 +1,601 @@
+#![cfg(feature = "testing")]
+
+use std::collections::BTreeSet;
+use std::mem::discriminant;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::testing::{self, Fixture, Signing, StoppedClock, fixtures};
+use crate::{
+    Custom, Dedupe, Delivery, Event as _, HmacSha256Body, MemoryStore, NoDedupe, Phi, Proves, Reason, Receiver, Secret,
+};
+
+const TEXT: &str = "agreed-upon-with-the-support-team";
+const NOW: i64 = 1_767_225_600;
+
+fn secret(label: &str, text: &str) -> Secret {
+    Secret::new(label, text).unwrap()
+}
+
+fn receiver() -> Receiver {
+    Receiver::builder("mediquo", MediQuo::new(secret("current", TEXT))).store(NoDedupe).build().unwrap()
+}
+
+fn natural() -> Receiver {
+    let builder = Receiver::builder("mediquo", MediQuo::new(secret("current", TEXT))).store(NoDedupe);
+    builder.dedupe(Dedupe::by(natural_key)).build().unwrap()
+}
+
+fn delivered(receiver: &Receiver, body: impl Into<Bytes>) -> Delivery {
+    receiver.open(receiver.verify(&[(SIGNATURE, TEXT)], body.into()).unwrap()).unwrap()
+}
+
+fn ours() -> impl Iterator<Item = (&'static str, &'static Fixture)> {
+    fixtures().iter().filter(|fixture| fixture.provider() == NAME).map(|fixture| {
+        let name = fixture.path().strip_prefix("mediquo/").unwrap();
+        (name.split('.').next().unwrap(), fixture)
+    })
+}
+
+/// The event of a fixture, by its name without `mediquo/` and `.json`.
+fn event(name: &str) -> Event {
+    let path = format!("mediquo/{name}.json");
+    let (_, fixture) = ours().find(|(_, fixture)| fixture.path() == path).unwrap();
+    delivered(&receiver(), fixture.body()).decode().unwrap()
+}
+
+fn value(fixture: &Fixture) -> Value {
+    serde_json::from_slice(&fixture.body()).unwrap()
+}
+
+/// The payload of the named fixture's event, which must be of the variant.
+macro_rules! decoded {
+    ($Variant:ident, $name:literal) => {
+        match event($name) {
+            Event::$Variant(payload) => payload,
+            other => panic!("{}: {other:?}", $name),
+        }
+    };
+}
+
+/// Does the same with the payload of any documented kind.
+macro_rules! with_payload {
+    ($event:expr, $payload:ident => $do:expr) => {
+        match $event {
+            Event::PatientConsultationCreated($payload)
+            | Event::PatientConsultationCancelled($payload)
+            | Event::PatientConsultationRescheduled($payload)
+            | Event::PatientConsultationFinished($payload) => $do,
+            Event::PatientConsultationNoShow($payload) => $do,
+            Event::PatientMessageReceived($payload) => $do,
+            Event::PatientImmediateVideoCallAssigned($payload) => $do,
+            Event::PatientReportSent($payload) => $do,
+            Event::PrescriptionCreated($payload) => $do,
+            Event::PatientWaitingRoomPositionUpdate($payload) => $do,
+            Event::ProfessionalBlockCreated($payload)
+            | Event::ProfessionalBlockUpdated($payload)
+            | Event::ProfessionalBlockDeleted($payload) => $do,
+            other => panic!("{other:?}"),
+        }
+    };
+}
+
+fn written(event: &Event) -> Value {
+    with_payload!(event, payload => serde_json::to_value(payload).unwrap())
+}
+
+#[test]
+fn every_kind_has_a_fixture_and_every_fixture_is_proven_and_decodes_without_drift() {
+    let receiver = receiver();
+    let mut kinds = BTreeSet::new();
+    for (kind, fixture) in ours() {
+        let delivery = delivered(&receiver, fixture.body());
+        assert_eq!(delivery.kind(), Some(kind), "{}", fixture.path());
+        assert_eq!(delivery.kind_label(), kind);
+        assert_eq!(delivery.proves(), Proves::SenderOnly);
+        assert_eq!(delivery.id(), None);
+        assert_eq!(delivery.occurred_at().unwrap().unix(), Some(NOW), "{}", fixture.path());
+        let decoded = Event::from_delivery(&delivery);
+        assert!(decoded.problem.is_none() && decoded.drifted.is_empty(), "{}: {decoded:?}", fixture.path());
+        with_payload!(decoded.event, _payload => ());
+        kinds.insert(Kind::from_name(kind).unwrap().as_str());
+    }
+    assert_eq!(kinds, Kind::ALL.iter().map(|kind| kind.as_str()).collect());
+}
+
+#[test]
+fn consultations_are_read_in_every_shape() {
+    let created = decoded!(PatientConsultationCreated, "patient_consultation_created");
+    let consultation = created.consultation.unwrap();
+    assert_eq!(consultation.id.unwrap(), "0d5b7c1e-3a42-4f0b-8f66-2c9e51ab7701");
+    assert_eq!(consultation.consultation_type, Some(ConsultationType::Appointment));
+    assert_eq!(consultation.channel, Some(Channel::Video));
+    assert_eq!(consultation.service_type, Some(ServiceType::Scheduled));
+    assert_eq!(consultation.consultation_url.unwrap(), "https://room.example.org/s/Kx81vQ");
+    assert_eq!(consultation.scheduled_start_date.unwrap().unix(), Some(1_767_605_400));
+    assert_eq!(consultation.start_date, None);
+    assert_eq!(consultation.speciality.unwrap().id.unwrap(), "14");
+    let patient = created.patient.unwrap();
+    assert_eq!(patient.code.unwrap(), "clinic-patient-00421");
+    assert_eq!(patient.allergies[0].id.as_ref().unwrap(), &"5120");
+    assert_eq!(patient.allergies[0].description, None);
+    assert_eq!(patient.allergies[1].description.as_ref().unwrap(), &"Urticaria a los diez minutos");
+    assert_eq!(patient.diseases[0].name.as_ref().unwrap(), &"Asma");
+    assert_eq!(patient.medications[0].posology.as_ref().unwrap(), &"dos inhalaciones si hay ahogo");
+    assert_eq!(created.professional.unwrap().name.unwrap(), "Dra. Nuria Vidal");
+    assert!(created.reports.is_empty() && created.prescriptions.is_empty() && created.derivation.is_none());
+    let before = created.preconsultation.unwrap();
+    assert_eq!(before.reason.unwrap(), "Tos seca desde hace una semana, peor de noche");
+    assert_eq!(before.documents[0].file_name.as_ref().unwrap(), &"radiografia.pdf");
+
+    let phone = decoded!(PatientConsultationCreated, "patient_consultation_created.before_may");
+    assert_eq!(phone.preconsultation, None);
+    let phone = phone.consultation.unwrap();
+    assert_eq!((phone.channel, phone.consultation_url), (Some(Channel::Phone), None));
+
+    let cancelled = decoded!(PatientConsultationCancelled, "patient_consultation_cancelled");
+    assert_eq!(cancelled.preconsultation, None);
+    assert_eq!(cancelled.consultation.unwrap().service_type, Some(ServiceType::Immediate));
+
+    let rescheduled = decoded!(PatientConsultationRescheduled, "patient_consultation_rescheduled");
+    let rescheduled = rescheduled.consultation.unwrap();
+    assert_eq!(rescheduled.previous_scheduled_start_date.unwrap().unix(), Some(1_767_605_400));
+    assert_eq!(rescheduled.previous_scheduled_end_date.unwrap().unix(), Some(1_767_606_600));
+    assert_eq!(rescheduled.scheduled_start_date.unwrap().unix(), Some(1_767_801_600));
+
+    let finished = decoded!(PatientConsultationFinished, "patient_consultation_finished");
+    assert_eq!(finished.reports[0].report_type, Some(ReportType::Soap));
+    let content = finished.reports[0].content.as_ref().unwrap();
+    assert_eq!(content.assessment.as_ref().unwrap(), &"J45.9 Asma, no especificada");
+    assert!(content.rest.is_empty());
+    assert_eq!(finished.prescriptions[0].active_substances, ["budesonida", "formoterol"]);
+    assert_eq!(finished.derivation.unwrap().description.unwrap(), "Neumología, preferente");
+
+    let chat = decoded!(PatientConsultationFinished, "patient_consultation_finished.chat");
+    assert_eq!(chat.preconsultation, Some(PreConsultation::default()));
+    let chat = chat.consultation.unwrap();
+    assert_eq!((chat.consultation_type, chat.channel), (Some(ConsultationType::Chat), Some(Channel::Chat)));
+    assert_eq!((chat.service_type, chat.scheduled_start_date), (None, None));
+
+    let one = decoded!(PatientConsultationFinished, "patient_consultation_finished.one_report");
+    assert_eq!(one.reports, finished.reports);
+
+    let sdk = decoded!(PatientConsultationFinished, "patient_consultation_finished.sdk");
+    assert_eq!(sdk.reports.len(), 2);
+    assert_eq!(sdk.reports[1].content.as_ref().unwrap().assessment.as_ref().unwrap(), &"Buena evolución");
+    let patient = sdk.patient.unwrap();
+    assert_eq!(patient.medications[0].id.as_ref().unwrap(), &"med_7410");
+    assert_eq!(sdk.consultation.unwrap().end_date.unwrap().unix(), Some(NOW));
+    assert_eq!(sdk.professional.unwrap().avatar.unwrap(), "https://media.example.org/avatars/p7Qw2LmX9a.png");
+
+    let missed = decoded!(PatientConsultationNoShow, "patient_consultation_no_show");
+    assert_eq!(missed.preconsultation.unwrap().documents.len(), 1);
+    assert_eq!(missed.patient.unwrap().diseases.len(), 1);
+    let missed = decoded!(PatientConsultationNoShow, "patient_consultation_no_show.before_may");
+    assert_eq!(missed.preconsultation, None);
+    assert_eq!(missed.consultation.unwrap().created_at.unwrap().text(), "2025-12-20T08:15:00+00:00");
+}
+
+#[test]
+fn everything_else_is_read_in_every_shape() {
+    let message = decoded!(PatientMessageReceived, "patient_message_received");
+    assert_eq!(message.message.unwrap().is_read, Some(Phi::new(false)));
+    assert_eq!(message.professional.unwrap().id.unwrap(), "p7Qw2LmX9a");
+    let older = decoded!(PatientMessageReceived, "patient_message_received.before_may");
+    assert_eq!(older.message, None);
+    assert_eq!(older.patient.as_ref().unwrap().code.as_ref().unwrap(), &"clinic-patient-00421");
+    assert_eq!(older, decoded!(PatientMessageReceived, "patient_message_sent"));
+
+    let call = decoded!(PatientImmediateVideoCallAssigned, "patient_immediate_video_call_assigned");
+    let room = call.consultation.unwrap();
+    assert_eq!(room.id.unwrap(), "5f2e8a70-6d1c-4b93-9a0e-c84b7d3f1162");
+    assert_eq!(room.url.unwrap(), "https://room.example.org/now/5f2e8a70?signature=9be1c7");
+    assert_eq!(room.speciality.unwrap().name.unwrap(), "Medicina familiar");
+    assert!(call.patient.is_some() && call.professional.is_some());
+
+    let report = decoded!(PatientReportSent, "patient_report_sent");
+    assert_eq!(report.report_type, Some(ReportType::Soap));
+    assert_eq!(report.content.as_ref().unwrap().plan.as_ref().unwrap(), &"Ajustar inhalador y revisar en dos semanas.");
+    assert_eq!(report, decoded!(PatientReportSent, "patient_report_sent.fraction"));
+    let nulls = decoded!(PatientReportSent, "patient_report_sent.nulls");
+    assert_eq!(nulls.patient, Some(PatientCode::default()));
+    let content = nulls.content.unwrap();
+    assert!(content.subjective.is_some());
+    assert_eq!((content.objective, content.assessment, content.plan), (None, None, None));
+
+    let other = decoded!(PatientReportSent, "patient_report_sent.other_type");
+    assert_eq!(other.report_type.unwrap().as_str(), "nutrition");
+    let content = other.content.unwrap();
+    assert_eq!(content.plan.unwrap(), "Cinco comidas al día.");
+    assert_eq!(content.rest.keys().collect::<Vec<_>>(), ["meals", "weight_goal"]);
+    assert_eq!(content.rest["meals"].decode::<Value>().unwrap(), json!([{"slot": "desayuno", "kcal": 4150.5}]));
+
+    let issued = decoded!(PrescriptionCreated, "prescription_created").prescription.unwrap();
+    assert_eq!(issued.short_code.unwrap(), "RX4K9T");
+    assert_eq!(issued.active_substances, ["budesonida", "formoterol"]);
+    assert_eq!(issued.prescribed_at.unwrap().unix(), Some(NOW));
+    assert_eq!(issued.pdf_url.unwrap(), "https://files.example.org/rx/93a4d7f8.pdf");
+    assert_eq!(issued.consultation_type, Some(ConsultationType::Appointment));
+    assert_eq!(issued.consultation_id.unwrap(), "0d5b7c1e-3a42-4f0b-8f66-2c9e51ab7701");
+    let nulls = decoded!(PrescriptionCreated, "prescription_created.nulls");
+    assert_eq!(nulls.professional.unwrap().avatar, None);
+    assert_eq!(nulls.prescription.unwrap().pdf_url, None);
+
+    let moved = decoded!(PatientWaitingRoomPositionUpdate, "patient_waiting_room_position_update");
+    let room = moved.consultation.unwrap();
+    assert_eq!(room.position, Some(Phi::new(3)));
+    assert_eq!(room.speciality.unwrap().id.unwrap(), "spec_general");
+    assert_eq!(room.url.unwrap(), "https://room.example.org/consultation?token=h2Vd0sQe");
+    let nulls = decoded!(PatientWaitingRoomPositionUpdate, "patient_waiting_room_position_update.nulls");
+    assert_eq!(nulls.consultation.unwrap().speciality, Some(Speciality::default()));
+
+    let block = decoded!(ProfessionalBlockCreated, "professional_block_created");
+    assert_eq!(block.name.unwrap(), "Congreso");
+    assert_eq!(block.starts_at.unwrap().unix(), Some(1_770_019_200));
+    let professional = block.professional.unwrap();
+    assert_eq!(professional.hash.unwrap(), "p7Qw2LmX9a");
+    assert_eq!(professional.speciality.unwrap(), "Medicina familiar");
+    let block = decoded!(ProfessionalBlockUpdated, "professional_block_updated");
+    assert_eq!(block.finishes_at.unwrap().text(), "2026-02-04T20:00:00+00:00");
+    let block = decoded!(ProfessionalBlockDeleted, "professional_block_deleted");
+    assert_eq!(block.professional.unwrap().speciality, None);
+}
+
+#[test]
+fn a_kind_with_two_names_keeps_the_one_it_was_sent_under() {
+    let request = testing::mediquo("patient_message_sent").secret(TEXT).at(NOW + 7).request("/");
+    let receiver = receiver();
+    let delivery = receiver.open(receiver.verify(request.headers(), request.body().clone()).unwrap()).unwrap();
+    assert_eq!((delivery.kind(), delivery.kind_label()), (Some("patient_message_sent"), "patient_message_sent"));
+    assert_eq!(delivery.occurred_at().unwrap().unix(), Some(NOW + 7));
+    assert!(matches!(delivery.decode().unwrap(), Event::PatientMessageReceived(_)));
+    assert_eq!(Kind::documented("patient_message"), None);
+}
+
+#[test]
+fn what_is_written_is_what_was_read() {
+    for (_, fixture) in ours() {
+        let event = delivered(&receiver(), fixture.body()).decode::<Event>().unwrap();
+        let mut payload = value(fixture)["payload"].take();
+        if payload["reports"].is_object() {
+            payload["reports"] = json!([payload["reports"]]);
+        }
+        assert_eq!(comparable(written(&event)), comparable(payload), "{}", fixture.path());
+
+        with_payload!(&event, payload => {
+            let text = serde_json::to_string(payload).unwrap();
+            let again = serde_json::from_str(&text).unwrap();
+            assert_eq!(*payload, again, "{}", fixture.path());
+        });
+    }
+}
+
+/// Without what counts as absent, and with numbers as texts.
+fn comparable(value: Value) -> Value {
+    let absent = |value: &Value| *value == Value::Null || *value == json!("") || *value == json!([]);
+    match value {
+        Value::Object(members) => {
+            let members = members.into_iter().map(|(key, member)| (key, comparable(member)));
+            Value::Object(members.filter(|(_, member)| !absent(member)).collect())
+        }
+        Value::Array(elements) => {
+            Value::Array(elements.into_iter().map(comparable).filter(|element| !absent(element)).collect())
+        }
+        Value::Number(number) => Value::String(number.to_string()),
+        other => other,
+    }
+}
+
+#[test]
+fn one_altered_field_costs_that_field_and_nothing_else() {
+    let receiver = receiver();
+    let mut alterations = 0;
+    for (_, fixture) in ours() {
+        let original = value(fixture);
+        let unaltered: Event = delivered(&receiver, fixture.body()).decode().unwrap();
+        for path in paths(&original["payload"]) {
+            let mut bodies = vec![original.clone()];
+            remove(&mut bodies[0]["payload"], &path);
+            for odd in [json!(null), json!(""), json!(7), json!(-7.5), json!(true), json!("odd"), json!([7]), json!({})]
+            {
+                let mut body = original.clone();
+                *at(&mut body["payload"], &path).unwrap() = odd;
+                bodies.push(body);
+            }
+            for body in bodies {
+                let event: Event = delivered(&receiver, body.to_string()).decode().unwrap();
+                assert_eq!(discriminant(&event), discriminant(&unaltered), "{path:?} of {body}");
+                let (mut altered, mut expected) = (written(&event), written(&unaltered));
+                let elements = siblings(&expected, &path);
+                remove(&mut expected, &path);
+                // An element that could not be read is left out; one that could stands in its place.
+                if elements.is_none() || siblings(&altered, &path) == elements {
+                    remove(&mut altered, &path);
+                }
+                assert_eq!(comparable(altered), comparable(expected), "{path:?} of {body}");
+                alterations += 1;
+            }
+        }
+    }
+    assert!(alterations > 5_000, "{alterations}");
+}
+
+/// The way to every value but the outermost.
+fn paths(value: &Value) -> Vec<Vec<String>> {
+    let members: Vec<(String, &Value)> = match value {
+        Value::Object(members) => members.iter().map(|(key, member)| (key.clone(), member)).collect(),
+        Value::Array(elements) => elements.iter().enumerate().map(|(n, element)| (n.to_string(), element)).collect(),
+        _ => Vec::new(),
+    };
+    let deeper = |(key, member): (String, &Value)| {
+        let mut found = vec![vec![key.clone()]];
+        found.extend(paths(member).into_iter().map(|path| [vec![key.clone()], path].concat()));
+        found
+    };
+    members.into_iter().flat_map(deeper).collect()
+}
+
+/// One alone is written as a list of one.
+fn at<'v>(value: &'v mut Value, path: &[String]) -> Option<&'v mut Value> {
+    path.iter().try_fold(value, |value, key| match value {
+        Value::Array(elements) => match key.parse::<usize>() {
+            Ok(index) => elements.get_mut(index),
+            Err(_) => elements.get_mut(0)?.get_mut(key),
+        },
+        value => value.get_mut(key),
+    })
+}
+
+fn remove(value: &mut Value, path: &[String]) {
+    let (last, way) = path.split_last().unwrap();
+    match at(value, way) {
+        Some(Value::Array(elements)) => match last.parse::<usize>() {
+            Ok(index) if index < elements.len() => drop(elements.remove(index)),
+            Ok(_) => {}
+            Err(_) => drop(elements[0].as_object_mut().unwrap().remove(last)),
+        },
+        Some(Value::Object(members)) => drop(members.remove(last)),
+        _ => {}
+    }
+}
+
+/// How many elements the list has that the path ends in, if it does.
+fn siblings(value: &Value, path: &[String]) -> Option<usize> {
+    let (last, way) = path.split_last().unwrap();
+    last.parse::<usize>().ok()?;
+    at(&mut value.clone(), way).map_or(Some(0), |list| list.as_array().map(Vec::len))
+}
+
+#[test]
+fn an_odd_envelope_reaches_the_handler_too() {
+    let receiver = receiver();
+    let report = |change: &dyn Fn(&mut Value)| {
+        let mut body = value(ours().find(|(kind, _)| *kind == "patient_report_sent").unwrap().1);
+        change(&mut body);
+        delivered(&receiver, body.to_string())
+    };
+    for occurred_on in [json!(null), json!(""), json!({"a": 1}), json!([]), json!(true)] {
+        let delivery = report(&|body| body["occurred_on"] = occurred_on.clone());
+        assert_eq!(delivery.occurred_at(), None, "{occurred_on}");
+        assert!(matches!(delivery.decode().unwrap(), Event::PatientReportSent(_)));
+    }
+    for (occurred_on, unix) in [(json!("1767225600"), Some(NOW)), (json!(-1.5), Some(-2)), (json!("soon"), None)] {
+        let delivery = report(&|body| body["occurred_on"] = occurred_on.clone());
+        assert_eq!(delivery.occurred_at().unwrap().unix(), unix, "{occurred_on}");
+    }
+    for payload in [json!(null), json!(7), json!("text"), json!([])] {
+        let delivery = report(&|body| body["payload"] = payload.clone());
+        assert!(matches!(delivery.decode().unwrap(), Event::Undecodable(_)), "{payload}");
+    }
+    for kind in [json!(null), json!(""), json!({}), json!([])] {
+        let delivery = report(&|body| body["type"] = kind.clone());
+        assert_eq!((delivery.kind(), delivery.kind_label()), (None, "unknown"));
+        assert!(matches!(delivery.decode().unwrap(), Event::Undecodable(_)), "{kind}");
+    }
+    let delivery = report(&|body| body["type"] = json!("patient_left"));
+    assert_eq!((delivery.kind(), delivery.kind_label()), (Some("patient_left"), "unknown"));
+    assert!(matches!(delivery.decode().unwrap(), Event::Unknown(_)));
+    for body in ["", "[]", "null", "{", "{}", "\u{feff}{}", r#"{"type":"prescription_created","type":"x"}"#] {
+        assert!(matches!(delivered(&receiver, body).decode().unwrap(), Event::Undecodable(_)), "{body}");
+    }
+}
+
+#[test]
+fn nothing_of_a_payload_is_printed() {
+    let documented = ["appointment", "chat", "video", "phone", "scheduled", "immediate", "soap"];
+    for (kind, fixture) in ours() {
+        let delivery = delivered(&receiver(), fixture.body());
+        let event: Event = delivery.decode().unwrap();
+        let printed = format!("{event:?} {event:#?} {delivery:?} {:?}", delivery.envelope());
+        for leaf in leaves(&value(fixture)) {
+            let told = leaf == kind || documented.contains(&&*leaf);
+            assert!(told || leaf.len() <= 3 || !printed.contains(&leaf), "{leaf} in {printed}");
+        }
+    }
+}
+
+fn leaves(value: &Value) -> Vec<String> {
+    match value {
+        Value::Object(members) => members.values().flat_map(leaves).collect(),
+        Value::Array(elements) => elements.iter().flat_map(leaves).collect(),
+        Value::String(text) => vec![text.clone()],
+        Value::Number(number) => vec![number.to_string()],
+        Value::Bool(_) | Value::Null => Vec::new(),
+    }
+}
+
+#[test]
+fn any_secret_will_do_and_every_header_must() {
+    let secrets = Secrets::new(secret("new", TEXT)).also(secret("old", "the-one-before")).unwrap();
+    let mediquo = MediQuo::new(secrets).also_header("x-tenant", secret("tenant", "acme")).header("X-Key");
+    assert_eq!(
+        format!("{mediquo:?}"),
+        r#"MediQuo { header: "X-Key", secrets: [Secret(new), Secret(old)], others: [("x-tenant", [Secret(tenant)])] }"#
+    );
+    let receiver = Receiver::builder("mediquo", mediquo).store(NoDedupe).build().unwrap();
+    let warnings = receiver.warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[1].contains("secret tenant"), "{warnings:?}");
+
+    let verify = |headers: &[(&str, &str)]| {
+        let proven = receiver.verify(headers, Bytes::from_static(b"{}"));
+        proven.map(|proven| proven.secret_label().to_owned()).map_err(|refusal| refusal.reason())
+    };
+    assert_eq!(verify(&[("x-key", TEXT), ("x-tenant", "acme")]).unwrap(), "new");
+    assert_eq!(verify(&[("x-key", "the-one-before"), ("x-tenant", "acme")]).unwrap(), "old");
+    for (headers, reason) in [
+        (&[("x-key", TEXT)][..], Reason::MissingHeader),
+        (&[("x-tenant", "acme")], Reason::MissingHeader),
+        (&[(SIGNATURE, TEXT), ("x-tenant", "acme")], Reason::MissingHeader),
+        (&[("x-key", TEXT), ("x-tenant", "acme "), ("x-tenant", "acme")], Reason::RepeatedHeader),
+        (&[("x-key", TEXT), ("x-tenant", "")], Reason::MalformedHeader),
+        (&[("x-key", TEXT), ("x-tenant", "Acme")], Reason::ProofMismatch),
+        (&[("x-key", "acme"), ("x-tenant", TEXT)], Reason::ProofMismatch),
+    ] {
+        assert_eq!(verify(headers), Err(reason), "{headers:?}");
+    }
+}
+
+#[test]
+fn mistakes_are_told_in_one_line() {
+    let error = |mediquo: MediQuo| {
+        let error = Receiver::builder("mediquo", mediquo).store(NoDedupe).build().unwrap_err().to_string();
+        assert!(!error.contains('\n') && !error.contains(TEXT), "{error}");
+        error
+    };
+    let new = || MediQuo::new(secret("current", TEXT));
+    assert_eq!(error(new().header("")), "receiver mediquo: \"\" is no header name");
+    assert_eq!(error(new().header("x key\n")), "receiver mediquo: \"x key\\n\" is no header name");
+    assert_eq!(error(new().also_header("x/key", secret("b", "b"))), "receiver mediquo: \"x/key\" is no header name");
+    assert_eq!(
+        error(new().also_header("X-Webhook-Signature", secret("b", "b"))),
+        "receiver mediquo: header x-webhook-signature: asked for twice"
+    );
+    assert_eq!(
+        error(MediQuo::new(secret("current", "two\nlines"))),
+        "receiver mediquo: secret current: no header can hold its control characters"
+    );
+    let attempt = Receiver::builder("mediquo", new()).store(NoDedupe).freshness(Freshness::STANDARD_WEBHOOKS);
+    assert!(attempt.build().unwrap_err().to_string().contains("signs no time"));
+}
+
+#[test]
+fn age_is_judged_only_on_request_and_by_a_time_that_nothing_signs() {
+    let sent = |at: i64, receiver: &Receiver| {
+        let request = testing::mediquo("prescription_created").secret(TEXT).at(at).request("/");
+        let proven = receiver.verify(request.headers(), request.body().clone()).unwrap();
+        receiver.open(proven).map(|_| ()).map_err(|refusal| refusal.reason())
+    };
+    assert_eq!(sent(0, &receiver()), Ok(()));
+    let builder = Receiver::builder("mediquo", MediQuo::new(secret("current", TEXT))).store(NoDedupe);
+    let hint = Freshness::SignedEvent { max_age: Duration::from_secs(86_400), future: Duration::from_secs(300) };
+    let receiver = builder.clock(StoppedClock::at(NOW)).freshness(hint).retention(Duration::from_secs(2 * 86_400));
+    let receiver = receiver.build().unwrap();
+    assert_eq!(sent(NOW - 86_400, &receiver), Ok(()));
+    assert_eq!(sent(NOW - 86_401, &receiver), Err(Reason::Stale));
+    assert_eq!(sent(NOW + 301, &receiver), Err(Reason::InTheFuture));
+}
+
+#[test]
+fn natural_keys_hold_what_makes_an_event_this_one() {
+    let key = |name: &str| {
+        let path = format!("mediquo/{name}.json");
+        let (_, fixture) = ours().find(|(_, fixture)| fixture.path() == path).unwrap();
+        let delivery = delivered(&receiver(), fixture.body());
+        natural_key(delivery.envelope(), delivery.body())
+    };
+    let consultation = "0d5b7c1e-3a42-4f0b-8f66-2c9e51ab7701";
+    let expected =
+        |kind: &str, id: &str, more: Option<&str>| Some(json!([kind, NOW.to_string(), id, more]).to_string());
+    for kind in ["created", "cancelled", "finished", "no_show"].map(|name| format!("patient_consultation_{name}")) {
+        assert_eq!(key(&kind), expected(&kind, consultation, None));
+    }
+    let kind = "patient_consultation_rescheduled";
+    assert_eq!(key(kind), expected(kind, consultation, Some("2026-01-07T16:00:00+00:00")));
+    let kind = "patient_immediate_video_call_assigned";
+    assert_eq!(key(kind), expected(kind, "5f2e8a70-6d1c-4b93-9a0e-c84b7d3f1162", None));
+    let kind = "patient_message_received";
+    assert_eq!(key(kind), expected(kind, "p7Qw2LmX9a", Some("clinic-patient-00421")));
+    assert_eq!(key("patient_message_sent"), key(kind));
+    let kind = "prescription_created";
+    assert_eq!(key(kind), expected(kind, "93a4d7f8-0e6b-4c52-b1aa-7d3e8f215c06", None));
+    let kind = "patient_waiting_room_position_update";
+    assert_eq!(key(kind), expected(kind, "clinic-patient-00421", Some("3")));
+    for kind in ["created", "updated", "deleted"].map(|name| format!("professional_block_{name}")) {
+        assert_eq!(key(&kind), expected(&kind, "27c0e4b1-8d59-4a7f-bb36-1f64d0a98e53", None));
+    }
+    for name in ["patient_report_sent", "patient_waiting_room_position_update.nulls"] {
+        assert_eq!(key(name), None, "{name}");
+    }
+}
+
+#[test]
+fn what_is_made_anew_for_each_sending_is_no_part_of_a_natural_key() {
+    let (by_body, by_key) = (receiver(), natural());
+    let check = |kind: &str, path: &str, other: Value, same_event: bool| {
+        let (_, fixture) = ours().find(|(_, fixture)| fixture.path() == format!("mediquo/{kind}.json")).unwrap();
+        let mut altered = value(fixture);
+        let before = altered.to_string();
+        *altered.pointer_mut(path).unwrap() = other;
+        let keys = |receiver: &Receiver| {
+            [&before, &altered.to_string()].map(|body| delivered(receiver, body.clone()).event_key())
+        };
+        let [first, second] = keys(&by_body);
+        assert_ne!(first, second, "{kind} {path}");
+        let [first, second] = keys(&by_key);
+        assert_eq!(first == second, same_event, "{kind} {path}");
+    };
+    check("patient_message_received", "/payload/message/is_read", json!(true), true);
+    check("patient_message_received", "/payload/patient/code", json!("someone-else"), false);
+    check("patient_message_received", "/payload/professional/id", json!("someone-else"), false);
+    check("patient_consultation_created", "/payload/preconsultation/documents/0/url", json!("https://again"), true);
+    check("patient_consultation_created", "/payload/consultation/id", json!("another"), false);
+    check("patient_consultation_created", "/type", json!("patient_consultation_cancelled"), false);
+    check("patient_consultation_rescheduled", "/payload/consultation/scheduled_start_date", json!("2026-01-08"), false);
+    check("patient_immediate_video_call_assigned", "/payload/consultation/url", json!("https://again"), true);
+    check("patient_waiting_room_position_update", "/payload/consultation/url", json!("https://again"), true);
+    check("patient_waiting_room_position_update", "/payload/consultation/position", json!(2), false);
+    check("prescription_created", "/payload/prescription/pdf_url", json!("https://again"), true);
+    check("professional_block_updated", "/occurred_on", json!(NOW + 1), false);
+    // Without a key of its own, an event is known by its bytes.
+    check("patient_report_sent", "/payload/content/plan", json!("Otro plan."), false);
+    check("patient_message_received", "/payload/patient/code", json!(null), false);
+    check("patient_message_received", "/occurred_on", json!(null), false);
+}
+
+#[tokio::test]
+async fn two_messages_in_one_second_are_one_event_unless_nothing_is_remembered() {
+    let body = testing::mediquo("patient_message_received").secret(TEXT).at(NOW).request("/").into_body();
+    let twice = async |dedupe: Dedupe| {
+        let builder = Receiver::builder("mediquo", MediQuo::new(secret("current", TEXT)));
+        let receiver = builder.store(MemoryStore::new(10)).dedupe(dedupe).build().unwrap();
+        let mut last = Ok(());
+        for _ in 0..2 {
+            let admitted = receiver.admit(delivered(&receiver, body.clone())).unwrap();
+            last = admitted.run(async {}, |()| true).await.map_err(|refusal| refusal.reason());
+        }
+        last
+    };
+    assert_eq!(twice(Dedupe::by_id()).await, Err(Reason::Duplicate));
+    assert_eq!(twice(Dedupe::by(natural_key)).await, Err(Reason::Duplicate));
+    assert_eq!(twice(Dedupe::off()).await, Ok(()));
+}
+
+#[test]
+fn a_custom_provider_by_this_name_gives_the_same_events() {
+    let scheme = HmacSha256Body::new("x-mac");
+    let custom = Custom::new(NAME, scheme, secret("key", TEXT)).kind("/type").data("/payload");
+    let receiver = Receiver::builder("mediquo", custom).store(NoDedupe).build().unwrap();
+    let signing =
+        Signing::HmacSha256Body { header: "x-mac".to_owned(), prefix: String::new(), encoding: crate::Encoding::Hex };
+    for (_, fixture) in ours() {
+        let headers = signing.headers(TEXT, "", "", &fixture.body()).unwrap();
+        let delivery = receiver.open(receiver.verify(&headers, fixture.body()).unwrap()).unwrap();
+        let expected: Event = delivered(&self::receiver(), fixture.body()).decode().unwrap();
+        assert_eq!(delivery.decode::<Event>().unwrap(), expected);
+        assert_eq!(delivery.proves(), Proves::Body);
+    }
+}
