@@ -49,7 +49,7 @@
 //! let genuine = || genuine.clone().map(Full::new);
 //! assert_eq!(service.clone().oneshot(genuine()).await?.status(), StatusCode::ACCEPTED);
 //! assert_eq!(service.clone().oneshot(genuine()).await?.status(), StatusCode::OK, "a duplicate");
-//! let forged = Request::post("/").body(Full::from("{}"))?;
+//! let forged = Request::post("/").body(Full::<Bytes>::from("{}"))?;
 //! assert_eq!(service.oneshot(forged).await?.status(), StatusCode::UNAUTHORIZED);
 //! # Ok(())
 //! # }
