@@ -35,6 +35,10 @@ impl<T> Phi<T> {
         &self.0
     }
 
+    pub(crate) const fn expose_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+
     /// Takes the value out.
     pub fn into_inner(self) -> T {
         self.0

@@ -183,6 +183,12 @@ impl Wire for u64 {
     }
 }
 
+impl Wire for bool {
+    fn boolean(value: bool) -> Option<Self> {
+        Some(value)
+    }
+}
+
 impl Wire for Time {
     fn text(text: &str) -> Option<Self> {
         Some(Time::from(text))
@@ -233,6 +239,11 @@ impl<T: Wire> Wire for Vec<T> {
             }
         }
         Ok(Some(values))
+    }
+
+    /// One alone, where a list of objects is meant.
+    fn object<'de, A: MapAccess<'de>>(object: A, drift: &mut Drift) -> Result<Option<Self>, A::Error> {
+        Ok(T::object(object, drift)?.map(|one| vec![one]))
     }
 }
 
@@ -316,20 +327,48 @@ pub(crate) fn field<'de, F: Field, A: MapAccess<'de>>(
     Ok(())
 }
 
+/// What a payload says beyond its documented fields, by key.
+pub(crate) type Rest = Phi<BTreeMap<String, RawJson>>;
+
+/// Reads the value of a key that no field has: kept where there is a place for it.
+///
+/// # Errors
+/// Malformed JSON only.
+pub(crate) fn other<'de, A: MapAccess<'de>>(
+    key: &str,
+    rest: Option<&mut Rest>,
+    object: &mut A,
+    drift: &mut Drift,
+) -> Result<(), A::Error> {
+    let Some(rest) = rest else {
+        return object.next_value::<IgnoredAny>().map(|_| ());
+    };
+    let rest = rest.expose_mut();
+    match object.next_value_seed(Seed::<RawJson>::new(drift))? {
+        Some(value) => rest.insert(key.to_owned(), value),
+        None => rest.remove(key),
+    };
+    Ok(())
+}
+
 /// A key of an object, borrowed where it has no escapes.
 #[derive(Deserialize)]
 pub(crate) struct Name<'b>(#[serde(borrow)] pub(crate) Cow<'b, str>);
 
 /// Declares a payload: a struct whose fields name, each on its own line, the keys they are read from. The first key is
-/// the one written.
+/// the one written. A field after `..` keeps what no other field has, as it was sent.
 macro_rules! payload {
     ($($(#[$doc:meta])* $vis:vis struct $Name:ident {
         $($(#[$field_doc:meta])* pub $field:ident: $Type:ty = $key:literal $(| $alias:literal)*,)*
+        $(.. $(#[$rest_doc:meta])* pub $rest:ident,)?
     })+) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Default, PartialEq)]
         #[non_exhaustive]
-        $vis struct $Name { $($(#[$field_doc])* pub $field: $Type,)* }
+        $vis struct $Name {
+            $($(#[$field_doc])* pub $field: $Type,)*
+            $($(#[$rest_doc])* pub $rest: $crate::Phi<std::collections::BTreeMap<String, $crate::RawJson>>,)?
+        }
 
         impl $crate::wire::Wire for $Name {
             fn object<'de, A: serde::de::MapAccess<'de>>(
@@ -340,7 +379,10 @@ macro_rules! payload {
                 while let Some(key) = object.next_key::<$crate::wire::Name<'de>>()? {
                     match &*key.0 {
                         $($key $(| $alias)* => $crate::wire::field(&mut payload.$field, $key, &mut object, drift)?,)*
-                        _ => { object.next_value::<serde::de::IgnoredAny>()?; }
+                        key => {
+                            let rest = [$(&mut payload.$rest)?].into_iter().next();
+                            $crate::wire::other(key, rest, &mut object, drift)?;
+                        }
                     }
                 }
                 Ok(Some(payload))
@@ -354,6 +396,9 @@ macro_rules! payload {
                 $(if !$crate::wire::Field::is_absent(&self.$field) {
                     object.serialize_entry($key, &self.$field)?;
                 })*
+                $(for (key, value) in self.$rest.iter() {
+                    object.serialize_entry(key, value)?;
+                })?
                 object.end()
             }
         }
@@ -444,19 +489,28 @@ mod tests {
             /// When.
             pub when: Option<Time> = "when",
         }
+
+        /// With room for what is not documented.
+        struct Open {
+            /// Id.
+            pub id: Option<Phi<String>> = "id",
+            ..
+            /// Else.
+            pub rest,
+        }
     }
 
-    fn read(json: &str) -> (Outer, Vec<Box<str>>) {
+    fn read<T: Wire>(json: &str) -> (T, Vec<Box<str>>) {
         let mut drift = Drift::default();
         let mut deserializer = serde_json::Deserializer::from_str(json);
-        let outer = Outer::read(&mut deserializer, &mut drift).expect("well-formed JSON").expect("an object");
+        let outer = T::read(&mut deserializer, &mut drift).expect("well-formed JSON").expect("an object");
         deserializer.end().expect("read to its end");
         (outer, drift.into_paths())
     }
 
     #[test]
     fn a_drifted_field_costs_itself_and_is_named() {
-        let (outer, drift) = read(
+        let (outer, drift) = read::<Outer>(
             r#"{"new": {"deep": [1]}, "id": 7, "count": "many", "list": [{"when": 5}, "x", {"when": {}}], "map": {"A": 1, "B": "b"}}"#,
         );
         assert_eq!(outer.id.unwrap(), "7");
@@ -468,20 +522,45 @@ mod tests {
 
     #[test]
     fn null_and_empty_text_are_absent_and_no_drift() {
-        let (outer, drift) = read(r#"{"id": "", "count": null, "list": null, "map": null}"#);
+        let (outer, drift) = read::<Outer>(r#"{"id": "", "count": null, "list": null, "map": null}"#);
         assert_eq!(outer, Outer::default());
         assert!(drift.is_empty());
     }
 
     #[test]
     fn aliases_are_read_and_the_first_name_is_written() {
-        let (outer, _) = read(r#"{"ID": "a"}"#);
+        let (outer, _) = read::<Outer>(r#"{"ID": "a"}"#);
         assert_eq!(serde_json::to_string(&outer).unwrap(), r#"{"id":"a"}"#);
     }
 
     #[test]
+    fn one_object_is_a_list_of_one_and_one_text_is_none() {
+        let (outer, drift) = read::<Outer>(r#"{"list": {"when": 5, "new": 1}}"#);
+        assert_eq!(outer.list, [Inner { when: Some(Time::from_unix(5)) }]);
+        assert!(drift.is_empty());
+        let (outer, drift) = read::<Outer>(r#"{"list": "5"}"#);
+        assert_eq!((outer, &*drift[0]), (Outer::default(), "list"));
+        let (ids, drift) = read::<BTreeMap<String, Vec<String>>>(r#"{"ids": {"0": "a"}}"#);
+        assert_eq!((ids.len(), &*drift[0]), (0, "*"));
+    }
+
+    #[test]
+    fn what_is_not_documented_is_kept_where_there_is_room() {
+        let json = r#"{"a":{"b": [1.0, null]},"id":"x","n":null,"z":"Zoë \u0021"}"#;
+        let (open, drift) = read::<Open>(json);
+        assert_eq!(open.rest.keys().collect::<Vec<_>>(), ["a", "z"]);
+        assert_eq!(open.rest["a"].as_bytes(), br#"{"b": [1.0, null]}"#);
+        assert_eq!(open.rest["z"].decode::<String>().unwrap(), "Zoë !");
+        assert!(drift.is_empty());
+        assert_eq!(format!("{open:?}"), "Open { id: Some(Phi(..)), rest: Phi(..) }");
+        let written = serde_json::to_string(&open).unwrap();
+        assert_eq!(written, r#"{"id":"x","a":{"b": [1.0, null]},"z":"Zoë \u0021"}"#);
+        assert_eq!(serde_json::from_str::<Open>(&written).unwrap(), open);
+    }
+
+    #[test]
     fn a_number_that_lost_digits_is_no_id() {
-        let (outer, drift) = read(r#"{"id": 123456789012345678901234567890}"#);
+        let (outer, drift) = read::<Outer>(r#"{"id": 123456789012345678901234567890}"#);
         assert_eq!(outer.id, None);
         assert_eq!(drift.len(), 1);
     }
@@ -489,6 +568,6 @@ mod tests {
     #[test]
     fn paths_are_bounded_in_number() {
         let json = format!(r#"{{"list": [{}0]}}"#, "1,".repeat(10_000));
-        assert_eq!(read(&json).1.len(), MOST_PATHS);
+        assert_eq!(read::<Outer>(&json).1.len(), MOST_PATHS);
     }
 }
