@@ -29,6 +29,18 @@ pub enum Signing {
 }
 
 impl Signing {
+    /// HMAC-SHA256 over the body, in hex, in this header.
+    #[must_use]
+    pub fn hmac_sha256(header: impl Into<String>) -> Self {
+        Signing::HmacSha256Body { header: header.into(), prefix: String::new(), encoding: Encoding::Hex }
+    }
+
+    /// The secret itself, in this header.
+    #[must_use]
+    pub fn shared_secret(header: impl Into<String>) -> Self {
+        Signing::SharedSecret { header: header.into() }
+    }
+
     /// HealthSync's way.
     #[must_use]
     pub fn healthsync() -> Self {
