@@ -206,27 +206,33 @@ impl Wire for RawJson {
     }
 }
 
-impl<T: Wire> Wire for Phi<T> {
-    fn text(text: &str) -> Option<Self> {
-        T::text(text).map(Phi::new)
-    }
+/// Wrappers that read as what they hold.
+macro_rules! wrappers {
+    ($($Wrapper:ident)*) => {$(
+        impl<T: Wire> Wire for $Wrapper<T> {
+            fn text(text: &str) -> Option<Self> {
+                T::text(text).map($Wrapper::new)
+            }
 
-    fn integer(number: i128) -> Option<Self> {
-        T::integer(number).map(Phi::new)
-    }
+            fn integer(number: i128) -> Option<Self> {
+                T::integer(number).map($Wrapper::new)
+            }
 
-    fn boolean(value: bool) -> Option<Self> {
-        T::boolean(value).map(Phi::new)
-    }
+            fn boolean(value: bool) -> Option<Self> {
+                T::boolean(value).map($Wrapper::new)
+            }
 
-    fn array<'de, A: SeqAccess<'de>>(array: A, drift: &mut Drift) -> Result<Option<Self>, A::Error> {
-        Ok(T::array(array, drift)?.map(Phi::new))
-    }
+            fn array<'de, A: SeqAccess<'de>>(array: A, drift: &mut Drift) -> Result<Option<Self>, A::Error> {
+                Ok(T::array(array, drift)?.map($Wrapper::new))
+            }
 
-    fn object<'de, A: MapAccess<'de>>(object: A, drift: &mut Drift) -> Result<Option<Self>, A::Error> {
-        Ok(T::object(object, drift)?.map(Phi::new))
-    }
+            fn object<'de, A: MapAccess<'de>>(object: A, drift: &mut Drift) -> Result<Option<Self>, A::Error> {
+                Ok(T::object(object, drift)?.map($Wrapper::new))
+            }
+        }
+    )*};
 }
+wrappers!(Phi Box);
 
 impl<T: Wire> Wire for Vec<T> {
     fn array<'de, A: SeqAccess<'de>>(mut array: A, drift: &mut Drift) -> Result<Option<Self>, A::Error> {
@@ -356,9 +362,10 @@ pub(crate) fn other<'de, A: MapAccess<'de>>(
 pub(crate) struct Name<'b>(#[serde(borrow)] pub(crate) Cow<'b, str>);
 
 /// Declares a payload: a struct whose fields name, each on its own line, the keys they are read from. The first key is
-/// the one written. A field after `..` keeps what no other field has, as it was sent.
+/// the one written. A field after `..` keeps what no other field has, as it was sent. `or text as field` takes a bare
+/// text (or number) in the object's place for that field.
 macro_rules! payload {
-    ($($(#[$doc:meta])* $vis:vis struct $Name:ident {
+    ($($(#[$doc:meta])* $vis:vis struct $Name:ident $(or text as $text:ident)? {
         $($(#[$field_doc:meta])* pub $field:ident: $Type:ty = $key:literal $(| $alias:literal)*,)*
         $(.. $(#[$rest_doc:meta])* pub $rest:ident,)?
     })+) => {$(
@@ -371,6 +378,16 @@ macro_rules! payload {
         }
 
         impl $crate::wire::Wire for $Name {
+            $(
+                fn text(text: &str) -> Option<Self> {
+                    Some($Name { $text: Some($crate::wire::Wire::text(text)?), ..Self::default() })
+                }
+
+                fn integer(number: i128) -> Option<Self> {
+                    Some($Name { $text: Some($crate::wire::Wire::integer(number)?), ..Self::default() })
+                }
+            )?
+
             fn object<'de, A: serde::de::MapAccess<'de>>(
                 mut object: A,
                 drift: &mut $crate::wire::Drift,
@@ -490,6 +507,14 @@ mod tests {
             pub when: Option<Time> = "when",
         }
 
+        /// One that may come as a text.
+        struct Code or text as code {
+            /// Code.
+            pub code: Option<Phi<String>> = "code",
+            /// When.
+            pub when: Option<Box<Time>> = "when",
+        }
+
         /// With room for what is not documented.
         struct Open {
             /// Id.
@@ -542,6 +567,19 @@ mod tests {
         assert_eq!((outer, &*drift[0]), (Outer::default(), "list"));
         let (ids, drift) = read::<BTreeMap<String, Vec<String>>>(r#"{"ids": {"0": "a"}}"#);
         assert_eq!((ids.len(), &*drift[0]), (0, "*"));
+    }
+
+    #[test]
+    fn a_bare_text_stands_for_the_object_that_has_it() {
+        let (codes, drift) = read::<BTreeMap<String, Vec<Code>>>(
+            r#"{"codes": ["A1", 7, {"code": "B2", "when": 5}, {"code": []}, true, ["C3"], "", null]}"#,
+        );
+        let bare = |text: &str| Code { code: Some(text.into()), when: None };
+        let whole = Code { when: Some(Box::new(Time::from_unix(5))), ..bare("B2") };
+        assert_eq!(codes["codes"], [bare("A1"), bare("7"), whole, Code::default()]);
+        assert_eq!(drift.iter().map(|path| &**path).collect::<Vec<_>>(), ["*[3].code", "*[4]", "*[5]"]);
+        assert_eq!(serde_json::to_string(&codes["codes"][0]).unwrap(), r#"{"code":"A1"}"#);
+        assert_eq!(serde_json::from_str::<Code>(r#""A1""#).unwrap(), bare("A1"));
     }
 
     #[test]
