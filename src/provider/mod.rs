@@ -1,5 +1,6 @@
 //! Who sends: one folder each, with the facts in its documentation.
 
+pub mod cair;
 mod custom;
 pub mod fasten;
 pub mod healthsync;

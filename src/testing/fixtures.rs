@@ -67,6 +67,23 @@ macro_rules! fixtures {
 
 // A test compares this list to the folder.
 fixtures! {
+    "cair/CLAIMS_AI_OPTIMIZER.in-words.json"
+    "cair/CLAIMS_AI_OPTIMIZER.json"
+    "cair/CLAIMS_REMIT_ALL.json"
+    "cair/CLAIMS_REMIT_APPROVED.json"
+    "cair/CLAIMS_REMIT_DENIED.json"
+    "cair/CLAIM_STATUS_CHANGE.json"
+    "cair/CLAIM_STATUS_CHANGE.not-submitted.json"
+    "cair/CLAIM_STATUS_CHANGE.rejected.json"
+    "cair/PATIENT_CHART_ANALYSIS_COMPLETE.api-answer.json"
+    "cair/PATIENT_CHART_ANALYSIS_COMPLETE.chart-report.json"
+    "cair/PATIENT_CHART_ANALYSIS_COMPLETE.json"
+    "cair/PATIENT_CHART_ANALYSIS_COMPLETE.partial.json"
+    "cair/ai-phone-call.failed.json"
+    "cair/ai-phone-call.in-progress.json"
+    "cair/ai-phone-call.json"
+    "cair/x12-optimizer.from-notes.json"
+    "cair/x12-optimizer.json"
     "fasten/patient.authorization_revoked.json"
     "fasten/patient.authorization_revoked.minimal.json"
     "fasten/patient.connection_success.json"

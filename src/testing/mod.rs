@@ -1,7 +1,7 @@
 //! For tests of your own handlers, and for this project's.
 //!
-//! Signed requests like the providers' ([`fasten()`], [`healthsync()`]), a [`StoppedClock`], every fixture ([`fixtures()`]) and
-//! the list of [`cases`] that the core and all frameworks are held to.
+//! Signed requests like the providers' ([`cair()`], [`fasten()`], [`healthsync()`]), a [`StoppedClock`], every fixture
+//! ([`fixtures()`]) and the list of [`cases`] that the core and all frameworks are held to.
 //!
 //! Helpers for tests fail loudly: what a sample cannot do panics with one line.
 //!
@@ -31,7 +31,7 @@ pub use self::cases::{Case, CaseError, Cases, Change, Endpoint, Expected, State,
 pub use self::fixtures::{Fixture, fixtures};
 pub use self::sign::Signing;
 
-use crate::provider::{fasten, healthsync};
+use crate::provider::{cair, fasten, healthsync};
 use crate::time::{Clock, SystemClock, unix_seconds};
 use fixtures::{fixture, with_text};
 
@@ -61,21 +61,46 @@ impl Clock for StoppedClock {
     }
 }
 
+/// A genuine delivery of Cair Health's, of this kind, with a made-up payload in the documented shape. Kinds have the
+/// names of [`cair::Kind`].
+///
+/// Cair takes the header's name from you and has two ways to fill it: say with [`signing`](Sample::signing) what your
+/// receiver was told. Only `CLAIM_STATUS_CHANGE` has a time for [`at`](Sample::at) to set. No event has an id, and the
+/// same bytes are the same event: [`id`](Sample::id) makes other bytes of chart reports and remittances, and
+/// [`body`](Sample::body) of all.
+///
+/// ```
+/// use medhook::testing::{self, Signing};
+/// use medhook::{Cair, NoDedupe, Receiver, Secret, cair};
+///
+/// let cair = Cair::hmac_256("X-API-KEY", Secret::new("test", "a-secret-of-some-length")?);
+/// let receiver = Receiver::builder("cair", cair.only(cair::Kind::ChartAnalysis)).store(NoDedupe).build()?;
+///
+/// let sample = testing::cair("PATIENT_CHART_ANALYSIS_COMPLETE").signing(Signing::hmac_sha256("x-api-key"));
+/// let request = sample.secret("a-secret-of-some-length").request("/webhooks/cair");
+/// let delivery = receiver.open(receiver.verify(request.headers(), request.body().clone())?)?;
+/// assert!(matches!(delivery.decode()?, cair::Event::ChartAnalysis(_)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn cair(kind: &str) -> Sample {
+    Sample::new(cair::NAME, kind, None, cair::TIME_AT)
+}
+
 /// A genuine delivery of Fasten Connect's, of this kind, with a made-up payload in the documented shape.
 pub fn fasten(kind: &str) -> Sample {
-    Sample::new(fasten::NAME, kind, Signing::StandardWebhooks, "/date")
+    Sample::new(fasten::NAME, kind, Some(Signing::StandardWebhooks), "/date")
 }
 
 /// A genuine delivery of HealthSync's, of this kind; where its payload is not documented, an invented one.
 pub fn healthsync(kind: &str) -> Sample {
-    Sample::new(healthsync::NAME, kind, Signing::healthsync(), "/created_at")
+    Sample::new(healthsync::NAME, kind, Some(Signing::healthsync()), "/created_at")
 }
 
 /// A delivery to be signed. Made by [`fasten()`] and its like.
 #[derive(Debug, Clone)]
 #[must_use = "a sample is nothing until `request`"]
 pub struct Sample {
-    signing: Signing,
+    signing: Option<Signing>,
     time_at: &'static str,
     body: Bytes,
     secret: Option<String>,
@@ -84,7 +109,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    fn new(provider: &str, kind: &str, signing: Signing, time_at: &'static str) -> Self {
+    fn new(provider: &str, kind: &str, signing: Option<Signing>, time_at: &'static str) -> Self {
         let body = fixture(provider, kind).unwrap_or_else(|| fails(&format!("no sample of {provider} {kind}"))).body();
         Sample { signing, time_at, body, secret: None, id: None, at: unix_seconds(SystemClock.now()) }
     }
@@ -92,6 +117,12 @@ impl Sample {
     /// Signs with this secret, given as a receiver is given it. Needed.
     pub fn secret(mut self, secret: impl Into<String>) -> Self {
         self.secret = Some(secret.into());
+        self
+    }
+
+    /// Signs this way. Needed where the provider's way is not documented.
+    pub fn signing(mut self, signing: Signing) -> Self {
+        self.signing = Some(signing);
         self
     }
 
@@ -117,9 +148,10 @@ impl Sample {
     /// The request, signed.
     ///
     /// # Panics
-    /// Without a secret, or with one that the provider's scheme cannot read.
+    /// Without a secret or a way to sign, or with a secret that the scheme cannot read.
     pub fn request(&self, path: &str) -> http::Request<Bytes> {
         let secret = self.secret.as_deref().unwrap_or_else(|| fails("a sample needs a secret to be signed with"));
+        let signing = self.signing.as_ref().unwrap_or_else(|| fails("a sample of this provider needs its `signing`"));
         let mut body = self.body.clone();
         if !self.time_at.is_empty() {
             body = with_text(&body, self.time_at, &fixtures::rfc3339(self.at));
@@ -128,8 +160,7 @@ impl Sample {
             }
         }
         let message = format!("msg_{}", self.id.as_deref().unwrap_or("sample").replace('.', "_"));
-        let headers = self
-            .signing
+        let headers = signing
             .headers(secret, &message, &self.at.to_string(), &body)
             .unwrap_or_else(|error| fails(&error.to_string()));
         let mut request = http::Request::post(path).header("content-type", "application/json");
