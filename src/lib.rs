@@ -82,6 +82,7 @@ pub use self::headers::{Found, Headers};
 pub use self::intake::Intake;
 pub use self::phi::{Phi, RawJson};
 pub use self::provider::azodha::{self, Azodha};
+pub use self::provider::cair::{self, Cair};
 pub use self::provider::fasten::{self, Fasten};
 pub use self::provider::healthsync::{self, HealthSync};
 pub use self::provider::mediquo::{self, MediQuo};

@@ -59,6 +59,9 @@ impl Drift {
 
 const MOST_PATHS: usize = 16;
 
+/// How deep values are read one by one. What is documented is less than ten levels deep.
+const MOST_LEVELS: usize = 16;
+
 impl fmt::Display for Drift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, step) in self.at.iter().enumerate() {
@@ -214,27 +217,33 @@ impl Wire for RawJson {
     }
 }
 
-impl<T: Wire> Wire for Phi<T> {
-    fn text(text: &str) -> Option<Self> {
-        T::text(text).map(Phi::new)
-    }
+/// Wrappers that read as what they hold.
+macro_rules! wrappers {
+    ($($Wrapper:ident)*) => {$(
+        impl<T: Wire> Wire for $Wrapper<T> {
+            fn text(text: &str) -> Option<Self> {
+                T::text(text).map($Wrapper::new)
+            }
 
-    fn integer(number: i128) -> Option<Self> {
-        T::integer(number).map(Phi::new)
-    }
+            fn integer(number: i128) -> Option<Self> {
+                T::integer(number).map($Wrapper::new)
+            }
 
-    fn boolean(value: bool) -> Option<Self> {
-        T::boolean(value).map(Phi::new)
-    }
+            fn boolean(value: bool) -> Option<Self> {
+                T::boolean(value).map($Wrapper::new)
+            }
 
-    fn array<'de, A: SeqAccess<'de>>(array: A, drift: &mut Drift) -> Result<Option<Self>, A::Error> {
-        Ok(T::array(array, drift)?.map(Phi::new))
-    }
+            fn array<'de, A: SeqAccess<'de>>(array: A, drift: &mut Drift) -> Result<Option<Self>, A::Error> {
+                Ok(T::array(array, drift)?.map($Wrapper::new))
+            }
 
-    fn object<'de, A: MapAccess<'de>>(object: A, drift: &mut Drift) -> Result<Option<Self>, A::Error> {
-        Ok(T::object(object, drift)?.map(Phi::new))
-    }
+            fn object<'de, A: MapAccess<'de>>(object: A, drift: &mut Drift) -> Result<Option<Self>, A::Error> {
+                Ok(T::object(object, drift)?.map($Wrapper::new))
+            }
+        }
+    )*};
 }
+wrappers!(Phi Box);
 
 impl<T: Wire> Wire for Vec<T> {
     fn array<'de, A: SeqAccess<'de>>(mut array: A, drift: &mut Drift) -> Result<Option<Self>, A::Error> {
@@ -285,6 +294,11 @@ impl<'de, T: Wire> DeserializeSeed<'de> for Seed<'_, T> {
             return T::read(deserializer, drift);
         }
         let raw = <&RawValue>::deserialize(deserializer)?;
+        if drift.at.len() > MOST_LEVELS {
+            // Each value has a parser of its own here, and so none of them sees how deep it all is.
+            drift.note();
+            return Ok(None);
+        }
         let value = T::read(&mut serde_json::Deserializer::from_str(raw.get()), drift);
         Ok(value.unwrap_or_else(|_| {
             drift.note();
@@ -365,24 +379,32 @@ pub(crate) fn unnamed<'de, A: MapAccess<'de>>(
 }
 
 /// Declares a payload: a struct whose fields name, each on its own line, the keys they are read from. The first key is
-/// the one written. With `..rest` at its end it keeps all other keys, too: for objects whose documentation has gaps.
+/// the one written. A field after `..` keeps all other keys, as they were sent: for objects whose documentation has gaps.
+/// `or text as field` takes a bare text (or number) in the object's place for that field.
 macro_rules! payload {
-    ($($(#[$doc:meta])* $vis:vis struct $Name:ident {
+    ($($(#[$doc:meta])* $vis:vis struct $Name:ident $(or text as $text:ident)? {
         $($(#[$field_doc:meta])* pub $field:ident: $Type:ty = $key:literal $(| $alias:literal)*,)*
-        $(..$rest:ident)?
+        $(.. $(#[$rest_doc:meta])* pub $rest:ident,)?
     })+) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Default, PartialEq)]
         #[non_exhaustive]
         $vis struct $Name {
             $($(#[$field_doc])* pub $field: $Type,)*
-            $(
-                /// Every key that no other field is for, with its value as sent.
-                pub $rest: $crate::Phi<std::collections::BTreeMap<String, $crate::RawJson>>,
-            )?
+            $($(#[$rest_doc])* pub $rest: $crate::Phi<std::collections::BTreeMap<String, $crate::RawJson>>,)?
         }
 
         impl $crate::wire::Wire for $Name {
+            $(
+                fn text(text: &str) -> Option<Self> {
+                    Some($Name { $text: Some($crate::wire::Wire::text(text)?), ..Self::default() })
+                }
+
+                fn integer(number: i128) -> Option<Self> {
+                    Some($Name { $text: Some($crate::wire::Wire::integer(number)?), ..Self::default() })
+                }
+            )?
+
             fn object<'de, A: serde::de::MapAccess<'de>>(
                 mut object: A,
                 drift: &mut $crate::wire::Drift,
@@ -501,11 +523,21 @@ mod tests {
             pub when: Option<Time> = "when",
         }
 
+        /// One that may come as a text.
+        struct Code or text as code {
+            /// Code.
+            pub code: Option<Phi<String>> = "code",
+            /// When.
+            pub when: Option<Box<Time>> = "when",
+        }
+
         /// One that keeps all.
         struct Whole {
             /// Id.
             pub id: Option<Phi<String>> = "id",
-            ..rest
+            ..
+            /// Else.
+            pub rest,
         }
     }
 
@@ -551,6 +583,19 @@ mod tests {
         assert_eq!((outer, &*drift[0]), (Outer::default(), "list"));
         let (ids, drift) = read::<BTreeMap<String, Vec<String>>>(r#"{"ids": {"0": "a"}}"#);
         assert_eq!((ids.len(), &*drift[0]), (0, "*"));
+    }
+
+    #[test]
+    fn a_bare_text_stands_for_the_object_that_has_it() {
+        let (codes, drift) = read::<BTreeMap<String, Vec<Code>>>(
+            r#"{"codes": ["A1", 7, {"code": "B2", "when": 5}, {"code": []}, true, ["C3"], "", null]}"#,
+        );
+        let bare = |text: &str| Code { code: Some(text.into()), when: None };
+        let whole = Code { when: Some(Box::new(Time::from_unix(5))), ..bare("B2") };
+        assert_eq!(codes["codes"], [bare("A1"), bare("7"), whole, Code::default()]);
+        assert_eq!(drift.iter().map(|path| &**path).collect::<Vec<_>>(), ["*[3].code", "*[4]", "*[5]"]);
+        assert_eq!(serde_json::to_string(&codes["codes"][0]).unwrap(), r#"{"code":"A1"}"#);
+        assert_eq!(serde_json::from_str::<Code>(r#""A1""#).unwrap(), bare("A1"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Who sends: one folder each, with the facts in its documentation.
 
 pub mod azodha;
+pub mod cair;
 mod custom;
 pub mod fasten;
 pub mod healthsync;
@@ -383,7 +384,8 @@ pub(crate) fn decode<E, K>(
         return Decoded::new(unknown(Unknown { kind: kind.clone(), data: RawJson::accepted(data) }));
     };
     let Some(data) = &envelope.data else {
-        return fails(Problem::new("the payload is missing"));
+        let problem = envelope.problem.clone();
+        return fails(problem.unwrap_or_else(|| Problem::new("the payload is missing")));
     };
     let mut drift = Drift::default();
     match read(documented, data, &mut drift) {

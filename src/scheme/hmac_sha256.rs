@@ -57,6 +57,9 @@ impl HmacSha256Body {
     }
 
     pub(super) fn keyed(&self, secrets: &Secrets) -> Result<Keyed, ConfigError> {
+        if self.prefix.starts_with(' ') || !self.prefix.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return Err(ConfigError::new(format!("no header's value can begin with {:?}", self.prefix)));
+        }
         Ok(Keyed {
             header: header_name(&self.header)?,
             prefix: self.prefix.as_str().into(),
@@ -109,6 +112,19 @@ fn decode(text: &[u8], encoding: Encoding) -> Option<Tag> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prefix_that_never_arrives_is_a_mistake() {
+        let secrets = Secrets::new(crate::Secret::new("one", "0123456789abcdef").unwrap());
+        let keyed = |prefix: &str| HmacSha256Body::new("x").prefix(prefix).keyed(&secrets);
+        for prefix in ["", "sha256=", "v1 "] {
+            assert!(keyed(prefix).is_ok(), "{prefix:?}");
+        }
+        for prefix in [" sha256=", "\tv1", "v1\n", "é="] {
+            let problem = keyed(prefix).err().expect("refused").to_string();
+            assert_eq!(problem, format!("no header's value can begin with {prefix:?}"));
+        }
+    }
 
     #[test]
     fn only_what_decodes_to_32_bytes_is_a_mac() {

@@ -1,6 +1,6 @@
 //! For tests of your own handlers, and for this project's.
 //!
-//! Signed requests like the providers' ([`azodha()`], [`fasten()`], [`healthsync()`], [`mediquo()`]), a
+//! Signed requests like the providers' ([`azodha()`], [`cair()`], [`fasten()`], [`healthsync()`], [`mediquo()`]), a
 //! [`StoppedClock`], every fixture ([`fixtures()`]) and the list of [`cases`] that the core and all frameworks are held
 //! to.
 //!
@@ -32,7 +32,7 @@ pub use self::cases::{Case, CaseError, Cases, Change, Endpoint, Expected, State,
 pub use self::fixtures::{Fixture, fixtures};
 pub use self::sign::Signing;
 
-use crate::provider::{azodha, fasten, healthsync, mediquo};
+use crate::provider::{azodha, cair, fasten, healthsync, mediquo};
 use crate::time::{Clock, SystemClock, unix_seconds};
 use fixtures::{fixture, with_text, with_time};
 
@@ -83,6 +83,31 @@ impl Clock for StoppedClock {
 /// ```
 pub fn azodha(kind: &str) -> Sample {
     Sample::new(azodha::NAME, kind, None, "")
+}
+
+/// A genuine delivery of Cair Health's, of this kind, with a made-up payload in the documented shape. Kinds have the
+/// names of [`cair::Kind`].
+///
+/// Cair takes the header's name from you and has two ways to fill it: say with [`signing`](Sample::signing) what your
+/// receiver was told. Only `CLAIM_STATUS_CHANGE` has a time for [`at`](Sample::at) to set. No event has an id, and the
+/// same bytes are the same event: [`id`](Sample::id) makes other bytes of chart reports and remittances, and
+/// [`body`](Sample::body) of all.
+///
+/// ```
+/// use medhook::testing::{self, Signing};
+/// use medhook::{Cair, NoDedupe, Receiver, Secret, cair};
+///
+/// let cair = Cair::hmac_256("X-API-KEY", Secret::new("test", "a-secret-of-some-length")?);
+/// let receiver = Receiver::builder("cair", cair.only(cair::Kind::ChartAnalysis)).store(NoDedupe).build()?;
+///
+/// let sample = testing::cair("PATIENT_CHART_ANALYSIS_COMPLETE").signing(Signing::hmac_sha256("x-api-key"));
+/// let request = sample.secret("a-secret-of-some-length").request("/webhooks/cair");
+/// let delivery = receiver.open(receiver.verify(request.headers(), request.body().clone())?)?;
+/// assert!(matches!(delivery.decode()?, cair::Event::ChartAnalysis(_)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn cair(kind: &str) -> Sample {
+    Sample::new(cair::NAME, kind, None, cair::TIME_AT)
 }
 
 /// A genuine delivery of Fasten Connect's, of this kind, with a made-up payload in the documented shape.

@@ -56,7 +56,9 @@ payload! {
         pub model: Option<RawJson> = "model",
         /// The prompts. They may hold clinical data.
         pub prompts: Vec<Prompt> = "prompts",
-        ..rest
+        ..
+        /// Every key that no other field is for, with its value as sent.
+        pub rest,
     }
 
     /// A prompt for a model.
@@ -67,7 +69,9 @@ payload! {
         pub text: Option<Phi<String>> = "text",
         /// The format that the output is to have, where there is one.
         pub expected_output_format: Option<RawJson> = "expectedOutputFormat",
-        ..rest
+        ..
+        /// Every key that no other field is for, with its value as sent.
+        pub rest,
     }
 
     /// Medical data is to become key findings.
@@ -88,7 +92,9 @@ payload! {
         /// The prompts, in a shape that is not documented here; perhaps a list of [`Prompt`]s, as in
         /// [`InferenceToObservations`]. They may hold clinical data.
         pub prompts: Option<RawJson> = "prompts",
-        ..rest
+        ..
+        /// Every key that no other field is for, with its value as sent.
+        pub rest,
     }
 
     /// Whose key findings are asked for. The patient's preferred language is documented without its key, and so in
@@ -98,7 +104,9 @@ payload! {
         pub patient_id: Option<Phi<String>> = "patientId",
         /// The patient's care plan.
         pub care_plan_id: Option<Phi<String>> = "carePlanId",
-        ..rest
+        ..
+        /// Every key that no other field is for, with its value as sent.
+        pub rest,
     }
 
     /// A wellbeing score is worked out from an assessment's answers.
@@ -111,7 +119,9 @@ payload! {
         pub event_entity: Option<EventEntity> = "eventEntity",
         /// The answers.
         pub assessment_response_id: Option<Phi<String>> = "assessmentResponseId",
-        ..rest
+        ..
+        /// Every key that no other field is for, with its value as sent.
+        pub rest,
     }
 
     /// An appointment was booked.
@@ -141,7 +151,9 @@ payload! {
         pub email: Option<Phi<String>> = "email",
         /// The patient's telephone number.
         pub patient_mobile_number: Option<Phi<String>> = "patientMobileNumber",
-        ..rest
+        ..
+        /// Every key that no other field is for, with its value as sent.
+        pub rest,
     }
 
     /// What kind of appointment it is. At which key of a [`BookAppointment`] or a [`NotifiedAppointment`] it stands is
@@ -163,7 +175,9 @@ payload! {
         pub description: Option<Phi<String>> = "description",
         /// How long it takes, in minutes.
         pub duration_in_minutes: Option<RawJson> = "durationInMinutes",
-        ..rest
+        ..
+        /// Every key that no other field is for, with its value as sent.
+        pub rest,
     }
 
     /// Medical data is to become care tasks.
@@ -183,7 +197,9 @@ payload! {
         pub model: Option<RawJson> = "model",
         /// The prompts, as in [`InferenceToKeyFindings`].
         pub prompts: Option<RawJson> = "prompts",
-        ..rest
+        ..
+        /// Every key that no other field is for, with its value as sent.
+        pub rest,
     }
 
     /// How many health records a patient has.
@@ -194,7 +210,9 @@ payload! {
         pub event_name: Option<Phi<String>> = "eventName",
         /// Whose.
         pub patient_id: Option<Phi<String>> = "patientId",
-        ..rest
+        ..
+        /// Every key that no other field is for, with its value as sent.
+        pub rest,
     }
 
     /// Something to notify of. Documented is a patient who joined the virtual waiting room. What tells one sort from
@@ -202,7 +220,9 @@ payload! {
     pub struct Notification {
         /// What it is about.
         pub data: Option<NotificationData> = "data",
-        ..rest
+        ..
+        /// Every key that no other field is for, with its value as sent.
+        pub rest,
     }
 
     /// What a notification is about.
@@ -211,7 +231,9 @@ payload! {
         pub appointment: Option<NotifiedAppointment> = "appointment",
         /// The patient's full name.
         pub patient_name: Option<Phi<String>> = "patientName",
-        ..rest
+        ..
+        /// Every key that no other field is for, with its value as sent.
+        pub rest,
     }
 
     /// The appointment that a notification is about.
@@ -231,14 +253,18 @@ payload! {
         pub open_tele_room: Option<RawJson> = "openTeleRoom",
         /// The providers who take part.
         pub participants: Option<RawJson> = "participants",
-        ..rest
+        ..
+        /// Every key that no other field is for, with its value as sent.
+        pub rest,
     }
 
     /// A patient was enrolled in a health program.
     pub struct HealthProgramActivated {
         /// The enrolment.
         pub data: Option<HealthProgram> = "data",
-        ..rest
+        ..
+        /// Every key that no other field is for, with its value as sent.
+        pub rest,
     }
 
     /// A patient's health program.
@@ -251,14 +277,18 @@ payload! {
         pub providers: Vec<RawJson> = "providers",
         /// The patient's name.
         pub patient_name: Option<Phi<String>> = "patientName",
-        ..rest
+        ..
+        /// Every key that no other field is for, with its value as sent.
+        pub rest,
     }
 
     /// A file was uploaded, and its tests are done.
     pub struct UploadedFileAndTest {
         /// Whose file, which file.
         pub data: Option<UploadedFileData> = "data",
-        ..rest
+        ..
+        /// Every key that no other field is for, with its value as sent.
+        pub rest,
     }
 
     /// Whose file it is, and which.
@@ -269,7 +299,9 @@ payload! {
         pub file: Option<UploadedFile> = "file",
         /// The organization's providers, with their roles and how to reach them.
         pub providers: Vec<RawJson> = "providers",
-        ..rest
+        ..
+        /// Every key that no other field is for, with its value as sent.
+        pub rest,
     }
 
     /// An uploaded file.
@@ -283,7 +315,9 @@ payload! {
         pub name: Option<Phi<String>> = "name",
         /// Where it is stored. Treat it as a secret: to know it may be enough to fetch the file.
         pub cloud_id: Option<Phi<String>> = "cloudId",
-        ..rest
+        ..
+        /// Every key that no other field is for, with its value as sent.
+        pub rest,
     }
 
     /// A health assessment was completed.
@@ -298,7 +332,9 @@ payload! {
         pub event_sub_type: Option<EventSubType> = "eventSubType",
         /// A sort of user; in what role is not documented.
         pub user_type: Option<UserType> = "userType",
-        ..rest
+        ..
+        /// Every key that no other field is for, with its value as sent.
+        pub rest,
     }
 
     /// Whose assessment it is, and what came of it.
@@ -307,7 +343,9 @@ payload! {
         pub patient: Option<RawJson> = "patient",
         /// The assessment.
         pub assessment: Option<Assessment> = "assessment",
-        ..rest
+        ..
+        /// Every key that no other field is for, with its value as sent.
+        pub rest,
     }
 
     /// A health assessment.
@@ -324,7 +362,9 @@ payload! {
         pub assessment_response_object: Option<RawJson> = "assessmentResponseObject",
         /// The providers who look after the patient.
         pub assigned_service_providers: Option<RawJson> = "assignedServiceProviders",
-        ..rest
+        ..
+        /// Every key that no other field is for, with its value as sent.
+        pub rest,
     }
 }
 

@@ -291,7 +291,9 @@ payload! {
         pub assessment: Option<Phi<String>> = "assessment",
         /// What is to be done.
         pub plan: Option<Phi<String>> = "plan",
-        ..rest
+        ..
+        /// What other types of report hold, by key.
+        pub rest,
     }
 
     /// A prescription made in a consultation.

@@ -1,0 +1,343 @@
+//! Cair Health: analyses of patients' charts, claims on their way, remittances.
+//!
+//! | what | where | standing |
+//! |---|---|---|
+//! | origin | a header whose name you choose at Cair, so it has no default. `HMAC-256`, [`Cair::hmac_256`]: HMAC-SHA256 over the raw body | proves the body |
+//! | | `API_SECRET`, [`Cair::api_secret`]: the secret itself | proves the sender alone |
+//! | body | JSON, of another shape for each kind; no envelope | signed with `HMAC-256`, only claimed with `API_SECRET` |
+//! | kind | absent: [pinned](Cair::only) per endpoint, else told by the [shape](self#kinds-and-shapes) of the body | the pin is yours; the shape as the body |
+//! | time | of the event: `timestamp` of a claim's change of status, `created_at` of a chart report in the older shapes; not judged by default | as the body |
+//! | | of the attempt | absent |
+//! | id | absent: the same bytes are the same event | |
+//! | test or live | absent | |
+//!
+//! Source of each fact, unless another is named: the page of each webhook below
+//! <https://docs.cairhealth.com/api-reference/endpoint/>, such as
+//! [Chart Analysis](https://docs.cairhealth.com/api-reference/endpoint/patient-chart-analysis/patient-chart-analysis-webhooks); each event's
+//! type names its own.
+//!
+//! # Attempts
+//! Nothing is documented: not which answer counts as received, nor how long it may take, nor whether there are retries.
+//! None are assumed; whoever sends the same bytes again within 24 hours is told that they were handled.
+//!
+//! # Kinds and shapes
+//! At Cair an event type is chosen for each URL, and the body does not repeat it. Pin it, then nothing is guessed:
+//!
+//! ```
+//! use medhook::{Cair, MemoryStore, Receiver, Secret, cair};
+//!
+//! let secret = Secret::new("cair", "the secret of the credentials set")?;
+//! let charts = Cair::hmac_256("X-Cair-Signature", secret).only(cair::Kind::ChartAnalysis);
+//! let receiver = Receiver::builder("cair-charts", charts).store(MemoryStore::new(10_000)).build()?;
+//! # Ok::<(), medhook::ConfigError>(())
+//! ```
+//!
+//! Whatever arrives at such an endpoint is of that kind, and decoded as far as it fits. Without a pin the first of
+//! these that holds tells the kind:
+//!
+//! | the body has | kind |
+//! |---|---|
+//! | `resourceType`, and it is `ClaimResponse` | [`Kind::ClaimsRemitAll`]: the three kinds of remittance have one body, and this one is true of all |
+//! | `claimLifecycleId` and `newStatus` | [`Kind::ClaimStatusChange`] |
+//! | `output`, an object with `optimizer_run_id` | [`Kind::ClaimsAiOptimizer`] |
+//! | `report`, an object; or `analysis_result`, one as well | [`Kind::ChartAnalysis`] |
+//! | `callId` and `status` | [`Kind::AiPhoneCall`] |
+//! | `edits` or `ai_generated_x12_837` | [`Kind::X12Optimizer`] |
+//!
+//! A body with none of these is handed over without a kind, as an [`Event::Undecodable`], and is logged: there may be a
+//! new kind.
+//!
+//! # Age
+//! No delivery says when it was sent, and most kinds not when they happened, so by default any age is accepted
+//! ([`Freshness::Unchecked`]): who has captured a delivery can send it again once its event is forgotten. A longer
+//! [`retention`](crate::Builder::retention) puts that off; with `API_SECRET`, though, what was captured can be altered
+//! and is then another event at once. Where every event has a time, its age can be judged:
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use medhook::{Cair, Freshness, MemoryStore, Receiver, Secret, cair};
+//! # let secret = Secret::new("cair", "the secret of the credentials set")?;
+//! let changes = Cair::hmac_256("X-Cair-Signature", secret).only(cair::Kind::ClaimStatusChange);
+//! let receiver = Receiver::builder("cair-claims", changes)
+//!     .freshness(Freshness::SignedEvent { max_age: Duration::from_secs(24 * 3600), future: Duration::from_secs(300) })
+//!     .store(MemoryStore::new(10_000))
+//!     .build()?;
+//! # Ok::<(), medhook::ConfigError>(())
+//! ```
+//!
+//! Do so with that pin only. An event of a documented kind without a time is then refused with 401
+//! ([`Reason::TimeMissing`](crate::Reason::TimeMissing)), and that is every chart report in today's shape and every
+//! event of the other kinds. How long after an event Cair delivers it is not documented: be generous. With
+//! `API_SECRET` the time is not signed but claimed, and its age a hint: who can send deliveries can date them.
+//!
+//! # The same event again
+//! Ids in the bodies are those of charts, claims and calls, and these may come again with news: whether each completed
+//! step of an analysis is sent under the same id is not documented, for one. By such an id the news would be dropped;
+//! so it is the bytes that tell events apart. A remittance sent for two subscriptions (`CLAIMS_REMIT_ALL` and another)
+//! is the same bytes twice: at one endpoint it is handled once, at two endpoints once at each. Where an id is enough
+//! for you, as `output.optimizer_run_id` may be, use [`Dedupe::by`](crate::Dedupe::by).
+//!
+//! # What the documentation leaves open
+//! - Everything about `HMAC-256` but its name. The key is taken to be the secret's UTF-8 bytes, the message the raw
+//!   body; hexadecimal and base64 are both read, as both must come to the same 32 bytes. [`encoding`](Cair::encoding)
+//!   and [`prefix`](Cair::prefix) are there for what your deliveries show. The bare secret is never accepted in its
+//!   place.
+//! - Whether a chart report is sent in the shape of today's API, as the webhook's page says by a link, or in that of
+//!   the older webhook's page. [`ChartReport`] reads both, and the older API's.
+//! - The samples of chart reports and of the claim scrubber's output are cut, and many values have one example. What
+//!   is not documented is in the `rest` of the object it stands in, as it came; enums are open.
+//! - How large a body can be. Reports hold long texts; some hundred kilobytes fit the default limit of 1 MiB, and
+//!   [`body_limit`](crate::Builder::body_limit) raises it.
+//! - The [webhook of AI phone calls](https://docs.cairhealth.com/api-reference/endpoint/aiphonecall/webhook-delivery)
+//!   has settings of its own, and no credentials among them. If it sends none, a receiver refuses it: nobody could tell
+//!   who sent it.
+//! - Names for that webhook and for the older [X12 optimizer's](https://docs.cairhealth.com/api-reference/endpoint/claims/webhook-delivery):
+//!   `ai-phone-call` and `x12-optimizer` are ours.
+
+mod event;
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod tests;
+
+use std::time::Duration;
+
+use serde::de::{IgnoredAny, MapAccess, SeqAccess};
+
+pub use self::event::{
+    AiPhoneCall, AnalysisStatus, Answer, CallError, CallStatus, ChartReport, ClaimStatus, ClaimStatusChange,
+    ClaimsAiOptimizer, CodingReport, CompletedEvent, Demographics, DiagnosisCode, DocumentationDiscrepancyReport, Edit,
+    Event, Finding, Kind, NcdLcdAnalysis, OptimizerOutput, ProcedureCode, Remittance, RemittanceOutcome,
+    RemittanceStatus, Report, ReportStatus, Severity, SuggestionsReport, TimeBasedRequirementsReport, X12Optimizer,
+};
+
+use super::{Envelope, KindName, Payload, Policy, Problem, Provider, sealed};
+use crate::scheme::{Encoding, HmacSha256Body, SchemeConfig, SharedSecret};
+use crate::wire::{Drift, Wire, payload};
+use crate::{Bytes, ConfigError, Freshness, Proven, Secrets, Time};
+
+/// Cair Health. See the [module](self) for what is checked and why.
+#[derive(Debug, Clone)]
+pub struct Cair {
+    header: String,
+    authentication: Authentication,
+    secrets: Secrets,
+    only: Option<Kind>,
+}
+
+#[derive(Debug, Clone)]
+enum Authentication {
+    /// `of_mac`: it was told how a MAC of its is written, and has none.
+    ApiSecret {
+        of_mac: bool,
+    },
+    Hmac256 {
+        encoding: Encoding,
+        prefix: String,
+    },
+}
+
+impl Cair {
+    /// Authentication type `API_SECRET`: the header holds the secret itself. It proves the sender and not the body,
+    /// and whoever sees one delivery can make others: prefer [`hmac_256`](Cair::hmac_256).
+    #[must_use]
+    pub fn api_secret(header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
+        Self::new(header.into(), Authentication::ApiSecret { of_mac: false }, secrets.into())
+    }
+
+    /// Authentication type `HMAC-256`: the header holds the HMAC-SHA256 of the body. The key is the secret's UTF-8
+    /// bytes.
+    #[must_use]
+    pub fn hmac_256(header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
+        let authentication = Authentication::Hmac256 { encoding: Encoding::Either, prefix: String::new() };
+        Self::new(header.into(), authentication, secrets.into())
+    }
+
+    /// `HMAC-256`: how the MAC is written. By default either way.
+    #[must_use]
+    pub fn encoding(mut self, written: Encoding) -> Self {
+        match &mut self.authentication {
+            Authentication::Hmac256 { encoding, .. } => *encoding = written,
+            Authentication::ApiSecret { of_mac } => *of_mac = true,
+        }
+        self
+    }
+
+    /// `HMAC-256`: text that stands before the MAC, exactly so. By default there is none.
+    #[must_use]
+    pub fn prefix(mut self, text: impl Into<String>) -> Self {
+        match &mut self.authentication {
+            Authentication::Hmac256 { prefix, .. } => *prefix = text.into(),
+            Authentication::ApiSecret { of_mac } => *of_mac = true,
+        }
+        self
+    }
+
+    /// Takes every event for one of this kind: that of the subscription that has this endpoint's URL.
+    #[must_use]
+    pub fn only(mut self, kind: Kind) -> Self {
+        self.only = Some(kind);
+        self
+    }
+
+    fn new(header: String, authentication: Authentication, secrets: Secrets) -> Self {
+        Cair { header, authentication, secrets, only: None }
+    }
+}
+
+impl sealed::Sealed for Cair {}
+
+impl Provider for Cair {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn policy(&self) -> Policy {
+        Policy {
+            freshness: Freshness::Unchecked,
+            retention: Duration::from_secs(24 * 3600),
+            retry_horizon: Duration::ZERO,
+            tells_event_time: true,
+        }
+    }
+
+    fn scheme(&self, _: sealed::Token) -> Result<sealed::KeyedScheme, ConfigError> {
+        let header = self.header.as_str();
+        let scheme = match &self.authentication {
+            Authentication::ApiSecret { of_mac: true } => {
+                return Err(ConfigError::new("API_SECRET has no MAC for an encoding or a prefix"));
+            }
+            Authentication::ApiSecret { of_mac: false } => SchemeConfig::from(SharedSecret::new(header)),
+            Authentication::Hmac256 { encoding, prefix } => {
+                HmacSha256Body::new(header).encoding(*encoding).prefix(prefix).into()
+            }
+        };
+        scheme.with_secrets(&self.secrets).map(sealed::KeyedScheme)
+    }
+
+    fn open(&self, proven: &Proven<'_>) -> Envelope {
+        let body = proven.body();
+        let (shape, problem) = match Shape::of(body) {
+            Ok(shape) => (Some(shape), None),
+            Err(problem) => (None, Some(problem)),
+        };
+        let kind = self.only.or_else(|| shape.as_ref()?.kind());
+        Envelope {
+            kind: kind.map(|kind| KindName::documented(kind.as_str())),
+            occurred_at: kind.and_then(|kind| shape.as_ref()?.time(kind)).cloned(),
+            data: shape.is_some().then(|| body.clone()),
+            problem: problem.or_else(|| kind.is_none().then(|| Problem::new("the shape of no documented kind"))),
+            ..Envelope::default()
+        }
+    }
+}
+
+pub(crate) const NAME: &str = "cair";
+/// Where the one kind that plainly has a time has it.
+#[cfg(feature = "testing")]
+pub(crate) const TIME_AT: &str = "/timestamp";
+
+payload! {
+    /// What tells one kind from another, and when.
+    struct Shape {
+        /// `ClaimResponse`.
+        pub resource_type: Option<String> = "resourceType",
+        /// Of a change of status.
+        pub claim_lifecycle_id: Option<Anything> = "claimLifecycleId",
+        /// Of a change of status.
+        pub new_status: Option<Anything> = "newStatus",
+        /// Of a change of status.
+        pub timestamp: Option<Time> = "timestamp",
+        /// The claim scrubber's.
+        pub output: Option<Output> = "output",
+        /// A chart's.
+        pub report: Option<Timed> = "report",
+        /// A chart's.
+        pub analysis_result: Option<Timed> = "analysis_result",
+        /// A chart's.
+        pub created_at: Option<Time> = "created_at",
+        /// A phone call's.
+        pub call_id: Option<Anything> = "callId",
+        /// A phone call's.
+        pub status: Option<Anything> = "status",
+        /// The X12 optimizer's.
+        pub edits: Option<Anything> = "edits",
+        /// The X12 optimizer's.
+        pub ai_generated_x12_837: Option<Anything> = "ai_generated_x12_837",
+    }
+
+    /// The claim scrubber's output.
+    struct Output {
+        /// The run.
+        pub optimizer_run_id: Option<Anything> = "optimizer_run_id",
+    }
+
+    /// A chart's report.
+    struct Timed {
+        /// When it was made.
+        pub created_at: Option<Time> = "created_at",
+    }
+}
+
+impl Shape {
+    fn of(body: &Bytes) -> Result<Self, Problem> {
+        Self::from_data(body, &mut Drift::default())
+    }
+
+    fn kind(&self) -> Option<Kind> {
+        let ran = |output: &Output| output.optimizer_run_id.is_some();
+        if self.resource_type.as_deref() == Some("ClaimResponse") {
+            Some(Kind::ClaimsRemitAll)
+        } else if self.claim_lifecycle_id.is_some() && self.new_status.is_some() {
+            Some(Kind::ClaimStatusChange)
+        } else if self.output.as_ref().is_some_and(ran) {
+            Some(Kind::ClaimsAiOptimizer)
+        } else if self.report.is_some() || self.analysis_result.is_some() {
+            Some(Kind::ChartAnalysis)
+        } else if self.call_id.is_some() && self.status.is_some() {
+            Some(Kind::AiPhoneCall)
+        } else if self.edits.is_some() || self.ai_generated_x12_837.is_some() {
+            Some(Kind::X12Optimizer)
+        } else {
+            None
+        }
+    }
+
+    /// When an event of this kind happened, where that is documented.
+    fn time(&self, kind: Kind) -> Option<&Time> {
+        match kind {
+            Kind::ClaimStatusChange => self.timestamp.as_ref(),
+            Kind::ChartAnalysis => {
+                self.report.as_ref().and_then(|report| report.created_at.as_ref()).or(self.created_at.as_ref())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A value that is there, whatever it is.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
+struct Anything;
+
+impl Wire for Anything {
+    fn text(_: &str) -> Option<Self> {
+        Some(Anything)
+    }
+
+    fn integer(_: i128) -> Option<Self> {
+        Some(Anything)
+    }
+
+    fn boolean(_: bool) -> Option<Self> {
+        Some(Anything)
+    }
+
+    fn array<'de, A: SeqAccess<'de>>(mut array: A, _: &mut Drift) -> Result<Option<Self>, A::Error> {
+        while array.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Some(Anything))
+    }
+
+    fn object<'de, A: MapAccess<'de>>(mut object: A, _: &mut Drift) -> Result<Option<Self>, A::Error> {
+        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Some(Anything))
+    }
+}
