@@ -1,6 +1,7 @@
 //! Every delivery of `fixtures/cases.toml`, played against the core alone; whether the list and its fixtures are what they
 //! should be; and which deliveries count as one event.
 
+mod drift;
 mod events;
 mod fixtures;
 mod list;
