@@ -5,6 +5,7 @@ mod drift;
 mod events;
 mod fixtures;
 mod list;
+mod observed;
 mod payloads;
 mod vectors;
 
