@@ -61,6 +61,8 @@ pub enum Change {
     Edit(String, String, String),
     /// After signing: a header's value, or what of it stands after the first `=`, in upper case.
     UpperCase(String),
+    /// After signing: a header's value made this many bytes long by letters after it.
+    Lengthen(String, usize),
     /// After signing: the timestamp moved by this many seconds.
     Redate(i64),
     /// After signing: the signature as the last of this many in its list, the others made up.
@@ -220,6 +222,11 @@ impl Change {
                     Some((prefix, digits)) => format!("{prefix}={}", digits.to_ascii_uppercase()),
                     None => value.to_ascii_uppercase(),
                 };
+            }
+            Change::Lengthen(name, length) => {
+                let value = header(case, name)?;
+                let missing = length.checked_sub(value.len()).ok_or("longer already")?;
+                value.push_str(&"x".repeat(missing));
             }
             Change::Redate(offset) => {
                 let value = header(case, "webhook-timestamp")?;
