@@ -12,9 +12,9 @@ pub use self::change::Change;
 
 use self::change::Draft;
 use super::sign::Signing;
-use crate::provider::{fasten, healthsync};
+use crate::provider::{azodha, fasten, healthsync, mediquo};
 use crate::receiver::Builder;
-use crate::{ConfigError, Custom, Fasten, HealthSync, Outcome, Reason, Receiver, Secret, Secrets};
+use crate::{Azodha, ConfigError, Encoding, Fasten, HealthSync, MediQuo, Outcome, Reason, Receiver, Secret, Secrets};
 
 /// Every case, at the list's own time.
 ///
@@ -56,6 +56,27 @@ pub struct Endpoint {
     /// Fasten: secrets of the test mode, beside those of the live mode.
     #[serde(default)]
     pub test_secrets: BTreeMap<String, String>,
+    /// Where it is for each endpoint to say: how its provider proves a delivery.
+    #[serde(default)]
+    pub scheme: Option<Scheme>,
+    /// Where it is for each endpoint to say: the header with the proof.
+    #[serde(default)]
+    pub header: Option<String>,
+    /// Text before an HMAC.
+    #[serde(default)]
+    pub prefix: Option<String>,
+    /// How an HMAC is written, if not either way.
+    #[serde(default)]
+    pub encoding: Option<Written>,
+    /// The kind that is pinned.
+    #[serde(default)]
+    pub event: Option<String>,
+    /// MediQuo: a second header that must hold one of `also_secrets`, of which the first is sent.
+    #[serde(default)]
+    pub also_header: Option<String>,
+    /// MediQuo: the second header's secrets, by label.
+    #[serde(default)]
+    pub also_secrets: BTreeMap<String, String>,
     /// The longest body, in bytes.
     #[serde(default)]
     pub body_limit: Option<usize>,
@@ -64,25 +85,52 @@ pub struct Endpoint {
     pub body_timeout_ms: Option<u64>,
 }
 
+/// How a delivery is proven, where the provider does not say it once for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Scheme {
+    /// HMAC-SHA256 over the body.
+    HmacSha256,
+    /// The secret itself.
+    SharedSecret,
+}
+
+/// How an HMAC is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Written {
+    /// In hexadecimal digits.
+    Hex,
+    /// In base64.
+    Base64,
+}
+
+impl From<Written> for Encoding {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Hex => Encoding::Hex,
+            Written::Base64 => Encoding::Base64,
+        }
+    }
+}
+
+/// All that has to be known of an endpoint's provider.
+struct Known {
+    builder: Builder,
+    signing: Signing,
+    /// Where the body says when it was sent or made, if it does.
+    time_at: Option<&'static str>,
+}
+
 impl Endpoint {
     /// A receiver, up to its store and clock.
     ///
     /// # Errors
     /// A secret or a provider that the list should not hold.
     pub fn builder(&self, name: &str) -> Result<Builder, ConfigError> {
-        let secrets = secrets(&self.secrets)?;
-        let mut builder = match self.provider.as_str() {
-            fasten::NAME if self.test_secrets.is_empty() => Receiver::builder(name, Fasten::live(secrets)),
-            fasten::NAME => {
-                let test = self::secrets(&self.test_secrets)?;
-                Receiver::builder(name, Fasten::live(secrets).and_test(test))
-            }
-            healthsync::NAME => Receiver::builder(name, HealthSync::new(secrets)),
-            other => {
-                let scheme = crate::SharedSecret::new("x-secret");
-                Receiver::builder(name, Custom::new(other, scheme, secrets).id("/id").kind("/type"))
-            }
-        };
+        let mut builder = self.known(name)?.builder;
         if let Some(bytes) = self.body_limit {
             builder = builder.body_limit(bytes);
         }
@@ -92,21 +140,72 @@ impl Endpoint {
         Ok(builder)
     }
 
-    fn signing(&self) -> Signing {
-        match self.provider.as_str() {
-            fasten::NAME => Signing::StandardWebhooks,
-            healthsync::NAME => Signing::healthsync(),
-            _ => Signing::SharedSecret { header: "x-secret".to_owned() },
-        }
+    /// The one place where a provider is added.
+    fn known(&self, name: &str) -> Result<Known, ConfigError> {
+        let secrets = secrets(&self.secrets)?;
+        Ok(match self.provider.as_str() {
+            azodha::NAME => {
+                let header = self.needed("header", self.header.as_deref())?;
+                let mut azodha = match self.needed("scheme", self.scheme)? {
+                    Scheme::HmacSha256 => Azodha::hmac_sha256(header, secrets),
+                    Scheme::SharedSecret => Azodha::shared_secret(header, secrets),
+                };
+                if let Some(prefix) = &self.prefix {
+                    azodha = azodha.prefix(prefix);
+                }
+                if let Some(written) = self.encoding {
+                    azodha = azodha.encoding(written.into());
+                }
+                if let Some(kind) = &self.event {
+                    azodha = azodha.kind(kind);
+                }
+                Known { builder: Receiver::builder(name, azodha), signing: self.signing()?, time_at: None }
+            }
+            fasten::NAME => {
+                let mut fasten = Fasten::live(secrets);
+                if !self.test_secrets.is_empty() {
+                    fasten = fasten.and_test(self::secrets(&self.test_secrets)?);
+                }
+                let builder = Receiver::builder(name, fasten);
+                Known { builder, signing: Signing::StandardWebhooks, time_at: Some("/date") }
+            }
+            healthsync::NAME => {
+                let builder = Receiver::builder(name, HealthSync::new(secrets));
+                Known { builder, signing: Signing::healthsync(), time_at: Some("/created_at") }
+            }
+            mediquo::NAME => {
+                let mut mediquo = MediQuo::new(secrets);
+                if let Some(also) = &self.also_header {
+                    mediquo = mediquo.also_header(also, self::secrets(&self.also_secrets)?);
+                }
+                let builder = Receiver::builder(name, mediquo);
+                Known { builder, signing: Signing::mediquo(), time_at: Some("/occurred_on") }
+            }
+            other => return Err(ConfigError::new(format!("no provider {other:?} is known to the list"))),
+        })
     }
 
-    /// Where the body says when it was sent or made.
-    fn time_at(&self) -> &'static str {
-        match self.provider.as_str() {
-            fasten::NAME => "/date",
-            healthsync::NAME => "/created_at",
-            _ => "",
-        }
+    /// As `scheme`, `header`, `prefix` and `encoding` say; in hex where either will do.
+    fn signing(&self) -> Result<Signing, ConfigError> {
+        let header = self.needed("header", self.header.clone())?;
+        Ok(match self.needed("scheme", self.scheme)? {
+            Scheme::HmacSha256 => Signing::HmacSha256Body {
+                header,
+                prefix: self.prefix.clone().unwrap_or_default(),
+                encoding: self.encoding.unwrap_or(Written::Hex).into(),
+            },
+            Scheme::SharedSecret => Signing::SharedSecret { header },
+        })
+    }
+
+    fn needed<T>(&self, what: &str, value: Option<T>) -> Result<T, ConfigError> {
+        value.ok_or_else(|| ConfigError::new(format!("an endpoint of {} needs its `{what}`", self.provider)))
+    }
+
+    /// The second header, with its first secret.
+    fn also(&self) -> Option<(String, String)> {
+        let (_, secret) = self.also_secrets.iter().next()?;
+        Some((self.also_header.clone()?, secret.clone()))
     }
 
     fn secret(&self, label: Option<&str>) -> Option<&str> {

@@ -28,7 +28,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-pub use self::cases::{Case, CaseError, Cases, Change, Endpoint, Expected, State, Transfer, cases, cases_at};
+pub use self::cases::{
+    Case, CaseError, Cases, Change, Endpoint, Expected, Scheme, State, Transfer, Written, cases, cases_at,
+};
 pub use self::fixtures::{Fixture, fixtures};
 pub use self::sign::Signing;
 

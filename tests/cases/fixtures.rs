@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use medhook::testing::{self, Fixture, StoppedClock, fixtures};
-use medhook::{Delivery, Event, Fasten, HealthSync, NoDedupe, Receiver, Secret, fasten, healthsync};
+use medhook::Delivery;
+use medhook::testing::{Fixture, fixtures};
+use medhook_tests::providers::{PROVIDERS, read};
 
-use super::cases;
+use super::{cases, verify};
 
 #[test]
 fn the_table_of_fixtures_is_what_is_on_disk() {
     let mut on_disk = BTreeMap::new();
     for folder in read_dir(&root()) {
         if folder.is_dir() {
-            for file in read_dir(&folder) {
+            for file in read_dir(&folder).into_iter().filter(|file| !file.ends_with("README.md")) {
                 let path = file.strip_prefix(root()).expect("below it").to_str().expect("UTF-8").replace('\\', "/");
                 on_disk.insert(path, std::fs::read(&file).expect("readable"));
             }
@@ -27,24 +28,25 @@ fn the_table_of_fixtures_is_what_is_on_disk() {
 }
 
 #[test]
-fn every_fixture_has_its_line_in_the_readme() {
-    let readme = std::fs::read_to_string(root().join("README.md")).expect("readable");
-    for fixture in fixtures() {
-        let line = format!("| `{}` |", fixture.path());
-        assert_eq!(readme.matches(&line).count(), 1, "{}", fixture.path());
+fn every_fixture_has_its_line_in_the_readme_beside_it() {
+    for provider in PROVIDERS {
+        let readme = std::fs::read_to_string(root().join(provider.name).join("README.md")).expect("readable");
+        let files =
+            fixtures().iter().filter_map(|fixture| fixture.path().strip_prefix(provider.name)?.strip_prefix('/'));
+        let files: Vec<_> = files.collect();
+        for file in &files {
+            assert_eq!(readme.matches(&format!("| `{file}` |")).count(), 1, "{} {file}", provider.name);
+        }
+        assert_eq!(readme.matches(".json` |").count(), files.len(), "{}: a line about no fixture", provider.name);
     }
-    assert_eq!(readme.matches(".json` |").count(), fixtures().len(), "a line about no fixture");
 }
 
 #[test]
 fn every_documented_kind_has_a_plain_fixture() {
-    for kind in fasten::Kind::ALL {
-        let delivery = opened(plain(fasten::Event::PROVIDER, kind.as_str()));
-        assert_eq!(delivery.kind(), Some(kind.as_str()));
-    }
-    for kind in healthsync::Kind::ALL {
-        let delivery = opened(plain(healthsync::Event::PROVIDER, kind.as_str()));
-        assert_eq!(delivery.kind(), Some(kind.as_str()));
+    for provider in PROVIDERS {
+        for kind in (provider.kinds)() {
+            assert_eq!(opened(plain(provider.name, kind)).kind(), Some(kind));
+        }
     }
 }
 
@@ -60,12 +62,7 @@ fn only_a_pretty_body_ends_with_a_line_break() {
 #[test]
 fn drift_is_found_where_it_is_and_nowhere_else() {
     for fixture in fixtures() {
-        let delivery = opened(fixture);
-        let drifted = match fixture.provider() {
-            fasten::Event::PROVIDER => fasten::Event::from_delivery(&delivery).drifted,
-            _ => healthsync::Event::from_delivery(&delivery).drifted,
-        };
-        let drifted: Vec<&str> = drifted.iter().map(|path| &**path).collect();
+        let drifted = read(&opened(fixture)).drifted;
         let wanted: &[&str] = match fixture.path() {
             "fasten/patient.ehi_export_success.drifted.json" => {
                 &["download_links[1]", "org_connection_id", "stats.total_resources", "stats.total_by_resource_type"]
@@ -79,20 +76,14 @@ fn drift_is_found_where_it_is_and_nowhere_else() {
     }
 }
 
-/// A fixture, signed and proven.
+/// A fixture, as the list's case that is nothing but the fixture delivers it.
 pub(super) fn opened(fixture: &Fixture) -> Delivery {
-    const SECRET: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
-    let (now, secret) = (cases().now, Secret::new("test", SECRET).expect("a sound secret"));
-    let (builder, sample) = match fixture.provider() {
-        fasten::Event::PROVIDER => {
-            (Receiver::builder("test", Fasten::any_mode(secret)), testing::fasten("webhook.test"))
-        }
-        _ => (Receiver::builder("test", HealthSync::new(secret)), testing::healthsync("document.uploaded")),
-    };
-    let receiver = builder.store(NoDedupe).clock(StoppedClock::at(now)).build().expect("a sound receiver");
-    let request = sample.body(fixture.body()).secret(SECRET).at(now).request("/");
-    let proven = receiver.verify(request.headers(), request.body().clone()).expect("proven");
-    receiver.open(proven).expect("fresh")
+    let cases = cases();
+    let case = cases.cases.iter().find(|case| {
+        let provider = &cases.endpoints[&case.endpoint].provider;
+        case.like.is_none() && *provider == fixture.provider() && case.body == fixture.body()
+    });
+    verify(cases, case.unwrap_or_else(|| panic!("no case of {}", fixture.path()))).expect("handled")
 }
 
 fn plain(provider: &str, kind: &str) -> &'static Fixture {

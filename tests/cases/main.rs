@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream, StreamExt};
 use medhook::testing::{self, Case, Cases, State, Transfer};
-use medhook::{Bytes, Delivery, Event, MemoryStore, Outcome, Reason, Refusal, fasten, healthsync};
+use medhook::{Bytes, Delivery, MemoryStore, Outcome, Reason, Refusal};
+use medhook_tests::providers::{provider, read};
 use medhook_tests::route::Answer;
 use medhook_tests::stage::Stage;
 use tokio::time::timeout;
@@ -120,11 +121,8 @@ fn verify(cases: &Cases, case: &Case) -> Result<Delivery, Reason> {
 
 /// What of a delivery is not as the case says.
 fn difference(case: &Case, delivery: &Delivery) -> Option<String> {
-    let (kind, variant) = (delivery.kind().map(str::to_owned), variant(delivery));
-    let documented = match delivery.provider() {
-        fasten::Event::PROVIDER => kind.as_deref().and_then(fasten::Kind::from_name).map(|kind| format!("{kind:?}")),
-        _ => kind.as_deref().and_then(healthsync::Kind::from_name).map(|kind| format!("{kind:?}")),
-    };
+    let (kind, variant) = (delivery.kind().map(str::to_owned), read(delivery).variant);
+    let documented = kind.as_deref().and_then(provider(delivery.provider()).variant_of);
     let wanted = match case.expected.decodes.as_deref() {
         Some("kind") => documented.unwrap_or_default(),
         Some("unknown") => "Unknown".to_owned(),
@@ -132,16 +130,6 @@ fn difference(case: &Case, delivery: &Delivery) -> Option<String> {
     };
     let same = kind == case.expected.kind && variant == wanted && *delivery.body() == case.body;
     (!same).then(|| format!("{}: a {variant} of kind {kind:?}", case.name))
-}
-
-/// The name of the variant that a delivery decodes as.
-fn variant(delivery: &Delivery) -> String {
-    let event = match delivery.provider() {
-        fasten::Event::PROVIDER => delivery.decode::<fasten::Event>().map(|event| format!("{event:?}")),
-        _ => delivery.decode::<healthsync::Event>().map(|event| format!("{event:?}")),
-    };
-    let event = event.expect("an event of its own provider");
-    event.split('(').next().unwrap_or_default().to_owned()
 }
 
 /// The list, read once: it signs some megabytes.

@@ -7,10 +7,11 @@ use std::time::Duration;
 use medhook::testing::{Case, Cases, State, StoppedClock};
 use medhook::{
     Bytes, Claimed, DedupeStore, Delivery, EventKey, MemoryStore, Outcome, Receiver, Retention, Settled, StoreError,
-    StoreFuture, Token, fasten, healthsync,
+    StoreFuture, Token,
 };
 use tokio::sync::{Notify, Semaphore};
 
+use crate::providers::read;
 use crate::route::Answer;
 
 /// One case, ready to be played any number of times.
@@ -143,7 +144,7 @@ impl Handler {
     pub async fn handle(&self, delivery: &Delivery, body: Bytes) -> u16 {
         self.seen.lock().unwrap().push(Seen {
             kind: delivery.kind().map(str::to_owned),
-            decodes: decodes(delivery),
+            decodes: read(delivery).decodes,
             body,
             proven: delivery.body().clone(),
         });
@@ -186,23 +187,6 @@ impl Seen {
             Some(decodes) if decodes != self.decodes => Err(format!("decodes as {}", self.decodes)),
             _ => Ok(()),
         }
-    }
-}
-
-/// Whether an event is of its documented kind, of an unknown one, or could not be decoded.
-fn decodes(delivery: &Delivery) -> &'static str {
-    match delivery.provider() {
-        "fasten" => match delivery.decode().expect("its provider") {
-            fasten::Event::Unknown(_) => "unknown",
-            fasten::Event::Undecodable(_) => "undecodable",
-            _ => "kind",
-        },
-        "healthsync" => match delivery.decode().expect("its provider") {
-            healthsync::Event::Unknown(_) => "unknown",
-            healthsync::Event::Undecodable(_) => "undecodable",
-            _ => "kind",
-        },
-        other => panic!("no event type of {other}"),
     }
 }
 

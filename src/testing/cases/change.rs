@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::{Case, Endpoint, State, Transfer};
+use super::{Case, Endpoint, Scheme, State, Transfer};
+use crate::Encoding;
 use crate::provider::pointed_at;
-use crate::testing::Fixture;
-use crate::testing::fixtures::{fixtures, rfc3339, with_text};
+use crate::testing::fixtures::{fixtures, rfc3339};
+use crate::testing::{Fixture, Signing};
 
 /// The one thing in which a case differs from another. *Before* signing means that the sender, who knows the secret,
 /// did it; *after*, that someone on the way did.
@@ -18,6 +19,10 @@ pub enum Change {
     Secret(String),
     /// Signed with this secret, which the endpoint does not have.
     ForeignSecret(String),
+    /// Proven in the same header, but as this scheme has it.
+    Scheme(Scheme),
+    /// Signed with an HMAC in base64.
+    Base64,
     /// Before signing: this text instead of the body.
     Text(String),
     /// Before signing: these bytes, in hexadecimal, instead of the body.
@@ -54,8 +59,10 @@ pub enum Change {
     And(String, String),
     /// After signing: in a header's value the first text replaced by the second, once.
     Edit(String, String, String),
-    /// After signing: the digits after a header value's `=` in upper case.
+    /// After signing: a header's value, or what of it stands after the first `=`, in upper case.
     UpperCase(String),
+    /// After signing: a header's value made this many bytes long by letters after it.
+    Lengthen(String, usize),
     /// After signing: the timestamp moved by this many seconds.
     Redate(i64),
     /// After signing: the signature as the last of this many in its list, the others made up.
@@ -81,6 +88,8 @@ pub enum Change {
 /// A delivery that is not signed yet.
 pub(super) struct Draft<'l> {
     endpoint: &'l Endpoint,
+    signing: Signing,
+    time_at: Option<&'static str>,
     now: i64,
     body: Bytes,
     secret: String,
@@ -90,21 +99,23 @@ pub(super) struct Draft<'l> {
 
 impl<'l> Draft<'l> {
     pub(super) fn new(endpoint: &'l Endpoint, body: &str, secret: Option<&str>, now: i64) -> Result<Self, String> {
+        let known = endpoint.known("case").map_err(|error| error.to_string())?;
         let found = fixtures().iter().find(|fixture| fixture.path() == body).map(Fixture::body);
-        let body = found.ok_or_else(|| format!("no fixture {body}"))?;
-        let pointer = endpoint.time_at();
-        let body = match at(&body, pointer) {
-            Some((_, time, _)) => with_text(&body, pointer, &written_like(time, now)),
-            None => body,
-        };
-        Ok(Draft {
+        let mut draft = Draft {
             endpoint,
+            signing: known.signing,
+            time_at: known.time_at,
             now,
-            body,
+            body: found.ok_or_else(|| format!("no fixture {body}"))?,
             secret: endpoint.secret(secret).ok_or("its endpoint has no such secret")?.to_owned(),
             message_id: "msg_2b1f4c8e".to_owned(),
             timestamp: now.to_string(),
-        })
+        };
+        // Not every body tells its time.
+        if let Some(pointer) = draft.time_at.filter(|pointer| at(&draft.body, pointer).is_some()) {
+            draft.put(pointer, |time| written_like(time, now).into())?;
+        }
+        Ok(draft)
     }
 
     pub(super) fn before_signing(&mut self, change: &Change) -> Result<(), String> {
@@ -113,6 +124,19 @@ impl<'l> Draft<'l> {
                 self.secret = self.endpoint.secret(Some(label)).ok_or("its endpoint has no such secret")?.to_owned();
             }
             Change::ForeignSecret(secret) => self.secret.clone_from(secret),
+            Change::Scheme(scheme) => {
+                let (Signing::HmacSha256Body { header, .. } | Signing::SharedSecret { header }) = &self.signing else {
+                    return Err("its provider's headers are not those of another scheme".to_owned());
+                };
+                self.signing = match scheme {
+                    Scheme::HmacSha256 => Signing::hmac_sha256(header),
+                    Scheme::SharedSecret => Signing::shared_secret(header),
+                };
+            }
+            Change::Base64 => match &mut self.signing {
+                Signing::HmacSha256Body { encoding, .. } => *encoding = Encoding::Base64,
+                _ => return Err("no HMAC that could be written otherwise".to_owned()),
+            },
             Change::Text(text) => self.body = text.clone().into(),
             Change::Bytes(hex) => self.body = bytes_of(hex).ok_or("no hexadecimal digits")?.into(),
             Change::Replace(from, to) => {
@@ -139,8 +163,8 @@ impl<'l> Draft<'l> {
             Change::Attempt(offset) => self.timestamp = self.now.saturating_add(*offset).to_string(),
             Change::Event(offset) => {
                 let happened = self.now.saturating_add(*offset);
-                let pointer = self.endpoint.time_at();
-                self.put(pointer, |value| serde_json::Value::from(written_like(value, happened)).to_string().into())?;
+                let pointer = self.time_at.ok_or("its provider tells no time")?;
+                self.put(pointer, |time| written_like(time, happened).into())?;
             }
             _ => {}
         }
@@ -149,8 +173,10 @@ impl<'l> Draft<'l> {
 
     /// The headers that prove the body, and the body.
     pub(super) fn sign(self) -> Result<(Vec<(String, String)>, Bytes), String> {
-        let signed = self.endpoint.signing().headers(&self.secret, &self.message_id, &self.timestamp, &self.body);
-        Ok((signed.map_err(|error| error.to_string())?, self.body))
+        let signed = self.signing.headers(&self.secret, &self.message_id, &self.timestamp, &self.body);
+        let mut headers = signed.map_err(|error| error.to_string())?;
+        headers.extend(self.endpoint.also());
+        Ok((headers, self.body))
     }
 
     /// Puts other JSON where a pointer leads to.
@@ -192,8 +218,15 @@ impl Change {
             }
             Change::UpperCase(name) => {
                 let value = header(case, name)?;
-                let (prefix, digits) = value.split_once('=').ok_or("no `=` in the header")?;
-                *value = format!("{prefix}={}", digits.to_ascii_uppercase());
+                *value = match value.split_once('=') {
+                    Some((prefix, digits)) => format!("{prefix}={}", digits.to_ascii_uppercase()),
+                    None => value.to_ascii_uppercase(),
+                };
+            }
+            Change::Lengthen(name, length) => {
+                let value = header(case, name)?;
+                let missing = length.checked_sub(value.len()).ok_or("longer already")?;
+                value.push_str(&"x".repeat(missing));
             }
             Change::Redate(offset) => {
                 let value = header(case, "webhook-timestamp")?;
@@ -253,14 +286,21 @@ fn at<'b>(body: &'b Bytes, pointer: &str) -> Option<(&'b [u8], &'b [u8], &'b [u8
     Some((before, body.get(before.len()..end)?, after))
 }
 
-/// A time, with the offset from UTC that the JSON text before it had.
+/// A time as JSON, in the notation of the JSON before it: a number of seconds, with the same fraction, or a text with
+/// the same offset from UTC.
 fn written_like(before: &[u8], unix: i64) -> String {
+    if let Ok(number) = serde_json::from_slice::<serde_json::Number>(before) {
+        let number = number.to_string();
+        let fraction = number.find('.').and_then(|at| number.get(at..)).unwrap_or_default();
+        return format!("{unix}{fraction}");
+    }
     let offset = || {
         let text: String = serde_json::from_slice(before).ok().filter(|text: &String| !text.ends_with('Z'))?;
         jiff::fmt::temporal::Pieces::parse(&text).ok()?.to_numeric_offset()
     };
-    match (offset(), jiff::Timestamp::from_second(unix)) {
+    let text = match (offset(), jiff::Timestamp::from_second(unix)) {
         (Some(offset), Ok(time)) => time.display_with_offset(offset).to_string(),
         _ => rfc3339(unix),
-    }
+    };
+    serde_json::Value::from(text).to_string()
 }
