@@ -23,6 +23,8 @@ enum Fault {
     Hangs,
     /// Commits alone are refused.
     RefusesCommits,
+    /// All is done, a second late.
+    Slow,
 }
 
 /// A real store that a fault can be put in front of.
@@ -49,6 +51,10 @@ impl Faulty {
             Fault::Refuses => down(),
             Fault::RefusesCommits if commit => down(),
             Fault::LosesAnswers => step.await.and_then(|_| down()),
+            Fault::Slow => {
+                sleep(Duration::from_secs(1)).await;
+                step.await
+            }
             Fault::None | Fault::RefusesCommits => step.await,
         }
     }
@@ -294,9 +300,110 @@ async fn what_still_runs_at_the_deadline_is_given_up_and_released() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tokens_are_never_used_twice() {
+async fn tokens_are_never_used_twice_nor_by_two_receivers() {
+    let both = [receiver(&Faulty::new(), 10), receiver(&Faulty::new(), 10)];
+    let tokens = both.iter().flat_map(|receiver| (0..1_000).map(|_| receiver.0.admission.token()));
+    assert_eq!(tokens.collect::<std::collections::HashSet<_>>().len(), 2_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_proven_before_the_draining_began_is_not_let_in_after_it() {
     let receiver = receiver(&Faulty::new(), 10);
-    let tokens: std::collections::HashSet<_> =
-        std::iter::repeat_with(|| receiver.0.admission.token()).take(1_000).collect();
-    assert_eq!(tokens.len(), 1_000);
+    let proven = delivery(&receiver, "2");
+    let running = spawn(&receiver, async {
+        sleep(LEASE).await;
+        200
+    });
+    tokio::task::yield_now().await;
+    let drained = tokio::spawn({
+        let receiver = receiver.clone();
+        async move { receiver.drain(LEASE * 2).await }
+    });
+    tokio::task::yield_now().await;
+    assert_eq!(receiver.admit(proven.clone()).unwrap_err().reason(), Reason::Draining, "while it drains");
+    assert_eq!((drained.await.unwrap(), running.await.unwrap()), (0, Ok(200)));
+    assert_eq!(receiver.admit(proven).unwrap_err().reason(), Reason::Draining, "and after");
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_ends_when_what_it_gave_up_is_released() {
+    let store = Faulty::new();
+    let (one, another) = (receiver(&store, 10), receiver(&store, 10));
+    let running = spawn(&one, std::future::pending());
+    tokio::task::yield_now().await;
+    store.set(Fault::Slow);
+    one.drain(Duration::from_secs(1)).await;
+    store.set(Fault::None);
+    assert_eq!(handle(&another, 200).await, Ok(200));
+    assert_eq!(running.await.unwrap(), Err(Reason::Draining));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_made_up_for_does_not_hold_the_draining_up() {
+    let store = Faulty::new();
+    let receiver = receiver(&store, 10);
+    let breaks = store.clone();
+    let answer = run(&receiver, async move {
+        breaks.set(Fault::RefusesCommits);
+        200
+    });
+    assert_eq!(answer.await, Ok(200));
+    let began = Instant::now();
+    assert_eq!(receiver.drain(Duration::from_secs(1)).await, 1);
+    assert_eq!(began.elapsed().as_secs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_is_made_up_for_as_long_as_an_hour_and_holds_its_place() {
+    let store = Faulty::new();
+    let receiver = receiver(&store, 1);
+    let breaks = store.clone();
+    let answer = run(&receiver, async move {
+        breaks.set(Fault::RefusesCommits);
+        200
+    });
+    assert_eq!(answer.await, Ok(200));
+    sleep(Duration::from_secs(3_500)).await;
+    assert_eq!(receiver.admit(delivery(&receiver, "2")).unwrap_err().reason(), Reason::TooBusy);
+    sleep(Duration::from_secs(200)).await;
+    assert!(receiver.admit(delivery(&receiver, "2")).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_is_done_in_time_to_the_moment_is_done() {
+    for _ in 0..20 {
+        let receiver = receiver(&Faulty::new(), 10);
+        let exactly = async {
+            sleep(Duration::from_secs(600)).await;
+            200
+        };
+        assert_eq!(run(&receiver, exactly).await, Ok(200));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_lost_without_notice_is_noticed_when_it_is_settled() {
+    let store = Faulty::new();
+    let receiver = receiver(&store, 10);
+    let admitted = receiver.admit(delivery(&receiver, "1")).unwrap();
+    let first = admitted.delivery().clone();
+    let go = Arc::new(Notify::new());
+    let waits = go.clone();
+    let late = tokio::spawn(admitted.run(
+        async move {
+            waits.notified().await;
+            200
+        },
+        |_| true,
+    ));
+    sleep(LEASE / 6).await;
+    store.set(Fault::Refuses);
+    sleep(LEASE * 3 / 2).await;
+    let thief = store.store.claim(first.event_key(), Token::from_bytes([9; 16]), LEASE * 9).await;
+    assert_eq!(thief.unwrap(), Claimed::Won);
+    store.set(Fault::None);
+    assert!(!first.claim_lost());
+    go.notify_one();
+    assert_eq!(late.await.unwrap().unwrap(), 200);
+    assert!(first.claim_lost());
 }

@@ -474,3 +474,7 @@ fn checked_name(what: &str, name: &str) -> Result<(), ConfigError> {
         Err(ConfigError::new(format!("{what} name {name:?}: not 1 to 64 characters of a-z, 0-9, `.`, `_` and `-`")))
     }
 }
+
+#[cfg(test)]
+#[path = "receiver_tests.rs"]
+mod tests;

@@ -339,5 +339,18 @@ mod tests {
             }
         }
         assert!(store.len() <= 10_000 && full >= 20_000, "{} held, {full} refused", store.len());
+        assert!(store.len() > 9_500, "all shards are used: {} held", store.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_run_out_goes_before_room_is_needed() {
+        let store = MemoryStore::new(100);
+        for n in 0..50 {
+            store.claim(key(n), token(1), LEASE).await.unwrap();
+            store.commit(key(n), token(1), retention()).await.unwrap();
+        }
+        tokio::time::advance(24 * HOUR).await;
+        store.claim(key(50), token(1), LEASE).await.unwrap();
+        assert_eq!(store.len(), 1);
     }
 }

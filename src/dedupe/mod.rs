@@ -237,6 +237,8 @@ mod tests {
             EventKey::of_own("p", "e", "live", "1"),
             EventKey::of_body("p", "e", b"1"),
             EventKey::of_body("p", "e", b"2"),
+            EventKey::of_body("p", "e2", b"1"),
+            EventKey::of_body("p2", "e", b"1"),
         ];
         let different: std::collections::HashSet<_> = keys.iter().collect();
         assert_eq!(different.len(), keys.len());

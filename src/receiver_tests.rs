@@ -1,0 +1,126 @@
+use super::*;
+use crate::{Custom, Fasten, HealthSync, HmacSha256Body, MemoryStore, Secret, SharedSecret};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn secret() -> Secret {
+    Secret::new("key", "MDEyMzQ1Njc4OWFiY2RlZg==").unwrap()
+}
+
+fn custom() -> Custom {
+    Custom::new("acme", SharedSecret::new("x-key"), secret()).id("/id").kind("/kind")
+}
+
+fn builder(provider: impl Provider) -> Builder {
+    Receiver::builder("in", provider).store(MemoryStore::new(10))
+}
+
+fn problem(builder: Builder) -> String {
+    let message = builder.build().map(drop).unwrap_err().to_string();
+    assert!(!message.contains('\n'), "{message}");
+    message
+}
+
+#[test]
+fn what_does_not_fit_is_one_line_each() {
+    let seconds = Duration::from_secs;
+    let hmac = Custom::new("acme", HmacSha256Body::new("x-sig"), secret());
+    let event = Freshness::SignedEvent { max_age: HOUR, future: HOUR };
+    for (builder, words) in [
+        (Receiver::builder("", custom()).store(NoDedupe), "receiver name"),
+        (Receiver::builder("In", custom()).store(NoDedupe), "receiver name"),
+        (Receiver::builder("a/b", custom()).store(NoDedupe), "receiver name"),
+        (Receiver::builder("x".repeat(65), custom()).store(NoDedupe), "receiver name"),
+        (builder(Custom::new("Acme", SharedSecret::new("x-key"), secret())), "provider name"),
+        (Receiver::builder("in", custom()), "no store"),
+        (builder(custom()).freshness(Freshness::STANDARD_WEBHOOKS), "signs no time of the attempt"),
+        (builder(hmac).freshness(event), "no time of the event"),
+        (builder(custom().id("id")), "has no `/`"),
+        (builder(Custom::new("acme", SharedSecret::new("x key"), secret())), "is no header name"),
+        (builder(Fasten::live(Secret::new("key", "no base64!").unwrap())), "secret key: not base64"),
+        (builder(Fasten::live(secret()).and_test(secret())), "the same as key"),
+        // Shorter than the retries go on, and shorter than the same bytes are accepted.
+        (builder(Fasten::live(secret())).retention(24 * HOUR), "less than the 90000 s"),
+        (builder(HealthSync::new(secret())).retention(2 * HOUR), "less than the 7500 s"),
+        (builder(custom()).body_limit(0), "refuses everything"),
+        (builder(custom()).max_in_flight(0), "refuses everything"),
+        (builder(custom()).body_timeout(seconds(0)), "refuses everything"),
+        (builder(custom()).max_handling(seconds(0)), "refuses everything"),
+        (builder(custom()).lease(Duration::from_millis(99)), "a lease"),
+        (builder(custom()).lease(HOUR + seconds(1)), "a lease"),
+        (
+            builder(HealthSync::new(secret()))
+                .freshness(Freshness::SignedEvent { max_age: 367 * 24 * HOUR, future: HOUR }),
+            "longer than a year",
+        ),
+    ] {
+        let problem = problem(builder);
+        assert!(problem.contains(words), "{problem:?} instead of {words:?}");
+        assert!(!problem.contains("MDEy"), "{problem}");
+    }
+}
+
+#[test]
+fn what_just_fits_is_built() {
+    for builder in [
+        Receiver::builder("x".repeat(64), custom()).store(NoDedupe),
+        builder(Fasten::live(secret())).retention(25 * HOUR),
+        builder(HealthSync::new(secret())).retention(Duration::from_secs(7_500)),
+        builder(custom()).lease(Duration::from_millis(100)),
+        builder(custom()).lease(HOUR),
+    ] {
+        assert!(builder.build().is_ok());
+    }
+}
+
+#[test]
+fn events_are_remembered_for_longer_than_they_can_come_again() {
+    let retention = |builder: Builder| {
+        let retention = builder.build().unwrap().0.retention;
+        (retention.replay.as_secs(), retention.total)
+    };
+    assert_eq!(retention(builder(Fasten::live(secret()))), (600, 72 * HOUR));
+    assert_eq!(retention(builder(HealthSync::new(secret()))), (7_500, 24 * HOUR));
+    assert_eq!(retention(builder(custom())), (0, 24 * HOUR));
+    let long = Freshness::SignedEvent { max_age: 48 * HOUR, future: HOUR };
+    let grown = builder(HealthSync::new(secret())).freshness(long);
+    assert_eq!(retention(grown), (49 * 3600, 49 * HOUR), "a longer window is remembered for all of it");
+}
+
+#[test]
+fn a_short_secret_is_warned_of_by_its_label() {
+    let short = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("brief", "0123456789abcde").unwrap());
+    let receiver = builder(short).build().unwrap();
+    assert_eq!(receiver.warnings(), ["receiver in: secret brief is shorter than 16 bytes and could be guessed"]);
+    assert!(builder(custom()).build().unwrap().warnings().is_empty());
+}
+
+async fn outcome(receiver: &Receiver, body: &'static str) -> Result<u16, Reason> {
+    let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
+    let delivery = receiver.open(receiver.verify(&headers, Bytes::from(body)).unwrap()).unwrap();
+    let admitted = receiver.admit(delivery).map_err(|refusal| refusal.reason())?;
+    admitted.run(async { 200 }, |_| true).await.map_err(|refusal| refusal.reason())
+}
+
+#[tokio::test]
+async fn the_application_says_what_the_same_event_is() {
+    let (one, same, other) = (r#"{"id": 1, "kind": "a"}"#, r#"{"kind": "b", "id": 1}"#, r#"{"id": 2, "kind": "a"}"#);
+
+    let by_id = builder(custom()).build().unwrap();
+    assert_eq!(outcome(&by_id, one).await, Ok(200));
+    assert_eq!(outcome(&by_id, same).await, Err(Reason::Duplicate));
+    assert_eq!(outcome(&by_id, other).await, Ok(200));
+
+    let off = builder(custom()).dedupe(Dedupe::off()).build().unwrap();
+    assert_eq!(outcome(&off, one).await, Ok(200));
+    assert_eq!(outcome(&off, one).await, Ok(200));
+
+    let own = |envelope: &Envelope, _: &Bytes| {
+        envelope.kind.as_ref().filter(|kind| kind.as_str() == "a").map(|kind| kind.as_str().to_owned())
+    };
+    let by_kind = builder(custom()).dedupe(Dedupe::by(own)).build().unwrap();
+    assert_eq!(outcome(&by_kind, one).await, Ok(200));
+    assert_eq!(outcome(&by_kind, other).await, Err(Reason::Duplicate));
+    assert_eq!(outcome(&by_kind, same).await, Ok(200), "where it makes none, the id counts");
+    assert_eq!(outcome(&by_kind, same).await, Err(Reason::Duplicate));
+}
