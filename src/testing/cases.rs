@@ -445,3 +445,19 @@ fn expected(row: &Row, base: Option<&Expected>) -> Result<Expected, String> {
     };
     Ok(Expected { outcome, reason, status, kind, decodes })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_that_is_not_sound_is_one_clear_line() {
+        let problem = |rest: &str| {
+            let endpoint: Endpoint = toml::from_str(&format!("secrets = {{ current = \"text\" }}\n{rest}")).unwrap();
+            endpoint.builder("name").unwrap_err().to_string()
+        };
+        assert_eq!(problem("provider = \"nobody\""), "no provider \"nobody\" is known to the list");
+        assert_eq!(problem("provider = \"azodha\""), "an endpoint of azodha needs its `header`");
+        assert_eq!(problem("provider = \"azodha\"\nheader = \"x\""), "an endpoint of azodha needs its `scheme`");
+    }
+}

@@ -1,17 +1,21 @@
 //! Marked secrets, headers and health data go in; everything that comes out (logs at trace level, metrics, `Debug`,
 //! errors, answers) is searched for the marks.
 //!
-//! One test, in a process of its own: the subscriber and the recorder are global.
+//! In a process of its own: the subscriber and the recorder are global.
 
 mod plant;
 
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use medhook::testing::{Fixture, Signing, StoppedClock, fixtures};
-use medhook::{Bytes, Delivery, Fasten, HealthSync, MemoryStore, Receiver, Secret, Secrets, fasten, healthsync};
+use medhook::{
+    Azodha, Bytes, Delivery, Fasten, HealthSync, MediQuo, MemoryStore, Receiver, Secret, Secrets, azodha, fasten,
+    healthsync, mediquo,
+};
 use medhook_tests::route::Route;
 use medhook_tests::sender::{Outgoing, send};
 use tracing_subscriber::fmt::MakeWriter;
@@ -52,7 +56,7 @@ impl<'w> MakeWriter<'w> for Printed {
 }
 
 /// A receiver for a fixture, with its secret marked, and how its provider signs.
-fn receiver(provider: &str, endpoint: &str, printed: &Printed) -> (Receiver, Signing, &'static str) {
+fn receiver(fixture: &Fixture, endpoint: &str, printed: &Printed) -> (Receiver, Signing, &'static str) {
     let secrets = |text| Secrets::new(Secret::new("label", text).unwrap());
     macro_rules! receiver {
         ($provider:expr) => {{
@@ -61,9 +65,16 @@ fn receiver(provider: &str, endpoint: &str, printed: &Printed) -> (Receiver, Sig
             Receiver::builder(endpoint, provider)
         }};
     }
-    let (builder, signing, secret) = match provider {
+    let (builder, signing, secret) = match fixture.provider() {
+        "azodha" => {
+            let header = "x-azodha-signature";
+            let azodha = Azodha::hmac_sha256(header, secrets(TEXT_SECRET));
+            let azodha = plant::unsaid_kind(fixture).into_iter().fold(azodha, Azodha::kind);
+            (receiver!(azodha), Signing::hmac_sha256(header), TEXT_SECRET)
+        }
         "fasten" => (receiver!(Fasten::any_mode(secrets(SECRET))), Signing::StandardWebhooks, SECRET),
         "healthsync" => (receiver!(HealthSync::new(secrets(TEXT_SECRET))), Signing::healthsync(), TEXT_SECRET),
+        "mediquo" => (receiver!(MediQuo::new(secrets(TEXT_SECRET))), Signing::mediquo(), TEXT_SECRET),
         other => panic!("no receiver for {other}"),
     };
     let builder = builder.store(MemoryStore::new(1_000)).clock(StoppedClock::at(NOW));
@@ -85,7 +96,7 @@ fn print(delivery: &Delivery, printed: &Printed) {
     }
     printed.add(&format!("{delivery:?} {delivery:#?} {} {:?}", delivery.kind_label(), delivery.mode().is_some()));
     printed.add(&format!("{:?} {:?} {}", delivery.sent_at(), delivery.occurred_at(), delivery.event_key()));
-    event!(fasten::Event, healthsync::Event);
+    event!(azodha::Event, fasten::Event, healthsync::Event, mediquo::Event);
 }
 
 /// A genuine delivery and its ways to go wrong.
@@ -110,7 +121,7 @@ fn deliveries(planted: &Planted, signing: &Signing, secret: &str) -> Vec<Outgoin
 
 async fn play(fixture: &Fixture, planted: &Planted, name: &str, start: servers::Start, printed: &Printed) {
     let endpoint = format!("{}-{}", fixture.provider(), name.replace(' ', "-"));
-    let (receiver, signing, secret) = receiver(fixture.provider(), &endpoint, printed);
+    let (receiver, signing, secret) = receiver(fixture, &endpoint, printed);
     for outgoing in deliveries(planted, &signing, secret) {
         let headers = outgoing.headers.as_slice();
         match receiver.verify(headers, outgoing.body.clone()) {
@@ -143,6 +154,29 @@ async fn play(fixture: &Fixture, planted: &Planted, name: &str, start: servers::
     }
 }
 
+/// The marks that occur in a text. Both are many: only where a mark's head stands, its rest is looked for.
+fn marks_in<'m>(text: &str, marks: &'m [String]) -> BTreeSet<&'m str> {
+    const HEAD: usize = 5;
+    let mut by_head: HashMap<&[u8], Vec<&str>> = HashMap::new();
+    let mut begins = [false; 256];
+    for mark in marks {
+        by_head.entry(&mark.as_bytes()[..HEAD]).or_default().push(mark);
+        begins[usize::from(mark.as_bytes()[0])] = true;
+    }
+    let text = text.as_bytes();
+    let places = text.windows(HEAD).enumerate().filter(|(_, head)| begins[usize::from(head[0])]);
+    let near = places.filter_map(|(at, head)| Some((&text[at..], by_head.get(head)?)));
+    near.flat_map(|(rest, marks)| marks.iter().copied().filter(|mark| rest.starts_with(mark.as_bytes()))).collect()
+}
+
+#[test]
+fn marks_are_found_wherever_they_are() {
+    let marks = ["canary000001", "canary", "7700000001"].map(str::to_owned);
+    assert_eq!(marks_in("x77000000011canary00000", &marks), ["7700000001", "canary"].into());
+    assert_eq!(marks_in("ccanary000001", &marks), ["canary", "canary000001"].into());
+    assert_eq!(marks_in("canar 770000000 1", &marks), BTreeSet::new());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_marked_comes_out() {
     let printed = Printed::default();
@@ -172,11 +206,9 @@ async fn nothing_marked_comes_out() {
     {
         assert!(printed.contains(expected), "{expected} was never printed");
     }
-    let mut found: Vec<_> = marks.iter().filter(|mark| printed.contains(mark.as_str())).collect();
-    found.sort();
-    found.dedup();
+    let found = marks_in(&printed, &marks);
     let places = found.iter().take(5).map(|mark| {
-        let at = printed.find(mark.as_str()).unwrap_or_default();
+        let at = printed.find(mark).unwrap_or_default();
         printed[..at].lines().next_back().unwrap_or_default().to_owned() + "⟨" + mark + "⟩"
     });
     assert!(found.is_empty(), "{} of {} marks: {:#?}", found.len(), marks.len(), places.collect::<Vec<_>>());

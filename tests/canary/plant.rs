@@ -76,13 +76,24 @@ impl Planted {
         };
         vec![
             with("type", "canarykind".into()),
+            with("eventName", "canaryname".into()),
+            with("event", "canaryevent".into()),
             with("data", "canarypayload".into()),
+            with("payload", "canarypayload".into()),
             with("api_mode", "canarymode".into()),
             with("id", Value::Array(vec!["canaryid".into()])),
             Bytes::from(format!("[\"canaryarray\", {}]", self.value)),
             Bytes::from(self.value.to_string() + "canarytrailing"),
         ]
     }
+}
+
+/// The kind that a fixture's file is named after, where the body does not say it.
+pub fn unsaid_kind(fixture: &Fixture) -> Option<&'static str> {
+    let value: Value = serde_json::from_slice(&fixture.body()).ok()?;
+    let says = ["eventName", "event", "type"].into_iter().any(|key| value.get(key).is_some());
+    let file = fixture.path().split_once('/')?.1;
+    file.split('.').next().filter(|_| !says)
 }
 
 struct Planting {
@@ -92,7 +103,7 @@ struct Planting {
 
 /// Top-level keys that decide what an event is, or when.
 const DECISIVE: &[&str] =
-    &["type", "date", "created_at", "api_mode", "event", "eventName", "resourceType", "timestamp"];
+    &["type", "date", "created_at", "occurred_on", "api_mode", "event", "eventName", "resourceType", "timestamp"];
 
 impl Planting {
     fn plant(&mut self, value: &mut Value, top: bool) {
