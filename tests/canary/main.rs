@@ -11,7 +11,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use medhook::testing::{Fixture, Signing, StoppedClock, fixtures};
-use medhook::{Bytes, Delivery, Fasten, HealthSync, MemoryStore, Receiver, Secret, Secrets, fasten, healthsync};
+use medhook::{
+    Bytes, Cair, Delivery, Fasten, HealthSync, MemoryStore, Receiver, Secret, Secrets, cair, fasten, healthsync,
+};
 use medhook_tests::route::Route;
 use medhook_tests::sender::{Outgoing, send};
 use tracing_subscriber::fmt::MakeWriter;
@@ -62,6 +64,10 @@ fn receiver(provider: &str, endpoint: &str, printed: &Printed) -> (Receiver, Sig
         }};
     }
     let (builder, signing, secret) = match provider {
+        "cair" => {
+            let header = "x-cair-signature";
+            (receiver!(Cair::hmac_256(header, secrets(TEXT_SECRET))), Signing::hmac_sha256(header), TEXT_SECRET)
+        }
         "fasten" => (receiver!(Fasten::any_mode(secrets(SECRET))), Signing::StandardWebhooks, SECRET),
         "healthsync" => (receiver!(HealthSync::new(secrets(TEXT_SECRET))), Signing::healthsync(), TEXT_SECRET),
         other => panic!("no receiver for {other}"),
@@ -85,7 +91,7 @@ fn print(delivery: &Delivery, printed: &Printed) {
     }
     printed.add(&format!("{delivery:?} {delivery:#?} {} {:?}", delivery.kind_label(), delivery.mode().is_some()));
     printed.add(&format!("{:?} {:?} {}", delivery.sent_at(), delivery.occurred_at(), delivery.event_key()));
-    event!(fasten::Event, healthsync::Event);
+    event!(cair::Event, fasten::Event, healthsync::Event);
 }
 
 /// A genuine delivery and its ways to go wrong.
