@@ -12,9 +12,12 @@ pub use self::change::Change;
 
 use self::change::Draft;
 use super::sign::Signing;
-use crate::provider::{azodha, fasten, healthsync, mediquo};
+use crate::provider::{azodha, cair, fasten, healthsync, mediquo};
 use crate::receiver::Builder;
-use crate::{Azodha, ConfigError, Encoding, Fasten, HealthSync, MediQuo, Outcome, Reason, Receiver, Secret, Secrets};
+use crate::{
+    Azodha, Cair, ConfigError, Encoding, Fasten, Freshness, HealthSync, MediQuo, Outcome, Reason, Receiver, Secret,
+    Secrets,
+};
 
 /// Every case, at the list's own time.
 ///
@@ -77,6 +80,9 @@ pub struct Endpoint {
     /// MediQuo: the second header's secrets, by label.
     #[serde(default)]
     pub also_secrets: BTreeMap<String, String>,
+    /// How old an event may be, and how far ahead, in seconds, if not as its provider has it.
+    #[serde(default)]
+    pub event_age: Option<(u64, u64)>,
     /// The longest body, in bytes.
     #[serde(default)]
     pub body_limit: Option<usize>,
@@ -131,6 +137,10 @@ impl Endpoint {
     /// A secret or a provider that the list should not hold.
     pub fn builder(&self, name: &str) -> Result<Builder, ConfigError> {
         let mut builder = self.known(name)?.builder;
+        if let Some((max_age, future)) = self.event_age {
+            let (max_age, future) = (Duration::from_secs(max_age), Duration::from_secs(future));
+            builder = builder.freshness(Freshness::SignedEvent { max_age, future });
+        }
         if let Some(bytes) = self.body_limit {
             builder = builder.body_limit(bytes);
         }
@@ -160,6 +170,24 @@ impl Endpoint {
                     azodha = azodha.kind(kind);
                 }
                 Known { builder: Receiver::builder(name, azodha), signing: self.signing()?, time_at: None }
+            }
+            cair::NAME => {
+                let header = self.needed("header", self.header.as_deref())?;
+                let mut cair = match self.needed("scheme", self.scheme)? {
+                    Scheme::HmacSha256 => Cair::hmac_256(header, secrets),
+                    Scheme::SharedSecret => Cair::api_secret(header, secrets),
+                };
+                if let Some(prefix) = &self.prefix {
+                    cair = cair.prefix(prefix);
+                }
+                if let Some(written) = self.encoding {
+                    cair = cair.encoding(written.into());
+                }
+                if let Some(kind) = &self.event {
+                    cair = cair.only(self.needed("event", cair::Kind::from_name(kind))?);
+                }
+                let builder = Receiver::builder(name, cair);
+                Known { builder, signing: self.signing()?, time_at: Some(cair::TIME_AT) }
             }
             fasten::NAME => {
                 let mut fasten = Fasten::live(secrets);

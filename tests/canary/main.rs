@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex};
 
 use medhook::testing::{Fixture, Signing, StoppedClock, fixtures};
 use medhook::{
-    Azodha, Bytes, Delivery, Fasten, HealthSync, MediQuo, MemoryStore, Receiver, Secret, Secrets, azodha, fasten,
-    healthsync, mediquo,
+    Azodha, Bytes, Cair, Delivery, Fasten, HealthSync, MediQuo, MemoryStore, Receiver, Secret, Secrets, azodha, cair,
+    fasten, healthsync, mediquo,
 };
 use medhook_tests::route::Route;
 use medhook_tests::sender::{Outgoing, send};
@@ -72,6 +72,10 @@ fn receiver(fixture: &Fixture, endpoint: &str, printed: &Printed) -> (Receiver, 
             let azodha = plant::unsaid_kind(fixture).into_iter().fold(azodha, Azodha::kind);
             (receiver!(azodha), Signing::hmac_sha256(header), TEXT_SECRET)
         }
+        "cair" => {
+            let header = "x-cair-signature";
+            (receiver!(Cair::hmac_256(header, secrets(TEXT_SECRET))), Signing::hmac_sha256(header), TEXT_SECRET)
+        }
         "fasten" => (receiver!(Fasten::any_mode(secrets(SECRET))), Signing::StandardWebhooks, SECRET),
         "healthsync" => (receiver!(HealthSync::new(secrets(TEXT_SECRET))), Signing::healthsync(), TEXT_SECRET),
         "mediquo" => (receiver!(MediQuo::new(secrets(TEXT_SECRET))), Signing::mediquo(), TEXT_SECRET),
@@ -96,7 +100,7 @@ fn print(delivery: &Delivery, printed: &Printed) {
     }
     printed.add(&format!("{delivery:?} {delivery:#?} {} {:?}", delivery.kind_label(), delivery.mode().is_some()));
     printed.add(&format!("{:?} {:?} {}", delivery.sent_at(), delivery.occurred_at(), delivery.event_key()));
-    event!(azodha::Event, fasten::Event, healthsync::Event, mediquo::Event);
+    event!(azodha::Event, cair::Event, fasten::Event, healthsync::Event, mediquo::Event);
 }
 
 /// A genuine delivery and its ways to go wrong.

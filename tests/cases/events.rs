@@ -1,7 +1,7 @@
 //! Which deliveries are of one event.
 
-use medhook::testing::{self, StoppedClock};
-use medhook::{Bytes, Delivery, Fasten, HealthSync, NoDedupe, Receiver, Secret};
+use medhook::testing::{self, Signing, StoppedClock};
+use medhook::{Bytes, Cair, Delivery, Fasten, HealthSync, NoDedupe, Receiver, Secret};
 
 const SECRET: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
 const NOW: i64 = 1_767_225_600;
@@ -51,6 +51,16 @@ fn without_any_id_the_same_bytes_are_the_same_event() {
     assert_ne!(one.event_key(), healthsync("one", |body| anonymous(body) + " ").event_key());
 }
 
+#[test]
+fn the_same_chart_with_more_in_it_is_another_event() {
+    let one = cair("one", |body| body);
+    let more = |body: String| body.replacen(r#""GENERATE_CODING_REPORT""#, r#""GENERATE_CODING_REPORT","OTHER""#, 1);
+    assert_ne!(one.body(), cair("one", more).body());
+    assert_ne!(one.event_key(), cair("one", more).event_key());
+    assert_eq!(one.event_key(), cair("one", |body| body).event_key());
+    assert_ne!(one.event_key(), cair("other", |body| body).event_key());
+}
+
 /// An export that is ready, changed, at an endpoint of this name.
 fn fasten(endpoint: &str, change: impl Fn(String) -> String, now: i64) -> Delivery {
     let builder = Receiver::builder(endpoint, Fasten::any_mode(secret()));
@@ -63,6 +73,14 @@ fn healthsync(endpoint: &str, change: impl Fn(String) -> String) -> Delivery {
     let builder = Receiver::builder(endpoint, HealthSync::new(secret()));
     let receiver = builder.store(NoDedupe).clock(StoppedClock::at(NOW)).build().expect("a sound receiver");
     opened(&receiver, testing::healthsync("document.uploaded").at(NOW), change)
+}
+
+/// A chart that is analysed, changed, at an endpoint of this name.
+fn cair(endpoint: &str, change: impl Fn(String) -> String) -> Delivery {
+    let builder = Receiver::builder(endpoint, Cair::hmac_256("x-cair-signature", secret()));
+    let receiver = builder.store(NoDedupe).clock(StoppedClock::at(NOW)).build().expect("a sound receiver");
+    let sample = testing::cair("PATIENT_CHART_ANALYSIS_COMPLETE").signing(Signing::hmac_sha256("x-cair-signature"));
+    opened(&receiver, sample.at(NOW), change)
 }
 
 fn opened(receiver: &Receiver, sample: testing::Sample, change: impl Fn(String) -> String) -> Delivery {

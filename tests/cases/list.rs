@@ -14,6 +14,7 @@ const EXEMPT: &[(&str, Reason, &str)] = &[
     ("azodha", Reason::InTheFuture, "its events have no time"),
     ("azodha", Reason::TimeMissing, "its events have no time"),
     ("azodha", Reason::WrongMode, "its events have no mode"),
+    ("cair", Reason::WrongMode, "its events have no mode"),
     ("fasten", Reason::TimeMissing, "its age is that of the attempt, which the headers tell or are refused without"),
     ("healthsync", Reason::WrongMode, "its events have no mode"),
     ("mediquo", Reason::Stale, "its time is not signed, so no age is judged by it"),
@@ -122,6 +123,8 @@ const SIGNED: &[&str] = &[
     "webhook-signature",
     "x-azodha-secret",
     "x-azodha-signature",
+    "x-cair-secret",
+    "x-cair-signature",
     "x-healthsync-signature",
     "x-webhook-signature",
 ];

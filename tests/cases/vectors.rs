@@ -19,6 +19,12 @@ use super::cases;
 /// def azodha(secret, body):
 ///     mac = hmac.new(secret.encode(), body, hashlib.sha256)
 ///     return mac.hexdigest()  # with a prefix, or in base64, where the endpoint says so
+///
+/// def cair(secret, body, prefix=""):
+///     return prefix + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+///
+/// def cair_in_base64(secret, body):
+///     return base64.b64encode(hmac.new(secret.encode(), body, hashlib.sha256).digest()).decode()
 /// ```
 ///
 /// The first of each provider's agrees with `openssl dgst -sha256 -mac HMAC`.
@@ -29,6 +35,13 @@ const SIGNATURES: &[(&str, &str)] = &[
     (
         "azodha: signed with a secret of hexadecimal digits",
         "0291fc2ff424cd94040a664b1b9edb22cd366bdb23148676711a265218a49ef0",
+    ),
+    ("cair: a claim's status changed", "a9477c0ce9b514b3f9f6e3a3b792ca50fe6269dbd53786ba7cb328d24247a3fa"),
+    ("cair: signed with the older of two secrets", "ac08fc8e1d9930e0e48ce7be16278558d727b49a0d49d605de4cb7148904d017"),
+    ("cair: a signature in base64", "qUd8DOm1FLP59uOjt5LKUP5iadvVN4a6fLMo0kJHo/o="),
+    (
+        "cair: a chart is analysed, at an endpoint for charts",
+        "sha256=19eb3c16f964c4a3431366752c6a87d38bb223b3bad798565698bd537114a457",
     ),
     ("fasten: an export is ready", "v1,oNrA6iFzHYVBMwCZhBOxWUSpdGGf4CAdgKqT1xNSc/o="),
     ("fasten: signed with the older of two secrets", "v1,GVYtkcDLZkIHpUz17IfK0c+D75qeOSrE3AJwEzpllxI="),

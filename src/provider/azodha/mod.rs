@@ -204,9 +204,11 @@ impl Provider for Azodha {
         let body = proven.body();
         let kind = match envelope_of::<Names<'_>>(body) {
             Ok(names) => names.kind(self.pinned),
-            // JSON that is no object, and so has no names in it. Where nothing is documented of a payload, that can be it.
-            Err(problem) if is_other_json(body) => self.pinned.map(documented).ok_or(problem),
-            Err(problem) => return Envelope::none(problem),
+            Err(problem) if serde_json::from_slice::<&RawValue>(body).is_err() => return Envelope::none(problem),
+            // An object that says its kind twice is not taken for the pinned one.
+            Err(problem) if body.trim_ascii_start().starts_with(b"{") => Err(problem),
+            // Other JSON has no names in it. Where nothing is documented of a payload, that can be it.
+            Err(problem) => self.pinned.map(documented).ok_or(problem),
         };
         let (kind, problem) = match kind {
             Ok(kind) => (Some(kind), None),
@@ -284,11 +286,6 @@ impl Names<'_> {
             (None, [None, None]) => Err(Problem::new("the body names no kind, and none is pinned")),
         }
     }
-}
-
-/// JSON, but no object. An object that could not be read says its kind twice, and is not taken for the pinned one.
-fn is_other_json(body: &[u8]) -> bool {
-    !body.trim_ascii_start().starts_with(b"{") && serde_json::from_slice::<&RawValue>(body).is_ok()
 }
 
 fn documented(kind: Kind) -> KindName {

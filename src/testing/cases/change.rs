@@ -286,21 +286,24 @@ fn at<'b>(body: &'b Bytes, pointer: &str) -> Option<(&'b [u8], &'b [u8], &'b [u8
     Some((before, body.get(before.len()..end)?, after))
 }
 
-/// A time as JSON, in the notation of the JSON before it: a number of seconds, with the same fraction, or a text with
-/// the same offset from UTC.
+/// A time as JSON, in the notation of the JSON before it: a number of seconds or a text, with the same fraction and the
+/// same offset from UTC.
 fn written_like(before: &[u8], unix: i64) -> String {
     if let Ok(number) = serde_json::from_slice::<serde_json::Number>(before) {
         let number = number.to_string();
         let fraction = number.find('.').and_then(|at| number.get(at..)).unwrap_or_default();
         return format!("{unix}{fraction}");
     }
+    let before: String = serde_json::from_slice(before).unwrap_or_default();
     let offset = || {
-        let text: String = serde_json::from_slice(before).ok().filter(|text: &String| !text.ends_with('Z'))?;
-        jiff::fmt::temporal::Pieces::parse(&text).ok()?.to_numeric_offset()
+        let text = Some(&before).filter(|text| !text.ends_with('Z'))?;
+        jiff::fmt::temporal::Pieces::parse(text).ok()?.to_numeric_offset()
     };
     let text = match (offset(), jiff::Timestamp::from_second(unix)) {
         (Some(offset), Ok(time)) => time.display_with_offset(offset).to_string(),
         _ => rfc3339(unix),
     };
-    serde_json::Value::from(text).to_string()
+    let fraction = before.chars().skip_while(|&c| c != '.').take_while(|&c| c == '.' || c.is_ascii_digit());
+    let (seconds, offset) = text.split_at_checked("2026-01-01T00:00:00".len()).unwrap_or((&text, ""));
+    serde_json::Value::from(format!("{seconds}{}{offset}", fraction.collect::<String>())).to_string()
 }
