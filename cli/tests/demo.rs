@@ -19,7 +19,7 @@ fn the_demo_shows_every_provider_and_no_secret() {
     assert_eq!(status.code(), Some(0), "{stdout}{stderr}");
     assert_eq!(stderr, "");
     assert!(!stdout.contains("NOT OK"), "{stdout}");
-    for provider in ["azodha", "fasten", "healthsync", "mediquo"] {
+    for provider in ["azodha", "cair", "fasten", "healthsync", "mediquo"] {
         let rows = stdout.lines().filter(|line| line.starts_with("| ") && line.contains(provider));
         assert!(rows.count() > 10, "{provider}: {stdout}");
     }

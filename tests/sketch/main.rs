@@ -99,3 +99,50 @@ async fn a_sender_of_ones_own_and_two_providers_in_one_app() {
         assert_eq!(response.status(), StatusCode::ACCEPTED);
     }
 }
+
+#[actix_web::test]
+async fn the_sketch_runs_in_actix_web() {
+    use actix_web::http::StatusCode;
+    use actix_web::{App, HttpResponse, Responder, test, web};
+    use medhook_actix::{Azodha, Cair, MediQuo, Verify, Webhook, azodha, cair, mediquo};
+
+    async fn on_mediquo(Webhook(event): Webhook<mediquo::Event>) -> impl Responder {
+        match event {
+            mediquo::Event::PatientReportSent(_) => HttpResponse::Accepted(),
+            _ => HttpResponse::Ok(),
+        }
+    }
+    async fn on_chart(Webhook(event): Webhook<cair::Event>) -> impl Responder {
+        if let cair::Event::ChartAnalysis(_) = event { HttpResponse::Accepted() } else { HttpResponse::Ok() }
+    }
+    async fn on_booking(Webhook(event): Webhook<azodha::Event>) -> impl Responder {
+        if let azodha::Event::BookAppointment(_) = event { HttpResponse::Accepted() } else { HttpResponse::Ok() }
+    }
+
+    let keys = || Secret::new("key", "a long random text").unwrap();
+    let store = MemoryStore::new(10_000);
+    let cair = Cair::hmac_256("x-cair", keys()).only(cair::Kind::ChartAnalysis);
+    let azodha = Azodha::shared_secret("x-azodha", keys()).kind("BookAppointment");
+    let mediquo = Receiver::builder("mediquo", MediQuo::new(keys())).store(store.clone()).build().unwrap();
+    let cair = Receiver::builder("cair", cair).store(store.clone()).build().unwrap();
+    let azodha = Receiver::builder("azodha", azodha).store(store).build().unwrap();
+
+    let app = App::new()
+        .service(web::scope("/mediquo").wrap(Verify::new(mediquo.clone())).route("/in", web::post().to(on_mediquo)))
+        .service(web::resource("/cair").wrap(Verify::new(cair)).route(web::post().to(on_chart)))
+        .service(web::resource("/azodha").wrap(Verify::new(azodha)).route(web::post().to(on_booking)));
+    let app = test::init_service(app).await;
+
+    let cair = testing::Signing::hmac_sha256("x-cair");
+    let azodha = testing::Signing::shared_secret("x-azodha");
+    for sample in [
+        testing::mediquo("patient_report_sent").secret("a long random text").request("/mediquo/in"),
+        testing::cair("PATIENT_CHART_ANALYSIS_COMPLETE").signing(cair).secret("a long random text").request("/cair"),
+        testing::azodha("BookAppointment").signing(azodha).secret("a long random text").request("/azodha"),
+    ] {
+        let request = test::TestRequest::post().uri(sample.uri().path()).set_payload(sample.body().clone());
+        let headers = sample.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let request = headers.fold(request, test::TestRequest::insert_header).to_request();
+        assert_eq!(test::call_service(&app, request).await.status(), StatusCode::ACCEPTED, "{}", sample.uri());
+    }
+}

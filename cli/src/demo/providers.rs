@@ -2,7 +2,8 @@
 
 use medhook::testing::{self, Sample, Signing};
 use medhook::{
-    Azodha, Delivery, Event, Fasten, HealthSync, MediQuo, Receiver, Secrets, azodha, fasten, healthsync, mediquo,
+    Azodha, Cair, Delivery, Event, Fasten, HealthSync, MediQuo, Receiver, Secrets, azodha, cair, fasten, healthsync,
+    mediquo,
 };
 
 use serde_json::Value;
@@ -25,6 +26,22 @@ pub(super) const PROVIDERS: &[Provider] = &[
         unknown: Some(Edit { at: "/eventName", to: r#""NobodyDocumentedThis""# }),
         drifted: Some(Drifted { edit: Edit { at: "/count", to: r#""many""# }, path: "count" }),
         // The payload is the body: what is no object there names no kind either.
+        undecodable: None,
+        modes: None,
+    },
+    Provider {
+        name: "cair",
+        receiver: |name, secrets| Receiver::builder(name, Cair::hmac_256(CAIR_HEADER, secrets)),
+        sample: |kind| testing::cair(kind).signing(Signing::hmac_sha256(CAIR_HEADER)),
+        // Its bodies do not name their kind, and the three remittances look alike.
+        kinds: || cair::Kind::ALL.iter().filter(|kind| !is_part_of_all(**kind)).map(|kind| kind.as_str()).collect(),
+        read: reads!(cair),
+        kind: "PATIENT_CHART_ANALYSIS_COMPLETE",
+        ids: false,
+        proves_body: true,
+        ages: None,
+        unknown: None,
+        drifted: Some(Drifted { edit: Edit { at: "/status", to: "[1]" }, path: "status" }),
         undecodable: None,
         modes: None,
     },
@@ -88,6 +105,12 @@ pub(super) const PROVIDERS: &[Provider] = &[
 ];
 
 /// Which header it is, is not documented.
+const CAIR_HEADER: &str = "x-cair-signature";
+
+fn is_part_of_all(kind: cair::Kind) -> bool {
+    matches!(kind, cair::Kind::ClaimsRemitApproved | cair::Kind::ClaimsRemitDenied)
+}
+
 const AZODHA_HEADER: &str = "x-azodha-signature";
 
 /// Half of the documented kinds are not documented to say which they are; here each does.
