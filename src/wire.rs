@@ -59,6 +59,9 @@ impl Drift {
 
 const MOST_PATHS: usize = 16;
 
+/// The longest list that is read. Two bytes of a list can stand for hundreds in memory; the body has all of it.
+const MOST_ELEMENTS: usize = 10_000;
+
 /// How deep values are read one by one. What is documented is less than ten levels deep.
 const MOST_LEVELS: usize = 16;
 
@@ -248,14 +251,18 @@ wrappers!(Phi Box);
 impl<T: Wire> Wire for Vec<T> {
     fn array<'de, A: SeqAccess<'de>>(mut array: A, drift: &mut Drift) -> Result<Option<Self>, A::Error> {
         let mut values = Vec::new();
-        for index in 0.. {
+        for index in 0..MOST_ELEMENTS {
             let element = drift.within(Step::Index(index), |drift| array.next_element_seed(Seed::<T>::new(drift)))?;
             match element {
                 Some(value) => values.extend(value),
-                None => break,
+                None => return Ok(Some(values)),
             }
         }
-        Ok(Some(values))
+        let mut more = false;
+        while array.next_element::<IgnoredAny>()?.is_some() {
+            more = true;
+        }
+        Ok((!more).then_some(values))
     }
 
     /// One alone, where a list of objects is meant.
@@ -628,6 +635,15 @@ mod tests {
         assert_eq!(outer.map.map(|map| map.len()), Some(1));
         let paths: Vec<_> = drift.into_paths();
         assert_eq!(paths.iter().map(|path| &**path).collect::<Vec<_>>(), ["id", "count", "list[0].when"]);
+    }
+
+    #[test]
+    fn a_list_longer_than_any_honest_one_costs_itself() {
+        let list = |length| format!(r#"{{"id": "a", "list": [{}]}}"#, vec!["{}"; length].join(","));
+        let (outer, drift) = read::<Outer>(&list(MOST_ELEMENTS));
+        assert_eq!((outer.list.len(), drift.len()), (MOST_ELEMENTS, 0));
+        let (outer, drift) = read::<Outer>(&list(MOST_ELEMENTS + 1));
+        assert_eq!((outer.id.unwrap().as_str(), outer.list.len(), &*drift[0]), ("a", 0, "list"));
     }
 
     #[test]
