@@ -38,6 +38,10 @@ fn what_does_not_fit_is_one_line_each() {
         (builder(custom().id("id")), "has no `/`"),
         (builder(Custom::new("acme", SharedSecret::new("x key"), secret())), "is no header name"),
         (builder(Fasten::live(Secret::new("key", "no base64!").unwrap())), "secret key: not base64"),
+        (
+            builder(Custom::new("acme", SharedSecret::new("x-key"), Secret::new("key", "a\u{7}bell").unwrap())),
+            "no header can hold",
+        ),
         (builder(Fasten::live(secret()).and_test(secret())), "the same as key"),
         // Shorter than the retries go on, and shorter than the same bytes are accepted.
         (builder(Fasten::live(secret())).retention(24 * HOUR), "less than the 90000 s"),
@@ -123,4 +127,22 @@ async fn the_application_says_what_the_same_event_is() {
     assert_eq!(outcome(&by_kind, other).await, Err(Reason::Duplicate));
     assert_eq!(outcome(&by_kind, same).await, Ok(200), "where it makes none, the id counts");
     assert_eq!(outcome(&by_kind, same).await, Err(Reason::Duplicate));
+}
+
+#[tokio::test]
+async fn a_long_body_gives_way_to_other_tasks_while_it_is_hashed() {
+    let receiver = builder(custom()).build().unwrap();
+    let turns = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = turns.clone();
+    let other = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            tokio::task::yield_now().await;
+        }
+    });
+    let body = [Ok::<_, std::convert::Infallible>(Bytes::from(vec![b' '; 1024 * 1024]))];
+    let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
+    receiver.receive("POST", &headers, futures_util::stream::iter(body)).await.unwrap();
+    assert!(turns.load(std::sync::atomic::Ordering::SeqCst) >= 10);
+    other.abort();
 }

@@ -509,3 +509,19 @@ impl Scalar<'_> {
         self.0.map(|text| Mode::from(&*text))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_says_where_and_never_what() {
+        for (json, told) in [
+            (r#""A. Patient""#, "not of the documented shape (line 1, column 12)"),
+            ("{\n A. Patient", "not JSON (line 2, column 2)"),
+        ] {
+            let error = serde_json::from_str::<std::collections::BTreeMap<String, u8>>(json).unwrap_err();
+            assert_eq!(Problem::json(&error).to_string(), told);
+        }
+    }
+}

@@ -214,3 +214,34 @@ fn refused<ResBody: Default>(refusal: &Refusal) -> Response<ResBody> {
     response.extensions_mut().insert(refusal.reason().outcome());
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http::StatusCode;
+    use tower::{ServiceExt, service_fn};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_error_of_the_inner_service_is_passed_on_and_the_retry_is_handled() {
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        let inner = service_fn(async |_: Request<Full<Bytes>>| match CALLS.fetch_add(1, Ordering::SeqCst) {
+            0 => Err("out of order"),
+            _ => Ok(Response::new(Full::<Bytes>::default())),
+        });
+        let secret = Secret::new("dashboard", "a-secret-of-the-dashboard").unwrap();
+        let receiver = Receiver::builder("healthsync", HealthSync::new(secret)).store(MemoryStore::new(10));
+        let service = VerifyLayer::new(receiver.build().unwrap()).layer(inner);
+        let sample = testing::healthsync("document.uploaded").secret("a-secret-of-the-dashboard").request("/");
+        let deliver = || service.clone().oneshot(sample.clone().map(Full::new));
+
+        assert_eq!(deliver().await.unwrap_err(), "out of order");
+        let handled = deliver().await.unwrap();
+        assert_eq!((handled.status(), handled.extensions().get()), (StatusCode::OK, Some(&Outcome::Handled)));
+        let repeated = deliver().await.unwrap();
+        assert_eq!((repeated.status(), repeated.extensions().get()), (StatusCode::OK, Some(&Outcome::Duplicate)));
+        assert_eq!(CALLS.load(Ordering::SeqCst), 2);
+    }
+}
