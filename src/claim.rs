@@ -19,9 +19,10 @@ impl Receiver {
     /// Lets a delivery in, if there is room for another handler. Refusals are logged and counted.
     ///
     /// # Errors
-    /// [`Reason::TooBusy`] or [`Reason::Draining`].
+    /// [`Reason::TooBusy`] or [`Reason::Draining`]; or [`Reason::ProofMismatch`], if it is another receiver's.
     pub fn admit(&self, delivery: Delivery) -> Result<Admitted, Refusal> {
-        match self.0.admission.enter() {
+        let entered = if delivery.is_of(self) { self.0.admission.enter() } else { Err(Reason::ProofMismatch) };
+        match entered {
             Ok(slot) => Ok(Admitted {
                 claim: Claim { token: self.0.admission.token(), receiver: self.clone(), delivery, _slot: slot },
                 span: observe::current_span(),
@@ -129,6 +130,7 @@ impl Admitted {
     /// Claims the event, runs the handler, settles the claim, and gives the handler's answer.
     ///
     /// Run it as a task of its own: a sender that hangs up must not stop a handler half-way, nor leave a claim behind.
+    /// A handler must not block its thread: the claim is renewed by the same task, and would be lost after a lease.
     /// `succeeded` says whether an answer counts as handled; for HTTP, whether it is 2xx.
     ///
     /// # Errors
@@ -272,7 +274,11 @@ impl Claim {
             loop {
                 tokio::select! {
                     () = sleep(wait) => {}
-                    () = inner.admission.given_up() => return,
+                    () = inner.admission.given_up() => {
+                        // The last that can be done for it.
+                        self.try_settle(ending).await;
+                        return;
+                    }
                 }
                 if self.try_settle(ending).await || began.elapsed() >= longest {
                     return;

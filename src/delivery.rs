@@ -160,6 +160,11 @@ impl Delivery {
         self.0.claim_lost.load(Ordering::Relaxed)
     }
 
+    /// Whether it came through this receiver.
+    pub(crate) fn is_of(&self, receiver: &crate::Receiver) -> bool {
+        Arc::ptr_eq(&self.0.endpoint, &receiver.0.name)
+    }
+
     pub(crate) fn lose_claim(&self) {
         self.0.claim_lost.store(true, Ordering::Relaxed);
     }

@@ -29,6 +29,7 @@ pub(crate) struct Inner {
     provider: Box<dyn Provider>,
     scheme: Scheme,
     freshness: Freshness,
+    always_timed: bool,
     dedupe: Dedupe,
     clock: Arc<dyn Clock>,
     body_limit: usize,
@@ -79,9 +80,13 @@ impl Receiver {
     /// Reads the envelope of a proven body and judges its mode and age.
     ///
     /// # Errors
-    /// [`Reason::WrongMode`], [`Reason::Stale`], [`Reason::InTheFuture`] or [`Reason::TimeMissing`].
+    /// [`Reason::WrongMode`], [`Reason::Stale`], [`Reason::InTheFuture`] or [`Reason::TimeMissing`]; or
+    /// [`Reason::ProofMismatch`], if it was another receiver that proved it.
     pub fn open(&self, proven: Proven<'_>) -> Result<Delivery, Refusal> {
         let inner = &*self.0;
+        if !proven.is_by(self) {
+            return Err(Reason::ProofMismatch.into());
+        }
         let mut envelope = inner.provider.open(&proven);
         let judged = self.of_this_mode(&proven, &envelope).and_then(|()| self.fresh(&envelope));
         if let Err(reason) = judged {
@@ -153,10 +158,12 @@ impl Receiver {
         unix_seconds(self.0.clock.now())
     }
 
-    /// A secret vouches for its own mode only. A mode that is neither test nor live is nobody's, and handed over.
+    /// A secret vouches for its own mode only. With a live secret, what says no mode or an unknown one is handed over,
+    /// since it may be about a patient; with a test secret it is not, since nobody may take it for that.
     fn of_this_mode(&self, proven: &Proven<'_>, envelope: &Envelope) -> Result<(), Reason> {
         match (self.0.provider.mode_of_secret(proven.secret_index()), &envelope.mode) {
-            (Some(Mode::Live), Some(Mode::Test)) | (Some(Mode::Test), Some(Mode::Live)) => Err(Reason::WrongMode),
+            (Some(Mode::Live), Some(Mode::Test)) => Err(Reason::WrongMode),
+            (Some(Mode::Test), mode) if *mode != Some(Mode::Test) => Err(Reason::WrongMode),
             _ => Ok(()),
         }
     }
@@ -169,6 +176,7 @@ impl Receiver {
         }
         match envelope.occurred_at.as_ref().and_then(crate::Time::unix) {
             Some(occurred_at) => self.0.freshness.judge(occurred_at, self.now()),
+            None if self.0.always_timed => Err(Reason::TimeMissing),
             None if envelope.kind.as_ref().is_some_and(|kind| kind.is_documented()) => Err(Reason::TimeMissing),
             None => Ok(()),
         }
@@ -396,8 +404,14 @@ impl Builder {
             return Err(fails("its bodies say no time of the event to judge freshness by"));
         }
 
-        let total = self.retention.unwrap_or(policy.retention.max(freshness.window()));
-        let least = freshness.window().max(policy.retry_horizon);
+        // Ages are judged in whole seconds on both sides.
+        let window = if freshness == Freshness::Unchecked {
+            Duration::ZERO
+        } else {
+            freshness.window().saturating_add(ROUNDING)
+        };
+        let total = self.retention.unwrap_or(policy.retention.max(window));
+        let least = window.max(policy.retry_horizon);
         if total < least {
             return Err(fails(&format!(
                 "a retention of {} s is less than the {} s in which a delivery may be repeated",
@@ -437,16 +451,19 @@ impl Builder {
             provider: self.provider,
             scheme,
             freshness,
+            always_timed: policy.always_timed,
             dedupe: self.dedupe,
             clock: self.clock,
             body_limit: self.body_limit,
             body_timeout: self.body_timeout,
             warnings,
             store,
-            retention: Retention::new(freshness.window(), total),
+            // Where no age is judged the same bytes are accepted at any time: none may be forgotten early.
+            retention: Retention::new(if freshness == Freshness::Unchecked { total } else { window }, total),
             lease: self.lease,
             max_handling: self.max_handling,
-            store_timeout: STORE_TIMEOUT.min(self.lease),
+            // A claim is to outlive a step of its store that hangs.
+            store_timeout: STORE_TIMEOUT.min(self.lease.checked_div(3).unwrap_or(self.lease)),
             unproven: observe::Unproven::default(),
         }));
         observe::warnings(&receiver);
@@ -456,6 +473,9 @@ impl Builder {
 
 const SHORTEST_LEASE: Duration = Duration::from_millis(100);
 const LONGEST_LEASE: Duration = Duration::from_secs(3600);
+
+/// By how much the time in which the same bytes are accepted can be longer than the window says.
+const ROUNDING: Duration = Duration::from_secs(2);
 
 /// How long one step of the store may take before it counts as unavailable.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -45,7 +45,7 @@ fn what_does_not_fit_is_one_line_each() {
         (builder(Fasten::live(secret()).and_test(secret())), "the same as key"),
         // Shorter than the retries go on, and shorter than the same bytes are accepted.
         (builder(Fasten::live(secret())).retention(24 * HOUR), "less than the 90000 s"),
-        (builder(HealthSync::new(secret())).retention(2 * HOUR), "less than the 7500 s"),
+        (builder(HealthSync::new(secret())).retention(2 * HOUR), "less than the 7502 s"),
         (builder(custom()).body_limit(0), "refuses everything"),
         (builder(custom()).max_in_flight(0), "refuses everything"),
         (builder(custom()).body_timeout(seconds(0)), "refuses everything"),
@@ -69,7 +69,7 @@ fn what_just_fits_is_built() {
     for builder in [
         Receiver::builder("x".repeat(64), custom()).store(NoDedupe),
         builder(Fasten::live(secret())).retention(25 * HOUR),
-        builder(HealthSync::new(secret())).retention(Duration::from_secs(7_500)),
+        builder(HealthSync::new(secret())).retention(Duration::from_secs(7_502)),
         builder(custom()).lease(Duration::from_millis(100)),
         builder(custom()).lease(HOUR),
     ] {
@@ -83,12 +83,13 @@ fn events_are_remembered_for_longer_than_they_can_come_again() {
         let retention = builder.build().unwrap().0.retention;
         (retention.replay.as_secs(), retention.total)
     };
-    assert_eq!(retention(builder(Fasten::live(secret()))), (600, 72 * HOUR));
-    assert_eq!(retention(builder(HealthSync::new(secret()))), (7_500, 24 * HOUR));
-    assert_eq!(retention(builder(custom())), (0, 24 * HOUR));
+    assert_eq!(retention(builder(Fasten::live(secret()))), (602, 72 * HOUR));
+    assert_eq!(retention(builder(HealthSync::new(secret()))), (7_502, 24 * HOUR));
+    assert_eq!(retention(builder(custom())), (24 * 3600, 24 * HOUR), "accepted at any age: none is forgotten early");
     let long = Freshness::SignedEvent { max_age: 48 * HOUR, future: HOUR };
     let grown = builder(HealthSync::new(secret())).freshness(long);
-    assert_eq!(retention(grown), (49 * 3600, 49 * HOUR), "a longer window is remembered for all of it");
+    let all = Duration::from_secs(49 * 3600 + 2);
+    assert_eq!(retention(grown), (all.as_secs(), all), "a longer window is remembered for all of it");
 }
 
 #[test]
@@ -145,4 +146,52 @@ async fn a_long_body_gives_way_to_other_tasks_while_it_is_hashed() {
     receiver.receive("POST", &headers, futures_util::stream::iter(body)).await.unwrap();
     assert!(turns.load(std::sync::atomic::Ordering::SeqCst) >= 10);
     other.abort();
+}
+
+#[test]
+fn what_another_receiver_proved_proves_nothing_here() {
+    let (one, other) = (builder(custom()).build().unwrap(), builder(custom()).build().unwrap());
+    let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
+    let proven = || one.verify(&headers, Bytes::from_static(b"{}")).unwrap();
+    assert_eq!(other.open(proven()).unwrap_err().reason(), Reason::ProofMismatch);
+    let delivery = one.open(proven()).unwrap();
+    assert_eq!(other.admit(delivery.clone()).unwrap_err().reason(), Reason::ProofMismatch);
+    assert!(one.clone().admit(delivery).is_ok());
+}
+
+#[test]
+fn a_body_with_a_piece_too_many_is_never_whole() {
+    let receiver = builder(custom()).body_limit(10).build().unwrap();
+    let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
+    let mut intake = receiver.begin("POST", &headers).unwrap();
+    intake.push(Bytes::from_static(b"{}")).unwrap();
+    assert_eq!(intake.push(Bytes::from_static(b"          ")).unwrap_err().reason(), Reason::TooLarge);
+    assert_eq!(intake.push(Bytes::from_static(b" ")).unwrap_err().reason(), Reason::TooLarge);
+    assert_eq!(intake.finish().unwrap_err().reason(), Reason::TooLarge);
+}
+
+#[test]
+fn of_a_provider_of_ones_own_every_event_needs_the_time_that_was_asked_for() {
+    let freshness = Freshness::SignedEvent { max_age: HOUR, future: HOUR };
+    let receiver = builder(custom().occurred_at("/at")).freshness(freshness).build().unwrap();
+    let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
+    let opened = |body| receiver.open(receiver.verify(&headers, Bytes::from(body)).unwrap());
+    assert!(opened(format!(r#"{{"at": {}}}"#, receiver.now())).is_ok());
+    assert_eq!(opened("{}".to_owned()).unwrap_err().reason(), Reason::TimeMissing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_endless_empty_pieces_is_given_up_in_time() {
+    let receiver = builder(custom()).body_timeout(Duration::from_millis(50)).build().unwrap();
+    let pieces = futures_util::stream::repeat_with(|| Ok::<_, std::convert::Infallible>(Bytes::new()));
+    // Paused time moves only when everything waits; this never does, so it has to be moved.
+    let mover = tokio::spawn(async {
+        loop {
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+    });
+    let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
+    let refusal = receiver.receive("POST", &headers, pieces).await.unwrap_err();
+    assert_eq!(refusal.reason(), Reason::BodyTimeout);
+    mover.abort();
 }

@@ -32,6 +32,9 @@ impl Secret {
         if label.is_empty() || label.len() > 128 || !label.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
             return Err(ConfigError::new("a secret's label must be 1 to 128 characters of printable ASCII"));
         }
+        if label.starts_with("whsec_") {
+            return Err(ConfigError::new("a secret's label looks like a secret: the label comes first"));
+        }
         if text.is_empty() {
             return Err(ConfigError::new(format!("secret {label}: empty")));
         }

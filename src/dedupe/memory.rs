@@ -23,7 +23,8 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// A store for `capacity` events, at least one. At a steady rate that is the rate times the retention.
+    /// A store for `capacity` events, at least one. At a steady rate that is the rate times the retention. A large store
+    /// is split into parts that fill up a few per cent before the whole does.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.max(1);
@@ -195,15 +196,18 @@ impl Shard {
         if self.events.len() < self.of_each {
             return Ok(());
         }
-        let oldest = self.events.iter().rev().take(AT_ONCE);
-        let goes = oldest.filter(|(_, entry)| entry.state.may_go(now)).map(|(key, _)| *key).next();
-        match goes {
-            Some(key) => {
-                self.events.pop(&key);
-                Ok(())
+        for _ in 0..AT_ONCE.min(self.events.len()) {
+            match self.events.peek_lru().map(|(key, entry)| (*key, entry.state.may_go(now))) {
+                Some((key, true)) => {
+                    self.events.pop(&key);
+                    return Ok(());
+                }
+                // Out of the way, so that the next claim looks at others: retentions differ among endpoints.
+                Some((key, false)) => drop(self.events.promote(&key)),
+                None => break,
             }
-            None => Err(StoreError::full()),
         }
+        Err(StoreError::full())
     }
 }
 
@@ -317,6 +321,22 @@ mod tests {
         assert_eq!(store.claim(key(3), token(1), LEASE).await.unwrap(), Claimed::Won);
         assert_eq!(store.len(), 2);
         assert_eq!(store.claim(key(2), token(1), LEASE).await.unwrap(), Claimed::Handled, "the oldest went");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_not_go_yet_does_not_stand_before_what_may() {
+        let store = MemoryStore::new(200);
+        for n in 0..200 {
+            let replay = if n < 150 { 24 * HOUR } else { Duration::ZERO };
+            store.claim(key(n), token(1), LEASE).await.unwrap();
+            store.commit(key(n), token(1), Retention::new(replay, 24 * HOUR)).await.unwrap();
+        }
+        let mut tries = 1;
+        while store.claim(key(200), token(1), LEASE).await.is_err() {
+            tries += 1;
+        }
+        assert!((2..=3).contains(&tries), "64 are looked at in each of {tries}");
+        assert_eq!(store.claim(key(0), token(2), LEASE).await.unwrap(), Claimed::Handled);
     }
 
     #[tokio::test(start_paused = true)]

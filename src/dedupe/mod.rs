@@ -141,7 +141,8 @@ impl Retention {
     }
 }
 
-/// What a store knows an event by: a SHA-256 digest. Providers' ids can be patients' codes; no store sees them.
+/// What a store knows an event by: a SHA-256 digest. Providers' ids can be patients' codes; no store sees them as they
+/// are. The digest has no key: whoever can read a store can try out ids that are easily guessed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventKey([u8; 32]);
 

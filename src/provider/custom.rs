@@ -109,6 +109,7 @@ impl Provider for Custom {
             retention: Duration::from_secs(if signs_time { 72 * 3600 } else { 24 * 3600 }),
             retry_horizon: Duration::ZERO,
             tells_event_time: self.occurred_at.is_some(),
+            always_timed: true,
         }
     }
 

@@ -68,6 +68,8 @@ pub struct Policy {
     pub retry_horizon: Duration,
     /// Whether its bodies say when their events happened, so that [`Freshness::SignedEvent`] can be asked for.
     pub tells_event_time: bool,
+    /// Whether events of unknown kinds need such a time as well, where it is asked for.
+    pub always_timed: bool,
 }
 
 /// What a proven body says about itself.

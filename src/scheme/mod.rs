@@ -21,7 +21,7 @@ pub(crate) use self::keys::hmac_tag;
 #[cfg(feature = "testing")]
 pub(crate) use self::standard_webhooks::decode_secret;
 
-use crate::{ConfigError, Found, Freshness, Headers, Reason, Secrets};
+use crate::{ConfigError, Found, Freshness, Headers, Reason, Receiver, Secrets};
 
 /// What a proof covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,13 +42,18 @@ pub enum Proves {
 pub struct Proven<'h> {
     body: Bytes,
     proof: Proof<'h>,
-    label: &'h str,
+    by: &'h Receiver,
 }
 
 impl<'h> Proven<'h> {
     /// The one place where evidence comes into being.
-    pub(crate) fn assertion(body: Bytes, proof: Proof<'h>, label: &'h str) -> Self {
-        Proven { body, proof, label }
+    pub(crate) fn assertion(body: Bytes, proof: Proof<'h>, by: &'h Receiver) -> Self {
+        Proven { body, proof, by }
+    }
+
+    /// Whether it was this receiver that proved it.
+    pub(crate) fn is_by(&self, receiver: &Receiver) -> bool {
+        std::sync::Arc::ptr_eq(&self.by.0, &receiver.0)
     }
 
     /// The proven bytes.
@@ -66,7 +71,7 @@ impl<'h> Proven<'h> {
     /// The label of the secret that vouches.
     #[must_use]
     pub fn secret_label(&self) -> &'h str {
-        self.label
+        self.by.secret_label(self.proof.secret)
     }
 
     /// The id of the message, where the scheme signs one.
@@ -95,7 +100,7 @@ impl std::fmt::Debug for Proven<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Proven")
             .field("proves", &self.proof.proves)
-            .field("secret", &self.label)
+            .field("secret", &self.secret_label())
             .field("body_len", &self.body.len())
             .finish_non_exhaustive()
     }

@@ -186,6 +186,7 @@ impl Provider for Azodha {
             retention: Duration::from_secs(24 * 3600),
             retry_horizon: Duration::ZERO,
             tells_event_time: false,
+            always_timed: false,
         }
     }
 

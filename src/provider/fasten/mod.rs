@@ -20,7 +20,9 @@
 //! Each endpoint has one secret per mode, and the body's `api_mode` says which mode an event is of. A secret is bound
 //! to its mode here: [`Fasten::live`] hands over no `test` event even if it is signed with the live secret (answered
 //! 200, since a 4xx would get the endpoint switched off), and the other way round. A mode that is neither of the two,
-//! or none, is handed over: [`Delivery::mode`](crate::Delivery::mode) tells.
+//! or none, is handed over if the live secret vouches for it, since it may be about a patient:
+//! [`Delivery::mode`](crate::Delivery::mode) tells. A test secret vouches for what calls itself `test`, and for nothing
+//! else.
 //!
 //! # What the documentation leaves open
 //! - Whether `webhook-id` equals the body's `id`. Equality is not asked for; the body's `id` is the event's. Where it
@@ -104,6 +106,7 @@ impl Provider for Fasten {
             retention: Duration::from_secs(72 * 3600),
             retry_horizon: Duration::from_secs(25 * 3600),
             tells_event_time: false,
+            always_timed: false,
         }
     }
 

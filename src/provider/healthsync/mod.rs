@@ -68,6 +68,7 @@ impl Provider for HealthSync {
             retention: Duration::from_secs(24 * 3600),
             retry_horizon: Duration::from_secs(96 * 60 + 20),
             tells_event_time: true,
+            always_timed: false,
         }
     }
 

@@ -155,6 +155,7 @@ impl Provider for MediQuo {
             retention: Duration::from_secs(24 * 3600),
             retry_horizon: Duration::ZERO,
             tells_event_time: true,
+            always_timed: false,
         }
     }
 
