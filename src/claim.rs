@@ -23,10 +23,12 @@ impl Receiver {
     pub fn admit(&self, delivery: Delivery) -> Result<Admitted, Refusal> {
         let entered = if delivery.is_of(self) { self.0.admission.enter() } else { Err(Reason::ProofMismatch) };
         match entered {
-            Ok(slot) => Ok(Admitted {
-                claim: Claim { token: self.0.admission.token(), receiver: self.clone(), delivery, _slot: slot },
-                span: observe::current_span(),
-            }),
+            Ok(slot) => {
+                let token = self.0.admission.token();
+                let delivery = delivery.held(token, self.0.retention);
+                let claim = Claim { token, receiver: self.clone(), delivery, _slot: slot };
+                Ok(Admitted { claim, span: observe::current_span() })
+            }
             Err(reason) => {
                 let refusal = Refusal::from(reason);
                 observe::not_handled(&delivery, &refusal);
@@ -121,7 +123,7 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// The delivery.
+    /// The delivery, as its handler is to see it.
     #[must_use]
     pub fn delivery(&self) -> &Delivery {
         &self.claim.delivery

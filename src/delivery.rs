@@ -8,13 +8,23 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use crate::provider::{Decoded, Envelope, Event, Mode};
-use crate::{EventKey, Proven, Proves, Time, observe};
+use crate::{EventKey, Proven, Proves, Retention, Time, Token, observe};
 
 /// One genuine, fresh delivery: proven bytes and what they say about themselves. Cheap to clone.
 ///
 /// Nothing here comes from an unsigned header.
 #[derive(Clone)]
-pub struct Delivery(Arc<Inner>);
+pub struct Delivery {
+    opened: Arc<Inner>,
+    /// From when it is let in.
+    held: Option<Arc<Held>>,
+}
+
+struct Held {
+    token: Token,
+    retention: Retention,
+    lost: AtomicBool,
+}
 
 struct Inner {
     endpoint: Arc<str>,
@@ -25,7 +35,6 @@ struct Inner {
     proves: Proves,
     secret: Arc<str>,
     key: EventKey,
-    claim_lost: AtomicBool,
     problem_told: AtomicBool,
 }
 
@@ -38,7 +47,7 @@ impl Delivery {
         key: EventKey,
     ) -> Self {
         let sent_at = envelope.sent_at.clone().or_else(|| proven.attempted_at().map(Time::from_unix));
-        Delivery(Arc::new(Inner {
+        let opened = Arc::new(Inner {
             endpoint: endpoint.clone(),
             provider: provider.clone(),
             sent_at,
@@ -47,15 +56,20 @@ impl Delivery {
             secret: proven.secret_label().into(),
             body: proven.into_body(),
             key,
-            claim_lost: AtomicBool::new(false),
             problem_told: AtomicBool::new(false),
-        }))
+        });
+        Delivery { opened, held: None }
+    }
+
+    /// The same delivery, let in: its event is to be claimed with this token.
+    pub(crate) fn held(self, token: Token, retention: Retention) -> Self {
+        Delivery { held: Some(Arc::new(Held { token, retention, lost: AtomicBool::new(false) })), ..self }
     }
 
     /// The proven body, byte for byte.
     #[must_use]
     pub fn body(&self) -> &Bytes {
-        &self.0.body
+        &self.opened.body
     }
 
     /// The body as a type of your own.
@@ -63,7 +77,7 @@ impl Delivery {
     /// # Errors
     /// `serde_json`'s, whose text may quote the body: do not log it as it is.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_slice(&self.0.body)
+        serde_json::from_slice(&self.opened.body)
     }
 
     /// The event as its provider's type. What could not be read as documented is logged and counted, once.
@@ -71,8 +85,8 @@ impl Delivery {
     /// # Errors
     /// `E` is another provider's type.
     pub fn decode<E: Event>(&self) -> Result<E, WrongProvider> {
-        if *self.0.provider != *E::PROVIDER {
-            return Err(WrongProvider { wanted: E::PROVIDER, is: self.0.provider.clone() });
+        if *self.opened.provider != *E::PROVIDER {
+            return Err(WrongProvider { wanted: E::PROVIDER, is: self.opened.provider.clone() });
         }
         let decoded = E::from_delivery(self);
         self.tell(&decoded);
@@ -81,7 +95,7 @@ impl Delivery {
 
     fn tell<E>(&self, decoded: &Decoded<E>) {
         let as_documented = decoded.problem.is_none() && decoded.drifted.is_empty();
-        if !as_documented && !self.0.problem_told.swap(true, Ordering::Relaxed) {
+        if !as_documented && !self.opened.problem_told.swap(true, Ordering::Relaxed) {
             observe::not_as_documented(self, decoded.problem.as_ref(), &decoded.drifted);
         }
     }
@@ -89,88 +103,103 @@ impl Delivery {
     /// The kind of event, as sent; `None` where the body does not say.
     #[must_use]
     pub fn kind(&self) -> Option<&str> {
-        self.0.envelope.kind.as_ref().map(|kind| kind.as_str())
+        self.opened.envelope.kind.as_ref().map(|kind| kind.as_str())
     }
 
     /// The kind for logs: its name if it is a documented one, else `unknown`.
     #[must_use]
     pub fn kind_label(&self) -> &str {
-        self.0.envelope.kind.as_ref().map_or("unknown", |kind| kind.label())
+        self.opened.envelope.kind.as_ref().map_or("unknown", |kind| kind.label())
     }
 
     /// The event's id: the body's, else the one the scheme signs; `None` where there is neither. A provider's id may
     /// be a patient's: treat it as health data.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
-        self.0.envelope.id.as_deref()
+        self.opened.envelope.id.as_deref()
     }
 
     /// When this attempt was made, where that is signed.
     #[must_use]
     pub fn sent_at(&self) -> Option<&Time> {
-        self.0.sent_at.as_ref()
+        self.opened.sent_at.as_ref()
     }
 
     /// When the event happened, where the body says so.
     #[must_use]
     pub fn occurred_at(&self) -> Option<&Time> {
-        self.0.envelope.occurred_at.as_ref()
+        self.opened.envelope.occurred_at.as_ref()
     }
 
     /// Test or live, where the body says so.
     #[must_use]
     pub fn mode(&self) -> Option<&Mode> {
-        self.0.envelope.mode.as_ref()
+        self.opened.envelope.mode.as_ref()
     }
 
     /// The name of the receiver it came through.
     #[must_use]
     pub fn endpoint(&self) -> &str {
-        &self.0.endpoint
+        &self.opened.endpoint
     }
 
     /// The name of the provider it came from.
     #[must_use]
     pub fn provider(&self) -> &str {
-        &self.0.provider
+        &self.opened.provider
     }
 
     /// The label of the secret that vouches for it.
     #[must_use]
     pub fn secret_label(&self) -> &str {
-        &self.0.secret
+        &self.opened.secret
     }
 
     /// What is proven about it.
     #[must_use]
     pub fn proves(&self) -> Proves {
-        self.0.proves
+        self.opened.proves
     }
 
     /// What stores know its event by.
     #[must_use]
     pub fn event_key(&self) -> EventKey {
-        self.0.key
+        self.opened.key
     }
 
     /// Whether the claim ran out while the handler ran and someone else has the event by now: what the handler still
     /// does may be done twice.
     #[must_use]
     pub fn claim_lost(&self) -> bool {
-        self.0.claim_lost.load(Ordering::Relaxed)
+        self.held.as_ref().is_some_and(|held| held.lost.load(Ordering::Relaxed))
+    }
+
+    /// Whose claim its event is under; `None` before [`Receiver::admit`](crate::Receiver::admit). A store that commits
+    /// within a transaction of the application's goes by it.
+    #[must_use]
+    pub fn token(&self) -> Option<Token> {
+        self.held.as_ref().map(|held| held.token)
+    }
+
+    /// How long its event is to be remembered; `None` before [`Receiver::admit`](crate::Receiver::admit).
+    #[must_use]
+    pub fn retention(&self) -> Option<Retention> {
+        self.held.as_ref().map(|held| held.retention)
     }
 
     /// Whether it came through this receiver.
     pub(crate) fn is_of(&self, receiver: &crate::Receiver) -> bool {
-        Arc::ptr_eq(&self.0.endpoint, &receiver.0.name)
+        Arc::ptr_eq(&self.opened.endpoint, &receiver.0.name)
     }
 
     pub(crate) fn lose_claim(&self) {
-        self.0.claim_lost.store(true, Ordering::Relaxed);
+        if let Some(held) = &self.held {
+            held.lost.store(true, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn envelope(&self) -> &Envelope {
-        &self.0.envelope
+        &self.opened.envelope
     }
 }
 

@@ -165,8 +165,9 @@ async fn verified(receiver: &Receiver, request: &mut ServiceRequest) -> Result<A
     let body = request.take_payload();
     let delivery = receiver.receive(request.method().as_str(), &Head(request.headers()), body).await?;
     request.set_payload(Payload::from(delivery.body().clone()));
-    request.extensions_mut().insert(delivery.clone());
-    receiver.admit(delivery)
+    let admitted = receiver.admit(delivery)?;
+    request.extensions_mut().insert(admitted.delivery().clone());
+    Ok(admitted)
 }
 
 /// The handler, in a task of its own.

@@ -168,8 +168,9 @@ where
     let pieces = BodyDataStream::new(body).map_ok(|mut piece| piece.copy_to_bytes(piece.remaining()));
     let delivery = receiver.receive(head.method.as_str(), &head.headers, pieces).await?;
     let body = B::from(delivery.body().clone());
-    head.extensions.insert(delivery.clone());
-    Ok((receiver.admit(delivery)?, Request::from_parts(head, body)))
+    let admitted = receiver.admit(delivery)?;
+    head.extensions.insert(admitted.delivery().clone());
+    Ok((admitted, Request::from_parts(head, body)))
 }
 
 /// The handler, in a task of its own.
