@@ -268,21 +268,37 @@ impl Error for ConfigError {
 /// A store that could not do what it was asked. Senders get a 503 and try again.
 #[derive(Debug)]
 pub struct StoreError {
-    full: bool,
+    kind: StoreErrorKind,
     message: Box<str>,
     source: Option<Source>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StoreErrorKind {
+    Unavailable,
+    Full,
+    #[cfg(feature = "sqlx-09")]
+    Lost,
 }
 
 impl StoreError {
     /// The store did not answer, or not usefully. The message names what was tried, never a password or a key.
     pub fn unavailable(message: impl Into<Box<str>>) -> Self {
-        StoreError { full: false, message: message.into(), source: None }
+        StoreError { kind: StoreErrorKind::Unavailable, message: message.into(), source: None }
     }
 
     /// The store may not forget anything yet and has no room.
     #[must_use]
     pub fn full() -> Self {
-        StoreError { full: true, message: "the store is full of events it may not forget yet".into(), source: None }
+        let message = "the store is full of events it may not forget yet".into();
+        StoreError { kind: StoreErrorKind::Full, message, source: None }
+    }
+
+    /// Someone else has the event.
+    #[cfg(feature = "sqlx-09")]
+    pub(crate) fn lost() -> Self {
+        let message = "the claim was lost: someone else has the event by now".into();
+        StoreError { kind: StoreErrorKind::Lost, message, source: None }
     }
 
     /// Adds the error behind this one.
@@ -295,7 +311,14 @@ impl StoreError {
     /// Whether it is a matter of room.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.full
+        self.kind == StoreErrorKind::Full
+    }
+
+    /// Whether someone else has the event: what is done about it is to be undone.
+    #[cfg(feature = "sqlx-09")]
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.kind == StoreErrorKind::Lost
     }
 }
 

@@ -146,6 +146,14 @@ pub(crate) fn settle_failed(delivery: &Delivery, step: &'static str, error: &Sto
     let _ = (delivery, step, error);
 }
 
+/// What has run out could not be deleted: the store grows until it can.
+#[cfg(feature = "postgres")]
+pub(crate) fn purge_failed(error: &StoreError) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(%error, "what has run out could not be deleted from the store; trying again");
+    let _ = error;
+}
+
 /// What the operator should change.
 pub(crate) fn warnings(receiver: &Receiver) {
     #[cfg(feature = "tracing")]
