@@ -3,6 +3,3 @@
 mod memory;
 mod sqlite;
 mod suite;
-
-suite!(memory: memory::Memory);
-suite!(sqlite: sqlite::Sqlite);

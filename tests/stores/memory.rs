@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use medhook::{DedupeStore, MemoryStore};
 
-use crate::suite::Place;
+use crate::suite::{Place, suite};
+
+suite!(Memory);
 
 pub struct Memory(MemoryStore);
 

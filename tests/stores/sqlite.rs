@@ -5,7 +5,9 @@ use std::time::Duration;
 use medhook::{DedupeStore, SqliteStore};
 use tempfile::TempDir;
 
-use crate::suite::{Hands, Place};
+use crate::suite::{Clocked, Hands, Namespaced, Place, suite};
+
+suite!(Sqlite: Namespaced, Clocked);
 
 pub struct Sqlite {
     folder: TempDir,
@@ -29,12 +31,20 @@ impl Place for Sqlite {
         Arc::new(SqliteStore::builder().clock(self.clock.clone()).open(self.path()).await.unwrap())
     }
 
-    async fn namespaced(&self, name: &str) -> Option<Arc<dyn DedupeStore>> {
-        let store = SqliteStore::builder().clock(self.clock.clone()).namespace(name);
-        Some(Arc::new(store.open(self.path()).await.unwrap()))
+    async fn pass(&self, time: Duration) {
+        self.clock.forward(time);
     }
+}
 
-    fn clock(&self) -> Option<&Hands> {
-        Some(&self.clock)
+impl Namespaced for Sqlite {
+    async fn namespaced(&self, name: &str) -> Arc<dyn DedupeStore> {
+        let store = SqliteStore::builder().clock(self.clock.clone()).namespace(name);
+        Arc::new(store.open(self.path()).await.unwrap())
+    }
+}
+
+impl Clocked for Sqlite {
+    fn clock(&self) -> &Hands {
+        &self.clock
     }
 }

@@ -20,30 +20,28 @@ pub trait Place: Sized + Send + Sync + 'static {
     /// A store over the place's data, opened anew: as another process would have it, where others can.
     async fn store(&self) -> Arc<dyn DedupeStore>;
 
-    /// The same with another namespace, where the store has them.
-    async fn namespaced(&self, _name: &str) -> Option<Arc<dyn DedupeStore>> {
-        None
-    }
-
-    /// The clock that judges all stores of this place, where that can be set.
-    fn clock(&self) -> Option<&Hands> {
-        None
-    }
-
     /// Lets so much time pass.
     async fn pass(&self, time: Duration) {
-        match self.clock() {
-            Some(clock) => clock.forward(time),
-            None => tokio::time::sleep(time).await,
-        }
+        tokio::time::sleep(time).await;
     }
 }
 
-/// Runs the suite for a [`Place`].
-#[macro_export]
+/// A place for stores of several namespaces.
+pub trait Namespaced: Place {
+    /// A store over the place's data, with another namespace.
+    async fn namespaced(&self, name: &str) -> Arc<dyn DedupeStore>;
+}
+
+/// A place whose stores all go by a clock that can be set.
+pub trait Clocked: Place {
+    fn clock(&self) -> &Hands;
+}
+
+/// Runs the suite for a [`Place`], from the store's own module: `suite!(Place)`, or with what else it is,
+/// `suite!(Place: Namespaced, Clocked)`.
 macro_rules! suite {
-    ($name:ident: $place:ty) => {
-        $crate::suite!(@ $name $place:
+    ($place:ident $(: $($also:ident),+)?) => {
+        $crate::suite::suite!(@ suite $place:
             of_64_that_race_one_wins
             a_lease_that_ran_out_lets_another_win
             the_late_holder_has_lost
@@ -56,12 +54,19 @@ macro_rules! suite {
             a_claim_of_another_says_how_long_it_lasts
             a_hundred_thousand_events
             another_process_sees_the_same
-            namespaces_know_nothing_of_each_other
+        );
+        $($($crate::suite::suite!(@also $also $place);)+)?
+    };
+    (@also Namespaced $place:ident) => {
+        $crate::suite::suite!(@ namespaces $place: namespaces_know_nothing_of_each_other);
+    };
+    (@also Clocked $place:ident) => {
+        $crate::suite::suite!(@ clock $place:
             a_clock_stepped_forward_ends_leases_and_the_token_fences
             a_clock_stepped_back_blocks_no_longer_than_a_lease
         );
     };
-    (@ $name:ident $place:ty: $($test:ident)*) => {
+    (@ $name:ident $place:ident: $($test:ident)*) => {
         mod $name {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,6 +77,8 @@ macro_rules! suite {
         }
     };
 }
+
+pub(crate) use suite;
 
 pub const HOUR: Duration = Duration::from_secs(3600);
 
@@ -173,7 +180,8 @@ pub async fn a_renewed_lease_lasts<P: Place>() {
 }
 
 pub async fn a_release_frees_at_once<P: Place>() {
-    let store = P::fresh().await.store().await;
+    let place = P::fresh().await;
+    let store = place.store().await;
     store.claim(key(1), token(1), HOUR).await.unwrap();
     assert_eq!(store.release(key(1), token(1)).await.unwrap(), Settled::Settled);
     assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Won);
@@ -212,7 +220,8 @@ pub async fn a_step_sent_again_says_what_it_said<P: Place>() {
 }
 
 pub async fn a_claim_that_vanished_can_be_settled<P: Place>() {
-    let store = P::fresh().await.store().await;
+    let place = P::fresh().await;
+    let store = place.store().await;
     assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Settled);
     assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Handled);
     assert_eq!(store.renew(key(2), token(1), HOUR).await.unwrap(), Settled::Settled);
@@ -233,7 +242,8 @@ pub async fn nothing_undoes_a_commit<P: Place>() {
 }
 
 pub async fn a_claim_of_another_says_how_long_it_lasts<P: Place>() {
-    let store = P::fresh().await.store().await;
+    let place = P::fresh().await;
+    let store = place.store().await;
     store.claim(key(1), token(1), HOUR).await.unwrap();
     match store.claim(key(1), token(2), HOUR).await.unwrap() {
         Claimed::InFlight { retry_after } => {
@@ -293,10 +303,9 @@ pub async fn another_process_sees_the_same<P: Place>() {
     assert_eq!(other.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Handled);
 }
 
-pub async fn namespaces_know_nothing_of_each_other<P: Place>() {
+pub async fn namespaces_know_nothing_of_each_other<P: Namespaced>() {
     let place = P::fresh().await;
-    let Some(a) = place.namespaced("clinic_a").await else { return };
-    let b = place.namespaced("clinic_b").await.unwrap();
+    let (a, b) = (place.namespaced("clinic_a").await, place.namespaced("clinic_b").await);
     for store in [&a, &b] {
         assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
     }
@@ -304,14 +313,14 @@ pub async fn namespaces_know_nothing_of_each_other<P: Place>() {
     assert_eq!(a.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Handled);
     b.release(key(1), token(1)).await.unwrap();
     assert_eq!(b.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Won);
-    let again = place.namespaced("clinic_a").await.unwrap();
+    let again = place.namespaced("clinic_a").await;
     assert_eq!(again.claim(key(1), token(3), HOUR).await.unwrap(), Claimed::Handled);
 }
 
-pub async fn a_clock_stepped_forward_ends_leases_and_the_token_fences<P: Place>() {
+pub async fn a_clock_stepped_forward_ends_leases_and_the_token_fences<P: Clocked>() {
     let place = P::fresh().await;
     let store = place.store().await;
-    let Some(clock) = place.clock() else { return };
+    let clock = place.clock();
     store.claim(key(1), token(1), HOUR).await.unwrap();
     store.claim(key(2), token(1), HOUR).await.unwrap();
     clock.forward(HOUR * 2);
@@ -320,10 +329,10 @@ pub async fn a_clock_stepped_forward_ends_leases_and_the_token_fences<P: Place>(
     assert_eq!(store.commit(key(2), token(1), retention(HOUR)).await.unwrap(), Settled::Settled, "nobody came");
 }
 
-pub async fn a_clock_stepped_back_blocks_no_longer_than_a_lease<P: Place>() {
+pub async fn a_clock_stepped_back_blocks_no_longer_than_a_lease<P: Clocked>() {
     let place = P::fresh().await;
     let store = place.store().await;
-    let Some(clock) = place.clock() else { return };
+    let clock = place.clock();
     store.claim(key(1), token(1), HOUR).await.unwrap();
     clock.back(HOUR * 1_000);
     let claimed = store.claim(key(1), token(2), HOUR).await.unwrap();
