@@ -13,6 +13,7 @@ use sqlx::pool::{PoolConnection, PoolConnectionMetadata};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Postgres};
 
+use super::super::url;
 use crate::{ConfigError, StoreError};
 
 /// A pool, the store's own or the application's.
@@ -172,33 +173,14 @@ const LONGEST_PING: Duration = Duration::from_secs(1);
 /// Reads a URL, refusing what sqlx would only warn of, with the value in the warning.
 pub(super) fn options(url: &str, step_timeout: Duration) -> Result<PgConnectOptions, ConfigError> {
     let unreadable = |problem: &str| ConfigError::new(format!("PostgreSQL: its URL cannot be read: {problem}"));
-    let rest = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://"));
-    let rest = rest.ok_or_else(|| unreadable("it does not begin with `postgres://`"))?;
-    if rest.contains('#') {
-        return Err(unreadable("it has a `#`; in a password write it as `%23`"));
-    }
-    let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
-    if place.split_once('/').is_some_and(|(_, database)| database.contains('@')) {
-        return Err(unreadable("an `@` after the first `/`; in a password write `/` as `%2F` and `@` as `%40`"));
-    }
-    for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
-        let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
-        if !PARAMETERS.contains(&name) {
-            let of_the_set = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-            let shown = if name.len() <= 40 && name.chars().all(of_the_set) { name } else { "(unreadable)" };
-            return Err(unreadable(&format!("it has an unknown parameter, {shown}")));
-        }
-    }
+    url::check(url, &["postgres", "postgresql"], PARAMETERS).map_err(|problem| unreadable(&problem))?;
     let options = PgConnectOptions::from_str(url).map_err(|error| unreadable(&says(&error)))?;
-    let millis = |part: u32| step_timeout.checked_div(part).unwrap_or(step_timeout).as_millis().max(1).to_string();
+    // Both shorter than the step is waited for, so that it is the server that gives up and says why.
+    let third = step_timeout.checked_div(3).unwrap_or(step_timeout).as_millis();
     Ok(options.disable_statement_logging().options([
-        // Both shorter than the step is waited for, so that it is the server that gives up and says why.
-        ("lock_timeout", millis(3)),
-        (
-            "statement_timeout",
-            step_timeout.saturating_mul(2).checked_div(3).unwrap_or(step_timeout).as_millis().max(1).to_string(),
-        ),
-        ("default_transaction_isolation", r"read committed".to_owned()),
+        ("lock_timeout", third.to_string()),
+        ("statement_timeout", third.saturating_mul(2).to_string()),
+        ("default_transaction_isolation", "read committed".to_owned()),
     ]))
 }
 

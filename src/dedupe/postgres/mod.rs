@@ -56,25 +56,31 @@ impl PostgresStore {
     /// A store with the default options.
     ///
     /// # Errors
-    /// As with [`PostgresOptions::connect`].
+    /// As with [`PostgresBuilder::connect`].
     pub async fn connect(url: &str) -> Result<Self, ConfigError> {
-        Self::options().connect(url).await
+        Self::builder().connect(url).await
     }
 
     /// A store on the application's own pool. As the pool is, so is the store: its size, time-outs and isolation are
     /// the application's to choose. `READ COMMITTED` is needed.
     ///
     /// # Errors
-    /// As with [`PostgresOptions::connect`].
+    /// As with [`PostgresBuilder::connect`].
     #[cfg(feature = "sqlx-09")]
     pub async fn on_pool(pool: sqlx::PgPool) -> Result<Self, ConfigError> {
-        Self::options().on_pool(pool).await
+        Self::builder().on_pool(pool).await
     }
 
-    /// What can be chosen.
+    /// A store with other options.
     #[must_use]
-    pub fn options() -> PostgresOptions {
-        PostgresOptions::default()
+    pub fn builder() -> PostgresBuilder {
+        PostgresBuilder {
+            namespace: Ok(Namespace::default()),
+            pool_size: 8,
+            step_timeout: Duration::from_secs(3),
+            create_tables: true,
+            purge_every: Duration::from_secs(60),
+        }
     }
 
     /// The statements that make the tables of a namespace (`medhook`, unless you chose another), for a role that may.
@@ -87,7 +93,7 @@ impl PostgresStore {
     /// ```
     ///
     /// # Errors
-    /// As with [`PostgresOptions::namespace`].
+    /// As with [`PostgresBuilder::namespace`].
     pub fn ddl(namespace: &str) -> Result<String, ConfigError> {
         Namespace::new(namespace).map(|namespace| schema::ddl(&namespace))
     }
@@ -132,6 +138,13 @@ impl PostgresStore {
             Ok(None) => Err(StoreError::lost()),
             Err(error) => Err(connection::unavailable(step.name, error)),
         }
+    }
+
+    fn begin(connections: Connections, namespace: Namespace, purge_every: Duration) -> Self {
+        let statements = Statements::new(&namespace);
+        let inner = Arc::new(Inner { connections, statements, namespace });
+        tokio::spawn(purge(Arc::downgrade(&inner), purge_every));
+        PostgresStore { inner }
     }
 
     async fn row(&self, step: Step<'_>) -> Result<Option<PgRow>, StoreError> {
@@ -223,62 +236,45 @@ impl fmt::Debug for PostgresStore {
     }
 }
 
-/// What can be chosen about a [`PostgresStore`].
-#[derive(Debug, Clone)]
-#[must_use = "options do nothing until `connect`"]
-pub struct PostgresOptions {
-    namespace: String,
+/// Options of a [`PostgresStore`].
+#[derive(Debug)]
+#[must_use = "nothing is connected until `connect`"]
+pub struct PostgresBuilder {
+    namespace: Result<Namespace, ConfigError>,
     pool_size: u32,
     step_timeout: Duration,
     create_tables: bool,
     purge_every: Duration,
 }
 
-impl Default for PostgresOptions {
-    fn default() -> Self {
-        PostgresOptions {
-            namespace: "medhook".to_owned(),
-            pool_size: 8,
-            step_timeout: Duration::from_secs(3),
-            create_tables: true,
-            purge_every: Duration::from_secs(60),
-        }
-    }
-}
-
-impl PostgresOptions {
-    /// What the tables' names begin with: 1 to 40 characters of a-z, 0-9 and `_`. By default `medhook`. Stores with
-    /// different namespaces know nothing of each other.
-    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = namespace.into();
-        self
+impl PostgresBuilder {
+    /// What the names of the tables begin with: `medhook` by default. Stores of different namespaces in one database
+    /// know nothing of each other.
+    pub fn namespace(self, name: &str) -> Self {
+        PostgresBuilder { namespace: Namespace::new(name), ..self }
     }
 
     /// How many connections there may be. By default 8; each is used for the time of a statement. Of no consequence on
     /// the application's own pool.
-    pub fn pool_size(mut self, most: u32) -> Self {
-        self.pool_size = most;
-        self
+    pub fn pool_size(self, most: u32) -> Self {
+        PostgresBuilder { pool_size: most, ..self }
     }
 
     /// How long a step may take. By default 3 s, which fits a receiver's default lease; it should be less than a third
     /// of the shortest lease. The server gives a statement up after two thirds of it and a lock after one, except on
     /// the application's own pool, where that is the application's to say.
-    pub fn step_timeout(mut self, longest: Duration) -> Self {
-        self.step_timeout = longest;
-        self
+    pub fn step_timeout(self, longest: Duration) -> Self {
+        PostgresBuilder { step_timeout: longest, ..self }
     }
 
     /// Whether tables that are not there are made. By default they are.
-    pub fn create_tables(mut self, create: bool) -> Self {
-        self.create_tables = create;
-        self
+    pub fn create_tables(self, create: bool) -> Self {
+        PostgresBuilder { create_tables: create, ..self }
     }
 
     /// How often what has run out is deleted. By default every minute.
-    pub fn purge_every(mut self, interval: Duration) -> Self {
-        self.purge_every = interval;
-        self
+    pub fn purge_every(self, interval: Duration) -> Self {
+        PostgresBuilder { purge_every: interval, ..self }
     }
 
     /// Connects, looks at the tables and makes them if need be.
@@ -290,49 +286,43 @@ impl PostgresOptions {
     /// # Panics
     /// Outside a tokio runtime with its timer and I/O enabled.
     pub async fn connect(self, url: &str) -> Result<PostgresStore, ConfigError> {
-        let namespace = self.checked()?;
+        self.check()?;
+        let namespace = self.namespace?;
         let options = connection::options(url, self.step_timeout)?;
         let mut first = connection::connect(&options).await?;
         schema::prepare(&mut first, &namespace, self.create_tables).await?;
-        drop(first);
         let connections = Connections::own(options, self.pool_size, self.step_timeout);
-        Ok(self.begin(connections, namespace))
+        Ok(PostgresStore::begin(connections, namespace, self.purge_every))
     }
 
     /// The same on the application's own pool.
     ///
     /// # Errors
-    /// As with [`connect`](PostgresOptions::connect).
+    /// As with [`connect`](PostgresBuilder::connect).
     ///
     /// # Panics
     /// Outside a tokio runtime with its timer and I/O enabled.
     #[cfg(feature = "sqlx-09")]
     pub async fn on_pool(self, pool: sqlx::PgPool) -> Result<PostgresStore, ConfigError> {
-        let namespace = self.checked()?;
+        self.check()?;
+        let namespace = self.namespace?;
         let connections = Connections::of_application(pool, self.step_timeout);
         schema::prepare(&mut *connections.first().await?, &namespace, self.create_tables).await?;
-        Ok(self.begin(connections, namespace))
+        Ok(PostgresStore::begin(connections, namespace, self.purge_every))
     }
 
-    fn checked(&self) -> Result<Namespace, ConfigError> {
+    fn check(&self) -> Result<(), ConfigError> {
         if self.pool_size == 0 {
             return Err(ConfigError::new("PostgreSQL: a pool of no connections"));
         }
-        if self.step_timeout < SHORTEST_STEP || self.purge_every < SHORTEST_STEP {
+        if self.step_timeout < SHORTEST || self.purge_every < SHORTEST {
             return Err(ConfigError::new("PostgreSQL: a time under 10 ms"));
         }
-        Namespace::new(&self.namespace)
-    }
-
-    fn begin(&self, connections: Connections, namespace: Namespace) -> PostgresStore {
-        let statements = Statements::new(&namespace);
-        let inner = Arc::new(Inner { connections, statements, namespace });
-        tokio::spawn(purge(Arc::downgrade(&inner), self.purge_every));
-        PostgresStore { inner }
+        Ok(())
     }
 }
 
-const SHORTEST_STEP: Duration = Duration::from_millis(10);
+const SHORTEST: Duration = Duration::from_millis(10);
 
 /// Deletes what has run out, for as long as there is a store to do it for.
 async fn purge(store: Weak<Inner>, every: Duration) {
