@@ -16,7 +16,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Postgres};
 use super::super::url;
 use crate::{ConfigError, StoreError};
 
-/// A pool, the store's own or the application's.
+/// A pool of the store's own.
 pub(super) struct Connections {
     pool: PgPool,
     step_timeout: Duration,
@@ -24,8 +24,8 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// A pool of the store's own, which connects when it is first used.
-    pub(super) fn own(options: PgConnectOptions, most: u32, step_timeout: Duration) -> Self {
+    /// A pool that connects when it is first used.
+    pub(super) fn new(options: PgConnectOptions, most: u32, step_timeout: Duration) -> Self {
         let broken = Arc::new(Broken::default());
         let known = broken.clone();
         let pool = PgPoolOptions::new()
@@ -39,16 +39,6 @@ impl Connections {
             .after_connect(|connection, _| Box::pin(durably(connection)))
             .connect_lazy_with(options);
         Connections { pool, step_timeout, broken }
-    }
-
-    #[cfg(feature = "sqlx-09")]
-    pub(super) fn of_application(pool: PgPool, step_timeout: Duration) -> Self {
-        Connections { pool, step_timeout, broken: Arc::default() }
-    }
-
-    #[cfg(feature = "sqlx-09")]
-    pub(super) async fn first(&self) -> Result<PoolConnection<Postgres>, ConfigError> {
-        self.pool.acquire().await.map_err(|error| cannot_connect(&error).with_source(error))
     }
 
     /// Does one step, on another connection if the first turns out to be broken.
@@ -171,17 +161,21 @@ const LONG_IDLE: Duration = Duration::from_secs(10);
 const LONGEST_PING: Duration = Duration::from_secs(1);
 
 /// Reads a URL, refusing what sqlx would only warn of, with the value in the warning.
-pub(super) fn options(url: &str, step_timeout: Duration) -> Result<PgConnectOptions, ConfigError> {
+pub(super) fn options(url: &str) -> Result<PgConnectOptions, ConfigError> {
     let unreadable = |problem: &str| ConfigError::new(format!("PostgreSQL: its URL cannot be read: {problem}"));
     url::check(url, &["postgres", "postgresql"], PARAMETERS).map_err(|problem| unreadable(&problem))?;
-    let options = PgConnectOptions::from_str(url).map_err(|error| unreadable(&says(&error)))?;
+    PgConnectOptions::from_str(url).map_err(|error| unreadable(&says(&error)))
+}
+
+/// What the statements of this store rely on.
+pub(super) fn for_steps(options: PgConnectOptions, step_timeout: Duration) -> PgConnectOptions {
     // Both shorter than the step is waited for, so that it is the server that gives up and says why.
     let third = step_timeout.checked_div(3).unwrap_or(step_timeout).as_millis();
-    Ok(options.disable_statement_logging().options([
+    options.disable_statement_logging().options([
         ("lock_timeout", third.to_string()),
         ("statement_timeout", third.saturating_mul(2).to_string()),
         ("default_transaction_isolation", "read committed".to_owned()),
-    ]))
+    ])
 }
 
 /// Those of sqlx that are not about what this store settles itself.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use sqlx::Row;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgConnectOptions, PgRow};
 
 use self::connection::{Connections, Step};
 use self::statements::Statements;
@@ -61,18 +61,17 @@ impl PostgresStore {
         Self::builder().connect(url).await
     }
 
-    /// A store on the application's own pool. As the pool is, so is the store: its size, time-outs and isolation are
-    /// the application's to choose. `READ COMMITTED` is needed.
+    /// A store in the application's own database, with the default options: see [`PostgresBuilder::on`].
     ///
     /// # Errors
     /// As with [`PostgresBuilder::connect`].
     #[cfg(feature = "sqlx-09")]
-    pub async fn on_pool(pool: sqlx::PgPool) -> Result<Self, ConfigError> {
-        Self::builder().on_pool(pool).await
+    #[cfg_attr(docsrs, doc(cfg(feature = "sqlx-09")))]
+    pub async fn on(pool: &sqlx::PgPool) -> Result<Self, ConfigError> {
+        Self::builder().on(pool).await
     }
 
     /// A store with other options.
-    #[must_use]
     pub fn builder() -> PostgresBuilder {
         PostgresBuilder {
             namespace: Ok(Namespace::default()),
@@ -121,6 +120,7 @@ impl PostgresStore {
     /// its request to try again. Either way drop the transaction and answer 5xx: the sender's next attempt is handled,
     /// or a duplicate.
     #[cfg(feature = "sqlx-09")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "sqlx-09")))]
     pub async fn commit_in(
         &self,
         transaction: &mut sqlx::Transaction<'_, sqlx::Postgres>,
@@ -254,15 +254,13 @@ impl PostgresBuilder {
         PostgresBuilder { namespace: Namespace::new(name), ..self }
     }
 
-    /// How many connections there may be. By default 8; each is used for the time of a statement. Of no consequence on
-    /// the application's own pool.
+    /// How many connections there may be. By default 8; each is used for the time of a statement.
     pub fn pool_size(self, most: u32) -> Self {
         PostgresBuilder { pool_size: most, ..self }
     }
 
     /// How long a step may take. By default 3 s, which fits a receiver's default lease; it should be less than a third
-    /// of the shortest lease. The server gives a statement up after two thirds of it and a lock after one, except on
-    /// the application's own pool, where that is the application's to say.
+    /// of the shortest lease. The server gives a statement up after two thirds of it, and a lock after one third.
     pub fn step_timeout(self, longest: Duration) -> Self {
         PostgresBuilder { step_timeout: longest, ..self }
     }
@@ -286,16 +284,14 @@ impl PostgresBuilder {
     /// # Panics
     /// Outside a tokio runtime with its timer and I/O enabled.
     pub async fn connect(self, url: &str) -> Result<PostgresStore, ConfigError> {
-        self.check()?;
-        let namespace = self.namespace?;
-        let options = connection::options(url, self.step_timeout)?;
-        let mut first = connection::connect(&options).await?;
-        schema::prepare(&mut first, &namespace, self.create_tables).await?;
-        let connections = Connections::own(options, self.pool_size, self.step_timeout);
-        Ok(PostgresStore::begin(connections, namespace, self.purge_every))
+        let options = connection::options(url)?;
+        self.connect_with(options).await
     }
 
-    /// The same on the application's own pool.
+    /// The same in the application's own database, so that [`PostgresStore::commit_in`] can be part of its transactions.
+    ///
+    /// The pool says where the database is and how it is connected to (its options, not its hooks). The store has a few
+    /// connections of its own to it, so that a claim never waits until the application is done with one of its own.
     ///
     /// # Errors
     /// As with [`connect`](PostgresBuilder::connect).
@@ -303,11 +299,19 @@ impl PostgresBuilder {
     /// # Panics
     /// Outside a tokio runtime with its timer and I/O enabled.
     #[cfg(feature = "sqlx-09")]
-    pub async fn on_pool(self, pool: sqlx::PgPool) -> Result<PostgresStore, ConfigError> {
+    #[cfg_attr(docsrs, doc(cfg(feature = "sqlx-09")))]
+    pub async fn on(self, pool: &sqlx::PgPool) -> Result<PostgresStore, ConfigError> {
+        let options = pool.connect_options().as_ref().clone();
+        self.connect_with(options).await
+    }
+
+    async fn connect_with(self, options: PgConnectOptions) -> Result<PostgresStore, ConfigError> {
         self.check()?;
         let namespace = self.namespace?;
-        let connections = Connections::of_application(pool, self.step_timeout);
-        schema::prepare(&mut *connections.first().await?, &namespace, self.create_tables).await?;
+        let options = connection::for_steps(options, self.step_timeout);
+        let mut first = connection::connect(&options).await?;
+        schema::prepare(&mut first, &namespace, self.create_tables).await?;
+        let connections = Connections::new(options, self.pool_size, self.step_timeout);
         Ok(PostgresStore::begin(connections, namespace, self.purge_every))
     }
 

@@ -66,7 +66,6 @@ impl RedisStore {
     }
 
     /// A store with other options.
-    #[must_use]
     pub fn builder() -> RedisBuilder {
         RedisBuilder {
             namespace: Ok(Namespace::default()),

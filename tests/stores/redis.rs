@@ -1,0 +1,31 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use medhook::{DedupeStore, RedisStore};
+
+use crate::servers::{shared_redis, unique};
+use crate::suite::{Namespaced, Place, suite};
+
+suite!(Redis: Namespaced);
+
+/// Namespaces of its own on the server that all tests share.
+pub struct Redis(String);
+
+impl Place for Redis {
+    const SHORT: Duration = Duration::from_millis(20);
+
+    async fn fresh() -> Self {
+        Redis(unique())
+    }
+
+    async fn store(&self) -> Arc<dyn DedupeStore> {
+        Arc::new(RedisStore::builder().namespace(&self.0).connect(&shared_redis()).await.unwrap())
+    }
+}
+
+impl Namespaced for Redis {
+    async fn namespaced(&self, name: &str) -> Arc<dyn DedupeStore> {
+        let builder = RedisStore::builder().namespace(&format!("{}_{name}", self.0));
+        Arc::new(builder.connect(&shared_redis()).await.unwrap())
+    }
+}
