@@ -95,7 +95,7 @@ pub use self::provider::mediquo::{self, MediQuo};
 pub use self::provider::{
     Custom, Decoded, Envelope, Event, KindName, Mode, Policy, Problem, Provider, Undecodable, Undocumented, Unknown,
 };
-pub use self::receiver::{Builder, Dedupe, Receiver};
+pub use self::receiver::{Builder, Dedupe, Receiver, WhenStoreDown};
 pub use self::scheme::{Encoding, HmacSha256Body, Proven, Proves, SchemeConfig, SharedSecret, StandardWebhooks};
 pub use self::secret::{Secret, Secrets};
 pub use self::time::{Clock, SystemClock, Time};

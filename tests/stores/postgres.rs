@@ -4,7 +4,7 @@ use std::time::Duration;
 use medhook::{DedupeStore, PostgresStore};
 
 use crate::servers::{shared_postgres, unique};
-use crate::suite::{Namespaced, Place, suite};
+use crate::suite::{HOUR, Namespaced, Place, suite};
 
 suite!(Postgres: Namespaced);
 
@@ -19,7 +19,7 @@ impl Place for Postgres {
     }
 
     async fn store(&self) -> Arc<dyn DedupeStore> {
-        let builder = PostgresStore::builder().namespace(&self.0);
+        let builder = PostgresStore::builder().namespace(&self.0).step_timeout(HOUR);
         Arc::new(builder.connect(&shared_postgres()).await.unwrap())
     }
 }

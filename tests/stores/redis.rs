@@ -4,7 +4,7 @@ use std::time::Duration;
 use medhook::{DedupeStore, RedisStore};
 
 use crate::servers::{shared_redis, unique};
-use crate::suite::{Namespaced, Place, suite};
+use crate::suite::{HOUR, Namespaced, Place, suite};
 
 suite!(Redis: Namespaced);
 
@@ -19,7 +19,8 @@ impl Place for Redis {
     }
 
     async fn store(&self) -> Arc<dyn DedupeStore> {
-        Arc::new(RedisStore::builder().namespace(&self.0).connect(&shared_redis()).await.unwrap())
+        let builder = RedisStore::builder().namespace(&self.0).step_timeout(HOUR);
+        Arc::new(builder.connect(&shared_redis()).await.unwrap())
     }
 }
 

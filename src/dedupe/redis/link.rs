@@ -140,12 +140,20 @@ impl Failed {
         let text = match self {
             Failed::NoAnswer => "no answer in time".to_owned(),
             Failed::Tls(problem) => format!("TLS: {problem}"),
-            Failed::With(error) if matches!(error.kind(), ErrorKind::Server(ServerErrorKind::Moved)) => {
-                "this is a node of a Redis Cluster, and the event belongs to another".to_owned()
-            }
-            Failed::With(error) => error.to_string(),
+            Failed::With(error) => match error.kind() {
+                ErrorKind::AuthenticationFailed => "the password, or the user, is wrong".to_owned(),
+                ErrorKind::Server(ServerErrorKind::Moved) => {
+                    "a node of a Redis Cluster, and not the event's".to_owned()
+                }
+                _ => match error.clone().into_server_errors().as_deref() {
+                    Some([(_, error), ..]) => format!("{} {}", error.code(), error.details().unwrap_or_default()),
+                    _ => error.to_string(),
+                },
+            },
         };
-        text.split(['\n', '\r']).next().unwrap_or_default().to_owned()
+        // Behind a script's error stands which script, and where in it.
+        let line = text.split(['\n', '\r']).next().unwrap_or_default();
+        line.split(" script: ").next().unwrap_or_default().trim_end().to_owned()
     }
 }
 

@@ -44,6 +44,11 @@ async fn own() -> (Server, PostgresStore) {
     (server, store)
 }
 
+/// One that fails for no slowness of the machine.
+async fn patient(server: &Server) -> PostgresStore {
+    PostgresStore::builder().step_timeout(HOUR).connect(&server.url()).await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_server_is_503_and_its_return_needs_no_restart() {
     let (server, store) = own().await;
@@ -52,7 +57,8 @@ async fn a_stopped_server_is_503_and_its_return_needs_no_restart() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_between_steps_fails_nobody() {
-    let (server, store) = own().await;
+    let server = Server::postgres(&[]);
+    let store = patient(&server).await;
     away::a_restart_between_steps_fails_nobody(server, store).await;
 }
 
@@ -65,7 +71,7 @@ async fn a_server_that_says_nothing_is_503_and_leaves_no_claim() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_connections_fail_nobody() {
     let server = Server::postgres(&[]);
-    let store = Arc::new(PostgresStore::connect(&server.url()).await.unwrap());
+    let store = Arc::new(patient(&server).await);
     let mut killer = PgConnection::connect(&server.url()).await.unwrap();
     let mut killed = 0;
     for round in 0..10 {
@@ -261,7 +267,7 @@ async fn what_is_answered_is_on_disk_whatever_the_role_prefers() {
          CREATE FUNCTION {namespace}_spy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
              INSERT INTO {namespace}_spy VALUES (current_setting('synchronous_commit')); RETURN NULL;
          END $$;
-         CREATE TRIGGER spy AFTER INSERT OR UPDATE ON {namespace}_events EXECUTE FUNCTION {namespace}_spy()"
+         CREATE TRIGGER spy AFTER INSERT OR UPDATE ON {namespace}_events FOR EACH ROW EXECUTE FUNCTION {namespace}_spy()"
     );
     run(&mut direct, spy).await;
     store.claim(key(1), token(1), HOUR).await.unwrap();

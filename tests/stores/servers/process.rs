@@ -25,14 +25,15 @@ pub struct Server {
 
 impl Server {
     pub fn postgres(settings: &[&str]) -> Self {
-        Self::postgres_in(folder(), settings)
+        // Cheap to check: each of many connections is checked, by a client that is not optimised.
+        Self::postgres_in(folder(), "password", settings)
     }
 
-    fn postgres_in(folder: TempDir, settings: &[&str]) -> Self {
+    fn postgres_in(folder: TempDir, auth: &str, settings: &[&str]) -> Self {
         let bin = PathBuf::from(variable("MEDHOOK_TEST_POSTGRES_BIN"));
         std::fs::write(folder.path().join("password"), PASSWORD).unwrap();
         let mut initdb = Command::new(bin.join("initdb"));
-        initdb.args(["--no-sync", "--username=medhook", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]);
+        initdb.args(["--no-sync", "--username=medhook", "--encoding=UTF8", "--locale=C", "--auth", auth]);
         initdb.arg("--pwfile").arg(folder.path().join("password")).arg("--pgdata").arg(folder.path().join("data"));
         let made = unprivileged(&mut initdb).current_dir(folder.path()).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -68,7 +69,11 @@ impl Server {
             std::os::unix::fs::chown(&own, Some(user), Some(group)).unwrap();
         }
         let certificate = format!("ssl_cert_file={}", certificate.display());
-        Self::postgres_in(folder, &["ssl=on", &certificate, &format!("ssl_key_file={}", own.display())])
+        Self::postgres_in(
+            folder,
+            "scram-sha-256",
+            &["ssl=on", &certificate, &format!("ssl_key_file={}", own.display())],
+        )
     }
 
     /// And the port on which it speaks TLS.
