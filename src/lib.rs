@@ -88,6 +88,7 @@ mod provider;
 mod receiver;
 mod scheme;
 mod secret;
+mod select;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod time;
