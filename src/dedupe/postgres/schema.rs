@@ -82,7 +82,8 @@ async fn is_read_only(connection: &mut PgConnection) -> Result<bool, sqlx::Error
 
 async fn version(connection: &mut PgConnection, namespace: &Namespace) -> Result<Option<i32>, sqlx::Error> {
     let table = format!("{}_schema", namespace.as_str());
-    let is_there = "SELECT to_regclass($1) IS NOT NULL";
+    // Not `to_regclass`: in the same connection it can go on saying what it said before someone else made the table.
+    let is_there = "SELECT EXISTS (SELECT FROM pg_class WHERE relname = $1 AND pg_table_is_visible(oid))";
     let is_there: bool = sqlx::query(is_there).bind(&table).fetch_one(&mut *connection).await?.try_get(0)?;
     if !is_there {
         return Ok(None);
