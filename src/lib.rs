@@ -75,6 +75,8 @@ pub use http;
 
 pub use self::claim::Admitted;
 pub use self::dedupe::{Claimed, DedupeStore, EventKey, MemoryStore, NoDedupe, Retention, Settled, StoreFuture, Token};
+#[cfg(feature = "sqlite")]
+pub use self::dedupe::{SqliteBuilder, SqliteStore};
 pub use self::delivery::{Delivery, WrongProvider};
 pub use self::error::{ConfigError, Outcome, Reason, Refusal, StoreError};
 pub use self::freshness::Freshness;
