@@ -128,7 +128,9 @@ impl Target {
         if authority.as_str().contains('@') {
             return Err("no user or password in it, please: `forward_secret` proves us to the application".to_owned());
         }
-        if authority.host().is_empty() || authority.port().is_some_and(|port| port.as_u16() == 0) {
+        let port_as_it_should_be =
+            authority.as_str() == authority.host() || authority.port_u16().is_some_and(|port| port > 0);
+        if authority.host().is_empty() || !port_as_it_should_be {
             return Err(SUCH_AS.to_owned());
         }
         Ok(Target(uri))

@@ -1,8 +1,9 @@
 //! The store behind a URL: the one place where stores are told apart.
 
+use std::error::Error as _;
 use std::sync::Arc;
 
-use medhook::{DedupeStore, MemoryStore};
+use medhook::{ConfigError, DedupeStore, MemoryStore, SqliteStore};
 
 /// What a store's URL may be.
 pub(super) const FORMS: &str = "\"memory\", \"sqlite:PATH\", \"postgres://..\" or \"redis://..\"";
@@ -59,7 +60,7 @@ impl Url {
     pub(super) async fn open(&self) -> Result<Arc<dyn DedupeStore>, String> {
         Ok(match self {
             Url::Memory => Arc::new(MemoryStore::new(IN_MEMORY)),
-            Url::Sqlite(_) => return Err("not there yet".to_owned()),
+            Url::Sqlite(path) => Arc::new(SqliteStore::open(path).await.map_err(told)?),
             Url::Postgres(url) => postgres(url).await?,
             Url::Redis(url) => redis(url).await?,
         })
@@ -68,6 +69,14 @@ impl Url {
 
 /// How many events are remembered in memory: some hundred bytes each.
 const IN_MEMORY: usize = 1_000_000;
+
+/// With what is behind it: the system says what is wrong with a path.
+fn told(error: ConfigError) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
 
 async fn postgres(_: &str) -> Result<Arc<dyn DedupeStore>, String> {
     Err(not_built("PostgreSQL", "postgres"))
