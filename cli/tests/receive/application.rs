@@ -16,8 +16,8 @@ use tokio::net::TcpListener;
 
 /// A running application.
 #[derive(Clone)]
-pub struct Application {
-    pub address: SocketAddr,
+pub(crate) struct Application {
+    pub(crate) address: SocketAddr,
     ledger: Arc<Mutex<Ledger>>,
 }
 
@@ -29,18 +29,18 @@ struct Ledger {
 
 /// One request to it.
 #[derive(Clone)]
-pub struct Call {
-    pub request: Request<Bytes>,
-    pub began: Instant,
+pub(crate) struct Call {
+    pub(crate) request: Request<Bytes>,
+    pub(crate) began: Instant,
     /// What it answered, once it has.
-    pub status: Option<u16>,
+    pub(crate) status: Option<u16>,
 }
 
 impl Application {
     /// Starts one that answers as told by the request and the number of times that its event came before.
-    pub async fn start<F>(answer: impl Fn(Request<Bytes>, usize) -> F + Clone + Send + Sync + 'static) -> Self
+    pub(crate) async fn start<F>(answer: impl Fn(Request<Bytes>, usize) -> F + Clone + Send + Sync + 'static) -> Self
     where
-        F: Future<Output = Response<Full<Bytes>>> + Send,
+        F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -59,9 +59,14 @@ impl Application {
                             let body = body.collect().await.unwrap().to_bytes();
                             let request = Request::from_parts(head, body);
                             let (call, before) = application.called(&request);
-                            let response = answer(request, before).await;
-                            application.ledger.lock().unwrap().calls[call].status = Some(response.status().as_u16());
-                            Ok::<_, Infallible>(response)
+                            // To its end, whether or not the receiver is still there to hear of it.
+                            let answered = tokio::spawn(async move {
+                                let response = answer(request, before).await;
+                                let status = response.status().as_u16();
+                                application.ledger.lock().unwrap().calls[call].status = Some(status);
+                                response
+                            });
+                            Ok::<_, Infallible>(answered.await.unwrap())
                         }
                     });
                     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
@@ -72,19 +77,19 @@ impl Application {
     }
 
     /// One that always answers this status at once.
-    pub async fn answering(status: u16) -> Self {
+    pub(crate) async fn answering(status: u16) -> Self {
         Application::start(move |_, _| async move { with_status(status) }).await
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/app?tenant=1", self.address)
     }
 
-    pub fn calls(&self) -> Vec<Call> {
+    pub(crate) fn calls(&self) -> Vec<Call> {
         self.ledger.lock().unwrap().calls.clone()
     }
 
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.ledger.lock().unwrap().connections
     }
 
@@ -98,10 +103,10 @@ impl Application {
 }
 
 /// The event that a request is about.
-pub fn event(request: &Request<Bytes>) -> &str {
+pub(crate) fn event(request: &Request<Bytes>) -> &str {
     request.headers().get("medhook-event-id").map_or("", |id| id.to_str().unwrap())
 }
 
-pub fn with_status(status: u16) -> Response<Full<Bytes>> {
+pub(crate) fn with_status(status: u16) -> Response<Full<Bytes>> {
     Response::builder().status(status).body(Full::default()).unwrap()
 }

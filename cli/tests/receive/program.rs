@@ -10,18 +10,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// The longest that anything is waited for. Nothing takes nearly as long unless it will never come.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A text in every scheme, and base64 as well.
-pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
-pub const OTHER_SECRET: &str = "fedcba9876543210fedcba9876543210";
-pub const THIRD_SECRET: &str = "00112233445566778899aabbccddeeff";
+pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const OTHER_SECRET: &str = "fedcba9876543210fedcba9876543210";
+pub(crate) const THIRD_SECRET: &str = "00112233445566778899aabbccddeeff";
 
 /// A folder of its own, gone at the end.
-pub struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
         let path = std::env::temp_dir().join(format!("medhook-receive-{}-{number}", std::process::id()));
@@ -29,11 +29,11 @@ impl Folder {
         Folder(path)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
-    pub fn file(&self, name: &str, content: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, content: &str) -> PathBuf {
         let path = self.0.join(name);
         std::fs::write(&path, content).unwrap();
         path
@@ -47,13 +47,13 @@ impl Drop for Folder {
 }
 
 /// `medhook receive` in a folder, with the secrets that tests use in its environment.
-pub fn medhook(folder: &Folder, arguments: &[&str]) -> Command {
+pub(crate) fn medhook(folder: &Folder, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_medhook"));
     with_secrets(&mut command, folder).arg("receive").args(arguments);
     command
 }
 
-pub fn with_secrets<'c>(command: &'c mut Command, folder: &Folder) -> &'c mut Command {
+pub(crate) fn with_secrets<'c>(command: &'c mut Command, folder: &Folder) -> &'c mut Command {
     command
         .current_dir(folder.path())
         .env("TEST_SECRET", SECRET)
@@ -67,7 +67,7 @@ pub fn with_secrets<'c>(command: &'c mut Command, folder: &Folder) -> &'c mut Co
 }
 
 /// Runs it to its end with this config file.
-pub fn ends(folder: &Folder, config: &str, arguments: &[&str]) -> Output {
+pub(crate) fn ends(folder: &Folder, config: &str, arguments: &[&str]) -> Output {
     folder.file("medhook.toml", config);
     let mut child = medhook(folder, arguments).spawn().unwrap();
     let _ = wait(&mut child);
@@ -75,16 +75,16 @@ pub fn ends(folder: &Folder, config: &str, arguments: &[&str]) -> Output {
 }
 
 /// A receiver that listens.
-pub struct Instance {
+pub(crate) struct Instance {
     child: Child,
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     stderr: Lines,
     stdout: Option<Lines>,
 }
 
 impl Instance {
     /// Starts with this config file, and reads what it writes.
-    pub fn start(folder: &Folder, config: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn start(folder: &Folder, config: &str, arguments: &[&str]) -> Self {
         folder.file("medhook.toml", config);
         let mut instance = Instance::run(medhook(folder, arguments));
         let stdout = instance.child.stdout.take().unwrap();
@@ -93,7 +93,7 @@ impl Instance {
     }
 
     /// Starts a command of any kind that becomes a receiver. Its standard output is for the caller to read.
-    pub fn run(mut command: Command) -> Self {
+    pub(crate) fn run(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let stderr = Lines::of(child.stderr.take().unwrap());
         let listening = |line: &String| line.contains("listening at http://");
@@ -110,21 +110,21 @@ impl Instance {
         Instance { child, address: address.parse().unwrap(), stderr, stdout: None }
     }
 
-    pub fn stderr(&self) -> Vec<String> {
+    pub(crate) fn stderr(&self) -> Vec<String> {
         self.stderr.all()
     }
 
-    pub fn stdout(&self) -> Vec<String> {
+    pub(crate) fn stdout(&self) -> Vec<String> {
         self.stdout.as_ref().unwrap().all()
     }
 
     /// The raw standard output of a receiver that was [`run`](Instance::run).
-    pub fn take_stdout(&mut self) -> ChildStdout {
+    pub(crate) fn take_stdout(&mut self) -> ChildStdout {
         self.child.stdout.take().unwrap()
     }
 
     /// Waits until its standard output has so many lines.
-    pub fn lines(&self, count: usize) -> Vec<String> {
+    pub(crate) fn lines(&self, count: usize) -> Vec<String> {
         let began = Instant::now();
         loop {
             let lines = self.stdout();
@@ -136,18 +136,18 @@ impl Instance {
         }
     }
 
-    pub fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
     /// Waits for its end.
-    pub fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         wait(&mut self.child)
     }
 
     /// Ends it as a supervisor does, and waits.
-    pub fn terminate(&mut self) -> ExitStatus {
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
         self.signal("-TERM");
         self.ended()
     }

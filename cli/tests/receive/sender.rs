@@ -14,15 +14,15 @@ use medhook::testing;
 use crate::program::{PATIENCE, SECRET};
 
 #[derive(Clone)]
-pub struct Sender(Client<HttpConnector, Full<Bytes>>);
+pub(crate) struct Sender(Client<HttpConnector, Full<Bytes>>);
 
 impl Sender {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Sender(Client::builder(TokioExecutor::new()).build_http())
     }
 
     /// The status, and the answer's `Retry-After`; or why there is none.
-    pub async fn send(&self, to: SocketAddr, request: &Request<Bytes>) -> Result<u16, String> {
+    pub(crate) async fn send(&self, to: SocketAddr, request: &Request<Bytes>) -> Result<u16, String> {
         let mut request = request.clone();
         let uri = format!("http://{to}{}", request.uri());
         *request.uri_mut() = uri.parse().unwrap();
@@ -37,15 +37,15 @@ impl Sender {
     }
 }
 
-pub fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64
 }
 
 /// A genuine delivery of HealthSync's with this event id, for `/healthsync`.
-pub fn delivery(id: &str) -> Request<Bytes> {
+pub(crate) fn delivery(id: &str) -> Request<Bytes> {
     testing::healthsync("document.uploaded").secret(SECRET).at(now()).id(id).request("/healthsync")
 }
 
 /// The endpoint for it, up to what else a test wants.
-pub const ENDPOINT: &str = "[[endpoint]]\npath = \"/healthsync\"\nprovider = \"healthsync\"\n\
+pub(crate) const ENDPOINT: &str = "[[endpoint]]\npath = \"/healthsync\"\nprovider = \"healthsync\"\n\
                             secrets = [{ env = \"TEST_SECRET\" }]\n";
