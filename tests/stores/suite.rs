@@ -102,12 +102,8 @@ pub fn retention(total: Duration) -> Retention {
 }
 
 /// Claims until it is won: the lease or retention before it is short.
-pub async fn won_in_time(store: &dyn DedupeStore, key: EventKey, token: Token) {
-    let began = Instant::now();
-    while store.claim(key, token, HOUR).await.unwrap() != Claimed::Won {
-        assert!(began.elapsed() < Duration::from_secs(30), "never won");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+async fn won_in_time(store: &dyn DedupeStore, key: EventKey, token: Token) {
+    soon(async || store.claim(key, token, HOUR).await.unwrap() == Claimed::Won).await;
 }
 
 fn in_flight(claimed: Claimed) -> bool {
@@ -369,5 +365,14 @@ impl medhook::Clock for Hands {
 impl fmt::Debug for Hands {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Hands")
+    }
+}
+
+/// Waits until it is so.
+pub async fn soon(mut so: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !so().await {
+        assert!(began.elapsed() < Duration::from_secs(60), "never came about");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -36,6 +36,20 @@ impl Database {
         Ok(Database { options: durable(options), path, tables, create_tables, own: true })
     }
 
+    /// In a database of the application's, reached as its pool reaches it, but by a connection of the store's own: a
+    /// pool whose connections all wait for the store would wait for ever.
+    #[cfg(feature = "sqlx-09")]
+    pub(super) async fn of(pool: &sqlx::SqlitePool, tables: Tables, create_tables: bool) -> Result<Self, Fault> {
+        // Whatever the pool does first, creating the file for one, is done after this.
+        drop(pool.acquire().await?);
+        let options = pool.connect_options().as_ref().clone();
+        let path = file::whole(options.get_filename())?;
+        if !path.is_file() {
+            return Err(Fault::new("is no file; a store can be in no other database"));
+        }
+        Ok(Database { options: durable(options.filename(&path)), path, tables, create_tables, own: false })
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

@@ -30,13 +30,14 @@ impl Fault {
 
     /// The same trouble as an answer to one of many who wait.
     pub(super) fn to_store_error(&self) -> StoreError {
-        StoreError::unavailable(format!("SQLite store: {}", self.what))
+        let code = self.source.as_ref().and_then(code).map(|code| format!(" (SQLite code {code})"));
+        StoreError::unavailable(format!("SQLite store: {}{}", self.what, code.unwrap_or_default()))
     }
 }
 
 impl From<sqlx::Error> for Fault {
     fn from(source: sqlx::Error) -> Self {
-        let code = primary_code(&source);
+        let code = code(&source).map(|extended| extended & 0xff);
         let what = match code {
             Some(BUSY | LOCKED) => "locked by someone else for longer than we wait".into(),
             Some(READONLY) => "may not be written to".into(),
@@ -56,9 +57,9 @@ impl From<sqlx::Error> for Fault {
     }
 }
 
-fn primary_code(error: &sqlx::Error) -> Option<i32> {
-    let extended: i32 = error.as_database_error()?.code()?.parse().ok()?;
-    Some(extended & 0xff)
+/// The extended result code; its low byte says what kind of trouble it is.
+fn code(error: &sqlx::Error) -> Option<i32> {
+    error.as_database_error()?.code()?.parse().ok()
 }
 
 // https://www.sqlite.org/rescode.html

@@ -11,7 +11,7 @@ use super::fault::Fault;
 
 /// The path as SQLite is to have it: whole, so that it is neither a URI nor one of SQLite's names for no file.
 pub(super) fn whole(path: &Path) -> Result<PathBuf, Fault> {
-    if path.as_os_str() == ":memory:" {
+    if path.as_os_str().is_empty() || path.as_os_str() == ":memory:" {
         return Err(Fault::new("is no file; what need not outlast the process belongs into a `MemoryStore`"));
     }
     std::path::absolute(path).map_err(|error| Fault::new(format!("no path of a file: {error}")))

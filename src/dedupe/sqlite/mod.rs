@@ -24,6 +24,8 @@ use crate::{Clock, ConfigError, StoreError, SystemClock};
 #[derive(Clone)]
 pub struct SqliteStore {
     queue: mpsc::Sender<Op>,
+    database: Arc<Database>,
+    clock: Arc<dyn Clock>,
 }
 
 impl SqliteStore {
@@ -39,6 +41,47 @@ impl SqliteStore {
     #[must_use]
     pub fn builder() -> SqliteBuilder {
         SqliteBuilder { namespace: Ok(Namespace::default()), clock: Arc::new(SystemClock), create_tables: true }
+    }
+
+    /// A store in the application's own database, with the default options: see [`SqliteBuilder::on`].
+    ///
+    /// # Errors
+    /// What is wrong with the database, in a line that names its file.
+    #[cfg(feature = "sqlx-09")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "sqlx-09")))]
+    pub async fn on(pool: &sqlx::SqlitePool) -> Result<Self, ConfigError> {
+        Self::builder().on(pool).await
+    }
+
+    /// Remembers the delivery's event as handled, in a transaction of the application's: what the handler did and that
+    /// it was done are written together, or neither is. The receiver's own commit finds it done.
+    ///
+    /// The transaction has to be on the store's database. It may be the pool's that the store is [on](Self::on), or any
+    /// other of the same file.
+    ///
+    /// - Begin it with `BEGIN IMMEDIATE` (`pool.begin_with(..)`): one that reads before it writes can be refused as
+    ///   locked at once, whatever the busy time-out.
+    /// - Keep it short. Nobody else can write while it is open: after two seconds claims are answered 503 and
+    ///   renewals are tried again later.
+    /// - Commit it before the handler answers, and answer 2xx if that went well. If the handler fails after it, the
+    ///   event stays handled.
+    /// - Do not commit it after an error: a dropped transaction is rolled back.
+    ///
+    /// # Errors
+    /// [Lost](StoreError::is_lost), if the lease ran out and someone else has the event; or the database's.
+    #[cfg(feature = "sqlx-09")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "sqlx-09")))]
+    pub async fn commit_in(
+        &self,
+        transaction: &mut sqlx::SqliteTransaction<'_>,
+        delivery: &crate::Delivery,
+    ) -> Result<(), StoreError> {
+        let (Some(token), Some(retention)) = (delivery.token(), delivery.retention()) else {
+            return Err(StoreError::unavailable("SQLite store: the delivery was let in by no receiver"));
+        };
+        let until = rules::after(writer::millis(&*self.clock), retention.total);
+        let ours = self.database.tables().commit(&mut *transaction, delivery.event_key(), token, until).await;
+        if ours.map_err(|fault| fault.to_store_error())? { Ok(()) } else { Err(StoreError::lost()) }
     }
 
     async fn ask(&self, key: EventKey, token: Token, step: Step) -> Result<Answer, StoreError> {
@@ -109,6 +152,29 @@ impl SqliteBuilder {
         let tables = Tables::new(&self.namespace?);
         let database =
             Database::file(path, tables, self.create_tables).map_err(|fault| fault.into_config_error(path))?;
-        Ok(SqliteStore { queue: writer::start(database, self.clock).await? })
+        start(database, self.clock).await
     }
+
+    /// A store in the application's own database, so that [`SqliteStore::commit_in`] can be part of its transactions.
+    ///
+    /// The pool says where the database is and how it is opened (its pragmas, keys and collations, not its hooks); the
+    /// store has a connection of its own to it, with synchronous=FULL. The journal mode is the application's: WAL
+    /// is advisable. A database in memory will not do.
+    ///
+    /// # Errors
+    /// What is wrong with the database, in a line that names its file; or with the namespace.
+    #[cfg(feature = "sqlx-09")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "sqlx-09")))]
+    pub async fn on(self, pool: &sqlx::SqlitePool) -> Result<SqliteStore, ConfigError> {
+        let tables = Tables::new(&self.namespace?);
+        let database = Database::of(pool, tables, self.create_tables).await;
+        let options = pool.connect_options();
+        start(database.map_err(|fault| fault.into_config_error(options.get_filename()))?, self.clock).await
+    }
+}
+
+async fn start(database: Database, clock: Arc<dyn Clock>) -> Result<SqliteStore, ConfigError> {
+    let database = Arc::new(database);
+    let queue = writer::start(database.clone(), clock.clone()).await?;
+    Ok(SqliteStore { queue, database, clock })
 }

@@ -20,6 +20,8 @@ pub(super) struct Tables {
     write: Vec<Arc<str>>,
     delete: Vec<Arc<str>>,
     purge: Arc<str>,
+    #[cfg(feature = "sqlx-09")]
+    commit: Arc<str>,
 }
 
 /// How many events one statement is about, at most.
@@ -35,7 +37,7 @@ impl Tables {
                 .collect()
         };
         Tables {
-            create: ddl(namespace).into(),
+            create: TABLES.replace("medhook_", &format!("{name}_")).into(),
             version: format!("SELECT version FROM {name}_schema").into(),
             read: lists("?", &|keys| {
                 format!("SELECT key, token, handled, until FROM {name}_events WHERE key IN ({keys})")
@@ -50,6 +52,12 @@ impl Tables {
             purge: format!(
                 "DELETE FROM {name}_events WHERE key IN \
                  (SELECT key FROM {name}_events WHERE until <= ? ORDER BY until LIMIT ?)"
+            )
+            .into(),
+            #[cfg(feature = "sqlx-09")]
+            commit: format!(
+                "INSERT INTO {name}_events (key, token, handled, until) VALUES (?, ?, 1, ?) ON CONFLICT (key) DO UPDATE \
+                 SET handled = 1, until = excluded.until WHERE token = excluded.token"
             )
             .into(),
         }
@@ -106,6 +114,21 @@ impl Tables {
         Ok(())
     }
 
+    /// Remembers an event as handled in one statement, so that a transaction which has not read before need not have
+    /// begun as a writing one; and says whether nobody else has it.
+    #[cfg(feature = "sqlx-09")]
+    pub(super) async fn commit(
+        &self,
+        connection: &mut SqliteConnection,
+        key: EventKey,
+        token: Token,
+        until: i64,
+    ) -> Result<bool, Fault> {
+        let query = sqlx::query(AssertSqlSafe(self.commit.clone()));
+        let query = query.bind(key.as_bytes().as_slice()).bind(token.as_bytes().as_slice()).bind(until);
+        Ok(query.execute(connection).await?.rows_affected() > 0)
+    }
+
     /// Deletes the first of what ran out before then, and says whether there may be more.
     pub(super) async fn purge(
         &self,
@@ -119,23 +142,8 @@ impl Tables {
     }
 }
 
-/// What `create` runs, for those who would rather run it themselves.
-pub(super) fn ddl(namespace: &Namespace) -> String {
-    let name = namespace.as_str();
-    format!(
-        "CREATE TABLE IF NOT EXISTS {name}_events (
-    key BLOB NOT NULL PRIMARY KEY CHECK (length(key) = 32),
-    token BLOB NOT NULL CHECK (length(token) = 16),
-    handled INTEGER NOT NULL CHECK (handled IN (0, 1)),
-    until INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS {name}_events_until ON {name}_events (until);
-CREATE TABLE IF NOT EXISTS {name}_schema (version INTEGER NOT NULL) STRICT;
-INSERT INTO {name}_schema (version) SELECT {VERSION} WHERE NOT EXISTS (SELECT 1 FROM {name}_schema);
-"
-    )
-}
-
+/// The tables of the default namespace, as the documentation shows them.
+const TABLES: &str = include_str!("tables.sql");
 const VERSION: i64 = 1;
 
 /// The statement for the next power of two, and the items with the last one repeated until there are as many: to read,

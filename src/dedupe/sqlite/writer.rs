@@ -26,7 +26,7 @@ pub(super) struct Op {
 
 /// Opens the database in a thread of its own, which lives until the last sender into its queue is dropped. It needs
 /// no runtime of the caller's: stores outlive the one they were opened in, and are used from several.
-pub(super) async fn start(database: Database, clock: Arc<dyn Clock>) -> Result<mpsc::Sender<Op>, ConfigError> {
+pub(super) async fn start(database: Arc<Database>, clock: Arc<dyn Clock>) -> Result<mpsc::Sender<Op>, ConfigError> {
     let (queue, ops) = mpsc::channel(WAITING);
     let (opened, answer) = oneshot::channel();
     let failed = |error| ConfigError::new("SQLite store: no thread for it could be started").with_source(error);
@@ -49,7 +49,7 @@ pub(super) async fn start(database: Database, clock: Arc<dyn Clock>) -> Result<m
 }
 
 struct Writer {
-    database: Database,
+    database: Arc<Database>,
     clock: Arc<dyn Clock>,
     ops: mpsc::Receiver<Op>,
     /// None after an error, until it is needed.
@@ -185,7 +185,7 @@ impl Op {
     }
 }
 
-fn millis(clock: &dyn Clock) -> i64 {
+pub(super) fn millis(clock: &dyn Clock) -> i64 {
     let now = clock.now();
     match now.duration_since(UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),

@@ -1,8 +1,17 @@
-use std::path::PathBuf;
+//! SQLite: the suite, and what only files, processes and transactions can do to a store.
+
+mod file;
+mod processes;
+mod transaction;
+mod trouble;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use medhook::{DedupeStore, SqliteStore};
+use sqlx::ConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
 
 use crate::suite::{Clocked, Hands, Namespaced, Place, suite};
@@ -47,4 +56,13 @@ impl Clocked for Sqlite {
     fn clock(&self) -> &Hands {
         &self.clock
     }
+}
+
+/// A look at a store's file, or a hand on it, past the store.
+async fn connection(path: &Path) -> SqliteConnection {
+    SqliteConnectOptions::new().filename(path).connect().await.unwrap()
+}
+
+async fn sql(connection: &mut SqliteConnection, statement: &'static str) {
+    sqlx::query(statement).execute(connection).await.unwrap();
 }
