@@ -1,6 +1,8 @@
 //! `medhook.toml`: every key, its default, and one clear line for every mistake.
 
 use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -66,8 +68,13 @@ impl Config {
     /// Reads a file.
     pub(super) fn load(path: &Path, overrides: Overrides) -> Result<Self, Failure> {
         let shown = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Failure::because(format_args!("{shown}: cannot be read"), error))?;
+        let unreadable = |error| Failure::because(format_args!("{shown}: cannot be read"), error);
+        let mut text = String::new();
+        let file = File::open(path).map_err(unreadable)?;
+        file.take(LONGEST.saturating_add(1)).read_to_string(&mut text).map_err(unreadable)?;
+        if text.len() as u64 > LONGEST {
+            return Err(Failure::new(format!("{shown}: longer than {LONGEST} bytes")));
+        }
         Config::parse(&shown, &text, overrides)
     }
 
@@ -107,6 +114,9 @@ impl Config {
         Ok(Config { listen, store, limits, shutdown, endpoints: read.endpoints })
     }
 }
+
+/// The longest config file, in bytes.
+const LONGEST: u64 = 1024 * 1024;
 
 /// The keys of the file itself.
 const TOP: &[&str] = &["listen", "store", "max_connections", "idle_timeout", "shutdown_timeout", "endpoint"];

@@ -73,6 +73,12 @@ fn every_mistake_is_one_line_that_names_file_and_key() {
         // The file itself.
         ("store = \"memory\"", "store = \"memory", &["medhook.toml: line 2: "]),
         ("store = \"memory\"", "store = \"memory\"\nstore = \"memory\"", &["medhook.toml: line 3: "]),
+        ("store = \"memory\"", "store = hunter2", &["medhook.toml: line 2: "]),
+        ("store = \"memory\"", "store = 12hunter2", &["medhook.toml: line 2: "]),
+        ("store = \"memory\"", "store = \"hunter2\\q\"", &["medhook.toml: line 2: "]),
+        ("store = \"memory\"", "store = \"memory\" hunter2", &["medhook.toml: line 2: "]),
+        ("store = \"memory\"", "store = \"hunter2\u{1}\"", &["medhook.toml: line 2: "]),
+        ("store = \"memory\"", "[store]\nhunter2 = 1", &["medhook.toml: "]),
         ("store = \"memory\"", "stores = \"memory\"", &["medhook.toml: unknown key `stores`"]),
         ("store = \"memory\"", "\"a\\nb\" = 1", &["medhook.toml: unknown key `a\\nb`"]),
         ("listen = \"127.0.0.1:0\"", "listen = 8787", &["medhook.toml: `listen`: must be a text", "integer"]),
@@ -224,6 +230,7 @@ fn what_the_command_line_says_instead_is_named_as_such() {
     refused(GOOD, &["--store", "mysql://me:hunter2@h/"], &["medhook: --store: must be \"memory\""]);
     refused(GOOD, &["--config", "none.toml"], &["medhook: none.toml: cannot be read: "]);
     refused(GOOD, &["--config", "."], &["medhook: .: cannot be read: "]);
+    refused(GOOD, &["--config", "/dev/zero"], &["medhook: /dev/zero: longer than "]);
     let folder = Folder::new();
     let config = GOOD.replace("\"127.0.0.1:0\"", "\"192.0.2.1:1\"").replace("memory", "sqlite:no/such/folder/db");
     Instance::start(&folder, &config, &["--listen", "127.0.0.1:0", "--store", "memory"]);

@@ -104,6 +104,34 @@ async fn a_full_disk_costs_no_event() {
     assert_eq!(instance.terminate().code(), Some(0));
 }
 
+/// A line that waits for a reader in vain is withdrawn: what was answered 504 is not reported as handled.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_does_not_read_costs_no_event() {
+    let folder = Folder::new();
+    folder.file("medhook.toml", &format!("{ALONE}{ENDPOINT}max_handling = \"1s\"\n"));
+    let mut instance = Instance::run(medhook(&folder, &["--json", "--show-ids"]));
+    let mut stdout = instance.take_stdout();
+    let sender = Sender::new();
+    let mut forged = delivery("forged");
+    *forged.body_mut() = medhook::Bytes::from_static(b"{}");
+    for _ in 0..1800 {
+        assert_eq!(sender.send(instance.address, &forged).await, Ok(401));
+    }
+    assert_eq!(sender.send(instance.address, &delivery("evt-1")).await, Ok(504));
+    let reads = std::thread::spawn(move || {
+        let mut text = String::new();
+        stdout.read_to_string(&mut text).map(|_| text)
+    });
+    // Handled as soon as there is room.
+    while sender.send(instance.address, &delivery("evt-1")).await != Ok(200) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(instance.terminate().code(), Some(0));
+    let text = reads.join().unwrap().unwrap();
+    let handled = text.lines().filter(|line| line.contains("\"outcome\":\"handled\""));
+    assert_eq!(handled.count(), 1);
+}
+
 /// With an application neither a reader that is gone nor one that never reads keeps anything from being handled.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_does_not_read_stalls_no_forwarding() {
