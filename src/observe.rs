@@ -146,6 +146,12 @@ pub(crate) fn settle_failed(delivery: &Delivery, step: &'static str, error: &Sto
     let _ = (delivery, step, error);
 }
 
+/// A store in memory made room by forgetting an event that it should still have remembered.
+pub(crate) fn forgotten() {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("medhook_store_forgotten_total").increment(1);
+}
+
 /// What the operator should change.
 pub(crate) fn warnings(receiver: &Receiver) {
     #[cfg(feature = "tracing")]

@@ -84,17 +84,29 @@ impl Writer {
         match self.transact(batch, batch.len().saturating_mul(2)).await {
             Ok(answers) => batch.drain(..).zip(answers).for_each(|(op, answer)| op.answer(Ok(answer))),
             // Perhaps it is one event's row that is damaged, or there is room for one and not for all.
-            Err(fault) if batch.len() > 1 && !fault.is_busy() => {
-                for op in batch.drain(..) {
-                    let answers = self.transact(std::slice::from_ref(&op), 0).await;
-                    match answers.as_deref() {
-                        Ok([answer]) => op.answer(Ok(*answer)),
-                        Ok(_) => drop(op),
-                        Err(fault) => op.answer(Err(fault.to_store_error())),
-                    }
+            Err(fault) if batch.len() > 1 && !fault.is_busy() => self.answer_one_by_one(batch).await,
+            Err(fault) => batch.drain(..).for_each(|op| op.answer(Err(fault.to_store_error()))),
+        }
+    }
+
+    async fn answer_one_by_one(&mut self, batch: &mut Vec<Op>) {
+        let (mut in_a_row, mut last) = (0_u32, None::<Fault>);
+        for op in batch.drain(..) {
+            if let Some(fault) = last.as_ref().filter(|_| in_a_row >= GIVING_UP) {
+                op.answer(Err(fault.to_store_error()));
+                continue;
+            }
+            match self.transact(std::slice::from_ref(&op), 0).await {
+                Ok(answers) => {
+                    in_a_row = 0;
+                    [op].into_iter().zip(answers).for_each(|(op, answer)| op.answer(Ok(answer)));
+                }
+                Err(fault) => {
+                    in_a_row = in_a_row.saturating_add(1);
+                    op.answer(Err(fault.to_store_error()));
+                    last = Some(fault);
                 }
             }
-            Err(fault) => batch.drain(..).for_each(|op| op.answer(Err(fault.to_store_error()))),
         }
     }
 
@@ -200,6 +212,8 @@ fn after(time: Duration) -> Instant {
 
 /// Steps that wait for their turn. Those beyond wait where they are called.
 const WAITING: usize = 1024;
+/// After so many failures one after the other it is not about single events.
+const GIVING_UP: u32 = 3;
 const LOOKING_AGAIN: Duration = Duration::from_secs(60);
 /// What nobody waits for is done in bites that whoever comes meanwhile hardly notices.
 const PURGED_AT_ONCE: usize = 100;

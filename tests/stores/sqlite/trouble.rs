@@ -70,7 +70,7 @@ pub async fn limited() {
     let place = Sqlite::fresh().await;
     let store = SqliteStore::open(place.path()).await.unwrap();
     let (_, most) = rlimit::getrlimit(rlimit::Resource::FSIZE).unwrap();
-    rlimit::setrlimit(rlimit::Resource::FSIZE, 200_000, most).unwrap();
+    rlimit::setrlimit(rlimit::Resource::FSIZE, 100_000, most).unwrap();
     let (handled, error) = fill(&store).await;
     assert!(handled.len() > 100 && error.to_string().contains("reading or writing failed"), "{error}");
     rlimit::setrlimit(rlimit::Resource::FSIZE, most, most).unwrap();
