@@ -39,8 +39,10 @@
 //! ```
 //!
 //! # Features
-//! `tracing` logs one event per delivery; `metrics` counts them; `jiff-02` adds [`Time::to_jiff`]; `testing` adds
-//! signed test requests and this project's own cases. No feature changes what another does.
+//! `sqlite` adds `SqliteStore`, which remembers events over restarts; with `sqlx-09` it can be in the application's own
+//! database, and part of its transactions. `tracing` logs one event per delivery; `metrics` counts them; `jiff-02` adds
+//! [`Time::to_jiff`]; `testing` adds signed test requests and this project's own cases. No feature changes what another
+//! does.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
