@@ -61,9 +61,10 @@
 //! ```
 //!
 //! # Features
-//! `sqlite`, `postgres` and `redis` add stores that outlive a restart, `sqlx-09` those on a pool of your own; `tracing`
-//! logs one event per delivery; `metrics` counts them; `jiff-02` adds [`Time::to_jiff`]; `testing` adds signed test
-//! requests and this project's own cases. No feature changes what another does.
+//! `sqlite`, `postgres` and `redis` add stores that remember events over restarts; with `sqlx-09` the first two can be in
+//! the application's own database, and part of its transactions. `tracing` logs one event per delivery; `metrics` counts
+//! them; `jiff-02` adds [`Time::to_jiff`]; `testing` adds signed test requests and this project's own cases. No feature
+//! changes what another does.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(

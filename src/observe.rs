@@ -194,6 +194,12 @@ pub(crate) fn purge_failed(error: &StoreError) {
     let _ = error;
 }
 
+/// A store in memory made room by forgetting an event that it should still have remembered.
+pub(crate) fn forgotten() {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("medhook_store_forgotten_total").increment(1);
+}
+
 /// What the operator should change.
 pub(crate) fn warnings(receiver: &Receiver) {
     #[cfg(feature = "tracing")]
