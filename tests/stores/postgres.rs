@@ -2,8 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medhook::{DedupeStore, PostgresStore};
+use medhook_tests::servers::shared_postgres;
 
-use crate::servers::{shared_postgres, unique};
+use crate::servers::unique;
 use crate::suite::{HOUR, Namespaced, Place, suite};
 
 suite!(Postgres: Namespaced);

@@ -2,8 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medhook::{DedupeStore, RedisStore};
+use medhook_tests::servers::shared_redis;
 
-use crate::servers::{shared_redis, unique};
+use crate::servers::unique;
 use crate::suite::{HOUR, Namespaced, Place, suite};
 
 suite!(Redis: Namespaced);

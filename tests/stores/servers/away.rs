@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use medhook::{Claimed, Custom, DedupeStore, Reason, Receiver, Refusal, Secret, SharedSecret};
+use medhook_tests::servers::Server;
 
-use super::process::Server;
 use crate::suite::{HOUR, key, token};
 
 /// Through a receiver: how often its handler ran is counted.

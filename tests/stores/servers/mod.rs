@@ -6,20 +6,11 @@
 mod away;
 mod postgres;
 mod postgres_commit_in;
-mod process;
 mod redis;
 mod tls;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
-
-pub fn shared_postgres() -> String {
-    variable("MEDHOOK_TEST_POSTGRES")
-}
-
-pub fn shared_redis() -> String {
-    variable("MEDHOOK_TEST_REDIS")
-}
 
 /// A namespace that nobody has used before.
 pub fn unique() -> String {
@@ -27,8 +18,4 @@ pub fn unique() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     format!("t{:x}_{process:x}_{count}", now & 0xffff_ffff)
-}
-
-fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run scripts/test, which starts the servers"))
 }

@@ -2,11 +2,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medhook::{Claimed, DedupeStore, PostgresStore, Settled};
+use medhook_tests::servers::{PASSWORD, Server, shared_postgres};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 
 use super::away;
-use super::process::{PASSWORD, Server};
-use super::{shared_postgres, unique};
+use super::unique;
 use crate::suite::{HOUR, key, retention, token};
 
 async fn direct() -> PgConnection {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use medhook::{Claimed, DedupeStore, Delivery, PostgresStore, Reason, Settled, StoreError};
+use medhook_tests::servers::shared_postgres;
 use sqlx::{AssertSqlSafe, Executor, PgPool, Postgres, Row, Transaction};
 
 use super::away::Endpoint;
-use super::{shared_postgres, unique};
+use super::unique;
 use crate::suite::{HOUR, retention, token};
 
 /// A store in the application's database, and a table for effects.

@@ -2,11 +2,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medhook::{Claimed, DedupeStore, RedisStore, Settled};
+use medhook_tests::servers::{PASSWORD, Server, shared_redis};
 use redis::aio::MultiplexedConnection;
 
 use super::away;
-use super::process::{PASSWORD, Server};
-use super::{shared_redis, unique};
+use super::unique;
 use crate::suite::{HOUR, key, retention, token};
 
 async fn direct(url: &str) -> MultiplexedConnection {

@@ -4,10 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use medhook::{Claimed, DedupeStore, PostgresStore, RedisStore};
+use medhook_tests::servers::{PASSWORD, Server};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
 
-use super::process::{PASSWORD, Server};
 use crate::suite::{HOUR, key, token};
 
 /// A certificate for `localhost`, its key, its authority, and an authority that has nothing to do with it.

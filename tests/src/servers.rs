@@ -1,4 +1,4 @@
-//! Servers of a test's own.
+//! Servers for tests: those that `scripts/test` started, and those of a test's own.
 
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -9,9 +9,22 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::variable;
-
+/// The password of servers that a test started.
 pub const PASSWORD: &str = "hunter2-and-more";
+
+/// The PostgreSQL server that all tests share.
+pub fn shared_postgres() -> String {
+    variable("MEDHOOK_TEST_POSTGRES")
+}
+
+/// The Redis server that all tests share.
+pub fn shared_redis() -> String {
+    variable("MEDHOOK_TEST_REDIS")
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run scripts/test, which starts the servers"))
+}
 
 /// A server in a folder of its own, on a port of its own, gone when dropped.
 pub struct Server {
@@ -24,6 +37,7 @@ pub struct Server {
 }
 
 impl Server {
+    /// PostgreSQL, with settings `name=value`.
     pub fn postgres(settings: &[&str]) -> Self {
         // Cheap to check: each of many connections is checked, by a client that is not optimised.
         Self::postgres_in(folder(), "password", settings)
@@ -45,20 +59,17 @@ impl Server {
         Self::begun(bin.join("postgres"), arguments, folder, url)
     }
 
+    /// Redis that loses nothing, with settings `--name value`.
     pub fn redis(settings: &[&str]) -> Self {
-        let always = ["--appendonly", "yes", "--appendfsync", "always"];
-        Self::redis_with(&always, settings)
-    }
-
-    pub fn redis_with(durability: &[&str], settings: &[&str]) -> Self {
         let mut arguments =
             vec!["--bind", "127.0.0.1", "--requirepass", PASSWORD, "--masterauth", PASSWORD, "--save", ""];
-        arguments.extend(durability.iter().chain(settings));
+        arguments.extend(["--appendonly", "yes", "--appendfsync", "always"].iter().chain(settings));
         let arguments = arguments.into_iter().map(str::to_owned).collect();
         let url = |port| format!("redis://:{PASSWORD}@127.0.0.1:{port}/");
         Self::begun(variable("MEDHOOK_TEST_REDIS_SERVER").into(), arguments, folder(), url)
     }
 
+    /// PostgreSQL that speaks TLS.
     pub fn postgres_with_tls(certificate: &Path, key: &Path) -> Self {
         let folder = folder();
         // PostgreSQL wants a key that is its own and nobody else's to read.
@@ -76,7 +87,7 @@ impl Server {
         )
     }
 
-    /// And the port on which it speaks TLS.
+    /// Redis, and the port on which it speaks TLS.
     pub fn redis_with_tls(certificate: &Path, key: &Path) -> (Self, u16) {
         let port = free_port();
         let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
@@ -98,15 +109,17 @@ impl Server {
         panic!("{} does not start:\n{}", server.program.display(), server.log());
     }
 
+    /// With user and password.
     pub fn url(&self) -> String {
         (self.url)(self.port)
     }
 
+    /// Where it listens on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    pub fn folder(&self) -> &Path {
+    fn folder(&self) -> &Path {
         self.folder.path()
     }
 
@@ -149,6 +162,7 @@ impl Server {
         signal("STOP", &self.processes());
     }
 
+    /// It goes on.
     pub fn resume(&self) {
         signal("CONT", &self.processes());
     }
