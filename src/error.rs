@@ -54,6 +54,8 @@ reasons! {
     InTheFuture = "in_the_future", UNAUTHORIZED;
     /// A documented kind of event without the signed time that freshness is judged by.
     TimeMissing = "time_missing", UNAUTHORIZED;
+    /// No receiver is known for whom the request names: to the sender the same as a wrong signature.
+    UnknownTenant = "unknown_tenant", UNAUTHORIZED;
     /// Not a `POST`.
     Method = "method", METHOD_NOT_ALLOWED;
     /// The body did not arrive in time.
@@ -64,6 +66,8 @@ reasons! {
     ContentEncoding = "content_encoding", UNSUPPORTED_MEDIA_TYPE;
     /// The sender stopped before the end of the body.
     BodyIncomplete = "body_incomplete", BAD_REQUEST;
+    /// The look-up of the request's receiver failed, or took too long.
+    LookupFailed = "lookup_failed", SERVICE_UNAVAILABLE;
     /// The same event is being handled at this moment.
     InFlight = "in_flight", SERVICE_UNAVAILABLE;
     /// The store that remembers events did not answer.
@@ -340,6 +344,7 @@ mod tests {
     #[test]
     fn our_own_trouble_is_never_the_senders_fault() {
         for reason in [
+            Reason::LookupFailed,
             Reason::InFlight,
             Reason::StoreUnavailable,
             Reason::StoreFull,
