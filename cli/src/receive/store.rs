@@ -78,14 +78,31 @@ fn told(error: ConfigError) -> String {
     }
 }
 
+#[cfg(feature = "postgres")]
+async fn postgres(url: &str) -> Result<Arc<dyn DedupeStore>, String> {
+    // Its line says what is behind it.
+    let store = medhook::PostgresStore::connect(url).await.map_err(|error| error.to_string())?;
+    Ok(Arc::new(store))
+}
+
+#[cfg(not(feature = "postgres"))]
 async fn postgres(_: &str) -> Result<Arc<dyn DedupeStore>, String> {
     Err(not_built("PostgreSQL", "postgres"))
 }
 
+#[cfg(feature = "redis")]
+async fn redis(url: &str) -> Result<Arc<dyn DedupeStore>, String> {
+    // Its line says what is behind it.
+    let store = medhook::RedisStore::connect(url).await.map_err(|error| error.to_string())?;
+    Ok(Arc::new(store))
+}
+
+#[cfg(not(feature = "redis"))]
 async fn redis(_: &str) -> Result<Arc<dyn DedupeStore>, String> {
     Err(not_built("Redis", "redis"))
 }
 
+#[cfg(not(all(feature = "postgres", feature = "redis")))]
 fn not_built(server: &str, feature: &str) -> String {
     format!(
         "this medhook is built without {server}; `cargo install medhook-cli --features {feature}` builds one with it"

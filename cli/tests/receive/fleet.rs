@@ -2,11 +2,11 @@
 //! lost, and nothing is handled twice that was not under way at the kill.
 
 use std::collections::{HashMap, HashSet};
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::Full;
 use medhook::Bytes;
@@ -20,7 +20,7 @@ use crate::sender::{ENDPOINT, Sender, delivery};
 async fn three_receivers_on_one_sqlite_file_lose_nothing_and_handle_nothing_twice() {
     let folder = Folder::new();
     let store = format!("sqlite:{}", folder.path().join("events.db").display());
-    let plan = Plan { store, instances: 3, events: 1_000, deliveries: 5, kill: true, seed: 20_260_101 };
+    let plan = Plan { store, lease: LEASE, instances: 3, events: 1_000, deliveries: 5, kill: true, seed: 20_260_101 };
     let tally = plan.play(async || {}).await;
     tally.is_sound(&plan);
 }
@@ -28,17 +28,47 @@ async fn three_receivers_on_one_sqlite_file_lose_nothing_and_handle_nothing_twic
 /// One that is alone with its memory is held to the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_receiver_with_its_memory_does_so_as_well() {
-    let plan =
-        Plan { store: "memory".to_owned(), instances: 1, events: 200, deliveries: 5, kill: false, seed: 20_260_102 };
+    let store = "memory".to_owned();
+    let plan = Plan { store, lease: LEASE, instances: 1, events: 200, deliveries: 5, kill: false, seed: 20_260_102 };
     let tally = plan.play(async || {}).await;
     tally.is_sound(&plan);
     assert_eq!(tally.twice, 0);
+}
+
+/// With a lease that outlives the restart there is no reason to handle anything twice.
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_receivers_on_one_postgres_that_is_restarted_handle_each_event_once() {
+    ten_receivers_on(medhook_tests::servers::Server::postgres(&[]), 20_260_103).await;
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_receivers_on_one_redis_that_is_restarted_handle_each_event_once() {
+    ten_receivers_on(medhook_tests::servers::Server::redis(&[]), 20_260_104).await;
+}
+
+#[cfg(any(feature = "postgres", feature = "redis"))]
+async fn ten_receivers_on(mut server: medhook_tests::servers::Server, seed: u64) {
+    let store = server.url();
+    let plan = Plan { store, lease: "60s", instances: 10, events: 2_000, deliveries: 5, kill: false, seed };
+    let tally = plan
+        .play(async || {
+            server.stop();
+            // Long enough for deliveries to meet it.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            server.start();
+        })
+        .await;
+    tally.is_sound(&plan);
+    assert_eq!(tally.twice, 0, "{tally:?}");
 }
 
 /// What is to be played.
 pub(crate) struct Plan {
     /// The store that all instances share.
     pub(crate) store: String,
+    pub(crate) lease: &'static str,
     pub(crate) instances: usize,
     pub(crate) events: usize,
     /// How often each event is sent, each time until it is answered 2xx.
@@ -151,10 +181,10 @@ impl Plan {
     /// Starts an instance. The application sees by the path which one it is; one that was killed has another when it
     /// is started again.
     fn start(&self, name: usize, folder: &Folder, application: &Application) -> Instance {
-        // Short enough to come free while senders retry, long enough for a machine that is busy with other tests.
+        let Plan { store, lease, .. } = self;
+        let forward = format!("http://{}/{name}", application.address);
         let config = format!(
-            "listen = \"127.0.0.1:0\"\nstore = \"{}\"\n{ENDPOINT}lease = \"{LEASE}\"\nforward = \"http://{}/{name}\"\n",
-            self.store, application.address
+            "listen = \"127.0.0.1:0\"\nstore = \"{store}\"\n{ENDPOINT}lease = \"{lease}\"\nforward = \"{forward}\"\n"
         );
         folder.file("medhook.toml", &config);
         let mut command = medhook(folder, &["--json"]);
@@ -163,6 +193,7 @@ impl Plan {
     }
 }
 
+/// Short enough to come free while senders retry, long enough for a machine that is busy with other tests.
 const LEASE: &str = "2s";
 
 /// How many senders there are at once.
@@ -174,7 +205,7 @@ const LONGEST: Duration = Duration::from_secs(600);
 fn handler(
     seed: u64,
     handled: watch::Sender<usize>,
-) -> impl Fn(Request<Bytes>, usize) -> std::pin::Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>> + Clone {
+) -> impl Fn(Request<Bytes>, usize) -> BoxFuture<'static, Response<Full<Bytes>>> + Clone {
     move |request, before| {
         let handled = handled.clone();
         Box::pin(async move {
