@@ -54,6 +54,7 @@ struct Subject {
     targets: &'static [(u64, f64)],
 }
 
+/// A store on a server is one more line here, if the environment says where the server is.
 async fn subjects(folder: &Path) -> Vec<Subject> {
     let subject = |name, store, events, targets| Subject {
         name,
