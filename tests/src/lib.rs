@@ -13,4 +13,5 @@ pub mod stage;
 #[doc = include_str!("../../README.md")]
 #[doc = include_str!("../../docs/fasten.md")]
 #[doc = include_str!("../../docs/healthsync.md")]
+#[doc = include_str!("../../docs/stores.md")]
 pub struct Guides;
