@@ -77,12 +77,8 @@ const FORMS: &[Form] = &[
 const NOW: i64 = 1_767_225_600;
 const BODY: &str = r#"{"id":"evt_1","type":"document.uploaded","data":{}}"#;
 /// Read as base64 by one scheme and as they are by the others.
-const SECRETS: [&str; 4] = [
-    "MDEyMzQ1Njc4OWFiY2RlZjA=",
-    "MDEyMzQ1Njc4OWFiY2RlZjE=",
-    "MDEyMzQ1Njc4OWFiY2RlZjI=",
-    "MDEyMzQ1Njc4OWFiY2RlZjM=",
-];
+const SECRETS: [&str; 4] =
+    ["MDEyMzQ1Njc4OWFiY2RlZjA=", "MDEyMzQ1Njc4OWFiY2RlZjE=", "MDEyMzQ1Njc4OWFiY2RlZjI=", "MDEyMzQ1Njc4OWFiY2RlZjM="];
 
 fn standard(signature: &str) -> Vec<(&'static str, String)> {
     vec![
@@ -116,9 +112,8 @@ fn which_secret_matches(form: &Form) -> Group {
     let receiver = receiver((form.scheme)(), &SECRETS);
     let names = ["the first", "the second", "the third", "the fourth"];
     let genuine = names.into_iter().zip(SECRETS);
-    let attempts = genuine
-        .map(|(name, secret)| attempt(name, true, &receiver, (form.headers)(&form.tag(secret))))
-        .collect();
+    let attempts =
+        genuine.map(|(name, secret)| attempt(name, true, &receiver, (form.headers)(&form.tag(secret)))).collect();
     Group { name: format!("{}: which of 4 secrets vouches", form.name), attempts, control: false }
 }
 
@@ -155,10 +150,8 @@ fn forged_tokens(length: usize) -> Group {
         ("wrong in its last byte", altered(&[length - 1])),
         ("wrong in every byte", "#".repeat(length)),
     ];
-    let attempts = forgeries
-        .into_iter()
-        .map(|(name, token)| attempt(name, false, &receiver, vec![("x-token", token)]))
-        .collect();
+    let attempts =
+        forgeries.into_iter().map(|(name, token)| attempt(name, false, &receiver, vec![("x-token", token)])).collect();
     Group { name: format!("shared secret: forged, {length} bytes"), attempts, control: false }
 }
 
