@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use medhook_tests::properties::PROPERTIES;
+use medhook_properties::PROPERTIES;
 
 fn main() -> std::io::Result<()> {
     for property in PROPERTIES {

@@ -1,7 +1,7 @@
 //! A property, held, and the memory that took.
 
 use allocation_counter::measure;
-use medhook_tests::properties::{most_memory, property};
+use medhook_properties::{most_memory, property};
 
 /// Panics where the property does not hold, or took more memory than any honest length asks for.
 pub fn holds(name: &str, data: &[u8]) {

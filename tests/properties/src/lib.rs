@@ -4,6 +4,8 @@
 mod chunks;
 mod event;
 mod pointer;
+#[path = "../../src/providers.rs"]
+mod providers;
 mod signature;
 
 use medhook::testing::{StoppedClock, fixtures};

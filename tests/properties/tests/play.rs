@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use allocation_counter::measure;
-use medhook_tests::properties::{PROPERTIES, Property, most_memory, property};
+use medhook_properties::{PROPERTIES, Property, most_memory, property};
 
 #[test]
 fn signature() {
@@ -31,7 +31,7 @@ fn every_property_is_played_and_has_its_fuzz_target() {
     let names: Vec<_> = PROPERTIES.iter().map(|property| property.name).collect();
     assert_eq!(names, ["signature", "event", "chunks", "pointer"]);
     for name in names {
-        let target = format!("fuzz/targets/{name}.rs");
+        let target = format!("../fuzz/targets/{name}.rs");
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&target)).expect(&target);
         assert!(text.contains(&format!("\"{name}\"")), "{target}");
     }
@@ -45,7 +45,7 @@ fn play(name: &str) {
         holds(property, seed);
         altered(seed).for_each(|altered| holds(property, &altered));
     }
-    let found = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/found").join(name);
+    let found = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/found").join(name);
     for entry in fs::read_dir(&found).into_iter().flatten() {
         holds(property, &fs::read(entry.expect("an entry").path()).expect("a file"));
     }
