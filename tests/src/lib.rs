@@ -1,5 +1,6 @@
 //! What tests over the borders of crates share: cases made ready to be played, and a sender that writes bytes itself.
 
+pub mod ledger;
 pub mod providers;
 pub mod route;
 pub mod sender;

@@ -4,6 +4,7 @@
 mod chunks;
 mod event;
 mod pointer;
+#[allow(dead_code, reason = "shared with other tests")]
 #[path = "../../src/providers.rs"]
 mod providers;
 mod signature;

@@ -83,6 +83,9 @@ fn standard_webhooks(data: &[u8]) {
         let seconds: i64 = text.parse().ok()?;
         (seconds >= 0 && seconds.to_string() == text).then_some(seconds)
     });
+    if has_text_with_spaces(&signatures) {
+        return accepted_if_genuine(&headers, &format!("v1,{genuine}"), &entries);
+    }
     let expected = match seconds {
         Some(seconds) if well_formed => {
             if seconds < NOW - 300 {
@@ -98,6 +101,26 @@ fn standard_webhooks(data: &[u8]) {
         _ => Err(Reason::MalformedHeader),
     };
     same(StandardWebhooks::new().into(), &headers, expected);
+}
+
+/// Whether something that begins like a signature ends where one would, with spaces in its midst. The receiver looks at
+/// once where the end must be, and takes it for a signature, though one that nothing equals: it then counts fewer
+/// entries, and may give another reason for the same refusal.
+fn has_text_with_spaces(signatures: &[u8]) -> bool {
+    let starts = (0..signatures.len()).filter(|at| *at == 0 || signatures[at - 1] == b' ');
+    let mut texts = starts.filter_map(|at| signatures[at..].strip_prefix(b"v1,")?.split_at_checked(44));
+    texts.any(|(text, rest)| rest.first().is_none_or(|next| *next == b' ') && text.contains(&b' '))
+}
+
+/// Without a word about the reason: refused if the genuine signature is not there, accepted if it is.
+fn accepted_if_genuine(headers: &[(&str, &[u8])], genuine: &str, entries: &[&[u8]]) {
+    let receiver = receiver(Custom::new("acme", StandardWebhooks::new(), secret()), 1_000);
+    let accepted = receiver.verify(headers, Bytes::from_static(BODY)).is_ok();
+    let there = entries.contains(&genuine.as_bytes());
+    assert!(there || !accepted, "{headers:?}");
+    let (id, timestamp, signatures) = (headers[0].1, headers[1].1, headers[2].1);
+    let sound = id == b"msg_1" && timestamp == NOW.to_string().as_bytes() && signatures.len() <= 4096;
+    assert!(accepted || !(there && sound && signatures.is_ascii() && entries.len() <= 32), "{headers:?}");
 }
 
 fn hmac(encoding: Encoding, prefix: &str, template: &[u8]) {
