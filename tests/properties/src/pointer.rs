@@ -22,8 +22,9 @@ pub(super) fn holds(data: &[u8]) {
     let headers = Signing::hmac_sha256("x-signature").headers(SECRET, "", "", &body).expect("signed");
     let delivery = receiver.open(receiver.verify(&headers, body.clone()).expect("genuine")).expect("handed over");
 
-    if let Some(found) = delivery.id() {
-        let json: Value = serde_json::from_slice(&body).expect("only what is JSON says anything");
+    // What is JSON by its grammar alone (half of a surrogate pair somewhere) costs nothing but its own place with us,
+    // and is refused as a whole by the other reader.
+    if let (Some(found), Ok(json)) = (delivery.id(), serde_json::from_slice::<Value>(&body)) {
         match json.pointer(pointer) {
             Some(Value::String(text)) => assert_eq!(found, text),
             Some(Value::Number(number)) => assert_eq!(found, number.to_string()),
