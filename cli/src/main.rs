@@ -6,6 +6,8 @@
 mod demo;
 mod failure;
 mod output;
+mod receive;
+mod server;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -25,6 +27,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Receive(receive::Args),
 }
 
 /// How a command ended that could do its work.
@@ -37,9 +40,9 @@ enum Verdict {
 fn main() -> ExitCode {
     // Wrong arguments end here, with exit code 2.
     let cli = Cli::parse();
-    let mut out = std::io::stdout().lock();
     let ended = match cli.command {
-        Command::Demo(args) => demo::run(&args, &mut out),
+        Command::Demo(args) => demo::run(&args, &mut std::io::stdout().lock()),
+        Command::Receive(args) => receive::run(&args),
     };
     match ended {
         Ok(Verdict::AllIsWell) => ExitCode::SUCCESS,

@@ -1,9 +1,12 @@
-//! What tests over the borders of crates share: cases made ready to be played, and a sender that writes bytes itself.
+//! What tests over the borders of crates share: cases made ready to be played, a sender that writes bytes itself, and
+//! servers for stores.
 
 pub mod ledger;
 pub mod providers;
 pub mod route;
 pub mod sender;
+#[cfg(unix)]
+pub mod servers;
 pub mod stage;
 
 /// The examples of the README and the guides.

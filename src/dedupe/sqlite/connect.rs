@@ -125,3 +125,31 @@ pub(super) const ROLLBACK: &str = "ROLLBACK";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(10);
 const BETWEEN: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dedupe::namespace::Namespace;
+
+    #[tokio::test]
+    async fn what_is_answered_is_on_the_disk() {
+        let folder = std::env::temp_dir().join(format!("medhook-connect-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let tables = Tables::new(&Namespace::default());
+        let database = Database::file(&folder.join("medhook.db"), tables, true).unwrap();
+        let Connected { mut connection, .. } = database.open().await.unwrap();
+        for (pragma, wanted) in [
+            ("PRAGMA synchronous", 2),
+            ("PRAGMA fullfsync", 1),
+            ("PRAGMA busy_timeout", 2_000),
+            ("PRAGMA temp_store", 2),
+        ] {
+            let is: i64 = sqlx::query_scalar(pragma).fetch_one(&mut connection).await.unwrap();
+            assert_eq!(is, wanted, "{pragma}");
+        }
+        let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await.unwrap();
+        assert_eq!(mode, "wal");
+        connection.close().await.unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -30,14 +30,16 @@ pub(super) async fn start(database: Arc<Database>, clock: Arc<dyn Clock>) -> Res
     let (queue, ops) = mpsc::channel(WAITING);
     let (opened, answer) = oneshot::channel();
     let failed = |error| ConfigError::new("SQLite store: no thread for it could be started").with_source(error);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
     let life = move || {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(opened.send(Err(failed(error)))),
+        };
         runtime.block_on(async move {
             match database.open().await {
                 Ok(connected) => {
-                    let writer = Writer { database, clock, ops, connected: Some(connected), purge: Instant::now() };
                     let _ = opened.send(Ok(()));
-                    writer.run().await;
+                    Writer::new(database, clock, ops, connected).run().await;
                 }
                 Err(fault) => drop(opened.send(Err(fault.into_config_error(database.path())))),
             }
@@ -54,21 +56,36 @@ struct Writer {
     ops: mpsc::Receiver<Op>,
     /// None after an error, until it is needed.
     connected: Option<Connected>,
-    /// When to look again for events that have run out.
+    /// When to look again for events that have run out, if nobody waits.
     purge: Instant,
+    /// Whether there were more of them than could be deleted the last time.
+    more_to_purge: bool,
 }
 
 impl Writer {
+    fn new(database: Arc<Database>, clock: Arc<dyn Clock>, ops: mpsc::Receiver<Op>, connected: Connected) -> Self {
+        Writer { database, clock, ops, connected: Some(connected), purge: Instant::now(), more_to_purge: false }
+    }
+
     async fn run(mut self) {
         let mut batch = Vec::with_capacity(MOST);
         loop {
             // What waits comes first: an event that has run out can wait, too.
-            match timeout_at(self.purge, self.ops.recv_many(&mut batch, MOST)).await {
-                Ok(0) => break,
-                Ok(_) => self.answer(&mut batch).await,
-                // The next one who needs the database is told if this fails.
-                Err(_nobody_waits) => drop(self.transact(&[], PURGED_AT_ONCE).await),
+            let waiting = timeout_at(self.purge, self.ops.recv_many(&mut batch, MOST)).await;
+            if let Ok(0) = waiting {
+                break;
             }
+            let work = async {
+                if waiting.is_ok() {
+                    self.answer(&mut batch).await;
+                } else {
+                    // The next one who needs the database is told if this fails.
+                    let _ = self.transact(&[], PURGED_AT_ONCE).await;
+                }
+            };
+            // A clock is the application's, and may panic. That ends the connection, and nothing else.
+            let _ = AssertUnwindSafe(work).catch_unwind().await;
+            batch.clear();
         }
         if let Some(connected) = self.connected.take() {
             connected.close().await;
@@ -84,23 +101,36 @@ impl Writer {
         match self.transact(batch, batch.len().saturating_mul(2)).await {
             Ok(answers) => batch.drain(..).zip(answers).for_each(|(op, answer)| op.answer(Ok(answer))),
             // Perhaps it is one event's row that is damaged, or there is room for one and not for all.
-            Err(fault) if batch.len() > 1 && !fault.is_busy() => {
-                for op in batch.drain(..) {
-                    let answers = self.transact(std::slice::from_ref(&op), 0).await;
-                    match answers.as_deref() {
-                        Ok([answer]) => op.answer(Ok(*answer)),
-                        Ok(_) => drop(op),
-                        Err(fault) => op.answer(Err(fault.to_store_error())),
-                    }
+            Err(fault) if batch.len() > 1 && !fault.is_busy() => self.answer_one_by_one(batch).await,
+            Err(fault) => batch.drain(..).for_each(|op| op.answer(Err(fault.to_store_error()))),
+        }
+    }
+
+    async fn answer_one_by_one(&mut self, batch: &mut Vec<Op>) {
+        let (mut in_a_row, mut last) = (0_u32, None::<Fault>);
+        for op in batch.drain(..) {
+            if let Some(fault) = last.as_ref().filter(|_| in_a_row >= GIVING_UP) {
+                op.answer(Err(fault.to_store_error()));
+                continue;
+            }
+            match self.transact(std::slice::from_ref(&op), 0).await {
+                Ok(answers) => {
+                    in_a_row = 0;
+                    [op].into_iter().zip(answers).for_each(|(op, answer)| op.answer(Ok(answer)));
+                }
+                Err(fault) => {
+                    in_a_row = in_a_row.saturating_add(1);
+                    op.answer(Err(fault.to_store_error()));
+                    last = Some(fault);
                 }
             }
-            Err(fault) => batch.drain(..).for_each(|op| op.answer(Err(fault.to_store_error()))),
         }
     }
 
     /// Does all steps in one transaction, and if it is time, deletes some events that have run out.
     async fn transact(&mut self, ops: &[Op], purge: usize) -> Result<Vec<Answer>, Fault> {
-        let purge = if self.purge <= Instant::now() { purge } else { 0 };
+        let due = std::mem::take(&mut self.more_to_purge) || self.purge <= Instant::now();
+        let purge = if due { purge } else { 0 };
         if purge > 0 {
             // Put off first: if it is this that fails, the steps come through without it the next time.
             self.purge = after(LOOKING_AGAIN);
@@ -114,9 +144,7 @@ impl Writer {
             }
             return Err(fault);
         }
-        // A clock is the application's, and may panic.
-        let work = AssertUnwindSafe(self.work(&mut connected.connection, ops, purge)).catch_unwind();
-        let worked = work.await.unwrap_or_else(|_| Err(Fault::new("a clock that panics")));
+        let worked = self.work(&mut connected.connection, ops, purge).await;
         if worked.is_ok() || run(&mut connected.connection, ROLLBACK).await.is_ok() {
             self.connected = Some(connected);
         } else {
@@ -146,7 +174,8 @@ impl Writer {
         let tables = self.database.tables();
         let answers = if ops.is_empty() { Vec::new() } else { steps(connection, tables, ops, now).await? };
         if purge > 0 && tables.purge(connection, now.saturating_sub(KEPT_AFTERWARDS), purge).await? {
-            self.purge = Instant::now();
+            self.more_to_purge = true;
+            self.purge = after(BETWEEN_PURGES);
         }
         run(connection, COMMIT).await?;
         Ok(answers)
@@ -200,9 +229,12 @@ fn after(time: Duration) -> Instant {
 
 /// Steps that wait for their turn. Those beyond wait where they are called.
 const WAITING: usize = 1024;
+/// After so many failures one after the other it is not about single events.
+const GIVING_UP: u32 = 3;
 const LOOKING_AGAIN: Duration = Duration::from_secs(60);
 /// What nobody waits for is done in bites that whoever comes meanwhile hardly notices.
 const PURGED_AT_ONCE: usize = 100;
+const BETWEEN_PURGES: Duration = Duration::from_millis(20);
 /// How long a row stays after it has run out, in milliseconds: a clock that jumps ahead for a while does not make the
 /// store forget, and a claim that ran out still fences the late holder of an earlier one.
 const KEPT_AFTERWARDS: i64 = 3_600_000;

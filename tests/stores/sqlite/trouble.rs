@@ -70,12 +70,53 @@ pub async fn limited() {
     let place = Sqlite::fresh().await;
     let store = SqliteStore::open(place.path()).await.unwrap();
     let (_, most) = rlimit::getrlimit(rlimit::Resource::FSIZE).unwrap();
-    rlimit::setrlimit(rlimit::Resource::FSIZE, 200_000, most).unwrap();
+    rlimit::setrlimit(rlimit::Resource::FSIZE, 100_000, most).unwrap();
     let (handled, error) = fill(&store).await;
     assert!(handled.len() > 100 && error.to_string().contains("reading or writing failed"), "{error}");
     rlimit::setrlimit(rlimit::Resource::FSIZE, most, most).unwrap();
     assert_eq!(store.claim(key(1_000_000), token(1), HOUR).await.unwrap(), Claimed::Won);
     all_handled(&store, &handled).await;
+}
+
+#[tokio::test]
+#[ignore = "mounts a file system, so it needs root: cargo test -p medhook-tests --test stores -- --ignored full_disk"]
+async fn a_full_disk_loses_nothing_and_one_that_is_read_only_is_refused() {
+    let place = Sqlite::fresh().await;
+    let disk = Mounted::small(place.folder.path());
+    let ballast = place.folder.path().join("ballast");
+    fs::write(&ballast, vec![0; 300_000]).unwrap();
+    let store = SqliteStore::open(place.path()).await.unwrap();
+    let (handled, error) = fill(&store).await;
+    assert!(handled.len() > 100 && error.to_string().contains("no space left"), "{}: {error}", handled.len());
+    fs::remove_file(ballast).unwrap();
+    assert_eq!(store.claim(key(1_000_000), token(1), HOUR).await.unwrap(), Claimed::Won);
+    all_handled(&store, &handled).await;
+    drop(store);
+    soon(async || !place.path().with_extension("db-wal").exists()).await;
+    disk.run("mount", &["-o", "remount,ro"]);
+    let line = SqliteStore::open(place.path()).await.unwrap_err().to_string();
+    assert!(line.contains(place.path().to_str().unwrap()) && !line.contains('\n'), "{line}");
+    eprintln!("{error}; {line}");
+}
+
+struct Mounted<'a>(&'a std::path::Path);
+
+impl<'a> Mounted<'a> {
+    fn small(at: &'a std::path::Path) -> Self {
+        let disk = Mounted(at);
+        disk.run("mount", &["-t", "tmpfs", "-o", "size=800k", "tmpfs"]);
+        disk
+    }
+
+    fn run(&self, program: &str, args: &[&str]) {
+        assert!(std::process::Command::new(program).args(args).arg(self.0).status().unwrap().success());
+    }
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("--lazy").arg(self.0).status();
+    }
 }
 
 #[tokio::test]
@@ -188,7 +229,7 @@ async fn a_clock_that_panics_ends_nothing() {
     for n in 0..30 {
         match store.claim(key(n), token(n), HOUR).await {
             Ok(claimed) => won += u32::from(claimed == Claimed::Won),
-            Err(error) => failed += u32::from(error.to_string().contains("a clock that panics")),
+            Err(error) => failed += u32::from(error.to_string().contains("gave no answer")),
         }
     }
     assert!(won >= 10 && failed >= 8 && won + failed == 30, "{won} won, {failed} failed");
