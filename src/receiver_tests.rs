@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Custom, Fasten, HealthSync, HmacSha256Body, MemoryStore, Secret, SharedSecret};
+use crate::{Cair, Custom, Fasten, HealthSync, HmacSha256Body, MemoryStore, Secret, SharedSecret, cair};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -98,6 +98,27 @@ fn a_short_secret_is_warned_of_by_its_label() {
     let receiver = builder(short).build().unwrap();
     assert_eq!(receiver.warnings(), ["receiver in: secret brief is shorter than 16 bytes and could be guessed"]);
     assert!(builder(custom()).build().unwrap().warnings().is_empty());
+}
+
+#[test]
+fn an_age_that_retries_exceed_is_warned_of() {
+    let warnings = |max_age| {
+        let freshness = Freshness::SignedEvent { max_age: Duration::from_secs(max_age), future: HOUR };
+        builder(HealthSync::new(secret())).freshness(freshness).build().unwrap().warnings().to_vec()
+    };
+    assert_eq!(warnings(5_780), [""; 0]);
+    let warning = "receiver in: events older than 5779 s are refused, and the provider may retry for 5780 s: what \
+                   failed at first can be lost";
+    assert_eq!(warnings(5_779), [warning]);
+    assert!(builder(HealthSync::new(secret())).build().unwrap().warnings().is_empty());
+}
+
+#[test]
+fn no_age_is_asked_of_a_kind_that_has_no_time() {
+    let freshness = Freshness::SignedEvent { max_age: HOUR, future: HOUR };
+    let cair = |kind| builder(Cair::hmac_256("x-sig", secret()).only(kind)).freshness(freshness);
+    assert!(problem(cair(cair::Kind::AiPhoneCall)).contains("no time of the event"));
+    assert!(cair(cair::Kind::ClaimStatusChange).build().is_ok());
 }
 
 async fn outcome(receiver: &Receiver, body: &'static str) -> Result<u16, Reason> {
