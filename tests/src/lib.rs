@@ -12,6 +12,10 @@ pub mod stage;
 /// The examples of the README and the guides.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
+#[doc = include_str!("../../CONTRIBUTING.md")]
+#[doc = include_str!("../../middleware/actix/README.md")]
+#[doc = include_str!("../../middleware/axum/README.md")]
+#[doc = include_str!("../../middleware/tower/README.md")]
 #[doc = include_str!("../../docs/fasten.md")]
 #[doc = include_str!("../../docs/healthsync.md")]
 pub struct Guides;

@@ -40,3 +40,17 @@ fn what_breaks_a_rule_is_named() {
     }
     assert_eq!(with(json!({"name": "lru", "version": "0.18.2"})), "");
 }
+
+/// What cannot be tried with the compiler at hand can at least be read.
+#[test]
+fn no_dependency_needs_a_newer_compiler_than_we_say() {
+    let version = |package: &Value| -> Option<(u32, u32)> {
+        let mut parts = package["rust_version"].as_str()?.split('.').map(|part| part.parse().unwrap());
+        Some((parts.next()?, parts.next()?))
+    };
+    let packages = packages().unwrap();
+    let ours = packages.iter().find(|package| package["name"] == "medhook").and_then(version).unwrap();
+    let newer: Vec<_> = packages.iter().filter(|package| version(package) > Some(ours)).collect();
+    assert!(newer.is_empty(), "{newer:#?}");
+    assert!(packages.iter().any(|package| !package["source"].is_null() && version(package) == Some(ours)), "too new");
+}
