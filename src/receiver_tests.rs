@@ -181,6 +181,17 @@ fn what_another_receiver_proved_proves_nothing_here() {
 }
 
 #[test]
+fn a_body_in_pieces_is_the_body_whole() {
+    let receiver = builder(custom()).build().unwrap();
+    let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
+    for pieces in [&["", "{}"][..], &["{", "}"], &["{", "", "}"], &["", "", "{", "", "", "}", ""]] {
+        let mut intake = receiver.begin("POST", &headers).unwrap();
+        pieces.iter().for_each(|piece| intake.push(Bytes::from_static(piece.as_bytes())).unwrap());
+        assert_eq!(intake.finish().unwrap().body(), "{}", "{pieces:?}");
+    }
+}
+
+#[test]
 fn a_body_with_a_piece_too_many_is_never_whole() {
     let receiver = builder(custom()).body_limit(10).build().unwrap();
     let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
