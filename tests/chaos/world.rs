@@ -111,7 +111,10 @@ impl World {
     }
 
     async fn trouble_the_store(self) {
-        while self.0.trouble.store {
+        if !self.0.trouble.store {
+            return;
+        }
+        loop {
             let calm = self.chance().seconds(5, 240);
             let broken = self.chance().seconds(1, 180);
             sleep(calm).await;
@@ -122,7 +125,10 @@ impl World {
     }
 
     async fn set_the_clocks(self) {
-        while self.0.trouble.clocks {
+        if !self.0.trouble.clocks {
+            return;
+        }
+        loop {
             let wait = self.chance().seconds(30, 900);
             sleep(wait).await;
             for clock in &self.0.clocks {
