@@ -1,6 +1,7 @@
 //! What tests over the borders of crates share: cases made ready to be played, a sender that writes bytes itself, and
 //! servers for stores.
 
+pub mod ledger;
 pub mod providers;
 pub mod route;
 pub mod sender;
@@ -11,6 +12,10 @@ pub mod stage;
 /// The examples of the README and the guides.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
+#[doc = include_str!("../../CONTRIBUTING.md")]
+#[doc = include_str!("../../middleware/actix/README.md")]
+#[doc = include_str!("../../middleware/axum/README.md")]
+#[doc = include_str!("../../middleware/tower/README.md")]
 #[doc = include_str!("../../docs/fasten.md")]
 #[doc = include_str!("../../docs/healthsync.md")]
 #[doc = include_str!("../../docs/stores.md")]
