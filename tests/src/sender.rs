@@ -75,6 +75,12 @@ pub async fn begin(to: SocketAddr, path: &str, what: &Outgoing) -> TcpStream {
     socket
 }
 
+/// The whole request, for a connection that stays.
+pub fn kept(path: &str, what: &Outgoing) -> Vec<u8> {
+    let head = String::from_utf8(head(path, what)).expect("text").replace("connection: close\r\n", "");
+    [head.as_bytes(), &what.body].concat()
+}
+
 fn head(path: &str, what: &Outgoing) -> Vec<u8> {
     let mut head = format!("{} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n", what.method).into_bytes();
     for (name, value) in &what.headers {
@@ -123,6 +129,13 @@ impl Connection {
     /// Sends no more.
     pub async fn finish(&mut self) {
         let _ = self.socket.shutdown().await;
+    }
+
+    /// Hangs up: as one does who is done, or so that what is on its way is lost.
+    pub fn abandon(self, reset: bool) {
+        if reset {
+            self.socket.set_zero_linger().expect("a socket");
+        }
     }
 
     /// The next response; `None` where the connection ends without one.

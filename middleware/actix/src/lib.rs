@@ -147,6 +147,7 @@
 mod source;
 
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, Ready, poll_fn, ready};
 use std::ops::Deref;
@@ -154,7 +155,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use actix_web::body::{EitherBody, MessageBody};
+use actix_web::body::{BodySize, BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderValue};
@@ -239,18 +240,18 @@ where
         let source = self.source.clone();
         let inner = self.inner.clone();
         Box::pin(async move {
-            match verified(source, &mut request).await {
+            let mut body = request.take_payload();
+            match verified(source, &mut request, &mut body).await {
                 Ok(admitted) => handled(admitted, inner, request).await,
-                Err(refusal) => Ok(refused(request, &refusal)),
+                Err(refusal) => Ok(refused(request, &refusal, body)),
             }
         })
     }
 }
 
 /// Everything before the handler, in the connection's own task: whoever hangs up here has lost nothing.
-async fn verified(source: Source, request: &mut ServiceRequest) -> Result<Admitted, Refusal> {
+async fn verified(source: Source, request: &mut ServiceRequest, body: &mut Payload) -> Result<Admitted, Refusal> {
     let receiver = source.receiver(request.request()).await?;
-    let body = request.take_payload();
     let delivery = receiver.receive(request.method().as_str(), &Head(request.headers()), body).await?;
     request.set_payload(Payload::from(delivery.body().clone()));
     let admitted = receiver.admit(delivery)?;
@@ -299,13 +300,31 @@ where
         Err(_) => Reason::HandlerPanicked.into(),
     };
     match waiting.take() {
-        Some(request) => Ok(refused(request, &refusal)),
+        Some(request) => Ok(refused(request, &refusal, Payload::None)),
         None => Err(Refused(refusal).into()),
     }
 }
 
-fn refused<B>(request: ServiceRequest, refusal: &Refusal) -> ServiceResponse<EitherBody<B>> {
-    request.into_response(response(refusal)).map_into_right_body()
+fn refused<B>(request: ServiceRequest, refusal: &Refusal, unread: Payload) -> ServiceResponse<EitherBody<B>> {
+    let response = response(refusal).set_body(BoxBody::new(Unread(unread)));
+    request.into_response(response).map_into_right_body()
+}
+
+/// An empty body that keeps the request's until it is answered. If it were dropped before, actix-web would read the rest
+/// of one in chunks for as long as its sender likes; so it closes the connection.
+struct Unread(Payload);
+
+impl MessageBody for Unread {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(0)
+    }
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let _kept = &self.0;
+        Poll::Ready(None)
+    }
 }
 
 /// The answer to a refused delivery. actix-web's statuses and headers are those of an older `http` than ours.
