@@ -21,13 +21,10 @@ where
     let stages: Arc<[Stage]> = Stage::all(&list).into();
     let address = start(Route::stages(&stages));
 
-    let play = |(n, stage): (usize, &Stage)| {
-        let stages = stages.clone();
-        let path = format!("/{n}");
-        let case: Outgoing = (&stage.case).into();
+    let play = |n: usize| {
+        let stage = &stages[n];
         async move {
-            let stage = &stages[n];
-            let sends = || send(address, path.clone(), case.clone()).boxed();
+            let sends = || send(address, format!("/{n}"), (&stage.case).into()).boxed();
             let wrong = match stage.play(sends).await {
                 Ok(response) => answered(stage, response).err(),
                 Err(wrong) => Some(wrong),
@@ -36,14 +33,12 @@ where
         }
     };
     // In the crowd a body could be late that is not meant to be.
-    let (crowd, impatient): (Vec<_>, Vec<_>) = stages
-        .iter()
-        .enumerate()
-        .filter(|(_, stage)| can(&stage.case))
-        .partition(|(_, stage)| list.endpoints[&stage.case.endpoint].body_timeout_ms.is_none());
+    let patient = |n: &usize| list.endpoints[&stages[*n].case.endpoint].body_timeout_ms.is_none();
+    let playable = (0..stages.len()).filter(|n| can(&stages[*n].case));
+    let (crowd, impatient): (Vec<_>, Vec<_>) = playable.partition(patient);
     let mut wrong = Vec::new();
-    for plays in [crowd, impatient] {
-        wrong.extend(futures_util::future::join_all(plays.into_iter().map(play)).await.into_iter().flatten());
+    for some in [crowd, impatient] {
+        wrong.extend(futures_util::future::join_all(some.into_iter().map(play)).await.into_iter().flatten());
     }
     assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), stages.len(), wrong.join("\n"));
 }
@@ -91,7 +86,7 @@ fn has_an_answer(case: &Case) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hyper_and_tower_answer_every_case_over_http2() {
-    play_all(servers::hyper_http2, http2::send, has_an_answer).await;
+    play_all(http2::hyper, http2::send, has_an_answer).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use medhook::testing::{Transfer, cases};
 use medhook::{
-    Claimed, DedupeStore, EventKey, Fasten, MemoryStore, NoDedupe, Outcome, Reason, Receiver, Retention, Secret,
-    Secrets, Settled, StoreFuture, Token, testing,
+    Claimed, DedupeStore, EventKey, Fasten, Freshness, MemoryStore, NoDedupe, Outcome, Reason, Receiver, Retention,
+    Secret, Secrets, Settled, StoreFuture, Token, testing,
 };
 use medhook_tests::route::{Answer, Route, Watched};
-use medhook_tests::sender::{Connection, begin, kept, send};
+use medhook_tests::sender::{Connection, Outgoing, begin, kept, send};
 use tokio::sync::Semaphore;
 
 use crate::endpoint::{SECRET, builder, forged, genuine, genuine_of, receiver, status, until};
@@ -180,14 +180,13 @@ async fn half_a_head_reaches_nobody_and_keeps_nobody_out() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_body_in_chunks_of_one_byte_arrives() {
-    const LENGTH: usize = 1 << 16;
-    let text = format!(r#"{{"id":"1","type":"document.uploaded","x":"{}"}}"#, "a".repeat(LENGTH));
+    let text = format!(r#"{{"id":"1","type":"document.uploaded","x":"{}"}}"#, "a".repeat(1 << 16));
     let request = testing::healthsync("document.uploaded").secret(SECRET).body(text).request("/");
     let chunks: Vec<u8> = request.body().iter().flat_map(|byte| [b'1', b'\r', b'\n', *byte, b'\r', b'\n']).collect();
     for (name, start) in servers::ALL {
         let (route, watched) = Route::watched(receiver_without_age());
         let address = start(Arc::new([route]));
-        let mut outgoing: medhook_tests::sender::Outgoing = request.clone().into();
+        let mut outgoing: Outgoing = request.clone().into();
         outgoing.transfer = Transfer::Chunked(1);
         outgoing.body = chunks.clone().into();
         let mut connection = Connection::open(address).await;
@@ -198,15 +197,26 @@ async fn a_large_body_in_chunks_of_one_byte_arrives() {
     }
 }
 
+/// The same, as large as it may be, without the costs of a server's.
+#[tokio::test]
+async fn a_mebibyte_in_pieces_of_one_byte_is_proven() {
+    let body = vec![b' '; 1 << 20];
+    let request = testing::healthsync("document.uploaded").secret(SECRET).body(body).request("/");
+    let (head, body) = request.into_parts();
+    let pieces = (0..body.len()).map(|at| Ok::<_, ()>(body.slice(at..=at)));
+    let delivery = receiver_without_age().receive("POST", &head.headers, futures_util::stream::iter(pieces)).await;
+    assert_eq!(delivery.expect("a delivery").body(), &body);
+}
+
 fn receiver_without_age() -> Receiver {
-    let builder = builder().freshness(medhook::Freshness::Unchecked).body_timeout(Duration::from_secs(60));
+    let builder = builder().freshness(Freshness::Unchecked).body_timeout(Duration::from_secs(60));
     builder.build().expect("a receiver")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn eight_thousand_signatures_are_no_signature() {
     let request = testing::fasten("patient.ehi_export_success").secret(FASTEN).request("/");
-    let mut outgoing: medhook_tests::sender::Outgoing = request.into();
+    let mut outgoing: Outgoing = request.into();
     for (name, value) in &mut outgoing.headers {
         if name == "webhook-signature" {
             *value = vec![value.as_str(); 8_000].join(" ");

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, SendStream};
+use hyper_util::rt::TokioExecutor;
 use medhook::Bytes;
 use medhook::testing::Transfer;
 use medhook_tests::route::Route;
@@ -14,10 +15,18 @@ use medhook_tests::sender::{Outgoing, Response};
 use tokio::net::TcpStream;
 
 use crate::endpoint::{Slow, genuine, genuine_of, receiver, until};
-use crate::servers::{self, Start};
+use crate::servers::{self, Routes, Start};
 
 /// What speaks it.
-const ALL: &[(&str, Start)] = &[("hyper and tower", servers::hyper_http2), ("axum", servers::axum)];
+const ALL: &[(&str, Start)] = &[("hyper and tower", hyper), ("axum", servers::axum)];
+
+/// hyper, without TLS and without HTTP/1.1.
+pub fn hyper(routes: Routes) -> SocketAddr {
+    servers::serve(routes, |socket, service| {
+        let http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        tokio::spawn(http2.serve_connection(socket, service));
+    })
+}
 
 /// Sends to a path, on a connection of its own, and reads the answer.
 pub async fn send(to: SocketAddr, path: String, what: Outgoing) -> Response {

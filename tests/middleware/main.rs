@@ -7,4 +7,5 @@ mod framing;
 mod handling;
 mod hostile;
 mod http2;
+mod layers;
 mod servers;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use medhook_tests::route::Route;
 use medhook_tower::http::{Request, Response, StatusCode};
@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tower::util::BoxCloneService;
 use tower::{Layer, ServiceExt, service_fn};
 
-type Routes = Arc<[Route]>;
+pub type Routes = Arc<[Route]>;
 
 /// Starts a server that runs until its process ends.
 pub type Start = fn(Routes) -> SocketAddr;
@@ -33,7 +33,7 @@ fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// hyper, with a tower service for each path.
+/// hyper, with a tower service for each path, over HTTP/1.1.
 pub fn hyper(routes: Routes) -> SocketAddr {
     serve(routes, |socket, service| {
         let mut http1 = hyper::server::conn::http1::Builder::new();
@@ -41,17 +41,11 @@ pub fn hyper(routes: Routes) -> SocketAddr {
     })
 }
 
-/// The same over HTTP/2, without TLS.
-pub fn hyper_http2(routes: Routes) -> SocketAddr {
-    serve(routes, |socket, service| {
-        let http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-        tokio::spawn(http2.serve_connection(socket, service));
-    })
-}
+/// What answers on a connection.
+pub type ByPath = TowerToHyperService<BoxCloneService<Request<Incoming>, Response<Empty<Bytes>>, Infallible>>;
 
-type ByPath = TowerToHyperService<BoxCloneService<Request<Incoming>, Response<Empty<Bytes>>, Infallible>>;
-
-fn serve(routes: Routes, connection: fn(TokioIo<TcpStream>, ByPath)) -> SocketAddr {
+/// The same, with whatever serves its connections.
+pub fn serve(routes: Routes, connection: fn(TokioIo<TcpStream>, ByPath)) -> SocketAddr {
     let (listener, address) = listener();
     tokio::spawn(async move {
         loop {

@@ -151,6 +151,17 @@ impl Connection {
         }
     }
 
+    /// Whether an interim answer (100) asks for the body.
+    pub async fn is_told_to_go_on(&mut self) -> bool {
+        const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+        while self.received.len() < GO_ON.len() && more(&mut self.socket, &mut self.received).await {}
+        let told = self.received.starts_with(GO_ON);
+        if told {
+            self.received.drain(..GO_ON.len());
+        }
+        told
+    }
+
     /// Waits for more of a response, or for its end, for as long as this at most.
     pub async fn answers_within(&mut self, wait: Duration) -> bool {
         timeout(wait, self.socket.readable()).await.is_ok()

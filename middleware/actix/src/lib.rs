@@ -15,6 +15,8 @@
 //! A status, `Retry-After` with a 503, and an empty body. The [`Reason`] is in the response's extensions, as is the
 //! [`Outcome`] of every delivery.
 //!
+//! If the body was not read to its end, actix-web closes the connection.
+//!
 //! A handler that panics, takes too long or is given up takes its request down with it, and actix-web's services make
 //! no response without one. The middlewares outside then see an `Err`, whose `error_response()` is the response
 //! described here and the one that is sent; those that look at responses alone (`Logger`) do not see it. An `Err` of a
