@@ -272,21 +272,37 @@ impl Error for ConfigError {
 /// A store that could not do what it was asked. Senders get a 503 and try again.
 #[derive(Debug)]
 pub struct StoreError {
-    full: bool,
+    trouble: Trouble,
     message: Box<str>,
     source: Option<Source>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    Unavailable,
+    Full,
+    Lost,
 }
 
 impl StoreError {
     /// The store did not answer, or not usefully. The message names what was tried, never a password or a key.
     pub fn unavailable(message: impl Into<Box<str>>) -> Self {
-        StoreError { full: false, message: message.into(), source: None }
+        StoreError { trouble: Trouble::Unavailable, message: message.into(), source: None }
     }
 
     /// The store may not forget anything yet and has no room.
     #[must_use]
     pub fn full() -> Self {
-        StoreError { full: true, message: "the store is full of events it may not forget yet".into(), source: None }
+        let message = "the store is full of events it may not forget yet".into();
+        StoreError { trouble: Trouble::Full, message, source: None }
+    }
+
+    /// The lease ran out and someone else has the event by now, so that a transaction of the application's which was to
+    /// commit the claim must not be committed.
+    #[must_use]
+    pub fn lost() -> Self {
+        let message = "the claim ran out, and someone else has the event".into();
+        StoreError { trouble: Trouble::Lost, message, source: None }
     }
 
     /// Adds the error behind this one.
@@ -299,7 +315,13 @@ impl StoreError {
     /// Whether it is a matter of room.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.full
+        self.trouble == Trouble::Full
+    }
+
+    /// Whether someone else has the event.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.trouble == Trouble::Lost
     }
 }
 

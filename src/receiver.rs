@@ -61,7 +61,7 @@ impl Receiver {
         is_post(method)?;
         not_encoded(headers)?;
         not_too_large(headers, inner.body_limit)?;
-        let check = inner.scheme.begin(headers, inner.freshness, self.now())?;
+        let check = inner.scheme.begin(headers, inner.freshness, || self.now())?;
         Ok(Intake::new(self, check))
     }
 
