@@ -174,7 +174,10 @@ async fn half_a_head_reaches_nobody_and_keeps_nobody_out() {
         assert_eq!(status(address).await, 200, "{name}");
         assert_eq!((watched.bodies().len(), watched.answers().len()), (1, 1), "{name}");
         stays.send(&sent[100..]).await;
-        assert_eq!(stays.response().await.expect("an answer").status(), 200, "{name}: a duplicate by now");
+        // A duplicate by now, or given up: how long a head may take is the server's to say.
+        let answer = stays.response().await.map(|response| response.status().as_u16());
+        assert!(matches!(answer, None | Some(200 | 408)), "{name}: {answer:?}");
+        assert_eq!(watched.bodies().len(), 0, "{name}");
     }
 }
 

@@ -43,8 +43,7 @@
 //!
 //! ```
 //! use std::collections::HashMap;
-//! use std::convert::Infallible;
-//! use std::sync::Arc;
+//! //! use std::sync::Arc;
 //!
 //! use actix_web::http::StatusCode;
 //! use actix_web::test::{TestRequest, call_service, init_service};
@@ -157,7 +156,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use actix_web::body::{BodySize, BoxBody, EitherBody, MessageBody};
+use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderValue};
@@ -307,26 +306,12 @@ where
     }
 }
 
+/// Keeps what is unread of the body until it is answered: if it were dropped before, actix-web would read the rest of one
+/// in chunks for as long as its sender likes; so it closes the connection.
 fn refused<B>(request: ServiceRequest, refusal: &Refusal, unread: Payload) -> ServiceResponse<EitherBody<B>> {
-    let response = response(refusal).set_body(BoxBody::new(Unread(unread)));
+    let response = response(refusal);
+    response.extensions_mut().insert(unread);
     request.into_response(response).map_into_right_body()
-}
-
-/// An empty body that keeps the request's until it is answered. If it were dropped before, actix-web would read the rest
-/// of one in chunks for as long as its sender likes; so it closes the connection.
-struct Unread(Payload);
-
-impl MessageBody for Unread {
-    type Error = Infallible;
-
-    fn size(&self) -> BodySize {
-        BodySize::Sized(0)
-    }
-
-    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
-        let _kept = &self.0;
-        Poll::Ready(None)
-    }
 }
 
 /// The answer to a refused delivery. actix-web's statuses and headers are those of an older `http` than ours.
