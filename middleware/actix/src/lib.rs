@@ -148,7 +148,6 @@
 mod source;
 
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, Ready, poll_fn, ready};
 use std::ops::Deref;
@@ -309,7 +308,7 @@ where
 /// Keeps what is unread of the body until it is answered: if it were dropped before, actix-web would read the rest of one
 /// in chunks for as long as its sender likes; so it closes the connection.
 fn refused<B>(request: ServiceRequest, refusal: &Refusal, unread: Payload) -> ServiceResponse<EitherBody<B>> {
-    let response = response(refusal);
+    let mut response = response(refusal);
     response.extensions_mut().insert(unread);
     request.into_response(response).map_into_right_body()
 }
