@@ -3,9 +3,14 @@
 //! Exit codes, the same for every command: 0, all is well; 1, the command did its work and something is not as it
 //! should be; 2, it could not do its work.
 
+mod clock;
 mod demo;
+mod endpoint;
 mod failure;
 mod output;
+mod random;
+mod send;
+mod wire;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -25,6 +30,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Send(Box<send::Args>),
 }
 
 /// How a command ended that could do its work.
@@ -32,6 +38,8 @@ enum Command {
 enum Verdict {
     AllIsWell,
     SomethingIsNot,
+    /// Neither is certain; what was printed says why.
+    CannotTell,
 }
 
 fn main() -> ExitCode {
@@ -40,15 +48,23 @@ fn main() -> ExitCode {
     let mut out = std::io::stdout().lock();
     let ended = match cli.command {
         Command::Demo(args) => demo::run(&args, &mut out),
+        Command::Send(args) => send::run(&args, &mut out),
     };
     match ended {
         Ok(Verdict::AllIsWell) => ExitCode::SUCCESS,
         Ok(Verdict::SomethingIsNot) => ExitCode::from(1),
+        Ok(Verdict::CannotTell) => ExitCode::from(2),
         Err(failure) => {
             told(&failure);
             ExitCode::from(2)
         }
     }
+}
+
+/// Runs what needs a runtime.
+fn run_async<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Failure::because("cannot start the runtime", error))?.block_on(command)
 }
 
 fn told(failure: &Failure) {
@@ -66,9 +82,9 @@ mod tests {
     fn the_arguments_make_sense_and_every_help_shows_an_example() {
         let mut cli = Cli::command();
         cli.clone().debug_assert();
-        assert!(cli.render_help().to_string().contains("Example:"));
+        assert!(cli.render_help().to_string().contains("\nExample"));
         for command in cli.get_subcommands_mut().filter(|command| command.get_name() != "help") {
-            assert!(command.render_help().to_string().contains("Example:"), "{}", command.get_name());
+            assert!(command.render_help().to_string().contains("\nExample"), "{}", command.get_name());
         }
     }
 }

@@ -27,6 +27,7 @@ use super::providers::Provider;
 use super::seen::CURRENT;
 use super::{PATIENCE, within};
 use crate::failure::Failure;
+use crate::random;
 
 pub(super) use medhook::Builder;
 
@@ -116,19 +117,12 @@ pub(super) const NEXT: &str = "next";
 
 impl Keys {
     fn random() -> Result<Self, Failure> {
-        Ok(Keys { current: random()?, next: random()?, foreign: random()? })
+        Ok(Keys { current: random::secret()?, next: random::secret()?, foreign: random::secret()? })
     }
 
     fn secrets(&self) -> Result<Secrets, medhook::ConfigError> {
         Secrets::new(Secret::new(CURRENT, self.current.as_str())?).also(Secret::new(NEXT, self.next.as_str())?)
     }
-}
-
-/// 32 random bytes in hexadecimal: a good secret where it is taken as text, and good base64 where it is decoded.
-fn random() -> Result<String, Failure> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| Failure::because("no random numbers for secrets", error))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Which endpoint is where.

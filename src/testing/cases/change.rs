@@ -99,21 +99,20 @@ pub(super) struct Draft<'l> {
 
 impl<'l> Draft<'l> {
     pub(super) fn new(endpoint: &'l Endpoint, body: &str, secret: Option<&str>, now: i64) -> Result<Self, String> {
-        let known = endpoint.known("case").map_err(|error| error.to_string())?;
+        let signing = endpoint.signing().map_err(|error| error.to_string())?;
         let found = fixtures().iter().find(|fixture| fixture.path() == body).map(Fixture::body);
         let mut draft = Draft {
             endpoint,
-            signing: known.signing,
-            time_at: known.time_at,
+            signing,
+            time_at: endpoint.time_at(),
             now,
             body: found.ok_or_else(|| format!("no fixture {body}"))?,
             secret: endpoint.secret(secret).ok_or("its endpoint has no such secret")?.to_owned(),
             message_id: "msg_2b1f4c8e".to_owned(),
             timestamp: now.to_string(),
         };
-        // Not every body tells its time.
-        if let Some(pointer) = draft.time_at.filter(|pointer| at(&draft.body, pointer).is_some()) {
-            draft.put(pointer, |time| written_like(time, now).into())?;
+        if let Some(pointer) = draft.time_at {
+            draft.body = dated(&draft.body, pointer, now);
         }
         Ok(draft)
     }
@@ -277,6 +276,14 @@ fn bytes_of(hex: &str) -> Option<Vec<u8>> {
     let mut bytes = vec![0; digits.len() / 2];
     base16ct::lower::decode(&digits, &mut bytes).ok()?;
     Some(bytes)
+}
+
+/// The body with another time at a pointer; the same if nothing is there.
+pub(super) fn dated(body: &Bytes, pointer: &str, unix: i64) -> Bytes {
+    let Some((before, time, after)) = at(body, pointer) else {
+        return body.clone();
+    };
+    [before, written_like(time, unix).as_bytes(), after].concat().into()
 }
 
 /// The value that a JSON pointer leads to, between what stands before and after it.
