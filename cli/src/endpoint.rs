@@ -89,10 +89,16 @@ pub(crate) struct Keys {
 impl Keys {
     /// All of them, of which there must be one.
     pub(crate) fn read(&self) -> Result<Vec<Secret>, Failure> {
-        let secrets = read(&self.secret_env, &self.secret_file)?;
+        let secrets = self.read_if_any()?;
         if secrets.is_empty() {
             return Err(Failure::new("no secret: name its variable with --secret-env or its file with --secret-file"));
         }
+        Ok(secrets)
+    }
+
+    /// All of them, or none.
+    pub(crate) fn read_if_any(&self) -> Result<Vec<Secret>, Failure> {
+        let secrets = read(&self.secret_env, &self.secret_file)?;
         if secrets.len() > Secrets::MOST {
             return Err(Failure::new(format!("more than {} secrets", Secrets::MOST)));
         }

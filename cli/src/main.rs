@@ -9,7 +9,9 @@ mod endpoint;
 mod failure;
 mod output;
 mod random;
+mod read;
 mod send;
+mod verify;
 mod wire;
 
 use std::io::Write;
@@ -31,6 +33,7 @@ struct Cli {
 enum Command {
     Demo(demo::Args),
     Send(Box<send::Args>),
+    Verify(Box<verify::Args>),
 }
 
 /// How a command ended that could do its work.
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Demo(args) => demo::run(&args, &mut out),
         Command::Send(args) => send::run(&args, &mut out),
+        Command::Verify(args) => verify::run(&args, &mut out),
     };
     match ended {
         Ok(Verdict::AllIsWell) => ExitCode::SUCCESS,

@@ -32,7 +32,7 @@ pub use self::cases::{
     Case, CaseError, Cases, Change, Endpoint, Expected, Scheme, State, Transfer, Written, cases, cases_at,
 };
 pub use self::fixtures::{Fixture, fixtures, marked};
-pub use self::sign::Signing;
+pub use self::sign::{Signing, mac};
 
 use crate::Secret;
 use crate::provider::{azodha, cair, fasten, healthsync, mediquo};

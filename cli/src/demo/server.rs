@@ -100,7 +100,7 @@ impl Endpoint {
         // No handler outlives the step that it belongs to by much.
         let builder = fit_out((provider.receiver)(provider.name, secrets)).max_handling(PATIENCE);
         let receiver = builder.build().map_err(cannot)?;
-        Ok(Endpoint { provider, keys, receiver, handler: Handler::new(provider.read) })
+        Ok(Endpoint { provider, keys, receiver, handler: Handler::default() })
     }
 }
 

@@ -15,11 +15,12 @@ use medhook::{Bytes, Outcome, Reason};
 use super::draft::Draft;
 use super::handler::{Conduct, Handler};
 use super::providers::Provider;
-use super::seen::{Answer, CURRENT, Call, Read, Row, Seen};
+use super::seen::{Answer, CURRENT, Call, Row, Seen};
 use super::sender::Sender;
 use super::server::{Endpoint, NEXT, Server};
 use super::{PATIENCE, within};
 use crate::failure::Failure;
+use crate::read::Read;
 
 /// Plays every step at every endpoint. At the end the endpoints take nothing more.
 pub(super) async fn play(server: &Server) -> Result<Vec<Row>, Failure> {
