@@ -29,6 +29,15 @@ impl Provider {
             Provider::Mediquo => "mediquo",
         }
     }
+
+    /// How many seconds it waits for an answer; where that is not documented, 30.
+    pub(crate) fn patience(self) -> u64 {
+        match self {
+            Provider::Healthsync => 5,
+            Provider::Fasten => 60,
+            Provider::Azodha | Provider::Cair | Provider::Mediquo => 30,
+        }
+    }
 }
 
 /// What the provider leaves to each endpoint.

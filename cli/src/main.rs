@@ -3,6 +3,7 @@
 //! Exit codes, the same for every command: 0, all is well; 1, the command did its work and something is not as it
 //! should be; 2, it could not do its work.
 
+mod check;
 mod clock;
 mod demo;
 mod endpoint;
@@ -31,6 +32,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Check(Box<check::Args>),
     Demo(demo::Args),
     Send(Box<send::Args>),
     Verify(Box<verify::Args>),
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut out = std::io::stdout().lock();
     let ended = match cli.command {
+        Command::Check(args) => check::run(&args, &mut out),
         Command::Demo(args) => demo::run(&args, &mut out),
         Command::Send(args) => send::run(&args, &mut out),
         Command::Verify(args) => verify::run(&args, &mut out),

@@ -1,16 +1,20 @@
 //! Requests over HTTP/1.1, each on a connection of its own: what providers do, and what all commands that send do.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::stream;
 use http::{HeaderValue, Request, Uri, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use medhook::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -119,20 +123,36 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 pub(crate) type Stream = Box<dyn Duplex>;
 
+type Body = BoxBody<Bytes, Infallible>;
+
 /// An open connection, for one request.
 pub(crate) struct Line {
     authority: HeaderValue,
-    requests: SendRequest<Full<Bytes>>,
-    connection: Pin<Box<Connection<TokioIo<Stream>, Full<Bytes>>>>,
+    requests: SendRequest<Body>,
+    connection: Pin<Box<Connection<TokioIo<Stream>, Body>>>,
 }
 
 impl Line {
-    pub(crate) async fn send(self, mut request: Request<Bytes>) -> Result<Answer, Lost> {
+    /// Sends a request with the length of its body.
+    pub(crate) async fn send(self, request: Request<Bytes>) -> Result<Answer, Lost> {
+        self.send_body(request.map(|body| Full::new(body).boxed())).await
+    }
+
+    /// Sends a request in chunks of this many bytes, without the length of its body.
+    pub(crate) async fn send_chunked(self, request: Request<Bytes>, length: usize) -> Result<Answer, Lost> {
+        let pieces = |body: Bytes| {
+            let pieces: Vec<_> = body.chunks(length.max(1)).map(|piece| body.slice_ref(piece)).collect();
+            StreamBody::new(stream::iter(pieces.into_iter().map(|piece| Ok(Frame::data(piece))))).boxed()
+        };
+        self.send_body(request.map(pieces)).await
+    }
+
+    async fn send_body(self, mut request: Request<Body>) -> Result<Answer, Lost> {
         let Line { authority, mut requests, connection } = self;
         request.headers_mut().insert(header::HOST, authority);
         let begun = Instant::now();
         let answered = async move {
-            let response = requests.send_request(request.map(Full::new)).await?;
+            let response = requests.send_request(request).await?;
             let status = response.status().as_u16();
             let mut body = response.into_body();
             let (mut size, mut kept) = (0_u64, Vec::new());
@@ -187,6 +207,17 @@ impl fmt::Display for Lost {
             Lost::TimedOut(patience) => write!(f, "no answer within {} s", patience.as_secs_f64()),
         }
     }
+}
+
+/// Reads an answer's first line, `HTTP/1.1 413 Payload Too Large`, and no more of it.
+pub(crate) async fn status_of(stream: &mut (impl AsyncRead + Unpin)) -> Result<u16, Lost> {
+    let mut line = Vec::new();
+    while !line.ends_with(b"\n") && line.len() < 256 {
+        let byte = stream.read_u8().await.map_err(|error| Lost::NoAnswer(error.to_string()))?;
+        line.push(byte);
+    }
+    let status = str::from_utf8(&line).ok().and_then(|line| line.split(' ').nth(1)?.parse().ok());
+    status.ok_or_else(|| Lost::NoAnswer("what came is not HTTP".to_owned()))
 }
 
 /// hyper's own text leaves out what happened.

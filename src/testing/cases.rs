@@ -1,6 +1,7 @@
 //! `fixtures/cases.toml`: one list of deliveries and what must become of each.
 
 mod change;
+mod outside;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 pub use self::change::Change;
+pub use self::outside::{Outside, cases_outside};
 
 use self::change::Draft;
 use super::sign::Signing;
@@ -425,9 +427,13 @@ struct Row {
     decodes: Option<String>,
 }
 
+fn list() -> Result<List, CaseError> {
+    toml::from_str(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/cases.toml")))
+        .map_err(|error| CaseError(error.to_string()))
+}
+
 fn load(now: Option<i64>) -> Result<Cases, CaseError> {
-    let list: List = toml::from_str(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/cases.toml")))
-        .map_err(|error| CaseError(error.to_string()))?;
+    let list = list()?;
     let now = now.unwrap_or(list.now);
     let mut made: Vec<(Recipe<'_>, Case)> = Vec::with_capacity(list.case.len());
     for row in &list.case {

@@ -69,12 +69,15 @@ pub fn marked(provider: &str, body: &Bytes, mark: &str) -> Bytes {
     };
     match places.iter().copied().find(is_text) {
         Some(pointer) => with_text(body, pointer, mark),
-        None => {
-            let bits = mark.bytes().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1));
-            let spaces = bits.map(|bit| if bit == 0 { b' ' } else { b'\t' });
-            body.iter().copied().chain(spaces).collect()
-        }
+        None => spaced(body, mark),
     }
+}
+
+/// The body with white space after it that stands for a text.
+pub(super) fn spaced(body: &Bytes, text: &str) -> Bytes {
+    let bits = text.bytes().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1));
+    let spaces = bits.map(|bit| if bit == 0 { b' ' } else { b'\t' });
+    body.iter().copied().chain(spaces).collect()
 }
 
 const AZODHA_IDS: &[&str] = &[

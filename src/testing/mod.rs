@@ -29,7 +29,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 pub use self::cases::{
-    Case, CaseError, Cases, Change, Endpoint, Expected, Scheme, State, Transfer, Written, cases, cases_at,
+    Case, CaseError, Cases, Change, Endpoint, Expected, Outside, Scheme, State, Transfer, Written, cases, cases_at,
+    cases_outside,
 };
 pub use self::fixtures::{Fixture, fixtures, marked};
 pub use self::sign::{Signing, mac};

@@ -158,12 +158,13 @@ impl Naive {
             Ok(body) => body.to_bytes(),
             Err(_) => return 413,
         };
-        if self.has(Fault::HandledFirst) {
-            self.handling.handle();
-        }
         let event: Option<Value> = serde_json::from_slice(&body).ok();
         if self.has(Fault::Breaks) && event.is_none() {
             return 500;
+        }
+        if self.has(Fault::HandledFirst) {
+            let status = self.once(body.to_vec()).await;
+            return if self.is_genuine(&head.headers, &body) { status } else { 401 };
         }
         if !self.has(Fault::Unchecked) && !self.is_genuine(&head.headers, &body) {
             return 401;
@@ -200,9 +201,11 @@ impl Naive {
             Some(Fault::AskedThenRemembered) => {
                 if !known {
                     // As long as handling takes.
-                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                     let status = self.handling.handle();
-                    self.seen.lock().unwrap().insert(id);
+                    if status == 200 {
+                        self.seen.lock().unwrap().insert(id);
+                    }
                     return status;
                 }
                 200

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{Request, header};
 use medhook::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 use super::notes::{NUMBER, Notes};
 use super::seen::Answer;
@@ -69,7 +69,7 @@ impl Sender {
         let (number, request) = self.numbered(request);
         let mut stream = self.connect().await?;
         written(&mut stream, &head_of(&request, length)).await?;
-        let status = within("an answer", status_of(&mut stream)).await??;
+        let status = within("an answer", wire::status_of(&mut stream)).await?.map_err(Failure::from)?;
         Ok(self.noted(number, status))
     }
 
@@ -137,15 +137,4 @@ fn head_of(request: &Request<Bytes>, length: usize) -> Vec<u8> {
 async fn written(stream: &mut Stream, wire: &[u8]) -> Result<(), Failure> {
     let written = within("a request to be sent", stream.write_all(wire)).await?;
     written.map_err(|error| Failure::because("cannot send a request", error))
-}
-
-/// Reads an answer's first line, `HTTP/1.1 413 Payload Too Large`.
-async fn status_of(stream: &mut Stream) -> Result<u16, Failure> {
-    let mut line = Vec::new();
-    while !line.ends_with(b"\n") && line.len() < 256 {
-        let byte = stream.read_u8().await.map_err(|error| Failure::because("no answer", error))?;
-        line.push(byte);
-    }
-    let status = str::from_utf8(&line).ok().and_then(|line| line.split(' ').nth(1)?.parse().ok());
-    status.ok_or_else(|| Failure::new("an answer that is not HTTP"))
 }

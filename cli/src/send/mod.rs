@@ -179,7 +179,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<Verdict, Failure> 
         times: args.course.repeat.unwrap_or(u32::from(args.course.concurrent)),
         at_once: usize::from(args.course.concurrent),
         new_events: args.course.new_events,
-        patience: Duration::from_secs(args.course.timeout.unwrap_or(schedule::patience(provider))),
+        patience: Duration::from_secs(args.course.timeout.unwrap_or(provider.patience())),
         show_answer: args.course.show_answer,
     };
     let retries = args.course.retry.then(|| schedule::retries(provider)).transpose()?;

@@ -1,4 +1,4 @@
-//! When providers try again, and how long they wait for an answer, as far as they document it.
+//! When providers try again, as far as they document it.
 
 use std::time::Duration;
 
@@ -36,12 +36,3 @@ const HEALTHSYNC: &[Duration] =
 /// Each four times the one before it, and 24 h in all.
 const FASTEN: &[Duration] =
     &[Duration::from_secs(1_016), Duration::from_secs(4_066), Duration::from_secs(16_264), Duration::from_secs(65_054)];
-
-/// How many seconds a provider waits for an answer; where that is not documented, 30.
-pub(super) fn patience(provider: Provider) -> u64 {
-    match provider {
-        Provider::Healthsync => 5,
-        Provider::Fasten => 60,
-        Provider::Azodha | Provider::Cair | Provider::Mediquo => 30,
-    }
-}
