@@ -1,5 +1,13 @@
 //! `medhook verify`, run as a user runs it: every mistake it knows is made, and has to be found.
 
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a failed assumption of a test should end the test; clippy takes only what is marked so for one"
+)]
+
 use std::path::PathBuf;
 
 use medhook::testing::{self, Endpoint, Signing, fixtures, mac};

@@ -232,3 +232,25 @@ fixtures! {
     "mediquo/professional_block_deleted.json"
     "mediquo/professional_block_updated.json"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marked_body_is_another_event_of_the_same_kind() {
+        for fixture in FIXTURES {
+            let (provider, body) = (fixture.provider(), fixture.body());
+            let [one, two] = ["one-", "two-"].map(|mark| marked(provider, &body, mark));
+            assert!(one != body && one != two, "{}", fixture.path());
+            let [before, after]: [Option<Value>; 2] = [&body, &one].map(|body| serde_json::from_slice(body).ok());
+            assert_eq!(before.is_some(), after.is_some(), "{}", fixture.path());
+            // Either a text is another one, or only white space is new.
+            assert!(
+                after.is_none() || after == before || one.windows(4).any(|bytes| bytes == b"one-"),
+                "{}",
+                fixture.path()
+            );
+        }
+    }
+}

@@ -201,7 +201,7 @@ impl Naive {
             Some(Fault::AskedThenRemembered) => {
                 if !known {
                     // As long as handling takes.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                     let status = self.handling.handle();
                     if status == 200 {
                         self.seen.lock().unwrap().insert(id);

@@ -117,9 +117,10 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<Verdict, Failure> 
         copies: args.copies,
         mark,
     };
-    let mut report = Report::new(args.json, args.strict, Screen::detect(), site.cases()?.len());
+    let cases = site.cases()?;
+    let mut report = Report::new(args.json, args.strict, Screen::detect(), cases.len());
     say(out, &report.begun(&site))?;
-    crate::run_async(play::all(&site, &mut |finding| say(out, &report.found(finding))))?;
+    crate::run_async(play::all(&site, cases, &mut |finding| say(out, &report.found(finding))))?;
     say(out, &report.ended())?;
     Ok(report.verdict())
 }

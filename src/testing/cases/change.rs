@@ -133,7 +133,7 @@ impl<'l> Draft<'l> {
 
     /// Where a change took its mark away, white space after the JSON tells it from others that lost theirs.
     pub(super) fn tell_apart(&mut self, mark: &str) {
-        let is_marked = self.body.windows(mark.len()).any(|bytes| bytes == mark.as_bytes());
+        let is_marked = String::from_utf8_lossy(&self.body).contains(mark);
         if !is_marked && serde_json::from_slice::<serde::de::IgnoredAny>(&self.body).is_ok() {
             self.body = spaced(&self.body, mark);
         }

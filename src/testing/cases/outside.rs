@@ -19,12 +19,16 @@ pub fn cases_outside(endpoint: &Endpoint, mark: &str, now: i64) -> Result<Vec<Ou
     let mut outside = Vec::new();
     for (number, row) in list.case.iter().enumerate() {
         let in_row = |problem: String| CaseError(format!("{}: {problem}", row.name));
+        let is_ours = match (&row.endpoint, &row.like) {
+            (Some(name), _) => list.endpoint.get(name).is_some_and(|listed| listed.provider == endpoint.provider),
+            (None, like) => made.iter().any(|(_, case)| Some(&case.name) == like.as_ref()),
+        };
+        if !is_ours {
+            continue;
+        }
         let (recipe, case) = make(row, &made, &list.endpoint, now).map_err(in_row)?;
         made.push((recipe.clone(), case.clone()));
         let listed = list.endpoint.get(recipe.endpoint).ok_or_else(|| in_row("no such endpoint".to_owned()))?;
-        if listed.provider != endpoint.provider {
-            continue;
-        }
         let site = Site { listed, endpoint, mark: format!("{mark}{number}-"), now };
         outside.push(match site.remade(&recipe, case.clone()).map_err(in_row)? {
             Ok(case) => Outside { case, skipped: None },
@@ -68,7 +72,9 @@ impl Site<'_> {
             Ok(changes) => changes,
             Err(reason) => return Ok(Err(reason)),
         };
-        let mut draft = Draft::new(self.endpoint, recipe.body, recipe.secret, self.now)?;
+        // One that is not there is replaced by a change, or the case would not fit.
+        let secret = recipe.secret.filter(|label| self.endpoint.secret(Some(label)).is_some());
+        let mut draft = Draft::new(self.endpoint, recipe.body, secret, self.now)?;
         draft.mark(&self.mark);
         for change in &changes {
             draft.before_signing(change)?;
@@ -90,7 +96,7 @@ impl Site<'_> {
     /// cannot be: a genuine delivery is to be accepted, whatever its kind.
     fn fits(&self, recipe: &Recipe<'_>) -> Remade<()> {
         let Site { listed, endpoint, .. } = self;
-        if listed.scheme != endpoint.scheme {
+        if listed.scheme != endpoint.scheme && !recipe.changes.iter().all(|change| self.fits_any_scheme(change)) {
             return Err("for endpoints of the other scheme");
         }
         if listed.also_header.is_some() != endpoint.also_header.is_some() {
@@ -116,6 +122,26 @@ impl Site<'_> {
         }
     }
 
+    /// Whether the same becomes of it, however deliveries are proven.
+    fn fits_any_scheme(&self, change: &Change) -> bool {
+        match change {
+            Change::Header(name, _) | Change::And(name, _) => proof_header(self.listed).as_ref() != Some(name),
+            Change::Set(..)
+            | Change::Replace(..)
+            | Change::Text(_)
+            | Change::Bytes(_)
+            | Change::Wrap(..)
+            | Change::Nest(..)
+            | Change::Long(..)
+            | Change::Pad(_)
+            | Change::Event(_)
+            | Change::Method(_)
+            | Change::Chunked(_)
+            | Change::State(_) => true,
+            _ => false,
+        }
+    }
+
     /// A change, made for our endpoint. Every kind of change has to be decided on here.
     fn adapted(&self, change: &Change, refused: bool) -> Remade<Change> {
         Ok(match change {
@@ -136,14 +162,17 @@ impl Site<'_> {
             Change::Base64 => return Err("how an HMAC is written is the endpoint's own"),
 
             Change::Without(name) => Change::Without(self.renamed(name)),
+            Change::Header(name, _) | Change::And(name, _) if name == "x-healthsync-delivery" => {
+                return Err("it could do harm where it is believed");
+            }
             Change::Header(name, template) => {
                 self.shows_no_secret(template)?;
                 self.same_writing(name)?;
-                Change::Header(self.renamed(name), self.renamed_in(template))
+                Change::Header(self.renamed(name), self.renamed_in(name, template))
             }
             Change::And(name, template) => {
                 self.shows_no_secret(template)?;
-                Change::And(self.renamed(name), self.renamed_in(template))
+                Change::And(self.renamed(name), self.renamed_in(name, template))
             }
             Change::Edit(name, from, to) => {
                 self.same_writing(name)?;
@@ -243,7 +272,10 @@ impl Site<'_> {
         known.and_then(|(_, ours)| ours).unwrap_or_else(|| name.to_owned())
     }
 
-    fn renamed_in(&self, template: &str) -> String {
+    fn renamed_in(&self, header: &str, template: &str) -> String {
+        if header.ends_with("-id") && !template.is_empty() && !template.starts_with('{') {
+            return format!("{}{template}", self.mark);
+        }
         let names = [proof_header(self.listed), self.listed.also_header.clone()];
         names.into_iter().flatten().fold(template.to_owned(), |text, name| {
             text.replace(&format!("{{{name}}}"), &format!("{{{}}}", self.renamed(&name)))
@@ -263,4 +295,76 @@ fn proof_header(endpoint: &Endpoint) -> Option<String> {
 fn clear_of_the_limit(offset: i64, refused: bool) -> i64 {
     let margin = if refused { 60_i64 } else { -10 };
     offset.saturating_add(margin.saturating_mul(offset.signum()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cases_at;
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn played(endpoint: &Endpoint) -> Vec<Case> {
+        let outside = cases_outside(endpoint, "mark-", NOW).unwrap();
+        outside.into_iter().filter(|outside| outside.skipped.is_none()).map(|outside| outside.case).collect()
+    }
+
+    /// An endpoint as the list has it, but for its secrets and what it is told.
+    fn own(name: &str) -> Endpoint {
+        let mut endpoint = cases_at(NOW).unwrap().endpoints[name].clone();
+        let secrets = ["bXktb3duLXNlY3JldC1vZi1lbm91Z2gtbGVuZ3Ro", "bXktb3duLW90aGVyLXNlY3JldC1vZi1sZW5ndGg"];
+        endpoint.secrets = ["current", "old"].map(str::to_owned).into_iter().zip(secrets.map(str::to_owned)).collect();
+        endpoint.test_secrets.clear();
+        endpoint
+    }
+
+    #[test]
+    fn no_secret_of_the_list_and_no_header_of_another_endpoint_is_sent() {
+        let list = cases_at(NOW).unwrap();
+        for name in ["azodha", "azodha-secret", "cair", "cair-secret", "fasten", "healthsync", "mediquo"] {
+            let mut endpoint = own(name);
+            if endpoint.header.is_some() {
+                endpoint.header = Some("x-own".to_owned());
+            }
+            let cases = played(&endpoint);
+            assert!(cases.len() > 50, "{name}: {}", cases.len());
+            for case in cases {
+                for (header, value) in &case.headers {
+                    assert!(!header.starts_with("x-cair") && !header.starts_with("x-azodha"), "{}", case.name);
+                    let of_provider = list.endpoints.values().filter(|listed| listed.provider == endpoint.provider);
+                    let mut listed = of_provider.flat_map(|listed| listed.secrets.values());
+                    assert!(!listed.any(|secret| value.contains(secret.as_str())), "{}", case.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_hmac_endpoint_is_never_shown_its_secret() {
+        for name in ["azodha", "cair", "fasten", "healthsync"] {
+            let endpoint = own(name);
+            for case in played(&endpoint) {
+                for secret in endpoint.secrets.values() {
+                    assert!(!case.headers.iter().any(|(_, value)| value.contains(secret.as_str())), "{}", case.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_at_a_limit_goes_clear_of_it() {
+        assert_eq!([-300, 300].map(|offset| clear_of_the_limit(offset, false)), [-290, 290]);
+        assert_eq!([-301, 301].map(|offset| clear_of_the_limit(offset, true)), [-361, 361]);
+    }
+
+    #[test]
+    fn the_inside_of_a_receiver_is_left_out() {
+        let outside = cases_outside(&own("healthsync"), "mark-", NOW).unwrap();
+        let skipped = |name: &str| outside.iter().find(|outside| outside.case.name == name).unwrap().skipped;
+        assert!(skipped("healthsync: the store is down").is_some());
+        assert!(skipped("healthsync: the handler answers 500").is_some());
+        assert!(skipped("healthsync: a body one byte over 1 MiB").is_some());
+        assert!(skipped("healthsync: the bare secret instead of a signature").is_some());
+        assert!(skipped("healthsync: the same delivery was handled").is_none());
+    }
 }
