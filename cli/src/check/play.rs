@@ -61,7 +61,7 @@ impl Play<'_> {
     /// Makes the cases anew when the time in them is getting old: an endpoint may be slow.
     fn keep_fresh(&mut self) -> Result<(), Failure> {
         let now = now()?;
-        if now.abs_diff(self.made_at) > 2 {
+        if now.abs_diff(self.made_at) > FRESH {
             self.cases = self.site.cases()?;
             self.made_at = now;
         }
@@ -296,6 +296,9 @@ impl Play<'_> {
         Ok(Some(case))
     }
 }
+
+/// For how many seconds the times in the cases may stand: what is at a limit is 10 s clear of it.
+const FRESH: u64 = 5;
 
 const PIECE: usize = 16 * 1024;
 
