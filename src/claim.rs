@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::dedupe::{Claimed, Settled, StoreFuture, Token};
 use crate::receiver::{Inner, Receiver};
-use crate::{Delivery, Outcome, Reason, Refusal, StoreError, observe};
+use crate::{Delivery, Outcome, Reason, Refusal, StoreError, WhenStoreDown, observe};
 
 impl Receiver {
     /// Lets a delivery in, if there is room for another handler. Refusals are logged and counted.
@@ -136,8 +136,8 @@ impl Admitted {
     /// `succeeded` says whether an answer counts as handled; for HTTP, whether it is 2xx.
     ///
     /// # Errors
-    /// [`Reason::Duplicate`], [`Reason::InFlight`], [`Reason::StoreUnavailable`] or [`Reason::StoreFull`]: the handler
-    /// did not run. [`Reason::HandlerPanicked`], [`Reason::HandlerTimeout`] or [`Reason::Draining`]: it did not finish,
+    /// [`Reason::Duplicate`], [`Reason::InFlight`], [`Reason::StoreUnavailable`] or [`Reason::StoreFull`] (the last two
+    /// unless [`WhenStoreDown`] says otherwise): the handler did not run. [`Reason::HandlerPanicked`], [`Reason::HandlerTimeout`] or [`Reason::Draining`]: it did not finish,
     /// and the event can be claimed again.
     ///
     /// # Panics
@@ -189,10 +189,14 @@ impl Claim {
         handler: impl Future<Output = T> + Unpin,
         succeeded: impl FnOnce(&T) -> bool,
     ) -> Result<T, Refusal> {
-        match self.take().await {
-            Ok(Claimed::Won) => {}
+        let claimed = match self.take().await {
+            Ok(Claimed::Won) => true,
             Ok(Claimed::Handled) => return Err(Reason::Duplicate.into()),
             Ok(Claimed::InFlight { retry_after }) => return Err(Refusal::in_flight(retry_after)),
+            Err(error) if self.inner().when_store_down == WhenStoreDown::HandleUnclaimed => {
+                observe::unclaimed(&self.delivery, &error);
+                false
+            }
             Err(error) => {
                 let full = error.is_full();
                 let refusal = Refusal::store(error);
@@ -202,7 +206,7 @@ impl Claim {
                 }
                 return Err(refusal);
             }
-        }
+        };
         let began = Instant::now();
         match self.hold(handler).await {
             Ok(answer) => {
@@ -212,11 +216,11 @@ impl Claim {
                     (Ending::Release, Outcome::Failed)
                 };
                 observe::finished(&self.receiver, &self.delivery, outcome, began.elapsed());
-                self.settle(ending).await;
+                self.end(ending, claimed).await;
                 Ok(answer)
             }
             Err(reason) => {
-                self.settle(Ending::Release).await;
+                self.end(Ending::Release, claimed).await;
                 Err(reason.into())
             }
         }
@@ -252,6 +256,16 @@ impl Claim {
                     inner.part_of_lease(10)
                 }
             };
+        }
+    }
+
+    /// Without a claim there is nothing that has to be settled. What was handled is written down if the store is back
+    /// by now; to go on trying would take places from deliveries that are to be handled.
+    async fn end(self, ending: Ending, claimed: bool) {
+        if claimed {
+            self.settle(ending).await;
+        } else {
+            tokio::spawn(async move { self.try_settle(ending).await });
         }
     }
 

@@ -9,8 +9,8 @@ use crate::{Proven, Reason, Refusal};
 
 /// A delivery whose head passed, taking its body. Made by [`Receiver::begin`].
 ///
-/// It collects the body itself, so that what is proven is what was hashed. A body that arrives in one piece is not
-/// copied.
+/// It collects the body itself, so that what is proven is what was hashed. A body that arrives in one piece is neither
+/// copied nor hashed before it is whole.
 pub struct Intake<'a> {
     receiver: &'a Receiver,
     check: Check<'a>,
@@ -40,7 +40,9 @@ impl<'a> Intake<'a> {
             return Err(Reason::TooLarge.into());
         }
         self.body.push(piece);
-        self.hash_some();
+        if let Collected::Parts(_) = self.body {
+            self.hash_some();
+        }
         Ok(())
     }
 
@@ -48,12 +50,12 @@ impl<'a> Intake<'a> {
     ///
     /// # Errors
     /// [`Reason::ProofMismatch`]; or [`Reason::TooLarge`], if a piece of it was.
-    pub fn finish(mut self) -> Result<Proven<'a>, Refusal> {
+    pub fn finish(self) -> Result<Proven<'a>, Refusal> {
         if self.too_large {
             return Err(Reason::TooLarge.into());
         }
-        while self.hash_some() {}
-        let proof = self.check.finish()?;
+        let rest = self.body.bytes().get(self.hashed..).unwrap_or_default();
+        let proof = self.check.finish(rest)?;
         Ok(Proven::assertion(self.body.into_bytes(), proof, self.receiver))
     }
 
@@ -67,20 +69,23 @@ impl<'a> Intake<'a> {
             self.push(piece.map_err(|_| Reason::BodyIncomplete)?)?;
             // Pieces that are always there, and empty, would never let the time-out look at its clock.
             tokio::task::coop::consume_budget().await;
-            while self.hash_some() {
+            while self.waiting().len() > AT_ONCE {
+                self.hash_some();
                 tokio::task::yield_now().await;
             }
         }
         self.finish()
     }
 
-    /// Hashes a part of what waits to be hashed, and says whether there is more.
-    fn hash_some(&mut self) -> bool {
-        let waiting = self.body.bytes().get(self.hashed..).unwrap_or_default();
-        let (part, rest) = waiting.split_at(waiting.len().min(AT_ONCE));
-        self.check.push(part);
-        self.hashed = self.hashed.saturating_add(part.len());
-        !rest.is_empty()
+    /// Hashes a part of what waits to be hashed.
+    fn hash_some(&mut self) {
+        let until = self.hashed.saturating_add(self.waiting().len().min(AT_ONCE));
+        self.check.push(self.body.bytes().get(self.hashed..until).unwrap_or_default());
+        self.hashed = until;
+    }
+
+    fn waiting(&self) -> &[u8] {
+        self.body.bytes().get(self.hashed..).unwrap_or_default()
     }
 }
 

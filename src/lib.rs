@@ -18,6 +18,28 @@
 //! Nothing from a sender who has not shown the secret reaches a parser. What was not handled is never answered 2xx, and
 //! what was genuine never 4xx unless it is too old.
 //!
+//! # In an application
+//!
+//! With axum (`medhook-axum`); actix-web and plain tower look much the same.
+//!
+//! ```ignore (the core depends on no framework; the tests of the workspace compile and run this)
+//! let store = SqliteStore::open("medhook.db").await?; // one for all endpoints
+//! let keys = Secrets::from_env("FASTEN_SECRET")?.also_env("FASTEN_SECRET_OLD")?; // unset second is fine
+//! let fasten = Receiver::builder("fasten", Fasten::live(keys)).store(store.clone()).build()?;
+//!
+//! let app = Router::new().route("/webhooks/fasten", post(on_fasten).layer(VerifyLayer::new(fasten.clone())));
+//!
+//! async fn on_fasten(Webhook(event): Webhook<fasten::Event>, delivery: Delivery) -> StatusCode {
+//!     match event {
+//!         fasten::Event::EhiExportSuccess(export) => enqueue(export.download_links).await,
+//!         fasten::Event::Undecodable(_) => keep_for_a_human(delivery.body()).await, // payload not as documented
+//!         _ => StatusCode::OK,
+//!     }
+//! }
+//!
+//! fasten.drain(deadline).await; // shutdown: running handlers finish and settle
+//! ```
+//!
 //! # Without a framework
 //!
 //! ```
@@ -39,8 +61,10 @@
 //! ```
 //!
 //! # Features
-//! `tracing` logs one event per delivery; `metrics` counts them; `jiff-02` adds [`Time::to_jiff`]; `testing` adds
-//! signed test requests and this project's own cases. No feature changes what another does.
+//! `sqlite`, `postgres` and `redis` add stores that remember events over restarts; with `sqlx-09` the first two can be in
+//! the application's own database, and part of its transactions. `tracing` logs one event per delivery; `metrics` counts
+//! them; `jiff-02` adds [`Time::to_jiff`]; `testing` adds signed test requests and this project's own cases. No feature
+//! changes what another does.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -65,6 +89,7 @@ mod provider;
 mod receiver;
 mod scheme;
 mod secret;
+mod select;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod time;
@@ -75,6 +100,12 @@ pub use http;
 
 pub use self::claim::Admitted;
 pub use self::dedupe::{Claimed, DedupeStore, EventKey, MemoryStore, NoDedupe, Retention, Settled, StoreFuture, Token};
+#[cfg(feature = "postgres")]
+pub use self::dedupe::{PostgresBuilder, PostgresStore};
+#[cfg(feature = "redis")]
+pub use self::dedupe::{RedisBuilder, RedisStore};
+#[cfg(feature = "sqlite")]
+pub use self::dedupe::{SqliteBuilder, SqliteStore};
 pub use self::delivery::{Delivery, WrongProvider};
 pub use self::error::{ConfigError, Outcome, Reason, Refusal, StoreError};
 pub use self::freshness::Freshness;
@@ -89,7 +120,7 @@ pub use self::provider::mediquo::{self, MediQuo};
 pub use self::provider::{
     Custom, Decoded, Envelope, Event, KindName, Mode, Policy, Problem, Provider, Undecodable, Undocumented, Unknown,
 };
-pub use self::receiver::{Builder, Dedupe, Receiver};
+pub use self::receiver::{Builder, Dedupe, Receiver, WhenStoreDown};
 pub use self::scheme::{Encoding, HmacSha256Body, Proven, Proves, SchemeConfig, SharedSecret, StandardWebhooks};
 pub use self::secret::{Secret, Secrets};
 pub use self::time::{Clock, SystemClock, Time};

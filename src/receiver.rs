@@ -40,6 +40,7 @@ pub(crate) struct Inner {
     pub(crate) lease: Duration,
     pub(crate) max_handling: Duration,
     pub(crate) store_timeout: Duration,
+    pub(crate) when_store_down: WhenStoreDown,
     pub(crate) admission: Admission,
     pub(crate) unproven: observe::Unproven,
 }
@@ -58,12 +59,10 @@ impl Receiver {
     pub fn begin<'a>(&'a self, method: &str, headers: &'a (impl Headers + ?Sized)) -> Result<Intake<'a>, Refusal> {
         let inner = &*self.0;
         inner.admission.is_open()?;
-        if method != "POST" {
-            return Err(Reason::Method.into());
-        }
+        is_post(method)?;
         not_encoded(headers)?;
         not_too_large(headers, inner.body_limit)?;
-        let check = inner.scheme.begin(headers, inner.freshness, self.now())?;
+        let check = inner.scheme.begin(headers, inner.freshness, || self.now())?;
         Ok(Intake::new(self, check))
     }
 
@@ -214,8 +213,12 @@ impl fmt::Debug for Receiver {
     }
 }
 
+pub(crate) fn is_post(method: &str) -> Result<(), Reason> {
+    if method == "POST" { Ok(()) } else { Err(Reason::Method) }
+}
+
 /// Signatures cover the bytes on the wire, and a body that has to be unpacked first could be one that never ends.
-fn not_encoded(headers: &(impl Headers + ?Sized)) -> Result<(), Reason> {
+pub(crate) fn not_encoded(headers: &(impl Headers + ?Sized)) -> Result<(), Reason> {
     const NAME: HeaderName = header::CONTENT_ENCODING;
     match headers.find(&NAME) {
         Found::Absent => Ok(()),
@@ -280,6 +283,18 @@ impl fmt::Debug for Dedupe {
     }
 }
 
+/// What becomes of a delivery whose event cannot be claimed, because the store is away or full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum WhenStoreDown {
+    /// It is answered 503 and not handled: the sender tries again. The default, and right for senders that do.
+    #[default]
+    Refuse,
+    /// It is handled without a claim, and with that perhaps twice: for senders that never try again, whose event would
+    /// be lost. The handler has to be idempotent, or twice has to be better than never.
+    HandleUnclaimed,
+}
+
 /// Builds a [`Receiver`]. Everything but the store has a default that fits the provider.
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder {
@@ -295,6 +310,7 @@ pub struct Builder {
     lease: Duration,
     max_handling: Duration,
     max_in_flight: usize,
+    when_store_down: WhenStoreDown,
 }
 
 impl Builder {
@@ -312,6 +328,7 @@ impl Builder {
             lease: Duration::from_secs(30),
             max_handling: Duration::from_secs(600),
             max_in_flight: 1024,
+            when_store_down: WhenStoreDown::default(),
         }
     }
 
@@ -373,6 +390,13 @@ impl Builder {
     /// How many deliveries may be handled at once. By default 1,024; more are answered 503.
     pub fn max_in_flight(mut self, most: usize) -> Self {
         self.max_in_flight = most;
+        self
+    }
+
+    /// What becomes of a delivery whose event cannot be claimed, because the store is away or full. By default it is
+    /// refused with 503.
+    pub fn when_store_down(mut self, policy: WhenStoreDown) -> Self {
+        self.when_store_down = policy;
         self
     }
 
@@ -462,6 +486,7 @@ impl Builder {
             retention: Retention::new(if freshness == Freshness::Unchecked { total } else { window }, total),
             lease: self.lease,
             max_handling: self.max_handling,
+            when_store_down: self.when_store_down,
             // A claim is to outlive a step of its store that hangs.
             store_timeout: STORE_TIMEOUT.min(self.lease.checked_div(3).unwrap_or(self.lease)),
             unproven: observe::Unproven::default(),

@@ -11,11 +11,13 @@ mod failure;
 mod output;
 mod random;
 mod read;
+mod receive;
 mod send;
+mod server;
 mod verify;
 mod wire;
 
-use std::io::Write;
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -34,6 +36,7 @@ struct Cli {
 enum Command {
     Check(Box<check::Args>),
     Demo(demo::Args),
+    Receive(receive::Args),
     Send(Box<send::Args>),
     Verify(Box<verify::Args>),
 }
@@ -50,12 +53,12 @@ enum Verdict {
 fn main() -> ExitCode {
     // Wrong arguments end here, with exit code 2.
     let cli = Cli::parse();
-    let mut out = std::io::stdout().lock();
     let ended = match cli.command {
-        Command::Check(args) => check::run(&args, &mut out),
-        Command::Demo(args) => demo::run(&args, &mut out),
-        Command::Send(args) => send::run(&args, &mut out),
-        Command::Verify(args) => verify::run(&args, &mut out),
+        Command::Check(args) => check::run(&args, &mut stdout().lock()),
+        Command::Demo(args) => demo::run(&args, &mut stdout().lock()),
+        Command::Receive(args) => receive::run(&args),
+        Command::Send(args) => send::run(&args, &mut stdout().lock()),
+        Command::Verify(args) => verify::run(&args, &mut stdout().lock()),
     };
     match ended {
         Ok(Verdict::AllIsWell) => ExitCode::SUCCESS,

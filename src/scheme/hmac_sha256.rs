@@ -5,7 +5,7 @@ use http::HeaderName;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::keys::{Keys, Macs, Tag};
+use super::keys::{Keys, Message, Tag};
 use super::{Proof, Proves, header_name, needed};
 use crate::{ConfigError, Headers, Reason, Secrets};
 
@@ -78,22 +78,24 @@ pub(crate) struct Keyed {
 
 impl Keyed {
     #[inline]
-    pub(super) fn begin(&self, headers: &(impl Headers + ?Sized)) -> Result<Checking, Reason> {
+    pub(super) fn begin<'a>(&'a self, headers: &'a (impl Headers + ?Sized)) -> Result<Checking<'a>, Reason> {
         let value = needed(headers, &self.header)?;
         let text = value.strip_prefix(self.prefix.as_bytes()).ok_or(Reason::MalformedHeader)?;
         let presented = decode(text, self.encoding).ok_or(Reason::MalformedHeader)?;
-        Ok(Checking { macs: self.keys.begin(), presented })
+        Ok(Checking { message: Message::new(&self.keys, []), presented })
     }
 }
 
-pub(crate) struct Checking {
-    pub(super) macs: Macs,
+pub(crate) struct Checking<'a> {
+    pub(super) message: Message<'a, 0>,
     presented: Tag,
 }
 
-impl Checking {
-    pub(super) fn finish<'h>(&mut self) -> Result<Proof<'h>, Reason> {
-        let secret = self.macs.first_match(|tag| tag.ct_eq(&self.presented))?;
+impl<'a> Checking<'a> {
+    #[inline]
+    pub(super) fn finish(self, rest: &[u8]) -> Result<Proof<'a>, Reason> {
+        let presented = self.presented;
+        let secret = self.message.first_match(rest, |tag| tag.ct_eq(&presented))?;
         Ok(Proof { proves: Proves::Body, secret, message_id: None, attempted_at: None })
     }
 }

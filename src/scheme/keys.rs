@@ -51,16 +51,6 @@ impl Keys {
         keyed.collect::<Result<Vec<_>, ConfigError>>().map(Keys)
     }
 
-    /// Begins one MAC for each key.
-    #[inline]
-    pub(super) fn begin(&self) -> Macs {
-        let mut states = [const { None }; Secrets::MOST];
-        for (state, key) in states.iter_mut().zip(&self.0) {
-            *state = Some(key.mac.clone());
-        }
-        Macs { states }
-    }
-
     pub(super) fn label(&self, index: usize) -> &str {
         self.0.get(index).map_or("", |key| &key.label)
     }
@@ -76,25 +66,55 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// MACs of one body under every key.
-pub(super) struct Macs {
-    states: [Option<HmacSha256>; Secrets::MOST],
+/// One message under every key: parts of headers, then the body.
+///
+/// What is there when it is finished is hashed in place, so that a body in one piece needs no memory for it. Only a
+/// body in several pieces has MACs under way.
+pub(super) struct Message<'a, const PARTS: usize> {
+    keys: &'a Keys,
+    before_body: [&'a [u8]; PARTS],
+    under_way: Vec<HmacSha256>,
 }
 
-impl Macs {
+impl<'a, const PARTS: usize> Message<'a, PARTS> {
+    #[inline]
+    pub(super) fn new(keys: &'a Keys, before_body: [&'a [u8]; PARTS]) -> Self {
+        Message { keys, before_body, under_way: Vec::new() }
+    }
+
+    /// Takes the next bytes of the body.
     pub(super) fn update(&mut self, bytes: &[u8]) {
-        for mac in self.states.iter_mut().flatten() {
+        if self.under_way.is_empty() {
+            self.under_way = self.keys.0.iter().map(|key| begun(key, self.before_body)).collect();
+        }
+        for mac in &mut self.under_way {
             mac.update(bytes);
         }
     }
 
-    /// Asks `matches` about each key's MAC and returns the index of the first it agreed to.
+    /// Takes the last bytes of the body, asks `matches` about each key's MAC and returns the index of the first it
+    /// agreed to.
     ///
     /// Every key is asked, whatever the others said, so that time tells nothing about which one vouched.
-    pub(super) fn first_match(&mut self, matches: impl Fn(&Tag) -> Choice) -> Result<usize, Reason> {
-        let macs = self.states.iter_mut().filter_map(Option::take);
-        first(macs.map(|mac| matches(&mac.finalize().into_bytes().into())))
+    #[inline]
+    pub(super) fn first_match(self, rest: &[u8], matches: impl Fn(&Tag) -> Choice) -> Result<usize, Reason> {
+        let hit = |mut mac: HmacSha256| {
+            mac.update(rest);
+            matches(&mac.finalize().into_bytes().into())
+        };
+        if self.under_way.is_empty() {
+            first(self.keys.0.iter().map(|key| hit(begun(key, self.before_body))))
+        } else {
+            first(self.under_way.into_iter().map(hit))
+        }
     }
+}
+
+#[inline]
+fn begun<const PARTS: usize>(key: &Key, before_body: [&[u8]; PARTS]) -> HmacSha256 {
+    let mut mac = key.mac.clone();
+    before_body.iter().for_each(|part| mac.update(part));
+    mac
 }
 
 /// The index of the first hit. All are looked at, in the same time wherever it is.

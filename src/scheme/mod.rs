@@ -77,7 +77,7 @@ impl<'h> Proven<'h> {
     /// The id of the message, where the scheme signs one.
     #[must_use]
     pub fn message_id(&self) -> Option<&'h str> {
-        self.proof.message_id
+        self.proof.message_id.and_then(|id| str::from_utf8(id).ok())
     }
 
     /// When this attempt was made, in Unix seconds, where the scheme signs it.
@@ -111,7 +111,8 @@ impl std::fmt::Debug for Proven<'_> {
 pub(crate) struct Proof<'h> {
     pub(crate) proves: Proves,
     pub(crate) secret: usize,
-    pub(crate) message_id: Option<&'h str>,
+    /// Nothing but visible ASCII.
+    pub(crate) message_id: Option<&'h [u8]>,
     pub(crate) attempted_at: Option<i64>,
 }
 
@@ -170,12 +171,12 @@ pub(crate) enum Scheme {
 impl Scheme {
     /// Looks at the headers. Whatever they alone can refuse is refused here.
     #[inline]
-    pub(crate) fn begin<'h>(
-        &self,
-        headers: &'h (impl Headers + ?Sized),
+    pub(crate) fn begin<'a>(
+        &'a self,
+        headers: &'a (impl Headers + ?Sized),
         freshness: Freshness,
-        now: i64,
-    ) -> Result<Check<'h>, Reason> {
+        now: impl FnOnce() -> i64,
+    ) -> Result<Check<'a>, Reason> {
         match self {
             Scheme::StandardWebhooks(scheme) => scheme.begin(headers, freshness, now).map(Check::StandardWebhooks),
             Scheme::HmacSha256Body(scheme) => scheme.begin(headers).map(Check::HmacSha256Body),
@@ -208,30 +209,30 @@ impl Scheme {
 }
 
 /// A check under way.
-#[allow(clippy::large_enum_variant, reason = "one lives on the stack for each delivery; verifying allocates nothing")]
-pub(crate) enum Check<'h> {
-    StandardWebhooks(standard_webhooks::Checking<'h>),
-    HmacSha256Body(hmac_sha256::Checking),
+pub(crate) enum Check<'a> {
+    StandardWebhooks(standard_webhooks::Checking<'a>),
+    HmacSha256Body(hmac_sha256::Checking<'a>),
     /// The headers were proof enough.
-    Done(Proof<'h>),
+    Done(Proof<'a>),
 }
 
-impl<'h> Check<'h> {
-    /// Takes the next bytes of the body.
+impl<'a> Check<'a> {
+    /// Takes the next bytes of the body, where there are more to come.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         match self {
-            Check::StandardWebhooks(check) => check.macs.update(bytes),
-            Check::HmacSha256Body(check) => check.macs.update(bytes),
+            Check::StandardWebhooks(check) => check.message.update(bytes),
+            Check::HmacSha256Body(check) => check.message.update(bytes),
             Check::Done(_) => {}
         }
     }
 
-    /// Compares.
-    pub(crate) fn finish(&mut self) -> Result<Proof<'h>, Reason> {
+    /// Takes the last bytes, and compares.
+    #[inline]
+    pub(crate) fn finish(self, rest: &[u8]) -> Result<Proof<'a>, Reason> {
         match self {
-            Check::StandardWebhooks(check) => check.finish(),
-            Check::HmacSha256Body(check) => check.finish(),
-            Check::Done(proof) => Ok(*proof),
+            Check::StandardWebhooks(check) => check.finish(rest),
+            Check::HmacSha256Body(check) => check.finish(rest),
+            Check::Done(proof) => Ok(proof),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! What tests over the borders of crates share: cases made ready to be played, a sender that writes bytes itself, and
-//! endpoints with one fault each.
+//! endpoints with one fault each, and servers for stores.
 
 pub mod faulty;
 pub mod program;
@@ -7,9 +7,13 @@ pub mod providers;
 pub mod route;
 pub mod sender;
 pub mod served;
+#[cfg(unix)]
+pub mod servers;
 pub mod stage;
 
-/// The example of the README.
+/// The examples of the README and the guides.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
-pub struct Readme;
+#[doc = include_str!("../../docs/fasten.md")]
+#[doc = include_str!("../../docs/healthsync.md")]
+pub struct Guides;
