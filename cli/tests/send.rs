@@ -1,5 +1,6 @@
 //! `medhook send`, run as a user runs it, to servers of its own.
 
+use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
 
 use http_body_util::BodyExt;
@@ -8,6 +9,7 @@ use medhook::{Bytes, http};
 use medhook_tests::faulty;
 use medhook_tests::program::{Ran, run};
 use medhook_tests::served::{Served, status, text};
+use tokio_rustls::rustls;
 
 /// Good base64, for the scheme that wants that.
 const SECRET: &str = "Y2FuYXJ5LXRoYXQtbXVzdC1uZXZlci1iZS1zaG93bg";
@@ -261,6 +263,59 @@ fn a_secret_in_the_place_of_its_name_is_not_repeated() {
     let (code, _, stderr) = send(&to);
     assert_eq!(code, Some(2));
     assert!(stderr.contains("--secret-env"), "{stderr}");
+}
+
+#[test]
+fn over_https_the_certificate_has_to_be_one_that_this_machine_trusts() {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let folder = std::env::temp_dir().join(format!("medhook-https-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let trusted = folder.join("trusted.pem");
+    std::fs::write(&trusted, cert.pem()).unwrap();
+
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let config = config.with_no_client_auth().with_single_cert(vec![cert.der().clone()], key).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let config = Arc::new(config);
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut tls = rustls::ServerConnection::new(config.clone()).unwrap();
+            let mut stream = rustls::Stream::new(&mut tls, &mut stream);
+            let mut head = Vec::new();
+            let mut byte = [0];
+            // Whoever does not trust us hangs up here.
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|length| length > 0) {
+                head.push(byte[0]);
+            }
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+            // To the end of the request, so that the answer is not lost.
+            let _ = stream.sock.set_read_timeout(Some(std::time::Duration::from_millis(500)));
+            let _ = stream.sock.read(&mut [0; 65536]);
+        }
+    });
+
+    let url = format!("https://localhost:{port}/in");
+    let arguments = ["send", "fasten", "webhook.test", "--to", &url, "--secret-env", "CANARY"];
+    let trusted = trusted.to_str().unwrap();
+    let ran = run(env!("CARGO_BIN_EXE_medhook"), &arguments, &[("CANARY", SECRET), ("SSL_CERT_FILE", trusted)]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stdout.contains("\n1  200  "), "{ran:?}");
+
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let untrusted = folder.join("other.pem");
+    std::fs::write(&untrusted, other.cert.pem()).unwrap();
+    let untrusted = untrusted.to_str().unwrap();
+    let ran = run(env!("CARGO_BIN_EXE_medhook"), &arguments, &[("CANARY", SECRET), ("SSL_CERT_FILE", untrusted)]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.stdout.contains("no connection: invalid peer certificate"), "{ran:?}");
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]
