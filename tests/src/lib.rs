@@ -1,10 +1,13 @@
 //! What tests over the borders of crates share: cases made ready to be played, a sender that writes bytes itself, and
-//! servers for stores.
+//! endpoints with one fault each, and servers for stores.
 
+pub mod faulty;
 pub mod ledger;
+pub mod program;
 pub mod providers;
 pub mod route;
 pub mod sender;
+pub mod served;
 #[cfg(unix)]
 pub mod servers;
 pub mod stage;

@@ -4,17 +4,18 @@
 //! that it is there exactly once whatever dies when; then it answers. A worker takes events out of the table and does the
 //! long work, long after the provider's patience has ended.
 
+use std::error::Error;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
-use medhook_axum::{ConfigError, Delivery, Fasten, PostgresStore, Receiver, Secrets, StoreError, VerifyLayer};
+use medhook_axum::{ConfigError, Delivery, Fasten, PostgresStore, Receiver, Secrets, VerifyLayer};
 use sqlx::{PgPool, Row};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Box<dyn Error>> {
     let pool = PgPool::connect(&std::env::var("DATABASE_URL")?).await?;
     sqlx::raw_sql(OUTBOX).execute(&pool).await?;
     let inbox = Inbox::new(pool.clone()).await?;
@@ -46,7 +47,7 @@ impl Inbox {
         Ok(Inbox { pool, store })
     }
 
-    async fn keep(&self, delivery: &Delivery) -> Result<(), Trouble> {
+    async fn keep(&self, delivery: &Delivery) -> Result<(), Box<dyn Error>> {
         let mut transaction = self.pool.begin().await?;
         sqlx::query("INSERT INTO outbox (endpoint, kind, body) VALUES ($1, $2, $3)")
             .bind(delivery.endpoint())
@@ -60,24 +61,6 @@ impl Inbox {
     }
 }
 
-#[derive(Debug)]
-enum Trouble {
-    Database(sqlx::Error),
-    Store(StoreError),
-}
-
-impl From<sqlx::Error> for Trouble {
-    fn from(error: sqlx::Error) -> Self {
-        Trouble::Database(error)
-    }
-}
-
-impl From<StoreError> for Trouble {
-    fn from(error: StoreError) -> Self {
-        Trouble::Store(error)
-    }
-}
-
 fn app(secrets: Secrets, inbox: Inbox) -> Result<Router, ConfigError> {
     let receiver = Receiver::builder("fasten", Fasten::live(secrets)).store(inbox.store.clone()).build()?;
     Ok(Router::new().route("/webhooks/fasten", post(on_fasten).layer(VerifyLayer::new(receiver))).with_state(inbox))
@@ -88,7 +71,7 @@ async fn on_fasten(State(inbox): State<Inbox>, delivery: Delivery) -> StatusCode
         Ok(()) => StatusCode::ACCEPTED,
         // Nothing was written, or it cannot be told: the next attempt is handled, or a duplicate.
         Err(trouble) => {
-            eprintln!("an event could not be kept: {trouble:?}");
+            eprintln!("an event could not be kept: {trouble}");
             StatusCode::SERVICE_UNAVAILABLE
         }
     }
