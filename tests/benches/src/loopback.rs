@@ -25,7 +25,8 @@ pub fn run(report: &mut Report) {
 }
 
 fn axum_server(listener: TcpListener) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
         axum::serve(listener, axum_app(&remembering())).await.expect("a server");
@@ -34,9 +35,8 @@ fn axum_server(listener: TcpListener) {
 
 fn actix_server(listener: TcpListener) {
     let (receiver, by_hand) = (remembering(), Arc::new(ByHand::standard_webhooks()));
-    let server = actix_web::HttpServer::new(move || {
-        actix_web::App::new().configure(|app| actix_app(app, &receiver, &by_hand))
-    });
+    let server =
+        actix_web::HttpServer::new(move || actix_web::App::new().configure(|app| actix_app(app, &receiver, &by_hand)));
     let server = server.workers(1).disable_signals().listen(listener).expect("a listener").run();
     actix_web::rt::System::new().block_on(server).expect("a server");
 }

@@ -20,20 +20,26 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// The median time of one call of each, in nanoseconds: many short rounds, in which every subject has its turn and each
-/// round begins with another.
+/// The median time of one call of each, in nanoseconds, over many short rounds in which every subject has its turn.
 pub fn medians(subjects: &mut [Subject<'_>]) -> Vec<f64> {
     let times: Vec<_> = subjects.iter_mut().map(calls_in_a_round).collect();
     let mut taken = vec![Vec::with_capacity(ROUNDS); subjects.len()];
     for round in 0..ROUNDS {
         for turn in 0..subjects.len() {
-            let index = (round + turn) % subjects.len();
+            let index = whose(turn, round, subjects.len());
             let began = Instant::now();
             (subjects[index].run)(times[index]);
             taken[index].push(began.elapsed().as_secs_f64() * 1e9 / f64::from(times[index]));
         }
     }
     taken.into_iter().map(median).collect()
+}
+
+/// Each round begins with another subject, and every second one goes the other way round, so that nobody always comes
+/// after the same one.
+fn whose(turn: usize, round: usize, subjects: usize) -> usize {
+    let at = (round / 2 + turn) % subjects;
+    if round % 2 == 0 { at } else { subjects - 1 - at }
 }
 
 pub fn median(mut figures: Vec<f64>) -> f64 {
@@ -68,7 +74,7 @@ pub fn alternating<const FIGURES: usize>(
     let mut taken = vec![[(); FIGURES].map(|()| Vec::with_capacity(rounds)); subjects];
     for round in 0..rounds {
         for step in 0..subjects {
-            let index = (round + step) % subjects;
+            let index = whose(step, round, subjects);
             for (kept, figure) in taken[index].iter_mut().zip(turn(index)) {
                 kept.push(figure);
             }

@@ -4,14 +4,12 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::routing::post;
-use axum::Router;
 use bytes::Bytes;
-use medhook::{
-    Cair, DedupeStore, EventKey, Fasten, MemoryStore, Receiver, Retention, Token,
-};
+use medhook::{Cair, DedupeStore, EventKey, Fasten, MemoryStore, Receiver, Retention, Token};
 use sha2::{Digest, Sha256};
 use tower::ServiceExt;
 

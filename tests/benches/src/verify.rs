@@ -40,7 +40,14 @@ pub fn secret(text: &str) -> Secret {
 }
 
 fn body(size: usize) -> Bytes {
-    lasting(signed::fasten("7d4b9f0e-52a1-4c36-9b8e-1f0a6c2d3e45", 600).into_bytes().into_iter().cycle().take(size).collect::<Vec<_>>())
+    lasting(
+        signed::fasten("7d4b9f0e-52a1-4c36-9b8e-1f0a6c2d3e45", 600)
+            .into_bytes()
+            .into_iter()
+            .cycle()
+            .take(size)
+            .collect::<Vec<_>>(),
+    )
 }
 
 fn standard_webhooks(report: &mut Report, size: usize, name: &str) {
@@ -61,8 +68,13 @@ fn standard_webhooks(report: &mut Report, size: usize, name: &str) {
             mac.finalize()
         }),
         Subject::new("webhook-verify", || {
-            let result =
-                webhook_verify::verify(TheirProvider::StandardWebhooks, &headers, &body, &theirs, VerifyOptions::default());
+            let result = webhook_verify::verify(
+                TheirProvider::StandardWebhooks,
+                &headers,
+                &body,
+                &theirs,
+                VerifyOptions::default(),
+            );
             assert!(result.is_ok());
         }),
         Subject::new("openai-compat", || {
@@ -96,7 +108,8 @@ fn body_hmac(report: &mut Report, size: usize, name: &str) {
             mac.finalize()
         }),
         Subject::new("webhook-verify", || {
-            let result = webhook_verify::verify(TheirProvider::GitHub, &headers, &body, &theirs, VerifyOptions::default());
+            let result =
+                webhook_verify::verify(TheirProvider::GitHub, &headers, &body, &theirs, VerifyOptions::default());
             assert!(result.is_ok());
         }),
         Subject::new("octocrab", || assert!(octocrab.verify(value(&headers, signed::HMAC_HEADER), &body).is_ok())),
@@ -130,7 +143,8 @@ fn refusals(report: &mut Report) {
     let many_junk = with(&(0..32).map(junk).collect::<Vec<_>>().join(" "));
     let theirs = webhook_verify::Secret::new(STANDARD_SECRET);
     let their_answer = |headers: &HeaderMap| {
-        webhook_verify::verify(TheirProvider::StandardWebhooks, headers, &body, &theirs, VerifyOptions::default()).is_err()
+        webhook_verify::verify(TheirProvider::StandardWebhooks, headers, &body, &theirs, VerifyOptions::default())
+            .is_err()
     };
     let mut subjects = [
         Subject::new("genuine, one secret", || genuine(&one, &good, &body)),
