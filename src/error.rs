@@ -54,6 +54,8 @@ reasons! {
     InTheFuture = "in_the_future", UNAUTHORIZED;
     /// A documented kind of event without the signed time that freshness is judged by.
     TimeMissing = "time_missing", UNAUTHORIZED;
+    /// No receiver is known for whom the request names: to the sender the same as a wrong signature.
+    UnknownTenant = "unknown_tenant", UNAUTHORIZED;
     /// Not a `POST`.
     Method = "method", METHOD_NOT_ALLOWED;
     /// The body did not arrive in time.
@@ -64,6 +66,8 @@ reasons! {
     ContentEncoding = "content_encoding", UNSUPPORTED_MEDIA_TYPE;
     /// The sender stopped before the end of the body.
     BodyIncomplete = "body_incomplete", BAD_REQUEST;
+    /// The look-up of the request's receiver failed, or took too long.
+    LookupFailed = "lookup_failed", SERVICE_UNAVAILABLE;
     /// The same event is being handled at this moment.
     InFlight = "in_flight", SERVICE_UNAVAILABLE;
     /// The store that remembers events did not answer.
@@ -268,21 +272,37 @@ impl Error for ConfigError {
 /// A store that could not do what it was asked. Senders get a 503 and try again.
 #[derive(Debug)]
 pub struct StoreError {
-    full: bool,
+    trouble: Trouble,
     message: Box<str>,
     source: Option<Source>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    Unavailable,
+    Full,
+    Lost,
 }
 
 impl StoreError {
     /// The store did not answer, or not usefully. The message names what was tried, never a password or a key.
     pub fn unavailable(message: impl Into<Box<str>>) -> Self {
-        StoreError { full: false, message: message.into(), source: None }
+        StoreError { trouble: Trouble::Unavailable, message: message.into(), source: None }
     }
 
     /// The store may not forget anything yet and has no room.
     #[must_use]
     pub fn full() -> Self {
-        StoreError { full: true, message: "the store is full of events it may not forget yet".into(), source: None }
+        let message = "the store is full of events it may not forget yet".into();
+        StoreError { trouble: Trouble::Full, message, source: None }
+    }
+
+    /// The lease ran out and someone else has the event by now, so that a transaction of the application's which was to
+    /// commit the claim must not be committed.
+    #[must_use]
+    pub fn lost() -> Self {
+        let message = "the claim ran out, and someone else has the event".into();
+        StoreError { trouble: Trouble::Lost, message, source: None }
     }
 
     /// Adds the error behind this one.
@@ -295,7 +315,13 @@ impl StoreError {
     /// Whether it is a matter of room.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.full
+        self.trouble == Trouble::Full
+    }
+
+    /// Whether someone else has the event.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.trouble == Trouble::Lost
     }
 }
 
@@ -318,6 +344,7 @@ mod tests {
     #[test]
     fn our_own_trouble_is_never_the_senders_fault() {
         for reason in [
+            Reason::LookupFailed,
             Reason::InFlight,
             Reason::StoreUnavailable,
             Reason::StoreFull,

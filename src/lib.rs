@@ -18,6 +18,28 @@
 //! Nothing from a sender who has not shown the secret reaches a parser. What was not handled is never answered 2xx, and
 //! what was genuine never 4xx unless it is too old.
 //!
+//! # In an application
+//!
+//! With axum (`medhook-axum`); actix-web and plain tower look much the same.
+//!
+//! ```ignore (the core depends on no framework; the tests of the workspace compile and run this)
+//! let store = SqliteStore::open("medhook.db").await?; // one for all endpoints
+//! let keys = Secrets::from_env("FASTEN_SECRET")?.also_env("FASTEN_SECRET_OLD")?; // unset second is fine
+//! let fasten = Receiver::builder("fasten", Fasten::live(keys)).store(store.clone()).build()?;
+//!
+//! let app = Router::new().route("/webhooks/fasten", post(on_fasten).layer(VerifyLayer::new(fasten.clone())));
+//!
+//! async fn on_fasten(Webhook(event): Webhook<fasten::Event>, delivery: Delivery) -> StatusCode {
+//!     match event {
+//!         fasten::Event::EhiExportSuccess(export) => enqueue(export.download_links).await,
+//!         fasten::Event::Undecodable(_) => keep_for_a_human(delivery.body()).await, // payload not as documented
+//!         _ => StatusCode::OK,
+//!     }
+//! }
+//!
+//! fasten.drain(deadline).await; // shutdown: running handlers finish and settle
+//! ```
+//!
 //! # Without a framework
 //!
 //! ```
@@ -39,8 +61,9 @@
 //! ```
 //!
 //! # Features
-//! `tracing` logs one event per delivery; `metrics` counts them; `jiff-02` adds [`Time::to_jiff`]; `testing` adds
-//! signed test requests and this project's own cases. No feature changes what another does.
+//! `sqlite`, `postgres` and `redis` add stores that outlive a restart, `sqlx-09` those on a pool of your own; `tracing`
+//! logs one event per delivery; `metrics` counts them; `jiff-02` adds [`Time::to_jiff`]; `testing` adds signed test
+//! requests and this project's own cases. No feature changes what another does.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -65,6 +88,7 @@ mod provider;
 mod receiver;
 mod scheme;
 mod secret;
+mod select;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod time;
@@ -75,6 +99,8 @@ pub use http;
 
 pub use self::claim::Admitted;
 pub use self::dedupe::{Claimed, DedupeStore, EventKey, MemoryStore, NoDedupe, Retention, Settled, StoreFuture, Token};
+#[cfg(feature = "sqlite")]
+pub use self::dedupe::{SqliteBuilder, SqliteStore};
 pub use self::delivery::{Delivery, WrongProvider};
 pub use self::error::{ConfigError, Outcome, Reason, Refusal, StoreError};
 pub use self::freshness::Freshness;

@@ -29,6 +29,30 @@ pub(crate) fn refused(receiver: &Receiver, refusal: &Refusal) {
     let _ = (&receiver.0.unproven, refusal.kind_label(), refusal.is_proven());
 }
 
+/// A request that came to no receiver. Whom it names is the sender's choice, and told nowhere; that look-ups fail is
+/// ours, but anyone can have one made: both are told like what has no proof.
+pub(crate) fn unselected(reason: Reason) {
+    count(UNSELECTED, UNSELECTED, reason.outcome(), Some(reason));
+    #[cfg(feature = "tracing")]
+    {
+        static REFUSED: Unproven = Unproven::new();
+        static FAILED: Unproven = Unproven::new();
+        let (endpoint, outcome) = (UNSELECTED, reason.outcome().as_str());
+        tracing::debug!(endpoint, outcome, reason = reason.as_str(), "webhook delivery");
+        let now = crate::time::unix_seconds(std::time::SystemTime::now());
+        if reason == Reason::LookupFailed {
+            if let Some(failed) = FAILED.tell(now) {
+                tracing::warn!(endpoint, failed, "look-ups of webhook receivers failed or took too long");
+            }
+        } else if let Some(refused) = REFUSED.tell(now) {
+            tracing::warn!(endpoint, refused, "webhook deliveries refused without a receiver");
+        }
+    }
+}
+
+/// Stands for the endpoint where there is none. No receiver can have this name.
+const UNSELECTED: &str = "(unselected)";
+
 /// A genuine delivery whose handler did not run, or did not come to its end.
 pub(crate) fn not_handled(delivery: &Delivery, refusal: &Refusal) {
     let reason = refusal.reason();
@@ -146,6 +170,12 @@ pub(crate) fn settle_failed(delivery: &Delivery, step: &'static str, error: &Sto
     let _ = (delivery, step, error);
 }
 
+/// A store in memory made room by forgetting an event that it should still have remembered.
+pub(crate) fn forgotten() {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("medhook_store_forgotten_total").increment(1);
+}
+
 /// What the operator should change.
 pub(crate) fn warnings(receiver: &Receiver) {
     #[cfg(feature = "tracing")]
@@ -177,6 +207,10 @@ pub(crate) struct Unproven {
 
 #[cfg(feature = "tracing")]
 impl Unproven {
+    const fn new() -> Self {
+        Unproven { since: std::sync::Mutex::new((None, 0)) }
+    }
+
     /// Counts one. Once a minute it is time to tell how many there were.
     fn tell(&self, now: i64) -> Option<u64> {
         let mut since = self.since.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -58,9 +58,7 @@ impl Receiver {
     pub fn begin<'a>(&'a self, method: &str, headers: &'a (impl Headers + ?Sized)) -> Result<Intake<'a>, Refusal> {
         let inner = &*self.0;
         inner.admission.is_open()?;
-        if method != "POST" {
-            return Err(Reason::Method.into());
-        }
+        is_post(method)?;
         not_encoded(headers)?;
         not_too_large(headers, inner.body_limit)?;
         let check = inner.scheme.begin(headers, inner.freshness, || self.now())?;
@@ -214,8 +212,12 @@ impl fmt::Debug for Receiver {
     }
 }
 
+pub(crate) fn is_post(method: &str) -> Result<(), Reason> {
+    if method == "POST" { Ok(()) } else { Err(Reason::Method) }
+}
+
 /// Signatures cover the bytes on the wire, and a body that has to be unpacked first could be one that never ends.
-fn not_encoded(headers: &(impl Headers + ?Sized)) -> Result<(), Reason> {
+pub(crate) fn not_encoded(headers: &(impl Headers + ?Sized)) -> Result<(), Reason> {
     const NAME: HeaderName = header::CONTENT_ENCODING;
     match headers.find(&NAME) {
         Found::Absent => Ok(()),

@@ -6,7 +6,11 @@
 //! attempt is handled; if the process dies, the lease runs out.
 
 mod memory;
+#[cfg(feature = "sqlite")]
+mod namespace;
 mod none;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 use std::fmt;
 use std::future::Future;
@@ -17,6 +21,8 @@ use sha2::{Digest, Sha256};
 
 pub use self::memory::MemoryStore;
 pub use self::none::NoDedupe;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::{SqliteBuilder, SqliteStore};
 
 use crate::StoreError;
 

@@ -2,7 +2,10 @@
 
 use allocation_counter::measure;
 use medhook::testing::{Signing, StoppedClock};
-use medhook::{Bytes, Fasten, HealthSync, NoDedupe, Provider, Receiver, Secret, Secrets};
+use medhook::{
+    Bytes, DedupeStore, EventKey, Fasten, HealthSync, MemoryStore, NoDedupe, Provider, Receiver, Retention, Secret,
+    Secrets, Token,
+};
 
 const NOW: i64 = 1_767_225_600;
 const SIZES: [usize; 6] = [0, 256, 1_024, 20_000, 65_537, 1_000_000];
@@ -48,6 +51,34 @@ fn verifying_allocates_nothing() {
             let hmac = allocations(healthsync, &Signing::healthsync(), text[last], size);
             assert_eq!((standard, hmac), (0, 0), "{size} bytes, {count} secrets");
         }
+    }
+}
+
+/// A store's answer that waits for nothing.
+fn now<T>(step: medhook::StoreFuture<'_, T>) -> T {
+    futures_util::FutureExt::now_or_never(step).unwrap().unwrap()
+}
+
+#[test]
+fn an_event_in_memory_takes_at_most_a_hundred_bytes() {
+    const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);
+    for capacity in [1_000, 10_000, 60_000, 150_000] {
+        let store = MemoryStore::new(capacity);
+        let counted = measure(|| {
+            for n in 0_u64..(capacity as u64 * 2) {
+                // Spread as digests are.
+                let mut key = [0; 32];
+                key[..8].copy_from_slice(&n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+                key[31] = n as u8;
+                let (key, token) = (EventKey::from_bytes(key), Token::from_bytes([1; 16]));
+                now(store.claim(key, token, HOUR));
+                now(store.commit(key, token, Retention::new(std::time::Duration::ZERO, HOUR)));
+            }
+        });
+        let held = store.len();
+        assert!(held > capacity * 9 / 10 && held <= capacity + 16, "{held} of {capacity}");
+        let each = counted.bytes_current as f64 / held as f64;
+        assert!(each <= 100.0, "{each} bytes for each of {held}");
     }
 }
 

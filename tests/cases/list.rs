@@ -23,8 +23,9 @@ const EXEMPT: &[(&str, Reason, &str)] = &[
     ("mediquo", Reason::WrongMode, "its events have no mode"),
 ];
 
-/// Reasons that no delivery has.
-const ALWAYS_EXEMPT: [Reason; 2] = [Reason::HandlerPanicked, Reason::HandlerTimeout];
+/// Reasons that no delivery to a receiver has.
+const ALWAYS_EXEMPT: [Reason; 4] =
+    [Reason::UnknownTenant, Reason::LookupFailed, Reason::HandlerPanicked, Reason::HandlerTimeout];
 
 #[test]
 fn every_reason_occurs_for_every_provider_or_is_exempt() {

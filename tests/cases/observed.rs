@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
+use futures_util::future::BoxFuture;
+use medhook::{Reason, Receiver};
 use medhook_tests::stage::Stage;
-use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use metrics_util::CompositeKey;
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
@@ -63,14 +66,50 @@ async fn every_delivery_is_logged_and_counted_once_as_what_it_came_out_as() {
             assert_eq!(line["endpoint"], stage.case.endpoint, "{name}");
             assert_eq!(line["provider"], stage.receiver.provider(), "{name}");
         }
-        let counted: u64 = snapshotter
-            .snapshot()
-            .into_vec()
-            .into_iter()
-            .filter(|(key, ..)| key.key().name() == "medhook_deliveries_total")
-            .filter_map(|(.., value)| if let DebugValue::Counter(count) = value { Some(count) } else { None })
-            .sum();
-        // A snapshot takes what has been counted since the last one.
+        let counted: u64 = counted(&snapshotter).values().sum();
         assert_eq!(counted, deliveries as u64, "{name}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_without_a_receiver_is_told_of_without_whom_it_names() {
+    let lines = Lines::default();
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(Capture(lines.clone())));
+
+    let headers = http::HeaderMap::new();
+    let look_ups: [(Reason, BoxFuture<'_, _>); 3] = [
+        (Reason::UnknownTenant, Box::pin(async { Ok(None) })),
+        (Reason::LookupFailed, Box::pin(async { Err("no such tenant: mallory") })),
+        (Reason::LookupFailed, Box::pin(std::future::pending())),
+    ];
+    for (reason, look_up) in look_ups {
+        let refusal = Receiver::select("POST", &headers, look_up).await.unwrap_err();
+        assert_eq!(refusal.reason(), reason);
+        let told = std::mem::take(&mut *lines.lock().unwrap());
+        let expected = [
+            ("message", "webhook delivery"),
+            ("endpoint", "(unselected)"),
+            ("outcome", "refused"),
+            ("reason", reason.as_str()),
+        ];
+        assert_eq!(told, [expected.map(|(name, value)| (name, value.to_owned())).into()]);
+        let labels = format!("endpoint=(unselected),provider=(unselected),outcome=refused,reason={reason}");
+        assert_eq!(counted(&snapshotter), [(labels, 1)].into());
+    }
+}
+
+/// Deliveries by their labels, as far as they have been counted since it was last asked.
+fn counted(snapshotter: &Snapshotter) -> BTreeMap<String, u64> {
+    let counted = |(key, _, _, value): (CompositeKey, _, _, _)| match value {
+        DebugValue::Counter(count) if key.key().name() == "medhook_deliveries_total" => {
+            let labels = key.key().labels().map(|label| format!("{}={}", label.key(), label.value()));
+            Some((labels.collect::<Vec<_>>().join(","), count))
+        }
+        _ => None,
+    };
+    // A counter stays when it has been taken.
+    snapshotter.snapshot().into_vec().into_iter().filter_map(counted).filter(|(_, count)| *count > 0).collect()
 }

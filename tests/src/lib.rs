@@ -5,7 +5,9 @@ pub mod route;
 pub mod sender;
 pub mod stage;
 
-/// The example of the README.
+/// The examples of the README and the guides.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
-pub struct Readme;
+#[doc = include_str!("../../docs/fasten.md")]
+#[doc = include_str!("../../docs/healthsync.md")]
+pub struct Guides;

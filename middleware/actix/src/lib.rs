@@ -33,6 +33,73 @@
 //!   before `ServerHandle::stop`.
 //! - Wrap the resource, as below, or a scope, not the whole `App`: unknown paths then stay 404.
 //!
+//! # A receiver for each tenant
+//! [`Verify::select`] looks the receiver up that a request is for, by a key that is extracted from its head, before
+//! anything of the body is read. [`Receiver::select`] says what the application must see to.
+//!
+//! Wrap the resource or the scope whose path has the tenant: further out there is no `Path` yet.
+//!
+//! ```
+//! use std::collections::HashMap;
+//! use std::convert::Infallible;
+//! use std::sync::Arc;
+//!
+//! use actix_web::http::StatusCode;
+//! use actix_web::test::{TestRequest, call_service, init_service};
+//! use actix_web::{App, HttpResponse, web};
+//! use medhook_actix::{Delivery, Fasten, MemoryStore, Receiver, Secret, Verify, testing};
+//!
+//! /// The tenants of this instance, whose receivers are built once.
+//! struct Tenants(HashMap<String, Receiver>);
+//!
+//! impl Tenants {
+//!     async fn receiver(&self, tenant: &str) -> Result<Option<Receiver>, Infallible> {
+//!         Ok(self.0.get(tenant).cloned())
+//!     }
+//! }
+//!
+//! // Behind the middleware the tenant in the path is proven, as is all of the delivery: its secret vouched for it.
+//! async fn on_fasten(_tenant: web::Path<String>, _: Delivery) -> HttpResponse {
+//!     HttpResponse::Accepted().finish()
+//! }
+//!
+//! # #[actix_web::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (north, south) = ("whsec_dGhlIHNlY3JldCBvZiB0aGUgbm9ydGg=", "whsec_dGhlIHNlY3JldCBvZiB0aGUgc291dGg=");
+//! let store = MemoryStore::new(100_000);
+//! let mut tenants = HashMap::new();
+//! for (tenant, secret) in [("north", north), ("south", south)] {
+//!     let fasten = Fasten::live(Secret::new(tenant, secret)?);
+//!     let receiver = Receiver::builder(format!("fasten-{tenant}"), fasten).store(store.clone()).build()?;
+//!     tenants.insert(tenant.to_owned(), receiver);
+//! }
+//! let tenants = Arc::new(Tenants(tenants));
+//! let verify = Verify::select(move |tenant: web::Path<String>| {
+//!     let tenants = tenants.clone();
+//!     async move { tenants.receiver(&tenant).await }
+//! });
+//! // For `HttpServer::new`: what is built outside is shared by all workers.
+//! let app = move || {
+//!     let endpoint = web::resource("/webhooks/{tenant}/fasten").wrap(verify.clone());
+//!     App::new().service(endpoint.route(web::post().to(on_fasten)))
+//! };
+//!
+//! let app = init_service(app()).await;
+//! for (path, secret, status) in [
+//!     ("/webhooks/north/fasten", north, StatusCode::ACCEPTED),
+//!     ("/webhooks/south/fasten", north, StatusCode::UNAUTHORIZED),
+//!     ("/webhooks/west/fasten", north, StatusCode::UNAUTHORIZED),
+//! ] {
+//!     let sent = testing::fasten("patient.ehi_export_success").secret(secret).request(path);
+//!     let request = TestRequest::post().uri(path).set_payload(sent.body().clone());
+//!     let headers = sent.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+//!     let request = headers.fold(request, TestRequest::insert_header).to_request();
+//!     assert_eq!(call_service(&app, request).await.status(), status, "{path}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Example
 //!
 //! ```
@@ -77,6 +144,8 @@
 //! # }
 //! ```
 
+mod source;
+
 use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, Ready, poll_fn, ready};
@@ -94,18 +163,36 @@ use tokio::sync::Mutex;
 
 pub use medhook::*;
 
+use source::Source;
+
 /// Puts a [`Receiver`] in front of handlers: `web::resource(path).wrap(Verify::new(receiver))`, or the same of a scope
 /// or an `App`.
 #[derive(Debug, Clone)]
 pub struct Verify {
-    receiver: Receiver,
+    source: Source,
 }
 
 impl Verify {
     /// A middleware that lets in what the receiver does.
     #[must_use]
     pub fn new(receiver: Receiver) -> Self {
-        Verify { receiver }
+        Verify { source: Source::One(receiver) }
+    }
+
+    /// A middleware that lets in what the request's own receiver does: one for each tenant, with the tenant's secret.
+    ///
+    /// The key is any extractor, or several as a tuple; those that want the body find none. `find` looks the receiver
+    /// up by it: `Ok(None)` for a tenant that there is not, an error where it cannot be told. A key that cannot be
+    /// extracted is an unknown tenant if the extractor blames the request (4xx), else a failed look-up. See
+    /// [the manual](crate#a-receiver-for-each-tenant).
+    #[must_use]
+    pub fn select<K, F, R, E>(find: F) -> Self
+    where
+        K: FromRequest + 'static,
+        F: Fn(K) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Option<Receiver>, E>> + 'static,
+    {
+        Verify { source: Source::select(find) }
     }
 }
 
@@ -121,7 +208,7 @@ where
     type Future = Ready<Result<Self::Transform, Self::InitError>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(VerifyService { inner: Rc::new(Mutex::new(service)), receiver: self.receiver.clone() }))
+        ready(Ok(VerifyService { inner: Rc::new(Mutex::new(service)), source: self.source.clone() }))
     }
 }
 
@@ -131,7 +218,7 @@ pub struct VerifyService<S> {
     // Handlers wait for it side by side, and a service need only wake the task that asked last whether it is ready. So
     // one at a time asks.
     inner: Rc<Mutex<S>>,
-    receiver: Receiver,
+    source: Source,
 }
 
 impl<S, B> Service<ServiceRequest> for VerifyService<S>
@@ -149,10 +236,10 @@ where
     }
 
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
-        let receiver = self.receiver.clone();
+        let source = self.source.clone();
         let inner = self.inner.clone();
         Box::pin(async move {
-            match verified(&receiver, &mut request).await {
+            match verified(source, &mut request).await {
                 Ok(admitted) => handled(admitted, inner, request).await,
                 Err(refusal) => Ok(refused(request, &refusal)),
             }
@@ -161,7 +248,8 @@ where
 }
 
 /// Everything before the handler, in the connection's own task: whoever hangs up here has lost nothing.
-async fn verified(receiver: &Receiver, request: &mut ServiceRequest) -> Result<Admitted, Refusal> {
+async fn verified(source: Source, request: &mut ServiceRequest) -> Result<Admitted, Refusal> {
+    let receiver = source.receiver(request.request()).await?;
     let body = request.take_payload();
     let delivery = receiver.receive(request.method().as_str(), &Head(request.headers()), body).await?;
     request.set_payload(Payload::from(delivery.body().clone()));
@@ -253,7 +341,7 @@ impl ResponseError for Refused {
 }
 
 /// actix-web's headers, for the core.
-struct Head<'a>(&'a HeaderMap);
+pub(crate) struct Head<'a>(pub(crate) &'a HeaderMap);
 
 impl Headers for Head<'_> {
     fn find(&self, name: &http::HeaderName) -> Found<'_> {

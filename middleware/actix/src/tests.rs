@@ -1,4 +1,6 @@
 use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Duration;
@@ -356,6 +358,85 @@ async fn it_wraps_an_app() {
     let app = init_service(App::new().wrap(verify()).route("/{n}", web::post().to(HttpResponse::NoContent))).await;
     assert_eq!(answer(&app, signed(TestRequest::post(), "/7").to_request()).await, HANDLED);
     assert_eq!(answer(&app, altered().to_request()).await, refused_for(Reason::ProofMismatch));
+}
+
+const NORTH: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgbm9ydGg=";
+const SOUTH: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgc291dGg=";
+
+/// A middleware for the tenants `north` and `south`; `lost` cannot be looked up.
+fn select<K: FromRequest + 'static>(tenant: fn(K) -> String) -> Verify {
+    let receiver = |name, secret| {
+        let fasten = Fasten::live(Secret::new(name, secret).unwrap());
+        (name, Receiver::builder(name, fasten).store(NoDedupe).build().unwrap())
+    };
+    let tenants = Arc::new(HashMap::from([receiver("north", NORTH), receiver("south", SOUTH)]));
+    Verify::select(move |key| {
+        let (tenants, tenant) = (tenants.clone(), tenant(key));
+        async move { if tenant == "lost" { Err("out of order") } else { Ok(tenants.get(&*tenant).cloned()) } }
+    })
+}
+
+fn sent_to(path: &str, secret: &str) -> TestRequest {
+    let sent = testing::fasten("patient.ehi_export_success").secret(secret).request("/");
+    as_sent(TestRequest::post(), sent).uri(path)
+}
+
+#[actix_web::test]
+async fn each_tenant_has_its_own_receiver_wherever_its_path_is_matched() {
+    async fn handler(tenant: web::Path<String>, delivery: Delivery) -> impl Responder {
+        if *tenant == delivery.endpoint() { HttpResponse::NoContent() } else { HttpResponse::Conflict() }
+    }
+    let endpoint = |path| web::resource(path).route(web::post().to(handler));
+    let by_path = || select(web::Path::into_inner);
+    let resource = endpoint("/resource/{tenant}/fasten").wrap(by_path());
+    let scope = web::scope("/scope/{tenant}").wrap(by_path()).service(endpoint("/fasten"));
+    // A request may be what the look-up keeps, too.
+    let whole = select(|request: HttpRequest| request.match_info().query("tenant").to_owned());
+    let whole = endpoint("/whole/{tenant}/fasten").wrap(whole);
+    let app = init_service(App::new().service(resource).service(scope).service(whole)).await;
+    for wrapped in ["resource", "scope", "whole"] {
+        for (secret, tenant, expected) in [
+            (NORTH, "north", HANDLED),
+            (SOUTH, "south", HANDLED),
+            (SOUTH, "north", refused_for(Reason::ProofMismatch)),
+            (NORTH, "west", refused_for(Reason::UnknownTenant)),
+            (NORTH, "lost", refused_for(Reason::LookupFailed)),
+        ] {
+            let path = format!("/{wrapped}/{tenant}/fasten");
+            assert_eq!(answer(&app, sent_to(&path, secret).to_request()).await, expected, "{path}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn to_a_sender_an_unknown_tenant_is_a_wrong_signature() {
+    let resource = web::resource("/{tenant}").wrap(select(web::Path::into_inner)).to(HttpResponse::NoContent);
+    let app = init_service(App::new().service(resource)).await;
+    let sent = async |path: &str| {
+        let response = call_service(&app, sent_to(path, SECRET).to_request()).await.into_parts().1;
+        let head = (response.status(), response.headers().iter().count());
+        (head, is_empty(response).await)
+    };
+    assert_eq!(sent("/north").await, sent("/west").await);
+    let failed = call_service(&app, sent_to("/lost", SECRET).to_request()).await;
+    assert_eq!(failed.headers().get(header::RETRY_AFTER).unwrap(), "5");
+}
+
+#[actix_web::test]
+async fn a_key_that_cannot_be_extracted_lets_nobody_in() {
+    let numbered = select(|n: web::Path<u32>| n.to_string());
+    let unset = select(|data: web::Data<String>| data.to_string());
+    let from_the_body = select(|body: web::Bytes| format!("{}", body.len()));
+    let app = App::new()
+        .service(web::resource("/n/{n}").wrap(numbered).to(HttpResponse::NoContent))
+        .service(web::resource("/unset").wrap(unset).to(HttpResponse::NoContent))
+        .service(web::resource("/body").wrap(from_the_body).to(HttpResponse::NoContent));
+    let app = init_service(app).await;
+    for (path, reason) in
+        [("/n/north", Reason::UnknownTenant), ("/unset", Reason::LookupFailed), ("/body", Reason::UnknownTenant)]
+    {
+        assert_eq!(answer(&app, sent_to(path, NORTH).to_request()).await, refused_for(reason), "{path}");
+    }
 }
 
 #[actix_web::test]

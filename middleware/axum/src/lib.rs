@@ -23,6 +23,65 @@
 //!   [`body`](medhook_tower::Delivery::body).
 //! - Layer the method router, as below, not the whole `Router`: unknown paths then stay 404.
 //!
+//! # A receiver for each tenant
+//! [`VerifyLayer::select`] looks the receiver up that a request is for, by a key that is extracted from its head, before
+//! anything of the body is read. [`Receiver::select`] says what the application must see to.
+//!
+//! Extract the key with `Path`, which has the parameters of all nested routers; a `Uri` has lost what they matched.
+//!
+//! ```
+//! use std::collections::HashMap;
+//! use std::convert::Infallible;
+//! use std::sync::Arc;
+//!
+//! use axum::{Router, body::Body, extract::Path, http::StatusCode, routing::post};
+//! use medhook_axum::{Delivery, Fasten, MemoryStore, Receiver, Secret, VerifyLayer, testing};
+//! use tower::ServiceExt;
+//!
+//! /// The tenants of this instance, whose receivers are built once.
+//! struct Tenants(HashMap<String, Receiver>);
+//!
+//! impl Tenants {
+//!     async fn receiver(&self, tenant: String) -> Result<Option<Receiver>, Infallible> {
+//!         Ok(self.0.get(&tenant).cloned())
+//!     }
+//! }
+//!
+//! fn app(tenants: Tenants) -> Router {
+//!     let tenants = Arc::new(tenants);
+//!     let verify = VerifyLayer::select(move |Path(tenant): Path<String>| {
+//!         let tenants = tenants.clone();
+//!         async move { tenants.receiver(tenant).await }
+//!     });
+//!     // Behind the layer the tenant in the path is proven, as is all of the delivery: its secret vouched for it.
+//!     let on_fasten = async |Path(_tenant): Path<String>, _: Delivery| StatusCode::ACCEPTED;
+//!     Router::new().route("/webhooks/{tenant}/fasten", post(on_fasten).layer(verify))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (north, south) = ("whsec_dGhlIHNlY3JldCBvZiB0aGUgbm9ydGg=", "whsec_dGhlIHNlY3JldCBvZiB0aGUgc291dGg=");
+//! let store = MemoryStore::new(100_000);
+//! let mut tenants = HashMap::new();
+//! for (tenant, secret) in [("north", north), ("south", south)] {
+//!     let fasten = Fasten::live(Secret::new(tenant, secret)?);
+//!     let receiver = Receiver::builder(format!("fasten-{tenant}"), fasten).store(store.clone()).build()?;
+//!     tenants.insert(tenant.to_owned(), receiver);
+//! }
+//!
+//! let app = app(Tenants(tenants));
+//! for (path, secret, status) in [
+//!     ("/webhooks/north/fasten", north, StatusCode::ACCEPTED),
+//!     ("/webhooks/south/fasten", north, StatusCode::UNAUTHORIZED),
+//!     ("/webhooks/west/fasten", north, StatusCode::UNAUTHORIZED),
+//! ] {
+//!     let delivery = testing::fasten("patient.ehi_export_success").secret(secret).request(path);
+//!     assert_eq!(app.clone().oneshot(delivery.map(Body::from)).await?.status(), status, "{path}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Example
 //!
 //! ```
@@ -56,18 +115,65 @@
 //! # }
 //! ```
 
+use std::future::Future;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use axum_core::body::Body;
 use axum_core::extract::FromRequestParts;
 use axum_core::response::{IntoResponse, Response};
 use medhook_tower::http::StatusCode;
 use medhook_tower::http::request::Parts;
+use tower_layer::Layer;
 
 pub use medhook_tower::*;
 
 /// Puts a [`Receiver`] in front of a handler: `post(handler).layer(VerifyLayer::new(receiver))`.
-pub type VerifyLayer = medhook_tower::VerifyLayer<Body>;
+#[derive(Debug, Clone)]
+pub struct VerifyLayer(medhook_tower::VerifyLayer<Body>);
+
+impl VerifyLayer {
+    /// A layer that lets in what the receiver does.
+    #[must_use]
+    pub fn new(receiver: Receiver) -> Self {
+        VerifyLayer(medhook_tower::VerifyLayer::new(receiver))
+    }
+
+    /// A layer that lets in what the request's own receiver does: one for each tenant, with the tenant's secret.
+    ///
+    /// The key is any extractor that leaves the body alone, or several as a tuple. `find` looks the receiver up by it:
+    /// `Ok(None)` for a tenant that there is not, an error where it cannot be told. A key that cannot be extracted
+    /// is an unknown tenant if the extractor blames the request (4xx), else a failed look-up. See
+    /// [the manual](crate#a-receiver-for-each-tenant).
+    #[must_use]
+    pub fn select<K, F, R, E>(find: F) -> Self
+    where
+        K: FromRequestParts<()> + Send + 'static,
+        F: Fn(K) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Option<Receiver>, E>> + Send + 'static,
+    {
+        let find = Arc::new(find);
+        VerifyLayer(medhook_tower::VerifyLayer::select(move |head| {
+            let (mut head, find) = (head.clone(), find.clone());
+            async move {
+                let key = K::from_request_parts(&mut head, &()).await;
+                match key.map_err(|rejection| rejection.into_response().status()) {
+                    Ok(key) => find(key).await.map_err(drop),
+                    Err(status) if status.is_client_error() => Ok(None),
+                    Err(_) => Err(()),
+                }
+            }
+        }))
+    }
+}
+
+impl<S> Layer<S> for VerifyLayer {
+    type Service = Verify<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        self.0.layer(inner)
+    }
+}
 
 /// The service that [`VerifyLayer`] makes.
 pub type Verify<S> = medhook_tower::Verify<S, Body>;
@@ -145,7 +251,9 @@ impl IntoResponse for Misplaced {
 
 #[cfg(test)]
 mod tests {
-    use axum::extract::Request;
+    use std::collections::HashMap;
+
+    use axum::extract::{Path, Request};
     use axum::routing::post;
     use axum::{Json, Router};
     use medhook_tower::testing;
@@ -188,6 +296,67 @@ mod tests {
         assert_eq!(status(Router::new().route("/", post(plain))).await, StatusCode::INTERNAL_SERVER_ERROR);
         let wrong = Router::new().route("/", post(other).layer(layer()));
         assert_eq!(status(wrong).await, StatusCode::INTERNAL_SERVER_ERROR);
+    }
+
+    const NORTH: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgbm9ydGg=";
+    const SOUTH: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgc291dGg=";
+
+    /// A layer for the tenants `north` and `south`; `lost` cannot be looked up.
+    fn select<K>(tenant: fn(K) -> String) -> VerifyLayer
+    where
+        K: FromRequestParts<()> + Send + 'static,
+    {
+        let receiver = |name, secret| {
+            let fasten = Fasten::live(Secret::new(name, secret).unwrap());
+            (name, Receiver::builder(name, fasten).store(NoDedupe).build().unwrap())
+        };
+        let tenants = Arc::new(HashMap::from([receiver("north", NORTH), receiver("south", SOUTH)]));
+        VerifyLayer::select(move |key| {
+            let (tenants, tenant) = (tenants.clone(), tenant(key));
+            async move { if tenant == "lost" { Err("out of order") } else { Ok(tenants.get(&*tenant).cloned()) } }
+        })
+    }
+
+    async fn reason(app: &Router, secret: &str, path: &str) -> (u16, Option<Reason>) {
+        let request = testing::fasten("patient.ehi_export_success").secret(secret).request(path);
+        let response = app.clone().oneshot(request.map(Body::from)).await.unwrap();
+        (response.status().as_u16(), response.extensions().get().copied())
+    }
+
+    #[tokio::test]
+    async fn each_tenant_has_its_own_receiver_wherever_its_path_is_matched() {
+        async fn handler(Path(tenant): Path<String>, delivery: Delivery) -> StatusCode {
+            if tenant == delivery.endpoint() { StatusCode::CREATED } else { StatusCode::CONFLICT }
+        }
+        let endpoint = || post(handler).layer(select(|Path(tenant)| tenant));
+        let flat = Router::new().route("/webhooks/{tenant}/fasten", endpoint());
+        let inside = Router::new().nest("/webhooks/{tenant}", Router::new().route("/fasten", endpoint()));
+        let around = Router::new().route("/fasten", post(handler)).layer(select(|Path(tenant)| tenant));
+        let around = Router::new().nest("/webhooks/{tenant}", around);
+        for (app, name) in [(flat, "flat"), (inside, "inside"), (around, "around")] {
+            for (secret, tenant, expected) in [
+                (NORTH, "north", (201, None)),
+                (SOUTH, "south", (201, None)),
+                (SOUTH, "north", (401, Some(Reason::ProofMismatch))),
+                (NORTH, "west", (401, Some(Reason::UnknownTenant))),
+                (NORTH, "nor%74h", (201, None)),
+                (NORTH, "north%00", (401, Some(Reason::UnknownTenant))),
+                (NORTH, "%ff", (401, Some(Reason::UnknownTenant))),
+                (NORTH, "lost", (503, Some(Reason::LookupFailed))),
+            ] {
+                let path = format!("/webhooks/{tenant}/fasten");
+                assert_eq!(reason(&app, secret, &path).await, expected, "{name}: {path}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_that_cannot_be_extracted_lets_nobody_in() {
+        let layer = || select(|Path(n): Path<u32>| n.to_string());
+        let app = Router::new().route("/{n}", post(async || ()).layer(layer()));
+        assert_eq!(reason(&app, NORTH, "/north").await, (401, Some(Reason::UnknownTenant)));
+        let no_such_parameter = Router::new().route("/", post(async || ()).layer(layer()));
+        assert_eq!(reason(&no_such_parameter, NORTH, "/").await, (503, Some(Reason::LookupFailed)));
     }
 
     #[tokio::test]

@@ -19,6 +19,51 @@
 //! - A layer outside that alters the body (decompression, say): the signature no longer fits.
 //! - A time-out outside this layer answers while the handler goes on. Put it inside.
 //!
+//! # A receiver for each tenant
+//! [`VerifyLayer::select`] looks the receiver up that a request is for, by a key from its head, before anything of the
+//! body is read. [`Receiver::select`] says what the application must see to.
+//!
+//! ```
+//! use std::collections::HashMap;
+//! use std::convert::Infallible;
+//! use std::sync::Arc;
+//!
+//! use medhook_tower::http::request::Parts;
+//! use medhook_tower::{ConfigError, HealthSync, MemoryStore, Receiver, Secret, VerifyLayer};
+//!
+//! /// The tenants of this instance, whose receivers are built once.
+//! struct Tenants(HashMap<String, Receiver>);
+//!
+//! impl Tenants {
+//!     fn new(secrets: &[(&str, &str)]) -> Result<Self, ConfigError> {
+//!         let store = MemoryStore::new(100_000);
+//!         let receiver = |&(tenant, secret): &(&str, &str)| {
+//!             let healthsync = HealthSync::new(Secret::new(tenant, secret)?);
+//!             let receiver = Receiver::builder(format!("healthsync-{tenant}"), healthsync).store(store.clone()).build()?;
+//!             Ok((tenant.to_owned(), receiver))
+//!         };
+//!         secrets.iter().map(receiver).collect::<Result<_, _>>().map(Tenants)
+//!     }
+//!
+//!     async fn receiver(&self, tenant: Option<String>) -> Result<Option<Receiver>, Infallible> {
+//!         Ok(tenant.and_then(|tenant| self.0.get(&tenant).cloned()))
+//!     }
+//! }
+//!
+//! /// `/webhooks/{tenant}/healthsync`
+//! fn tenant(head: &Parts) -> Option<String> {
+//!     let tenant = head.uri.path().strip_prefix("/webhooks/")?.strip_suffix("/healthsync")?;
+//!     Some(tenant.to_owned())
+//! }
+//!
+//! let tenants = Arc::new(Tenants::new(&[("north", "a-secret-of-the-north"), ("south", "a-secret-of-the-south")])?);
+//! let layer: VerifyLayer = VerifyLayer::select(move |head| {
+//!     let (tenants, tenant) = (tenants.clone(), tenant(head));
+//!     async move { tenants.receiver(tenant).await }
+//! });
+//! # Ok::<(), ConfigError>(())
+//! ```
+//!
 //! # Example
 //!
 //! ```
@@ -55,6 +100,8 @@
 //! # }
 //! ```
 
+mod source;
+
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
@@ -63,6 +110,7 @@ use std::task::{Context, Poll};
 
 use bytes::Buf;
 use futures_util::TryStreamExt;
+use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::{BodyDataStream, Full};
@@ -71,11 +119,13 @@ use tower_service::Service;
 
 pub use medhook::*;
 
+use source::Source;
+
 /// Puts a [`Receiver`] in front of a service.
 ///
 /// `B` is the body that the inner service takes: anything made from [`Bytes`].
 pub struct VerifyLayer<B = Full<Bytes>> {
-    receiver: Receiver,
+    source: Source,
     inner_body: PhantomData<fn() -> B>,
 }
 
@@ -83,19 +133,36 @@ impl<B> VerifyLayer<B> {
     /// A layer that lets in what the receiver does.
     #[must_use]
     pub fn new(receiver: Receiver) -> Self {
-        VerifyLayer { receiver, inner_body: PhantomData }
+        Self::of(Source::One(receiver))
+    }
+
+    /// A layer that lets in what the request's own receiver does: one for each tenant, with the tenant's secret.
+    ///
+    /// `find` makes a key from the head, and a future that owns the key and looks the receiver up: `Ok(None)` for a
+    /// tenant that there is not, an error where it cannot be told. See [the manual](crate#a-receiver-for-each-tenant).
+    #[must_use]
+    pub fn select<F, R, E>(find: F) -> Self
+    where
+        F: Fn(&Parts) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Option<Receiver>, E>> + Send + 'static,
+    {
+        Self::of(Source::select(find))
+    }
+
+    fn of(source: Source) -> Self {
+        VerifyLayer { source, inner_body: PhantomData }
     }
 }
 
 impl<B> Clone for VerifyLayer<B> {
     fn clone(&self) -> Self {
-        Self::new(self.receiver.clone())
+        Self::of(self.source.clone())
     }
 }
 
 impl<B> fmt::Debug for VerifyLayer<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VerifyLayer").field("receiver", &self.receiver).finish()
+        f.debug_struct("VerifyLayer").field("receiver", &self.source).finish()
     }
 }
 
@@ -103,26 +170,26 @@ impl<S, B> Layer<S> for VerifyLayer<B> {
     type Service = Verify<S, B>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Verify { inner, receiver: self.receiver.clone(), inner_body: PhantomData }
+        Verify { inner, source: self.source.clone(), inner_body: PhantomData }
     }
 }
 
 /// A service that only genuine, fresh and new deliveries reach. Made by [`VerifyLayer`].
 pub struct Verify<S, B = Full<Bytes>> {
     inner: S,
-    receiver: Receiver,
+    source: Source,
     inner_body: PhantomData<fn() -> B>,
 }
 
 impl<S: Clone, B> Clone for Verify<S, B> {
     fn clone(&self) -> Self {
-        Verify { inner: self.inner.clone(), receiver: self.receiver.clone(), inner_body: PhantomData }
+        Verify { inner: self.inner.clone(), source: self.source.clone(), inner_body: PhantomData }
     }
 }
 
 impl<S: fmt::Debug, B> fmt::Debug for Verify<S, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verify").field("inner", &self.inner).field("receiver", &self.receiver).finish()
+        f.debug_struct("Verify").field("inner", &self.inner).field("receiver", &self.source).finish()
     }
 }
 
@@ -147,10 +214,10 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let receiver = self.receiver.clone();
+        let source = self.source.clone();
         let inner = self.inner.clone();
         Box::pin(async move {
-            match verified(&receiver, request).await {
+            match verified(source, request).await {
                 Ok((admitted, request)) => handled(admitted, inner, request).await,
                 Err(refusal) => Ok(refused(&refusal)),
             }
@@ -159,12 +226,13 @@ where
 }
 
 /// Everything before the handler, in the connection's own task: whoever hangs up here has lost nothing.
-async fn verified<ReqBody, B>(receiver: &Receiver, request: Request<ReqBody>) -> Result<(Admitted, Request<B>), Refusal>
+async fn verified<ReqBody, B>(source: Source, request: Request<ReqBody>) -> Result<(Admitted, Request<B>), Refusal>
 where
     ReqBody: Body,
     B: From<Bytes>,
 {
     let (mut head, body) = request.into_parts();
+    let receiver = source.receiver(&head).await?;
     let pieces = BodyDataStream::new(body).map_ok(|mut piece| piece.copy_to_bytes(piece.remaining()));
     let delivery = receiver.receive(head.method.as_str(), &head.headers, pieces).await?;
     let body = B::from(delivery.body().clone());
@@ -217,32 +285,4 @@ fn refused<ResBody: Default>(refusal: &Refusal) -> Response<ResBody> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use http::StatusCode;
-    use tower::{ServiceExt, service_fn};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn an_error_of_the_inner_service_is_passed_on_and_the_retry_is_handled() {
-        static CALLS: AtomicUsize = AtomicUsize::new(0);
-        let inner = service_fn(async |_: Request<Full<Bytes>>| match CALLS.fetch_add(1, Ordering::SeqCst) {
-            0 => Err("out of order"),
-            _ => Ok(Response::new(Full::<Bytes>::default())),
-        });
-        let secret = Secret::new("dashboard", "a-secret-of-the-dashboard").unwrap();
-        let receiver = Receiver::builder("healthsync", HealthSync::new(secret)).store(MemoryStore::new(10));
-        let service = VerifyLayer::new(receiver.build().unwrap()).layer(inner);
-        let sample = testing::healthsync("document.uploaded").secret("a-secret-of-the-dashboard").request("/");
-        let deliver = || service.clone().oneshot(sample.clone().map(Full::new));
-
-        assert_eq!(deliver().await.unwrap_err(), "out of order");
-        let handled = deliver().await.unwrap();
-        assert_eq!((handled.status(), handled.extensions().get()), (StatusCode::OK, Some(&Outcome::Handled)));
-        let repeated = deliver().await.unwrap();
-        assert_eq!((repeated.status(), repeated.extensions().get()), (StatusCode::OK, Some(&Outcome::Duplicate)));
-        assert_eq!(CALLS.load(Ordering::SeqCst), 2);
-    }
-}
+mod tests;

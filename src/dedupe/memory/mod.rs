@@ -1,25 +1,29 @@
+mod recent;
+mod shard;
+
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lru::LruCache;
 use tokio::time::Instant;
 
+use self::shard::Shard;
 use super::{Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture, Token};
-use crate::StoreError;
+use crate::{StoreError, observe};
 
-/// Remembers events in this process, up to a given number of them.
+/// Remembers events in this process, up to a given number of them, in at most 100 bytes for each.
 ///
 /// A restart forgets everything: what was handled before it is handled again if the sender retries. Several processes
 /// do not know of each other. Clones share what they remember.
 ///
 /// At capacity the oldest handled event makes room, if its bytes would no longer be accepted anyway
 /// ([`Retention::replay`]); where no event may be forgotten yet, claims fail as
-/// [full](StoreError::full), and senders get 503. Leases are judged by a monotonic clock, which no one can set.
+/// [full](StoreError::full), and senders get 503. Both say that the store is too small: see
+/// [`forgotten`](Self::forgotten). Leases are judged by a monotonic clock, which no one can set.
 #[derive(Clone)]
 pub struct MemoryStore {
     shards: Arc<[Mutex<Shard>]>,
+    began: Instant,
 }
 
 impl MemoryStore {
@@ -31,14 +35,14 @@ impl MemoryStore {
         // Small stores have one shard: split up, an unlucky shard would be full before its store is.
         let shards = (capacity / SMALLEST_SHARD).clamp(1, MOST_SHARDS);
         let of_each = capacity.div_ceil(shards);
-        let shard = || Mutex::new(Shard { events: LruCache::unbounded_with_hasher(Digested::default()), of_each });
-        MemoryStore { shards: std::iter::repeat_with(shard).take(shards).collect() }
+        let shards = std::iter::repeat_with(|| Mutex::new(Shard::new(of_each))).take(shards).collect();
+        MemoryStore { shards, began: Instant::now() }
     }
 
     /// How many events it holds, claimed, handled or run out.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).events.len()).sum()
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
     /// Whether it holds none.
@@ -47,22 +51,34 @@ impl MemoryStore {
         self.len() == 0
     }
 
-    fn shard(&self, key: &EventKey) -> Option<MutexGuard<'_, Shard>> {
-        // The hasher takes the first bytes of the key; this is another one.
-        let [.., last] = *key.as_bytes();
-        let index = usize::from(last).checked_rem(self.shards.len())?;
-        self.shards.get(index).map(lock)
+    /// How many handled events it forgot before their retention ended, to make room for others: if their senders still
+    /// retry, they are handled again. With the feature `metrics` they are counted in `medhook_store_forgotten_total`.
+    #[must_use]
+    pub fn forgotten(&self) -> u64 {
+        self.shards.iter().map(|shard| lock(shard).forgotten()).fold(0, u64::saturating_add)
     }
 
     fn with<T>(
         &self,
         key: EventKey,
-        step: impl FnOnce(&mut Shard, Instant) -> Result<T, StoreError>,
+        step: impl FnOnce(&mut Shard, u64) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        match self.shard(&key) {
-            Some(mut shard) => step(&mut shard, Instant::now()),
-            None => Err(StoreError::unavailable("the memory store has no shards")),
+        let now = millis(self.began.elapsed());
+        // The map within a shard goes by the first bytes of the key; this is another one.
+        let [.., last] = *key.as_bytes();
+        let index = usize::from(last).checked_rem(self.shards.len());
+        let Some(shard) = index.and_then(|index| self.shards.get(index)) else {
+            return Err(StoreError::unavailable("the memory store has no shards"));
+        };
+        let (done, forgot) = {
+            let mut shard = lock(shard);
+            let before = shard.forgotten();
+            (step(&mut shard, now), shard.forgotten() > before)
+        };
+        if forgot {
+            observe::forgotten();
         }
+        done
     }
 }
 
@@ -74,6 +90,10 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryStore").field("len", &self.len()).finish_non_exhaustive()
@@ -82,161 +102,19 @@ impl fmt::Debug for MemoryStore {
 
 impl DedupeStore for MemoryStore {
     fn claim(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Claimed> {
-        Box::pin(async move { self.with(key, |shard, now| shard.claim(key, token, lease, now)) })
+        Box::pin(async move { self.with(key, |shard, now| shard.claim(key, token, millis(lease), now)) })
     }
 
     fn renew(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Settled> {
-        Box::pin(async move {
-            self.with(key, |shard, now| {
-                shard.settle(key, token, now, |now| State::Claimed { until: after(now, lease) })
-            })
-        })
+        Box::pin(async move { self.with(key, |shard, now| shard.renew(key, token, millis(lease), now)) })
     }
 
     fn commit(&self, key: EventKey, token: Token, retention: Retention) -> StoreFuture<'_, Settled> {
-        Box::pin(async move {
-            self.with(key, |shard, now| {
-                shard.settle(key, token, now, |now| State::Handled {
-                    replay: after(now, retention.replay),
-                    until: after(now, retention.total),
-                })
-            })
-        })
+        Box::pin(async move { self.with(key, |shard, now| shard.commit(key, token, retention, now)) })
     }
 
     fn release(&self, key: EventKey, token: Token) -> StoreFuture<'_, Settled> {
         Box::pin(async move { self.with(key, |shard, _| Ok(shard.release(key, token))) })
-    }
-}
-
-/// Events from the one claimed or settled last to the one longest ago.
-struct Shard {
-    events: LruCache<EventKey, Entry, Digested>,
-    of_each: usize,
-}
-
-#[derive(Clone, Copy)]
-struct Entry {
-    token: Token,
-    state: State,
-}
-
-#[derive(Clone, Copy)]
-enum State {
-    Claimed { until: Instant },
-    Handled { replay: Instant, until: Instant },
-}
-
-impl State {
-    fn has_run_out(self, now: Instant) -> bool {
-        let (State::Claimed { until } | State::Handled { until, .. }) = self;
-        until <= now
-    }
-
-    /// Whether it may go when room is needed.
-    fn may_go(self, now: Instant) -> bool {
-        match self {
-            State::Claimed { until } => until <= now,
-            State::Handled { replay, .. } => replay <= now,
-        }
-    }
-}
-
-impl Shard {
-    fn claim(&mut self, key: EventKey, token: Token, lease: Duration, now: Instant) -> Result<Claimed, StoreError> {
-        match self.events.peek(&key) {
-            Some(Entry { state: State::Handled { until, .. }, .. }) if *until > now => return Ok(Claimed::Handled),
-            Some(Entry { state: State::Claimed { until }, token: holder }) if *until > now && *holder != token => {
-                return Ok(Claimed::InFlight { retry_after: until.duration_since(now) });
-            }
-            Some(_) => {}
-            None => self.make_room(now)?,
-        }
-        self.events.put(key, Entry { token, state: State::Claimed { until: after(now, lease) } });
-        Ok(Claimed::Won)
-    }
-
-    fn settle(
-        &mut self,
-        key: EventKey,
-        token: Token,
-        now: Instant,
-        state: impl FnOnce(Instant) -> State,
-    ) -> Result<Settled, StoreError> {
-        match self.events.peek(&key) {
-            // Not even a run-out claim of another is taken over: it may have handled the event, too.
-            Some(entry) if entry.token != token => return Ok(Settled::Lost),
-            Some(Entry { state: State::Handled { .. }, .. }) => return Ok(Settled::Settled),
-            Some(_) => {}
-            None => self.make_room(now)?,
-        }
-        self.events.put(key, Entry { token, state: state(now) });
-        Ok(Settled::Settled)
-    }
-
-    fn release(&mut self, key: EventKey, token: Token) -> Settled {
-        match self.events.peek(&key) {
-            Some(entry) if entry.token != token => Settled::Lost,
-            Some(Entry { state: State::Handled { .. }, .. }) | None => Settled::Settled,
-            Some(_) => {
-                self.events.pop(&key);
-                Settled::Settled
-            }
-        }
-    }
-
-    /// Drops what has run out, oldest first, and if there is still no room, the oldest event that may go.
-    fn make_room(&mut self, now: Instant) -> Result<(), StoreError> {
-        for _ in 0..AT_ONCE {
-            match self.events.peek_lru() {
-                Some((_, entry)) if entry.state.has_run_out(now) => self.events.pop_lru(),
-                _ => break,
-            };
-        }
-        if self.events.len() < self.of_each {
-            return Ok(());
-        }
-        for _ in 0..AT_ONCE.min(self.events.len()) {
-            match self.events.peek_lru().map(|(key, entry)| (*key, entry.state.may_go(now))) {
-                Some((key, true)) => {
-                    self.events.pop(&key);
-                    return Ok(());
-                }
-                // Out of the way, so that the next claim looks at others: retentions differ among endpoints.
-                Some((key, false)) => drop(self.events.promote(&key)),
-                None => break,
-            }
-        }
-        Err(StoreError::full())
-    }
-}
-
-/// How many entries one claim looks at: it has to be answered soon, and the next one goes on.
-const AT_ONCE: usize = 64;
-
-fn after(now: Instant, time: Duration) -> Instant {
-    const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-    now.checked_add(time.min(FAR)).unwrap_or(now)
-}
-
-/// Keys are digests already: their first bytes are as good as any hash, and nobody without a secret can choose them.
-#[derive(Default)]
-struct FirstBytes(u64);
-
-type Digested = BuildHasherDefault<FirstBytes>;
-
-impl Hasher for FirstBytes {
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk() {
-            self.0 ^= u64::from_le_bytes(*first);
-        }
-    }
-
-    /// The length of the array, which is always the same.
-    fn write_usize(&mut self, _: usize) {}
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 
@@ -318,8 +196,9 @@ mod tests {
         assert!(store.claim(key(3), token(1), LEASE).await.unwrap_err().is_full());
         assert_eq!(store.claim(key(1), token(1), LEASE).await.unwrap(), Claimed::Handled, "nothing went");
         tokio::time::advance(HOUR).await;
+        assert_eq!(store.forgotten(), 0);
         assert_eq!(store.claim(key(3), token(1), LEASE).await.unwrap(), Claimed::Won);
-        assert_eq!(store.len(), 2);
+        assert_eq!((store.len(), store.forgotten()), (2, 1));
         assert_eq!(store.claim(key(2), token(1), LEASE).await.unwrap(), Claimed::Handled, "the oldest went");
     }
 
@@ -346,6 +225,7 @@ mod tests {
         assert!(store.claim(key(2), token(1), LEASE).await.unwrap_err().is_full());
         tokio::time::advance(LEASE).await;
         assert_eq!(store.claim(key(2), token(1), LEASE).await.unwrap(), Claimed::Won);
+        assert_eq!(store.forgotten(), 0, "what ran out was not forgotten early");
     }
 
     #[tokio::test(start_paused = true)]
@@ -371,6 +251,6 @@ mod tests {
         }
         tokio::time::advance(24 * HOUR).await;
         store.claim(key(50), token(1), LEASE).await.unwrap();
-        assert_eq!(store.len(), 1);
+        assert_eq!((store.len(), store.forgotten()), (1, 0));
     }
 }

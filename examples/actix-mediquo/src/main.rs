@@ -1,0 +1,91 @@
+//! Run with: `MEDIQUO_SECRET=.. cargo run -p example-actix-mediquo`
+//!
+//! actix-web behind MediQuo: reports and consultations. MediQuo's header is a shared secret, which proves the sender
+//! and nothing about the body, so let this be reached over TLS only.
+
+use std::time::Duration;
+
+use actix_web::dev::HttpServiceFactory;
+use actix_web::{App, HttpResponse, HttpServer, web};
+use medhook_actix::{ConfigError, Dedupe, Delivery, MediQuo, MemoryStore, Receiver, Secrets, Verify, Webhook, mediquo};
+
+#[actix_web::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // Built once, outside `HttpServer::new`: its closure runs once for every worker.
+    let receiver = receiver(Secrets::from_env("MEDIQUO_SECRET")?)?;
+    let served = receiver.clone();
+    let server = HttpServer::new(move || App::new().service(endpoint(served.clone())))
+        .bind("127.0.0.1:8787")?
+        .disable_signals()
+        .run();
+
+    let handle = server.handle();
+    actix_web::rt::spawn(async move {
+        if actix_web::rt::signal::ctrl_c().await.is_ok() {
+            // Handlers whose sender hung up are no connections: let them finish before the server stops.
+            receiver.drain(Duration::from_secs(30)).await;
+            handle.stop(true).await;
+        }
+    });
+    server.await?;
+    Ok(())
+}
+
+fn receiver(secrets: Secrets) -> Result<Receiver, ConfigError> {
+    Receiver::builder("mediquo", MediQuo::new(secrets))
+        .store(MemoryStore::new(100_000))
+        // Links are signed anew for each attempt; this key leaves them out.
+        .dedupe(Dedupe::by(mediquo::natural_key))
+        .build()
+}
+
+fn endpoint(receiver: Receiver) -> impl HttpServiceFactory {
+    web::resource("/webhooks/mediquo").wrap(Verify::new(receiver)).route(web::post().to(on_event))
+}
+
+/// 2xx: handled, and not handed over again. Anything else: it is if MediQuo tries again, which is not documented.
+async fn on_event(Webhook(event): Webhook<mediquo::Event>, delivery: Delivery) -> HttpResponse {
+    match event {
+        mediquo::Event::PatientReportSent(sent) => {
+            println!("a report of type {:?}", sent.report_type);
+            HttpResponse::Accepted().finish()
+        }
+        mediquo::Event::PatientWaitingRoomPositionUpdate(_) => HttpResponse::NoContent().finish(),
+        // A documented kind whose payload is another than documented: keep the bytes for a human.
+        mediquo::Event::Undecodable(_) => {
+            println!("{} bytes that nobody could read", delivery.body().len());
+            HttpResponse::Accepted().finish()
+        }
+        _ => HttpResponse::Ok().finish(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::StatusCode;
+    use actix_web::test::{TestRequest, call_service, init_service};
+    use medhook_actix::{Secret, testing};
+
+    use super::*;
+
+    const SECRET: &str = "agreed-upon-with-the-support-team";
+
+    #[actix_web::test]
+    async fn a_report_is_handled_once_and_a_forged_one_never() {
+        let receiver = receiver(Secret::new("test", SECRET).unwrap().into()).unwrap();
+        let app = init_service(App::new().service(endpoint(receiver))).await;
+        let request = |secret: &str| {
+            let sent = testing::mediquo("patient_report_sent").secret(secret).request("/webhooks/mediquo");
+            let request = TestRequest::post().uri("/webhooks/mediquo").set_payload(sent.body().clone());
+            let headers = sent.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+            headers.fold(request, TestRequest::insert_header).to_request()
+        };
+        for (secret, status) in [
+            (SECRET, StatusCode::ACCEPTED),
+            (SECRET, StatusCode::OK), // a duplicate
+            ("agreed-upon-with-somebody-else", StatusCode::UNAUTHORIZED),
+        ] {
+            assert_eq!(call_service(&app, request(secret)).await.status(), status);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Run with: `FASTEN_SECRET=whsec_.. cargo run -p example-axum-fasten-sqlite`
+//!
+//! axum behind Fasten Connect, with a store that outlives a restart: what was handled before it is not handled again.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::post;
+use medhook_axum::{ConfigError, Delivery, Fasten, Receiver, Secrets, SqliteStore, VerifyLayer, Webhook, fasten};
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().init(); // one line per delivery: endpoint, kind, outcome, reason; no health data
+    let store = SqliteStore::open("medhook.db").await?; // a clone of it for every endpoint
+    let keys = Secrets::from_env("FASTEN_SECRET")?.also_env("FASTEN_SECRET_OLD")?;
+    let fasten = receiver(keys, store)?;
+
+    let listener = TcpListener::bind("127.0.0.1:8787").await?;
+    axum::serve(listener, app(fasten.clone())).with_graceful_shutdown(stopped()).await?;
+    // Handlers whose sender hung up are no connections: they finish here.
+    let given_up = fasten.drain(Duration::from_secs(30)).await;
+    println!("stopped, {given_up} handlers were given up");
+    Ok(())
+}
+
+fn receiver(keys: Secrets, store: SqliteStore) -> Result<Receiver, ConfigError> {
+    Receiver::builder("fasten", Fasten::live(keys)).store(store).build()
+}
+
+fn app(fasten: Receiver) -> Router {
+    Router::new().route("/webhooks/fasten", post(on_fasten).layer(VerifyLayer::new(fasten)))
+}
+
+async fn on_fasten(Webhook(event): Webhook<fasten::Event>, delivery: Delivery) -> StatusCode {
+    match event {
+        fasten::Event::EhiExportSuccess(export) => {
+            println!("{} files to fetch", export.urls().count());
+            StatusCode::ACCEPTED
+        }
+        // A documented kind whose payload has changed: keep the bytes for a human.
+        fasten::Event::Undecodable(_) => {
+            println!("{} bytes that nobody could read", delivery.body().len());
+            StatusCode::ACCEPTED
+        }
+        _ => StatusCode::OK,
+    }
+}
+
+async fn stopped() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use medhook_axum::{Secret, testing};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    const SECRET: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
+
+    #[tokio::test]
+    async fn an_export_is_handled_once_over_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        for (id, status) in [
+            ("1", StatusCode::ACCEPTED),
+            ("1", StatusCode::OK), // a duplicate
+            ("2", StatusCode::ACCEPTED),
+        ] {
+            // Each delivery meets a program that has just started.
+            let store = SqliteStore::open(folder.path().join("medhook.db")).await.unwrap();
+            let app = app(receiver(Secret::new("test", SECRET).unwrap().into(), store).unwrap());
+            let request = testing::fasten("patient.ehi_export_success").id(id).secret(SECRET);
+            let response = app.oneshot(request.request("/webhooks/fasten").map(Body::from)).await.unwrap();
+            assert_eq!(response.status(), status);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Run with: `cargo test -p example-handler-tests`
+//!
+//! Tests of one's own handlers: by calling them with an event made by hand, and through the layer with signed requests
+//! as the provider makes them.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::post;
+use medhook_axum::{Delivery, Fasten, MemoryStore, Receiver, Secrets, VerifyLayer, Webhook, fasten};
+use tokio::sync::mpsc::Sender;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let (downloads, mut queue) = tokio::sync::mpsc::channel::<String>(100);
+    tokio::spawn(async move {
+        while let Some(link) = queue.recv().await {
+            println!("a link of {} characters to fetch", link.len());
+        }
+    });
+    let keys = Secrets::from_env("FASTEN_SECRET")?;
+    let receiver = Receiver::builder("fasten", Fasten::live(keys)).store(MemoryStore::new(100_000)).build()?;
+    let app = app(receiver, downloads);
+    axum::serve(tokio::net::TcpListener::bind("127.0.0.1:8787").await?, app).await?;
+    Ok(())
+}
+
+fn app(receiver: Receiver, downloads: Sender<String>) -> Router {
+    let route = post(on_fasten).layer(VerifyLayer::new(receiver));
+    Router::new().route("/webhooks/fasten", route).with_state(Arc::new(downloads))
+}
+
+async fn on_fasten(
+    State(downloads): State<Arc<Sender<String>>>,
+    Webhook(event): Webhook<fasten::Event>,
+    delivery: Delivery,
+) -> StatusCode {
+    match event {
+        fasten::Event::EhiExportSuccess(export) => {
+            for link in export.urls() {
+                // A full queue is our trouble: 503, and Fasten tries again later.
+                if downloads.try_send(link.expose().to_owned()).is_err() {
+                    return StatusCode::SERVICE_UNAVAILABLE;
+                }
+            }
+            StatusCode::ACCEPTED
+        }
+        // Genuine, and not as documented: do not lose it.
+        fasten::Event::Undecodable(_) if delivery.kind().is_none() => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::OK,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+    use medhook_axum::testing::{self, StoppedClock};
+    use medhook_axum::{Bytes, Secret};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    const SECRET: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
+    const NOW: i64 = 1_767_225_600;
+
+    /// With a clock that stands still, a test does not depend on when it runs.
+    fn receiver() -> Receiver {
+        let fasten = Fasten::live(Secret::new("test", SECRET).unwrap());
+        Receiver::builder("fasten", fasten).store(MemoryStore::new(10)).clock(StoppedClock::at(NOW)).build().unwrap()
+    }
+
+    async fn status(app: &Router, request: Request<Bytes>) -> StatusCode {
+        app.clone().oneshot(request.map(Body::from)).await.unwrap().status()
+    }
+
+    #[tokio::test]
+    async fn every_link_is_queued_once() {
+        let (downloads, mut queue) = tokio::sync::mpsc::channel(10);
+        let app = app(receiver(), downloads);
+        let export =
+            || testing::fasten("patient.ehi_export_success").secret(SECRET).at(NOW).request("/webhooks/fasten");
+        assert_eq!(status(&app, export()).await, StatusCode::ACCEPTED);
+        let queued = queue.len();
+        assert!(queued > 0);
+        assert_eq!(status(&app, export()).await, StatusCode::OK, "a duplicate");
+        assert_eq!(queue.len(), queued);
+        assert!(queue.recv().await.unwrap().starts_with("https://"));
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_has_fasten_try_again_and_then_it_is_handled() {
+        let (downloads, mut queue) = tokio::sync::mpsc::channel(10);
+        for _ in 0..10 {
+            downloads.try_send(String::new()).unwrap();
+        }
+        let app = app(receiver(), downloads);
+        let export =
+            || testing::fasten("patient.ehi_export_success").secret(SECRET).at(NOW).request("/webhooks/fasten");
+        assert_eq!(status(&app, export()).await, StatusCode::SERVICE_UNAVAILABLE);
+        while queue.try_recv().is_ok() {}
+        assert_eq!(status(&app, export()).await, StatusCode::ACCEPTED);
+    }
+
+    #[tokio::test]
+    async fn what_fasten_did_not_sign_never_reaches_the_handler() {
+        let (downloads, queue) = tokio::sync::mpsc::channel(10);
+        let app = app(receiver(), downloads);
+        let genuine = || testing::fasten("patient.ehi_export_success").secret(SECRET);
+        let altered = genuine().at(NOW).request("/webhooks/fasten").map(|_| Bytes::from_static(b"{}"));
+        let stale = genuine().at(NOW - 301).request("/webhooks/fasten");
+        for refused in [altered, stale] {
+            assert_eq!(status(&app, refused).await, StatusCode::UNAUTHORIZED);
+        }
+        assert!(queue.is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_handler_alone_with_an_event_made_by_hand() {
+        let (downloads, _queue) = tokio::sync::mpsc::channel(10);
+        let receiver = receiver();
+        let sample = testing::fasten("patient.ehi_export_failed").secret(SECRET).at(NOW).request("/");
+        let proven = receiver.verify(sample.headers(), sample.body().clone()).unwrap();
+        let delivery = Delivery::from(receiver.open(proven).unwrap());
+
+        let failed = fasten::Event::EhiExportFailed(fasten::EhiExportFailed::default());
+        let status = on_fasten(State(Arc::new(downloads)), Webhook(failed), delivery).await;
+        assert_eq!(status, StatusCode::OK);
+    }
+}

@@ -1,0 +1,95 @@
+//! Run with: `HEALTHSYNC_SECRET=.. cargo run -p example-hyper-tower`
+//!
+//! hyper and tower without a framework: the layer takes any service, with whatever layers of tower's inside.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::Body;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use medhook_tower::http::{Request, Response, StatusCode};
+use medhook_tower::{Bytes, Delivery, HealthSync, MemoryStore, Receiver, Secrets, VerifyLayer, healthsync};
+use tokio::net::TcpListener;
+use tower::{Service, ServiceBuilder, service_fn};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let provider = HealthSync::new(Secrets::from_env("HEALTHSYNC_SECRET")?);
+    let receiver = Receiver::builder("healthsync", provider).store(MemoryStore::new(100_000)).build()?;
+    let listener = TcpListener::bind("127.0.0.1:8787").await?;
+    let connections = GracefulShutdown::new();
+    loop {
+        let (stream, _) = tokio::select! {
+            accepted = listener.accept() => accepted?,
+            stop = tokio::signal::ctrl_c() => break stop?,
+        };
+        let service = TowerToHyperService::new(app(receiver.clone()));
+        // The timer closes connections that never finish their head.
+        let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+        let connection = connections.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                eprintln!("a connection ended: {error}");
+            }
+        });
+    }
+    receiver.drain(Duration::from_secs(30)).await;
+    connections.shutdown().await;
+    Ok(())
+}
+
+/// The whole service, without a socket.
+fn app<B>(
+    receiver: Receiver,
+) -> impl Service<Request<B>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send> + Clone
+where
+    B: Body<Data: Send, Error: Send> + Send + 'static,
+{
+    ServiceBuilder::new()
+        .layer(VerifyLayer::new(receiver))
+        // Inside: what has proved nothing takes none of these places.
+        .concurrency_limit(64)
+        .service(service_fn(on_healthsync))
+}
+
+async fn on_healthsync(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let event = request.extensions().get::<Delivery>().map(Delivery::decode::<healthsync::Event>);
+    let status = match event {
+        Some(Ok(healthsync::Event::DocumentUploaded(_))) => StatusCode::ACCEPTED,
+        Some(Ok(_)) => StatusCode::OK,
+        // The layer is missing, or another provider's: our mistake, so the sender is to try again.
+        Some(Err(_)) | None => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use medhook_tower::{Secret, testing};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_document_is_handled_once_and_an_altered_one_never() {
+        let secret = "a-secret-of-the-dashboard";
+        let provider = HealthSync::new(Secret::new("test", secret).unwrap());
+        let receiver = Receiver::builder("healthsync", provider).store(MemoryStore::new(10)).build().unwrap();
+        let app = app(receiver);
+        let genuine = testing::healthsync("document.uploaded").secret(secret).request("/");
+        let altered = genuine.clone().map(|_| Bytes::from_static(b"{}"));
+        for (request, status) in [
+            (genuine.clone(), StatusCode::ACCEPTED),
+            (genuine, StatusCode::OK), // a duplicate
+            (altered, StatusCode::UNAUTHORIZED),
+        ] {
+            assert_eq!(app.clone().oneshot(request.map(Full::new)).await.unwrap().status(), status);
+        }
+    }
+}

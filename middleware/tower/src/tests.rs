@@ -1,0 +1,195 @@
+use std::collections::HashMap;
+use std::future::ready;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use http::StatusCode;
+use tower::{ServiceExt, service_fn};
+
+use super::*;
+
+const SECRET: &str = "a-secret-of-the-dashboard";
+
+fn receiver(name: &str, secret: &str) -> Receiver {
+    let healthsync = HealthSync::new(Secret::new(name, secret).unwrap());
+    Receiver::builder(name, healthsync).store(MemoryStore::new(10)).build().unwrap()
+}
+
+fn genuine(secret: &str, path: &str) -> Request<Full<Bytes>> {
+    testing::healthsync("document.uploaded").secret(secret).request(path).map(Full::new)
+}
+
+/// What a layer outside can learn from a response: its status and extensions.
+type Seen = (u16, Option<Outcome>, Option<Reason>);
+
+const HANDLED: Seen = (200, Some(Outcome::Handled), None);
+
+fn refused_for(reason: Reason) -> Seen {
+    (reason.status().as_u16(), Some(reason.outcome()), Some(reason))
+}
+
+async fn answer<S>(service: &S, request: Request<Full<Bytes>>) -> Seen
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<Full<Bytes>>, Error: fmt::Debug> + Clone,
+{
+    let response = service.clone().oneshot(request).await.unwrap();
+    let extensions = response.extensions();
+    (response.status().as_u16(), extensions.get().copied(), extensions.get().copied())
+}
+
+#[tokio::test]
+async fn an_error_of_the_inner_service_is_passed_on_and_the_retry_is_handled() {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    let inner = service_fn(async |_: Request<Full<Bytes>>| match CALLS.fetch_add(1, Ordering::SeqCst) {
+        0 => Err("out of order"),
+        _ => Ok(Response::new(Full::<Bytes>::default())),
+    });
+    let service = VerifyLayer::new(receiver("healthsync", SECRET)).layer(inner);
+    let deliver = || service.clone().oneshot(genuine(SECRET, "/"));
+
+    assert_eq!(deliver().await.unwrap_err(), "out of order");
+    let handled = deliver().await.unwrap();
+    assert_eq!((handled.status(), handled.extensions().get()), (StatusCode::OK, Some(&Outcome::Handled)));
+    let repeated = deliver().await.unwrap();
+    assert_eq!((repeated.status(), repeated.extensions().get()), (StatusCode::OK, Some(&Outcome::Duplicate)));
+    assert_eq!(CALLS.load(Ordering::SeqCst), 2);
+}
+
+/// A service that wants to be asked twice whether it is ready, and may not be called before it has said so.
+#[derive(Default)]
+struct Asked {
+    times: usize,
+}
+
+impl Clone for Asked {
+    /// No clone is ready because another was.
+    fn clone(&self) -> Self {
+        Asked::default()
+    }
+}
+
+impl Service<Request<Full<Bytes>>> for Asked {
+    type Response = Response<Full<Bytes>>;
+    type Error = &'static str;
+    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.times = self.times.saturating_add(1);
+        if self.times < 2 {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Full<Bytes>>) -> Self::Future {
+        ready(if self.times == 2 { Ok(Response::default()) } else { Err("called without being ready") })
+    }
+}
+
+#[tokio::test]
+async fn the_inner_service_is_called_when_it_is_ready() {
+    let service = VerifyLayer::new(receiver("healthsync", SECRET)).layer(Asked::default());
+    assert_eq!(answer(&service, genuine(SECRET, "/")).await, HANDLED);
+}
+
+#[tokio::test]
+async fn what_is_not_proven_does_not_wait_for_the_inner_service() {
+    /// A service that is never ready.
+    #[derive(Clone)]
+    struct NeverReady;
+    impl Service<Request<Full<Bytes>>> for NeverReady {
+        type Response = Response<Full<Bytes>>;
+        type Error = &'static str;
+        type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Pending
+        }
+        fn call(&mut self, _: Request<Full<Bytes>>) -> Self::Future {
+            ready(Err("called without being ready"))
+        }
+    }
+    let service = VerifyLayer::new(receiver("healthsync", SECRET)).layer(NeverReady);
+    assert_eq!(answer(&service, genuine("another", "/")).await, refused_for(Reason::ProofMismatch));
+}
+
+type Tenants = Arc<HashMap<&'static str, Receiver>>;
+
+fn tenants() -> Tenants {
+    let receiver = |name| (name, receiver(name, &format!("a-secret-of-the-{name}")));
+    Arc::new(HashMap::from([receiver("north"), receiver("south")]))
+}
+
+/// By the whole path; the tenant `lost` cannot be looked up.
+fn select(tenants: Tenants) -> VerifyLayer {
+    VerifyLayer::select(move |head| {
+        let (tenants, tenant) = (tenants.clone(), head.uri.path().trim_start_matches('/').to_owned());
+        async move { if tenant == "lost" { Err("out of order") } else { Ok(tenants.get(&*tenant).cloned()) } }
+    })
+}
+
+#[tokio::test]
+async fn each_tenant_has_its_own_receiver() {
+    let inner = service_fn(async |request: Request<Full<Bytes>>| {
+        let delivery = request.extensions().get::<Delivery>().unwrap();
+        let own = request.uri().path() == format!("/{}", delivery.endpoint());
+        let status = if own { StatusCode::OK } else { StatusCode::CONFLICT };
+        Ok::<_, &str>(Response::builder().status(status).body(Full::<Bytes>::default()).unwrap())
+    });
+    let service = select(tenants()).layer(inner);
+    let (north, south) = ("a-secret-of-the-north", "a-secret-of-the-south");
+    for (secret, path, expected) in [
+        (north, "/north", HANDLED),
+        (south, "/south", HANDLED),
+        (south, "/south", refused_for(Reason::Duplicate)),
+        (south, "/north", refused_for(Reason::ProofMismatch)),
+        (north, "/west", refused_for(Reason::UnknownTenant)),
+        (north, "/lost", refused_for(Reason::LookupFailed)),
+    ] {
+        assert_eq!(answer(&service, genuine(secret, path)).await, expected, "{secret} {path}");
+    }
+}
+
+#[tokio::test]
+async fn to_a_sender_an_unknown_tenant_is_a_wrong_signature() {
+    let service = select(tenants())
+        .layer(service_fn(async |_: Request<Full<Bytes>>| Ok::<_, &str>(Response::new(Full::<Bytes>::default()))));
+    let sent = async |path: &str| {
+        let response = service.clone().oneshot(genuine("wrong", path)).await.unwrap();
+        let (head, body) = response.into_parts();
+        (head.status, head.headers, http_body::Body::size_hint(&body).exact())
+    };
+    assert_eq!(sent("/north").await, sent("/west").await);
+    let failed = service.clone().oneshot(genuine("wrong", "/lost")).await.unwrap();
+    assert_eq!(failed.headers()["retry-after"], "5");
+}
+
+#[tokio::test]
+async fn nothing_of_the_body_is_read_before_the_look_up() {
+    static READ: AtomicBool = AtomicBool::new(false);
+    /// A body that tells when it is asked for.
+    struct Told;
+    impl Body for Told {
+        type Data = Bytes;
+        type Error = &'static str;
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+            READ.store(true, Ordering::SeqCst);
+            Poll::Ready(None)
+        }
+    }
+    let service = |tenants| {
+        select(tenants)
+            .layer(service_fn(async |_: Request<Full<Bytes>>| Ok::<_, &str>(Response::new(Full::<Bytes>::default()))))
+    };
+    for (path, reason) in [("/west", Reason::UnknownTenant), ("/lost", Reason::LookupFailed)] {
+        let response = service(tenants()).oneshot(genuine("a-secret-of-the-north", path).map(|_| Told)).await.unwrap();
+        assert_eq!(response.extensions().get(), Some(&reason));
+        assert!(!READ.load(Ordering::SeqCst), "{path}");
+    }
+    let response = service(tenants()).oneshot(genuine("a-secret-of-the-north", "/north").map(|_| Told)).await.unwrap();
+    assert_eq!(response.extensions().get(), Some(&Reason::ProofMismatch));
+    assert!(READ.load(Ordering::SeqCst), "it tells");
+}

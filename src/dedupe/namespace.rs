@@ -1,0 +1,51 @@
+use crate::ConfigError;
+
+/// What a store's tables or keys begin with, so that several may share a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Namespace(Box<str>);
+
+impl Namespace {
+    /// # Errors
+    /// It becomes a part of SQL: 1 to 32 of `a-z`, `0-9` and `_`, the first of them a letter, and nothing else.
+    pub(crate) fn new(name: &str) -> Result<Self, ConfigError> {
+        let fits = (1..=32).contains(&name.len())
+            && name.starts_with(|first: char| first.is_ascii_lowercase())
+            && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+        // SQLite and PostgreSQL keep these for themselves.
+        if fits && !name.starts_with("sqlite_") && !name.starts_with("pg_") {
+            return Ok(Namespace(name.into()));
+        }
+        let shown: String = name.chars().take(40).flat_map(char::escape_default).collect();
+        Err(ConfigError::new(format!(
+            "a store's namespace is 1 to 32 of a-z, 0-9 and _, begins with a letter, and not with sqlite_ or pg_; \
+             `{shown}` is none"
+        )))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Namespace {
+    fn default() -> Self {
+        Namespace("medhook".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_be_more_than_a_name_is_refused() {
+        for good in ["medhook", "m", "clinic_2", &"a".repeat(32)] {
+            assert_eq!(Namespace::new(good).unwrap().as_str(), good);
+        }
+        let bad = ["", "2m", "_m", "M", "a-b", "a b", "a;b", "a\"b", "a.b", "ä", "a\n", "sqlite_a", "pg_a"];
+        for bad in bad.into_iter().chain([&*"a".repeat(33)]) {
+            let error = Namespace::new(bad).unwrap_err().to_string();
+            assert!(error.contains("a store's namespace is") && !error.contains('\n'), "{error}");
+        }
+    }
+}

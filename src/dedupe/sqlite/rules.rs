@@ -1,0 +1,91 @@
+//! What each step makes of an event, without a database: the batch reads, this decides, the batch writes.
+
+use std::time::Duration;
+
+use super::super::{Claimed, Retention, Settled, Token};
+use crate::StoreError;
+
+/// What the table says of an event. Times are milliseconds since 1970 by the store's clock.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) token: Token,
+    pub(super) handled: bool,
+    pub(super) until: i64,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Step {
+    Claim(Duration),
+    Renew(Duration),
+    Commit(Retention),
+    Release,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Answer {
+    Claimed(Claimed),
+    Settled(Settled),
+}
+
+impl Step {
+    /// Changes the row as the step asks, and says how it went.
+    pub(super) fn apply(self, row: &mut Option<Row>, token: Token, now: i64) -> Answer {
+        match self {
+            Step::Claim(lease) => Answer::Claimed(claim(row, token, now, lease)),
+            Step::Renew(lease) => {
+                Answer::Settled(settle(row, token, || Some(Row { token, handled: false, until: after(now, lease) })))
+            }
+            Step::Commit(retention) => Answer::Settled(settle(row, token, || {
+                Some(Row { token, handled: true, until: after(now, retention.total) })
+            })),
+            Step::Release => Answer::Settled(settle(row, token, || None)),
+        }
+    }
+}
+
+fn claim(row: &mut Option<Row>, token: Token, now: i64, lease: Duration) -> Claimed {
+    let until = after(now, lease);
+    match row {
+        Some(Row { handled: true, until, .. }) if *until > now => Claimed::Handled,
+        Some(held) if !held.handled && held.until > now && held.token != token => {
+            // No lease ends later than one that begins now, unless the clock was set back since.
+            held.until = held.until.min(until);
+            Claimed::InFlight { retry_after: Duration::from_millis(held.until.abs_diff(now)) }
+        }
+        _ => {
+            *row = Some(Row { token, handled: false, until });
+            Claimed::Won
+        }
+    }
+}
+
+fn settle(row: &mut Option<Row>, token: Token, becomes: impl FnOnce() -> Option<Row>) -> Settled {
+    match row {
+        // Not even a run-out claim of another is taken over: it may have handled the event, too.
+        Some(row) if row.token != token => return Settled::Lost,
+        // Nothing undoes a commit.
+        Some(Row { handled: true, .. }) => {}
+        _ => *row = becomes(),
+    }
+    Settled::Settled
+}
+
+impl Answer {
+    pub(super) fn claimed(self) -> Result<Claimed, StoreError> {
+        match self {
+            Answer::Claimed(claimed) => Ok(claimed),
+            Answer::Settled(_) => Err(StoreError::unavailable("the SQLite store gave another step's answer")),
+        }
+    }
+
+    pub(super) fn settled(self) -> Result<Settled, StoreError> {
+        match self {
+            Answer::Settled(settled) => Ok(settled),
+            Answer::Claimed(_) => Err(StoreError::unavailable("the SQLite store gave another step's answer")),
+        }
+    }
+}
+
+pub(super) fn after(now: i64, time: Duration) -> i64 {
+    now.saturating_add(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,169 @@
+//! The tables, and every statement over them.
+
+use std::sync::Arc;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
+
+use super::fault::Fault;
+use super::rules::Row;
+use crate::dedupe::namespace::Namespace;
+use crate::{EventKey, Token};
+
+/// The statements of one namespace. Namespaces are checked to be names, and nothing else is ever put into SQL.
+#[derive(Debug)]
+pub(super) struct Tables {
+    create: Arc<str>,
+    version: Arc<str>,
+    /// By the logarithm of how many events they are about, so that each is prepared once.
+    read: Vec<Arc<str>>,
+    write: Vec<Arc<str>>,
+    delete: Vec<Arc<str>>,
+    purge: Arc<str>,
+    #[cfg(feature = "sqlx-09")]
+    commit: Arc<str>,
+}
+
+/// How many events one statement is about, at most.
+pub(super) const MOST: usize = 256;
+
+impl Tables {
+    pub(super) fn new(namespace: &Namespace) -> Self {
+        let name = namespace.as_str();
+        let lists = |one: &str, around: &dyn Fn(String) -> String| {
+            std::iter::successors(Some(1_usize), |size| size.checked_mul(2))
+                .take_while(|size| *size <= MOST)
+                .map(|size| around(vec![one; size].join(",")).into())
+                .collect()
+        };
+        Tables {
+            create: TABLES.replace("medhook_", &format!("{name}_")).into(),
+            version: format!("SELECT version FROM {name}_schema").into(),
+            read: lists("?", &|keys| {
+                format!("SELECT key, token, handled, until FROM {name}_events WHERE key IN ({keys})")
+            }),
+            write: lists("(?,?,?,?)", &|rows| {
+                format!(
+                    "INSERT INTO {name}_events (key, token, handled, until) VALUES {rows} ON CONFLICT (key) DO UPDATE \
+                     SET token = excluded.token, handled = excluded.handled, until = excluded.until"
+                )
+            }),
+            delete: lists("?", &|keys| format!("DELETE FROM {name}_events WHERE key IN ({keys})")),
+            purge: format!(
+                "DELETE FROM {name}_events WHERE key IN \
+                 (SELECT key FROM {name}_events WHERE until <= ? ORDER BY until LIMIT ?)"
+            )
+            .into(),
+            #[cfg(feature = "sqlx-09")]
+            commit: format!(
+                "INSERT INTO {name}_events (key, token, handled, until) VALUES (?, ?, 1, ?) ON CONFLICT (key) DO UPDATE \
+                 SET handled = 1, until = excluded.until WHERE token = excluded.token"
+            )
+            .into(),
+        }
+    }
+
+    /// Within a transaction: makes the tables if they are not there and may be made, and checks that they are ours.
+    pub(super) async fn prepare(&self, connection: &mut SqliteConnection, create: bool) -> Result<(), Fault> {
+        if create {
+            sqlx::raw_sql(AssertSqlSafe(self.create.clone())).execute(&mut *connection).await?;
+        }
+        let version: Vec<i64> =
+            sqlx::query_scalar(AssertSqlSafe(self.version.clone())).fetch_all(&mut *connection).await?;
+        match version.as_slice() {
+            [VERSION] => Ok(()),
+            [newer] if *newer > VERSION => Err(Fault::new(format!(
+                "its tables are of version {newer}, made by a newer medhook; this one knows version {VERSION}"
+            ))),
+            _ => Err(Fault::new("its tables are not medhook's")),
+        }
+    }
+
+    /// The events that are there. `keys` are at most [`MOST`], and some.
+    pub(super) async fn read(
+        &self,
+        connection: &mut SqliteConnection,
+        keys: &[EventKey],
+    ) -> Result<Vec<(EventKey, Row)>, Fault> {
+        let (sql, keys) = padded(&self.read, keys)?;
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for key in keys {
+            query = query.bind(key.as_bytes().as_slice());
+        }
+        query.fetch_all(connection).await?.iter().map(row).collect()
+    }
+
+    pub(super) async fn write(&self, connection: &mut SqliteConnection, rows: &[(EventKey, Row)]) -> Result<(), Fault> {
+        let (sql, rows) = padded(&self.write, rows)?;
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for (key, row) in rows {
+            query = query.bind(key.as_bytes().as_slice()).bind(row.token.as_bytes().as_slice());
+            query = query.bind(row.handled).bind(row.until);
+        }
+        query.execute(connection).await?;
+        Ok(())
+    }
+
+    pub(super) async fn delete(&self, connection: &mut SqliteConnection, keys: &[EventKey]) -> Result<(), Fault> {
+        let (sql, keys) = padded(&self.delete, keys)?;
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for key in keys {
+            query = query.bind(key.as_bytes().as_slice());
+        }
+        query.execute(connection).await?;
+        Ok(())
+    }
+
+    /// Remembers an event as handled in one statement, so that a transaction which has not read before need not have
+    /// begun as a writing one; and says whether nobody else has it.
+    #[cfg(feature = "sqlx-09")]
+    pub(super) async fn commit(
+        &self,
+        connection: &mut SqliteConnection,
+        key: EventKey,
+        token: Token,
+        until: i64,
+    ) -> Result<bool, Fault> {
+        let query = sqlx::query(AssertSqlSafe(self.commit.clone()));
+        let query = query.bind(key.as_bytes().as_slice()).bind(token.as_bytes().as_slice()).bind(until);
+        Ok(query.execute(connection).await?.rows_affected() > 0)
+    }
+
+    /// Deletes the first of what ran out before then, and says whether there may be more.
+    pub(super) async fn purge(
+        &self,
+        connection: &mut SqliteConnection,
+        before: i64,
+        most: usize,
+    ) -> Result<bool, Fault> {
+        let most = u32::try_from(most).unwrap_or(u32::MAX);
+        let query = sqlx::query(AssertSqlSafe(self.purge.clone())).bind(before).bind(most);
+        Ok(query.execute(connection).await?.rows_affected() >= u64::from(most))
+    }
+}
+
+/// The tables of the default namespace, as the documentation shows them.
+const TABLES: &str = include_str!("tables.sql");
+const VERSION: i64 = 1;
+
+/// The statement for the next power of two, and the items with the last one repeated until there are as many: to read,
+/// write or delete it again changes nothing.
+fn padded<'a, T>(statements: &[Arc<str>], items: &'a [T]) -> Result<(Arc<str>, impl Iterator<Item = &'a T>), Fault> {
+    let size = items.len().next_power_of_two();
+    let statement = size.checked_ilog2().and_then(|log| statements.get(log as usize));
+    match (statement, items.last()) {
+        (Some(statement), Some(last)) => {
+            Ok((statement.clone(), items.iter().chain(std::iter::repeat(last)).take(size)))
+        }
+        _ => Err(Fault::new("a batch of no size that there is a statement for")),
+    }
+}
+
+fn row(row: &SqliteRow) -> Result<(EventKey, Row), Fault> {
+    let damaged = || Fault::new("an event's row is damaged");
+    let key: &[u8] = row.try_get(0)?;
+    let token: &[u8] = row.try_get(1)?;
+    let key = EventKey::from_bytes(key.try_into().map_err(|_| damaged())?);
+    let token = Token::from_bytes(token.try_into().map_err(|_| damaged())?);
+    Ok((key, Row { token, handled: row.try_get(2)?, until: row.try_get(3)? }))
+}

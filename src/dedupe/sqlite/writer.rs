@@ -1,0 +1,240 @@
+//! The one thread that writes: what waits in the queue goes into one transaction, and is answered after its COMMIT.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use futures_util::FutureExt;
+use sqlx::SqliteConnection;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+use super::connect::{BEGIN, COMMIT, Connected, Database, ROLLBACK, run};
+use super::fault::Fault;
+use super::rules::{Answer, Row, Step};
+use super::tables::{MOST, Tables};
+use crate::{Clock, ConfigError, EventKey, StoreError, Token};
+
+/// One step that somebody waits for.
+pub(super) struct Op {
+    pub(super) key: EventKey,
+    pub(super) token: Token,
+    pub(super) step: Step,
+    pub(super) reply: oneshot::Sender<Result<Answer, StoreError>>,
+}
+
+/// Opens the database in a thread of its own, which lives until the last sender into its queue is dropped. It needs
+/// no runtime of the caller's: stores outlive the one they were opened in, and are used from several.
+pub(super) async fn start(database: Arc<Database>, clock: Arc<dyn Clock>) -> Result<mpsc::Sender<Op>, ConfigError> {
+    let (queue, ops) = mpsc::channel(WAITING);
+    let (opened, answer) = oneshot::channel();
+    let failed = |error| ConfigError::new("SQLite store: no thread for it could be started").with_source(error);
+    let life = move || {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(opened.send(Err(failed(error)))),
+        };
+        runtime.block_on(async move {
+            match database.open().await {
+                Ok(connected) => {
+                    let _ = opened.send(Ok(()));
+                    Writer::new(database, clock, ops, connected).run().await;
+                }
+                Err(fault) => drop(opened.send(Err(fault.into_config_error(database.path())))),
+            }
+        });
+    };
+    std::thread::Builder::new().name("medhook-sqlite".into()).spawn(life).map_err(failed)?;
+    answer.await.unwrap_or_else(|_| Err(ConfigError::new("SQLite store: its thread ended while it was opened")))?;
+    Ok(queue)
+}
+
+struct Writer {
+    database: Arc<Database>,
+    clock: Arc<dyn Clock>,
+    ops: mpsc::Receiver<Op>,
+    /// None after an error, until it is needed.
+    connected: Option<Connected>,
+    /// When to look again for events that have run out, if nobody waits.
+    purge: Instant,
+    /// Whether there were more of them than could be deleted the last time.
+    more_to_purge: bool,
+}
+
+impl Writer {
+    fn new(database: Arc<Database>, clock: Arc<dyn Clock>, ops: mpsc::Receiver<Op>, connected: Connected) -> Self {
+        Writer { database, clock, ops, connected: Some(connected), purge: Instant::now(), more_to_purge: false }
+    }
+
+    async fn run(mut self) {
+        let mut batch = Vec::with_capacity(MOST);
+        loop {
+            // What waits comes first: an event that has run out can wait, too.
+            let waiting = timeout_at(self.purge, self.ops.recv_many(&mut batch, MOST)).await;
+            if let Ok(0) = waiting {
+                break;
+            }
+            let work = async {
+                if waiting.is_ok() {
+                    self.answer(&mut batch).await;
+                } else {
+                    // The next one who needs the database is told if this fails.
+                    let _ = self.transact(&[], PURGED_AT_ONCE).await;
+                }
+            };
+            // A clock is the application's, and may panic. That ends the connection, and nothing else.
+            let _ = AssertUnwindSafe(work).catch_unwind().await;
+            batch.clear();
+        }
+        if let Some(connected) = self.connected.take() {
+            connected.close().await;
+        }
+    }
+
+    async fn answer(&mut self, batch: &mut Vec<Op>) {
+        // Whoever gave up waiting has been told that there is no answer, and makes no use of one.
+        batch.retain(|op| !op.reply.is_closed());
+        if batch.is_empty() {
+            return;
+        }
+        match self.transact(batch, batch.len().saturating_mul(2)).await {
+            Ok(answers) => batch.drain(..).zip(answers).for_each(|(op, answer)| op.answer(Ok(answer))),
+            // Perhaps it is one event's row that is damaged, or there is room for one and not for all.
+            Err(fault) if batch.len() > 1 && !fault.is_busy() => self.answer_one_by_one(batch).await,
+            Err(fault) => batch.drain(..).for_each(|op| op.answer(Err(fault.to_store_error()))),
+        }
+    }
+
+    async fn answer_one_by_one(&mut self, batch: &mut Vec<Op>) {
+        let (mut in_a_row, mut last) = (0_u32, None::<Fault>);
+        for op in batch.drain(..) {
+            if let Some(fault) = last.as_ref().filter(|_| in_a_row >= GIVING_UP) {
+                op.answer(Err(fault.to_store_error()));
+                continue;
+            }
+            match self.transact(std::slice::from_ref(&op), 0).await {
+                Ok(answers) => {
+                    in_a_row = 0;
+                    [op].into_iter().zip(answers).for_each(|(op, answer)| op.answer(Ok(answer)));
+                }
+                Err(fault) => {
+                    in_a_row = in_a_row.saturating_add(1);
+                    op.answer(Err(fault.to_store_error()));
+                    last = Some(fault);
+                }
+            }
+        }
+    }
+
+    /// Does all steps in one transaction, and if it is time, deletes some events that have run out.
+    async fn transact(&mut self, ops: &[Op], purge: usize) -> Result<Vec<Answer>, Fault> {
+        let due = std::mem::take(&mut self.more_to_purge) || self.purge <= Instant::now();
+        let purge = if due { purge } else { 0 };
+        if purge > 0 {
+            // Put off first: if it is this that fails, the steps come through without it the next time.
+            self.purge = after(LOOKING_AGAIN);
+        }
+        let mut connected = self.connect().await?;
+        if let Err(fault) = run(&mut connected.connection, BEGIN).await {
+            if fault.is_busy() {
+                self.connected = Some(connected);
+            } else {
+                connected.close().await;
+            }
+            return Err(fault);
+        }
+        let worked = self.work(&mut connected.connection, ops, purge).await;
+        if worked.is_ok() || run(&mut connected.connection, ROLLBACK).await.is_ok() {
+            self.connected = Some(connected);
+        } else {
+            connected.close().await;
+        }
+        worked
+    }
+
+    async fn connect(&mut self) -> Result<Connected, Fault> {
+        match self.connected.take() {
+            Some(connected) if self.database.is(&connected) => return Ok(connected),
+            // The file was taken away: what is written to it now would be forgotten at the next start.
+            Some(connected) => connected.close().await,
+            None => {}
+        }
+        self.database.connect().await
+    }
+
+    async fn work(
+        &mut self,
+        connection: &mut SqliteConnection,
+        ops: &[Op],
+        purge: usize,
+    ) -> Result<Vec<Answer>, Fault> {
+        // Read once there is nothing more to wait for.
+        let now = millis(&*self.clock);
+        let tables = self.database.tables();
+        let answers = if ops.is_empty() { Vec::new() } else { steps(connection, tables, ops, now).await? };
+        if purge > 0 && tables.purge(connection, now.saturating_sub(KEPT_AFTERWARDS), purge).await? {
+            self.more_to_purge = true;
+            self.purge = after(BETWEEN_PURGES);
+        }
+        run(connection, COMMIT).await?;
+        Ok(answers)
+    }
+}
+
+async fn steps(connection: &mut SqliteConnection, tables: &Tables, ops: &[Op], now: i64) -> Result<Vec<Answer>, Fault> {
+    let keys: Vec<EventKey> = ops.iter().map(|op| op.key).collect();
+    let before: HashMap<EventKey, Row> = tables.read(connection, &keys).await?.into_iter().collect();
+    let mut rows: HashMap<EventKey, Option<Row>> = keys.iter().map(|key| (*key, before.get(key).copied())).collect();
+    let mut answers = Vec::with_capacity(ops.len());
+    for op in ops {
+        answers.push(op.step.apply(rows.entry(op.key).or_default(), op.token, now));
+    }
+    let changed = |(key, row): (EventKey, Option<Row>)| (row != before.get(&key).copied()).then_some((key, row));
+    let (mut written, mut deleted) = (Vec::new(), Vec::new());
+    for (key, row) in rows.into_iter().filter_map(changed) {
+        match row {
+            Some(row) => written.push((key, row)),
+            None => deleted.push(key),
+        }
+    }
+    if !written.is_empty() {
+        tables.write(connection, &written).await?;
+    }
+    if !deleted.is_empty() {
+        tables.delete(connection, &deleted).await?;
+    }
+    Ok(answers)
+}
+
+impl Op {
+    fn answer(self, answer: Result<Answer, StoreError>) {
+        // Nobody may be waiting any more. Their token makes good what they cannot know.
+        let _ = self.reply.send(answer);
+    }
+}
+
+pub(super) fn millis(clock: &dyn Clock) -> i64 {
+    let now = clock.now();
+    match now.duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, i64::saturating_neg),
+    }
+}
+
+fn after(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or(now)
+}
+
+/// Steps that wait for their turn. Those beyond wait where they are called.
+const WAITING: usize = 1024;
+/// After so many failures one after the other it is not about single events.
+const GIVING_UP: u32 = 3;
+const LOOKING_AGAIN: Duration = Duration::from_secs(60);
+/// What nobody waits for is done in bites that whoever comes meanwhile hardly notices.
+const PURGED_AT_ONCE: usize = 100;
+const BETWEEN_PURGES: Duration = Duration::from_millis(20);
+/// How long a row stays after it has run out, in milliseconds: a clock that jumps ahead for a while does not make the
+/// store forget, and a claim that ran out still fences the late holder of an earlier one.
+const KEPT_AFTERWARDS: i64 = 3_600_000;

@@ -1,0 +1,200 @@
+//! How fast stores claim and commit: `scripts/bench stores`.
+//!
+//! Every figure is a median over rounds in which everything takes its turn, so that what else the machine does falls on
+//! all alike. The disk's own speed is measured in the same rounds: a caller's claim and commit are two COMMITs, and a
+//! COMMIT costs at least one `fdatasync`.
+
+mod report;
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use medhook::{Claimed, DedupeStore, EventKey, MemoryStore, Retention, SqliteStore, Token};
+
+use report::{Report, Row, median};
+
+const CALLERS: [u64; 4] = [1, 2, 8, 64];
+const LEASE: Duration = Duration::from_secs(3600);
+
+fn main() {
+    let mut report = Report::from_args();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let mut subjects = runtime.block_on(subjects(folder.path()));
+    let mut disk = Disk::new(folder.path());
+    let mut syncs = Vec::new();
+    for _ in 0..report.rounds() {
+        syncs.push(disk.sync());
+        for subject in &mut subjects {
+            subject.round(&runtime);
+        }
+    }
+    let sync = median(&mut syncs);
+    for subject in &mut subjects {
+        subject.tell(sync, &mut report);
+    }
+    report.end();
+}
+
+/// One store, and what was measured of it.
+struct Subject {
+    name: &'static str,
+    store: Arc<dyn DedupeStore>,
+    /// Events in a round, for each number of callers.
+    events: fn(u64) -> u64,
+    next: AtomicU64,
+    /// Nanoseconds for a claim, and for a claim and its commit, by number of callers.
+    claims: Vec<Vec<f64>>,
+    pairs: Vec<Vec<f64>>,
+    /// How many times one caller's rate so many callers have to reach.
+    targets: &'static [(u64, f64)],
+}
+
+async fn subjects(folder: &Path) -> Vec<Subject> {
+    let subject = |name, store, events, targets| Subject {
+        name,
+        store,
+        events,
+        next: AtomicU64::new(0),
+        claims: vec![Vec::new(); CALLERS.len()],
+        pairs: vec![Vec::new(); CALLERS.len()],
+        targets,
+    };
+    let sqlite = SqliteStore::open(folder.join("medhook.db")).await.unwrap();
+    vec![
+        subject("memory", Arc::new(MemoryStore::new(200_000)), |_| 64_000, &[(2, 1.0)]),
+        subject("sqlite", Arc::new(sqlite), |callers| 32 * callers, &[(8, 4.0), (64, 10.0)]),
+    ]
+}
+
+impl Subject {
+    fn round(&mut self, runtime: &tokio::runtime::Runtime) {
+        for (at, callers) in CALLERS.into_iter().enumerate() {
+            let events = (self.events)(callers);
+            let first = self.next.fetch_add(events, Ordering::Relaxed);
+            let second = self.next.fetch_add(events, Ordering::Relaxed);
+            self.claims[at].push(runtime.block_on(run(&self.store, first, events, callers, false)));
+            self.pairs[at].push(runtime.block_on(run(&self.store, second, events, callers, true)));
+        }
+    }
+
+    fn tell(&mut self, sync: f64, report: &mut Report) {
+        let claims: Vec<f64> = self.claims.iter_mut().map(|rounds| median(rounds)).collect();
+        let pairs: Vec<f64> = self.pairs.iter_mut().map(|rounds| median(rounds)).collect();
+        for (what, figures) in [("claim", &claims), ("claim+commit", &pairs)] {
+            for (callers, ours_ns) in CALLERS.into_iter().zip(figures) {
+                let bench = format!("{} {what}", self.name);
+                let row = Row {
+                    bench,
+                    size: callers,
+                    ours_ns: *ours_ns,
+                    other: "1 caller",
+                    other_ns: figures[0],
+                    target: None,
+                };
+                let target = self.targets.iter().find(|(of, _)| *of == callers && what == "claim");
+                report.add(Row { target: target.map(|(_, times)| *times), ..row });
+            }
+        }
+        match self.name {
+            "memory" => report.add(Row {
+                bench: "memory claim".into(),
+                size: 1,
+                ours_ns: claims[0],
+                other: "400 ns",
+                other_ns: 400.0,
+                target: Some(1.0),
+            }),
+            _ => {
+                for (callers, ours_ns) in CALLERS.into_iter().zip(&claims) {
+                    let bench = format!("{} claim", self.name);
+                    report.add(Row {
+                        bench,
+                        size: callers,
+                        ours_ns: *ours_ns,
+                        other: "fdatasync",
+                        other_ns: sync,
+                        target: None,
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Nanoseconds for each event, when so many callers share them out.
+async fn run(store: &Arc<dyn DedupeStore>, first: u64, events: u64, callers: u64, commit: bool) -> f64 {
+    let each = events / callers;
+    let began = Instant::now();
+    let tasks: Vec<_> = (0..callers)
+        .map(|caller| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for n in (first + caller * each)..(first + (caller + 1) * each) {
+                    let (key, token) = (key(n), token(n));
+                    assert_eq!(store.claim(key, token, LEASE).await.unwrap(), Claimed::Won);
+                    if commit {
+                        store.commit(key, token, Retention::new(Duration::ZERO, LEASE)).await.unwrap();
+                    }
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let took = began.elapsed();
+    if !commit {
+        // Back to where it was, so that no round has a fuller store than the one before.
+        let releases = (first..first + events).map(|n| store.release(key(n), token(n)));
+        futures_util::future::join_all(releases).await.into_iter().for_each(|released| {
+            released.unwrap();
+        });
+    }
+    took.as_nanos() as f64 / (each * callers) as f64
+}
+
+/// As evenly spread as digests are, at a price that does not count.
+fn key(n: u64) -> EventKey {
+    let mut bytes = [0; 32];
+    for (chunk, salt) in bytes.chunks_exact_mut(8).zip(1_u64..) {
+        let mut x = n.wrapping_add(salt.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        chunk.copy_from_slice(&(x ^ (x >> 31)).to_le_bytes());
+    }
+    EventKey::from_bytes(bytes)
+}
+
+fn token(n: u64) -> Token {
+    let mut bytes = [7; 16];
+    bytes[8..].copy_from_slice(&n.to_be_bytes());
+    Token::from_bytes(bytes)
+}
+
+/// A page written and synced, over and over in a file that does not grow: the least that a COMMIT can cost.
+struct Disk(File);
+
+impl Disk {
+    fn new(folder: &Path) -> Self {
+        let mut file = File::create(folder.join("raw")).unwrap();
+        file.write_all(&[0; 4096]).unwrap();
+        file.sync_all().unwrap();
+        Disk(file)
+    }
+
+    fn sync(&mut self) -> f64 {
+        const SYNCS: u32 = 64;
+        let began = Instant::now();
+        for _ in 0..SYNCS {
+            self.0.seek(SeekFrom::Start(0)).unwrap();
+            self.0.write_all(&[1; 4096]).unwrap();
+            self.0.sync_data().unwrap();
+        }
+        began.elapsed().as_nanos() as f64 / f64::from(SYNCS)
+    }
+}

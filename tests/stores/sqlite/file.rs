@@ -1,0 +1,207 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use medhook::{Claimed, ConfigError, DedupeStore, Settled, SqliteStore};
+use sqlx::{Row, SqlitePool};
+use tempfile::TempDir;
+
+use super::{Sqlite, connection, sql};
+use crate::suite::{Clocked, HOUR, Place, key, retention, token};
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn the_file_and_those_beside_it_are_their_owners_alone() {
+    let place = Sqlite::fresh().await;
+    let store = SqliteStore::open(place.path()).await.unwrap();
+    store_one(&store).await;
+    for end in ["", "-wal", "-shm"] {
+        assert_eq!(mode(&place.folder.path().join(format!("medhook.db{end}"))), 0o600, "{end}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_there_keeps_the_mode_it_was_given() {
+    for given in [0o600, 0o640, 0o660] {
+        let place = Sqlite::fresh().await;
+        fs::write(place.path(), "").unwrap();
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(given)).unwrap();
+        let store = SqliteStore::open(place.path()).await.unwrap();
+        store_one(&store).await;
+        for end in ["", "-wal", "-shm"] {
+            assert_eq!(mode(&place.folder.path().join(format!("medhook.db{end}"))), given, "{end}");
+        }
+    }
+}
+
+async fn store_one(store: &dyn DedupeStore) {
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+}
+
+/// What opening says of a path: one line, which names it.
+async fn refusal(path: &Path) -> String {
+    told(SqliteStore::open(path).await.unwrap_err(), path)
+}
+
+fn told(error: ConfigError, path: &Path) -> String {
+    let line = error.to_string();
+    assert!(!line.contains('\n') && line.contains(path.to_str().unwrap()), "{line}");
+    line
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_path_is_one_clear_line() {
+    let folder = TempDir::new().unwrap();
+    let text = folder.path().join("text");
+    fs::write(&text, "not a database, and longer than SQLite's own header is".repeat(10)).unwrap();
+    for (path, said) in [
+        (folder.path().to_path_buf(), "is a folder, not a file"),
+        (folder.path().join("missing/medhook.db"), "its folder does not exist"),
+        (text.join("medhook.db"), "cannot be created: Not a directory"),
+        ("/dev/null".into(), "is not a file"),
+        (text, "is not a SQLite database"),
+        (":memory:".into(), "is no file"),
+        ("".into(), "is no file"),
+    ] {
+        let line = refusal(&path).await;
+        assert!(line.contains(said), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_looks_like_a_uri_is_a_path() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("file:a?mode=memory");
+    store_one(&SqliteStore::open(&path).await.unwrap()).await;
+    assert!(path.is_file());
+}
+
+#[tokio::test]
+async fn tables_of_a_newer_version_are_refused_and_left_alone() {
+    let place = Sqlite::fresh().await;
+    drop(SqliteStore::open(place.path()).await.unwrap());
+    let mut by_hand = connection(&place.path()).await;
+    sql(&mut by_hand, "UPDATE medhook_schema SET version = 2").await;
+    let line = refusal(&place.path()).await;
+    assert!(line.contains("of version 2, made by a newer medhook; this one knows version 1"), "{line}");
+    sql(&mut by_hand, "DELETE FROM medhook_schema").await;
+    sql(&mut by_hand, "INSERT INTO medhook_schema VALUES (1), (1)").await;
+    assert!(refusal(&place.path()).await.contains("its tables are not medhook's"));
+}
+
+#[tokio::test]
+async fn tables_are_only_made_if_they_may_be() {
+    let place = Sqlite::fresh().await;
+    let error = SqliteStore::builder().create_tables(false).open(place.path()).await.unwrap_err();
+    let line = told(error, &place.path());
+    assert!(line.contains("no such table: medhook_schema"), "{line}");
+    drop(SqliteStore::open(place.path()).await.unwrap());
+    store_one(&SqliteStore::builder().create_tables(false).open(place.path()).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_none_is_refused() {
+    let place = Sqlite::fresh().await;
+    let error = SqliteStore::builder().namespace("a; DROP TABLE b").open(place.path()).await.unwrap_err();
+    assert!(error.to_string().contains("`a; DROP TABLE b` is none"), "{error}");
+    assert!(!place.path().exists(), "nothing was done");
+}
+
+#[tokio::test]
+async fn a_file_that_only_can_be_read_is_refused() {
+    let place = Sqlite::fresh().await;
+    drop(SqliteStore::open(place.path()).await.unwrap());
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(place.path()).read_only(true);
+    let pool = SqlitePool::connect_with(options).await.unwrap();
+    let line = told(SqliteStore::on(&pool).await.unwrap_err(), &place.path());
+    assert!(line.contains("may not be written to"), "{line}");
+}
+
+#[tokio::test]
+async fn what_ran_out_long_ago_is_deleted_when_nobody_waits() {
+    const EVENTS: u64 = 1_000;
+    let place = Sqlite::fresh().await;
+    let store = place.store().await;
+    let claims = (0..EVENTS).map(|n| {
+        let store = store.clone();
+        async move {
+            store.claim(key(n), token(n), HOUR).await.unwrap();
+            if n % 2 == 0 {
+                store.commit(key(n), token(n), retention(HOUR)).await.unwrap();
+            }
+        }
+    });
+    futures_util::future::join_all(claims).await;
+    drop(store);
+    place.clock().forward(HOUR + HOUR / 2);
+    let store = place.store().await;
+    store.claim(key(EVENTS), token(EVENTS), HOUR * 24).await.unwrap();
+    assert_eq!(count(&place.path()).await, EVENTS as i64 + 1, "run out, but not for long");
+    drop(store);
+    place.clock().forward(HOUR);
+    let store = place.store().await;
+    let began = Instant::now();
+    while count(&place.path()).await > 1 {
+        assert!(began.elapsed() < Duration::from_secs(60), "never deleted");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let kept = store.commit(key(EVENTS), token(EVENTS), retention(HOUR)).await.unwrap();
+    assert_eq!(kept, Settled::Settled);
+}
+
+async fn count(path: &Path) -> i64 {
+    let mut by_hand = connection(path).await;
+    sqlx::query("SELECT count(*) FROM medhook_events").fetch_one(&mut by_hand).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn the_last_clone_takes_the_thread_with_it() {
+    let place = Sqlite::fresh().await;
+    let store = SqliteStore::open(place.path()).await.unwrap();
+    let clone = store.clone();
+    store_one(&store).await;
+    drop(store);
+    assert_eq!(clone.release(key(1), token(1)).await.unwrap(), Settled::Settled, "the clone goes on");
+    drop(clone);
+    // SQLite's last connection to a file takes the log with it.
+    let began = Instant::now();
+    while place.folder.path().join("medhook.db-wal").exists() {
+        assert!(began.elapsed() < Duration::from_secs(30), "never closed");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[test]
+fn a_store_outlives_the_runtime_it_was_opened_in() {
+    let folder = TempDir::new().unwrap();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = runtime();
+    let store = first.block_on(SqliteStore::open(folder.path().join("medhook.db"))).unwrap();
+    drop(first);
+    // As actix-web's workers are: several runtimes, each with one thread.
+    let workers: Vec<_> = (0..4)
+        .map(|n| {
+            let store = store.clone();
+            std::thread::spawn(move || {
+                runtime().block_on(async {
+                    for event in 0..20 {
+                        assert_eq!(store.claim(key(100 * n + event), token(n), HOUR).await.unwrap(), Claimed::Won);
+                    }
+                });
+            })
+        })
+        .collect();
+    for worker in workers {
+        worker.join().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn debug_shows_nothing() {
+    let place = Sqlite::fresh().await;
+    assert_eq!(format!("{:?}", SqliteStore::open(place.path()).await.unwrap()), "SqliteStore { .. }");
+}

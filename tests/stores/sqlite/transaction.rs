@@ -1,0 +1,134 @@
+//! The effect and the claim in one transaction of the application's.
+
+use std::time::Duration;
+
+use medhook::{Claimed, DedupeStore, Delivery, Reason, Receiver, SqliteStore, StoreError};
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+
+use super::Sqlite;
+use super::processes::{delivery, receiver};
+use crate::suite::{Clocked, HOUR, Place, key, token};
+
+const LEASE: Duration = Duration::from_secs(30);
+
+/// An application with a table of its own and one connection.
+async fn application(place: &Sqlite) -> (SqlitePool, SqliteStore, Receiver) {
+    let options = SqliteConnectOptions::new().filename(place.path()).create_if_missing(true);
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+    sqlx::query("CREATE TABLE effects (n INTEGER)").execute(&pool).await.unwrap();
+    let store = SqliteStore::builder().namespace("app").clock(place.clock().clone()).on(&pool).await.unwrap();
+    let receiver = receiver(store.clone(), LEASE);
+    (pool, store, receiver)
+}
+
+async fn effects(pool: &SqlitePool) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM effects").fetch_one(pool).await.unwrap()
+}
+
+/// Has an effect and commits the claim in the same transaction, which is then committed if that is wanted.
+async fn effect(pool: &SqlitePool, store: &SqliteStore, delivery: &Delivery, commit: bool) -> Result<(), StoreError> {
+    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    sqlx::query("INSERT INTO effects VALUES (1)").execute(&mut *transaction).await.unwrap();
+    store.commit_in(&mut transaction, delivery).await?;
+    if commit {
+        transaction.commit().await.unwrap();
+    }
+    Ok(())
+}
+
+/// Handles a delivery with [`effect`], and a status for after it.
+async fn handle(
+    (pool, store, receiver): &(SqlitePool, SqliteStore, Receiver),
+    commit: bool,
+    status: u16,
+) -> Result<u16, Reason> {
+    let admitted = receiver.admit(delivery(receiver)).unwrap();
+    let delivery = admitted.delivery().clone();
+    let handler = async {
+        effect(pool, store, &delivery, commit).await.unwrap();
+        status
+    };
+    admitted.run(handler, |status| *status == 200).await.map_err(|refusal| refusal.reason())
+}
+
+#[tokio::test]
+async fn a_handler_that_fails_after_its_transaction_was_committed_has_handled_the_event() {
+    let place = Sqlite::fresh().await;
+    let app = application(&place).await;
+    assert_eq!(handle(&app, true, 500).await, Ok(500));
+    assert_eq!(handle(&app, true, 200).await, Err(Reason::Duplicate));
+    assert_eq!(effects(&app.0).await, 1);
+}
+
+#[tokio::test]
+async fn a_transaction_rolled_back_takes_its_mark_with_it() {
+    let place = Sqlite::fresh().await;
+    let app = application(&place).await;
+    assert_eq!(handle(&app, false, 500).await, Ok(500));
+    assert_eq!(effects(&app.0).await, 0);
+    assert_eq!(handle(&app, true, 200).await, Ok(200));
+    assert_eq!(handle(&app, true, 200).await, Err(Reason::Duplicate));
+    assert_eq!(effects(&app.0).await, 1);
+}
+
+#[tokio::test]
+async fn a_claim_that_was_lost_is_an_error_and_the_effect_is_undone() {
+    let place = Sqlite::fresh().await;
+    let (pool, store, receiver) = &application(&place).await;
+    let admitted = receiver.admit(delivery(receiver)).unwrap();
+    let delivery = admitted.delivery().clone();
+    let handler = async {
+        place.clock().forward(LEASE * 2);
+        let other = store.claim(delivery.event_key(), token(1), HOUR).await.unwrap();
+        assert_eq!(other, Claimed::Won);
+        let error = effect(pool, store, &delivery, true).await.unwrap_err();
+        assert!(error.is_lost(), "{error}");
+        500
+    };
+    assert_eq!(admitted.run(handler, |_| false).await.unwrap(), 500);
+    assert_eq!(effects(pool).await, 0);
+    assert_eq!(
+        store.claim(delivery.event_key(), token(2), HOUR).await.unwrap(),
+        Claimed::InFlight { retry_after: HOUR },
+        "the other's claim is as it was"
+    );
+}
+
+#[tokio::test]
+async fn what_was_committed_with_an_effect_is_remembered_as_long_as_the_receiver_says() {
+    let place = Sqlite::fresh().await;
+    let app = application(&place).await;
+    assert_eq!(handle(&app, true, 200).await, Ok(200));
+    place.clock().forward(HOUR * 24 - Duration::from_secs(1));
+    assert_eq!(handle(&app, true, 200).await, Err(Reason::Duplicate));
+    place.clock().forward(Duration::from_secs(1));
+    assert_eq!(handle(&app, true, 200).await, Ok(200));
+}
+
+#[tokio::test]
+async fn a_delivery_that_was_not_let_in_commits_nothing() {
+    let place = Sqlite::fresh().await;
+    let (pool, store, receiver) = &application(&place).await;
+    let error = effect(pool, store, &delivery(receiver), true).await.unwrap_err();
+    assert!(error.to_string().contains("let in by no receiver"), "{error}");
+    assert_eq!(effects(pool).await, 0);
+}
+
+#[tokio::test]
+async fn a_store_needs_none_of_the_pools_connections() {
+    let place = Sqlite::fresh().await;
+    let (pool, store, _) = &application(&place).await;
+    let only = pool.acquire().await.unwrap();
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+    drop(only);
+}
+
+#[tokio::test]
+async fn a_database_in_memory_is_refused() {
+    for url in ["sqlite::memory:", "sqlite://"] {
+        let pool = SqlitePool::connect(url).await.unwrap();
+        let line = SqliteStore::on(&pool).await.unwrap_err().to_string();
+        assert!(line.contains("is no file"), "{line}");
+    }
+}

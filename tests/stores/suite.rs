@@ -1,0 +1,416 @@
+//! What every store must do, over the trait alone.
+//!
+//! Nothing here depends on how fast the machine is: a lease that must run out is short and waited for, one that must
+//! not is an hour.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use medhook::{Claimed, DedupeStore, EventKey, Retention, Settled, Token};
+
+/// A place for a store's data, and stores in it.
+pub trait Place: Sized + Send + Sync + 'static {
+    /// The shortest lease the store tells from none.
+    const SHORT: Duration;
+
+    /// A place with nothing in it.
+    async fn fresh() -> Self;
+
+    /// A store over the place's data, opened anew: as another process would have it, where others can.
+    async fn store(&self) -> Arc<dyn DedupeStore>;
+
+    /// Lets so much time pass.
+    async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+/// A place for stores of several namespaces.
+pub trait Namespaced: Place {
+    /// A store over the place's data, with another namespace.
+    async fn namespaced(&self, name: &str) -> Arc<dyn DedupeStore>;
+}
+
+/// A place whose stores all go by a clock that can be set.
+pub trait Clocked: Place {
+    fn clock(&self) -> &Hands;
+}
+
+/// Runs the suite for a [`Place`], from the store's own module: `suite!(Place)`, or with what else it is,
+/// `suite!(Place: Namespaced, Clocked)`.
+macro_rules! suite {
+    ($place:ident $(: $($also:ident),+)?) => {
+        $crate::suite::suite!(@ suite $place:
+            of_64_that_race_one_wins
+            a_lease_that_ran_out_lets_another_win
+            the_late_holder_has_lost
+            a_renewed_lease_lasts
+            a_release_frees_at_once
+            what_is_handled_stays_so_until_its_retention_ends
+            a_step_sent_again_says_what_it_said
+            a_claim_that_vanished_can_be_settled
+            nothing_undoes_a_commit
+            steps_at_random_do_what_a_plain_list_does
+            a_claim_of_another_says_how_long_it_lasts
+            a_hundred_thousand_events
+            another_process_sees_the_same
+        );
+        $($($crate::suite::suite!(@also $also $place);)+)?
+    };
+    (@also Namespaced $place:ident) => {
+        $crate::suite::suite!(@ namespaces $place: namespaces_know_nothing_of_each_other);
+    };
+    (@also Clocked $place:ident) => {
+        $crate::suite::suite!(@ clock $place:
+            a_clock_stepped_forward_ends_leases_and_the_token_fences
+            a_clock_stepped_back_blocks_no_longer_than_a_lease
+        );
+    };
+    (@ $name:ident $place:ident: $($test:ident)*) => {
+        mod $name {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    $crate::suite::$test::<super::$place>().await;
+                }
+            )*
+        }
+    };
+}
+
+pub(crate) use suite;
+
+pub const HOUR: Duration = Duration::from_secs(3600);
+
+pub fn key(n: u64) -> EventKey {
+    let mut bytes = [0; 32];
+    // Spread as digests are.
+    for (chunk, salt) in bytes.chunks_exact_mut(8).zip(1_u64..) {
+        chunk.copy_from_slice(&n.wrapping_add(salt).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    }
+    EventKey::from_bytes(bytes)
+}
+
+pub fn token(n: u64) -> Token {
+    let mut bytes = [7; 16];
+    bytes[8..].copy_from_slice(&n.to_be_bytes());
+    Token::from_bytes(bytes)
+}
+
+pub fn retention(total: Duration) -> Retention {
+    Retention::new(total / 2, total)
+}
+
+/// Claims until it is won: the lease or retention before it is short.
+async fn won_in_time(store: &dyn DedupeStore, key: EventKey, token: Token) {
+    soon(async || store.claim(key, token, HOUR).await.unwrap() == Claimed::Won).await;
+}
+
+fn in_flight(claimed: Claimed) -> bool {
+    matches!(claimed, Claimed::InFlight { .. })
+}
+
+pub async fn of_64_that_race_one_wins<P: Place>() {
+    let place = P::fresh().await;
+    let stores = [place.store().await, place.store().await];
+    for round in 0..1_000 {
+        let racers: Vec<_> = (0..64)
+            .map(|n| {
+                let store = stores[n as usize % 2].clone();
+                tokio::spawn(async move { store.claim(key(round), token(n), HOUR).await.unwrap() })
+            })
+            .collect();
+        let (mut won, mut busy) = (0, 0);
+        for racer in racers {
+            match racer.await.unwrap() {
+                Claimed::Won => won += 1,
+                Claimed::InFlight { .. } => busy += 1,
+                Claimed::Handled => panic!("nobody handled it"),
+            }
+        }
+        assert_eq!((won, busy), (1, 63), "round {round}");
+    }
+}
+
+pub async fn a_lease_that_ran_out_lets_another_win<P: Place>() {
+    let place = P::fresh().await;
+    let store = place.store().await;
+    assert_eq!(store.claim(key(1), token(1), P::SHORT).await.unwrap(), Claimed::Won);
+    place.pass(P::SHORT).await;
+    won_in_time(&*store, key(1), token(2)).await;
+    assert!(in_flight(store.claim(key(1), token(3), HOUR).await.unwrap()), "the second's lease runs");
+}
+
+pub async fn the_late_holder_has_lost<P: Place>() {
+    let place = P::fresh().await;
+    let store = place.store().await;
+    store.claim(key(1), token(1), P::SHORT).await.unwrap();
+    place.pass(P::SHORT).await;
+    won_in_time(&*store, key(1), token(2)).await;
+    let late = async |store: &dyn DedupeStore| {
+        assert_eq!(store.renew(key(1), token(1), HOUR).await.unwrap(), Settled::Lost);
+        assert_eq!(store.release(key(1), token(1)).await.unwrap(), Settled::Lost);
+        assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Lost);
+    };
+    late(&*store).await;
+    assert!(in_flight(store.claim(key(1), token(3), HOUR).await.unwrap()), "the late holder changed nothing");
+    assert_eq!(store.renew(key(1), token(2), P::SHORT).await.unwrap(), Settled::Settled);
+    place.pass(P::SHORT).await;
+    // Nobody holds it now, and the late holder still does not: the second may have handled it.
+    late(&*store).await;
+    assert_eq!(store.commit(key(1), token(2), retention(HOUR)).await.unwrap(), Settled::Settled);
+    late(&*store).await;
+    assert_eq!(store.claim(key(1), token(3), HOUR).await.unwrap(), Claimed::Handled);
+}
+
+pub async fn a_renewed_lease_lasts<P: Place>() {
+    let place = P::fresh().await;
+    let store = place.store().await;
+    store.claim(key(1), token(1), P::SHORT).await.unwrap();
+    assert_eq!(store.renew(key(1), token(1), HOUR).await.unwrap(), Settled::Settled);
+    place.pass(P::SHORT * 2).await;
+    assert!(in_flight(store.claim(key(1), token(2), HOUR).await.unwrap()));
+    assert_eq!(store.renew(key(1), token(1), P::SHORT).await.unwrap(), Settled::Settled);
+    place.pass(P::SHORT).await;
+    won_in_time(&*store, key(1), token(2)).await;
+}
+
+pub async fn a_release_frees_at_once<P: Place>() {
+    let place = P::fresh().await;
+    let store = place.store().await;
+    store.claim(key(1), token(1), HOUR).await.unwrap();
+    assert_eq!(store.release(key(1), token(1)).await.unwrap(), Settled::Settled);
+    assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Won);
+}
+
+pub async fn what_is_handled_stays_so_until_its_retention_ends<P: Place>() {
+    let place = P::fresh().await;
+    let store = place.store().await;
+    for (n, total) in [(1, HOUR), (2, P::SHORT)] {
+        store.claim(key(n), token(1), HOUR).await.unwrap();
+        assert_eq!(store.commit(key(n), token(1), retention(total)).await.unwrap(), Settled::Settled);
+    }
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Handled, "by its own token, too");
+    place.pass(P::SHORT).await;
+    won_in_time(&*store, key(2), token(2)).await;
+    assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Handled);
+}
+
+pub async fn a_step_sent_again_says_what_it_said<P: Place>() {
+    let place = P::fresh().await;
+    // The answer may have got lost on the way to another connection.
+    let (first, again) = (place.store().await, place.store().await);
+    for store in [&first, &again] {
+        assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+    }
+    for store in [&first, &again] {
+        assert_eq!(store.renew(key(1), token(1), HOUR).await.unwrap(), Settled::Settled);
+    }
+    for store in [&first, &again] {
+        assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Settled);
+    }
+    first.claim(key(2), token(2), HOUR).await.unwrap();
+    for store in [&first, &again] {
+        assert_eq!(store.release(key(2), token(2)).await.unwrap(), Settled::Settled);
+    }
+}
+
+pub async fn a_claim_that_vanished_can_be_settled<P: Place>() {
+    let place = P::fresh().await;
+    let store = place.store().await;
+    assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Settled);
+    assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Handled);
+    assert_eq!(store.renew(key(2), token(1), HOUR).await.unwrap(), Settled::Settled);
+    assert!(in_flight(store.claim(key(2), token(2), HOUR).await.unwrap()), "the renewal brought it back");
+    assert_eq!(store.release(key(3), token(1)).await.unwrap(), Settled::Settled);
+    assert_eq!(store.claim(key(3), token(2), HOUR).await.unwrap(), Claimed::Won);
+}
+
+pub async fn nothing_undoes_a_commit<P: Place>() {
+    let place = P::fresh().await;
+    let store = place.store().await;
+    store.claim(key(1), token(1), P::SHORT).await.unwrap();
+    store.commit(key(1), token(1), retention(HOUR)).await.unwrap();
+    assert_eq!(store.renew(key(1), token(1), P::SHORT).await.unwrap(), Settled::Settled);
+    assert_eq!(store.release(key(1), token(1)).await.unwrap(), Settled::Settled);
+    place.pass(P::SHORT * 2).await;
+    assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Handled);
+}
+
+pub async fn steps_at_random_do_what_a_plain_list_does<P: Place>() {
+    let place = P::fresh().await;
+    let stores = [place.store().await, place.store().await];
+    let mut events = HashMap::<u64, (u64, bool)>::new();
+    let mut random = 1_u64;
+    for round in 0..1_000 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let (n, holder, step) = ((random >> 40) % 8 + round / 100 * 8, (random >> 50) % 3, (random >> 60) % 4);
+        let (store, event) = (&stores[(random >> 33) as usize % 2], events.get(&n).copied());
+        let theirs = event.is_some_and(|(other, _)| other != holder);
+        let handled = event.is_some_and(|(_, handled)| handled);
+        if step == 0 {
+            let claimed = store.claim(key(n), token(holder), HOUR).await.unwrap();
+            match (handled, theirs) {
+                (true, _) => assert_eq!(claimed, Claimed::Handled, "round {round}"),
+                (false, true) => assert!(in_flight(claimed), "round {round}: {claimed:?}"),
+                (false, false) => assert_eq!(claimed, Claimed::Won, "round {round}"),
+            }
+        } else {
+            let settled = match step {
+                1 => store.renew(key(n), token(holder), HOUR).await.unwrap(),
+                2 => store.commit(key(n), token(holder), retention(HOUR)).await.unwrap(),
+                _ => store.release(key(n), token(holder)).await.unwrap(),
+            };
+            let wanted = if theirs { Settled::Lost } else { Settled::Settled };
+            assert_eq!(settled, wanted, "round {round}, step {step}");
+        }
+        if !theirs && !handled {
+            match step {
+                3 => events.remove(&n),
+                _ => events.insert(n, (holder, step == 2)),
+            };
+        }
+    }
+}
+
+pub async fn a_claim_of_another_says_how_long_it_lasts<P: Place>() {
+    let place = P::fresh().await;
+    let store = place.store().await;
+    store.claim(key(1), token(1), HOUR).await.unwrap();
+    match store.claim(key(1), token(2), HOUR).await.unwrap() {
+        Claimed::InFlight { retry_after } => {
+            assert!(retry_after > HOUR / 2 && retry_after <= HOUR, "{retry_after:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+pub async fn a_hundred_thousand_events<P: Place>() {
+    const EVENTS: u64 = 100_000;
+    const TASKS: u64 = 500;
+    let place = P::fresh().await;
+    let store = place.store().await;
+    let each = async |step: fn(Arc<dyn DedupeStore>, u64) -> futures_util::future::BoxFuture<'static, ()>| {
+        let tasks: Vec<_> = (0..TASKS)
+            .map(|task| {
+                let store = store.clone();
+                tokio::spawn(async move {
+                    for n in (task..EVENTS).step_by(TASKS as usize) {
+                        step(store.clone(), n).await;
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    };
+    each(|store, n| {
+        Box::pin(async move {
+            assert_eq!(store.claim(key(n), token(n), HOUR).await.unwrap(), Claimed::Won, "{n}");
+            let settled = match n % 2 {
+                0 => store.commit(key(n), token(n), retention(HOUR)).await,
+                _ => store.release(key(n), token(n)).await,
+            };
+            assert_eq!(settled.unwrap(), Settled::Settled, "{n}");
+        })
+    })
+    .await;
+    each(|store, n| {
+        Box::pin(async move {
+            let wanted = if n % 2 == 0 { Claimed::Handled } else { Claimed::Won };
+            assert_eq!(store.claim(key(n), token(EVENTS + n), HOUR).await.unwrap(), wanted, "{n}");
+        })
+    })
+    .await;
+}
+
+pub async fn another_process_sees_the_same<P: Place>() {
+    let place = P::fresh().await;
+    let (one, other) = (place.store().await, place.store().await);
+    assert_eq!(one.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+    assert!(in_flight(other.claim(key(1), token(2), HOUR).await.unwrap()));
+    assert_eq!(other.commit(key(1), token(2), retention(HOUR)).await.unwrap(), Settled::Lost);
+    assert_eq!(one.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Settled);
+    assert_eq!(other.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Handled);
+}
+
+pub async fn namespaces_know_nothing_of_each_other<P: Namespaced>() {
+    let place = P::fresh().await;
+    let (a, b) = (place.namespaced("clinic_a").await, place.namespaced("clinic_b").await);
+    for store in [&a, &b] {
+        assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+    }
+    a.commit(key(1), token(1), retention(HOUR)).await.unwrap();
+    assert_eq!(a.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Handled);
+    b.release(key(1), token(1)).await.unwrap();
+    assert_eq!(b.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Won);
+    let again = place.namespaced("clinic_a").await;
+    assert_eq!(again.claim(key(1), token(3), HOUR).await.unwrap(), Claimed::Handled);
+}
+
+pub async fn a_clock_stepped_forward_ends_leases_and_the_token_fences<P: Clocked>() {
+    let place = P::fresh().await;
+    let store = place.store().await;
+    let clock = place.clock();
+    store.claim(key(1), token(1), HOUR).await.unwrap();
+    store.claim(key(2), token(1), HOUR).await.unwrap();
+    clock.forward(HOUR * 2);
+    assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Won, "too early, by the first's clock");
+    assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Lost);
+    assert_eq!(store.commit(key(2), token(1), retention(HOUR)).await.unwrap(), Settled::Settled, "nobody came");
+}
+
+pub async fn a_clock_stepped_back_blocks_no_longer_than_a_lease<P: Clocked>() {
+    let place = P::fresh().await;
+    let store = place.store().await;
+    let clock = place.clock();
+    store.claim(key(1), token(1), HOUR).await.unwrap();
+    clock.back(HOUR * 1_000);
+    let claimed = store.claim(key(1), token(2), HOUR).await.unwrap();
+    assert_eq!(claimed, Claimed::InFlight { retry_after: HOUR }, "it may well be at work");
+    clock.forward(HOUR);
+    assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Lost);
+}
+
+/// A clock that stands where it is put.
+#[derive(Clone)]
+pub struct Hands(Arc<std::sync::Mutex<SystemTime>>);
+
+impl Hands {
+    pub fn new() -> Self {
+        Hands(Arc::new(std::sync::Mutex::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600))))
+    }
+
+    pub fn forward(&self, by: Duration) {
+        *self.0.lock().unwrap() += by;
+    }
+
+    pub fn back(&self, by: Duration) {
+        *self.0.lock().unwrap() -= by;
+    }
+}
+
+impl medhook::Clock for Hands {
+    fn now(&self) -> SystemTime {
+        *self.0.lock().unwrap()
+    }
+}
+
+impl fmt::Debug for Hands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hands")
+    }
+}
+
+/// Waits until it is so.
+pub async fn soon(mut so: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !so().await {
+        assert!(began.elapsed() < Duration::from_secs(60), "never came about");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
