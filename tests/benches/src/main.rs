@@ -11,6 +11,7 @@ mod report;
 mod rounds;
 mod scale;
 mod signed;
+mod stores;
 mod verify;
 
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ const PARTS: &[(&str, Part)] = &[
     ("in-process", in_process::run),
     ("http", loopback::run),
     ("scale", scale::run),
+    ("stores", stores::run),
 ];
 
 fn main() -> ExitCode {
