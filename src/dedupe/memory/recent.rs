@@ -170,9 +170,10 @@ fn hash(key: &EventKey) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dedupe::EventKeys;
 
     fn key(n: u64) -> EventKey {
-        EventKey::of_id("test", "test", "", &n.to_string())
+        EventKeys::new("test", "test").of_id("", &n.to_string())
     }
 
     /// From the newest to the oldest, walked in both directions.
