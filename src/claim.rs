@@ -1,14 +1,17 @@
 //! From proof to answer: claim, handle, settle. Written once, for every framework.
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::dedupe::{Claimed, DedupeStore, Settled, StoreFuture, Token};
@@ -131,7 +134,7 @@ impl Admitted {
 
     /// Claims the event, runs the handler, settles the claim, and gives the handler's answer.
     ///
-    /// Run it as a task of its own: a sender that hangs up must not stop a handler half-way, nor leave a claim behind.
+    /// Run it [detached]: a sender that hangs up must not stop a handler half-way, nor leave a claim behind.
     /// A handler must not block its thread: the claim is renewed by the same task, and would be lost after a lease.
     /// `succeeded` says whether an answer counts as handled; for HTTP, whether it is 2xx.
     ///
@@ -159,6 +162,24 @@ impl Admitted {
             result
         })
         .await
+    }
+}
+
+/// Runs work to its end, whoever stops waiting for it: what is not done at the first go goes on as a task of its own.
+/// `None` if it panicked, or the runtime is shutting down.
+///
+/// Nobody can stop waiting in the middle of the first go, so a task for it would be made in vain: a handler that waits
+/// for nothing needs none.
+pub async fn detached<F: Future>(
+    work: F,
+    spawn: impl FnOnce(Pin<Box<F>>) -> JoinHandle<F::Output>,
+) -> Option<F::Output> {
+    let mut work = Box::pin(work);
+    let mut at_once = |context: &mut Context<'_>| catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
+    match poll_fn(|context| Poll::Ready(at_once(context))).await {
+        Ok(Poll::Ready(output)) => Some(output),
+        Ok(Poll::Pending) => spawn(work).await.ok(),
+        Err(_panic) => None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
+use std::task::Waker;
 
 use tokio::sync::Notify;
 
@@ -508,4 +509,36 @@ async fn an_unclaimed_event_whose_handler_failed_can_be_handled_again() {
     sleep(Duration::from_millis(1)).await;
     store.set(Fault::None);
     assert_eq!(handle(&receiver, 200).await, Ok(200), "the claim whose answer was lost was released");
+}
+
+#[tokio::test]
+async fn what_waits_for_nothing_needs_no_task() {
+    let done = detached(async { 200 }, |_| unreachable!("no task is asked for")).await;
+    assert_eq!(done, Some(200));
+}
+
+#[tokio::test]
+async fn what_waits_goes_on_when_nobody_waits_for_it() {
+    let (go, over) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (waits, tells) = (go.clone(), over.clone());
+    let work = async move {
+        waits.notified().await;
+        tells.notify_one();
+    };
+    let mut given_up = Box::pin(detached(work, tokio::spawn));
+    assert!(given_up.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    drop(given_up);
+    go.notify_one();
+    timeout(Duration::from_secs(60), over.notified()).await.expect("it came to its end");
+}
+
+#[tokio::test]
+async fn a_panic_at_once_and_a_panic_later_are_the_same() {
+    let at_once = async { panic!("at once") };
+    assert_eq!(detached(at_once, |_| unreachable!("it panicked before")).await, None::<()>);
+    let later = async {
+        tokio::task::yield_now().await;
+        panic!("later")
+    };
+    assert_eq!(detached(later, tokio::spawn).await, None::<()>);
 }

@@ -7,7 +7,7 @@
 //! 3. whose event nobody has handled or is handling.
 //!
 //! The handler takes the event as [`Webhook<E>`](Webhook), the [`Delivery`], or both in any order; `web::Bytes`,
-//! `web::Json<T>` and the like still work beside them. It runs as a task of its own: a sender that hangs up does not
+//! `web::Json<T>` and the like still work beside them. It runs to its end: a sender that hangs up does not
 //! stop it. A 2xx answer remembers the event as handled; any other, an error or a panic lets the sender's next attempt
 //! through. What counts is the answer's status: a body that fails while it is streamed comes too late.
 //!
@@ -259,7 +259,7 @@ async fn verified(source: Source, request: &mut ServiceRequest, body: &mut Paylo
     Ok(admitted)
 }
 
-/// The handler, in a task of its own.
+/// The handler, which goes on if nobody waits for it any more.
 async fn handled<S, B>(
     admitted: Admitted,
     inner: Rc<Mutex<S>>,
@@ -287,17 +287,17 @@ where
         Ok(response) => response.status().is_success(),
         Err(error) => error.as_response_error().status_code().is_success(),
     };
-    let refusal = match rt::spawn(admitted.run(handler, succeeded)).await {
-        Ok(Ok(answer)) => {
+    let refusal = match detached(admitted.run(handler, succeeded), rt::spawn).await {
+        Some(Ok(answer)) => {
             return answer.map(|mut response| {
                 let outcome = if response.status().is_success() { Outcome::Handled } else { Outcome::Failed };
                 response.response_mut().extensions_mut().insert(outcome);
                 response.map_into_left_body()
             });
         }
-        Ok(Err(refusal)) => refusal,
+        Some(Err(refusal)) => refusal,
         // The runtime is shutting down, or a destructor of the handler panicked: not handled, as far as we know.
-        Err(_) => Reason::HandlerPanicked.into(),
+        None => Reason::HandlerPanicked.into(),
     };
     match waiting.take() {
         Some(request) => Ok(refused(request, &refusal, Payload::None)),

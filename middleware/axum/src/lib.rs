@@ -7,7 +7,7 @@
 //! 3. whose event nobody has handled or is handling.
 //!
 //! The handler takes the event as [`Webhook<E>`](Webhook), the [`Delivery`], or both in any order; `Bytes`, `Json<T>`
-//! and the like still work after them. It runs as a task of its own: a sender that hangs up does not stop it. A 2xx
+//! and the like still work after them. It runs to its end: a sender that hangs up does not stop it. A 2xx
 //! answer remembers the event as handled; any other, or a panic, lets the sender's next attempt through. What counts
 //! is the answer's status: a body that fails while it is streamed comes too late.
 //!

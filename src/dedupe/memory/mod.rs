@@ -121,12 +121,13 @@ impl DedupeStore for MemoryStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dedupe::EventKeys;
 
     const LEASE: Duration = Duration::from_secs(30);
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn key(n: u64) -> EventKey {
-        EventKey::of_id("test", "test", "", &n.to_string())
+        EventKeys::new("test", "test").of_id("", &n.to_string())
     }
 
     fn token(n: u8) -> Token {
