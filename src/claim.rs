@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::dedupe::{Claimed, Settled, StoreFuture, Token};
+use crate::dedupe::{Claimed, DedupeStore, Settled, StoreFuture, Token};
 use crate::receiver::{Inner, Receiver};
 use crate::{Delivery, Outcome, Reason, Refusal, StoreError, WhenStoreDown, observe};
 
@@ -312,10 +312,10 @@ impl Claim {
 
     async fn try_settle(&self, ending: Ending) -> bool {
         let inner = self.inner();
-        let (key, step) = (self.delivery.event_key(), &inner.store);
+        let key = self.delivery.event_key();
         let settled = match ending {
-            Ending::Commit => self.answer(step.commit(key, self.token, inner.retention)).await,
-            Ending::Release => self.answer(step.release(key, self.token)).await,
+            Ending::Commit => self.answer(|store| store.commit(key, self.token, inner.retention)).await,
+            Ending::Release => self.answer(|store| store.release(key, self.token)).await,
         };
         match settled {
             Ok(Settled::Settled) => true,
@@ -335,20 +335,28 @@ impl Claim {
     }
 
     async fn take(&self) -> Result<Claimed, StoreError> {
-        let inner = self.inner();
-        self.answer(inner.store.claim(self.delivery.event_key(), self.token, inner.lease)).await
+        let (key, lease) = (self.delivery.event_key(), self.inner().lease);
+        self.answer(|store| store.claim(key, self.token, lease)).await
     }
 
     async fn renew(&self) -> Result<Settled, StoreError> {
-        let inner = self.inner();
-        self.answer(inner.store.renew(self.delivery.event_key(), self.token, inner.lease)).await
+        let (key, lease) = (self.delivery.event_key(), self.inner().lease);
+        self.answer(|store| store.renew(key, self.token, lease)).await
     }
 
-    /// A store's answer, or none in time.
-    async fn answer<T>(&self, step: StoreFuture<'_, T>) -> Result<T, StoreError> {
-        timeout(self.inner().store_timeout, step)
-            .await
-            .unwrap_or_else(|_| Err(StoreError::unavailable("the store did not answer in time")))
+    /// A store's answer, or none in time. One that panics is out of order like any other: nobody knows whether the step
+    /// was done, and the handler must not end with it.
+    async fn answer<'s, T>(
+        &'s self,
+        step: impl FnOnce(&'s dyn DedupeStore) -> StoreFuture<'s, T>,
+    ) -> Result<T, StoreError> {
+        let inner = self.inner();
+        let stepped = AssertUnwindSafe(async { step(&*inner.store).await }).catch_unwind();
+        match timeout(inner.store_timeout, stepped).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_panic)) => Err(StoreError::unavailable("the store panicked")),
+            Err(_) => Err(StoreError::unavailable("the store did not answer in time")),
+        }
     }
 
     fn inner(&self) -> &Inner {

@@ -21,6 +21,10 @@ enum Fault {
     LosesAnswers,
     /// Nothing is ever answered.
     Hangs,
+    /// It panics before there is anything to wait for.
+    Panics,
+    /// It panics when it is waited for.
+    PanicsLater,
     /// Commits alone are refused.
     RefusesCommits,
     /// All is done, a second late.
@@ -48,6 +52,7 @@ impl Faulty {
         let down = || Err(StoreError::unavailable("out of order"));
         match fault {
             Fault::Hangs => std::future::pending().await,
+            Fault::Panics | Fault::PanicsLater => panic!("the store's own"),
             Fault::Refuses => down(),
             Fault::RefusesCommits if commit => down(),
             Fault::LosesAnswers => step.await.and_then(|_| down()),
@@ -62,6 +67,8 @@ impl Faulty {
 
 impl DedupeStore for Faulty {
     fn claim(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Claimed> {
+        let fault = *self.fault.lock().unwrap();
+        assert_ne!(fault, Fault::Panics, "the store's own");
         Box::pin(self.through(false, self.store.claim(key, token, lease)))
     }
     fn renew(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Settled> {
@@ -201,7 +208,7 @@ async fn a_lost_claim_is_told_to_its_handler_which_is_not_killed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_fails_is_made_up_for_and_the_answer_does_not_wait() {
-    for fault in [Fault::Refuses, Fault::RefusesCommits, Fault::LosesAnswers, Fault::Hangs] {
+    for fault in [Fault::Refuses, Fault::RefusesCommits, Fault::LosesAnswers, Fault::Hangs, Fault::PanicsLater] {
         let store = Faulty::new();
         let receiver = receiver(&store, 10);
         let breaks = store.clone();
@@ -235,7 +242,7 @@ async fn while_a_commit_is_made_up_for_the_claim_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn without_its_store_nothing_is_handled_and_nothing_stays_claimed() {
-    for fault in [Fault::Refuses, Fault::LosesAnswers, Fault::Hangs] {
+    for fault in [Fault::Refuses, Fault::LosesAnswers, Fault::Hangs, Fault::Panics, Fault::PanicsLater] {
         let store = Faulty::new();
         let receiver = receiver(&store, 10);
         store.set(fault);
@@ -246,6 +253,22 @@ async fn without_its_store_nothing_is_handled_and_nothing_stays_claimed() {
         sleep(LEASE / 3).await;
         assert_eq!(handle(&receiver, 200).await, Ok(200), "{fault:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_does_not_end_the_handler() {
+    let store = Faulty::new();
+    let receiver = receiver(&store, 10);
+    let (breaks, mends) = (store.clone(), store.clone());
+    let answer = run(&receiver, async move {
+        breaks.set(Fault::PanicsLater);
+        sleep(LEASE / 2).await;
+        mends.set(Fault::None);
+        sleep(LEASE).await;
+        200
+    });
+    assert_eq!(answer.await, Ok(200));
+    assert_eq!(handle(&receiver, 200).await, Err(Reason::Duplicate));
 }
 
 #[tokio::test(start_paused = true)]

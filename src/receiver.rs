@@ -461,12 +461,24 @@ impl Builder {
             }
         };
         let short = scheme.short_secrets();
-        let warnings = short
+        let mut warnings: Vec<String> = short
             .iter()
             .map(|label| {
                 format!("receiver {}: secret {label} is shorter than 16 bytes and could be guessed", self.name)
             })
             .collect();
+        // A retry carries its event's own time: it is as old as the event by then.
+        if let Freshness::SignedEvent { max_age, .. } = freshness
+            && max_age < policy.retry_horizon
+        {
+            warnings.push(format!(
+                "receiver {}: events older than {} s are refused, and the provider may retry for {} s: what failed at \
+                 first can be lost",
+                self.name,
+                max_age.as_secs(),
+                policy.retry_horizon.as_secs()
+            ));
+        }
         let receiver = Receiver(Arc::new(Inner {
             admission: Admission::new(self.max_in_flight)
                 .map_err(|error| fails("no random numbers").with_source(error))?,
