@@ -1,4 +1,4 @@
-//! What tests over the borders of crates share: cases made ready to be played, a sender that writes bytes itself, and
+//! What tests over the borders of crates share: cases made ready to be played, a sender that writes bytes itself,
 //! endpoints with one fault each, and servers for stores.
 
 pub mod faulty;
