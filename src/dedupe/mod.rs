@@ -6,7 +6,7 @@
 //! attempt is handled; if the process dies, the lease runs out.
 
 mod memory;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
 mod namespace;
 mod none;
 #[cfg(feature = "postgres")]

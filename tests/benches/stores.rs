@@ -11,10 +11,11 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use medhook::{Claimed, DedupeStore, EventKey, MemoryStore, Retention, SqliteStore, Token};
+use medhook::{Claimed, DedupeStore, EventKey, MemoryStore, PostgresStore, RedisStore, Retention, SqliteStore, Token};
 
+use medhook_tests::servers::{shared_postgres, shared_redis};
 use report::{Report, Row, median};
 
 const CALLERS: [u64; 4] = [1, 2, 8, 64];
@@ -54,6 +55,7 @@ struct Subject {
     targets: &'static [(u64, f64)],
 }
 
+/// A store on a server is one more line here, if the environment says where the server is.
 async fn subjects(folder: &Path) -> Vec<Subject> {
     let subject = |name, store, events, targets| Subject {
         name,
@@ -65,10 +67,22 @@ async fn subjects(folder: &Path) -> Vec<Subject> {
         targets,
     };
     let sqlite = SqliteStore::open(folder.join("medhook.db")).await.unwrap();
+    // Servers that `scripts/bench` starts so that they keep what they say they keep.
+    let postgres = PostgresStore::builder().namespace(&unique());
+    let postgres = postgres.connect(&shared_postgres()).await.unwrap();
+    let redis = RedisStore::builder().namespace(&unique());
+    let redis = redis.connect(&shared_redis()).await.unwrap();
     vec![
         subject("memory", Arc::new(MemoryStore::new(200_000)), |_| 64_000, &[(2, 1.0)]),
         subject("sqlite", Arc::new(sqlite), |callers| 32 * callers, &[(8, 4.0), (64, 10.0)]),
+        subject("postgres", Arc::new(postgres), |callers| 32 * callers, &[]),
+        subject("redis", Arc::new(redis), |callers| 32 * callers, &[]),
     ]
+}
+
+/// A namespace that nobody has used before.
+fn unique() -> String {
+    format!("bench_{:x}", SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis())
 }
 
 impl Subject {

@@ -18,4 +18,5 @@ pub mod stage;
 #[doc = include_str!("../../middleware/tower/README.md")]
 #[doc = include_str!("../../docs/fasten.md")]
 #[doc = include_str!("../../docs/healthsync.md")]
+#[doc = include_str!("../../docs/stores.md")]
 pub struct Guides;

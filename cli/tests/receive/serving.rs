@@ -231,6 +231,73 @@ async fn what_does_not_come_to_its_end_is_given_up_and_released() {
     assert_eq!(ready.calls().len(), 1);
 }
 
+/// What a receiver was at when it died is free for another after the lease, and not before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_outlives_a_receiver_that_dies() {
+    let (let_go, application) = waiting().await;
+    let folder = Folder::new();
+    let config = |lease: &str| {
+        format!(
+            "listen = \"127.0.0.1:0\"\nstore = \"sqlite:events.db\"\n{ENDPOINT}lease = \"{lease}\"\nforward = \"{}\"",
+            application.url()
+        )
+    };
+    let sender = Sender::new();
+    for (number, lease) in ["1s", "1h"].into_iter().enumerate() {
+        let event = format!("held-{number}");
+        let mut instance = Instance::start(&folder, &config(lease), &[]);
+        let (address, held) = (instance.address, event.clone());
+        let sent = tokio::spawn(async move { Sender::new().send(address, &delivery(&held)).await });
+        let began = Instant::now();
+        while application.calls().len() < 2 * number + 1 {
+            assert!(began.elapsed() < PATIENCE);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        instance.signal("-KILL");
+        instance.ended();
+        assert!(sent.await.unwrap().is_err());
+        let_go.send_replace(true);
+        let instance = Instance::start(&folder, &config(lease), &[]);
+        let began = Instant::now();
+        loop {
+            match (sender.send(instance.address, &delivery(&event)).await, lease) {
+                (Ok(200), "1s") => break,
+                (Ok(503), "1s") => assert!(began.elapsed() < Duration::from_secs(25), "as if there were no `lease`"),
+                (Ok(503), _) if began.elapsed() > Duration::from_millis(1500) => break,
+                (Ok(503), _) => {}
+                (answer, _) => panic!("{lease}: {answer:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let_go.send_replace(false);
+    }
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_store_it_does_as_the_file_says() {
+    let mut server = medhook_tests::servers::Server::redis(&[]);
+    let application = Application::answering(200).await;
+    let start = |what: &str| {
+        let config = format!(
+            "listen = \"127.0.0.1:0\"\nstore = \"{}\"\n{ENDPOINT}when_store_down = \"{what}\"\nforward = \"{}\"",
+            server.url(),
+            application.url()
+        );
+        Instance::start(&Folder::new(), &config, &["--json"])
+    };
+    let (refuses, handles) = (start("refuse"), start("handle-unclaimed"));
+    server.stop();
+    let sender = Sender::new();
+    assert_eq!(sender.send(refuses.address, &delivery("evt-1")).await, Ok(503));
+    assert!(refuses.lines(1)[0].contains("\"reason\":\"store_unavailable\""));
+    assert_eq!(application.calls().len(), 0);
+    assert_eq!(sender.send(handles.address, &delivery("evt-1")).await, Ok(200));
+    assert_eq!(application.calls().len(), 1);
+    let health = Request::get("/healthz").body(Bytes::new()).unwrap();
+    assert_eq!(sender.send(refuses.address, &health).await, Ok(200));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_it_at_once() {
     let (_let_go, application) = waiting().await;

@@ -98,7 +98,8 @@ impl PostgresStore {
     }
 
     /// Remembers the event as handled within a transaction of the application's: the effect and the mark are committed
-    /// together, or neither is, and the event has one effect even if its claim was lost on the way.
+    /// together, or neither is. Where every handler of the event does so, it has one effect even if a claim was lost on
+    /// the way.
     ///
     /// Call it at any time before the transaction is committed; nothing of ours waits for the transaction or takes a
     /// connection while it is open. Then answer 2xx. If the process dies after the commit and before the answer, the

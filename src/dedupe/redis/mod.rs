@@ -269,10 +269,10 @@ impl RedisBuilder {
 impl RedisStore {
     /// Claims and releases what is no event, so that rights that are missing show now.
     async fn try_out(&self) -> Result<(), ConfigError> {
-        let mut token = [0; 16];
+        let (mut key, mut token) = ([0; 32], [0; 16]);
         let no_randomness = |error| ConfigError::new("no random numbers").with_source(error);
-        getrandom::fill(&mut token).map_err(no_randomness)?;
-        let (key, token) = (EventKey::from_bytes([0; 32]), Token::from_bytes(token));
+        getrandom::fill(&mut key).and_then(|()| getrandom::fill(&mut token)).map_err(no_randomness)?;
+        let (key, token) = (EventKey::from_bytes(key), Token::from_bytes(token));
         let tried = async {
             self.claim(key, token, Duration::from_secs(1)).await?;
             self.release(key, token).await
