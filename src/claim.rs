@@ -1,17 +1,20 @@
 //! From proof to answer: claim, handle, settle. Written once, for every framework.
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::dedupe::{Claimed, Settled, StoreFuture, Token};
+use crate::dedupe::{Claimed, DedupeStore, Settled, StoreFuture, Token};
 use crate::receiver::{Inner, Receiver};
 use crate::{Delivery, Outcome, Reason, Refusal, StoreError, WhenStoreDown, observe};
 
@@ -131,7 +134,7 @@ impl Admitted {
 
     /// Claims the event, runs the handler, settles the claim, and gives the handler's answer.
     ///
-    /// Run it as a task of its own: a sender that hangs up must not stop a handler half-way, nor leave a claim behind.
+    /// Run it [detached]: a sender that hangs up must not stop a handler half-way, nor leave a claim behind.
     /// A handler must not block its thread: the claim is renewed by the same task, and would be lost after a lease.
     /// `succeeded` says whether an answer counts as handled; for HTTP, whether it is 2xx.
     ///
@@ -159,6 +162,24 @@ impl Admitted {
             result
         })
         .await
+    }
+}
+
+/// Runs work to its end, whoever stops waiting for it: what is not done at the first go goes on as a task of its own.
+/// `None` if it panicked, or the runtime is shutting down.
+///
+/// Nobody can stop waiting in the middle of the first go, so a task for it would be made in vain: a handler that waits
+/// for nothing needs none.
+pub async fn detached<F: Future>(
+    work: F,
+    spawn: impl FnOnce(Pin<Box<F>>) -> JoinHandle<F::Output>,
+) -> Option<F::Output> {
+    let mut work = Box::pin(work);
+    let mut at_once = |context: &mut Context<'_>| catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
+    match poll_fn(|context| Poll::Ready(at_once(context))).await {
+        Ok(Poll::Ready(output)) => Some(output),
+        Ok(Poll::Pending) => spawn(work).await.ok(),
+        Err(_panic) => None,
     }
 }
 
@@ -312,10 +333,10 @@ impl Claim {
 
     async fn try_settle(&self, ending: Ending) -> bool {
         let inner = self.inner();
-        let (key, step) = (self.delivery.event_key(), &inner.store);
+        let key = self.delivery.event_key();
         let settled = match ending {
-            Ending::Commit => self.answer(step.commit(key, self.token, inner.retention)).await,
-            Ending::Release => self.answer(step.release(key, self.token)).await,
+            Ending::Commit => self.answer(|store| store.commit(key, self.token, inner.retention)).await,
+            Ending::Release => self.answer(|store| store.release(key, self.token)).await,
         };
         match settled {
             Ok(Settled::Settled) => true,
@@ -335,20 +356,28 @@ impl Claim {
     }
 
     async fn take(&self) -> Result<Claimed, StoreError> {
-        let inner = self.inner();
-        self.answer(inner.store.claim(self.delivery.event_key(), self.token, inner.lease)).await
+        let (key, lease) = (self.delivery.event_key(), self.inner().lease);
+        self.answer(|store| store.claim(key, self.token, lease)).await
     }
 
     async fn renew(&self) -> Result<Settled, StoreError> {
-        let inner = self.inner();
-        self.answer(inner.store.renew(self.delivery.event_key(), self.token, inner.lease)).await
+        let (key, lease) = (self.delivery.event_key(), self.inner().lease);
+        self.answer(|store| store.renew(key, self.token, lease)).await
     }
 
-    /// A store's answer, or none in time.
-    async fn answer<T>(&self, step: StoreFuture<'_, T>) -> Result<T, StoreError> {
-        timeout(self.inner().store_timeout, step)
-            .await
-            .unwrap_or_else(|_| Err(StoreError::unavailable("the store did not answer in time")))
+    /// A store's answer, or none in time. One that panics is out of order like any other: nobody knows whether the step
+    /// was done, and the handler must not end with it.
+    async fn answer<'s, T>(
+        &'s self,
+        step: impl FnOnce(&'s dyn DedupeStore) -> StoreFuture<'s, T>,
+    ) -> Result<T, StoreError> {
+        let inner = self.inner();
+        let stepped = AssertUnwindSafe(async { step(&*inner.store).await }).catch_unwind();
+        match timeout(inner.store_timeout, stepped).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_panic)) => Err(StoreError::unavailable("the store panicked")),
+            Err(_) => Err(StoreError::unavailable("the store did not answer in time")),
+        }
     }
 
     fn inner(&self) -> &Inner {

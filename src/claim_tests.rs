@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
+use std::task::Waker;
 
 use tokio::sync::Notify;
 
@@ -21,6 +22,10 @@ enum Fault {
     LosesAnswers,
     /// Nothing is ever answered.
     Hangs,
+    /// It panics before there is anything to wait for.
+    Panics,
+    /// It panics when it is waited for.
+    PanicsLater,
     /// Commits alone are refused.
     RefusesCommits,
     /// All is done, a second late.
@@ -48,6 +53,7 @@ impl Faulty {
         let down = || Err(StoreError::unavailable("out of order"));
         match fault {
             Fault::Hangs => std::future::pending().await,
+            Fault::Panics | Fault::PanicsLater => panic!("the store's own"),
             Fault::Refuses => down(),
             Fault::RefusesCommits if commit => down(),
             Fault::LosesAnswers => step.await.and_then(|_| down()),
@@ -62,6 +68,8 @@ impl Faulty {
 
 impl DedupeStore for Faulty {
     fn claim(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Claimed> {
+        let fault = *self.fault.lock().unwrap();
+        assert_ne!(fault, Fault::Panics, "the store's own");
         Box::pin(self.through(false, self.store.claim(key, token, lease)))
     }
     fn renew(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Settled> {
@@ -201,7 +209,7 @@ async fn a_lost_claim_is_told_to_its_handler_which_is_not_killed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_fails_is_made_up_for_and_the_answer_does_not_wait() {
-    for fault in [Fault::Refuses, Fault::RefusesCommits, Fault::LosesAnswers, Fault::Hangs] {
+    for fault in [Fault::Refuses, Fault::RefusesCommits, Fault::LosesAnswers, Fault::Hangs, Fault::PanicsLater] {
         let store = Faulty::new();
         let receiver = receiver(&store, 10);
         let breaks = store.clone();
@@ -235,7 +243,7 @@ async fn while_a_commit_is_made_up_for_the_claim_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn without_its_store_nothing_is_handled_and_nothing_stays_claimed() {
-    for fault in [Fault::Refuses, Fault::LosesAnswers, Fault::Hangs] {
+    for fault in [Fault::Refuses, Fault::LosesAnswers, Fault::Hangs, Fault::Panics, Fault::PanicsLater] {
         let store = Faulty::new();
         let receiver = receiver(&store, 10);
         store.set(fault);
@@ -246,6 +254,22 @@ async fn without_its_store_nothing_is_handled_and_nothing_stays_claimed() {
         sleep(LEASE / 3).await;
         assert_eq!(handle(&receiver, 200).await, Ok(200), "{fault:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_does_not_end_the_handler() {
+    let store = Faulty::new();
+    let receiver = receiver(&store, 10);
+    let (breaks, mends) = (store.clone(), store.clone());
+    let answer = run(&receiver, async move {
+        breaks.set(Fault::PanicsLater);
+        sleep(LEASE / 2).await;
+        mends.set(Fault::None);
+        sleep(LEASE).await;
+        200
+    });
+    assert_eq!(answer.await, Ok(200));
+    assert_eq!(handle(&receiver, 200).await, Err(Reason::Duplicate));
 }
 
 #[tokio::test(start_paused = true)]
@@ -485,4 +509,36 @@ async fn an_unclaimed_event_whose_handler_failed_can_be_handled_again() {
     sleep(Duration::from_millis(1)).await;
     store.set(Fault::None);
     assert_eq!(handle(&receiver, 200).await, Ok(200), "the claim whose answer was lost was released");
+}
+
+#[tokio::test]
+async fn what_waits_for_nothing_needs_no_task() {
+    let done = detached(async { 200 }, |_| unreachable!("no task is asked for")).await;
+    assert_eq!(done, Some(200));
+}
+
+#[tokio::test]
+async fn what_waits_goes_on_when_nobody_waits_for_it() {
+    let (go, over) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (waits, tells) = (go.clone(), over.clone());
+    let work = async move {
+        waits.notified().await;
+        tells.notify_one();
+    };
+    let mut given_up = Box::pin(detached(work, tokio::spawn));
+    assert!(given_up.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    drop(given_up);
+    go.notify_one();
+    timeout(Duration::from_secs(60), over.notified()).await.expect("it came to its end");
+}
+
+#[tokio::test]
+async fn a_panic_at_once_and_a_panic_later_are_the_same() {
+    let at_once = async { panic!("at once") };
+    assert_eq!(detached(at_once, |_| unreachable!("it panicked before")).await, None::<()>);
+    let later = async {
+        tokio::task::yield_now().await;
+        panic!("later")
+    };
+    assert_eq!(detached(later, tokio::spawn).await, None::<()>);
 }

@@ -98,7 +98,7 @@ mod wire;
 pub use bytes::Bytes;
 pub use http;
 
-pub use self::claim::Admitted;
+pub use self::claim::{Admitted, detached};
 pub use self::dedupe::{Claimed, DedupeStore, EventKey, MemoryStore, NoDedupe, Retention, Settled, StoreFuture, Token};
 #[cfg(feature = "postgres")]
 pub use self::dedupe::{PostgresBuilder, PostgresStore};

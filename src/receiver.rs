@@ -9,7 +9,7 @@ use futures_util::Stream;
 use http::{HeaderName, header};
 
 use crate::claim::Admission;
-use crate::dedupe::{DedupeStore, EventKey, NoDedupe, Retention};
+use crate::dedupe::{DedupeStore, EventKey, EventKeys, NoDedupe, Retention};
 use crate::provider::{Envelope, Provider, sealed};
 use crate::scheme::Scheme;
 use crate::time::{Clock, SystemClock, unix_seconds};
@@ -26,6 +26,7 @@ pub struct Receiver(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) name: Arc<str>,
     pub(crate) provider_name: Arc<str>,
+    keys: EventKeys,
     provider: Box<dyn Provider>,
     scheme: Scheme,
     freshness: Freshness,
@@ -182,16 +183,16 @@ impl Receiver {
     }
 
     fn event_key(&self, envelope: &Envelope, body: &Bytes) -> EventKey {
-        let (provider, endpoint) = (&self.0.provider_name, &self.0.name);
+        let keys = &self.0.keys;
         let mode = envelope.mode.as_ref().map_or("", Mode::as_str);
         if let Dedupe(Policy::By(own)) = &self.0.dedupe
             && let Some(own) = own(envelope, body)
         {
-            return EventKey::of_own(provider, endpoint, mode, &own);
+            return keys.of_own(mode, &own);
         }
         match &envelope.id {
-            Some(id) => EventKey::of_id(provider, endpoint, mode, id),
-            None => EventKey::of_body(provider, endpoint, body),
+            Some(id) => keys.of_id(mode, id),
+            None => keys.of_body(body),
         }
     }
 }
@@ -461,15 +462,28 @@ impl Builder {
             }
         };
         let short = scheme.short_secrets();
-        let warnings = short
+        let mut warnings: Vec<String> = short
             .iter()
             .map(|label| {
                 format!("receiver {}: secret {label} is shorter than 16 bytes and could be guessed", self.name)
             })
             .collect();
+        // A retry carries its event's own time: it is as old as the event by then.
+        if let Freshness::SignedEvent { max_age, .. } = freshness
+            && max_age < policy.retry_horizon
+        {
+            warnings.push(format!(
+                "receiver {}: events older than {} s are refused, and the provider may retry for {} s: what failed at \
+                 first can be lost",
+                self.name,
+                max_age.as_secs(),
+                policy.retry_horizon.as_secs()
+            ));
+        }
         let receiver = Receiver(Arc::new(Inner {
             admission: Admission::new(self.max_in_flight)
                 .map_err(|error| fails("no random numbers").with_source(error))?,
+            keys: EventKeys::new(self.provider.name(), &self.name),
             name: self.name.into(),
             provider_name: self.provider.name().into(),
             provider: self.provider,

@@ -163,31 +163,6 @@ impl Retention {
 pub struct EventKey([u8; 32]);
 
 impl EventKey {
-    /// Of an event with an id.
-    pub(crate) fn of_id(provider: &str, endpoint: &str, mode: &str, id: &str) -> Self {
-        Self::digest(b"medhook event by id, 1", &[provider, endpoint, mode, id].map(str::as_bytes))
-    }
-
-    /// Of an event that the application names itself.
-    pub(crate) fn of_own(provider: &str, endpoint: &str, mode: &str, own: &str) -> Self {
-        Self::digest(b"medhook event by own key, 1", &[provider, endpoint, mode, own].map(str::as_bytes))
-    }
-
-    /// Of an event without one: the same bytes are the same event.
-    pub(crate) fn of_body(provider: &str, endpoint: &str, body: &[u8]) -> Self {
-        Self::digest(b"medhook event by body, 1", &[provider.as_bytes(), endpoint.as_bytes(), body])
-    }
-
-    /// Every part goes in with its length in front, so that no two lists of parts make the same bytes.
-    fn digest(tag: &[u8], parts: &[&[u8]]) -> Self {
-        let mut digest = Sha256::new();
-        for part in std::iter::once(&tag).chain(parts) {
-            digest.update((part.len() as u64).to_be_bytes());
-            digest.update(part);
-        }
-        EventKey(digest.finalize().into())
-    }
-
     /// A key from its bytes, as a store's own tests need them.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
@@ -199,6 +174,55 @@ impl EventKey {
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+}
+
+/// What makes the keys of one receiver. All of them begin alike, and that much is hashed once.
+pub(crate) struct EventKeys {
+    by_id: Sha256,
+    by_own: Sha256,
+    by_body: Sha256,
+}
+
+impl EventKeys {
+    pub(crate) fn new(provider: &str, endpoint: &str) -> Self {
+        let of = |tag: &[u8]| {
+            let mut digest = Sha256::new();
+            [tag, provider.as_bytes(), endpoint.as_bytes()].iter().for_each(|part| add(&mut digest, part));
+            digest
+        };
+        EventKeys {
+            by_id: of(b"medhook event by id, 1"),
+            by_own: of(b"medhook event by own key, 1"),
+            by_body: of(b"medhook event by body, 1"),
+        }
+    }
+
+    /// Of an event with an id.
+    pub(crate) fn of_id(&self, mode: &str, id: &str) -> EventKey {
+        finished(&self.by_id, &[mode.as_bytes(), id.as_bytes()])
+    }
+
+    /// Of an event that the application names itself.
+    pub(crate) fn of_own(&self, mode: &str, own: &str) -> EventKey {
+        finished(&self.by_own, &[mode.as_bytes(), own.as_bytes()])
+    }
+
+    /// Of an event without one: the same bytes are the same event.
+    pub(crate) fn of_body(&self, body: &[u8]) -> EventKey {
+        finished(&self.by_body, &[body])
+    }
+}
+
+fn finished(begun: &Sha256, parts: &[&[u8]]) -> EventKey {
+    let mut digest = begun.clone();
+    parts.iter().for_each(|part| add(&mut digest, part));
+    EventKey(digest.finalize().into())
+}
+
+/// Every part goes in with its length in front, so that no two lists of parts make the same bytes.
+fn add(digest: &mut Sha256, part: &[u8]) {
+    digest.update((part.len() as u64).to_be_bytes());
+    digest.update(part);
 }
 
 impl fmt::Display for EventKey {
@@ -244,20 +268,30 @@ mod tests {
 
     #[test]
     fn every_part_of_a_key_tells_events_apart() {
+        let keys = EventKeys::new;
         let keys = [
-            EventKey::of_id("p", "e", "live", "1"),
-            EventKey::of_id("p", "e", "live", "2"),
-            EventKey::of_id("p", "e", "test", "1"),
-            EventKey::of_id("p", "e2", "live", "1"),
-            EventKey::of_id("p2", "e", "live", "1"),
-            EventKey::of_id("pe", "", "live", "1"),
-            EventKey::of_own("p", "e", "live", "1"),
-            EventKey::of_body("p", "e", b"1"),
-            EventKey::of_body("p", "e", b"2"),
-            EventKey::of_body("p", "e2", b"1"),
-            EventKey::of_body("p2", "e", b"1"),
+            keys("p", "e").of_id("live", "1"),
+            keys("p", "e").of_id("live", "2"),
+            keys("p", "e").of_id("test", "1"),
+            keys("p", "e2").of_id("live", "1"),
+            keys("p2", "e").of_id("live", "1"),
+            keys("pe", "").of_id("live", "1"),
+            keys("p", "e").of_own("live", "1"),
+            keys("p", "e").of_body(b"1"),
+            keys("p", "e").of_body(b"2"),
+            keys("p", "e2").of_body(b"1"),
+            keys("p2", "e").of_body(b"1"),
         ];
         let different: std::collections::HashSet<_> = keys.iter().collect();
         assert_eq!(different.len(), keys.len());
+    }
+
+    /// Keys outlive the version that made them: with another one, what was handled would be handled again.
+    #[test]
+    fn a_key_is_the_digest_of_its_parts_with_their_lengths() {
+        let part = |part: &[u8]| [&(part.len() as u64).to_be_bytes(), part].concat();
+        let parts = [&b"medhook event by id, 1"[..], b"fasten", b"clinic", b"live", b"7d4b9f0e"].map(part).concat();
+        let expected: [u8; 32] = Sha256::digest(parts).into();
+        assert_eq!(EventKeys::new("fasten", "clinic").of_id("live", "7d4b9f0e").as_bytes(), &expected);
     }
 }

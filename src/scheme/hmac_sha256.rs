@@ -2,10 +2,9 @@
 
 use base64ct::{Base64, Base64Unpadded, Encoding as _};
 use http::HeaderName;
-use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::keys::{Keys, Message, Tag};
+use super::keys::{Keys, Message, Tag, same};
 use super::{Proof, Proves, header_name, needed};
 use crate::{ConfigError, Headers, Reason, Secrets};
 
@@ -95,7 +94,7 @@ impl<'a> Checking<'a> {
     #[inline]
     pub(super) fn finish(self, rest: &[u8]) -> Result<Proof<'a>, Reason> {
         let presented = self.presented;
-        let secret = self.message.first_match(rest, |tag| tag.ct_eq(&presented))?;
+        let secret = self.message.first_match(rest, |tag| same(tag, &presented))?;
         Ok(Proof { proves: Proves::Body, secret, message_id: None, attempted_at: None })
     }
 }

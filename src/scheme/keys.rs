@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use subtle::{Choice, ConditionallySelectable};
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use crate::secret::SHORT;
 use crate::{ConfigError, Reason, Secrets};
@@ -128,6 +128,20 @@ pub(super) fn first(hits: impl Iterator<Item = Choice>) -> Result<usize, Reason>
     if bool::from(found) { Ok(usize::from(index)) } else { Err(Reason::ProofMismatch) }
 }
 
+/// Whether two texts are the same, in the same time whatever they hold.
+///
+/// What differs is gathered by words and asked about once: [`subtle`]'s comparison of slices asks, behind a barrier to
+/// the optimiser, about every byte.
+#[inline]
+pub(super) fn same<const LENGTH: usize>(ours: &[u8; LENGTH], theirs: &[u8; LENGTH]) -> Choice {
+    let (our_words, our_rest) = ours.as_chunks::<8>();
+    let (their_words, their_rest) = theirs.as_chunks::<8>();
+    let words =
+        our_words.iter().zip(their_words).map(|(our, their)| u64::from_ne_bytes(*our) ^ u64::from_ne_bytes(*their));
+    let rest = our_rest.iter().zip(their_rest).map(|(our, their)| u64::from(our ^ their));
+    words.chain(rest).fold(0, |different, bits| different | bits).ct_eq(&0)
+}
+
 /// HMAC-SHA256 over parts in a row.
 #[cfg(feature = "testing")]
 pub(crate) fn hmac_tag(key: &[u8], parts: &[&[u8]]) -> Tag {
@@ -138,5 +152,26 @@ pub(crate) fn hmac_tag(key: &[u8], parts: &[&[u8]]) -> Tag {
         }
         // HMAC takes keys of any length; the type cannot say so.
         Err(_) => [0; 32],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bit_makes_a_difference() {
+        fn each_bit_of<const LENGTH: usize>() {
+            let ours: [u8; LENGTH] = std::array::from_fn(|at| at as u8);
+            assert!(bool::from(same(&ours, &ours)));
+            for bit in 0..LENGTH * 8 {
+                let mut theirs = ours;
+                theirs[bit / 8] ^= 1 << (bit % 8);
+                assert!(!bool::from(same(&ours, &theirs)), "bit {bit} of {LENGTH} bytes");
+            }
+        }
+        each_bit_of::<32>();
+        each_bit_of::<44>();
+        each_bit_of::<7>();
     }
 }

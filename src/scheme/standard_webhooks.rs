@@ -11,10 +11,10 @@
 
 use base64ct::{Base64, Base64Unpadded, Encoding};
 use http::HeaderName;
-use subtle::{Choice, ConstantTimeEq};
+use subtle::Choice;
 use zeroize::Zeroizing;
 
-use super::keys::{Keys, Message, Tag};
+use super::keys::{Keys, Message, Tag, same};
 use super::{Proof, Proves, needed};
 use crate::{ConfigError, Freshness, Headers, Reason, Secrets};
 
@@ -86,9 +86,9 @@ impl<'a> Checking<'a> {
     #[inline]
     pub(super) fn finish(self, rest: &[u8]) -> Result<Proof<'a>, Reason> {
         let secret = self.message.first_match(rest, |tag| {
-            let expected = Encoded::of(tag);
+            let Some(expected) = encoded(tag) else { return Choice::from(0) };
             let candidates = entries(self.signatures).flatten();
-            candidates.fold(Choice::from(0), |found, candidate| found | expected.is(candidate))
+            candidates.fold(Choice::from(0), |found, candidate| found | same(&expected, candidate))
         })?;
         Ok(Proof {
             proves: Proves::BodyAndTime,
@@ -99,29 +99,15 @@ impl<'a> Checking<'a> {
     }
 }
 
-/// A MAC in the one base64 form it has. Encoding ours once and comparing text costs less than decoding each of up to
-/// [`MOST_SIGNATURES`] candidates, and accepts the same: padded base64 of 32 bytes, canonical, and nothing else.
-struct Encoded([u8; ENCODED_LENGTH]);
-
-impl Encoded {
-    fn of(tag: &Tag) -> Self {
-        let mut text = [0; ENCODED_LENGTH];
-        // base64ct does this in constant time. It cannot fail, as the room is what 32 bytes take; were that wrong, the
-        // zeros left behind are no base64 and equal no candidate.
-        let _ = Base64::encode(tag, &mut text);
-        Encoded(text)
-    }
-
-    /// Eight bytes at a time: [`subtle`] compares a word at the price of a byte.
-    fn is(&self, candidate: &[u8; ENCODED_LENGTH]) -> Choice {
-        let (ours, our_rest) = self.0.as_chunks::<8>();
-        let (theirs, their_rest) = candidate.as_chunks::<8>();
-        let words = ours.iter().zip(theirs);
-        let same = words.fold(our_rest.ct_eq(their_rest), |same, (our, their)| {
-            same & u64::from_ne_bytes(*our).ct_eq(&u64::from_ne_bytes(*their))
-        });
-        same & !candidate.first().copied().unwrap_or(0).ct_eq(&0)
-    }
+/// A MAC in the one base64 form it has, padded. Encoding ours once and comparing text costs less than decoding each of
+/// up to [`MOST_SIGNATURES`] candidates, and accepts the same: canonical base64 of 32 bytes, and nothing else.
+///
+/// base64ct does this in constant time. It cannot fail, as the room is what 32 bytes take; were that wrong, there would
+/// be nothing to compare with.
+fn encoded(tag: &Tag) -> Option<[u8; ENCODED_LENGTH]> {
+    let mut text = [0; ENCODED_LENGTH];
+    let written = Base64::encode(tag, &mut text).ok()?.len();
+    (written == ENCODED_LENGTH).then_some(text)
 }
 
 const ENCODED_LENGTH: usize = 44;

@@ -6,6 +6,12 @@ use crate::provider::{healthsync, mediquo};
 use crate::scheme::{decode_secret, hmac_tag};
 use crate::{ConfigError, Encoding, Secret};
 
+/// HMAC-SHA256 over parts in a row, for those who look for what a sender signed.
+#[must_use]
+pub fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    hmac_tag(key, parts)
+}
+
 /// How a provider signs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -3,6 +3,7 @@
 //! Nothing here depends on how fast the machine is: a lease that must run out is short and waited for, one that must
 //! not is an hour.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -51,6 +52,7 @@ macro_rules! suite {
             a_step_sent_again_says_what_it_said
             a_claim_that_vanished_can_be_settled
             nothing_undoes_a_commit
+            steps_at_random_do_what_a_plain_list_does
             a_claim_of_another_says_how_long_it_lasts
             a_hundred_thousand_events
             another_process_sees_the_same
@@ -235,6 +237,42 @@ pub async fn nothing_undoes_a_commit<P: Place>() {
     assert_eq!(store.release(key(1), token(1)).await.unwrap(), Settled::Settled);
     place.pass(P::SHORT * 2).await;
     assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Handled);
+}
+
+pub async fn steps_at_random_do_what_a_plain_list_does<P: Place>() {
+    let place = P::fresh().await;
+    let stores = [place.store().await, place.store().await];
+    let mut events = HashMap::<u64, (u64, bool)>::new();
+    let mut random = 1_u64;
+    for round in 0..1_000 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let (n, holder, step) = ((random >> 40) % 8 + round / 100 * 8, (random >> 50) % 3, (random >> 60) % 4);
+        let (store, event) = (&stores[(random >> 33) as usize % 2], events.get(&n).copied());
+        let theirs = event.is_some_and(|(other, _)| other != holder);
+        let handled = event.is_some_and(|(_, handled)| handled);
+        if step == 0 {
+            let claimed = store.claim(key(n), token(holder), HOUR).await.unwrap();
+            match (handled, theirs) {
+                (true, _) => assert_eq!(claimed, Claimed::Handled, "round {round}"),
+                (false, true) => assert!(in_flight(claimed), "round {round}: {claimed:?}"),
+                (false, false) => assert_eq!(claimed, Claimed::Won, "round {round}"),
+            }
+        } else {
+            let settled = match step {
+                1 => store.renew(key(n), token(holder), HOUR).await.unwrap(),
+                2 => store.commit(key(n), token(holder), retention(HOUR)).await.unwrap(),
+                _ => store.release(key(n), token(holder)).await.unwrap(),
+            };
+            let wanted = if theirs { Settled::Lost } else { Settled::Settled };
+            assert_eq!(settled, wanted, "round {round}, step {step}");
+        }
+        if !theirs && !handled {
+            match step {
+                3 => events.remove(&n),
+                _ => events.insert(n, (holder, step == 2)),
+            };
+        }
+    }
 }
 
 pub async fn a_claim_of_another_says_how_long_it_lasts<P: Place>() {

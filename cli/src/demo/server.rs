@@ -21,6 +21,7 @@ use super::providers::Provider;
 use super::seen::CURRENT;
 use super::{PATIENCE, within};
 use crate::failure::Failure;
+use crate::random;
 use crate::server::{Limits, accept, empty};
 
 pub(super) use medhook::Builder;
@@ -102,7 +103,7 @@ impl Endpoint {
         // No handler outlives the step that it belongs to by much.
         let builder = fit_out((provider.receiver)(provider.name, secrets)).max_handling(PATIENCE);
         let receiver = builder.build().map_err(cannot)?;
-        Ok(Endpoint { provider, keys, receiver, handler: Handler::new(provider.read) })
+        Ok(Endpoint { provider, keys, receiver, handler: Handler::default() })
     }
 }
 
@@ -119,19 +120,12 @@ pub(super) const NEXT: &str = "next";
 
 impl Keys {
     fn random() -> Result<Self, Failure> {
-        Ok(Keys { current: random()?, next: random()?, foreign: random()? })
+        Ok(Keys { current: random::secret()?, next: random::secret()?, foreign: random::secret()? })
     }
 
     fn secrets(&self) -> Result<Secrets, medhook::ConfigError> {
         Secrets::new(Secret::new(CURRENT, self.current.as_str())?).also(Secret::new(NEXT, self.next.as_str())?)
     }
-}
-
-/// 32 random bytes in hexadecimal: a good secret where it is taken as text, and good base64 where it is decoded.
-fn random() -> Result<String, Failure> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| Failure::because("no random numbers for secrets", error))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Which endpoint is where.

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
-use medhook::{Builder, Secret};
+use medhook::{Builder, Secret, WhenStoreDown};
 use toml::Table;
 
 use super::forward::{self, Target};
@@ -134,6 +134,7 @@ const OF_ENDPOINT: &[&str] = &[
     "lease",
     "max_handling",
     "max_in_flight",
+    "when_store_down",
     "forward",
     "forward_secret",
     "forward_in_clear",
@@ -205,6 +206,10 @@ impl Reading<'_> {
                 return Err(keys.wrong("lease", "must be between 100ms and 1h"));
             }
             builder = builder.lease(lease);
+        }
+        let down = [("refuse", WhenStoreDown::Refuse), ("handle-unclaimed", WhenStoreDown::HandleUnclaimed)];
+        if let Some(instead) = keys.choice("when_store_down", &down)? {
+            builder = builder.when_store_down(instead);
         }
         let (forward, ours) = forward(&mut keys, reuse)?;
         keys.all_taken("of no use at an endpoint set up like this one")?;

@@ -137,6 +137,7 @@ fn every_mistake_is_one_line_that_names_file_and_key() {
         ("dedupe = \"id\"", "dedupe = \"natural\"", &[FASTEN, "`dedupe`: \"natural\" is for azodha and mediquo"]),
         ("max_handling = \"30s\"", "max_handling = \"0s\"", &[FASTEN, "`max_handling`: \"0s\": a time of nothing"]),
         ("max_in_flight = 10", "max_in_flight = 1.5", &[FASTEN, "`max_in_flight`: must be a whole number"]),
+        ("lease = \"10s\"", "when_store_down = \"handle\"", &[FASTEN, "`when_store_down`: \"handle\" is none of"]),
         ("lease = \"10s\"", "lease = \"10ms\"", &[FASTEN, "`lease`: must be between 100ms and 1h"]),
         (
             "scheme = \"hmac-256\"",

@@ -17,5 +17,6 @@ mod fleet;
 mod forward;
 mod output;
 mod program;
+mod providers;
 mod sender;
 mod serving;

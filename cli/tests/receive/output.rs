@@ -176,3 +176,24 @@ async fn a_reader_that_does_not_read_stalls_no_forwarding() {
         }
     }
 }
+
+/// What was said before the end is written before the end, if somebody reads it.
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_that_wait_at_the_end_are_written() {
+    let application = Application::answering(200).await;
+    let folder = Folder::new();
+    folder.file("medhook.toml", &format!("{ALONE}{ENDPOINT}forward = \"{}\"", application.url()));
+    let mut instance = Instance::run(medhook(&folder, &["--json"]));
+    let mut stdout = instance.take_stdout();
+    let sender = Sender::new();
+    let repeated = delivery("evt-1");
+    for _ in 0..1800 {
+        assert_eq!(sender.send(instance.address, &repeated).await, Ok(200));
+    }
+    instance.signal("-TERM");
+    let mut text = String::new();
+    stdout.read_to_string(&mut text).unwrap();
+    assert_eq!(instance.ended().code(), Some(0));
+    // Those that were waiting, beside those in the pipe.
+    assert!(text.lines().count() > 1024, "{}", text.lines().count());
+}

@@ -75,7 +75,10 @@ fn half_a_head_and_an_idle_connection_have_an_end() {
     let config = format!("{TOP}idle_timeout = \"300ms\"\n{ENDPOINT}body_timeout = \"300ms\"\n");
     let instance = Instance::start(&folder, &config, &["--json"]);
     let at = instance.address;
-    assert_eq!(rest(visit(at, "")), "");
+    // Long before the server's own default of half a minute.
+    let nothing = visit(at, "");
+    nothing.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!(rest(nothing), "");
     assert!(!rest(visit(at, "POST /healthsync HTTP/1.1\r\nhost: a\r\n")).contains(" 200 "));
     let mut idle = visit(at, "");
     assert_eq!(status(&mut idle, "GET", "/healthz"), 200);
@@ -226,6 +229,73 @@ async fn what_does_not_come_to_its_end_is_given_up_and_released() {
     let instance = Instance::start(&folder, &config, &["--json"]);
     assert_eq!(Sender::new().send(instance.address, &delivery("held")).await, Ok(200));
     assert_eq!(ready.calls().len(), 1);
+}
+
+/// What a receiver was at when it died is free for another after the lease, and not before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_outlives_a_receiver_that_dies() {
+    let (let_go, application) = waiting().await;
+    let folder = Folder::new();
+    let config = |lease: &str| {
+        format!(
+            "listen = \"127.0.0.1:0\"\nstore = \"sqlite:events.db\"\n{ENDPOINT}lease = \"{lease}\"\nforward = \"{}\"",
+            application.url()
+        )
+    };
+    let sender = Sender::new();
+    for (number, lease) in ["1s", "1h"].into_iter().enumerate() {
+        let event = format!("held-{number}");
+        let mut instance = Instance::start(&folder, &config(lease), &[]);
+        let (address, held) = (instance.address, event.clone());
+        let sent = tokio::spawn(async move { Sender::new().send(address, &delivery(&held)).await });
+        let began = Instant::now();
+        while application.calls().len() < 2 * number + 1 {
+            assert!(began.elapsed() < PATIENCE);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        instance.signal("-KILL");
+        instance.ended();
+        assert!(sent.await.unwrap().is_err());
+        let_go.send_replace(true);
+        let instance = Instance::start(&folder, &config(lease), &[]);
+        let began = Instant::now();
+        loop {
+            match (sender.send(instance.address, &delivery(&event)).await, lease) {
+                (Ok(200), "1s") => break,
+                (Ok(503), "1s") => assert!(began.elapsed() < Duration::from_secs(25), "as if there were no `lease`"),
+                (Ok(503), _) if began.elapsed() > Duration::from_millis(1500) => break,
+                (Ok(503), _) => {}
+                (answer, _) => panic!("{lease}: {answer:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let_go.send_replace(false);
+    }
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_store_it_does_as_the_file_says() {
+    let mut server = medhook_tests::servers::Server::redis(&[]);
+    let application = Application::answering(200).await;
+    let start = |what: &str| {
+        let config = format!(
+            "listen = \"127.0.0.1:0\"\nstore = \"{}\"\n{ENDPOINT}when_store_down = \"{what}\"\nforward = \"{}\"",
+            server.url(),
+            application.url()
+        );
+        Instance::start(&Folder::new(), &config, &["--json"])
+    };
+    let (refuses, handles) = (start("refuse"), start("handle-unclaimed"));
+    server.stop();
+    let sender = Sender::new();
+    assert_eq!(sender.send(refuses.address, &delivery("evt-1")).await, Ok(503));
+    assert!(refuses.lines(1)[0].contains("\"reason\":\"store_unavailable\""));
+    assert_eq!(application.calls().len(), 0);
+    assert_eq!(sender.send(handles.address, &delivery("evt-1")).await, Ok(200));
+    assert_eq!(application.calls().len(), 1);
+    let health = Request::get("/healthz").body(Bytes::new()).unwrap();
+    assert_eq!(sender.send(refuses.address, &health).await, Ok(200));
 }
 
 #[tokio::test(flavor = "multi_thread")]

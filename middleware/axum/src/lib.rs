@@ -7,7 +7,7 @@
 //! 3. whose event nobody has handled or is handling.
 //!
 //! The handler takes the event as [`Webhook<E>`](Webhook), the [`Delivery`], or both in any order; `Bytes`, `Json<T>`
-//! and the like still work after them. It runs as a task of its own: a sender that hangs up does not stop it. A 2xx
+//! and the like still work after them. It runs to its end: a sender that hangs up does not stop it. A 2xx
 //! answer remembers the event as handled; any other, or a panic, lets the sender's next attempt through. What counts
 //! is the answer's status: a body that fails while it is streamed comes too late.
 //!
@@ -18,6 +18,7 @@
 //! # What another layer can break
 //! - A layer outside that alters the body (decompression, say): the signature no longer fits.
 //! - A time-out outside this layer answers while the handler goes on. Put it inside.
+//! - A body limit outside answers in this layer's place (413), or cuts the body off (400).
 //! - axum's `DefaultBodyLimit` (2 MB) does not limit what this layer takes
 //!   ([`Builder::body_limit`] does), but may still refuse the body to an extractor inside: prefer
 //!   [`body`](medhook_tower::Delivery::body).

@@ -6,8 +6,8 @@
 //! 2. proven to come from the provider, and fresh,
 //! 3. whose event nobody has handled or is handling.
 //!
-//! They arrive with their body intact and the [`Delivery`] in their extensions, and run as tasks of their own: a sender
-//! that hangs up stops no handler. A 2xx response remembers the event as handled; any other, an error or a panic lets
+//! They arrive with their body intact and the [`Delivery`] in their extensions, and run [`detached`]: a sender that
+//! hangs up stops no handler. A 2xx response remembers the event as handled; any other, an error or a panic lets
 //! the sender's next attempt through. What counts is the response's status: a body that fails while it is streamed
 //! comes too late.
 //!
@@ -18,6 +18,7 @@
 //! # What another layer can break
 //! - A layer outside that alters the body (decompression, say): the signature no longer fits.
 //! - A time-out outside this layer answers while the handler goes on. Put it inside.
+//! - A body limit outside answers in this layer's place (413), or cuts the body off (400).
 //!
 //! # A receiver for each tenant
 //! [`VerifyLayer::select`] looks the receiver up that a request is for, by a key from its head, before anything of the
@@ -241,7 +242,7 @@ where
     Ok((admitted, Request::from_parts(head, body)))
 }
 
-/// The handler, in a task of its own.
+/// The handler, which goes on if nobody waits for it any more.
 async fn handled<S, B, ResBody>(
     admitted: Admitted,
     mut inner: S,
@@ -261,15 +262,15 @@ where
     let succeeded = |answer: &Result<Response<ResBody>, S::Error>| {
         answer.as_ref().is_ok_and(|response| response.status().is_success())
     };
-    match tokio::spawn(admitted.run(handler, succeeded)).await {
-        Ok(Ok(answer)) => answer.map(|mut response| {
+    match detached(admitted.run(handler, succeeded), tokio::spawn).await {
+        Some(Ok(answer)) => answer.map(|mut response| {
             let outcome = if response.status().is_success() { Outcome::Handled } else { Outcome::Failed };
             response.extensions_mut().insert(outcome);
             response
         }),
-        Ok(Err(refusal)) => Ok(refused(&refusal)),
+        Some(Err(refusal)) => Ok(refused(&refusal)),
         // The runtime is shutting down, or a destructor of the handler panicked: not handled, as far as we know.
-        Err(_) => Ok(refused(&Reason::HandlerPanicked.into())),
+        None => Ok(refused(&Reason::HandlerPanicked.into())),
     }
 }
 

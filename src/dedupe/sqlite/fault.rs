@@ -39,7 +39,7 @@ impl From<sqlx::Error> for Fault {
     fn from(source: sqlx::Error) -> Self {
         let code = code(&source).map(|extended| extended & 0xff);
         let what = match code {
-            Some(BUSY | LOCKED) => "locked by someone else for longer than we wait".into(),
+            Some(BUSY | LOCKED | PROTOCOL) => "locked by someone else for longer than we wait".into(),
             Some(READONLY) => "may not be written to".into(),
             Some(IOERR) => "reading or writing failed".into(),
             Some(CORRUPT) => "the file is damaged".into(),
@@ -53,7 +53,7 @@ impl From<sqlx::Error> for Fault {
                 source.as_database_error().map_or_else(|| "the connection broke".into(), |error| error.message().into())
             }
         };
-        Fault { what, busy: matches!(code, Some(BUSY | LOCKED)), source: Some(source) }
+        Fault { what, busy: matches!(code, Some(BUSY | LOCKED | PROTOCOL)), source: Some(source) }
     }
 }
 
@@ -70,4 +70,6 @@ const IOERR: i32 = 10;
 const CORRUPT: i32 = 11;
 const FULL: i32 = 13;
 const CANTOPEN: i32 = 14;
+/// Too many began to use a write-ahead log at once.
+const PROTOCOL: i32 = 15;
 const NOTADB: i32 = 26;

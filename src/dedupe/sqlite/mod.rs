@@ -114,8 +114,8 @@ impl SqliteStore {
     /// Remembers the delivery's event as handled, in a transaction of the application's: what the handler did and that
     /// it was done are written together, or neither is. The receiver's own commit finds it done.
     ///
-    /// The transaction has to be on the store's database. It may be the pool's that the store is [on](Self::on), or any
-    /// other of the same file.
+    /// The transaction has to be on this store's database, through the pool that it is [on](Self::on) or any other way,
+    /// and the delivery's receiver has to have this store.
     ///
     /// - Begin it with `BEGIN IMMEDIATE` (`pool.begin_with(..)`): one that reads before it writes can be refused as
     ///   locked at once, whatever the busy time-out.

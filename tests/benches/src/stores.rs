@@ -4,8 +4,6 @@
 //! all alike. The disk's own speed is measured in the same rounds: a caller's claim and commit are two COMMITs, and a
 //! COMMIT costs at least one `fdatasync`.
 
-mod report;
-
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
@@ -15,30 +13,33 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use medhook::{Claimed, DedupeStore, EventKey, MemoryStore, PostgresStore, RedisStore, Retention, SqliteStore, Token};
 
-use medhook_tests::servers::{shared_postgres, shared_redis};
-use report::{Report, Row, median};
+use crate::report::{Figure, Report, Row, Target};
+use crate::rounds::median;
 
 const CALLERS: [u64; 4] = [1, 2, 8, 64];
 const LEASE: Duration = Duration::from_secs(3600);
 
-fn main() {
-    let mut report = Report::from_args();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+const ROUNDS: usize = 15;
+
+pub fn run(report: &mut Report) {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    // Beside the binary, which is on a disk; a folder for temporary files may be in memory.
+    let binary = std::env::current_exe().expect("a path");
+    let folder = tempfile::tempdir_in(binary.parent().expect("a folder")).expect("a folder");
     let mut subjects = runtime.block_on(subjects(folder.path()));
     let mut disk = Disk::new(folder.path());
     let mut syncs = Vec::new();
-    for _ in 0..report.rounds() {
+    for _ in 0..ROUNDS {
         syncs.push(disk.sync());
         for subject in &mut subjects {
             subject.round(&runtime);
         }
     }
-    let sync = median(&mut syncs);
-    for subject in &mut subjects {
-        subject.tell(sync, &mut report);
+    let sync = median(syncs);
+    for subject in subjects {
+        subject.tell(sync, report);
     }
-    report.end();
 }
 
 /// One store, and what was measured of it.
@@ -53,10 +54,14 @@ struct Subject {
     pairs: Vec<Vec<f64>>,
     /// How many times one caller's rate so many callers have to reach.
     targets: &'static [(u64, f64)],
+    /// For one caller's claim.
+    claim_target: Target,
+    on_disk: bool,
 }
 
+/// A store on a server is one more line here, if the environment says where the server is.
 async fn subjects(folder: &Path) -> Vec<Subject> {
-    let subject = |name, store, events, targets| Subject {
+    let subject = |name, store, events, targets, claim_target, on_disk| Subject {
         name,
         store,
         events,
@@ -64,22 +69,28 @@ async fn subjects(folder: &Path) -> Vec<Subject> {
         claims: vec![Vec::new(); CALLERS.len()],
         pairs: vec![Vec::new(); CALLERS.len()],
         targets,
+        claim_target,
+        on_disk,
     };
     let sqlite = SqliteStore::open(folder.join("medhook.db")).await.unwrap();
     // Servers that `scripts/bench` starts so that they keep what they say they keep.
     let postgres = PostgresStore::builder().namespace(&unique());
-    let postgres = postgres.connect(&shared_postgres()).await.unwrap();
+    let postgres = postgres.connect(&server("MEDHOOK_TEST_POSTGRES")).await.unwrap();
     let redis = RedisStore::builder().namespace(&unique());
-    let redis = redis.connect(&shared_redis()).await.unwrap();
+    let redis = redis.connect(&server("MEDHOOK_TEST_REDIS")).await.unwrap();
     vec![
-        subject("memory", Arc::new(MemoryStore::new(200_000)), |_| 64_000, &[(2, 1.0)]),
-        subject("sqlite", Arc::new(sqlite), |callers| 32 * callers, &[(8, 4.0), (64, 10.0)]),
-        subject("postgres", Arc::new(postgres), |callers| 32 * callers, &[]),
-        subject("redis", Arc::new(redis), |callers| 32 * callers, &[]),
+        subject("memory", Arc::new(MemoryStore::new(200_000)), |_| 64_000, &[(2, 1.0)], Target::Most(400.0), false),
+        subject("sqlite", Arc::new(sqlite), |callers| 32 * callers, &[(8, 4.0), (64, 10.0)], Target::None, true),
+        subject("postgres", Arc::new(postgres), |callers| 32 * callers, &[], Target::None, false),
+        subject("redis", Arc::new(redis), |callers| 32 * callers, &[], Target::None, false),
     ]
 }
 
 /// A namespace that nobody has used before.
+fn server(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} says where no server is: run scripts/bench"))
+}
+
 fn unique() -> String {
     format!("bench_{:x}", SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis())
 }
@@ -90,49 +101,34 @@ impl Subject {
             let events = (self.events)(callers);
             let first = self.next.fetch_add(events, Ordering::Relaxed);
             let second = self.next.fetch_add(events, Ordering::Relaxed);
-            self.claims[at].push(runtime.block_on(run(&self.store, first, events, callers, false)));
-            self.pairs[at].push(runtime.block_on(run(&self.store, second, events, callers, true)));
+            self.claims[at].push(runtime.block_on(share_out(&self.store, first, events, callers, false)));
+            self.pairs[at].push(runtime.block_on(share_out(&self.store, second, events, callers, true)));
         }
     }
 
-    fn tell(&mut self, sync: f64, report: &mut Report) {
-        let claims: Vec<f64> = self.claims.iter_mut().map(|rounds| median(rounds)).collect();
-        let pairs: Vec<f64> = self.pairs.iter_mut().map(|rounds| median(rounds)).collect();
-        for (what, figures) in [("claim", &claims), ("claim+commit", &pairs)] {
-            for (callers, ours_ns) in CALLERS.into_iter().zip(figures) {
-                let bench = format!("{} {what}", self.name);
-                let row = Row {
-                    bench,
-                    size: callers,
-                    ours_ns: *ours_ns,
-                    other: "1 caller",
-                    other_ns: figures[0],
-                    target: None,
-                };
-                let target = self.targets.iter().find(|(of, _)| *of == callers && what == "claim");
-                report.add(Row { target: target.map(|(_, times)| *times), ..row });
+    fn tell(self, sync: f64, report: &mut Report) {
+        let mut row = |what: &str, callers: u64, ours: f64, other, target| {
+            report.add(Row {
+                bench: format!("{} {what}", self.name),
+                size: format!("{callers} callers"),
+                ours: Figure::Nanoseconds(ours),
+                other,
+                target,
+            });
+        };
+        for (what, rounds) in [("claim", self.claims), ("claim + commit", self.pairs)] {
+            let figures: Vec<f64> = rounds.into_iter().map(median).collect();
+            let one = Some(("1 caller", Figure::Nanoseconds(figures[0])));
+            if what == "claim" {
+                row(what, 1, figures[0], None, self.claim_target);
             }
-        }
-        match self.name {
-            "memory" => report.add(Row {
-                bench: "memory claim".into(),
-                size: 1,
-                ours_ns: claims[0],
-                other: "400 ns",
-                other_ns: 400.0,
-                target: Some(1.0),
-            }),
-            _ => {
-                for (callers, ours_ns) in CALLERS.into_iter().zip(&claims) {
-                    let bench = format!("{} claim", self.name);
-                    report.add(Row {
-                        bench,
-                        size: callers,
-                        ours_ns: *ours_ns,
-                        other: "fdatasync",
-                        other_ns: sync,
-                        target: None,
-                    });
+            for (callers, ours) in CALLERS.into_iter().zip(&figures).skip(1) {
+                let target = self.targets.iter().find(|(of, _)| *of == callers && what == "claim");
+                row(what, callers, *ours, one, target.map_or(Target::None, |(_, times)| Target::Ratio(1.0 / times)));
+            }
+            if self.on_disk && what == "claim" {
+                for (callers, ours) in CALLERS.into_iter().zip(&figures) {
+                    row(what, callers, *ours, Some(("fdatasync", Figure::Nanoseconds(sync))), Target::None);
                 }
             }
         }
@@ -140,7 +136,7 @@ impl Subject {
 }
 
 /// Nanoseconds for each event, when so many callers share them out.
-async fn run(store: &Arc<dyn DedupeStore>, first: u64, events: u64, callers: u64, commit: bool) -> f64 {
+async fn share_out(store: &Arc<dyn DedupeStore>, first: u64, events: u64, callers: u64, commit: bool) -> f64 {
     let each = events / callers;
     let began = Instant::now();
     let tasks: Vec<_> = (0..callers)

@@ -1,0 +1,201 @@
+//! The same work as one writes it into a handler: signature, freshness, a set of ids seen, `serde_json`.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Mutex;
+
+use base64ct::{Base64, Encoding as _};
+use hmac::Mac;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use crate::signed::{self, HmacSha256};
+
+/// Why not; a handler makes a status of it.
+#[derive(Debug)]
+pub struct Refused;
+
+pub struct ByHand {
+    key: HmacSha256,
+    seen: Mutex<HashSet<String>>,
+}
+
+impl ByHand {
+    pub fn standard_webhooks() -> Self {
+        ByHand { key: signed::standard_key(), seen: Mutex::default() }
+    }
+
+    pub fn body_hmac() -> Self {
+        ByHand { key: signed::text_key(), seen: Mutex::default() }
+    }
+
+    /// All of it: a delivery of Fasten's, once.
+    pub fn receive<'h>(&self, header: impl Fn(&str) -> Option<&'h str>, body: &[u8]) -> Result<Export, Refused> {
+        let (id, export) = self.fasten(header, body)?;
+        let new = self.seen.lock().map_err(|_| Refused)?.insert(id);
+        if new { Ok(export) } else { Err(Refused) }
+    }
+
+    /// Without looking whether it was there before.
+    pub fn fasten<'h>(
+        &self,
+        header: impl Fn(&str) -> Option<&'h str>,
+        body: &[u8],
+    ) -> Result<(String, Export), Refused> {
+        let id = header("webhook-id").ok_or(Refused)?;
+        let timestamp = header("webhook-timestamp").ok_or(Refused)?;
+        let signatures = header("webhook-signature").ok_or(Refused)?;
+        let sent: i64 = timestamp.parse().map_err(|_| Refused)?;
+        if sent.abs_diff(signed::now()) > 300 {
+            return Err(Refused);
+        }
+        let mut mac = self.key.clone();
+        mac.update(id.as_bytes());
+        mac.update(b".");
+        mac.update(timestamp.as_bytes());
+        mac.update(b".");
+        mac.update(body);
+        let genuine = signatures.split(' ').filter_map(|signature| signature.strip_prefix("v1,")).any(|signature| {
+            let mut tag = [0; 32];
+            Base64::decode(signature, &mut tag).is_ok_and(|tag| mac.clone().verify_slice(tag).is_ok())
+        });
+        if !genuine {
+            return Err(Refused);
+        }
+        let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|_| Refused)?;
+        if envelope.kind != "patient.ehi_export_success" || envelope.api_mode != "live" {
+            return Err(Refused);
+        }
+        let export = serde_json::from_str(envelope.data.get()).map_err(|_| Refused)?;
+        Ok((envelope.id, export))
+    }
+
+    /// A chart report of Cair's, and the digest that it would be remembered by: it has no id.
+    pub fn chart<'h>(
+        &self,
+        header: impl Fn(&str) -> Option<&'h str>,
+        body: &[u8],
+    ) -> Result<([u8; 32], Chart), Refused> {
+        let signature = header(signed::HMAC_HEADER).ok_or(Refused)?;
+        let signature = signature.strip_prefix(signed::HMAC_PREFIX).ok_or(Refused)?;
+        let mut tag = [0; 32];
+        let tag = base16ct::mixed::decode(signature, &mut tag).map_err(|_| Refused)?;
+        let mut mac = self.key.clone();
+        mac.update(body);
+        mac.verify_slice(tag).map_err(|_| Refused)?;
+        let chart = serde_json::from_slice(body).map_err(|_| Refused)?;
+        Ok((Sha256::digest(body).into(), chart))
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope<'b> {
+    id: String,
+    #[serde(rename = "type")]
+    kind: &'b str,
+    api_mode: &'b str,
+    #[serde(borrow)]
+    data: &'b RawValue,
+}
+
+#[derive(Debug, Deserialize)]
+#[allow(dead_code, reason = "read, as a handler would")]
+pub struct Export {
+    download_links: Vec<DownloadLink>,
+    org_connection_id: Option<String>,
+    task_id: Option<String>,
+    org_id: Option<String>,
+    stats: Option<Stats>,
+}
+
+#[derive(Debug, Deserialize)]
+#[allow(dead_code, reason = "read, as a handler would")]
+struct DownloadLink {
+    url: String,
+    export_type: Option<String>,
+    content_type: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[allow(dead_code, reason = "read, as a handler would")]
+struct Stats {
+    total_resources: Option<u64>,
+    total_by_resource_type: Option<BTreeMap<String, u64>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[allow(dead_code, reason = "read, as a handler would")]
+pub struct Chart {
+    id: Option<String>,
+    status: Option<String>,
+    completed_events: Vec<String>,
+    report: Option<ChartReport>,
+}
+
+#[derive(Debug, Deserialize)]
+#[allow(dead_code, reason = "read, as a handler would")]
+struct ChartReport {
+    id: Option<String>,
+    claim_id: Option<String>,
+    coding_report: Option<CodingReport>,
+    documentation_discrepancy_report: Option<Discrepancies>,
+    ncd_lcd_analysis: Option<Coverage>,
+    suggestions_for_fixing_issues_report: Option<Suggestions>,
+    time_based_requirements_report: Option<Times>,
+}
+
+#[derive(Debug, Deserialize)]
+#[allow(dead_code, reason = "read, as a handler would")]
+struct CodingReport {
+    icd_10_codes: Vec<String>,
+    cpt_codes: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[allow(dead_code, reason = "read, as a handler would")]
+struct Discrepancies {
+    chief_complaint_hpi_discrepancy: Option<Finding>,
+    ros_hpi_discrepancy: Option<Finding>,
+    vitals_exam_discrepancy: Option<Finding>,
+    report_summary: Option<String>,
+    status: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[allow(dead_code, reason = "read, as a handler would")]
+struct Coverage {
+    diagnoses_match_ncd_lcd: Option<Finding>,
+    frequency_discrepancy: Option<Finding>,
+    age_discrepancy: Option<Finding>,
+    place_of_service_discrepancy: Option<Finding>,
+    report_summary: Option<String>,
+    status: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[allow(dead_code, reason = "read, as a handler would")]
+struct Suggestions {
+    suggestions: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[allow(dead_code, reason = "read, as a handler would")]
+struct Times {
+    total_time_documented: Option<Finding>,
+    start_time: Option<Finding>,
+}
+
+#[derive(Debug, Deserialize)]
+#[allow(dead_code, reason = "read, as a handler would")]
+struct Finding {
+    label: Option<String>,
+    value: Option<String>,
+    severity: Option<Severity>,
+}
+
+#[derive(Debug, Deserialize)]
+enum Severity {
+    Low,
+    Medium,
+    High,
+}

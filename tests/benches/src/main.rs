@@ -1,0 +1,71 @@
+//! How fast medhook is, beside others in the same process: `scripts/bench [--json FILE] [part..]`.
+//!
+//! Every figure is a median of many short rounds in which ours and the others take turns, so that whatever else the
+//! machine does meets all alike. `docs/performance.md` has the results and what they mean.
+
+mod by_hand;
+mod event;
+mod in_process;
+mod loopback;
+mod report;
+mod rounds;
+mod scale;
+mod signed;
+mod stores;
+mod verify;
+
+use std::process::ExitCode;
+
+use report::Report;
+
+type Part = fn(&mut Report);
+
+const PARTS: &[(&str, Part)] = &[
+    ("verify", verify::run),
+    ("event", event::run),
+    ("in-process", in_process::run),
+    ("http", loopback::run),
+    ("scale", scale::run),
+    ("stores", stores::run),
+];
+
+fn main() -> ExitCode {
+    let mut json = None;
+    let mut wanted = Vec::new();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--json" => match arguments.next() {
+                Some(file) => json = Some(file),
+                None => return usage("--json needs a file"),
+            },
+            name => match PARTS.iter().find(|(part, _)| *part == name) {
+                Some(part) => wanted.push(part),
+                None => return usage(&format!("{name} is no part")),
+            },
+        }
+    }
+    if wanted.is_empty() {
+        wanted.extend(PARTS);
+    }
+
+    let mut report = Report::default();
+    for (name, part) in wanted {
+        eprintln!("bench: {name}");
+        part(&mut report);
+    }
+    print!("{}", report.table());
+    if let Some(file) = json
+        && let Err(error) = std::fs::write(&file, report.json())
+    {
+        eprintln!("bench: {file}: {error}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn usage(problem: &str) -> ExitCode {
+    let parts: Vec<_> = PARTS.iter().map(|(name, _)| *name).collect();
+    eprintln!("bench: {problem}\nusage: scripts/bench [--json FILE] [{}]..", parts.join("|"));
+    ExitCode::from(2)
+}

@@ -1,0 +1,147 @@
+//! One table, and the same as JSON.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+#[derive(Default)]
+pub struct Report(Vec<Row>);
+
+pub struct Row {
+    pub bench: String,
+    pub size: String,
+    pub ours: Figure,
+    pub other: Option<(&'static str, Figure)>,
+    pub target: Target,
+}
+
+#[derive(Clone, Copy)]
+pub enum Figure {
+    Nanoseconds(f64),
+    Bytes(f64),
+}
+
+#[derive(Clone, Copy)]
+pub enum Target {
+    /// Measured, but nothing was promised.
+    None,
+    /// The most that our figure may be of the other's.
+    Ratio(f64),
+    /// The most that our figure may be, in its unit.
+    Most(f64),
+}
+
+/// "Not slower", with half a per cent of noise.
+pub const NOT_SLOWER: Target = Target::Ratio(1.005);
+
+impl Report {
+    pub fn add(&mut self, row: Row) {
+        eprintln!("{}", row.cells().join("  "));
+        self.0.push(row);
+    }
+
+    pub fn table(&self) -> String {
+        let head = ["bench", "size", "ours", "other", "other's", "ratio", "target", "met"].map(str::to_owned);
+        let rows: Vec<_> = std::iter::once(head).chain(self.0.iter().map(Row::cells)).collect();
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let widths: Vec<_> = (0..8).map(width).collect();
+        let mut table = String::new();
+        for (line, row) in rows.iter().enumerate() {
+            for (cell, width) in row.iter().zip(&widths) {
+                let _ = write!(table, "| {cell:width$} ");
+            }
+            table.push_str("|\n");
+            if line == 0 {
+                widths.iter().for_each(|width| _ = write!(table, "|{}", "-".repeat(width + 2)));
+                table.push_str("|\n");
+            }
+        }
+        table
+    }
+
+    pub fn json(&self) -> String {
+        let rows: Vec<_> = self.0.iter().map(Row::json).collect();
+        serde_json::to_string_pretty(&rows).expect("plain values") + "\n"
+    }
+}
+
+impl Row {
+    fn ratio(&self) -> Option<f64> {
+        self.other.as_ref().map(|(_, other)| self.ours.value() / other.value())
+    }
+
+    fn met(&self) -> Option<bool> {
+        match self.target {
+            Target::None => None,
+            Target::Ratio(most) => self.ratio().map(|ratio| ratio <= most),
+            Target::Most(most) => Some(self.ours.value() <= most),
+        }
+    }
+
+    fn target(&self) -> Option<String> {
+        match (self.target, self.ours) {
+            (Target::None, _) => None,
+            (Target::Ratio(most), _) => Some(format!("<= {}", rounded(most))),
+            (Target::Most(most), Figure::Nanoseconds(_)) => Some(format!("<= {}", Figure::Nanoseconds(most).text())),
+            (Target::Most(most), Figure::Bytes(_)) => Some(format!("<= {}", Figure::Bytes(most).text())),
+        }
+    }
+
+    fn cells(&self) -> [String; 8] {
+        let dash = || "-".to_owned();
+        [
+            self.bench.clone(),
+            self.size.clone(),
+            self.ours.text(),
+            self.other.as_ref().map_or_else(dash, |(name, _)| (*name).to_owned()),
+            self.other.as_ref().map_or_else(dash, |(_, figure)| figure.text()),
+            self.ratio().map_or_else(dash, rounded),
+            self.target().unwrap_or_else(dash),
+            self.met().map_or_else(dash, |met| if met { "yes" } else { "NO" }.to_owned()),
+        ]
+    }
+
+    /// Times have the keys `ours_ns` and `other_ns`; what is no time has its unit there instead.
+    fn json(&self) -> Value {
+        let mut row = json!({
+            "bench": self.bench,
+            "size": self.size,
+            "other": self.other.as_ref().map(|(name, _)| name),
+            "ratio": self.ratio().map(|ratio| (ratio * 1000.0).round() / 1000.0),
+            "target": self.target(),
+            "met": self.met(),
+        });
+        let unit = self.ours.unit();
+        let figure = |figure: Figure| json!((figure.value() * 10.0).round() / 10.0);
+        row[format!("ours_{unit}")] = figure(self.ours);
+        row[format!("other_{unit}")] = self.other.map_or(Value::Null, |(_, other)| figure(other));
+        row
+    }
+}
+
+impl Figure {
+    pub fn value(self) -> f64 {
+        let (Figure::Nanoseconds(value) | Figure::Bytes(value)) = self;
+        value
+    }
+
+    fn unit(self) -> &'static str {
+        match self {
+            Figure::Nanoseconds(_) => "ns",
+            Figure::Bytes(_) => "bytes",
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Figure::Nanoseconds(ns) if ns < 10_000.0 => format!("{ns:.0} ns"),
+            Figure::Nanoseconds(ns) if ns < 10_000_000.0 => format!("{:.1} us", ns / 1e3),
+            Figure::Nanoseconds(ns) => format!("{:.1} ms", ns / 1e6),
+            Figure::Bytes(bytes) => format!("{bytes:.0} B"),
+        }
+    }
+}
+
+fn rounded(ratio: f64) -> String {
+    format!("{ratio:.3}")
+}

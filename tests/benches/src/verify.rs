@@ -1,0 +1,235 @@
+//! `verify` against the bare MAC, and against other crates that verify.
+
+use std::hint::black_box;
+
+use bytes::Bytes;
+use hmac::Mac;
+use http::{HeaderMap, HeaderValue};
+use medhook::{Custom, Fasten, HmacSha256Body, NoDedupe, Provider, Receiver, Refusal, Secret, Secrets};
+use octocrab::models::webhook_events::verification::WebhookVerifier;
+use openai_compat::webhooks::Webhooks;
+use webhook_verify::{Provider as TheirProvider, VerifyOptions};
+
+use crate::report::{Figure, NOT_SLOWER, Report, Row, Target};
+use crate::rounds::{Subject, medians};
+use crate::signed::{self, OTHER_STANDARD_SECRET, STANDARD_SECRET, TEXT_SECRET, lasting};
+
+const SIZES: &[(usize, &str)] = &[
+    (256, "256 B"),
+    (1024, "1 KiB"),
+    (4 * 1024, "4 KiB"),
+    (20 * 1024, "20 KiB"),
+    (64 * 1024, "64 KiB"),
+    (1024 * 1024, "1 MiB"),
+];
+
+pub fn run(report: &mut Report) {
+    for (size, name) in SIZES {
+        standard_webhooks(report, *size, name);
+        body_hmac(report, *size, name);
+    }
+    refusals(report);
+}
+
+pub fn receiver(provider: impl Provider) -> Receiver {
+    Receiver::builder("bench", provider).store(NoDedupe).body_limit(16 << 20).build().expect("a receiver")
+}
+
+pub fn secret(text: &str) -> Secret {
+    Secret::new("bench", text).expect("a secret")
+}
+
+fn body(size: usize) -> Bytes {
+    lasting(
+        signed::fasten("7d4b9f0e-52a1-4c36-9b8e-1f0a6c2d3e45", 600)
+            .into_bytes()
+            .into_iter()
+            .cycle()
+            .take(size)
+            .collect::<Vec<_>>(),
+    )
+}
+
+fn standard_webhooks(report: &mut Report, size: usize, name: &str) {
+    let body = body(size);
+    let headers = signed::standard(ID, &body);
+    let receiver = receiver(Fasten::live(secret(STANDARD_SECRET)));
+    let message = [ID.as_bytes(), b".", value(&headers, "webhook-timestamp").as_bytes(), b".", &body].concat();
+    let key = signed::standard_key();
+    let theirs = webhook_verify::Secret::new(STANDARD_SECRET);
+    let openai = Webhooks::new(STANDARD_SECRET).expect("a secret");
+    let svix = svix::webhooks::Webhook::new(STANDARD_SECRET).expect("a secret");
+    let reference = standardwebhooks::Webhook::new(STANDARD_SECRET).expect("a secret");
+    let mut subjects = [
+        Subject::new("medhook", || genuine(&receiver, &headers, &body)),
+        Subject::new("bare HMAC", || {
+            let mut mac = key.clone();
+            mac.update(black_box(&message));
+            mac.finalize()
+        }),
+        Subject::new("webhook-verify", || {
+            let result = webhook_verify::verify(
+                TheirProvider::StandardWebhooks,
+                &headers,
+                &body,
+                &theirs,
+                VerifyOptions::default(),
+            );
+            assert!(result.is_ok());
+        }),
+        Subject::new("openai-compat", || {
+            let [id, timestamp, signature] =
+                ["webhook-id", "webhook-timestamp", "webhook-signature"].map(|name| value(&headers, name));
+            assert!(openai.verify(&body, id, timestamp, signature).is_ok());
+        }),
+        Subject::new("svix (no SHA-NI)", || assert!(svix.verify(&body, &headers).is_ok())),
+        Subject::new("standardwebhooks (no SHA-NI)", || assert!(reference.verify(&body, &headers).is_ok())),
+    ];
+    rows(report, "verify: Standard Webhooks", name, &mut subjects, |other| match other {
+        "bare HMAC" => over_bare(size),
+        other if other.ends_with("(no SHA-NI)") => Target::Ratio(if size < 1024 { 1.0 / 4.5 } else { 1.0 / 5.0 }),
+        _ => beside_peers(size),
+    });
+}
+
+fn body_hmac(report: &mut Report, size: usize, name: &str) {
+    let body = body(size);
+    let headers = signed::hmac(&body);
+    let scheme = HmacSha256Body::new(signed::HMAC_HEADER).prefix(signed::HMAC_PREFIX);
+    let receiver = receiver(Custom::new("acme", scheme, secret(TEXT_SECRET)));
+    let key = signed::text_key();
+    let theirs = webhook_verify::Secret::new(TEXT_SECRET);
+    let octocrab = WebhookVerifier::new(TEXT_SECRET);
+    let mut subjects = [
+        Subject::new("medhook", || genuine(&receiver, &headers, &body)),
+        Subject::new("bare HMAC", || {
+            let mut mac = key.clone();
+            mac.update(black_box(&body));
+            mac.finalize()
+        }),
+        Subject::new("webhook-verify", || {
+            let result =
+                webhook_verify::verify(TheirProvider::GitHub, &headers, &body, &theirs, VerifyOptions::default());
+            assert!(result.is_ok());
+        }),
+        Subject::new("octocrab", || assert!(octocrab.verify(value(&headers, signed::HMAC_HEADER), &body).is_ok())),
+    ];
+    rows(report, "verify: body HMAC, hex", name, &mut subjects, |other| match other {
+        "bare HMAC" => over_bare(size),
+        _ => beside_peers(size),
+    });
+}
+
+/// What is not the good case: other secrets, wrong signatures, heads that are refused.
+fn refusals(report: &mut Report) {
+    let size = "1 KiB";
+    let body = body(1024);
+    let huge = lasting(vec![b'x'; 1 << 20]);
+    let good = signed::standard(ID, &body);
+    let signature = value(&good, "webhook-signature").to_owned();
+    let with = |signatures: &str| {
+        let mut headers = good.clone();
+        headers.insert("webhook-signature", HeaderValue::try_from(signatures).expect("a value"));
+        headers
+    };
+    let one = receiver(Fasten::live(secret(STANDARD_SECRET)));
+    let two = Secrets::new(Secret::new("other", OTHER_STANDARD_SECRET).expect("a secret"));
+    let two = receiver(Fasten::live(two.also(secret(STANDARD_SECRET)).expect("another secret")));
+    let key = signed::standard_key();
+    let message = [ID.as_bytes(), b".", value(&good, "webhook-timestamp").as_bytes(), b".", &body].concat();
+
+    let junk = |which: usize| format!("v1,{which:02}{}", &signature[5..]);
+    let one_junk = with(&junk(0));
+    let many_junk = with(&(0..32).map(junk).collect::<Vec<_>>().join(" "));
+    let theirs = webhook_verify::Secret::new(STANDARD_SECRET);
+    let their_answer = |headers: &HeaderMap| {
+        webhook_verify::verify(TheirProvider::StandardWebhooks, headers, &body, &theirs, VerifyOptions::default())
+            .is_err()
+    };
+    let mut subjects = [
+        Subject::new("genuine, one secret", || genuine(&one, &good, &body)),
+        Subject::new("second of two secrets", || genuine(&two, &good, &body)),
+        Subject::new("two bare HMACs", || {
+            [(); 2].map(|()| {
+                let mut mac = key.clone();
+                mac.update(black_box(&message));
+                mac.finalize()
+            })
+        }),
+        Subject::new("one junk signature", || refused(&one, &one_junk, &body)),
+        Subject::new("32 junk signatures", || refused(&one, &many_junk, &body)),
+        Subject::new("webhook-verify", || assert!(their_answer(&many_junk))),
+    ];
+    let figures = medians(&mut subjects);
+    drop(subjects);
+    let [genuine, second, two_bare, one_wrong, many_wrong, their_many] =
+        figures[..].try_into().map(|figures: [f64; 6]| figures.map(Figure::Nanoseconds)).expect("six");
+    let mut row = |bench: &str, size: &str, ours, other, target| {
+        report.add(Row { bench: bench.to_owned(), size: size.to_owned(), ours, other, target });
+    };
+    row("verify: second of two secrets", size, second, Some(("two bare HMACs", two_bare)), Target::None);
+    row("verify: wrong signature", size, one_wrong, Some(("right one", genuine)), Target::None);
+    row("verify: 32 junk signatures", size, many_wrong, Some(("one", one_wrong)), Target::Ratio(1.1));
+    row("verify: 32 junk signatures", size, many_wrong, Some(("webhook-verify", their_many)), Target::None);
+
+    let mut unsigned = good.clone();
+    unsigned.remove("webhook-signature");
+    let mut stale = good.clone();
+    stale.insert("webhook-timestamp", HeaderValue::from(signed::now() - 301));
+    for (body, size) in [(&body, "1 KiB"), (&huge, "1 MiB")] {
+        let mut subjects = [
+            Subject::new("refused: missing signature", || refused(&one, &unsigned, body)),
+            Subject::new("refused: stale", || refused(&one, &stale, body)),
+        ];
+        let figures = medians(&mut subjects);
+        for (subject, figure) in subjects.iter().zip(figures) {
+            row(subject.name, size, Figure::Nanoseconds(figure), None, Target::Most(100.0));
+        }
+    }
+}
+
+const ID: &str = "msg_2b1c4f7e9a3d5b8c6e0f1a2b";
+
+fn value<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
+    headers.get(name).and_then(|value| value.to_str().ok()).expect("a header")
+}
+
+fn genuine(receiver: &Receiver, headers: &HeaderMap, body: &Bytes) {
+    assert!(receiver.verify(headers, body.clone()).is_ok());
+}
+
+fn refused(receiver: &Receiver, headers: &HeaderMap, body: &Bytes) -> Refusal {
+    receiver.verify(headers, body.clone()).expect_err("refused")
+}
+
+/// One row for each of the others.
+fn rows(report: &mut Report, bench: &str, size: &str, subjects: &mut [Subject<'_>], target: impl Fn(&str) -> Target) {
+    let figures = medians(subjects);
+    let ours = Figure::Nanoseconds(figures[0]);
+    for (subject, figure) in subjects.iter().zip(figures).skip(1) {
+        report.add(Row {
+            bench: bench.to_owned(),
+            size: size.to_owned(),
+            ours,
+            other: Some((subject.name, Figure::Nanoseconds(figure))),
+            target: target(subject.name),
+        });
+    }
+}
+
+fn over_bare(size: usize) -> Target {
+    match size {
+        1024 => Target::Ratio(1.25),
+        4096 => Target::Ratio(1.07),
+        65_536.. => Target::Ratio(1.01),
+        _ => Target::None,
+    }
+}
+
+fn beside_peers(size: usize) -> Target {
+    match size {
+        256 => Target::Ratio(1.0 / 1.3),
+        1024 => Target::Ratio(1.0 / 1.15),
+        _ => NOT_SLOWER,
+    }
+}
