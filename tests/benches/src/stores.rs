@@ -84,8 +84,8 @@ impl Subject {
             let events = (self.events)(callers);
             let first = self.next.fetch_add(events, Ordering::Relaxed);
             let second = self.next.fetch_add(events, Ordering::Relaxed);
-            self.claims[at].push(runtime.block_on(run(&self.store, first, events, callers, false)));
-            self.pairs[at].push(runtime.block_on(run(&self.store, second, events, callers, true)));
+            self.claims[at].push(runtime.block_on(shared_out(&self.store, first, events, callers, false)));
+            self.pairs[at].push(runtime.block_on(shared_out(&self.store, second, events, callers, true)));
         }
     }
 
@@ -119,7 +119,7 @@ impl Subject {
 }
 
 /// Nanoseconds for each event, when so many callers share them out.
-async fn run(store: &Arc<dyn DedupeStore>, first: u64, events: u64, callers: u64, commit: bool) -> f64 {
+async fn shared_out(store: &Arc<dyn DedupeStore>, first: u64, events: u64, callers: u64, commit: bool) -> f64 {
     let each = events / callers;
     let began = Instant::now();
     let tasks: Vec<_> = (0..callers)
