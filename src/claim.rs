@@ -14,9 +14,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::dedupe::{Claimed, Settled, StoreFuture, Token};
+use crate::dedupe::{Claimed, DedupeStore, Settled, StoreFuture, Token};
 use crate::receiver::{Inner, Receiver};
-use crate::{Delivery, Outcome, Reason, Refusal, StoreError, observe};
+use crate::{Delivery, Outcome, Reason, Refusal, StoreError, WhenStoreDown, observe};
 
 impl Receiver {
     /// Lets a delivery in, if there is room for another handler. Refusals are logged and counted.
@@ -139,8 +139,8 @@ impl Admitted {
     /// `succeeded` says whether an answer counts as handled; for HTTP, whether it is 2xx.
     ///
     /// # Errors
-    /// [`Reason::Duplicate`], [`Reason::InFlight`], [`Reason::StoreUnavailable`] or [`Reason::StoreFull`]: the handler
-    /// did not run. [`Reason::HandlerPanicked`], [`Reason::HandlerTimeout`] or [`Reason::Draining`]: it did not finish,
+    /// [`Reason::Duplicate`], [`Reason::InFlight`], [`Reason::StoreUnavailable`] or [`Reason::StoreFull`] (the last two
+    /// unless [`WhenStoreDown`] says otherwise): the handler did not run. [`Reason::HandlerPanicked`], [`Reason::HandlerTimeout`] or [`Reason::Draining`]: it did not finish,
     /// and the event can be claimed again.
     ///
     /// # Panics
@@ -210,10 +210,14 @@ impl Claim {
         handler: impl Future<Output = T> + Unpin,
         succeeded: impl FnOnce(&T) -> bool,
     ) -> Result<T, Refusal> {
-        match self.take().await {
-            Ok(Claimed::Won) => {}
+        let claimed = match self.take().await {
+            Ok(Claimed::Won) => true,
             Ok(Claimed::Handled) => return Err(Reason::Duplicate.into()),
             Ok(Claimed::InFlight { retry_after }) => return Err(Refusal::in_flight(retry_after)),
+            Err(error) if self.inner().when_store_down == WhenStoreDown::HandleUnclaimed => {
+                observe::unclaimed(&self.delivery, &error);
+                false
+            }
             Err(error) => {
                 let full = error.is_full();
                 let refusal = Refusal::store(error);
@@ -223,7 +227,7 @@ impl Claim {
                 }
                 return Err(refusal);
             }
-        }
+        };
         let began = Instant::now();
         match self.hold(handler).await {
             Ok(answer) => {
@@ -233,11 +237,11 @@ impl Claim {
                     (Ending::Release, Outcome::Failed)
                 };
                 observe::finished(&self.receiver, &self.delivery, outcome, began.elapsed());
-                self.settle(ending).await;
+                self.end(ending, claimed).await;
                 Ok(answer)
             }
             Err(reason) => {
-                self.settle(Ending::Release).await;
+                self.end(Ending::Release, claimed).await;
                 Err(reason.into())
             }
         }
@@ -273,6 +277,16 @@ impl Claim {
                     inner.part_of_lease(10)
                 }
             };
+        }
+    }
+
+    /// Without a claim there is nothing that has to be settled. What was handled is written down if the store is back
+    /// by now; to go on trying would take places from deliveries that are to be handled.
+    async fn end(self, ending: Ending, claimed: bool) {
+        if claimed {
+            self.settle(ending).await;
+        } else {
+            tokio::spawn(async move { self.try_settle(ending).await });
         }
     }
 
@@ -319,10 +333,10 @@ impl Claim {
 
     async fn try_settle(&self, ending: Ending) -> bool {
         let inner = self.inner();
-        let (key, step) = (self.delivery.event_key(), &inner.store);
+        let key = self.delivery.event_key();
         let settled = match ending {
-            Ending::Commit => self.answer(step.commit(key, self.token, inner.retention)).await,
-            Ending::Release => self.answer(step.release(key, self.token)).await,
+            Ending::Commit => self.answer(|store| store.commit(key, self.token, inner.retention)).await,
+            Ending::Release => self.answer(|store| store.release(key, self.token)).await,
         };
         match settled {
             Ok(Settled::Settled) => true,
@@ -342,20 +356,28 @@ impl Claim {
     }
 
     async fn take(&self) -> Result<Claimed, StoreError> {
-        let inner = self.inner();
-        self.answer(inner.store.claim(self.delivery.event_key(), self.token, inner.lease)).await
+        let (key, lease) = (self.delivery.event_key(), self.inner().lease);
+        self.answer(|store| store.claim(key, self.token, lease)).await
     }
 
     async fn renew(&self) -> Result<Settled, StoreError> {
-        let inner = self.inner();
-        self.answer(inner.store.renew(self.delivery.event_key(), self.token, inner.lease)).await
+        let (key, lease) = (self.delivery.event_key(), self.inner().lease);
+        self.answer(|store| store.renew(key, self.token, lease)).await
     }
 
-    /// A store's answer, or none in time.
-    async fn answer<T>(&self, step: StoreFuture<'_, T>) -> Result<T, StoreError> {
-        timeout(self.inner().store_timeout, step)
-            .await
-            .unwrap_or_else(|_| Err(StoreError::unavailable("the store did not answer in time")))
+    /// A store's answer, or none in time. One that panics is out of order like any other: nobody knows whether the step
+    /// was done, and the handler must not end with it.
+    async fn answer<'s, T>(
+        &'s self,
+        step: impl FnOnce(&'s dyn DedupeStore) -> StoreFuture<'s, T>,
+    ) -> Result<T, StoreError> {
+        let inner = self.inner();
+        let stepped = AssertUnwindSafe(async { step(&*inner.store).await }).catch_unwind();
+        match timeout(inner.store_timeout, stepped).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_panic)) => Err(StoreError::unavailable("the store panicked")),
+            Err(_) => Err(StoreError::unavailable("the store did not answer in time")),
+        }
     }
 
     fn inner(&self) -> &Inner {

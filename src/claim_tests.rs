@@ -22,6 +22,10 @@ enum Fault {
     LosesAnswers,
     /// Nothing is ever answered.
     Hangs,
+    /// It panics before there is anything to wait for.
+    Panics,
+    /// It panics when it is waited for.
+    PanicsLater,
     /// Commits alone are refused.
     RefusesCommits,
     /// All is done, a second late.
@@ -49,6 +53,7 @@ impl Faulty {
         let down = || Err(StoreError::unavailable("out of order"));
         match fault {
             Fault::Hangs => std::future::pending().await,
+            Fault::Panics | Fault::PanicsLater => panic!("the store's own"),
             Fault::Refuses => down(),
             Fault::RefusesCommits if commit => down(),
             Fault::LosesAnswers => step.await.and_then(|_| down()),
@@ -63,6 +68,8 @@ impl Faulty {
 
 impl DedupeStore for Faulty {
     fn claim(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Claimed> {
+        let fault = *self.fault.lock().unwrap();
+        assert_ne!(fault, Fault::Panics, "the store's own");
         Box::pin(self.through(false, self.store.claim(key, token, lease)))
     }
     fn renew(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Settled> {
@@ -77,8 +84,12 @@ impl DedupeStore for Faulty {
 }
 
 fn receiver(store: &Faulty, most: usize) -> Receiver {
+    builder(store, most).build().unwrap()
+}
+
+fn builder(store: &Faulty, most: usize) -> crate::Builder {
     let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("key", "0123456789abcdef").unwrap());
-    Receiver::builder("acme", custom.id("/id")).store(store.clone()).lease(LEASE).max_in_flight(most).build().unwrap()
+    Receiver::builder("acme", custom.id("/id")).store(store.clone()).lease(LEASE).max_in_flight(most)
 }
 
 fn delivery(receiver: &Receiver, id: &str) -> Delivery {
@@ -198,7 +209,7 @@ async fn a_lost_claim_is_told_to_its_handler_which_is_not_killed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_fails_is_made_up_for_and_the_answer_does_not_wait() {
-    for fault in [Fault::Refuses, Fault::RefusesCommits, Fault::LosesAnswers, Fault::Hangs] {
+    for fault in [Fault::Refuses, Fault::RefusesCommits, Fault::LosesAnswers, Fault::Hangs, Fault::PanicsLater] {
         let store = Faulty::new();
         let receiver = receiver(&store, 10);
         let breaks = store.clone();
@@ -232,7 +243,7 @@ async fn while_a_commit_is_made_up_for_the_claim_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn without_its_store_nothing_is_handled_and_nothing_stays_claimed() {
-    for fault in [Fault::Refuses, Fault::LosesAnswers, Fault::Hangs] {
+    for fault in [Fault::Refuses, Fault::LosesAnswers, Fault::Hangs, Fault::Panics, Fault::PanicsLater] {
         let store = Faulty::new();
         let receiver = receiver(&store, 10);
         store.set(fault);
@@ -243,6 +254,22 @@ async fn without_its_store_nothing_is_handled_and_nothing_stays_claimed() {
         sleep(LEASE / 3).await;
         assert_eq!(handle(&receiver, 200).await, Ok(200), "{fault:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_does_not_end_the_handler() {
+    let store = Faulty::new();
+    let receiver = receiver(&store, 10);
+    let (breaks, mends) = (store.clone(), store.clone());
+    let answer = run(&receiver, async move {
+        breaks.set(Fault::PanicsLater);
+        sleep(LEASE / 2).await;
+        mends.set(Fault::None);
+        sleep(LEASE).await;
+        200
+    });
+    assert_eq!(answer.await, Ok(200));
+    assert_eq!(handle(&receiver, 200).await, Err(Reason::Duplicate));
 }
 
 #[tokio::test(start_paused = true)]
@@ -407,6 +434,81 @@ async fn a_claim_lost_without_notice_is_noticed_when_it_is_settled() {
     go.notify_one();
     assert_eq!(late.await.unwrap().unwrap(), 200);
     assert!(first.claim_lost());
+}
+
+fn of_a_sender_that_never_tries_again(store: &Faulty, most: usize) -> Receiver {
+    builder(store, most).when_store_down(WhenStoreDown::HandleUnclaimed).build().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn for_a_sender_that_never_tries_again_the_event_is_handled_without_its_store() {
+    for fault in [Fault::Refuses, Fault::LosesAnswers, Fault::Hangs] {
+        let store = Faulty::new();
+        let receiver = of_a_sender_that_never_tries_again(&store, 10);
+        store.set(fault);
+        assert_eq!(handle(&receiver, 200).await, Ok(200), "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_store_is_no_reason_either_to_lose_what_is_never_sent_again() {
+    let store = Faulty { store: MemoryStore::new(1), ..Faulty::new() };
+    let receiver = of_a_sender_that_never_tries_again(&store, 10);
+    store.store.claim(EventKey::from_bytes([1; 32]), Token::from_bytes([1; 16]), LEASE).await.unwrap();
+    assert_eq!(handle(&receiver, 200).await, Ok(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_its_store_a_sender_that_never_tries_again_is_as_any_other() {
+    let receiver = of_a_sender_that_never_tries_again(&Faulty::new(), 10);
+    let first = spawn(&receiver, async {
+        sleep(LEASE * 2).await;
+        200
+    });
+    sleep(LEASE).await;
+    assert_eq!(handle(&receiver, 200).await, Err(Reason::InFlight));
+    assert_eq!(first.await.unwrap(), Ok(200));
+    assert_eq!(handle(&receiver, 200).await, Err(Reason::Duplicate));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_comes_back_while_an_unclaimed_event_is_handled_has_it_claimed_and_committed() {
+    let store = Faulty::new();
+    let receiver = of_a_sender_that_never_tries_again(&store, 10);
+    store.set(Fault::Refuses);
+    let first = spawn(&receiver, async {
+        sleep(LEASE * 2).await;
+        200
+    });
+    sleep(LEASE / 6).await;
+    store.set(Fault::None);
+    sleep(LEASE / 2).await;
+    assert_eq!(handle(&receiver, 200).await, Err(Reason::InFlight));
+    assert_eq!(first.await.unwrap(), Ok(200));
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(handle(&receiver, 200).await, Err(Reason::Duplicate));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_handled_unclaimed_holds_no_place_while_its_store_stays_away() {
+    let store = Faulty::new();
+    let receiver = of_a_sender_that_never_tries_again(&store, 1);
+    store.set(Fault::Refuses);
+    for _ in 0..5 {
+        assert_eq!(handle(&receiver, 200).await, Ok(200));
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unclaimed_event_whose_handler_failed_can_be_handled_again() {
+    let store = Faulty::new();
+    let receiver = of_a_sender_that_never_tries_again(&store, 10);
+    store.set(Fault::LosesAnswers);
+    assert_eq!(handle(&receiver, 500).await, Ok(500));
+    sleep(Duration::from_millis(1)).await;
+    store.set(Fault::None);
+    assert_eq!(handle(&receiver, 200).await, Ok(200), "the claim whose answer was lost was released");
 }
 
 #[tokio::test]

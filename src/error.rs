@@ -184,7 +184,8 @@ impl Refusal {
     }
 
     /// For logs: the kind of a delivery that was proven, `unknown` for all others.
-    pub(crate) fn kind_label(&self) -> &str {
+    #[must_use]
+    pub fn kind_label(&self) -> &str {
         self.kind.as_ref().map_or("unknown", KindName::label)
     }
 

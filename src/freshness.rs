@@ -85,6 +85,16 @@ mod tests {
     }
 
     #[test]
+    fn a_window_may_be_a_leap_year_and_no_second_more() {
+        let window = |seconds| {
+            let max_age = LONGEST_WINDOW - Duration::from_secs(60) + Duration::from_secs(seconds);
+            Freshness::SignedEvent { max_age, future: Duration::from_secs(60) }.validate()
+        };
+        assert!(window(0).is_ok());
+        assert_eq!(window(1).unwrap_err().to_string(), "a freshness window is longer than a year");
+    }
+
+    #[test]
     fn the_ends_of_time_do_not_overflow() {
         for now in [i64::MIN, 0, i64::MAX] {
             for signed in [i64::MIN, -1, 0, 1, i64::MAX] {

@@ -61,9 +61,10 @@
 //! ```
 //!
 //! # Features
-//! `sqlite`, `postgres` and `redis` add stores that outlive a restart, `sqlx-09` those on a pool of your own; `tracing`
-//! logs one event per delivery; `metrics` counts them; `jiff-02` adds [`Time::to_jiff`]; `testing` adds signed test
-//! requests and this project's own cases. No feature changes what another does.
+//! `sqlite`, `postgres` and `redis` add stores that remember events over restarts; with `sqlx-09` the first two can be in
+//! the application's own database, and part of its transactions. `tracing` logs one event per delivery; `metrics` counts
+//! them; `jiff-02` adds [`Time::to_jiff`]; `testing` adds signed test requests and this project's own cases. No feature
+//! changes what another does.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -99,6 +100,10 @@ pub use http;
 
 pub use self::claim::{Admitted, detached};
 pub use self::dedupe::{Claimed, DedupeStore, EventKey, MemoryStore, NoDedupe, Retention, Settled, StoreFuture, Token};
+#[cfg(feature = "postgres")]
+pub use self::dedupe::{PostgresBuilder, PostgresStore};
+#[cfg(feature = "redis")]
+pub use self::dedupe::{RedisBuilder, RedisStore};
 #[cfg(feature = "sqlite")]
 pub use self::dedupe::{SqliteBuilder, SqliteStore};
 pub use self::delivery::{Delivery, WrongProvider};
@@ -115,7 +120,7 @@ pub use self::provider::mediquo::{self, MediQuo};
 pub use self::provider::{
     Custom, Decoded, Envelope, Event, KindName, Mode, Policy, Problem, Provider, Undecodable, Undocumented, Unknown,
 };
-pub use self::receiver::{Builder, Dedupe, Receiver};
+pub use self::receiver::{Builder, Dedupe, Receiver, WhenStoreDown};
 pub use self::scheme::{Encoding, HmacSha256Body, Proven, Proves, SchemeConfig, SharedSecret, StandardWebhooks};
 pub use self::secret::{Secret, Secrets};
 pub use self::time::{Clock, SystemClock, Time};

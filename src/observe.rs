@@ -155,6 +155,22 @@ pub(crate) fn claim_lost(delivery: &Delivery) {
     let _ = delivery;
 }
 
+/// A delivery is handled without a claim: it may be handled twice.
+pub(crate) fn unclaimed(delivery: &Delivery, error: &StoreError) {
+    #[cfg(feature = "metrics")]
+    {
+        let reason = if error.is_full() { Reason::StoreFull } else { Reason::StoreUnavailable };
+        let endpoint = delivery.endpoint().to_owned();
+        metrics::counter!("medhook_unclaimed_total", "endpoint" => endpoint, "reason" => reason.as_str()).increment(1);
+    }
+    #[cfg(feature = "tracing")]
+    {
+        let endpoint = delivery.endpoint();
+        tracing::warn!(endpoint, event_key = %delivery.event_key(), %error, "webhook event handled without a claim");
+    }
+    let _ = (delivery, error);
+}
+
 /// The store did not do what it was asked after the event was claimed.
 pub(crate) fn settle_failed(delivery: &Delivery, step: &'static str, error: &StoreError) {
     #[cfg(feature = "metrics")]
@@ -168,6 +184,14 @@ pub(crate) fn settle_failed(delivery: &Delivery, step: &'static str, error: &Sto
         tracing::warn!(endpoint, event_key = %delivery.event_key(), step, %error, "store failed; trying again");
     }
     let _ = (delivery, step, error);
+}
+
+/// What has run out could not be deleted: the store grows until it can.
+#[cfg(feature = "postgres")]
+pub(crate) fn purge_failed(error: &StoreError) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(%error, "what has run out could not be deleted from the store; trying again");
+    let _ = error;
 }
 
 /// A store in memory made room by forgetting an event that it should still have remembered.

@@ -41,6 +41,7 @@ pub(crate) struct Inner {
     pub(crate) lease: Duration,
     pub(crate) max_handling: Duration,
     pub(crate) store_timeout: Duration,
+    pub(crate) when_store_down: WhenStoreDown,
     pub(crate) admission: Admission,
     pub(crate) unproven: observe::Unproven,
 }
@@ -283,6 +284,18 @@ impl fmt::Debug for Dedupe {
     }
 }
 
+/// What becomes of a delivery whose event cannot be claimed, because the store is away or full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum WhenStoreDown {
+    /// It is answered 503 and not handled: the sender tries again. The default, and right for senders that do.
+    #[default]
+    Refuse,
+    /// It is handled without a claim, and with that perhaps twice: for senders that never try again, whose event would
+    /// be lost. The handler has to be idempotent, or twice has to be better than never.
+    HandleUnclaimed,
+}
+
 /// Builds a [`Receiver`]. Everything but the store has a default that fits the provider.
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder {
@@ -298,6 +311,7 @@ pub struct Builder {
     lease: Duration,
     max_handling: Duration,
     max_in_flight: usize,
+    when_store_down: WhenStoreDown,
 }
 
 impl Builder {
@@ -315,6 +329,7 @@ impl Builder {
             lease: Duration::from_secs(30),
             max_handling: Duration::from_secs(600),
             max_in_flight: 1024,
+            when_store_down: WhenStoreDown::default(),
         }
     }
 
@@ -379,6 +394,13 @@ impl Builder {
         self
     }
 
+    /// What becomes of a delivery whose event cannot be claimed, because the store is away or full. By default it is
+    /// refused with 503.
+    pub fn when_store_down(mut self, policy: WhenStoreDown) -> Self {
+        self.when_store_down = policy;
+        self
+    }
+
     /// The clock that ages are judged by. By default the machine's.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -440,12 +462,24 @@ impl Builder {
             }
         };
         let short = scheme.short_secrets();
-        let warnings = short
+        let mut warnings: Vec<String> = short
             .iter()
             .map(|label| {
                 format!("receiver {}: secret {label} is shorter than 16 bytes and could be guessed", self.name)
             })
             .collect();
+        // A retry carries its event's own time: it is as old as the event by then.
+        if let Freshness::SignedEvent { max_age, .. } = freshness
+            && max_age < policy.retry_horizon
+        {
+            warnings.push(format!(
+                "receiver {}: events older than {} s are refused, and the provider may retry for {} s: what failed at \
+                 first can be lost",
+                self.name,
+                max_age.as_secs(),
+                policy.retry_horizon.as_secs()
+            ));
+        }
         let receiver = Receiver(Arc::new(Inner {
             admission: Admission::new(self.max_in_flight)
                 .map_err(|error| fails("no random numbers").with_source(error))?,
@@ -466,6 +500,7 @@ impl Builder {
             retention: Retention::new(if freshness == Freshness::Unchecked { total } else { window }, total),
             lease: self.lease,
             max_handling: self.max_handling,
+            when_store_down: self.when_store_down,
             // A claim is to outlive a step of its store that hangs.
             store_timeout: STORE_TIMEOUT.min(self.lease.checked_div(3).unwrap_or(self.lease)),
             unproven: observe::Unproven::default(),

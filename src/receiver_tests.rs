@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Custom, Fasten, HealthSync, HmacSha256Body, MemoryStore, Secret, SharedSecret};
+use crate::{Cair, Custom, Fasten, HealthSync, HmacSha256Body, MemoryStore, Secret, SharedSecret, cair};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -100,6 +100,27 @@ fn a_short_secret_is_warned_of_by_its_label() {
     assert!(builder(custom()).build().unwrap().warnings().is_empty());
 }
 
+#[test]
+fn an_age_that_retries_exceed_is_warned_of() {
+    let warnings = |max_age| {
+        let freshness = Freshness::SignedEvent { max_age: Duration::from_secs(max_age), future: HOUR };
+        builder(HealthSync::new(secret())).freshness(freshness).build().unwrap().warnings().to_vec()
+    };
+    assert_eq!(warnings(5_780), [""; 0]);
+    let warning = "receiver in: events older than 5779 s are refused, and the provider may retry for 5780 s: what \
+                   failed at first can be lost";
+    assert_eq!(warnings(5_779), [warning]);
+    assert!(builder(HealthSync::new(secret())).build().unwrap().warnings().is_empty());
+}
+
+#[test]
+fn no_age_is_asked_of_a_kind_that_has_no_time() {
+    let freshness = Freshness::SignedEvent { max_age: HOUR, future: HOUR };
+    let cair = |kind| builder(Cair::hmac_256("x-sig", secret()).only(kind)).freshness(freshness);
+    assert!(problem(cair(cair::Kind::AiPhoneCall)).contains("no time of the event"));
+    assert!(cair(cair::Kind::ClaimStatusChange).build().is_ok());
+}
+
 async fn outcome(receiver: &Receiver, body: &'static str) -> Result<u16, Reason> {
     let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
     let delivery = receiver.open(receiver.verify(&headers, Bytes::from(body)).unwrap()).unwrap();
@@ -157,6 +178,18 @@ fn what_another_receiver_proved_proves_nothing_here() {
     let delivery = one.open(proven()).unwrap();
     assert_eq!(other.admit(delivery.clone()).unwrap_err().reason(), Reason::ProofMismatch);
     assert!(one.clone().admit(delivery).is_ok());
+}
+
+#[test]
+fn a_body_in_pieces_is_the_body_whole() {
+    let receiver = builder(custom()).build().unwrap();
+    let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
+    for pieces in [&["", "{}"][..], &["{", "}"], &["{", "", "}"], &["", "", "{", "", "", "}", ""]] {
+        let mut intake = receiver.begin("POST", &headers).unwrap();
+        pieces.iter().for_each(|piece| intake.push(Bytes::from_static(piece.as_bytes())).unwrap());
+        let proven = intake.finish().unwrap();
+        assert_eq!((&**proven.body(), proven.secret_label()), (&b"{}"[..], "key"), "{pieces:?}");
+    }
 }
 
 #[test]

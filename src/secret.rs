@@ -66,10 +66,25 @@ impl Secret {
             .ok_or_else(|| ConfigError::new(format!("secret file {}: there is no such file", path.display())))
     }
 
+    /// The same secret under another label: two mounted files may have one name.
+    ///
+    /// # Errors
+    /// A label that [`new`](Secret::new) would not take.
+    pub fn labelled(self, label: &str) -> Result<Self, ConfigError> {
+        Secret::new(label, self.text.as_str())
+    }
+
     /// What logs and metrics call it.
     #[must_use]
     pub fn label(&self) -> &str {
         &self.label
+    }
+
+    /// Whether both are one secret, under whatever label, and whether or not one of them is written with `whsec_` in
+    /// front or padding behind. What vouches for two things at once lets a delivery for one pass for the other.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Secret) -> bool {
+        bare(&self.text) == bare(&other.text)
     }
 
     pub(crate) fn shared_label(&self) -> Arc<str> {
@@ -106,6 +121,10 @@ impl Secret {
         let label = path.file_name().and_then(|name| name.to_str()).unwrap_or("file");
         Secret::new(label, text).map(Some)
     }
+}
+
+fn bare(text: &str) -> &str {
+    text.strip_prefix("whsec_").unwrap_or(text).trim_end_matches('=')
 }
 
 const LONGEST: usize = 4096;
@@ -265,6 +284,18 @@ mod tests {
         let keys = Secrets::new(Secret::new("one", "0123456789abcdef").unwrap());
         assert_eq!(keys.also_file(folder.join("none")).unwrap().len(), 1);
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn one_secret_is_known_again_however_it_is_written() {
+        let secret = |text: &str| Secret::new("label", text).unwrap();
+        let one = secret("whsec_AAECAwQFBgcICQoLDA0ODw==");
+        for same in ["whsec_AAECAwQFBgcICQoLDA0ODw==", "AAECAwQFBgcICQoLDA0ODw==", "AAECAwQFBgcICQoLDA0ODw"] {
+            assert!(one.is_same_as(&secret(same).labelled("another").unwrap()), "{same}");
+        }
+        assert!(!one.is_same_as(&secret("AAECAwQFBgcICQoLDA0ODx")));
+        assert_eq!(one.clone().labelled("another").unwrap().label(), "another");
+        assert!(message(one.labelled("whsec_AAECAw")).contains("looks like a secret"));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::wire::Lost;
+
 /// One clear line. It never holds a secret or a body.
 #[derive(Debug)]
 pub(crate) struct Failure(String);
@@ -14,6 +16,12 @@ impl Failure {
     /// With the error behind it.
     pub(crate) fn because(what: impl fmt::Display, error: impl fmt::Display) -> Self {
         Failure(format!("{what}: {error}"))
+    }
+}
+
+impl From<Lost> for Failure {
+    fn from(lost: Lost) -> Self {
+        Failure(lost.to_string())
     }
 }
 

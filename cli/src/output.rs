@@ -40,6 +40,26 @@ impl Screen {
     }
 }
 
+/// What somebody else wrote, made harmless for a terminal: control characters, and those that turn the direction of
+/// text, are shown as their numbers.
+pub(crate) fn harmless(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            if c.is_control() || turns || c == '\u{2028}' || c == '\u{2029}' {
+                text.extend(c.escape_default());
+            } else {
+                text.push(c);
+            }
+        }
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}
+
 /// Writes all of the text. A reader that has gone (`medhook demo | head`) is no failure.
 pub(crate) fn say(out: &mut dyn Write, text: &str) -> Result<(), Failure> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -72,6 +92,12 @@ mod tests {
     fn a_reader_that_has_gone_is_no_failure_and_a_full_disk_is() {
         assert!(say(&mut Broken(ErrorKind::BrokenPipe), "text").is_ok());
         assert!(say(&mut Broken(ErrorKind::StorageFull), "text").is_err());
+    }
+
+    #[test]
+    fn what_others_wrote_cannot_steer_a_terminal() {
+        assert_eq!(harmless(b"a\x1b[2Jb\nc\xff"), "a\\u{1b}[2Jb\\nc\\xff");
+        assert_eq!(harmless("ñ\u{202e}x\u{9b}".as_bytes()), "ñ\\u{202e}x\\u{9b}");
     }
 
     #[test]

@@ -6,11 +6,17 @@
 //! attempt is handled; if the process dies, the lease runs out.
 
 mod memory;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
 mod namespace;
 mod none;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod url;
 
 use std::fmt;
 use std::future::Future;
@@ -21,6 +27,10 @@ use sha2::{Digest, Sha256};
 
 pub use self::memory::MemoryStore;
 pub use self::none::NoDedupe;
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresBuilder, PostgresStore};
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisBuilder, RedisStore};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteBuilder, SqliteStore};
 

@@ -192,7 +192,9 @@ impl<'de> Visitor<'de> for Step<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
-        let wanted: Option<usize> = self.0.parse().ok();
+        // Digits without a leading zero or a sign: an index has one text.
+        let canonical = self.0 == "0" || self.0.starts_with(|first: char| matches!(first, '1'..='9'));
+        let wanted: Option<usize> = self.0.parse().ok().filter(|_| canonical);
         let mut found = None;
         for index in 0_usize.. {
             if Some(index) == wanted {
@@ -220,7 +222,9 @@ mod tests {
         assert_eq!(at("/a/b~1c/0"), Some("1"));
         assert_eq!(at("/a/b~1c/1/~0"), Some(r#""x""#));
         assert_eq!(at("/n"), Some("null"));
-        for pointer in ["/twice", "/a/b~1c/2", "/a/b~1c/x", "/none", "/n/deeper", "/a/b"] {
+        for pointer in
+            ["/twice", "/a/b~1c/2", "/a/b~1c/x", "/a/b~1c/00", "/a/b~1c/+0", "/a/b~1c/-", "/none", "/n/deeper", "/a/b"]
+        {
             assert_eq!(at(pointer), None, "{pointer}");
         }
     }

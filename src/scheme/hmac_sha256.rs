@@ -102,36 +102,13 @@ impl<'a> Checking<'a> {
 fn decode(text: &[u8], encoding: Encoding) -> Option<Tag> {
     let mut tag = Tag::default();
     let written = match (encoding, text.len()) {
-        (Encoding::Hex | Encoding::Either, 64) => return hex(text.first_chunk()?),
+        (Encoding::Hex | Encoding::Either, 64) => base16ct::mixed::decode(text, &mut tag).ok()?.len(),
         (Encoding::Base64 | Encoding::Either, 44) => Base64::decode(text, &mut tag).ok()?.len(),
         (Encoding::Base64 | Encoding::Either, 43) => Base64Unpadded::decode(text, &mut tag).ok()?.len(),
         _ => return None,
     };
     (written == tag.len()).then_some(tag)
 }
-
-/// Digits in either case. They are public, so a table or a branch for each would do; but without, many are read at once.
-fn hex(digits: &[u8; 64]) -> Option<Tag> {
-    let values = digits.map(|digit| {
-        let (decimal, letter) = (digit.wrapping_sub(b'0'), (digit | 0x20).wrapping_sub(b'a'));
-        if decimal < 10 {
-            decimal
-        } else if letter < 6 {
-            letter.wrapping_add(10)
-        } else {
-            NO_DIGIT
-        }
-    });
-    let mut tag = Tag::default();
-    for (byte, [high, low]) in tag.iter_mut().zip(values.as_chunks().0) {
-        *byte = (high << 4) | low;
-    }
-    let all_digits = values.iter().fold(0, |all, value| all | value) < NO_DIGIT;
-    all_digits.then_some(tag)
-}
-
-/// No value of a digit, nor what any two of them have together.
-const NO_DIGIT: u8 = 0x80;
 
 #[cfg(test)]
 mod tests {

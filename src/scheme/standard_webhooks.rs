@@ -86,7 +86,7 @@ impl<'a> Checking<'a> {
     #[inline]
     pub(super) fn finish(self, rest: &[u8]) -> Result<Proof<'a>, Reason> {
         let secret = self.message.first_match(rest, |tag| {
-            let expected = encoded(tag);
+            let Some(expected) = encoded(tag) else { return Choice::from(0) };
             let candidates = entries(self.signatures).flatten();
             candidates.fold(Choice::from(0), |found, candidate| found | same(&expected, candidate))
         })?;
@@ -102,28 +102,12 @@ impl<'a> Checking<'a> {
 /// A MAC in the one base64 form it has, padded. Encoding ours once and comparing text costs less than decoding each of
 /// up to [`MOST_SIGNATURES`] candidates, and accepts the same: canonical base64 of 32 bytes, and nothing else.
 ///
-/// In constant time as base64ct does it, by arithmetic alone; but of arrays, so that it cannot fail, and many digits at
-/// once.
-fn encoded(tag: &Tag) -> [u8; ENCODED_LENGTH] {
-    let mut digits = [b'='; ENCODED_LENGTH];
-    let (groups, rest) = tag.as_chunks::<3>();
-    let last = [0, 1].map(|at| rest.get(at).copied().unwrap_or(0));
-    let groups = groups.iter().copied().chain([[last[0], last[1], 0]]);
-    for (four, [a, b, c]) in digits.as_chunks_mut().0.iter_mut().zip(groups) {
-        *four = [a >> 2, (a << 4 | b >> 4) & 63, (b << 2 | c >> 6) & 63, c & 63];
-    }
-    // All ones where the value is above a bound, both below 128; else all zeros.
-    let above = |value: u8, bound: u8| (bound.wrapping_sub(value).cast_signed() >> 7).cast_unsigned();
-    let mut text = digits.map(|value| {
-        let upper = value.wrapping_add(b'A');
-        let lower = above(value, 25) & (b'a' - b'A' - 26);
-        let number = above(value, 51) & (b'0'.wrapping_sub(b'a').wrapping_sub(26));
-        let plus = above(value, 61) & (b'+'.wrapping_sub(b'0').wrapping_sub(10));
-        let slash = above(value, 62) & (b'/' - b'+' - 1);
-        upper.wrapping_add(lower).wrapping_add(number).wrapping_add(plus).wrapping_add(slash)
-    });
-    text[ENCODED_LENGTH - 1] = b'=';
-    text
+/// base64ct does this in constant time. It cannot fail, as the room is what 32 bytes take; were that wrong, there would
+/// be nothing to compare with.
+fn encoded(tag: &Tag) -> Option<[u8; ENCODED_LENGTH]> {
+    let mut text = [0; ENCODED_LENGTH];
+    let written = Base64::encode(tag, &mut text).ok()?.len();
+    (written == ENCODED_LENGTH).then_some(text)
 }
 
 const ENCODED_LENGTH: usize = 44;
@@ -207,16 +191,6 @@ mod tests {
         assert_eq!(error.to_string(), "secret old: the same key as new");
         let empty = Secrets::new(Secret::new("none", "whsec_").unwrap());
         assert!(StandardWebhooks::new().keyed(&empty).is_err());
-    }
-
-    #[test]
-    fn a_mac_has_the_text_that_base64_gives_it() {
-        for first in 0..=255_u8 {
-            for step in [0, 1, 3, 7, 64, 85, 251] {
-                let tag: Tag = std::array::from_fn(|at| first.wrapping_add((at as u8).wrapping_mul(step)));
-                assert_eq!(encoded(&tag), Base64::encode_string(&tag).as_bytes(), "{tag:?}");
-            }
-        }
     }
 
     #[test]

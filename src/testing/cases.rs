@@ -1,14 +1,17 @@
 //! `fixtures/cases.toml`: one list of deliveries and what must become of each.
 
 mod change;
+mod outside;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
 
 pub use self::change::Change;
+pub use self::outside::{Outside, cases_outside};
 
 use self::change::Draft;
 use super::sign::Signing;
@@ -47,8 +50,8 @@ pub struct Cases {
     pub cases: Vec<Case>,
 }
 
-/// What a case's receiver is made of.
-#[derive(Debug, Clone, Deserialize)]
+/// What a case's receiver is made of, and what its sender has to know.
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Endpoint {
@@ -56,13 +59,13 @@ pub struct Endpoint {
     pub provider: String,
     /// Its secrets, by label. The first in the order of labels signs, unless a case says otherwise.
     pub secrets: BTreeMap<String, String>,
-    /// Fasten: secrets of the test mode, beside those of the live mode.
+    /// Fasten: secrets of the test mode, beside those of the live mode or alone.
     #[serde(default)]
     pub test_secrets: BTreeMap<String, String>,
     /// Where it is for each endpoint to say: how its provider proves a delivery.
     #[serde(default)]
     pub scheme: Option<Scheme>,
-    /// Where it is for each endpoint to say: the header with the proof.
+    /// Where it is for each endpoint to say: the header with the proof. MediQuo: another than its usual one.
     #[serde(default)]
     pub header: Option<String>,
     /// Text before an HMAC.
@@ -122,21 +125,33 @@ impl From<Written> for Encoding {
     }
 }
 
-/// All that has to be known of an endpoint's provider.
-struct Known {
-    builder: Builder,
-    signing: Signing,
-    /// Where the body says when it was sent or made, if it does.
-    time_at: Option<&'static str>,
-}
-
 impl Endpoint {
+    /// An endpoint of this provider's, as it is unless told otherwise, still without secrets.
+    #[must_use]
+    pub fn new(provider: &str) -> Self {
+        Endpoint {
+            provider: provider.to_owned(),
+            secrets: BTreeMap::new(),
+            test_secrets: BTreeMap::new(),
+            scheme: None,
+            header: None,
+            prefix: None,
+            encoding: None,
+            event: None,
+            also_header: None,
+            also_secrets: BTreeMap::new(),
+            event_age: None,
+            body_limit: None,
+            body_timeout_ms: None,
+        }
+    }
+
     /// A receiver, up to its store and clock.
     ///
     /// # Errors
     /// A secret or a provider that the list should not hold.
     pub fn builder(&self, name: &str) -> Result<Builder, ConfigError> {
-        let mut builder = self.known(name)?.builder;
+        let mut builder = self.plain_builder(name)?;
         if let Some((max_age, future)) = self.event_age {
             let (max_age, future) = (Duration::from_secs(max_age), Duration::from_secs(future));
             builder = builder.freshness(Freshness::SignedEvent { max_age, future });
@@ -150,15 +165,15 @@ impl Endpoint {
         Ok(builder)
     }
 
-    /// The one place where a provider is added.
-    fn known(&self, name: &str) -> Result<Known, ConfigError> {
-        let secrets = secrets(&self.secrets)?;
+    /// A new provider is added here, to `signing` and to `time_at`.
+    fn plain_builder(&self, name: &str) -> Result<Builder, ConfigError> {
+        let secrets = || secrets(&self.secrets);
         Ok(match self.provider.as_str() {
             azodha::NAME => {
                 let header = self.needed("header", self.header.as_deref())?;
                 let mut azodha = match self.needed("scheme", self.scheme)? {
-                    Scheme::HmacSha256 => Azodha::hmac_sha256(header, secrets),
-                    Scheme::SharedSecret => Azodha::shared_secret(header, secrets),
+                    Scheme::HmacSha256 => Azodha::hmac_sha256(header, secrets()?),
+                    Scheme::SharedSecret => Azodha::shared_secret(header, secrets()?),
                 };
                 if let Some(prefix) = &self.prefix {
                     azodha = azodha.prefix(prefix);
@@ -169,13 +184,13 @@ impl Endpoint {
                 if let Some(kind) = &self.event {
                     azodha = azodha.kind(kind);
                 }
-                Known { builder: Receiver::builder(name, azodha), signing: self.signing()?, time_at: None }
+                Receiver::builder(name, azodha)
             }
             cair::NAME => {
                 let header = self.needed("header", self.header.as_deref())?;
                 let mut cair = match self.needed("scheme", self.scheme)? {
-                    Scheme::HmacSha256 => Cair::hmac_256(header, secrets),
-                    Scheme::SharedSecret => Cair::api_secret(header, secrets),
+                    Scheme::HmacSha256 => Cair::hmac_256(header, secrets()?),
+                    Scheme::SharedSecret => Cair::api_secret(header, secrets()?),
                 };
                 if let Some(prefix) = &self.prefix {
                     cair = cair.prefix(prefix);
@@ -186,35 +201,67 @@ impl Endpoint {
                 if let Some(kind) = &self.event {
                     cair = cair.only(self.needed("event", cair::Kind::from_name(kind))?);
                 }
-                let builder = Receiver::builder(name, cair);
-                Known { builder, signing: self.signing()?, time_at: Some(cair::TIME_AT) }
+                Receiver::builder(name, cair)
             }
             fasten::NAME => {
-                let mut fasten = Fasten::live(secrets);
-                if !self.test_secrets.is_empty() {
-                    fasten = fasten.and_test(self::secrets(&self.test_secrets)?);
-                }
-                let builder = Receiver::builder(name, fasten);
-                Known { builder, signing: Signing::StandardWebhooks, time_at: Some("/date") }
+                let fasten = match (self.secrets.is_empty(), self.test_secrets.is_empty()) {
+                    (false, false) => Fasten::live(secrets()?).and_test(self::secrets(&self.test_secrets)?),
+                    (true, false) => Fasten::test(self::secrets(&self.test_secrets)?),
+                    (_, true) => Fasten::live(secrets()?),
+                };
+                Receiver::builder(name, fasten)
             }
-            healthsync::NAME => {
-                let builder = Receiver::builder(name, HealthSync::new(secrets));
-                Known { builder, signing: Signing::healthsync(), time_at: Some("/created_at") }
-            }
+            healthsync::NAME => Receiver::builder(name, HealthSync::new(secrets()?)),
             mediquo::NAME => {
-                let mut mediquo = MediQuo::new(secrets);
+                let mut mediquo = MediQuo::new(secrets()?);
+                if let Some(header) = &self.header {
+                    mediquo = mediquo.header(header);
+                }
                 if let Some(also) = &self.also_header {
                     mediquo = mediquo.also_header(also, self::secrets(&self.also_secrets)?);
                 }
-                let builder = Receiver::builder(name, mediquo);
-                Known { builder, signing: Signing::mediquo(), time_at: Some("/occurred_on") }
+                Receiver::builder(name, mediquo)
             }
-            other => return Err(ConfigError::new(format!("no provider {other:?} is known to the list"))),
+            other => return Err(no_provider(other)),
         })
     }
 
-    /// As `scheme`, `header`, `prefix` and `encoding` say; in hex where either will do.
-    fn signing(&self) -> Result<Signing, ConfigError> {
+    /// How deliveries to it are signed: in hex where either will do.
+    ///
+    /// # Errors
+    /// What is for each endpoint to say is not said; no such provider.
+    pub fn signing(&self) -> Result<Signing, ConfigError> {
+        match self.provider.as_str() {
+            azodha::NAME | cair::NAME => self.chosen_signing(),
+            fasten::NAME => Ok(Signing::StandardWebhooks),
+            healthsync::NAME => Ok(Signing::healthsync()),
+            mediquo::NAME => Ok(self.header.as_ref().map_or_else(Signing::mediquo, Signing::shared_secret)),
+            other => Err(no_provider(other)),
+        }
+    }
+
+    /// Where the bodies of its provider say when they were sent or made, if any does, as a JSON pointer.
+    #[must_use]
+    pub fn time_at(&self) -> Option<&'static str> {
+        match self.provider.as_str() {
+            cair::NAME => Some(cair::TIME_AT),
+            fasten::NAME => Some("/date"),
+            healthsync::NAME => Some("/created_at"),
+            mediquo::NAME => Some("/occurred_on"),
+            _ => None,
+        }
+    }
+
+    /// A body of its provider's as that of another event: made or sent at this Unix time in seconds, if it tells one,
+    /// and [`marked`](super::marked).
+    #[must_use]
+    pub fn renewed(&self, body: &Bytes, mark: &str, unix: i64) -> Bytes {
+        let body = self.time_at().map_or_else(|| body.clone(), |pointer| change::dated(body, pointer, unix));
+        super::marked(&self.provider, &body, mark)
+    }
+
+    /// As `scheme`, `header`, `prefix` and `encoding` say.
+    fn chosen_signing(&self) -> Result<Signing, ConfigError> {
         let header = self.needed("header", self.header.clone())?;
         Ok(match self.needed("scheme", self.scheme)? {
             Scheme::HmacSha256 => Signing::HmacSha256Body {
@@ -231,7 +278,8 @@ impl Endpoint {
     }
 
     /// The second header, with its first secret.
-    fn also(&self) -> Option<(String, String)> {
+    #[must_use]
+    pub fn also(&self) -> Option<(String, String)> {
         let (_, secret) = self.also_secrets.iter().next()?;
         Some((self.also_header.clone()?, secret.clone()))
     }
@@ -243,6 +291,17 @@ impl Endpoint {
             None => all.next(),
         }
         .map(|(_, secret)| secret.as_str())
+    }
+}
+
+fn no_provider(name: &str) -> ConfigError {
+    ConfigError::new(format!("no provider {name:?} is known to the list"))
+}
+
+/// Without its secrets.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("provider", &self.provider).finish_non_exhaustive()
     }
 }
 
@@ -368,9 +427,13 @@ struct Row {
     decodes: Option<String>,
 }
 
+fn list() -> Result<List, CaseError> {
+    toml::from_str(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/cases.toml")))
+        .map_err(|error| CaseError(error.to_string()))
+}
+
 fn load(now: Option<i64>) -> Result<Cases, CaseError> {
-    let list: List = toml::from_str(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/cases.toml")))
-        .map_err(|error| CaseError(error.to_string()))?;
+    let list = list()?;
     let now = now.unwrap_or(list.now);
     let mut made: Vec<(Recipe<'_>, Case)> = Vec::with_capacity(list.case.len());
     for row in &list.case {

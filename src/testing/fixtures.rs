@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::provider::pointed_at;
+use crate::provider::{azodha, cair, mediquo, pointed_at};
 
 /// A body in a provider's documented shape, with values of our own.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +53,49 @@ pub(super) fn with_text(body: &Bytes, pointer: &str, text: &str) -> Bytes {
 pub(super) fn with_time(body: &Bytes, pointer: &str, unix: i64) -> Bytes {
     replaced(body, pointer, |known| if known.is_number() { unix.into() } else { rfc3339(unix).into() })
 }
+
+/// The body as that of another event: with this text for its id. Where the provider's events have none, it is put where
+/// a body of its kind names what it is about; and where that is nowhere, white space after the JSON tells the event
+/// apart, which is all that a receiver can go by there.
+#[must_use]
+pub fn marked(provider: &str, body: &Bytes, mark: &str) -> Bytes {
+    let known: Option<Value> = serde_json::from_slice(body).ok();
+    let is_text = |pointer: &&str| known.as_ref().and_then(|json| json.pointer(pointer)).is_some_and(Value::is_string);
+    let places: &[&str] = match provider {
+        azodha::NAME => AZODHA_IDS,
+        cair::NAME => CAIR_IDS,
+        mediquo::NAME => MEDIQUO_IDS,
+        _ => &["/id"],
+    };
+    match places.iter().copied().find(is_text) {
+        Some(pointer) => with_text(body, pointer, mark),
+        None => spaced(body, mark),
+    }
+}
+
+/// The body with white space after it that stands for a text.
+pub(super) fn spaced(body: &Bytes, text: &str) -> Bytes {
+    let bits = text.bytes().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1));
+    let spaces = bits.map(|bit| if bit == 0 { b' ' } else { b'\t' });
+    body.iter().copied().chain(spaces).collect()
+}
+
+const AZODHA_IDS: &[&str] = &[
+    "/id",
+    "/assessmentResponseId",
+    "/data/appointment/id",
+    "/data/assessment/id",
+    "/data/file/id",
+    "/data/patientId",
+    "/patientId",
+    "/fileId",
+];
+
+const CAIR_IDS: &[&str] =
+    &["/id", "/report/report_id", "/output/optimizer_run_id", "/claimLifecycleId", "/callId", "/claim_id"];
+
+const MEDIQUO_IDS: &[&str] =
+    &["/payload/consultation/id", "/payload/prescription/id", "/payload/id", "/payload/patient/code"];
 
 fn replaced(body: &Bytes, pointer: &str, with: impl Fn(&Value) -> Value) -> Bytes {
     let known = serde_json::from_slice(body).ok().and_then(|json: Value| json.pointer(pointer).cloned());
@@ -188,4 +231,26 @@ fixtures! {
     "mediquo/professional_block_created.json"
     "mediquo/professional_block_deleted.json"
     "mediquo/professional_block_updated.json"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marked_body_is_another_event_of_the_same_kind() {
+        for fixture in FIXTURES {
+            let (provider, body) = (fixture.provider(), fixture.body());
+            let [one, two] = ["one-", "two-"].map(|mark| marked(provider, &body, mark));
+            assert!(one != body && one != two, "{}", fixture.path());
+            let [before, after]: [Option<Value>; 2] = [&body, &one].map(|body| serde_json::from_slice(body).ok());
+            assert_eq!(before.is_some(), after.is_some(), "{}", fixture.path());
+            // Either a text is another one, or only white space is new.
+            assert!(
+                after.is_none() || after == before || one.windows(4).any(|bytes| bytes == b"one-"),
+                "{}",
+                fixture.path()
+            );
+        }
+    }
 }

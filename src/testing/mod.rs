@@ -29,14 +29,22 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 pub use self::cases::{
-    Case, CaseError, Cases, Change, Endpoint, Expected, Scheme, State, Transfer, Written, cases, cases_at,
+    Case, CaseError, Cases, Change, Endpoint, Expected, Outside, Scheme, State, Transfer, Written, cases, cases_at,
+    cases_outside,
 };
-pub use self::fixtures::{Fixture, fixtures};
-pub use self::sign::Signing;
+pub use self::fixtures::{Fixture, fixtures, marked};
+pub use self::sign::{Signing, mac};
 
+use crate::Secret;
 use crate::provider::{azodha, cair, fasten, healthsync, mediquo};
 use crate::time::{Clock, SystemClock, unix_seconds};
 use fixtures::{fixture, with_text, with_time};
+
+/// The text of a secret, for those who sign with it.
+#[must_use]
+pub fn text_of(secret: &Secret) -> &str {
+    secret.text()
+}
 
 /// A clock that moves only when told to. Clones show the same time.
 #[derive(Debug, Clone)]

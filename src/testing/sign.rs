@@ -4,7 +4,13 @@ use base64ct::{Base64, Encoding as _};
 
 use crate::provider::{healthsync, mediquo};
 use crate::scheme::{decode_secret, hmac_tag};
-use crate::{ConfigError, Encoding};
+use crate::{ConfigError, Encoding, Secret};
+
+/// HMAC-SHA256 over parts in a row, for those who look for what a sender signed.
+#[must_use]
+pub fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    hmac_tag(key, parts)
+}
 
 /// How a provider signs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +61,20 @@ impl Signing {
     #[must_use]
     pub fn mediquo() -> Self {
         Signing::SharedSecret { header: mediquo::SIGNATURE.to_owned() }
+    }
+
+    /// The same with a [`Secret`], whose text nobody else gets to see.
+    ///
+    /// # Errors
+    /// A secret that the scheme cannot read.
+    pub fn headers_with(
+        &self,
+        secret: &Secret,
+        id: &str,
+        timestamp: &str,
+        body: &[u8],
+    ) -> Result<Vec<(String, String)>, ConfigError> {
+        self.headers(secret.text(), id, timestamp, body)
     }
 
     /// The headers that prove a body. `id` and `timestamp` are used where the scheme signs them, as they are.

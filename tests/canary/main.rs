@@ -1,5 +1,5 @@
 //! Marked secrets, headers and health data go in; everything that comes out (logs at trace level, metrics, `Debug`,
-//! errors, answers) is searched for the marks.
+//! errors, answers, the store's files) is searched for the marks.
 //!
 //! In a process of its own: the subscriber and the recorder are global.
 
@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex};
 
 use medhook::testing::{Fixture, Signing, StoppedClock, fixtures};
 use medhook::{
-    Azodha, Bytes, Cair, Delivery, Fasten, HealthSync, MediQuo, MemoryStore, Receiver, Secret, Secrets, azodha, cair,
-    fasten, healthsync, mediquo,
+    Azodha, Bytes, Cair, DedupeStore, Delivery, Fasten, HealthSync, MediQuo, MemoryStore, Receiver, Secret, Secrets,
+    SqliteStore, azodha, cair, fasten, healthsync, mediquo,
 };
 use medhook_tests::route::Route;
 use medhook_tests::sender::{Outgoing, send};
@@ -56,7 +56,12 @@ impl<'w> MakeWriter<'w> for Printed {
 }
 
 /// A receiver for a fixture, with its secret marked, and how its provider signs.
-fn receiver(fixture: &Fixture, endpoint: &str, printed: &Printed) -> (Receiver, Signing, &'static str) {
+fn receiver(
+    fixture: &Fixture,
+    endpoint: &str,
+    store: Arc<dyn DedupeStore>,
+    printed: &Printed,
+) -> (Receiver, Signing, &'static str) {
     let secrets = |text| Secrets::new(Secret::new("label", text).unwrap());
     macro_rules! receiver {
         ($provider:expr) => {{
@@ -81,7 +86,7 @@ fn receiver(fixture: &Fixture, endpoint: &str, printed: &Printed) -> (Receiver, 
         "mediquo" => (receiver!(MediQuo::new(secrets(TEXT_SECRET))), Signing::mediquo(), TEXT_SECRET),
         other => panic!("no receiver for {other}"),
     };
-    let builder = builder.store(MemoryStore::new(1_000)).clock(StoppedClock::at(NOW));
+    let builder = builder.shared_store(store).clock(StoppedClock::at(NOW));
     printed.add(&format!("{builder:?}"));
     let receiver = builder.build().unwrap();
     printed.add(&format!("{receiver:?} {:?}", receiver.warnings()));
@@ -123,9 +128,15 @@ fn deliveries(planted: &Planted, signing: &Signing, secret: &str) -> Vec<Outgoin
     [genuine.clone(), genuine, altered, unsigned, garbage, foreign, stale].into_iter().chain(odd).collect()
 }
 
-async fn play(fixture: &Fixture, planted: &Planted, name: &str, start: servers::Start, printed: &Printed) {
+async fn play(
+    fixture: &Fixture,
+    planted: &Planted,
+    (name, start): (&str, servers::Start),
+    store: Arc<dyn DedupeStore>,
+    printed: &Printed,
+) {
     let endpoint = format!("{}-{}", fixture.provider(), name.replace(' ', "-"));
-    let (receiver, signing, secret) = receiver(fixture, &endpoint, printed);
+    let (receiver, signing, secret) = receiver(fixture, &endpoint, store, printed);
     for outgoing in deliveries(planted, &signing, secret) {
         let headers = outgoing.headers.as_slice();
         match receiver.verify(headers, outgoing.body.clone()) {
@@ -190,14 +201,28 @@ async fn nothing_marked_comes_out() {
     let snapshotter = recorder.snapshotter();
     recorder.install().expect("the only recorder");
 
+    let folder = tempfile::tempdir().expect("a folder");
+    let sqlite = Arc::new(SqliteStore::open(folder.path().join("canary.db")).await.expect("a store"));
+    printed.add(&format!("{sqlite:?}"));
+
     let mut marks = plant::fixed_marks();
-    for fixture in fixtures() {
+    for (number, fixture) in fixtures().iter().enumerate() {
         let Some(planted) = Planted::of(fixture) else { continue };
         marks.extend(planted.marks.iter().cloned());
-        for (name, start) in servers::ALL {
-            play(fixture, &planted, name, *start, &printed).await;
+        for server in servers::ALL {
+            // Each delivery is written to the disk: for some, that is enough.
+            let store: Arc<dyn DedupeStore> =
+                if number % 8 == 0 { sqlite.clone() } else { Arc::new(MemoryStore::new(1_000)) };
+            play(fixture, &planted, *server, store, &printed).await;
         }
     }
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder.path()).expect("the folder") {
+        let bytes = std::fs::read(entry.expect("an entry").path()).expect("a file");
+        files += bytes.len();
+        printed.add(&String::from_utf8_lossy(&bytes));
+    }
+    assert!(files > 10_000, "only {files} bytes in the store's files");
     for problem in plant::config_mistakes() {
         printed.add(&format!("{problem} {problem:?}"));
     }
@@ -205,9 +230,15 @@ async fn nothing_marked_comes_out() {
 
     let printed = printed.0.lock().unwrap();
     // The search finds what is there: each of these stands in a log line, an answer, a metric or a `Debug`.
-    for expected in
-        ["proof_mismatch", "webhook delivery", "medhook_deliveries_total", "Phi(..)", "Secret(label)", "event_key"]
-    {
+    for expected in [
+        "proof_mismatch",
+        "SQLite format 3",
+        "webhook delivery",
+        "medhook_deliveries_total",
+        "Phi(..)",
+        "Secret(label)",
+        "event_key",
+    ] {
         assert!(printed.contains(expected), "{expected} was never printed");
     }
     let found = marks_in(&printed, &marks);

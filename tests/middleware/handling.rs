@@ -1,83 +1,14 @@
 //! What becomes of an event between its delivery and its answer.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use medhook::testing;
-use medhook::{HealthSync, MemoryStore, Receiver, Secret};
 use medhook_tests::route::Route;
-use medhook_tests::sender::{Outgoing, begin, send};
-use tokio::sync::Semaphore;
+use medhook_tests::sender::begin;
 
+use crate::endpoint::{Slow, genuine, receiver, status, until};
 use crate::servers;
-
-const SECRET: &str = "a-secret-of-the-dashboard";
-
-fn receiver() -> Receiver {
-    let healthsync = HealthSync::new(Secret::new("dashboard", SECRET).expect("a secret"));
-    Receiver::builder("handling", healthsync).store(MemoryStore::new(100)).build().expect("a receiver")
-}
-
-fn genuine() -> Outgoing {
-    testing::healthsync("document.uploaded").secret(SECRET).request("/").into()
-}
-
-/// Waits for what must become true, however slow the machine is.
-async fn until(what: &str, holds: impl Fn() -> bool) {
-    for _ in 0..6_000 {
-        if holds() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("still not: {what}");
-}
-
-async fn status(to: SocketAddr) -> u16 {
-    send(to, "/0".to_owned(), genuine()).await.expect("a response").status().as_u16()
-}
-
-/// A handler that counts its calls and waits to be let go.
-#[derive(Clone, Default)]
-struct Slow {
-    begun: Arc<AtomicUsize>,
-    done: Arc<AtomicUsize>,
-    gate: Arc<Gate>,
-}
-
-struct Gate(Semaphore);
-
-impl Default for Gate {
-    fn default() -> Self {
-        Gate(Semaphore::new(0))
-    }
-}
-
-impl Slow {
-    fn route(&self) -> Arc<[Route]> {
-        let slow = self.clone();
-        let handle = move |_| {
-            let slow = slow.clone();
-            async move {
-                slow.begun.fetch_add(1, Ordering::SeqCst);
-                let _go = slow.gate.0.acquire().await;
-                slow.done.fetch_add(1, Ordering::SeqCst);
-                200
-            }
-        };
-        Arc::new([Route::new(receiver(), handle)])
-    }
-
-    fn begun(&self) -> usize {
-        self.begun.load(Ordering::SeqCst)
-    }
-
-    fn let_go(&self) {
-        self.gate.0.add_permits(1_000);
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_500_copies_at_once_one_reaches_the_handler() {

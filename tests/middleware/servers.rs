@@ -5,15 +5,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use medhook_tests::route::Route;
 use medhook_tower::http::{Request, Response, StatusCode};
 use medhook_tower::{Bytes, Delivery};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tower::util::BoxCloneService;
 use tower::{Layer, ServiceExt, service_fn};
 
-type Routes = Arc<[Route]>;
+pub type Routes = Arc<[Route]>;
 
 /// Starts a server that runs until its process ends.
 pub type Start = fn(Routes) -> SocketAddr;
@@ -31,27 +33,32 @@ fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// hyper, with a tower service for each path.
+/// hyper, with a tower service for each path, over HTTP/1.1.
 pub fn hyper(routes: Routes) -> SocketAddr {
+    serve(routes, |socket, service| {
+        let mut http1 = hyper::server::conn::http1::Builder::new();
+        tokio::spawn(http1.timer(TokioTimer::new()).serve_connection(socket, service));
+    })
+}
+
+/// What answers on a connection.
+pub type ByPath = TowerToHyperService<BoxCloneService<Request<Incoming>, Response<Empty<Bytes>>, Infallible>>;
+
+/// The same, with whatever serves its connections.
+pub fn serve(routes: Routes, connection: fn(TokioIo<TcpStream>, ByPath)) -> SocketAddr {
     let (listener, address) = listener();
     tokio::spawn(async move {
         loop {
             let Ok((socket, _)) = listener.accept().await else { continue };
             let routes = routes.clone();
-            let service = service_fn(move |request: Request<hyper::body::Incoming>| by_path(routes.clone(), request));
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(socket), TowerToHyperService::new(service));
-            tokio::spawn(connection);
+            let service = service_fn(move |request| by_path(routes.clone(), request));
+            connection(TokioIo::new(socket), TowerToHyperService::new(BoxCloneService::new(service)));
         }
     });
     address
 }
 
-async fn by_path(
-    routes: Routes,
-    request: Request<hyper::body::Incoming>,
-) -> Result<Response<Empty<Bytes>>, Infallible> {
+async fn by_path(routes: Routes, request: Request<Incoming>) -> Result<Response<Empty<Bytes>>, Infallible> {
     let n: usize = request.uri().path().trim_start_matches('/').parse().expect("the number of a route");
     let handled = routes.clone();
     let handler = service_fn(move |request: Request<Full<Bytes>>| {
@@ -71,7 +78,7 @@ async fn by_path(
     Ok(response)
 }
 
-/// axum, with a layered route for each path.
+/// axum, with a layered route for each path; over HTTP/2, too.
 pub fn axum(routes: Routes) -> SocketAddr {
     use axum::response::Response;
     use axum::routing::any;

@@ -2,7 +2,7 @@
 
 use base64ct::{Base64, Encoding};
 use medhook::testing::{Signing, StoppedClock};
-use medhook::{Bytes, Fasten, NoDedupe, Reason, Receiver, Refusal, Secret};
+use medhook::{Bytes, Custom, Fasten, HmacSha256Body, NoDedupe, Reason, Receiver, Refusal, Secret};
 use proptest::prelude::*;
 
 const NOW: i64 = 1_767_225_600;
@@ -82,10 +82,61 @@ fn where_we_are_stricter_than_the_oracle_is_known() {
     let signature = svix.sign("msg_1", NOW, BODY.as_bytes()).unwrap();
     assert_eq!(judged("msg_1", &format!("+{now}"), BODY.as_bytes(), &signature), (true, Err(Reason::MalformedHeader)));
 
+    assert_eq!(judged("msg_1", &format!("0{now}"), BODY.as_bytes(), &signature), (true, Err(Reason::MalformedHeader)));
+
     // They sign text, we sign bytes.
     let body = b"\xff\xfe not UTF-8";
     let ours = Signing::StandardWebhooks.headers(SECRET, "msg_1", &now, body).unwrap();
     assert_eq!(judged("msg_1", &now, body, &ours[2].1), (false, Ok(())));
+}
+
+#[test]
+fn headers_of_another_name_are_not_looked_at() {
+    let svix = svix::webhooks::Webhook::new(SECRET).unwrap();
+    let signature = svix.sign("msg_1", NOW, BODY.as_bytes()).unwrap();
+    let named = |prefix: &str| {
+        let mut map = http::HeaderMap::new();
+        for (name, value) in headers("msg_1", &NOW.to_string(), &signature) {
+            let name = name.replace("webhook-", prefix);
+            map.insert(http::HeaderName::try_from(name).unwrap(), http::HeaderValue::from_bytes(&value).unwrap());
+        }
+        map
+    };
+    let ours = |map: &http::HeaderMap| {
+        let verdict = receiver(SECRET, NOW).verify(map, Bytes::from_static(BODY.as_bytes())).map(drop);
+        verdict.map_err(|refusal| refusal.reason())
+    };
+    for (prefix, verdict) in [("webhook-", Ok(())), ("svix-", Err(Reason::MissingHeader))] {
+        let map = named(prefix);
+        assert!(svix.verify_ignoring_timestamp(BODY.as_bytes(), &map).is_ok(), "{prefix}");
+        assert_eq!(ours(&map), verdict, "{prefix}");
+    }
+}
+
+/// <https://www.rfc-editor.org/rfc/rfc4231>, the test cases 2 and 4: the keys of the others are no text, and Standard
+/// Webhooks, whose keys need be none, signs more than a body.
+#[test]
+fn hmac_sha256_is_that_of_rfc_4231() {
+    let counted: String = (1..=25_u8).map(char::from).collect();
+    for (key, body, mac) in [
+        (
+            "Jefe",
+            b"what do ya want for nothing?".to_vec(),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+        ),
+        (&counted, vec![0xcd; 50], "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b"),
+    ] {
+        let acme = Custom::new("rfc", HmacSha256Body::new("x-mac"), Secret::new("key", key).unwrap());
+        let receiver = Receiver::builder("rfc", acme).store(NoDedupe).build().unwrap();
+        let verdict = |mac: &str, body: &[u8]| {
+            let verdict = receiver.verify(&[("x-mac", mac)], Bytes::copy_from_slice(body)).map(drop);
+            verdict.map_err(|refusal| refusal.reason())
+        };
+        assert_eq!(verdict(mac, &body), Ok(()));
+        assert_eq!(verdict(mac, &body[1..]), Err(Reason::ProofMismatch));
+        let last = if mac.ends_with('0') { "1" } else { "0" };
+        assert_eq!(verdict(&(mac[..63].to_owned() + last), &body), Err(Reason::ProofMismatch));
+    }
 }
 
 proptest! {

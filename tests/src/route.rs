@@ -1,6 +1,6 @@
 //! What a server of any framework has behind one path.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 use medhook::{Bytes, Delivery, Outcome, Reason, Receiver};
@@ -14,6 +14,25 @@ pub struct Route {
     pub receiver: Receiver,
     handle: Handle,
     note: Box<dyn Fn(Answer) + Send + Sync>,
+}
+
+/// What went through a route.
+#[derive(Debug, Default)]
+pub struct Watched {
+    bodies: Mutex<Vec<Bytes>>,
+    answers: Mutex<Vec<Answer>>,
+}
+
+impl Watched {
+    /// The bodies that the handler got since it was last asked.
+    pub fn bodies(&self) -> Vec<Bytes> {
+        std::mem::take(&mut *self.bodies.lock().unwrap())
+    }
+
+    /// What went out since it was last asked.
+    pub fn answers(&self) -> Vec<Answer> {
+        std::mem::take(&mut *self.answers.lock().unwrap())
+    }
 }
 
 /// An answer, and what its extensions say about it.
@@ -31,6 +50,21 @@ impl Route {
         F: Future<Output = u16> + Send + 'static,
     {
         Route { receiver, handle: Box::new(move |delivery, _| Box::pin(handle(delivery))), note: Box::new(drop) }
+    }
+
+    /// A route whose handler answers 200, and all that is to be seen of it.
+    pub fn watched(receiver: Receiver) -> (Route, Arc<Watched>) {
+        let watched = Arc::new(Watched::default());
+        let (handled, noted) = (watched.clone(), watched.clone());
+        let route = Route {
+            receiver,
+            handle: Box::new(move |_, body| {
+                handled.bodies.lock().unwrap().push(body);
+                Box::pin(std::future::ready(200))
+            }),
+            note: Box::new(move |answer| noted.answers.lock().unwrap().push(answer)),
+        };
+        (route, watched)
     }
 
     /// A route for each stage.

@@ -75,6 +75,12 @@ pub async fn begin(to: SocketAddr, path: &str, what: &Outgoing) -> TcpStream {
     socket
 }
 
+/// The whole request, for a connection that stays.
+pub fn kept(path: &str, what: &Outgoing) -> Vec<u8> {
+    let head = String::from_utf8(head(path, what)).expect("text").replace("connection: close\r\n", "");
+    [head.as_bytes(), &what.body].concat()
+}
+
 fn head(path: &str, what: &Outgoing) -> Vec<u8> {
     let mut head = format!("{} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n", what.method).into_bytes();
     for (name, value) in &what.headers {
@@ -92,28 +98,96 @@ fn head(path: &str, what: &Outgoing) -> Vec<u8> {
 
 /// Reads one response, to the end of its connection or of the length it tells.
 pub async fn read(socket: &mut TcpStream) -> Response {
-    let mut bytes = Vec::new();
-    let mut piece = [0; 4096];
+    let mut received = Vec::new();
     loop {
-        if let Some(response) = parse(&bytes) {
+        if let Some((response, _)) = parse(&received) {
             return Some(response);
         }
-        match timeout(Duration::from_secs(30), socket.read(&mut piece)).await.expect("an answer in time") {
-            Ok(0) | Err(_) => return None,
-            Ok(length) => bytes.extend_from_slice(&piece[..length]),
+        if !more(socket, &mut received).await {
+            return None;
         }
     }
 }
 
-/// A whole response, if there is one by now. An interim one (100) is passed over.
-fn parse(bytes: &[u8]) -> Option<http::Response<Vec<u8>>> {
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
-    let text = std::str::from_utf8(&bytes[..end]).expect("a head in ASCII");
-    let rest = &bytes[end + 4..];
+/// A connection on which any bytes can be sent, and more than one request.
+#[derive(Debug)]
+pub struct Connection {
+    socket: TcpStream,
+    received: Vec<u8>,
+}
+
+impl Connection {
+    pub async fn open(to: SocketAddr) -> Connection {
+        Connection { socket: TcpStream::connect(to).await.expect("the server listens"), received: Vec::new() }
+    }
+
+    /// Sends bytes, and says whether there was still somebody to take them.
+    pub async fn send(&mut self, bytes: &[u8]) -> bool {
+        self.socket.write_all(bytes).await.is_ok()
+    }
+
+    /// Sends no more.
+    pub async fn finish(&mut self) {
+        let _ = self.socket.shutdown().await;
+    }
+
+    /// Hangs up: as one does who is done, or so that what is on its way is lost.
+    pub fn abandon(self, reset: bool) {
+        if reset {
+            self.socket.set_zero_linger().expect("a socket");
+        }
+    }
+
+    /// The next response; `None` where the connection ends without one.
+    pub async fn response(&mut self) -> Response {
+        loop {
+            if let Some((response, length)) = parse(&self.received) {
+                self.received.drain(..length);
+                return Some(response);
+            }
+            if !more(&mut self.socket, &mut self.received).await {
+                return None;
+            }
+        }
+    }
+
+    /// Whether an interim answer (100) asks for the body.
+    pub async fn is_told_to_go_on(&mut self) -> bool {
+        const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+        while self.received.len() < GO_ON.len() && more(&mut self.socket, &mut self.received).await {}
+        let told = self.received.starts_with(GO_ON);
+        if told {
+            self.received.drain(..GO_ON.len());
+        }
+        told
+    }
+
+    /// Waits for more of a response, or for its end, for as long as this at most.
+    pub async fn answers_within(&mut self, wait: Duration) -> bool {
+        timeout(wait, self.socket.readable()).await.is_ok()
+    }
+}
+
+/// Receives what there is next, if the connection has not ended.
+async fn more(socket: &mut TcpStream, received: &mut Vec<u8>) -> bool {
+    let mut piece = [0; 4096];
+    match timeout(Duration::from_secs(30), socket.read(&mut piece)).await.expect("an answer in time") {
+        Ok(0) | Err(_) => false,
+        Ok(length) => {
+            received.extend_from_slice(&piece[..length]);
+            true
+        }
+    }
+}
+
+/// A whole response and its length, if there is one by now. An interim one (100) is passed over.
+fn parse(bytes: &[u8]) -> Option<(http::Response<Vec<u8>>, usize)> {
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let text = std::str::from_utf8(&bytes[..end - 4]).expect("a head in ASCII");
     let mut lines = text.split("\r\n");
     let status: u16 = lines.next()?.split(' ').nth(1)?.parse().expect("a status");
     if status == 100 {
-        return parse(rest);
+        return parse(&bytes[end..]).map(|(response, length)| (response, end + length));
     }
     let mut response = http::Response::builder().status(status);
     let mut length = 0;
@@ -124,6 +198,6 @@ fn parse(bytes: &[u8]) -> Option<http::Response<Vec<u8>>> {
         }
         response = response.header(name, value.trim());
     }
-    let body = rest.get(..length)?.to_vec();
-    Some(response.body(body).expect("a response"))
+    let body = bytes[end..].get(..length)?.to_vec();
+    Some((response.body(body).expect("a response"), end + length))
 }

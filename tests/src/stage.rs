@@ -37,6 +37,11 @@ impl Stage {
         let endpoint = &cases.endpoints[&case.endpoint];
         let builder = endpoint.builder(&case.endpoint).expect("the list's endpoints are sound");
         let builder = builder.clock(StoppedClock::at(cases.now));
+        // Hundreds are played at once: none may be late but those that are meant to be.
+        let builder = match endpoint.body_timeout_ms {
+            None => builder.body_timeout(Duration::from_secs(600)),
+            Some(_) => builder,
+        };
         let builder = match case.state {
             State::StoreDown => builder.store(Broken { full: false }),
             State::StoreFull => builder.store(Broken { full: true }),

@@ -1,12 +1,11 @@
 //! A delivery being made: everything that a sender who knows the secret decides.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use http::Request;
-use medhook::Bytes;
+use medhook::{Bytes, testing};
 use serde_json::Value;
 
 use super::providers::{Edit, Provider};
+use crate::clock::now;
 use crate::failure::Failure;
 
 /// A genuine delivery of a new event, unless told otherwise.
@@ -62,9 +61,7 @@ impl<'e> Draft<'e> {
             body = edited(body, *edit)?;
         }
         if !provider.ids {
-            // Known by its bytes: so many spaces after the JSON make it another event.
-            let spaces = " ".repeat(self.event);
-            body = [&body, spaces.as_bytes()].concat().into();
+            body = testing::marked(provider.name, &body, &format!("demo-{}", self.event));
         }
         Ok(if body == *plain.body() { plain } else { sample.body(body).request(&path) })
     }
@@ -83,13 +80,6 @@ fn edited(body: Bytes, edit: Edit) -> Result<Bytes, Failure> {
     }
     *place = to;
     Ok(json.to_string().into())
-}
-
-fn now() -> Result<i64, Failure> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok();
-    since
-        .and_then(|since| i64::try_from(since.as_secs()).ok())
-        .ok_or_else(|| Failure::new("this machine's clock is before 1970"))
 }
 
 #[cfg(test)]

@@ -12,14 +12,14 @@ use medhook::{Bytes, Delivery};
 use tokio::sync::watch;
 use tower_service::Service;
 
-use super::seen::{Call, Read};
+use super::seen::Call;
 use super::within;
 use crate::failure::Failure;
+use crate::read::Read;
 
 /// A handler. Clones are the same one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Handler {
-    read: fn(&Delivery) -> Read,
     board: Arc<watch::Sender<Board>>,
 }
 
@@ -48,10 +48,6 @@ pub(super) enum Conduct {
 }
 
 impl Handler {
-    pub(super) fn new(read: fn(&Delivery) -> Read) -> Self {
-        Handler { read, board: Arc::default() }
-    }
-
     /// Begins a step: nothing has been called yet.
     pub(super) fn begin(&self, conduct: Conduct) {
         self.board.send_modify(|board| {
@@ -93,7 +89,7 @@ impl Handler {
 
         let call = Call {
             kind: delivery.kind().map(Into::into),
-            read: (self.read)(delivery),
+            read: Read::of(delivery),
             secret: delivery.secret_label().to_owned(),
         };
         let mut status = StatusCode::OK;

@@ -46,19 +46,14 @@ pub(crate) struct Args {}
 
 /// Runs the demo.
 pub(crate) fn run(_: &Args, out: &mut dyn Write) -> Result<Verdict, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::because("cannot start the runtime", error))?;
-    let screen = Screen::detect();
-    runtime.block_on(shown(out, screen))
+    crate::run_async(shown(out, Screen::detect()))
 }
 
 async fn shown(out: &mut dyn Write, screen: Screen) -> Result<Verdict, Failure> {
     let store = MemoryStore::new(10_000);
     let server = Server::start(PROVIDERS, |builder| builder.store(store.clone())).await?;
     say(out, &before(&server))?;
-    let rows = steps::play(&server).await;
+    let rows = steps::play(&server).await?;
     server.stop().await?;
     say(out, &table::of(&rows, screen))?;
     say(out, &after(&rows, screen))?;

@@ -2,13 +2,11 @@
 
 use medhook::testing::{self, Sample, Signing};
 use medhook::{
-    Azodha, Cair, Delivery, Event, Fasten, HealthSync, MediQuo, Receiver, Secrets, azodha, cair, fasten, healthsync,
-    mediquo,
+    Azodha, Cair, Fasten, HealthSync, MediQuo, Receiver, Secrets, azodha, cair, fasten, healthsync, mediquo,
 };
 
 use serde_json::Value;
 
-use super::seen::Read;
 use super::server::Builder;
 
 /// Every provider.
@@ -18,7 +16,6 @@ pub(super) const PROVIDERS: &[Provider] = &[
         receiver: |name, secrets| Receiver::builder(name, Azodha::hmac_sha256(AZODHA_HEADER, secrets)),
         sample: azodha_sample,
         kinds: || azodha::Kind::ALL.iter().map(|kind| kind.as_str()).collect(),
-        read: reads!(azodha),
         kind: "HealthRecordCounter",
         ids: false,
         proves_body: true,
@@ -35,7 +32,6 @@ pub(super) const PROVIDERS: &[Provider] = &[
         sample: |kind| testing::cair(kind).signing(Signing::hmac_sha256(CAIR_HEADER)),
         // Its bodies do not name their kind, and the three remittances look alike.
         kinds: || cair::Kind::ALL.iter().filter(|kind| !is_part_of_all(**kind)).map(|kind| kind.as_str()).collect(),
-        read: reads!(cair),
         kind: "PATIENT_CHART_ANALYSIS_COMPLETE",
         ids: false,
         proves_body: true,
@@ -50,7 +46,6 @@ pub(super) const PROVIDERS: &[Provider] = &[
         receiver: |name, secrets| Receiver::builder(name, Fasten::live(secrets)),
         sample: testing::fasten,
         kinds: || fasten::Kind::ALL.iter().map(|kind| kind.as_str()).collect(),
-        read: reads!(fasten),
         kind: "patient.ehi_export_success",
         ids: true,
         proves_body: true,
@@ -71,7 +66,6 @@ pub(super) const PROVIDERS: &[Provider] = &[
         receiver: |name, secrets| Receiver::builder(name, HealthSync::new(secrets)),
         sample: testing::healthsync,
         kinds: || healthsync::Kind::ALL.iter().map(|kind| kind.as_str()).collect(),
-        read: reads!(healthsync),
         kind: "document.uploaded",
         ids: true,
         proves_body: true,
@@ -89,7 +83,6 @@ pub(super) const PROVIDERS: &[Provider] = &[
         receiver: |name, secrets| Receiver::builder(name, MediQuo::new(secrets)),
         sample: testing::mediquo,
         kinds: || mediquo::Kind::ALL.iter().map(|kind| kind.as_str()).collect(),
-        read: reads!(mediquo),
         kind: "patient_message_received",
         ids: false,
         proves_body: false,
@@ -138,8 +131,6 @@ pub(super) struct Provider {
     pub(super) sample: fn(&str) -> Sample,
     /// The documented kinds.
     pub(super) kinds: fn() -> Vec<&'static str>,
-    /// Reads a delivery as an application would.
-    pub(super) read: fn(&Delivery) -> Read,
     /// The kind that is sent where any will do.
     pub(super) kind: &'static str,
     /// Whether events have ids. Where they have none, they are told apart by their bytes.
@@ -201,22 +192,6 @@ pub(super) struct Modes {
     pub(super) live: Edit,
     pub(super) test: Edit,
 }
-
-/// Reads a delivery as the event type of a provider's module.
-macro_rules! reads {
-    ($provider:ident) => {
-        |delivery| {
-            let decoded = $provider::Event::from_delivery(delivery);
-            match decoded.event {
-                $provider::Event::Unknown(_) => Read::Unknown,
-                $provider::Event::Undecodable(_) => Read::Undecodable,
-                _ if decoded.drifted.is_empty() => Read::AsDocumented,
-                _ => Read::Without(decoded.drifted.iter().map(ToString::to_string).collect()),
-            }
-        }
-    };
-}
-use reads;
 
 #[cfg(test)]
 mod tests {

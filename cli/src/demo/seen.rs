@@ -5,6 +5,7 @@ use std::fmt;
 use medhook::{Outcome, Reason};
 
 use crate::failure::Failure;
+use crate::read::Read;
 
 /// One line of the table.
 #[derive(Debug)]
@@ -117,19 +118,6 @@ pub(super) struct Call {
     pub(super) secret: String,
 }
 
-/// As what an event was handed over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Read {
-    /// The variant of its kind.
-    AsDocumented,
-    /// The variant of its kind, without the fields at these paths.
-    Without(Vec<String>),
-    /// A kind that is not documented.
-    Unknown,
-    /// A documented kind that could not be read.
-    Undecodable,
-}
-
 /// The label of the secret that signs unless a step says otherwise.
 pub(super) const CURRENT: &str = "current";
 
@@ -137,11 +125,8 @@ pub(super) const CURRENT: &str = "current";
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let read = match &self.read {
-            Read::AsDocumented if f.alternate() => "as documented".to_owned(),
-            Read::AsDocumented => String::new(),
-            Read::Without(paths) => format!("without {}", paths.join(", ")),
-            Read::Unknown => "Unknown".to_owned(),
-            Read::Undecodable => "Undecodable".to_owned(),
+            Read::AsDocumented if !f.alternate() => String::new(),
+            read => read.to_string(),
         };
         if f.alternate() {
             let kind = self.kind.as_deref().unwrap_or("no kind");

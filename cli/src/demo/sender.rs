@@ -1,35 +1,31 @@
 //! The sending side: deliveries over HTTP/1.1, each on a connection of its own.
 
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::{HeaderValue, Request, header};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{Connection, SendRequest, handshake};
-use hyper_util::rt::TokioIo;
+use http::{Request, header};
 use medhook::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt;
 
 use super::notes::{NUMBER, Notes};
 use super::seen::Answer;
 use super::server::Server;
 use super::within;
 use crate::failure::Failure;
+use crate::wire::{self, Stream, Target};
 
 /// Sends to one server.
 pub(super) struct Sender {
-    address: SocketAddr,
+    target: Target,
     notes: Arc<Notes>,
     number: AtomicU64,
 }
 
 impl Sender {
-    pub(super) fn to(server: &Server) -> Self {
-        Sender { address: server.address(), notes: server.notes().clone(), number: AtomicU64::new(0) }
+    pub(super) fn to(server: &Server) -> Result<Self, Failure> {
+        let target = Target::parse(&format!("http://{}", server.address()))?;
+        Ok(Sender { target, notes: server.notes().clone(), number: AtomicU64::new(0) })
     }
 
     /// Sends a request and waits for the answer.
@@ -54,9 +50,8 @@ impl Sender {
 
     /// Opens a connection.
     pub(super) async fn line(&self) -> Result<Line<'_>, Failure> {
-        let io = TokioIo::new(self.connect().await?);
-        let (requests, connection) = handshake(io).await.map_err(|error| Failure::because("no connection", error))?;
-        Ok(Line { sender: self, requests, connection: Box::pin(connection) })
+        let line = within("a connection", self.target.line()).await?.map_err(Failure::from)?;
+        Ok(Line { sender: self, line })
     }
 
     /// Sends a whole request, whose answer nobody will read: [`Unanswered::hang_up`] follows.
@@ -74,22 +69,19 @@ impl Sender {
         let (number, request) = self.numbered(request);
         let mut stream = self.connect().await?;
         written(&mut stream, &head_of(&request, length)).await?;
-        let status = within("an answer", status_of(&mut stream)).await??;
+        let status = within("an answer", wire::status_of(&mut stream)).await?.map_err(Failure::from)?;
         Ok(self.noted(number, status))
     }
 
-    async fn connect(&self) -> Result<TcpStream, Failure> {
-        let connected = within("a connection", TcpStream::connect(self.address)).await?;
-        connected.map_err(|error| Failure::because("no connection", error))
+    async fn connect(&self) -> Result<Stream, Failure> {
+        within("a connection", self.target.connect()).await?.map_err(Failure::from)
     }
 
     fn numbered(&self, request: &Request<Bytes>) -> (u64, Request<Bytes>) {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let mut request = request.clone();
         request.headers_mut().insert(NUMBER, number.into());
-        if let Ok(host) = HeaderValue::try_from(self.address.to_string()) {
-            request.headers_mut().insert(header::HOST, host);
-        }
+        request.headers_mut().insert(header::HOST, self.target.authority().clone());
         (number, request)
     }
 
@@ -102,26 +94,14 @@ impl Sender {
 /// An open connection, for one delivery.
 pub(super) struct Line<'s> {
     sender: &'s Sender,
-    requests: SendRequest<Full<Bytes>>,
-    connection: Pin<Box<Connection<TokioIo<TcpStream>, Full<Bytes>>>>,
+    line: wire::Line,
 }
 
 impl Line<'_> {
     pub(super) async fn send(self, request: &Request<Bytes>) -> Result<Answer, Failure> {
-        let Line { sender, mut requests, connection } = self;
-        let (number, request) = sender.numbered(request);
-        let answered = async move {
-            let response = requests.send_request(request.map(Full::new)).await?;
-            let status = response.status().as_u16();
-            response.into_body().collect().await?;
-            Ok(status)
-            // Here `requests` ends, and with it the connection.
-        };
-        let both = async { tokio::join!(answered, connection) };
-        // How the connection ended is of no interest once the answer is there.
-        let (status, _) = within("an answer", both).await?;
-        let status = status.map_err(|error: hyper::Error| Failure::because("no answer", error))?;
-        Ok(sender.noted(number, status))
+        let (number, request) = self.sender.numbered(request);
+        let answer = within("an answer", self.line.send(request)).await?.map_err(Failure::from)?;
+        Ok(self.sender.noted(number, answer.status))
     }
 }
 
@@ -129,7 +109,7 @@ impl Line<'_> {
 pub(super) struct Unanswered<'s> {
     sender: &'s Sender,
     number: u64,
-    stream: TcpStream,
+    stream: Stream,
 }
 
 impl Unanswered<'_> {
@@ -154,18 +134,7 @@ fn head_of(request: &Request<Bytes>, length: usize) -> Vec<u8> {
     head
 }
 
-async fn written(stream: &mut TcpStream, wire: &[u8]) -> Result<(), Failure> {
+async fn written(stream: &mut Stream, wire: &[u8]) -> Result<(), Failure> {
     let written = within("a request to be sent", stream.write_all(wire)).await?;
     written.map_err(|error| Failure::because("cannot send a request", error))
-}
-
-/// Reads an answer's first line, `HTTP/1.1 413 Payload Too Large`.
-async fn status_of(stream: &mut TcpStream) -> Result<u16, Failure> {
-    let mut line = Vec::new();
-    while !line.ends_with(b"\n") && line.len() < 256 {
-        let byte = stream.read_u8().await.map_err(|error| Failure::because("no answer", error))?;
-        line.push(byte);
-    }
-    let status = str::from_utf8(&line).ok().and_then(|line| line.split(' ').nth(1)?.parse().ok());
-    status.ok_or_else(|| Failure::new("an answer that is not HTTP"))
 }

@@ -1,18 +1,12 @@
 //! The receiving side: an HTTP server with an endpoint for each provider.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use medhook::{Bytes, Receiver, Secret, Secrets};
 use medhook_tower::{Verify, VerifyLayer};
 use tokio::net::TcpListener;
@@ -27,6 +21,8 @@ use super::providers::Provider;
 use super::seen::CURRENT;
 use super::{PATIENCE, within};
 use crate::failure::Failure;
+use crate::random;
+use crate::server::{Limits, accept, empty};
 
 pub(super) use medhook::Builder;
 
@@ -63,7 +59,15 @@ impl Server {
         let listener = within("a free port", TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).await?.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
         let (stop, stopped) = oneshot::channel();
-        let running = tokio::spawn(serve(listener, routes, stopped));
+        let running = tokio::spawn(async move {
+            let answer = move |request| {
+                let routes = routes.clone();
+                async move { routes.answer(request).await }
+            };
+            // A server that nobody can stop any more stops, too.
+            let stop = async move { drop(stopped.await) };
+            accept(listener, Limits::default(), answer, stop).await.finish().await;
+        });
         Ok(Server { address, endpoints, notes, stop, running })
     }
 
@@ -99,7 +103,7 @@ impl Endpoint {
         // No handler outlives the step that it belongs to by much.
         let builder = fit_out((provider.receiver)(provider.name, secrets)).max_handling(PATIENCE);
         let receiver = builder.build().map_err(cannot)?;
-        Ok(Endpoint { provider, keys, receiver, handler: Handler::new(provider.read) })
+        Ok(Endpoint { provider, keys, receiver, handler: Handler::default() })
     }
 }
 
@@ -116,19 +120,12 @@ pub(super) const NEXT: &str = "next";
 
 impl Keys {
     fn random() -> Result<Self, Failure> {
-        Ok(Keys { current: random()?, next: random()?, foreign: random()? })
+        Ok(Keys { current: random::secret()?, next: random::secret()?, foreign: random::secret()? })
     }
 
     fn secrets(&self) -> Result<Secrets, medhook::ConfigError> {
         Secrets::new(Secret::new(CURRENT, self.current.as_str())?).also(Secret::new(NEXT, self.next.as_str())?)
     }
-}
-
-/// 32 random bytes in hexadecimal: a good secret where it is taken as text, and good base64 where it is decoded.
-fn random() -> Result<String, Failure> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| Failure::because("no random numbers for secrets", error))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Which endpoint is where.
@@ -148,9 +145,7 @@ impl Routes {
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let Some(endpoint) = self.endpoints.get(request.uri().path()) else {
-            let mut response = Response::new(Full::default());
-            *response.status_mut() = StatusCode::NOT_FOUND;
-            return response;
+            return empty(StatusCode::NOT_FOUND);
         };
         let number = request.headers().get(NUMBER).and_then(|number| number.to_str().ok()?.parse().ok());
         // hyper drops this future when the sender hangs up, and with it the note.
@@ -161,30 +156,4 @@ impl Routes {
         }
         response
     }
-}
-
-async fn serve(listener: TcpListener, routes: Arc<Routes>, mut stopped: oneshot::Receiver<()>) {
-    let connections = GracefulShutdown::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = &mut stopped => break,
-        };
-        let Ok((stream, _)) = accepted else {
-            // Such as too many open files: not worth a busy loop, and the senders wait.
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            continue;
-        };
-        let routes = routes.clone();
-        let service = service_fn(move |request| {
-            let routes = routes.clone();
-            async move { Ok::<_, Infallible>(routes.answer(request).await) }
-        });
-        let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
-        let connection = connections.watch(connection);
-        // An error here is a sender that hung up, which is part of the demo.
-        tokio::spawn(async { drop(connection.await) });
-    }
-    drop(listener);
-    connections.shutdown().await;
 }

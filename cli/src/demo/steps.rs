@@ -15,21 +15,22 @@ use medhook::{Bytes, Outcome, Reason};
 use super::draft::Draft;
 use super::handler::{Conduct, Handler};
 use super::providers::Provider;
-use super::seen::{Answer, CURRENT, Call, Read, Row, Seen};
+use super::seen::{Answer, CURRENT, Call, Row, Seen};
 use super::sender::Sender;
 use super::server::{Endpoint, NEXT, Server};
 use super::{PATIENCE, within};
 use crate::failure::Failure;
+use crate::read::Read;
 
 /// Plays every step at every endpoint. At the end the endpoints take nothing more.
-pub(super) async fn play(server: &Server) -> Vec<Row> {
-    let sender = Sender::to(server);
+pub(super) async fn play(server: &Server) -> Result<Vec<Row>, Failure> {
+    let sender = Sender::to(server)?;
     let mut rows = Vec::new();
     for endpoint in server.endpoints() {
         let stage = Stage { endpoint, sender: &sender, events: AtomicUsize::new(0) };
         rows.append(&mut stage.play().await);
     }
-    rows
+    Ok(rows)
 }
 
 /// How many copies of a delivery are sent at once.
@@ -224,7 +225,7 @@ impl Stage<'_> {
                     changed = board.changed() => changed.map_err(|_| Failure::new("no handler"))?,
                 }
             }
-            Ok(())
+            Ok::<_, Failure>(())
         };
         within("all copies to arrive", all_there).await??;
         self.handler().let_go();
@@ -339,7 +340,7 @@ mod tests {
     /// What was sent in the rows that are not ok, at receivers of this make.
     async fn not_ok(fit_out: impl Fn(Builder) -> Builder) -> Vec<(&'static str, String)> {
         let server = Server::start(PROVIDERS, fit_out).await.unwrap();
-        let rows = play(&server).await;
+        let rows = play(&server).await.unwrap();
         server.stop().await.unwrap();
         rows.into_iter().filter(|row| !row.is_ok()).map(|row| (row.provider, row.sent)).collect()
     }

@@ -15,6 +15,8 @@
 //! A status, `Retry-After` with a 503, and an empty body. The [`Reason`] is in the response's extensions, as is the
 //! [`Outcome`] of every delivery.
 //!
+//! If the body was not read to its end, actix-web closes the connection.
+//!
 //! A handler that panics, takes too long or is given up takes its request down with it, and actix-web's services make
 //! no response without one. The middlewares outside then see an `Err`, whose `error_response()` is the response
 //! described here and the one that is sent; those that look at responses alone (`Logger`) do not see it. An `Err` of a
@@ -41,8 +43,7 @@
 //!
 //! ```
 //! use std::collections::HashMap;
-//! use std::convert::Infallible;
-//! use std::sync::Arc;
+//! //! use std::sync::Arc;
 //!
 //! use actix_web::http::StatusCode;
 //! use actix_web::test::{TestRequest, call_service, init_service};
@@ -239,18 +240,18 @@ where
         let source = self.source.clone();
         let inner = self.inner.clone();
         Box::pin(async move {
-            match verified(source, &mut request).await {
+            let mut body = request.take_payload();
+            match verified(source, &mut request, &mut body).await {
                 Ok(admitted) => handled(admitted, inner, request).await,
-                Err(refusal) => Ok(refused(request, &refusal)),
+                Err(refusal) => Ok(refused(request, &refusal, body)),
             }
         })
     }
 }
 
 /// Everything before the handler, in the connection's own task: whoever hangs up here has lost nothing.
-async fn verified(source: Source, request: &mut ServiceRequest) -> Result<Admitted, Refusal> {
+async fn verified(source: Source, request: &mut ServiceRequest, body: &mut Payload) -> Result<Admitted, Refusal> {
     let receiver = source.receiver(request.request()).await?;
-    let body = request.take_payload();
     let delivery = receiver.receive(request.method().as_str(), &Head(request.headers()), body).await?;
     request.set_payload(Payload::from(delivery.body().clone()));
     let admitted = receiver.admit(delivery)?;
@@ -299,13 +300,17 @@ where
         None => Reason::HandlerPanicked.into(),
     };
     match waiting.take() {
-        Some(request) => Ok(refused(request, &refusal)),
+        Some(request) => Ok(refused(request, &refusal, Payload::None)),
         None => Err(Refused(refusal).into()),
     }
 }
 
-fn refused<B>(request: ServiceRequest, refusal: &Refusal) -> ServiceResponse<EitherBody<B>> {
-    request.into_response(response(refusal)).map_into_right_body()
+/// Keeps what is unread of the body until it is answered: if it were dropped before, actix-web would read the rest of one
+/// in chunks for as long as its sender likes; so it closes the connection.
+fn refused<B>(request: ServiceRequest, refusal: &Refusal, unread: Payload) -> ServiceResponse<EitherBody<B>> {
+    let mut response = response(refusal);
+    response.extensions_mut().insert(unread);
+    request.into_response(response).map_into_right_body()
 }
 
 /// The answer to a refused delivery. actix-web's statuses and headers are those of an older `http` than ours.

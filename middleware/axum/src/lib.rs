@@ -18,6 +18,7 @@
 //! # What another layer can break
 //! - A layer outside that alters the body (decompression, say): the signature no longer fits.
 //! - A time-out outside this layer answers while the handler goes on. Put it inside.
+//! - A body limit outside answers in this layer's place (413), or cuts the body off (400).
 //! - axum's `DefaultBodyLimit` (2 MB) does not limit what this layer takes
 //!   ([`Builder::body_limit`] does), but may still refuse the body to an extractor inside: prefer
 //!   [`body`](medhook_tower::Delivery::body).

@@ -18,6 +18,7 @@
 //! # What another layer can break
 //! - A layer outside that alters the body (decompression, say): the signature no longer fits.
 //! - A time-out outside this layer answers while the handler goes on. Put it inside.
+//! - A body limit outside answers in this layer's place (413), or cuts the body off (400).
 //!
 //! # A receiver for each tenant
 //! [`VerifyLayer::select`] looks the receiver up that a request is for, by a key from its head, before anything of the

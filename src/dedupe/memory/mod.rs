@@ -1,4 +1,3 @@
-mod recent;
 mod shard;
 
 use std::fmt;
@@ -11,7 +10,8 @@ use self::shard::Shard;
 use super::{Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture, Token};
 use crate::{StoreError, observe};
 
-/// Remembers events in this process, up to a given number of them, in at most 100 bytes for each.
+/// Remembers events in this process, up to a given number of them, in 92 to 112 bytes for each
+/// (and what the allocator adds).
 ///
 /// A restart forgets everything: what was handled before it is handled again if the sender retries. Several processes
 /// do not know of each other. Clones share what they remember.

@@ -1,14 +1,17 @@
+use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
+
+use lru::LruCache;
 
 use super::super::{Claimed, EventKey, Retention, Settled, Token};
 use super::millis;
-use super::recent::Recent;
 use crate::StoreError;
 
 /// A part of the events, from the one claimed or settled last to the one longest ago. Times are milliseconds since the
 /// store began.
 pub(super) struct Shard {
-    events: Recent<Event>,
+    events: LruCache<EventKey, Event, Digested>,
+    most: usize,
     forgotten: u64,
 }
 
@@ -18,30 +21,52 @@ struct Event {
     state: State,
 }
 
+/// Claimed or handled, and until when, in eight bytes: there may be millions of them.
 #[derive(Clone, Copy)]
-enum State {
-    Claimed { until: u64 },
-    Handled { replay: u64, until: u64 },
-}
+struct State(u64);
 
 impl State {
+    fn claimed(until: u64) -> Self {
+        State(until.min(LATEST).wrapping_shl(UNTIL_FROM))
+    }
+
+    /// Handled, and to be remembered until then; before `replay` at any price.
+    fn handled(replay: u64, until: u64) -> Self {
+        let State(claimed) = State::claimed(until);
+        let early = until.saturating_sub(replay).checked_div(MINUTE).unwrap_or(0).min(EARLY);
+        State(claimed | HANDLED | early)
+    }
+
+    fn is_handled(self) -> bool {
+        self.0 & HANDLED != 0
+    }
+
+    fn until(self) -> u64 {
+        self.0.wrapping_shr(UNTIL_FROM)
+    }
+
     fn has_run_out(self, now: u64) -> bool {
-        let (State::Claimed { until } | State::Handled { until, .. }) = self;
-        until <= now
+        self.until() <= now
     }
 
     /// Whether it may go when room is needed.
     fn may_go(self, now: u64) -> bool {
-        match self {
-            State::Claimed { until } => until <= now,
-            State::Handled { replay, .. } => replay <= now,
-        }
+        let early = (self.0 & EARLY).saturating_mul(MINUTE);
+        self.until().saturating_sub(early) <= now
     }
 }
 
+/// From the lowest bit: how many whole minutes before its end it may go, whether it is handled, and its end.
+const EARLY: u64 = 0xffff;
+const HANDLED: u64 = 0x1_0000;
+const UNTIL_FROM: u32 = 17;
+/// Some four thousand years.
+const LATEST: u64 = u64::MAX >> UNTIL_FROM;
+const MINUTE: u64 = 60_000;
+
 impl Shard {
     pub(super) fn new(most: usize) -> Self {
-        Shard { events: Recent::new(most), forgotten: 0 }
+        Shard { events: LruCache::unbounded_with_hasher(Digested::default()), most, forgotten: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -54,19 +79,21 @@ impl Shard {
     }
 
     pub(super) fn claim(&mut self, key: EventKey, token: Token, lease: u64, now: u64) -> Result<Claimed, StoreError> {
-        match self.events.get(&key) {
-            Some(Event { state: State::Handled { until, .. }, .. }) if *until > now => return Ok(Claimed::Handled),
-            Some(Event { state: State::Claimed { until }, token: holder }) if *until > now && *holder != token => {
-                return Ok(Claimed::InFlight { retry_after: Duration::from_millis(until.abs_diff(now)) });
+        match self.events.peek(&key) {
+            Some(event) if event.state.has_run_out(now) => {}
+            Some(event) if event.state.is_handled() => return Ok(Claimed::Handled),
+            Some(event) if event.token != token => {
+                let retry_after = Duration::from_millis(event.state.until().abs_diff(now));
+                return Ok(Claimed::InFlight { retry_after });
             }
             _ => {}
         }
-        self.put(key, Event { token, state: State::Claimed { until: now.saturating_add(lease) } }, now)?;
+        self.put(key, Event { token, state: State::claimed(now.saturating_add(lease)) }, now)?;
         Ok(Claimed::Won)
     }
 
     pub(super) fn renew(&mut self, key: EventKey, token: Token, lease: u64, now: u64) -> Result<Settled, StoreError> {
-        self.settle(key, token, State::Claimed { until: now.saturating_add(lease) }, now)
+        self.settle(key, token, State::claimed(now.saturating_add(lease)), now)
     }
 
     pub(super) fn commit(
@@ -78,14 +105,14 @@ impl Shard {
     ) -> Result<Settled, StoreError> {
         let replay = now.saturating_add(millis(retention.replay));
         let until = now.saturating_add(millis(retention.total));
-        self.settle(key, token, State::Handled { replay, until }, now)
+        self.settle(key, token, State::handled(replay, until), now)
     }
 
     fn settle(&mut self, key: EventKey, token: Token, state: State, now: u64) -> Result<Settled, StoreError> {
-        match self.events.get(&key) {
+        match self.events.peek(&key) {
             // Not even a run-out claim of another is taken over: it may have handled the event, too.
             Some(event) if event.token != token => return Ok(Settled::Lost),
-            Some(Event { state: State::Handled { .. }, .. }) => return Ok(Settled::Settled),
+            Some(event) if event.state.is_handled() => return Ok(Settled::Settled),
             _ => {}
         }
         self.put(key, Event { token, state }, now)?;
@@ -93,45 +120,69 @@ impl Shard {
     }
 
     pub(super) fn release(&mut self, key: EventKey, token: Token) -> Settled {
-        match self.events.get(&key) {
-            Some(event) if event.token != token => Settled::Lost,
-            Some(Event { state: State::Handled { .. }, .. }) | None => Settled::Settled,
-            Some(_) => {
-                self.events.remove(&key);
-                Settled::Settled
-            }
+        match self.events.peek(&key) {
+            Some(event) if event.token != token => return Settled::Lost,
+            Some(event) if !event.state.is_handled() => drop(self.events.pop(&key)),
+            _ => {}
         }
+        Settled::Settled
     }
 
     fn put(&mut self, key: EventKey, event: Event, now: u64) -> Result<(), StoreError> {
-        if self.events.get(&key).is_none() {
-            self.make_room(now);
+        if !self.events.contains(&key) {
+            self.make_room(now)?;
         }
-        if self.events.put(key, event) { Ok(()) } else { Err(StoreError::full()) }
+        self.events.put(key, event);
+        Ok(())
     }
 
     /// Drops what has run out, oldest first, and if there is still no room, the oldest event that may go.
-    fn make_room(&mut self, now: u64) {
+    fn make_room(&mut self, now: u64) -> Result<(), StoreError> {
         for _ in 0..AT_ONCE {
-            match self.events.oldest() {
-                Some((key, event)) if event.state.has_run_out(now) => self.events.remove(&key),
+            match self.events.peek_lru() {
+                Some((_, event)) if event.state.has_run_out(now) => self.events.pop_lru(),
                 _ => break,
-            }
+            };
+        }
+        if self.events.len() < self.most {
+            return Ok(());
         }
         for _ in 0..AT_ONCE.min(self.events.len()) {
-            let oldest = self.events.oldest().filter(|_| self.events.is_full());
-            match oldest.map(|(key, event)| (key, event.state)) {
+            match self.events.peek_lru().map(|(key, event)| (*key, event.state)) {
                 Some((key, state)) if state.may_go(now) => {
                     self.forgotten = self.forgotten.saturating_add(u64::from(!state.has_run_out(now)));
-                    self.events.remove(&key);
+                    self.events.pop(&key);
+                    return Ok(());
                 }
                 // Out of the way, so that the next claim looks at others: retentions differ among endpoints.
-                Some((key, _)) => self.events.promote(&key),
+                Some((key, _)) => drop(self.events.promote(&key)),
                 None => break,
             }
         }
+        Err(StoreError::full())
     }
 }
 
 /// How many events one claim looks at: it has to be answered soon, and the next one goes on.
 const AT_ONCE: usize = 64;
+
+/// Keys are digests already: their first bytes are as good as any hash, and nobody without a secret can choose them.
+#[derive(Default)]
+struct FirstBytes(u64);
+
+type Digested = BuildHasherDefault<FirstBytes>;
+
+impl Hasher for FirstBytes {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 ^= u64::from_le_bytes(*first);
+        }
+    }
+
+    /// The length of the array, which is always the same.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

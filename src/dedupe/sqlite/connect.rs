@@ -106,7 +106,7 @@ fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
         .pragma("fullfsync", "ON")
         .pragma("temp_store", "MEMORY")
         .busy_timeout(BUSY_TIMEOUT)
-        .thread_name(|_| "medhook-sqlite-io".into())
+        .thread_name(|_| "medhook-db".into())
         .disable_statement_logging()
 }
 

@@ -383,7 +383,7 @@ fn a_drifted_field_is_named_by_its_path() {
     ] {
         let body = String::from_utf8(fixture(file).to_vec()).unwrap().replacen(from, to, 1);
         let decoded = decode(&pinned(Kind::from_name(file).unwrap()), body);
-        assert_eq!(decoded.drifted, [path.into()], "{file}");
+        assert_eq!(decoded.drifted, [Box::<str>::from(path)], "{file}");
     }
 }
 

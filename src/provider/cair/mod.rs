@@ -67,7 +67,7 @@
 //!
 //! Do so with that pin only. An event of a documented kind without a time is then refused with 401
 //! ([`Reason::TimeMissing`](crate::Reason::TimeMissing)), and that is every chart report in today's shape and every
-//! event of the other kinds. How long after an event Cair delivers it is not documented: be generous. With
+//! event of the other kinds; with a pin to one of these no receiver is built. How long after an event Cair delivers it is not documented: be generous. With
 //! `API_SECRET` the time is not signed but claimed, and its age a hint: who can send deliveries can date them.
 //!
 //! # The same event again
@@ -196,7 +196,7 @@ impl Provider for Cair {
             freshness: Freshness::Unchecked,
             retention: Duration::from_secs(24 * 3600),
             retry_horizon: Duration::ZERO,
-            tells_event_time: true,
+            tells_event_time: self.only.is_none_or(|kind| TIMED.contains(&kind)),
             always_timed: false,
         }
     }
@@ -233,6 +233,8 @@ impl Provider for Cair {
 }
 
 pub(crate) const NAME: &str = "cair";
+/// The kinds that can say when they happened. See [`Shape::time`].
+const TIMED: [Kind; 2] = [Kind::ClaimStatusChange, Kind::ChartAnalysis];
 /// Where the one kind that plainly has a time has it.
 #[cfg(feature = "testing")]
 pub(crate) const TIME_AT: &str = "/timestamp";

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use super::{Case, Endpoint, Scheme, State, Transfer};
 use crate::Encoding;
 use crate::provider::pointed_at;
-use crate::testing::fixtures::{fixtures, rfc3339};
-use crate::testing::{Fixture, Signing};
+use crate::testing::fixtures::{fixtures, rfc3339, spaced};
+use crate::testing::{Fixture, Signing, marked};
 
 /// The one thing in which a case differs from another. *Before* signing means that the sender, who knows the secret,
 /// did it; *after*, that someone on the way did.
@@ -63,6 +63,10 @@ pub enum Change {
     UpperCase(String),
     /// After signing: a header's value made this many bytes long by letters after it.
     Lengthen(String, usize),
+    /// After signing: no more than this many bytes of a header's value.
+    Cut(String, usize),
+    /// After signing: the digit so far from the end of a header's value made another one; the last is 1 from it.
+    Spoil(String, usize),
     /// After signing: the timestamp moved by this many seconds.
     Redate(i64),
     /// After signing: the signature as the last of this many in its list, the others made up.
@@ -95,27 +99,54 @@ pub(super) struct Draft<'l> {
     secret: String,
     message_id: String,
     timestamp: String,
+    /// What its id begins with, if that is not the fixture's.
+    mark: Option<String>,
 }
 
 impl<'l> Draft<'l> {
     pub(super) fn new(endpoint: &'l Endpoint, body: &str, secret: Option<&str>, now: i64) -> Result<Self, String> {
-        let known = endpoint.known("case").map_err(|error| error.to_string())?;
+        let signing = endpoint.signing().map_err(|error| error.to_string())?;
         let found = fixtures().iter().find(|fixture| fixture.path() == body).map(Fixture::body);
         let mut draft = Draft {
             endpoint,
-            signing: known.signing,
-            time_at: known.time_at,
+            signing,
+            time_at: endpoint.time_at(),
             now,
             body: found.ok_or_else(|| format!("no fixture {body}"))?,
             secret: endpoint.secret(secret).ok_or("its endpoint has no such secret")?.to_owned(),
             message_id: "msg_2b1f4c8e".to_owned(),
             timestamp: now.to_string(),
+            mark: None,
         };
-        // Not every body tells its time.
-        if let Some(pointer) = draft.time_at.filter(|pointer| at(&draft.body, pointer).is_some()) {
-            draft.put(pointer, |time| written_like(time, now).into())?;
+        if let Some(pointer) = draft.time_at {
+            draft.body = dated(&draft.body, pointer, now);
         }
         Ok(draft)
+    }
+
+    /// Makes it an event of its own.
+    pub(super) fn mark(&mut self, mark: &str) {
+        self.body = marked(&self.endpoint.provider, &self.body, mark);
+        self.message_id = mark.to_owned();
+        self.mark = Some(mark.to_owned());
+    }
+
+    /// Where a change took its mark away, white space after the JSON tells it from others that lost theirs.
+    pub(super) fn tell_apart(&mut self, mark: &str) {
+        let is_marked = String::from_utf8_lossy(&self.body).contains(mark);
+        if !is_marked && serde_json::from_slice::<serde::de::IgnoredAny>(&self.body).is_ok() {
+            self.body = spaced(&self.body, mark);
+        }
+    }
+
+    /// Whether the body has an id that does not begin so.
+    pub(super) fn has_an_id_without(&self, mark: &str) -> bool {
+        let json: Option<serde_json::Value> = serde_json::from_slice(&self.body).ok();
+        match json.as_ref().and_then(|json| json.pointer("/id")) {
+            Some(serde_json::Value::String(id)) => !id.is_empty() && !id.starts_with(mark),
+            Some(serde_json::Value::Number(_)) => true,
+            _ => false,
+        }
     }
 
     pub(super) fn before_signing(&mut self, change: &Change) -> Result<(), String> {
@@ -150,7 +181,11 @@ impl<'l> Draft<'l> {
             Change::Nest(pointer, levels) => self.put(pointer, |value| {
                 [b"[".repeat(*levels).as_slice(), value, b"]".repeat(*levels).as_slice()].concat()
             })?,
-            Change::Long(pointer, letters) => self.put(pointer, |_| format!("\"{}\"", "x".repeat(*letters)).into())?,
+            Change::Long(pointer, letters) => {
+                let mark = self.mark.as_deref().filter(|_| pointer == "/id").unwrap_or_default();
+                let text = format!("\"{mark}{}\"", "x".repeat(letters.saturating_sub(mark.len())));
+                self.put(pointer, |_| text.into())?;
+            }
             Change::Wrap(before, after) => {
                 self.body = [before.as_bytes(), &self.body, after.as_bytes()].concat().into();
             }
@@ -228,6 +263,16 @@ impl Change {
                 let missing = length.checked_sub(value.len()).ok_or("longer already")?;
                 value.push_str(&"x".repeat(missing));
             }
+            Change::Cut(name, length) => {
+                let value = header(case, name)?;
+                *value = value.get(..*length).ok_or("shorter already")?.to_owned();
+            }
+            Change::Spoil(name, place) => {
+                let value = header(case, name)?;
+                let digit = value.len().checked_sub(*place).ok_or("shorter than that")?;
+                let other = if value.get(digit..=digit) == Some("0") { "1" } else { "0" };
+                value.replace_range(value.get(digit..=digit).map(|_| digit..=digit).ok_or("not ASCII")?, other);
+            }
             Change::Redate(offset) => {
                 let value = header(case, "webhook-timestamp")?;
                 let signed: i64 = value.parse().map_err(|_| "no number of seconds")?;
@@ -277,6 +322,14 @@ fn bytes_of(hex: &str) -> Option<Vec<u8>> {
     let mut bytes = vec![0; digits.len() / 2];
     base16ct::lower::decode(&digits, &mut bytes).ok()?;
     Some(bytes)
+}
+
+/// The body with another time at a pointer; the same if nothing is there.
+pub(super) fn dated(body: &Bytes, pointer: &str, unix: i64) -> Bytes {
+    let Some((before, time, after)) = at(body, pointer) else {
+        return body.clone();
+    };
+    [before, written_like(time, unix).as_bytes(), after].concat().into()
 }
 
 /// The value that a JSON pointer leads to, between what stands before and after it.

@@ -9,9 +9,9 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use medhook::{Claimed, DedupeStore, EventKey, MemoryStore, Retention, SqliteStore, Token};
+use medhook::{Claimed, DedupeStore, EventKey, MemoryStore, PostgresStore, RedisStore, Retention, SqliteStore, Token};
 
 use crate::report::{Figure, Report, Row, Target};
 use crate::rounds::median;
@@ -59,6 +59,7 @@ struct Subject {
     on_disk: bool,
 }
 
+/// A store on a server is one more line here, if the environment says where the server is.
 async fn subjects(folder: &Path) -> Vec<Subject> {
     let subject = |name, store, events, targets, claim_target, on_disk| Subject {
         name,
@@ -72,10 +73,26 @@ async fn subjects(folder: &Path) -> Vec<Subject> {
         on_disk,
     };
     let sqlite = SqliteStore::open(folder.join("medhook.db")).await.unwrap();
+    // Servers that `scripts/bench` starts so that they keep what they say they keep.
+    let postgres = PostgresStore::builder().namespace(&unique());
+    let postgres = postgres.connect(&server("MEDHOOK_TEST_POSTGRES")).await.unwrap();
+    let redis = RedisStore::builder().namespace(&unique());
+    let redis = redis.connect(&server("MEDHOOK_TEST_REDIS")).await.unwrap();
     vec![
         subject("memory", Arc::new(MemoryStore::new(200_000)), |_| 64_000, &[(2, 1.0)], Target::Most(400.0), false),
         subject("sqlite", Arc::new(sqlite), |callers| 32 * callers, &[(8, 4.0), (64, 10.0)], Target::None, true),
+        subject("postgres", Arc::new(postgres), |callers| 32 * callers, &[], Target::None, false),
+        subject("redis", Arc::new(redis), |callers| 32 * callers, &[], Target::None, false),
     ]
+}
+
+/// A namespace that nobody has used before.
+fn server(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} says where no server is: run scripts/bench"))
+}
+
+fn unique() -> String {
+    format!("bench_{:x}", SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis())
 }
 
 impl Subject {
@@ -84,8 +101,8 @@ impl Subject {
             let events = (self.events)(callers);
             let first = self.next.fetch_add(events, Ordering::Relaxed);
             let second = self.next.fetch_add(events, Ordering::Relaxed);
-            self.claims[at].push(runtime.block_on(shared_out(&self.store, first, events, callers, false)));
-            self.pairs[at].push(runtime.block_on(shared_out(&self.store, second, events, callers, true)));
+            self.claims[at].push(runtime.block_on(share_out(&self.store, first, events, callers, false)));
+            self.pairs[at].push(runtime.block_on(share_out(&self.store, second, events, callers, true)));
         }
     }
 
@@ -119,7 +136,7 @@ impl Subject {
 }
 
 /// Nanoseconds for each event, when so many callers share them out.
-async fn shared_out(store: &Arc<dyn DedupeStore>, first: u64, events: u64, callers: u64, commit: bool) -> f64 {
+async fn share_out(store: &Arc<dyn DedupeStore>, first: u64, events: u64, callers: u64, commit: bool) -> f64 {
     let each = events / callers;
     let began = Instant::now();
     let tasks: Vec<_> = (0..callers)

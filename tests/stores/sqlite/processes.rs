@@ -66,7 +66,7 @@ async fn handle(receiver: &Receiver) -> Result<u16, Reason> {
     admitted.run(async { 200 }, |_| true).await.map_err(|refusal| refusal.reason())
 }
 
-const LEASE: Duration = Duration::from_secs(5);
+const LEASE: Duration = Duration::from_secs(10);
 
 async fn handler(path: &Path) {
     let receiver = receiver(SqliteStore::open(path).await.unwrap(), LEASE);

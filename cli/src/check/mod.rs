@@ -1,0 +1,126 @@
+//! `medhook check`: the cases that this project holds itself to, played at any endpoint.
+//!
+//! - `site`: the endpoint, and what else its operator gives to look at it
+//! - `judge`: what has to become of a case, and what to think of what did
+//! - `play`: the cases, and what no list can say
+//! - `report`: what is printed
+
+mod judge;
+mod play;
+mod report;
+mod site;
+
+use std::io::Write;
+use std::time::Duration;
+
+use self::report::Report;
+use self::site::Site;
+use crate::endpoint::{Dialect, Keys, Provider, TestKeys, entry};
+use crate::failure::Failure;
+use crate::output::{Screen, say};
+use crate::wire::Target;
+use crate::{Verdict, random};
+
+/// Play every known case at an endpoint, of whatever language, and report what it
+/// lets through, what it refuses that is genuine, and why it matters.
+///
+/// Everything sent is made up, and every id in it begins with `medhook-check-`, but
+/// the endpoint takes it for real: point it at one that may. What is tampered with,
+/// forged, stale or unsigned has to be answered 4xx; what is genuine 2xx, even if its
+/// kind is not known or a field is not as documented. A 5xx to what is forged is no
+/// refusal: it may have broken before it looked, and a sender would try again.
+///
+/// An answer does not say what was handled. With --count-url, a URL that answers a GET
+/// with the number of events handled so far, in plain text, that is looked at as well:
+/// that nothing forged is handled, and that copies, one after another or at once, are
+/// handled once. The number must have risen by the time of the 2xx.
+/// With --fail-next-url besides, a URL that makes the handling of the next event fail
+/// after a POST to it: that an event that failed is handled when it comes again.
+///
+/// Strictness that guards against nobody without the secret is a remark, which counts
+/// with --strict. The exit code is 0 if nothing was let through and nothing genuine
+/// refused, 1 if something was, and 2 if that could not be told of all cases.
+#[derive(Debug, clap::Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "Examples:\n  \
+        medhook check http://127.0.0.1:3000/webhooks/fasten fasten --secret-env FASTEN_SECRET\n  \
+        medhook check http://127.0.0.1:3000/in healthsync --secret-file healthsync.secret \\\n    \
+        --count-url http://127.0.0.1:3000/count --fail-next-url http://127.0.0.1:3000/fail-next"
+)]
+pub(crate) struct Args {
+    /// The endpoint, http:// or https://
+    url: String,
+    /// Whose endpoint it is
+    provider: Provider,
+    #[command(flatten)]
+    keys: Keys,
+    #[command(flatten)]
+    test_keys: TestKeys,
+    #[command(flatten)]
+    dialect: Dialect,
+    /// Where the number of handled events is
+    #[arg(long, value_name = "URL")]
+    count_url: Option<String>,
+    /// Where a POST makes the handling of the next event fail
+    #[arg(long, value_name = "URL", requires = "count_url")]
+    fail_next_url: Option<String>,
+    /// The longest body that the endpoint takes, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024, value_parser = clap::value_parser!(u64).range(1_024..=256 * 1024 * 1024))]
+    body_limit: u64,
+    /// How many copies are sent at once
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..=200))]
+    copies: u16,
+    /// How long an answer may take, in seconds; by default as long as the provider waits
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
+    timeout: Option<u64>,
+    /// Remarks count, too
+    #[arg(long)]
+    strict: bool,
+    /// One line of JSON for each case, and one for the whole
+    #[arg(long)]
+    json: bool,
+    /// It is not on this machine, and it is mine to send this to
+    #[arg(long)]
+    i_operate_this_endpoint: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<Verdict, Failure> {
+    let target = |url: &String| Target::parse(url);
+    let (at, count, fail_next) = (
+        target(&args.url)?,
+        args.count_url.as_ref().map(target).transpose()?,
+        args.fail_next_url.as_ref().map(target).transpose()?,
+    );
+    let all_here = [Some(&at), count.as_ref(), fail_next.as_ref()].into_iter().flatten().all(Target::is_loopback);
+    if !all_here && !args.i_operate_this_endpoint {
+        return Err(Failure::new(
+            "this is not on this machine: some 200 deliveries, forged ones among them, need --i-operate-this-endpoint",
+        ));
+    }
+    let mut endpoint = args.dialect.endpoint(args.provider)?;
+    let labels = ["current", "old"].map(str::to_owned);
+    endpoint.secrets = labels.into_iter().zip(args.keys.read()?.iter().map(|secret| entry(secret).1)).collect();
+    let test_secrets = args.test_keys.read(args.provider)?;
+    endpoint.test_secrets = test_secrets.iter().take(1).map(|secret| ("test".to_owned(), entry(secret).1)).collect();
+
+    let mark = format!("medhook-check-{}-", random::mark()?);
+    let site = Site {
+        target: at,
+        provider: args.provider,
+        endpoint,
+        patience: Duration::from_secs(args.timeout.unwrap_or(args.provider.patience())),
+        count,
+        fail_next,
+        body_limit: args.body_limit,
+        copies: args.copies,
+        mark,
+    };
+    let cases = site.cases()?;
+    let mut report = Report::new(args.json, args.strict, Screen::detect(), cases.len());
+    say(out, &report.begun(&site))?;
+    crate::run_async(play::all(&site, cases, &mut |finding| say(out, &report.found(finding))))?;
+    say(out, &report.ended())?;
+    Ok(report.verdict())
+}

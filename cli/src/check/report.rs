@@ -1,0 +1,132 @@
+//! What is printed: in a pipe a line for each case, on a terminal what is worth one, or JSON.
+
+use std::io::{IsTerminal, Write};
+
+use serde_json::json;
+
+use super::judge::{Finding, Judgement};
+use super::site::Site;
+use crate::Verdict;
+use crate::output::{Screen, harmless};
+
+/// The findings so far.
+pub(super) struct Report {
+    json: bool,
+    strict: bool,
+    screen: Screen,
+    /// How many cases there are, where progress is shown.
+    of: Option<usize>,
+    counts: [usize; 5],
+}
+
+const JUDGEMENTS: [Judgement; 5] =
+    [Judgement::Ok, Judgement::Fault, Judgement::Remark, Judgement::Unclear, Judgement::Skipped];
+
+impl Report {
+    pub(super) fn new(json: bool, strict: bool, screen: Screen, cases: usize) -> Self {
+        let on_terminal = screen.width.is_some() && !json;
+        let of = (on_terminal && std::io::stderr().is_terminal()).then_some(cases);
+        Report { json, strict, screen, of, counts: [0; 5] }
+    }
+
+    pub(super) fn begun(&self, site: &Site) -> String {
+        if self.json {
+            return String::new();
+        }
+        format!("to {}, as {}: every id that is sent begins with {}\n\n", site.target, site.provider.name(), site.mark)
+    }
+
+    /// The text for a finding, maybe none.
+    pub(super) fn found(&mut self, finding: Finding) -> String {
+        for (count, judgement) in self.counts.iter_mut().zip(JUDGEMENTS) {
+            if judgement == finding.judgement {
+                *count = count.saturating_add(1);
+            }
+        }
+        let Finding { name, expected, happened, judgement, why } = finding;
+        let happened = harmless(happened.as_bytes());
+        if self.json {
+            let line = json!({
+                "case": name,
+                "judgement": word(judgement),
+                "expected": expected,
+                "happened": happened,
+                "why": why,
+            });
+            return format!("{line}\n");
+        }
+        self.progress();
+        let verdict = format!("{:<8}", judgement.as_str());
+        match judgement {
+            Judgement::Ok | Judgement::Skipped if self.screen.width.is_some() => String::new(),
+            Judgement::Ok | Judgement::Skipped => format!("{verdict} {name}: {happened}\n"),
+            _ => {
+                let verdict = if judgement == Judgement::Fault { self.screen.red(&verdict) } else { verdict };
+                format!("{verdict} {name}: {happened}\n         it has to be {expected}. {why}\n")
+            }
+        }
+    }
+
+    pub(super) fn ended(&self) -> String {
+        let [ok, faults, remarks, unclear, skipped] = self.counts;
+        if self.json {
+            let verdict = match self.verdict() {
+                Verdict::AllIsWell => "as expected",
+                Verdict::SomethingIsNot => "not as expected",
+                Verdict::CannotTell => "cannot tell",
+            };
+            let line = json!({
+                "verdict": verdict,
+                "ok": ok,
+                "not_ok": faults,
+                "remarks": remarks,
+                "unclear": unclear,
+                "skipped": skipped,
+            });
+            return format!("{line}\n");
+        }
+        if self.of.is_some() {
+            clear_line();
+        }
+        let counts = format!("{ok} ok, {faults} not ok, {remarks} remarks, {unclear} unclear, {skipped} skipped");
+        match self.verdict() {
+            Verdict::AllIsWell => {
+                let text = "Nothing was let through, and nothing genuine refused.";
+                format!("\n{} {counts}\n", self.screen.green(text))
+            }
+            Verdict::SomethingIsNot => format!("\n{} {counts}\n", self.screen.red("Not as it has to be.")),
+            Verdict::CannotTell => format!("\nIt cannot be told of all cases. {counts}\n"),
+        }
+    }
+
+    pub(super) fn verdict(&self) -> Verdict {
+        let [_, faults, remarks, unclear, _] = self.counts;
+        if faults > 0 || (self.strict && remarks > 0) {
+            Verdict::SomethingIsNot
+        } else if unclear > 0 {
+            Verdict::CannotTell
+        } else {
+            Verdict::AllIsWell
+        }
+    }
+
+    fn progress(&self) {
+        if let Some(of) = self.of {
+            let done: usize = self.counts.iter().sum();
+            // Progress that cannot be shown is not missed. A line of the report writes over it.
+            let _ = write!(std::io::stderr(), "\r\x1b[K{done} of {of}\r");
+        }
+    }
+}
+
+fn clear_line() {
+    let _ = write!(std::io::stderr(), "\r\x1b[K");
+}
+
+/// In JSON, as one word.
+fn word(judgement: Judgement) -> &'static str {
+    match judgement {
+        Judgement::Fault => "not_ok",
+        other => other.as_str(),
+    }
+}

@@ -1,0 +1,274 @@
+//! `medhook.toml`: every key, its default, and one clear line for every mistake.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::time::Duration;
+
+use medhook::{Builder, Secret, WhenStoreDown};
+use toml::Table;
+
+use super::forward::{self, Target};
+use super::keys::Keys;
+use super::path;
+use super::provider::{self, Reads};
+use super::secrets::{self, Group, no_secret_twice};
+use super::store;
+use crate::failure::Failure;
+use crate::server::Limits;
+
+/// A file that makes sense. What it asks of the system (a port, a store) is yet to be seen.
+pub(super) struct Config {
+    pub(super) listen: Placed<SocketAddr>,
+    pub(super) store: Placed<store::Url>,
+    pub(super) limits: Limits,
+    pub(super) shutdown: Duration,
+    pub(super) endpoints: Vec<Endpoint>,
+}
+
+/// A value, and what a message about it begins with.
+pub(super) struct Placed<T> {
+    pub(super) place: String,
+    pub(super) value: T,
+}
+
+impl<T> Placed<T> {
+    pub(super) fn wrong(&self, problem: impl std::fmt::Display) -> Failure {
+        Failure::because(&self.place, problem)
+    }
+}
+
+/// One endpoint, up to its store.
+pub(super) struct Endpoint {
+    pub(super) place: String,
+    pub(super) path: String,
+    pub(super) name: String,
+    pub(super) builder: Builder,
+    pub(super) read: Reads,
+    pub(super) forward: Option<Forward>,
+}
+
+/// Where an endpoint's events go.
+pub(super) struct Forward {
+    pub(super) target: Target,
+    pub(super) secret: Option<Secret>,
+}
+
+/// What the command line says instead of the file.
+#[derive(Debug, Default)]
+pub(super) struct Overrides {
+    pub(super) listen: Option<String>,
+    pub(super) store: Option<String>,
+}
+
+impl Config {
+    /// Reads a file.
+    pub(super) fn load(path: &Path, overrides: Overrides) -> Result<Self, Failure> {
+        let shown = path.display().to_string();
+        let unreadable = |error| Failure::because(format_args!("{shown}: cannot be read"), error);
+        let mut text = String::new();
+        let file = File::open(path).map_err(unreadable)?;
+        file.take(LONGEST.saturating_add(1)).read_to_string(&mut text).map_err(unreadable)?;
+        if text.len() as u64 > LONGEST {
+            return Err(Failure::new(format!("{shown}: longer than {LONGEST} bytes")));
+        }
+        Config::parse(&shown, &text, overrides)
+    }
+
+    /// Reads the text of a file of this name.
+    pub(super) fn parse(file: &str, text: &str, overrides: Overrides) -> Result<Self, Failure> {
+        let mut keys = Keys::parse(file, text)?;
+        keys.all_known(TOP)?;
+        let listen = placed(&mut keys, "listen", overrides.listen, "127.0.0.1:8787")?;
+        let store = placed(&mut keys, "store", overrides.store, "sqlite:medhook.db")?;
+        let listen = match listen.value.parse() {
+            Ok(address) => Placed { place: listen.place, value: address },
+            Err(_) => return Err(listen.wrong("must be an IP address and a port, such as \"127.0.0.1:8787\"")),
+        };
+        let store = match store::Url::parse(&store.value) {
+            Ok(url) => Placed { place: store.place, value: url },
+            Err(problem) => return Err(store.wrong(problem)),
+        };
+        let mut limits = Limits::default();
+        limits.connections = keys.count("max_connections")?.unwrap_or(limits.connections);
+        if limits.connections > MOST_CONNECTIONS {
+            return Err(keys.wrong("max_connections", format_args!("more than {MOST_CONNECTIONS}")));
+        }
+        limits.head = keys.duration("idle_timeout")?.unwrap_or(limits.head);
+        let shutdown = keys.duration("shutdown_timeout")?.unwrap_or(SHUTDOWN);
+
+        let mut read =
+            Reading { file, endpoints: Vec::new(), groups: Vec::new(), ours: Vec::new(), longest: Duration::ZERO };
+        for (number, table) in (1..).zip(keys.tables("endpoint", "written as [[endpoint]]")?) {
+            read.endpoint(number, table)?;
+        }
+        if read.endpoints.is_empty() {
+            return Err(keys.wrong("endpoint", "missing: there is nothing to receive without an [[endpoint]]"));
+        }
+        no_secret_twice(&read.groups, &read.ours)?;
+        no_two_alike(&read.endpoints)?;
+        limits.last_answer = read.longest;
+        Ok(Config { listen, store, limits, shutdown, endpoints: read.endpoints })
+    }
+}
+
+/// The longest config file, in bytes.
+const LONGEST: u64 = 1024 * 1024;
+
+/// The keys of the file itself.
+const TOP: &[&str] = &["listen", "store", "max_connections", "idle_timeout", "shutdown_timeout", "endpoint"];
+
+/// The keys that every endpoint has, beside [`provider::KEYS`].
+const OF_ENDPOINT: &[&str] = &[
+    "path",
+    "name",
+    "provider",
+    "secrets",
+    "reuse_secret",
+    "body_limit",
+    "body_timeout",
+    "retention",
+    "lease",
+    "max_handling",
+    "max_in_flight",
+    "when_store_down",
+    "forward",
+    "forward_secret",
+    "forward_in_clear",
+];
+
+const SHUTDOWN: Duration = Duration::from_secs(30);
+
+/// Each needs a file descriptor; no system gives out more than this without being asked.
+const MOST_CONNECTIONS: usize = 1_000_000;
+
+/// How long an application may take over an event, where one is forwarded to. Senders do not wait nearly as long.
+const MAX_HANDLING: Duration = Duration::from_secs(60);
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Those that a receiver takes.
+const LEASES: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+
+/// Each holds a body in memory, and a connection to the application.
+const MAX_IN_FLIGHT: usize = 256;
+
+fn placed(keys: &mut Keys, key: &str, instead: Option<String>, default: &str) -> Result<Placed<String>, Failure> {
+    let text = keys.text(key)?;
+    Ok(match instead {
+        Some(value) => Placed { place: format!("--{key}"), value },
+        None => {
+            Placed { place: format!("{}: `{key}`", keys.place()), value: text.unwrap_or_else(|| default.to_owned()) }
+        }
+    })
+}
+
+/// What has been read so far.
+struct Reading<'f> {
+    file: &'f str,
+    endpoints: Vec<Endpoint>,
+    groups: Vec<Group>,
+    /// Secrets that sign what is forwarded.
+    ours: Vec<Group>,
+    /// The longest that an answer may take.
+    longest: Duration,
+}
+
+impl Reading<'_> {
+    fn endpoint(&mut self, number: usize, table: Table) -> Result<(), Failure> {
+        let mut keys = Keys::within(format!("{}: endpoint {number}", self.file), table);
+        let path = keys.text("path")?;
+        if let Some(path) = &path {
+            keys.rename(format!("{}: endpoint {number} ({})", self.file, path.escape_debug()));
+        }
+        keys.all_known(&[&["path"], OF_ENDPOINT, provider::KEYS].concat())?;
+        let path = keys.needed("path", path)?;
+        path::checked(&path).map_err(|problem| keys.wrong("path", problem))?;
+        let name = name(&mut keys, &path)?;
+
+        let reuse = keys.flag("reuse_secret")?;
+        let provided = provider::take(&mut keys, &name, reuse)?;
+        let mut builder = provided.builder;
+        if let Some(bytes) = keys.count("body_limit")? {
+            builder = builder.body_limit(bytes);
+        }
+        let body_timeout = keys.duration("body_timeout")?.unwrap_or(BODY_TIMEOUT);
+        let max_handling = keys.duration("max_handling")?.unwrap_or(MAX_HANDLING);
+        let max_in_flight = keys.count("max_in_flight")?.unwrap_or(MAX_IN_FLIGHT);
+        builder = builder.body_timeout(body_timeout).max_handling(max_handling).max_in_flight(max_in_flight);
+        if let Some(retention) = keys.duration("retention")? {
+            builder = builder.retention(retention);
+        }
+        if let Some(lease) = keys.duration("lease")? {
+            if !LEASES.contains(&lease) {
+                return Err(keys.wrong("lease", "must be between 100ms and 1h"));
+            }
+            builder = builder.lease(lease);
+        }
+        let down = [("refuse", WhenStoreDown::Refuse), ("handle-unclaimed", WhenStoreDown::HandleUnclaimed)];
+        if let Some(instead) = keys.choice("when_store_down", &down)? {
+            builder = builder.when_store_down(instead);
+        }
+        let (forward, ours) = forward(&mut keys, reuse)?;
+        keys.all_taken("of no use at an endpoint set up like this one")?;
+
+        self.longest = self.longest.max(body_timeout.saturating_add(max_handling).saturating_add(BODY_TIMEOUT));
+        self.groups.extend(provided.groups);
+        self.ours.extend(ours);
+        let place = keys.place().to_owned();
+        self.endpoints.push(Endpoint { place, path, name, builder, read: provided.read, forward });
+        Ok(())
+    }
+}
+
+fn name(keys: &mut Keys, path: &str) -> Result<String, Failure> {
+    let given = keys.text("name")?;
+    let of_the_set = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+    let fits = |name: &str| (1..=64).contains(&name.len()) && name.chars().all(of_the_set);
+    match given {
+        Some(name) if fits(&name) => Ok(name),
+        Some(name) => Err(keys.wrong("name", format_args!("{name:?} is not 1 to 64 of a-z, 0-9, `.`, `_` and `-`"))),
+        None => Some(path::name(path))
+            .filter(|name| fits(name))
+            .ok_or_else(|| keys.wrong("name", "missing, and this path makes none")),
+    }
+}
+
+/// Where events go, and the secret that signs what goes there.
+fn forward(keys: &mut Keys, reuse: bool) -> Result<(Option<Forward>, Option<Group>), Failure> {
+    let Some(url) = keys.text("forward")? else {
+        return Ok((None, None));
+    };
+    let target = Target::parse(&url).map_err(|problem| keys.wrong("forward", problem))?;
+    let in_clear = keys.flag("forward_in_clear")?;
+    if !target.is_loopback() && !in_clear {
+        return Err(keys.wrong(
+            "forward",
+            "would send patients' data unencrypted to another machine; if the network in between is yours and that is \
+             meant, say `forward_in_clear = true`",
+        ));
+    }
+    let Some(named) = secrets::one(keys, "forward_secret")? else {
+        return Ok((Some(Forward { target, secret: None }), None));
+    };
+    forward::sign(&named.secret, "0", 0, b"").map_err(|error| keys.wrong("forward_secret", error))?;
+    let secret = Some(named.secret.clone());
+    Ok((Some(Forward { target, secret }), Some(Group { secrets: vec![named], reuse })))
+}
+
+fn no_two_alike(endpoints: &[Endpoint]) -> Result<(), Failure> {
+    let (mut paths, mut names) = (HashSet::new(), HashSet::new());
+    for Endpoint { place, path, name, .. } in endpoints {
+        if !paths.insert(path) {
+            return Err(Failure::new(format!("{place}: `path`: another endpoint has it already")));
+        }
+        if !names.insert(name) {
+            return Err(Failure::new(format!(
+                "{place}: `name`: another endpoint is called {name} already, and events are remembered by it"
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! What an endpoint does with a delivery, from the request to the answer.
+
+use std::sync::{Arc, OnceLock};
+
+use futures_util::TryStreamExt;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyDataStream, Full};
+use hyper::body::Incoming;
+use medhook::{Admitted, Bytes, Delivery, Receiver, Refusal, Secret};
+
+use super::forward::{Answer, Forwarder, Target};
+use super::printer::Printer;
+use super::provider::{Read, Reads};
+use super::report::{Became, Report, Style};
+use crate::server::empty;
+
+/// A receiver at its path.
+pub(super) struct Endpoint {
+    pub(super) path: String,
+    pub(super) receiver: Receiver,
+    pub(super) read: Reads,
+    pub(super) application: Option<Application>,
+    pub(super) output: Printer,
+    pub(super) style: Style,
+}
+
+/// Who handles an endpoint's events.
+pub(super) struct Application {
+    pub(super) forwarder: Forwarder,
+    pub(super) target: Target,
+    pub(super) secret: Option<Secret>,
+}
+
+/// What the handler found out, for the report.
+#[derive(Debug, Default)]
+struct Found {
+    read: OnceLock<Read>,
+    upstream: OnceLock<Answer>,
+    /// The line is written.
+    told: OnceLock<()>,
+}
+
+impl Endpoint {
+    /// Answers a request. All up to the proof is done in the connection's own task: whoever hangs up there has lost
+    /// nothing. From then on it is done in a task of its own.
+    pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        let pieces = BodyDataStream::new(body).map_ok(Bytes::from);
+        let delivery = match self.receiver.receive(head.method.as_str(), &head.headers, pieces).await {
+            Ok(delivery) => delivery,
+            Err(refusal) => return self.refused(&refusal, None, &Found::default()),
+        };
+        let content_type = head.headers.get(header::CONTENT_TYPE).cloned();
+        match self.receiver.admit(delivery.clone()) {
+            Ok(admitted) => tokio::spawn(self.handled(admitted, content_type))
+                .await
+                // The runtime is shutting down: not handled, as far as we know.
+                .unwrap_or_else(|_| empty(StatusCode::INTERNAL_SERVER_ERROR)),
+            Err(refusal) => self.refused(&refusal, Some(&delivery), &Found::default()),
+        }
+    }
+
+    async fn handled(self: Arc<Self>, admitted: Admitted, content_type: Option<HeaderValue>) -> Response<Full<Bytes>> {
+        let delivery = admitted.delivery().clone();
+        let found = Found::default();
+        let ran = admitted.run(self.handle(&delivery, content_type, &found), StatusCode::is_success).await;
+        match ran {
+            Ok(status) => {
+                if found.told.get().is_none() {
+                    self.mention(Became::Answered(status), Some(&delivery), &found);
+                }
+                empty(status)
+            }
+            Err(refusal) => self.refused(&refusal, Some(&delivery), &found),
+        }
+    }
+
+    /// The handler: the application is asked or, where there is none, the fact is told. Told is what was written.
+    async fn handle(&self, delivery: &Delivery, content_type: Option<HeaderValue>, found: &Found) -> StatusCode {
+        found.read.get_or_init(|| (self.read)(delivery));
+        if let Some(Application { forwarder, target, secret }) = &self.application {
+            let answer = forwarder.send(target, secret.as_ref(), delivery, content_type).await;
+            found.upstream.get_or_init(|| answer);
+            return answer.status();
+        }
+        let line = self.line(Became::Answered(StatusCode::OK), Some(delivery), found);
+        if self.output.write(line).await {
+            found.told.get_or_init(|| ());
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    }
+
+    fn refused(&self, refusal: &Refusal, delivery: Option<&Delivery>, found: &Found) -> Response<Full<Bytes>> {
+        self.mention(Became::refused(refusal), delivery, found);
+        let mut response = empty(refusal.status());
+        if let Some((name, value)) = refusal.header() {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+
+    fn mention(&self, became: Became, delivery: Option<&Delivery>, found: &Found) {
+        self.output.mention(self.line(became, delivery, found));
+    }
+
+    fn line(&self, became: Became, delivery: Option<&Delivery>, found: &Found) -> String {
+        self.style.line(&Report {
+            endpoint: self.receiver.name(),
+            path: &self.path,
+            provider: self.receiver.provider(),
+            became,
+            delivery,
+            read: found.read.get().copied(),
+            upstream: found.upstream.get().copied(),
+        })
+    }
+}

@@ -1,0 +1,312 @@
+//! An event on its way to the application: a new request, of which nothing but the content type is the sender's own.
+//!
+//! The application's status alone is the answer. What is in its body is read up to a bound, so that the connection can
+//! be used again, and thrown away.
+
+use std::error::Error as _;
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use medhook::testing::Signing;
+use medhook::{Bytes, ConfigError, Delivery, EventKey, Secret};
+
+/// Sends events to applications, over connections that all endpoints share.
+#[derive(Debug, Clone)]
+pub(super) struct Forwarder(Client<HttpConnector, Full<Bytes>>);
+
+impl Forwarder {
+    pub(super) fn new() -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(MOST_IDLE)
+            .build(connector);
+        Forwarder(client)
+    }
+
+    /// Sends an event and waits for the answer, which the caller may tire of.
+    pub(super) async fn send(
+        &self,
+        to: &Target,
+        secret: Option<&Secret>,
+        delivery: &Delivery,
+        content_type: Option<HeaderValue>,
+    ) -> Answer {
+        let mut request = Request::new(Full::new(delivery.body().clone()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = to.0.clone();
+        *request.headers_mut() = headers(delivery, content_type);
+        if let Some(secret) = secret {
+            match sign(secret, &message_id(delivery.event_key()), now(), delivery.body()) {
+                Ok(signature) => request.headers_mut().extend(signature),
+                // It was tried when the file was read.
+                Err(_) => return Answer::Failed,
+            }
+        }
+        match self.0.request(request).await {
+            Ok(response) => {
+                let status = response.status();
+                let rest = Limited::new(response.into_body(), LONGEST_ANSWER).collect();
+                let _ = tokio::time::timeout(REST, rest).await;
+                Answer::Status(status)
+            }
+            Err(error) if timed_out(&error) => Answer::TimedOut,
+            Err(error) if error.is_connect() => Answer::NotReached,
+            Err(_) => Answer::Failed,
+        }
+    }
+}
+
+/// What the application made of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It says so.
+    Status(StatusCode),
+    /// It takes no connection, or there is no such host.
+    NotReached,
+    /// It took no connection in time.
+    TimedOut,
+    /// The connection broke before there was an answer, or the answer is not HTTP.
+    Failed,
+}
+
+impl Answer {
+    /// What the sender gets for it. A redirect is a failure: nobody follows it, and the sender must not take it for
+    /// its own.
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Answer::Status(status) if status.is_redirection() || status.is_informational() => StatusCode::BAD_GATEWAY,
+            Answer::Status(status) => status,
+            Answer::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+            Answer::NotReached | Answer::Failed => StatusCode::BAD_GATEWAY,
+        }
+    }
+}
+
+/// A status, or what there was instead.
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Answer::Status(status) => write!(f, "{}", status.as_u16()),
+            Answer::NotReached => f.write_str("not_reached"),
+            Answer::TimedOut => f.write_str("timed_out"),
+            Answer::Failed => f.write_str("failed"),
+        }
+    }
+}
+
+/// An application's URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target(Uri);
+
+impl Target {
+    /// Messages do not quote it: there may be a password in it.
+    pub(super) fn parse(url: &str) -> Result<Self, String> {
+        const SUCH_AS: &str = "must be a URL such as \"http://127.0.0.1:3000/webhooks\"";
+        if url.contains('#') {
+            return Err("a URL to send to has no fragment, so no `#`".to_owned());
+        }
+        let uri: Uri = url.parse().map_err(|_| SUCH_AS.to_owned())?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => {
+                return Err("https is not supported: forward to the application or a proxy on this machine".to_owned());
+            }
+            _ => return Err(SUCH_AS.to_owned()),
+        }
+        let authority = uri.authority().ok_or(SUCH_AS)?;
+        if authority.as_str().contains('@') {
+            return Err("no user or password in it, please: `forward_secret` proves us to the application".to_owned());
+        }
+        let port_as_it_should_be =
+            authority.as_str() == authority.host() || authority.port_u16().is_some_and(|port| port > 0);
+        if authority.host().is_empty() || !port_as_it_should_be {
+            return Err(SUCH_AS.to_owned());
+        }
+        Ok(Target(uri))
+    }
+
+    /// Whether nothing sent there leaves this machine.
+    pub(super) fn is_loopback(&self) -> bool {
+        let host = self.0.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
+/// Without its query, in which there may be a password.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let authority = self.0.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+        write!(f, "http://{authority}{}", self.0.path())
+    }
+}
+
+/// The headers that prove to the application that it was us.
+pub(super) fn sign(secret: &Secret, id: &str, at: u64, body: &[u8]) -> Result<HeaderMap, ConfigError> {
+    let signed = Signing::StandardWebhooks.headers_with(secret, id, &at.to_string(), body)?;
+    let headers = signed
+        .into_iter()
+        .filter_map(|(name, value)| Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?)));
+    Ok(headers.collect())
+}
+
+/// The same for every attempt to deliver an event, and for no other event.
+fn message_id(key: EventKey) -> String {
+    use fmt::Write as _;
+    key.as_bytes().iter().fold("medhook_".to_owned(), |mut id, byte| {
+        // Into a text nothing fails.
+        let _ = write!(id, "{byte:02x}");
+        id
+    })
+}
+
+fn headers(delivery: &Delivery, content_type: Option<HeaderValue>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("medhook/", env!("CARGO_PKG_VERSION"))));
+    if let Some(content_type) = content_type.filter(|value| value.len() <= LONGEST_VALUE && value.to_str().is_ok()) {
+        headers.insert(header::CONTENT_TYPE, content_type);
+    }
+    let event_key = delivery.event_key().to_string();
+    for (name, value) in [
+        ("medhook-endpoint", Some(delivery.endpoint())),
+        ("medhook-provider", Some(delivery.provider())),
+        ("medhook-kind", delivery.kind()),
+        ("medhook-event-id", delivery.id()),
+        ("medhook-event-key", Some(&event_key)),
+    ] {
+        if let Some(value) = value.and_then(escaped) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    headers
+}
+
+/// A value in which nothing is left that a header could not hold or a line could end with: `%` and all that is not
+/// visible ASCII stand as `%` and two hexadecimal digits for each byte. `None` for one that is too long then.
+fn escaped(value: &str) -> Option<HeaderValue> {
+    use fmt::Write as _;
+    if value.is_empty() || value.len() > LONGEST_VALUE {
+        return None;
+    }
+    let mut text = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_graphic() && byte != b'%' {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    if text.len() <= LONGEST_VALUE { HeaderValue::try_from(text).ok() } else { None }
+}
+
+fn timed_out(error: &hyper_util::client::legacy::Error) -> bool {
+    let mut source = error.source();
+    while let Some(error) = source {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
+fn now() -> u64 {
+    // A clock before 1970 signs a time that no application takes.
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Shorter than the servers' that are in use (five seconds and more): one that closes a connection at the moment when
+/// an event is sent over it leaves open whether it took the event.
+const IDLE: Duration = Duration::from_secs(4);
+const MOST_IDLE: usize = 64;
+
+/// The most that is read of an answer's body, and for how long, before the connection is closed instead.
+const LONGEST_ANSWER: usize = 64 * 1024;
+const REST: Duration = Duration::from_secs(1);
+
+const LONGEST_VALUE: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_headers_hold_nothing_that_could_end_them() {
+        for (value, expected) in [
+            ("patient.ehi_export_success", Some("patient.ehi_export_success")),
+            ("a\r\nx-evil: 1", Some("a%0D%0Ax-evil:%201")),
+            ("\x1b[31m", Some("%1B[31m")),
+            ("contraseña", Some("contrase%C3%B1a")),
+            ("100%", Some("100%25")),
+            ("\0\x7f", Some("%00%7F")),
+            ("", None),
+        ] {
+            let escaped = escaped(value);
+            assert_eq!(escaped.as_ref().map(|value| value.to_str().unwrap()), expected, "{value:?}");
+        }
+        assert!(escaped(&"a".repeat(LONGEST_VALUE)).is_some());
+        assert!(escaped(&"a".repeat(LONGEST_VALUE + 1)).is_none());
+        assert!(escaped(&"\n".repeat(LONGEST_VALUE)).is_none());
+    }
+
+    #[test]
+    fn a_redirect_is_a_failure_and_everything_else_is_the_applications_word() {
+        for (status, expected) in [(200, 200), (204, 204), (302, 502), (304, 502), (404, 404), (429, 429), (503, 503)] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(Answer::Status(status).status().as_u16(), expected);
+        }
+        assert_eq!(Answer::NotReached.status(), 502);
+        assert_eq!(Answer::TimedOut.status(), 504);
+    }
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for (url, loopback) in [
+            ("http://127.0.0.1:3000/x", true),
+            ("http://127.9.9.9", true),
+            ("http://[::1]:3000/", true),
+            ("http://localhost/", true),
+            ("http://LOCALHOST:80/", true),
+            ("http://localhost.example/", false),
+            ("http://10.0.0.1/", false),
+            ("http://app:3000/", false),
+            ("http://[::ffff:10.0.0.1]/", false),
+            ("http://0.0.0.0/", false),
+        ] {
+            assert_eq!(Target::parse(url).unwrap().is_loopback(), loopback, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_url_is_refused_without_being_quoted() {
+        for url in [
+            "",
+            "hunter2",
+            "/hunter2",
+            "127.0.0.1:3000",
+            "ftp://hunter2/",
+            "https://hunter2/",
+            "http://me:hunter2@127.0.0.1/",
+            "http://",
+            "http://127.0.0.1:0/",
+            "http://127.0.0.1:99999/",
+            "http://127.0.0.1/#hunter2",
+            "http://127.0.0.1/hunter 2",
+        ] {
+            let problem = Target::parse(url).unwrap_err();
+            assert!(!problem.contains("hunter"), "{url}: {problem}");
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Who sends to an endpoint: the one place of `receive` where a provider is added.
+
+use std::time::Duration;
+
+use medhook::{
+    Azodha, Builder, Cair, Custom, Dedupe, Delivery, Encoding, Fasten, Freshness, HealthSync, HmacSha256Body, MediQuo,
+    Receiver, Secrets, SharedSecret, StandardWebhooks, azodha, cair, fasten, healthsync, mediquo,
+};
+
+use super::keys::Keys;
+use super::secrets::{self, Group};
+use crate::failure::Failure;
+
+/// A receiver up to what does not depend on its provider, and what belongs to it.
+pub(super) struct Provided {
+    pub(super) builder: Builder,
+    pub(super) groups: Vec<Group>,
+    pub(super) read: Reads,
+}
+
+/// Reads a delivery as an application would.
+pub(super) type Reads = fn(&Delivery) -> Read;
+
+/// As what an event was handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Read {
+    /// The variant of its kind.
+    Documented,
+    /// A kind that is not documented.
+    Unknown,
+    /// A documented kind that could not be read, or no envelope at all.
+    Undecodable,
+}
+
+/// Keys that some providers have and others not.
+pub(super) const KEYS: &[&str] = &[
+    "scheme",
+    "header",
+    "prefix",
+    "encoding",
+    "event",
+    "mode",
+    "test_secrets",
+    "also_header",
+    "also_secrets",
+    "max_age",
+    "dedupe",
+    "sender",
+    "id",
+    "kind",
+    "kinds",
+    "occurred_at",
+];
+
+/// Takes the provider, its secrets and all keys that only some providers have.
+///
+/// `reuse` says whether its secrets may be another endpoint's, too.
+pub(super) fn take(keys: &mut Keys, name: &str, reuse: bool) -> Result<Provided, Failure> {
+    let provider = keys.choice("provider", PROVIDERS)?;
+    let provider = keys.needed("provider", provider)?;
+    let mut groups = vec![group(keys, "secrets", reuse)?];
+    let secrets = keys.needed("secrets", groups.first().and_then(|group| secrets::together(&group.secrets)))??;
+    let dedupe = keys.choice("dedupe", &[("id", By::Id), ("off", By::Nothing), ("natural", By::NaturalKey)])?;
+
+    let timed = match provider {
+        Which::Cair | Which::HealthSync | Which::MediQuo => true,
+        Which::Custom => keys.has("occurred_at"),
+        Which::Azodha | Which::Fasten => false,
+    };
+
+    let (mut builder, read): (Builder, Reads) = match provider {
+        Which::Azodha => {
+            let header = header(keys)?;
+            let scheme = keys.choice("scheme", &[("hmac-sha256", Proof::Mac), ("shared-secret", Proof::Secret)])?;
+            let mut azodha = match keys.needed("scheme", scheme)? {
+                Proof::Mac => {
+                    let mut azodha = Azodha::hmac_sha256(header, secrets);
+                    if let Some(prefix) = keys.text("prefix")? {
+                        azodha = azodha.prefix(prefix);
+                    }
+                    azodha.encoding(encoding(keys)?)
+                }
+                Proof::Secret => Azodha::shared_secret(header, secrets),
+            };
+            if let Some(kind) = keys.text("event")? {
+                if azodha::Kind::from_name(&kind).is_none() {
+                    return Err(keys.wrong("event", no_kind(&kind, azodha::Kind::ALL.iter().map(|kind| kind.as_str()))));
+                }
+                azodha = azodha.kind(kind);
+            }
+            (Receiver::builder(name, azodha), reads!(azodha))
+        }
+        Which::Cair => {
+            let header = header(keys)?;
+            let scheme = keys.choice("scheme", &[("hmac-256", Proof::Mac), ("api-secret", Proof::Secret)])?;
+            let mut cair = match keys.needed("scheme", scheme)? {
+                Proof::Mac => {
+                    let mut cair = Cair::hmac_256(header, secrets);
+                    if let Some(prefix) = keys.text("prefix")? {
+                        cair = cair.prefix(prefix);
+                    }
+                    cair.encoding(encoding(keys)?)
+                }
+                Proof::Secret => Cair::api_secret(header, secrets),
+            };
+            if let Some(name) = keys.text("event")? {
+                let Some(kind) = cair::Kind::from_name(&name) else {
+                    return Err(keys.wrong("event", no_kind(&name, cair::Kind::ALL.iter().map(|kind| kind.as_str()))));
+                };
+                cair = cair.only(kind);
+            }
+            (Receiver::builder(name, cair), reads!(cair))
+        }
+        Which::Fasten => {
+            let mode = keys.choice("mode", &[("live", Mode::Live), ("test", Mode::Test), ("any", Mode::Any)])?;
+            let fasten = match mode.unwrap_or(Mode::Live) {
+                Mode::Test => Fasten::test(secrets),
+                Mode::Any => Fasten::any_mode(secrets),
+                Mode::Live if keys.has("test_secrets") => {
+                    let tests = group(keys, "test_secrets", reuse)?;
+                    let secrets_of_test = keys.needed("test_secrets", secrets::together(&tests.secrets))??;
+                    groups.push(tests);
+                    Fasten::live(secrets).and_test(secrets_of_test)
+                }
+                Mode::Live => Fasten::live(secrets),
+            };
+            (Receiver::builder(name, fasten), reads!(fasten))
+        }
+        Which::HealthSync => (Receiver::builder(name, HealthSync::new(secrets)), reads!(healthsync)),
+        Which::MediQuo => {
+            let mut mediquo = MediQuo::new(secrets);
+            if let Some(header) = optional_header(keys, "header")? {
+                mediquo = mediquo.header(header);
+            }
+            if let Some(header) = optional_header(keys, "also_header")? {
+                let others = group(keys, "also_secrets", reuse)?;
+                let also = keys.needed("also_secrets", secrets::together(&others.secrets))??;
+                groups.push(others);
+                mediquo = mediquo.also_header(header, also);
+            }
+            (Receiver::builder(name, mediquo), reads!(mediquo))
+        }
+        Which::Custom => (Receiver::builder(name, custom(keys, name, secrets)?), read_custom),
+    };
+
+    if let Some(max_age) = keys.duration("max_age")? {
+        if !timed {
+            return Err(keys.wrong("max_age", "no event of this provider has a time that an age could be judged by"));
+        }
+        builder = builder.freshness(Freshness::SignedEvent { max_age, future: AHEAD });
+    }
+    builder = match (dedupe, provider) {
+        (None | Some(By::Id), _) => builder,
+        (Some(By::Nothing), _) => builder.dedupe(Dedupe::off()),
+        (Some(By::NaturalKey), Which::Azodha) => builder.dedupe(Dedupe::by(azodha::natural_key)),
+        (Some(By::NaturalKey), Which::MediQuo) => builder.dedupe(Dedupe::by(mediquo::natural_key)),
+        (Some(By::NaturalKey), _) => {
+            return Err(keys.wrong("dedupe", "\"natural\" is for azodha and mediquo, whose events have no id"));
+        }
+    };
+    Ok(Provided { builder, groups, read })
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Which {
+    Azodha,
+    Cair,
+    Custom,
+    Fasten,
+    HealthSync,
+    MediQuo,
+}
+
+const PROVIDERS: &[(&str, Which)] = &[
+    ("azodha", Which::Azodha),
+    ("cair", Which::Cair),
+    ("fasten", Which::Fasten),
+    ("healthsync", Which::HealthSync),
+    ("mediquo", Which::MediQuo),
+    ("custom", Which::Custom),
+];
+
+#[derive(Debug, Clone, Copy)]
+enum Proof {
+    Mac,
+    Secret,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Mode {
+    Live,
+    Test,
+    Any,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum By {
+    Id,
+    Nothing,
+    NaturalKey,
+}
+
+/// How far ahead of ours a clock may be, where ages are judged by an event's time: as HealthSync's default has it.
+const AHEAD: Duration = Duration::from_secs(300);
+
+fn group(keys: &mut Keys, key: &str, reuse: bool) -> Result<Group, Failure> {
+    Ok(Group { secrets: secrets::listed(keys, key)?, reuse })
+}
+
+fn header(keys: &mut Keys) -> Result<String, Failure> {
+    let header = optional_header(keys, "header")?;
+    keys.needed("header", header)
+}
+
+fn optional_header(keys: &mut Keys, key: &str) -> Result<Option<String>, Failure> {
+    let header = keys.text(key)?;
+    match &header {
+        Some(name) if http::HeaderName::try_from(name.as_str()).is_err() => {
+            Err(keys.wrong(key, format_args!("{name:?} is no name of a header")))
+        }
+        _ => Ok(header),
+    }
+}
+
+fn encoding(keys: &mut Keys) -> Result<Encoding, Failure> {
+    let choices = [("hex", Encoding::Hex), ("base64", Encoding::Base64), ("either", Encoding::Either)];
+    Ok(keys.choice("encoding", &choices)?.unwrap_or(Encoding::Either))
+}
+
+fn no_kind(name: &str, kinds: impl Iterator<Item = &'static str>) -> String {
+    format!("{name:?} is none of {}", kinds.collect::<Vec<_>>().join(", "))
+}
+
+fn custom(keys: &mut Keys, name: &str, secrets: Secrets) -> Result<Custom, Failure> {
+    let sender = keys.text("sender")?.unwrap_or_else(|| name.to_owned());
+    let choices =
+        [("standard-webhooks", None), ("hmac-sha256", Some(Proof::Mac)), ("shared-secret", Some(Proof::Secret))];
+    let scheme = keys.choice("scheme", &choices)?;
+    let mut custom = match keys.needed("scheme", scheme)? {
+        None => Custom::new(sender, StandardWebhooks::new(), secrets),
+        Some(Proof::Mac) => {
+            let scheme = HmacSha256Body::new(header(keys)?).prefix(keys.text("prefix")?.unwrap_or_default());
+            Custom::new(sender, scheme.encoding(encoding(keys)?), secrets)
+        }
+        Some(Proof::Secret) => Custom::new(sender, SharedSecret::new(header(keys)?), secrets),
+    };
+    for (key, pointed) in POINTERS {
+        if let Some(pointer) = keys.text(key)? {
+            if !pointer.starts_with('/') {
+                return Err(keys.wrong(key, format_args!("{pointer:?} is no JSON pointer: it begins with `/`")));
+            }
+            custom = pointed(custom, pointer);
+        }
+    }
+    // They live as long as the process: a list in a file that is read once.
+    Ok(custom.kinds(keys.texts("kinds")?.into_iter().map(|kind| &*kind.leak())))
+}
+
+type Pointed = fn(Custom, String) -> Custom;
+
+const POINTERS: [(&str, Pointed); 3] =
+    [("id", Custom::id), ("kind", Custom::kind), ("occurred_at", Custom::occurred_at)];
+
+fn read_custom(delivery: &Delivery) -> Read {
+    match delivery.kind() {
+        Some(kind) if delivery.kind_label() != kind => Read::Unknown,
+        _ => Read::Documented,
+    }
+}
+
+macro_rules! reads {
+    ($provider:ident) => {
+        |delivery| match delivery.decode() {
+            Ok($provider::Event::Unknown(_)) => Read::Unknown,
+            Ok($provider::Event::Undecodable(_)) => Read::Undecodable,
+            Ok(_) => Read::Documented,
+            // Of another provider: no delivery of this endpoint is.
+            Err(_) => Read::Undecodable,
+        }
+    };
+}
+use reads;

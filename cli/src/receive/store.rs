@@ -1,0 +1,160 @@
+//! The store behind a URL: the one place where stores are told apart.
+
+use std::error::Error as _;
+use std::sync::Arc;
+
+use medhook::{ConfigError, DedupeStore, MemoryStore, SqliteStore};
+
+/// What a store's URL may be.
+pub(super) const FORMS: &str = "\"memory\", \"sqlite:PATH\", \"postgres://..\" or \"redis://..\"";
+
+/// A store's URL, found to be of a known form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Url {
+    Memory,
+    Sqlite(String),
+    Postgres(String),
+    Redis(String),
+}
+
+impl Url {
+    /// Messages quote no part of the URL but its scheme: passwords stand in URLs.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        if text == "memory" {
+            return Ok(Url::Memory);
+        }
+        let Some((scheme, rest)) = text.split_once(':') else {
+            return Err(format!("must be {FORMS}"));
+        };
+        match scheme {
+            "sqlite" => {
+                // As other programs write it: sqlite:///absolute, sqlite://relative.
+                let path = rest.strip_prefix("//").unwrap_or(rest);
+                if path.is_empty() || path.contains(['?', '\0']) || path == ":memory:" {
+                    return Err("a SQLite store is a path of a file, without options: \"sqlite:medhook.db\"".to_owned());
+                }
+                Ok(Url::Sqlite(path.to_owned()))
+            }
+            "postgres" | "postgresql" if rest.starts_with("//") => Ok(Url::Postgres(text.to_owned())),
+            "redis" | "rediss" if rest.starts_with("//") => Ok(Url::Redis(text.to_owned())),
+            "postgres" | "postgresql" | "redis" | "rediss" => Err(format!("there is no `//` after `{scheme}:`")),
+            _ => Err(format!("must be {FORMS}")),
+        }
+    }
+
+    /// For the operator: without user, password and options.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Url::Memory => "memory (forgotten at the end)".to_owned(),
+            Url::Sqlite(path) => format!("sqlite:{path}"),
+            Url::Postgres(url) | Url::Redis(url) => {
+                let scheme = url.split("://").next().unwrap_or_default();
+                let rest = url.split("://").nth(1).unwrap_or_default();
+                let host = rest.rsplit('@').next().unwrap_or_default().split('?').next().unwrap_or_default();
+                format!("{scheme}://{host}")
+            }
+        }
+    }
+
+    /// Opens it.
+    pub(super) async fn open(&self) -> Result<Arc<dyn DedupeStore>, String> {
+        Ok(match self {
+            Url::Memory => Arc::new(MemoryStore::new(IN_MEMORY)),
+            Url::Sqlite(path) => Arc::new(SqliteStore::open(path).await.map_err(told)?),
+            Url::Postgres(url) => postgres(url).await?,
+            Url::Redis(url) => redis(url).await?,
+        })
+    }
+}
+
+/// How many events are remembered in memory: some hundred bytes each.
+const IN_MEMORY: usize = 1_000_000;
+
+/// With what is behind it: the system says what is wrong with a path.
+fn told(error: ConfigError) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(feature = "postgres")]
+async fn postgres(url: &str) -> Result<Arc<dyn DedupeStore>, String> {
+    // Its line says what is behind it.
+    let store = medhook::PostgresStore::connect(url).await.map_err(|error| error.to_string())?;
+    Ok(Arc::new(store))
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn postgres(_: &str) -> Result<Arc<dyn DedupeStore>, String> {
+    Err(not_built("PostgreSQL", "postgres"))
+}
+
+#[cfg(feature = "redis")]
+async fn redis(url: &str) -> Result<Arc<dyn DedupeStore>, String> {
+    // Its line says what is behind it.
+    let store = medhook::RedisStore::connect(url).await.map_err(|error| error.to_string())?;
+    Ok(Arc::new(store))
+}
+
+#[cfg(not(feature = "redis"))]
+async fn redis(_: &str) -> Result<Arc<dyn DedupeStore>, String> {
+    Err(not_built("Redis", "redis"))
+}
+
+#[cfg(not(all(feature = "postgres", feature = "redis")))]
+fn not_built(server: &str, feature: &str) -> String {
+    format!(
+        "this medhook is built without {server}; `cargo install medhook-cli --features {feature}` builds one with it"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_told_apart_by_their_scheme() {
+        assert_eq!(Url::parse("memory"), Ok(Url::Memory));
+        for (text, path) in [
+            ("sqlite:medhook.db", "medhook.db"),
+            ("sqlite:/var/lib/medhook.db", "/var/lib/medhook.db"),
+            ("sqlite:///var/lib/medhook.db", "/var/lib/medhook.db"),
+            ("sqlite://medhook.db", "medhook.db"),
+        ] {
+            assert_eq!(Url::parse(text), Ok(Url::Sqlite(path.to_owned())), "{text}");
+        }
+        assert!(matches!(Url::parse("postgresql://localhost/db"), Ok(Url::Postgres(_))));
+        assert!(matches!(Url::parse("rediss://localhost"), Ok(Url::Redis(_))));
+    }
+
+    #[test]
+    fn a_wrong_one_is_refused_without_being_quoted() {
+        for text in [
+            "",
+            "hunter2",
+            "sqlite",
+            "sqlite:",
+            "sqlite::memory:",
+            "sqlite:hunter2?mode=ro",
+            "mysql://root:hunter2@localhost",
+            "postgres:hunter2",
+            "redis:hunter2",
+            "Memory",
+        ] {
+            let problem = Url::parse(text).unwrap_err();
+            assert!(!problem.contains("hunter2"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_has_no_password() {
+        for (text, shown) in [
+            ("postgres://me:hun:ter@2@db.example:5432/medhook?sslmode=require", "postgres://db.example:5432/medhook"),
+            ("redis://:hunter2@127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+            ("redis://127.0.0.1", "redis://127.0.0.1"),
+        ] {
+            assert_eq!(Url::parse(text).unwrap().shown(), shown);
+        }
+    }
+}

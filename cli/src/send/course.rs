@@ -1,0 +1,203 @@
+//! How often a delivery is sent, and what has to come back.
+
+use std::io::Write;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+
+use super::delivery::Delivery;
+use super::schedule::Retries;
+use crate::Verdict;
+use crate::clock::in_words;
+use crate::failure::Failure;
+use crate::output::{harmless, say};
+use crate::wire::{Answer, Lost, Target};
+
+/// How it is sent.
+pub(super) struct Plan {
+    pub(super) times: u32,
+    pub(super) at_once: usize,
+    pub(super) new_events: bool,
+    pub(super) patience: Duration,
+    pub(super) show_answer: bool,
+}
+
+/// Sends it as often as asked for.
+pub(super) async fn repeated(
+    delivery: &Delivery,
+    target: &Target,
+    plan: &Plan,
+    out: &mut dyn Write,
+) -> Result<Verdict, Failure> {
+    let same = delivery.event()?;
+    let deliveries = stream::iter(0..plan.times).map(|_| {
+        let same = &same;
+        async move {
+            let event = if plan.new_events { delivery.event()? } else { same.clone() };
+            let request = delivery.attempt(&event, target, false)?;
+            Ok::<_, Failure>(target.send(request, plan.patience).await)
+        }
+    });
+    let mut tally = Tally::default();
+    let mut answers = std::pin::pin!(deliveries.buffer_unordered(plan.at_once));
+    while let Some(answer) = answers.next().await {
+        let answer = answer?;
+        tally.count(&answer);
+        say(out, &line(tally.all, &answer, plan.show_answer))?;
+    }
+    let genuine = delivery.flaw.is_none();
+    let copies_at_once = plan.at_once > 1 && plan.times > 1 && !plan.new_events;
+    let (verdict, text) = if genuine { tally.of_genuine(copies_at_once) } else { tally.of_flawed() };
+    say(out, &format!("{text}\n"))?;
+    Ok(verdict)
+}
+
+/// Sends it as the provider would that gets no 2xx.
+pub(super) async fn retried(
+    delivery: &Delivery,
+    target: &Target,
+    plan: &Plan,
+    retries: Retries,
+    scale: f64,
+    out: &mut dyn Write,
+) -> Result<Verdict, Failure> {
+    say(out, &format!("{}\n", retries.remark))?;
+    let event = delivery.event()?;
+    let mut waits = retries.waits.iter();
+    let mut tally = Tally::default();
+    loop {
+        let request = delivery.attempt(&event, target, tally.all > 0)?;
+        let answer = target.send(request, plan.patience).await;
+        tally.count(&answer);
+        say(out, &line(tally.all, &answer, plan.show_answer))?;
+        if answer.is_ok_and(|answer| is_2xx(&answer)) {
+            say(out, &format!("as expected: accepted at attempt {}\n", tally.all))?;
+            return Ok(Verdict::AllIsWell);
+        }
+        let Some(wait) = waits.next() else { break };
+        let scaled = wait.div_f64(scale);
+        say(out, &format!("next attempt after {}, here {:.3} s\n", in_words(wait.as_secs()), scaled.as_secs_f64()))?;
+        tokio::time::sleep(scaled).await;
+    }
+    if tally.unconnected == tally.all {
+        say(out, "cannot tell: nobody listens there\n")?;
+        return Ok(Verdict::CannotTell);
+    }
+    say(out, &format!("not as expected: none of {} attempts was accepted, and the provider gives up\n", tally.all))?;
+    Ok(Verdict::SomethingIsNot)
+}
+
+/// What came back so far.
+#[derive(Debug, Default)]
+struct Tally {
+    all: u32,
+    accepted: u32,
+    refused: u32,
+    /// Told to come back, as a copy of what is being handled is.
+    busy: u32,
+    unconnected: u32,
+}
+
+impl Tally {
+    fn count(&mut self, answer: &Result<Answer, Lost>) {
+        let counted = match answer {
+            Ok(answer) if is_2xx(answer) => Some(&mut self.accepted),
+            Ok(answer) if (400..500).contains(&answer.status) => Some(&mut self.refused),
+            Ok(answer) if answer.status == 503 => Some(&mut self.busy),
+            Err(Lost::NoConnection(_)) => Some(&mut self.unconnected),
+            _ => None,
+        };
+        if let Some(count) = counted {
+            *count = count.saturating_add(1);
+        }
+        self.all = self.all.saturating_add(1);
+    }
+
+    fn of_genuine(&self, copies_at_once: bool) -> (Verdict, String) {
+        let Tally { all, accepted, .. } = *self;
+        let in_flight = if copies_at_once && accepted > 0 { self.busy } else { 0 };
+        if accepted == all {
+            (Verdict::AllIsWell, format!("as expected: {accepted} of {all} accepted"))
+        } else if accepted.saturating_add(in_flight) == all {
+            (
+                Verdict::AllIsWell,
+                format!("as expected: {accepted} of {all} accepted, the others while a copy was being handled"),
+            )
+        } else {
+            self.otherwise(format!("{accepted} of {all} accepted, and what is genuine has to be"))
+        }
+    }
+
+    fn of_flawed(&self) -> (Verdict, String) {
+        let Tally { all, refused, .. } = *self;
+        if refused == all {
+            (Verdict::AllIsWell, format!("as expected: {refused} of {all} refused"))
+        } else {
+            self.otherwise(format!("{refused} of {all} refused with a 4xx, and all of them have to be"))
+        }
+    }
+
+    /// Where nobody was reached, and all else was as expected, nothing is known.
+    fn otherwise(&self, text: String) -> (Verdict, String) {
+        if self.unconnected == self.all {
+            (Verdict::CannotTell, "cannot tell: nobody listens there".to_owned())
+        } else {
+            (Verdict::SomethingIsNot, format!("not as expected: {text}"))
+        }
+    }
+}
+
+fn is_2xx(answer: &Answer) -> bool {
+    (200..300).contains(&answer.status)
+}
+
+fn line(number: u32, answer: &Result<Answer, Lost>, show: bool) -> String {
+    match answer {
+        Ok(answer) => {
+            let Answer { status, size, body, took } = answer;
+            let mut line = format!("{number}  {status}  {:.3} s  {size} bytes\n", took.as_secs_f64());
+            if show && !body.is_empty() {
+                let rest = if *size > body.len() as u64 { " .." } else { "" };
+                line.push_str(&format!("   {}{rest}\n", harmless(body)));
+            }
+            line
+        }
+        Err(lost) => format!("{number}  {}\n", harmless(lost.to_string().as_bytes())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(statuses: &[u16]) -> Tally {
+        let mut tally = Tally::default();
+        for &status in statuses {
+            let answer = Answer { status, size: 0, body: medhook::Bytes::new(), took: Duration::ZERO };
+            tally.count(&if status == 0 { Err(Lost::NoConnection(String::new())) } else { Ok(answer) });
+        }
+        tally
+    }
+
+    #[test]
+    fn what_is_genuine_has_to_be_accepted() {
+        let verdict = |statuses: &[u16], at_once| tally(statuses).of_genuine(at_once).0;
+        assert_eq!(verdict(&[200, 202], false), Verdict::AllIsWell);
+        assert_eq!(verdict(&[200, 503], true), Verdict::AllIsWell);
+        for (statuses, at_once) in [(&[200, 401][..], true), (&[503], true), (&[200, 503], false), (&[302], false)] {
+            assert_eq!(verdict(statuses, at_once), Verdict::SomethingIsNot, "{statuses:?}");
+        }
+        assert_eq!(verdict(&[0, 0], false), Verdict::CannotTell);
+        assert_eq!(verdict(&[0, 200], false), Verdict::SomethingIsNot);
+    }
+
+    #[test]
+    fn what_is_not_has_to_be_refused_with_a_4xx() {
+        let verdict = |statuses: &[u16]| tally(statuses).of_flawed().0;
+        assert_eq!(verdict(&[401, 400]), Verdict::AllIsWell);
+        for statuses in [&[401, 200][..], &[500], &[302], &[503]] {
+            assert_eq!(verdict(statuses), Verdict::SomethingIsNot, "{statuses:?}");
+        }
+        assert_eq!(verdict(&[0]), Verdict::CannotTell);
+    }
+}

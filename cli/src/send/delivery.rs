@@ -1,0 +1,167 @@
+//! A request as the provider would make it, or with one thing wrong with it.
+
+use http::Request;
+use medhook::testing::{self, Endpoint, Signing};
+use medhook::{Bytes, Secret};
+
+use crate::clock::now;
+use crate::endpoint::{Provider, unsigned_headers};
+use crate::failure::Failure;
+use crate::random;
+use crate::wire::Target;
+
+/// Everything that makes a delivery what it is.
+pub(super) struct Delivery {
+    pub(super) provider: Provider,
+    pub(super) endpoint: Endpoint,
+    pub(super) signing: Signing,
+    pub(super) secret: Secret,
+    pub(super) content: Content,
+    pub(super) id: Option<String>,
+    pub(super) at: Option<i64>,
+    pub(super) flaw: Option<Flaw>,
+}
+
+/// What the body is.
+pub(super) enum Content {
+    /// Made up, in the shape of its kind.
+    Fixture { name: String, body: Bytes, mode: Option<&'static str> },
+    /// These bytes.
+    Exact(Bytes),
+}
+
+/// What is wrong with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flaw {
+    Tampered,
+    Stale,
+    Unsigned,
+    WrongSecret,
+}
+
+/// An event: the same over all attempts to deliver it.
+#[derive(Debug, Clone)]
+pub(super) struct Event {
+    id: String,
+    at: i64,
+}
+
+impl Delivery {
+    /// A new event, unless its id and time are given.
+    pub(super) fn event(&self) -> Result<Event, Failure> {
+        let id = match (&self.id, self.provider) {
+            (Some(id), _) => id.clone(),
+            (None, Provider::Healthsync) => format!("evt_{}", random::mark()?),
+            (None, _) => random::uuid()?,
+        };
+        let at = match (self.flaw, self.at) {
+            (Some(Flaw::Stale), _) => now()?.saturating_sub(self.too_old()?),
+            (_, Some(at)) => at,
+            (_, None) => now()?,
+        };
+        Ok(Event { id, at })
+    }
+
+    /// One attempt to deliver an event. Where the attempt's own time is signed, `again` makes it the time of now.
+    pub(super) fn attempt(&self, event: &Event, target: &Target, again: bool) -> Result<Request<Bytes>, Failure> {
+        let at = if again && self.signing == Signing::StandardWebhooks { now()? } else { event.at };
+        let body = self.body(event, at)?;
+        let foreign = random::secret()?;
+        let secret = if self.flaw == Some(Flaw::WrongSecret) { &foreign } else { testing::text_of(&self.secret) };
+        // A dot in a message id is refused, as Standard Webhooks asks for.
+        let message = format!("msg_{}", event.id.replace('.', "_"));
+        let signed = self.signing.headers(secret, &message, &at.to_string(), &body);
+        let mut headers =
+            signed.map_err(|error| Failure::because(format_args!("secret {}", self.secret.label()), error))?;
+        headers.extend(self.endpoint.also());
+        if self.flaw == Some(Flaw::Unsigned) {
+            headers.clear();
+        }
+        headers.extend(unsigned_headers(&self.endpoint, &body)?);
+
+        let body = if self.flaw == Some(Flaw::Tampered) { tampered(&body)? } else { body };
+        let mut request = Request::post(target.path());
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        // The error's own text could quote a header.
+        request.body(body).map_err(|_| Failure::new("an id, a header or a secret that no request can carry"))
+    }
+
+    /// What is sent, for the one who sends it; and whether it makes sense.
+    pub(super) fn in_words(&self) -> Result<String, Failure> {
+        if self.flaw == Some(Flaw::Tampered) && matches!(self.signing, Signing::SharedSecret { .. }) {
+            return Err(Failure::new(
+                "a shared secret does not prove the body: nobody can notice that it is tampered with",
+            ));
+        }
+        if self.flaw == Some(Flaw::Stale) {
+            self.too_old()?;
+        }
+        let what = match &self.content {
+            Content::Fixture { name, .. } => format!("{} {name}, all made up", self.provider.name()),
+            Content::Exact(body) => {
+                if self.id.is_some() && self.signing != Signing::StandardWebhooks {
+                    return Err(Failure::new(
+                        "with --body nothing is put into the body, so there is no place for --id",
+                    ));
+                }
+                if self.flaw == Some(Flaw::Stale) && self.signing != Signing::StandardWebhooks {
+                    return Err(Failure::new("with --body nothing is put into the body, so it cannot be made stale"));
+                }
+                format!("{}, {} bytes of a file", self.provider.name(), body.len())
+            }
+        };
+        let flaw = match self.flaw {
+            None => "genuine",
+            Some(Flaw::Tampered) => "tampered with",
+            Some(Flaw::Stale) => "stale",
+            Some(Flaw::Unsigned) => "unsigned",
+            Some(Flaw::WrongSecret) => "signed with another secret",
+        };
+        Ok(format!("{what}, {flaw}"))
+    }
+
+    fn body(&self, event: &Event, at: i64) -> Result<Bytes, Failure> {
+        let (body, mode) = match &self.content {
+            Content::Exact(body) => return Ok(body.clone()),
+            Content::Fixture { body, mode, .. } => (body, mode),
+        };
+        let body = self.endpoint.renewed(body, &event.id, at);
+        let Some(mode) = mode else {
+            return Ok(body);
+        };
+        let mut json: serde_json::Value =
+            serde_json::from_slice(&body).map_err(|error| Failure::because("the fixture has no mode", error))?;
+        match json.pointer_mut("/api_mode") {
+            Some(place) => *place = (*mode).into(),
+            None => return Err(Failure::new("the fixture has no mode")),
+        }
+        Ok(json.to_string().into())
+    }
+
+    /// How old, in seconds, is certainly too old.
+    fn too_old(&self) -> Result<i64, Failure> {
+        match self.provider {
+            // Five minutes are what the reference libraries accept.
+            Provider::Fasten => Ok(3_600),
+            // The last retry comes 96 minutes after the event.
+            Provider::Healthsync => Ok(86_400),
+            Provider::Azodha | Provider::Cair | Provider::Mediquo => Err(Failure::new(format!(
+                "{} signs no time that an endpoint could count on: nothing of it can be stale",
+                self.provider.name()
+            ))),
+        }
+    }
+}
+
+/// With one bit flipped, in the middle.
+fn tampered(body: &Bytes) -> Result<Bytes, Failure> {
+    let mut bytes = body.to_vec();
+    let middle = bytes.len() / 2;
+    match bytes.get_mut(middle) {
+        Some(byte) => *byte ^= 1,
+        None => return Err(Failure::new("an empty body has no bit to flip")),
+    }
+    Ok(bytes.into())
+}

@@ -1,0 +1,391 @@
+//! What probably happened: every common mistake is really tried, and told only where the signature then fits, or where
+//! the headers show it.
+
+use base64ct::{Base64, Base64Unpadded, Base64Url, Base64UrlUnpadded, Encoding as _};
+use medhook::testing::{self, Endpoint, Signing};
+use medhook::{Bytes, Reason, Secret};
+
+use super::headers::Head;
+use super::rewritten;
+use super::steps::Steps;
+use crate::clock::in_words;
+
+/// What is known when guessing begins.
+pub(super) struct Case<'c> {
+    pub(super) endpoint: &'c Endpoint,
+    pub(super) signing: &'c Signing,
+    pub(super) secrets: &'c [Secret],
+    pub(super) head: &'c Head,
+    pub(super) body: &'c Bytes,
+    pub(super) at: i64,
+}
+
+/// What was found out.
+pub(super) struct Guesses {
+    /// One line each.
+    pub(super) lines: Vec<String>,
+    /// How many combinations were tried on the signature.
+    pub(super) tried: usize,
+}
+
+impl Case<'_> {
+    pub(super) fn guesses(&self, steps: &Steps) -> Guesses {
+        let mut guesses = Guesses { lines: Vec::new(), tried: 0 };
+        self.look_at_age(steps, &mut guesses);
+        if steps.envelope.reason == Some(Reason::WrongMode) {
+            guesses.add("each mode has a secret of its own: this event was signed with that of the other one");
+        }
+        if steps.proof.held == Some(true) {
+            return guesses;
+        }
+        self.look_at_head(&mut guesses);
+        match self.signing {
+            Signing::SharedSecret { header } => self.try_secrets(header, &mut guesses),
+            _ => self.try_macs(&mut guesses),
+        }
+        guesses
+    }
+
+    fn look_at_age(&self, steps: &Steps, guesses: &mut Guesses) {
+        if let Some(timestamp) = self.head.text("webhook-timestamp").filter(|_| self.is_standard()) {
+            match timestamp.parse::<i64>() {
+                Ok(time) if (1_000_000_000_000..100_000_000_000_000).contains(&time) => {
+                    guesses.add("webhook-timestamp is in milliseconds, and has to be in seconds");
+                    return;
+                }
+                Ok(time) if steps.proof.held != Some(true) && time.abs_diff(self.at) > 300 => {
+                    let apart = in_words(time.abs_diff(self.at));
+                    guesses.add(&format!(
+                        "webhook-timestamp is {apart} from the time it is judged at, and 300 s are allowed"
+                    ));
+                }
+                _ => {}
+            }
+        }
+        match steps.fresh.reason {
+            Some(Reason::Stale) => guesses.add(
+                "it is judged at the time of now, unless --at tells when it arrived; else it was sent again, or a clock is slow",
+            ),
+            Some(Reason::InTheFuture) => guesses.add("one of the two clocks is wrong"),
+            _ => {}
+        }
+    }
+
+    /// What the headers alone show.
+    fn look_at_head(&self, guesses: &mut Guesses) {
+        let packed = self.body.starts_with(&[0x1f, 0x8b]);
+        let encodings = self.head.values("content-encoding");
+        let encoded = encodings.map(<[u8]>::to_ascii_lowercase).any(|value| !value.is_empty() && value != b"identity");
+        match (encoded, packed) {
+            (true, false) => guesses.add(
+                "content-encoding says that the body is packed, and it is not: something between unpacked it, and may \
+                 have changed it",
+            ),
+            (true, true) => guesses.add("the body is packed: the signature is that of the bytes before, or of these"),
+            (false, true) => guesses.add("the body is packed with gzip, and no header says so"),
+            (false, false) => {}
+        }
+        if let Some(length) = self.head.text("content-length").and_then(|text| text.parse::<usize>().ok())
+            && length != self.body.len()
+        {
+            let known = self.body.len();
+            guesses.add(&format!(
+                "content-length was {length}, and the file has {known} bytes: it is not what was on the wire"
+            ));
+        }
+        for name in self.needed() {
+            match self.head.values(&name).count() {
+                0 => guesses.add(&format!("there is no header {name}")),
+                1 => {}
+                times => guesses.add(&format!("the header {name} is there {times} times")),
+            }
+        }
+        if self.is_standard() && self.head.has("svix-signature") && !self.head.has("webhook-signature") {
+            guesses.add(
+                "the headers are called svix-*: the sender or a relay uses the names from before Standard Webhooks",
+            );
+        }
+        let mode: Option<serde_json::Value> = serde_json::from_slice(self.body).ok();
+        let mode = mode.as_ref().and_then(|json| json.pointer("/api_mode")?.as_str());
+        match mode {
+            Some("test") if self.is_standard() && self.endpoint.test_secrets.is_empty() => guesses.add(
+                "the body says that it is a test: the test mode has a secret of its own, which --test-secret-env or \
+                 --test-secret-file names",
+            ),
+            Some("live") if self.is_standard() && self.endpoint.secrets.is_empty() => {
+                guesses.add("the body says that it is live, and only a secret of the test mode was given");
+            }
+            _ => {}
+        }
+    }
+
+    fn needed(&self) -> Vec<String> {
+        let mut needed = match self.signing {
+            Signing::HmacSha256Body { header, .. } | Signing::SharedSecret { header } => vec![header.clone()],
+            _ => ["webhook-id", "webhook-timestamp", "webhook-signature"].map(str::to_owned).to_vec(),
+        };
+        needed.extend(self.endpoint.also_header.clone());
+        needed
+    }
+
+    /// Where the secret itself has to be in a header.
+    fn try_secrets(&self, expected: &str, guesses: &mut Guesses) {
+        for secret in self.secrets {
+            let (label, secret) = (secret.label(), testing::text_of(secret));
+            for (name, value) in &self.head.headers {
+                guesses.tried = guesses.tried.saturating_add(1);
+                let Ok(value) = str::from_utf8(value) else { continue };
+                if value == secret {
+                    if name != expected {
+                        guesses
+                            .add(&format!("secret {label} is in the header {name}, and is looked for in {expected}"));
+                    }
+                } else if value.trim_matches(['"', '\'', ' ']) == secret {
+                    guesses.add(&format!("in the header {name}, quotation marks or spaces are around secret {label}"));
+                } else if value.split(' ').next_back() == Some(secret) {
+                    guesses.add(&format!("in the header {name}, a word stands before secret {label}"));
+                } else if value.eq_ignore_ascii_case(secret) {
+                    guesses.add(&format!("the header {name} has secret {label} in other case"));
+                } else if Base64::decode_vec(value).is_ok_and(|text| text == secret.as_bytes()) {
+                    guesses.add(&format!("the header {name} has secret {label} in base64"));
+                } else if secret.len() > 8
+                    && value.len() > 8
+                    && (secret.starts_with(value) || value.starts_with(secret))
+                {
+                    guesses
+                        .add(&format!("the header {name} and secret {label} begin alike, and one of them is cut off"));
+                }
+            }
+            let mac = testing::mac(secret.as_bytes(), &[self.body]);
+            if let Some(tag) = self.tags().into_iter().find(|tag| tag.bytes == mac) {
+                guesses.add(&format!(
+                    "the header {} has an HMAC of the body under secret {label}: the sender signs, and the endpoint is \
+                     told to look for the secret itself",
+                    tag.header
+                ));
+            }
+        }
+    }
+
+    /// Where there is an HMAC: every way in which the secret, what is signed and the body could have been taken. The
+    /// one that needs the fewest explanations is told.
+    fn try_macs(&self, guesses: &mut Guesses) {
+        let tags = self.tags();
+        if tags.is_empty() {
+            guesses.add("no header has anything that could be an HMAC-SHA256");
+            return;
+        }
+        let bodies = rewritten::all(self.body);
+        let mut budget = HASHED_AT_MOST;
+        let mut best: Option<Vec<String>> = None;
+        let mut bare = false;
+        for (body_was, body) in &bodies {
+            for (message_was, before) in self.messages() {
+                for secret in self.secrets {
+                    for (key_was, key) in keys(testing::text_of(secret), self.is_standard()) {
+                        let Some(left) = budget.checked_sub(body.len().saturating_add(64)) else { break };
+                        budget = left;
+                        guesses.tried = guesses.tried.saturating_add(1);
+                        let mac = testing::mac(&key, &[before.as_bytes(), body]);
+                        for tag in tags.iter().filter(|tag| tag.bytes == mac) {
+                            let key_was = key_was.map(|was| format!("secret {} {was}", secret.label()));
+                            let explanations = [key_was, message_was.clone(), body_was.map(str::to_owned)];
+                            let mut explanations: Vec<_> = explanations.into_iter().flatten().collect();
+                            explanations.extend(self.misplaced(tag));
+                            if best.as_ref().is_none_or(|best| explanations.len() < best.len()) {
+                                best = Some(explanations);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        for secret in self.secrets {
+            let text = testing::text_of(secret).as_bytes();
+            bare |= self.needed().iter().any(|name| self.head.values(name).any(|value| ends_with_word(value, text)));
+        }
+        match best {
+            Some(explanations) if explanations.is_empty() => {}
+            Some(explanations) => explanations.iter().for_each(|line| guesses.add(line)),
+            None if bare => guesses.add("the header has the secret itself, and an HMAC is looked for"),
+            None => {}
+        }
+        if budget < self.body.len() {
+            guesses.add("the body is long: not every combination was tried");
+        }
+    }
+
+    /// What could be an HMAC-SHA256, in any header.
+    fn tags(&self) -> Vec<Tag<'_>> {
+        let mut tags = Vec::new();
+        for (name, value) in &self.head.headers {
+            let Ok(value) = str::from_utf8(value) else { continue };
+            for word in value.split([' ', ',', ';', '"', '\'']).take(64) {
+                let after = word.split_once(['=', ':']).map(|(_, after)| after);
+                for text in [Some(word), after].into_iter().flatten() {
+                    let found = decoded(text).map(|(bytes, digits)| Tag { header: name, value, text, digits, bytes });
+                    tags.extend(found);
+                }
+            }
+        }
+        tags.truncate(64);
+        tags
+    }
+
+    /// What could stand before the body in what is signed, the right one first.
+    fn messages(&self) -> Vec<(Option<String>, String)> {
+        let mut messages = Vec::new();
+        let joined = |family: &str| {
+            let (id, time) =
+                (self.head.text(&format!("{family}-id"))?, self.head.text(&format!("{family}-timestamp"))?);
+            Some((format!("{id}.{time}."), time.to_owned()))
+        };
+        if self.is_standard() {
+            messages.extend(joined("webhook").map(|(before, _)| (None, before)));
+            messages.extend(
+                joined("svix")
+                    .map(|(before, _)| (Some("id and time are those of the headers svix-*".to_owned()), before)),
+            );
+            let timed = "only time and body are signed, without the id".to_owned();
+            messages.extend(joined("webhook").map(|(_, time)| (Some(timed), format!("{time}."))));
+            messages.push((Some("only the body is signed: that is not Standard Webhooks".to_owned()), String::new()));
+        } else {
+            messages.push((None, String::new()));
+            let standard = "id and time are signed, too: that is Standard Webhooks".to_owned();
+            messages.extend(joined("webhook").map(|(before, _)| (Some(standard), before)));
+        }
+        messages
+    }
+
+    /// What is wrong about where and how a right MAC is written.
+    fn misplaced(&self, tag: &Tag<'_>) -> Vec<String> {
+        let (expected, prefix) = match self.signing {
+            Signing::HmacSha256Body { header, prefix, .. } => (header.as_str(), prefix.as_str()),
+            _ => ("webhook-signature", "v1,"),
+        };
+        let mut wrong = Vec::new();
+        if tag.header != expected {
+            wrong.push(format!("the signature is in the header {}, and is looked for in {expected}", tag.header));
+        }
+        let list = self.is_standard() && tag.value.split(' ').any(|entry| entry == format!("v1,{}", tag.text));
+        if !list && tag.value != format!("{prefix}{}", tag.text) {
+            wrong.push(if prefix.is_empty() {
+                "something stands before or after the signature, and nothing is expected there".to_owned()
+            } else {
+                format!("before the signature there has to be `{prefix}`, and nothing else")
+            });
+        }
+        let fits = match self.signing {
+            Signing::HmacSha256Body { .. } => match self.endpoint.encoding {
+                Some(testing::Written::Hex) => tag.digits == Digits::Hex,
+                Some(_) => tag.digits == Digits::Base64,
+                // HealthSync's is documented; elsewhere either will do.
+                None if self.endpoint.provider == "healthsync" => tag.digits == Digits::Hex,
+                None => tag.digits != Digits::Base64Url,
+            },
+            _ => tag.digits == Digits::Base64,
+        };
+        if !fits {
+            let digits = match tag.digits {
+                Digits::Hex => "in hexadecimal digits",
+                Digits::Base64 => "in base64",
+                Digits::Base64Url => "in the base64 of URLs",
+            };
+            wrong.push(format!("the signature is written {digits}, which is not what is expected"));
+        }
+        wrong
+    }
+
+    fn is_standard(&self) -> bool {
+        *self.signing == Signing::StandardWebhooks
+    }
+}
+
+impl Guesses {
+    fn add(&mut self, line: &str) {
+        if !self.lines.iter().any(|known| known == line) {
+            self.lines.push(line.to_owned());
+        }
+    }
+}
+
+/// What could be a MAC.
+struct Tag<'h> {
+    header: &'h str,
+    value: &'h str,
+    text: &'h str,
+    digits: Digits,
+    bytes: [u8; 32],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Digits {
+    Hex,
+    Base64,
+    Base64Url,
+}
+
+/// How much is hashed in search of what was signed: a few seconds at most.
+const HASHED_AT_MOST: usize = 512 * 1024 * 1024;
+
+fn decoded(text: &str) -> Option<([u8; 32], Digits)> {
+    let (bytes, digits) = match text.len() {
+        64 => (hex(text)?, Digits::Hex),
+        43 | 44 => match Base64::decode_vec(text).or_else(|_| Base64Unpadded::decode_vec(text)) {
+            Ok(bytes) => (bytes, Digits::Base64),
+            Err(_) => {
+                let other = Base64Url::decode_vec(text).or_else(|_| Base64UrlUnpadded::decode_vec(text));
+                (other.ok()?, Digits::Base64Url)
+            }
+        },
+        _ => return None,
+    };
+    Some((bytes.try_into().ok()?, digits))
+}
+
+fn hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pairs = text.as_bytes().chunks_exact(2);
+    if !pairs.remainder().is_empty() {
+        return None;
+    }
+    pairs.map(|pair| Some(digit(pair.first()?)? << 4 | digit(pair.last()?)?)).collect()
+}
+
+/// The keys that a secret's text could have been taken for, the right one first.
+fn keys(text: &str, standard: bool) -> Vec<(Option<&'static str>, Vec<u8>)> {
+    let bare = text.strip_prefix("whsec_").unwrap_or(text);
+    let base64 = Base64::decode_vec(bare).or_else(|_| Base64Unpadded::decode_vec(bare)).ok();
+    let mut keys = Vec::new();
+    let as_base64 = "was taken as base64, and has to be taken as text";
+    let as_text = "was taken as text, and has to be taken as base64";
+    if standard {
+        keys.extend(base64.map(|key| (None, key)));
+        keys.push((Some(as_text), text.as_bytes().to_vec()));
+        keys.push((
+            Some("was taken as text without `whsec_`, and has to be taken as base64"),
+            bare.as_bytes().to_vec(),
+        ));
+    } else {
+        keys.push((None, text.as_bytes().to_vec()));
+        keys.extend(base64.map(|key| (Some(as_base64), key)));
+        keys.push((Some("was taken without `whsec_`"), bare.as_bytes().to_vec()));
+    }
+    let url = Base64Url::decode_vec(bare).or_else(|_| Base64UrlUnpadded::decode_vec(bare));
+    keys.extend(url.map(|key| (Some("was taken as the base64 of URLs"), key)));
+    keys.extend(hex(bare).map(|key| (Some("was taken as hexadecimal digits"), key)));
+    keys.push((Some("was taken together with a line break"), [text.as_bytes(), b"\n"].concat()));
+    keys.push((Some("was taken together with a line break (CR LF)"), [text.as_bytes(), b"\r\n"].concat()));
+    keys.push((Some("was taken in quotation marks"), [b"\"", text.as_bytes(), b"\""].concat()));
+    let mut distinct: Vec<(Option<&'static str>, Vec<u8>)> = Vec::new();
+    for (was, key) in keys {
+        if !distinct.iter().any(|(_, known)| *known == key) {
+            distinct.push((was, key));
+        }
+    }
+    distinct
+}
+
+fn ends_with_word(value: &[u8], word: &[u8]) -> bool {
+    value.strip_suffix(word).is_some_and(|before| before.is_empty() || before.ends_with(b" ") || before.ends_with(b"="))
+}

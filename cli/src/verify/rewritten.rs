@@ -1,0 +1,242 @@
+//! A body as others would have written it: what proxies, frameworks and editors make of it.
+//!
+//! Where a body arrived altered, one of these may be what was signed. The JSON is rewritten on its characters, so that
+//! numbers and the order of members stay.
+
+/// The body itself, and then in other ways of writing it, each with what would explain it.
+pub(super) fn all(body: &[u8]) -> Vec<(Option<&'static str>, Vec<u8>)> {
+    let mut all = vec![(None, body.to_vec())];
+    let mut add = |explanation, other: Vec<u8>| {
+        if !all.iter().any(|(_, known)| *known == other) {
+            all.push((Some(explanation), other));
+        }
+    };
+    let without = body.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    if let Some(without) = without {
+        add(
+            "the body's last line break is not part of what was signed: an editor or a tool added it",
+            without.to_vec(),
+        );
+    }
+    add("a line break after the body was signed, and is lost", [body, b"\n"].concat());
+    add("a line break (CR LF) after the body was signed, and is lost", [body, b"\r\n"].concat());
+    add("line breaks were signed as LF, and are CR LF now", replaced(body, b"\r\n", b"\n"));
+    add("line breaks were signed as CR LF, and are LF now", replaced(&replaced(body, b"\r\n", b"\n"), b"\n", b"\r\n"));
+    add("a byte order mark was put before the body", body.strip_prefix(BOM).unwrap_or(body).to_vec());
+    add("a byte order mark before the body was signed, and is lost", [BOM, body].concat());
+
+    if body.len() > LONGEST || serde_json::from_slice::<serde::de::IgnoredAny>(body).is_err() {
+        return all;
+    }
+    let plain = compact(body);
+    for (written, how) in [
+        (plain.clone(), "the body was written anew: what was signed is its JSON without white space"),
+        (
+            spread(&plain, None),
+            "the body was written anew: what was signed is its JSON with a space after each comma and colon",
+        ),
+        (spread(&plain, Some(2)), "the body was written anew: what was signed is its JSON on lines indented by 2"),
+        (spread(&plain, Some(4)), "the body was written anew: what was signed is its JSON on lines indented by 4"),
+    ] {
+        add(how, written.clone());
+        add(how, [&written, b"\n".as_slice()].concat());
+        let escapes = "the body was written anew: what was signed has other escapes in its JSON";
+        add(escapes, escaped(&written));
+        add(escapes, unescaped(&written));
+        add(escapes, replaced(&written, b"/", b"\\/"));
+        add(escapes, replaced(&written, b"\\/", b"/"));
+    }
+    if let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) {
+        add(
+            "the body was written anew: what was signed has its members in alphabetical order",
+            value.to_string().into(),
+        );
+    }
+    all
+}
+
+/// Longer bodies are tried with other line breaks only.
+pub(super) const LONGEST: usize = 1024 * 1024;
+
+const BOM: &[u8] = "\u{feff}".as_bytes();
+
+fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((first, more)) = rest.split_first() {
+        match rest.strip_prefix(from) {
+            Some(after) => {
+                out.extend_from_slice(to);
+                rest = after;
+            }
+            None => {
+                out.push(*first);
+                rest = more;
+            }
+        }
+    }
+    out
+}
+
+/// Whether a byte of JSON stands inside a string, asked for each byte in turn.
+#[derive(Default)]
+struct Quotes {
+    quoted: bool,
+    escaped: bool,
+}
+
+impl Quotes {
+    /// Whether this byte is inside, or one of the quotation marks.
+    fn hold(&mut self, byte: u8) -> bool {
+        let held = self.quoted || byte == b'"';
+        if self.escaped {
+            self.escaped = false;
+        } else if byte == b'"' {
+            self.quoted = !self.quoted;
+        } else {
+            self.escaped = self.quoted && byte == b'\\';
+        }
+        held
+    }
+}
+
+/// Without white space between its parts.
+fn compact(json: &[u8]) -> Vec<u8> {
+    let mut quotes = Quotes::default();
+    json.iter().copied().filter(|byte| quotes.hold(*byte) || !byte.is_ascii_whitespace()).collect()
+}
+
+/// Compact JSON with white space: a space after each comma and colon, or lines that are indented.
+fn spread(compact: &[u8], indent: Option<usize>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(compact.len().saturating_mul(2));
+    let (mut quotes, mut depth) = (Quotes::default(), 0_usize);
+    let line = |out: &mut Vec<u8>, depth: usize| {
+        if let Some(indent) = indent {
+            out.push(b'\n');
+            // However deep it is nested, white space costs no more than this.
+            out.resize(out.len().saturating_add(depth.saturating_mul(indent).min(1_000)), b' ');
+        }
+    };
+    let mut before = 0;
+    for &byte in compact {
+        let held = quotes.hold(byte);
+        match byte {
+            _ if held => {}
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                if !matches!(before, b'{' | b'[') {
+                    line(&mut out, depth);
+                }
+            }
+            _ => {}
+        }
+        if matches!(before, b'{' | b'[') && !matches!(byte, b'}' | b']') {
+            line(&mut out, depth);
+        }
+        out.push(byte);
+        before = if held { 0 } else { byte };
+        match before {
+            b'{' | b'[' => depth = depth.saturating_add(1),
+            b':' => out.push(b' '),
+            b',' if indent.is_none() => out.push(b' '),
+            b',' => line(&mut out, depth),
+            _ => {}
+        }
+    }
+    out
+}
+
+/// With every character that is not ASCII as `\u` and its number.
+fn escaped(json: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(json.len());
+    for c in String::from_utf8_lossy(json).chars() {
+        if c.is_ascii() {
+            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+            }
+        }
+    }
+    out
+}
+
+/// With `\u` and the number of a character that is not ASCII as that character.
+fn unescaped(json: &[u8]) -> Vec<u8> {
+    let Ok(text) = str::from_utf8(json) else { return json.to_vec() };
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        out.push_str(before);
+        // Two units where it takes a pair of surrogates, else one.
+        let character = [12, 6].into_iter().find_map(|length| {
+            let text = escape.get(..length)?;
+            let units: Option<Vec<u16>> =
+                text.split("\\u").skip(1).map(|unit| u16::from_str_radix(unit, 16).ok()).collect();
+            let mut characters = char::decode_utf16(units?);
+            let character = characters.next()?.ok().filter(|c| !c.is_ascii())?;
+            characters.next().is_none().then_some((character, length))
+        });
+        let length = match character {
+            Some((character, length)) => {
+                out.push(character);
+                length
+            }
+            None => {
+                let kept = escape.char_indices().nth(2).map_or(escape.len(), |(end, _)| end);
+                out.push_str(escape.get(..kept).unwrap_or_default());
+                kept
+            }
+        };
+        rest = escape.get(length..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    out.into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(bytes: Vec<u8>) -> String {
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn json_is_rewritten_on_its_characters() {
+        let json = br#" { "b": [1.0, {}, []], "a\"} : ": "x , y" } "#;
+        let plain = compact(json);
+        assert_eq!(text(plain.clone()), r#"{"b":[1.0,{},[]],"a\"} : ":"x , y"}"#);
+        assert_eq!(text(spread(&plain, None)), r#"{"b": [1.0, {}, []], "a\"} : ": "x , y"}"#);
+        let pretty = "{\n  \"b\": [\n    1.0,\n    {},\n    []\n  ],\n  \"a\\\"} : \": \"x , y\"\n}";
+        assert_eq!(text(spread(&plain, Some(2))), pretty);
+    }
+
+    #[test]
+    fn as_serde_writes_it() {
+        let value = serde_json::json!({"a": [1, [], {}, {"b": null}], "c": "d:,{"});
+        let plain = compact(value.to_string().as_bytes());
+        assert_eq!(text(spread(&plain, Some(2))), serde_json::to_string_pretty(&value).unwrap());
+    }
+
+    #[test]
+    fn escapes_there_and_back() {
+        let json = r#"{"a":"ñ😀\n\\u00f1"}"#;
+        let ascii = text(escaped(json.as_bytes()));
+        assert_eq!(ascii, r#"{"a":"\u00f1\ud83d\ude00\n\\u00f1"}"#);
+        assert_eq!(text(unescaped(ascii.as_bytes())), json);
+        for odd in [r"\", r"\u", r"\u00", r"\ud83d", r"\ud83dx\ude00", r"\u0041", "\\ñ"] {
+            assert_eq!(text(unescaped(odd.as_bytes())), odd);
+        }
+    }
+
+    #[test]
+    fn the_body_itself_comes_first_and_nothing_twice() {
+        let all = all(b"{\"a\": 1}\n");
+        assert_eq!(all[0].0, None);
+        for (number, (_, body)) in all.iter().enumerate() {
+            assert!(!all[..number].iter().any(|(_, other)| other == body));
+        }
+    }
+}

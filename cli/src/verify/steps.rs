@@ -1,0 +1,166 @@
+//! What held and what did not, along the way of a delivery.
+
+use medhook::testing::{self, Endpoint, StoppedClock};
+use medhook::{Bytes, Delivery, Freshness, Mode, NoDedupe, Proves, Reason, Receiver};
+
+use super::headers::Head;
+use crate::clock::in_words;
+use crate::failure::Failure;
+use crate::read::Read;
+
+/// One step.
+pub(super) struct Step {
+    pub(super) name: &'static str,
+    /// `None` where an earlier step kept it from being judged.
+    pub(super) held: Option<bool>,
+    pub(super) reason: Option<Reason>,
+    pub(super) detail: String,
+}
+
+/// The steps, in order. The claim is not among them.
+pub(super) struct Steps {
+    pub(super) head: Step,
+    pub(super) proof: Step,
+    pub(super) envelope: Step,
+    pub(super) fresh: Step,
+}
+
+impl Steps {
+    /// Judges a delivery as it would be at this Unix time, in seconds. No step is left out because of the age, so that
+    /// an old recording can be looked at.
+    pub(super) fn judge(endpoint: &Endpoint, head: &Head, body: &Bytes, at: i64) -> Result<Self, Failure> {
+        let strict = built(endpoint, at, None)?;
+        let ageless = built(endpoint, at, Some(Freshness::Unchecked))?;
+        let method = head.method.as_deref().unwrap_or("POST");
+        let headers = head.headers.as_slice();
+
+        let began = ageless.begin(method, headers).map(drop);
+        let mut steps = Steps {
+            head: match began {
+                // A shared secret stands in the head, but it is the proof.
+                Err(refusal) if refusal.reason() != Reason::ProofMismatch => {
+                    failed("head", refusal.reason(), in_head(refusal.reason()))
+                }
+                _ => held("head", "all that is needed is there, once and well formed"),
+            },
+            proof: unjudged("proof"),
+            envelope: unjudged("envelope"),
+            fresh: unjudged("fresh"),
+        };
+        if steps.head.held != Some(true) {
+            return Ok(steps);
+        }
+        // Where the attempt's own time is signed, the head alone tells the age, whether or not the proof holds.
+        let attempted_at = head.text("webhook-timestamp").filter(|_| endpoint.provider == "fasten");
+        let attempted_at = attempted_at.and_then(|text| text.parse().ok());
+
+        let head_only = matches!(endpoint.signing(), Ok(testing::Signing::SharedSecret { .. }));
+        let proven = match ageless.verify(headers, body.clone()) {
+            Ok(proven) => proven,
+            Err(refusal) => {
+                let detail = match refusal.reason() {
+                    Reason::TooLarge => "the body is longer than 1 MiB, the limit unless another is set".to_owned(),
+                    _ if head_only => "no secret that was given is in the header".to_owned(),
+                    _ => "no secret that was given fits the body as it is in the file".to_owned(),
+                };
+                steps.proof = failed("proof", refusal.reason(), detail);
+                return Ok(steps);
+            }
+        };
+        let covers = match proven.proves() {
+            Proves::BodyAndTime => "the body and the time of the attempt",
+            Proves::Body => "the body",
+            _ => "the sender, not the body",
+        };
+        steps.proof = held("proof", format!("secret {} proves {covers}", proven.secret_label()));
+
+        let delivery = match ageless.open(proven) {
+            Ok(delivery) => delivery,
+            Err(refusal) => {
+                let detail =
+                    "the event is of another mode (live, test) than the secret that signed it is for".to_owned();
+                steps.envelope = failed("envelope", refusal.reason(), detail);
+                return Ok(steps);
+            }
+        };
+        steps.envelope = held("envelope", said(&delivery));
+        let told = attempted_at.or_else(|| delivery.occurred_at().and_then(medhook::Time::unix));
+        let judged = strict.verify(headers, body.clone()).and_then(|proven| strict.open(proven));
+        steps.fresh = match judged {
+            Ok(_) if endpoint.provider == "fasten" => held("fresh", age(told, at)),
+            Ok(_) if endpoint.provider == "healthsync" => held("fresh", age(told, at)),
+            Ok(_) => held("fresh", "not judged: the provider signs no time"),
+            Err(refusal) => failed("fresh", refusal.reason(), age(told, at)),
+        };
+        Ok(steps)
+    }
+
+    pub(super) fn all(&self) -> [&Step; 4] {
+        [&self.head, &self.proof, &self.envelope, &self.fresh]
+    }
+
+    pub(super) fn all_held(&self) -> bool {
+        self.all().iter().all(|step| step.held == Some(true))
+    }
+}
+
+fn built(endpoint: &Endpoint, at: i64, freshness: Option<Freshness>) -> Result<Receiver, Failure> {
+    let cannot = |error: medhook::ConfigError| Failure::new(error.to_string());
+    let builder = endpoint.builder("verify").map_err(cannot)?.clock(StoppedClock::at(at)).store(NoDedupe);
+    let builder = match freshness {
+        Some(freshness) => builder.freshness(freshness),
+        None => builder,
+    };
+    builder.build().map_err(cannot)
+}
+
+fn in_head(reason: Reason) -> &'static str {
+    match reason {
+        Reason::MissingHeader => "a header that the proof needs is not there",
+        Reason::RepeatedHeader => "a header that the proof needs is there more than once",
+        Reason::MalformedHeader => "a header that the proof needs does not hold what it has to",
+        Reason::ContentEncoding => "the body is said to be packed, and a signature covers what is on the wire",
+        Reason::TooLarge => "the body is said to be longer than 1 MiB, the limit unless another is set",
+        Reason::Method => "it is no POST",
+        _ => "it is refused",
+    }
+}
+
+/// What the envelope says, without what only the sender chose.
+fn said(delivery: &Delivery) -> String {
+    let kind = match Read::of(delivery) {
+        Read::Undecodable if delivery.kind().is_none() => "no kind that could be read".to_owned(),
+        Read::Undecodable => format!("kind {}, which does not decode", delivery.kind_label()),
+        Read::Unknown => "a kind that is not documented".to_owned(),
+        Read::AsDocumented => format!("kind {}", delivery.kind_label()),
+        Read::Without(paths) => format!("kind {}, not as documented at {}", delivery.kind_label(), paths.join(", ")),
+    };
+    let id = if delivery.id().is_some() { "an id" } else { "no id" };
+    let mode = match delivery.mode() {
+        Some(Mode::Live) => ", live",
+        Some(Mode::Test) => ", test",
+        Some(_) => ", of a mode that is not documented",
+        None => "",
+    };
+    format!("{kind}, {id}{mode}")
+}
+
+fn age(told: Option<i64>, at: i64) -> String {
+    match told {
+        Some(told) if told <= at => format!("{} old", in_words(at.abs_diff(told))),
+        Some(told) => format!("{} ahead", in_words(told.abs_diff(at))),
+        None => "no time is told that could be judged".to_owned(),
+    }
+}
+
+fn held(name: &'static str, detail: impl Into<String>) -> Step {
+    Step { name, held: Some(true), reason: None, detail: detail.into() }
+}
+
+fn failed(name: &'static str, reason: Reason, detail: impl Into<String>) -> Step {
+    Step { name, held: Some(false), reason: Some(reason), detail: detail.into() }
+}
+
+fn unjudged(name: &'static str) -> Step {
+    Step { name, held: None, reason: None, detail: "not judged, since an earlier step did not hold".to_owned() }
+}

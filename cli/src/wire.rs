@@ -1,0 +1,279 @@
+//! Requests over HTTP/1.1, each on a connection of its own: what providers do, and what all commands that send do.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::stream;
+use http::{HeaderValue, Request, Uri, header};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
+use hyper::client::conn::http1::{Connection, SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use medhook::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+
+use crate::failure::Failure;
+
+/// Where requests go.
+#[derive(Clone)]
+pub(crate) struct Target {
+    host: String,
+    port: u16,
+    authority: HeaderValue,
+    path: String,
+    shown: String,
+    tls: Option<TlsConnector>,
+}
+
+impl Target {
+    /// From `http://..` or `https://..`. For the latter, the certificates that this machine trusts are read.
+    pub(crate) fn parse(url: &str) -> Result<Self, Failure> {
+        let uri: Uri = url.parse().map_err(|error| Failure::because("not a URL", error))?;
+        let (tls, usual) = match uri.scheme_str() {
+            Some("http") => (false, 80),
+            Some("https") => (true, 443),
+            _ => return Err(Failure::new("a URL must begin with http:// or https://")),
+        };
+        let authority = uri.authority().ok_or_else(|| Failure::new("a URL without a host"))?;
+        if authority.as_str().contains('@') {
+            return Err(Failure::new("no user or password in a URL: providers send none"));
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        if host.is_empty() {
+            return Err(Failure::new("a URL without a host"));
+        }
+        let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        // What stands in a query may be a secret.
+        let query = if uri.query().is_some() { "?.." } else { "" };
+        let shown = format!("{}://{authority}{}{query}", if tls { "https" } else { "http" }, uri.path());
+        let value = HeaderValue::try_from(authority.as_str());
+        Ok(Target {
+            host,
+            port: authority.port_u16().unwrap_or(usual),
+            authority: value.map_err(|_| Failure::new("a URL with a host that is no name"))?,
+            path,
+            shown,
+            tls: if tls { Some(connector()?) } else { None },
+        })
+    }
+
+    /// Path and query, for the request line.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// For the `Host` header.
+    pub(crate) fn authority(&self) -> &HeaderValue {
+        &self.authority
+    }
+
+    /// Whether it is on this machine. Only what can be nothing else counts: an address, or `localhost`.
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.host.eq_ignore_ascii_case("localhost")
+            || self.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
+    /// Opens a connection.
+    pub(crate) async fn connect(&self) -> Result<Stream, Lost> {
+        let connected = TcpStream::connect((self.host.as_str(), self.port)).await;
+        let stream = connected.map_err(|error| Lost::NoConnection(error.to_string()))?;
+        // Small requests should not wait to be joined with others.
+        let _ = stream.set_nodelay(true);
+        let Some(tls) = &self.tls else {
+            return Ok(Box::new(stream));
+        };
+        let name = ServerName::try_from(self.host.clone()).map_err(|error| Lost::NoConnection(error.to_string()))?;
+        let secured = tls.connect(name, stream).await.map_err(|error| Lost::NoConnection(error.to_string()))?;
+        Ok(Box::new(secured))
+    }
+
+    /// Opens a connection for one request.
+    pub(crate) async fn line(&self) -> Result<Line, Lost> {
+        let io = TokioIo::new(self.connect().await?);
+        let (requests, connection) = handshake(io).await.map_err(|error| Lost::NoConnection(causes(&error)))?;
+        Ok(Line { authority: self.authority.clone(), requests, connection: Box::pin(connection) })
+    }
+
+    /// Sends a request and waits for the answer, but not longer than `patience` in all.
+    pub(crate) async fn send(&self, request: Request<Bytes>, patience: Duration) -> Result<Answer, Lost> {
+        let sent = async { self.line().await?.send(request).await };
+        tokio::time::timeout(patience, sent).await.map_err(|_| Lost::TimedOut(patience))?
+    }
+}
+
+/// The URL, without its query.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+/// Both directions of a connection.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+pub(crate) type Stream = Box<dyn Duplex>;
+
+type Body = BoxBody<Bytes, Infallible>;
+
+/// An open connection, for one request.
+pub(crate) struct Line {
+    authority: HeaderValue,
+    requests: SendRequest<Body>,
+    connection: Pin<Box<Connection<TokioIo<Stream>, Body>>>,
+}
+
+impl Line {
+    /// Sends a request with the length of its body.
+    pub(crate) async fn send(self, request: Request<Bytes>) -> Result<Answer, Lost> {
+        self.send_body(request.map(|body| Full::new(body).boxed())).await
+    }
+
+    /// Sends a request in chunks of this many bytes, without the length of its body.
+    pub(crate) async fn send_chunked(self, request: Request<Bytes>, length: usize) -> Result<Answer, Lost> {
+        let pieces = |body: Bytes| {
+            let pieces: Vec<_> = body.chunks(length.max(1)).map(|piece| body.slice_ref(piece)).collect();
+            StreamBody::new(stream::iter(pieces.into_iter().map(|piece| Ok(Frame::data(piece))))).boxed()
+        };
+        self.send_body(request.map(pieces)).await
+    }
+
+    async fn send_body(self, mut request: Request<Body>) -> Result<Answer, Lost> {
+        let Line { authority, mut requests, connection } = self;
+        request.headers_mut().insert(header::HOST, authority);
+        let begun = Instant::now();
+        let answered = async move {
+            let response = requests.send_request(request).await?;
+            let status = response.status().as_u16();
+            let mut body = response.into_body();
+            let (mut size, mut kept) = (0_u64, Vec::new());
+            while let Some(frame) = body.frame().await {
+                let Ok(data) = frame?.into_data() else { continue };
+                size = size.saturating_add(data.len() as u64);
+                let room = KEPT.saturating_sub(kept.len()).min(data.len());
+                kept.extend_from_slice(data.get(..room).unwrap_or_default());
+                if size > LONGEST_ANSWER {
+                    break;
+                }
+            }
+            Ok(Answer { status, size, body: kept.into(), took: begun.elapsed() })
+            // Here `requests` ends, and with it the connection.
+        };
+        // How the connection ended is of no interest once the answer is there.
+        let (answer, _) = tokio::join!(answered, connection);
+        answer.map_err(|error: hyper::Error| Lost::NoAnswer(causes(&error)))
+    }
+}
+
+/// How much of an answer's body is kept.
+const KEPT: usize = 16 * 1024;
+
+/// How much of an answer's body is read: one that never ends must not keep us.
+const LONGEST_ANSWER: u64 = 16 * 1024 * 1024;
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// The length of its body, as far as it was read.
+    pub(crate) size: u64,
+    /// The beginning of its body.
+    pub(crate) body: Bytes,
+    pub(crate) took: Duration,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone)]
+pub(crate) enum Lost {
+    NoConnection(String),
+    NoAnswer(String),
+    TimedOut(Duration),
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lost::NoConnection(error) => write!(f, "no connection: {error}"),
+            Lost::NoAnswer(error) => write!(f, "no answer: {error}"),
+            Lost::TimedOut(patience) => write!(f, "no answer within {} s", patience.as_secs_f64()),
+        }
+    }
+}
+
+/// Reads an answer's first line, `HTTP/1.1 413 Payload Too Large`, and no more of it.
+pub(crate) async fn status_of(stream: &mut (impl AsyncRead + Unpin)) -> Result<u16, Lost> {
+    let mut line = Vec::new();
+    while !line.ends_with(b"\n") && line.len() < 256 {
+        let byte = stream.read_u8().await.map_err(|error| Lost::NoAnswer(error.to_string()))?;
+        line.push(byte);
+    }
+    let status = str::from_utf8(&line).ok().and_then(|line| line.split(' ').nth(1)?.parse().ok());
+    status.ok_or_else(|| Lost::NoAnswer("what came is not HTTP".to_owned()))
+}
+
+/// hyper's own text leaves out what happened.
+fn causes(error: &hyper::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn connector() -> Result<TlsConnector, Failure> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        return Err(Failure::new(
+            "https needs certificates to trust, and this machine has none (SSL_CERT_FILE names a file)",
+        ));
+    }
+    let provider = Arc::new(crypto::ring::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = versions.map_err(|error| Failure::because("https cannot be set up", error))?;
+    Ok(TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_of_a_url_keeps_its_query_to_itself() {
+        let target = Target::parse("http://127.0.0.1:8080/in?token=canary").unwrap();
+        assert_eq!(target.to_string(), "http://127.0.0.1:8080/in?..");
+        assert_eq!((target.path(), target.port), ("/in?token=canary", 8080));
+        assert_eq!(Target::parse("http://example.org").unwrap().path(), "/");
+    }
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        let is_loopback = |url: &str| Target::parse(url).unwrap().is_loopback();
+        for url in ["http://127.0.0.1/", "http://[::1]:80/", "http://LocalHost/", "http://127.9.9.9/"] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in ["http://localhost.example.org/", "http://10.0.0.1/", "http://127.0.0.1.example.org/"] {
+            assert!(!is_loopback(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_to_send_to_is_one_line() {
+        for url in ["", "127.0.0.1:80", "ftp://a/", "http://", "http://user:canary@a/", "http:///x", "/x"] {
+            let failure = Target::parse(url).err().expect(url).to_string();
+            assert!(!failure.contains("canary") && failure.lines().count() == 1, "{failure}");
+        }
+    }
+}

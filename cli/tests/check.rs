@@ -1,0 +1,381 @@
+//! `medhook check`, run as a user runs it: it is believed because it passes sound endpoints and catches each faulty one.
+
+use std::sync::{Arc, Mutex};
+
+use http_body_util::BodyExt;
+use medhook::testing::{Endpoint, Scheme, Written};
+use medhook_tests::faulty::{self, Fault};
+use medhook_tests::program::{Ran, run};
+use medhook_tests::served::{Served, status, text};
+
+/// Good base64 of more than 16 bytes, and text.
+const SECRET: &str = "Y2FuYXJ5LXRoYXQtbXVzdC1uZXZlci1iZS1zaG93bg";
+const SECOND: &str = "c2Vjb25kLWNhbmFyeS1uZXZlci1iZS1zaG93bi11cA";
+
+fn check(arguments: &[&str]) -> Ran {
+    let arguments = [&["check"], arguments].concat();
+    run(env!("CARGO_BIN_EXE_medhook"), &arguments, &[("CANARY", SECRET), ("SECOND", SECOND)])
+}
+
+/// What was found, by judgement.
+struct Findings {
+    code: Option<i32>,
+    all: Vec<(String, String, String)>,
+}
+
+impl Findings {
+    /// With everything there is to look at.
+    fn of(served: &Served, provider: &str, more: &[&str]) -> Self {
+        let (count, fail) = (served.url("/count"), served.url("/fail-next"));
+        Self::without_hooks(served, provider, &[&["--count-url", &count, "--fail-next-url", &fail], more].concat())
+    }
+
+    fn without_hooks(served: &Served, provider: &str, more: &[&str]) -> Self {
+        let url = served.url("/in");
+        let Ran { code, stdout, stderr } =
+            check(&[&[&url, provider, "--json", "--secret-env", "CANARY"], more].concat());
+        assert_eq!(stderr, "", "{stdout}");
+        let lines: Vec<serde_json::Value> = stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        assert_eq!(lines.len(), stdout.lines().count(), "all of it is JSON: {stdout}");
+        let text = |line: &serde_json::Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
+        let lines = lines.iter();
+        let all = lines.map(|line| (text(line, "case"), text(line, "judgement"), text(line, "happened"))).collect();
+        Findings { code, all }
+    }
+
+    fn judged(&self, judgement: &str) -> Vec<&str> {
+        self.all.iter().filter(|(_, judged, _)| judged == judgement).map(|(case, ..)| case.as_str()).collect()
+    }
+}
+
+fn endpoint(provider: &str) -> Endpoint {
+    let mut endpoint = Endpoint::new(provider);
+    endpoint.secrets.insert("current".to_owned(), SECRET.to_owned());
+    endpoint
+}
+
+#[test]
+fn sound_endpoints_of_every_provider_pass() {
+    let plain = |provider: &str| (endpoint(provider), Vec::<&str>::new());
+    let chosen = |provider, scheme: &'static str| {
+        let mut endpoint = endpoint(provider);
+        endpoint.header = Some("x-own".to_owned());
+        endpoint.scheme = Some(if scheme == "hmac-256" { Scheme::HmacSha256 } else { Scheme::SharedSecret });
+        (endpoint, vec!["--header", "X-Own", "--scheme", scheme])
+    };
+    let mut prefixed = chosen("cair", "hmac-256");
+    prefixed.0.prefix = Some("sha256=".to_owned());
+    prefixed.0.encoding = Some(Written::Base64);
+    prefixed.1.extend(["--prefix", "sha256=", "--encoding", "base64"]);
+    let endpoints = [
+        (chosen("azodha", "hmac-256"), 90),
+        (chosen("azodha", "api-secret"), 80),
+        (chosen("cair", "hmac-256"), 110),
+        (prefixed, 100),
+        (chosen("cair", "api-secret"), 100),
+        (plain("fasten"), 150),
+        (plain("healthsync"), 110),
+        (plain("mediquo"), 95),
+    ];
+    for ((endpoint, arguments), at_least) in endpoints {
+        let served = faulty::sound(&endpoint);
+        let provider = endpoint.provider.as_str();
+        let findings = Findings::of(&served, provider, &[&["--strict"], &*arguments].concat());
+        let wrong: Vec<_> =
+            findings.all.iter().filter(|(_, judged, _)| !["ok", "skipped"].contains(&&**judged)).collect();
+        assert_eq!(findings.code, Some(0), "{provider} {arguments:?}: {wrong:#?}");
+        let ok = findings.judged("ok").len();
+        assert!(ok >= at_least, "{provider} {arguments:?}: {ok} played");
+    }
+}
+
+/// What a check of a faulty endpoint finds. Everything about it is in this list, so that nothing else is found, either.
+fn finds(fault: Fault, wanted: &[&str]) {
+    let served = faulty::healthsync(SECRET, Some(fault));
+    let findings = Findings::of(&served, "healthsync", &[]);
+    assert_eq!(findings.judged("not_ok"), wanted, "{fault:?}");
+    assert_eq!(findings.code, Some(1), "{fault:?}");
+}
+
+const STALE: [&str; 7] = [
+    "healthsync: happened 7,201 s ago",
+    "healthsync: happened 7,201 s ago, told with an offset",
+    "healthsync: happened 301 s ahead",
+    "healthsync: happened in 1970",
+    "healthsync: happened in the year 9999",
+    "healthsync: a time as the least of all numbers",
+    "healthsync: a kind that is not documented, 7,201 s ago",
+];
+
+const FORGED: [&str; 12] = [
+    "healthsync: signed with somebody else's secret",
+    "healthsync: signed with the secret and a line break",
+    "healthsync: the first bit of the body flipped on the way",
+    "healthsync: a bit in the middle of the body flipped on the way",
+    "healthsync: a line break added on the way",
+    "healthsync: a signature of the right form, made up",
+    "healthsync: a prefix without a signature",
+    "healthsync: a signature one digit too short",
+    "healthsync: a signature whose last digit is another",
+    "healthsync: the first half of the signature",
+    "healthsync: a signature with what is no digit",
+    "healthsync: a signature in base64",
+];
+
+#[test]
+fn an_endpoint_written_by_hand_without_a_fault_passes() {
+    let served = faulty::healthsync(SECRET, None);
+    let findings = Findings::of(&served, "healthsync", &[]);
+    assert_eq!(findings.code, Some(0), "{:?}", findings.judged("not_ok"));
+    // It is laxer than medhook about what only the sender can write.
+    assert_eq!(
+        findings.judged("remark"),
+        [
+            "healthsync: a documented kind without a time",
+            "healthsync: a documented kind with an empty time",
+            "healthsync: a documented kind with a time that is none",
+            "healthsync: a documented kind with an object for a time",
+            "healthsync: a body that says twice it is not packed",
+        ]
+    );
+    assert_eq!(Findings::of(&served, "healthsync", &["--strict"]).code, Some(1));
+}
+
+#[test]
+fn catches_an_endpoint_that_checks_nothing() {
+    let served = faulty::healthsync(SECRET, Some(Fault::Unchecked));
+    let findings = Findings::of(&served, "healthsync", &[]);
+    assert_eq!(findings.code, Some(1));
+    let caught = findings.judged("not_ok");
+    for case in FORGED.iter().chain(&STALE).chain(&["healthsync: no signature", "healthsync: an empty signature"]) {
+        assert!(caught.contains(case), "{case}");
+    }
+    // All of what is genuine is accepted.
+    assert!(!findings.judged("ok").is_empty() && !caught.contains(&"healthsync: the same delivery was handled"));
+}
+
+#[test]
+fn catches_an_endpoint_that_only_looks_for_a_signature() {
+    finds(Fault::AnySignature, &FORGED);
+}
+
+#[test]
+fn catches_an_endpoint_that_checks_what_it_has_written_again() {
+    finds(
+        Fault::WrittenAgain,
+        &[
+            "healthsync: a body with white space in it",
+            "healthsync: an id that is empty",
+            "healthsync: an id that is null",
+            "healthsync: a line break added on the way",
+            "healthsync: a body of 1 MiB, the limit where none is set",
+            "healthsync: a delivery without an id was handled",
+        ],
+    );
+}
+
+#[test]
+fn catches_an_endpoint_that_compares_beginnings() {
+    let prefix = ["healthsync: a prefix without a signature", "healthsync: the first half of the signature"];
+    finds(Fault::BeginningCompared, &prefix);
+}
+
+#[test]
+fn catches_an_endpoint_that_judges_no_age() {
+    finds(Fault::AnyAge, &STALE);
+}
+
+#[test]
+fn catches_an_endpoint_that_remembers_before_it_handles() {
+    finds(Fault::RememberedFirst, &["healthsync: handling fails, and the delivery comes again"]);
+
+    // Unless its operator gives something to see it by, and then it says so.
+    let served = faulty::healthsync(SECRET, Some(Fault::RememberedFirst));
+    let findings = Findings::without_hooks(&served, "healthsync", &[]);
+    assert_eq!(findings.code, Some(0));
+    let skipped = ("healthsync: handling fails, and the delivery comes again", "skipped");
+    let told = findings.all.iter().find(|(case, judged, _)| (&**case, &**judged) == skipped).expect("it is told");
+    assert!(told.2.contains("--fail-next-url"), "{told:?}");
+}
+
+#[test]
+fn catches_an_endpoint_that_asks_and_then_remembers() {
+    finds(Fault::AskedThenRemembered, &["healthsync: the same delivery is being handled"]);
+}
+
+#[test]
+fn catches_an_endpoint_that_refuses_duplicates() {
+    let again = [
+        "healthsync: the same delivery was handled",
+        "healthsync: the same delivery is being handled",
+        "healthsync: a delivery without an id was handled",
+    ];
+    finds(Fault::DuplicateRefused, &again);
+    finds(Fault::NothingRemembered, &again);
+
+    // The first can be seen by its answers alone.
+    let served = faulty::healthsync(SECRET, Some(Fault::DuplicateRefused));
+    assert_eq!(Findings::without_hooks(&served, "healthsync", &[]).judged("not_ok"), again);
+}
+
+#[test]
+fn catches_an_endpoint_that_believes_an_unsigned_header() {
+    finds(Fault::KindFromHeader, &["healthsync: an `X-HealthSync-Event` of a kind that nobody documented"]);
+}
+
+#[test]
+fn catches_an_endpoint_that_refuses_what_it_does_not_know() {
+    finds(
+        Fault::UnknownRefused,
+        &[
+            "healthsync: the dashboard's test event, of a kind of its own and without a time",
+            "healthsync: a kind that is not documented",
+            "healthsync: a kind in another case",
+            "healthsync: a kind with a line break and a terminal's colours",
+            "healthsync: a kind that is not ASCII",
+            "healthsync: a kind that is a number",
+            "healthsync: a kind that is not documented, without a time",
+        ],
+    );
+    finds(Fault::DriftRefused, &["healthsync: fields that hold something else than documented"]);
+}
+
+#[test]
+fn catches_an_endpoint_that_takes_bodies_of_any_length() {
+    finds(Fault::Unlimited, &["healthsync: a forged delivery with a body over the limit, and no end"]);
+    // A limit that is another than the one told is none.
+    let served = faulty::healthsync(SECRET, None);
+    let findings = Findings::of(&served, "healthsync", &["--body-limit", "100000"]);
+    assert_eq!(findings.judged("not_ok"), ["healthsync: a forged delivery with a body over the limit, and no end"]);
+}
+
+#[test]
+fn catches_an_endpoint_that_handles_before_it_checks() {
+    let served = faulty::healthsync(SECRET, Some(Fault::HandledFirst));
+    let findings = Findings::of(&served, "healthsync", &[]);
+    let caught = findings.judged("not_ok");
+    assert_eq!(findings.code, Some(1));
+    for case in FORGED.iter().chain(&["healthsync: no signature"]) {
+        assert!(caught.contains(case), "{case}");
+    }
+    let told = findings.all.iter().find(|(case, ..)| case == FORGED[0]).expect("it is told");
+    assert_eq!(told.2, "401, handled once");
+}
+
+#[test]
+fn an_endpoint_that_breaks_cannot_be_told() {
+    let served = faulty::healthsync(SECRET, Some(Fault::Breaks));
+    let findings = Findings::of(&served, "healthsync", &[]);
+    assert_eq!(findings.code, Some(2));
+    assert_eq!(findings.judged("not_ok"), [""; 0]);
+    let broken = [
+        "healthsync: the first bit of the body flipped on the way",
+        "healthsync: a bit in the middle of the body flipped on the way",
+    ];
+    assert_eq!(findings.judged("unclear"), broken);
+}
+
+#[test]
+fn where_the_plainest_delivery_is_refused_nothing_else_is_played() {
+    let served = faulty::healthsync("another-secret", None);
+    let findings = Findings::of(&served, "healthsync", &[]);
+    assert_eq!(findings.code, Some(1));
+    assert_eq!(findings.judged("not_ok"), ["healthsync: a document is uploaded"]);
+    assert_eq!(findings.judged("skipped"), ["everything else"]);
+
+    // Nor where it is accepted and thrown away.
+    let served = Served::start(Arc::new(|request| {
+        let is_count = request.uri().path() == "/count";
+        Box::pin(async move { if is_count { text(200, "7") } else { status(200) } })
+    }));
+    let findings = Findings::of(&served, "healthsync", &[]);
+    assert_eq!(findings.judged("not_ok"), ["healthsync: a document is uploaded"]);
+}
+
+#[test]
+fn everything_it_sends_is_marked_and_new_each_time() {
+    for provider in ["fasten", "healthsync"] {
+        let bodies = Arc::new(Mutex::new(Vec::new()));
+        let seen = bodies.clone();
+        let served = Served::start(Arc::new(move |request| {
+            let seen = seen.clone();
+            Box::pin(async move {
+                let id =
+                    request.headers().get("webhook-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
+                if let Ok(body) = request.into_body().collect().await {
+                    seen.lock().unwrap().push((id, body.to_bytes()));
+                }
+                status(200)
+            })
+        }));
+        let findings = Findings::without_hooks(&served, provider, &[]);
+        assert!(findings.all.len() > 100);
+        let bodies = bodies.lock().unwrap();
+        assert!(bodies.len() > 100);
+        for (message, body) in &*bodies {
+            let json: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+            let id = json.as_ref().and_then(|json| json.pointer("/id"));
+            for id in [id.and_then(|id| id.as_str()), message.as_deref()].into_iter().flatten() {
+                assert!(id.is_empty() || id.starts_with("medhook-check-"), "{provider}: {id:?}");
+            }
+            assert!(!id.is_some_and(serde_json::Value::is_number), "{provider}");
+        }
+    }
+}
+
+#[test]
+fn both_secrets_and_the_test_mode_are_played_where_they_are_there() {
+    let mut fasten = endpoint("fasten");
+    let findings = Findings::of(&faulty::sound(&fasten), "fasten", &[]);
+    fasten.secrets.insert("old".to_owned(), SECOND.to_owned());
+    let served = faulty::sound(&fasten);
+    let both = Findings::of(&served, "fasten", &["--secret-env", "SECOND"]);
+    assert_eq!(both.code, Some(0), "{:?}", both.judged("not_ok"));
+    assert!(both.judged("ok").len() > findings.judged("ok").len());
+
+    let mut fasten = endpoint("fasten");
+    fasten.test_secrets.insert("test".to_owned(), SECOND.to_owned());
+    let served = faulty::sound(&fasten);
+    let both = Findings::of(&served, "fasten", &["--test-secret-env", "SECOND"]);
+    assert_eq!(both.code, Some(0), "{:?}", both.judged("not_ok"));
+    assert!(both.judged("ok").len() > findings.judged("ok").len());
+}
+
+#[test]
+fn beyond_this_machine_it_has_to_be_said_whose_it_is() {
+    for (url, count) in [
+        ("http://medhook.invalid/in", "http://127.0.0.1:9/count"),
+        ("http://127.0.0.1:9/in", "http://medhook.invalid/count"),
+    ] {
+        let ran = check(&[url, "fasten", "--secret-env", "CANARY", "--count-url", count]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{url}");
+        assert!(ran.stderr.contains("--i-operate-this-endpoint") && ran.stderr.lines().count() == 1, "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn what_cannot_be_told_is_2() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = format!("http://{unused}/in");
+    let ran = check(&[&nobody, "healthsync", "--secret-env", "CANARY"]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.stdout.contains("no connection"), "{ran:?}");
+
+    let served = faulty::healthsync(SECRET, None);
+    let (url, none) = (served.url("/in"), served.url("/none"));
+    let ran = check(&[&url, "healthsync", "--secret-env", "CANARY", "--count-url", &none]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert_eq!(ran.stderr, "medhook: the number of handled events cannot be read: it is answered 404\n");
+}
+
+#[test]
+fn in_a_pipe_there_is_a_line_for_each_case_and_why_it_matters() {
+    let served = faulty::healthsync(SECRET, Some(Fault::AnyAge));
+    let url = served.url("/in");
+    let ran = check(&[&url, "healthsync", "--secret-env", "CANARY"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(1), ""));
+    assert!(ran.stdout.contains("NOT OK   healthsync: happened 7,201 s ago: 200\n"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("Who once saw a delivery could send it again"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("ok       healthsync: a document is uploaded: 200\n"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains('\x1b'), "{}", ran.stdout);
+}

@@ -1,0 +1,112 @@
+//! The application that events are forwarded to: a server that does as a test says, and keeps a ledger.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use medhook::Bytes;
+use tokio::net::TcpListener;
+
+/// A running application.
+#[derive(Clone)]
+pub(crate) struct Application {
+    pub(crate) address: SocketAddr,
+    ledger: Arc<Mutex<Ledger>>,
+}
+
+#[derive(Default)]
+struct Ledger {
+    calls: Vec<Call>,
+    connections: usize,
+}
+
+/// One request to it.
+#[derive(Clone)]
+pub(crate) struct Call {
+    pub(crate) request: Request<Bytes>,
+    pub(crate) began: Instant,
+    /// What it answered, once it has.
+    pub(crate) status: Option<u16>,
+}
+
+impl Application {
+    /// Starts one that answers as told by the request and the number of times that its event came before.
+    pub(crate) async fn start<F>(answer: impl Fn(Request<Bytes>, usize) -> F + Clone + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let application = Application { address, ledger: Arc::default() };
+        let accepting = application.clone();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                accepting.ledger.lock().unwrap().connections += 1;
+                let (application, answer) = (accepting.clone(), answer.clone());
+                tokio::spawn(async move {
+                    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+                        let (application, answer) = (application.clone(), answer.clone());
+                        async move {
+                            let (head, body) = request.into_parts();
+                            let body = body.collect().await.unwrap().to_bytes();
+                            let request = Request::from_parts(head, body);
+                            let (call, before) = application.called(&request);
+                            // To its end, whether or not the receiver is still there to hear of it.
+                            let answered = tokio::spawn(async move {
+                                let response = answer(request, before).await;
+                                let status = response.status().as_u16();
+                                application.ledger.lock().unwrap().calls[call].status = Some(status);
+                                response
+                            });
+                            Ok::<_, Infallible>(answered.await.unwrap())
+                        }
+                    });
+                    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        });
+        application
+    }
+
+    /// One that always answers this status at once.
+    pub(crate) async fn answering(status: u16) -> Self {
+        Application::start(move |_, _| async move { with_status(status) }).await
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/app?tenant=1", self.address)
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.ledger.lock().unwrap().calls.clone()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.ledger.lock().unwrap().connections
+    }
+
+    fn called(&self, request: &Request<Bytes>) -> (usize, usize) {
+        let mut ledger = self.ledger.lock().unwrap();
+        let event = event(request);
+        let before = ledger.calls.iter().filter(|call| self::event(&call.request) == event).count();
+        ledger.calls.push(Call { request: request.clone(), began: Instant::now(), status: None });
+        (ledger.calls.len() - 1, before)
+    }
+}
+
+/// The event that a request is about.
+pub(crate) fn event(request: &Request<Bytes>) -> &str {
+    request.headers().get("medhook-event-id").map_or("", |id| id.to_str().unwrap())
+}
+
+pub(crate) fn with_status(status: u16) -> Response<Full<Bytes>> {
+    Response::builder().status(status).body(Full::default()).unwrap()
+}

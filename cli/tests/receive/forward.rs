@@ -1,0 +1,331 @@
+//! What the application gets, and what its answer does.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::{HeaderValue, Response};
+use http_body_util::Full;
+use medhook::testing::{self, Signing};
+use medhook::{Bytes, Custom, NoDedupe, Receiver, Secret, StandardWebhooks};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::application::{Application, event, with_status};
+use crate::program::{Folder, Instance, SECRET, THIRD_SECRET};
+use crate::sender::{ENDPOINT, Sender, delivery};
+
+fn config(url: &str, more: &str) -> String {
+    format!("listen = \"127.0.0.1:0\"\nstore = \"memory\"\n{ENDPOINT}forward = \"{url}\"\n{more}\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_gets_the_proven_bytes_and_nothing_else_of_the_senders() {
+    let application = Application::answering(204).await;
+    let folder = Folder::new();
+    let signed = "forward_secret = { env = \"TEST_THIRD_SECRET\" }";
+    let instance = Instance::start(&folder, &config(&application.url(), signed), &["--json"]);
+    let mut sent = delivery("evt-1");
+    for (name, value) in [
+        ("x-forwarded-for", "203.0.113.9"),
+        ("medhook-kind", "forged"),
+        ("medhook-event-key", "forged"),
+        ("webhook-id", "forged"),
+        ("cookie", "a=b"),
+        ("authorization", "Basic Zm9yZ2Vk"),
+        ("content-type", "application/json; charset=utf-8"),
+    ] {
+        sent.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    assert_eq!(Sender::new().send(instance.address, &sent).await, Ok(204));
+
+    let calls = application.calls();
+    assert_eq!(calls.len(), 1);
+    let got = &calls[0].request;
+    assert_eq!((got.method().as_str(), got.uri().to_string().as_str()), ("POST", "/app?tenant=1"));
+    assert_eq!(got.body(), sent.body());
+    let mut names: Vec<_> = got.headers().keys().map(|name| name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        [
+            "content-length",
+            "content-type",
+            "host",
+            "medhook-endpoint",
+            "medhook-event-id",
+            "medhook-event-key",
+            "medhook-kind",
+            "medhook-provider",
+            "user-agent",
+            "webhook-id",
+            "webhook-signature",
+            "webhook-timestamp"
+        ]
+    );
+    let header = |name: &str| got.headers()[name].to_str().unwrap();
+    assert_eq!(header("content-type"), "application/json; charset=utf-8");
+    assert_eq!((header("medhook-endpoint"), header("medhook-provider")), ("healthsync", "healthsync"));
+    assert_eq!((header("medhook-kind"), header("medhook-event-id")), ("document.uploaded", "evt-1"));
+    let line = instance.lines(1).remove(0);
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["event_key"], header("medhook-event-key"));
+    assert!(header("webhook-id").starts_with(&format!("medhook_{}", header("medhook-event-key"))));
+    assert_eq!((&line["outcome"], &line["status"], &line["upstream"]), (&"handled".into(), &204.into(), &"204".into()));
+
+    // The application can check us.
+    let secret = |text: &str| Secret::new("label", text).unwrap();
+    let verifies = |text: &str| {
+        let ours = Custom::new("medhook", StandardWebhooks::new(), secret(text));
+        let receiver = Receiver::builder("app", ours).store(NoDedupe).build().unwrap();
+        receiver.verify(got.headers(), got.body().clone()).is_ok()
+    };
+    assert!(verifies(THIRD_SECRET) && !verifies(SECRET));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_ids_and_kinds_break_no_header() {
+    let application = Application::answering(200).await;
+    let folder = Folder::new();
+    let custom = "listen = \"127.0.0.1:0\"\nstore = \"memory\"\n[[endpoint]]\npath = \"/acme\"\nprovider = \"custom\"\n\
+                  scheme = \"hmac-sha256\"\nheader = \"x-acme\"\nid = \"/id\"\nkind = \"/type\"\n\
+                  secrets = [{ env = \"TEST_SECRET\" }]\n";
+    let config = format!("{custom}forward = \"{}\"", application.url());
+    let instance = Instance::start(&folder, &config, &["--json"]);
+    let sender = Sender::new();
+    let long = "x".repeat(100_000);
+    for (number, hostile) in
+        ["a\r\nx-evil: 1\r\n\r\n", "\x1b[2J", "contraseña %0D", "\0", &long, ""].into_iter().enumerate()
+    {
+        let body = serde_json::json!({ "id": format!("{number}{hostile}"), "type": hostile }).to_string();
+        let sample = testing::healthsync("document.uploaded").signing(Signing::hmac_sha256("x-acme"));
+        let request = sample.secret(SECRET).body(body).request("/acme");
+        assert_eq!(sender.send(instance.address, &request).await, Ok(200), "{hostile:?}");
+    }
+    let seen: Vec<_> = application.calls().into_iter().map(|call| call.request).collect();
+    let kinds: Vec<_> =
+        seen.iter().map(|got| got.headers().get("medhook-kind").map(|kind| kind.to_str().unwrap())).collect();
+    assert_eq!(
+        kinds,
+        [
+            Some("a%0D%0Ax-evil:%201%0D%0A%0D%0A"),
+            Some("%1B[2J"),
+            Some("contrase%C3%B1a%20%250D"),
+            Some("%00"),
+            None,
+            None
+        ]
+    );
+    assert_eq!(event(&seen[1]), "1%1B[2J");
+    assert!(seen.iter().all(|got| !got.headers().contains_key("x-evil")));
+    for line in instance.lines(6) {
+        assert!(line.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && line.len() < 1_200, "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_status_alone_is_the_answer_and_settles_the_claim() {
+    const ANSWERS: [(u16, u16); 7] =
+        [(200, 200), (202, 202), (302, 502), (404, 404), (410, 410), (500, 500), (503, 503)];
+    let application = Application::start(|request, before| async move {
+        let first = event(&request).parse().unwrap();
+        let mut response = with_status(if before == 0 { first } else { 200 });
+        response.headers_mut().insert("x-own", HeaderValue::from_static("1"));
+        response.headers_mut().insert("location", HeaderValue::from_static("/elsewhere"));
+        if first != 204 {
+            *response.body_mut() = Full::from("a body that nobody gets");
+        }
+        response
+    })
+    .await;
+    let folder = Folder::new();
+    let instance = Instance::start(&folder, &config(&application.url(), ""), &["--json"]);
+    let sender = Sender::new();
+    for (upstream, answer) in ANSWERS {
+        let sent = delivery(&upstream.to_string());
+        assert_eq!(sender.send(instance.address, &sent).await, Ok(answer));
+        assert_eq!(sender.send(instance.address, &sent).await, Ok(200));
+    }
+    let calls = application.calls();
+    for (upstream, answer) in ANSWERS {
+        let times = calls.iter().filter(|call| event(&call.request) == upstream.to_string()).count();
+        assert_eq!(times, if answer < 300 { 1 } else { 2 }, "{upstream}");
+    }
+    assert!(calls.iter().all(|call| call.request.uri().path() == "/app"), "a redirect was followed");
+    let outcomes: Vec<serde_json::Value> =
+        instance.lines(14).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&outcomes[0]["outcome"], &outcomes[1]["outcome"]), (&"handled".into(), &"duplicate".into()));
+    assert_eq!((&outcomes[4]["outcome"], &outcomes[4]["upstream"]), (&"failed".into(), &"302".into()));
+    assert_eq!(outcomes[5]["outcome"], "handled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_cannot_be_reached_is_502_and_one_that_does_not_answer_504() {
+    let closed = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let broken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (mute_at, broken_at) = (mute.local_addr().unwrap(), broken.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        loop {
+            held.push(mute.accept().await.unwrap());
+        }
+    });
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = broken.accept().await.unwrap();
+            stream.read_u8().await.unwrap();
+            stream.write_all(b"no HTTP\r\n\r\n").await.unwrap();
+        }
+    });
+    let sender = Sender::new();
+    for (address, status, upstream) in
+        [(closed, 502, Some("not_reached")), (mute_at, 504, None), (broken_at, 502, Some("failed"))]
+    {
+        let folder = Folder::new();
+        let config = config(&format!("http://{address}/"), "max_handling = \"300ms\"");
+        let instance = Instance::start(&folder, &config, &["--json"]);
+        // Long before the 60 s that it is without a `max_handling`.
+        let sent = delivery("evt-1");
+        let answer = timeout(Duration::from_secs(30), sender.send(instance.address, &sent)).await;
+        assert_eq!(answer.expect("an answer"), Ok(status));
+        let line: serde_json::Value = serde_json::from_str(&instance.lines(1)[0]).unwrap();
+        assert_eq!(line["outcome"], "failed", "{line}");
+        assert_eq!(line["upstream"].as_str(), upstream, "{line}");
+        assert_eq!(line["reason"] == "handler_timeout", status == 504, "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_used_again_and_endless_answers_are_cut() {
+    let application = Application::start(|request, _| async move {
+        // Far over what is read of an answer, for every other event.
+        let long = event(&request).ends_with('1');
+        Response::new(Full::from(Bytes::from(vec![b'x'; if long { 10_000_000 } else { 10 }])))
+    })
+    .await;
+    let folder = Folder::new();
+    let instance = Instance::start(&folder, &config(&application.url(), ""), &[]);
+    let sender = Sender::new();
+    for number in 0..20 {
+        assert_eq!(sender.send(instance.address, &delivery(&format!("evt-{number}0"))).await, Ok(200));
+    }
+    // One that is free a moment late makes for another, now and then.
+    assert!(application.connections() <= 10, "{}", application.connections());
+    for number in 0..5 {
+        assert_eq!(sender.send(instance.address, &delivery(&format!("evt-{number}1"))).await, Ok(200));
+    }
+    assert_eq!(application.calls().len(), 25);
+}
+
+/// Reads a request to its end; `None` if there is none.
+async fn whole_request(stream: &mut TcpStream) -> Option<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let (_, length) = head.split_once("content-length: ").unwrap();
+    let (length, _) = length.split_once("\r\n").unwrap();
+    stream.read_exact(&mut vec![0; length.parse().unwrap()]).await.ok()?;
+    Some(())
+}
+
+/// The body of an answer is awaited, so that the connection is free for the next event.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_used_again_when_the_answer_has_come_to_its_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = connections.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            counted.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                while whole_request(&mut stream).await.is_some() {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n").await.unwrap();
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    stream.write_all(b"later").await.unwrap();
+                }
+            });
+        }
+    });
+    let folder = Folder::new();
+    let instance = Instance::start(&folder, &config(&url, ""), &[]);
+    let sender = Sender::new();
+    for number in 0..10 {
+        assert_eq!(sender.send(instance.address, &delivery(&format!("evt-{number}"))).await, Ok(200));
+    }
+    // One that is free a moment late makes for another, now and then.
+    let connections = connections.load(Ordering::SeqCst);
+    assert!(connections <= 5, "{connections}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_application_exhausts_nothing() {
+    let (let_go, waits) = watch::channel(false);
+    let application = Application::start(move |_, _| {
+        let mut waits = waits.clone();
+        async move {
+            waits.wait_for(|go| *go).await.unwrap();
+            with_status(200)
+        }
+    })
+    .await;
+    let folder = Folder::new();
+    let instance = Instance::start(&folder, &config(&application.url(), "max_in_flight = 3"), &["--json"]);
+    let address = instance.address;
+    let held: Vec<_> = (0..3)
+        .map(|number| {
+            tokio::spawn(async move { Sender::new().send(address, &delivery(&format!("held-{number}"))).await })
+        })
+        .collect();
+    while application.calls().len() < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let sender = Sender::new();
+    for number in 0..20 {
+        assert_eq!(sender.send(address, &delivery(&format!("evt-{number}"))).await, Ok(503));
+    }
+    // While one is being handled its copies wait, too; and what is up is up.
+    assert_eq!(sender.send(address, &delivery("held-0")).await, Ok(503));
+    assert_eq!(application.calls().len(), 3);
+    assert!(instance.lines(21).iter().all(|line| line.contains("\"reason\":\"too_busy\"")));
+    let_go.send_replace(true);
+    for held in held {
+        assert_eq!(held.await.unwrap(), Ok(200));
+    }
+    assert_eq!(sender.send(address, &delivery("evt-0")).await, Ok(200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_that_hangs_up_stops_no_handler() {
+    let (let_go, waits) = watch::channel(false);
+    let application = Application::start(move |_, _| {
+        let mut waits = waits.clone();
+        async move {
+            waits.wait_for(|go| *go).await.unwrap();
+            with_status(200)
+        }
+    })
+    .await;
+    let folder = Folder::new();
+    let instance = Instance::start(&folder, &config(&application.url(), ""), &["--json"]);
+    let address = instance.address;
+    let hangs_up = tokio::spawn(async move { Sender::new().send(address, &delivery("evt-1")).await });
+    while application.calls().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    hangs_up.abort();
+    let _ = hangs_up.await;
+    let_go.send_replace(true);
+    assert!(instance.lines(1)[0].contains("\"outcome\":\"handled\""));
+    assert_eq!(Sender::new().send(address, &delivery("evt-1")).await, Ok(200));
+    assert_eq!(application.calls().len(), 1);
+}

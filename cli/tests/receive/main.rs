@@ -1,0 +1,22 @@
+//! `medhook receive`: the built program, real sockets and signals.
+
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::arithmetic_side_effects,
+    reason = "a failed assumption of a test should end the test"
+)]
+
+mod application;
+mod config;
+mod fleet;
+mod forward;
+mod output;
+mod program;
+mod providers;
+mod sender;
+mod serving;

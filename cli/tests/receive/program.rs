@@ -1,0 +1,197 @@
+//! The program, running.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The longest that anything is waited for. Nothing takes nearly as long unless it will never come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A text in every scheme, and base64 as well.
+pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const OTHER_SECRET: &str = "fedcba9876543210fedcba9876543210";
+pub(crate) const THIRD_SECRET: &str = "00112233445566778899aabbccddeeff";
+
+/// A folder of its own, gone at the end.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+        let path = std::env::temp_dir().join(format!("medhook-receive-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// `medhook receive` in a folder, with the secrets that tests use in its environment.
+pub(crate) fn medhook(folder: &Folder, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_medhook"));
+    with_secrets(&mut command, folder).arg("receive").args(arguments);
+    command
+}
+
+pub(crate) fn with_secrets<'c>(command: &'c mut Command, folder: &Folder) -> &'c mut Command {
+    command
+        .current_dir(folder.path())
+        .env("TEST_SECRET", SECRET)
+        .env("TEST_OTHER_SECRET", OTHER_SECRET)
+        .env("TEST_THIRD_SECRET", THIRD_SECRET)
+        .env("TEST_EMPTY_SECRET", "")
+        .env_remove("TEST_UNSET_SECRET")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+}
+
+/// Runs it to its end with this config file.
+pub(crate) fn ends(folder: &Folder, config: &str, arguments: &[&str]) -> Output {
+    folder.file("medhook.toml", config);
+    let mut child = medhook(folder, arguments).spawn().unwrap();
+    let _ = wait(&mut child);
+    child.wait_with_output().unwrap()
+}
+
+/// A receiver that listens.
+pub(crate) struct Instance {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    stderr: Lines,
+    stdout: Option<Lines>,
+}
+
+impl Instance {
+    /// Starts with this config file, and reads what it writes.
+    pub(crate) fn start(folder: &Folder, config: &str, arguments: &[&str]) -> Self {
+        folder.file("medhook.toml", config);
+        let mut instance = Instance::run(medhook(folder, arguments));
+        let stdout = instance.child.stdout.take().unwrap();
+        instance.stdout = Some(Lines::of(stdout));
+        instance
+    }
+
+    /// Starts a command of any kind that becomes a receiver. Its standard output is for the caller to read.
+    pub(crate) fn run(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let stderr = Lines::of(child.stderr.take().unwrap());
+        let listening = |line: &String| line.contains("listening at http://");
+        let began = Instant::now();
+        let line = loop {
+            if let Some(line) = stderr.all().into_iter().find(listening) {
+                break line;
+            }
+            let ended = child.try_wait().unwrap();
+            assert!(ended.is_none() && began.elapsed() < PATIENCE, "does not listen: {:?}", stderr.all());
+            thread::sleep(Duration::from_millis(5));
+        };
+        let (_, address) = line.split_once("http://").unwrap();
+        Instance { child, address: address.parse().unwrap(), stderr, stdout: None }
+    }
+
+    pub(crate) fn stderr(&self) -> Vec<String> {
+        self.stderr.all()
+    }
+
+    pub(crate) fn stdout(&self) -> Vec<String> {
+        self.stdout.as_ref().unwrap().all()
+    }
+
+    /// The raw standard output of a receiver that was [`run`](Instance::run).
+    pub(crate) fn take_stdout(&mut self) -> ChildStdout {
+        self.child.stdout.take().unwrap()
+    }
+
+    /// Waits until its standard output has so many lines.
+    pub(crate) fn lines(&self, count: usize) -> Vec<String> {
+        let began = Instant::now();
+        loop {
+            let lines = self.stdout();
+            if lines.len() >= count {
+                return lines;
+            }
+            assert!(began.elapsed() < PATIENCE, "{count} lines of {lines:?}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        wait(&mut self.child)
+    }
+
+    /// Ends it as a supervisor does, and waits.
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        self.signal("-TERM");
+        self.ended()
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn wait(child: &mut Child) -> ExitStatus {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if began.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            panic!("does not end");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Lines as they come.
+#[derive(Clone)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Lines {
+    fn of(output: impl Read + Send + 'static) -> Self {
+        let lines = Lines(Arc::default());
+        let sink = lines.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines() {
+                let Ok(line) = line else { break };
+                sink.0.lock().unwrap().push(line);
+            }
+        });
+        lines
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}

@@ -1,0 +1,202 @@
+//! Every provider, and what the keys that only some of them have do.
+
+use http::Request;
+use medhook::testing::{self, Sample, Signing};
+use medhook::{Bytes, Encoding};
+use serde_json::Value;
+
+use crate::program::{Folder, Instance, OTHER_SECRET, SECRET};
+use crate::sender::{Sender, now};
+
+const PATH: &str = "/in";
+
+/// What became of these deliveries, in their order, at an endpoint with these keys: the lines' `outcome`, `reason`, and
+/// `kind` if it is known or not.
+async fn became(keys: &str, requests: &[Request<Bytes>]) -> Vec<String> {
+    let folder = Folder::new();
+    let config = format!(
+        "listen = \"127.0.0.1:0\"\nstore = \"memory\"\n[[endpoint]]\npath = \"{PATH}\"\n\
+         secrets = [{{ env = \"TEST_SECRET\" }}]\n{keys}\n"
+    );
+    let instance = Instance::start(&folder, &config, &["--json"]);
+    let sender = Sender::new();
+    let mut became = Vec::new();
+    for request in requests {
+        let status = sender.send(instance.address, request).await.unwrap();
+        let line: Value = serde_json::from_str(instance.lines(became.len() + 1).last().unwrap()).unwrap();
+        assert_eq!(line["status"], status, "{line}");
+        let word = |key: &str| line[key].as_str().unwrap_or("-").to_owned();
+        let read = match (&line["unknown"], &line["undecodable"]) {
+            (Value::Bool(true), _) => " unknown",
+            (_, Value::Bool(true)) => " undecodable",
+            _ => "",
+        };
+        became.push(format!("{} {} {}{read}", word("outcome"), word("reason"), word("kind")));
+    }
+    became
+}
+
+fn request(sample: Sample) -> Request<Bytes> {
+    sample.secret(SECRET).at(now()).request(PATH)
+}
+
+fn hmac(prefix: &str, encoding: Encoding) -> Signing {
+    Signing::HmacSha256Body { header: "x-proof".to_owned(), prefix: prefix.to_owned(), encoding }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fasten_events_are_of_the_mode_that_the_file_says() {
+    let of = |mode: &str| {
+        let body = format!(r#"{{"id":"{mode}","type":"webhook.test","api_mode":"{mode}","data":{{}}}}"#);
+        testing::fasten("webhook.test").secret(SECRET).at(now()).body(body).request(PATH)
+    };
+    let requests = [of("live"), of("test")];
+    let handled = "handled - webhook.test";
+    let ignored = "ignored wrong_mode webhook.test";
+    for (mode, expected) in [
+        ("", [handled, ignored]),
+        ("mode = \"live\"", [handled, ignored]),
+        ("mode = \"test\"", [ignored, handled]),
+        ("mode = \"any\"", [handled, handled]),
+    ] {
+        assert_eq!(became(&format!("provider = \"fasten\"\n{mode}"), &requests).await, expected, "{mode}");
+    }
+    let body = r#"{"id":"1","type":"webhook.test","api_mode":"test","data":{}}"#;
+    let test = testing::fasten("webhook.test").secret(OTHER_SECRET).at(now()).body(body).request(PATH);
+    let both = "provider = \"fasten\"\ntest_secrets = [{ env = \"TEST_OTHER_SECRET\" }]";
+    assert_eq!(became(both, &[of("live"), of("test"), test]).await, [handled, ignored, handled]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn azodha_and_cair_prove_themselves_as_the_file_says() {
+    let mut proofs = vec![
+        request(testing::azodha("BookAppointment").signing(hmac("", Encoding::Hex))),
+        request(testing::azodha("BookAppointment").signing(hmac("v1=", Encoding::Base64))),
+        request(testing::azodha("BookAppointment").signing(Signing::shared_secret("x-proof"))),
+    ];
+    // By bytes: other bytes are another event.
+    let refused = ["refused proof_mismatch -", "refused malformed_header -"];
+    let head = |provider: &str, scheme: &str| {
+        format!("provider = \"{provider}\"\nheader = \"X-Proof\"\nscheme = \"{scheme}\"\n")
+    };
+    for (provider, mac, secret) in [("azodha", "hmac-sha256", "shared-secret"), ("cair", "hmac-256", "api-secret")] {
+        if provider == "cair" {
+            let sample = || testing::cair("PATIENT_CHART_ANALYSIS_COMPLETE");
+            proofs = vec![
+                request(sample().signing(hmac("", Encoding::Hex))),
+                request(sample().signing(hmac("v1=", Encoding::Base64))),
+                request(sample().signing(Signing::shared_secret("x-proof"))),
+            ];
+        }
+        for (keys, accepted) in [
+            (head(provider, mac), 0),
+            (format!("{}encoding = \"hex\"", head(provider, mac)), 0),
+            (format!("{}prefix = \"v1=\"\nencoding = \"base64\"", head(provider, mac)), 1),
+            (format!("{}prefix = \"v1=\"", head(provider, mac)), 1),
+            (head(provider, secret), 2),
+        ] {
+            for (number, became) in became(&keys, &proofs).await.into_iter().enumerate() {
+                if number == accepted {
+                    assert!(became.starts_with("handled - "), "{keys}: {number} {became}");
+                } else {
+                    assert!(refused.contains(&became.as_str()), "{keys}: {number} {became}");
+                }
+            }
+        }
+        // As the file has it, and not as it comes.
+        let strict = format!("{}encoding = \"base64\"", head(provider, mac));
+        assert_eq!(became(&strict, &proofs[..1]).await, [refused[1]]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_is_pinned_to_its_endpoint() {
+    let cair = |event: &str| format!("provider = \"cair\"\nheader = \"x-proof\"\nscheme = \"hmac-256\"\n{event}");
+    let remittance = [request(testing::cair("CLAIMS_REMIT_DENIED").signing(hmac("", Encoding::Hex)))];
+    assert_eq!(became(&cair(""), &remittance).await, ["handled - CLAIMS_REMIT_ALL"]);
+    let pinned = cair("event = \"CLAIMS_REMIT_DENIED\"");
+    assert_eq!(became(&pinned, &remittance).await, ["handled - CLAIMS_REMIT_DENIED"]);
+
+    let azodha =
+        |event: &str| format!("provider = \"azodha\"\nheader = \"x-proof\"\nscheme = \"hmac-sha256\"\n{event}");
+    let booked = [request(testing::azodha("BookAppointment").signing(hmac("", Encoding::Hex)))];
+    assert_eq!(became(&azodha("event = \"BookAppointment\""), &booked).await, ["handled - BookAppointment"]);
+    assert_ne!(became(&azodha(""), &booked).await, ["handled - BookAppointment"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mediquo_shows_its_secret_where_the_file_says() {
+    let sample =
+        |header: &str| request(testing::mediquo("patient_message_received").signing(Signing::shared_secret(header)));
+    let handled = "handled - patient_message_received";
+    assert_eq!(became("provider = \"mediquo\"", &[sample("x-webhook-signature")]).await, [handled]);
+    let elsewhere = "provider = \"mediquo\"\nheader = \"x-own\"";
+    assert_eq!(
+        became(elsewhere, &[sample("x-webhook-signature"), sample("x-own")]).await,
+        ["refused missing_header -", handled]
+    );
+    let two = "provider = \"mediquo\"\nalso_header = \"x-also\"\nalso_secrets = [{ env = \"TEST_OTHER_SECRET\" }]";
+    let mut both = sample("x-webhook-signature");
+    both.headers_mut().insert("x-also", OTHER_SECRET.parse().unwrap());
+    assert_eq!(became(two, &[sample("x-webhook-signature"), both]).await, ["refused missing_header -", handled]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_age_is_judged_as_the_file_says() {
+    let old = |seconds: i64| testing::healthsync("document.uploaded").secret(SECRET).at(now() - seconds).request(PATH);
+    assert_eq!(became("provider = \"healthsync\"", &[old(5400)]).await, ["handled - document.uploaded"]);
+    let strict = "provider = \"healthsync\"\nmax_age = \"1h\"";
+    assert_eq!(
+        became(strict, &[old(5400), old(1800)]).await,
+        ["refused stale document.uploaded", "handled - document.uploaded"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_the_same_event_the_file_says() {
+    let keys = |dedupe: &str| {
+        format!(
+            "provider = \"azodha\"\nheader = \"x-proof\"\nscheme = \"hmac-sha256\"\nevent = \"BookAppointment\"\n{dedupe}"
+        )
+    };
+    let sample = || testing::azodha("BookAppointment").signing(hmac("", Encoding::Hex)).secret(SECRET);
+    let plain = sample().request(PATH);
+    let other_bytes = sample().body([plain.body(), b" ".as_slice()].concat()).request(PATH);
+    let requests = [plain.clone(), plain, other_bytes];
+    let handled = "handled - BookAppointment";
+    let again = "duplicate duplicate BookAppointment";
+    for (dedupe, expected) in [
+        ("", [handled, again, handled]),
+        ("dedupe = \"id\"", [handled, again, handled]),
+        ("dedupe = \"natural\"", [handled, again, again]),
+        ("dedupe = \"off\"", [handled, handled, handled]),
+    ] {
+        assert_eq!(became(&keys(dedupe), &requests).await, expected, "{dedupe}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_of_ones_own() {
+    let body = |id: &str, kind: &str| format!(r#"{{"id":"{id}","type":"{kind}","at":"2020-01-01T00:00:00Z"}}"#);
+    let signed = |signing: Signing, body: String| {
+        let headers = signing.headers(SECRET, "msg_1", &now().to_string(), body.as_bytes()).unwrap();
+        let mut request = Request::post(PATH);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        request.body(Bytes::from(body)).unwrap()
+    };
+    let pointers = "provider = \"custom\"\nid = \"/id\"\nkind = \"/type\"\nkinds = [\"known\"]\n";
+    let expected = ["handled - known", "duplicate duplicate known", "handled - new unknown"];
+    for (keys, signing) in [
+        ("scheme = \"standard-webhooks\"", Signing::StandardWebhooks),
+        ("scheme = \"hmac-sha256\"\nheader = \"x-proof\"\nprefix = \"v1=\"", hmac("v1=", Encoding::Hex)),
+        ("scheme = \"shared-secret\"\nheader = \"x-proof\"", Signing::shared_secret("x-proof")),
+    ] {
+        let requests =
+            [("1", "known"), ("1", "known"), ("2", "new")].map(|(id, kind)| signed(signing.clone(), body(id, kind)));
+        assert_eq!(became(&format!("{pointers}{keys}"), &requests).await, expected, "{keys}");
+        let old = format!("{pointers}{keys}\noccurred_at = \"/at\"\nmax_age = \"1d\"\nsender = \"acme\"");
+        assert_eq!(became(&old, &requests[..1]).await, ["refused stale known"], "{keys}");
+    }
+}

@@ -1,0 +1,356 @@
+//! The server: what visitors may take, and how it ends.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use http::Request;
+use medhook::Bytes;
+use tokio::sync::watch;
+
+use crate::application::{Application, with_status};
+use crate::program::{Folder, Instance, PATIENCE, with_secrets};
+use crate::sender::{ENDPOINT, Sender, delivery};
+
+const TOP: &str = "listen = \"127.0.0.1:0\"\nstore = \"memory\"\n";
+
+/// Opens a connection and writes this.
+fn visit(to: SocketAddr, text: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(text.as_bytes()).unwrap();
+    stream
+}
+
+/// Everything that comes until the connection is closed.
+fn rest(mut stream: TcpStream) -> String {
+    let mut text = Vec::new();
+    match stream.read_to_end(&mut text) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        Err(error) => panic!("not closed: {error}"),
+    }
+    String::from_utf8(text).unwrap()
+}
+
+/// Asks on an open connection, and reads the answer, which has no body.
+fn status(stream: &mut TcpStream, method: &str, path: &str) -> u16 {
+    write!(stream, "{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    assert!(method == "HEAD" || head.contains("content-length: 0\r\n"), "{head}");
+    head.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn health_is_answered_and_unknown_paths_are_not_there() {
+    let folder = Folder::new();
+    let instance = Instance::start(&folder, &format!("{TOP}{ENDPOINT}"), &[]);
+    let mut stream = visit(instance.address, "");
+    for (method, path, expected) in [
+        ("GET", "/healthz", 200),
+        ("HEAD", "/healthz", 200),
+        ("GET", "/healthz?verbose", 200),
+        ("POST", "/healthz", 405),
+        ("GET", "/", 404),
+        ("POST", "/healthsync/", 404),
+        ("POST", "/HEALTHSYNC", 404),
+        ("POST", "//healthsync", 404),
+        ("POST", "/%68ealthsync", 404),
+        ("GET", "/healthsync", 405),
+        ("GET", "/healthsync?a=b", 405),
+    ] {
+        assert_eq!(status(&mut stream, method, path), expected, "{method} {path}");
+    }
+}
+
+#[test]
+fn half_a_head_and_an_idle_connection_have_an_end() {
+    let folder = Folder::new();
+    let config = format!("{TOP}idle_timeout = \"300ms\"\n{ENDPOINT}body_timeout = \"300ms\"\n");
+    let instance = Instance::start(&folder, &config, &["--json"]);
+    let at = instance.address;
+    // Long before the server's own default of half a minute.
+    let nothing = visit(at, "");
+    nothing.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!(rest(nothing), "");
+    assert!(!rest(visit(at, "POST /healthsync HTTP/1.1\r\nhost: a\r\n")).contains(" 200 "));
+    let mut idle = visit(at, "");
+    assert_eq!(status(&mut idle, "GET", "/healthz"), 200);
+    assert_eq!(rest(idle), "");
+    // A body that never comes, from somebody whose head may yet be an honest one.
+    let signature = "ab".repeat(32);
+    let head = format!(
+        "POST /healthsync HTTP/1.1\r\nhost: a\r\nx-healthsync-signature: sha256={signature}\r\ncontent-length: 5\r\n\r\nabc"
+    );
+    assert!(rest(visit(at, &head)).starts_with("HTTP/1.1 408 "));
+    assert!(instance.lines(1)[0].contains("body_timeout"));
+}
+
+#[test]
+fn a_head_that_is_too_long_or_no_head_is_refused() {
+    let folder = Folder::new();
+    let instance = Instance::start(&folder, &format!("{TOP}{ENDPOINT}"), &[]);
+    for (name, head) in [
+        ("one long header", format!("GET /healthz HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "x".repeat(17 * 1024))),
+        ("many headers", format!("GET /healthz HTTP/1.1\r\nhost: a\r\n{}\r\n", "x: y\r\n".repeat(200))),
+        ("a long path", format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "x".repeat(100_000))),
+        ("no HTTP", "\x16\x03\x01 a TLS hello, say\r\n\r\n".to_owned()),
+    ] {
+        let mut stream = TcpStream::connect(instance.address).unwrap();
+        // It may be refused before it is all there.
+        let _ = stream.write_all(head.as_bytes());
+        let answer = rest(stream);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{name}: {answer}");
+    }
+    let mut stream = visit(instance.address, "");
+    assert_eq!(status(&mut stream, "GET", "/healthz"), 200);
+}
+
+/// Those who only hold a connection keep others out no longer than they may be idle.
+#[test]
+fn above_the_most_connections_the_next_waits_until_one_is_closed() {
+    let folder = Folder::new();
+    let config = format!("{TOP}max_connections = 3\nidle_timeout = \"2m\"\n{ENDPOINT}");
+    let instance = Instance::start(&folder, &config, &[]);
+    let mut held: Vec<_> = (0..3).map(|_| visit(instance.address, "")).collect();
+    for stream in &mut held {
+        assert_eq!(status(stream, "GET", "/healthz"), 200);
+    }
+    let mut next = visit(instance.address, "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n");
+    next.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert!(next.read(&mut [0]).is_err(), "answered above the limit");
+    held.pop();
+    next.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut answer = [0; 12];
+    next.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
+/// Out of file descriptors it neither ends nor gives up accepting.
+#[test]
+fn it_survives_running_out_of_file_descriptors() {
+    let folder = Folder::new();
+    folder.file("medhook.toml", &format!("{TOP}idle_timeout = \"2m\"\n{ENDPOINT}"));
+    let mut command = std::process::Command::new("sh");
+    let run = format!("ulimit -n 40 && exec '{}' receive", env!("CARGO_BIN_EXE_medhook"));
+    with_secrets(&mut command, &folder).args(["-c", &run]);
+    let mut instance = Instance::run(command);
+    // Connecting succeeds in the system's queue, whatever the program does.
+    let held: Vec<_> = (0..60).map(|_| visit(instance.address, "")).collect();
+    let began = Instant::now();
+    while !instance.stderr().iter().any(|line| line.contains("cannot accept connections")) {
+        assert!(began.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    drop(held);
+    let mut stream = visit(instance.address, "");
+    assert_eq!(status(&mut stream, "GET", "/healthz"), 200);
+    assert_eq!(instance.terminate().code(), Some(0));
+}
+
+/// An application that answers when it is told to.
+async fn waiting() -> (watch::Sender<bool>, Application) {
+    let (let_go, waits) = watch::channel(false);
+    let application = Application::start(move |_, _| {
+        let mut waits = waits.clone();
+        async move {
+            let _ = waits.wait_for(|go| *go).await;
+            with_status(200)
+        }
+    });
+    (let_go, application.await)
+}
+
+async fn called(application: &Application) {
+    let began = Instant::now();
+    while application.calls().is_empty() {
+        assert!(began.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn told_to_end_it_finishes_what_it_has_begun() {
+    for signal in ["-TERM", "-INT"] {
+        let (let_go, application) = waiting().await;
+        let folder = Folder::new();
+        let config = format!("{TOP}{ENDPOINT}forward = \"{}\"", application.url());
+        let mut instance = Instance::start(&folder, &config, &["--json"]);
+        let address = instance.address;
+        let held = tokio::spawn(async move { Sender::new().send(address, &delivery("held")).await });
+        called(&application).await;
+        let mut open = visit(address, "");
+        assert_eq!(status(&mut open, "GET", "/healthz"), 200);
+        instance.signal(signal);
+        let began = Instant::now();
+        while status(&mut open, "GET", "/healthz") != 503 {
+            assert!(began.elapsed() < PATIENCE);
+        }
+        // New deliveries on open connections are for another receiver, new connections are not taken.
+        assert_eq!(status(&mut open, "POST", "/healthsync"), 503);
+        assert!(TcpStream::connect(address).is_err());
+        let_go.send_replace(true);
+        assert_eq!(held.await.unwrap(), Ok(200));
+        assert_eq!(instance.ended().code(), Some(0));
+        let lines = instance.lines(2);
+        assert!(
+            lines[0].contains("\"reason\":\"draining\"") && lines[1].contains("\"outcome\":\"handled\""),
+            "{lines:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_come_to_its_end_is_given_up_and_released() {
+    let (_let_go, application) = waiting().await;
+    let folder = Folder::new();
+    let config = format!(
+        "listen = \"127.0.0.1:0\"\nstore = \"sqlite:events.db\"\nshutdown_timeout = \"200ms\"\n{ENDPOINT}forward = \"{}\"",
+        application.url()
+    );
+    let mut instance = Instance::start(&folder, &config, &["--json"]);
+    let address = instance.address;
+    let held = tokio::spawn(async move { Sender::new().send(address, &delivery("held")).await });
+    called(&application).await;
+    assert_eq!(instance.terminate().code(), Some(1));
+    assert_eq!(held.await.unwrap(), Ok(503));
+    assert!(instance.stderr().join("\n").contains("1 events had to be given up"));
+    assert!(instance.lines(1)[0].contains("\"reason\":\"draining\""));
+
+    // Released, not left to its lease of 30 s.
+    let ready = Application::answering(200).await;
+    let config = config.replace(&application.url(), &ready.url());
+    let instance = Instance::start(&folder, &config, &["--json"]);
+    assert_eq!(Sender::new().send(instance.address, &delivery("held")).await, Ok(200));
+    assert_eq!(ready.calls().len(), 1);
+}
+
+/// What a receiver was at when it died is free for another after the lease, and not before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_outlives_a_receiver_that_dies() {
+    let (let_go, application) = waiting().await;
+    let folder = Folder::new();
+    let config = |lease: &str| {
+        format!(
+            "listen = \"127.0.0.1:0\"\nstore = \"sqlite:events.db\"\n{ENDPOINT}lease = \"{lease}\"\nforward = \"{}\"",
+            application.url()
+        )
+    };
+    let sender = Sender::new();
+    for (number, lease) in ["1s", "1h"].into_iter().enumerate() {
+        let event = format!("held-{number}");
+        let mut instance = Instance::start(&folder, &config(lease), &[]);
+        let (address, held) = (instance.address, event.clone());
+        let sent = tokio::spawn(async move { Sender::new().send(address, &delivery(&held)).await });
+        let began = Instant::now();
+        while application.calls().len() < 2 * number + 1 {
+            assert!(began.elapsed() < PATIENCE);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        instance.signal("-KILL");
+        instance.ended();
+        assert!(sent.await.unwrap().is_err());
+        let_go.send_replace(true);
+        let instance = Instance::start(&folder, &config(lease), &[]);
+        let began = Instant::now();
+        loop {
+            match (sender.send(instance.address, &delivery(&event)).await, lease) {
+                (Ok(200), "1s") => break,
+                (Ok(503), "1s") => assert!(began.elapsed() < Duration::from_secs(25), "as if there were no `lease`"),
+                (Ok(503), _) if began.elapsed() > Duration::from_millis(1500) => break,
+                (Ok(503), _) => {}
+                (answer, _) => panic!("{lease}: {answer:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let_go.send_replace(false);
+    }
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_store_it_does_as_the_file_says() {
+    let mut server = medhook_tests::servers::Server::redis(&[]);
+    let application = Application::answering(200).await;
+    let start = |what: &str| {
+        let config = format!(
+            "listen = \"127.0.0.1:0\"\nstore = \"{}\"\n{ENDPOINT}when_store_down = \"{what}\"\nforward = \"{}\"",
+            server.url(),
+            application.url()
+        );
+        Instance::start(&Folder::new(), &config, &["--json"])
+    };
+    let (refuses, handles) = (start("refuse"), start("handle-unclaimed"));
+    server.stop();
+    let sender = Sender::new();
+    assert_eq!(sender.send(refuses.address, &delivery("evt-1")).await, Ok(503));
+    assert!(refuses.lines(1)[0].contains("\"reason\":\"store_unavailable\""));
+    assert_eq!(application.calls().len(), 0);
+    assert_eq!(sender.send(handles.address, &delivery("evt-1")).await, Ok(200));
+    assert_eq!(application.calls().len(), 1);
+    let health = Request::get("/healthz").body(Bytes::new()).unwrap();
+    assert_eq!(sender.send(refuses.address, &health).await, Ok(200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_it_at_once() {
+    let (_let_go, application) = waiting().await;
+    let folder = Folder::new();
+    let config = format!("{TOP}shutdown_timeout = \"1h\"\n{ENDPOINT}forward = \"{}\"", application.url());
+    let mut instance = Instance::start(&folder, &config, &[]);
+    let address = instance.address;
+    tokio::spawn(async move { Sender::new().send(address, &delivery("held")).await });
+    called(&application).await;
+    instance.signal("-TERM");
+    let began = Instant::now();
+    while !instance.stderr().iter().any(|line| line.contains("ending")) {
+        assert!(began.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    instance.signal("-TERM");
+    assert_eq!(instance.ended().code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_handled_stays_handled_over_a_restart() {
+    let application = Application::answering(200).await;
+    let folder = Folder::new();
+    let config = format!(
+        "listen = \"127.0.0.1:0\"\nstore = \"sqlite:events.db\"\n{ENDPOINT}forward = \"{}\"",
+        application.url()
+    );
+    let sender = Sender::new();
+    for _ in 0..2 {
+        let mut instance = Instance::start(&folder, &config, &[]);
+        assert_eq!(sender.send(instance.address, &delivery("evt-1")).await, Ok(200));
+        assert_eq!(instance.terminate().code(), Some(0));
+    }
+    assert_eq!(application.calls().len(), 1);
+}
+
+/// Bodies are refused by their length, said or not, and what follows on the connection is not taken for a request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_over_the_limit_is_413() {
+    let folder = Folder::new();
+    let instance = Instance::start(&folder, &format!("{TOP}{ENDPOINT}body_limit = 2000\n"), &[]);
+    let mut sent = delivery("evt-1");
+    *sent.body_mut() = Bytes::from(vec![b' '; 2001]);
+    assert_eq!(Sender::new().send(instance.address, &sent).await, Ok(413));
+    let signature = "ab".repeat(32);
+    let head = format!(
+        "POST /healthsync HTTP/1.1\r\nhost: a\r\nx-healthsync-signature: sha256={signature}\r\ncontent-length: {}\r\n\r\n",
+        1_u64 << 46
+    );
+    let mut stream = visit(instance.address, &head);
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
+    let health = Request::get("/healthz").body(Bytes::new()).unwrap();
+    assert_eq!(Sender::new().send(instance.address, &health).await, Ok(200));
+}

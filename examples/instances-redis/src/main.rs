@@ -1,0 +1,80 @@
+//! Run with: `HEALTHSYNC_SECRET=.. REDIS_URL=redis://127.0.0.1/ cargo run -p example-instances-redis -- 127.0.0.1:8787`,
+//! any number of times, each at an address of its own, and a load balancer in front.
+//!
+//! Several instances on one Redis: whichever of them a delivery reaches, its event is handled by one.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::post;
+use medhook_axum::{
+    ConfigError, DedupeStore, HealthSync, Receiver, RedisStore, Secrets, VerifyLayer, Webhook, healthsync,
+};
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8787".to_owned());
+    // Refused at once if the server may evict keys: each would be an event to be handled again.
+    let store = RedisStore::connect(&std::env::var("REDIS_URL")?).await?;
+    let receiver = receiver(Secrets::from_env("HEALTHSYNC_SECRET")?, store)?;
+    let served = axum::serve(TcpListener::bind(address).await?, app(receiver.clone()));
+    served.with_graceful_shutdown(stopped()).await?;
+    // What is not done by then is released, and another instance takes it at the next attempt.
+    receiver.drain(Duration::from_secs(30)).await;
+    Ok(())
+}
+
+/// The name is part of what an event is known by: the same in all instances.
+fn receiver(secrets: Secrets, store: impl DedupeStore) -> Result<Receiver, ConfigError> {
+    Receiver::builder("healthsync", HealthSync::new(secrets)).store(store).build()
+}
+
+fn app(receiver: Receiver) -> Router {
+    Router::new().route("/webhooks/healthsync", post(on_healthsync).layer(VerifyLayer::new(receiver)))
+}
+
+async fn on_healthsync(Webhook(event): Webhook<healthsync::Event>) -> StatusCode {
+    match event {
+        healthsync::Event::DocumentUploaded(_) => StatusCode::ACCEPTED,
+        _ => StatusCode::OK,
+    }
+}
+
+async fn stopped() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use medhook_axum::{Secret, testing};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    const SECRET: &str = "a-secret-of-the-dashboard";
+
+    /// An instance with connections of its own to the server that `scripts/test` starts.
+    async fn instance(namespace: &str) -> Router {
+        let url = std::env::var("MEDHOOK_TEST_REDIS").expect("needs a server: run scripts/test");
+        let store = RedisStore::builder().namespace(namespace).connect(&url).await.unwrap();
+        app(receiver(Secret::new("test", SECRET).unwrap().into(), store).unwrap())
+    }
+
+    #[tokio::test]
+    async fn of_all_instances_one_handles_an_event() {
+        let namespace = format!("example_{}", std::process::id());
+        let mut handled = 0;
+        for _ in 0..3 {
+            let request = testing::healthsync("document.uploaded").secret(SECRET).request("/webhooks/healthsync");
+            let status = instance(&namespace).await.oneshot(request.map(Body::from)).await.unwrap().status();
+            assert!(status.is_success(), "{status}");
+            handled += usize::from(status == StatusCode::ACCEPTED);
+        }
+        assert_eq!(handled, 1);
+    }
+}

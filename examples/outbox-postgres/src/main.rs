@@ -1,0 +1,160 @@
+//! Run with: `FASTEN_SECRET=whsec_.. DATABASE_URL=postgres://.. cargo run -p example-outbox-postgres`
+//!
+//! Store now, process later. The handler writes the event into a table and marks it as handled in *one* transaction, so
+//! that it is there exactly once whatever dies when; then it answers. A worker takes events out of the table and does the
+//! long work, long after the provider's patience has ended.
+
+use std::error::Error;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::post;
+use medhook_axum::{ConfigError, Delivery, Fasten, PostgresStore, Receiver, Secrets, VerifyLayer};
+use sqlx::{PgPool, Row};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let pool = PgPool::connect(&std::env::var("DATABASE_URL")?).await?;
+    sqlx::raw_sql(OUTBOX).execute(&pool).await?;
+    let inbox = Inbox::new(pool.clone()).await?;
+    tokio::spawn(work(pool));
+    let app = app(Secrets::from_env("FASTEN_SECRET")?, inbox)?;
+    axum::serve(tokio::net::TcpListener::bind("127.0.0.1:8787").await?, app).await?;
+    Ok(())
+}
+
+/// The body is kept as bytes: what was proven is what is processed.
+const OUTBOX: &str = "CREATE TABLE IF NOT EXISTS outbox (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    endpoint text NOT NULL,
+    kind text,
+    body bytea NOT NULL,
+    received_at timestamptz NOT NULL DEFAULT now()
+)";
+
+#[derive(Clone)]
+struct Inbox {
+    pool: PgPool,
+    store: PostgresStore,
+}
+
+impl Inbox {
+    /// The store is in the application's own database: only there can the two be one transaction.
+    async fn new(pool: PgPool) -> Result<Self, ConfigError> {
+        let store = PostgresStore::on(&pool).await?;
+        Ok(Inbox { pool, store })
+    }
+
+    async fn keep(&self, delivery: &Delivery) -> Result<(), Box<dyn Error>> {
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query("INSERT INTO outbox (endpoint, kind, body) VALUES ($1, $2, $3)")
+            .bind(delivery.endpoint())
+            .bind(delivery.kind())
+            .bind(&delivery.body()[..])
+            .execute(&mut *transaction)
+            .await?;
+        self.store.commit_in(&mut transaction, delivery).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+}
+
+fn app(secrets: Secrets, inbox: Inbox) -> Result<Router, ConfigError> {
+    let receiver = Receiver::builder("fasten", Fasten::live(secrets)).store(inbox.store.clone()).build()?;
+    Ok(Router::new().route("/webhooks/fasten", post(on_fasten).layer(VerifyLayer::new(receiver))).with_state(inbox))
+}
+
+async fn on_fasten(State(inbox): State<Inbox>, delivery: Delivery) -> StatusCode {
+    match inbox.keep(&delivery).await {
+        Ok(()) => StatusCode::ACCEPTED,
+        // Nothing was written, or it cannot be told: the next attempt is handled, or a duplicate.
+        Err(trouble) => {
+            eprintln!("an event could not be kept: {trouble}");
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    }
+}
+
+async fn work(pool: PgPool) {
+    loop {
+        match work_on_one(&pool).await {
+            Ok(true) => {}
+            Ok(false) => tokio::time::sleep(Duration::from_secs(1)).await,
+            Err(error) => {
+                eprintln!("the outbox cannot be worked on: {error}");
+                tokio::time::sleep(Duration::from_secs(10)).await;
+            }
+        }
+    }
+}
+
+/// Takes the oldest event that nobody else has in hand. It is gone from the table only if the work on it is done.
+async fn work_on_one(pool: &PgPool) -> Result<bool, sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    let oldest = "DELETE FROM outbox WHERE id = (SELECT id FROM outbox ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1) \
+                  RETURNING kind, body";
+    let Some(row) = sqlx::query(oldest).fetch_optional(&mut *transaction).await? else {
+        return Ok(false);
+    };
+    let (kind, body): (Option<String>, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
+    println!("{} bytes of {}", body.len(), kind.as_deref().unwrap_or("no kind"));
+    transaction.commit().await?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use medhook_axum::{Secret, testing};
+    use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    const SECRET: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
+
+    /// A schema of this test's own on the server that `scripts/test` starts.
+    async fn database() -> PgPool {
+        let url = std::env::var("MEDHOOK_TEST_POSTGRES").expect("needs a server: run scripts/test");
+        let schema = format!("outbox_{}", std::process::id());
+        let options: PgConnectOptions = url.parse().unwrap();
+        let first = PgPool::connect_with(options.clone()).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}")))
+            .execute(&first)
+            .await
+            .unwrap();
+        let pool = PgPoolOptions::new().connect_with(options.options([("search_path", schema)])).await.unwrap();
+        sqlx::raw_sql(OUTBOX).execute(&pool).await.unwrap();
+        pool
+    }
+
+    async fn waiting(pool: &PgPool) -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(pool).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_event_is_in_the_outbox_once_and_worked_on_once() {
+        let pool = database().await;
+        let app = app(Secret::new("test", SECRET).unwrap().into(), Inbox::new(pool.clone()).await.unwrap()).unwrap();
+        let status = async |id: &str| {
+            let request = testing::fasten("patient.ehi_export_success").id(id).secret(SECRET);
+            app.clone().oneshot(request.request("/webhooks/fasten").map(Body::from)).await.unwrap().status()
+        };
+        assert_eq!(status("1").await, StatusCode::ACCEPTED);
+        assert_eq!(status("1").await, StatusCode::OK, "a duplicate");
+        assert_eq!(waiting(&pool).await, 1);
+
+        // The table is away: nothing is handled, and nothing is remembered as handled.
+        sqlx::raw_sql("ALTER TABLE outbox RENAME TO gone").execute(&pool).await.unwrap();
+        assert_eq!(status("2").await, StatusCode::SERVICE_UNAVAILABLE);
+        sqlx::raw_sql("ALTER TABLE gone RENAME TO outbox").execute(&pool).await.unwrap();
+        assert_eq!(status("2").await, StatusCode::ACCEPTED);
+
+        assert_eq!(waiting(&pool).await, 2);
+        assert!(work_on_one(&pool).await.unwrap());
+        assert!(work_on_one(&pool).await.unwrap());
+        assert!(!work_on_one(&pool).await.unwrap());
+    }
+}

@@ -1,0 +1,367 @@
+mod connection;
+mod schema;
+mod statements;
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use sqlx::Row;
+use sqlx::postgres::{PgConnectOptions, PgRow};
+
+use self::connection::{Connections, Step};
+use self::statements::Statements;
+use super::namespace::Namespace;
+use super::{Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture, Token};
+use crate::{ConfigError, StoreError, observe};
+
+/// Remembers events in a PostgreSQL database, for any number of instances.
+///
+/// What was claimed or handled survives every restart: each step is one statement, answered after it is on disk (as far
+/// as the server's `fsync` goes; `synchronous_commit = off` is overruled). Leases are judged by the server's clock, so
+/// those of the instances may differ. Clones share their connections.
+///
+/// # Connecting
+/// The URL is `postgres://user:password@host:port/database`, with `?sslmode=verify-full` where the network is not your
+/// own; without it TLS is used if the server offers it, and its certificate is not looked at. `sslrootcert=FILE` names
+/// another authority than the system's, `options[search_path]=SCHEMA` another schema than the default. Errors tell
+/// neither the URL nor the password. A pooler in between has to pool sessions and to pass `options` on.
+///
+/// Connecting makes the tables `medhook_events`, `medhook_committed` and `medhook_schema`, if they are not there and the
+/// role may. Any number of instances can do so at once. [`ddl`](PostgresStore::ddl) gives the statements for those who
+/// make tables otherwise.
+///
+/// # When the server is away
+/// Steps fail, and senders get 503, until it is back; no restart is needed, and connections that broke meanwhile fail
+/// nobody. Steps that take too long are ended by the server (`statement_timeout`, `lock_timeout`).
+///
+/// # Keeping up
+/// What has run out is deleted every minute, in small batches that nobody waits for, by whichever instance comes first.
+///
+/// # The server's clock
+/// If it is set back, claims made before hold no longer than fresh ones, and handled events are remembered for longer.
+/// If it is set ahead, claims run out early: keep the server's clock by NTP, without jumps.
+#[derive(Clone)]
+pub struct PostgresStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    connections: Connections,
+    statements: Statements,
+    namespace: Namespace,
+}
+
+impl PostgresStore {
+    /// A store with the default options.
+    ///
+    /// # Errors
+    /// As with [`PostgresBuilder::connect`].
+    pub async fn connect(url: &str) -> Result<Self, ConfigError> {
+        Self::builder().connect(url).await
+    }
+
+    /// A store in the application's own database, with the default options: see [`PostgresBuilder::on`].
+    ///
+    /// # Errors
+    /// As with [`PostgresBuilder::connect`].
+    #[cfg(feature = "sqlx-09")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "sqlx-09")))]
+    pub async fn on(pool: &sqlx::PgPool) -> Result<Self, ConfigError> {
+        Self::builder().on(pool).await
+    }
+
+    /// A store with other options.
+    pub fn builder() -> PostgresBuilder {
+        PostgresBuilder {
+            namespace: Ok(Namespace::default()),
+            pool_size: 8,
+            step_timeout: Duration::from_secs(3),
+            create_tables: true,
+            purge_every: Duration::from_secs(60),
+        }
+    }
+
+    /// The statements that make the tables of a namespace (`medhook`, unless you chose another), for a role that may.
+    /// The store itself then needs `SELECT, INSERT, UPDATE, DELETE` on the first two and `SELECT` on the third.
+    ///
+    /// ```
+    /// let ddl = medhook::PostgresStore::ddl("medhook")?;
+    /// assert!(ddl.starts_with("CREATE TABLE medhook_events (\n    key bytea PRIMARY KEY,\n"));
+    /// # Ok::<(), medhook::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As with [`PostgresBuilder::namespace`].
+    pub fn ddl(namespace: &str) -> Result<String, ConfigError> {
+        Namespace::new(namespace).map(|namespace| schema::ddl(&namespace))
+    }
+
+    /// Remembers the event as handled within a transaction of the application's: the effect and the mark are committed
+    /// together, or neither is. Where every handler of the event does so, it has one effect even if a claim was lost on
+    /// the way.
+    ///
+    /// Call it at any time before the transaction is committed; nothing of ours waits for the transaction or takes a
+    /// connection while it is open. Then answer 2xx. If the process dies after the commit and before the answer, the
+    /// sender's next attempt is a duplicate.
+    ///
+    /// ```no_run
+    /// # async fn handle(pool: sqlx::PgPool, store: medhook::PostgresStore, delivery: medhook::Delivery)
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut transaction = pool.begin().await?;
+    /// sqlx::query("INSERT INTO reports (body) VALUES ($1)").bind(&delivery.body()[..]).execute(&mut *transaction).await?;
+    /// store.commit_in(&mut transaction, &delivery).await?;
+    /// transaction.commit().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [Lost](StoreError::is_lost), if someone else has the event by now; otherwise the database's, as in `SERIALIZABLE`
+    /// its request to try again. Either way drop the transaction and answer 5xx: the sender's next attempt is handled,
+    /// or a duplicate.
+    #[cfg(feature = "sqlx-09")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "sqlx-09")))]
+    pub async fn commit_in(
+        &self,
+        transaction: &mut sqlx::Transaction<'_, sqlx::Postgres>,
+        delivery: &crate::Delivery,
+    ) -> Result<(), StoreError> {
+        let (Some(token), Some(retention)) = (delivery.token(), delivery.retention()) else {
+            return Err(StoreError::unavailable("PostgreSQL: commit_in: the delivery was not let in by a receiver"));
+        };
+        let key = delivery.event_key();
+        let ids = (&key.as_bytes()[..], &token.as_bytes()[..]);
+        let statement = &self.inner.statements.commit_in;
+        let step = Step { name: "commit_in", statement, key: Some(ids), seconds: Some(seconds(retention.total)) };
+        match step.run(transaction).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(StoreError::lost()),
+            Err(error) => Err(connection::unavailable(step.name, error)),
+        }
+    }
+
+    fn begin(connections: Connections, namespace: Namespace, purge_every: Duration) -> Self {
+        let statements = Statements::new(&namespace);
+        let inner = Arc::new(Inner { connections, statements, namespace });
+        tokio::spawn(purge(Arc::downgrade(&inner), purge_every));
+        PostgresStore { inner }
+    }
+
+    async fn row(&self, step: Step<'_>) -> Result<Option<PgRow>, StoreError> {
+        self.inner.connections.step(&step).await
+    }
+
+    /// A step that gives a row if it is done.
+    async fn settle(&self, step: Step<'_>) -> Result<Settled, StoreError> {
+        Ok(if self.row(step).await?.is_some() { Settled::Settled } else { Settled::Lost })
+    }
+
+    async fn claim(&self, key: EventKey, token: Token, lease: Duration) -> Result<Claimed, StoreError> {
+        let ids = (&key.as_bytes()[..], &token.as_bytes()[..]);
+        for _ in 0..MOST_LOOKS {
+            let statement = &self.inner.statements.claim;
+            let step = Step { name: "claim", statement, key: Some(ids), seconds: Some(seconds(lease)) };
+            let row = self.row(step).await?;
+            let answer = row.map(|row| claimed(&row, lease)).transpose();
+            if let Some(claimed) = answer.map_err(|error| connection::unavailable("claim", error))?.flatten() {
+                return Ok(claimed);
+            }
+        }
+        // It changes hands faster than one can look.
+        Ok(Claimed::InFlight { retry_after: lease })
+    }
+}
+
+const MOST_LOOKS: usize = 3;
+
+/// What a claim came to; nothing if it was refused by something newer than what could be read about it.
+fn claimed(row: &PgRow, lease: Duration) -> Result<Option<Claimed>, sqlx::Error> {
+    let won: Option<bool> = row.try_get(0)?;
+    let committed: bool = row.try_get(1)?;
+    let handled: Option<bool> = row.try_get(2)?;
+    let left: Option<f64> = row.try_get(3)?;
+    let in_flight = |left: f64| {
+        let left = Duration::try_from_secs_f64(left).unwrap_or_default();
+        Some(Claimed::InFlight { retry_after: left.min(lease) })
+    };
+    Ok(match (won, handled, left) {
+        (Some(true), ..) => Some(Claimed::Won),
+        _ if committed => Some(Claimed::Handled),
+        (_, Some(true), _) => Some(Claimed::Handled),
+        (Some(false), ..) => in_flight(lease.as_secs_f64()),
+        (None, Some(false), Some(left)) => in_flight(left),
+        _ => None,
+    })
+}
+
+fn seconds(time: Duration) -> f64 {
+    const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+    time.min(FAR).as_secs_f64()
+}
+
+impl DedupeStore for PostgresStore {
+    fn claim(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Claimed> {
+        Box::pin(self.claim(key, token, lease))
+    }
+
+    fn renew(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Settled> {
+        Box::pin(async move {
+            let ids = (&key.as_bytes()[..], &token.as_bytes()[..]);
+            let statement = &self.inner.statements.renew;
+            self.settle(Step { name: "renew", statement, key: Some(ids), seconds: Some(seconds(lease)) }).await
+        })
+    }
+
+    fn commit(&self, key: EventKey, token: Token, retention: Retention) -> StoreFuture<'_, Settled> {
+        Box::pin(async move {
+            let ids = (&key.as_bytes()[..], &token.as_bytes()[..]);
+            let statement = &self.inner.statements.commit;
+            self.settle(Step { name: "commit", statement, key: Some(ids), seconds: Some(seconds(retention.total)) })
+                .await
+        })
+    }
+
+    fn release(&self, key: EventKey, token: Token) -> StoreFuture<'_, Settled> {
+        Box::pin(async move {
+            let ids = (&key.as_bytes()[..], &token.as_bytes()[..]);
+            let statement = &self.inner.statements.release;
+            self.settle(Step { name: "release", statement, key: Some(ids), seconds: None }).await
+        })
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore").field("namespace", &self.inner.namespace).finish_non_exhaustive()
+    }
+}
+
+/// Options of a [`PostgresStore`].
+#[derive(Debug)]
+#[must_use = "nothing is connected until `connect`"]
+pub struct PostgresBuilder {
+    namespace: Result<Namespace, ConfigError>,
+    pool_size: u32,
+    step_timeout: Duration,
+    create_tables: bool,
+    purge_every: Duration,
+}
+
+impl PostgresBuilder {
+    /// What the names of the tables begin with: `medhook` by default. Stores of different namespaces in one database
+    /// know nothing of each other.
+    pub fn namespace(self, name: &str) -> Self {
+        PostgresBuilder { namespace: Namespace::new(name), ..self }
+    }
+
+    /// How many connections there may be. By default 8; each is used for the time of a statement.
+    pub fn pool_size(self, most: u32) -> Self {
+        PostgresBuilder { pool_size: most, ..self }
+    }
+
+    /// How long a step may take. By default 3 s, which fits a receiver's default lease; it should be less than a third
+    /// of the shortest lease. The server gives a statement up after two thirds of it, and a lock after one third.
+    pub fn step_timeout(self, longest: Duration) -> Self {
+        PostgresBuilder { step_timeout: longest, ..self }
+    }
+
+    /// Whether tables that are not there are made. By default they are.
+    pub fn create_tables(self, create: bool) -> Self {
+        PostgresBuilder { create_tables: create, ..self }
+    }
+
+    /// How often what has run out is deleted. By default every minute.
+    pub fn purge_every(self, interval: Duration) -> Self {
+        PostgresBuilder { purge_every: interval, ..self }
+    }
+
+    /// Connects, looks at the tables and makes them if need be.
+    ///
+    /// # Errors
+    /// One line about what does not fit: the URL, the password, a server that is not there, that takes no writes, that
+    /// lets the role make no tables, or whose tables are of another version. Never with the URL or the password in it.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with its timer and I/O enabled.
+    pub async fn connect(self, url: &str) -> Result<PostgresStore, ConfigError> {
+        let options = connection::options(url)?;
+        self.connect_with(options).await
+    }
+
+    /// The same in the application's own database, so that [`PostgresStore::commit_in`] can be part of its transactions.
+    ///
+    /// The pool says where the database is and how it is connected to (its options, not its hooks). The store has a few
+    /// connections of its own to it, so that a claim never waits until the application is done with one of its own.
+    ///
+    /// # Errors
+    /// As with [`connect`](PostgresBuilder::connect).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with its timer and I/O enabled.
+    #[cfg(feature = "sqlx-09")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "sqlx-09")))]
+    pub async fn on(self, pool: &sqlx::PgPool) -> Result<PostgresStore, ConfigError> {
+        let options = pool.connect_options().as_ref().clone();
+        self.connect_with(options).await
+    }
+
+    async fn connect_with(self, options: PgConnectOptions) -> Result<PostgresStore, ConfigError> {
+        self.check()?;
+        let namespace = self.namespace?;
+        let options = connection::for_steps(options, self.step_timeout);
+        let mut first = connection::connect(&options).await?;
+        schema::prepare(&mut first, &namespace, self.create_tables).await?;
+        let connections = Connections::new(options, self.pool_size, self.step_timeout);
+        Ok(PostgresStore::begin(connections, namespace, self.purge_every))
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.pool_size == 0 {
+            return Err(ConfigError::new("PostgreSQL: a pool of no connections"));
+        }
+        if self.step_timeout < SHORTEST || self.purge_every < SHORTEST {
+            return Err(ConfigError::new("PostgreSQL: a time under 10 ms"));
+        }
+        Ok(())
+    }
+}
+
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// Deletes what has run out, for as long as there is a store to do it for.
+async fn purge(store: Weak<Inner>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        let mut tables = [0, 1].into_iter();
+        let mut table = tables.next();
+        while let Some(index) = table {
+            let Some(store) = store.upgrade().filter(|store| !store.connections.is_closed()) else {
+                return;
+            };
+            match store.purge_batch(index).await {
+                Ok(more) if more => tokio::time::sleep(BETWEEN_BATCHES).await,
+                Ok(_) => table = tables.next(),
+                Err(error) => {
+                    observe::purge_failed(&error);
+                    break;
+                }
+            }
+        }
+    }
+}
+
+const BATCH: i64 = 500;
+const BETWEEN_BATCHES: Duration = Duration::from_millis(50);
+
+impl Inner {
+    /// Whether there is more of it.
+    async fn purge_batch(&self, table: usize) -> Result<bool, StoreError> {
+        let Some(statement) = self.statements.purge.get(table) else {
+            return Ok(false);
+        };
+        let row = self.connections.step(&Step { name: "purge", statement, key: None, seconds: None }).await?;
+        let count = row.map(|row| row.try_get::<i64, _>(0)).transpose();
+        Ok(count.map_err(|error| connection::unavailable("purge", error))?.is_some_and(|count| count >= BATCH))
+    }
+}

@@ -1,0 +1,124 @@
+//! The tables, and who may make them.
+
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection, Executor, Row};
+
+use super::super::namespace::Namespace;
+use super::connection::says;
+use crate::ConfigError;
+
+/// The version of the tables that this code reads and writes.
+const VERSION: i32 = 1;
+
+/// Two tables remember events. `_events` is written by claims, and by commits of the store's own; `_committed` only
+/// within transactions of the application, whose locks are then on no row that a claim or a renewal has to wait for.
+pub(super) fn ddl(namespace: &Namespace) -> String {
+    let ns = namespace.as_str();
+    format!(
+        "CREATE TABLE {ns}_events (
+    key bytea PRIMARY KEY,
+    token bytea NOT NULL,
+    handled boolean NOT NULL,
+    until timestamptz NOT NULL
+);
+CREATE INDEX {ns}_events_until ON {ns}_events (until);
+CREATE TABLE {ns}_committed (
+    key bytea PRIMARY KEY,
+    token bytea NOT NULL,
+    until timestamptz NOT NULL
+);
+CREATE INDEX {ns}_committed_until ON {ns}_committed (until);
+CREATE TABLE {ns}_schema (version integer NOT NULL);
+INSERT INTO {ns}_schema (version) VALUES ({VERSION});
+"
+    )
+}
+
+/// Makes sure that the tables are there, of this version, and may be written.
+pub(super) async fn prepare(
+    connection: &mut PgConnection,
+    namespace: &Namespace,
+    may_create: bool,
+) -> Result<(), ConfigError> {
+    let fails = |error: sqlx::Error| {
+        let line = format!("PostgreSQL: its tables cannot be looked at: {}", says(&error));
+        ConfigError::new(line).with_source(error)
+    };
+    if is_read_only(connection).await.map_err(fails)? {
+        return Err(ConfigError::new(
+            "PostgreSQL: this server takes no writes (a standby, or default_transaction_read_only): use the primary",
+        ));
+    }
+    let version = match version(connection, namespace).await.map_err(fails)? {
+        Some(version) => version,
+        None if may_create => create(connection, namespace).await?,
+        None => {
+            return Err(ConfigError::new(format!(
+                "PostgreSQL: there are no tables {}_*, and this store is not to make them",
+                namespace.as_str()
+            )));
+        }
+    };
+    if version != VERSION {
+        return Err(ConfigError::new(format!(
+            "PostgreSQL: the tables {}_* are of version {version}, and this medhook knows version {VERSION}: use the \
+             medhook that made them, or another namespace",
+            namespace.as_str()
+        )));
+    }
+    if may_write(connection, namespace).await.map_err(fails)? {
+        Ok(())
+    } else {
+        Err(ConfigError::new(format!(
+            "PostgreSQL: the role needs SELECT, INSERT, UPDATE and DELETE on {0}_events and {0}_committed",
+            namespace.as_str()
+        )))
+    }
+}
+
+async fn is_read_only(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query("SELECT current_setting('transaction_read_only') = 'on'").fetch_one(connection).await?.try_get(0)
+}
+
+async fn version(connection: &mut PgConnection, namespace: &Namespace) -> Result<Option<i32>, sqlx::Error> {
+    let table = format!("{}_schema", namespace.as_str());
+    // Not `to_regclass`: in the same connection it can go on saying what it said before someone else made the table.
+    let is_there = "SELECT EXISTS (SELECT FROM pg_class WHERE relname = $1 AND pg_table_is_visible(oid))";
+    let is_there: bool = sqlx::query(is_there).bind(&table).fetch_one(&mut *connection).await?.try_get(0)?;
+    if !is_there {
+        return Ok(None);
+    }
+    let version = format!("SELECT max(version) FROM {table}");
+    sqlx::query(AssertSqlSafe(version)).fetch_one(connection).await?.try_get(0)
+}
+
+/// One instance makes the tables; others that come up at the same time wait for it and find them.
+async fn create(connection: &mut PgConnection, namespace: &Namespace) -> Result<i32, ConfigError> {
+    let created = async {
+        let mut transaction = connection.begin().await?;
+        transaction.execute("SET LOCAL lock_timeout = '20s'; SET LOCAL statement_timeout = '30s'").await?;
+        let lock = "SELECT pg_advisory_xact_lock(hashtextextended('medhook schema ' || $1, 0))";
+        sqlx::query(lock).bind(namespace.as_str()).execute(&mut *transaction).await?;
+        if let Some(version) = version(&mut transaction, namespace).await? {
+            return Ok(version);
+        }
+        transaction.execute(AssertSqlSafe(ddl(namespace))).await?;
+        transaction.commit().await?;
+        Ok(VERSION)
+    };
+    created.await.map_err(|error: sqlx::Error| {
+        let line = format!(
+            "PostgreSQL: the tables {}_* are not there and cannot be made ({}): make them as a role that may, with the \
+             statements that `PostgresStore::ddl` gives",
+            namespace.as_str(),
+            says(&error)
+        );
+        ConfigError::new(line).with_source(error)
+    })
+}
+
+async fn may_write(connection: &mut PgConnection, namespace: &Namespace) -> Result<bool, sqlx::Error> {
+    let every = "SELECT bool_and(has_table_privilege($1 || of, may))
+        FROM unnest(ARRAY['_events', '_committed']) AS of, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS may";
+    sqlx::query(every).bind(namespace.as_str()).fetch_one(connection).await?.try_get(0)
+}

@@ -1,0 +1,371 @@
+//! The cases that can be played at somebody else's endpoint, of which only the answers are seen.
+
+use super::change::Draft;
+use super::{Case, CaseError, Change, Endpoint, List, Recipe, State, Transfer, list, make};
+use crate::testing::Signing;
+use crate::{Outcome, Reason};
+
+/// Every case of an endpoint's provider, signed for that endpoint as if it were sent now, at this Unix time in seconds.
+/// Each has an id of its own that begins with `mark`, where it has one; no dot may be in it.
+///
+/// The endpoint's secrets have the labels of the list: `current`, `old` for a second one, and `test` for Fasten's test
+/// mode. What needs another than there is cannot be played, nor can what is about the inside of a receiver.
+///
+/// # Errors
+/// As with [`cases`](super::cases).
+pub fn cases_outside(endpoint: &Endpoint, mark: &str, now: i64) -> Result<Vec<Outside>, CaseError> {
+    let list: List = list()?;
+    let mut made: Vec<(Recipe<'_>, Case)> = Vec::new();
+    let mut outside = Vec::new();
+    for (number, row) in list.case.iter().enumerate() {
+        let in_row = |problem: String| CaseError(format!("{}: {problem}", row.name));
+        let is_ours = match (&row.endpoint, &row.like) {
+            (Some(name), _) => list.endpoint.get(name).is_some_and(|listed| listed.provider == endpoint.provider),
+            (None, like) => made.iter().any(|(_, case)| Some(&case.name) == like.as_ref()),
+        };
+        if !is_ours {
+            continue;
+        }
+        let (recipe, case) = make(row, &made, &list.endpoint, now).map_err(in_row)?;
+        made.push((recipe.clone(), case.clone()));
+        let listed = list.endpoint.get(recipe.endpoint).ok_or_else(|| in_row("no such endpoint".to_owned()))?;
+        let site = Site { listed, endpoint, mark: format!("{mark}{number}-"), now };
+        outside.push(match site.remade(&recipe, case.clone()).map_err(in_row)? {
+            Ok(case) => Outside { case, skipped: None },
+            Err(reason) => Outside { case, skipped: Some(reason) },
+        });
+    }
+    Ok(outside)
+}
+
+/// A case, and why it cannot be played from outside, if so.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Outside {
+    /// The case, ready to be sent if it can be.
+    pub case: Case,
+    /// Why it cannot.
+    pub skipped: Option<&'static str>,
+}
+
+/// An endpoint of the list, and the one that its cases are made anew for.
+struct Site<'s> {
+    listed: &'s Endpoint,
+    endpoint: &'s Endpoint,
+    mark: String,
+    now: i64,
+}
+
+/// Made anew, or why not.
+type Remade<T> = Result<T, &'static str>;
+
+impl Site<'_> {
+    fn remade(&self, recipe: &Recipe<'_>, case: Case) -> Result<Remade<Case>, String> {
+        let changes = self.fits(recipe).and_then(|()| {
+            let refused = case.expected.reason.is_some_and(|reason| reason.outcome() == Outcome::Refused);
+            if case.expected.reason == Some(Reason::TooLarge) {
+                return Err("how long a body may be is the endpoint's own");
+            }
+            recipe.changes.iter().map(|change| self.adapted(change, refused)).collect::<Remade<Vec<_>>>()
+        });
+        let changes = match changes {
+            Ok(changes) => changes,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        // One that is not there is replaced by a change, or the case would not fit.
+        let secret = recipe.secret.filter(|label| self.endpoint.secret(Some(label)).is_some());
+        let mut draft = Draft::new(self.endpoint, recipe.body, secret, self.now)?;
+        draft.mark(&self.mark);
+        for change in &changes {
+            draft.before_signing(change)?;
+        }
+        draft.tell_apart(&self.mark);
+        if draft.has_an_id_without(&self.mark) {
+            return Ok(Err("its id could not be told from a real one"));
+        }
+        let (headers, body) = draft.sign()?;
+        let mut remade = Case { headers, body, transfer: Transfer::Whole, ..case };
+        remade.method = "POST".to_owned();
+        for change in &changes {
+            change.after_signing(&mut remade)?;
+        }
+        Ok(Ok(remade))
+    }
+
+    /// Whether the listed endpoint is one like ours, as far as can be seen from outside. Which kind is pinned there
+    /// cannot be: a genuine delivery is to be accepted, whatever its kind.
+    fn fits(&self, recipe: &Recipe<'_>) -> Remade<()> {
+        let Site { listed, endpoint, .. } = self;
+        if listed.scheme != endpoint.scheme && !recipe.changes.iter().all(|change| self.fits_any_scheme(change)) {
+            return Err("for endpoints of the other scheme");
+        }
+        if listed.also_header.is_some() != endpoint.also_header.is_some() {
+            return Err("for endpoints with another number of headers that hold a secret");
+        }
+        if listed.body_limit.is_some() || listed.body_timeout_ms.is_some() {
+            return Err("how long a body may be, and may take, is the endpoint's own");
+        }
+        if listed.event_age.is_some() {
+            return Err("for endpoints that are told to judge ages");
+        }
+        let needed = recipe.changes.iter().rev().find_map(|change| match change {
+            Change::Secret(label) => Some(label.as_str()),
+            _ => None,
+        });
+        match needed.or(recipe.secret) {
+            Some(label) if endpoint.secret(Some(label)).is_none() => Err(match label {
+                "test" => "needs the secret of the test mode",
+                "old" => "needs a second secret that is current, too",
+                _ => "needs a secret of another form",
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the same becomes of it, however deliveries are proven.
+    fn fits_any_scheme(&self, change: &Change) -> bool {
+        match change {
+            Change::Header(name, _) | Change::And(name, _) => proof_header(self.listed).as_ref() != Some(name),
+            Change::Set(..)
+            | Change::Replace(..)
+            | Change::Text(_)
+            | Change::Bytes(_)
+            | Change::Wrap(..)
+            | Change::Nest(..)
+            | Change::Long(..)
+            | Change::Pad(_)
+            | Change::Event(_)
+            | Change::Method(_)
+            | Change::Chunked(_)
+            | Change::State(_) => true,
+            _ => false,
+        }
+    }
+
+    /// A change, made for our endpoint. Every kind of change has to be decided on here.
+    fn adapted(&self, change: &Change, refused: bool) -> Remade<Change> {
+        Ok(match change {
+            Change::ForeignSecret(text) => Change::ForeignSecret(self.foreign(text)?),
+            Change::Set(pointer, json) if pointer == "/id" => Change::Set(pointer.clone(), self.marked(json)),
+            Change::Long(pointer, _) if pointer == "/id" => change.clone(),
+            Change::Replace(_, text) | Change::Text(text) | Change::Wrap(text, _) if text.contains("\"id\"") => {
+                return Err("its id could not be told from a real one");
+            }
+            Change::Wrap(_, text) if text.contains("\"id\"") => return Err("its id could not be told from a real one"),
+            Change::MessageId(id) if !id.is_empty() => Change::MessageId(format!("{}{id}", self.mark)),
+            Change::Attempt(offset) => Change::Attempt(clear_of_the_limit(*offset, refused)),
+            Change::Event(offset) => Change::Event(clear_of_the_limit(*offset, refused)),
+            Change::Scheme(super::Scheme::HmacSha256) if self.listed.scheme == Some(super::Scheme::HmacSha256) => {
+                return Err("how an HMAC is written is the endpoint's own");
+            }
+            Change::Scheme(super::Scheme::SharedSecret) => return Err("it would show the secret"),
+            Change::Base64 => return Err("how an HMAC is written is the endpoint's own"),
+
+            Change::Without(name) => Change::Without(self.renamed(name)),
+            Change::Header(name, _) | Change::And(name, _) if name == "x-healthsync-delivery" => {
+                return Err("it could do harm where it is believed");
+            }
+            Change::Header(name, template) => {
+                self.shows_no_secret(template)?;
+                self.same_writing(name)?;
+                Change::Header(self.renamed(name), self.renamed_in(name, template))
+            }
+            Change::And(name, template) => {
+                self.shows_no_secret(template)?;
+                Change::And(self.renamed(name), self.renamed_in(name, template))
+            }
+            Change::Edit(name, from, to) => {
+                self.same_writing(name)?;
+                Change::Edit(self.renamed(name), from.clone(), to.clone())
+            }
+            Change::UpperCase(name) => {
+                self.same_writing(name)?;
+                Change::UpperCase(self.renamed(name))
+            }
+            Change::Lengthen(name, length) => Change::Lengthen(self.renamed(name), *length),
+            Change::Cut(name, length) => {
+                self.same_writing(name)?;
+                Change::Cut(self.renamed(name), *length)
+            }
+            Change::Spoil(name, place) => Change::Spoil(self.renamed(name), *place),
+
+            Change::Declares(_) => return Err("how long a body may be is the endpoint's own"),
+            Change::HangsUp => return Err("who hangs up gets no answer"),
+            Change::Stalls => return Err("how long a body may take is the endpoint's own"),
+            Change::State(State::Usual | State::Handled | State::InFlight) => change.clone(),
+            Change::State(_) => return Err("the state of a receiver cannot be brought about from outside"),
+            Change::Handler(_) => return Err("what a handler answers cannot be brought about from outside"),
+
+            Change::Secret(_)
+            | Change::Scheme(super::Scheme::HmacSha256)
+            | Change::Set(..)
+            | Change::Long(..)
+            | Change::Replace(..)
+            | Change::Text(_)
+            | Change::Wrap(..)
+            | Change::Bytes(_)
+            | Change::Nest(..)
+            | Change::Pad(_)
+            | Change::MessageId(_)
+            | Change::Timestamp(_)
+            | Change::Flip(_)
+            | Change::Append(_)
+            | Change::Redate(_)
+            | Change::Among(_)
+            | Change::Stretch(_)
+            | Change::Method(_)
+            | Change::Chunked(_) => change.clone(),
+        })
+    }
+
+    /// Another secret that is like the listed one (with a letter more or less) becomes one that is like ours.
+    fn foreign(&self, text: &str) -> Remade<String> {
+        let (Some(listed), Some(ours)) = (self.listed.secret(None), self.endpoint.secret(None)) else {
+            return Err("needs a secret");
+        };
+        if let Some(more) = text.strip_prefix(listed) {
+            return Ok(format!("{ours}{more}"));
+        }
+        if listed.starts_with(text) {
+            return ours
+                .char_indices()
+                .next_back()
+                .and_then(|(end, _)| ours.get(..end))
+                .map(str::to_owned)
+                .ok_or("needs a secret");
+        }
+        Ok(text.to_owned())
+    }
+
+    /// JSON for an id, as one of ours if it is a text.
+    fn marked(&self, json: &str) -> String {
+        match serde_json::from_str(json) {
+            Ok(serde_json::Value::String(text)) if !text.is_empty() => {
+                json.replacen('"', &format!("\"{}", self.mark), 1)
+            }
+            _ => json.to_owned(),
+        }
+    }
+
+    fn shows_no_secret(&self, template: &str) -> Remade<()> {
+        let listed = [&self.listed.secrets, &self.listed.test_secrets, &self.listed.also_secrets];
+        let shown =
+            listed.into_iter().flat_map(|secrets| secrets.values()).any(|secret| template.contains(secret.as_str()));
+        if shown { Err("it would show a secret, or mean nothing with yours") } else { Ok(()) }
+    }
+
+    /// What is done to the text of a proof makes sense only where that is written the same way.
+    fn same_writing(&self, name: &str) -> Remade<()> {
+        let written = |endpoint: &Endpoint| (endpoint.prefix.clone(), endpoint.encoding.unwrap_or(super::Written::Hex));
+        if proof_header(self.listed).as_deref() == Some(name) && written(self.listed) != written(self.endpoint) {
+            return Err("for endpoints with another prefix or encoding");
+        }
+        Ok(())
+    }
+
+    fn renamed(&self, name: &str) -> String {
+        let pairs = [
+            (proof_header(self.listed), proof_header(self.endpoint)),
+            (self.listed.also_header.clone(), self.endpoint.also_header.clone()),
+        ];
+        let known = pairs.into_iter().find(|(listed, _)| listed.as_deref() == Some(name));
+        known.and_then(|(_, ours)| ours).unwrap_or_else(|| name.to_owned())
+    }
+
+    fn renamed_in(&self, header: &str, template: &str) -> String {
+        if header.ends_with("-id") && !template.is_empty() && !template.starts_with('{') {
+            return format!("{}{template}", self.mark);
+        }
+        let names = [proof_header(self.listed), self.listed.also_header.clone()];
+        names.into_iter().flatten().fold(template.to_owned(), |text, name| {
+            text.replace(&format!("{{{name}}}"), &format!("{{{}}}", self.renamed(&name)))
+        })
+    }
+}
+
+fn proof_header(endpoint: &Endpoint) -> Option<String> {
+    match endpoint.signing().ok()? {
+        Signing::HmacSha256Body { header, .. } | Signing::SharedSecret { header } => Some(header),
+        Signing::StandardWebhooks => None,
+    }
+}
+
+/// Two clocks are never quite the same, and a delivery takes its time: what is exactly at a limit goes a little to the
+/// side that it is meant for.
+fn clear_of_the_limit(offset: i64, refused: bool) -> i64 {
+    let margin = if refused { 60_i64 } else { -10 };
+    offset.saturating_add(margin.saturating_mul(offset.signum()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Cases, cases_at};
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn played(endpoint: &Endpoint) -> Vec<Case> {
+        let outside = cases_outside(endpoint, "mark-", NOW).unwrap();
+        outside.into_iter().filter(|outside| outside.skipped.is_none()).map(|outside| outside.case).collect()
+    }
+
+    /// An endpoint as the list has it, but for its secrets and what it is told.
+    fn own(list: &Cases, name: &str) -> Endpoint {
+        let mut endpoint = list.endpoints[name].clone();
+        let secrets = ["bXktb3duLXNlY3JldC1vZi1lbm91Z2gtbGVuZ3Ro", "bXktb3duLW90aGVyLXNlY3JldC1vZi1sZW5ndGg"];
+        endpoint.secrets = ["current", "old"].map(str::to_owned).into_iter().zip(secrets.map(str::to_owned)).collect();
+        endpoint.test_secrets.clear();
+        endpoint
+    }
+
+    #[test]
+    fn no_secret_of_the_list_and_no_header_of_another_endpoint_is_sent() {
+        let list = cases_at(NOW).unwrap();
+        for name in ["azodha", "azodha-secret", "cair", "cair-secret", "fasten", "healthsync", "mediquo"] {
+            let mut endpoint = own(&list, name);
+            if endpoint.header.is_some() {
+                endpoint.header = Some("x-own".to_owned());
+            }
+            let cases = played(&endpoint);
+            assert!(cases.len() > 50, "{name}: {}", cases.len());
+            for case in cases {
+                for (header, value) in &case.headers {
+                    assert!(!header.starts_with("x-cair") && !header.starts_with("x-azodha"), "{}", case.name);
+                    let of_provider = list.endpoints.values().filter(|listed| listed.provider == endpoint.provider);
+                    let mut listed = of_provider.flat_map(|listed| listed.secrets.values());
+                    assert!(!listed.any(|secret| value.contains(secret.as_str())), "{}", case.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_hmac_endpoint_is_never_shown_its_secret() {
+        let list = cases_at(NOW).unwrap();
+        for name in ["azodha", "cair", "fasten", "healthsync"] {
+            let endpoint = own(&list, name);
+            for case in played(&endpoint) {
+                for secret in endpoint.secrets.values() {
+                    assert!(!case.headers.iter().any(|(_, value)| value.contains(secret.as_str())), "{}", case.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_at_a_limit_goes_clear_of_it() {
+        assert_eq!([-300, 300].map(|offset| clear_of_the_limit(offset, false)), [-290, 290]);
+        assert_eq!([-301, 301].map(|offset| clear_of_the_limit(offset, true)), [-361, 361]);
+    }
+
+    #[test]
+    fn the_inside_of_a_receiver_is_left_out() {
+        let outside = cases_outside(&own(&cases_at(NOW).unwrap(), "healthsync"), "mark-", NOW).unwrap();
+        let skipped = |name: &str| outside.iter().find(|outside| outside.case.name == name).unwrap().skipped;
+        assert!(skipped("healthsync: the store is down").is_some());
+        assert!(skipped("healthsync: the handler answers 500").is_some());
+        assert!(skipped("healthsync: a body one byte over 1 MiB").is_some());
+        assert!(skipped("healthsync: the bare secret instead of a signature").is_some());
+        assert!(skipped("healthsync: the same delivery was handled").is_none());
+    }
+}

@@ -1,0 +1,61 @@
+//! An application that works most of the time.
+
+use std::time::Duration;
+
+use medhook::Delivery;
+use tokio::time::sleep;
+
+use crate::world::World;
+
+/// Handles a delivery, and tells the world when it came to a good end.
+pub async fn handle(world: World, number: u64, delivery: Delivery) -> u16 {
+    let token = *delivery.token().expect("let in").as_bytes();
+    let _running = Running::begin(&world, number, &delivery, token);
+    let takes = {
+        let mut chance = world.chance();
+        match chance.below(200) {
+            0 => Duration::from_secs(100_000),
+            1..20 => chance.seconds(40, 300),
+            20..60 => chance.seconds(1, 25),
+            _ => Duration::from_millis(chance.below(500)),
+        }
+    };
+    sleep(takes).await;
+    let fate = world.chance().below(10);
+    match fate {
+        // Without a word from the panic hook.
+        0 => std::panic::resume_unwind(Box::new("the handler's own")),
+        1 | 2 => 500,
+        _ => {
+            world.event(number, |event| event.handled_by.push(token));
+            200
+        }
+    }
+}
+
+/// Someone is at an event. Two at once may be, if the claim of one ran out.
+struct Running {
+    world: World,
+    number: u64,
+    token: [u8; 16],
+}
+
+impl Running {
+    fn begin(world: &World, number: u64, delivery: &Delivery, token: [u8; 16]) -> Self {
+        let others = world.event(number, |event| {
+            event.key = Some(delivery.event_key());
+            let others = event.running.clone();
+            assert!(event.running.insert(token), "no token is used twice");
+            others
+        });
+        let lapsed = world.store().ledger().lapsed(delivery.event_key());
+        assert!(others.is_subset(&lapsed), "two at once, and the claim of neither had run out");
+        Running { world: world.clone(), number, token }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.world.event(self.number, |event| event.running.remove(&self.token));
+    }
+}

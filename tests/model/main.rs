@@ -1,0 +1,151 @@
+//! Every order of steps that two or three claimers can bring about, played against the memory store: claims, renewals,
+//! commits and releases of anyone at any moment, with time passing in between.
+//!
+//! A step here is whatever reaches the store. That an answer got lost, or that a step was sent twice or far too late,
+//! is among the orders: the store cannot know it, and whoever calls does the same again. Time is paused; it moves by
+//! half a lease, a lease, or a retention. Each answer is held against the rules of [`Ledger`].
+
+use std::time::Duration;
+
+use medhook::{DedupeStore, EventKey, MemoryStore, Retention, Token};
+use medhook_tests::ledger::Ledger;
+
+const LEASE: Duration = Duration::from_secs(30);
+const TOTAL: Duration = Duration::from_secs(3600);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Claim(u8),
+    Renew(u8),
+    Commit(u8),
+    Release(u8),
+    Pass(Duration),
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_claimers_in_every_order_of_six_steps() {
+    assert_eq!(play_all(2, 6).await, 382_976);
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_claimers_in_every_order_of_five_steps() {
+    assert_eq!(play_all(3, 5).await, 77_120);
+}
+
+/// Plays every sequence of this length, and with it every shorter one, and says how many there were.
+async fn play_all(claimers: u8, length: usize) -> usize {
+    let steps: Vec<Step> = (0..claimers)
+        .flat_map(|who| [Step::Claim(who), Step::Renew(who), Step::Commit(who), Step::Release(who)])
+        .chain([LEASE / 2, LEASE, TOTAL].map(Step::Pass))
+        .collect();
+    let mut played = 0;
+    let mut sequence = vec![0; length];
+    loop {
+        let chosen: Vec<Step> = sequence.iter().map(|index| steps[*index]).collect();
+        if is_its_own_representative(&chosen) {
+            play(&chosen).await;
+            played += 1;
+        }
+        // The next in the order of a counter; past the last, all have been.
+        let Some(place) = sequence.iter().rposition(|index| index + 1 < steps.len()) else { return played };
+        sequence[place] += 1;
+        sequence[place + 1..].fill(0);
+    }
+}
+
+/// Whether no other sequence says the same: claimers appear in the order of their numbers, and time passes between
+/// steps, not before them all, after them all, or twice in a row.
+fn is_its_own_representative(sequence: &[Step]) -> bool {
+    let mut known = 0;
+    for (at, step) in sequence.iter().enumerate() {
+        match step {
+            Step::Claim(who) | Step::Renew(who) | Step::Commit(who) | Step::Release(who) => {
+                if *who > known {
+                    return false;
+                }
+                known = known.max(*who + 1);
+            }
+            Step::Pass(_) => {
+                let twice = at.checked_sub(1).is_some_and(|before| matches!(sequence[before], Step::Pass(_)));
+                if at == 0 || at + 1 == sequence.len() || twice {
+                    return false;
+                }
+            }
+        }
+    }
+    true
+}
+
+async fn play(sequence: &[Step]) {
+    let store = MemoryStore::new(4);
+    let mut ledger = Ledger::default();
+    let key = EventKey::from_bytes([7; 32]);
+    let token = |who: u8| Token::from_bytes([who; 16]);
+    let retention = Retention::new(LEASE, TOTAL);
+    // What it takes to know the sequence when a rule is broken; printed only then.
+    let _told = Told(sequence);
+    for step in sequence {
+        match *step {
+            Step::Claim(who) => {
+                let answer = store.claim(key, token(who), LEASE).await.expect("there is room");
+                ledger.claim(key, token(who), LEASE, answer);
+            }
+            Step::Renew(who) => {
+                let answer = store.renew(key, token(who), LEASE).await.expect("there is room");
+                ledger.renew(key, token(who), LEASE, answer);
+            }
+            Step::Commit(who) => {
+                let answer = store.commit(key, token(who), retention).await.expect("there is room");
+                ledger.commit(key, token(who), retention, answer);
+            }
+            Step::Release(who) => {
+                let answer = store.release(key, token(who)).await.expect("there is room");
+                ledger.release(key, token(who), answer);
+            }
+            Step::Pass(time) => tokio::time::advance(time).await,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_breaks_a_rule_is_noticed() {
+    use medhook::Claimed::{Handled, InFlight, Won};
+    use medhook::Settled::{Lost, Settled};
+
+    let (key, retention) = (EventKey::from_bytes([7; 32]), Retention::new(LEASE, TOTAL));
+    let [one, two] = [1, 2].map(|who| Token::from_bytes([who; 16]));
+    let breaks = |rule: &str, enter: &dyn Fn(&mut Ledger)| {
+        let mut ledger = Ledger::default();
+        ledger.claim(key, one, LEASE, Won);
+        let entered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| enter(&mut ledger)));
+        let panic = entered.expect_err(rule);
+        let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        assert!(said.is_some_and(|said| said.contains(rule)), "{said:?} instead of {rule:?}");
+    };
+    breaks("while another's lease holds", &|ledger| ledger.claim(key, two, LEASE, Won));
+    breaks("only what was handled", &|ledger| ledger.claim(key, two, LEASE, Handled));
+    breaks("the rest of the lease", &|ledger| ledger.claim(key, two, LEASE, InFlight { retry_after: LEASE * 2 }));
+    breaks("nobody waits for himself", &|ledger| ledger.claim(key, one, LEASE, InFlight { retry_after: LEASE }));
+    breaks("only ever lost to another", &|ledger| ledger.renew(key, one, LEASE, Lost));
+    breaks("ends its successor's claim", &|ledger| ledger.renew(key, two, LEASE, Settled));
+    breaks("ends its successor's claim", &|ledger| ledger.commit(key, two, retention, Settled));
+    breaks("ends its successor's claim", &|ledger| ledger.release(key, two, Settled));
+    breaks("never won again", &|ledger| {
+        ledger.commit(key, one, retention, Settled);
+        ledger.claim(key, two, LEASE, Won);
+    });
+    breaks("what another holds is in flight", &|ledger| {
+        ledger.release(key, one, Settled);
+        ledger.claim(key, two, LEASE, InFlight { retry_after: LEASE });
+    });
+}
+
+struct Told<'s>(&'s [Step]);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the steps: {:?}", self.0);
+        }
+    }
+}

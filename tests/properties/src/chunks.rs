@@ -1,0 +1,91 @@
+//! However a body is cut into pieces, the verdict is that on the whole.
+//!
+//! The bytes are a letter for the scheme, how often the rest is repeated, how many of the bytes after that are places to
+//! cut at, and the body. Genuine, altered and too long by one byte are all tried.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+
+use medhook::testing::Signing;
+use medhook::{Bytes, Custom, HmacSha256Body, Reason, Receiver, SchemeConfig, SharedSecret, StandardWebhooks};
+use tokio::runtime::{Builder, Runtime};
+
+use super::{NOW, SECRET, bodies, receiver, secret};
+
+pub(super) fn holds(data: &[u8]) {
+    let [letter, times, cuts, rest @ ..] = data else { return };
+    let (scheme, signing): (SchemeConfig, Signing) = match letter {
+        b's' => (StandardWebhooks::new().into(), Signing::StandardWebhooks),
+        b'h' => (HmacSha256Body::new("x-signature").into(), Signing::hmac_sha256("x-signature")),
+        b't' => (SharedSecret::new("x-token").into(), Signing::shared_secret("x-token")),
+        _ => return,
+    };
+    let (cuts, body) = rest.split_at(rest.len().min(usize::from(*cuts)));
+    // Long enough to be hashed in several goes, and not so long that a look takes long.
+    let times = usize::from(*times).clamp(1, 1 + 100_000 / body.len().max(1));
+    let body = body.repeat(times);
+    let headers = signing.headers(SECRET, "msg_1", &NOW.to_string(), &body).expect("signed");
+
+    let roomy = receiver(Custom::new("acme", scheme, secret()).id("/id"), body.len().max(1));
+    let mut altered = body.clone();
+    altered.last_mut().into_iter().for_each(|byte| *byte ^= 1);
+    let longer = [&*body, b" "].concat();
+    for body in [body, altered, longer] {
+        let whole = roomy.verify(&headers, body.clone().into()).map(|proven| proven.body().clone());
+        let whole = whole.map_err(|refusal| refusal.reason());
+        let pieces = pieces(&body, cuts);
+        assert_eq!(pushed(&roomy, &headers, &pieces), whole);
+        assert_eq!(received(&roomy, &headers, &pieces), whole.map(drop));
+    }
+}
+
+pub(super) fn seeds() -> Vec<Vec<u8>> {
+    let bodies = bodies().map(|(_, body)| body).step_by(20);
+    let all = bodies.zip(b"sht".iter().cycle()).flat_map(|(body, letter)| {
+        [[*letter, 1, 0].as_slice(), &[*letter, 3, 4, 1, 0, 0, 200], &[*letter, 255, 2, 255, 255]]
+            .map(|head| [head, &*body].concat())
+    });
+    all.collect()
+}
+
+/// Cut once after each of these lengths, counted from the cut before, and again from the first when they are used up:
+/// but not into more than a thousand pieces.
+fn pieces(body: &[u8], cuts: &[u8]) -> Vec<Bytes> {
+    let whole = Bytes::copy_from_slice(body);
+    let mut pieces = Vec::new();
+    let mut from = 0;
+    let mut cuts = cuts.iter().cycle();
+    while pieces.len() < 1_000 {
+        let Some(length) = cuts.next() else { break };
+        // The longer, the more often the executor is given way to.
+        let until = (from + usize::from(*length) * usize::from(*length)).min(whole.len());
+        pieces.push(whole.slice(from..until));
+        from = until;
+        if from == whole.len() {
+            break;
+        }
+    }
+    pieces.push(whole.slice(from..));
+    pieces
+}
+
+fn pushed(receiver: &Receiver, headers: &[(String, String)], pieces: &[Bytes]) -> Result<Bytes, Reason> {
+    let proven = || {
+        let mut intake = receiver.begin("POST", headers)?;
+        pieces.iter().try_for_each(|piece| intake.push(piece.clone()))?;
+        intake.finish().map(|proven| proven.body().clone())
+    };
+    proven().map_err(|refusal| refusal.reason())
+}
+
+fn received(receiver: &Receiver, headers: &[(String, String)], pieces: &[Bytes]) -> Result<(), Reason> {
+    thread_local! {
+        static RUNTIME: RefCell<Runtime> =
+            RefCell::new(Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime"));
+    }
+    let body = futures_util::stream::iter(pieces.iter().cloned().map(Ok::<_, Infallible>));
+    RUNTIME.with_borrow(|runtime| {
+        let delivery = runtime.block_on(receiver.receive("POST", headers, body));
+        delivery.map(drop).map_err(|refusal| refusal.reason())
+    })
+}

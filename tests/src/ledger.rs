@@ -1,0 +1,124 @@
+//! The rules of claiming, kept as a book beside a store: every answer is entered, and one that breaks a rule panics.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use medhook::{Claimed, EventKey, Retention, Settled, Token};
+use tokio::time::Instant;
+
+/// What was asked of a store, and what it answered.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    events: BTreeMap<EventKey, Event>,
+}
+
+#[derive(Debug, Default)]
+struct Event {
+    held: Option<(Token, Instant)>,
+    /// Until it is won again: whose commit it was can neither renew nor release it, even when it is forgotten.
+    handled: Option<(Token, Instant)>,
+    won: Vec<Token>,
+    lapsed: Vec<Token>,
+}
+
+impl Event {
+    fn held(&self, now: Instant) -> Option<(Token, Instant)> {
+        self.held.filter(|(_, until)| *until > now)
+    }
+
+    fn handled(&self, now: Instant) -> Option<Token> {
+        self.handled.filter(|(_, until)| *until > now).map(|(token, _)| token)
+    }
+
+    fn others_or_nobodys(&self, token: Token, now: Instant) -> bool {
+        let has_other = |other: Token| other != token;
+        !self.held(now).is_some_and(|(holder, _)| has_other(holder)) && !self.handled(now).is_some_and(has_other)
+    }
+}
+
+impl Ledger {
+    /// Enters a claim and its answer.
+    pub fn claim(&mut self, key: EventKey, token: Token, lease: Duration, answer: Claimed) {
+        let now = Instant::now();
+        let event = self.events.entry(key).or_default();
+        match answer {
+            Claimed::Won => {
+                assert_eq!(event.handled(now), None, "a handled event is never won again while it is remembered");
+                if let Some((holder, _)) = event.held(now) {
+                    assert_eq!(holder, token, "an event is never won while another's lease holds");
+                }
+                if let Some((holder, _)) = event.held.filter(|(holder, _)| *holder != token) {
+                    event.lapsed.push(holder);
+                }
+                if !event.won.contains(&token) {
+                    event.won.push(token);
+                }
+                event.held = Some((token, now + lease));
+                event.handled = None;
+            }
+            Claimed::Handled => assert!(event.handled(now).is_some(), "only what was handled is said to be"),
+            Claimed::InFlight { retry_after } => {
+                let (holder, until) = event.held(now).expect("only what another holds is in flight");
+                assert_ne!(holder, token, "nobody waits for himself");
+                assert_eq!(retry_after, until - now, "the wait is the rest of the lease");
+            }
+        }
+    }
+
+    /// Enters a renewal and its answer.
+    pub fn renew(&mut self, key: EventKey, token: Token, lease: Duration, answer: Settled) {
+        let now = Instant::now();
+        let event = self.settled(key, token, answer, now);
+        if answer == Settled::Settled && event.handled.is_none() {
+            event.held = Some((token, now + lease));
+        }
+    }
+
+    /// Enters a commit and its answer.
+    pub fn commit(&mut self, key: EventKey, token: Token, retention: Retention, answer: Settled) {
+        let now = Instant::now();
+        let event = self.settled(key, token, answer, now);
+        if answer == Settled::Settled && event.handled.is_none() {
+            event.held = None;
+            event.handled = Some((token, now + retention.total));
+        }
+    }
+
+    /// Enters a release and its answer.
+    pub fn release(&mut self, key: EventKey, token: Token, answer: Settled) {
+        let now = Instant::now();
+        let event = self.settled(key, token, answer, now);
+        if answer == Settled::Settled && event.handled.is_none() {
+            event.held = None;
+        }
+    }
+
+    /// The tokens that won an event and lost it to another because their lease ran out.
+    #[must_use]
+    pub fn lapsed(&self, key: EventKey) -> BTreeSet<[u8; 16]> {
+        let event = self.events.get(&key);
+        event.into_iter().flat_map(|event| &event.lapsed).map(|token| *token.as_bytes()).collect()
+    }
+
+    /// Whether an event is remembered as handled.
+    #[must_use]
+    pub fn is_handled(&self, key: EventKey) -> bool {
+        self.events.get(&key).is_some_and(|event| event.handled(Instant::now()).is_some())
+    }
+
+    fn settled(&mut self, key: EventKey, token: Token, answer: Settled, now: Instant) -> &mut Event {
+        let event = self.events.entry(key).or_default();
+        match answer {
+            Settled::Settled => {
+                assert!(event.others_or_nobodys(token, now), "a late holder never ends its successor's claim");
+            }
+            Settled::Lost => {
+                let by_another = event.won.iter().any(|winner| *winner != token)
+                    || event.handled.is_some_and(|(by, _)| by != token)
+                    || event.held.is_some_and(|(by, _)| by != token);
+                assert!(by_another, "a claim is only ever lost to another");
+            }
+        }
+        event
+    }
+}

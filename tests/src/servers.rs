@@ -1,0 +1,245 @@
+//! Servers for tests: those that `scripts/test` started, and those of a test's own.
+
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// The password of servers that a test started.
+pub const PASSWORD: &str = "hunter2-and-more";
+
+/// The PostgreSQL server that all tests share.
+pub fn shared_postgres() -> String {
+    variable("MEDHOOK_TEST_POSTGRES")
+}
+
+/// The Redis server that all tests share.
+pub fn shared_redis() -> String {
+    variable("MEDHOOK_TEST_REDIS")
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run scripts/test, which starts the servers"))
+}
+
+/// A server in a folder of its own, on a port of its own, gone when dropped.
+pub struct Server {
+    program: PathBuf,
+    arguments: Vec<String>,
+    folder: TempDir,
+    port: u16,
+    child: Option<Child>,
+    url: fn(u16) -> String,
+}
+
+impl Server {
+    /// PostgreSQL, with settings `name=value`.
+    pub fn postgres(settings: &[&str]) -> Self {
+        // Cheap to check: each of many connections is checked, by a client that is not optimised.
+        Self::postgres_in(folder(), "password", settings)
+    }
+
+    fn postgres_in(folder: TempDir, auth: &str, settings: &[&str]) -> Self {
+        let bin = PathBuf::from(variable("MEDHOOK_TEST_POSTGRES_BIN"));
+        std::fs::write(folder.path().join("password"), PASSWORD).unwrap();
+        let mut initdb = Command::new(bin.join("initdb"));
+        initdb.args(["--no-sync", "--username=medhook", "--encoding=UTF8", "--locale=C", "--auth", auth]);
+        initdb.arg("--pwfile").arg(folder.path().join("password")).arg("--pgdata").arg(folder.path().join("data"));
+        let made = unprivileged(&mut initdb).current_dir(folder.path()).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let mut arguments = vec!["-D".to_owned(), folder.path().join("data").display().to_string()];
+        for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"].iter().chain(settings) {
+            arguments.extend(["-c".to_owned(), (*setting).to_owned()]);
+        }
+        let url = |port| format!("postgres://medhook:{PASSWORD}@127.0.0.1:{port}/postgres");
+        Self::begun(bin.join("postgres"), arguments, folder, url)
+    }
+
+    /// Redis that loses nothing, with settings `--name value`.
+    pub fn redis(settings: &[&str]) -> Self {
+        let mut arguments =
+            vec!["--bind", "127.0.0.1", "--requirepass", PASSWORD, "--masterauth", PASSWORD, "--save", ""];
+        arguments.extend(["--appendonly", "yes", "--appendfsync", "always"].iter().chain(settings));
+        let arguments = arguments.into_iter().map(str::to_owned).collect();
+        let url = |port| format!("redis://:{PASSWORD}@127.0.0.1:{port}/");
+        Self::begun(variable("MEDHOOK_TEST_REDIS_SERVER").into(), arguments, folder(), url)
+    }
+
+    /// PostgreSQL that speaks TLS.
+    pub fn postgres_with_tls(certificate: &Path, key: &Path) -> Self {
+        let folder = folder();
+        // PostgreSQL wants a key that is its own and nobody else's to read.
+        let own = folder.path().join("key");
+        std::fs::copy(key, &own).unwrap();
+        std::fs::set_permissions(&own, PermissionsExt::from_mode(0o600)).unwrap();
+        if let Some((user, group)) = someone_unprivileged() {
+            std::os::unix::fs::chown(&own, Some(user), Some(group)).unwrap();
+        }
+        let certificate = format!("ssl_cert_file={}", certificate.display());
+        Self::postgres_in(
+            folder,
+            "scram-sha-256",
+            &["ssl=on", &certificate, &format!("ssl_key_file={}", own.display())],
+        )
+    }
+
+    /// Redis, and the port on which it speaks TLS.
+    pub fn redis_with_tls(certificate: &Path, key: &Path) -> (Self, u16) {
+        let port = free_port();
+        let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
+        let with_tls = ["--tls-port", &port.to_string(), "--tls-cert-file", &certificate, "--tls-key-file", &key];
+        let server =
+            Self::redis(&[&with_tls[..], &["--tls-auth-clients", "no", "--tls-ca-cert-file", &certificate]].concat());
+        (server, port)
+    }
+
+    fn begun(program: PathBuf, arguments: Vec<String>, folder: TempDir, url: fn(u16) -> String) -> Self {
+        let mut server = Server { program, arguments, folder, port: 0, child: None, url };
+        // Someone else may take the port before the server does.
+        for _ in 0..5 {
+            server.port = free_port();
+            if server.try_start() {
+                return server;
+            }
+        }
+        panic!("{} does not start:\n{}", server.program.display(), server.log());
+    }
+
+    /// With user and password.
+    pub fn url(&self) -> String {
+        (self.url)(self.port)
+    }
+
+    /// Where it listens on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts it, or starts it again with what it had.
+    pub fn start(&mut self) {
+        assert!(self.try_start(), "{} does not start:\n{}", self.program.display(), self.log());
+    }
+
+    fn try_start(&mut self) -> bool {
+        let log = std::fs::File::options().create(true).append(true).open(self.folder().join("log")).unwrap();
+        let port = if self.is_postgres() { "-p" } else { "--port" };
+        let mut server = Command::new(&self.program);
+        server.args(&self.arguments).arg(port).arg(self.port.to_string()).current_dir(self.folder());
+        server.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.child = Some(unprivileged(&mut server).spawn().unwrap());
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(60) {
+            if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
+                self.child = None;
+                return false;
+            }
+            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() && self.log_says_ready() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        false
+    }
+
+    /// Stops it as an operator would, what it has kept.
+    pub fn stop(&mut self) {
+        let mut child = self.child.take().unwrap();
+        signal(if self.is_postgres() { "INT" } else { "TERM" }, &[child.id()]);
+        child.wait().unwrap();
+        std::fs::write(self.folder().join("log"), "").unwrap();
+    }
+
+    /// It stays there and says nothing.
+    pub fn pause(&self) {
+        signal("STOP", &self.processes());
+    }
+
+    /// It goes on.
+    pub fn resume(&self) {
+        signal("CONT", &self.processes());
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        let main = self.child.as_ref().unwrap().id();
+        let mut all = vec![main];
+        for entry in std::fs::read_dir("/proc").unwrap() {
+            let Some(id) = entry.unwrap().file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            // It may be gone by now.
+            let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+            if status.lines().any(|line| line.strip_prefix("PPid:").is_some_and(|of| of.trim() == main.to_string())) {
+                all.push(id);
+            }
+        }
+        all
+    }
+
+    fn is_postgres(&self) -> bool {
+        self.program.ends_with("postgres")
+    }
+
+    fn log_says_ready(&self) -> bool {
+        let ready = if self.is_postgres() { "ready to accept connections" } else { "eady to accept connections" };
+        self.log().contains(ready)
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            signal("CONT", &[child.id()]);
+            signal(if self.program.ends_with("postgres") { "QUIT" } else { "KILL" }, &[child.id()]);
+            let _ = child.wait();
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn folder() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    if let Some((user, group)) = someone_unprivileged() {
+        std::os::unix::fs::chown(folder.path(), Some(user), Some(group)).unwrap();
+    }
+    folder
+}
+
+/// PostgreSQL does not run as root.
+fn unprivileged(command: &mut Command) -> &mut Command {
+    match someone_unprivileged() {
+        Some((user, group)) => command.uid(user).gid(group),
+        None => command,
+    }
+}
+
+fn someone_unprivileged() -> Option<(u32, u32)> {
+    if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return None;
+    }
+    let users = std::fs::read_to_string("/etc/passwd").unwrap();
+    let nobody = users.lines().find(|line| line.starts_with("nobody:")).expect("a user called nobody");
+    let mut numbers = nobody.split(':').skip(2).map(|number| number.parse().unwrap());
+    Some((numbers.next().unwrap(), numbers.next().unwrap()))
+}
+
+fn signal(name: &str, processes: &[u32]) {
+    for process in processes {
+        let kill = format!("kill -{name} {process} 2>/dev/null || true");
+        Command::new("sh").args(["-c", &kill]).status().unwrap();
+    }
+}

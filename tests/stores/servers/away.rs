@@ -1,0 +1,111 @@
+//! The server goes away and comes back, and what a receiver makes of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::RETRY_AFTER;
+use medhook::{Claimed, Custom, DedupeStore, Reason, Receiver, Refusal, Secret, SharedSecret};
+use medhook_tests::servers::Server;
+
+use crate::suite::{HOUR, key, token};
+
+/// Through a receiver: how often its handler ran is counted.
+pub struct Endpoint {
+    receiver: Receiver,
+    handled: Arc<AtomicUsize>,
+}
+
+impl Endpoint {
+    pub fn new(store: impl DedupeStore) -> Self {
+        let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("key", "0123456789abcdef").unwrap());
+        let receiver = Receiver::builder("acme", custom.id("/id")).store(store).lease(HOUR).build().unwrap();
+        Endpoint { receiver, handled: Arc::default() }
+    }
+
+    pub fn delivery(&self, id: usize) -> medhook::Delivery {
+        let headers = [("x-key", "0123456789abcdef")];
+        let body = Bytes::from(format!(r#"{{"id":"{id}"}}"#));
+        self.receiver.open(self.receiver.verify(&headers, body).unwrap()).unwrap()
+    }
+
+    pub fn receiver(&self) -> &Receiver {
+        &self.receiver
+    }
+
+    pub async fn deliver(&self, id: usize) -> Result<(), Refusal> {
+        let handled = self.handled.clone();
+        let handler = async move {
+            handled.fetch_add(1, Ordering::SeqCst);
+        };
+        self.receiver.admit(self.delivery(id)).unwrap().run(handler, |()| true).await
+    }
+
+    pub fn handled(&self) -> usize {
+        self.handled.load(Ordering::SeqCst)
+    }
+
+    /// Delivers as a sender does, until it is done.
+    pub async fn deliver_until_handled(&self, id: usize) {
+        let began = Instant::now();
+        while let Err(refusal) = self.deliver(id).await {
+            if refusal.reason() == Reason::Duplicate {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "{id}: {refusal}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub async fn is_refused_for_now(&self, id: usize) {
+        let before = self.handled();
+        let refusal = self.deliver(id).await.unwrap_err();
+        assert_eq!(refusal.reason(), Reason::StoreUnavailable);
+        assert_eq!(refusal.header().unwrap().0, RETRY_AFTER);
+        assert_eq!(self.handled(), before, "nothing is handled without a claim");
+    }
+}
+
+pub async fn a_stopped_server_is_503_and_its_return_needs_no_restart(mut server: Server, store: impl DedupeStore) {
+    let endpoint = Endpoint::new(store);
+    endpoint.deliver(1).await.unwrap();
+    server.stop();
+    endpoint.is_refused_for_now(1).await;
+    endpoint.is_refused_for_now(2).await;
+    server.start();
+    endpoint.deliver_until_handled(2).await;
+    assert_eq!(endpoint.deliver(1).await.unwrap_err().reason(), Reason::Duplicate, "it was kept");
+    assert_eq!(endpoint.handled(), 2);
+}
+
+/// Every connection is dead, and nobody has been told.
+pub async fn a_restart_between_steps_fails_nobody(mut server: Server, store: impl DedupeStore) {
+    let store = Arc::new(store);
+    let claim_many = async |from: u64| {
+        let claim = |n| {
+            let store = store.clone();
+            tokio::spawn(async move { store.claim(key(n), token(n), HOUR).await })
+        };
+        for claimed in (from..from + 60).map(claim).collect::<Vec<_>>() {
+            assert_eq!(claimed.await.unwrap().unwrap(), Claimed::Won);
+        }
+    };
+    claim_many(0).await;
+    server.stop();
+    server.start();
+    claim_many(100).await;
+}
+
+pub async fn a_server_that_says_nothing_is_503_and_leaves_no_claim(server: Server, store: impl DedupeStore) {
+    let endpoint = Endpoint::new(store);
+    endpoint.deliver(1).await.unwrap();
+    server.pause();
+    endpoint.is_refused_for_now(2).await;
+    endpoint.is_refused_for_now(3).await;
+    server.resume();
+    // Long before a lease runs out by itself: a claim whose answer was lost is released.
+    endpoint.deliver_until_handled(2).await;
+    endpoint.deliver_until_handled(3).await;
+    assert_eq!(endpoint.handled(), 3);
+}

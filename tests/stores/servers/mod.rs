@@ -1,0 +1,21 @@
+//! Stores on servers: what becomes of them when the server stops, hangs, or is not as it should be.
+//!
+//! `scripts/test` starts a server of each kind that all tests share, and says where its programs are; a test that
+//! stops or changes a server starts one of its own.
+
+mod away;
+mod postgres;
+mod postgres_commit_in;
+mod redis;
+mod tls;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A namespace that nobody has used before.
+pub fn unique() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    format!("t{:x}_{process:x}_{count}", now & 0xffff_ffff)
+}

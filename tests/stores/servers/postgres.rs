@@ -1,0 +1,279 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use medhook::{Claimed, DedupeStore, PostgresStore, Settled};
+use medhook_tests::servers::{PASSWORD, Server, shared_postgres};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
+
+use super::away;
+use super::unique;
+use crate::suite::{HOUR, key, retention, token};
+
+async fn direct() -> PgConnection {
+    PgConnection::connect(&shared_postgres()).await.unwrap()
+}
+
+async fn run(connection: &mut PgConnection, statement: String) -> u64 {
+    connection.execute(AssertSqlSafe(statement)).await.unwrap().rows_affected()
+}
+
+async fn number(connection: &mut PgConnection, query: String) -> i64 {
+    sqlx::query(AssertSqlSafe(query)).fetch_one(connection).await.unwrap().get(0)
+}
+
+async fn store(namespace: &str) -> PostgresStore {
+    PostgresStore::builder().namespace(namespace).connect(&shared_postgres()).await.unwrap()
+}
+
+/// The one line that a store which cannot be had gives.
+async fn refused(url: &str, namespace: &str) -> String {
+    let line = PostgresStore::builder().namespace(namespace).connect(url).await.unwrap_err().to_string();
+    assert!(line.starts_with("PostgreSQL: ") && !line.contains('\n'), "{line}");
+    line
+}
+
+/// With a name and password in it.
+fn with_role(url: &str, role: &str) -> String {
+    let (_, place) = url.split_once('@').unwrap();
+    format!("postgres://{role}:{PASSWORD}@{place}")
+}
+
+async fn own() -> (Server, PostgresStore) {
+    let server = Server::postgres(&[]);
+    let store = PostgresStore::connect(&server.url()).await.unwrap();
+    (server, store)
+}
+
+/// One that fails for no slowness of the machine.
+async fn patient(server: &Server) -> PostgresStore {
+    PostgresStore::builder().step_timeout(HOUR).connect(&server.url()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_server_is_503_and_its_return_needs_no_restart() {
+    let (server, store) = own().await;
+    away::a_stopped_server_is_503_and_its_return_needs_no_restart(server, store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_between_steps_fails_nobody() {
+    let server = Server::postgres(&[]);
+    let store = patient(&server).await;
+    away::a_restart_between_steps_fails_nobody(server, store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_says_nothing_is_503_and_leaves_no_claim() {
+    let (server, store) = own().await;
+    away::a_server_that_says_nothing_is_503_and_leaves_no_claim(server, store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_connections_fail_nobody() {
+    let server = Server::postgres(&[]);
+    let store = Arc::new(patient(&server).await);
+    let mut killer = PgConnection::connect(&server.url()).await.unwrap();
+    let mut killed = 0;
+    for round in 0..10 {
+        let claims: Vec<_> = (0..40)
+            .map(|n| {
+                let store = store.clone();
+                tokio::spawn(async move { store.claim(key(round * 40 + n), token(n), HOUR).await })
+            })
+            .collect();
+        killed += number(
+            &mut killer,
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+             WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+                .to_owned(),
+        )
+        .await;
+        for claim in claims {
+            assert_eq!(claim.await.unwrap().unwrap(), Claimed::Won);
+        }
+    }
+    assert!(killed >= 10, "{killed} were there to be killed");
+}
+
+#[tokio::test]
+async fn a_wrong_url_or_password_is_one_line_without_it() {
+    let url = shared_postgres();
+    let (scheme_and_user, place) = url.split_once('@').unwrap();
+    let user = scheme_and_user.strip_prefix("postgres://").unwrap().split(':').next().unwrap();
+    for (url, problem) in [
+        (format!("postgres://{user}:wrong-{PASSWORD}@{place}"), "password authentication failed"),
+        (format!("postgres://{user}:wrong-{PASSWORD}@127.0.0.1:1/x"), "cannot connect: Connection refused"),
+        (format!("postgres://{user}:{PASSWORD}@no-such-host.invalid/x"), "cannot connect: "),
+        (format!("mysql://{user}:{PASSWORD}@{place}"), "does not begin with `postgres://`"),
+        (format!("{user}:{PASSWORD}@{place}"), "does not begin"),
+        (format!("postgres://{user}:{PASSWORD}@host:port/x"), "invalid port"),
+        (format!("postgres://{user}:1/{PASSWORD}@{place}"), "`@`"),
+        (format!("postgres://{user}:{PASSWORD}@{place}?passwd={PASSWORD}"), "unknown parameter, passwd"),
+        (format!("postgres://{user}:{PASSWORD}@{place}?sslmode=sometimes"), "ssl"),
+        (format!("postgres://{user}:{PASSWORD}@{place}?sslmode=require"), "TLS"),
+    ] {
+        let line = refused(&url, "medhook").await;
+        assert!(line.contains(problem) && !line.contains(PASSWORD), "{line}");
+    }
+    let (all_but_database, _) = url.rsplit_once('/').unwrap();
+    assert!(refused(&format!("{all_but_database}/nowhere"), "medhook").await.contains("\"nowhere\" does not exist"));
+}
+
+#[tokio::test]
+async fn a_standby_is_refused() {
+    let namespace = unique();
+    drop(store(&namespace).await);
+    let url = format!("{}?options=-c%20default_transaction_read_only%3Don", shared_postgres());
+    assert!(refused(&url, &namespace).await.contains("takes no writes"), "though the tables are there");
+}
+
+#[tokio::test]
+async fn a_primary_that_becomes_a_standby_is_unavailable_until_it_is_one_again() {
+    let (server, store) = own().await;
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+    let mut admin = PgConnection::connect(&server.url()).await.unwrap();
+    for (setting, is_standby) in [("on", true), ("off", false)] {
+        run(&mut admin, "SET default_transaction_read_only = off".to_owned()).await;
+        run(&mut admin, format!("ALTER SYSTEM SET default_transaction_read_only = {setting}")).await;
+        run(&mut admin, "SELECT pg_reload_conf()".to_owned()).await;
+        let began = std::time::Instant::now();
+        // The setting reaches each connection in its own time.
+        while store.renew(key(1), token(1), HOUR).await.is_err() != is_standby {
+            assert!(began.elapsed() < Duration::from_secs(30));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_instances_that_come_up_at_once_make_the_tables_once() {
+    let namespace: Arc<str> = unique().into();
+    let instances: Vec<_> = (0..10)
+        .map(|_| {
+            let namespace = namespace.clone();
+            tokio::spawn(async move { store(&namespace).await })
+        })
+        .collect();
+    for (n, instance) in instances.into_iter().enumerate() {
+        let won = instance.await.unwrap().claim(key(1), token(n as u64), HOUR).await.unwrap();
+        assert_eq!(won == Claimed::Won, n == 0);
+    }
+    assert_eq!(number(&mut direct().await, format!("SELECT count(*) FROM {namespace}_schema")).await, 1);
+}
+
+#[tokio::test]
+async fn tables_of_another_version_are_left_alone() {
+    let namespace = unique();
+    drop(store(&namespace).await);
+    run(&mut direct().await, format!("UPDATE {namespace}_schema SET version = 2")).await;
+    let line = refused(&shared_postgres(), &namespace).await;
+    assert!(line.contains("are of version 2, and this medhook knows version 1"), "{line}");
+}
+
+#[tokio::test]
+async fn a_role_that_may_make_no_tables_uses_those_that_are_there() {
+    let namespace = unique();
+    let mut admin = direct().await;
+    run(&mut admin, format!("CREATE ROLE {namespace} LOGIN PASSWORD '{PASSWORD}'")).await;
+    let url = with_role(&shared_postgres(), &namespace);
+    let line = refused(&url, &namespace).await;
+    assert!(line.contains("cannot be made (permission denied for schema public)") && line.contains("ddl"), "{line}");
+    let told = PostgresStore::builder().namespace(&namespace).create_tables(false).connect(&shared_postgres()).await;
+    assert!(told.unwrap_err().to_string().contains("not to make them"));
+
+    run(&mut admin, PostgresStore::ddl(&namespace).unwrap()).await;
+    run(&mut admin, format!("GRANT SELECT ON {namespace}_schema TO {namespace}")).await;
+    let all_but_one =
+        format!("GRANT SELECT, INSERT, UPDATE ON {namespace}_events, {namespace}_committed TO {namespace}");
+    run(&mut admin, all_but_one).await;
+    assert!(refused(&url, &namespace).await.contains("needs SELECT, INSERT, UPDATE and DELETE"));
+
+    run(&mut admin, format!("GRANT DELETE ON {namespace}_events, {namespace}_committed TO {namespace}")).await;
+    let store = PostgresStore::builder().namespace(&namespace).connect(&url).await.unwrap();
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Settled);
+    run(&mut admin, format!("DROP OWNED BY {namespace}; DROP ROLE {namespace}")).await;
+}
+
+#[tokio::test]
+async fn a_row_that_someone_holds_is_not_waited_for_longer_than_a_lock_may_take() {
+    let namespace = unique();
+    let store = store(&namespace).await;
+    store.claim(key(1), token(1), HOUR).await.unwrap();
+    let mut holder = direct().await;
+    run(&mut holder, format!("BEGIN; SELECT * FROM {namespace}_events FOR UPDATE")).await;
+    let error = store.renew(key(1), token(1), HOUR).await.unwrap_err();
+    assert!(error.to_string().contains("lock timeout") && !error.is_full(), "{error}");
+    run(&mut holder, "ROLLBACK".to_owned()).await;
+    assert_eq!(store.renew(key(1), token(1), HOUR).await.unwrap(), Settled::Settled);
+}
+
+#[tokio::test]
+async fn a_claim_from_before_the_clock_was_set_back_holds_no_longer_than_a_lease() {
+    let namespace = unique();
+    let store = store(&namespace).await;
+    store.claim(key(1), token(1), HOUR).await.unwrap();
+    let mut direct = direct().await;
+    run(&mut direct, format!("UPDATE {namespace}_events SET until = until + interval '1000 hours'")).await;
+    assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::InFlight { retry_after: HOUR });
+    let too_far =
+        format!("SELECT count(*) FROM {namespace}_events WHERE until > clock_timestamp() + interval '1 hour'");
+    assert_eq!(number(&mut direct, too_far).await, 0);
+    assert_eq!(store.renew(key(1), token(1), HOUR).await.unwrap(), Settled::Settled, "it is still the holder's");
+}
+
+#[tokio::test]
+async fn what_has_run_out_is_deleted_and_nothing_else() {
+    let namespace = unique();
+    drop(store(&namespace).await);
+    let mut direct = direct().await;
+    for (table, columns, row) in [
+        ("events", "key, token, handled, until", "decode(md5(n::text), 'hex'), '', n % 2 = 0"),
+        ("committed", "key, token, until", "decode(md5(n::text), 'hex'), ''"),
+    ] {
+        let insert = |age: &str, from: u32, to: u32| {
+            format!(
+                "INSERT INTO {namespace}_{table} ({columns})
+                 SELECT {row}, clock_timestamp() - interval '{age}' FROM generate_series({from}, {to}) AS n"
+            )
+        };
+        run(&mut direct, insert("61 minutes", 1, 1_200)).await;
+        run(&mut direct, insert("59 minutes", 1_201, 1_210)).await;
+        run(&mut direct, insert("-1 hour", 1_211, 1_220)).await;
+    }
+    let locked = format!("BEGIN; SELECT FROM {namespace}_events WHERE key = decode(md5('1'), 'hex') FOR UPDATE");
+    run(&mut direct, locked).await;
+
+    let every = Duration::from_millis(20);
+    let builder = PostgresStore::builder().namespace(&namespace).purge_every(every);
+    let store = builder.connect(&shared_postgres()).await.unwrap();
+    let count = format!("SELECT (SELECT count(*) FROM {namespace}_events) * 100 + count(*) FROM {namespace}_committed");
+    let began = std::time::Instant::now();
+    while number(&mut direct, count.clone()).await != 2_120 {
+        assert!(began.elapsed() < Duration::from_secs(30), "{}", number(&mut direct, count.clone()).await);
+        assert!(store.claim(key(1), token(1), HOUR).await.is_ok());
+        store.release(key(1), token(1)).await.unwrap();
+        tokio::time::sleep(every).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_answered_is_on_disk_whatever_the_role_prefers() {
+    let namespace = unique();
+    let store = store(&namespace).await;
+    let mut direct = direct().await;
+    let spy = format!(
+        "CREATE TABLE {namespace}_spy (setting text);
+         CREATE FUNCTION {namespace}_spy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             INSERT INTO {namespace}_spy VALUES (current_setting('synchronous_commit')); RETURN NULL;
+         END $$;
+         CREATE TRIGGER spy AFTER INSERT OR UPDATE ON {namespace}_events FOR EACH ROW EXECUTE FUNCTION {namespace}_spy()"
+    );
+    run(&mut direct, spy).await;
+    store.claim(key(1), token(1), HOUR).await.unwrap();
+    let url = format!("{}?options=-c%20synchronous_commit%3Doff", shared_postgres());
+    let careless = PostgresStore::builder().namespace(&namespace).connect(&url).await.unwrap();
+    careless.commit(key(1), token(1), retention(HOUR)).await.unwrap();
+    let on = format!("SELECT count(*) FILTER (WHERE setting = 'on') * 10 + count(*) FROM {namespace}_spy");
+    assert_eq!(number(&mut direct, on).await, 22);
+}

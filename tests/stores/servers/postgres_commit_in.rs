@@ -1,0 +1,198 @@
+//! Effect and mark in one transaction of the application's: one effect for each event, whatever became of leases.
+
+use std::time::Duration;
+
+use medhook::{Claimed, DedupeStore, Delivery, PostgresStore, Reason, Settled, StoreError};
+use medhook_tests::servers::shared_postgres;
+use sqlx::{AssertSqlSafe, Executor, PgPool, Postgres, Row, Transaction};
+
+use super::away::Endpoint;
+use super::unique;
+use crate::suite::{HOUR, retention, token};
+
+/// A store in the application's database, and a table for effects.
+struct Application {
+    pool: PgPool,
+    store: PostgresStore,
+    namespace: String,
+}
+
+impl Application {
+    async fn new() -> Self {
+        let (pool, namespace) = (PgPool::connect(&shared_postgres()).await.unwrap(), unique());
+        // One connection: whatever holds it shows. Long enough for locks that a test holds.
+        let builder = PostgresStore::builder().namespace(&namespace).pool_size(1).step_timeout(HOUR / 60);
+        let store = builder.on(&pool).await.unwrap();
+        pool.execute(AssertSqlSafe(format!("CREATE TABLE {namespace}_effects (by int)"))).await.unwrap();
+        Application { pool, store, namespace }
+    }
+
+    async fn begin(&self, by: i32) -> Transaction<'static, Postgres> {
+        let mut transaction = self.pool.begin().await.unwrap();
+        let effect = format!("INSERT INTO {}_effects VALUES ({by})", self.namespace);
+        transaction.execute(AssertSqlSafe(effect)).await.unwrap();
+        transaction
+    }
+
+    async fn effects(&self) -> Vec<i32> {
+        let effects = format!("SELECT by FROM {}_effects ORDER BY by", self.namespace);
+        let rows = sqlx::query(AssertSqlSafe(effects)).fetch_all(&self.pool).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// Until so many wait for a lock somewhere in the tables of this test.
+    async fn until_someone_waits(&self) {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1";
+        let began = std::time::Instant::now();
+        loop {
+            let row = sqlx::query(waiting).bind(format!("%{}%", self.namespace)).fetch_one(&self.pool).await.unwrap();
+            if row.get::<i64, _>(0) > 0 {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "nobody waits");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// Two deliveries of one event, let in, each with its own token.
+fn twice(endpoint: &Endpoint) -> [Delivery; 2] {
+    [0, 1].map(|_| endpoint.receiver().admit(endpoint.delivery(1)).unwrap().delivery().clone())
+}
+
+async fn claim(store: &PostgresStore, delivery: &Delivery, lease: Duration) -> Claimed {
+    store.claim(delivery.event_key(), delivery.token().unwrap(), lease).await.unwrap()
+}
+
+fn is_lost(result: Result<(), StoreError>) -> bool {
+    result.unwrap_err().is_lost()
+}
+
+#[tokio::test]
+async fn effect_and_mark_are_committed_together_or_neither_is() {
+    let app = Application::new().await;
+    let endpoint = Endpoint::new(app.store.clone());
+    for (by, commit) in [(1, false), (2, true)] {
+        let admitted = endpoint.receiver().admit(endpoint.delivery(1)).unwrap();
+        let delivery = admitted.delivery().clone();
+        let handler = async {
+            let mut transaction = app.begin(by).await;
+            app.store.commit_in(&mut transaction, &delivery).await.unwrap();
+            app.store.commit_in(&mut transaction, &delivery).await.unwrap();
+            if commit {
+                transaction.commit().await.unwrap();
+            }
+            commit
+        };
+        assert_eq!(admitted.run(handler, |done| *done).await.unwrap(), commit);
+    }
+    assert_eq!(app.effects().await, [2]);
+    assert_eq!(endpoint.deliver(1).await.unwrap_err().reason(), Reason::Duplicate);
+}
+
+#[tokio::test]
+async fn a_process_that_dies_after_its_transaction_has_handled_the_event() {
+    let app = Application::new().await;
+    let [first, second] = twice(&Endpoint::new(app.store.clone()));
+    assert_eq!(claim(&app.store, &first, HOUR).await, Claimed::Won);
+    let mut transaction = app.begin(1).await;
+    app.store.commit_in(&mut transaction, &first).await.unwrap();
+    transaction.commit().await.unwrap();
+    // No commit of the receiver's comes, and its lease need not run out.
+    assert_eq!(claim(&app.store, &second, HOUR).await, Claimed::Handled);
+    let (key, late) = (first.event_key(), first.token().unwrap());
+    assert_eq!(app.store.release(key, late).await.unwrap(), Settled::Settled);
+    assert_eq!(claim(&app.store, &second, HOUR).await, Claimed::Handled, "nothing undoes it");
+    assert_eq!(app.store.commit(key, token(9), retention(HOUR)).await.unwrap(), Settled::Lost);
+    assert_eq!(app.store.renew(key, token(9), HOUR).await.unwrap(), Settled::Lost);
+}
+
+#[tokio::test]
+async fn while_the_transaction_is_open_nobody_waits_for_it() {
+    let app = Application::new().await;
+    let [first, second] = twice(&Endpoint::new(app.store.clone()));
+    assert_eq!(claim(&app.store, &first, HOUR).await, Claimed::Won);
+    let mut transaction = app.begin(1).await;
+    app.store.commit_in(&mut transaction, &first).await.unwrap();
+    let (key, token) = (first.event_key(), first.token().unwrap());
+    // The store has one connection, and a lock could be waited for a whole minute: neither is.
+    assert_eq!(app.store.renew(key, token, HOUR).await.unwrap(), Settled::Settled);
+    assert!(matches!(claim(&app.store, &second, HOUR).await, Claimed::InFlight { .. }));
+    assert_eq!(app.store.commit(key, token, retention(HOUR)).await.unwrap(), Settled::Settled);
+    transaction.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn of_two_handlers_after_a_lease_that_failed_one_has_an_effect() {
+    for first_commits in [true, false] {
+        let app = Application::new().await;
+        let [first, second] = twice(&Endpoint::new(app.store.clone()));
+        assert_eq!(claim(&app.store, &first, Duration::from_millis(1)).await, Claimed::Won);
+        // It is at this point when its lease ends, and the event is someone else's.
+        let mut one = app.begin(1).await;
+        app.store.commit_in(&mut one, &first).await.unwrap();
+        while claim(&app.store, &second, HOUR).await != Claimed::Won {}
+        let mut other = app.begin(2).await;
+        let later = app.store.commit_in(&mut other, &second);
+        let ended = async {
+            app.until_someone_waits().await;
+            if first_commits { one.commit().await.unwrap() } else { one.rollback().await.unwrap() }
+        };
+        let (later, ()) = tokio::join!(later, ended);
+        if first_commits {
+            assert!(is_lost(later));
+            other.rollback().await.unwrap();
+        } else {
+            later.unwrap();
+            other.commit().await.unwrap();
+        }
+        assert_eq!(app.effects().await, [if first_commits { 1 } else { 2 }]);
+    }
+}
+
+#[tokio::test]
+async fn whoever_lost_the_claim_before_it_came_to_this_has_no_effect() {
+    let app = Application::new().await;
+    let [first, second] = twice(&Endpoint::new(app.store.clone()));
+    assert_eq!(claim(&app.store, &first, Duration::from_millis(1)).await, Claimed::Won);
+    while claim(&app.store, &second, HOUR).await != Claimed::Won {}
+    let mut transaction = app.begin(1).await;
+    assert!(is_lost(app.store.commit_in(&mut transaction, &first).await), "the second is at work");
+}
+
+/// A claim looks at what is committed, then is held up; the first holder's transaction commits, and its claim is
+/// released, before the claim is written. So it is won, though the event is handled.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_won_by_an_old_view_has_no_second_effect() {
+    let app = Application::new().await;
+    let [first, second] = twice(&Endpoint::new(app.store.clone()));
+    assert_eq!(claim(&app.store, &first, HOUR).await, Claimed::Won);
+    let mut one = app.begin(1).await;
+    app.store.commit_in(&mut one, &first).await.unwrap();
+
+    let mut release = app.pool.begin().await.unwrap();
+    let delete = format!("DELETE FROM {}_events", app.namespace);
+    release.execute(AssertSqlSafe(delete)).await.unwrap();
+    let claimed = tokio::spawn({
+        let (store, second) = (app.store.clone(), second.clone());
+        async move { claim(&store, &second, HOUR).await }
+    });
+    app.until_someone_waits().await;
+    one.commit().await.unwrap();
+    release.commit().await.unwrap();
+    assert_eq!(claimed.await.unwrap(), Claimed::Won, "this is the race, or the test shows nothing");
+
+    let mut other = app.begin(2).await;
+    assert!(is_lost(app.store.commit_in(&mut other, &second).await));
+    other.rollback().await.unwrap();
+    assert_eq!(app.effects().await, [1]);
+}
+
+#[tokio::test]
+async fn a_delivery_that_was_not_let_in_is_committed_for_nobody() {
+    let app = Application::new().await;
+    let delivery = Endpoint::new(app.store.clone()).delivery(1);
+    let mut transaction = app.begin(1).await;
+    let error = app.store.commit_in(&mut transaction, &delivery).await.unwrap_err();
+    assert!(error.to_string().contains("not let in") && !error.is_lost(), "{error}");
+}

@@ -1,0 +1,270 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use medhook::{Claimed, DedupeStore, RedisStore, Settled};
+use medhook_tests::servers::{PASSWORD, Server, shared_redis};
+use redis::aio::MultiplexedConnection;
+
+use super::away;
+use super::unique;
+use crate::suite::{HOUR, key, retention, token};
+
+async fn direct(url: &str) -> MultiplexedConnection {
+    redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
+}
+
+async fn ask<T: redis::FromRedisValue>(url: &str, command: &str) -> T {
+    let mut words = command.split(' ');
+    let mut command = redis::cmd(words.next().unwrap());
+    command.arg(words.collect::<Vec<_>>());
+    command.query_async(&mut direct(url).await).await.unwrap()
+}
+
+/// The one line that a store which cannot be had gives.
+async fn refused(url: &str) -> String {
+    let line = RedisStore::connect(url).await.unwrap_err().to_string();
+    assert!(line.starts_with("Redis: ") && !line.contains('\n') && !line.contains(PASSWORD), "{line}");
+    line
+}
+
+fn with_user(url: &str, user: &str) -> String {
+    let (_, place) = url.split_once('@').unwrap();
+    format!("redis://{user}:{PASSWORD}@{place}")
+}
+
+fn hex(n: u64) -> String {
+    key(n).as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+async fn own() -> (Server, RedisStore) {
+    let server = Server::redis(&[]);
+    let store = RedisStore::connect(&server.url()).await.unwrap();
+    (server, store)
+}
+
+/// One that fails for no slowness of the machine.
+async fn patient(server: &Server) -> RedisStore {
+    RedisStore::builder().step_timeout(HOUR).connect(&server.url()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_server_is_503_and_its_return_needs_no_restart() {
+    let (server, store) = own().await;
+    away::a_stopped_server_is_503_and_its_return_needs_no_restart(server, store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_between_steps_fails_nobody() {
+    let server = Server::redis(&[]);
+    let store = patient(&server).await;
+    away::a_restart_between_steps_fails_nobody(server, store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_says_nothing_is_503_and_leaves_no_claim() {
+    let (server, store) = own().await;
+    away::a_server_that_says_nothing_is_503_and_leaves_no_claim(server, store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_connections_fail_nobody() {
+    let server = Server::redis(&[]);
+    let store = Arc::new(patient(&server).await);
+    let mut killed = 0;
+    for round in 0..10 {
+        let claims: Vec<_> = (0..40)
+            .map(|n| {
+                let store = store.clone();
+                tokio::spawn(async move { store.claim(key(round * 40 + n), token(n), HOUR).await })
+            })
+            .collect();
+        killed += ask::<i64>(&server.url(), "CLIENT KILL TYPE normal").await;
+        for claim in claims {
+            assert_eq!(claim.await.unwrap().unwrap(), Claimed::Won);
+        }
+    }
+    assert!(killed >= 10, "{killed} were there to be killed");
+}
+
+#[tokio::test]
+async fn a_wrong_url_or_password_is_one_line_without_it() {
+    let url = Server::redis(&[]);
+    let (_, place) = url.url().split_once('@').map(|(user, place)| (user.to_owned(), place.to_owned())).unwrap();
+    for (url, problem) in [
+        (format!("redis://:wrong-{PASSWORD}@{place}"), "the password, or the user, is wrong"),
+        (format!("redis://{place}"), "NOAUTH"),
+        (format!("redis://:{PASSWORD}@127.0.0.1:1"), "cannot connect: Connection refused"),
+        (format!("redis://:{PASSWORD}@no-such-host.invalid"), "cannot connect: "),
+        (format!("http://:{PASSWORD}@{place}"), "does not begin with `redis://`"),
+        (format!("redis://:1/{PASSWORD}@{place}"), "`@`"),
+        (format!("redis://:{PASSWORD}@host:port"), "cannot be read"),
+        (format!("redis://:{PASSWORD}@{place}?tls={PASSWORD}"), "unknown parameter, tls"),
+        (format!("rediss://:{PASSWORD}@{place}#insecure"), "`#`"),
+        (format!("redis://:{PASSWORD}@{place}99"), "DB index is out of range"),
+    ] {
+        let line = refused(&url).await;
+        assert!(line.contains(problem), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_drops_events_is_refused_unless_allowed() {
+    let server = Server::redis(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
+    let line = refused(&server.url()).await;
+    assert!(line.contains("maxmemory-policy is allkeys-lru") && line.contains("`allow_eviction`"), "{line}");
+    RedisStore::builder().allow_eviction(true).connect(&server.url()).await.unwrap();
+    ask::<()>(&server.url(), "CONFIG SET maxmemory-policy noeviction").await;
+    RedisStore::connect(&server.url()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_say_whether_it_drops_events_is_refused_unless_allowed() {
+    let server = Server::redis(&[]);
+    let set_user = format!("ACL SETUSER app on >{PASSWORD} ~medhook:* +@all");
+    ask::<()>(&server.url(), &set_user).await;
+    let url = with_user(&server.url(), "app");
+    for withheld in ["-info", "-config"] {
+        RedisStore::connect(&url).await.unwrap();
+        ask::<()>(&server.url(), &format!("ACL SETUSER app {withheld}")).await;
+    }
+    assert!(refused(&url).await.contains("does not tell its maxmemory-policy"));
+    RedisStore::builder().allow_eviction(true).connect(&url).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_rights_that_are_documented_are_enough_and_missing_ones_show_at_once() {
+    let server = Server::redis(&[]);
+    let documented = "resetkeys ~medhook:* -@all +eval +evalsha +get +set +del +time +ping +info";
+    let set_user = format!("ACL SETUSER app on >{PASSWORD} {documented}");
+    ask::<()>(&server.url(), &set_user).await;
+    let url = with_user(&server.url(), "app");
+    let store = RedisStore::connect(&url).await.unwrap();
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Settled);
+    for (less, again) in [("-eval", "+eval"), ("-set", "+set"), ("resetkeys", "~medhook:*")] {
+        ask::<()>(&server.url(), &format!("ACL SETUSER app {less}")).await;
+        ask::<()>(&server.url(), "SCRIPT FLUSH").await;
+        let line = refused(&url).await;
+        assert!(line.contains("permission") || line.contains("can't run this command"), "{less}: {line}");
+        ask::<()>(&server.url(), &format!("ACL SETUSER app {again}")).await;
+    }
+    RedisStore::connect(&url).await.unwrap();
+}
+
+#[tokio::test]
+async fn scripts_that_were_flushed_are_sent_again() {
+    let (server, store) = own().await;
+    for n in 0..3 {
+        ask::<()>(&server.url(), "SCRIPT FLUSH").await;
+        assert_eq!(store.claim(key(n), token(1), HOUR).await.unwrap(), Claimed::Won);
+        ask::<()>(&server.url(), "SCRIPT FLUSH").await;
+        assert_eq!(store.commit(key(n), token(1), retention(HOUR)).await.unwrap(), Settled::Settled);
+    }
+}
+
+#[tokio::test]
+async fn out_of_memory_is_unavailable_and_passes() {
+    let (server, store) = own().await;
+    store.claim(key(1), token(1), HOUR).await.unwrap();
+    ask::<()>(&server.url(), "CONFIG SET maxmemory 1").await;
+    let error = store.claim(key(2), token(1), HOUR).await.unwrap_err();
+    assert!(error.to_string().contains("OOM"), "{error}");
+    assert_eq!(store.release(key(1), token(1)).await.unwrap(), Settled::Settled, "what makes room is done");
+    ask::<()>(&server.url(), "CONFIG SET maxmemory 0").await;
+    assert_eq!(store.claim(key(2), token(1), HOUR).await.unwrap(), Claimed::Won);
+}
+
+#[tokio::test]
+async fn a_server_that_became_a_replica_is_unavailable_until_it_is_none() {
+    let (server, store) = own().await;
+    ask::<()>(&server.url(), "REPLICAOF 127.0.0.1 1").await;
+    let error = store.claim(key(1), token(1), HOUR).await.unwrap_err();
+    assert!(error.to_string().contains("READONLY") || error.to_string().contains("MASTERDOWN"), "{error}");
+    assert!(refused(&server.url()).await.contains("is a replica"));
+    ask::<()>(&server.url(), "REPLICAOF NO ONE").await;
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_not_reached_a_replica_is_not_promised() {
+    let (server, other) = (Server::redis(&[]), Server::redis(&[]));
+    let builder = RedisStore::builder().replicas(1, Duration::from_millis(300)).connections(4);
+    let line = builder.connect(&server.url()).await.unwrap_err().to_string();
+    assert!(line.contains("reached 0 replicas in time, not 1"), "{line}");
+
+    ask::<()>(&other.url(), &format!("REPLICAOF 127.0.0.1 {}", server.port())).await;
+    let began = std::time::Instant::now();
+    let store = loop {
+        let builder = RedisStore::builder().replicas(1, Duration::from_millis(300)).connections(4);
+        match builder.connect(&server.url()).await {
+            Ok(store) => break store,
+            Err(error) => assert!(began.elapsed() < Duration::from_secs(60), "{error}"),
+        }
+    };
+    let in_time = async |n: u64| {
+        while let Err(error) = store.commit(key(n), token(1), retention(HOUR)).await {
+            assert!(began.elapsed() < Duration::from_secs(90), "{error}");
+        }
+    };
+    in_time(1).await;
+    assert_eq!(ask::<i64>(&other.url(), &format!("EXISTS medhook:{}", hex(1))).await, 1);
+
+    other.pause();
+    // Four connections: whichever it is sent again on, it is not promised before it is true.
+    for _ in 0..8 {
+        let error = store.commit(key(2), token(1), retention(HOUR)).await.unwrap_err();
+        assert!(error.to_string().contains("reached 0 replicas"), "{error}");
+    }
+    other.resume();
+    in_time(2).await;
+    assert_eq!(ask::<i64>(&other.url(), &format!("EXISTS medhook:{}", hex(2))).await, 1);
+}
+
+#[tokio::test]
+async fn a_node_of_a_cluster_is_refused() {
+    let server = Server::redis(&["--cluster-enabled", "yes"]);
+    assert!(refused(&server.url()).await.contains("node of a Redis Cluster"));
+}
+
+#[tokio::test]
+async fn a_claim_from_before_the_clock_was_set_back_holds_no_longer_than_a_lease() {
+    let namespace = unique();
+    let store = RedisStore::builder().namespace(&namespace).connect(&shared_redis()).await.unwrap();
+    store.claim(key(1), token(1), HOUR * 1_000).await.unwrap();
+    assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::InFlight { retry_after: HOUR });
+    match store.claim(key(1), token(2), HOUR * 1_000).await.unwrap() {
+        Claimed::InFlight { retry_after } => assert!(retry_after <= HOUR, "{retry_after:?}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(store.renew(key(1), token(1), HOUR).await.unwrap(), Settled::Settled, "it is still the holder's");
+}
+
+#[tokio::test]
+async fn what_is_no_event_is_neither_taken_for_one_nor_overwritten() {
+    let namespace = unique();
+    let store = RedisStore::builder().namespace(&namespace).connect(&shared_redis()).await.unwrap();
+    let name = format!("{namespace}:{}", hex(1));
+    ask::<()>(&shared_redis(), &format!("SET {name} something")).await;
+    let error = store.claim(key(1), token(1), HOUR).await.unwrap_err();
+    assert!(error.to_string().contains("not an event of this version"), "{error}");
+    assert!(store.commit(key(1), token(1), retention(HOUR)).await.is_err());
+    assert_eq!(ask::<String>(&shared_redis(), &format!("GET {name}")).await, "something");
+}
+
+#[tokio::test]
+async fn nothing_is_kept_for_ever() {
+    let namespace = unique();
+    let store = RedisStore::builder().namespace(&namespace).connect(&shared_redis()).await.unwrap();
+    let left = async || ask::<i64>(&shared_redis(), &format!("PTTL {namespace}:{}", hex(1))).await;
+    let hours = |from: i64, to: i64| from * 3_600_000..=to * 3_600_000;
+    store.claim(key(1), token(1), HOUR).await.unwrap();
+    assert!(hours(1, 2).contains(&left().await));
+    store.renew(key(1), token(1), HOUR * 2).await.unwrap();
+    assert!(hours(2, 3).contains(&left().await));
+    for _ in 0..2 {
+        store.commit(key(1), token(1), retention(HOUR * 10)).await.unwrap();
+        assert!(hours(9, 10).contains(&left().await));
+    }
+    let all: Vec<String> = ask(&shared_redis(), &format!("KEYS {namespace}:*")).await;
+    assert_eq!(all, [format!("{namespace}:{}", hex(1))], "nor is anything else");
+}

@@ -1,0 +1,41 @@
+//! Rules for dependencies, and what they are held against.
+
+pub mod licence;
+pub mod public_types;
+pub mod rules;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// The folder of the whole project.
+#[must_use]
+pub fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// What cargo says of every package that any of ours can depend on, in the versions of the lock file.
+///
+/// # Errors
+/// Cargo's own.
+pub fn packages() -> Result<Vec<Value>, String> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let output = Command::new(cargo)
+        .args(["metadata", "--format-version", "1", "--locked", "--all-features"])
+        .current_dir(project())
+        .output()
+        .map_err(|error| format!("cargo metadata: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr)));
+    }
+    let metadata: Value = serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata: {error}"))?;
+    let mut packages = metadata["packages"].as_array().cloned().unwrap_or_default();
+    // A feature of a dependency counts where it is switched on, not where it could be.
+    for node in metadata["resolve"]["nodes"].as_array().into_iter().flatten() {
+        if let Some(package) = packages.iter_mut().find(|package| package["id"] == node["id"]) {
+            package["enabled"] = node["features"].clone();
+        }
+    }
+    Ok(packages)
+}
