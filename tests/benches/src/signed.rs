@@ -84,8 +84,7 @@ pub fn fasten(id: &str, size: usize) -> String {
             vec![link; links].join(",")
         )
     };
-    let links = (1..).find(|links| with(*links).len() + link.len() / 2 > size).expect("some number of links");
-    with(links)
+    with(repeats(size, with(1).len(), with(2).len()))
 }
 
 /// A chart report of Cair's of about this size: its texts are long ones.
@@ -132,6 +131,11 @@ pub fn chart_report(size: usize) -> String {
         })
         .to_string()
     };
-    let suggestions = (1..).find(|suggestions| with(*suggestions).len() >= size).expect("some number of suggestions");
-    with(suggestions)
+    with(repeats(size, with(1).len(), with(2).len()))
+}
+
+/// How often something is repeated to make a body of about this size, from what once and twice make.
+fn repeats(size: usize, once: usize, twice: usize) -> usize {
+    let each = twice - once;
+    1 + (size.saturating_sub(once) + each / 2) / each
 }
