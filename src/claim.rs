@@ -222,8 +222,7 @@ impl Claim {
                 let full = error.is_full();
                 let refusal = Refusal::store(error);
                 if !full {
-                    // The answer is lost, not necessarily the claim.
-                    self.settle_in_background(Ending::Release);
+                    self.disown();
                 }
                 return Err(refusal);
             }
@@ -296,6 +295,38 @@ impl Claim {
         if !self.try_settle(ending).await {
             self.settle_in_background(ending);
         }
+    }
+
+    /// Gives up a claim whose answer got lost: it may have been made all the same, or be made yet, by a store that hung
+    /// and goes on with what it was asked. So it is released twice, the second time after whatever was under way.
+    fn disown(self) {
+        tokio::spawn(async move {
+            let inner = self.inner();
+            let key = self.delivery.event_key();
+            let began = Instant::now();
+            let (mut wait, mut released) = (FIRST_RETRY, 0_u8);
+            // What is not released by then has run out.
+            while released < 2 && began.elapsed() < inner.lease {
+                let given_up = tokio::select! {
+                    () = sleep(wait) => false,
+                    () = inner.admission.given_up() => true,
+                };
+                match self.answer(|store| store.release(key, self.token)).await {
+                    // Lost means that someone else has it, which is as good.
+                    Ok(_) => {
+                        released = released.saturating_add(1);
+                        wait = inner.store_timeout;
+                    }
+                    Err(error) => {
+                        observe::settle_failed(&self.delivery, "release", &error);
+                        wait = wait.saturating_mul(2).min(inner.part_of_lease(3));
+                    }
+                }
+                if given_up {
+                    return;
+                }
+            }
+        });
     }
 
     fn settle_in_background(self, ending: Ending) {

@@ -30,6 +30,8 @@ enum Fault {
     RefusesCommits,
     /// All is done, a second late.
     Slow,
+    /// Claims are made after a while, when nobody waits for them any more.
+    ClaimsLater,
 }
 
 /// A real store that a fault can be put in front of.
@@ -61,7 +63,7 @@ impl Faulty {
                 sleep(Duration::from_secs(1)).await;
                 step.await
             }
-            Fault::None | Fault::RefusesCommits => step.await,
+            Fault::None | Fault::RefusesCommits | Fault::ClaimsLater => step.await,
         }
     }
 }
@@ -70,6 +72,14 @@ impl DedupeStore for Faulty {
     fn claim(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Claimed> {
         let fault = *self.fault.lock().unwrap();
         assert_ne!(fault, Fault::Panics, "the store's own");
+        if fault == Fault::ClaimsLater {
+            let store = self.store.clone();
+            tokio::spawn(async move {
+                sleep(LEASE / 4).await;
+                store.claim(key, token, lease).await.unwrap();
+            });
+            return Box::pin(std::future::pending());
+        }
         Box::pin(self.through(false, self.store.claim(key, token, lease)))
     }
     fn renew(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Settled> {
@@ -434,6 +444,20 @@ async fn a_claim_lost_without_notice_is_noticed_when_it_is_settled() {
     go.notify_one();
     assert_eq!(late.await.unwrap().unwrap(), 200);
     assert!(first.claim_lost());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_is_made_after_it_was_released_is_released_again() {
+    let store = Faulty::new();
+    let receiver = receiver(&store, 10);
+    store.set(Fault::ClaimsLater);
+    // The answer is waited for for a sixth of the lease; the claim is made at a quarter of it.
+    assert_eq!(handle(&receiver, 200).await, Err(Reason::StoreUnavailable));
+    store.set(Fault::None);
+    sleep(LEASE / 6).await;
+    assert_eq!(handle(&receiver, 200).await, Err(Reason::InFlight), "the claim has been made");
+    sleep(LEASE / 4).await;
+    assert_eq!(handle(&receiver, 200).await, Ok(200), "long before it runs out");
 }
 
 fn of_a_sender_that_never_tries_again(store: &Faulty, most: usize) -> Receiver {
