@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
+use medhook::testing::text_of;
 use medhook::{Builder, Secret, WhenStoreDown};
 use toml::Table;
 
@@ -83,14 +84,10 @@ impl Config {
         let mut keys = Keys::parse(file, text)?;
         keys.all_known(TOP)?;
         let listen = placed(&mut keys, "listen", overrides.listen, "127.0.0.1:8787")?;
-        let store = placed(&mut keys, "store", overrides.store, "sqlite:medhook.db")?;
+        let store = store(&mut keys, overrides.store)?;
         let listen = match listen.value.parse() {
             Ok(address) => Placed { place: listen.place, value: address },
             Err(_) => return Err(listen.wrong("must be an IP address and a port, such as \"127.0.0.1:8787\"")),
-        };
-        let store = match store::Url::parse(&store.value) {
-            Ok(url) => Placed { place: store.place, value: url },
-            Err(problem) => return Err(store.wrong(problem)),
         };
         let mut limits = Limits::default();
         limits.connections = keys.count("max_connections")?.unwrap_or(limits.connections);
@@ -163,6 +160,30 @@ fn placed(keys: &mut Keys, key: &str, instead: Option<String>, default: &str) ->
             Placed { place: format!("{}: `{key}`", keys.place()), value: text.unwrap_or_else(|| default.to_owned()) }
         }
     })
+}
+
+/// A URL can hold a password, so the file may say where it stands, as it does of secrets.
+fn store(keys: &mut Keys, instead: Option<String>) -> Result<Placed<store::Url>, Failure> {
+    let (named, argument) = (keys.is_table("store"), instead.is_some());
+    let store = match instead {
+        None if named => {
+            let url = secrets::one(keys, "store")?.map(|named| text_of(&named.secret).to_owned());
+            Placed { place: format!("{}: `store`", keys.place()), value: keys.needed("store", url)? }
+        }
+        Some(value) if named => {
+            keys.table("store")?;
+            Placed { place: "--store".to_owned(), value }
+        }
+        instead => placed(keys, "store", instead, "sqlite:medhook.db")?,
+    };
+    let url = store::Url::parse(&store.value).map_err(|problem| store.wrong(problem))?;
+    if argument && url.has_password() {
+        return Err(store.wrong(
+            "a password in an argument shows in the process list: say where the URL stands in the config file, \
+             `store = { env = \"MEDHOOK_STORE\" }` or `store = { file = \"/run/secrets/store\" }`",
+        ));
+    }
+    Ok(Placed { place: store.place, value: url })
 }
 
 /// What has been read so far.

@@ -163,6 +163,11 @@ impl Keys {
         self.table.contains_key(key)
     }
 
+    /// Whether it is there, and a table.
+    pub(super) fn is_table(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(Value::is_table)
+    }
+
     fn must_be(&self, key: &str, what: &str, is: &Value) -> Failure {
         self.wrong(key, format_args!("must be {what}, and is of type {}", is.type_str()))
     }

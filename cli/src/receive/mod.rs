@@ -61,7 +61,8 @@ pub(crate) struct Args {
     /// Listen at this address instead of the file's; port 0 is any free one
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
-    /// Remember events in this store instead of the file's
+    /// Remember events in this store instead of the file's; a URL with a password belongs in the file, or where the
+    /// file says
     #[arg(long, value_name = "URL")]
     store: Option<String>,
     /// Write JSON, one line for each delivery, and nothing else to the standard output

@@ -56,6 +56,22 @@ impl Url {
         }
     }
 
+    /// Whether there is a password in it. Any colon before an `@` counts: a password may hold what it should have
+    /// escaped.
+    pub(super) fn has_password(&self) -> bool {
+        let (Url::Postgres(url) | Url::Redis(url)) = self else {
+            return false;
+        };
+        let rest = url.split_once("//").map_or("", |(_, rest)| rest);
+        let before_host = rest.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
+        let options = rest.split_once('?').map_or("", |(_, options)| options);
+        let among_options = options.split(['&', '?']).any(|option| {
+            let name = option.split('=').next().unwrap_or_default().to_ascii_lowercase();
+            name == "pass" || name.ends_with("password")
+        });
+        before_host || among_options
+    }
+
     /// Opens it.
     pub(super) async fn open(&self) -> Result<Arc<dyn DedupeStore>, String> {
         Ok(match self {
@@ -105,7 +121,7 @@ async fn redis(_: &str) -> Result<Arc<dyn DedupeStore>, String> {
 #[cfg(not(all(feature = "postgres", feature = "redis")))]
 fn not_built(server: &str, feature: &str) -> String {
     format!(
-        "this medhook is built without {server}; `cargo install medhook-cli --features {feature}` builds one with it"
+        "this medhook is built without {server}; `cargo install --path cli --features {feature}` builds one with it"
     )
 }
 
@@ -144,6 +160,25 @@ mod tests {
         ] {
             let problem = Url::parse(text).unwrap_err();
             assert!(!problem.contains("hunter2"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_found_wherever_it_stands() {
+        for (text, has) in [
+            ("memory", false),
+            ("sqlite:a:b@c", false),
+            ("postgres://db.example:5432/medhook?sslmode=require", false),
+            ("postgres://me@db.example:5432/medhook", false),
+            ("postgres://me:hunter2@db.example/medhook", true),
+            ("postgres://me:hun/ter?2@db.example/medhook", true),
+            ("postgres://db.example/medhook?sslmode=require&password=hunter2", true),
+            ("postgres://db.example/medhook?Password=hunter2", true),
+            ("redis://127.0.0.1:6379/0", false),
+            ("redis://:hunter2@127.0.0.1:6379/0", true),
+            ("rediss://h/?pass=hunter2", true),
+        ] {
+            assert_eq!(Url::parse(text).unwrap().has_password(), has, "{text}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::program::{Folder, Instance, OTHER_SECRET, SECRET, THIRD_SECRET, ends};
+use crate::program::{Folder, Instance, OTHER_SECRET, SECRET, THIRD_SECRET, ends, medhook};
 
 /// A file that makes sense, one line for each key, so that a mistake can be made of any of them.
 const GOOD: &str = r#"listen = "127.0.0.1:0"
@@ -78,7 +78,7 @@ fn every_mistake_is_one_line_that_names_file_and_key() {
         ("store = \"memory\"", "store = \"hunter2\\q\"", &["medhook.toml: line 2: "]),
         ("store = \"memory\"", "store = \"memory\" hunter2", &["medhook.toml: line 2: "]),
         ("store = \"memory\"", "store = \"hunter2\u{1}\"", &["medhook.toml: line 2: "]),
-        ("store = \"memory\"", "[store]\nhunter2 = 1", &["medhook.toml: "]),
+        ("store = \"memory\"", "[store]\nurl = \"hunter2\"", &["medhook.toml: `store`: unknown key `"]),
         ("store = \"memory\"", "stores = \"memory\"", &["medhook.toml: unknown key `stores`"]),
         ("store = \"memory\"", "\"a\\nb\" = 1", &["medhook.toml: unknown key `a\\nb`"]),
         ("listen = \"127.0.0.1:0\"", "listen = 8787", &["medhook.toml: `listen`: must be a text", "integer"]),
@@ -101,6 +101,23 @@ fn every_mistake_is_one_line_that_names_file_and_key() {
             "store = \"sqlite:no/such/folder/db\"",
             &["medhook.toml: `store`: SQLite store no/such"],
         ),
+        ("\"memory\"", "{ url = \"hunter2\" }", &["medhook.toml: `store`: unknown key `url`"]),
+        ("\"memory\"", "{}", &["medhook.toml: `store`: needs either `env` or `file`"]),
+        (
+            "\"memory\"",
+            "{ env = \"TEST_UNSET_SECRET\" }",
+            &["medhook.toml: `store`: `env`: the environment variable TEST_UNSET_SECRET is not set"],
+        ),
+        ("\"memory\"", "{ env = \"TEST_EMPTY_SECRET\" }", &["medhook.toml: `store`: `env`: ", "empty"]),
+        ("\"memory\"", "{ env = \"TEST_SECRET\" }", &["medhook.toml: `store`: must be \"memory\""]),
+        (
+            "\"memory\"",
+            "{ env = \"TEST_UNSET_SECRET\", optional = true }",
+            &["medhook.toml: `store`: cannot be optional"],
+        ),
+        ("\"memory\"", "{ file = \"none\" }", &["medhook.toml: `store`: `file`: there is no such file"]),
+        ("\"memory\"", "{ file = \"empty\" }", &["medhook.toml: `store`: `file`: secret empty: empty"]),
+        ("\"memory\"", "{ file = \"secret\" }", &["medhook.toml: `store`: must be \"memory\""]),
         ("store = \"memory\"", "store = true", &["medhook.toml: `store`: must be a text", "boolean"]),
         // Endpoints.
         ("path = \"/fasten\"", "", &["medhook.toml: endpoint 1: `path`: missing"]),
@@ -229,12 +246,37 @@ fn a_file_without_endpoints_receives_nothing() {
 fn what_the_command_line_says_instead_is_named_as_such() {
     refused(GOOD, &["--listen", "nowhere"], &["medhook: --listen: must be an IP address and a port"]);
     refused(GOOD, &["--store", "mysql://me:hunter2@h/"], &["medhook: --store: must be \"memory\""]);
+    for url in ["postgres://me:hunter2@h/d", "redis://:hunter2@h", "postgres://h/d?password=hunter2"] {
+        refused(
+            GOOD,
+            &["--store", url],
+            &["medhook: --store: a password in an argument shows", "config file, `store = { env = "],
+        );
+    }
     refused(GOOD, &["--config", "none.toml"], &["medhook: none.toml: cannot be read: "]);
     refused(GOOD, &["--config", "."], &["medhook: .: cannot be read: "]);
     refused(GOOD, &["--config", "/dev/zero"], &["medhook: /dev/zero: longer than "]);
     let folder = Folder::new();
     let config = GOOD.replace("\"127.0.0.1:0\"", "\"192.0.2.1:1\"").replace("memory", "sqlite:no/such/folder/db");
     Instance::start(&folder, &config, &["--listen", "127.0.0.1:0", "--store", "memory"]);
+}
+
+#[test]
+fn a_store_may_be_named_by_a_variable_or_a_file() {
+    let folder = Folder::new();
+    folder.file("url", "sqlite:by-file.db\n");
+    for (named, store) in [("{ env = \"TEST_STORE\" }", "by-env.db"), ("{ file = \"url\" }", "by-file.db")] {
+        folder.file("medhook.toml", &GOOD.replace("\"memory\"", named));
+        let mut command = medhook(&folder, &[]);
+        command.env("TEST_STORE", "sqlite:by-env.db");
+        let instance = Instance::run(command);
+        let told = instance.stderr().join("\n");
+        assert!(told.contains(&format!("remembered in sqlite:{store}\n")), "{told}");
+        assert!(folder.path().join(store).exists(), "{store}");
+    }
+    // What the command line says instead needs no variable.
+    let unset = GOOD.replace("\"memory\"", "{ env = \"TEST_UNSET_SECRET\" }");
+    Instance::start(&folder, &unset, &["--store", "memory"]);
 }
 
 #[test]
@@ -294,7 +336,7 @@ fn the_documented_file_is_read() {
     }
     let here = example.replace("127.0.0.1:8787", "127.0.0.1:0").replace("/run/secrets/", "");
     folder.file("medhook.toml", &here);
-    let mut command = crate::program::medhook(&folder, &[]);
+    let mut command = medhook(&folder, &[]);
     for name in ["FASTEN_SECRET", "CAIR_SECRET", "AZODHA_SECRET", "HEALTHSYNC_SECRET", "ACME_SECRET", "APP_SECRET"] {
         // Good base64, and each another one.
         command.env(name, format!("{:A<64}", name.replace('_', "")));
