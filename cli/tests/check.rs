@@ -342,6 +342,19 @@ fn both_secrets_and_the_test_mode_are_played_where_they_are_there() {
 }
 
 #[test]
+fn a_secret_that_no_case_would_try_is_refused() {
+    let (one, test) = (["--secret-env", "CANARY"], ["--test-secret-env", "SECOND"]);
+    for (more, option) in
+        [([one, one, one].concat(), "--secret-env"), ([one, test, test].concat(), "--test-secret-env")]
+    {
+        let ran = check(&[&["http://127.0.0.1:9/in", "fasten"], more.as_slice()].concat());
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{ran:?}");
+        assert!(ran.stderr.starts_with(&format!("medhook: {option}, ")), "{ran:?}");
+        assert!(ran.stderr.contains("more than") && ran.stderr.lines().count() == 1, "{ran:?}");
+    }
+}
+
+#[test]
 fn beyond_this_machine_it_has_to_be_said_whose_it_is() {
     for (url, count) in [
         ("http://medhook.invalid/in", "http://127.0.0.1:9/count"),

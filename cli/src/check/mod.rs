@@ -10,8 +10,11 @@ mod play;
 mod report;
 mod site;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
+
+use medhook::Secret;
 
 use self::report::Report;
 use self::site::Site;
@@ -100,10 +103,8 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<Verdict, Failure> 
         ));
     }
     let mut endpoint = args.dialect.endpoint(args.provider)?;
-    let labels = ["current", "old"].map(str::to_owned);
-    endpoint.secrets = labels.into_iter().zip(args.keys.read()?.iter().map(|secret| entry(secret).1)).collect();
-    let test_secrets = args.test_keys.read(args.provider)?;
-    endpoint.test_secrets = test_secrets.iter().take(1).map(|secret| ("test".to_owned(), entry(secret).1)).collect();
+    endpoint.secrets = named(&args.keys.read()?, "secret", ["current", "old"])?;
+    endpoint.test_secrets = named(&args.test_keys.read(args.provider)?, "test-secret", ["test"])?;
 
     let mark = format!("medhook-check-{}-", random::mark()?);
     let site = Site {
@@ -123,4 +124,18 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<Verdict, Failure> 
     crate::run_async(play::all(&site, cases, &mut |finding| say(out, &report.found(finding))))?;
     say(out, &report.ended())?;
     Ok(report.verdict())
+}
+
+/// Secrets by the names that the cases have for them. One without a name would not be tried.
+fn named<const N: usize>(
+    secrets: &[Secret],
+    option: &str,
+    names: [&str; N],
+) -> Result<BTreeMap<String, String>, Failure> {
+    if secrets.len() > N {
+        return Err(Failure::new(format!(
+            "--{option}-env, --{option}-file: more than {N}, which is all that the cases try"
+        )));
+    }
+    Ok(names.into_iter().zip(secrets).map(|(name, secret)| (name.to_owned(), entry(secret).1)).collect())
 }

@@ -58,7 +58,7 @@ impl Report {
         self.progress();
         let verdict = format!("{:<8}", judgement.as_str());
         match judgement {
-            Judgement::Ok | Judgement::Skipped if self.screen.width.is_some() => String::new(),
+            Judgement::Ok if self.screen.width.is_some() => String::new(),
             Judgement::Ok | Judgement::Skipped => format!("{verdict} {name}: {happened}\n"),
             _ => {
                 let verdict = if judgement == Judgement::Fault { self.screen.red(&verdict) } else { verdict };
@@ -128,5 +128,28 @@ fn word(judgement: Judgement) -> &'static str {
     match judgement {
         Judgement::Fault => "not_ok",
         other => other.as_str(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_a_terminal_only_what_is_well_goes_unsaid() {
+        let finding = |judgement| Finding {
+            name: "the-case".to_owned(),
+            expected: "accepted with a 2xx",
+            happened: "the reason".to_owned(),
+            judgement,
+            why: String::new(),
+        };
+        for (width, unsaid) in [(Some(80), &[Judgement::Ok][..]), (None, &[])] {
+            let mut report = Report::new(false, false, Screen { width, colour: false }, 5);
+            for judgement in JUDGEMENTS {
+                let said = report.found(finding(judgement));
+                assert_eq!(said.contains("the-case: the reason\n"), !unsaid.contains(&judgement), "{said:?}");
+            }
+        }
     }
 }
