@@ -30,7 +30,7 @@ pub(super) fn all(body: &[u8]) -> Vec<(Option<&'static str>, Vec<u8>)> {
     }
     let plain = compact(body);
     for (written, how) in [
-        (plain.clone(), "the body was written anew: what was signed is its JSON without white space"),
+        (Some(plain.clone()), "the body was written anew: what was signed is its JSON without white space"),
         (
             spread(&plain, None),
             "the body was written anew: what was signed is its JSON with a space after each comma and colon",
@@ -38,6 +38,7 @@ pub(super) fn all(body: &[u8]) -> Vec<(Option<&'static str>, Vec<u8>)> {
         (spread(&plain, Some(2)), "the body was written anew: what was signed is its JSON on lines indented by 2"),
         (spread(&plain, Some(4)), "the body was written anew: what was signed is its JSON on lines indented by 4"),
     ] {
+        let Some(written) = written else { continue };
         add(how, written.clone());
         add(how, [&written, b"\n".as_slice()].concat());
         let escapes = "the body was written anew: what was signed has other escapes in its JSON";
@@ -57,6 +58,9 @@ pub(super) fn all(body: &[u8]) -> Vec<(Option<&'static str>, Vec<u8>)> {
 
 /// Longer bodies are tried with other line breaks only.
 pub(super) const LONGEST: usize = 1024 * 1024;
+
+/// What is nested so deep that white space makes more of it than this was written by nobody.
+const MOST_SPREAD: usize = 8 * LONGEST;
 
 const BOM: &[u8] = "\u{feff}".as_bytes();
 
@@ -106,19 +110,24 @@ fn compact(json: &[u8]) -> Vec<u8> {
     json.iter().copied().filter(|byte| quotes.hold(*byte) || !byte.is_ascii_whitespace()).collect()
 }
 
-/// Compact JSON with white space: a space after each comma and colon, or lines that are indented.
-fn spread(compact: &[u8], indent: Option<usize>) -> Vec<u8> {
+/// Compact JSON with white space: a space after each comma and colon, or lines that are indented. `None` if that makes
+/// too much of it.
+fn spread(compact: &[u8], indent: Option<usize>) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(compact.len().saturating_mul(2));
     let (mut quotes, mut depth) = (Quotes::default(), 0_usize);
     let line = |out: &mut Vec<u8>, depth: usize| {
         if let Some(indent) = indent {
             out.push(b'\n');
-            // However deep it is nested, white space costs no more than this.
-            out.resize(out.len().saturating_add(depth.saturating_mul(indent).min(1_000)), b' ');
+            let end = out.len().saturating_add(depth.saturating_mul(indent));
+            // Past the bound is enough to be found there.
+            out.resize(end.min(MOST_SPREAD.saturating_add(1)).max(out.len()), b' ');
         }
     };
     let mut before = 0;
     for &byte in compact {
+        if out.len() > MOST_SPREAD {
+            return None;
+        }
         let held = quotes.hold(byte);
         match byte {
             _ if held => {}
@@ -143,7 +152,7 @@ fn spread(compact: &[u8], indent: Option<usize>) -> Vec<u8> {
             _ => {}
         }
     }
-    out
+    (out.len() <= MOST_SPREAD).then_some(out)
 }
 
 /// With every character that is not ASCII as `\u` and its number.
@@ -208,16 +217,24 @@ mod tests {
         let json = br#" { "b": [1.0, {}, []], "a\"} : ": "x , y" } "#;
         let plain = compact(json);
         assert_eq!(text(plain.clone()), r#"{"b":[1.0,{},[]],"a\"} : ":"x , y"}"#);
-        assert_eq!(text(spread(&plain, None)), r#"{"b": [1.0, {}, []], "a\"} : ": "x , y"}"#);
+        assert_eq!(text(spread(&plain, None).unwrap()), r#"{"b": [1.0, {}, []], "a\"} : ": "x , y"}"#);
         let pretty = "{\n  \"b\": [\n    1.0,\n    {},\n    []\n  ],\n  \"a\\\"} : \": \"x , y\"\n}";
-        assert_eq!(text(spread(&plain, Some(2))), pretty);
+        assert_eq!(text(spread(&plain, Some(2)).unwrap()), pretty);
     }
 
     #[test]
     fn as_serde_writes_it() {
         let value = serde_json::json!({"a": [1, [], {}, {"b": null}], "c": "d:,{"});
         let plain = compact(value.to_string().as_bytes());
-        assert_eq!(text(spread(&plain, Some(2))), serde_json::to_string_pretty(&value).unwrap());
+        assert_eq!(text(spread(&plain, Some(2)).unwrap()), serde_json::to_string_pretty(&value).unwrap());
+    }
+
+    #[test]
+    fn what_white_space_would_make_far_too_long_is_left_out() {
+        let nested = |depth| ["[".repeat(depth), "]".repeat(depth)].concat().into_bytes();
+        assert_eq!(spread(&nested(LONGEST / 2), Some(4)), None);
+        assert!(spread(&nested(LONGEST / 2), None).is_some());
+        assert_eq!(spread(&nested(1_000), Some(2)).map(|written| written.len()), Some(2_000_000));
     }
 
     #[test]
