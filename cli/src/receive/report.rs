@@ -100,6 +100,7 @@ impl Style {
             unknown: report.read.map(|read| read == Read::Unknown),
             undecodable: report.read.map(|read| read == Read::Undecodable),
             event_key: delivery.map(|delivery| delivery.event_key().to_string()),
+            secret: delivery.map(Delivery::secret_label),
             status: report.became.status(),
             upstream: report.upstream.map(|answer| answer.to_string()),
             event_id: self.ids.then(|| delivery.and_then(Delivery::id).map(|id| cut(id, LONGEST_ID))),
@@ -131,6 +132,7 @@ impl Style {
             if let Some(id) = delivery.id().filter(|_| self.ids) {
                 let _ = write!(line, "  id {}", cut(id, LONGEST_ID).escape_debug());
             }
+            let _ = write!(line, "  by {}", delivery.secret_label().escape_debug());
         }
         if let Some(answer) = report.upstream {
             let _ = write!(line, "  upstream {answer}");
@@ -151,6 +153,8 @@ struct Fields<'f> {
     unknown: Option<bool>,
     undecodable: Option<bool>,
     event_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<&'f str>,
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream: Option<String>,
@@ -251,7 +255,7 @@ mod tests {
             format!(
                 "{{\"endpoint\":\"acme\",\"path\":\"/acme\",\"provider\":\"acme\",\"outcome\":\"handled\",\
                  \"reason\":null,\"kind\":\"new\",\"unknown\":true,\"undecodable\":false,\"event_key\":\"{key}\",\
-                 \"status\":200}}\n"
+                 \"secret\":\"label\",\"status\":200}}\n"
             )
         );
         report.became = Became::Refused(Reason::ProofMismatch, None);
@@ -273,7 +277,7 @@ mod tests {
         report.upstream = Some(Answer::Status(StatusCode::OK));
         assert_eq!(
             style.line(&report),
-            format!("handled    200  acme    new  (unknown kind)  event {key}  id 1  upstream 200\n")
+            format!("handled    200  acme    new  (unknown kind)  event {key}  id 1  by label  upstream 200\n")
         );
         report.became = Became::Refused(Reason::Stale, Some("documented".to_owned()));
         (report.delivery, report.read, report.upstream) = (None, None, None);

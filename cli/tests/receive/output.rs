@@ -15,8 +15,8 @@ async fn one_line_for_each_delivery_in_words_and_in_json() {
         (
             &[][..],
             [
-                "handled    200  healthsync  document.uploaded  event KEY",
-                "duplicate  200  healthsync  duplicate  document.uploaded  event KEY",
+                "handled    200  healthsync  document.uploaded  event KEY  by TEST_SECRET",
+                "duplicate  200  healthsync  duplicate  document.uploaded  event KEY  by TEST_SECRET",
                 "refused    401  healthsync  proof_mismatch",
                 "refused    405  healthsync  method",
             ],
@@ -24,8 +24,8 @@ async fn one_line_for_each_delivery_in_words_and_in_json() {
         (
             &["--json", "--show-ids"][..],
             [
-                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"handled","reason":null,"kind":"document.uploaded","unknown":false,"undecodable":false,"event_key":"KEY","status":200,"event_id":"evt-1"}"#,
-                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"duplicate","reason":"duplicate","kind":"document.uploaded","unknown":null,"undecodable":null,"event_key":"KEY","status":200,"event_id":"evt-1"}"#,
+                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"handled","reason":null,"kind":"document.uploaded","unknown":false,"undecodable":false,"event_key":"KEY","secret":"TEST_SECRET","status":200,"event_id":"evt-1"}"#,
+                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"duplicate","reason":"duplicate","kind":"document.uploaded","unknown":null,"undecodable":null,"event_key":"KEY","secret":"TEST_SECRET","status":200,"event_id":"evt-1"}"#,
                 r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"refused","reason":"proof_mismatch","kind":null,"unknown":null,"undecodable":null,"event_key":null,"status":401,"event_id":null}"#,
                 r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"refused","reason":"method","kind":null,"unknown":null,"undecodable":null,"event_key":null,"status":405,"event_id":null}"#,
             ],
