@@ -1,25 +1,32 @@
 //! An event on its way to the application: a new request, of which nothing but the content type is the sender's own.
 //!
-//! The application's status alone is the answer. What is in its body is read up to a bound, so that the connection can
-//! be used again, and thrown away.
+//! The application's status alone is the answer, and is not kept waiting by its body: that is read aside, up to a bound,
+//! so that the connection can be used again, and thrown away.
 
 use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use medhook::testing::Signing;
 use medhook::{Bytes, ConfigError, Delivery, EventKey, Secret};
+use tokio::sync::Semaphore;
 
 /// Sends events to applications, over connections that all endpoints share.
 #[derive(Debug, Clone)]
-pub(super) struct Forwarder(Client<HttpConnector, Full<Bytes>>);
+pub(super) struct Forwarder {
+    client: Client<HttpConnector, Full<Bytes>>,
+    /// A permit for each answer whose rest may be read.
+    rests: Arc<Semaphore>,
+}
 
 impl Forwarder {
     pub(super) fn new() -> Self {
@@ -31,7 +38,7 @@ impl Forwarder {
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(MOST_IDLE)
             .build(connector);
-        Forwarder(client)
+        Forwarder { client, rests: Arc::new(Semaphore::new(MOST_IDLE)) }
     }
 
     /// Sends an event and waits for the answer, which the caller may tire of.
@@ -53,16 +60,30 @@ impl Forwarder {
                 Err(_) => return Answer::Failed,
             }
         }
-        match self.0.request(request).await {
+        match self.client.request(request).await {
             Ok(response) => {
                 let status = response.status();
-                let rest = Limited::new(response.into_body(), LONGEST_ANSWER).collect();
-                let _ = tokio::time::timeout(REST, rest).await;
+                self.drop_body(response.into_body());
                 Answer::Status(status)
             }
             Err(error) if timed_out(&error) => Answer::TimedOut,
             Err(error) if error.is_connect() => Answer::NotReached,
             Err(_) => Answer::Failed,
+        }
+    }
+
+    /// Reads what is left of an answer, so that its connection is free for the next event. Where that is too much, too
+    /// slow, or too many do it already, the connection is closed instead.
+    fn drop_body(&self, body: Incoming) {
+        if body.is_end_stream() {
+            return;
+        }
+        if let Ok(permit) = self.rests.clone().try_acquire_owned() {
+            tokio::spawn(async move {
+                let rest = Limited::new(body, LONGEST_ANSWER).collect();
+                let _ = tokio::time::timeout(REST, rest).await;
+                drop(permit);
+            });
         }
     }
 }
