@@ -9,7 +9,8 @@
 //! The handler takes the event as [`Webhook<E>`](Webhook), the [`Delivery`], or both in any order; `web::Bytes`,
 //! `web::Json<T>` and the like still work beside them. It runs to its end: a sender that hangs up does not
 //! stop it. A 2xx answer remembers the event as handled; any other, an error or a panic lets the sender's next attempt
-//! through. What counts is the answer's status: a body that fails while it is streamed comes too late.
+//! through. What counts is the answer's status: a body that fails while it is streamed comes too late. An error counts by
+//! its `status_code()`: where you write `error_response()`, write both alike.
 //!
 //! # What a refusal looks like
 //! A status, and an empty body; `Retry-After` with a 503, `Allow: POST` with a 405, `Accept-Encoding: identity` with a
