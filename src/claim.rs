@@ -29,7 +29,7 @@ impl Receiver {
             Ok(slot) => {
                 let token = self.0.admission.token();
                 let delivery = delivery.held(token, self.0.retention);
-                let claim = Claim { token, receiver: self.clone(), delivery, _slot: slot };
+                let claim = Claim { token, receiver: self.clone(), delivery, slot: Some(slot) };
                 Ok(Admitted { claim, span: observe::current_span() })
             }
             Err(reason) => {
@@ -94,10 +94,13 @@ impl Admission {
 
     fn enter(&self) -> Result<OwnedSemaphorePermit, Reason> {
         self.is_open()?;
-        self.slots.clone().try_acquire_owned().map_err(|error| match error {
+        let slot = self.slots.clone().try_acquire_owned().map_err(|error| match error {
             TryAcquireError::NoPermits => Reason::TooBusy,
             TryAcquireError::Closed => Reason::Draining,
-        })
+        })?;
+        // Whoever drains either sees this place taken or was seen here.
+        self.is_open()?;
+        Ok(slot)
     }
 
     /// Random for this receiver, then counted: no two claims ever share one.
@@ -189,7 +192,7 @@ struct Claim {
     receiver: Receiver,
     delivery: Delivery,
     token: Token,
-    _slot: OwnedSemaphorePermit,
+    slot: Option<OwnedSemaphorePermit>,
 }
 
 impl std::fmt::Debug for Claim {
@@ -299,9 +302,10 @@ impl Claim {
 
     /// Gives up a claim whose answer got lost: it may have been made all the same, or be made yet, by a store that hung
     /// and goes on with what it was asked. So it is released twice, the second time after whatever was under way.
-    fn disown(self) {
+    fn disown(mut self) {
         tokio::spawn(async move {
-            let inner = self.inner();
+            let receiver = self.receiver.clone();
+            let inner = &*receiver.0;
             let key = self.delivery.event_key();
             let began = Instant::now();
             let (mut wait, mut released) = (FIRST_RETRY, 0_u8);
@@ -316,6 +320,8 @@ impl Claim {
                     Ok(_) => {
                         released = released.saturating_add(1);
                         wait = inner.store_timeout;
+                        // The store is back: its place is for the next delivery.
+                        self.slot = None;
                     }
                     Err(error) => {
                         observe::settle_failed(&self.delivery, "release", &error);

@@ -460,6 +460,17 @@ async fn a_claim_that_is_made_after_it_was_released_is_released_again() {
     assert_eq!(handle(&receiver, 200).await, Ok(200), "long before it runs out");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_not_claimed_holds_no_place_once_the_store_is_back() {
+    let store = Faulty::new();
+    let receiver = receiver(&store, 1);
+    store.set(Fault::LosesAnswers);
+    assert_eq!(handle(&receiver, 200).await, Err(Reason::StoreUnavailable));
+    store.set(Fault::None);
+    sleep(FIRST_RETRY * 2).await;
+    assert_eq!(handle(&receiver, 200).await, Ok(200));
+}
+
 fn of_a_sender_that_never_tries_again(store: &Faulty, most: usize) -> Receiver {
     builder(store, most).when_store_down(WhenStoreDown::HandleUnclaimed).build().unwrap()
 }

@@ -18,7 +18,11 @@ macro_rules! reasons {
         /// This is the one closed table behind answers, logs, metrics and the fixtures' case list.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
-        pub enum Reason { $($(#[$doc])* $Variant,)* }
+        pub enum Reason { $(
+            $(#[$doc])*
+            #[doc = concat!("\n\n`", $name, "`, answered with `", stringify!($status), "`.")]
+            $Variant,
+        )* }
 
         impl Reason {
             /// Every reason, in the order of the table.

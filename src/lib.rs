@@ -16,7 +16,7 @@
 //! | settle | [`Admitted::run`] | 2xx commits the claim, anything else releases it; then the answer goes out |
 //!
 //! Nothing from a sender who has not shown the secret reaches a parser. What was not handled is never answered 2xx, and
-//! what was genuine never 4xx unless it is too old.
+//! what was genuine never 4xx unless its time forbids it, or its form: too large, encoded, no `POST`.
 //!
 //! # In an application
 //!

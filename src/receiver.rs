@@ -377,6 +377,10 @@ impl Builder {
 
     /// How long a claim holds without being renewed: after a crash, that long passes before the event can be handled
     /// again. By default 30 s; it is renewed three times in that time.
+    ///
+    /// Do not make it less than a third of what it was in one deployment: a store takes a claim that holds for longer than
+    /// a fresh one for a sign that its clock was set back, and cuts it to the new length, while instances with the longer
+    /// lease still renew at a third of theirs.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self

@@ -1,4 +1,4 @@
-//! What a user writes: the design's acceptance sketch, as far as it exists, compiled and run.
+//! What a user writes, compiled and run.
 
 use axum::Router;
 use axum::body::Body;

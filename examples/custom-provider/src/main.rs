@@ -44,7 +44,7 @@ struct LabResult {
     values: Vec<f64>,
 }
 
-/// `Webhook<E>` is for providers with a type of their own; a `Custom` one's body is read with [`Delivery::json`].
+/// `Webhook<E>` is for providers with a type of their own; a `Custom` one's body is read with `Delivery::json`.
 async fn on_result(delivery: Delivery) -> StatusCode {
     match (delivery.kind(), delivery.json::<LabResult>()) {
         (Some("result.ready" | "result.corrected"), Ok(result)) => {

@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 const OUTBOX: &str = "CREATE TABLE IF NOT EXISTS outbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     endpoint text NOT NULL,
-    kind text,
+    kind text NOT NULL,
     body bytea NOT NULL,
     received_at timestamptz NOT NULL DEFAULT now()
 )";
@@ -51,7 +51,7 @@ impl Inbox {
         let mut transaction = self.pool.begin().await?;
         sqlx::query("INSERT INTO outbox (endpoint, kind, body) VALUES ($1, $2, $3)")
             .bind(delivery.endpoint())
-            .bind(delivery.kind())
+            .bind(delivery.kind_label())
             .bind(&delivery.body()[..])
             .execute(&mut *transaction)
             .await?;
@@ -98,8 +98,8 @@ async fn work_on_one(pool: &PgPool) -> Result<bool, sqlx::Error> {
     let Some(row) = sqlx::query(oldest).fetch_optional(&mut *transaction).await? else {
         return Ok(false);
     };
-    let (kind, body): (Option<String>, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
-    println!("{} bytes of {}", body.len(), kind.as_deref().unwrap_or("no kind"));
+    let (kind, body): (String, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
+    println!("{} bytes of {kind}", body.len());
     transaction.commit().await?;
     Ok(true)
 }

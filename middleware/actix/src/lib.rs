@@ -9,11 +9,15 @@
 //! The handler takes the event as [`Webhook<E>`](Webhook), the [`Delivery`], or both in any order; `web::Bytes`,
 //! `web::Json<T>` and the like still work beside them. It runs to its end: a sender that hangs up does not
 //! stop it. A 2xx answer remembers the event as handled; any other, an error or a panic lets the sender's next attempt
-//! through. What counts is the answer's status: a body that fails while it is streamed comes too late.
+//! through. What counts is the answer's status: a body that fails while it is streamed comes too late. An error counts by
+//! its `status_code()`: where you write `error_response()`, write both alike.
 //!
 //! # What a refusal looks like
-//! A status, `Retry-After` with a 503, and an empty body. The [`Reason`] is in the response's extensions, as is the
-//! [`Outcome`] of every delivery.
+//! A status, and an empty body; `Retry-After` with a 503, `Allow: POST` with a 405, `Accept-Encoding: identity` with a
+//! 415. 200 is a duplicate or an event of the other mode, 401 whatever is not proven or not fresh, 400, 408 and 413 a body
+//! that broke off, came too slowly or is too large, 503 our own trouble, after which the sender is to try again;
+//! [`Reason`] has them all. The reason is in the response's extensions, as is the [`Outcome`] of every delivery: for you,
+//! not for the sender.
 //!
 //! If the body was not read to its end, actix-web closes the connection.
 //!
@@ -35,6 +39,16 @@
 //!   before `ServerHandle::stop`.
 //! - Wrap the resource, as below, or a scope, not the whole `App`: unknown paths then stay 404.
 //!
+//! # What a proxy can break
+//! - One that decompresses the body, or writes it anew, breaks the signature ([`Reason::ProofMismatch`]); one that
+//!   compresses it, too ([`Reason::ContentEncoding`]).
+//! - One that drops or renames the signature's headers ([`Reason::MissingHeader`]), or sends one twice
+//!   ([`Reason::RepeatedHeader`]).
+//! - One with a smaller limit for bodies or heads answers in our place, and nothing is seen here.
+//! - One with a shorter time-out hangs up on the sender while the handler goes on; the sender's next attempt is
+//!   [`Reason::InFlight`] or [`Reason::Duplicate`].
+//! - One that tries again by itself makes duplicates, which are dropped.
+//!
 //! # A receiver for each tenant
 //! [`Verify::select`] looks the receiver up that a request is for, by a key that is extracted from its head, before
 //! anything of the body is read. [`Receiver::select`] says what the application must see to.
@@ -43,7 +57,8 @@
 //!
 //! ```
 //! use std::collections::HashMap;
-//! //! use std::sync::Arc;
+//! use std::convert::Infallible;
+//! use std::sync::Arc;
 //!
 //! use actix_web::http::StatusCode;
 //! use actix_web::test::{TestRequest, call_service, init_service};

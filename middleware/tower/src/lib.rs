@@ -12,13 +12,26 @@
 //! comes too late.
 //!
 //! # What a refusal looks like
-//! A status, `Retry-After` with a 503, and an empty body. The [`Reason`] is in the response's extensions, as is the
-//! [`Outcome`] of every delivery.
+//! A status, and an empty body; `Retry-After` with a 503, `Allow: POST` with a 405, `Accept-Encoding: identity` with a
+//! 415. 200 is a duplicate or an event of the other mode, 401 whatever is not proven or not fresh, 400, 408 and 413 a body
+//! that broke off, came too slowly or is too large, 503 our own trouble, after which the sender is to try again;
+//! [`Reason`] has them all. The reason is in the response's extensions, as is the [`Outcome`] of every delivery: for you,
+//! not for the sender.
 //!
 //! # What another layer can break
 //! - A layer outside that alters the body (decompression, say): the signature no longer fits.
 //! - A time-out outside this layer answers while the handler goes on. Put it inside.
 //! - A body limit outside answers in this layer's place (413), or cuts the body off (400).
+//!
+//! # What a proxy can break
+//! - One that decompresses the body, or writes it anew, breaks the signature ([`Reason::ProofMismatch`]); one that
+//!   compresses it, too ([`Reason::ContentEncoding`]).
+//! - One that drops or renames the signature's headers ([`Reason::MissingHeader`]), or sends one twice
+//!   ([`Reason::RepeatedHeader`]).
+//! - One with a smaller limit for bodies or heads answers in our place, and nothing is seen here.
+//! - One with a shorter time-out hangs up on the sender while the handler goes on; the sender's next attempt is
+//!   [`Reason::InFlight`] or [`Reason::Duplicate`].
+//! - One that tries again by itself makes duplicates, which are dropped.
 //!
 //! # A receiver for each tenant
 //! [`VerifyLayer::select`] looks the receiver up that a request is for, by a key from its head, before anything of the

@@ -344,7 +344,7 @@ async fn purge(store: Weak<Inner>, every: Duration) {
                 Ok(_) => table = tables.next(),
                 Err(error) => {
                     observe::purge_failed(&error);
-                    break;
+                    table = tables.next();
                 }
             }
         }

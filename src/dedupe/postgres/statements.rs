@@ -2,7 +2,8 @@
 //!
 //! Every time is the server's, and `clock_timestamp()`: `now()` stands still within a transaction. In `READ COMMITTED` a
 //! statement sees what was committed when it began, but `ON CONFLICT DO UPDATE` looks at the newest version of its row,
-//! waiting for whoever writes it: what decides about an event of `_events` stands in that clause and is judged there.
+//! waiting for whoever writes it: what decides about an event of `_events` stands in that clause and is judged there, and
+//! leases are counted from there.
 
 use std::sync::Arc;
 
@@ -51,9 +52,9 @@ WITH taken AS (
     ON CONFLICT (key) DO UPDATE SET
         token = CASE WHEN e.until <= clock_timestamp() THEN excluded.token ELSE e.token END,
         handled = false,
-        until = excluded.until
+        until = clock_timestamp() + make_interval(secs => $3)
     WHERE e.until <= clock_timestamp()
-        OR NOT e.handled AND (e.token = excluded.token OR e.until > excluded.until)
+        OR NOT e.handled AND (e.token = excluded.token OR e.until > clock_timestamp() + make_interval(secs => $3))
     RETURNING e.token = $2 AS won
 )
 SELECT
@@ -67,7 +68,8 @@ const RENEW: &str = "
 INSERT INTO {ns}_events AS e (key, token, handled, until)
 SELECT $1, $2, false, clock_timestamp() + make_interval(secs => $3)
 WHERE NOT EXISTS (SELECT FROM {ns}_committed AS c WHERE c.key = $1 AND c.token <> $2 AND c.until > clock_timestamp())
-ON CONFLICT (key) DO UPDATE SET until = CASE WHEN e.handled THEN e.until ELSE excluded.until END
+ON CONFLICT (key) DO UPDATE SET
+    until = CASE WHEN e.handled THEN e.until ELSE clock_timestamp() + make_interval(secs => $3) END
 WHERE e.token = excluded.token
 RETURNING true";
 
@@ -75,7 +77,9 @@ const COMMIT: &str = "
 INSERT INTO {ns}_events AS e (key, token, handled, until)
 SELECT $1, $2, true, clock_timestamp() + make_interval(secs => $3)
 WHERE NOT EXISTS (SELECT FROM {ns}_committed AS c WHERE c.key = $1 AND c.token <> $2 AND c.until > clock_timestamp())
-ON CONFLICT (key) DO UPDATE SET handled = true, until = CASE WHEN e.handled THEN e.until ELSE excluded.until END
+ON CONFLICT (key) DO UPDATE SET
+    handled = true,
+    until = CASE WHEN e.handled THEN e.until ELSE clock_timestamp() + make_interval(secs => $3) END
 WHERE e.token = excluded.token
 RETURNING true";
 
@@ -100,17 +104,18 @@ WHERE c.token = excluded.token OR c.until <= clock_timestamp()
 RETURNING true";
 
 /// Few rows at a time, and none that anybody else is at: a claim never waits for it longer than one of these takes.
-/// An hour late, so that a holder who has lost its claim still finds out by whom.
+/// An hour late, so that a holder who has lost its claim still finds out by whom. By `statement_timestamp()`, which
+/// stands still: with a clock that does not, the index on `until` is of no use and every row is looked at.
 const PURGE_EVENTS: &str = "
 WITH old AS (
-    SELECT key FROM {ns}_events WHERE until < clock_timestamp() - interval '1 hour'
+    SELECT key FROM {ns}_events WHERE until < statement_timestamp() - interval '1 hour'
     ORDER BY until LIMIT 500 FOR UPDATE SKIP LOCKED
 ), gone AS (DELETE FROM {ns}_events AS e USING old WHERE e.key = old.key RETURNING 1)
 SELECT count(*) FROM gone";
 
 const PURGE_COMMITTED: &str = "
 WITH old AS (
-    SELECT key FROM {ns}_committed WHERE until < clock_timestamp() - interval '1 hour'
+    SELECT key FROM {ns}_committed WHERE until < statement_timestamp() - interval '1 hour'
     ORDER BY until LIMIT 500 FOR UPDATE SKIP LOCKED
 ), gone AS (DELETE FROM {ns}_committed AS c USING old WHERE c.key = old.key RETURNING 1)
 SELECT count(*) FROM gone";
