@@ -53,17 +53,23 @@ impl Links {
             turn.checked_rem(self.links.len()).and_then(|place| self.links.get(place)).ok_or(Failed::NoAnswer)?;
         let mut tries: u32 = 1;
         loop {
-            let link = self.link(place).await?;
-            let failed = match link.ask(commands).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
+            // A connection can break while it is made, too.
+            let failed = match self.link(place).await {
+                Ok(link) => match link.ask(commands).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(error) => {
+                        if is_of_the_connection(&error) {
+                            let mut place = place.lock().await;
+                            if place.as_ref().is_some_and(|current| Arc::ptr_eq(current, &link)) {
+                                *place = None;
+                            }
+                        }
+                        error
+                    }
+                },
+                Err(Failed::With(error)) => error,
+                Err(failed) => return Err(failed),
             };
-            if is_of_the_connection(&failed) {
-                let mut place = place.lock().await;
-                if place.as_ref().is_some_and(|current| Arc::ptr_eq(current, &link)) {
-                    *place = None;
-                }
-            }
             if !failed.is_unrecoverable_error() || tries >= MOST_TRIES {
                 return Err(Failed::With(failed));
             }
