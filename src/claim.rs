@@ -205,6 +205,10 @@ impl std::fmt::Debug for Claim {
 enum Ending {
     Commit,
     Release,
+    /// Of a claim whose answer got lost: it may have been made all the same, or be made yet, by a store that hung and goes
+    /// on with what it was asked. So it is released twice, the second time after whatever was under way; and if someone
+    /// else has the event, nothing was lost that was had.
+    Disown,
 }
 
 impl Claim {
@@ -225,7 +229,7 @@ impl Claim {
                 let full = error.is_full();
                 let refusal = Refusal::store(error);
                 if !full {
-                    self.disown();
+                    self.settle_in_background(Ending::Disown);
                 }
                 return Err(refusal);
             }
@@ -300,61 +304,33 @@ impl Claim {
         }
     }
 
-    /// Gives up a claim whose answer got lost: it may have been made all the same, or be made yet, by a store that hung
-    /// and goes on with what it was asked. So it is released twice, the second time after whatever was under way.
-    fn disown(mut self) {
+    fn settle_in_background(mut self, ending: Ending) {
         tokio::spawn(async move {
             let receiver = self.receiver.clone();
             let inner = &*receiver.0;
-            let key = self.delivery.event_key();
-            let began = Instant::now();
-            let (mut wait, mut released) = (FIRST_RETRY, 0_u8);
-            // What is not released by then has run out.
-            while released < 2 && began.elapsed() < inner.lease {
-                let given_up = tokio::select! {
-                    () = sleep(wait) => false,
-                    () = inner.admission.given_up() => true,
-                };
-                match self.answer(|store| store.release(key, self.token)).await {
-                    // Lost means that someone else has it, which is as good.
-                    Ok(_) => {
-                        released = released.saturating_add(1);
-                        wait = inner.store_timeout;
-                        // The store is back: its place is for the next delivery.
-                        self.slot = None;
-                    }
-                    Err(error) => {
-                        observe::settle_failed(&self.delivery, "release", &error);
-                        wait = wait.saturating_mul(2).min(inner.part_of_lease(3));
-                    }
-                }
-                if given_up {
-                    return;
-                }
-            }
-        });
-    }
-
-    fn settle_in_background(self, ending: Ending) {
-        tokio::spawn(async move {
-            let inner = self.inner();
             let began = Instant::now();
             let longest = match ending {
                 Ending::Commit => inner.retention.total.min(LONGEST_SETTLING),
                 // What is not released by then has run out.
-                Ending::Release => inner.lease,
+                Ending::Release | Ending::Disown => inner.lease,
             };
+            let mut settlings: u8 = if ending == Ending::Disown { 2 } else { 1 };
             let mut wait = FIRST_RETRY;
             loop {
-                tokio::select! {
-                    () = sleep(wait) => {}
-                    () = inner.admission.given_up() => {
-                        // The last that can be done for it.
-                        self.try_settle(ending).await;
-                        return;
-                    }
+                let given_up = tokio::select! {
+                    () = sleep(wait) => false,
+                    // This is the last that can be done for it.
+                    () = inner.admission.given_up() => true,
+                };
+                if self.try_settle(ending).await {
+                    settlings = settlings.saturating_sub(1);
+                    wait = inner.store_timeout;
+                    // The store is back: its place is for the next delivery.
+                    self.slot = None;
+                } else {
+                    wait = wait.saturating_mul(2).min(inner.part_of_lease(3));
                 }
-                if self.try_settle(ending).await || began.elapsed() >= longest {
+                if settlings == 0 || given_up || began.elapsed() >= longest {
                     return;
                 }
                 if ending == Ending::Commit {
@@ -363,7 +339,6 @@ impl Claim {
                         observe::settle_failed(&self.delivery, "renew", &error);
                     }
                 }
-                wait = wait.saturating_mul(2).min(inner.part_of_lease(3));
             }
         });
     }
@@ -373,12 +348,12 @@ impl Claim {
         let key = self.delivery.event_key();
         let settled = match ending {
             Ending::Commit => self.answer(|store| store.commit(key, self.token, inner.retention)).await,
-            Ending::Release => self.answer(|store| store.release(key, self.token)).await,
+            Ending::Release | Ending::Disown => self.answer(|store| store.release(key, self.token)).await,
         };
         match settled {
             Ok(Settled::Settled) => true,
             Ok(Settled::Lost) => {
-                if !self.delivery.claim_lost() {
+                if ending != Ending::Disown && !self.delivery.claim_lost() {
                     self.delivery.lose_claim();
                     observe::claim_lost(&self.delivery);
                 }

@@ -461,6 +461,22 @@ async fn a_claim_that_is_made_after_it_was_released_is_released_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_never_had_is_not_lost_to_whoever_has_it() {
+    let store = Faulty::new();
+    let receiver = receiver(&store, 10);
+    let admitted = receiver.admit(delivery(&receiver, "1")).unwrap();
+    let refused = admitted.delivery().clone();
+    store.set(Fault::Refuses);
+    assert!(admitted.run(async { 200 }, |_| true).await.is_err());
+    let other = store.store.claim(refused.event_key(), Token::from_bytes([9; 16]), LEASE * 9).await;
+    assert_eq!(other.unwrap(), Claimed::Won);
+    store.set(Fault::None);
+    sleep(LEASE).await;
+    assert!(!refused.claim_lost());
+    assert_eq!(handle(&receiver, 200).await, Err(Reason::InFlight), "the other's claim is as it was");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_not_claimed_holds_no_place_once_the_store_is_back() {
     let store = Faulty::new();
     let receiver = receiver(&store, 1);

@@ -72,6 +72,19 @@ pub struct Policy {
     pub always_timed: bool,
 }
 
+impl Policy {
+    /// Of a provider that signs no time and documents no retries.
+    pub(crate) fn untold(tells_event_time: bool) -> Self {
+        Policy {
+            freshness: Freshness::Unchecked,
+            retention: Duration::from_secs(24 * 3600),
+            retry_horizon: Duration::ZERO,
+            tells_event_time,
+            always_timed: false,
+        }
+    }
+}
+
 /// What a proven body says about itself.
 #[derive(Clone, Default)]
 #[non_exhaustive]

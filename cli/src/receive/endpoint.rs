@@ -6,7 +6,7 @@ use futures_util::TryStreamExt;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyDataStream, Full};
 use hyper::body::Incoming;
-use medhook::{Admitted, Bytes, Delivery, Receiver, Refusal, Secret};
+use medhook::{Admitted, Bytes, Delivery, Receiver, Refusal, Secret, detached};
 
 use super::forward::{Answer, Forwarder, Target};
 use super::printer::Printer;
@@ -42,7 +42,7 @@ struct Found {
 
 impl Endpoint {
     /// Answers a request. All up to the proof is done in the connection's own task: whoever hangs up there has lost
-    /// nothing. From then on it is done in a task of its own.
+    /// nothing. From then on it is detached.
     pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let pieces = BodyDataStream::new(body).map_ok(Bytes::from);
@@ -52,10 +52,10 @@ impl Endpoint {
         };
         let content_type = head.headers.get(header::CONTENT_TYPE).cloned();
         match self.receiver.admit(delivery.clone()) {
-            Ok(admitted) => tokio::spawn(self.handled(admitted, content_type))
+            Ok(admitted) => detached(self.handled(admitted, content_type), tokio::spawn)
                 .await
                 // The runtime is shutting down: not handled, as far as we know.
-                .unwrap_or_else(|_| empty(StatusCode::INTERNAL_SERVER_ERROR)),
+                .unwrap_or_else(|| empty(StatusCode::INTERNAL_SERVER_ERROR)),
             Err(refusal) => self.refused(&refusal, Some(&delivery), &Found::default()),
         }
     }

@@ -10,7 +10,7 @@ use sqlx::Row;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 
 use self::connection::{Connections, Step};
-use self::statements::Statements;
+use self::statements::{Statements, TABLES};
 use super::namespace::Namespace;
 use super::{Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture, Token};
 use crate::{ConfigError, StoreError, observe};
@@ -333,19 +333,22 @@ const SHORTEST: Duration = Duration::from_millis(10);
 async fn purge(store: Weak<Inner>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
-        let mut tables = [0, 1].into_iter();
-        let mut table = tables.next();
-        while let Some(index) = table {
-            let Some(store) = store.upgrade().filter(|store| !store.connections.is_closed()) else {
-                return;
-            };
-            match store.purge_batch(index).await {
-                Ok(more) if more => tokio::time::sleep(BETWEEN_BATCHES).await,
-                Ok(_) => table = tables.next(),
-                Err(error) => {
-                    observe::purge_failed(&error);
-                    table = tables.next();
+        for table in 0..TABLES {
+            loop {
+                let Some(store) = store.upgrade().filter(|store| !store.connections.is_closed()) else {
+                    return;
+                };
+                match store.purge_batch(table).await {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    // The other table has its turn all the same.
+                    Err(error) => {
+                        observe::purge_failed(&error);
+                        break;
+                    }
                 }
+                drop(store);
+                tokio::time::sleep(BETWEEN_BATCHES).await;
             }
         }
     }

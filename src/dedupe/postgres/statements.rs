@@ -16,10 +16,13 @@ pub(super) struct Statements {
     pub(super) renew: Arc<str>,
     pub(super) commit: Arc<str>,
     pub(super) release: Arc<str>,
-    pub(super) purge: [Arc<str>; 2],
+    pub(super) purge: [Arc<str>; TABLES],
     #[cfg(feature = "sqlx-09")]
     pub(super) commit_in: Arc<str>,
 }
+
+/// How many there are to purge.
+pub(super) const TABLES: usize = 2;
 
 impl Statements {
     pub(super) fn new(namespace: &Namespace) -> Self {
@@ -29,7 +32,7 @@ impl Statements {
             renew: of(RENEW),
             commit: of(COMMIT),
             release: of(RELEASE),
-            purge: [of(PURGE_EVENTS), of(PURGE_COMMITTED)],
+            purge: ["events", "committed"].map(|table| of(&PURGE.replace("{table}", table))),
             #[cfg(feature = "sqlx-09")]
             commit_in: of(COMMIT_IN),
         }
@@ -106,16 +109,9 @@ RETURNING true";
 /// Few rows at a time, and none that anybody else is at: a claim never waits for it longer than one of these takes.
 /// An hour late, so that a holder who has lost its claim still finds out by whom. By `statement_timestamp()`, which
 /// stands still: with a clock that does not, the index on `until` is of no use and every row is looked at.
-const PURGE_EVENTS: &str = "
+const PURGE: &str = "
 WITH old AS (
-    SELECT key FROM {ns}_events WHERE until < statement_timestamp() - interval '1 hour'
+    SELECT key FROM {ns}_{table} WHERE until < statement_timestamp() - interval '1 hour'
     ORDER BY until LIMIT 500 FOR UPDATE SKIP LOCKED
-), gone AS (DELETE FROM {ns}_events AS e USING old WHERE e.key = old.key RETURNING 1)
-SELECT count(*) FROM gone";
-
-const PURGE_COMMITTED: &str = "
-WITH old AS (
-    SELECT key FROM {ns}_committed WHERE until < statement_timestamp() - interval '1 hour'
-    ORDER BY until LIMIT 500 FOR UPDATE SKIP LOCKED
-), gone AS (DELETE FROM {ns}_committed AS c USING old WHERE c.key = old.key RETURNING 1)
+), gone AS (DELETE FROM {ns}_{table} AS t USING old WHERE t.key = old.key RETURNING 1)
 SELECT count(*) FROM gone";

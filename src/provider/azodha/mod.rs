@@ -72,6 +72,9 @@
 //! - Most types, and some keys: see [`BookAppointment`]. What is not documented stays raw, and every object keeps in its
 //!   `rest` what it has no field for. The key of the organization's code (`sendOrganizationCode`) is one of these.
 //! - Whether ids are texts or numbers; the configuration's are numbers. Both are read.
+//!
+//! [`Freshness::SignedEvent`]: crate::Freshness::SignedEvent
+//! [`Freshness::Unchecked`]: crate::Freshness::Unchecked
 
 mod event;
 #[cfg(test)]
@@ -79,7 +82,6 @@ mod event;
 mod tests;
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -97,7 +99,7 @@ pub use super::Undocumented;
 use super::custom::{follow, scalar_at};
 use super::{Envelope, KindName, Policy, Problem, Provider, Scalar, envelope_of, sealed};
 use crate::scheme::{Encoding, HmacSha256Body, SchemeConfig, SharedSecret};
-use crate::{ConfigError, Freshness, Proven, Secrets};
+use crate::{ConfigError, Proven, Secrets};
 
 /// Azodha. See the [module](self) for what is checked and why.
 #[derive(Debug, Clone)]
@@ -181,13 +183,7 @@ impl Provider for Azodha {
     }
 
     fn policy(&self) -> Policy {
-        Policy {
-            freshness: Freshness::Unchecked,
-            retention: Duration::from_secs(24 * 3600),
-            retry_horizon: Duration::ZERO,
-            tells_event_time: false,
-            always_timed: false,
-        }
+        Policy::untold(false)
     }
 
     fn scheme(&self, _: sealed::Token) -> Result<sealed::KeyedScheme, ConfigError> {

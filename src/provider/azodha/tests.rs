@@ -1,10 +1,12 @@
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::Freshness;
 use crate::testing::{self, Fixture, Signing, fixtures};
 use crate::{
     Decoded, Dedupe, Delivery, Event as _, EventKey, MemoryStore, NoDedupe, Phi, Proves, RawJson, Reason, Receiver,

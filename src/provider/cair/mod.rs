@@ -93,13 +93,13 @@
 //!   who sent it.
 //! - Names for that webhook and for the older [X12 optimizer's](https://docs.cairhealth.com/api-reference/endpoint/claims/webhook-delivery):
 //!   `ai-phone-call` and `x12-optimizer` are ours.
+//!
+//! [`Freshness::Unchecked`]: crate::Freshness::Unchecked
 
 mod event;
 #[cfg(test)]
 #[cfg(feature = "testing")]
 mod tests;
-
-use std::time::Duration;
 
 use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 
@@ -113,7 +113,7 @@ pub use self::event::{
 use super::{Envelope, KindName, Payload, Policy, Problem, Provider, sealed};
 use crate::scheme::{Encoding, HmacSha256Body, SchemeConfig, SharedSecret};
 use crate::wire::{Drift, Wire, payload};
-use crate::{Bytes, ConfigError, Freshness, Proven, Secrets, Time};
+use crate::{Bytes, ConfigError, Proven, Secrets, Time};
 
 /// Cair Health. See the [module](self) for what is checked and why.
 #[derive(Debug, Clone)]
@@ -192,13 +192,7 @@ impl Provider for Cair {
     }
 
     fn policy(&self) -> Policy {
-        Policy {
-            freshness: Freshness::Unchecked,
-            retention: Duration::from_secs(24 * 3600),
-            retry_horizon: Duration::ZERO,
-            tells_event_time: self.only.is_none_or(|kind| TIMED.contains(&kind)),
-            always_timed: false,
-        }
+        Policy::untold(self.only.is_none_or(|kind| TIMED.contains(&kind)))
     }
 
     fn scheme(&self, _: sealed::Token) -> Result<sealed::KeyedScheme, ConfigError> {

@@ -1,8 +1,11 @@
 //! Every fixture as it is, and with each of its values gone or of another type.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::*;
+use crate::Freshness;
 use crate::testing::{self, Fixture, Sample, Signing, StoppedClock};
 use crate::{Delivery, NoDedupe, Proves, RawJson, Reason, Receiver, Secret};
 

@@ -88,13 +88,14 @@
 //! # Links
 //! `url`, `consultation_url` and `pdf_url` are signed or public, and open to whoever has them: treat them as secrets.
 //! Those of `preconsultation.documents` end 24 hours after the delivery was sent.
+//!
+//! [`Freshness::SignedEvent`]: crate::Freshness::SignedEvent
+//! [`Freshness::Unchecked`]: crate::Freshness::Unchecked
 
 mod event;
 mod key;
 #[cfg(test)]
 mod tests;
-
-use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -110,7 +111,7 @@ pub use self::key::natural_key;
 
 use super::{Envelope, Policy, Provider, Scalar, envelope_of, part_of, sealed};
 use crate::scheme::{SchemeConfig, SharedSecret};
-use crate::{ConfigError, Freshness, Proven, Secrets, Time};
+use crate::{ConfigError, Proven, Secrets, Time};
 
 /// MediQuo. See the [module](self) for what is checked and why.
 #[derive(Debug, Clone)]
@@ -150,13 +151,7 @@ impl Provider for MediQuo {
     }
 
     fn policy(&self) -> Policy {
-        Policy {
-            freshness: Freshness::Unchecked,
-            retention: Duration::from_secs(24 * 3600),
-            retry_horizon: Duration::ZERO,
-            tells_event_time: true,
-            always_timed: false,
-        }
+        Policy::untold(true)
     }
 
     fn scheme(&self, _: sealed::Token) -> Result<sealed::KeyedScheme, ConfigError> {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::Freshness;
 use crate::testing::{self, Fixture, Signing, StoppedClock, fixtures};
 use crate::{
     Custom, Dedupe, Delivery, Event as _, HmacSha256Body, MemoryStore, NoDedupe, Phi, Proves, Reason, Receiver, Secret,

@@ -109,3 +109,29 @@ pub async fn a_server_that_says_nothing_is_503_and_leaves_no_claim(server: Serve
     endpoint.deliver_until_handled(3).await;
     assert_eq!(endpoint.handled(), 3);
 }
+
+/// All of it for one kind of server, whose module has `own`, a server and its store, and `patient`, a store that fails for
+/// no slowness of the machine.
+macro_rules! tests {
+    ($server:path) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn a_stopped_server_is_503_and_its_return_needs_no_restart() {
+            let (server, store) = own().await;
+            away::a_stopped_server_is_503_and_its_return_needs_no_restart(server, store).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn a_restart_between_steps_fails_nobody() {
+            let server = $server(&[]);
+            let store = patient(&server).await;
+            away::a_restart_between_steps_fails_nobody(server, store).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn a_server_that_says_nothing_is_503_and_leaves_no_claim() {
+            let (server, store) = own().await;
+            away::a_server_that_says_nothing_is_503_and_leaves_no_claim(server, store).await;
+        }
+    };
+}
+pub(super) use tests;

@@ -38,6 +38,8 @@ fn with_role(url: &str, role: &str) -> String {
     format!("postgres://{role}:{PASSWORD}@{place}")
 }
 
+away::tests!(Server::postgres);
+
 async fn own() -> (Server, PostgresStore) {
     let server = Server::postgres(&[]);
     let store = PostgresStore::connect(&server.url()).await.unwrap();
@@ -47,25 +49,6 @@ async fn own() -> (Server, PostgresStore) {
 /// One that fails for no slowness of the machine.
 async fn patient(server: &Server) -> PostgresStore {
     PostgresStore::builder().step_timeout(HOUR).connect(&server.url()).await.unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stopped_server_is_503_and_its_return_needs_no_restart() {
-    let (server, store) = own().await;
-    away::a_stopped_server_is_503_and_its_return_needs_no_restart(server, store).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restart_between_steps_fails_nobody() {
-    let server = Server::postgres(&[]);
-    let store = patient(&server).await;
-    away::a_restart_between_steps_fails_nobody(server, store).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_says_nothing_is_503_and_leaves_no_claim() {
-    let (server, store) = own().await;
-    away::a_server_that_says_nothing_is_503_and_leaves_no_claim(server, store).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -254,6 +237,59 @@ async fn what_has_run_out_is_deleted_and_nothing_else() {
         assert!(store.claim(key(1), token(1), HOUR).await.is_ok());
         store.release(key(1), token(1)).await.unwrap();
         tokio::time::sleep(every).await;
+    }
+}
+
+#[tokio::test]
+async fn deleting_looks_at_what_has_run_out_and_at_nothing_else() {
+    const KEPT: i64 = 20_000;
+    let server = Server::postgres(&["autovacuum=off"]);
+    drop(PostgresStore::connect(&server.url()).await.unwrap());
+    let mut direct = PgConnection::connect(&server.url()).await.unwrap();
+    let keep = format!(
+        "INSERT INTO medhook_events (key, token, handled, until)
+         SELECT decode(md5(n::text), 'hex'), '', true, clock_timestamp() + interval '1 hour'
+         FROM generate_series(1, {KEPT}) AS n"
+    );
+    run(&mut direct, keep).await;
+    run(&mut direct, "ANALYZE medhook_events".to_owned()).await;
+    let looked_at =
+        "SELECT (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'medhook_events')::bigint
+         + (SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'medhook_events')";
+    let times = "SELECT (SELECT sum(idx_scan) FROM pg_stat_user_indexes WHERE relname = 'medhook_events')::bigint
+         + (SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'medhook_events')";
+    let before = (number(&mut direct, looked_at.to_owned()).await, number(&mut direct, times.to_owned()).await);
+
+    let builder = PostgresStore::builder().purge_every(Duration::from_millis(20));
+    let _store = builder.connect(&server.url()).await.unwrap();
+    let began = std::time::Instant::now();
+    while number(&mut direct, times.to_owned()).await < before.1 + 3 {
+        assert!(began.elapsed() < Duration::from_secs(120), "nothing is deleted");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let looked_at = number(&mut direct, looked_at.to_owned()).await - before.0;
+    assert!(looked_at < KEPT, "{looked_at} rows to find none");
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_be_looked_at_keeps_no_other_from_its_turn() {
+    let namespace = unique();
+    drop(store(&namespace).await);
+    let mut holds = direct().await;
+    let mut direct = direct().await;
+    let old = format!(
+        "INSERT INTO {namespace}_committed (key, token, until) VALUES ('1', '', clock_timestamp() - interval '2 hours')"
+    );
+    run(&mut direct, old).await;
+    run(&mut holds, format!("BEGIN; LOCK TABLE {namespace}_events IN EXCLUSIVE MODE")).await;
+
+    let builder = PostgresStore::builder().namespace(&namespace).purge_every(Duration::from_millis(20));
+    let builder = builder.step_timeout(Duration::from_millis(300));
+    let _store = builder.connect(&shared_postgres()).await.unwrap();
+    let began = std::time::Instant::now();
+    while number(&mut direct, format!("SELECT count(*) FROM {namespace}_committed")).await > 0 {
+        assert!(began.elapsed() < Duration::from_secs(120), "it is never deleted");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -36,6 +36,8 @@ fn hex(n: u64) -> String {
     key(n).as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+away::tests!(Server::redis);
+
 async fn own() -> (Server, RedisStore) {
     let server = Server::redis(&[]);
     let store = RedisStore::connect(&server.url()).await.unwrap();
@@ -45,25 +47,6 @@ async fn own() -> (Server, RedisStore) {
 /// One that fails for no slowness of the machine.
 async fn patient(server: &Server) -> RedisStore {
     RedisStore::builder().step_timeout(HOUR).connect(&server.url()).await.unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stopped_server_is_503_and_its_return_needs_no_restart() {
-    let (server, store) = own().await;
-    away::a_stopped_server_is_503_and_its_return_needs_no_restart(server, store).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restart_between_steps_fails_nobody() {
-    let server = Server::redis(&[]);
-    let store = patient(&server).await;
-    away::a_restart_between_steps_fails_nobody(server, store).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_says_nothing_is_503_and_leaves_no_claim() {
-    let (server, store) = own().await;
-    away::a_server_that_says_nothing_is_503_and_leaves_no_claim(server, store).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
