@@ -1,12 +1,12 @@
 //! An endpoint to send to: its receiver, genuine deliveries, and a handler that waits.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use medhook::testing;
-use medhook::{Builder, HealthSync, MemoryStore, Receiver, Secret};
+use medhook::{Builder, Bytes, HealthSync, MemoryStore, Receiver, Secret};
 use medhook_tests::route::Route;
 use medhook_tests::sender::{Outgoing, send};
 use tokio::sync::Semaphore;
@@ -22,9 +22,11 @@ pub fn receiver() -> Receiver {
     builder().build().expect("a receiver")
 }
 
-/// Always of the same event.
+/// Always the same event in the same bytes, whatever second it is asked for in.
 pub fn genuine() -> Outgoing {
-    testing::healthsync("document.uploaded").secret(SECRET).request("/").into()
+    static ONCE: LazyLock<http::Request<Bytes>> =
+        LazyLock::new(|| testing::healthsync("document.uploaded").secret(SECRET).request("/"));
+    ONCE.clone().into()
 }
 
 /// Of an event of its own.
