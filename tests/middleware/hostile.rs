@@ -337,7 +337,7 @@ async fn a_sender_that_hangs_up_during_the_claim_does_not_stop_the_handler() {
         send(address, "/0".to_owned(), forged()).await.expect("an answer");
         store.gate.add_permits(1_000);
         let mut bodies = Vec::new();
-        for _ in 0..6_000 {
+        for _ in 0..12_000 {
             bodies.extend(watched.bodies());
             if !bodies.is_empty() {
                 break;
