@@ -23,6 +23,15 @@ impl<'h> Found<'h> {
             (Some(_), Some(_)) => Found::Repeated,
         }
     }
+
+    /// With one more value of the same name.
+    #[must_use]
+    pub fn and(self, value: &'h [u8]) -> Self {
+        match self {
+            Found::Absent => Found::Once(value),
+            Found::Once(_) | Found::Repeated => Found::Repeated,
+        }
+    }
 }
 
 /// Request headers: implemented for [`http::HeaderMap`] and for lists of name and value.
@@ -60,7 +69,7 @@ impl Headers for HeaderMap {
         for (name, value) in self {
             for (wanted, found) in names.iter().zip(&mut found) {
                 if name == *wanted {
-                    *found = if *found == Found::Absent { Found::Once(value.as_bytes()) } else { Found::Repeated };
+                    *found = found.and(value.as_bytes());
                 }
             }
         }
