@@ -15,7 +15,7 @@ use medhook::{Builder, DedupeStore, Receiver, Secret, WhenStoreDown};
 use toml::Table;
 
 use super::forward::{self, Target};
-use super::keys::Keys;
+use super::keys::{Keys, cut, is_name};
 use super::path;
 use super::provider::{self, Reads};
 use super::secrets::{self, Group, no_secret_twice};
@@ -236,7 +236,7 @@ impl Reading<'_> {
         let mut keys = Keys::within(format!("{}: endpoint {number}", self.file), table);
         let path = keys.text("path")?;
         if let Some(path) = &path {
-            keys.rename(format!("{}: endpoint {number} ({})", self.file, path.escape_debug()));
+            keys.rename(format!("{}: endpoint {number} ({})", self.file, cut(path).escape_debug()));
         }
         keys.all_known(&[&["path"], OF_ENDPOINT, provider::KEYS].concat())?;
         let path = keys.needed("path", path)?;
@@ -279,16 +279,11 @@ impl Reading<'_> {
 }
 
 fn name(keys: &mut Keys, path: &str) -> Result<String, Failure> {
-    let given = keys.text("name")?;
-    let of_the_set = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
-    let fits = |name: &str| (1..=64).contains(&name.len()) && name.chars().all(of_the_set);
-    match given {
-        Some(name) if fits(&name) => Ok(name),
-        Some(name) => Err(keys.wrong("name", format_args!("{name:?} is not 1 to 64 of a-z, 0-9, `.`, `_` and `-`"))),
-        None => Some(path::name(path))
-            .filter(|name| fits(name))
-            .ok_or_else(|| keys.wrong("name", "missing, and this path makes none")),
+    if let Some(name) = keys.name("name")? {
+        return Ok(name);
     }
+    let made = Some(path::name(path)).filter(|name| is_name(name));
+    made.ok_or_else(|| keys.wrong("name", "missing, and this path makes none"))
 }
 
 /// Where events go, and the secret that signs what goes there.

@@ -48,6 +48,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         let alone = format!("{head}[[endpoint]]{endpoint}");
         texts.push(alone.replace("{ file = \"/run/secrets/", "{ env = \"hunter2"));
         texts.push(alone.replace("{ file = \"/run/secrets/", "{ value = \"hunter2"));
+        texts.push(alone.replace("/run/secrets/", "hunter2"));
         texts.push(alone.replace("secrets  = [", "secrets = [\"hunter2\", "));
         texts.push(alone.replace("provider", "body_limit = 1\nmax_handling = \"1s\"\nlease = \"1s\"\nprovider"));
         texts.push(alone);
@@ -62,6 +63,13 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     ] {
         texts.push(text.replace("sqlite:medhook.db", store));
     }
+    // Long, and with what a terminal would obey.
+    for quoted in
+        ["fasten\"", "hmac-sha256\"", "X-API-KEY\"", "live\"", "acme\"", "sha256=\"", "/id\"", "48h\"", "natural\""]
+    {
+        texts.push(text.replace(quoted, &format!("{}\"", "\\u001b[2J".repeat(1_000))));
+    }
+    texts.push(text.replace("mode ", &"mode".repeat(1_000)));
     texts.push(text.replace("http://127.0.0.1:3000/webhooks", "http://me:hunter2@127.0.0.1:3000"));
     texts.push(text.replace("127.0.0.1:3000", "10.0.0.1:3000/?hunter2"));
     texts.push(text.replace("\"sqlite:medhook.db\"", "{ file = \"/run/secrets/app\" }"));
