@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::string_slice,
+    clippy::unwrap_used,
     reason = "a failed assumption of a test should end the test; clippy takes only what is marked so for one"
 )]
 

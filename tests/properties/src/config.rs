@@ -30,7 +30,9 @@ pub(super) fn holds(data: &[u8]) {
     for line in &lines {
         assert!(!line.chars().any(char::is_control), "{line:?}");
         assert!(line.len() <= LONGEST_LINE, "{} bytes: {line:?}", line.len());
-        assert!(!SECRETS.iter().any(|secret| line.contains(secret)), "{line:?}");
+        // One that stands in the file itself is no more secret than the file.
+        let mut secrets = SECRETS.iter().filter(|secret| !holds_text(&content, secret));
+        assert!(!secrets.any(|secret| line.contains(secret)), "{line:?}");
     }
     if lines.iter().any(|line| line.contains(MARK)) {
         let text = str::from_utf8(&content).expect("only text has values");
@@ -38,6 +40,10 @@ pub(super) fn holds(data: &[u8]) {
         let table = text.parse::<Table>().unwrap_or_else(|_| panic!("{lines:?}"));
         assert!(may_show("", &Value::Table(table), taken), "{lines:?}");
     }
+}
+
+fn holds_text(content: &[u8], text: &str) -> bool {
+    content.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
