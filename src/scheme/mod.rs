@@ -238,8 +238,8 @@ impl<'a> Check<'a> {
 }
 
 /// A needed header: there, once, not empty, and not longer than any honest one.
-fn needed<'h>(headers: &'h (impl Headers + ?Sized), name: &HeaderName) -> Result<&'h [u8], Reason> {
-    match headers.find(name) {
+fn needed(header: Found<'_>) -> Result<&[u8], Reason> {
+    match header {
         Found::Absent => Err(Reason::MissingHeader),
         Found::Repeated => Err(Reason::RepeatedHeader),
         Found::Once(value) if value.is_empty() || value.len() > LONGEST_HEADER => Err(Reason::MalformedHeader),
