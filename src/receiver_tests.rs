@@ -68,6 +68,7 @@ fn what_does_not_fit_is_one_line_each() {
 fn what_just_fits_is_built() {
     for builder in [
         Receiver::builder("x".repeat(64), custom()).store(NoDedupe),
+        Receiver::builder("0.clinic_7-z", custom()).store(NoDedupe),
         builder(Fasten::live(secret())).retention(25 * HOUR),
         builder(HealthSync::new(secret())).retention(Duration::from_secs(7_502)),
         builder(custom()).lease(Duration::from_millis(100)),
@@ -90,6 +91,20 @@ fn events_are_remembered_for_longer_than_they_can_come_again() {
     let grown = builder(HealthSync::new(secret())).freshness(long);
     let all = Duration::from_secs(49 * 3600 + 2);
     assert_eq!(retention(grown), (all.as_secs(), all), "a longer window is remembered for all of it");
+}
+
+#[test]
+fn what_is_shown_of_a_receiver_tells_it_from_others_and_no_secret() {
+    let builder = builder(custom());
+    let built = format!("{builder:?}");
+    let receiver = format!("{:?}", builder.build().unwrap());
+    for (shown, begins) in [(&built, "Builder { name: \"in\", "), (&receiver, "Receiver { name: \"in\", ")] {
+        assert!(shown.starts_with(begins) && shown.contains("\"acme\""), "{shown}");
+        assert!(!shown.contains("MDEy"), "{shown}");
+    }
+    assert!(receiver.contains("freshness: Unchecked, store: MemoryStore"), "{receiver}");
+    let dedupe = [Dedupe::by_id(), Dedupe::off(), Dedupe::by(|_, _| None)];
+    assert_eq!(format!("{dedupe:?}"), "[Dedupe::by_id(), Dedupe::off(), Dedupe::by(..)]");
 }
 
 #[test]
@@ -189,6 +204,19 @@ fn a_body_in_pieces_is_the_body_whole() {
         pieces.iter().for_each(|piece| intake.push(Bytes::from_static(piece.as_bytes())).unwrap());
         let proven = intake.finish().unwrap();
         assert_eq!((&**proven.body(), proven.secret_label()), (&b"{}"[..], "key"), "{pieces:?}");
+    }
+}
+
+#[test]
+fn a_body_that_came_in_one_piece_is_that_piece_and_no_copy() {
+    let receiver = builder(custom()).build().unwrap();
+    let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
+    let body = Bytes::from_static(b"{}");
+    for pieces in [[Bytes::new(), body.clone()], [body.clone(), Bytes::new()]] {
+        let mut intake = receiver.begin("POST", &headers).unwrap();
+        pieces.into_iter().for_each(|piece| intake.push(piece).unwrap());
+        assert_eq!(format!("{intake:?}"), "Intake { bytes: 2, .. }");
+        assert_eq!(intake.finish().unwrap().body().as_ptr(), body.as_ptr());
     }
 }
 
