@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::dedupe::{Claimed, DedupeStore, Settled, StoreFuture, Token};
 use crate::receiver::{Inner, Receiver};
+use crate::time::in_time;
 use crate::{Delivery, Outcome, Reason, Refusal, StoreError, WhenStoreDown, observe};
 
 impl Receiver {
@@ -24,12 +25,11 @@ impl Receiver {
     /// # Errors
     /// [`Reason::TooBusy`] or [`Reason::Draining`]; or [`Reason::ProofMismatch`], if it is another receiver's.
     pub fn admit(&self, delivery: Delivery) -> Result<Admitted, Refusal> {
-        let entered = if delivery.is_of(self) { self.0.admission.enter() } else { Err(Reason::ProofMismatch) };
+        let entered = if delivery.receiver().is(self) { self.0.admission.enter() } else { Err(Reason::ProofMismatch) };
         match entered {
             Ok(slot) => {
                 let token = self.0.admission.token();
-                let delivery = delivery.held(token, self.0.retention);
-                let claim = Claim { token, receiver: self.clone(), delivery, slot: Some(slot) };
+                let claim = Claim { token, delivery: delivery.held(token), slot: Some(slot) };
                 Ok(Admitted { claim, span: observe::current_span() })
             }
             Err(reason) => {
@@ -189,7 +189,6 @@ pub async fn detached<F: Future>(
 /// The right to handle an event; held from before it is asked for until it is settled, and with it one of the places
 /// that [`Admission`] gives out.
 struct Claim {
-    receiver: Receiver,
     delivery: Delivery,
     token: Token,
     slot: Option<OwnedSemaphorePermit>,
@@ -234,7 +233,7 @@ impl Claim {
                 return Err(refusal);
             }
         };
-        let began = Instant::now();
+        let watch = observe::Stopwatch::start();
         match self.hold(handler).await {
             Ok(answer) => {
                 let (ending, outcome) = if succeeded(&answer) {
@@ -242,7 +241,7 @@ impl Claim {
                 } else {
                     (Ending::Release, Outcome::Failed)
                 };
-                observe::finished(&self.receiver, &self.delivery, outcome, began.elapsed());
+                observe::finished(&self.delivery, outcome, watch);
                 self.end(ending, claimed).await;
                 Ok(answer)
             }
@@ -256,11 +255,13 @@ impl Claim {
     /// Runs the handler while the claim is renewed.
     async fn hold<T>(&self, handler: impl Future<Output = T> + Unpin) -> Result<T, Reason> {
         let inner = self.inner();
-        let ran = AssertUnwindSafe(handler).catch_unwind();
+        let ran = in_time(inner.max_handling, AssertUnwindSafe(handler).catch_unwind());
         tokio::select! {
             biased;
-            ran = ran => ran.map_err(|_panic| Reason::HandlerPanicked),
-            () = sleep(inner.max_handling) => Err(Reason::HandlerTimeout),
+            ran = ran => match ran {
+                Some(ran) => ran.map_err(|_panic| Reason::HandlerPanicked),
+                None => Err(Reason::HandlerTimeout),
+            },
             () = inner.admission.given_up() => Err(Reason::Draining),
             never = self.keep() => match never {},
         }
@@ -306,7 +307,7 @@ impl Claim {
 
     fn settle_in_background(mut self, ending: Ending) {
         tokio::spawn(async move {
-            let receiver = self.receiver.clone();
+            let receiver = self.delivery.receiver().clone();
             let inner = &*receiver.0;
             let began = Instant::now();
             let longest = match ending {
@@ -385,15 +386,15 @@ impl Claim {
     ) -> Result<T, StoreError> {
         let inner = self.inner();
         let stepped = AssertUnwindSafe(async { step(&*inner.store).await }).catch_unwind();
-        match timeout(inner.store_timeout, stepped).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_panic)) => Err(StoreError::unavailable("the store panicked")),
-            Err(_) => Err(StoreError::unavailable("the store did not answer in time")),
+        match in_time(inner.store_timeout, stepped).await {
+            Some(Ok(answer)) => answer,
+            Some(Err(_panic)) => Err(StoreError::unavailable("the store panicked")),
+            None => Err(StoreError::unavailable("the store did not answer in time")),
         }
     }
 
     fn inner(&self) -> &Inner {
-        &self.receiver.0
+        &self.delivery.receiver().0
     }
 }
 

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use crate::provider::{Decoded, Envelope, Event, Mode};
-use crate::{EventKey, Proven, Proves, Retention, Time, Token, observe};
+use crate::{EventKey, Proven, Proves, Receiver, Retention, Time, Token, observe};
 
-/// One genuine, fresh delivery: proven bytes and what they say about themselves. Cheap to clone.
+/// One genuine, fresh delivery: proven bytes and what they say about themselves. Cheap to clone; it keeps its receiver,
+/// and with that the store.
 ///
 /// Nothing here comes from an unsigned header.
 #[derive(Clone)]
@@ -22,38 +23,29 @@ pub struct Delivery {
 
 struct Held {
     token: Token,
-    retention: Retention,
     lost: AtomicBool,
 }
 
 struct Inner {
-    endpoint: Arc<str>,
-    provider: Arc<str>,
+    receiver: Receiver,
     envelope: Envelope,
     sent_at: Option<Time>,
     body: Bytes,
     proves: Proves,
-    secret: Arc<str>,
+    secret: usize,
     key: EventKey,
     problem_told: AtomicBool,
 }
 
 impl Delivery {
-    pub(crate) fn new(
-        endpoint: &Arc<str>,
-        provider: &Arc<str>,
-        envelope: Envelope,
-        proven: Proven<'_>,
-        key: EventKey,
-    ) -> Self {
-        let sent_at = envelope.sent_at.clone().or_else(|| proven.attempted_at().map(Time::from_unix));
+    pub(crate) fn new(mut envelope: Envelope, proven: Proven<'_>, key: EventKey) -> Self {
+        let sent_at = envelope.sent_at.take().or_else(|| proven.attempted_at().map(Time::from_unix));
         let opened = Arc::new(Inner {
-            endpoint: endpoint.clone(),
-            provider: provider.clone(),
+            receiver: proven.receiver().clone(),
             sent_at,
             envelope,
             proves: proven.proves(),
-            secret: proven.secret_label().into(),
+            secret: proven.secret_index(),
             body: proven.into_body(),
             key,
             problem_told: AtomicBool::new(false),
@@ -62,8 +54,8 @@ impl Delivery {
     }
 
     /// The same delivery, let in: its event is to be claimed with this token.
-    pub(crate) fn held(self, token: Token, retention: Retention) -> Self {
-        Delivery { held: Some(Arc::new(Held { token, retention, lost: AtomicBool::new(false) })), ..self }
+    pub(crate) fn held(self, token: Token) -> Self {
+        Delivery { held: Some(Arc::new(Held { token, lost: AtomicBool::new(false) })), ..self }
     }
 
     /// The proven body, byte for byte.
@@ -85,8 +77,8 @@ impl Delivery {
     /// # Errors
     /// `E` is another provider's type.
     pub fn decode<E: Event>(&self) -> Result<E, WrongProvider> {
-        if *self.opened.provider != *E::PROVIDER {
-            return Err(WrongProvider { wanted: E::PROVIDER, is: self.opened.provider.clone() });
+        if self.provider() != E::PROVIDER {
+            return Err(WrongProvider { wanted: E::PROVIDER, is: self.provider().into() });
         }
         let decoded = E::from_delivery(self);
         self.tell(&decoded);
@@ -140,19 +132,19 @@ impl Delivery {
     /// The name of the receiver it came through.
     #[must_use]
     pub fn endpoint(&self) -> &str {
-        &self.opened.endpoint
+        self.receiver().name()
     }
 
     /// The name of the provider it came from.
     #[must_use]
     pub fn provider(&self) -> &str {
-        &self.opened.provider
+        self.receiver().provider()
     }
 
     /// The label of the secret that vouches for it.
     #[must_use]
     pub fn secret_label(&self) -> &str {
-        &self.opened.secret
+        self.receiver().secret_label(self.opened.secret)
     }
 
     /// What is proven about it.
@@ -184,12 +176,12 @@ impl Delivery {
     /// How long its event is to be remembered; `None` before [`Receiver::admit`](crate::Receiver::admit).
     #[must_use]
     pub fn retention(&self) -> Option<Retention> {
-        self.held.as_ref().map(|held| held.retention)
+        self.held.as_ref().map(|_| self.receiver().0.retention)
     }
 
-    /// Whether it came through this receiver.
-    pub(crate) fn is_of(&self, receiver: &crate::Receiver) -> bool {
-        Arc::ptr_eq(&self.opened.endpoint, &receiver.0.name)
+    /// The receiver it came through.
+    pub(crate) fn receiver(&self) -> &Receiver {
+        &self.opened.receiver
     }
 
     pub(crate) fn lose_claim(&self) {
@@ -220,5 +212,5 @@ impl fmt::Debug for Delivery {
 #[error("the delivery is from provider {is}, the handler wants events of {wanted}")]
 pub struct WrongProvider {
     wanted: &'static str,
-    is: Arc<str>,
+    is: Box<str>,
 }

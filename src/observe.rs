@@ -2,7 +2,6 @@
 //! digests; never a value that a sender chose.
 
 use std::future::Future;
-use std::time::Duration;
 
 use crate::provider::Problem;
 use crate::{Delivery, Outcome, Reason, Receiver, Refusal, StoreError};
@@ -83,13 +82,15 @@ pub(crate) fn not_handled(delivery: &Delivery, refusal: &Refusal) {
 }
 
 /// A genuine delivery whose handler came to its end.
-pub(crate) fn finished(receiver: &Receiver, delivery: &Delivery, outcome: Outcome, took: Duration) {
+pub(crate) fn finished(delivery: &Delivery, outcome: Outcome, watch: Stopwatch) {
     count(delivery.endpoint(), delivery.provider(), outcome, None);
+    #[cfg(any(feature = "metrics", feature = "tracing"))]
+    let took = watch.0.elapsed();
     #[cfg(feature = "metrics")]
     {
         #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
-        let now = receiver.now() as f64;
-        let endpoint = receiver.name().to_owned();
+        let now = delivery.receiver().now() as f64;
+        let endpoint = delivery.endpoint().to_owned();
         let secret = delivery.secret_label().to_owned();
         metrics::histogram!("medhook_handler_seconds", "endpoint" => endpoint.clone()).record(took);
         metrics::gauge!("medhook_secret_last_used_seconds", "endpoint" => endpoint.clone(), "secret" => secret)
@@ -119,7 +120,20 @@ pub(crate) fn finished(receiver: &Receiver, delivery: &Delivery, outcome: Outcom
             _ => line!(warn),
         }
     }
-    let _ = (receiver, took);
+    let _ = (delivery, outcome, watch);
+}
+
+/// How long a handler takes. Where nobody is told, no clock is looked at.
+#[derive(Clone, Copy)]
+pub(crate) struct Stopwatch(#[cfg(any(feature = "metrics", feature = "tracing"))] tokio::time::Instant);
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Stopwatch(
+            #[cfg(any(feature = "metrics", feature = "tracing"))]
+            tokio::time::Instant::now(),
+        )
+    }
 }
 
 /// A payload that is not what the provider documents: how its changes show.

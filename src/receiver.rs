@@ -12,7 +12,7 @@ use crate::claim::Admission;
 use crate::dedupe::{DedupeStore, EventKey, EventKeys, NoDedupe, Retention};
 use crate::provider::{Envelope, Provider, sealed};
 use crate::scheme::Scheme;
-use crate::time::{Clock, SystemClock, unix_seconds};
+use crate::time::{Clock, SystemClock, in_time, unix_seconds};
 use crate::{ConfigError, Delivery, Found, Freshness, Headers, Intake, Mode, Proven, Reason, Refusal, observe};
 
 /// One endpoint of ours: a provider, its secrets, and what is done with its deliveries. Cheap to clone.
@@ -24,8 +24,7 @@ use crate::{ConfigError, Delivery, Found, Freshness, Headers, Intake, Mode, Prov
 pub struct Receiver(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
-    pub(crate) name: Arc<str>,
-    pub(crate) provider_name: Arc<str>,
+    name: Box<str>,
     keys: EventKeys,
     provider: Box<dyn Provider>,
     scheme: Scheme,
@@ -84,7 +83,7 @@ impl Receiver {
     /// [`Reason::ProofMismatch`], if it was another receiver that proved it.
     pub fn open(&self, proven: Proven<'_>) -> Result<Delivery, Refusal> {
         let inner = &*self.0;
-        if !proven.is_by(self) {
+        if !proven.receiver().is(self) {
             return Err(Reason::ProofMismatch.into());
         }
         let mut envelope = inner.provider.open(&proven);
@@ -96,7 +95,7 @@ impl Receiver {
             envelope.id = proven.message_id().map(Into::into);
         }
         let key = self.event_key(&envelope, proven.body());
-        Ok(Delivery::new(&inner.name, &inner.provider_name, envelope, proven, key))
+        Ok(Delivery::new(envelope, proven, key))
     }
 
     /// Everything up to the [`Delivery`], from a request as a framework has it: at most as long as
@@ -117,8 +116,7 @@ impl Receiver {
     {
         let opened = async {
             let intake = self.begin(method, headers)?;
-            let read = tokio::time::timeout(self.0.body_timeout, intake.read(body));
-            let proven = read.await.map_err(|_| Reason::BodyTimeout)??;
+            let proven = in_time(self.0.body_timeout, intake.read(body)).await.ok_or(Reason::BodyTimeout)??;
             self.open(proven)
         };
         let result = opened.await;
@@ -137,7 +135,7 @@ impl Receiver {
     /// The provider's name.
     #[must_use]
     pub fn provider(&self) -> &str {
-        &self.0.provider_name
+        self.0.provider.name()
     }
 
     /// What works but should not stay so: for the operator's eyes.
@@ -152,6 +150,11 @@ impl Receiver {
 
     pub(crate) fn secret_label(&self, secret: usize) -> &str {
         self.0.scheme.label(secret)
+    }
+
+    /// Whether it is this one, and not another that was built alike.
+    pub(crate) fn is(&self, other: &Receiver) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     pub(crate) fn now(&self) -> i64 {
@@ -489,7 +492,6 @@ impl Builder {
                 .map_err(|error| fails("no random numbers").with_source(error))?,
             keys: EventKeys::new(self.provider.name(), &self.name),
             name: self.name.into(),
-            provider_name: self.provider.name().into(),
             provider: self.provider,
             scheme,
             freshness,

@@ -1,7 +1,8 @@
-//! Times as they were sent, and the clock that judges them.
+//! Times as they were sent, the clock that judges them, and limits.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::future::Future;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -125,10 +126,22 @@ pub(crate) fn unix_seconds(time: SystemTime) -> i64 {
     }
 }
 
+/// Does work within a limit; `None` if it would take longer.
+///
+/// Unlike [`tokio::time::timeout`] it makes its timer when there is something to wait for: most work is done at once,
+/// and two looks at a clock are a good part of what a claim in memory costs. Work that spends its whole budget again and
+/// again does not keep the timer from being looked at.
+pub(crate) async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = tokio::task::coop::unconstrained(async { tokio::time::sleep(limit).await }) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn fractions_round_down_on_both_sides_of_1970() {

@@ -19,8 +19,10 @@ use crate::{Phi, RawJson, Time};
 /// a value.
 #[derive(Default)]
 pub(crate) struct Drift {
-    at: Vec<Step>,
-    found: Vec<Box<str>>,
+    /// Each path from its last step to its first: it grows on the way out of what was read, so that a payload without
+    /// drift, which is nearly all of them, pays for none.
+    found: Vec<Vec<Step>>,
+    levels: usize,
     one_by_one: bool,
 }
 
@@ -40,21 +42,36 @@ impl Drift {
 
     /// The paths, at most [`MOST_PATHS`] of them.
     pub(crate) fn into_paths(self) -> Vec<Box<str>> {
-        self.found
+        self.found.iter().map(|steps| path(steps).into()).collect()
     }
 
     fn note(&mut self) {
         if self.found.len() < MOST_PATHS {
-            self.found.push(self.to_string().into());
+            self.found.push(Vec::new());
         }
     }
 
     pub(crate) fn within<T>(&mut self, step: Step, read: impl FnOnce(&mut Self) -> T) -> T {
-        self.at.push(step);
+        let before = self.found.len();
+        self.levels = self.levels.saturating_add(1);
         let value = read(self);
-        self.at.pop();
+        self.levels = self.levels.saturating_sub(1);
+        self.found.iter_mut().skip(before).for_each(|steps| steps.push(step));
         value
     }
+}
+
+fn path(steps: &[Step]) -> String {
+    let mut path = String::new();
+    for step in steps.iter().rev() {
+        let dot = if path.is_empty() { "" } else { "." };
+        match step {
+            Step::Field(name) => path.extend([dot, name]),
+            Step::Index(index) => path.push_str(&format!("[{index}]")),
+            Step::AnyKey => path.extend([dot, "*"]),
+        }
+    }
+    path
 }
 
 const MOST_PATHS: usize = 16;
@@ -64,20 +81,6 @@ const MOST_ELEMENTS: usize = 10_000;
 
 /// How deep values are read one by one. What is documented is less than ten levels deep.
 const MOST_LEVELS: usize = 16;
-
-impl fmt::Display for Drift {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, step) in self.at.iter().enumerate() {
-            let dot = if position == 0 { "" } else { "." };
-            match step {
-                Step::Field(name) => write!(f, "{dot}{name}")?,
-                Step::Index(index) => write!(f, "[{index}]")?,
-                Step::AnyKey => write!(f, "{dot}*")?,
-            }
-        }
-        Ok(())
-    }
-}
 
 /// A value that reads itself from whichever JSON types it knows. `None` is a value of another type.
 pub(crate) trait Wire: Sized {
@@ -254,7 +257,8 @@ impl<T: Wire> Wire for Vec<T> {
         for index in 0..MOST_ELEMENTS {
             let element = drift.within(Step::Index(index), |drift| array.next_element_seed(Seed::<T>::new(drift)))?;
             match element {
-                Some(value) => values.extend(value),
+                Some(Some(value)) => values.push(value),
+                Some(None) => {}
                 None => return Ok(Some(values)),
             }
         }
@@ -301,7 +305,7 @@ impl<'de, T: Wire> DeserializeSeed<'de> for Seed<'_, T> {
             return T::read(deserializer, drift);
         }
         let raw = <&RawValue>::deserialize(deserializer)?;
-        if drift.at.len() > MOST_LEVELS {
+        if drift.levels > MOST_LEVELS {
             // Each value has a parser of its own here, and so none of them sees how deep it all is.
             drift.note();
             return Ok(None);

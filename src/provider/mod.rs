@@ -441,6 +441,11 @@ impl<'b> Scalar<'b> {
     /// What one value is. One that is JSON by its grammar alone (`1e999`, half of a surrogate pair) is absent, too, and
     /// costs nothing else.
     pub(crate) fn of(raw: &'b RawValue) -> Self {
+        // A text without escapes is what stands between its quotes, and was parsed once to find its end.
+        let quoted = raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        if let Some(text) = quoted.filter(|text| !text.contains('\\')) {
+            return Scalar((!text.is_empty()).then_some(Cow::Borrowed(text)));
+        }
         Self::visited(&mut serde_json::Deserializer::from_str(raw.get())).unwrap_or_default()
     }
 

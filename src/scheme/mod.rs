@@ -51,9 +51,9 @@ impl<'h> Proven<'h> {
         Proven { body, proof, by }
     }
 
-    /// Whether it was this receiver that proved it.
-    pub(crate) fn is_by(&self, receiver: &Receiver) -> bool {
-        std::sync::Arc::ptr_eq(&self.by.0, &receiver.0)
+    /// The receiver that proved it.
+    pub(crate) fn receiver(&self) -> &'h Receiver {
+        self.by
     }
 
     /// The proven bytes.

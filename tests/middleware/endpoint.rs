@@ -1,8 +1,8 @@
 //! An endpoint to send to: its receiver, genuine deliveries, and a handler that waits.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use medhook::testing;

@@ -10,8 +10,8 @@ use self::shard::Shard;
 use super::{Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture, Token};
 use crate::{StoreError, observe};
 
-/// Remembers events in this process, up to a given number of them, in 92 to 112 bytes for each
-/// (and what the allocator adds).
+/// Remembers events in this process, up to a given number of them, in 92 bytes for each where it is full and up to 112
+/// before (and what the allocator adds).
 ///
 /// A restart forgets everything: what was handled before it is handled again if the sender retries. Several processes
 /// do not know of each other. Clones share what they remember.
@@ -33,7 +33,7 @@ impl MemoryStore {
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.max(1);
         // Small stores have one shard: split up, an unlucky shard would be full before its store is.
-        let shards = (capacity / SMALLEST_SHARD).clamp(1, MOST_SHARDS);
+        let shards = capacity.div_ceil(FULL_TABLE).min(MOST_SHARDS);
         let of_each = capacity.div_ceil(shards);
         let shards = std::iter::repeat_with(|| Mutex::new(Shard::new(of_each))).take(shards).collect();
         MemoryStore { shards, began: Instant::now() }
@@ -64,9 +64,9 @@ impl MemoryStore {
         step: impl FnOnce(&mut Shard, u64) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let now = millis(self.began.elapsed());
-        // The map within a shard goes by the first bytes of the key; this is another one.
-        let [.., last] = *key.as_bytes();
-        let index = usize::from(last).checked_rem(self.shards.len());
+        // The map within a shard goes by the first bytes of the key; these are others.
+        let [.., a, b] = *key.as_bytes();
+        let index = usize::from(u16::from_le_bytes([a, b])).checked_rem(self.shards.len());
         let Some(shard) = index.and_then(|index| self.shards.get(index)) else {
             return Err(StoreError::unavailable("the memory store has no shards"));
         };
@@ -82,8 +82,10 @@ impl MemoryStore {
     }
 }
 
-const SMALLEST_SHARD: usize = 4096;
-const MOST_SHARDS: usize = 16;
+/// How many events fill a hash table to its last place: seven eighths of a power of two. One more doubles it, so a full
+/// shard of at most these is a table with little room to spare.
+const FULL_TABLE: usize = 8192 / 8 * 7;
+const MOST_SHARDS: usize = 1024;
 
 /// No step leaves a shard half done, so a panic elsewhere does not spoil it.
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {

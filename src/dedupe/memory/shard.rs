@@ -79,16 +79,17 @@ impl Shard {
     }
 
     pub(super) fn claim(&mut self, key: EventKey, token: Token, lease: u64, now: u64) -> Result<Claimed, StoreError> {
+        let claimed = Event { token, state: State::claimed(now.saturating_add(lease)) };
         match self.events.peek(&key) {
-            Some(event) if event.state.has_run_out(now) => {}
+            Some(event) if event.state.has_run_out(now) => self.replace(key, claimed),
             Some(event) if event.state.is_handled() => return Ok(Claimed::Handled),
             Some(event) if event.token != token => {
                 let retry_after = Duration::from_millis(event.state.until().abs_diff(now));
                 return Ok(Claimed::InFlight { retry_after });
             }
-            _ => {}
+            Some(_) => self.replace(key, claimed),
+            None => self.add(key, claimed, now)?,
         }
-        self.put(key, Event { token, state: State::claimed(now.saturating_add(lease)) }, now)?;
         Ok(Claimed::Won)
     }
 
@@ -112,10 +113,10 @@ impl Shard {
         match self.events.peek(&key) {
             // Not even a run-out claim of another is taken over: it may have handled the event, too.
             Some(event) if event.token != token => return Ok(Settled::Lost),
-            Some(event) if event.state.is_handled() => return Ok(Settled::Settled),
-            _ => {}
+            Some(event) if event.state.is_handled() => {}
+            Some(_) => self.replace(key, Event { token, state }),
+            None => self.add(key, Event { token, state }, now)?,
         }
-        self.put(key, Event { token, state }, now)?;
         Ok(Settled::Settled)
     }
 
@@ -128,10 +129,14 @@ impl Shard {
         Settled::Settled
     }
 
-    fn put(&mut self, key: EventKey, event: Event, now: u64) -> Result<(), StoreError> {
-        if !self.events.contains(&key) {
-            self.make_room(now)?;
-        }
+    /// Of a key that is there.
+    fn replace(&mut self, key: EventKey, event: Event) {
+        self.events.put(key, event);
+    }
+
+    /// Of a key that is not.
+    fn add(&mut self, key: EventKey, event: Event, now: u64) -> Result<(), StoreError> {
+        self.make_room(now)?;
         self.events.put(key, event);
         Ok(())
     }
