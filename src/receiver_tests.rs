@@ -289,6 +289,25 @@ fn a_body_with_a_piece_too_many_is_never_whole() {
     assert_eq!(intake.finish().unwrap_err().reason(), Reason::TooLarge);
 }
 
+#[test]
+fn what_is_proven_is_told_of_the_delivery_that_proved_it() {
+    let vouches = Secret::new("vouches", "ZmVkY2JhOTg3NjU0MzIxMA==").unwrap();
+    let fasten = Fasten::live(secret()).and_test(vouches);
+    let receiver = builder(fasten).clock(At(1_700_000_000)).build().unwrap();
+    // As in the schemes' own tests.
+    let headers = [
+        ("webhook-id", "msg_1"),
+        ("webhook-timestamp", "1700000000"),
+        ("webhook-signature", "v1,wTdLt8XCJKOQ0jtBkmOY3r3d59vrapVH4YnSlhoh0uE="),
+    ];
+    let proven = receiver.verify(&headers, Bytes::from_static(b"{}")).unwrap();
+    assert_eq!((proven.proves(), &proven.body()[..]), (Proves::BodyAndTime, &b"{}"[..]));
+    assert_eq!((proven.message_id(), proven.attempted_at()), (Some("msg_1"), Some(1_700_000_000)));
+    assert_eq!((proven.secret_label(), proven.secret_index()), ("vouches", 1));
+    assert_eq!(format!("{proven:?}"), r#"Proven { proves: BodyAndTime, secret: "vouches", body_len: 2, .. }"#);
+    assert_eq!(proven.into_body(), "{}");
+}
+
 /// A clock that stands still.
 #[derive(Debug)]
 struct At(u64);

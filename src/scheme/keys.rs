@@ -174,4 +174,30 @@ mod tests {
         each_bit_of::<44>();
         each_bit_of::<7>();
     }
+    #[test]
+    fn of_several_hits_the_first_counts() {
+        let first = |hits: &[u8]| first(hits.iter().map(|hit| Choice::from(*hit)));
+        for none in [&[][..], &[0], &[0, 0, 0]] {
+            assert_eq!(first(none), Err(Reason::ProofMismatch), "{none:?}");
+        }
+        for (hits, index) in [(&[1][..], 0), (&[1, 1, 0, 1], 0), (&[0, 1, 1], 1), (&[0, 0, 0, 1], 3)] {
+            assert_eq!(first(hits), Ok(index), "{hits:?}");
+        }
+    }
+
+    #[test]
+    fn of_keys_only_labels_are_shown() {
+        let secrets = Secrets::new(crate::Secret::new("old", "0123456789abcdef").unwrap());
+        let keys = Keys::read(&secrets, |text| Ok(zeroize::Zeroizing::new(text.into()))).unwrap();
+        assert_eq!(format!("{keys:?}"), r#"["old"]"#);
+    }
+
+    /// RFC 4231, 4.3.
+    #[cfg(feature = "testing")]
+    #[test]
+    fn parts_in_a_row_are_one_message() {
+        let tag = hmac_tag(b"Jefe", &[b"what do ya want ", b"", b"for nothing?"]);
+        let hex = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        assert_eq!(base16ct::lower::encode_str(&tag, &mut [0; 64]), Ok(hex));
+    }
 }
