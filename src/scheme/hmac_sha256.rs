@@ -78,7 +78,7 @@ pub(crate) struct Keyed {
 impl Keyed {
     #[inline]
     pub(super) fn begin<'a>(&'a self, headers: &'a (impl Headers + ?Sized)) -> Result<Checking<'a>, Reason> {
-        let value = needed(headers, &self.header)?;
+        let value = needed(headers.find(&self.header))?;
         let text = value.strip_prefix(self.prefix.as_bytes()).ok_or(Reason::MalformedHeader)?;
         let presented = decode(text, self.encoding).ok_or(Reason::MalformedHeader)?;
         Ok(Checking { message: Message::new(&self.keys, []), presented })

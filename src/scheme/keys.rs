@@ -129,17 +129,39 @@ pub(super) fn first(hits: impl Iterator<Item = Choice>) -> Result<usize, Reason>
 }
 
 /// Whether two texts are the same, in the same time whatever they hold.
-///
-/// What differs is gathered by words and asked about once: [`subtle`]'s comparison of slices asks, behind a barrier to
-/// the optimiser, about every byte.
 #[inline]
 pub(super) fn same<const LENGTH: usize>(ours: &[u8; LENGTH], theirs: &[u8; LENGTH]) -> Choice {
+    same_as_any(ours, std::iter::once(theirs))
+}
+
+/// Whether a text is the same as any of others, in the same time whatever they hold.
+///
+/// What differs is gathered by words, and all of it asked about once: [`subtle`]'s comparison of slices asks, behind a
+/// barrier to the optimiser, about every byte.
+#[inline]
+pub(super) fn same_as_any<'t, const LENGTH: usize>(
+    ours: &[u8; LENGTH],
+    theirs: impl Iterator<Item = &'t [u8; LENGTH]>,
+) -> Choice {
+    let all_differ = theirs.fold(1, |all_differ, theirs| all_differ & is_not_zero(difference(ours, theirs)));
+    all_differ.ct_eq(&0)
+}
+
+/// 1 or 0, without a branch: of a number and its negative one has the highest bit set, unless it is 0.
+#[inline]
+fn is_not_zero(number: u64) -> u64 {
+    (number | number.wrapping_neg()).wrapping_shr(63)
+}
+
+/// Every bit that differs, folded into one word.
+#[inline]
+fn difference<const LENGTH: usize>(ours: &[u8; LENGTH], theirs: &[u8; LENGTH]) -> u64 {
     let (our_words, our_rest) = ours.as_chunks::<8>();
     let (their_words, their_rest) = theirs.as_chunks::<8>();
     let words =
         our_words.iter().zip(their_words).map(|(our, their)| u64::from_ne_bytes(*our) ^ u64::from_ne_bytes(*their));
     let rest = our_rest.iter().zip(their_rest).map(|(our, their)| u64::from(our ^ their));
-    words.chain(rest).fold(0, |different, bits| different | bits).ct_eq(&0)
+    words.chain(rest).fold(0, |different, bits| different | bits)
 }
 
 /// HMAC-SHA256 over parts in a row.
@@ -174,6 +196,15 @@ mod tests {
         each_bit_of::<44>();
         each_bit_of::<7>();
     }
+
+    #[test]
+    fn one_that_is_the_same_is_found_wherever_it_stands() {
+        let others: Vec<[u8; 44]> = (1..=4).map(|other| [other; 44]).collect();
+        let found = |ours: u8| bool::from(same_as_any(&[ours; 44], others.iter()));
+        assert_eq!([0, 1, 2, 3, 4, 5].map(found), [false, true, true, true, true, false]);
+        assert!(!bool::from(same_as_any(&[0; 44], [].iter())), "none is the same as nothing");
+    }
+
     #[test]
     fn of_several_hits_the_first_counts() {
         let first = |hits: &[u8]| first(hits.iter().map(|hit| Choice::from(*hit)));

@@ -104,7 +104,7 @@ impl Required {
     /// The index of the secret that the header holds. Digests are compared, so that time depends on the length of what
     /// was presented and on nothing else.
     fn find(&self, headers: &(impl Headers + ?Sized)) -> Result<usize, Reason> {
-        let presented = digest(needed(headers, &self.header)?);
+        let presented = digest(needed(headers.find(&self.header))?);
         first(self.keys.iter().map(|key| key.digest.ct_eq(&*presented)))
     }
 }

@@ -14,7 +14,7 @@ use http::HeaderName;
 use subtle::Choice;
 use zeroize::Zeroizing;
 
-use super::keys::{Keys, Message, Tag, same};
+use super::keys::{Keys, Message, Tag, same_as_any};
 use super::{Proof, Proves, needed};
 use crate::{ConfigError, Freshness, Headers, Reason, Secrets};
 
@@ -64,9 +64,10 @@ impl Keyed {
         freshness: Freshness,
         now: impl FnOnce() -> i64,
     ) -> Result<Checking<'a>, Reason> {
-        let id = message_id(needed(headers, &ID)?)?;
-        let timestamp = needed(headers, &TIMESTAMP)?;
-        let signatures = needed(headers, &SIGNATURE)?;
+        let [id, timestamp, signatures] = headers.find_three([&ID, &TIMESTAMP, &SIGNATURE]);
+        let id = message_id(needed(id)?)?;
+        let timestamp = needed(timestamp)?;
+        let signatures = needed(signatures)?;
         let attempted_at = canonical_seconds(timestamp)?;
         well_formed(signatures)?;
         freshness.judge(attempted_at, now())?;
@@ -87,8 +88,7 @@ impl<'a> Checking<'a> {
     pub(super) fn finish(self, rest: &[u8]) -> Result<Proof<'a>, Reason> {
         let secret = self.message.first_match(rest, |tag| {
             let Some(expected) = encoded(tag) else { return Choice::from(0) };
-            let candidates = entries(self.signatures).flatten();
-            candidates.fold(Choice::from(0), |found, candidate| found | same(&expected, candidate))
+            same_as_any(&expected, entries(self.signatures).flatten())
         })?;
         Ok(Proof {
             proves: Proves::BodyAndTime,

@@ -173,7 +173,7 @@ use std::task::{Context, Poll};
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderMap, HeaderValue};
+use actix_web::http::header::HeaderMap;
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError, rt};
 use tokio::sync::Mutex;
 
@@ -364,8 +364,21 @@ impl ResponseError for Refused {
 pub(crate) struct Head<'a>(pub(crate) &'a HeaderMap);
 
 impl Headers for Head<'_> {
+    /// The map is of another `http`, and to look a name up in it means to make that name anew.
     fn find(&self, name: &http::HeaderName) -> Found<'_> {
-        Found::among(self.0.get_all(name.as_str()).map(HeaderValue::as_bytes))
+        Found::among(self.0.iter().filter(|(key, _)| key.as_str() == name.as_str()).map(|(_, value)| value.as_bytes()))
+    }
+
+    fn find_three(&self, names: [&http::HeaderName; 3]) -> [Found<'_>; 3] {
+        let mut found = [Found::Absent; 3];
+        for (key, value) in self.0 {
+            for (name, found) in names.iter().zip(&mut found) {
+                if key.as_str() == name.as_str() {
+                    *found = found.and(value.as_bytes());
+                }
+            }
+        }
+        found
     }
 }
 
