@@ -143,7 +143,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_of_two_wins_until_released() {
         let store = MemoryStore::new(10);
+        assert!(store.is_empty());
         assert_eq!(store.claim(key(1), token(1), LEASE).await.unwrap(), Claimed::Won);
+        assert_eq!(format!("{store:?}"), "MemoryStore { len: 1, .. }");
+        assert!(!store.is_empty());
         assert_eq!(store.claim(key(1), token(1), LEASE).await.unwrap(), Claimed::Won, "sent again");
         let busy = store.claim(key(1), token(2), LEASE).await.unwrap();
         assert_eq!(busy, Claimed::InFlight { retry_after: LEASE });
