@@ -25,8 +25,7 @@ impl<'h> Found<'h> {
     }
 
     /// With one more value of the same name.
-    #[must_use]
-    pub fn and(self, value: &'h [u8]) -> Self {
+    fn and(self, value: &'h [u8]) -> Self {
         match self {
             Found::Absent => Found::Once(value),
             Found::Once(_) | Found::Repeated => Found::Repeated,

@@ -33,7 +33,11 @@ impl MemoryStore {
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.max(1);
         // Small stores have one shard: split up, an unlucky shard would be full before its store is.
-        let shards = capacity.div_ceil(FULL_TABLE).min(MOST_SHARDS);
+        let mut table = FULL_TABLE;
+        while capacity.div_ceil(table) > MOST_SHARDS {
+            table = table.saturating_mul(2);
+        }
+        let shards = capacity.div_ceil(table);
         let of_each = capacity.div_ceil(shards);
         let shards = std::iter::repeat_with(|| Mutex::new(Shard::new(of_each))).take(shards).collect();
         MemoryStore { shards, began: Instant::now() }
@@ -83,9 +87,10 @@ impl MemoryStore {
 }
 
 /// How many events fill a hash table to its last place: seven eighths of a power of two. One more doubles it, so a full
-/// shard of at most these is a table with little room to spare.
-const FULL_TABLE: usize = 8192 / 8 * 7;
-const MOST_SHARDS: usize = 1024;
+/// shard of nearly as many, or twice as many, is a table with little room to spare.
+const FULL_TABLE: usize = 32_768 / 8 * 7;
+/// Enough that threads seldom meet, and few enough that what all begin with stays in a processor's cache.
+const MOST_SHARDS: usize = 64;
 
 /// No step leaves a shard half done, so a panic elsewhere does not spoil it.
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
