@@ -222,7 +222,7 @@ mod tests {
             store.commit(key(n), token(1), Retention::new(replay, 24 * HOUR)).await.unwrap();
         }
         let mut tries = 1;
-        while store.claim(key(200), token(1), LEASE).await.is_err() {
+        while tries < 10 && store.claim(key(200), token(1), LEASE).await.is_err() {
             tries += 1;
         }
         assert!((2..=3).contains(&tries), "64 are looked at in each of {tries}");
@@ -239,18 +239,23 @@ mod tests {
         assert_eq!(store.forgotten(), 0, "what ran out was not forgotten early");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn memory_stays_within_capacity() {
-        let store = MemoryStore::new(10_000);
-        let mut full = 0;
-        for n in 0..30_000 {
-            match store.claim(key(n), token(1), LEASE).await {
-                Ok(_) => drop(store.commit(key(n), token(1), retention()).await.unwrap()),
-                Err(_) => full += 1,
-            }
+    #[test]
+    fn a_shard_is_a_full_table_of_one_size_and_there_are_never_many() {
+        for (capacity, shards) in
+            [(0, 1), (28_672, 1), (28_673, 2), (64 * 28_672, 64), (64 * 28_672 + 1, 33), (10_000_000, 44)]
+        {
+            assert_eq!(MemoryStore::new(capacity).shards.len(), shards, "{capacity}");
         }
-        assert!(store.len() <= 10_000 && full >= 20_000, "{} held, {full} refused", store.len());
-        assert!(store.len() > 9_500, "all shards are used: {} held", store.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_stays_within_capacity_and_all_of_it_is_used() {
+        let store = MemoryStore::new(30_000);
+        let mut full = 0;
+        for n in 0..33_000 {
+            full += u64::from(store.claim(key(n), token(1), LEASE).await.is_err());
+        }
+        assert_eq!((store.shards.len(), store.len(), full), (2, 30_000, 3_000));
     }
 
     #[tokio::test(start_paused = true)]
