@@ -198,6 +198,19 @@ mod tests {
     }
 
     #[test]
+    fn two_differences_never_cancel_each_other() {
+        let ours = [0_u8; 44];
+        for one in 0..ours.len() {
+            for other in 0..one {
+                let mut theirs = ours;
+                theirs[one] = 1;
+                theirs[other] = 1;
+                assert!(!bool::from(same(&ours, &theirs)), "bytes {one} and {other}");
+            }
+        }
+    }
+
+    #[test]
     fn one_that_is_the_same_is_found_wherever_it_stands() {
         let others: Vec<[u8; 44]> = (1..=4).map(|other| [other; 44]).collect();
         let found = |ours: u8| bool::from(same_as_any(&[ours; 44], others.iter()));
