@@ -191,6 +191,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_is_to_be_remembered_for_ever_is() {
+        let store = MemoryStore::new(10);
+        // The second is one millisecond more than there is room for.
+        for (n, total) in [(1, Duration::MAX), (2, Duration::from_millis(1 << 47))] {
+            store.commit(key(n), token(1), Retention::new(HOUR, total)).await.unwrap();
+            tokio::time::advance(HOUR).await;
+            assert_eq!(store.claim(key(n), token(2), LEASE).await.unwrap(), Claimed::Handled, "{total:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_vanished_claim_that_nobody_took_commits() {
         let store = MemoryStore::new(10);
         assert_eq!(store.commit(key(1), token(1), retention()).await.unwrap(), Settled::Settled);
