@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
@@ -148,13 +148,14 @@ impl Admitted {
     ///
     /// # Panics
     /// Outside a tokio runtime with its timer enabled.
-    pub async fn run<T>(
+    pub fn run<T>(
         self,
         handler: impl Future<Output = T>,
         succeeded: impl FnOnce(&T) -> bool,
-    ) -> Result<T, Refusal> {
+    ) -> impl Future<Output = Result<T, Refusal>> {
         let Admitted { claim, span } = self;
-        // Boxed here once, so that nothing that carries the future has to be as large as the handler.
+        // Boxed here once and before anything waits, so that nothing that carries the future has to be as large as the
+        // handler.
         let handler = Box::pin(handler);
         observe::within(span, async move {
             let delivery = claim.delivery.clone();
@@ -164,7 +165,6 @@ impl Admitted {
             }
             result
         })
-        .await
     }
 }
 
@@ -173,16 +173,18 @@ impl Admitted {
 ///
 /// Nobody can stop waiting in the middle of the first go, so a task for it would be made in vain: a handler that waits
 /// for nothing needs none.
-pub async fn detached<F: Future>(
+pub fn detached<F: Future>(
     work: F,
     spawn: impl FnOnce(Pin<Box<F>>) -> JoinHandle<F::Output>,
-) -> Option<F::Output> {
+) -> impl Future<Output = Option<F::Output>> {
     let mut work = Box::pin(work);
-    let mut at_once = |context: &mut Context<'_>| catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
-    match poll_fn(|context| Poll::Ready(at_once(context))).await {
-        Ok(Poll::Ready(output)) => Some(output),
-        Ok(Poll::Pending) => spawn(work).await.ok(),
-        Err(_panic) => None,
+    async move {
+        let mut at_once = |context: &mut Context<'_>| catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
+        match poll_fn(|context| Poll::Ready(at_once(context))).await {
+            Ok(Poll::Ready(output)) => Some(output),
+            Ok(Poll::Pending) => spawn(work).await.ok(),
+            Err(_panic) => None,
+        }
     }
 }
 
@@ -385,7 +387,7 @@ impl Claim {
         step: impl FnOnce(&'s dyn DedupeStore) -> StoreFuture<'s, T>,
     ) -> Result<T, StoreError> {
         let inner = self.inner();
-        let stepped = AssertUnwindSafe(async { step(&*inner.store).await }).catch_unwind();
+        let stepped = pin!(AssertUnwindSafe(async { step(&*inner.store).await }).catch_unwind());
         match in_time(inner.store_timeout, stepped).await {
             Some(Ok(answer)) => answer,
             Some(Err(_panic)) => Err(StoreError::unavailable("the store panicked")),

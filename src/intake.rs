@@ -1,5 +1,7 @@
 //! The body, as it arrives: counted, hashed and collected.
 
+use std::pin::Pin;
+
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 
@@ -60,11 +62,12 @@ impl<'a> Intake<'a> {
     }
 
     /// Takes a whole body from a stream, giving way to other tasks while it hashes much.
-    pub(crate) async fn read<S, E>(mut self, body: S) -> Result<Proven<'a>, Refusal>
+    ///
+    /// By reference, as its stream is: what is moved into a future is held by it twice.
+    pub(crate) async fn read<S, E>(&mut self, mut body: Pin<&mut S>) -> Result<(), Refusal>
     where
         S: Stream<Item = Result<Bytes, E>>,
     {
-        let mut body = std::pin::pin!(body);
         while let Some(piece) = body.next().await {
             self.push(piece.map_err(|_| Reason::BodyIncomplete)?)?;
             // Pieces that are always there, and empty, would never let the time-out look at its clock.
@@ -74,7 +77,7 @@ impl<'a> Intake<'a> {
                 tokio::task::yield_now().await;
             }
         }
-        self.finish()
+        Ok(())
     }
 
     /// Hashes a part of what waits to be hashed.

@@ -273,13 +273,13 @@ pub(crate) fn current_span() -> Span {
     return Span::current();
 }
 
-pub(crate) async fn within<T>(span: Span, work: impl Future<Output = T>) -> T {
+pub(crate) fn within<T>(span: Span, work: impl Future<Output = T>) -> impl Future<Output = T> {
     #[cfg(feature = "tracing")]
-    return tracing::Instrument::instrument(work, span).await;
+    return tracing::Instrument::instrument(work, span);
     #[cfg(not(feature = "tracing"))]
     {
         let () = span;
-        work.await
+        work
     }
 }
 

@@ -1,6 +1,7 @@
 //! The receiver: all the checks of an endpoint, in their order.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,10 +115,11 @@ impl Receiver {
         H: Headers + ?Sized,
         S: Stream<Item = Result<Bytes, E>>,
     {
+        let body = pin!(body);
         let opened = async {
-            let intake = self.begin(method, headers)?;
-            let proven = in_time(self.0.body_timeout, intake.read(body)).await.ok_or(Reason::BodyTimeout)??;
-            self.open(proven)
+            let mut intake = self.begin(method, headers)?;
+            in_time(self.0.body_timeout, pin!(intake.read(body))).await.ok_or(Reason::BodyTimeout)??;
+            self.open(intake.finish()?)
         };
         let result = opened.await;
         if let Err(refusal) = &result {

@@ -131,7 +131,7 @@ pub(crate) fn unix_seconds(time: SystemTime) -> i64 {
 /// Unlike [`tokio::time::timeout`] it makes its timer when there is something to wait for: most work is done at once,
 /// and two looks at a clock are a good part of what a claim in memory costs. Work that spends its whole budget again and
 /// again does not keep the timer from being looked at.
-pub(crate) async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn in_time<T>(limit: Duration, work: impl Future<Output = T> + Unpin) -> Option<T> {
     tokio::select! {
         biased;
         done = work => Some(done),

@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use medhook::testing::{Endpoint, Scheme, Written};
 use medhook_tests::faulty::{self, Fault};
 use medhook_tests::program::{Ran, run};
-use medhook_tests::served::{Served, status, text};
+use medhook_tests::served::{Served, nobody, status, text};
 
 /// Good base64 of more than 16 bytes, and text.
 const SECRET: &str = "Y2FuYXJ5LXRoYXQtbXVzdC1uZXZlci1iZS1zaG93bg";
@@ -368,7 +368,7 @@ fn beyond_this_machine_it_has_to_be_said_whose_it_is() {
 
 #[test]
 fn what_cannot_be_told_is_2() {
-    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (unused, _held) = nobody();
     let nobody = format!("http://{unused}/in");
     let ran = check(&[&nobody, "healthsync", "--secret-env", "CANARY"]);
     assert_eq!(ran.code, Some(2), "{ran:?}");

@@ -8,7 +8,7 @@ use medhook::testing::{Endpoint, Scheme, Written};
 use medhook::{Bytes, http};
 use medhook_tests::faulty;
 use medhook_tests::program::{Ran, run};
-use medhook_tests::served::{Served, status, text};
+use medhook_tests::served::{Served, nobody, status, text};
 use tokio_rustls::rustls;
 
 /// Good base64, for the scheme that wants that.
@@ -242,7 +242,7 @@ fn what_makes_no_sense_is_2_and_one_line() {
 
 #[test]
 fn nobody_there_cannot_be_told() {
-    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (unused, _held) = nobody();
     let url = format!("http://{unused}/");
     for more in [&[][..], &["--repeat", "2"], &["--unsigned"]] {
         let arguments = ["fasten", "webhook.test", "--to", &url, "--secret-env", "CANARY"];
@@ -295,9 +295,8 @@ fn over_https_the_certificate_has_to_be_one_that_this_machine_trusts() {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
             stream.conn.send_close_notify();
             let _ = stream.flush();
-            // To the end of the request, so that the answer is not lost.
-            let _ = stream.sock.set_read_timeout(Some(std::time::Duration::from_millis(500)));
-            let _ = stream.sock.read(&mut [0; 65536]);
+            // Until the other side closes, so that the answer is not lost.
+            let _ = std::io::copy(stream.sock, &mut std::io::sink());
         }
     });
 

@@ -5,13 +5,20 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::string_slice,
+    clippy::unwrap_used,
     reason = "a failed assumption of a test should end the test; clippy takes only what is marked so for one"
 )]
+
+#[allow(dead_code, unreachable_pub, reason = "shared with other tests")]
+#[path = "../../tests/canary/plant.rs"]
+mod plant;
 
 use std::path::PathBuf;
 
 use medhook::testing::{self, Endpoint, Signing, fixtures, mac};
 use medhook_tests::program::{Ran, run};
+
+use self::plant::Planted;
 
 /// Good base64 of 32 bytes, and text.
 const SECRET: &str = "whsec_Y2FuYXJ5LXRoYXQtbXVzdC1uZXZlci1iZS1zaG93bjE";
@@ -182,6 +189,42 @@ fn another_secret_or_an_altered_body_is_not_explained() {
     let mut altered = Recording::of("healthsync", "document.uploaded");
     altered.body[20] ^= 1;
     assert!(altered.look(&[]).stdout.contains("nothing that was tried explains it"));
+}
+
+/// Genuine or not, in words or as JSON.
+#[test]
+fn no_value_of_a_body_is_shown() {
+    let mut seen = std::collections::BTreeSet::new();
+    for fixture in fixtures() {
+        let Some(planted) = Planted::of(fixture) else { continue };
+        let kind = fixture.path().split(['/', '.']).nth(1).expect("a kind");
+        if !seen.insert((fixture.provider(), kind.to_owned())) {
+            continue;
+        }
+        let mut bodies = vec![planted.body.clone()];
+        if seen.iter().filter(|(provider, _)| *provider == fixture.provider()).count() == 1 {
+            bodies.extend(planted.odd_bodies());
+        }
+        for body in bodies {
+            let mut recording = Recording::of("healthsync", "document.uploaded");
+            recording.provider = fixture.provider();
+            if ["cair", "azodha"].contains(&fixture.provider()) {
+                recording.more = vec!["--scheme", "hmac-sha256", "--header", "X-Signature"];
+            }
+            recording.body = body.to_vec();
+            let genuine = recording.signed(SECRET);
+            let held = genuine.look(&[]);
+            let forged = genuine.signed(OTHER).look(&["--json"]);
+            assert!(held.stdout.contains("proof     held"), "{}", held.stdout);
+            assert!(forged.stdout.contains("\"verified\":false"), "{}", forged.stdout);
+            for written in [held.stdout, held.stderr, forged.stdout, forged.stderr] {
+                let marks = planted.marks.iter().map(String::as_str).chain(["canary"]);
+                let shown: Vec<_> = marks.filter(|mark| written.contains(mark)).collect();
+                assert!(shown.is_empty(), "{}: {shown:?} in {written}", fixture.path());
+            }
+        }
+    }
+    assert!(seen.len() > 30, "{}", seen.len());
 }
 
 #[test]

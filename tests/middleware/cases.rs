@@ -17,6 +17,7 @@ async fn play_all<F>(start: Start, send: impl Fn(SocketAddr, String, Outgoing) -
 where
     F: Future<Output = Response> + Send + 'static,
 {
+    rlimit::increase_nofile_limit(8_192).expect("sockets for all of them, at both ends");
     let list = cases().expect("the list of cases");
     let stages: Arc<[Stage]> = Stage::all(&list).into();
     let address = start(Route::stages(&stages));

@@ -138,9 +138,9 @@ async fn a_body_that_comes_byte_by_byte_has_no_more_time_than_others() {
             let (route, watched) =
                 Route::watched(builder().body_timeout(Duration::from_millis(300)).build().expect("a receiver"));
             let address = start(Arc::new([route]));
-            let mut outgoing = genuine();
-            // Each byte in time for whoever waited for the next one only.
-            outgoing.transfer = transfer;
+            // Each byte in time for whoever waited for the next one only, and enough of them for two minutes.
+            let mut outgoing = Outgoing { transfer, ..genuine() };
+            outgoing.body = vec![b' '; 6_000].into();
             let sent = kept("/0", &outgoing);
             let (head, body) = sent.split_at(sent.len() - outgoing.body.len());
             let mut connection = Connection::open(address).await;
@@ -212,8 +212,7 @@ async fn a_mebibyte_in_pieces_of_one_byte_is_proven() {
 }
 
 fn receiver_without_age() -> Receiver {
-    let builder = builder().freshness(Freshness::Unchecked).body_timeout(Duration::from_secs(600));
-    builder.build().expect("a receiver")
+    builder().freshness(Freshness::Unchecked).build().expect("a receiver")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -338,7 +337,7 @@ async fn a_sender_that_hangs_up_during_the_claim_does_not_stop_the_handler() {
         send(address, "/0".to_owned(), forged()).await.expect("an answer");
         store.gate.add_permits(1_000);
         let mut bodies = Vec::new();
-        for _ in 0..6_000 {
+        for _ in 0..12_000 {
             bodies.extend(watched.bodies());
             if !bodies.is_empty() {
                 break;

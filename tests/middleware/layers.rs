@@ -181,8 +181,7 @@ async fn stalled_bodies_take_no_place_of_a_limit_inside() {
             }
         }
     };
-    let patient = builder().body_timeout(Duration::from_secs(600)).build().expect("a receiver");
-    let layers = ServiceBuilder::new().layer(VerifyLayer::new(patient)).layer(ConcurrencyLimitLayer::new(1));
+    let layers = ServiceBuilder::new().layer(VerifyLayer::new(receiver())).layer(ConcurrencyLimitLayer::new(1));
     let app = Router::new().route("/", post(handler).layer(layers));
     let spawn = |request| {
         let app = app.clone();

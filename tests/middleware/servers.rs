@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
@@ -152,7 +153,9 @@ pub fn actix(routes: Routes) -> SocketAddr {
         })
     };
     std::thread::spawn(move || {
-        let server = HttpServer::new(app).workers(2).listen(listener).expect("a listener").disable_signals().run();
+        // Of hundreds of connections at once some may wait for longer than the 5 s that actix-web gives a head.
+        let server = HttpServer::new(app).workers(2).client_request_timeout(Duration::from_secs(600));
+        let server = server.listen(listener).expect("a listener").disable_signals().run();
         actix_web::rt::System::new().block_on(server).expect("served");
     });
     address

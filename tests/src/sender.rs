@@ -171,7 +171,7 @@ impl Connection {
 /// Receives what there is next, if the connection has not ended.
 async fn more(socket: &mut TcpStream, received: &mut Vec<u8>) -> bool {
     let mut piece = [0; 4096];
-    match timeout(Duration::from_secs(30), socket.read(&mut piece)).await.expect("an answer in time") {
+    match timeout(Duration::from_secs(240), socket.read(&mut piece)).await.expect("an answer in time") {
         Ok(0) | Err(_) => false,
         Ok(length) => {
             received.extend_from_slice(&piece[..length]);

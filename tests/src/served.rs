@@ -14,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use medhook::Bytes;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 
 /// What answers.
@@ -80,6 +80,14 @@ impl Drop for Served {
             let _ = thread.join();
         }
     }
+}
+
+/// Where nobody listens and, as long as what holds it is there, nobody will.
+#[must_use]
+pub fn nobody() -> (SocketAddr, TcpSocket) {
+    let held = TcpSocket::new_v4().expect("a socket");
+    held.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
+    (held.local_addr().expect("an address"), held)
 }
 
 /// An answer without a body.

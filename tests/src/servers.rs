@@ -1,5 +1,6 @@
 //! Servers for tests: those that `scripts/test` started, and those of a test's own.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -207,8 +208,15 @@ impl Drop for Server {
     }
 }
 
+/// Below those that the system gives to connections (from 32768, with Linux): while a server is stopped, one of these
+/// may go to anybody who connects to anything, and then it cannot start again.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    loop {
+        let port = 20_000 + (RandomState::new().build_hasher().finish() % 12_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn folder() -> TempDir {

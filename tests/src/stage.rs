@@ -106,7 +106,7 @@ impl Stage {
 
     /// The answer after the `known` ones. A connection's end and the note of its answer may come in either order.
     async fn next_answer(&self, known: usize) -> Result<Answer, String> {
-        for _ in 0..2_000 {
+        for _ in 0..12_000 {
             if let Some(answer) = self.answers.lock().unwrap().get(known) {
                 return Ok(*answer);
             }

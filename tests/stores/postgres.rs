@@ -27,7 +27,7 @@ impl Place for Postgres {
 
 impl Namespaced for Postgres {
     async fn namespaced(&self, name: &str) -> Arc<dyn DedupeStore> {
-        let builder = PostgresStore::builder().namespace(&format!("{}_{name}", self.0));
+        let builder = PostgresStore::builder().namespace(&format!("{}_{name}", self.0)).step_timeout(HOUR);
         Arc::new(builder.connect(&shared_postgres()).await.unwrap())
     }
 }

@@ -27,7 +27,7 @@ impl Place for Redis {
 
 impl Namespaced for Redis {
     async fn namespaced(&self, name: &str) -> Arc<dyn DedupeStore> {
-        let builder = RedisStore::builder().namespace(&format!("{}_{name}", self.0));
+        let builder = RedisStore::builder().namespace(&format!("{}_{name}", self.0)).step_timeout(HOUR);
         Arc::new(builder.connect(&shared_redis()).await.unwrap())
     }
 }

@@ -410,7 +410,7 @@ impl fmt::Debug for Hands {
 pub async fn soon(mut so: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !so().await {
-        assert!(began.elapsed() < Duration::from_secs(60), "never came about");
+        assert!(began.elapsed() < Duration::from_secs(120), "never came about");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

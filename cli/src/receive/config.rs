@@ -1,19 +1,21 @@
 //! `medhook.toml`: every key, its default, and one clear line for every mistake.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use medhook::testing::text_of;
-use medhook::{Builder, Secret, WhenStoreDown};
+use medhook::{Builder, DedupeStore, Receiver, Secret, WhenStoreDown};
 use toml::Table;
 
 use super::forward::{self, Target};
-use super::keys::Keys;
+use super::keys::{Keys, cut, is_name};
 use super::path;
 use super::provider::{self, Reads};
 use super::secrets::{self, Group, no_secret_twice};
@@ -37,7 +39,7 @@ pub(super) struct Placed<T> {
 }
 
 impl<T> Placed<T> {
-    pub(super) fn wrong(&self, problem: impl std::fmt::Display) -> Failure {
+    pub(super) fn wrong(&self, problem: impl fmt::Display) -> Failure {
         Failure::because(&self.place, problem)
     }
 }
@@ -48,6 +50,14 @@ pub(super) struct Endpoint {
     pub(super) path: String,
     pub(super) name: String,
     pub(super) builder: Builder,
+    pub(super) read: Reads,
+    pub(super) forward: Option<Forward>,
+}
+
+/// One endpoint that can receive.
+pub(super) struct Ready {
+    pub(super) path: String,
+    pub(super) receiver: Receiver,
     pub(super) read: Reads,
     pub(super) forward: Option<Forward>,
 }
@@ -65,23 +75,43 @@ pub(super) struct Overrides {
     pub(super) store: Option<String>,
 }
 
+impl Endpoint {
+    /// With its store.
+    pub(super) fn ready(self, store: Arc<dyn DedupeStore>) -> Result<Ready, Failure> {
+        let receiver = self.builder.shared_store(store).build();
+        let receiver = receiver.map_err(|error| Failure::because(&self.place, error))?;
+        Ok(Ready { path: self.path, receiver, read: self.read, forward: self.forward })
+    }
+}
+
+/// For the operator.
+impl fmt::Display for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {} of {}, ", self.path, self.receiver.name(), self.receiver.provider())?;
+        match &self.forward {
+            Some(forward) => write!(f, "forwarded to {}", forward.target),
+            None => f.write_str("written to the standard output"),
+        }
+    }
+}
+
 impl Config {
     /// Reads a file.
     pub(super) fn load(path: &Path, overrides: Overrides) -> Result<Self, Failure> {
         let shown = path.display().to_string();
-        let unreadable = |error| Failure::because(format_args!("{shown}: cannot be read"), error);
-        let mut text = String::new();
-        let file = File::open(path).map_err(unreadable)?;
-        file.take(LONGEST.saturating_add(1)).read_to_string(&mut text).map_err(unreadable)?;
-        if text.len() as u64 > LONGEST {
-            return Err(Failure::new(format!("{shown}: longer than {LONGEST} bytes")));
-        }
-        Config::parse(&shown, &text, overrides)
+        let file = File::open(path).map_err(|error| unreadable(&shown, error))?;
+        Config::read(&shown, file, overrides)
     }
 
-    /// Reads the text of a file of this name.
-    pub(super) fn parse(file: &str, text: &str, overrides: Overrides) -> Result<Self, Failure> {
-        let mut keys = Keys::parse(file, text)?;
+    /// Reads what stands in a file of this name.
+    pub(super) fn read(file: &str, content: impl Read, overrides: Overrides) -> Result<Self, Failure> {
+        let mut text = String::new();
+        let content = content.take(LONGEST.saturating_add(1)).read_to_string(&mut text);
+        content.map_err(|error| unreadable(file, error))?;
+        if text.len() as u64 > LONGEST {
+            return Err(Failure::new(format!("{file}: longer than {LONGEST} bytes")));
+        }
+        let mut keys = Keys::parse(file, &text)?;
         keys.all_known(TOP)?;
         let listen = placed(&mut keys, "listen", overrides.listen, "127.0.0.1:8787")?;
         let store = store(&mut keys, overrides.store)?;
@@ -152,6 +182,10 @@ const LEASES: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::
 /// Each holds a body in memory, and a connection to the application.
 const MAX_IN_FLIGHT: usize = 256;
 
+fn unreadable(file: &str, error: std::io::Error) -> Failure {
+    Failure::because(format_args!("{file}: cannot be read"), error)
+}
+
 fn placed(keys: &mut Keys, key: &str, instead: Option<String>, default: &str) -> Result<Placed<String>, Failure> {
     let text = keys.text(key)?;
     Ok(match instead {
@@ -202,7 +236,7 @@ impl Reading<'_> {
         let mut keys = Keys::within(format!("{}: endpoint {number}", self.file), table);
         let path = keys.text("path")?;
         if let Some(path) = &path {
-            keys.rename(format!("{}: endpoint {number} ({})", self.file, path.escape_debug()));
+            keys.rename(format!("{}: endpoint {number} ({})", self.file, cut(path).escape_debug()));
         }
         keys.all_known(&[&["path"], OF_ENDPOINT, provider::KEYS].concat())?;
         let path = keys.needed("path", path)?;
@@ -245,16 +279,11 @@ impl Reading<'_> {
 }
 
 fn name(keys: &mut Keys, path: &str) -> Result<String, Failure> {
-    let given = keys.text("name")?;
-    let of_the_set = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
-    let fits = |name: &str| (1..=64).contains(&name.len()) && name.chars().all(of_the_set);
-    match given {
-        Some(name) if fits(&name) => Ok(name),
-        Some(name) => Err(keys.wrong("name", format_args!("{name:?} is not 1 to 64 of a-z, 0-9, `.`, `_` and `-`"))),
-        None => Some(path::name(path))
-            .filter(|name| fits(name))
-            .ok_or_else(|| keys.wrong("name", "missing, and this path makes none")),
+    if let Some(name) = keys.name("name")? {
+        return Ok(name);
     }
+    let made = Some(path::name(path)).filter(|name| is_name(name));
+    made.ok_or_else(|| keys.wrong("name", "missing, and this path makes none"))
 }
 
 /// Where events go, and the secret that signs what goes there.

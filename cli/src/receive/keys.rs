@@ -1,6 +1,7 @@
 //! Tables of a config file, read key by key, so that whatever is wrong is one line that names file, place and key.
 //! A value is never quoted unless it cannot be a secret.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use toml::{Table, Value};
@@ -49,7 +50,7 @@ impl Keys {
     /// Refuses keys that nobody knows, before anything is said to be missing: it may only be misspelt.
     pub(super) fn all_known(&self, known: &[&str]) -> Result<(), Failure> {
         match self.table.keys().find(|key| !known.contains(&key.as_str())) {
-            Some(key) => Err(Failure::new(format!("{}: unknown key `{}`", self.place, key.escape_debug()))),
+            Some(key) => Err(Failure::new(format!("{}: unknown key `{}`", self.place, cut(key).escape_debug()))),
             None => Ok(()),
         }
     }
@@ -98,7 +99,7 @@ impl Keys {
         let Value::String(text) = value else {
             return Err(self.must_be(key, "a time in quotes, such as \"30s\"", &value));
         };
-        duration(&text).map(Some).map_err(|problem| self.wrong(key, format_args!("{text:?}: {problem}")))
+        duration(&text).map(Some).map_err(|problem| self.wrong(key, format_args!("{:?}: {problem}", cut(&text))))
     }
 
     /// One of a few words.
@@ -110,8 +111,19 @@ impl Keys {
             Some((_, choice)) => Ok(Some(*choice)),
             None => {
                 let words: Vec<_> = choices.iter().map(|(word, _)| format!("{word:?}")).collect();
-                Err(self.wrong(key, format_args!("{text:?} is none of {}", words.join(", "))))
+                Err(self.wrong(key, format_args!("{:?} is none of {}", cut(&text), words.join(", "))))
             }
+        }
+    }
+
+    /// A name, as the library takes them for endpoints and senders.
+    pub(super) fn name(&mut self, key: &str) -> Result<Option<String>, Failure> {
+        match self.text(key)? {
+            Some(name) if !is_name(&name) => {
+                let problem = format_args!("{:?} is not 1 to 64 of a-z, 0-9, `.`, `_` and `-`", cut(&name));
+                Err(self.wrong(key, problem))
+            }
+            name => Ok(name),
         }
     }
 
@@ -173,6 +185,19 @@ impl Keys {
     }
 }
 
+pub(super) fn is_name(text: &str) -> bool {
+    let of_the_set = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+    (1..=64).contains(&text.len()) && text.chars().all(of_the_set)
+}
+
+/// As much of a text as one line has room for.
+pub(super) fn cut(text: &str) -> Cow<'_, str> {
+    if text.chars().nth(80).is_none() {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().take(80).chain("..".chars()).collect())
+}
+
 /// Reads a whole number with its unit.
 pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     const HOW: &str = "a time is a whole number with ms, s, m, h or d behind it, such as 30s or 24h";
@@ -227,6 +252,13 @@ mod tests {
         ] {
             assert!(duration(text).is_err_and(|error| error.contains(problem)), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_long_is_cut() {
+        assert_eq!(cut("short"), "short");
+        assert_eq!(cut(&"ñ".repeat(80)), "ñ".repeat(80));
+        assert_eq!(cut(&"ñ".repeat(81)), "ñ".repeat(80) + "..");
     }
 
     #[test]

@@ -26,7 +26,7 @@ use futures_util::future::join_all;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use medhook::Bytes;
+use medhook::{Bytes, NoDedupe};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
@@ -87,6 +87,21 @@ with this in medhook.toml (docs/receive.md has every key):
   secrets  = [{ env = \"FASTEN_SECRET\" }]
   forward  = \"http://127.0.0.1:3000/webhooks/fasten\"";
 
+/// What a config file of this name comes to: the lines that tell of its store and endpoints, or the one that says what
+/// is wrong. For `tests/properties`; no promise to anybody else.
+#[doc(hidden)]
+pub fn config_lines(file: &str, content: &[u8]) -> Result<Vec<String>, String> {
+    let lines = || {
+        let config = Config::read(file, content, Overrides::default())?;
+        let mut lines = vec![config.store.value.shown()];
+        for endpoint in config.endpoints {
+            lines.push(endpoint.ready(Arc::new(NoDedupe))?.to_string());
+        }
+        Ok(lines)
+    };
+    lines().map_err(|failure: Failure| failure.to_string())
+}
+
 /// Receives until it is told to end.
 pub(crate) fn run(args: &Args) -> Result<Verdict, Failure> {
     let cannot = |error| Failure::because("cannot start", error);
@@ -112,22 +127,23 @@ async fn received(args: &Args, config: Config, log: &Printer, output: Printer) -
     let forwarder = Forwarder::new();
     let mut endpoints = HashMap::new();
     for endpoint in config.endpoints {
-        let receiver = endpoint.builder.shared_store(store.clone()).build();
-        let receiver = receiver.map_err(|error| Failure::because(&endpoint.place, error))?;
-        told.push_str(&format!("medhook: {} is {} of {}", endpoint.path, receiver.name(), receiver.provider()));
-        match &endpoint.forward {
-            Some(forward) => told.push_str(&format!(", forwarded to {}\n", forward.target)),
-            None => told.push_str(", written to the standard output\n"),
-        }
-        let application = endpoint.forward.map(|forward| Application {
+        let ready = endpoint.ready(store.clone())?;
+        told.push_str(&format!("medhook: {ready}\n"));
+        let application = ready.forward.map(|forward| Application {
             forwarder: forwarder.clone(),
             target: forward.target,
             secret: forward.secret,
         });
-        let path = endpoint.path.clone();
-        let ready =
-            Endpoint { path: endpoint.path, receiver, read: endpoint.read, application, output: output.clone(), style };
-        endpoints.insert(path, Arc::new(ready));
+        let path = ready.path.clone();
+        let endpoint = Endpoint {
+            path: ready.path,
+            receiver: ready.receiver,
+            read: ready.read,
+            application,
+            output: output.clone(),
+            style,
+        };
+        endpoints.insert(path, Arc::new(endpoint));
     }
 
     let cannot_listen = |error| config.listen.wrong(format_args!("cannot listen at {}: {error}", config.listen.value));

@@ -7,7 +7,7 @@ use medhook::{
     Receiver, Secrets, SharedSecret, StandardWebhooks, azodha, cair, fasten, healthsync, mediquo,
 };
 
-use super::keys::Keys;
+use super::keys::{Keys, cut};
 use super::secrets::{self, Group};
 use crate::failure::Failure;
 
@@ -75,7 +75,7 @@ pub(super) fn take(keys: &mut Keys, name: &str, reuse: bool) -> Result<Provided,
             let mut azodha = match keys.needed("scheme", scheme)? {
                 Proof::Mac => {
                     let mut azodha = Azodha::hmac_sha256(header, secrets);
-                    if let Some(prefix) = keys.text("prefix")? {
+                    if let Some(prefix) = prefix(keys)? {
                         azodha = azodha.prefix(prefix);
                     }
                     azodha.encoding(encoding(keys)?)
@@ -96,7 +96,7 @@ pub(super) fn take(keys: &mut Keys, name: &str, reuse: bool) -> Result<Provided,
             let mut cair = match keys.needed("scheme", scheme)? {
                 Proof::Mac => {
                     let mut cair = Cair::hmac_256(header, secrets);
-                    if let Some(prefix) = keys.text("prefix")? {
+                    if let Some(prefix) = prefix(keys)? {
                         cair = cair.prefix(prefix);
                     }
                     cair.encoding(encoding(keys)?)
@@ -216,9 +216,16 @@ fn optional_header(keys: &mut Keys, key: &str) -> Result<Option<String>, Failure
     let header = keys.text(key)?;
     match &header {
         Some(name) if http::HeaderName::try_from(name.as_str()).is_err() => {
-            Err(keys.wrong(key, format_args!("{name:?} is no name of a header")))
+            Err(keys.wrong(key, format_args!("{:?} is no name of a header", cut(name))))
         }
         _ => Ok(header),
+    }
+}
+
+fn prefix(keys: &mut Keys) -> Result<Option<String>, Failure> {
+    match keys.text("prefix")? {
+        Some(prefix) if prefix.len() > 64 => Err(keys.wrong("prefix", "longer than 64 bytes")),
+        prefix => Ok(prefix),
     }
 }
 
@@ -228,18 +235,18 @@ fn encoding(keys: &mut Keys) -> Result<Encoding, Failure> {
 }
 
 fn no_kind(name: &str, kinds: impl Iterator<Item = &'static str>) -> String {
-    format!("{name:?} is none of {}", kinds.collect::<Vec<_>>().join(", "))
+    format!("{:?} is none of {}", cut(name), kinds.collect::<Vec<_>>().join(", "))
 }
 
 fn custom(keys: &mut Keys, name: &str, secrets: Secrets) -> Result<Custom, Failure> {
-    let sender = keys.text("sender")?.unwrap_or_else(|| name.to_owned());
+    let sender = keys.name("sender")?.unwrap_or_else(|| name.to_owned());
     let choices =
         [("standard-webhooks", None), ("hmac-sha256", Some(Proof::Mac)), ("shared-secret", Some(Proof::Secret))];
     let scheme = keys.choice("scheme", &choices)?;
     let mut custom = match keys.needed("scheme", scheme)? {
         None => Custom::new(sender, StandardWebhooks::new(), secrets),
         Some(Proof::Mac) => {
-            let scheme = HmacSha256Body::new(header(keys)?).prefix(keys.text("prefix")?.unwrap_or_default());
+            let scheme = HmacSha256Body::new(header(keys)?).prefix(prefix(keys)?.unwrap_or_default());
             Custom::new(sender, scheme.encoding(encoding(keys)?), secrets)
         }
         Some(Proof::Secret) => Custom::new(sender, SharedSecret::new(header(keys)?), secrets),
@@ -247,7 +254,7 @@ fn custom(keys: &mut Keys, name: &str, secrets: Secrets) -> Result<Custom, Failu
     for (key, pointed) in POINTERS {
         if let Some(pointer) = keys.text(key)? {
             if !pointer.starts_with('/') {
-                return Err(keys.wrong(key, format_args!("{pointer:?} is no JSON pointer: it begins with `/`")));
+                return Err(keys.wrong(key, format_args!("{:?} is no JSON pointer: it begins with `/`", cut(&pointer))));
             }
             custom = pointed(custom, pointer);
         }

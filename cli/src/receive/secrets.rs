@@ -6,6 +6,7 @@ use medhook::{Secret, Secrets};
 use toml::Table;
 
 use super::keys::Keys;
+use crate::endpoint;
 use crate::failure::Failure;
 
 /// Reads the secrets listed under a key: one to four, of which those marked `optional` need not be there.
@@ -111,10 +112,7 @@ fn from_env(variable: &str) -> Result<Option<Secret>, String> {
     if variable.is_empty() || variable.contains(['=', '\0']) {
         return Err("no name of an environment variable".to_owned());
     }
-    match std::env::var_os(variable) {
-        Some(_) => Secret::from_env(variable).map(Some).map_err(|error| error.to_string()),
-        None => Ok(None),
-    }
+    endpoint::from_env(variable)
 }
 
 fn from_file(path: &str) -> Result<Option<Secret>, String> {

@@ -48,10 +48,13 @@ impl Url {
             Url::Memory => "memory (forgotten at the end)".to_owned(),
             Url::Sqlite(path) => format!("sqlite:{path}"),
             Url::Postgres(url) | Url::Redis(url) => {
-                let scheme = url.split("://").next().unwrap_or_default();
-                let rest = url.split("://").nth(1).unwrap_or_default();
-                let host = rest.rsplit('@').next().unwrap_or_default().split('?').next().unwrap_or_default();
-                format!("{scheme}://{host}")
+                let (scheme, rest) = url.split_once("://").unwrap_or((url, ""));
+                match rest.rsplit_once('@') {
+                    // Of a password that should have been escaped, or of an option's value: which of them, nobody knows.
+                    Some((before, _)) if before.contains('?') => format!("{scheme}://.."),
+                    Some((_, host)) => format!("{scheme}://{}", without_options(host)),
+                    None => format!("{scheme}://{}", without_options(rest)),
+                }
             }
         }
     }
@@ -81,6 +84,10 @@ impl Url {
             Url::Redis(url) => redis(url).await?,
         })
     }
+}
+
+fn without_options(url: &str) -> &str {
+    url.split_once('?').map_or(url, |(url, _)| url)
 }
 
 /// How many events are remembered in memory: some hundred bytes each.
@@ -188,6 +195,10 @@ mod tests {
             ("postgres://me:hun:ter@2@db.example:5432/medhook?sslmode=require", "postgres://db.example:5432/medhook"),
             ("redis://:hunter2@127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
             ("redis://127.0.0.1", "redis://127.0.0.1"),
+            ("redis://:hunter2://@127.0.0.1", "redis://127.0.0.1"),
+            ("postgres://me:hun/ter2@db.example/medhook", "postgres://db.example/medhook"),
+            ("postgres://me:hun?ter2@db.example/medhook", "postgres://.."),
+            ("postgres://db.example/medhook?password=hun@ter2", "postgres://.."),
         ] {
             assert_eq!(Url::parse(text).unwrap().shown(), shown);
         }

@@ -108,7 +108,7 @@ async fn a_full_disk_costs_no_event() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_does_not_read_costs_no_event() {
     let folder = Folder::new();
-    folder.file("medhook.toml", &format!("{ALONE}{ENDPOINT}max_handling = \"1s\"\n"));
+    folder.file("medhook.toml", &format!("{ALONE}{ENDPOINT}max_handling = \"5s\"\n"));
     let mut instance = Instance::run(medhook(&folder, &["--json", "--show-ids"]));
     let mut stdout = instance.take_stdout();
     let sender = Sender::new();

@@ -141,9 +141,13 @@ impl Instance {
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and for what it wrote before it.
     pub(crate) fn ended(&mut self) -> ExitStatus {
-        wait(&mut self.child)
+        let status = wait(&mut self.child);
+        for lines in [Some(&mut self.stderr), self.stdout.as_mut()].into_iter().flatten() {
+            lines.end();
+        }
+        status
     }
 
     /// Ends it as a supervisor does, and waits.
@@ -175,23 +179,32 @@ fn wait(child: &mut Child) -> ExitStatus {
 }
 
 /// Lines as they come.
-#[derive(Clone)]
-struct Lines(Arc<Mutex<Vec<String>>>);
+struct Lines {
+    read: Arc<Mutex<Vec<String>>>,
+    reader: Option<thread::JoinHandle<()>>,
+}
 
 impl Lines {
     fn of(output: impl Read + Send + 'static) -> Self {
-        let lines = Lines(Arc::default());
-        let sink = lines.clone();
-        thread::spawn(move || {
+        let read: Arc<Mutex<Vec<String>>> = Arc::default();
+        let sink = read.clone();
+        let reader = thread::spawn(move || {
             for line in BufReader::new(output).lines() {
                 let Ok(line) = line else { break };
-                sink.0.lock().unwrap().push(line);
+                sink.lock().unwrap().push(line);
             }
         });
-        lines
+        Lines { read, reader: Some(reader) }
+    }
+
+    /// Waits for the last of them.
+    fn end(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
     }
 
     fn all(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        self.read.lock().unwrap().clone()
     }
 }

@@ -74,8 +74,10 @@ mod tests {
     async fn a_report_is_handled_once_and_a_forged_one_never() {
         let receiver = receiver(Secret::new("test", SECRET).unwrap().into()).unwrap();
         let app = init_service(App::new().service(endpoint(receiver))).await;
+        // Made once: its time is part of what makes it the same event.
+        let report = testing::mediquo("patient_report_sent");
         let request = |secret: &str| {
-            let sent = testing::mediquo("patient_report_sent").secret(secret).request("/webhooks/mediquo");
+            let sent = report.clone().secret(secret).request("/webhooks/mediquo");
             let request = TestRequest::post().uri("/webhooks/mediquo").set_payload(sent.body().clone());
             let headers = sent.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
             headers.fold(request, TestRequest::insert_header).to_request()

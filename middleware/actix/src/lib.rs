@@ -275,11 +275,13 @@ async fn verified(source: Source, request: &mut ServiceRequest, body: &mut Paylo
 }
 
 /// The handler, which goes on if nobody waits for it any more.
-async fn handled<S, B>(
+///
+/// It moves everything into the handler before anything waits: the connection's task would carry it all twice.
+fn handled<S, B>(
     admitted: Admitted,
     inner: Rc<Mutex<S>>,
     request: ServiceRequest,
-) -> Result<ServiceResponse<EitherBody<B>>, Error>
+) -> impl Future<Output = Result<ServiceResponse<EitherBody<B>>, Error>>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
     B: MessageBody + 'static,
@@ -302,21 +304,24 @@ where
         Ok(response) => response.status().is_success(),
         Err(error) => error.as_response_error().status_code().is_success(),
     };
-    let refusal = match detached(admitted.run(handler, succeeded), rt::spawn).await {
-        Some(Ok(answer)) => {
-            return answer.map(|mut response| {
-                let outcome = if response.status().is_success() { Outcome::Handled } else { Outcome::Failed };
-                response.response_mut().extensions_mut().insert(outcome);
-                response.map_into_left_body()
-            });
+    let answer = detached(admitted.run(handler, succeeded), rt::spawn);
+    async move {
+        let refusal = match answer.await {
+            Some(Ok(answer)) => {
+                return answer.map(|mut response| {
+                    let outcome = if response.status().is_success() { Outcome::Handled } else { Outcome::Failed };
+                    response.response_mut().extensions_mut().insert(outcome);
+                    response.map_into_left_body()
+                });
+            }
+            Some(Err(refusal)) => refusal,
+            // The runtime is shutting down, or a destructor of the handler panicked: not handled, as far as we know.
+            None => Reason::HandlerPanicked.into(),
+        };
+        match waiting.take() {
+            Some(request) => Ok(refused(request, &refusal, Payload::None)),
+            None => Err(Refused(refusal).into()),
         }
-        Some(Err(refusal)) => refusal,
-        // The runtime is shutting down, or a destructor of the handler panicked: not handled, as far as we know.
-        None => Reason::HandlerPanicked.into(),
-    };
-    match waiting.take() {
-        Some(request) => Ok(refused(request, &refusal, Payload::None)),
-        None => Err(Refused(refusal).into()),
     }
 }
 

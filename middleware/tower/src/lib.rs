@@ -256,11 +256,13 @@ where
 }
 
 /// The handler, which goes on if nobody waits for it any more.
-async fn handled<S, B, ResBody>(
+///
+/// It moves everything into the handler before anything waits: the connection's task would carry it all twice.
+fn handled<S, B, ResBody>(
     admitted: Admitted,
     mut inner: S,
     request: Request<B>,
-) -> Result<Response<ResBody>, S::Error>
+) -> impl Future<Output = Result<Response<ResBody>, S::Error>>
 where
     S: Service<Request<B>, Response = Response<ResBody>> + Send + 'static,
     S::Future: Send,
@@ -275,15 +277,18 @@ where
     let succeeded = |answer: &Result<Response<ResBody>, S::Error>| {
         answer.as_ref().is_ok_and(|response| response.status().is_success())
     };
-    match detached(admitted.run(handler, succeeded), tokio::spawn).await {
-        Some(Ok(answer)) => answer.map(|mut response| {
-            let outcome = if response.status().is_success() { Outcome::Handled } else { Outcome::Failed };
-            response.extensions_mut().insert(outcome);
-            response
-        }),
-        Some(Err(refusal)) => Ok(refused(&refusal)),
-        // The runtime is shutting down, or a destructor of the handler panicked: not handled, as far as we know.
-        None => Ok(refused(&Reason::HandlerPanicked.into())),
+    let answer = detached(admitted.run(handler, succeeded), tokio::spawn);
+    async move {
+        match answer.await {
+            Some(Ok(answer)) => answer.map(|mut response| {
+                let outcome = if response.status().is_success() { Outcome::Handled } else { Outcome::Failed };
+                response.extensions_mut().insert(outcome);
+                response
+            }),
+            Some(Err(refusal)) => Ok(refused(&refusal)),
+            // The runtime is shutting down, or a destructor of the handler panicked: not handled, as far as we know.
+            None => Ok(refused(&Reason::HandlerPanicked.into())),
+        }
     }
 }
 

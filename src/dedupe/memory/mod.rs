@@ -10,8 +10,8 @@ use self::shard::Shard;
 use super::{Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture, Token};
 use crate::{StoreError, observe};
 
-/// Remembers events in this process, up to a given number of them, in 92 bytes for each where it is full and up to 112
-/// before (and what the allocator adds).
+/// Remembers events in this process, up to a given number of them, in 92 to 150 bytes for each, and no more than 114
+/// where there may be 60,000 or more (and what the allocator adds).
 ///
 /// A restart forgets everything: what was handled before it is handled again if the sender retries. Several processes
 /// do not know of each other. Clones share what they remember.

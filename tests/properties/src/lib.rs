@@ -2,6 +2,7 @@
 //! whatever the fuzzer once found, through the same functions.
 
 mod chunks;
+mod config;
 mod event;
 mod pointer;
 #[allow(dead_code, reason = "shared with other tests")]
@@ -29,6 +30,7 @@ pub const PROPERTIES: &[Property] = &[
     Property { name: "event", holds: event::holds, seeds: event::seeds },
     Property { name: "chunks", holds: chunks::holds, seeds: chunks::seeds },
     Property { name: "pointer", holds: pointer::holds, seeds: pointer::seeds },
+    Property { name: "config", holds: config::holds, seeds: config::seeds },
 ];
 
 /// The property of this name.

@@ -27,9 +27,14 @@ fn pointer() {
 }
 
 #[test]
+fn config() {
+    play("config");
+}
+
+#[test]
 fn every_property_is_played_and_has_its_fuzz_target() {
     let names: Vec<_> = PROPERTIES.iter().map(|property| property.name).collect();
-    assert_eq!(names, ["signature", "event", "chunks", "pointer"]);
+    assert_eq!(names, ["signature", "event", "chunks", "pointer", "config"]);
     for name in names {
         let target = format!("../fuzz/targets/{name}.rs");
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&target)).expect(&target);

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use medhook::{Claimed, DedupeStore, PostgresStore, Settled};
+use medhook::{Claimed, DedupeStore, PostgresBuilder, PostgresStore, Settled};
 use medhook_tests::servers::{PASSWORD, Server, shared_postgres};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 
@@ -21,8 +21,13 @@ async fn number(connection: &mut PgConnection, query: String) -> i64 {
     sqlx::query(AssertSqlSafe(query)).fetch_one(connection).await.unwrap().get(0)
 }
 
+/// On the server that all tests share. It fails for no slowness of the machine.
 async fn store(namespace: &str) -> PostgresStore {
-    PostgresStore::builder().namespace(namespace).connect(&shared_postgres()).await.unwrap()
+    builder(namespace).connect(&shared_postgres()).await.unwrap()
+}
+
+fn builder(namespace: &str) -> PostgresBuilder {
+    PostgresStore::builder().namespace(namespace).step_timeout(HOUR)
 }
 
 /// The one line that a store which cannot be had gives.
@@ -112,7 +117,8 @@ async fn a_standby_is_refused() {
 
 #[tokio::test]
 async fn a_primary_that_becomes_a_standby_is_unavailable_until_it_is_one_again() {
-    let (server, store) = own().await;
+    let server = Server::postgres(&[]);
+    let store = patient(&server).await;
     assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
     let mut admin = PgConnection::connect(&server.url()).await.unwrap();
     for (setting, is_standby) in [("on", true), ("off", false)] {
@@ -122,7 +128,7 @@ async fn a_primary_that_becomes_a_standby_is_unavailable_until_it_is_one_again()
         let began = std::time::Instant::now();
         // The setting reaches each connection in its own time.
         while store.renew(key(1), token(1), HOUR).await.is_err() != is_standby {
-            assert!(began.elapsed() < Duration::from_secs(30));
+            assert!(began.elapsed() < Duration::from_secs(120));
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -172,7 +178,7 @@ async fn a_role_that_may_make_no_tables_uses_those_that_are_there() {
     assert!(refused(&url, &namespace).await.contains("needs SELECT, INSERT, UPDATE and DELETE"));
 
     run(&mut admin, format!("GRANT DELETE ON {namespace}_events, {namespace}_committed TO {namespace}")).await;
-    let store = PostgresStore::builder().namespace(&namespace).connect(&url).await.unwrap();
+    let store = builder(&namespace).connect(&url).await.unwrap();
     assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
     assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Settled);
     run(&mut admin, format!("DROP OWNED BY {namespace}; DROP ROLE {namespace}")).await;
@@ -181,7 +187,9 @@ async fn a_role_that_may_make_no_tables_uses_those_that_are_there() {
 #[tokio::test]
 async fn a_row_that_someone_holds_is_not_waited_for_longer_than_a_lock_may_take() {
     let namespace = unique();
-    let store = store(&namespace).await;
+    // A third of it for a lock.
+    let builder = builder(&namespace).step_timeout(Duration::from_secs(9));
+    let store = builder.connect(&shared_postgres()).await.unwrap();
     store.claim(key(1), token(1), HOUR).await.unwrap();
     let mut holder = direct().await;
     run(&mut holder, format!("BEGIN; SELECT * FROM {namespace}_events FOR UPDATE")).await;
@@ -228,12 +236,11 @@ async fn what_has_run_out_is_deleted_and_nothing_else() {
     run(&mut direct, locked).await;
 
     let every = Duration::from_millis(20);
-    let builder = PostgresStore::builder().namespace(&namespace).purge_every(every);
-    let store = builder.connect(&shared_postgres()).await.unwrap();
+    let store = builder(&namespace).purge_every(every).connect(&shared_postgres()).await.unwrap();
     let count = format!("SELECT (SELECT count(*) FROM {namespace}_events) * 100 + count(*) FROM {namespace}_committed");
     let began = std::time::Instant::now();
     while number(&mut direct, count.clone()).await != 2_120 {
-        assert!(began.elapsed() < Duration::from_secs(30), "{}", number(&mut direct, count.clone()).await);
+        assert!(began.elapsed() < Duration::from_secs(120), "{}", number(&mut direct, count.clone()).await);
         assert!(store.claim(key(1), token(1), HOUR).await.is_ok());
         store.release(key(1), token(1)).await.unwrap();
         tokio::time::sleep(every).await;
@@ -283,8 +290,8 @@ async fn a_table_that_cannot_be_looked_at_keeps_no_other_from_its_turn() {
     run(&mut direct, old).await;
     run(&mut holds, format!("BEGIN; LOCK TABLE {namespace}_events IN EXCLUSIVE MODE")).await;
 
-    let builder = PostgresStore::builder().namespace(&namespace).purge_every(Duration::from_millis(20));
-    let builder = builder.step_timeout(Duration::from_millis(300));
+    let builder = builder(&namespace).purge_every(Duration::from_millis(20));
+    let builder = builder.step_timeout(Duration::from_secs(3));
     let _store = builder.connect(&shared_postgres()).await.unwrap();
     let began = std::time::Instant::now();
     while number(&mut direct, format!("SELECT count(*) FROM {namespace}_committed")).await > 0 {
@@ -308,7 +315,7 @@ async fn what_is_answered_is_on_disk_whatever_the_role_prefers() {
     run(&mut direct, spy).await;
     store.claim(key(1), token(1), HOUR).await.unwrap();
     let url = format!("{}?options=-c%20synchronous_commit%3Doff", shared_postgres());
-    let careless = PostgresStore::builder().namespace(&namespace).connect(&url).await.unwrap();
+    let careless = builder(&namespace).connect(&url).await.unwrap();
     careless.commit(key(1), token(1), retention(HOUR)).await.unwrap();
     let on = format!("SELECT count(*) FILTER (WHERE setting = 'on') * 10 + count(*) FROM {namespace}_spy");
     assert_eq!(number(&mut direct, on).await, 22);

@@ -3,14 +3,17 @@ use std::time::Duration;
 
 use medhook::{Claimed, DedupeStore, RedisStore, Settled};
 use medhook_tests::servers::{PASSWORD, Server, shared_redis};
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
 use super::away;
 use super::unique;
 use crate::suite::{HOUR, key, retention, token};
 
+/// Without the time-outs that the client has of its own accord: half a second for an answer.
 async fn direct(url: &str) -> MultiplexedConnection {
-    redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
+    let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
+    redis::Client::open(url).unwrap().get_multiplexed_async_connection_with_config(&config).await.unwrap()
 }
 
 async fn ask<T: redis::FromRedisValue>(url: &str, command: &str) -> T {
@@ -47,6 +50,11 @@ async fn own() -> (Server, RedisStore) {
 /// One that fails for no slowness of the machine.
 async fn patient(server: &Server) -> RedisStore {
     RedisStore::builder().step_timeout(HOUR).connect(&server.url()).await.unwrap()
+}
+
+/// The same on the server that all tests share.
+async fn shared(namespace: &str) -> RedisStore {
+    RedisStore::builder().namespace(namespace).step_timeout(HOUR).connect(&shared_redis()).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -136,7 +144,8 @@ async fn the_rights_that_are_documented_are_enough_and_missing_ones_show_at_once
 
 #[tokio::test]
 async fn scripts_that_were_flushed_are_sent_again() {
-    let (server, store) = own().await;
+    let server = Server::redis(&[]);
+    let store = patient(&server).await;
     for n in 0..3 {
         ask::<()>(&server.url(), "SCRIPT FLUSH").await;
         assert_eq!(store.claim(key(n), token(1), HOUR).await.unwrap(), Claimed::Won);
@@ -147,7 +156,8 @@ async fn scripts_that_were_flushed_are_sent_again() {
 
 #[tokio::test]
 async fn out_of_memory_is_unavailable_and_passes() {
-    let (server, store) = own().await;
+    let server = Server::redis(&[]);
+    let store = patient(&server).await;
     store.claim(key(1), token(1), HOUR).await.unwrap();
     ask::<()>(&server.url(), "CONFIG SET maxmemory 1").await;
     let error = store.claim(key(2), token(1), HOUR).await.unwrap_err();
@@ -159,7 +169,8 @@ async fn out_of_memory_is_unavailable_and_passes() {
 
 #[tokio::test]
 async fn a_server_that_became_a_replica_is_unavailable_until_it_is_none() {
-    let (server, store) = own().await;
+    let server = Server::redis(&[]);
+    let store = patient(&server).await;
     ask::<()>(&server.url(), "REPLICAOF 127.0.0.1 1").await;
     let error = store.claim(key(1), token(1), HOUR).await.unwrap_err();
     assert!(error.to_string().contains("READONLY") || error.to_string().contains("MASTERDOWN"), "{error}");
@@ -171,15 +182,17 @@ async fn a_server_that_became_a_replica_is_unavailable_until_it_is_none() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_has_not_reached_a_replica_is_not_promised() {
     let (server, other) = (Server::redis(&[]), Server::redis(&[]));
-    let builder = RedisStore::builder().replicas(1, Duration::from_millis(300)).connections(4);
-    let line = builder.connect(&server.url()).await.unwrap_err().to_string();
+    let builder = || {
+        let builder = RedisStore::builder().step_timeout(HOUR).connections(4);
+        builder.replicas(1, Duration::from_millis(300))
+    };
+    let line = builder().connect(&server.url()).await.unwrap_err().to_string();
     assert!(line.contains("reached 0 replicas in time, not 1"), "{line}");
 
     ask::<()>(&other.url(), &format!("REPLICAOF 127.0.0.1 {}", server.port())).await;
     let began = std::time::Instant::now();
     let store = loop {
-        let builder = RedisStore::builder().replicas(1, Duration::from_millis(300)).connections(4);
-        match builder.connect(&server.url()).await {
+        match builder().connect(&server.url()).await {
             Ok(store) => break store,
             Err(error) => assert!(began.elapsed() < Duration::from_secs(60), "{error}"),
         }
@@ -212,7 +225,7 @@ async fn a_node_of_a_cluster_is_refused() {
 #[tokio::test]
 async fn a_claim_from_before_the_clock_was_set_back_holds_no_longer_than_a_lease() {
     let namespace = unique();
-    let store = RedisStore::builder().namespace(&namespace).connect(&shared_redis()).await.unwrap();
+    let store = shared(&namespace).await;
     store.claim(key(1), token(1), HOUR * 1_000).await.unwrap();
     assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::InFlight { retry_after: HOUR });
     match store.claim(key(1), token(2), HOUR * 1_000).await.unwrap() {
@@ -225,7 +238,7 @@ async fn a_claim_from_before_the_clock_was_set_back_holds_no_longer_than_a_lease
 #[tokio::test]
 async fn what_is_no_event_is_neither_taken_for_one_nor_overwritten() {
     let namespace = unique();
-    let store = RedisStore::builder().namespace(&namespace).connect(&shared_redis()).await.unwrap();
+    let store = shared(&namespace).await;
     let name = format!("{namespace}:{}", hex(1));
     ask::<()>(&shared_redis(), &format!("SET {name} something")).await;
     let error = store.claim(key(1), token(1), HOUR).await.unwrap_err();
@@ -237,7 +250,7 @@ async fn what_is_no_event_is_neither_taken_for_one_nor_overwritten() {
 #[tokio::test]
 async fn nothing_is_kept_for_ever() {
     let namespace = unique();
-    let store = RedisStore::builder().namespace(&namespace).connect(&shared_redis()).await.unwrap();
+    let store = shared(&namespace).await;
     let left = async || ask::<i64>(&shared_redis(), &format!("PTTL {namespace}:{}", hex(1))).await;
     let hours = |from: i64, to: i64| from * 3_600_000..=to * 3_600_000;
     store.claim(key(1), token(1), HOUR).await.unwrap();

@@ -170,7 +170,7 @@ async fn a_damaged_row_is_its_own_events_trouble_alone() {
     let mut by_hand = connection(&place.path()).await;
     sql(&mut by_hand, "PRAGMA ignore_check_constraints = ON").await;
     sql(&mut by_hand, "UPDATE medhook_events SET token = x'00'").await;
-    // A lock gathers all of them into one batch.
+    // Behind the lock they gather, and come in one batch.
     sql(&mut by_hand, "BEGIN IMMEDIATE").await;
     let claims: Vec<_> = (0..20)
         .map(|n| {
@@ -178,7 +178,10 @@ async fn a_damaged_row_is_its_own_events_trouble_alone() {
             tokio::spawn(async move { store.claim(key(n), token(2), HOUR).await })
         })
         .collect();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // Each has its turn to ask. The lock is waited for for 2 s only.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
     sql(&mut by_hand, "COMMIT").await;
     for (n, claim) in claims.into_iter().enumerate() {
         let claimed = claim.await.unwrap();

@@ -1,8 +1,6 @@
-//! Rules for dependencies, and what they are held against.
+//! What is depended on, as cargo tells of it, and what of it shows.
 
-pub mod licence;
 pub mod public_types;
-pub mod rules;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,12 +28,5 @@ pub fn packages() -> Result<Vec<Value>, String> {
         return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr)));
     }
     let metadata: Value = serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata: {error}"))?;
-    let mut packages = metadata["packages"].as_array().cloned().unwrap_or_default();
-    // A feature of a dependency counts where it is switched on, not where it could be.
-    for node in metadata["resolve"]["nodes"].as_array().into_iter().flatten() {
-        if let Some(package) = packages.iter_mut().find(|package| package["id"] == node["id"]) {
-            package["enabled"] = node["features"].clone();
-        }
-    }
-    Ok(packages)
+    Ok(metadata["packages"].as_array().cloned().unwrap_or_default())
 }

@@ -1,0 +1,104 @@
+//! `medhook` on the command line. Each command is a module of its own.
+//!
+//! Exit codes, the same for every command: 0, all is well; 1, the command did its work and something is not as it
+//! should be; 2, it could not do its work.
+
+mod check;
+mod clock;
+mod demo;
+mod endpoint;
+mod failure;
+mod output;
+mod random;
+mod read;
+mod receive;
+mod send;
+mod server;
+mod verify;
+mod wire;
+
+use std::io::{Write, stdout};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+#[doc(hidden)]
+pub use crate::receive::config_lines;
+
+/// Receive webhooks from health-tech providers safely.
+#[derive(Parser)]
+#[command(name = "medhook", version, after_help = "Example:\n  medhook demo")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Check(Box<check::Args>),
+    Demo(demo::Args),
+    Receive(receive::Args),
+    Send(Box<send::Args>),
+    Verify(Box<verify::Args>),
+}
+
+/// How a command ended that could do its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    AllIsWell,
+    SomethingIsNot,
+    /// Neither is certain; what was printed says why.
+    CannotTell,
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    // Wrong arguments end here, with exit code 2.
+    let cli = Cli::parse();
+    let ended = match cli.command {
+        Command::Check(args) => check::run(&args, &mut stdout().lock()),
+        Command::Demo(args) => demo::run(&args, &mut stdout().lock()),
+        Command::Receive(args) => receive::run(&args),
+        Command::Send(args) => send::run(&args, &mut stdout().lock()),
+        Command::Verify(args) => verify::run(&args, &mut stdout().lock()),
+    };
+    match ended {
+        Ok(Verdict::AllIsWell) => ExitCode::SUCCESS,
+        Ok(Verdict::SomethingIsNot) => ExitCode::from(1),
+        Ok(Verdict::CannotTell) => ExitCode::from(2),
+        Err(failure) => {
+            told(&failure);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs what needs a runtime.
+fn run_async<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Failure::because("cannot start the runtime", error))?.block_on(command)
+}
+
+fn told(failure: &Failure) {
+    // Where even this cannot be written, the exit code has to do.
+    let _ = writeln!(std::io::stderr().lock(), "medhook: {failure}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_make_sense_and_every_help_shows_an_example() {
+        let mut cli = Cli::command();
+        cli.clone().debug_assert();
+        assert!(cli.render_help().to_string().contains("\nExample"));
+        for command in cli.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+            assert!(command.render_help().to_string().contains("\nExample"), "{}", command.get_name());
+        }
+    }
+}
