@@ -593,3 +593,15 @@ async fn a_panic_at_once_and_a_panic_later_are_the_same() {
     };
     assert_eq!(detached(later, tokio::spawn).await, None::<()>);
 }
+
+#[test]
+fn what_is_shown_of_a_claim_is_its_delivery_and_no_secret() {
+    let receiver = receiver(&Faulty::new(), 10);
+    let admitted = receiver.admit(delivery(&receiver, "1")).unwrap();
+    let shown = format!("{admitted:?}");
+    assert!(
+        shown.starts_with(&format!("Admitted {{ claim: Claim {{ delivery: {:?}, ..", admitted.delivery())),
+        "{shown}"
+    );
+    assert!(!shown.contains("0123456789abcdef"), "{shown}");
+}

@@ -1,5 +1,10 @@
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use super::*;
-use crate::{Cair, Custom, Fasten, HealthSync, HmacSha256Body, MemoryStore, Secret, SharedSecret, cair};
+use crate::scheme::Proof;
+use crate::{
+    Cair, Custom, Fasten, HealthSync, HmacSha256Body, KindName, MemoryStore, Proves, Secret, SharedSecret, cair,
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -68,6 +73,7 @@ fn what_does_not_fit_is_one_line_each() {
 fn what_just_fits_is_built() {
     for builder in [
         Receiver::builder("x".repeat(64), custom()).store(NoDedupe),
+        Receiver::builder("0.clinic_7-z", custom()).store(NoDedupe),
         builder(Fasten::live(secret())).retention(25 * HOUR),
         builder(HealthSync::new(secret())).retention(Duration::from_secs(7_502)),
         builder(custom()).lease(Duration::from_millis(100)),
@@ -90,6 +96,22 @@ fn events_are_remembered_for_longer_than_they_can_come_again() {
     let grown = builder(HealthSync::new(secret())).freshness(long);
     let all = Duration::from_secs(49 * 3600 + 2);
     assert_eq!(retention(grown), (all.as_secs(), all), "a longer window is remembered for all of it");
+}
+
+#[test]
+fn what_is_shown_of_a_receiver_tells_it_from_others_and_no_secret() {
+    let builder = builder(custom());
+    let built = format!("{builder:?}");
+    let receiver = builder.build().unwrap();
+    assert_eq!((receiver.name(), receiver.provider()), ("in", "acme"));
+    let receiver = format!("{receiver:?}");
+    for (shown, begins) in [(&built, "Builder { name: \"in\", "), (&receiver, "Receiver { name: \"in\", ")] {
+        assert!(shown.starts_with(begins) && shown.contains("\"acme\""), "{shown}");
+        assert!(!shown.contains("MDEy"), "{shown}");
+    }
+    assert!(receiver.contains("freshness: Unchecked, store: MemoryStore"), "{receiver}");
+    let dedupe = [Dedupe::by_id(), Dedupe::off(), Dedupe::by(|_, _| None)];
+    assert_eq!(format!("{dedupe:?}"), "[Dedupe::by_id(), Dedupe::off(), Dedupe::by(..)]");
 }
 
 #[test]
@@ -181,6 +203,57 @@ fn what_another_receiver_proved_proves_nothing_here() {
 }
 
 #[test]
+fn only_a_body_as_it_is_is_taken() {
+    let receiver = builder(custom()).build().unwrap();
+    let begun = |headers: &[(&str, &str)]| {
+        let key = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
+        receiver.begin("POST", [&key, headers].concat().as_slice()).map(drop).map_err(|refusal| refusal.reason())
+    };
+    assert_eq!(begun(&[]), Ok(()));
+    for plain in ["identity", "Identity", ""] {
+        assert_eq!(begun(&[("content-encoding", plain)]), Ok(()), "{plain:?}");
+        let twice = [("content-encoding", plain), ("content-encoding", plain)];
+        assert_eq!(begun(&twice), Err(Reason::ContentEncoding), "{plain:?} twice");
+    }
+    for packed in ["gzip", "identity, gzip", "identity "] {
+        assert_eq!(begun(&[("content-encoding", packed)]), Err(Reason::ContentEncoding), "{packed:?}");
+    }
+}
+
+#[test]
+fn what_says_itself_that_it_is_too_large_is_refused_unread() {
+    let receiver = builder(custom()).body_limit(10).build().unwrap();
+    let begun = |length: &str| {
+        let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg=="), ("content-length", length)];
+        receiver.begin("POST", &headers).map(drop).map_err(|refusal| refusal.reason())
+    };
+    // Of what is no number the server will have thought its own; the bytes are counted in any case.
+    for length in ["0", "9", "10", "0010", "", "-1", "+11", "1e9", "11 "] {
+        assert_eq!(begun(length), Ok(()), "{length:?}");
+    }
+    for length in ["11", "0011", "70368744177664", "99999999999999999999999999"] {
+        assert_eq!(begun(length), Err(Reason::TooLarge), "{length:?}");
+    }
+}
+
+#[test]
+fn a_secret_vouches_for_its_own_mode_only() {
+    let test = Secret::new("test", "ZmVkY2JhOTg3NjU0MzIxMA==").unwrap();
+    let receiver = builder(Fasten::live(secret()).and_test(test)).build().unwrap();
+    let judged = |secret, mode: Option<&str>| {
+        let proof = Proof { proves: Proves::BodyAndTime, secret, message_id: None, attempted_at: None };
+        let proven = Proven::assertion(Bytes::new(), proof, &receiver);
+        receiver.of_this_mode(&proven, &Envelope { mode: mode.map(Mode::from), ..Envelope::default() })
+    };
+    for mode in [Some("live"), Some("rehearsal"), None] {
+        assert_eq!(judged(0, mode), Ok(()), "{mode:?}");
+        assert_eq!(judged(1, mode), Err(Reason::WrongMode), "{mode:?}");
+    }
+    assert_eq!(judged(0, Some("test")), Err(Reason::WrongMode));
+    assert_eq!(judged(1, Some("test")), Ok(()));
+}
+
+#[test]
 fn a_body_in_pieces_is_the_body_whole() {
     let receiver = builder(custom()).build().unwrap();
     let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
@@ -189,6 +262,19 @@ fn a_body_in_pieces_is_the_body_whole() {
         pieces.iter().for_each(|piece| intake.push(Bytes::from_static(piece.as_bytes())).unwrap());
         let proven = intake.finish().unwrap();
         assert_eq!((&**proven.body(), proven.secret_label()), (&b"{}"[..], "key"), "{pieces:?}");
+    }
+}
+
+#[test]
+fn a_body_that_came_in_one_piece_is_that_piece_and_no_copy() {
+    let receiver = builder(custom()).build().unwrap();
+    let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
+    let body = Bytes::from_static(b"{}");
+    for pieces in [[Bytes::new(), body.clone()], [body.clone(), Bytes::new()]] {
+        let mut intake = receiver.begin("POST", &headers).unwrap();
+        pieces.into_iter().for_each(|piece| intake.push(piece).unwrap());
+        assert_eq!(format!("{intake:?}"), "Intake { bytes: 2, .. }");
+        assert_eq!(intake.finish().unwrap().body().as_ptr(), body.as_ptr());
     }
 }
 
@@ -204,13 +290,57 @@ fn a_body_with_a_piece_too_many_is_never_whole() {
 }
 
 #[test]
+fn what_is_proven_is_told_of_the_delivery_that_proved_it() {
+    let vouches = Secret::new("vouches", "ZmVkY2JhOTg3NjU0MzIxMA==").unwrap();
+    let fasten = Fasten::live(secret()).and_test(vouches);
+    let receiver = builder(fasten).clock(At(1_700_000_000)).build().unwrap();
+    // As in the schemes' own tests.
+    let headers = [
+        ("webhook-id", "msg_1"),
+        ("webhook-timestamp", "1700000000"),
+        ("webhook-signature", "v1,wTdLt8XCJKOQ0jtBkmOY3r3d59vrapVH4YnSlhoh0uE="),
+    ];
+    let proven = receiver.verify(&headers, Bytes::from_static(b"{}")).unwrap();
+    assert_eq!((proven.proves(), &proven.body()[..]), (Proves::BodyAndTime, &b"{}"[..]));
+    assert_eq!((proven.message_id(), proven.attempted_at()), (Some("msg_1"), Some(1_700_000_000)));
+    assert_eq!((proven.secret_label(), proven.secret_index()), ("vouches", 1));
+    assert_eq!(format!("{proven:?}"), r#"Proven { proves: BodyAndTime, secret: "vouches", body_len: 2, .. }"#);
+    assert_eq!(proven.into_body(), "{}");
+}
+
+/// A clock that stands still.
+#[derive(Debug)]
+struct At(u64);
+
+impl Clock for At {
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.0)
+    }
+}
+
+#[test]
 fn of_a_provider_of_ones_own_every_event_needs_the_time_that_was_asked_for() {
     let freshness = Freshness::SignedEvent { max_age: HOUR, future: HOUR };
-    let receiver = builder(custom().occurred_at("/at")).freshness(freshness).build().unwrap();
+    let receiver = builder(custom().occurred_at("/at")).freshness(freshness).clock(At(1_700_000_000)).build().unwrap();
     let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
-    let opened = |body| receiver.open(receiver.verify(&headers, Bytes::from(body)).unwrap());
-    assert!(opened(format!(r#"{{"at": {}}}"#, receiver.now())).is_ok());
-    assert_eq!(opened("{}".to_owned()).unwrap_err().reason(), Reason::TimeMissing);
+    let opened = |body: &'static str| {
+        let opened = receiver.open(receiver.verify(&headers, Bytes::from(body)).unwrap());
+        opened.map(drop).map_err(|refusal| refusal.reason())
+    };
+    assert_eq!(opened(r#"{"at": 1699996400}"#), Ok(()));
+    assert_eq!(opened(r#"{"at": 1699996399}"#), Err(Reason::Stale));
+    assert_eq!(opened(r#"{"at": 1700003600}"#), Ok(()));
+    assert_eq!(opened(r#"{"at": 1700003601}"#), Err(Reason::InTheFuture));
+    assert_eq!(opened("{}"), Err(Reason::TimeMissing));
+}
+
+#[test]
+fn of_a_provider_only_what_is_documented_needs_its_time() {
+    let receiver = builder(HealthSync::new(secret())).build().unwrap();
+    let fresh = |kind| receiver.fresh(&Envelope { kind, ..Envelope::default() });
+    assert_eq!(fresh(Some(KindName::documented("document.uploaded"))), Err(Reason::TimeMissing));
+    assert_eq!(fresh(Some(KindName::unknown("ping".to_owned()))), Ok(()));
+    assert_eq!(fresh(None), Ok(()));
 }
 
 #[tokio::test(start_paused = true)]

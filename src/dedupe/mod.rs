@@ -294,4 +294,11 @@ mod tests {
         let expected: [u8; 32] = Sha256::digest(parts).into();
         assert_eq!(EventKeys::new("fasten", "clinic").of_id("live", "7d4b9f0e").as_bytes(), &expected);
     }
+    #[test]
+    fn a_key_is_shown_by_its_first_digits_and_a_token_not_at_all() {
+        let key = EventKey::from_bytes(std::array::from_fn(|at| at as u8));
+        assert_eq!(key.to_string(), "0001020304050607");
+        assert_eq!(format!("{key:?}"), "EventKey(0001020304050607)");
+        assert_eq!(format!("{:?}", Token::from_bytes([1; 16])), "Token(..)");
+    }
 }

@@ -198,10 +198,50 @@ mod tests {
     }
 
     #[test]
+    fn two_differences_never_cancel_each_other() {
+        let ours = [0_u8; 44];
+        for one in 0..ours.len() {
+            for other in 0..one {
+                let mut theirs = ours;
+                theirs[one] = 1;
+                theirs[other] = 1;
+                assert!(!bool::from(same(&ours, &theirs)), "bytes {one} and {other}");
+            }
+        }
+    }
+
+    #[test]
     fn one_that_is_the_same_is_found_wherever_it_stands() {
         let others: Vec<[u8; 44]> = (1..=4).map(|other| [other; 44]).collect();
         let found = |ours: u8| bool::from(same_as_any(&[ours; 44], others.iter()));
         assert_eq!([0, 1, 2, 3, 4, 5].map(found), [false, true, true, true, true, false]);
         assert!(!bool::from(same_as_any(&[0; 44], [].iter())), "none is the same as nothing");
+    }
+
+    #[test]
+    fn of_several_hits_the_first_counts() {
+        let first = |hits: &[u8]| first(hits.iter().map(|hit| Choice::from(*hit)));
+        for none in [&[][..], &[0], &[0, 0, 0]] {
+            assert_eq!(first(none), Err(Reason::ProofMismatch), "{none:?}");
+        }
+        for (hits, index) in [(&[1][..], 0), (&[1, 1, 0, 1], 0), (&[0, 1, 1], 1), (&[0, 0, 0, 1], 3)] {
+            assert_eq!(first(hits), Ok(index), "{hits:?}");
+        }
+    }
+
+    #[test]
+    fn of_keys_only_labels_are_shown() {
+        let secrets = Secrets::new(crate::Secret::new("old", "0123456789abcdef").unwrap());
+        let keys = Keys::read(&secrets, |text| Ok(zeroize::Zeroizing::new(text.into()))).unwrap();
+        assert_eq!(format!("{keys:?}"), r#"["old"]"#);
+    }
+
+    /// RFC 4231, 4.3.
+    #[cfg(feature = "testing")]
+    #[test]
+    fn parts_in_a_row_are_one_message() {
+        let tag = hmac_tag(b"Jefe", &[b"what do ya want ", b"", b"for nothing?"]);
+        let hex = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        assert_eq!(base16ct::lower::encode_str(&tag, &mut [0; 64]), Ok(hex));
     }
 }

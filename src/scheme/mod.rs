@@ -253,3 +253,100 @@ fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
     HeaderName::try_from(name)
         .map_err(|error| ConfigError::new(format!("{name:?} is no header name")).with_source(error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Secret;
+
+    const NEVER: fn() -> i64 = || panic!("no clock is read where no time is signed");
+
+    fn secrets() -> Secrets {
+        let old = Secret::new("old", "MDEyMzQ1Njc4OWFiY2RlZg==").unwrap();
+        Secrets::new(old).also(Secret::new("new", "ZmVkY2JhOTg3NjU0MzIxMA==").unwrap()).unwrap()
+    }
+
+    fn scheme(config: impl Into<SchemeConfig>) -> Scheme {
+        config.into().with_secrets(&secrets()).unwrap()
+    }
+
+    /// Signed by Python's `hmac` with the second of the secrets: `hmac.new(key, message, "sha256")`, where the key is the
+    /// text and the message `{}`; or the key is what the text decodes to, and the message `msg_1.1700000000.{}`.
+    #[test]
+    fn a_proof_says_what_it_covers_and_which_secret_vouches() {
+        let standard = scheme(StandardWebhooks::new());
+        let headers = [
+            ("webhook-id", "msg_1"),
+            ("webhook-timestamp", "1700000000"),
+            ("webhook-signature", "v1,wTdLt8XCJKOQ0jtBkmOY3r3d59vrapVH4YnSlhoh0uE="),
+        ];
+        let begun = || standard.begin(&headers, Freshness::STANDARD_WEBHOOKS, || 1_700_000_300).unwrap();
+        proves(&standard, begun, (Proves::BodyAndTime, Some(b"msg_1"), Some(1_700_000_000)));
+        assert!(standard.signs_attempt_time() && SchemeConfig::from(StandardWebhooks::new()).signs_attempt_time());
+        let late = standard.begin(&headers, Freshness::STANDARD_WEBHOOKS, || 1_700_000_301);
+        assert_eq!(late.map(drop), Err(Reason::Stale));
+
+        let config = HmacSha256Body::new("x-signature");
+        let body = scheme(config.clone());
+        let headers = [("x-signature", "ad88b6588c240b661ff5890a7c0056c7a6c3d4a7bfd740351fe6563e424889e5")];
+        let begun = || body.begin(&headers, Freshness::Unchecked, NEVER).unwrap();
+        proves(&body, begun, (Proves::Body, None, None));
+        assert!(!body.signs_attempt_time() && !SchemeConfig::from(config).signs_attempt_time());
+
+        let config = SharedSecret::new("x-key");
+        let sender = scheme(config.clone());
+        let headers = [("x-key", "ZmVkY2JhOTg3NjU0MzIxMA==")];
+        let begun = || sender.begin(&headers, Freshness::Unchecked, NEVER).unwrap();
+        proves(&sender, begun, (Proves::SenderOnly, None, None));
+        assert!(!sender.signs_attempt_time() && !SchemeConfig::from(config).signs_attempt_time());
+    }
+
+    /// What a check of the body `{}` comes to, in one piece and in several; and of no other body, if it covers that.
+    fn proves<'a>(scheme: &Scheme, begun: impl Fn() -> Check<'a>, (of, id, at): (Proves, Option<&[u8]>, Option<i64>)) {
+        for (pieces, rest) in [(&[][..], "{}"), (&["{"][..], "}"), (&["{", "}"], ""), (&["", "{"], "}")] {
+            let finished = |rest: &str| {
+                let mut check = begun();
+                pieces.iter().for_each(|piece| check.push(piece.as_bytes()));
+                check.finish(rest.as_bytes())
+            };
+            let proof = finished(rest).unwrap();
+            assert_eq!((proof.proves, proof.message_id, proof.attempted_at), (of, id, at), "{pieces:?}");
+            assert_eq!((proof.secret, scheme.label(proof.secret), scheme.label(2)), (1, "new", ""), "{pieces:?}");
+            let altered = finished(&format!("{rest} ")).map(|proof| proof.proves);
+            let expected = if of == Proves::SenderOnly { Ok(of) } else { Err(Reason::ProofMismatch) };
+            assert_eq!(altered, expected, "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_could_be_guessed_is_named() {
+        // Of 15 and 16 bytes as they are, of 11 and 12 decoded.
+        let short = Secret::new("short", "MDEyMzQ1Njc4OWE").unwrap();
+        let long = Secret::new("long", "MDEyMzQ1Njc4OWFi").unwrap();
+        let secrets = Secrets::new(short).also(long).unwrap();
+        let named = |config: SchemeConfig| {
+            let scheme = config.with_secrets(&secrets).unwrap();
+            scheme.short_secrets().into_iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(named(StandardWebhooks::new().into()), ["short", "long"]);
+        assert_eq!(named(HmacSha256Body::new("x-signature").into()), ["short"]);
+        assert_eq!(named(SharedSecret::new("x-key").into()), ["short"]);
+    }
+
+    #[test]
+    fn a_needed_header_is_there_once_and_no_longer_than_any_honest_one() {
+        let name = HeaderName::from_static("x-key");
+        let (longest, too_long) = ("k".repeat(4096), "k".repeat(4097));
+        for (values, found) in [
+            (&["k"][..], Ok(&b"k"[..])),
+            (&[&longest], Ok(longest.as_bytes())),
+            (&[&too_long], Err(Reason::MalformedHeader)),
+            (&[""], Err(Reason::MalformedHeader)),
+            (&[], Err(Reason::MissingHeader)),
+            (&["k", "k"], Err(Reason::RepeatedHeader)),
+        ] {
+            let headers: Vec<_> = values.iter().map(|value| ("X-Key", value)).collect();
+            assert_eq!(needed(headers.find(&name)), found, "{} of {:?}", values.len(), values.first().map(|v| v.len()));
+        }
+    }
+}

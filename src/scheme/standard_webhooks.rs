@@ -194,10 +194,22 @@ mod tests {
     }
 
     #[test]
+    fn an_id_is_visible_and_has_no_dot() {
+        for id in ["msg_1", "!", "~"] {
+            assert_eq!(message_id(id.as_bytes()), Ok(id.as_bytes()));
+        }
+        for id in [".", ".a", "a.b", "a.", " a", "a b", "a\t", "a\u{7f}", "\u{1f}a", "é"] {
+            assert_eq!(message_id(id.as_bytes()), Err(Reason::MalformedHeader), "{id:?}");
+        }
+    }
+
+    #[test]
     fn one_time_has_one_text() {
         assert_eq!(canonical_seconds(b"1700000000"), Ok(1_700_000_000));
         assert_eq!(canonical_seconds(b"0"), Ok(0));
-        for text in ["", "+1700000000", "-1", "001700000000", "1e9", "1.5", " 1", "9223372036854775808", "١"] {
+        let others =
+            ["", "+1700000000", "-1", "001700000000", "1e9", "1.5", " 1", "1:", "1/", "9223372036854775808", "١"];
+        for text in others {
             assert_eq!(canonical_seconds(text.as_bytes()), Err(Reason::MalformedHeader), "{text}");
         }
     }

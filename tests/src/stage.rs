@@ -197,8 +197,9 @@ impl Seen {
 
 /// A store that is out of order, or full.
 #[derive(Debug)]
-struct Broken {
-    full: bool,
+pub struct Broken {
+    /// Which of the two it is.
+    pub full: bool,
 }
 
 impl Broken {

@@ -148,7 +148,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_of_two_wins_until_released() {
         let store = MemoryStore::new(10);
+        assert!(store.is_empty());
         assert_eq!(store.claim(key(1), token(1), LEASE).await.unwrap(), Claimed::Won);
+        assert_eq!(format!("{store:?}"), "MemoryStore { len: 1, .. }");
+        assert!(!store.is_empty());
         assert_eq!(store.claim(key(1), token(1), LEASE).await.unwrap(), Claimed::Won, "sent again");
         let busy = store.claim(key(1), token(2), LEASE).await.unwrap();
         assert_eq!(busy, Claimed::InFlight { retry_after: LEASE });
@@ -188,6 +191,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_is_to_be_remembered_for_ever_is() {
+        let store = MemoryStore::new(10);
+        // The second is one millisecond more than there is room for.
+        for (n, total) in [(1, Duration::MAX), (2, Duration::from_millis(1 << 47))] {
+            store.commit(key(n), token(1), Retention::new(HOUR, total)).await.unwrap();
+            tokio::time::advance(HOUR).await;
+            assert_eq!(store.claim(key(n), token(2), LEASE).await.unwrap(), Claimed::Handled, "{total:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_vanished_claim_that_nobody_took_commits() {
         let store = MemoryStore::new(10);
         assert_eq!(store.commit(key(1), token(1), retention()).await.unwrap(), Settled::Settled);
@@ -219,7 +233,7 @@ mod tests {
             store.commit(key(n), token(1), Retention::new(replay, 24 * HOUR)).await.unwrap();
         }
         let mut tries = 1;
-        while store.claim(key(200), token(1), LEASE).await.is_err() {
+        while tries < 10 && store.claim(key(200), token(1), LEASE).await.is_err() {
             tries += 1;
         }
         assert!((2..=3).contains(&tries), "64 are looked at in each of {tries}");
@@ -236,18 +250,23 @@ mod tests {
         assert_eq!(store.forgotten(), 0, "what ran out was not forgotten early");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn memory_stays_within_capacity() {
-        let store = MemoryStore::new(10_000);
-        let mut full = 0;
-        for n in 0..30_000 {
-            match store.claim(key(n), token(1), LEASE).await {
-                Ok(_) => drop(store.commit(key(n), token(1), retention()).await.unwrap()),
-                Err(_) => full += 1,
-            }
+    #[test]
+    fn a_shard_is_a_full_table_of_one_size_and_there_are_never_many() {
+        for (capacity, shards) in
+            [(0, 1), (28_672, 1), (28_673, 2), (64 * 28_672, 64), (64 * 28_672 + 1, 33), (10_000_000, 44)]
+        {
+            assert_eq!(MemoryStore::new(capacity).shards.len(), shards, "{capacity}");
         }
-        assert!(store.len() <= 10_000 && full >= 20_000, "{} held, {full} refused", store.len());
-        assert!(store.len() > 9_500, "all shards are used: {} held", store.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_stays_within_capacity_and_all_of_it_is_used() {
+        let store = MemoryStore::new(30_000);
+        let mut full = 0;
+        for n in 0..33_000 {
+            full += u64::from(store.claim(key(n), token(1), LEASE).await.is_err());
+        }
+        assert_eq!((store.shards.len(), store.len(), full), (2, 30_000, 3_000));
     }
 
     #[tokio::test(start_paused = true)]

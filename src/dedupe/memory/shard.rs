@@ -180,7 +180,7 @@ type Digested = BuildHasherDefault<FirstBytes>;
 impl Hasher for FirstBytes {
     fn write(&mut self, bytes: &[u8]) {
         if let Some(first) = bytes.first_chunk() {
-            self.0 ^= u64::from_le_bytes(*first);
+            self.0 = u64::from_le_bytes(*first);
         }
     }
 
@@ -189,5 +189,18 @@ impl Hasher for FirstBytes {
 
     fn finish(&self) -> u64 {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::BuildHasher;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_by_its_first_bytes() {
+        let key = EventKey::from_bytes(std::array::from_fn(|at| at as u8));
+        assert_eq!(Digested::default().hash_one(key), 0x0706_0504_0302_0100);
     }
 }
