@@ -35,6 +35,7 @@ impl<'a> Intake<'a> {
     ///
     /// # Errors
     /// [`Reason::TooLarge`]: the delivery is over.
+    #[inline]
     pub fn push(&mut self, piece: Bytes) -> Result<(), Refusal> {
         let length = self.body.bytes().len().saturating_add(piece.len());
         self.too_large |= length > self.receiver.body_limit();
@@ -52,6 +53,7 @@ impl<'a> Intake<'a> {
     ///
     /// # Errors
     /// [`Reason::ProofMismatch`]; or [`Reason::TooLarge`], if a piece of it was.
+    #[inline]
     pub fn finish(self) -> Result<Proven<'a>, Refusal> {
         if self.too_large {
             return Err(Reason::TooLarge.into());

@@ -104,6 +104,7 @@ impl<'a> Checking<'a> {
 ///
 /// base64ct does this in constant time. It cannot fail, as the room is what 32 bytes take; were that wrong, there would
 /// be nothing to compare with.
+#[inline]
 fn encoded(tag: &Tag) -> Option<[u8; ENCODED_LENGTH]> {
     let mut text = [0; ENCODED_LENGTH];
     let written = Base64::encode(tag, &mut text).ok()?.len();
@@ -114,6 +115,7 @@ const ENCODED_LENGTH: usize = 44;
 
 /// What stands between the spaces of a list: a signature that could be one of ours, that is, of version 1 and of the
 /// right length; or something else, which is skipped, as the specification has it for versions one does not know.
+#[inline]
 fn entries(mut signatures: &[u8]) -> impl Iterator<Item = Option<&[u8; ENCODED_LENGTH]>> {
     std::iter::from_fn(move || {
         while let Some((b' ', rest)) = signatures.split_first() {
