@@ -35,7 +35,6 @@ impl<'a> Intake<'a> {
     ///
     /// # Errors
     /// [`Reason::TooLarge`]: the delivery is over.
-    #[inline]
     pub fn push(&mut self, piece: Bytes) -> Result<(), Refusal> {
         let length = self.body.bytes().len().saturating_add(piece.len());
         self.too_large |= length > self.receiver.body_limit();
@@ -53,7 +52,6 @@ impl<'a> Intake<'a> {
     ///
     /// # Errors
     /// [`Reason::ProofMismatch`]; or [`Reason::TooLarge`], if a piece of it was.
-    #[inline]
     pub fn finish(self) -> Result<Proven<'a>, Refusal> {
         if self.too_large {
             return Err(Reason::TooLarge.into());
