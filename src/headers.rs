@@ -97,9 +97,32 @@ impl<N: AsRef<str>, V: AsRef<[u8]>> Headers for Vec<(N, V)> {
     }
 }
 
+/// What a value says that is digits and nothing else; the largest number there is, if it is larger.
+pub(crate) fn number(value: &[u8]) -> Option<u64> {
+    let mut digits = value.iter().map(|byte| byte.wrapping_sub(b'0'));
+    let appended =
+        |number: u64, digit: u8| (digit < 10).then(|| number.saturating_mul(10).saturating_add(u64::from(digit)));
+    if value.is_empty() { None } else { digits.try_fold(0, appended) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_is_digits_only_and_has_no_end() {
+        for (value, expected) in
+            [("0", 0), ("007", 7), ("1700000000", 1_700_000_000), ("18446744073709551615", u64::MAX)]
+        {
+            assert_eq!(number(value.as_bytes()), Some(expected), "{value}");
+        }
+        for value in ["18446744073709551616", &"9".repeat(400)] {
+            assert_eq!(number(value.as_bytes()), Some(u64::MAX), "{value}");
+        }
+        for value in ["", " 1", "+1", "-1", "1 ", "1.0", "1:", "1/", "a", "١"] {
+            assert_eq!(number(value.as_bytes()), None, "{value}");
+        }
+    }
 
     #[test]
     fn three_at_once_are_what_each_is_alone_among_few_and_many() {

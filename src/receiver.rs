@@ -11,6 +11,7 @@ use http::{HeaderName, header};
 
 use crate::claim::Admission;
 use crate::dedupe::{DedupeStore, EventKey, EventKeys, NoDedupe, Retention};
+use crate::headers::number;
 use crate::provider::{Envelope, Provider, sealed};
 use crate::scheme::Scheme;
 use crate::time::{Clock, SystemClock, in_time, unix_seconds};
@@ -240,11 +241,10 @@ fn not_too_large(headers: &(impl Headers + ?Sized), limit: usize) -> Result<(), 
     let Found::Once(value) = headers.find(&NAME) else {
         return Ok(());
     };
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return Ok(());
+    match number(value) {
+        Some(length) if usize::try_from(length).map_or(true, |length| length > limit) => Err(Reason::TooLarge),
+        _ => Ok(()),
     }
-    let length = str::from_utf8(value).ok().and_then(|digits| digits.parse::<usize>().ok());
-    if length.is_some_and(|length| length <= limit) { Ok(()) } else { Err(Reason::TooLarge) }
 }
 
 /// What counts as the same event.

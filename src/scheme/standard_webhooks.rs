@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::keys::{Keys, Message, Tag, same_as_any};
 use super::{Proof, Proves, needed};
+use crate::headers::number;
 use crate::{ConfigError, Freshness, Headers, Reason, Secrets};
 
 /// The Standard Webhooks scheme. Its secrets are base64, with or without `whsec_` in front.
@@ -158,9 +159,8 @@ fn message_id(value: &[u8]) -> Result<&[u8], Reason> {
 
 /// Digits only, without a sign or a leading zero, so that one time has one text.
 fn canonical_seconds(value: &[u8]) -> Result<i64, Reason> {
-    let canonical = !value.is_empty() && (value.len() == 1 || value.first() != Some(&b'0'));
-    let digit = |byte: &u8| byte.checked_sub(b'0').filter(|digit| *digit < 10).map(i64::from);
-    let seconds = value.iter().try_fold(0_i64, |so_far, byte| so_far.checked_mul(10)?.checked_add(digit(byte)?));
+    let canonical = value.len() == 1 || value.first() != Some(&b'0');
+    let seconds = number(value).and_then(|seconds| i64::try_from(seconds).ok());
     seconds.filter(|_| canonical).ok_or(Reason::MalformedHeader)
 }
 
