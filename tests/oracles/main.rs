@@ -113,8 +113,8 @@ fn headers_of_another_name_are_not_looked_at() {
     }
 }
 
-/// <https://www.rfc-editor.org/rfc/rfc4231>, the test cases 2 and 4: the keys of the others are no text, and Standard
-/// Webhooks, whose keys need be none, signs more than a body.
+/// <https://www.rfc-editor.org/rfc/rfc4231>, the test cases 2 and 4, through a receiver: the keys of the others are no text,
+/// and Standard Webhooks, whose keys need be none, signs more than a body. All seven are in `src/scheme/keys.rs`.
 #[test]
 fn hmac_sha256_is_that_of_rfc_4231() {
     let counted: String = (1..=25_u8).map(char::from).collect();

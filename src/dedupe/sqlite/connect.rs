@@ -133,11 +133,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_answered_is_on_the_disk() {
-        let folder = std::env::temp_dir().join(format!("medhook-connect-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let tables = Tables::new(&Namespace::default());
-        let database = Database::file(&folder.join("medhook.db"), tables, true).unwrap();
-        let Connected { mut connection, .. } = database.open().await.unwrap();
+        let folder = Folder::new("durable");
+        let Connected { mut connection, .. } = folder.database().open().await.unwrap();
         for (pragma, wanted) in [
             ("PRAGMA synchronous", 2),
             ("PRAGMA fullfsync", 1),
@@ -150,6 +147,61 @@ mod tests {
         let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await.unwrap();
         assert_eq!(mode, "wal");
         connection.close().await.unwrap();
-        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_is_the_one_that_was_opened_until_another_is_in_its_place() {
+        let folder = Folder::new("replaced");
+        let database = folder.database();
+        let connected = database.open().await.unwrap();
+        assert!(database.is(&connected));
+        // Renamed, not deleted: a new file could be given the number of one that is no more.
+        std::fs::rename(database.path(), folder.0.join("away.db")).unwrap();
+        assert!(!database.is(&connected));
+        std::fs::write(database.path(), "").unwrap();
+        assert!(!database.is(&connected));
+        std::fs::rename(folder.0.join("away.db"), database.path()).unwrap();
+        assert!(database.is(&connected));
+        connected.close().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn opening_is_tried_for_a_while_if_the_file_is_busy_and_once_if_it_is_broken() {
+        let folder = Folder::new("busy");
+        let mut other = folder.database().open().await.unwrap().connection;
+        run(&mut other, BEGIN).await.unwrap();
+        let database = folder.database();
+        let options = database.options.clone().busy_timeout(Duration::ZERO);
+        let database = Database { options, ..database };
+        let began = Instant::now();
+        assert!(database.open().await.is_err_and(|fault| fault.is_busy()));
+        assert!(began.elapsed() >= PATIENCE, "{:?}", began.elapsed());
+        run(&mut other, ROLLBACK).await.unwrap();
+        other.close().await.unwrap();
+
+        std::fs::write(database.path(), "this is not a database").unwrap();
+        let began = Instant::now();
+        assert!(database.open().await.is_err_and(|fault| !fault.is_busy()));
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("medhook-connect-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&folder).unwrap();
+            Folder(folder)
+        }
+
+        fn database(&self) -> Database {
+            Database::file(&self.0.join("medhook.db"), Tables::new(&Namespace::default()), true).unwrap()
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
     }
 }

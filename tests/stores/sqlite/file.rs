@@ -1,14 +1,17 @@
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use medhook::{Claimed, ConfigError, DedupeStore, Settled, SqliteStore};
 use sqlx::{Row, SqlitePool};
 use tempfile::TempDir;
+use tracing::instrument::WithSubscriber;
 
 use super::{Sqlite, connection, sql};
-use crate::suite::{Clocked, HOUR, Place, key, retention, token};
+use crate::suite::{Clocked, HOUR, Place, key, retention, soon, token};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).permissions().mode() & 0o777
@@ -58,17 +61,63 @@ async fn what_is_wrong_with_a_path_is_one_clear_line() {
     let folder = TempDir::new().unwrap();
     let text = folder.path().join("text");
     fs::write(&text, "not a database, and longer than SQLite's own header is".repeat(10)).unwrap();
+    let damaged = folder.path().join("damaged");
+    store_one(&SqliteStore::open(&damaged).await.unwrap()).await;
+    damage(&damaged).await;
+    let in_its_way = folder.path().join("in_its_way");
+    fs::create_dir(folder.path().join("in_its_way-journal")).unwrap();
     for (path, said) in [
         (folder.path().to_path_buf(), "is a folder, not a file"),
         (folder.path().join("missing/medhook.db"), "its folder does not exist"),
         (text.join("medhook.db"), "cannot be created: Not a directory"),
         ("/dev/null".into(), "is not a file"),
         (text, "is not a SQLite database"),
+        (damaged, "the file is damaged"),
+        (in_its_way, "cannot be opened; is it there"),
         (":memory:".into(), "is no file"),
         ("".into(), "is no file"),
     ] {
         let line = refusal(&path).await;
         assert!(line.contains(said), "{line}");
+    }
+}
+
+/// All but the first page, which says that it is a database.
+async fn damage(path: &Path) {
+    soon(async || !path.with_file_name("damaged-wal").exists()).await;
+    let mut bytes = fs::read(path).unwrap();
+    let page = usize::from(u16::from_be_bytes([bytes[16], bytes[17]]));
+    bytes[page..].fill(0xff);
+    fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_others_may_open_is_warned_of() {
+    for (mode, warned) in [(0o600, false), (0o700, false), (0o640, true), (0o602, true), (0o660, true)] {
+        let place = Sqlite::fresh().await;
+        fs::write(place.path(), "").unwrap();
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(mode)).unwrap();
+        let log = Log::default();
+        let to = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || to.clone()).finish();
+        let store = SqliteStore::open(place.path()).with_subscriber(subscriber).await.unwrap();
+        store_one(&store).await;
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(log.contains("others than its owner may open the store's file"), warned, "{mode:o}: {log}");
+    }
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -88,6 +137,8 @@ async fn tables_of_a_newer_version_are_refused_and_left_alone() {
     sql(&mut by_hand, "UPDATE medhook_schema SET version = 2").await;
     let line = refusal(&place.path()).await;
     assert!(line.contains("of version 2, made by a newer medhook; this one knows version 1"), "{line}");
+    sql(&mut by_hand, "UPDATE medhook_schema SET version = 0").await;
+    assert!(refusal(&place.path()).await.contains("its tables are not medhook's"));
     sql(&mut by_hand, "DELETE FROM medhook_schema").await;
     sql(&mut by_hand, "INSERT INTO medhook_schema VALUES (1), (1)").await;
     assert!(refusal(&place.path()).await.contains("its tables are not medhook's"));
