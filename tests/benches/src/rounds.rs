@@ -39,7 +39,7 @@ pub fn medians(subjects: &mut [Subject<'_>]) -> Vec<f64> {
 /// after the same one.
 fn whose(turn: usize, round: usize, subjects: usize) -> usize {
     let at = (round / 2 + turn) % subjects;
-    if round % 2 == 0 { at } else { subjects - 1 - at }
+    if round.is_multiple_of(2) { at } else { subjects - 1 - at }
 }
 
 pub fn median(mut figures: Vec<f64>) -> f64 {

@@ -102,8 +102,8 @@ pub fn chart_report(size: usize) -> String {
                 "id": "6b1e9d70-2c4f-4a83-8e15-9f0a1b2c3d4e",
                 "claim_id": "clm-20418",
                 "coding_report": {
-                    "icd_10_codes": vec!["J45.40", "Z79.52", "M17.11", "E66.01"].repeat(6),
-                    "cpt_codes": vec!["94010", "99213"].repeat(4),
+                    "icd_10_codes": (["J45.40", "Z79.52", "M17.11", "E66.01"].repeat(6)),
+                    "cpt_codes": (["94010", "99213"].repeat(4)),
                 },
                 "documentation_discrepancy_report": {
                     "chief_complaint_hpi_discrepancy": finding("Reason for the visit and its history"),
