@@ -368,3 +368,18 @@ impl Inner {
         Ok(count.map_err(|error| connection::unavailable("purge", error))?.is_some_and(|count| count >= BATCH))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_time_up_to_ten_years_is_told_as_it_is() {
+        const DAY: u64 = 24 * 3600;
+        assert_eq!(seconds(Duration::from_millis(100)), 0.1);
+        for days in [1, 30, 366, 3_650] {
+            assert_eq!(seconds(Duration::from_secs(days * DAY)), (days * DAY) as f64, "{days}");
+        }
+        assert_eq!(seconds(Duration::MAX), (3_650 * DAY) as f64);
+    }
+}

@@ -50,6 +50,12 @@ impl Database {
         Ok(Database { options: durable(options.filename(&path)), path, tables, create_tables, own: false })
     }
 
+    /// With another time to wait for whoever holds a lock.
+    #[cfg(test)]
+    pub(super) fn waiting(self, time: Duration) -> Self {
+        Database { options: self.options.busy_timeout(time), ..self }
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -128,13 +134,15 @@ const BETWEEN: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
     use crate::dedupe::namespace::Namespace;
 
     #[tokio::test]
     async fn what_is_answered_is_on_the_disk() {
-        let folder = Folder::new("durable");
-        let Connected { mut connection, .. } = folder.database().open().await.unwrap();
+        let folder = TempDir::new().unwrap();
+        let Connected { mut connection, .. } = database(&folder).open().await.unwrap();
         for (pragma, wanted) in [
             ("PRAGMA synchronous", 2),
             ("PRAGMA fullfsync", 1),
@@ -151,28 +159,26 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_is_the_one_that_was_opened_until_another_is_in_its_place() {
-        let folder = Folder::new("replaced");
-        let database = folder.database();
+        let folder = TempDir::new().unwrap();
+        let database = database(&folder);
         let connected = database.open().await.unwrap();
         assert!(database.is(&connected));
         // Renamed, not deleted: a new file could be given the number of one that is no more.
-        std::fs::rename(database.path(), folder.0.join("away.db")).unwrap();
+        std::fs::rename(database.path(), folder.path().join("away.db")).unwrap();
         assert!(!database.is(&connected));
         std::fs::write(database.path(), "").unwrap();
         assert!(!database.is(&connected));
-        std::fs::rename(folder.0.join("away.db"), database.path()).unwrap();
+        std::fs::rename(folder.path().join("away.db"), database.path()).unwrap();
         assert!(database.is(&connected));
         connected.close().await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn opening_is_tried_for_a_while_if_the_file_is_busy_and_once_if_it_is_broken() {
-        let folder = Folder::new("busy");
-        let mut other = folder.database().open().await.unwrap().connection;
+        let folder = TempDir::new().unwrap();
+        let mut other = database(&folder).open().await.unwrap().connection;
         run(&mut other, BEGIN).await.unwrap();
-        let database = folder.database();
-        let options = database.options.clone().busy_timeout(Duration::ZERO);
-        let database = Database { options, ..database };
+        let database = database(&folder).waiting(Duration::ZERO);
         let began = Instant::now();
         assert!(database.open().await.is_err_and(|fault| fault.is_busy()));
         assert!(began.elapsed() >= PATIENCE, "{:?}", began.elapsed());
@@ -185,23 +191,7 @@ mod tests {
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let folder = std::env::temp_dir().join(format!("medhook-connect-{name}-{}", std::process::id()));
-            std::fs::create_dir_all(&folder).unwrap();
-            Folder(folder)
-        }
-
-        fn database(&self) -> Database {
-            Database::file(&self.0.join("medhook.db"), Tables::new(&Namespace::default()), true).unwrap()
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
+    fn database(folder: &TempDir) -> Database {
+        Database::file(&folder.path().join("medhook.db"), Tables::new(&Namespace::default()), true).unwrap()
     }
 }

@@ -238,3 +238,52 @@ const BETWEEN_PURGES: Duration = Duration::from_millis(20);
 /// How long a row stays after it has run out, in milliseconds: a clock that jumps ahead for a while does not make the
 /// store forget, and a claim that ran out still fences the late holder of an earlier one.
 const KEPT_AFTERWARDS: i64 = 3_600_000;
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::SystemClock;
+    use crate::dedupe::namespace::Namespace;
+
+    /// Steps that are tried one by one wait one by one: longer than a receiver waits for its store.
+    #[tokio::test]
+    async fn a_lock_is_one_answer_for_all_who_wait() {
+        let folder = TempDir::new().unwrap();
+        let database = Database::file(&folder.path().join("medhook.db"), Tables::new(&Namespace::default()), true);
+        let database = Arc::new(database.unwrap().waiting(Duration::from_millis(500)));
+        let mut other = database.open().await.unwrap().connection;
+        let connected = database.open().await.unwrap();
+        let (_queue, ops) = mpsc::channel(1);
+        let mut writer = Writer::new(database, Arc::new(SystemClock), ops, connected);
+
+        run(&mut other, BEGIN).await.unwrap();
+        let (mut batch, mut replies) = (Vec::new(), Vec::new());
+        for n in 0..8 {
+            let (reply, answer) = oneshot::channel();
+            let key = EventKey::from_bytes([n; 32]);
+            batch.push(Op {
+                key,
+                token: Token::from_bytes([n; 16]),
+                step: Step::Claim(Duration::from_secs(3600)),
+                reply,
+            });
+            replies.push(answer);
+        }
+        let first = replies.remove(0);
+        let unlocked = async {
+            let answer = first.await.unwrap();
+            run(&mut other, ROLLBACK).await.unwrap();
+            answer
+        };
+        let ((), first) = tokio::join!(writer.answer(&mut batch), unlocked);
+        let mut answers = vec![first];
+        for reply in replies {
+            answers.push(reply.await.unwrap());
+        }
+        for answer in answers {
+            assert!(answer.is_err_and(|error| error.to_string().contains("locked by someone else")));
+        }
+    }
+}
