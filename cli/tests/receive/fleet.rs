@@ -1,5 +1,5 @@
-//! Several receivers on one store, with senders that retry, handlers that fail and a receiver that is killed: nothing is
-//! lost, and nothing is handled twice that was not under way at the kill.
+//! Several receivers on one store, with senders that retry, handlers that fail and receivers that are killed: nothing is
+//! lost, and nothing is handled twice that was not under way at a kill.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ async fn three_receivers_on_one_sqlite_file_lose_nothing_and_handle_nothing_twic
     let store = format!("sqlite:{}", folder.path().join("events.db").display());
     // Short enough to come free while senders retry, long enough for a machine that is busy with other tests.
     let lease = "15s";
-    let plan = Plan { store, lease, instances: 3, events: 1_000, deliveries: 5, kill: true, seed: 20_260_101 };
+    let plan = Plan { store, lease, instances: 3, events: 2_000, deliveries: 4, kills: 5, seed: 20_260_101 };
     let tally = plan.play(async || {}).await;
     tally.is_sound(&plan);
 }
@@ -31,7 +31,7 @@ async fn three_receivers_on_one_sqlite_file_lose_nothing_and_handle_nothing_twic
 #[tokio::test(flavor = "multi_thread")]
 async fn one_receiver_with_its_memory_does_so_as_well() {
     let store = "memory".to_owned();
-    let plan = Plan { store, lease: "300s", instances: 1, events: 200, deliveries: 5, kill: false, seed: 20_260_102 };
+    let plan = Plan { store, lease: "300s", instances: 1, events: 200, deliveries: 5, kills: 0, seed: 20_260_102 };
     let tally = plan.play(async || {}).await;
     tally.is_sound(&plan);
     assert_eq!(tally.twice, 0);
@@ -54,7 +54,7 @@ async fn ten_receivers_on_one_redis_that_is_restarted_handle_each_event_once() {
 #[cfg(any(feature = "postgres", feature = "redis"))]
 async fn ten_receivers_on(mut server: medhook_tests::servers::Server, seed: u64) {
     let store = server.url();
-    let plan = Plan { store, lease: "300s", instances: 10, events: 2_000, deliveries: 5, kill: false, seed };
+    let plan = Plan { store, lease: "300s", instances: 10, events: 2_000, deliveries: 5, kills: 0, seed };
     let tally = plan
         .play(async || {
             server.stop();
@@ -76,8 +76,8 @@ pub(crate) struct Plan {
     pub(crate) events: usize,
     /// How often each event is sent, each time until it is answered 2xx.
     pub(crate) deliveries: usize,
-    /// Whether one instance is killed when a third is handled, and started again.
-    pub(crate) kill: bool,
+    /// How often any one of the instances is killed (SIGKILL) and started again, until two thirds are handled.
+    pub(crate) kills: usize,
     pub(crate) seed: u64,
 }
 
@@ -89,7 +89,7 @@ pub(crate) struct Tally {
     pub(crate) twice: usize,
     /// Events handled twice whose claim an instance lost, by its own account: it stood still for longer than a lease.
     pub(crate) twice_by_loss: usize,
-    /// Events handled twice that were neither under way at the kill (handled first by the killed instance, whose sender
+    /// Events handled twice that were neither under way at a kill (handled first by the killed instance, whose sender
     /// had no answer when they were handled again) nor lost to another instance.
     pub(crate) twice_for_no_reason: Vec<String>,
     /// Calls that the application answered 500.
@@ -105,9 +105,9 @@ impl Tally {
         assert_eq!(self.handled, plan.events, "lost: {self:?}");
         assert_eq!(self.twice_for_no_reason, [""; 0], "{self:?}");
         assert!(self.twice_by_loss <= plan.events / 50, "{self:?}");
-        // Each tenth handler failed the first time, and no more but by the kill.
+        // Each tenth handler failed the first time, and no more but by a kill.
         assert!(self.failed >= plan.events / 10, "{self:?}");
-        assert!(self.not_2xx > 0 && (!plan.kill || self.not_answered > 0), "it was no test: {self:?}");
+        assert!(self.not_2xx > 0 && (plan.kills == 0 || self.not_answered > 0), "it was no test: {self:?}");
     }
 }
 
@@ -147,13 +147,19 @@ impl Plan {
             handled.wait_for(|handled| *handled >= count).await.unwrap();
         };
         let mut lost_claims = HashSet::new();
-        if self.kill {
-            reached(self.events / 3).await;
-            fleet[0].signal("-KILL");
-            assert!(!fleet[0].ended().success());
-            lost_claims.extend(self::lost_claims(&fleet[0]));
-            fleet[0] = self.start(self.instances, &folders[0], &application);
-            addresses.lock().unwrap()[0] = fleet[0].address;
+        let mut killed = HashSet::new();
+        let mut names: Vec<_> = (0..self.instances).collect();
+        let mut random = Random::new(self.seed ^ 2);
+        for kill in 0..self.kills {
+            reached(self.events * 2 * (kill + 1) / (3 * (self.kills + 1))).await;
+            let at = random.below(self.instances);
+            fleet[at].signal("-KILL");
+            assert!(!fleet[at].ended().success());
+            lost_claims.extend(self::lost_claims(&fleet[at]));
+            killed.insert(format!("/{}", names[at]));
+            names[at] = self.instances + kill;
+            fleet[at] = self.start(names[at], &folders[at], &application);
+            addresses.lock().unwrap()[at] = fleet[at].address;
         }
         reached(self.events * 2 / 3).await;
         midway().await;
@@ -162,7 +168,7 @@ impl Plan {
             assert_eq!(instance.terminate().code(), Some(0), "{:?}", instance.stderr());
             lost_claims.extend(self::lost_claims(instance));
         }
-        tally(&application.calls(), &sendings.log.lock().unwrap(), &lost_claims)
+        tally(&application.calls(), &sendings.log.lock().unwrap(), &killed, &lost_claims)
     }
 
     /// In which order events are sent: the deliveries of every other event at once, all others anywhere.
@@ -262,7 +268,7 @@ fn lost_claims(instance: &Instance) -> Vec<String> {
     lost.map(|line| line.split("event_key=").nth(1).unwrap().split(' ').next().unwrap().to_owned()).collect()
 }
 
-fn tally(calls: &[Call], sent: &[Sent], lost_claims: &HashSet<String>) -> Tally {
+fn tally(calls: &[Call], sent: &[Sent], killed: &HashSet<String>, lost_claims: &HashSet<String>) -> Tally {
     let mut successes: HashMap<&str, Vec<&Call>> = HashMap::new();
     for call in calls.iter().filter(|call| call.status == Some(200)) {
         successes.entry(event(&call.request)).or_default().push(call);
@@ -272,13 +278,14 @@ fn tally(calls: &[Call], sent: &[Sent], lost_claims: &HashSet<String>) -> Tally 
         let [first, again] = calls[..] else {
             return calls.len() > 2;
         };
-        // The killed instance is the first, and has another path when it is back.
         let number: usize = name.trim_start_matches("evt-").parse().unwrap();
         let known_as_handled = sent
             .iter()
             .filter(|sent| sent.event == number)
             .any(|sent| sent.answered.is_some_and(|(at, status)| (200..300).contains(&status) && at < again.began));
-        if first.request.uri().path() == "/0" && again.request.uri().path() != "/0" && !known_as_handled {
+        // An instance that was killed has another path when it is back.
+        let (by, then_by) = (first.request.uri().path(), again.request.uri().path());
+        if killed.contains(by) && by != then_by && !known_as_handled {
             return false;
         }
         let lost = lost_claims.contains(first.request.headers()["medhook-event-key"].to_str().unwrap());
