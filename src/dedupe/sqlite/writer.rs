@@ -242,35 +242,21 @@ const KEPT_AFTERWARDS: i64 = 3_600_000;
 #[cfg(test)]
 mod tests {
     use tempfile::TempDir;
+    use tokio::time::advance;
 
     use super::*;
     use crate::SystemClock;
     use crate::dedupe::namespace::Namespace;
 
+    type Reply = oneshot::Receiver<Result<Answer, StoreError>>;
+
     /// Steps that are tried one by one wait one by one: longer than a receiver waits for its store.
     #[tokio::test]
     async fn a_lock_is_one_answer_for_all_who_wait() {
         let folder = TempDir::new().unwrap();
-        let database = Database::file(&folder.path().join("medhook.db"), Tables::new(&Namespace::default()), true);
-        let database = Arc::new(database.unwrap().waiting(Duration::from_millis(500)));
-        let mut other = database.open().await.unwrap().connection;
-        let connected = database.open().await.unwrap();
-        let (_queue, ops) = mpsc::channel(1);
-        let mut writer = Writer::new(database, Arc::new(SystemClock), ops, connected);
-
+        let (mut writer, mut other) = writer(&folder).await;
         run(&mut other, BEGIN).await.unwrap();
-        let (mut batch, mut replies) = (Vec::new(), Vec::new());
-        for n in 0..8 {
-            let (reply, answer) = oneshot::channel();
-            let key = EventKey::from_bytes([n; 32]);
-            batch.push(Op {
-                key,
-                token: Token::from_bytes([n; 16]),
-                step: Step::Claim(Duration::from_secs(3600)),
-                reply,
-            });
-            replies.push(answer);
-        }
+        let (mut batch, mut replies): (Vec<_>, Vec<_>) = (0..8).map(claim).unzip();
         let first = replies.remove(0);
         let unlocked = async {
             let answer = first.await.unwrap();
@@ -285,5 +271,63 @@ mod tests {
         for answer in answers {
             assert!(answer.is_err_and(|error| error.to_string().contains("locked by someone else")));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_ran_out_is_deleted_in_bites_and_looked_for_each_minute_whoever_comes_meanwhile() {
+        let folder = TempDir::new().unwrap();
+        let (mut writer, mut other) = writer(&folder).await;
+        let mut n = 0;
+        let mut one_comes = async |writer: &mut Writer| {
+            n += 1;
+            let (op, reply) = claim(n);
+            writer.answer(&mut vec![op]).await;
+            assert!(reply.await.unwrap().is_ok());
+        };
+
+        run_out(&mut other, 5).await;
+        for left in [3, 1, 0] {
+            one_comes(&mut writer).await;
+            assert_eq!(still_there(&mut other).await, left);
+        }
+        assert_eq!(writer.purge, after(LOOKING_AGAIN), "nothing is to be done until then");
+
+        run_out(&mut other, 1).await;
+        for _ in 0..3 {
+            advance(LOOKING_AGAIN / 4).await;
+            one_comes(&mut writer).await;
+            assert_eq!(still_there(&mut other).await, 1);
+        }
+        advance(LOOKING_AGAIN / 4).await;
+        one_comes(&mut writer).await;
+        assert_eq!(still_there(&mut other).await, 0);
+    }
+
+    /// A writer without its thread, which waits for locks no longer than tests want to, and a hand on its file.
+    async fn writer(folder: &TempDir) -> (Writer, SqliteConnection) {
+        let database = Database::file(&folder.path().join("medhook.db"), Tables::new(&Namespace::default()), true);
+        let database = Arc::new(database.unwrap().waiting(Duration::from_millis(500)));
+        let other = database.open().await.unwrap().connection;
+        let connected = database.open().await.unwrap();
+        let (_queue, ops) = mpsc::channel(1);
+        (Writer::new(database, Arc::new(SystemClock), ops, connected), other)
+    }
+
+    fn claim(n: u8) -> (Op, Reply) {
+        let (reply, answer) = oneshot::channel();
+        let (key, token) = (EventKey::from_bytes([n; 32]), Token::from_bytes([n; 16]));
+        (Op { key, token, step: Step::Claim(Duration::from_secs(3600)), reply }, answer)
+    }
+
+    async fn run_out(connection: &mut SqliteConnection, events: usize) {
+        for _ in 0..events {
+            let sql = "INSERT INTO medhook_events VALUES (randomblob(32), randomblob(16), 1, 0)";
+            run(connection, sql).await.unwrap();
+        }
+    }
+
+    async fn still_there(connection: &mut SqliteConnection) -> i64 {
+        let sql = "SELECT count(*) FROM medhook_events WHERE until = 0";
+        sqlx::query_scalar(sql).fetch_one(connection).await.unwrap()
     }
 }
