@@ -303,6 +303,17 @@ mod tests {
         assert_eq!(still_there(&mut other).await, 0);
     }
 
+    #[tokio::test]
+    async fn a_connection_is_kept_from_one_step_to_the_next() {
+        let folder = TempDir::new().unwrap();
+        let (mut writer, _other) = writer(&folder).await;
+        run(&mut writer.connected.as_mut().unwrap().connection, "CREATE TEMP TABLE mark (of_it)").await.unwrap();
+        let (op, reply) = claim(1);
+        writer.answer(&mut vec![op]).await;
+        assert!(reply.await.unwrap().is_ok());
+        run(&mut writer.connected.as_mut().unwrap().connection, "SELECT of_it FROM mark").await.unwrap();
+    }
+
     /// A writer without its thread, which waits for locks no longer than tests want to, and a hand on its file.
     async fn writer(folder: &TempDir) -> (Writer, SqliteConnection) {
         let database = Database::file(&folder.path().join("medhook.db"), Tables::new(&Namespace::default()), true);
