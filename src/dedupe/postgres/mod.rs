@@ -374,6 +374,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn too_little_of_anything_is_a_mistake() {
+        let nine = Duration::from_millis(9);
+        for (builder, said) in [
+            (PostgresStore::builder().pool_size(0), "a pool of no connections"),
+            (PostgresStore::builder().step_timeout(nine), "a time under 10 ms"),
+            (PostgresStore::builder().purge_every(nine), "a time under 10 ms"),
+        ] {
+            assert_eq!(builder.check().unwrap_err().to_string(), format!("PostgreSQL: {said}"));
+        }
+        let least = PostgresStore::builder().pool_size(1).step_timeout(SHORTEST).purge_every(SHORTEST);
+        assert!(least.check().is_ok());
+    }
+
+    #[test]
     fn any_time_up_to_ten_years_is_told_as_it_is() {
         const DAY: u64 = 24 * 3600;
         assert_eq!(seconds(Duration::from_millis(100)), 0.1);

@@ -200,6 +200,41 @@ async fn a_row_that_someone_holds_is_not_waited_for_longer_than_a_lock_may_take(
 }
 
 #[tokio::test]
+async fn a_step_may_take_as_long_as_it_is_given() {
+    let namespace = unique();
+    let store = store(&namespace).await;
+    let mut holder = direct().await;
+    run(&mut holder, format!("BEGIN; LOCK TABLE {namespace}_events")).await;
+    let claim = tokio::spawn(async move { store.claim(key(1), token(1), HOUR).await });
+    // Longer than a lock may take by default.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    run(&mut holder, "ROLLBACK".to_owned()).await;
+    assert_eq!(claim.await.unwrap().unwrap(), Claimed::Won);
+}
+
+#[tokio::test]
+async fn there_are_no_more_connections_than_may_be() {
+    let namespace = unique();
+    let store = builder(&namespace).pool_size(2).connect(&shared_postgres()).await.unwrap();
+    let claims = (0..100).map(|n| store.claim(key(n), token(n), HOUR));
+    for claimed in futures_util::future::join_all(claims).await {
+        assert_eq!(claimed.unwrap(), Claimed::Won);
+    }
+    // They stay, and the server knows what was asked last.
+    let connections = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%{namespace}_events%' AND pid <> pg_backend_pid()"
+    );
+    assert_eq!(number(&mut direct().await, connections).await, 2);
+}
+
+#[tokio::test]
+async fn debug_shows_the_namespace_alone() {
+    let namespace = unique();
+    let shown = format!("PostgresStore {{ namespace: Namespace(\"{namespace}\"), .. }}");
+    assert_eq!(format!("{:?}", store(&namespace).await), shown);
+}
+
+#[tokio::test]
 async fn a_claim_from_before_the_clock_was_set_back_holds_no_longer_than_a_lease() {
     let namespace = unique();
     let store = store(&namespace).await;
