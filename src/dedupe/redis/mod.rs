@@ -250,12 +250,7 @@ impl RedisBuilder {
     /// # Panics
     /// Outside a tokio runtime with its timer and I/O enabled.
     pub async fn connect(self, url: &str) -> Result<RedisStore, ConfigError> {
-        if self.step_timeout < Duration::from_millis(10) {
-            return Err(ConfigError::new("Redis: a step of less than 10 ms"));
-        }
-        if self.replicas.is_some_and(|(_, within)| within >= self.step_timeout) {
-            return Err(ConfigError::new("Redis: replicas are waited for longer than a step may take"));
-        }
+        self.check()?;
         let server = Server::new(url, self.root_certificates.as_ref())?;
         let links = Links::new(server, self.connections, self.step_timeout);
         inspect::inspect(&links, self.allow_eviction).await?;
@@ -264,7 +259,19 @@ impl RedisBuilder {
         store.try_out().await?;
         Ok(store)
     }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.step_timeout < SHORTEST {
+            return Err(ConfigError::new("Redis: a step of less than 10 ms"));
+        }
+        if self.replicas.is_some_and(|(_, within)| within >= self.step_timeout) {
+            return Err(ConfigError::new("Redis: replicas are waited for longer than a step may take"));
+        }
+        Ok(())
+    }
 }
+
+const SHORTEST: Duration = Duration::from_millis(10);
 
 impl RedisStore {
     /// Claims and releases what is no event, so that rights that are missing show now.
@@ -278,5 +285,35 @@ impl RedisStore {
             self.release(key, token).await
         };
         tried.await.map(drop).map_err(|error| ConfigError::new(error.to_string()).with_source(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_cannot_be_kept_are_a_mistake() {
+        let builder = RedisStore::builder;
+        let error = builder().step_timeout(Duration::from_millis(9)).check().unwrap_err();
+        assert_eq!(error.to_string(), "Redis: a step of less than 10 ms");
+        assert!(builder().step_timeout(SHORTEST).check().is_ok());
+        let waited_for = |within| builder().step_timeout(SHORTEST).replicas(1, Duration::from_millis(within)).check();
+        assert!(waited_for(9).is_ok());
+        for within in [10, 11] {
+            let error = waited_for(within).unwrap_err().to_string();
+            assert_eq!(error, "Redis: replicas are waited for longer than a step may take");
+        }
+    }
+
+    #[test]
+    fn any_time_up_to_ten_years_is_told_as_it_is() {
+        const DAY: u64 = 24 * 3600;
+        assert_eq!(millis(Duration::ZERO), 1);
+        assert_eq!(millis(Duration::from_micros(2_999)), 2);
+        for days in [1, 30, 366, 3_650] {
+            assert_eq!(millis(Duration::from_secs(days * DAY)), days * DAY * 1000, "{days}");
+        }
+        assert_eq!(millis(Duration::MAX), 3_650 * DAY * 1000);
     }
 }

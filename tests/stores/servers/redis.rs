@@ -23,6 +23,13 @@ async fn ask<T: redis::FromRedisValue>(url: &str, command: &str) -> T {
     command.query_async(&mut direct(url).await).await.unwrap()
 }
 
+/// What the server says of itself.
+async fn stat(url: &str, section: &str, name: &str) -> String {
+    let info: String = ask(url, &format!("INFO {section}")).await;
+    let said = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    said.unwrap_or_else(|| panic!("no {name} in {info}")).to_owned()
+}
+
 /// The one line that a store which cannot be had gives.
 async fn refused(url: &str) -> String {
     let line = RedisStore::connect(url).await.unwrap_err().to_string();
@@ -160,11 +167,41 @@ async fn out_of_memory_is_unavailable_and_passes() {
     let store = patient(&server).await;
     store.claim(key(1), token(1), HOUR).await.unwrap();
     ask::<()>(&server.url(), "CONFIG SET maxmemory 1").await;
+    let texts = async || stat(&server.url(), "commandstats", "cmdstat_eval").await;
+    let sent = texts().await;
     let error = store.claim(key(2), token(1), HOUR).await.unwrap_err();
     assert!(error.to_string().contains("OOM"), "{error}");
+    assert_eq!(texts().await, sent, "a script is sent anew only if the server does not know it");
     assert_eq!(store.release(key(1), token(1)).await.unwrap(), Settled::Settled, "what makes room is done");
     ask::<()>(&server.url(), "CONFIG SET maxmemory 0").await;
     assert_eq!(store.claim(key(2), token(1), HOUR).await.unwrap(), Claimed::Won);
+}
+
+#[tokio::test]
+async fn a_step_may_take_as_long_as_it_is_given() {
+    let server = Server::redis(&[]);
+    let store = patient(&server).await;
+    // Longer than a step may take by default.
+    ask::<()>(&server.url(), "CLIENT PAUSE 3500").await;
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+}
+
+#[tokio::test]
+async fn there_are_as_many_connections_as_there_may_be() {
+    let server = Server::redis(&[]);
+    let store = RedisStore::builder().connections(5).step_timeout(HOUR).connect(&server.url()).await.unwrap();
+    for n in 0..20 {
+        assert_eq!(store.claim(key(n), token(n), HOUR).await.unwrap(), Claimed::Won);
+    }
+    // One of them is that which asks.
+    assert_eq!(stat(&server.url(), "clients", "connected_clients").await, "6");
+}
+
+#[tokio::test]
+async fn debug_shows_the_namespace_alone() {
+    let namespace = unique();
+    let shown = format!("RedisStore {{ namespace: Namespace(\"{namespace}\"), .. }}");
+    assert_eq!(format!("{:?}", shared(&namespace).await), shown);
 }
 
 #[tokio::test]
