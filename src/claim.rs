@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
 use tokio::task::JoinHandle;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::dedupe::{Claimed, DedupeStore, Settled, StoreFuture, Token};
@@ -255,6 +256,8 @@ impl Claim {
     }
 
     /// Runs the handler while the claim is renewed.
+    ///
+    /// Whatever of its task's budget a handler spends, it is renewed, and can be given up.
     async fn hold<T>(&self, handler: impl Future<Output = T> + Unpin) -> Result<T, Reason> {
         let inner = self.inner();
         let ran = in_time(inner.max_handling, AssertUnwindSafe(handler).catch_unwind());
@@ -264,8 +267,8 @@ impl Claim {
                 Some(ran) => ran.map_err(|_panic| Reason::HandlerPanicked),
                 None => Err(Reason::HandlerTimeout),
             },
-            () = inner.admission.given_up() => Err(Reason::Draining),
-            never = self.keep() => match never {},
+            () = unconstrained(inner.admission.given_up()) => Err(Reason::Draining),
+            never = unconstrained(self.keep()) => match never {},
         }
     }
 

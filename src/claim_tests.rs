@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
 
 use tokio::sync::Notify;
+use tokio::time::advance;
 
 use super::*;
 use crate::dedupe::{DedupeStore, EventKey, MemoryStore, Retention};
@@ -106,6 +107,23 @@ fn delivery(receiver: &Receiver, id: &str) -> Delivery {
     let headers = [("x-key", "0123456789abcdef")];
     let body = Bytes::from(format!(r#"{{"id":"{id}"}}"#));
     receiver.open(receiver.verify(&headers, body).unwrap()).unwrap()
+}
+
+/// Spends whatever its task may use each time it is asked, until it is done, as work does that gives way now and then or
+/// reads what is always there.
+async fn busy(done: Arc<AtomicBool>) -> u16 {
+    while !done.load(Ordering::SeqCst) {
+        tokio::task::coop::consume_budget().await;
+    }
+    200
+}
+
+/// Lets time pass that nobody waits for, since someone is busy.
+async fn pass(time: Duration) {
+    advance(time).await;
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Handles a delivery of event `1` with a handler that answers at once.
@@ -604,4 +622,84 @@ fn what_is_shown_of_a_claim_is_its_delivery_and_no_secret() {
         "{shown}"
     );
     assert!(!shown.contains("0123456789abcdef"), "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_is_never_idle_keeps_its_claim() {
+    let store = Faulty::new();
+    let (one, another) = (receiver(&store, 10), receiver(&store, 10));
+    let done = Arc::new(AtomicBool::new(false));
+    let running = spawn(&one, busy(done.clone()));
+    pass(Duration::ZERO).await;
+    for _ in 0..8 {
+        pass(LEASE / 2).await;
+        assert_eq!(handle(&another, 200).await, Err(Reason::InFlight));
+    }
+    done.store(true, Ordering::SeqCst);
+    assert_eq!(running.await.unwrap(), Ok(200));
+    assert_eq!(handle(&another, 200).await, Err(Reason::Duplicate));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_is_never_idle_is_given_up_all_the_same() {
+    for limit in [Reason::Draining, Reason::HandlerTimeout] {
+        let one = builder(&Faulty::new(), 10).max_handling(LEASE * 10).build().unwrap();
+        let done = Arc::new(AtomicBool::new(false));
+        let running = spawn(&one, busy(done.clone()));
+        pass(Duration::ZERO).await;
+        if limit == Reason::Draining {
+            let draining = one.clone();
+            tokio::spawn(async move { draining.drain(LEASE).await });
+            pass(Duration::ZERO).await;
+            pass(LEASE).await;
+        } else {
+            pass(LEASE * 10).await;
+        }
+        assert!(running.is_finished(), "{limit:?}");
+        assert_eq!(running.await.unwrap(), Err(limit));
+        done.store(true, Ordering::SeqCst);
+    }
+}
+
+/// What listens is the application's, and a logger whose pipe is broken panics.
+#[cfg(feature = "tracing")]
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_panics_changes_nothing() {
+    struct Panics;
+
+    impl tracing::Subscriber for Panics {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn event(&self, _: &tracing::Event<'_>) {
+            panic!("the listener's own");
+        }
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    let store = Faulty::new();
+    let receiver = receiver(&store, 10);
+    let _listening = tracing::subscriber::set_default(Panics);
+    assert_eq!(handle(&receiver, 500).await, Ok(500));
+    // Told of: a renewal that fails, a commit that fails, and the handler's end.
+    store.set(Fault::Refuses);
+    let refused = run(&receiver, async { 200 }).await;
+    assert_eq!(refused, Err(Reason::StoreUnavailable));
+    store.set(Fault::None);
+    let (set, until) = (store.clone(), store.clone());
+    let handled = run(&receiver, async move {
+        set.set(Fault::Refuses);
+        sleep(LEASE / 2).await;
+        200
+    });
+    assert_eq!(handled.await, Ok(200));
+    until.set(Fault::None);
+    sleep(LEASE).await;
+    assert_eq!(handle(&receiver, 200).await, Err(Reason::Duplicate), "committed in the background");
 }

@@ -2,6 +2,7 @@
 //! digests; never a value that a sender chose.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::provider::Problem;
 use crate::{Delivery, Outcome, Reason, Receiver, Refusal, StoreError};
@@ -9,44 +10,48 @@ use crate::{Delivery, Outcome, Reason, Receiver, Refusal, StoreError};
 /// A delivery that never became one. Without proof anyone can cause it, so it is a `debug` line of its own and counted
 /// into one `warn` line a minute; with proof it is about a provider, and a `warn` line.
 pub(crate) fn refused(receiver: &Receiver, refusal: &Refusal) {
-    let reason = refusal.reason();
-    count(receiver.name(), receiver.provider(), reason.outcome(), Some(reason));
-    #[cfg(feature = "tracing")]
-    {
-        let (endpoint, provider, kind) = (receiver.name(), receiver.provider(), refusal.kind_label());
-        let outcome = reason.outcome().as_str();
-        if refusal.is_proven() {
-            tracing::warn!(endpoint, provider, kind, outcome, reason = reason.as_str(), "webhook delivery");
-        } else {
-            tracing::debug!(endpoint, provider, outcome, reason = reason.as_str(), "webhook delivery");
-            if let Some(refused) = receiver.0.unproven.tell(receiver.now()) {
-                tracing::warn!(endpoint, provider, refused, "webhook deliveries refused without proof of origin");
+    apart(|| {
+        let reason = refusal.reason();
+        count(receiver.name(), receiver.provider(), reason.outcome(), Some(reason));
+        #[cfg(feature = "tracing")]
+        {
+            let (endpoint, provider, kind) = (receiver.name(), receiver.provider(), refusal.kind_label());
+            let outcome = reason.outcome().as_str();
+            if refusal.is_proven() {
+                tracing::warn!(endpoint, provider, kind, outcome, reason = reason.as_str(), "webhook delivery");
+            } else {
+                tracing::debug!(endpoint, provider, outcome, reason = reason.as_str(), "webhook delivery");
+                if let Some(refused) = receiver.0.unproven.tell(receiver.now()) {
+                    tracing::warn!(endpoint, provider, refused, "webhook deliveries refused without proof of origin");
+                }
             }
         }
-    }
-    #[cfg(not(feature = "tracing"))]
-    let _ = (&receiver.0.unproven, refusal.kind_label(), refusal.is_proven());
+        #[cfg(not(feature = "tracing"))]
+        let _ = (&receiver.0.unproven, refusal.kind_label(), refusal.is_proven());
+    });
 }
 
 /// A request that came to no receiver. Whom it names is the sender's choice, and told nowhere; that look-ups fail is
 /// ours, but anyone can have one made: both are told like what has no proof.
 pub(crate) fn unselected(reason: Reason) {
-    count(UNSELECTED, UNSELECTED, reason.outcome(), Some(reason));
-    #[cfg(feature = "tracing")]
-    {
-        static REFUSED: Unproven = Unproven::new();
-        static FAILED: Unproven = Unproven::new();
-        let (endpoint, outcome) = (UNSELECTED, reason.outcome().as_str());
-        tracing::debug!(endpoint, outcome, reason = reason.as_str(), "webhook delivery");
-        let now = crate::time::unix_seconds(std::time::SystemTime::now());
-        if reason == Reason::LookupFailed {
-            if let Some(failed) = FAILED.tell(now) {
-                tracing::warn!(endpoint, failed, "look-ups of webhook receivers failed or took too long");
+    apart(|| {
+        count(UNSELECTED, UNSELECTED, reason.outcome(), Some(reason));
+        #[cfg(feature = "tracing")]
+        {
+            static REFUSED: Unproven = Unproven::new();
+            static FAILED: Unproven = Unproven::new();
+            let (endpoint, outcome) = (UNSELECTED, reason.outcome().as_str());
+            tracing::debug!(endpoint, outcome, reason = reason.as_str(), "webhook delivery");
+            let now = crate::time::unix_seconds(std::time::SystemTime::now());
+            if reason == Reason::LookupFailed {
+                if let Some(failed) = FAILED.tell(now) {
+                    tracing::warn!(endpoint, failed, "look-ups of webhook receivers failed or took too long");
+                }
+            } else if let Some(refused) = REFUSED.tell(now) {
+                tracing::warn!(endpoint, refused, "webhook deliveries refused without a receiver");
             }
-        } else if let Some(refused) = REFUSED.tell(now) {
-            tracing::warn!(endpoint, refused, "webhook deliveries refused without a receiver");
         }
-    }
+    });
 }
 
 /// Stands for the endpoint where there is none. No receiver can have this name.
@@ -54,12 +59,13 @@ const UNSELECTED: &str = "(unselected)";
 
 /// A genuine delivery whose handler did not run, or did not come to its end.
 pub(crate) fn not_handled(delivery: &Delivery, refusal: &Refusal) {
-    let reason = refusal.reason();
-    count(delivery.endpoint(), delivery.provider(), reason.outcome(), Some(reason));
-    #[cfg(feature = "tracing")]
-    {
-        let source = std::error::Error::source(refusal).map(tracing::field::display);
-        macro_rules! line {
+    apart(|| {
+        let reason = refusal.reason();
+        count(delivery.endpoint(), delivery.provider(), reason.outcome(), Some(reason));
+        #[cfg(feature = "tracing")]
+        {
+            let source = std::error::Error::source(refusal).map(tracing::field::display);
+            macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
                     endpoint = delivery.endpoint(),
@@ -74,34 +80,36 @@ pub(crate) fn not_handled(delivery: &Delivery, refusal: &Refusal) {
                 )
             };
         }
-        match reason.outcome() {
-            Outcome::Duplicate | Outcome::InFlight => line!(info),
-            _ => line!(warn),
+            match reason.outcome() {
+                Outcome::Duplicate | Outcome::InFlight => line!(info),
+                _ => line!(warn),
+            }
         }
-    }
+    });
 }
 
 /// A genuine delivery whose handler came to its end.
 pub(crate) fn finished(delivery: &Delivery, outcome: Outcome, watch: Stopwatch) {
-    count(delivery.endpoint(), delivery.provider(), outcome, None);
-    #[cfg(any(feature = "metrics", feature = "tracing"))]
-    let took = watch.0.elapsed();
-    #[cfg(feature = "metrics")]
-    {
-        #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
-        let now = delivery.receiver().now() as f64;
-        let endpoint = delivery.endpoint().to_owned();
-        let secret = delivery.secret_label().to_owned();
-        metrics::histogram!("medhook_handler_seconds", "endpoint" => endpoint.clone()).record(took);
-        metrics::gauge!("medhook_secret_last_used_seconds", "endpoint" => endpoint.clone(), "secret" => secret)
-            .set(now);
-        if outcome == Outcome::Handled {
-            metrics::gauge!("medhook_last_handled_seconds", "endpoint" => endpoint).set(now);
+    apart(|| {
+        count(delivery.endpoint(), delivery.provider(), outcome, None);
+        #[cfg(any(feature = "metrics", feature = "tracing"))]
+        let took = watch.0.elapsed();
+        #[cfg(feature = "metrics")]
+        {
+            #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
+            let now = delivery.receiver().now() as f64;
+            let endpoint = delivery.endpoint().to_owned();
+            let secret = delivery.secret_label().to_owned();
+            metrics::histogram!("medhook_handler_seconds", "endpoint" => endpoint.clone()).record(took);
+            metrics::gauge!("medhook_secret_last_used_seconds", "endpoint" => endpoint.clone(), "secret" => secret)
+                .set(now);
+            if outcome == Outcome::Handled {
+                metrics::gauge!("medhook_last_handled_seconds", "endpoint" => endpoint).set(now);
+            }
         }
-    }
-    #[cfg(feature = "tracing")]
-    {
-        macro_rules! line {
+        #[cfg(feature = "tracing")]
+        {
+            macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
                     endpoint = delivery.endpoint(),
@@ -115,12 +123,13 @@ pub(crate) fn finished(delivery: &Delivery, outcome: Outcome, watch: Stopwatch) 
                 )
             };
         }
-        match outcome {
-            Outcome::Handled => line!(info),
-            _ => line!(warn),
+            match outcome {
+                Outcome::Handled => line!(info),
+                _ => line!(warn),
+            }
         }
-    }
-    let _ = (delivery, outcome, watch);
+        let _ = (delivery, outcome, watch);
+    });
 }
 
 /// How long a handler takes. Where nobody is told, no clock is looked at.
@@ -138,89 +147,104 @@ impl Stopwatch {
 
 /// A payload that is not what the provider documents: how its changes show.
 pub(crate) fn not_as_documented(delivery: &Delivery, problem: Option<&Problem>, drifted: &[Box<str>]) {
-    #[cfg(feature = "metrics")]
-    {
-        let endpoint = delivery.endpoint().to_owned();
-        let kind = delivery.kind_label().to_owned();
-        let name = if problem.is_some() { "medhook_undecodable_total" } else { "medhook_drifted_total" };
-        metrics::counter!(name, "endpoint" => endpoint, "kind" => kind).increment(1);
-    }
-    #[cfg(feature = "tracing")]
-    {
-        let (endpoint, kind) = (delivery.endpoint(), delivery.kind_label());
-        match problem {
-            Some(problem) => {
-                tracing::warn!(endpoint, kind, %problem, "webhook event could not be decoded")
-            }
-            None => {
-                tracing::warn!(endpoint, kind, fields = ?drifted, "webhook event has fields not as documented")
+    apart(|| {
+        #[cfg(feature = "metrics")]
+        {
+            let endpoint = delivery.endpoint().to_owned();
+            let kind = delivery.kind_label().to_owned();
+            let name = if problem.is_some() { "medhook_undecodable_total" } else { "medhook_drifted_total" };
+            metrics::counter!(name, "endpoint" => endpoint, "kind" => kind).increment(1);
+        }
+        #[cfg(feature = "tracing")]
+        {
+            let (endpoint, kind) = (delivery.endpoint(), delivery.kind_label());
+            match problem {
+                Some(problem) => {
+                    tracing::warn!(endpoint, kind, %problem, "webhook event could not be decoded")
+                }
+                None => {
+                    tracing::warn!(endpoint, kind, fields = ?drifted, "webhook event has fields not as documented")
+                }
             }
         }
-    }
-    let _ = (delivery, problem, drifted);
+        let _ = (delivery, problem, drifted);
+    });
 }
 
 /// Someone else has the event: it may be handled twice.
 pub(crate) fn claim_lost(delivery: &Delivery) {
-    #[cfg(feature = "metrics")]
-    metrics::counter!("medhook_claims_lost_total", "endpoint" => delivery.endpoint().to_owned()).increment(1);
-    #[cfg(feature = "tracing")]
-    tracing::warn!(endpoint = delivery.endpoint(), event_key = %delivery.event_key(), "claim of webhook event lost");
-    let _ = delivery;
+    apart(|| {
+        #[cfg(feature = "metrics")]
+        metrics::counter!("medhook_claims_lost_total", "endpoint" => delivery.endpoint().to_owned()).increment(1);
+        #[cfg(feature = "tracing")]
+        tracing::warn!(endpoint = delivery.endpoint(), event_key = %delivery.event_key(), "claim of webhook event lost");
+        let _ = delivery;
+    });
 }
 
 /// A delivery is handled without a claim: it may be handled twice.
 pub(crate) fn unclaimed(delivery: &Delivery, error: &StoreError) {
-    #[cfg(feature = "metrics")]
-    {
-        let reason = if error.is_full() { Reason::StoreFull } else { Reason::StoreUnavailable };
-        let endpoint = delivery.endpoint().to_owned();
-        metrics::counter!("medhook_unclaimed_total", "endpoint" => endpoint, "reason" => reason.as_str()).increment(1);
-    }
-    #[cfg(feature = "tracing")]
-    {
-        let endpoint = delivery.endpoint();
-        tracing::warn!(endpoint, event_key = %delivery.event_key(), %error, "webhook event handled without a claim");
-    }
-    let _ = (delivery, error);
+    apart(|| {
+        #[cfg(feature = "metrics")]
+        {
+            let reason = if error.is_full() { Reason::StoreFull } else { Reason::StoreUnavailable };
+            let endpoint = delivery.endpoint().to_owned();
+            metrics::counter!("medhook_unclaimed_total", "endpoint" => endpoint, "reason" => reason.as_str())
+                .increment(1);
+        }
+        #[cfg(feature = "tracing")]
+        {
+            let endpoint = delivery.endpoint();
+            tracing::warn!(endpoint, event_key = %delivery.event_key(), %error, "webhook event handled without a claim");
+        }
+        let _ = (delivery, error);
+    });
 }
 
 /// The store did not do what it was asked after the event was claimed.
 pub(crate) fn settle_failed(delivery: &Delivery, step: &'static str, error: &StoreError) {
-    #[cfg(feature = "metrics")]
-    {
-        let endpoint = delivery.endpoint().to_owned();
-        metrics::counter!("medhook_settle_failed_total", "endpoint" => endpoint, "step" => step).increment(1);
-    }
-    #[cfg(feature = "tracing")]
-    {
-        let endpoint = delivery.endpoint();
-        tracing::warn!(endpoint, event_key = %delivery.event_key(), step, %error, "store failed; trying again");
-    }
-    let _ = (delivery, step, error);
+    apart(|| {
+        #[cfg(feature = "metrics")]
+        {
+            let endpoint = delivery.endpoint().to_owned();
+            metrics::counter!("medhook_settle_failed_total", "endpoint" => endpoint, "step" => step).increment(1);
+        }
+        #[cfg(feature = "tracing")]
+        {
+            let endpoint = delivery.endpoint();
+            tracing::warn!(endpoint, event_key = %delivery.event_key(), step, %error, "store failed; trying again");
+        }
+        let _ = (delivery, step, error);
+    });
 }
 
 /// What has run out could not be deleted: the store grows until it can.
 #[cfg(feature = "postgres")]
 pub(crate) fn purge_failed(error: &StoreError) {
-    #[cfg(feature = "tracing")]
-    tracing::warn!(%error, "what has run out could not be deleted from the store; trying again");
-    let _ = error;
+    apart(|| {
+        #[cfg(feature = "tracing")]
+        tracing::warn!(%error, "what has run out could not be deleted from the store; trying again");
+        let _ = error;
+    });
 }
 
 /// A store in memory made room by forgetting an event that it should still have remembered.
 pub(crate) fn forgotten() {
-    #[cfg(feature = "metrics")]
-    metrics::counter!("medhook_store_forgotten_total").increment(1);
+    apart(|| {
+        #[cfg(feature = "metrics")]
+        metrics::counter!("medhook_store_forgotten_total").increment(1);
+    });
 }
 
 /// What the operator should change.
 pub(crate) fn warnings(receiver: &Receiver) {
-    #[cfg(feature = "tracing")]
-    for warning in receiver.warnings() {
-        tracing::warn!("{warning}");
-    }
-    let _ = receiver;
+    apart(|| {
+        #[cfg(feature = "tracing")]
+        for warning in receiver.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let _ = receiver;
+    });
 }
 
 fn count(endpoint: &str, provider: &str, outcome: Outcome, reason: Option<Reason>) {
@@ -234,6 +258,13 @@ fn count(endpoint: &str, provider: &str, outcome: Outcome, reason: Option<Reason
     )
     .increment(1);
     let _ = (endpoint, provider, outcome, reason);
+}
+
+/// Tells something, and goes on whatever becomes of it: subscribers and recorders are the application's, and one that
+/// panics (as a logger may whose pipe is broken) must not cost a handler its claim, nor an event its commit.
+fn apart(tell: impl FnOnce()) {
+    // The panic has been reported by its own hook.
+    let _ = catch_unwind(AssertUnwindSafe(tell));
 }
 
 /// Refusals without proof since they were last told of.

@@ -297,7 +297,8 @@ pub enum WhenStoreDown {
     #[default]
     Refuse,
     /// It is handled without a claim, and with that perhaps twice: for senders that never try again, whose event would
-    /// be lost. The handler has to be idempotent, or twice has to be better than never.
+    /// be lost. The handler has to be idempotent, or twice has to be better than never. If it fails, and a store that
+    /// hung makes the claim late all the same, the next attempt waits for a lease.
     HandleUnclaimed,
 }
 

@@ -137,6 +137,10 @@ impl Target {
         if url.contains('#') {
             return Err("a URL to send to has no fragment, so no `#`".to_owned());
         }
+        // It is shown at the start.
+        if url.chars().any(char::is_control) {
+            return Err("has control characters in it".to_owned());
+        }
         let uri: Uri = url.parse().map_err(|_| SUCH_AS.to_owned())?;
         match uri.scheme_str() {
             Some("http") => {}
@@ -325,6 +329,7 @@ mod tests {
             "http://127.0.0.1:99999/",
             "http://127.0.0.1/#hunter2",
             "http://127.0.0.1/hunter 2",
+            "http://127.0.0.1/hunter2\u{9b}31m",
         ] {
             let problem = Target::parse(url).unwrap_err();
             assert!(!problem.contains("hunter"), "{url}: {problem}");

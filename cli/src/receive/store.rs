@@ -23,6 +23,10 @@ impl Url {
         if text == "memory" {
             return Ok(Url::Memory);
         }
+        // It is shown at the start.
+        if text.chars().any(char::is_control) {
+            return Err("has control characters in it".to_owned());
+        }
         let Some((scheme, rest)) = text.split_once(':') else {
             return Err(format!("must be {FORMS}"));
         };
@@ -30,7 +34,7 @@ impl Url {
             "sqlite" => {
                 // As other programs write it: sqlite:///absolute, sqlite://relative.
                 let path = rest.strip_prefix("//").unwrap_or(rest);
-                if path.is_empty() || path.contains(['?', '\0']) || path == ":memory:" {
+                if path.is_empty() || path.contains('?') || path == ":memory:" {
                     return Err("a SQLite store is a path of a file, without options: \"sqlite:medhook.db\"".to_owned());
                 }
                 Ok(Url::Sqlite(path.to_owned()))
@@ -163,6 +167,8 @@ mod tests {
             "mysql://root:hunter2@localhost",
             "postgres:hunter2",
             "redis:hunter2",
+            "redis://hunter2\u{1b}",
+            "sqlite:hunter2\u{9b}31m",
             "Memory",
         ] {
             let problem = Url::parse(text).unwrap_err();

@@ -32,8 +32,9 @@ use crate::{Verdict, clock};
 /// the secret decoded the wrong way, a body that was written anew or has another
 /// line break at its end, another header, prefix or encoding, and more.
 ///
-/// No secret, no signature and no header's value is ever shown. The exit code is 0
-/// if the delivery is verified, 1 if not, and 2 if that cannot be told.
+/// No secret, no signature and no header's value but a body's length is ever
+/// shown. The exit code is 0 if the delivery is verified, 1 if not, and 2 if that
+/// cannot be told.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,

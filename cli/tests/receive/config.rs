@@ -164,7 +164,7 @@ fn every_mistake_is_one_line_that_names_file_and_key() {
         ("scheme = \"hmac-256\"", "", &[CAIR, "`scheme`: missing"]),
         ("scheme = \"hmac-256\"", "scheme = \"api-secret\"\nprefix = \"v1=\"", &[CAIR, "`prefix`: of no use"]),
         ("header = \"X-API-KEY\"", "", &[CAIR, "`header`: missing"]),
-        ("header = \"X-API-KEY\"", "header = \"X API KEY\"", &[CAIR, "`header`: \"X API KEY\" is no name of a header"]),
+        ("header = \"X-API-KEY\"", "header = \"X-API-KEY: hunter2\"", &[CAIR, "`header`: no name of a header"]),
         (
             "header = \"X-API-KEY\"",
             "header = \"x\"\nencoding = \"base32\"",

@@ -75,6 +75,14 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     {
         texts.push(text.replace(quoted, &format!("{}\"", "\\u001b[2J".repeat(1_000))));
     }
+    for (quoted, with_control) in [
+        ("sqlite:medhook.db", "sqlite:a\\u001b[2Jb"),
+        ("sqlite:medhook.db", "redis://h\\u001b"),
+        ("http://127.0.0.1:3000/webhooks", "http://127.0.0.1/\\u009b31m"),
+    ] {
+        texts.push(text.replace(quoted, with_control));
+    }
+    texts.push(text.replace("\"X-API-KEY\"", "\"X-API-KEY: hunter2\""));
     texts.push(text.replace("mode ", &"mode".repeat(1_000)));
     texts.push(text.replace("http://127.0.0.1:3000/webhooks", "http://me:hunter2@127.0.0.1:3000"));
     texts.push(text.replace("127.0.0.1:3000", "10.0.0.1:3000/?hunter2"));
@@ -122,17 +130,15 @@ const PLACES: [&str; 6] = ["line ", "cannot be read: ", "longer than ", "unknown
 
 const LONGEST_LINE: usize = 2_000;
 
-const QUOTED: [&str; 24] = [
+const QUOTED: [&str; 22] = [
     "path",
     "name",
     "provider",
     "scheme",
-    "header",
     "prefix",
     "encoding",
     "event",
     "mode",
-    "also_header",
     "dedupe",
     "when_store_down",
     "label",
