@@ -4,7 +4,6 @@
 //! round trip for each step. Here a step that finds its connection broken is done again on another, which it may be:
 //! every step is the same done twice; and all connections as old as the broken one are closed before anyone meets them.
 
-use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -69,11 +68,6 @@ impl Connections {
         }
         held.give_back();
         row
-    }
-
-    /// Whether anyone would have to wait for a connection.
-    pub(super) fn is_closed(&self) -> bool {
-        self.pool.is_closed()
     }
 }
 
@@ -246,10 +240,4 @@ pub(super) fn says(error: &sqlx::Error) -> String {
         error => error.to_string(),
     };
     text.split(['\n', '\r']).next().unwrap_or_default().to_owned()
-}
-
-impl fmt::Debug for Connections {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connections").field("open", &self.pool.size()).finish_non_exhaustive()
-    }
 }

@@ -335,7 +335,7 @@ async fn purge(store: Weak<Inner>, every: Duration) {
         tokio::time::sleep(every).await;
         for table in 0..TABLES {
             loop {
-                let Some(store) = store.upgrade().filter(|store| !store.connections.is_closed()) else {
+                let Some(store) = store.upgrade() else {
                     return;
                 };
                 match store.purge_batch(table).await {

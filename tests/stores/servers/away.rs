@@ -8,6 +8,9 @@ use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use medhook::{Claimed, Custom, DedupeStore, Reason, Receiver, Refusal, Secret, SharedSecret};
 use medhook_tests::servers::Server;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use crate::suite::{HOUR, key, token};
 
@@ -98,6 +101,54 @@ pub async fn a_restart_between_steps_fails_nobody(mut server: Server, store: imp
     claim_many(100).await;
 }
 
+/// What is in the way lets go of every connection, and the server has nothing to do with it.
+pub async fn connections_that_are_cut_fail_nobody(between: &Between, store: impl DedupeStore) {
+    for round in 0..5 {
+        let claims = (0..20).map(|n| store.claim(key(round * 20 + n), token(n), HOUR));
+        for claimed in futures_util::future::join_all(claims).await {
+            assert_eq!(claimed.unwrap(), Claimed::Won);
+        }
+        between.cut();
+    }
+}
+
+/// Stands between a store and its server.
+pub struct Between {
+    port: u16,
+    cut: watch::Sender<()>,
+}
+
+impl Between {
+    pub async fn to(server: &Server) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (port, to) = (listener.local_addr().unwrap().port(), server.port());
+        let (cut, cuts) = watch::channel(());
+        tokio::spawn(async move {
+            while let Ok((mut here, _)) = listener.accept().await {
+                let mut cuts = cuts.clone();
+                cuts.mark_unchanged();
+                tokio::spawn(async move {
+                    let mut there = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut here, &mut there) => {}
+                        _ = cuts.changed() => {}
+                    }
+                });
+            }
+        });
+        Between { port, cut }
+    }
+
+    /// The server's URL, by this way.
+    pub fn url(&self, server: &Server) -> String {
+        server.url().replace(&format!(":{}/", server.port()), &format!(":{}/", self.port))
+    }
+
+    fn cut(&self) {
+        self.cut.send_replace(());
+    }
+}
+
 pub async fn a_server_that_says_nothing_is_503_and_leaves_no_claim(server: Server, store: impl DedupeStore) {
     let endpoint = Endpoint::new(store);
     endpoint.deliver_until_handled(1).await;
@@ -112,7 +163,7 @@ pub async fn a_server_that_says_nothing_is_503_and_leaves_no_claim(server: Serve
 }
 
 /// All of it for one kind of server, whose module has `own`, a server and its store, and `patient`, a store that fails for
-/// no slowness of the machine.
+/// no slowness of the machine; `patient_at` is the same by a URL.
 macro_rules! tests {
     ($server:path) => {
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -126,6 +177,14 @@ macro_rules! tests {
             let server = $server(&[]);
             let store = patient(&server).await;
             away::a_restart_between_steps_fails_nobody(server, store).await;
+        }
+
+        #[tokio::test]
+        async fn connections_that_are_cut_fail_nobody() {
+            let server = $server(&[]);
+            let between = away::Between::to(&server).await;
+            let store = patient_at(&between.url(&server)).await;
+            away::connections_that_are_cut_fail_nobody(&between, store).await;
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

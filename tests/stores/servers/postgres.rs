@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 
 use super::away;
 use super::unique;
-use crate::suite::{HOUR, key, retention, token};
+use crate::suite::{HOUR, key, retention, soon, token};
 
 async fn direct() -> PgConnection {
     PgConnection::connect(&shared_postgres()).await.unwrap()
@@ -53,7 +54,11 @@ async fn own() -> (Server, PostgresStore) {
 
 /// One that fails for no slowness of the machine.
 async fn patient(server: &Server) -> PostgresStore {
-    PostgresStore::builder().step_timeout(HOUR).connect(&server.url()).await.unwrap()
+    patient_at(&server.url()).await
+}
+
+async fn patient_at(url: &str) -> PostgresStore {
+    PostgresStore::builder().step_timeout(HOUR).connect(url).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -212,19 +217,86 @@ async fn a_step_may_take_as_long_as_it_is_given() {
     assert_eq!(claim.await.unwrap().unwrap(), Claimed::Won);
 }
 
-#[tokio::test]
-async fn there_are_no_more_connections_than_may_be() {
-    let namespace = unique();
-    let store = builder(&namespace).pool_size(2).connect(&shared_postgres()).await.unwrap();
-    let claims = (0..100).map(|n| store.claim(key(n), token(n), HOUR));
+/// The backends of a namespace's store. They stay, and the server knows what was asked last.
+async fn backends(namespace: &str) -> BTreeSet<i32> {
+    let asked = format!(
+        "SELECT pid FROM pg_stat_activity WHERE query LIKE '%{namespace}_events%' AND pid <> pg_backend_pid()
+         AND query NOT LIKE 'BEGIN;%' AND wait_event_type IS DISTINCT FROM 'Lock'"
+    );
+    let rows = sqlx::query(AssertSqlSafe(asked)).fetch_all(&mut direct().await).await.unwrap();
+    rows.into_iter().map(|row| row.get(0)).collect()
+}
+
+/// Of event 1, whose row somebody holds.
+async fn give_up_a_renewal_that_waits(store: &PostgresStore, namespace: &str) {
+    let renewing = store.clone();
+    let renewal = tokio::spawn(async move { renewing.renew(key(1), token(1), HOUR).await });
+    let mut direct = direct().await;
+    let waiting = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%{namespace}_events%' AND wait_event_type = 'Lock'"
+    );
+    soon(async || number(&mut direct, waiting.clone()).await == 1).await;
+    renewal.abort();
+    assert!(renewal.await.unwrap_err().is_cancelled());
+}
+
+async fn claim_many(store: &PostgresStore, from: u64) {
+    let claims = (from..from + 50).map(|n| store.claim(key(n), token(n), HOUR));
     for claimed in futures_util::future::join_all(claims).await {
         assert_eq!(claimed.unwrap(), Claimed::Won);
     }
-    // They stay, and the server knows what was asked last.
-    let connections = format!(
-        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%{namespace}_events%' AND pid <> pg_backend_pid()"
-    );
-    assert_eq!(number(&mut direct().await, connections).await, 2);
+}
+
+#[tokio::test]
+async fn there_are_as_many_connections_as_there_may_be_and_they_are_kept() {
+    let namespace = unique();
+    let store = builder(&namespace).pool_size(2).connect(&shared_postgres()).await.unwrap();
+    claim_many(&store, 0).await;
+    let first = backends(&namespace).await;
+    assert_eq!(first.len(), 2);
+    claim_many(&store, 100).await;
+    assert_eq!(backends(&namespace).await, first);
+}
+
+#[tokio::test]
+async fn a_step_that_fails_or_is_given_up_costs_no_other_its_connection() {
+    let namespace = unique();
+    let with_two = builder(&namespace).pool_size(2).step_timeout(Duration::from_secs(9));
+    let store = with_two.connect(&shared_postgres()).await.unwrap();
+    claim_many(&store, 0).await;
+    let before = backends(&namespace).await;
+    let mut holder = direct().await;
+    run(&mut holder, format!("BEGIN; SELECT * FROM {namespace}_events WHERE key = '\\x{}' FOR UPDATE", hex(1))).await;
+
+    // Its time for a lock is over: the connection is as good as before.
+    store.renew(key(1), token(1), HOUR).await.unwrap_err();
+    claim_many(&store, 100).await;
+    assert_eq!(backends(&namespace).await, before);
+
+    // Given up while it waits: its connection is closed, and another has its place at once.
+    give_up_a_renewal_that_waits(&store, &namespace).await;
+    let now = backends(&namespace).await;
+    assert!(now.len() == 1 && now.is_subset(&before), "{now:?} of {before:?}");
+    claim_many(&store, 200).await;
+    let afterwards = backends(&namespace).await;
+    assert_eq!(afterwards.intersection(&before).count(), 1, "{afterwards:?} and {before:?}");
+    run(&mut holder, "ROLLBACK".to_owned()).await;
+}
+
+#[tokio::test]
+async fn a_place_is_free_as_soon_as_its_step_is_given_up() {
+    let namespace = unique();
+    let store = builder(&namespace).pool_size(1).connect(&shared_postgres()).await.unwrap();
+    claim_many(&store, 0).await;
+    let mut holder = direct().await;
+    run(&mut holder, format!("BEGIN; SELECT * FROM {namespace}_events FOR UPDATE")).await;
+    give_up_a_renewal_that_waits(&store, &namespace).await;
+    tokio::time::timeout(Duration::from_secs(60), claim_many(&store, 100)).await.unwrap();
+    run(&mut holder, "ROLLBACK".to_owned()).await;
+}
+
+fn hex(n: u64) -> String {
+    key(n).as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[tokio::test]

@@ -56,7 +56,11 @@ async fn own() -> (Server, RedisStore) {
 
 /// One that fails for no slowness of the machine.
 async fn patient(server: &Server) -> RedisStore {
-    RedisStore::builder().step_timeout(HOUR).connect(&server.url()).await.unwrap()
+    patient_at(&server.url()).await
+}
+
+async fn patient_at(url: &str) -> RedisStore {
+    RedisStore::builder().step_timeout(HOUR).connect(url).await.unwrap()
 }
 
 /// The same on the server that all tests share.
