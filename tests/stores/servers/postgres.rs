@@ -220,8 +220,8 @@ async fn a_step_may_take_as_long_as_it_is_given() {
 /// The backends of a namespace's store. They stay, and the server knows what was asked last.
 async fn backends(namespace: &str) -> BTreeSet<i32> {
     let asked = format!(
-        "SELECT pid FROM pg_stat_activity WHERE query LIKE '%{namespace}_events%' AND pid <> pg_backend_pid()
-         AND query NOT LIKE 'BEGIN;%' AND wait_event_type IS DISTINCT FROM 'Lock'"
+        "SELECT pid FROM pg_stat_activity WHERE query LIKE '%{namespace}_events AS e%' AND pid <> pg_backend_pid()
+         AND wait_event_type IS DISTINCT FROM 'Lock'"
     );
     let rows = sqlx::query(AssertSqlSafe(asked)).fetch_all(&mut direct().await).await.unwrap();
     rows.into_iter().map(|row| row.get(0)).collect()
@@ -261,19 +261,21 @@ async fn there_are_as_many_connections_as_there_may_be_and_they_are_kept() {
 #[tokio::test]
 async fn a_step_that_fails_or_is_given_up_costs_no_other_its_connection() {
     let namespace = unique();
-    let with_two = builder(&namespace).pool_size(2).step_timeout(Duration::from_secs(9));
-    let store = with_two.connect(&shared_postgres()).await.unwrap();
+    let store = builder(&namespace).pool_size(2).connect(&shared_postgres()).await.unwrap();
     claim_many(&store, 0).await;
     let before = backends(&namespace).await;
     let mut holder = direct().await;
-    run(&mut holder, format!("BEGIN; SELECT * FROM {namespace}_events WHERE key = '\\x{}' FOR UPDATE", hex(1))).await;
 
-    // Its time for a lock is over: the connection is as good as before.
-    store.renew(key(1), token(1), HOUR).await.unwrap_err();
+    // The server refuses it: the connection is as good as before.
+    run(&mut holder, format!("ALTER TABLE {namespace}_events RENAME TO {namespace}_away")).await;
+    let error = store.renew(key(1), token(1), HOUR).await.unwrap_err();
+    assert!(error.to_string().contains("does not exist"), "{error}");
+    run(&mut holder, format!("ALTER TABLE {namespace}_away RENAME TO {namespace}_events")).await;
     claim_many(&store, 100).await;
     assert_eq!(backends(&namespace).await, before);
 
     // Given up while it waits: its connection is closed, and another has its place at once.
+    run(&mut holder, format!("BEGIN; SELECT * FROM {namespace}_events FOR UPDATE")).await;
     give_up_a_renewal_that_waits(&store, &namespace).await;
     let now = backends(&namespace).await;
     assert!(now.len() == 1 && now.is_subset(&before), "{now:?} of {before:?}");
@@ -293,10 +295,6 @@ async fn a_place_is_free_as_soon_as_its_step_is_given_up() {
     give_up_a_renewal_that_waits(&store, &namespace).await;
     tokio::time::timeout(Duration::from_secs(60), claim_many(&store, 100)).await.unwrap();
     run(&mut holder, "ROLLBACK".to_owned()).await;
-}
-
-fn hex(n: u64) -> String {
-    key(n).as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[tokio::test]
