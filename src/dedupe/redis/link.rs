@@ -5,7 +5,6 @@
 //! default provider of cryptography, or two. Here a step that finds its connection broken is done again on a new one,
 //! which it may be: every step is the same done twice.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex as Lock, PoisonError};
@@ -93,12 +92,6 @@ impl Links {
 }
 
 const MOST_TRIES: u32 = 3;
-
-impl fmt::Debug for Links {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Links").finish_non_exhaustive()
-    }
-}
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -325,4 +318,42 @@ fn tls(root_certificates: Option<&PathBuf>) -> Result<TlsConnector, ConfigError>
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server_said(kind: ServerErrorKind) -> Failed {
+        Failed::With(RedisError::from((ErrorKind::Server(kind), "what it said")))
+    }
+
+    #[test]
+    fn what_is_said_is_one_line_in_an_operators_words() {
+        let wrong_password = Failed::With(RedisError::from((ErrorKind::AuthenticationFailed, "what it said")));
+        for (failed, said) in [
+            (Failed::NoAnswer, "no answer in time"),
+            (Failed::Tls("no such name".into()), "TLS: no such name"),
+            (wrong_password, "the password, or the user, is wrong"),
+            (server_said(ServerErrorKind::Moved), "a node of a Redis Cluster, and not the event's"),
+        ] {
+            assert_eq!(failed.says(), said);
+        }
+    }
+
+    #[test]
+    fn a_new_connection_may_lead_elsewhere() {
+        use ServerErrorKind::{BusyLoading, ClusterDown, ExecAbort, MasterDown, NoScript, ReadOnly};
+        let is_of_it = |kind| match server_said(kind) {
+            Failed::With(error) => is_of_the_connection(&error),
+            _ => unreachable!(),
+        };
+        for kind in [BusyLoading, ClusterDown, MasterDown, ReadOnly] {
+            assert!(is_of_it(kind), "{kind:?}");
+        }
+        for kind in [ExecAbort, NoScript] {
+            assert!(!is_of_it(kind), "{kind:?}");
+        }
+        assert!(is_of_the_connection(&std::io::Error::from(std::io::ErrorKind::ConnectionReset).into()));
+    }
 }

@@ -1,3 +1,4 @@
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,8 +33,11 @@ async fn stat(url: &str, section: &str, name: &str) -> String {
 
 /// The one line that a store which cannot be had gives.
 async fn refused(url: &str) -> String {
-    let line = RedisStore::connect(url).await.unwrap_err().to_string();
+    let error = RedisStore::connect(url).await.unwrap_err();
+    let line = error.to_string();
     assert!(line.starts_with("Redis: ") && !line.contains('\n') && !line.contains(PASSWORD), "{line}");
+    // What is behind it is there for whoever wants to look.
+    assert!(error.source().is_some() || !line.starts_with("Redis: cannot connect: "), "{line}");
     line
 }
 
@@ -107,6 +111,8 @@ async fn a_wrong_url_or_password_is_one_line_without_it() {
         let line = refused(&url).await;
         assert!(line.contains(problem), "{line}");
     }
+    let nobody = RedisStore::builder().allow_eviction(true).connect("redis://127.0.0.1:1").await.unwrap_err();
+    assert!(nobody.to_string().starts_with("Redis: cannot connect: Connection refused"), "{nobody}");
 }
 
 #[tokio::test]
@@ -174,7 +180,7 @@ async fn out_of_memory_is_unavailable_and_passes() {
     let texts = async || stat(&server.url(), "commandstats", "cmdstat_eval").await;
     let sent = texts().await;
     let error = store.claim(key(2), token(1), HOUR).await.unwrap_err();
-    assert!(error.to_string().contains("OOM"), "{error}");
+    assert!(error.to_string().contains("OOM") && error.source().is_some(), "{error}");
     assert_eq!(texts().await, sent, "a script is sent anew only if the server does not know it");
     assert_eq!(store.release(key(1), token(1)).await.unwrap(), Settled::Settled, "what makes room is done");
     ask::<()>(&server.url(), "CONFIG SET maxmemory 0").await;
