@@ -1,43 +1,42 @@
 //! Connections: how they are made, what becomes of broken ones, and what is said about it.
 //!
-//! sqlx's pool hands out connections without knowing whether their server is still there, or, asked to find out, pays a
-//! round trip for each step. Here a step that finds its connection broken is done again on another, which it may be:
-//! every step is the same done twice; and all connections as old as the broken one are closed before anyone meets them.
+//! A pool of our own. sqlx's asks a connection whether it is still there each time one is done with it, without a limit:
+//! one round trip more for each step, and where the server or the network falls silent just then its place is lost. Here a
+//! step that finds its connection broken is done again on another, which it may be: every step is the same done twice.
 
+use std::io::ErrorKind;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sqlx::pool::{PoolConnection, PoolConnectionMetadata};
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Postgres};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{sleep, timeout};
 
 use super::super::url;
 use crate::{ConfigError, StoreError};
 
-/// A pool of the store's own.
+/// Connections of the store's own, made when they are first needed.
 pub(super) struct Connections {
-    pool: PgPool,
+    options: PgConnectOptions,
     step_timeout: Duration,
-    broken: Arc<Broken>,
+    /// One for each connection that there may be.
+    places: Semaphore,
+    /// Those that nobody uses, from the one used longest ago to the last.
+    idle: Mutex<Vec<Pooled>>,
+}
+
+struct Pooled {
+    connection: PgConnection,
+    made: Instant,
+    used: Instant,
 }
 
 impl Connections {
-    /// A pool that connects when it is first used.
     pub(super) fn new(options: PgConnectOptions, most: u32, step_timeout: Duration) -> Self {
-        let broken = Arc::new(Broken::default());
-        let known = broken.clone();
-        let pool = PgPoolOptions::new()
-            .max_connections(most)
-            .acquire_timeout(step_timeout)
-            .test_before_acquire(false)
-            .before_acquire(move |connection, metadata| {
-                let known = known.clone();
-                Box::pin(async move { Ok(known.is_fit(connection, metadata).await) })
-            })
-            .after_connect(|connection, _| Box::pin(durably(connection)))
-            .connect_lazy_with(options);
-        Connections { pool, step_timeout, broken }
+        let most = usize::try_from(most).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Connections { options, step_timeout, places: Semaphore::new(most), idle: Mutex::default() }
     }
 
     /// Does one step, on another connection if the first turns out to be broken.
@@ -51,27 +50,85 @@ impl Connections {
             if !is_of_the_connection(&failed) || tries >= MOST_TRIES {
                 return Err(unavailable(step.name, failed));
             }
-            self.broken.as_of_now();
+            self.distrust();
             tries = tries.saturating_add(1);
         }
     }
 
     async fn attempt(&self, step: &Step<'_>) -> Result<Option<PgRow>, sqlx::Error> {
-        let mut held = Held::new(self.pool.acquire().await?, self);
-        let row = match tokio::time::timeout(self.step_timeout, step.run(held.connection()?)).await {
-            Ok(row) => row,
-            // The server has longer been told to give up: it is not there.
-            Err(_) => return Err(sqlx::Error::PoolTimedOut),
-        };
-        if row.as_ref().is_err_and(is_of_the_connection) {
-            return row;
+        let no_answer = |_| sqlx::Error::PoolTimedOut;
+        let mut held = timeout(self.step_timeout, self.take()).await.map_err(no_answer)??;
+        // If it takes as long as this, the server has longer been told to give up: it is not there.
+        let row = timeout(self.step_timeout, step.run(held.connection()?)).await.map_err(no_answer)?;
+        if !row.as_ref().is_err_and(is_of_the_connection) {
+            held.give_back();
         }
-        held.give_back();
         row
+    }
+
+    /// A connection that may be used: one that is there, or a new one.
+    async fn take(&self) -> Result<Held<'_>, sqlx::Error> {
+        let place = self.places.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        loop {
+            // Not held while anything waits.
+            let idle = self.idle().pop();
+            let Some(mut pooled) = idle else { break };
+            if pooled.is_fit().await {
+                return Ok(Held::new(pooled, self, place));
+            }
+        }
+        let made = Instant::now();
+        let connection = self.connect().await?;
+        Ok(Held::new(Pooled { connection, made, used: made }, self, place))
+    }
+
+    /// Waits for a server that is about to start, for as long as the caller waits.
+    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        let mut wait = FIRST_WAIT;
+        loop {
+            match self.options.connect().await {
+                Ok(mut connection) => {
+                    durably(&mut connection).await?;
+                    return Ok(connection);
+                }
+                Err(error) if may_pass(&error) => sleep(wait).await,
+                Err(error) => return Err(error),
+            }
+            wait = wait.saturating_mul(2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// Closes what lies idle: it is as old as what was found broken, or older.
+    fn distrust(&self) {
+        let idle = std::mem::take(&mut *self.idle());
+        drop(idle);
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Pooled>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 const MOST_TRIES: u32 = 3;
+const FIRST_WAIT: Duration = Duration::from_millis(10);
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+impl Pooled {
+    /// Whether it may be used again. One that lay idle for long is asked: firewalls forget quiet ones without a word.
+    async fn is_fit(&mut self) -> bool {
+        if self.made.elapsed() >= LONGEST_LIFE {
+            return false;
+        }
+        self.used.elapsed() < LONG_IDLE || matches!(timeout(LONGEST_PING, self.connection.ping()).await, Ok(Ok(())))
+    }
+}
+
+const LONG_IDLE: Duration = Duration::from_secs(10);
+const LONGEST_PING: Duration = Duration::from_secs(1);
+/// A server's process for a connection grows with time, and a name may lead elsewhere by now.
+const LONGEST_LIFE: Duration = Duration::from_secs(1800);
+/// What nobody has needed for so long was needed for a rush that is over.
+const LONGEST_IDLE: Duration = Duration::from_secs(600);
 
 /// A statement and what goes into it.
 pub(super) struct Step<'a> {
@@ -90,69 +147,50 @@ impl Step<'_> {
         if let Some(seconds) = self.seconds {
             query = query.bind(seconds);
         }
-        query.fetch_optional(connection).await
+        // To the end of the answer: what fails when it is committed is told behind the row.
+        query.fetch_all(connection).await.map(|rows| rows.into_iter().next())
     }
 }
 
-/// A connection in use. Given up in the middle, it is closed and its place is free at once: back in the pool it would
-/// first wait for an answer that may never come.
+/// A connection in use, and its place. Given up in the middle, it is closed: whoever used it next would first wait for an
+/// answer that may never come.
 struct Held<'a> {
-    connection: Option<PoolConnection<Postgres>>,
+    pooled: Option<Pooled>,
     of: &'a Connections,
     since: Instant,
+    /// Free again when all else is done.
+    _place: SemaphorePermit<'a>,
 }
 
 impl<'a> Held<'a> {
-    fn new(connection: PoolConnection<Postgres>, of: &'a Connections) -> Self {
-        Held { connection: Some(connection), of, since: Instant::now() }
+    fn new(pooled: Pooled, of: &'a Connections, place: SemaphorePermit<'a>) -> Self {
+        Held { pooled: Some(pooled), of, since: Instant::now(), _place: place }
     }
 
     fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
-        self.connection.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
+        self.pooled.as_mut().map(|pooled| &mut pooled.connection).ok_or(sqlx::Error::PoolClosed)
     }
 
     fn give_back(mut self) {
-        self.connection.take();
+        let Some(pooled) = self.pooled.take() else { return };
+        let now = Instant::now();
+        let mut idle = self.of.idle();
+        let long_idle = idle.first().is_some_and(|oldest| now.duration_since(oldest.used) >= LONGEST_IDLE);
+        let unneeded = long_idle.then(|| idle.remove(0));
+        idle.push(Pooled { used: now, ..pooled });
+        drop(idle);
+        drop(unneeded);
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            if self.since.elapsed() >= self.of.step_timeout {
-                // Not one statement that takes long: a server that says nothing.
-                self.of.broken.as_of_now();
-            }
-            drop(connection.detach());
+        if self.pooled.take().is_some() && self.since.elapsed() >= self.of.step_timeout {
+            // Not one statement that takes long: a server that says nothing.
+            self.of.distrust();
         }
     }
 }
-
-/// Since when connections are not to be trusted.
-#[derive(Default)]
-struct Broken(Mutex<Option<Instant>>);
-
-impl Broken {
-    fn as_of_now(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-    }
-
-    /// Whether a connection that lay idle may be used.
-    async fn is_fit(&self, connection: &mut PgConnection, metadata: PoolConnectionMetadata) -> bool {
-        let broken = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if broken.is_some_and(|broken| metadata.age >= broken.elapsed()) {
-            return false;
-        }
-        if metadata.idle_for < LONG_IDLE {
-            return true;
-        }
-        matches!(tokio::time::timeout(LONGEST_PING, connection.ping()).await, Ok(Ok(())))
-    }
-}
-
-/// From when on a connection is asked whether it is still there: firewalls forget quiet ones without a word.
-const LONG_IDLE: Duration = Duration::from_secs(10);
-const LONGEST_PING: Duration = Duration::from_secs(1);
 
 /// Reads a URL, refusing what sqlx would only warn of, with the value in the warning.
 pub(super) fn options(url: &str) -> Result<PgConnectOptions, ConfigError> {
@@ -193,7 +231,7 @@ const PARAMETERS: &[&str] = &[
 
 /// One connection without the pool, which would try for as long as it may and then say nothing of why.
 pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, ConfigError> {
-    match tokio::time::timeout(LONGEST_CONNECT, options.connect()).await {
+    match timeout(LONGEST_CONNECT, options.connect()).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(cannot_connect(&error).with_source(error)),
         Err(_) => Err(ConfigError::new("PostgreSQL: cannot connect: no answer within 10 s")),
@@ -210,6 +248,15 @@ fn cannot_connect(error: &sqlx::Error) -> ConfigError {
 async fn durably(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let on = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
     sqlx::query(on).persistent(false).execute(connection).await.map(drop)
+}
+
+/// Whether a server that could not be connected to may be there soon: it is starting, or has too many connections now.
+fn may_pass(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(error) => error.kind() == ErrorKind::ConnectionRefused,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| ["53300", "57P03"].contains(&&*code)),
+        _ => false,
+    }
 }
 
 /// Whether it is the connection that failed, so that the step may do on another.

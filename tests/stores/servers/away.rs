@@ -12,7 +12,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::suite::{HOUR, key, token};
+use crate::suite::{HOUR, key, soon, token};
 
 /// Through a receiver: how often its handler ran is counted.
 pub struct Endpoint {
@@ -108,35 +108,66 @@ pub async fn connections_that_are_cut_fail_nobody(between: &Between, store: impl
         for claimed in futures_util::future::join_all(claims).await {
             assert_eq!(claimed.unwrap(), Claimed::Won);
         }
-        between.cut();
+        between.change(Way::Cut);
     }
+}
+
+/// As a firewall does: it has forgotten a connection that was quiet, and answers nothing that comes by it.
+pub async fn a_quiet_connection_that_leads_nowhere_is_found_out(between: &Between, store: impl DedupeStore) {
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+    between.change(Way::Forgotten);
+    // Longer than a store trusts in a connection that lies idle.
+    tokio::time::sleep(Duration::from_millis(10_500)).await;
+    let claim = tokio::time::timeout(Duration::from_secs(60), store.claim(key(2), token(2), HOUR));
+    assert_eq!(claim.await.expect("an answer").unwrap(), Claimed::Won);
+}
+
+/// The same in the midst of its work: steps fail until its time is over, and no longer. The store has little patience.
+pub async fn a_connection_that_leads_nowhere_is_given_up(between: &Between, store: impl DedupeStore) {
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+    between.change(Way::Forgotten);
+    store.claim(key(2), token(2), HOUR).await.unwrap_err();
+    soon(async || store.claim(key(2), token(2), HOUR).await.is_ok()).await;
 }
 
 /// Stands between a store and its server.
 pub struct Between {
     port: u16,
-    cut: watch::Sender<()>,
+    way: watch::Sender<Way>,
+}
+
+/// What becomes of the connections that there are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Open,
+    Cut,
+    /// They stay, and nothing passes.
+    Forgotten,
 }
 
 impl Between {
     pub async fn to(server: &Server) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (port, to) = (listener.local_addr().unwrap().port(), server.port());
-        let (cut, cuts) = watch::channel(());
+        let (way, changes) = watch::channel(Way::Open);
         tokio::spawn(async move {
             while let Ok((mut here, _)) = listener.accept().await {
-                let mut cuts = cuts.clone();
-                cuts.mark_unchanged();
+                let mut changes = changes.clone();
+                changes.mark_unchanged();
                 tokio::spawn(async move {
                     let mut there = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
                     tokio::select! {
                         _ = copy_bidirectional(&mut here, &mut there) => {}
-                        _ = cuts.changed() => {}
+                        _ = changes.changed() => {
+                            if *changes.borrow() == Way::Forgotten {
+                                std::future::pending().await
+                            }
+                        }
                     }
                 });
             }
         });
-        Between { port, cut }
+        Between { port, way }
     }
 
     /// The server's URL, by this way.
@@ -144,8 +175,8 @@ impl Between {
         server.url().replace(&format!(":{}/", server.port()), &format!(":{}/", self.port))
     }
 
-    fn cut(&self) {
-        self.cut.send_replace(());
+    fn change(&self, way: Way) {
+        self.way.send_replace(way);
     }
 }
 
@@ -163,7 +194,7 @@ pub async fn a_server_that_says_nothing_is_503_and_leaves_no_claim(server: Serve
 }
 
 /// All of it for one kind of server, whose module has `own`, a server and its store, and `patient`, a store that fails for
-/// no slowness of the machine; `patient_at` is the same by a URL.
+/// no slowness of the machine; `patient_at` is the same by a URL, and `one_connection_at` one with a limit for a step.
 macro_rules! tests {
     ($server:path) => {
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -185,6 +216,22 @@ macro_rules! tests {
             let between = away::Between::to(&server).await;
             let store = patient_at(&between.url(&server)).await;
             away::connections_that_are_cut_fail_nobody(&between, store).await;
+        }
+
+        #[tokio::test]
+        async fn a_quiet_connection_that_leads_nowhere_is_found_out() {
+            let server = $server(&[]);
+            let between = away::Between::to(&server).await;
+            let store = patient_at(&between.url(&server)).await;
+            away::a_quiet_connection_that_leads_nowhere_is_found_out(&between, store).await;
+        }
+
+        #[tokio::test]
+        async fn a_connection_that_leads_nowhere_is_given_up() {
+            let server = $server(&[]);
+            let between = away::Between::to(&server).await;
+            let store = one_connection_at(&between.url(&server), Duration::from_secs(2)).await;
+            away::a_connection_that_leads_nowhere_is_given_up(&between, store).await;
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -61,6 +61,10 @@ async fn patient_at(url: &str) -> PostgresStore {
     PostgresStore::builder().step_timeout(HOUR).connect(url).await.unwrap()
 }
 
+async fn one_connection_at(url: &str, step_timeout: Duration) -> PostgresStore {
+    PostgresStore::builder().pool_size(1).step_timeout(step_timeout).connect(url).await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_connections_fail_nobody() {
     let server = Server::postgres(&[]);

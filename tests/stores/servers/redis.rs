@@ -67,6 +67,10 @@ async fn patient_at(url: &str) -> RedisStore {
     RedisStore::builder().step_timeout(HOUR).connect(url).await.unwrap()
 }
 
+async fn one_connection_at(url: &str, step_timeout: Duration) -> RedisStore {
+    RedisStore::builder().connections(1).step_timeout(step_timeout).connect(url).await.unwrap()
+}
+
 /// The same on the server that all tests share.
 async fn shared(namespace: &str) -> RedisStore {
     RedisStore::builder().namespace(namespace).step_timeout(HOUR).connect(&shared_redis()).await.unwrap()
@@ -200,11 +204,18 @@ async fn a_step_may_take_as_long_as_it_is_given() {
 async fn there_are_as_many_connections_as_there_may_be() {
     let server = Server::redis(&[]);
     let store = RedisStore::builder().connections(5).step_timeout(HOUR).connect(&server.url()).await.unwrap();
-    for n in 0..20 {
-        assert_eq!(store.claim(key(n), token(n), HOUR).await.unwrap(), Claimed::Won);
+    let claim = async |n| assert_eq!(store.claim(key(n), token(n), HOUR).await.unwrap(), Claimed::Won);
+    for n in 0..5 {
+        claim(n).await;
     }
     // One of them is that which asks.
     assert_eq!(stat(&server.url(), "clients", "connected_clients").await, "6");
+    let made = async || stat(&server.url(), "stats", "total_connections_received").await.parse::<u32>().unwrap();
+    let before = made().await;
+    for n in 5..20 {
+        claim(n).await;
+    }
+    assert_eq!(made().await, before + 1, "they are kept");
 }
 
 #[tokio::test]
