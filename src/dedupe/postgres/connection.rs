@@ -69,13 +69,14 @@ impl Connections {
     /// A connection that may be used: one that is there, or a new one.
     async fn take(&self) -> Result<Held<'_>, sqlx::Error> {
         let place = self.places.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
-        loop {
-            // Not held while anything waits.
-            let idle = self.idle().pop();
-            let Some(mut pooled) = idle else { break };
+        // Not held while anything waits.
+        let idle = self.idle().pop();
+        if let Some(mut pooled) = idle {
             if pooled.is_fit().await {
                 return Ok(Held::new(pooled, self, place));
             }
+            // Those that are left lay idle for longer.
+            self.distrust();
         }
         let made = Instant::now();
         let connection = self.connect().await?;

@@ -112,14 +112,14 @@ pub async fn connections_that_are_cut_fail_nobody(between: &Between, store: impl
     }
 }
 
-/// As a firewall does: it has forgotten a connection that was quiet, and answers nothing that comes by it.
-pub async fn a_quiet_connection_that_leads_nowhere_is_found_out(between: &Between, store: impl DedupeStore) {
-    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+/// As a firewall does: it has forgotten connections that were quiet, and answers nothing that comes by them.
+pub async fn quiet_connections_that_lead_nowhere_are_found_out(between: &Between, store: impl DedupeStore) {
+    let claims = (1..=50).map(|n| store.claim(key(n), token(n), HOUR));
+    assert!(futures_util::future::join_all(claims).await.iter().all(Result::is_ok));
     between.change(Way::Forgotten);
     // Longer than a store trusts in a connection that lies idle.
     tokio::time::sleep(Duration::from_millis(10_500)).await;
-    let claim = tokio::time::timeout(Duration::from_secs(60), store.claim(key(2), token(2), HOUR));
-    assert_eq!(claim.await.expect("an answer").unwrap(), Claimed::Won);
+    assert_eq!(store.claim(key(100), token(1), HOUR).await.unwrap(), Claimed::Won);
 }
 
 /// The same in the midst of its work: steps fail until its time is over, and no longer. The store has little patience.
@@ -194,7 +194,7 @@ pub async fn a_server_that_says_nothing_is_503_and_leaves_no_claim(server: Serve
 }
 
 /// All of it for one kind of server, whose module has `own`, a server and its store, and `patient`, a store that fails for
-/// no slowness of the machine; `patient_at` is the same by a URL, and `one_connection_at` one with a limit for a step.
+/// no slowness of the machine; and `at`, a store by a URL, with so many connections and so long for a step.
 macro_rules! tests {
     ($server:path) => {
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -214,23 +214,24 @@ macro_rules! tests {
         async fn connections_that_are_cut_fail_nobody() {
             let server = $server(&[]);
             let between = away::Between::to(&server).await;
-            let store = patient_at(&between.url(&server)).await;
+            let store = at(&between.url(&server), 8, HOUR).await;
             away::connections_that_are_cut_fail_nobody(&between, store).await;
         }
 
         #[tokio::test]
-        async fn a_quiet_connection_that_leads_nowhere_is_found_out() {
+        async fn quiet_connections_that_lead_nowhere_are_found_out() {
             let server = $server(&[]);
             let between = away::Between::to(&server).await;
-            let store = patient_at(&between.url(&server)).await;
-            away::a_quiet_connection_that_leads_nowhere_is_found_out(&between, store).await;
+            // Less than it takes to ask them all, one after the other.
+            let store = at(&between.url(&server), 8, Duration::from_secs(6)).await;
+            away::quiet_connections_that_lead_nowhere_are_found_out(&between, store).await;
         }
 
         #[tokio::test]
         async fn a_connection_that_leads_nowhere_is_given_up() {
             let server = $server(&[]);
             let between = away::Between::to(&server).await;
-            let store = one_connection_at(&between.url(&server), Duration::from_secs(2)).await;
+            let store = at(&between.url(&server), 1, Duration::from_secs(2)).await;
             away::a_connection_that_leads_nowhere_is_given_up(&between, store).await;
         }
 

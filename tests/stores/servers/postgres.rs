@@ -54,15 +54,12 @@ async fn own() -> (Server, PostgresStore) {
 
 /// One that fails for no slowness of the machine.
 async fn patient(server: &Server) -> PostgresStore {
-    patient_at(&server.url()).await
+    at(&server.url(), 8, HOUR).await
 }
 
-async fn patient_at(url: &str) -> PostgresStore {
-    PostgresStore::builder().step_timeout(HOUR).connect(url).await.unwrap()
-}
-
-async fn one_connection_at(url: &str, step_timeout: Duration) -> PostgresStore {
-    PostgresStore::builder().pool_size(1).step_timeout(step_timeout).connect(url).await.unwrap()
+async fn at(url: &str, connections: u32, step_timeout: Duration) -> PostgresStore {
+    let builder = PostgresStore::builder().pool_size(connections).step_timeout(step_timeout);
+    builder.connect(url).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

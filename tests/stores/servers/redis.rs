@@ -60,15 +60,11 @@ async fn own() -> (Server, RedisStore) {
 
 /// One that fails for no slowness of the machine.
 async fn patient(server: &Server) -> RedisStore {
-    patient_at(&server.url()).await
+    at(&server.url(), 2, HOUR).await
 }
 
-async fn patient_at(url: &str) -> RedisStore {
-    RedisStore::builder().step_timeout(HOUR).connect(url).await.unwrap()
-}
-
-async fn one_connection_at(url: &str, step_timeout: Duration) -> RedisStore {
-    RedisStore::builder().connections(1).step_timeout(step_timeout).connect(url).await.unwrap()
+async fn at(url: &str, connections: usize, step_timeout: Duration) -> RedisStore {
+    RedisStore::builder().connections(connections).step_timeout(step_timeout).connect(url).await.unwrap()
 }
 
 /// The same on the server that all tests share.
