@@ -89,6 +89,34 @@ async fn killed_connections_fail_nobody() {
     assert!(killed >= 10, "{killed} were there to be killed");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_about_to_start_is_waited_for() {
+    let mut server = Server::postgres(&[]);
+    let store = patient(&server).await;
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+    server.stop();
+    let claim = tokio::spawn(async move { store.claim(key(2), token(2), HOUR).await });
+    // For some tries to fail.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    server.start();
+    assert_eq!(claim.await.unwrap().unwrap(), Claimed::Won);
+}
+
+#[tokio::test]
+async fn what_keeps_a_store_from_connecting_again_is_told_at_once() {
+    let server = Server::postgres(&[]);
+    let store = patient(&server).await;
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+    let mut admin = PgConnection::connect(&server.url()).await.unwrap();
+    let others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                  WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'";
+    run(&mut admin, "ALTER ROLE medhook NOLOGIN".to_owned()).await;
+    number(&mut admin, others.to_owned()).await;
+    let claim = tokio::time::timeout(Duration::from_secs(60), store.claim(key(2), token(2), HOUR)).await;
+    let error = claim.expect("an answer").unwrap_err();
+    assert!(error.to_string().contains("is not permitted to log in"), "{error}");
+}
+
 #[tokio::test]
 async fn a_wrong_url_or_password_is_one_line_without_it() {
     let url = shared_postgres();
