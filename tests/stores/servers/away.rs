@@ -138,7 +138,7 @@ pub struct Between {
 
 /// What becomes of the connections that there are.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub enum Way {
     Open,
     Cut,
     /// They stay, and nothing passes.
@@ -175,7 +175,7 @@ impl Between {
         server.url().replace(&format!(":{}/", server.port()), &format!(":{}/", self.port))
     }
 
-    fn change(&self, way: Way) {
+    pub fn change(&self, way: Way) {
         self.way.send_replace(way);
     }
 }

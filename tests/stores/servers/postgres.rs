@@ -6,7 +6,7 @@ use medhook::{Claimed, DedupeStore, PostgresBuilder, PostgresStore, Settled};
 use medhook_tests::servers::{PASSWORD, Server, shared_postgres};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 
-use super::away;
+use super::away::{self, Between, Way};
 use super::unique;
 use crate::suite::{HOUR, key, retention, soon, token};
 
@@ -99,6 +99,24 @@ async fn a_server_that_is_about_to_start_is_waited_for() {
     // For some tries to fail.
     tokio::time::sleep(Duration::from_millis(300)).await;
     server.start();
+    assert_eq!(claim.await.unwrap().unwrap(), Claimed::Won);
+}
+
+#[tokio::test]
+async fn a_server_with_too_many_connections_is_waited_for() {
+    const MOST: usize = 10;
+    let server = Server::postgres(&[&format!("max_connections={MOST}")]);
+    let store = at(&server.url(), 1, HOUR).await;
+    let mut others = Vec::new();
+    // Until the server takes no more.
+    while let Ok(other) = PgConnection::connect(&server.url()).await {
+        others.push(other);
+    }
+    assert!(others.len() <= MOST);
+    let claim = tokio::spawn(async move { store.claim(key(1), token(1), HOUR).await });
+    // For some tries to fail.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    others.truncate(MOST / 2);
     assert_eq!(claim.await.unwrap().unwrap(), Claimed::Won);
 }
 
@@ -312,6 +330,17 @@ async fn a_step_that_fails_or_is_given_up_costs_no_other_its_connection() {
     let afterwards = backends(&namespace).await;
     assert_eq!(afterwards.intersection(&before).count(), 1, "{afterwards:?} and {before:?}");
     run(&mut holder, "ROLLBACK".to_owned()).await;
+}
+
+#[tokio::test]
+async fn none_beside_a_connection_that_leads_nowhere_is_trusted() {
+    let server = Server::postgres(&[]);
+    let between = Between::to(&server).await;
+    let store = at(&between.url(&server), 8, Duration::from_secs(4)).await;
+    claim_many(&store, 0).await;
+    between.change(Way::Forgotten);
+    store.claim(key(100), token(100), HOUR).await.unwrap_err();
+    assert_eq!(store.claim(key(101), token(101), HOUR).await.unwrap(), Claimed::Won);
 }
 
 #[tokio::test]
