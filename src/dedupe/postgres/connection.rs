@@ -23,8 +23,16 @@ pub(super) struct Connections {
     step_timeout: Duration,
     /// One for each connection that there may be.
     places: Semaphore,
-    /// Those that nobody uses, from the one used longest ago to the last.
-    idle: Mutex<Vec<Pooled>>,
+    idle: Mutex<Idle>,
+}
+
+/// What nobody uses.
+#[derive(Default)]
+struct Idle {
+    /// From the one used longest ago to the last.
+    connections: Vec<Pooled>,
+    /// When one was found broken. Those made before are not to be trusted, wherever they are now.
+    broken: Option<Instant>,
 }
 
 struct Pooled {
@@ -70,7 +78,7 @@ impl Connections {
     async fn take(&self) -> Result<Held<'_>, sqlx::Error> {
         let place = self.places.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
         // Not held while anything waits.
-        let idle = self.idle().pop();
+        let idle = self.idle().connections.pop();
         if let Some(mut pooled) = idle {
             if pooled.is_fit().await {
                 return Ok(Held::new(pooled, self, place));
@@ -99,13 +107,14 @@ impl Connections {
         }
     }
 
-    /// Closes what lies idle: it is as old as what was found broken, or older.
+    /// Closes what there is, sooner or later: it is as old as what was found broken, or older.
     fn distrust(&self) {
-        let idle = std::mem::take(&mut *self.idle());
-        drop(idle);
+        let broken = Some(Instant::now());
+        let untrusted = std::mem::replace(&mut *self.idle(), Idle { connections: Vec::new(), broken });
+        drop(untrusted);
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Pooled>> {
+    fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -176,9 +185,12 @@ impl<'a> Held<'a> {
         let Some(pooled) = self.pooled.take() else { return };
         let now = Instant::now();
         let mut idle = self.of.idle();
-        let long_idle = idle.first().is_some_and(|oldest| now.duration_since(oldest.used) >= LONGEST_IDLE);
-        let unneeded = long_idle.then(|| idle.remove(0));
-        idle.push(Pooled { used: now, ..pooled });
+        let oldest = idle.connections.first();
+        let unneeded = oldest.is_some_and(|oldest| now.duration_since(oldest.used) >= LONGEST_IDLE);
+        let unneeded = unneeded.then(|| idle.connections.remove(0));
+        if idle.broken.is_none_or(|broken| pooled.made > broken) {
+            idle.connections.push(Pooled { used: now, ..pooled });
+        }
         drop(idle);
         drop(unneeded);
     }

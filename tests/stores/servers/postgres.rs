@@ -336,7 +336,7 @@ async fn a_step_that_fails_or_is_given_up_costs_no_other_its_connection() {
 async fn none_beside_a_connection_that_leads_nowhere_is_trusted() {
     let server = Server::postgres(&[]);
     let between = Between::to(&server).await;
-    let store = at(&between.url(&server), 8, Duration::from_secs(4)).await;
+    let store = at(&between.url(&server), 8, Duration::from_secs(10)).await;
     claim_many(&store, 0).await;
     between.change(Way::Forgotten);
     store.claim(key(100), token(100), HOUR).await.unwrap_err();
