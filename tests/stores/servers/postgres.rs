@@ -333,6 +333,32 @@ async fn a_step_that_fails_or_is_given_up_costs_no_other_its_connection() {
 }
 
 #[tokio::test]
+async fn a_connection_in_use_while_another_broke_is_not_used_again() {
+    let namespace = unique();
+    let store = builder(&namespace).pool_size(2).connect(&shared_postgres()).await.unwrap();
+    claim_many(&store, 0).await;
+    let both = backends(&namespace).await;
+    let mut holder = direct().await;
+    run(&mut holder, format!("BEGIN; SELECT * FROM {namespace}_events FOR UPDATE")).await;
+    let renewing = store.clone();
+    let renewal = tokio::spawn(async move { renewing.renew(key(1), token(1), HOUR).await });
+    // Those that wait for a lock are not among them.
+    soon(async || backends(&namespace).await.len() == 1).await;
+    for idle in backends(&namespace).await {
+        assert_eq!(number(&mut direct().await, format!("SELECT pg_terminate_backend({idle})::int::bigint")).await, 1);
+    }
+    soon(async || backends(&namespace).await.is_empty()).await;
+    assert_eq!(store.claim(key(100), token(100), HOUR).await.unwrap(), Claimed::Won, "on another");
+    run(&mut holder, "ROLLBACK".to_owned()).await;
+    assert_eq!(renewal.await.unwrap().unwrap(), Settled::Settled);
+    claim_many(&store, 200).await;
+    let now = backends(&namespace).await;
+    assert!(now.is_disjoint(&both), "{now:?} and {both:?}");
+    claim_many(&store, 300).await;
+    assert_eq!(backends(&namespace).await, now, "those that were made since are kept");
+}
+
+#[tokio::test]
 async fn none_beside_a_connection_that_leads_nowhere_is_trusted() {
     let server = Server::postgres(&[]);
     let between = Between::to(&server).await;
