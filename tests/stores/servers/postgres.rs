@@ -362,7 +362,8 @@ async fn a_connection_in_use_while_another_broke_is_not_used_again() {
 async fn none_beside_a_connection_that_leads_nowhere_is_trusted() {
     let server = Server::postgres(&[]);
     let between = Between::to(&server).await;
-    let store = at(&between.url(&server), 8, Duration::from_secs(10)).await;
+    // Sooner than a connection that lies idle is asked whether it is there.
+    let store = at(&between.url(&server), 8, Duration::from_secs(7)).await;
     claim_many(&store, 0).await;
     between.change(Way::Forgotten);
     store.claim(key(100), token(100), HOUR).await.unwrap_err();
