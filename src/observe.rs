@@ -66,20 +66,20 @@ pub(crate) fn not_handled(delivery: &Delivery, refusal: &Refusal) {
         {
             let source = std::error::Error::source(refusal).map(tracing::field::display);
             macro_rules! line {
-            ($level:ident) => {
-                tracing::$level!(
-                    endpoint = delivery.endpoint(),
-                    provider = delivery.provider(),
-                    kind = delivery.kind_label(),
-                    event_key = %delivery.event_key(),
-                    secret = delivery.secret_label(),
-                    outcome = reason.outcome().as_str(),
-                    reason = reason.as_str(),
-                    source,
-                    "webhook delivery"
-                )
-            };
-        }
+                ($level:ident) => {
+                    tracing::$level!(
+                        endpoint = delivery.endpoint(),
+                        provider = delivery.provider(),
+                        kind = delivery.kind_label(),
+                        event_key = %delivery.event_key(),
+                        secret = delivery.secret_label(),
+                        outcome = reason.outcome().as_str(),
+                        reason = reason.as_str(),
+                        source,
+                        "webhook delivery"
+                    )
+                };
+            }
             match reason.outcome() {
                 Outcome::Duplicate | Outcome::InFlight => line!(info),
                 _ => line!(warn),
@@ -110,19 +110,19 @@ pub(crate) fn finished(delivery: &Delivery, outcome: Outcome, watch: Stopwatch) 
         #[cfg(feature = "tracing")]
         {
             macro_rules! line {
-            ($level:ident) => {
-                tracing::$level!(
-                    endpoint = delivery.endpoint(),
-                    provider = delivery.provider(),
-                    kind = delivery.kind_label(),
-                    event_key = %delivery.event_key(),
-                    secret = delivery.secret_label(),
-                    outcome = outcome.as_str(),
-                    seconds = took.as_secs_f64(),
-                    "webhook delivery"
-                )
-            };
-        }
+                ($level:ident) => {
+                    tracing::$level!(
+                        endpoint = delivery.endpoint(),
+                        provider = delivery.provider(),
+                        kind = delivery.kind_label(),
+                        event_key = %delivery.event_key(),
+                        secret = delivery.secret_label(),
+                        outcome = outcome.as_str(),
+                        seconds = took.as_secs_f64(),
+                        "webhook delivery"
+                    )
+                };
+            }
             match outcome {
                 Outcome::Handled => line!(info),
                 _ => line!(warn),

@@ -2,9 +2,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use medhook::{Claimed, DedupeStore, PostgresBuilder, PostgresStore, Settled};
+use medhook::{Claimed, DedupeStore, PostgresBuilder, PostgresStore, Settled, StoreError};
 use medhook_tests::servers::{PASSWORD, Server, shared_postgres};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
+use tokio::task::JoinHandle;
 
 use super::away::{self, Between, Way};
 use super::unique;
@@ -274,8 +275,8 @@ async fn backends(namespace: &str) -> BTreeSet<i32> {
     rows.into_iter().map(|row| row.get(0)).collect()
 }
 
-/// Of event 1, whose row somebody holds.
-async fn give_up_a_renewal_that_waits(store: &PostgresStore, namespace: &str) {
+/// A renewal of event 1, whose row somebody holds, that waits for it by now.
+async fn waiting_renewal(store: &PostgresStore, namespace: &str) -> JoinHandle<Result<Settled, StoreError>> {
     let renewing = store.clone();
     let renewal = tokio::spawn(async move { renewing.renew(key(1), token(1), HOUR).await });
     let mut direct = direct().await;
@@ -283,6 +284,11 @@ async fn give_up_a_renewal_that_waits(store: &PostgresStore, namespace: &str) {
         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%{namespace}_events%' AND wait_event_type = 'Lock'"
     );
     soon(async || number(&mut direct, waiting.clone()).await == 1).await;
+    renewal
+}
+
+async fn give_up_a_renewal_that_waits(store: &PostgresStore, namespace: &str) {
+    let renewal = waiting_renewal(store, namespace).await;
     renewal.abort();
     assert!(renewal.await.unwrap_err().is_cancelled());
 }
@@ -340,11 +346,11 @@ async fn a_connection_in_use_while_another_broke_is_not_used_again() {
     let both = backends(&namespace).await;
     let mut holder = direct().await;
     run(&mut holder, format!("BEGIN; SELECT * FROM {namespace}_events FOR UPDATE")).await;
-    let renewing = store.clone();
-    let renewal = tokio::spawn(async move { renewing.renew(key(1), token(1), HOUR).await });
+    let renewal = waiting_renewal(&store, &namespace).await;
     // Those that wait for a lock are not among them.
-    soon(async || backends(&namespace).await.len() == 1).await;
-    for idle in backends(&namespace).await {
+    let idle = backends(&namespace).await;
+    assert_eq!(idle.len(), 1);
+    for idle in idle {
         assert_eq!(number(&mut direct().await, format!("SELECT pg_terminate_backend({idle})::int::bigint")).await, 1);
     }
     soon(async || backends(&namespace).await.is_empty()).await;
