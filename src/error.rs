@@ -183,7 +183,10 @@ impl Refusal {
         Refusal { proven: true, kind, ..self }
     }
 
-    pub(crate) fn is_proven(&self) -> bool {
+    /// Whether the delivery's origin was verified before it was rejected. What was not verified can be sent by anyone:
+    /// an application that logs such rejections should limit how much it logs.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
         self.proven
     }
 

@@ -17,7 +17,7 @@ pub(crate) fn refused(receiver: &Receiver, refusal: &Refusal) {
         {
             let (endpoint, provider, kind) = (receiver.name(), receiver.provider(), refusal.kind_label());
             let outcome = reason.outcome().as_str();
-            if refusal.is_proven() {
+            if refusal.is_verified() {
                 tracing::warn!(endpoint, provider, kind, outcome, reason = reason.as_str(), "webhook delivery");
             } else {
                 tracing::debug!(endpoint, provider, outcome, reason = reason.as_str(), "webhook delivery");
@@ -27,7 +27,7 @@ pub(crate) fn refused(receiver: &Receiver, refusal: &Refusal) {
             }
         }
         #[cfg(not(feature = "tracing"))]
-        let _ = (&receiver.0.unproven, refusal.kind_label(), refusal.is_proven());
+        let _ = (&receiver.0.unproven, refusal.kind_label(), refusal.is_verified());
     });
 }
 
