@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use medhook::Bytes;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// What a visitor may take.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +29,9 @@ pub(crate) struct Limits {
     pub(crate) age: Duration,
     /// How long that next answer may take, until the connection is cut off.
     pub(crate) last_answer: Duration,
+    /// Whether a client that has closed its sending side still gets its answer. Then one that has gone altogether is
+    /// noticed only when the answer is written.
+    pub(crate) half_close: bool,
 }
 
 impl Default for Limits {
@@ -38,6 +41,7 @@ impl Default for Limits {
             head: Duration::from_secs(10),
             age: Duration::from_secs(600),
             last_answer: Duration::from_secs(60),
+            half_close: false,
         }
     }
 }
@@ -73,6 +77,8 @@ where
     let places = Arc::new(Semaphore::new(limits.connections));
     let mut stop = pin!(stop);
     let mut pause = SHORTEST_PAUSE;
+    // A client can cause failures as often as it likes.
+    let (mut failures, mut logged) = (0_u64, None::<Instant>);
     loop {
         let accepted = async {
             // Nobody closes the semaphore.
@@ -94,8 +100,12 @@ where
             }
             Err(error) if is_the_visitors(&error) => {}
             Err(error) => {
-                // Such as too many open files: visitors wait in the system's queue until some are closed.
-                tracing::warn!(%error, "cannot accept connections for the moment");
+                // Such as too many open files: connections wait in the system's queue until some are closed.
+                failures = failures.saturating_add(1);
+                if logged.is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL) {
+                    tracing::warn!(%error, failures, "cannot accept connections for the moment");
+                    (logged, failures) = (Some(Instant::now()), 0);
+                }
                 tokio::select! {
                     () = sleep(pause) => {}
                     () = &mut stop => break,
@@ -130,6 +140,7 @@ where
             .timer(TokioTimer::new())
             .header_read_timeout(limits.head)
             .max_header_size(LONGEST_HEAD)
+            .half_close(limits.half_close)
             .serve_connection(TokioIo::new(stream), service)
     );
     // How a connection ends is its visitor's business: answers that matter are noted where they are made.
@@ -155,3 +166,6 @@ fn is_the_visitors(error: &io::Error) -> bool {
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often failures to accept are logged while they go on.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);

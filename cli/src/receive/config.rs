@@ -28,6 +28,10 @@ pub(super) struct Config {
     pub(super) listen: Placed<SocketAddr>,
     pub(super) store: Placed<store::Url>,
     pub(super) limits: Limits,
+    /// Where health is answered, too, so that deliveries cannot keep it from being answered.
+    pub(super) operations: Option<Placed<SocketAddr>>,
+    /// How long connections are still accepted after SIGTERM.
+    pub(super) drain_delay: Duration,
     pub(super) shutdown: Duration,
     pub(super) endpoints: Vec<Endpoint>,
 }
@@ -115,16 +119,15 @@ impl Config {
         keys.all_known(TOP)?;
         let listen = placed(&mut keys, "listen", overrides.listen, "127.0.0.1:8787")?;
         let store = store(&mut keys, overrides.store)?;
-        let listen = match listen.value.parse() {
-            Ok(address) => Placed { place: listen.place, value: address },
-            Err(_) => return Err(listen.wrong("must be an IP address and a port, such as \"127.0.0.1:8787\"")),
-        };
-        let mut limits = Limits::default();
+        let listen = address(listen, "127.0.0.1:8787")?;
+        let operations = operations(&mut keys)?;
+        let mut limits = Limits { half_close: true, ..Limits::default() };
         limits.connections = keys.count("max_connections")?.unwrap_or(limits.connections);
         if limits.connections > MOST_CONNECTIONS {
             return Err(keys.wrong("max_connections", format_args!("more than {MOST_CONNECTIONS}")));
         }
         limits.head = keys.duration("idle_timeout")?.unwrap_or(limits.head);
+        let drain_delay = keys.delay("drain_delay")?.unwrap_or(DRAIN_DELAY);
         let shutdown = keys.duration("shutdown_timeout")?.unwrap_or(SHUTDOWN);
 
         let mut read =
@@ -138,7 +141,7 @@ impl Config {
         no_secret_twice(&read.groups, &read.ours)?;
         no_two_alike(&read.endpoints)?;
         limits.last_answer = read.longest;
-        Ok(Config { listen, store, limits, shutdown, endpoints: read.endpoints })
+        Ok(Config { listen, store, limits, operations, drain_delay, shutdown, endpoints: read.endpoints })
     }
 }
 
@@ -146,7 +149,16 @@ impl Config {
 const LONGEST: u64 = 1024 * 1024;
 
 /// The keys of the file itself.
-const TOP: &[&str] = &["listen", "store", "max_connections", "idle_timeout", "shutdown_timeout", "endpoint"];
+const TOP: &[&str] = &[
+    "listen",
+    "store",
+    "max_connections",
+    "idle_timeout",
+    "drain_delay",
+    "shutdown_timeout",
+    "operations",
+    "endpoint",
+];
 
 /// The keys that every endpoint has, beside [`provider::KEYS`].
 const OF_ENDPOINT: &[&str] = &[
@@ -167,6 +179,8 @@ const OF_ENDPOINT: &[&str] = &[
     "forward_in_clear",
 ];
 
+/// Longer than load balancers take to notice that a receiver is not ready, if they check every second or two.
+const DRAIN_DELAY: Duration = Duration::from_secs(5);
 const SHUTDOWN: Duration = Duration::from_secs(30);
 
 /// Each needs a file descriptor; no system gives out more than this without being asked.
@@ -196,6 +210,24 @@ fn placed(keys: &mut Keys, key: &str, instead: Option<String>, default: &str) ->
     })
 }
 
+fn address(text: Placed<String>, such_as: &str) -> Result<Placed<SocketAddr>, Failure> {
+    match text.value.parse() {
+        Ok(value) => Ok(Placed { place: text.place, value }),
+        Err(_) => Err(text.wrong(format_args!("must be an IP address and a port, such as {such_as:?}"))),
+    }
+}
+
+fn operations(keys: &mut Keys) -> Result<Option<Placed<SocketAddr>>, Failure> {
+    let Some(table) = keys.table("operations", "a table, written as [operations]")? else {
+        return Ok(None);
+    };
+    let mut inner = Keys::within(format!("{}: `operations`", keys.place()), table);
+    inner.all_known(&["listen"])?;
+    let listen = inner.text("listen")?;
+    let listen = Placed { place: format!("{}: `listen`", inner.place()), value: inner.needed("listen", listen)? };
+    address(listen, "127.0.0.1:8788").map(Some)
+}
+
 /// A URL can hold a password, so the file may say where it stands, as it does of secrets.
 fn store(keys: &mut Keys, instead: Option<String>) -> Result<Placed<store::Url>, Failure> {
     let (named, argument) = (keys.is_table("store"), instead.is_some());
@@ -205,7 +237,7 @@ fn store(keys: &mut Keys, instead: Option<String>) -> Result<Placed<store::Url>,
             Placed { place: format!("{}: `store`", keys.place()), value: keys.needed("store", url)? }
         }
         Some(value) if named => {
-            keys.table("store")?;
+            keys.table("store", secrets::SUCH_AS)?;
             Placed { place: "--store".to_owned(), value }
         }
         instead => placed(keys, "store", instead, "sqlite:medhook.db")?,

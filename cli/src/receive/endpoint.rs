@@ -6,8 +6,9 @@ use futures_util::TryStreamExt;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyDataStream, Full};
 use hyper::body::Incoming;
-use medhook::{Admitted, Bytes, Delivery, Receiver, Refusal, Secret, detached};
+use medhook::{Admitted, Bytes, Delivery, Reason, Receiver, Refusal, Secret, detached};
 
+use super::budget::Budget;
 use super::forward::{Answer, Forwarder, Target};
 use super::printer::Printer;
 use super::provider::{Read, Reads};
@@ -22,6 +23,8 @@ pub(super) struct Endpoint {
     pub(super) application: Option<Application>,
     pub(super) output: Printer,
     pub(super) style: Style,
+    /// Of lines about deliveries whose origin was not verified.
+    pub(super) budget: Budget,
 }
 
 /// Who handles an endpoint's events.
@@ -48,7 +51,8 @@ impl Endpoint {
         let pieces = BodyDataStream::new(body).map_ok(Bytes::from);
         let delivery = match self.receiver.receive(head.method.as_str(), &head.headers, pieces).await {
             Ok(delivery) => delivery,
-            Err(refusal) => return self.refused(&refusal, None, &Found::default()),
+            Err(refusal) if refusal.is_verified() => return self.refused(&refusal, None, &Found::default()),
+            Err(refusal) => return self.unverified(&refusal),
         };
         let content_type = head.headers.get(header::CONTENT_TYPE).cloned();
         match self.receiver.admit(delivery.clone()) {
@@ -92,13 +96,24 @@ impl Endpoint {
         }
     }
 
+    /// Rejects what anyone can send: its lines have a budget.
+    fn unverified(&self, refusal: &Refusal) -> Response<Full<Bytes>> {
+        if self.budget.spend(refusal.reason()) {
+            return self.refused(refusal, None, &Found::default());
+        }
+        answer(refusal)
+    }
+
+    /// Reports the rejections that were only counted: those that are due, or at the end all.
+    pub(super) fn report_counts(&self, counts: Vec<(Reason, u64)>) {
+        for (reason, count) in counts {
+            self.mention(Became::Counted(reason, count), None, &Found::default());
+        }
+    }
+
     fn refused(&self, refusal: &Refusal, delivery: Option<&Delivery>, found: &Found) -> Response<Full<Bytes>> {
         self.mention(Became::refused(refusal), delivery, found);
-        let mut response = empty(refusal.status());
-        if let Some((name, value)) = refusal.header() {
-            response.headers_mut().insert(name, value);
-        }
-        response
+        answer(refusal)
     }
 
     fn mention(&self, became: Became, delivery: Option<&Delivery>, found: &Found) {
@@ -116,4 +131,13 @@ impl Endpoint {
             upstream: found.upstream.get().copied(),
         })
     }
+}
+
+/// The status of a rejection and the header that belongs to it. The reason is ours to know.
+fn answer(refusal: &Refusal) -> Response<Full<Bytes>> {
+    let mut response = empty(refusal.status());
+    if let Some((name, value)) = refusal.header() {
+        response.headers_mut().insert(name, value);
+    }
+    response
 }

@@ -91,6 +91,15 @@ impl Keys {
         }
     }
 
+    /// A time that may be `"0s"`.
+    pub(super) fn delay(&mut self, key: &str) -> Result<Option<Duration>, Failure> {
+        if self.table.get(key).is_some_and(|value| value.as_str() == Some("0s")) {
+            self.table.remove(key);
+            return Ok(Some(Duration::ZERO));
+        }
+        self.duration(key)
+    }
+
     /// A time such as `"30s"`.
     pub(super) fn duration(&mut self, key: &str) -> Result<Option<Duration>, Failure> {
         let Some(value) = self.table.remove(key) else {
@@ -128,11 +137,11 @@ impl Keys {
     }
 
     /// A table of its own.
-    pub(super) fn table(&mut self, key: &str) -> Result<Option<Table>, Failure> {
+    pub(super) fn table(&mut self, key: &str, such_as: &str) -> Result<Option<Table>, Failure> {
         match self.table.remove(key) {
             None => Ok(None),
             Some(Value::Table(table)) => Ok(Some(table)),
-            Some(other) => Err(self.must_be(key, "a table such as { env = \"NAME\" }", &other)),
+            Some(other) => Err(self.must_be(key, such_as, &other)),
         }
     }
 

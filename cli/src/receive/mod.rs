@@ -3,45 +3,53 @@
 //! - `config`: the file, by `keys` (how it is read), `path`, `secrets`, `provider` and `store`
 //! - `endpoint`: what is done with a delivery
 //! - `forward`: the request to the application
-//! - `report`, `printer`: a line for each delivery, and its way out
+//! - `report`, `printer`: a line for each delivery, and its way out; `budget` bounds those that anyone can cause
+//! - `health`, `signals`: whether deliveries are welcome, and when the process ends
 
+mod budget;
 mod config;
 mod endpoint;
 mod forward;
+mod health;
 mod keys;
 mod path;
 mod printer;
 mod provider;
 mod report;
 mod secrets;
+mod signals;
 mod store;
 
 use std::collections::HashMap;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use medhook::{Bytes, NoDedupe};
+use medhook::{Bytes, DedupeStore, NoDedupe};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use self::config::{Config, Overrides};
+use self::budget::Budget;
+use self::config::{Config, Overrides, Placed};
 use self::endpoint::{Application, Endpoint};
 use self::forward::Forwarder;
+use self::health::{Health, Phase};
 use self::printer::{Printer, standard_error, standard_output};
 use self::report::Style;
+use self::signals::{Signal, Signals};
 use crate::Verdict;
 use crate::failure::Failure;
-use crate::server::{accept, empty};
+use crate::server::{Limits, accept, empty};
 
 /// Receive deliveries at the endpoints of a config file, and forward their events.
 ///
@@ -49,9 +57,11 @@ use crate::server::{accept, empty};
 /// its endpoint forwards to, whose status is the answer; or, where there is none, as
 /// a line on the standard output, which tells that it came and not what is in it.
 ///
-/// SIGTERM and SIGINT end it: events being handled may come to their end.
+/// SIGTERM and SIGINT end it: events being handled may come to their end. After
+/// SIGTERM it goes on accepting for `drain_delay`, while /readyz is 503 already.
 /// The exit code is 0 if they all did, 1 if some had to be given up (their senders
-/// are told to try again), and 2 if the receiver could not start.
+/// are told to try again), and 2 if the receiver could not start. SIGHUP changes
+/// nothing: restart it to apply a changed config file.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_help = EXAMPLE)]
 pub(crate) struct Args {
@@ -119,64 +129,91 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failure> {
 }
 
 async fn received(args: &Args, config: Config, log: &Printer, output: Printer) -> Result<Verdict, Failure> {
-    let widest = config.endpoints.iter().map(|endpoint| endpoint.name.len()).max().unwrap_or_default();
-    let style = Style { json: args.json, ids: args.show_ids, widest };
-    let store = config.store.value.open().await.map_err(|problem| config.store.wrong(problem))?;
-    let mut told = format!("medhook: events are remembered in {}\n", config.store.value.shown());
+    let listener = listen(&config.listen).await?;
+    let operations = match &config.operations {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    let mut signals = {
+        let log = log.clone();
+        let hangup = move || log.mention(HANGUP.to_owned());
+        Signals::listen(hangup).map_err(|error| Failure::because("cannot listen to signals", error))?
+    };
 
-    let forwarder = Forwarder::new();
-    let mut endpoints = HashMap::new();
-    for endpoint in config.endpoints {
-        let ready = endpoint.ready(store.clone())?;
-        told.push_str(&format!("medhook: {ready}\n"));
-        let application = ready.forward.map(|forward| Application {
-            forwarder: forwarder.clone(),
-            target: forward.target,
-            secret: forward.secret,
-        });
-        let path = ready.path.clone();
-        let endpoint = Endpoint {
-            path: ready.path,
-            receiver: ready.receiver,
-            read: ready.read,
-            application,
-            output: output.clone(),
-            style,
+    // Without an application an event is handled when its line is written.
+    let output_matters = config.endpoints.iter().any(|endpoint| endpoint.forward.is_none());
+    let routes =
+        Arc::new(Routes { endpoints: OnceLock::new(), health: Health::new(output_matters.then(|| output.clone())) });
+    let (stop, stopped) = watch::channel(false);
+    let address = listener.address;
+    let accepting = tokio::spawn({
+        let routes = routes.clone();
+        let answer = move |request| routes.clone().answer(request);
+        let stopped = async move {
+            let mut stopped = stopped;
+            // The sender lives as long as this process serves.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
         };
-        endpoints.insert(path, Arc::new(endpoint));
+        accept(listener.listener, config.limits, answer, stopped)
+    });
+    let mut told = String::new();
+    if let Some(operations) = operations {
+        told = format!("medhook: health checks at http://{}\n", operations.address);
+        let routes = routes.clone();
+        let answer = move |request| std::future::ready(routes.answer_operations(&request));
+        // To the very end: `/livez` stays 200 while the process ends.
+        tokio::spawn(accept(operations.listener, OPERATIONS, answer, std::future::pending()));
     }
 
-    let cannot_listen = |error| config.listen.wrong(format_args!("cannot listen at {}: {error}", config.listen.value));
-    let listener = TcpListener::bind(config.listen.value).await.map_err(cannot_listen)?;
-    let address = listener.local_addr().map_err(cannot_listen)?;
-    let mut signals = Signals::listen().map_err(|error| Failure::because("cannot listen to signals", error))?;
-    log.write(format!("{told}medhook: listening at http://{address}\n")).await;
-
-    let (ending, ended) = watch::channel(false);
-    let routes = Arc::new(Routes { endpoints, ended, output });
-    let answer = {
-        let routes = routes.clone();
-        move |request| {
-            let routes = routes.clone();
-            async move { routes.answer(request).await }
-        }
+    let opened = tokio::select! {
+        store = config.store.value.open() => store.map_err(|problem| config.store.wrong(problem))?,
+        _ = signals.next() => return Ok(Verdict::AllIsWell),
     };
-    let connections = accept(listener, config.limits, answer, signals.next()).await;
+    let store = routes.health.watch(opened);
+    let style = Style {
+        json: args.json,
+        ids: args.show_ids,
+        widest: config.endpoints.iter().map(|endpoint| endpoint.name.len()).max().unwrap_or_default(),
+    };
+    let endpoints = endpoints(config.endpoints, &store, &output, style)?;
+    let lines = endpoints.iter().map(|(line, _)| format!("medhook: {line}\n"));
+    told.insert_str(0, &format!("medhook: events are remembered in {}\n", config.store.value.shown()));
+    told.extend(lines);
+    let endpoints: Vec<_> = endpoints.into_iter().map(|(_, endpoint)| endpoint).collect();
+    let by_path = endpoints.iter().map(|endpoint| (endpoint.path.clone(), endpoint.clone())).collect();
+    routes.endpoints.get_or_init(|| by_path);
+    routes.health.enter(Phase::Serving);
+    log.write(format!("{told}medhook: listening at http://{address}\n")).await;
+    let watching = tokio::spawn(watch_over(endpoints.clone(), output.clone()));
+
+    let signal = signals.next().await;
+    routes.health.enter(Phase::Ending);
+    if signal == Signal::Terminate && !config.drain_delay.is_zero() {
+        let delay = config.drain_delay;
+        log.mention(format!("medhook: ending in {delay:?}; until then new deliveries are still accepted\n"));
+        tokio::select! {
+            () = sleep(delay) => {}
+            _ = signals.next() => {}
+        }
+    }
+    stop.send_replace(true);
+    let connections = accepting.await.map_err(|error| Failure::because("the listener failed", error))?;
     log.mention("medhook: ending; what is being handled may come to its end\n".to_owned());
     tokio::spawn(async move {
         signals.next().await;
         std::process::exit(1);
     });
 
-    ending.send_replace(true);
     let deadline = Instant::now().checked_add(config.shutdown);
-    let given_up = join_all(routes.endpoints.values().map(|endpoint| endpoint.receiver.drain(config.shutdown))).await;
+    let given_up = join_all(endpoints.iter().map(|endpoint| endpoint.receiver.drain(config.shutdown))).await;
     let given_up = given_up.into_iter().fold(0_usize, usize::saturating_add);
     // Answers that are on their way, also when all of the time went into the draining.
     let deadline =
         deadline.unwrap_or_else(Instant::now).max(Instant::now().checked_add(LAST).unwrap_or_else(Instant::now));
     let _ = timeout_at(deadline, connections.finish()).await;
-    routes.output.flush(LAST).await;
+    watching.abort();
+    endpoints.iter().for_each(|endpoint| endpoint.report_counts(endpoint.budget.rest()));
+    output.flush(LAST).await;
     if given_up > 0 {
         log.mention(format!("medhook: {given_up} events had to be given up; their senders are to try again\n"));
     }
@@ -184,38 +221,109 @@ async fn received(args: &Args, config: Config, log: &Printer, output: Printer) -
     Ok(if given_up == 0 { Verdict::AllIsWell } else { Verdict::SomethingIsNot })
 }
 
+const HANGUP: &str = "medhook: SIGHUP ignored; restart the receiver to apply a changed config file\n";
+
+/// What the listener for health checks takes. It is not for the public: a few connections are enough.
+const OPERATIONS: Limits = Limits {
+    connections: 64,
+    head: Duration::from_secs(10),
+    age: Duration::from_secs(600),
+    last_answer: Duration::from_secs(10),
+    half_close: true,
+};
+
+struct Listening {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+async fn listen(at: &Placed<SocketAddr>) -> Result<Listening, Failure> {
+    let cannot = |error| at.wrong(format_args!("cannot listen at {}: {error}", at.value));
+    let listener = TcpListener::bind(at.value).await.map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
+    Ok(Listening { listener, address })
+}
+
+/// The endpoints of the file with their store, each with the line that describes it at the start.
+fn endpoints(
+    configured: Vec<config::Endpoint>,
+    store: &Arc<dyn DedupeStore>,
+    output: &Printer,
+    style: Style,
+) -> Result<Vec<(String, Arc<Endpoint>)>, Failure> {
+    let forwarder = Forwarder::new();
+    let ready = configured.into_iter().map(|endpoint| {
+        let ready = endpoint.ready(store.clone())?;
+        let line = ready.to_string();
+        let application = ready.forward.map(|forward| Application {
+            forwarder: forwarder.clone(),
+            target: forward.target,
+            secret: forward.secret,
+        });
+        let endpoint = Endpoint {
+            path: ready.path,
+            receiver: ready.receiver,
+            read: ready.read,
+            application,
+            output: output.clone(),
+            style,
+            budget: Budget::default(),
+        };
+        Ok((line, Arc::new(endpoint)))
+    });
+    ready.collect()
+}
+
+/// Once a second: reports rejections that were only counted, and notices an output that is stuck though nothing waits
+/// for it.
+async fn watch_over(endpoints: Vec<Arc<Endpoint>>, output: Printer) {
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        seconds.tick().await;
+        endpoints.iter().for_each(|endpoint| endpoint.report_counts(endpoint.budget.due()));
+        output.is_stuck();
+    }
+}
+
 /// What is left for the last words.
 const LAST: Duration = Duration::from_secs(2);
 
 /// Which endpoint is where.
 struct Routes {
-    endpoints: HashMap<String, Arc<Endpoint>>,
-    ended: watch::Receiver<bool>,
-    output: Printer,
+    /// From when the store is open.
+    endpoints: OnceLock<HashMap<String, Arc<Endpoint>>>,
+    health: Health,
 }
 
 impl Routes {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let path = request.uri().path();
-        if let Some(endpoint) = self.endpoints.get(path) {
-            return endpoint.clone().answer(request).await;
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let mut response = match self.health.answer(request.method(), request.uri().path()) {
+            Some(response) => response,
+            None => self.answer_endpoint(request).await,
+        };
+        if self.health.is_in(Phase::Ending) {
+            // The next delivery comes over a new connection, which a load balancer opens to another receiver.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        empty(match (path == path::HEALTH, request.method()) {
-            (true, &Method::GET | &Method::HEAD) => self.health(),
-            (true, _) => StatusCode::METHOD_NOT_ALLOWED,
-            (false, _) => StatusCode::NOT_FOUND,
-        })
+        response
     }
 
-    /// Whether it is worth sending anything here. The store is not asked: to start another receiver helps against
-    /// nothing that is wrong there.
-    fn health(&self) -> StatusCode {
-        let output_matters = self.endpoints.values().any(|endpoint| endpoint.application.is_none());
-        if *self.ended.borrow() || (output_matters && self.output.is_failing()) {
-            StatusCode::SERVICE_UNAVAILABLE
-        } else {
-            StatusCode::OK
+    async fn answer_endpoint(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let Some(endpoints) = self.endpoints.get() else {
+            let mut response = empty(StatusCode::SERVICE_UNAVAILABLE);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            return response;
+        };
+        match endpoints.get(request.uri().path()) {
+            Some(endpoint) => endpoint.clone().answer(request).await,
+            None => empty(StatusCode::NOT_FOUND),
         }
+    }
+
+    fn answer_operations(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let health = self.health.answer(request.method(), request.uri().path());
+        health.unwrap_or_else(|| empty(StatusCode::NOT_FOUND))
     }
 }
 
@@ -237,37 +345,4 @@ fn log_warnings_to(log: Printer) {
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(ours));
     // There is no other in this process.
     let _ = tracing::subscriber::set_global_default(subscriber);
-}
-
-/// What tells the process to end.
-struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        #[cfg(unix)]
-        {
-            use tokio::signal::unix::{SignalKind, signal};
-            Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-        }
-        #[cfg(not(unix))]
-        Ok(Signals {})
-    }
-
-    async fn next(&mut self) {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-        #[cfg(not(unix))]
-        if tokio::signal::ctrl_c().await.is_err() {
-            // Then only the system ends it.
-            std::future::pending().await
-        }
-    }
 }

@@ -22,14 +22,17 @@ pub(super) fn checked(path: &str) -> Result<(), String> {
     if inner.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
         return Err("a part of it is empty, `.` or `..`, which proxies change".to_owned());
     }
-    if path == HEALTH {
-        return Err("taken: it tells whether the receiver is up".to_owned());
+    if HEALTH.contains(&path) {
+        return Err("reserved for health checks".to_owned());
     }
     Ok(())
 }
 
-/// Where the receiver tells that it is up.
-pub(super) const HEALTH: &str = "/healthz";
+/// The paths of health checks. `/healthz` is another name of `/readyz`.
+pub(super) const HEALTH: [&str; 3] = [LIVE, "/readyz", "/healthz"];
+
+/// Answered 200 while the process answers at all.
+pub(super) const LIVE: &str = "/livez";
 
 /// A name made of a path: `/webhooks/fasten` is `webhooks-fasten`. Empty where there is nothing to make it of.
 pub(super) fn name(path: &str) -> String {
@@ -63,7 +66,9 @@ mod tests {
             ("/a//b", "empty"),
             ("/a/../b", "empty"),
             ("/./a", "empty"),
-            ("/healthz", "taken"),
+            ("/healthz", "reserved"),
+            ("/readyz", "reserved"),
+            ("/livez", "reserved"),
         ] {
             assert!(checked(path).is_err_and(|error| error.contains(problem)), "{path:?}");
         }

@@ -1,20 +1,23 @@
 //! Writing to an output whose reader may be slow or gone, without ever keeping a handler's thread waiting.
 //!
-//! A thread of its own writes. Whoever only wants to mention a line leaves it there if there is room, and it is counted
-//! if there is none. Whoever has to know waits until the system has taken the line, or has refused it.
+//! A thread of its own writes. A line that is only mentioned is queued if there is room, and counted if there is none. A
+//! line that must be written is waited for until the system has taken it or has refused it, or the output is stuck: its
+//! reader has let one write wait for [`LONGEST_WRITE`].
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
 
 /// Lines on their way to an output. Clones write to the same one.
 #[derive(Debug, Clone)]
 pub(super) struct Printer {
+    name: &'static str,
     lines: mpsc::Sender<Line>,
     state: Arc<State>,
 }
@@ -24,6 +27,27 @@ struct State {
     left_out: AtomicU64,
     /// The last attempt to write failed.
     failing: AtomicBool,
+    /// When the write that is under way began.
+    writing_since: Mutex<Option<Instant>>,
+    /// The warning that the output is stuck has been logged.
+    stuck: AtomicBool,
+}
+
+impl State {
+    /// How long the write that is under way has taken so far.
+    fn blocked_for(&self) -> Duration {
+        let since = *self.writing_since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.map(|since| since.elapsed()).unwrap_or_default()
+    }
+
+    /// Notes the time, unless it is another attempt at the same write.
+    fn begin_writing(&self) {
+        self.writing_since.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
+    }
+
+    fn end_writing(&self) {
+        *self.writing_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 struct Line {
@@ -38,7 +62,7 @@ impl Printer {
         let state = Arc::new(State::default());
         let writing = Writing { name, output, waiting, state: state.clone(), torn: false };
         thread::Builder::new().name(name.to_owned()).spawn(move || writing.run())?;
-        Ok(Printer { lines, state })
+        Ok(Printer { name, lines, state })
     }
 
     /// Writes the line if there is room for it.
@@ -48,15 +72,43 @@ impl Printer {
         }
     }
 
-    /// Writes the line, and tells whether it was written. Dropped before, it withdraws a line that is still waiting.
+    /// Writes the line, and returns whether it was written: at once `false` if the output is stuck. Dropped before, it
+    /// withdraws a line that is still waiting.
     pub(super) async fn write(&self, text: String) -> bool {
         let (written, told) = oneshot::channel();
-        self.lines.send(Line { text, written: Some(written) }).await.is_ok() && told.await.is_ok()
+        tokio::select! {
+            biased;
+            () = self.stuck() => false,
+            done = async {
+                self.lines.send(Line { text, written: Some(written) }).await.is_ok() && told.await.is_ok()
+            } => done,
+        }
     }
 
     /// Whether the last attempt to write failed.
     pub(super) fn is_failing(&self) -> bool {
         self.state.failing.load(Ordering::Relaxed)
+    }
+
+    /// Whether one write has been waiting for the reader for [`LONGEST_WRITE`]. The first time it is noticed, that is
+    /// logged.
+    pub(super) fn is_stuck(&self) -> bool {
+        let stuck = self.state.blocked_for() >= LONGEST_WRITE;
+        if stuck && !self.state.stuck.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the {} is stuck: its reader has read nothing for {} s; restart the reader",
+                self.name,
+                LONGEST_WRITE.as_secs()
+            );
+        }
+        stuck
+    }
+
+    /// Waits until the output is stuck.
+    async fn stuck(&self) {
+        while !self.is_stuck() {
+            sleep(LONGEST_WRITE.saturating_sub(self.state.blocked_for())).await;
+        }
     }
 
     /// Waits until everything said so far is written, but not for ever.
@@ -66,11 +118,11 @@ impl Printer {
     }
 }
 
+/// How long one write may take until the output counts as stuck.
+pub(super) const LONGEST_WRITE: Duration = Duration::from_secs(5);
+
 /// How many lines may wait.
 const ROOM: usize = 1024;
-
-/// How much is written at once.
-const BATCH: usize = 64 * 1024;
 
 struct Writing<W> {
     name: &'static str,
@@ -82,38 +134,37 @@ struct Writing<W> {
 }
 
 impl<W: Write> Writing<W> {
+    /// Writes one line at a time, so that no more than one is beyond recall when the output gets stuck.
     fn run(mut self) {
-        while let Some(first) = self.waiting.blocking_recv() {
-            let mut batch = Vec::new();
-            let mut text = if self.torn { "\n".to_owned() } else { String::new() };
-            let mut next = Some(first);
-            while let Some(line) = next {
-                // Nobody waits for it any more: what it says is no longer so.
-                if !line.written.as_ref().is_some_and(oneshot::Sender::is_closed) {
-                    text.push_str(&line.text);
-                    batch.push((text.len(), line.written));
-                }
-                next = if text.len() < BATCH { self.waiting.try_recv().ok() } else { None };
+        while let Some(line) = self.waiting.blocking_recv() {
+            // Its caller has stopped waiting: what the line says is no longer so.
+            if line.written.as_ref().is_some_and(oneshot::Sender::is_closed) {
+                continue;
             }
-            let written = self.write(text.as_bytes());
-            for (end, waits) in batch {
-                if let Some(waits) = waits.filter(|_| end <= written) {
-                    // Whoever waited may have tired of it.
-                    let _ = waits.send(());
-                }
+            let text = if self.torn { format!("\n{}", line.text) } else { line.text };
+            if self.write(text.as_bytes())
+                && let Some(written) = line.written
+            {
+                // The caller may have stopped waiting meanwhile.
+                let _ = written.send(());
             }
         }
     }
 
-    /// Writes what can be written, and says how much that was.
-    fn write(&mut self, text: &[u8]) -> usize {
+    /// Writes the text, and returns whether all of it was taken.
+    fn write(&mut self, text: &[u8]) -> bool {
         let mut written = 0;
         while let Some(rest) = text.get(written..).filter(|rest| !rest.is_empty()) {
-            match self.output.write(rest) {
+            self.state.begin_writing();
+            let taken = self.output.write(rest);
+            if !matches!(&taken, Err(error) if error.kind() == ErrorKind::WouldBlock) {
+                self.end_writing();
+            }
+            match taken {
                 Ok(0) => return self.failed(text, written, &ErrorKind::WriteZero.into()),
                 Ok(count) => written = written.saturating_add(count),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // An output that somebody else set so.
+                // The output was made non-blocking by another process.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(10)),
                 Err(error) => return self.failed(text, written, &error),
             }
@@ -128,17 +179,24 @@ impl<W: Write> Writing<W> {
                 tracing::warn!(left_out, "lines left out: the reader of the {} is slow", self.name);
             }
         }
-        written
+        true
     }
 
-    fn failed(&mut self, text: &[u8], written: usize, error: &io::Error) -> usize {
+    fn end_writing(&self) {
+        self.state.end_writing();
+        if self.state.stuck.swap(false, Ordering::Relaxed) {
+            tracing::warn!("the {} is no longer stuck", self.name);
+        }
+    }
+
+    fn failed(&mut self, text: &[u8], written: usize, error: &io::Error) -> bool {
         if !self.state.failing.swap(true, Ordering::Relaxed) {
             tracing::warn!(%error, "cannot write to the {}", self.name);
         }
         if let Some(last) = text.get(..written).and_then(<[u8]>::last) {
             self.torn = *last != b'\n';
         }
-        written
+        false
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) enum Became {
     Answered(StatusCode),
     /// Refused, with what is known of its kind.
     Refused(Reason, Option<String>),
+    /// So many more were refused without a line of their own.
+    Counted(Reason, u64),
 }
 
 impl Became {
@@ -43,28 +45,35 @@ impl Became {
         match self {
             Became::Answered(status) if status.is_success() => Outcome::Handled,
             Became::Answered(_) => Outcome::Failed,
-            Became::Refused(reason, _) => reason.outcome(),
+            Became::Refused(reason, _) | Became::Counted(reason, _) => reason.outcome(),
         }
     }
 
     fn reason(&self) -> Option<&'static str> {
         match self {
             Became::Answered(_) => None,
-            Became::Refused(reason, _) => Some(reason.as_str()),
+            Became::Refused(reason, _) | Became::Counted(reason, _) => Some(reason.as_str()),
         }
     }
 
     fn status(&self) -> u16 {
         match self {
             Became::Answered(status) => status.as_u16(),
-            Became::Refused(reason, _) => reason.status().as_u16(),
+            Became::Refused(reason, _) | Became::Counted(reason, _) => reason.status().as_u16(),
         }
     }
 
     fn kind(&self) -> Option<&str> {
         match self {
-            Became::Answered(_) => None,
+            Became::Answered(_) | Became::Counted(..) => None,
             Became::Refused(_, kind) => kind.as_deref(),
+        }
+    }
+
+    fn count(&self) -> Option<u64> {
+        match self {
+            Became::Answered(_) | Became::Refused(..) => None,
+            Became::Counted(_, count) => Some(*count),
         }
     }
 }
@@ -102,6 +111,7 @@ impl Style {
             event_key: delivery.map(|delivery| delivery.event_key().to_string()),
             secret: delivery.map(Delivery::secret_label),
             status: report.became.status(),
+            count: report.became.count(),
             upstream: report.upstream.map(|answer| answer.to_string()),
             event_id: self.ids.then(|| delivery.and_then(Delivery::id).map(|id| cut(id, LONGEST_ID))),
         };
@@ -117,6 +127,9 @@ impl Style {
         // Into a text nothing fails.
         if let Some(reason) = became.reason() {
             let _ = write!(line, "  {reason}");
+        }
+        if let Some(count) = became.count() {
+            let _ = write!(line, "  {count} more");
         }
         let kind = report.delivery.and_then(Delivery::kind);
         if let Some(kind) = kind.or(became.kind()) {
@@ -156,6 +169,8 @@ struct Fields<'f> {
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<&'f str>,
     status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -266,6 +281,13 @@ mod tests {
              \"reason\":\"proof_mismatch\",\"kind\":null,\"unknown\":null,\"undecodable\":null,\"event_key\":null,\
              \"status\":401}\n"
         );
+        report.became = Became::Counted(Reason::ProofMismatch, 41);
+        assert_eq!(
+            style.line(&report),
+            "{\"endpoint\":\"acme\",\"path\":\"/acme\",\"provider\":\"acme\",\"outcome\":\"refused\",\
+             \"reason\":\"proof_mismatch\",\"kind\":null,\"unknown\":null,\"undecodable\":null,\"event_key\":null,\
+             \"status\":401,\"count\":41}\n"
+        );
     }
 
     #[test]
@@ -282,6 +304,8 @@ mod tests {
         report.became = Became::Refused(Reason::Stale, Some("documented".to_owned()));
         (report.delivery, report.read, report.upstream) = (None, None, None);
         assert_eq!(style.line(&report), "refused    401  acme    stale  documented\n");
+        report.became = Became::Counted(Reason::Stale, 41);
+        assert_eq!(style.line(&report), "refused    401  acme    stale  41 more\n");
     }
 
     #[test]

@@ -26,12 +26,15 @@ pub(super) fn listed(keys: &mut Keys, key: &str) -> Result<Vec<Named>, Failure> 
 
 /// Reads the one secret under a key.
 pub(super) fn one(keys: &mut Keys, key: &str) -> Result<Option<Named>, Failure> {
-    let Some(table) = keys.table(key)? else {
+    let Some(table) = keys.table(key, SUCH_AS)? else {
         return Ok(None);
     };
     let secret = read(format!("{}: `{key}`", keys.place()), table)?;
     secret.map(Some).ok_or_else(|| keys.wrong(key, "cannot be optional"))
 }
+
+/// How a secret's place is written.
+pub(super) const SUCH_AS: &str = "a table such as { env = \"NAME\" }";
 
 /// A secret, and where it is named.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ const GOOD: &str = r#"listen = "127.0.0.1:0"
 store = "memory"
 max_connections = 10
 idle_timeout = "10s"
+drain_delay = "0s"
 shutdown_timeout = "10s"
 [[endpoint]]
 path = "/fasten"
@@ -68,6 +69,7 @@ fn refused(config: &str, arguments: &[&str], parts: &[&str]) {
 fn every_mistake_is_one_line_that_names_file_and_key() {
     const FASTEN: &str = "medhook.toml: endpoint 1 (/fasten)";
     const CAIR: &str = "medhook.toml: endpoint 2 (/cair)";
+    const SHUTDOWN: &str = "shutdown_timeout = \"10s\"";
     // What stands in the good file, what stands there instead, and what the line says.
     let mistakes: &[(&str, &str, &[&str])] = &[
         // The file itself.
@@ -85,6 +87,21 @@ fn every_mistake_is_one_line_that_names_file_and_key() {
         ("listen = \"127.0.0.1:0\"", "listen = \"127.0.0.1\"", &["medhook.toml: `listen`: must be an IP address and"]),
         ("listen = \"127.0.0.1:0\"", "listen = \"localhost:1\"", &["medhook.toml: `listen`: must be an IP address"]),
         ("listen = \"127.0.0.1:0\"", "listen = \"127.0.0.1:65536\"", &["medhook.toml: `listen`: must be an IP"]),
+        (SHUTDOWN, "operations = 1", &["`operations`: must be a table, written as [operations], and"]),
+        (SHUTDOWN, "[operations]", &["medhook.toml: `operations`: `listen`: missing"]),
+        (SHUTDOWN, "[operations]\nport = 1", &["medhook.toml: `operations`: unknown key `port`"]),
+        (
+            SHUTDOWN,
+            "[operations]\nlisten = \"8788\"",
+            &["medhook.toml: `operations`: `listen`: must be an IP address and a port, such as \"127.0.0.1:8788\""],
+        ),
+        (
+            SHUTDOWN,
+            "[operations]\nlisten = \"192.0.2.1:0\"",
+            &["medhook.toml: `operations`: `listen`: cannot listen at 192.0.2.1:0: "],
+        ),
+        ("drain_delay = \"0s\"", "drain_delay = 5", &["`drain_delay`: must be a time in quotes"]),
+        ("drain_delay = \"0s\"", "drain_delay = \"0\"", &["`drain_delay`: \"0\": a time is a whole number"]),
         ("listen = \"127.0.0.1:0\"", "listen = \"192.0.2.1:0\"", &["medhook.toml: `listen`: cannot listen at 192.0"]),
         ("max_connections = 10", "max_connections = 0", &["medhook.toml: `max_connections`: must be at least 1"]),
         ("max_connections = 10", "max_connections = -1", &["medhook.toml: `max_connections`: must be at least 1"]),
@@ -126,7 +143,7 @@ fn every_mistake_is_one_line_that_names_file_and_key() {
         ("path = \"/fasten\"", "path = \"/{tenant}\"", &["`path`: a path is no pattern"]),
         ("path = \"/fasten\"", "path = \"/a b\"", &["`path`: only a-z"]),
         ("path = \"/fasten\"", "path = \"/\\u001b[2J\"", &["endpoint 1 (/\\u{1b}[2J): `path`: only a-z"]),
-        ("path = \"/fasten\"", "path = \"/healthz\"", &["endpoint 1 (/healthz): `path`: taken"]),
+        ("path = \"/fasten\"", "path = \"/healthz\"", &["endpoint 1 (/healthz): `path`: reserved for health checks"]),
         ("path = \"/fasten\"", "path = \"/cair\"", &["endpoint 2 (/cair): `path`: another endpoint has it already"]),
         ("path = \"/fasten\"", "path = \"/\"", &["endpoint 1 (/): `name`: missing, and this path makes none"]),
         ("mode = \"live\"", "name = \"cair\"", &["endpoint 2 (/cair): `name`: another endpoint is called cair"]),

@@ -193,7 +193,7 @@ impl Plan {
         let Plan { store, lease, .. } = self;
         let forward = format!("http://{}/{name}", application.address);
         let config = format!(
-            "listen = \"127.0.0.1:0\"\nstore = \"{store}\"\n{ENDPOINT}lease = \"{lease}\"\nforward = \"{forward}\"\n"
+            "listen = \"127.0.0.1:0\"\ndrain_delay = \"0s\"\nstore = \"{store}\"\n{ENDPOINT}lease = \"{lease}\"\nforward = \"{forward}\"\n"
         );
         folder.file("medhook.toml", &config);
         let mut command = medhook(folder, &["--json"]);

@@ -19,7 +19,9 @@ use crate::program::{Folder, Instance, PATIENCE, SECRET, THIRD_SECRET};
 use crate::sender::{ENDPOINT, Sender, delivery};
 
 fn config(url: &str, more: &str) -> String {
-    format!("listen = \"127.0.0.1:0\"\nstore = \"memory\"\n{ENDPOINT}forward = \"{url}\"\n{more}\n")
+    format!(
+        "listen = \"127.0.0.1:0\"\ndrain_delay = \"0s\"\nstore = \"memory\"\n{ENDPOINT}forward = \"{url}\"\n{more}\n"
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,7 +92,7 @@ async fn the_application_gets_the_proven_bytes_and_nothing_else_of_the_senders()
 async fn hostile_ids_and_kinds_break_no_header() {
     let application = Application::answering(200).await;
     let folder = Folder::new();
-    let custom = "listen = \"127.0.0.1:0\"\nstore = \"memory\"\n[[endpoint]]\npath = \"/acme\"\nprovider = \"custom\"\n\
+    let custom = "listen = \"127.0.0.1:0\"\ndrain_delay = \"0s\"\nstore = \"memory\"\n[[endpoint]]\npath = \"/acme\"\nprovider = \"custom\"\n\
                   scheme = \"hmac-sha256\"\nheader = \"x-acme\"\nid = \"/id\"\nkind = \"/type\"\n\
                   secrets = [{ env = \"TEST_SECRET\" }]\n";
     let config = format!("{custom}forward = \"{}\"", application.url());

@@ -1,13 +1,14 @@
 //! The standard output, and those who read it, or do not.
 
-use std::io::{BufRead, BufReader, Read};
-use std::time::Duration;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use crate::application::Application;
 use crate::program::{Folder, Instance, SECRET, medhook};
 use crate::sender::{ENDPOINT, Sender, delivery};
 
-const ALONE: &str = "listen = \"127.0.0.1:0\"\nstore = \"memory\"\n";
+const ALONE: &str = "listen = \"127.0.0.1:0\"\ndrain_delay = \"0s\"\nstore = \"memory\"\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_line_for_each_delivery_in_words_and_in_json() {
@@ -79,7 +80,7 @@ async fn a_reader_that_goes_away_costs_no_event() {
     assert_eq!(sender.send(instance.address, &unread).await, Ok(503));
     assert_eq!(sender.send(instance.address, &unread).await, Ok(503));
     let health = http::Request::get("/healthz").body(medhook::Bytes::new()).unwrap();
-    assert_eq!(sender.send(instance.address, &health).await, Ok(503));
+    assert_eq!(sender.status(instance.address, &health).await, 503);
     assert_eq!(instance.terminate().code(), Some(0));
     let told = instance.stderr();
     assert_eq!(told.iter().filter(|line| line.contains("cannot write to the standard output")).count(), 1, "{told:?}");
@@ -104,32 +105,123 @@ async fn a_full_disk_costs_no_event() {
     assert_eq!(instance.terminate().code(), Some(0));
 }
 
-/// A line that waits for a reader in vain is withdrawn: what was answered 504 is not reported as handled.
+/// A reader that is there and does not read: neither its deliveries nor those after them wait for it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_does_not_read_costs_no_event() {
+async fn a_reader_that_does_not_read_is_noticed_and_costs_no_event() {
     let folder = Folder::new();
-    folder.file("medhook.toml", &format!("{ALONE}{ENDPOINT}max_handling = \"5s\"\n"));
+    folder.file("medhook.toml", &format!("{ALONE}{ENDPOINT}"));
     let mut instance = Instance::run(medhook(&folder, &["--json", "--show-ids"]));
     let mut stdout = instance.take_stdout();
-    let sender = Sender::new();
-    let mut forged = delivery("forged");
-    *forged.body_mut() = medhook::Bytes::from_static(b"{}");
-    for _ in 0..1800 {
-        assert_eq!(sender.send(instance.address, &forged).await, Ok(401));
+    let (sender, address) = (Sender::new(), instance.address);
+    let ready = http::Request::get("/readyz").body(medhook::Bytes::new()).unwrap();
+    let live = http::Request::get("/livez").body(medhook::Bytes::new()).unwrap();
+    assert_eq!(sender.send(address, &delivery("first")).await, Ok(200));
+    assert_eq!(sender.status(address, &ready).await, 200);
+    // More than a pipe holds: each repetition is a line.
+    for _ in 0..400 {
+        assert_eq!(sender.send(address, &delivery("first")).await, Ok(200));
     }
-    assert_eq!(sender.send(instance.address, &delivery("evt-1")).await, Ok(504));
+    let began = Instant::now();
+    // The one that finds it out waits for some seconds, as long as any write may take; all the others do not wait.
+    assert_eq!(sender.send(address, &delivery("unread")).await, Ok(503));
+    assert!(began.elapsed() < Duration::from_secs(50), "it waited for `max_handling`");
+    assert_eq!((sender.status(address, &ready).await, sender.status(address, &live).await), (503, 200));
+    let stuck = || instance.stderr().iter().filter(|line| line.contains("standard output is stuck")).count();
+    for _ in 0..20 {
+        assert_eq!(sender.send(address, &delivery("unread")).await, Ok(503));
+    }
+    assert_eq!(stuck(), 1, "{:?}", instance.stderr());
+
     let reads = std::thread::spawn(move || {
         let mut text = String::new();
         stdout.read_to_string(&mut text).map(|_| text)
     });
     // Handled as soon as there is room.
-    while sender.send(instance.address, &delivery("evt-1")).await != Ok(200) {
+    while sender.send(address, &delivery("unread")).await != Ok(200) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    assert_eq!(sender.status(address, &ready).await, 200);
     assert_eq!(instance.terminate().code(), Some(0));
     let text = reads.join().unwrap().unwrap();
-    let handled = text.lines().filter(|line| line.contains("\"outcome\":\"handled\""));
-    assert_eq!(handled.count(), 1);
+    let handled = |id: &str| {
+        let id = format!("\"event_id\":\"{id}\"");
+        text.lines().filter(|line| line.contains("\"outcome\":\"handled\"") && line.contains(&id)).count()
+    };
+    assert_eq!((handled("first"), handled("unread")), (1, 1), "what was answered 503 is not reported as handled");
+    assert_eq!(instance.stderr().iter().filter(|line| line.contains("no longer stuck")).count(), 1);
+}
+
+/// What an unsigned client sends makes lines by the reason and the minute, not by the request.
+#[test]
+fn an_unsigned_client_cannot_fill_the_log() {
+    const SENT: usize = 20_000;
+    let folder = Folder::new();
+    let mut instance = Instance::start(&folder, &format!("{ALONE}{ENDPOINT}"), &["--json"]);
+    let mut stream = TcpStream::connect(instance.address).unwrap();
+    let mut answers = stream.try_clone().unwrap();
+    let reading = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        answers.read_to_end(&mut all).unwrap();
+        String::from_utf8(all).unwrap().matches("HTTP/1.1 401 ").count()
+    });
+    let request = "POST /healthsync HTTP/1.1\r\nhost:a\r\ncontent-length:0\r\n\r\n";
+    for _ in 0..SENT / 100 {
+        stream.write_all(request.repeat(100).as_bytes()).unwrap();
+    }
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(reading.join().unwrap(), SENT);
+
+    // Counted lines come when the burst has ended, without another request.
+    let lines = instance.lines(2);
+    assert_eq!(instance.terminate().code(), Some(0));
+    let lines = instance.stdout().len().max(lines.len());
+    let all = instance.stdout().join("\n");
+    assert!(lines < 10 && all.len() + instance.stderr().join("\n").len() < 5_000, "{lines} lines: {all}");
+    let counted: u64 = all.lines().map(|line| count(line).unwrap_or(1)).sum();
+    assert_eq!(counted, SENT as u64, "{all}");
+    assert!(all.lines().all(|line| line.contains("\"reason\":\"missing_header\"")));
+    assert_eq!(count(all.lines().next().unwrap()), None, "the first in full: {all}");
+}
+
+/// The field that stands for so many deliveries.
+fn count(line: &str) -> Option<u64> {
+    serde_json::from_str::<serde_json::Value>(line).unwrap()["count"].as_u64()
+}
+
+/// Each reason and each endpoint has a budget of its own, and what is genuine has a line whatever else comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn genuine_deliveries_have_their_line_during_a_flood() {
+    let folder = Folder::new();
+    let more = ENDPOINT.replace("/healthsync", "/other");
+    let config = format!("{ALONE}{ENDPOINT}reuse_secret = true\n{more}reuse_secret = true\n");
+    let mut instance = Instance::start(&folder, &config, &["--json", "--show-ids"]);
+    let sender = Sender::new();
+    let mut forged = delivery("forged");
+    *forged.body_mut() = medhook::Bytes::from_static(b"{}");
+    let mut unsigned = forged.clone();
+    unsigned.headers_mut().clear();
+    let mut elsewhere = forged.clone();
+    *elsewhere.uri_mut() = "/other".parse().unwrap();
+    for number in 0..50 {
+        for rejected in [&forged, &unsigned, &elsewhere] {
+            assert_eq!(sender.send(instance.address, rejected).await, Ok(401));
+        }
+        assert_eq!(sender.send(instance.address, &delivery(&format!("genuine-{number}"))).await, Ok(200));
+    }
+    assert_eq!(instance.terminate().code(), Some(0));
+    let lines = instance.stdout();
+    for number in 0..50 {
+        let id = format!("\"event_id\":\"genuine-{number}\"");
+        assert_eq!(lines.iter().filter(|line| line.contains(&id)).count(), 1, "{number}");
+    }
+    for (endpoint, reason) in
+        [("healthsync", "proof_mismatch"), ("healthsync", "missing_header"), ("other", "proof_mismatch")]
+    {
+        let about = [format!("\"endpoint\":\"{endpoint}\""), format!("\"reason\":\"{reason}\"")];
+        let lines: Vec<_> = lines.iter().filter(|line| about.iter().all(|about| line.contains(about))).collect();
+        assert_eq!(count(lines[0]), None);
+        assert_eq!(lines.iter().map(|line| count(line).unwrap_or(1)).sum::<u64>(), 50, "{lines:?}");
+    }
 }
 
 /// With an application neither a reader that is gone nor one that never reads keeps anything from being handled.

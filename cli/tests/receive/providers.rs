@@ -15,7 +15,7 @@ const PATH: &str = "/in";
 async fn became(keys: &str, requests: &[Request<Bytes>]) -> Vec<String> {
     let folder = Folder::new();
     let config = format!(
-        "listen = \"127.0.0.1:0\"\nstore = \"memory\"\n[[endpoint]]\npath = \"{PATH}\"\n\
+        "listen = \"127.0.0.1:0\"\ndrain_delay = \"0s\"\nstore = \"memory\"\n[[endpoint]]\npath = \"{PATH}\"\n\
          secrets = [{{ env = \"TEST_SECRET\" }}]\n{keys}\n"
     );
     let instance = Instance::start(&folder, &config, &["--json"]);
@@ -95,7 +95,9 @@ async fn azodha_and_cair_prove_themselves_as_the_file_says() {
             (format!("{}prefix = \"v1=\"", head(provider, mac)), 1),
             (head(provider, secret), 2),
         ] {
-            for (number, became) in became(&keys, &proofs).await.into_iter().enumerate() {
+            for number in 0..proofs.len() {
+                // One at a time: of several rejections for one reason only the first has a line at once.
+                let became = became(&keys, &proofs[number..=number]).await.remove(0);
                 if number == accepted {
                     assert!(became.starts_with("handled - "), "{keys}: {number} {became}");
                 } else {

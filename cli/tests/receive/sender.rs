@@ -21,6 +21,14 @@ impl Sender {
         Sender(Client::builder(TokioExecutor::new()).build_http())
     }
 
+    /// The status of an answer that may have a body.
+    pub(crate) async fn status(&self, to: SocketAddr, request: &Request<Bytes>) -> u16 {
+        let mut request = request.clone();
+        *request.uri_mut() = format!("http://{to}{}", request.uri()).parse().unwrap();
+        let answered = self.0.request(request.map(Full::new));
+        tokio::time::timeout(PATIENCE, answered).await.expect("an answer").unwrap().status().as_u16()
+    }
+
     /// The status, and the answer's `Retry-After`; or why there is none.
     pub(crate) async fn send(&self, to: SocketAddr, request: &Request<Bytes>) -> Result<u16, String> {
         let mut request = request.clone();

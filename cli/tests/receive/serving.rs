@@ -12,7 +12,7 @@ use crate::application::{Application, event, with_status};
 use crate::program::{Folder, Instance, PATIENCE, with_secrets};
 use crate::sender::{ENDPOINT, Sender, delivery};
 
-const TOP: &str = "listen = \"127.0.0.1:0\"\nstore = \"memory\"\n";
+const TOP: &str = "listen = \"127.0.0.1:0\"\ndrain_delay = \"0s\"\nstore = \"memory\"\n";
 
 /// Opens a connection and writes this.
 fn visit(to: SocketAddr, text: &str) -> TcpStream {
@@ -46,7 +46,7 @@ fn answered_in_time(to: SocketAddr, text: &str) -> String {
     }
 }
 
-/// Asks on an open connection, and reads the answer, which has no body.
+/// Asks on an open connection, and reads the answer, which has no body unless a health check says why it failed.
 fn status(stream: &mut TcpStream, method: &str, path: &str) -> u16 {
     write!(stream, "{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
     let mut head = Vec::new();
@@ -56,8 +56,17 @@ fn status(stream: &mut TcpStream, method: &str, path: &str) -> u16 {
         head.push(byte[0]);
     }
     let head = String::from_utf8(head).unwrap();
-    assert!(method == "HEAD" || head.contains("content-length: 0\r\n"), "{head}");
+    let length: usize =
+        head.split("content-length: ").nth(1).map_or(0, |rest| rest.lines().next().unwrap().parse().unwrap());
+    let mut body = vec![0; if method == "HEAD" { 0 } else { length }];
+    stream.read_exact(&mut body).unwrap();
+    assert!(body.is_empty() || path.starts_with("/readyz") || path.starts_with("/healthz"), "a body for {path}");
     head.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// Asks on a connection of its own.
+fn status_of(to: SocketAddr, path: &str) -> u16 {
+    status(&mut visit(to, ""), "GET", path)
 }
 
 #[test]
@@ -66,6 +75,12 @@ fn health_is_answered_and_unknown_paths_are_not_there() {
     let instance = Instance::start(&folder, &format!("{TOP}{ENDPOINT}"), &[]);
     let mut stream = visit(instance.address, "");
     for (method, path, expected) in [
+        ("GET", "/livez", 200),
+        ("HEAD", "/livez", 200),
+        ("POST", "/livez", 405),
+        ("GET", "/readyz", 200),
+        ("POST", "/readyz", 405),
+        ("GET", "/livez/", 404),
         ("GET", "/healthz", 200),
         ("HEAD", "/healthz", 200),
         ("GET", "/healthz?verbose", 200),
@@ -200,22 +215,147 @@ async fn told_to_end_it_finishes_what_it_has_begun() {
         let mut open = visit(address, "");
         assert_eq!(status(&mut open, "GET", "/healthz"), 200);
         instance.signal(signal);
+        // New connections are not taken.
         let began = Instant::now();
-        while status(&mut open, "GET", "/healthz") != 503 {
+        while TcpStream::connect(address).is_ok() {
             assert!(began.elapsed() < PATIENCE);
+            std::thread::sleep(Duration::from_millis(5));
         }
-        // New deliveries on open connections are for another receiver, new connections are not taken.
-        assert_eq!(status(&mut open, "POST", "/healthsync"), 503);
-        assert!(TcpStream::connect(address).is_err());
         let_go.send_replace(true);
         assert_eq!(held.await.unwrap(), Ok(200));
         assert_eq!(instance.ended().code(), Some(0));
-        let lines = instance.lines(2);
-        assert!(
-            lines[0].contains("\"reason\":\"draining\"") && lines[1].contains("\"outcome\":\"handled\""),
-            "{lines:?}"
-        );
+        assert!(instance.lines(1)[0].contains("\"outcome\":\"handled\""));
     }
+}
+
+/// A load balancer takes a while to notice that a receiver ends: what it sends until then is handled.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_sigterm_deliveries_are_accepted_for_the_drain_delay_while_readiness_is_503() {
+    let (let_go, application) = waiting().await;
+    let_go.send_replace(true);
+    let folder = Folder::new();
+    let config = format!("{TOP}{ENDPOINT}forward = \"{}\"", application.url());
+    let config = config.replace("drain_delay = \"0s\"", "drain_delay = \"1h\"");
+    let mut instance = Instance::start(&folder, &config, &["--json"]);
+    let (sender, address) = (Sender::new(), instance.address);
+    assert_eq!(sender.send(address, &delivery("before")).await, Ok(200));
+    let mut kept_open = visit(address, "");
+    assert_eq!(status(&mut kept_open, "GET", "/readyz"), 200);
+    instance.signal("-TERM");
+    let began = Instant::now();
+    while status_of(address, "/readyz") != 503 {
+        assert!(began.elapsed() < PATIENCE);
+    }
+    assert_eq!(status_of(address, "/livez"), 200);
+    assert_eq!(sender.send(address, &delivery("after")).await, Ok(200));
+    // A connection that was open is used for one more request, and then closed without cutting anything off.
+    write!(kept_open, "GET /livez HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    let answer = rest(kept_open);
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("connection: close\r\n"), "{answer}");
+    // The next signal ends the delay.
+    instance.signal("-TERM");
+    assert_eq!(instance.ended().code(), Some(0));
+    assert_eq!(application.calls().len(), 2);
+    assert_eq!(instance.lines(2).len(), 2);
+}
+
+/// At a terminal there is no load balancer to wait for.
+#[test]
+fn after_sigint_there_is_no_delay() {
+    let folder = Folder::new();
+    let config = format!("{TOP}{ENDPOINT}").replace("drain_delay = \"0s\"", "drain_delay = \"1h\"");
+    let mut instance = Instance::start(&folder, &config, &[]);
+    instance.signal("-INT");
+    assert_eq!(instance.ended().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sighup_is_logged_and_changes_nothing() {
+    let (let_go, application) = waiting().await;
+    let folder = Folder::new();
+    let config = format!("{TOP}{ENDPOINT}forward = \"{}\"", application.url());
+    let mut instance = Instance::start(&folder, &config, &[]);
+    let address = instance.address;
+    let held = tokio::spawn(async move { Sender::new().send(address, &delivery("held")).await });
+    called(&application).await;
+    instance.signal("-HUP");
+    let began = Instant::now();
+    while !instance.stderr().iter().any(|line| line.contains("SIGHUP ignored")) {
+        assert!(began.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(status_of(address, "/readyz"), 200);
+    let_go.send_replace(true);
+    assert_eq!(held.await.unwrap(), Ok(200));
+    assert_eq!(instance.terminate().code(), Some(0));
+}
+
+/// Such as a client that shuts its sending side down once it has sent the request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_that_half_closes_its_connection_gets_its_answer() {
+    let (let_go, application) = waiting().await;
+    let folder = Folder::new();
+    let instance =
+        Instance::start(&folder, &format!("{TOP}{ENDPOINT}forward = \"{}\"", application.url()), &["--json"]);
+    let request = delivery("half-closed");
+    let mut text = format!("POST /healthsync HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n", request.body().len());
+    for (name, value) in request.headers() {
+        text.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
+    }
+    let stream = visit(instance.address, &format!("{text}\r\n{}", str::from_utf8(request.body()).unwrap()));
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    called(&application).await;
+    // Time for the server to see the end of the stream while the event is being handled.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let_go.send_replace(true);
+    let answer = rest(stream);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
+    assert!(instance.lines(1)[0].contains("\"outcome\":\"handled\""));
+}
+
+/// A client without any signature takes every connection that there is.
+#[test]
+fn health_is_answered_while_all_connections_of_the_listener_are_held() {
+    let folder = Folder::new();
+    let operations = free_address();
+    let config = format!(
+        "{TOP}max_connections = 3\nidle_timeout = \"10m\"\n{ENDPOINT}[operations]\nlisten = \"{operations}\"\n"
+    );
+    let mut instance = Instance::start(&folder, &config, &[]);
+    assert!(instance.stderr().join("\n").contains(&format!("health checks at http://{operations}")));
+    let held: Vec<_> = (0..10).map(|_| visit(instance.address, "POST /healthsync HTTP/1.1\r\n")).collect();
+    for path in ["/livez", "/readyz", "/healthz"] {
+        assert_eq!(status_of(operations, path), 200, "{path}");
+    }
+    // Nothing but health is there.
+    assert_eq!(status(&mut visit(operations, ""), "POST", "/healthsync"), 404);
+    drop(held);
+    assert_eq!(instance.terminate().code(), Some(0));
+}
+
+fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A store that does not answer yet: the process is alive, and not ready.
+#[cfg(feature = "redis")]
+#[test]
+fn while_it_starts_it_is_alive_and_not_ready() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let store = format!("redis://{}/", silent.local_addr().unwrap());
+    let folder = Folder::new();
+    let operations = free_address();
+    let config = format!(
+        "listen = \"{}\"\nstore = \"{store}\"\n{ENDPOINT}[operations]\nlisten = \"{operations}\"\n",
+        free_address()
+    );
+    folder.file("medhook.toml", &config);
+    let mut child = crate::program::medhook(&folder, &[]).spawn().unwrap();
+    let (_connected, _) = silent.accept().unwrap();
+    assert_eq!((status_of(operations, "/livez"), status_of(operations, "/readyz")), (200, 503));
+    let status = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,7 +363,7 @@ async fn what_does_not_come_to_its_end_is_given_up_and_released() {
     let (_let_go, application) = waiting().await;
     let folder = Folder::new();
     let config = format!(
-        "listen = \"127.0.0.1:0\"\nstore = \"sqlite:events.db\"\nshutdown_timeout = \"200ms\"\n{ENDPOINT}forward = \"{}\"",
+        "listen = \"127.0.0.1:0\"\ndrain_delay = \"0s\"\nstore = \"sqlite:events.db\"\nshutdown_timeout = \"200ms\"\n{ENDPOINT}forward = \"{}\"",
         application.url()
     );
     let mut instance = Instance::start(&folder, &config, &["--json"]);
@@ -250,7 +390,7 @@ async fn a_lease_outlives_a_receiver_that_dies() {
     let folder = Folder::new();
     let config = |lease: &str| {
         format!(
-            "listen = \"127.0.0.1:0\"\nstore = \"sqlite:events.db\"\n{ENDPOINT}lease = \"{lease}\"\nforward = \"{}\"",
+            "listen = \"127.0.0.1:0\"\ndrain_delay = \"0s\"\nstore = \"sqlite:events.db\"\n{ENDPOINT}lease = \"{lease}\"\nforward = \"{}\"",
             application.url()
         )
     };
@@ -296,7 +436,7 @@ async fn without_its_store_it_does_as_the_file_says() {
     let application = Application::answering(200).await;
     let start = |what: &str| {
         let config = format!(
-            "listen = \"127.0.0.1:0\"\nstore = \"{}\"\n{ENDPOINT}when_store_down = \"{what}\"\nforward = \"{}\"",
+            "listen = \"127.0.0.1:0\"\ndrain_delay = \"0s\"\nstore = \"{}\"\n{ENDPOINT}when_store_down = \"{what}\"\nforward = \"{}\"",
             server.url(),
             application.url()
         );
@@ -310,8 +450,16 @@ async fn without_its_store_it_does_as_the_file_says() {
     assert_eq!(application.calls().len(), 0);
     assert_eq!(sender.send(handles.address, &delivery("evt-1")).await, Ok(200));
     assert_eq!(application.calls().len(), 1);
-    let health = Request::get("/healthz").body(Bytes::new()).unwrap();
-    assert_eq!(sender.send(refuses.address, &health).await, Ok(200));
+    // A supervisor does not restart it, a load balancer sends deliveries elsewhere.
+    assert_eq!(status_of(refuses.address, "/livez"), 200);
+    assert_eq!(sender.send(refuses.address, &delivery("evt-2")).await, Ok(503));
+    assert_eq!(status_of(refuses.address, "/readyz"), 503);
+    server.start();
+    let began = Instant::now();
+    while sender.send(refuses.address, &delivery("evt-3")).await != Ok(200) {
+        assert!(began.elapsed() < PATIENCE);
+    }
+    assert_eq!(status_of(refuses.address, "/readyz"), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -338,7 +486,7 @@ async fn what_was_handled_stays_handled_over_a_restart() {
     let application = Application::answering(200).await;
     let folder = Folder::new();
     let config = format!(
-        "listen = \"127.0.0.1:0\"\nstore = \"sqlite:events.db\"\n{ENDPOINT}forward = \"{}\"",
+        "listen = \"127.0.0.1:0\"\ndrain_delay = \"0s\"\nstore = \"sqlite:events.db\"\n{ENDPOINT}forward = \"{}\"",
         application.url()
     );
     let sender = Sender::new();

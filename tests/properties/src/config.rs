@@ -130,7 +130,7 @@ const PLACES: [&str; 6] = ["line ", "cannot be read: ", "longer than ", "unknown
 
 const LONGEST_LINE: usize = 2_000;
 
-const QUOTED: [&str; 22] = [
+const QUOTED: [&str; 23] = [
     "path",
     "name",
     "provider",
@@ -147,6 +147,7 @@ const QUOTED: [&str; 22] = [
     "kind",
     "occurred_at",
     "idle_timeout",
+    "drain_delay",
     "shutdown_timeout",
     "body_timeout",
     "retention",

@@ -1,0 +1,146 @@
+//! Bounds the report lines that senders can cause without a valid signature.
+//!
+//! The first rejection of each reason gets a line. Those that follow are counted, and the count gets a line when the
+//! burst ends, or every [`INTERVAL`] while it lasts. So the size of the log does not depend on how much is sent.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use medhook::Reason;
+use tokio::time::Instant;
+
+/// Rejections of one endpoint whose lines were withheld. Its size is bounded by the number of reasons.
+#[derive(Debug, Default)]
+pub(super) struct Budget(Mutex<HashMap<Reason, Burst>>);
+
+/// Rejections for one reason, from the one that got a line.
+#[derive(Debug)]
+struct Burst {
+    last: Instant,
+    reported: Instant,
+    /// Since the last report.
+    count: u64,
+}
+
+impl Budget {
+    /// Records a rejection. Returns whether it gets a line of its own; otherwise it is counted.
+    pub(super) fn spend(&self, reason: Reason) -> bool {
+        let now = Instant::now();
+        let mut bursts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match bursts.get_mut(&reason) {
+            Some(burst) => {
+                burst.last = now;
+                burst.count = burst.count.saturating_add(1);
+                false
+            }
+            None => {
+                bursts.insert(reason, Burst { last: now, reported: now, count: 0 });
+                true
+            }
+        }
+    }
+
+    /// Takes the counts that are due: of bursts that have ended, and of those last reported an [`INTERVAL`] ago.
+    pub(super) fn due(&self) -> Vec<(Reason, u64)> {
+        let now = Instant::now();
+        let mut due = Vec::new();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|reason, burst| {
+            let interval_over = now.duration_since(burst.reported) >= INTERVAL;
+            if burst.count > 0 && (interval_over || now.duration_since(burst.last) >= QUIET) {
+                due.push((*reason, std::mem::take(&mut burst.count)));
+                burst.reported = now;
+                return true;
+            }
+            burst.count > 0 || !interval_over
+        });
+        due
+    }
+
+    /// Takes all counts, at the end of the process.
+    pub(super) fn rest(&self) -> Vec<(Reason, u64)> {
+        let bursts = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        bursts.into_iter().map(|(reason, burst)| (reason, burst.count)).filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+/// How often a burst that goes on is reported. A rejection after as long without one gets a line again.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// A burst has ended when nothing was rejected for this long.
+const QUIET: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const ABSENT: Reason = Reason::MissingHeader;
+    const FORGED: Reason = Reason::ProofMismatch;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_of_each_reason_gets_a_line_and_the_others_are_counted() {
+        let budget = Budget::default();
+        assert!(budget.spend(ABSENT) && budget.spend(FORGED));
+        assert!((0..10_000).all(|_| !budget.spend(ABSENT)));
+        assert_eq!(budget.due(), [], "the burst goes on");
+        advance(QUIET).await;
+        assert_eq!(budget.due(), [(ABSENT, 10_000)], "reported without waiting for the next rejection");
+        assert_eq!(budget.due(), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_that_goes_on_is_reported_once_a_minute() {
+        let budget = Budget::default();
+        let (mut lines, mut counted) = (0, 0);
+        for _ in 0..600 {
+            lines += usize::from(budget.spend(ABSENT));
+            advance(Duration::from_secs(1)).await;
+            for (_, count) in budget.due() {
+                lines += 1;
+                counted += count;
+            }
+        }
+        assert_eq!(lines, 1 + 10, "in ten minutes");
+        assert_eq!(counted + budget.rest().iter().map(|(_, count)| count).sum::<u64>() + 1, 600);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rejections_that_come_just_after_each_report_stay_bounded() {
+        let budget = Budget::default();
+        let mut lines = 0;
+        for _ in 0..600 {
+            // The shortest pause that ends a burst.
+            for _ in 0..5 {
+                lines += usize::from(budget.spend(ABSENT));
+            }
+            advance(QUIET).await;
+            lines += budget.due().len();
+        }
+        assert_eq!(lines, 1 + 600, "one line for each quiet period, however many rejections");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_minute_without_rejections_the_next_gets_a_line_again() {
+        let budget = Budget::default();
+        assert!(budget.spend(ABSENT));
+        advance(INTERVAL - Duration::from_millis(1)).await;
+        assert_eq!(budget.due(), []);
+        assert!(!budget.spend(ABSENT));
+        advance(INTERVAL).await;
+        assert_eq!(budget.due(), [(ABSENT, 1)]);
+        advance(INTERVAL).await;
+        assert_eq!(budget.due(), []);
+        assert!(budget.spend(ABSENT));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn counts_that_are_not_due_are_reported_at_the_end() {
+        let budget = Budget::default();
+        assert!(budget.spend(ABSENT) && budget.spend(FORGED));
+        assert!(!budget.spend(FORGED));
+        assert_eq!(budget.rest(), [(FORGED, 1)]);
+        assert_eq!(budget.rest(), []);
+    }
+}

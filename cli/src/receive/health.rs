@@ -1,0 +1,242 @@
+//! Liveness and readiness.
+//!
+//! `/livez` is 200 while the process answers at all: a supervisor that restarts it on 503 must not do so because of a
+//! store, which a restart does not repair. `/readyz` is 503 while deliveries had better go to another receiver. Neither
+//! asks the store: the results of the steps that deliveries need anyway are recorded.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::{Method, Response, StatusCode};
+use http_body_util::Full;
+use medhook::{Bytes, Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture, Token};
+use tokio::time::Instant;
+
+use super::path;
+use super::printer::Printer;
+use crate::server::empty;
+
+/// What the health endpoints go by.
+#[derive(Debug)]
+pub(super) struct Health {
+    phase: AtomicU8,
+    store: StoreHealth,
+    /// The standard output, if an endpoint needs it to handle events.
+    output: Option<Printer>,
+}
+
+/// A part of the life of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Phase {
+    Starting,
+    Serving,
+    Ending,
+}
+
+impl Health {
+    pub(super) fn new(output: Option<Printer>) -> Self {
+        Health { phase: AtomicU8::new(Phase::Starting as u8), store: StoreHealth::default(), output }
+    }
+
+    pub(super) fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_in(&self, phase: Phase) -> bool {
+        self.phase.load(Ordering::SeqCst) == phase as u8
+    }
+
+    /// The same store, with the results of its steps recorded here.
+    pub(super) fn watch(&self, store: Arc<dyn DedupeStore>) -> Arc<dyn DedupeStore> {
+        Arc::new(WatchedStore { store, health: self.store.clone() })
+    }
+
+    /// Answers a request for one of the paths in [`path::HEALTH`]. `None` for any other path.
+    pub(super) fn answer(&self, method: &Method, path: &str) -> Option<Response<Full<Bytes>>> {
+        if !path::HEALTH.contains(&path) {
+            return None;
+        }
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return Some(empty(StatusCode::METHOD_NOT_ALLOWED));
+        }
+        let problem = if path == path::LIVE { None } else { self.problem() };
+        Some(match problem {
+            None => empty(StatusCode::OK),
+            Some(problem) => {
+                let mut response = Response::new(Full::from(problem));
+                *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                response
+            }
+        })
+    }
+
+    /// Why deliveries had better go elsewhere, for the operator who asks.
+    fn problem(&self) -> Option<&'static str> {
+        if self.is_in(Phase::Starting) {
+            return Some("starting\n");
+        }
+        if self.is_in(Phase::Ending) {
+            return Some("shutting down\n");
+        }
+        if self.store.failed_recently() {
+            return Some("the last step of the store failed\n");
+        }
+        if self.output.as_ref().is_some_and(|output| output.is_failing() || output.is_stuck()) {
+            return Some("the standard output cannot be written to\n");
+        }
+        None
+    }
+}
+
+/// When the last step of the store failed; `None` if it succeeded.
+#[derive(Debug, Clone, Default)]
+struct StoreHealth(Arc<Mutex<Option<Instant>>>);
+
+impl StoreHealth {
+    fn record(&self, succeeded: bool) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (!succeeded).then(Instant::now);
+    }
+
+    fn failed_recently(&self) -> bool {
+        let failed = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.is_some_and(|failed| failed.elapsed() < MEMORY)
+    }
+}
+
+/// How long a failure counts. Without an end, a receiver that gets no deliveries because it is not ready could never
+/// find out that its store is back.
+const MEMORY: Duration = Duration::from_secs(5);
+
+/// A store whose steps are recorded.
+#[derive(Debug)]
+struct WatchedStore {
+    store: Arc<dyn DedupeStore>,
+    health: StoreHealth,
+}
+
+impl WatchedStore {
+    fn step<'s, T: Send + 's>(&'s self, step: StoreFuture<'s, T>) -> StoreFuture<'s, T> {
+        Box::pin(async move {
+            // The receiver drops a step that takes too long: until it is done it counts as failed.
+            let mut unfinished = Unfinished(Some(&self.health));
+            let answer = step.await;
+            unfinished.0 = None;
+            self.health.record(answer.is_ok());
+            answer
+        })
+    }
+}
+
+/// A step that is recorded as failed when dropped.
+struct Unfinished<'s>(Option<&'s StoreHealth>);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(health) = self.0 {
+            health.record(false);
+        }
+    }
+}
+
+impl DedupeStore for WatchedStore {
+    fn claim(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Claimed> {
+        self.step(self.store.claim(key, token, lease))
+    }
+
+    fn renew(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Settled> {
+        self.step(self.store.renew(key, token, lease))
+    }
+
+    fn commit(&self, key: EventKey, token: Token, retention: Retention) -> StoreFuture<'_, Settled> {
+        self.step(self.store.commit(key, token, retention))
+    }
+
+    fn release(&self, key: EventKey, token: Token) -> StoreFuture<'_, Settled> {
+        self.step(self.store.release(key, token))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use medhook::{MemoryStore, StoreError};
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn status(health: &Health, path: &str) -> u16 {
+        health.answer(&Method::GET, path).unwrap().status().as_u16()
+    }
+
+    #[test]
+    fn liveness_does_not_depend_on_the_phase_and_readiness_does() {
+        let health = Health::new(None);
+        for (phase, ready) in [(Phase::Starting, 503), (Phase::Serving, 200), (Phase::Ending, 503)] {
+            health.enter(phase);
+            let statuses = ["/livez", "/readyz", "/healthz"].map(|path| status(&health, path));
+            assert_eq!(statuses, [200, ready, ready], "{phase:?}");
+        }
+    }
+
+    #[test]
+    fn health_is_asked_with_get_or_head_at_its_own_paths() {
+        let health = Health::new(None);
+        for path in ["/livez", "/readyz", "/healthz"] {
+            assert_eq!(health.answer(&Method::POST, path).unwrap().status(), StatusCode::METHOD_NOT_ALLOWED);
+            assert!(health.answer(&Method::HEAD, path).is_some());
+        }
+        assert!(health.answer(&Method::GET, "/livez/").is_none());
+    }
+
+    /// Fails, or never answers, as its lease says.
+    #[derive(Debug)]
+    struct Failing(MemoryStore);
+
+    const NEVER: Duration = Duration::from_secs(2);
+    const FAILS: Duration = Duration::from_secs(1);
+
+    impl DedupeStore for Failing {
+        fn claim(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Claimed> {
+            match lease {
+                NEVER => Box::pin(std::future::pending()),
+                FAILS => Box::pin(async { Err(StoreError::unavailable("away")) }),
+                lease => self.0.claim(key, token, lease),
+            }
+        }
+
+        fn renew(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Settled> {
+            self.0.renew(key, token, lease)
+        }
+
+        fn commit(&self, key: EventKey, token: Token, retention: Retention) -> StoreFuture<'_, Settled> {
+            self.0.commit(key, token, retention)
+        }
+
+        fn release(&self, key: EventKey, token: Token) -> StoreFuture<'_, Settled> {
+            self.0.release(key, token)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_that_fails_or_is_given_up_counts_until_the_next_succeeds_or_five_seconds_have_passed() {
+        let health = Health::new(None);
+        health.enter(Phase::Serving);
+        let store = health.watch(Arc::new(Failing(MemoryStore::new(10))));
+        let (key, token) = (EventKey::from_bytes([1; 32]), Token::from_bytes([1; 16]));
+        for lease in [FAILS, NEVER] {
+            // `NEVER` is polled once and dropped.
+            assert!(store.claim(key, token, lease).now_or_never().is_none_or(|answer| answer.is_err()));
+            assert_eq!((status(&health, "/readyz"), status(&health, "/livez")), (503, 200));
+            store.claim(key, token, Duration::from_secs(30)).await.unwrap();
+            assert_eq!(status(&health, "/readyz"), 200);
+
+            assert!(store.claim(key, token, lease).now_or_never().is_none_or(|answer| answer.is_err()));
+            advance(MEMORY - Duration::from_millis(1)).await;
+            assert_eq!(status(&health, "/readyz"), 503);
+            advance(Duration::from_millis(1)).await;
+            assert_eq!(status(&health, "/readyz"), 200);
+        }
+    }
+}
