@@ -5,6 +5,7 @@ pub mod cair;
 mod custom;
 pub mod fasten;
 pub mod healthsync;
+mod key;
 pub mod mediquo;
 
 use std::borrow::Cow;

@@ -59,7 +59,8 @@
 //! | [`HealthRecordCounter`] | yes: the count went up and down again | the second is lost; to follow each change, [`Dedupe::off`](crate::Dedupe::off) |
 //! | the three `InferenceTo…` | yes: the same inference, asked for again | see [above](self#inference) |
 //! | `AppointmentToCareTaskActivityLog`, `OpenTele`, [`Notification`] | not known: keys that would tell are not documented | where losing one is worse than seeing one twice, [`Dedupe::off`](crate::Dedupe::off) |
-//! | [`BookAppointment`], [`AssessmentResponseToWellbeingScore`], [`UploadedFileAndTest`], [`SurveyAssessment`] | hardly: each names something that is made once | bytes will do; the other way round, [`natural_key`] takes an event that is sent again with other bytes for the same |
+//! | [`BookAppointment`], [`UploadedFileAndTest`], [`SurveyAssessment`] | hardly: each names something that is made once | bytes will do; the other way round, [`natural_key`] takes an event that is sent again with other bytes for the same |
+//! | [`AssessmentResponseToWellbeingScore`] | perhaps: the score of the same answers was asked for again | [`Dedupe::off`](crate::Dedupe::off), if that matters |
 //! | [`HealthProgramActivated`] | perhaps: left and joined again | [`Dedupe::off`](crate::Dedupe::off), if that matters |
 //!
 //! # What the documentation leaves open
@@ -81,8 +82,6 @@ mod event;
 #[cfg(feature = "testing")]
 mod tests;
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -96,7 +95,7 @@ pub use self::event::{
 };
 pub use super::Undocumented;
 
-use super::custom::{follow, scalar_at};
+use super::key::{self, members, object, scalar};
 use super::{Envelope, KindName, Policy, Problem, Provider, Scalar, envelope_of, sealed};
 use crate::scheme::{Encoding, HmacSha256Body, SchemeConfig, SharedSecret};
 use crate::{ConfigError, Proven, Secrets};
@@ -215,19 +214,27 @@ impl Provider for Azodha {
     }
 }
 
-/// A key made of the ids that the guide names, for [`Dedupe::by`](crate::Dedupe::by): deliveries that agree on it are
-/// the same event even if their bytes differ. `None`, so that the bytes decide, for every other kind, and where an id
-/// is missing.
+/// Returns a key made of what the guide names of an event, for [`Dedupe::by`](crate::Dedupe::by): deliveries with the same
+/// key are the same event even if their bytes differ. Every part is taken exactly as it stands in the body. An absent
+/// part (or `null`) differs from a present one.
 ///
-/// By default the bytes decide. Take this instead if Azodha is seen to send one event in several forms, and only if the
+/// Returns `None`, so that the body's bytes decide, for every kind that is not in the table, and where a required part
+/// is missing, empty or of another type, or where a name stands twice in one object.
+///
+/// By default the bytes decide. Use this key only if Azodha is seen to send one event with different bytes, and if the
 /// last column does no harm:
 ///
-/// | kind | key | two events taken for one |
-/// |---|---|---|
-/// | [`BookAppointment`] | `id`, `status` | the appointment was moved, and its status stayed |
-/// | [`AssessmentResponseToWellbeingScore`] | `assessmentResponseId` | the score of the same answers was asked for again |
-/// | [`UploadedFileAndTest`] | `data.file.id` | further tests of the same file were done |
-/// | [`SurveyAssessment`] | `data.assessment.id`, `data.assessment.status` | two patients' assessments, if the id is the form's and not the patient's: see [`Assessment::id`] |
+/// | kind | required | also part of the key | two events that are taken for one |
+/// |---|---|---|---|
+/// | [`BookAppointment`] | `id`, `status`, `date`, `startTime` | `endTime`, `locationType`, `patientId`, `firstName`, `lastName`, `email`, `patientMobileNumber`; `appointmentType`, `participants`, `attributes` and `resources`, if they stand at these keys | bookings that differ only in type, participants, attributes or resources, if these stand at other keys: the guide names none |
+/// | [`UploadedFileAndTest`] | `data.file` with its `id`, `data.patient` | `data.providers` | none that differ in anything documented |
+/// | [`SurveyAssessment`] | `data.assessment` with its `id` and `status`, `data.patient` | `eventType`, `eventSubType`, `userType` | none that differ in anything documented |
+///
+/// A moved appointment differs in `date` or `startTime`, one that became shorter in `endTime`, and one that became a
+/// video call in `locationType`. The objects `data.file`, `data.assessment` and `data.patient` are part of the key as a
+/// whole, since the guide puts results, scores and answers there without naming their keys. An
+/// [`AssessmentResponseToWellbeingScore`] has no key: the guide names no place for the score, so a second score of the
+/// same answers could not be told from the first one.
 ///
 /// ```
 /// use medhook::{Azodha, Dedupe, MemoryStore, Receiver, Secret, azodha};
@@ -239,21 +246,57 @@ impl Provider for Azodha {
 ///     .build()?;
 /// # Ok::<(), medhook::ConfigError>(())
 /// ```
+///
+/// The key holds health data. [`Dedupe`](crate::Dedupe) passes only its digest to a store; do the same.
 #[must_use]
 pub fn natural_key(envelope: &Envelope, body: &Bytes) -> Option<String> {
     let kind = Kind::from_name(envelope.kind.as_ref()?.as_str())?;
-    let ids: &[&str] = match kind {
-        Kind::BookAppointment => &["/id", "/status"],
-        Kind::AssessmentResponseToWellbeingScore => &["/assessmentResponseId"],
-        Kind::UploadedFileAndTest => &["/data/file/id"],
-        Kind::SurveyAssessment => &["/data/assessment/id", "/data/assessment/status"],
-        _ => return None,
-    };
-    let body: &RawValue = serde_json::from_slice(body).ok()?;
-    let ids: Option<Vec<Cow<'_, str>>> = ids.iter().map(|id| scalar_at(follow(body, id))).collect();
-    // As JSON, so that no two lists make the same text.
-    serde_json::to_string(&(kind.as_str(), ids?)).ok()
+    let body = || serde_json::from_slice::<&RawValue>(body).ok();
+    match kind {
+        Kind::BookAppointment => {
+            let appointment = members(Some(body()?), APPOINTMENT)?;
+            let [id, status, date, start_time, ..] = appointment;
+            scalar(id).and(scalar(status)).and(scalar(date)).and(scalar(start_time))?;
+            key::written(kind.as_str(), &appointment.as_slice())
+        }
+        Kind::UploadedFileAndTest => {
+            let [data] = members(Some(body()?), ["data"])?;
+            let [file, patient, providers] = members(data, ["file", "patient", "providers"])?;
+            let [id] = members(file, ["id"])?;
+            scalar(id).and(object(patient))?;
+            key::written(kind.as_str(), &[file, patient, providers])
+        }
+        Kind::SurveyAssessment => {
+            let [data, event_type, event_sub_type, user_type] =
+                members(Some(body()?), ["data", "eventType", "eventSubType", "userType"])?;
+            let [assessment, patient] = members(data, ["assessment", "patient"])?;
+            let [id, status] = members(assessment, ["id", "status"])?;
+            scalar(id).and(scalar(status)).and(object(patient))?;
+            key::written(kind.as_str(), &[assessment, patient, event_type, event_sub_type, user_type])
+        }
+        _ => None,
+    }
 }
+
+/// The parts of a [`BookAppointment`]'s natural key; the first four are required. The guide speaks of the last four
+/// without naming their keys: these are its own words.
+const APPOINTMENT: [&str; 15] = [
+    "id",
+    "status",
+    "date",
+    "startTime",
+    "endTime",
+    "locationType",
+    "patientId",
+    "firstName",
+    "lastName",
+    "email",
+    "patientMobileNumber",
+    "appointmentType",
+    "participants",
+    "attributes",
+    "resources",
+];
 
 pub(crate) const NAME: &str = "azodha";
 

@@ -674,49 +674,145 @@ fn the_same_bytes_are_the_same_event_at_one_endpoint() {
     assert_ne!(keys("one", body), keys("one", r#"{"event":"OpenTele" }"#));
 }
 
+/// The natural key of an event of this kind.
 fn natural(kind: Kind, body: &str) -> Option<String> {
     let envelope = Envelope { kind: Some(documented(kind)), ..Envelope::default() };
     natural_key(&envelope, &Bytes::from(body.to_owned()))
 }
 
+/// The kinds that have a natural key, each with what it requires.
+const NATURAL: [(Kind, &[&str]); 3] = [
+    (Kind::BookAppointment, &["/id", "/status", "/date", "/startTime"]),
+    (Kind::UploadedFileAndTest, &["/data/file/id", "/data/patient", "/data/file", "/data"]),
+    (
+        Kind::SurveyAssessment,
+        &["/data/assessment/id", "/data/assessment/status", "/data/patient", "/data/assessment", "/data"],
+    ),
+];
+
+fn json(kind: Kind) -> Value {
+    serde_json::from_slice(&fixture(kind.as_str())).unwrap()
+}
+
+/// A receiver that identifies events by their natural keys.
+fn by_natural_key(kind: Kind) -> Receiver {
+    let azodha = hmac().kind(kind.as_str());
+    Receiver::builder("azodha", azodha).store(NoDedupe).dedupe(Dedupe::by(natural_key)).build().unwrap()
+}
+
+/// The pointer to every value but the outermost.
+fn pointers(value: &Value) -> Vec<String> {
+    let members: Vec<(String, &Value)> = match value {
+        Value::Object(members) => members.iter().map(|(key, member)| (key.clone(), member)).collect(),
+        Value::Array(elements) => elements.iter().enumerate().map(|(n, element)| (n.to_string(), element)).collect(),
+        _ => Vec::new(),
+    };
+    let deeper = |(key, member): (String, &Value)| {
+        let below = pointers(member).into_iter().map(|pointer| format!("/{key}{pointer}")).collect();
+        [vec![format!("/{key}")], below].concat()
+    };
+    members.into_iter().flat_map(deeper).collect()
+}
+
 #[test]
-fn a_natural_key_is_made_of_the_kind_and_all_named_ids() {
-    use Kind::{AssessmentResponseToWellbeingScore, BookAppointment, SurveyAssessment, UploadedFileAndTest};
-    for (kind, expected) in [
-        (BookAppointment, r#"["BookAppointment",["apt-7f31c2","BOOKED"]]"#),
-        (AssessmentResponseToWellbeingScore, r#"["AssessmentResponseToWellbeingScore",["answers-15209"]]"#),
-        (UploadedFileAndTest, r#"["UploadedFileAndTest",["file-33018"]]"#),
-        (SurveyAssessment, r#"["SurveyAssessment",["asm-50917","COMPLETED"]]"#),
+fn a_moved_appointment_is_another_event() {
+    let receiver = by_natural_key(Kind::BookAppointment);
+    let key = |body: &Value| deliver(&receiver, body.to_string()).event_key();
+    let booked = json(Kind::BookAppointment);
+    for (field, moved) in [
+        ("date", json!("2026-01-15")),
+        ("startTime", json!("09:45")),
+        ("endTime", json!("10:15")),
+        ("endTime", json!(null)),
+        ("locationType", json!("VIDEO")),
+        ("status", json!("CANCELLED")),
+        ("patientId", json!("pat-6622")),
+        ("participants", json!([{"providerName": "Else Imhof", "role": "Physician"}])),
     ] {
-        let body = String::from_utf8(fixture(kind.as_str()).to_vec()).unwrap();
-        assert_eq!(natural(kind, &body).as_deref(), Some(expected));
-        // Without any one of its ids there is no key.
-        let parts: (String, Vec<String>) = serde_json::from_str(expected).unwrap();
-        for id in parts.1 {
-            for instead in [r#""""#, "null", "true", "0.5", "{}"] {
-                let body = body.replace(&format!("{id:?}"), instead);
-                assert_eq!(natural(kind, &body), None, "{instead} for {id}");
+        let mut altered = booked.clone();
+        altered[field] = moved;
+        assert_ne!(key(&booked), key(&altered), "{field}");
+    }
+}
+
+#[test]
+fn a_change_to_any_documented_field_changes_the_natural_key() {
+    for kind in Kind::ALL {
+        let receiver = by_natural_key(*kind);
+        let key = |body: &Value| deliver(&receiver, body.to_string()).event_key();
+        let sent = json(*kind);
+        for pointer in pointers(&sent) {
+            // The name of the kind, and metadata at a key that the guide does not name.
+            if ["/event", "/eventName", "/context"].contains(&pointer.as_str()) {
+                continue;
+            }
+            for other in [json!("another"), json!(null), json!(0.5), json!({"another": [1]})] {
+                let mut altered = sent.clone();
+                *altered.pointer_mut(&pointer).unwrap() = other.clone();
+                assert_ne!(key(&sent), key(&altered), "{} {pointer} {other}", kind.as_str());
             }
         }
     }
-    // A number is the text of its digits, and neither joins with its neighbour.
-    let booked = |body| natural(BookAppointment, body);
-    assert_eq!(booked(r#"{"id":7,"status":"x"}"#), booked(r#"{"status":"x","id":"7"}"#));
-    assert_ne!(booked(r#"{"id":"a\",\"b","status":"c"}"#), booked(r#"{"id":"a","status":"b\",\"c"}"#));
-    // A key that stands twice tells nothing.
-    assert_eq!(booked(r#"{"id":7,"id":8,"status":"x"}"#), None);
-    for body in ["", "[7]", "{", "7"] {
-        assert_eq!(booked(body), None, "{body}");
+}
+
+#[test]
+fn a_natural_key_leaves_out_what_the_guide_does_not_name() {
+    for (kind, _) in NATURAL {
+        let mut altered = json(kind);
+        altered["undocumented"] = json!("2026-01-01T00:00:01Z");
+        let sent = natural(kind, &json(kind).to_string());
+        assert!(sent.is_some(), "{}", kind.as_str());
+        assert_eq!(sent, natural(kind, &altered.to_string()), "{}", kind.as_str());
+    }
+}
+
+#[test]
+fn there_is_no_natural_key_without_a_required_part() {
+    for (kind, required) in NATURAL {
+        for pointer in required {
+            for instead in [json!(""), json!(null), json!(true), json!([]), json!([{"id": "a"}])] {
+                let mut altered = json(kind);
+                *altered.pointer_mut(pointer).unwrap() = instead.clone();
+                assert_eq!(natural(kind, &altered.to_string()), None, "{} {pointer} {instead}", kind.as_str());
+            }
+            let mut altered = json(kind);
+            let (parent, name) = pointer.rsplit_once('/').unwrap();
+            altered.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(name).unwrap();
+            assert_eq!(natural(kind, &altered.to_string()), None, "{} {pointer}", kind.as_str());
+        }
     }
     for kind in Kind::ALL {
-        let offered =
-            [BookAppointment, AssessmentResponseToWellbeingScore, UploadedFileAndTest, SurveyAssessment].contains(kind);
-        let body = String::from_utf8(fixture(kind.as_str()).to_vec()).unwrap();
-        assert_eq!(natural(*kind, &body).is_some(), offered, "{}", kind.as_str());
+        let has_one = NATURAL.iter().any(|(natural, _)| natural == kind);
+        assert_eq!(natural(*kind, &json(*kind).to_string()).is_some(), has_one, "{}", kind.as_str());
     }
     assert_eq!(natural_key(&Envelope::default(), &fixture("BookAppointment")), None);
     let unknown = Envelope { kind: Some(KindName::unknown("Kumquat".to_owned())), ..Envelope::default() };
     assert_eq!(natural_key(&unknown, &fixture("BookAppointment")), None);
+}
+
+#[test]
+fn a_natural_key_has_every_part_exactly_as_it_stands() {
+    let booked = |more: &str| {
+        let body = format!(r#"{{"id":7,"status":"BOOKED","date":1768348800,"startTime":"09:40"{more}}}"#);
+        natural(Kind::BookAppointment, &body)
+    };
+    let expected =
+        r#"["BookAppointment",[7,"BOOKED",1768348800,"09:40",null,null,null,null,null,null,null,null,null,null,null]]"#;
+    assert_eq!(booked("").as_deref(), Some(expected));
+    // Neither the order of the members nor white space between them counts.
+    let spaced = r#"{ "startTime": "09:40", "date": 1768348800, "status": "BOOKED", "id": 7 }"#;
+    assert_eq!(natural(Kind::BookAppointment, spaced).as_deref(), Some(expected));
+    let keys: BTreeSet<_> = ["", r#""""#, "1", "1.0", r#""1""#, "1000000000000000000001", "1000000000000000000002"]
+        .map(|value| booked(&if value.is_empty() { String::new() } else { format!(r#","endTime":{value}"#) }).unwrap())
+        .into();
+    assert_eq!(keys.len(), 7, "{keys:?}");
+    // A name that stands twice, and what is no object.
+    for more in [r#","id":7"#, r#","endTime":1,"endTime":1"#] {
+        assert_eq!(booked(more), None, "{more}");
+    }
+    for body in ["", "[7]", "{", "7"] {
+        assert_eq!(natural(Kind::BookAppointment, body), None, "{body}");
+    }
 }
 
 #[test]
@@ -727,11 +823,13 @@ fn a_natural_key_decides_what_the_same_event_is() {
     };
     let (by_key, by_bytes) = (build(Dedupe::by(natural_key)), build(Dedupe::by_id()));
     let key = |receiver: &Receiver, body: &'static str| -> EventKey { deliver(receiver, body).event_key() };
-    let (one, again) = (r#"{"id":1,"status":"BOOKED"}"#, r#"{"status":"BOOKED","id":1,"sent":2}"#);
+    let one = r#"{"id":1,"status":"BOOKED","date":"2026-01-14","startTime":"09:40"}"#;
+    let again = r#"{"status":"BOOKED","id":1,"sent":2,"date":"2026-01-14","startTime":"09:40"}"#;
+    let cancelled = r#"{"id":1,"status":"CANCELLED","date":"2026-01-14","startTime":"09:40"}"#;
     assert_eq!(key(&by_key, one), key(&by_key, again));
     assert_ne!(key(&by_bytes, one), key(&by_bytes, again));
-    assert_ne!(key(&by_key, one), key(&by_key, r#"{"id":1,"status":"CANCELLED"}"#));
-    // Where it makes no key, the bytes decide.
+    assert_ne!(key(&by_key, one), key(&by_key, cancelled));
+    // Without a natural key, the bytes decide.
     assert_eq!(key(&by_key, r#"{"id":1}"#), key(&by_bytes, r#"{"id":1}"#));
     assert_ne!(key(&by_key, r#"{"id":1}"#), key(&by_key, r#"{"id":1 }"#));
 }
