@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn receiver(secrets: Secrets) -> Result<Receiver, ConfigError> {
     Receiver::builder("mediquo", MediQuo::new(secrets))
         .store(MemoryStore::new(100_000))
-        // Links are signed anew for each attempt; this key leaves them out.
+        // Links differ between attempts; this key leaves them out.
         .dedupe(Dedupe::by(mediquo::natural_key))
         .build()
 }

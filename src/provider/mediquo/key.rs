@@ -1,97 +1,143 @@
-//! What an event can be known by, as it has no id.
+//! Natural keys: MediQuo's events have no id.
 
 use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::Kind;
-use crate::provider::Payload;
-use crate::wire::{Drift, payload};
-use crate::{Envelope, Phi, Time};
+use crate::Envelope;
+use crate::provider::key::{self, Part, members, scalar};
 
-/// A key of what makes an event this one: its kind, its time and the ids in its payload; nothing that is made anew for
-/// each sending, such as links. For [`Dedupe::by`](crate::Dedupe::by).
+/// Returns a key made of everything that MediQuo documents of an event, except what differs between attempts: of a link
+/// only its presence counts, and `message.is_read` and `avatar` do not count. For [`Dedupe::by`](crate::Dedupe::by).
 ///
-/// | kind | besides kind and `occurred_on` |
-/// |---|---|
-/// | `patient_consultation_rescheduled` | `consultation.id`, `consultation.scheduled_start_date` |
-/// | other `patient_consultation_…`, `patient_immediate_video_call_assigned` | `consultation.id` |
-/// | `patient_message_received` | `professional.id`, `patient.code` |
-/// | `prescription_created` | `prescription.id` |
-/// | `patient_waiting_room_position_update` | `patient.code`, `consultation.position` |
-/// | `professional_block_…` | `id` |
-/// | `patient_report_sent`, undocumented ones | no key |
+/// `type` and `occurred_on` are part of every key. Every part is taken exactly as it stands in the body, so that
+/// `1700000000`, `1700000000.5` and `"1700000000"` are three different times. An absent part (or `null`) differs from a
+/// present one. A speciality and a professional are their `id`, or their `name` where they have no `id`.
 ///
-/// Where there is no key, or a part of it is missing, the digest of the body stands in.
+/// Returns `None`, so that the body's bytes decide, where `occurred_on` or another required part is missing, empty or of
+/// another type, or where a name stands twice in one object.
 ///
-/// A message is not told apart from another between the same two people within the same second, and neither are the
-/// deliveries of the subscriptions `message_unread` and `patient_message_received` about one message in one second.
+/// | kind | required | also part of the key | two events that are taken for one |
+/// |---|---|---|---|
+/// | `patient_consultation_…` | `consultation.id`; of a rescheduled one `consultation.scheduled_start_date` | the rest of `consultation`, `patient`, `professional`, `reports`, `prescriptions`, `derivation`, `preconsultation` | none that differ in anything documented but links |
+/// | `patient_immediate_video_call_assigned` | `consultation.id` | the speciality, `patient`, `professional` | none that differ in anything documented but links |
+/// | `patient_message_received` | `professional.id`, `patient.code` | | two messages from one professional to one patient within one second: a message has no id. The deliveries of the subscriptions `message_unread` and `patient_message_received` about one message within one second |
+/// | `prescription_created` | `prescription.id` | the rest of `prescription`, `patient`, `professional` | the PDF was made again for the same prescription: `occurred_on` is when it was prescribed |
+/// | `patient_waiting_room_position_update` | `consultation.position`, `patient.code`, the speciality | | the same patient came back to the same position within one second |
+/// | `professional_block_…` | `id` | `name`, `starts_at`, `finishes_at`, `professional` | none that differ in anything documented |
+/// | `patient_report_sent` | no key | | its report has no id, and nothing in it changes between attempts: the bytes decide |
 ///
-/// The key holds patients' codes. [`Dedupe`](crate::Dedupe) hands only its digest to a store; do the same.
+/// The key holds health data. [`Dedupe`](crate::Dedupe) passes only its digest to a store; do the same.
 #[must_use]
-pub fn natural_key(envelope: &Envelope, _body: &Bytes) -> Option<String> {
+pub fn natural_key(envelope: &Envelope, body: &Bytes) -> Option<String> {
     let kind = Kind::from_name(envelope.kind.as_ref()?.as_str())?;
-    let occurred_on = envelope.occurred_at.as_ref()?.text();
-    let parts = Parts::from_data(envelope.data.as_ref()?, &mut Drift::default()).ok()?;
-    let consultation = parts.consultation.unwrap_or_default();
-    let text = |text: Option<Phi<String>>| text.map(Phi::into_inner);
-    let consultation_id = text(consultation.id);
-    let patient_code = text(parts.patient.and_then(|patient| patient.code));
-
-    let (id, more) = match kind {
+    let body: &RawValue = serde_json::from_slice(body).ok()?;
+    let [occurred_on, payload] = members(Some(body), ["occurred_on", "payload"])?;
+    let occurred_on = scalar(occurred_on)?;
+    match kind {
         Kind::PatientConsultationCreated
         | Kind::PatientConsultationCancelled
+        | Kind::PatientConsultationRescheduled
         | Kind::PatientConsultationFinished
-        | Kind::PatientConsultationNoShow
-        | Kind::PatientImmediateVideoCallAssigned => (consultation_id?, None),
-        Kind::PatientConsultationRescheduled => {
-            let start = consultation.scheduled_start_date?;
-            (consultation_id?, Some(start.text().to_owned()))
+        | Kind::PatientConsultationNoShow => {
+            let [consultation, professional, preconsultation, others @ ..] = members(payload, CONSULTED)?;
+            let [link, speciality, consultation @ ..] = members(consultation, CONSULTATION)?;
+            let [id, scheduled_start_date, ..] = consultation;
+            scalar(id)?;
+            if kind == Kind::PatientConsultationRescheduled {
+                scalar(scheduled_start_date)?;
+            }
+            let consultation = (consultation, id_or_name(speciality)?, link.is_some());
+            let (professional, preconsultation) = (id_or_name(professional)?, said_before(preconsultation)?);
+            key::written(kind.as_str(), &(occurred_on, consultation, professional, preconsultation, others))
         }
-        Kind::PatientMessageReceived => (text(parts.professional?.id)?, Some(patient_code?)),
-        Kind::PrescriptionCreated => (text(parts.prescription?.id)?, None),
-        Kind::PatientWaitingRoomPositionUpdate => (patient_code?, Some(consultation.position?.to_string())),
+        Kind::PatientImmediateVideoCallAssigned => {
+            let [consultation, patient, professional] = members(payload, ["consultation", "patient", "professional"])?;
+            let [id, speciality, link] = members(consultation, ["id", "speciality", "url"])?;
+            let call = (scalar(id)?, id_or_name(speciality)?, link.is_some());
+            key::written(kind.as_str(), &(occurred_on, call, patient, id_or_name(professional)?))
+        }
+        Kind::PatientMessageReceived => {
+            let [patient, professional] = members(payload, ["patient", "professional"])?;
+            let ([code], [id]) = (members(patient, ["code"])?, members(professional, ["id"])?);
+            key::written(kind.as_str(), &(occurred_on, scalar(id)?, scalar(code)?))
+        }
+        Kind::PrescriptionCreated => {
+            let [prescription, patient, professional] = members(payload, ["prescription", "patient", "professional"])?;
+            let [link, prescription @ ..] = members(prescription, PRESCRIPTION)?;
+            let [id, ..] = prescription;
+            scalar(id)?;
+            key::written(
+                kind.as_str(),
+                &(occurred_on, prescription, link.is_some(), patient, id_or_name(professional)?),
+            )
+        }
+        Kind::PatientWaitingRoomPositionUpdate => {
+            let [consultation, patient] = members(payload, ["consultation", "patient"])?;
+            let [speciality, position, link] = members(consultation, ["speciality", "position", "url"])?;
+            let [code] = members(patient, ["code"])?;
+            let room = (id_or_name(speciality)??, scalar(position)?, link.is_some());
+            key::written(kind.as_str(), &(occurred_on, room, scalar(code)?))
+        }
         Kind::ProfessionalBlockCreated | Kind::ProfessionalBlockUpdated | Kind::ProfessionalBlockDeleted => {
-            (text(parts.id)?, None)
+            let block = members(payload, ["id", "name", "starts_at", "finishes_at", "professional"])?;
+            let [id, ..] = block;
+            scalar(id)?;
+            key::written(kind.as_str(), &(occurred_on, block))
         }
-        Kind::PatientReportSent => return None,
-    };
-    // JSON keeps the parts apart, whatever they hold.
-    serde_json::to_string(&(kind.as_str(), occurred_on, id, more)).ok()
+        Kind::PatientReportSent => None,
+    }
 }
 
-payload! {
-    /// What keys are made of, in whichever payload.
-    struct Parts {
-        /// A block's.
-        pub id: Option<Phi<String>> = "id",
-        /// A consultation, a call or a waiting room.
-        pub consultation: Option<ConsultationParts> = "consultation",
-        /// A professional.
-        pub professional: Option<IdPart> = "professional",
-        /// A prescription.
-        pub prescription: Option<IdPart> = "prescription",
-        /// A patient.
-        pub patient: Option<CodePart> = "patient",
-    }
+/// A consultation's payload.
+const CONSULTED: [&str; 7] =
+    ["consultation", "professional", "preconsultation", "patient", "reports", "prescriptions", "derivation"];
 
-    /// Of a consultation, a call or a waiting room.
-    struct ConsultationParts {
-        /// Its id.
-        pub id: Option<Phi<String>> = "id",
-        /// When it is to begin.
-        pub scheduled_start_date: Option<Time> = "scheduled_start_date",
-        /// The place in the waiting room.
-        pub position: Option<Phi<u64>> = "position",
-    }
+/// A consultation: its link, its speciality, and what is part of the key as it stands.
+const CONSULTATION: [&str; 13] = [
+    "consultation_url",
+    "speciality",
+    "id",
+    "scheduled_start_date",
+    "scheduled_end_date",
+    "previous_scheduled_start_date",
+    "previous_scheduled_end_date",
+    "start_date",
+    "end_date",
+    "created_at",
+    "type",
+    "channel",
+    "service_type",
+];
 
-    /// Something with an id.
-    struct IdPart {
-        /// The id.
-        pub id: Option<Phi<String>> = "id",
-    }
+/// A prescription: its link, and what is part of the key as it stands.
+const PRESCRIPTION: [&str; 7] =
+    ["pdf_url", "id", "short_code", "active_substances", "prescribed_at", "consultation_type", "consultation_id"];
 
-    /// Someone with a code.
-    struct CodePart {
-        /// The code.
-        pub code: Option<Phi<String>> = "code",
-    }
+/// A speciality or a professional.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum IdOrName<'b> {
+    Id(&'b RawValue),
+    Name(&'b RawValue),
+}
+
+fn id_or_name(part: Part<'_>) -> Option<Option<IdOrName<'_>>> {
+    let [id, name] = members(part, ["id", "name"])?.map(|part| part.filter(|raw| raw.get() != "\"\""));
+    Some(id.map(IdOrName::Id).or(name.map(IdOrName::Name)))
+}
+
+/// A document without its link: its id, its name, and whether there is a link.
+type Document<'b> = (Part<'b>, Part<'b>, bool);
+
+/// What a patient said before an appointment: the reason and the documents.
+fn said_before(preconsultation: Part<'_>) -> Option<(Part<'_>, Option<Vec<Document<'_>>>)> {
+    let [reason, documents] = members(preconsultation, ["reason", "documents"])?;
+    let Some(documents) = documents else { return Some((reason, None)) };
+    let documents: Vec<&RawValue> = serde_json::from_str(documents.get()).ok()?;
+    let document =
+        |raw| members(Some(raw), ["id", "file_name", "url"]).map(|[id, name, url]| (id, name, url.is_some()));
+    let documents: Option<Vec<_>> = documents.into_iter().map(document).collect();
+    Some((reason, Some(documents?)))
 }

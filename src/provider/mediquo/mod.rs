@@ -76,7 +76,8 @@
 //! - Ids are numbers here and texts there, times have an offset or none (read as UTC, which the overview promises),
 //!   and what is nullable differs from page to page. All of it is read; every field is optional.
 //! - `reports` is an object in one table and an array in its example: both are read.
-//! - `occurred_on` is a `number` here and an `integer` there: of a fraction only whole seconds are kept.
+//! - `occurred_on` is a `number` here and an `integer` there: of a fraction only whole seconds are kept, except in the
+//!   [`natural_key`], which takes the number as it stands.
 //! - The SDK documentation calls an event `patient_message_sent` whose example says `patient_message_received`. The
 //!   former is read as the latter; [`Delivery::kind`](crate::Delivery::kind) tells which was sent.
 //! - The subscriptions `message_unread` and `patient_message_received` deliver the same kind, and so do

@@ -500,71 +500,167 @@ fn age_is_judged_only_on_request_and_by_a_time_that_nothing_signs() {
     assert_eq!(sent(NOW + 301, &receiver), Err(Reason::InTheFuture));
 }
 
+/// The natural key of the named fixture's event, after a change.
+fn natural_key_of(name: &str, change: impl Fn(&mut Value)) -> Option<String> {
+    let path = format!("mediquo/{name}.json");
+    let (_, fixture) = ours().find(|(_, fixture)| fixture.path() == path).unwrap();
+    let mut body = value(fixture);
+    change(&mut body);
+    let delivery = delivered(&receiver(), body.to_string());
+    natural_key(delivery.envelope(), delivery.body())
+}
+
 #[test]
-fn natural_keys_hold_what_makes_an_event_this_one() {
-    let key = |name: &str| {
-        let path = format!("mediquo/{name}.json");
-        let (_, fixture) = ours().find(|(_, fixture)| fixture.path() == path).unwrap();
-        let delivery = delivered(&receiver(), fixture.body());
-        natural_key(delivery.envelope(), delivery.body())
-    };
-    let consultation = "0d5b7c1e-3a42-4f0b-8f66-2c9e51ab7701";
-    let expected =
-        |kind: &str, id: &str, more: Option<&str>| Some(json!([kind, NOW.to_string(), id, more]).to_string());
-    for kind in ["created", "cancelled", "finished", "no_show"].map(|name| format!("patient_consultation_{name}")) {
-        assert_eq!(key(&kind), expected(&kind, consultation, None));
+fn every_kind_but_a_report_has_a_natural_key() {
+    for (kind, fixture) in ours() {
+        let name = fixture.path().strip_prefix("mediquo/").unwrap().strip_suffix(".json").unwrap();
+        let without = kind == "patient_report_sent" || name == "patient_waiting_room_position_update.nulls";
+        assert_eq!(natural_key_of(name, |_| {}).is_none(), without, "{name}");
     }
-    let kind = "patient_consultation_rescheduled";
-    assert_eq!(key(kind), expected(kind, consultation, Some("2026-01-07T16:00:00+00:00")));
-    let kind = "patient_immediate_video_call_assigned";
-    assert_eq!(key(kind), expected(kind, "5f2e8a70-6d1c-4b93-9a0e-c84b7d3f1162", None));
-    let kind = "patient_message_received";
-    assert_eq!(key(kind), expected(kind, "p7Qw2LmX9a", Some("clinic-patient-00421")));
-    assert_eq!(key("patient_message_sent"), key(kind));
-    let kind = "prescription_created";
-    assert_eq!(key(kind), expected(kind, "93a4d7f8-0e6b-4c52-b1aa-7d3e8f215c06", None));
-    let kind = "patient_waiting_room_position_update";
-    assert_eq!(key(kind), expected(kind, "clinic-patient-00421", Some("3")));
-    for kind in ["created", "updated", "deleted"].map(|name| format!("professional_block_{name}")) {
-        assert_eq!(key(&kind), expected(&kind, "27c0e4b1-8d59-4a7f-bb36-1f64d0a98e53", None));
+    let message = r#"["patient_message_received",[1767225600,"p7Qw2LmX9a","clinic-patient-00421"]]"#;
+    assert_eq!(natural_key_of("patient_message_received", |_| {}).as_deref(), Some(message));
+    assert_eq!(natural_key_of("patient_message_sent", |_| {}).as_deref(), Some(message));
+    let room = r#"["patient_waiting_room_position_update",[1767225600,[{"id":"spec_general"},3,true],"clinic-patient-00421"]]"#;
+    assert_eq!(natural_key_of("patient_waiting_room_position_update", |_| {}).as_deref(), Some(room));
+}
+
+#[test]
+fn a_natural_key_has_the_time_exactly_as_it_stands() {
+    for name in ["patient_message_received", "prescription_created", "professional_block_updated"] {
+        let body = natural_key_of(name, |_| {}).unwrap();
+        assert!(body.contains(",[1767225600,"), "{body}");
     }
-    for name in ["patient_report_sent", "patient_waiting_room_position_update.nulls"] {
-        assert_eq!(key(name), None, "{name}");
+    let receiver = natural();
+    let (_, fixture) = ours().find(|(kind, _)| *kind == "patient_message_received").unwrap();
+    let text = String::from_utf8(fixture.body().to_vec()).unwrap();
+    let times =
+        ["1767225600", "1767225600.0", "1767225600.5", "1767225600.25", "1.7672256e9", "\"1767225600\"", "\"soon\""];
+    let mut keys = BTreeSet::new();
+    for time in times {
+        let body = text.replace("1767225600", time);
+        let key = delivered(&receiver, body.clone()).event_key().to_string();
+        let spaced = delivered(&receiver, body.replace("{\"type", "{ \"type")).event_key().to_string();
+        assert_eq!(key, spaced, "{time} has a natural key");
+        assert!(keys.insert(key), "{time} differs from the others");
+    }
+}
+
+/// Fields that differ between attempts, and names of what an id already identifies.
+fn is_left_out(pointer: &str) -> bool {
+    let volatile = ["/url", "/consultation_url", "/pdf_url", "/avatar", "/is_read"];
+    let named = ["/payload/professional/name", "/payload/consultation/speciality/name"];
+    volatile.iter().any(|field| pointer.ends_with(field)) || named.contains(&pointer)
+}
+
+#[test]
+fn a_change_to_any_documented_field_changes_the_natural_key_unless_it_is_volatile() {
+    let (by_body, by_key) = (receiver(), natural());
+    let mut left_out = BTreeSet::new();
+    for (kind, fixture) in ours() {
+        let sent = value(fixture);
+        let key = |receiver: &Receiver, body: &Value| delivered(receiver, body.to_string()).event_key();
+        for path in paths(&sent) {
+            let pointer = format!("/{}", path.join("/"));
+            if pointer == "/type" || sent.pointer(&pointer).is_none_or(|old| old.is_object() || old.is_array()) {
+                continue;
+            }
+            let mut altered = sent.clone();
+            *altered.pointer_mut(&pointer).unwrap() = json!("https://example.org/another");
+            assert_ne!(key(&by_body, &sent), key(&by_body, &altered), "{kind} {pointer}");
+            let block = kind.starts_with("professional_block");
+            let had_one = pointer.ends_with("/avatar") || !sent.pointer(&pointer).unwrap().is_null();
+            let stays = had_one && is_left_out(&pointer) && !block;
+            assert_eq!(key(&by_key, &sent) == key(&by_key, &altered), stays, "{} {pointer}", fixture.path());
+            if stays {
+                left_out.insert(pointer);
+            }
+        }
+    }
+    assert_eq!(
+        left_out.iter().map(String::as_str).collect::<Vec<_>>(),
+        [
+            "/payload/consultation/consultation_url",
+            "/payload/consultation/speciality/name",
+            "/payload/consultation/url",
+            "/payload/message/is_read",
+            "/payload/preconsultation/documents/0/url",
+            "/payload/prescription/pdf_url",
+            "/payload/professional/avatar",
+            "/payload/professional/name",
+        ]
+    );
+}
+
+#[test]
+fn a_link_that_appears_changes_the_natural_key() {
+    for (name, pointer) in [
+        ("patient_consultation_created", "/payload/consultation/consultation_url"),
+        ("patient_consultation_created", "/payload/preconsultation/documents/0/url"),
+        ("patient_immediate_video_call_assigned", "/payload/consultation/url"),
+        ("patient_waiting_room_position_update", "/payload/consultation/url"),
+        ("prescription_created", "/payload/prescription/pdf_url"),
+    ] {
+        let without = natural_key_of(name, |body| *body.pointer_mut(pointer).unwrap() = json!(null));
+        assert!(without.is_some() && without != natural_key_of(name, |_| {}), "{name} {pointer}");
     }
 }
 
 #[test]
-fn what_is_made_anew_for_each_sending_is_no_part_of_a_natural_key() {
-    let (by_body, by_key) = (receiver(), natural());
-    let check = |kind: &str, path: &str, other: Value, same_event: bool| {
-        let (_, fixture) = ours().find(|(_, fixture)| fixture.path() == format!("mediquo/{kind}.json")).unwrap();
-        let mut altered = value(fixture);
-        let before = altered.to_string();
-        *altered.pointer_mut(path).unwrap() = other;
-        let keys = |receiver: &Receiver| {
-            [&before, &altered.to_string()].map(|body| delivered(receiver, body.clone()).event_key())
+fn a_speciality_is_its_id_or_else_its_name() {
+    for name in [
+        "patient_consultation_created",
+        "patient_consultation_no_show",
+        "patient_immediate_video_call_assigned",
+        "patient_waiting_room_position_update",
+    ] {
+        let key = |speciality: Value| {
+            natural_key_of(name, |body| body["payload"]["consultation"]["speciality"] = speciality.clone())
         };
-        let [first, second] = keys(&by_body);
-        assert_ne!(first, second, "{kind} {path}");
-        let [first, second] = keys(&by_key);
-        assert_eq!(first == second, same_event, "{kind} {path}");
-    };
-    check("patient_message_received", "/payload/message/is_read", json!(true), true);
-    check("patient_message_received", "/payload/patient/code", json!("someone-else"), false);
-    check("patient_message_received", "/payload/professional/id", json!("someone-else"), false);
-    check("patient_consultation_created", "/payload/preconsultation/documents/0/url", json!("https://again"), true);
-    check("patient_consultation_created", "/payload/consultation/id", json!("another"), false);
-    check("patient_consultation_created", "/type", json!("patient_consultation_cancelled"), false);
-    check("patient_consultation_rescheduled", "/payload/consultation/scheduled_start_date", json!("2026-01-08"), false);
-    check("patient_immediate_video_call_assigned", "/payload/consultation/url", json!("https://again"), true);
-    check("patient_waiting_room_position_update", "/payload/consultation/url", json!("https://again"), true);
-    check("patient_waiting_room_position_update", "/payload/consultation/position", json!(2), false);
-    check("prescription_created", "/payload/prescription/pdf_url", json!("https://again"), true);
-    check("professional_block_updated", "/occurred_on", json!(NOW + 1), false);
-    // Without a key of its own, an event is known by its bytes.
-    check("patient_report_sent", "/payload/content/plan", json!("Otro plan."), false);
-    check("patient_message_received", "/payload/patient/code", json!(null), false);
-    check("patient_message_received", "/occurred_on", json!(null), false);
+        let known = key(json!({"id": "spec_general", "name": "Urgencias de tarde"}));
+        assert_eq!(known, key(json!({"id": "spec_general", "name": "Urgencias"})), "{name}");
+        let mut keys = vec![known, key(json!({"id": "spec_heart", "name": "Urgencias de tarde"}))];
+        keys.extend(["Urgencias de tarde", "spec_general"].map(|text| key(json!({"id": null, "name": text}))));
+        let absent = [key(json!({"id": null, "name": ""})), key(json!({})), key(json!(null))];
+        if name.contains("waiting_room") {
+            assert_eq!(absent, [None, None, None]);
+        } else {
+            assert!(absent[0].is_some() && absent[1..] == [absent[0].clone(), absent[0].clone()], "{name}");
+            keys.extend(absent[..1].to_vec());
+        }
+        let distinct: BTreeSet<_> = keys.iter().flatten().collect();
+        assert_eq!(distinct.len(), keys.len(), "{name}");
+    }
+}
+
+#[test]
+fn there_is_no_natural_key_without_a_required_part() {
+    for (name, pointers) in [
+        ("patient_consultation_created", &["/payload/consultation/id"][..]),
+        ("patient_consultation_cancelled", &["/payload/consultation/id"]),
+        ("patient_consultation_finished", &["/payload/consultation/id"]),
+        ("patient_consultation_no_show", &["/payload/consultation/id"]),
+        (
+            "patient_consultation_rescheduled",
+            &["/payload/consultation/id", "/payload/consultation/scheduled_start_date"],
+        ),
+        ("patient_immediate_video_call_assigned", &["/payload/consultation/id"]),
+        ("patient_message_received", &["/payload/professional/id", "/payload/patient/code"]),
+        ("prescription_created", &["/payload/prescription/id"]),
+        (
+            "patient_waiting_room_position_update",
+            &["/payload/consultation/position", "/payload/patient/code", "/payload/consultation/speciality"],
+        ),
+        ("professional_block_created", &["/payload/id"]),
+        ("professional_block_updated", &["/payload/id"]),
+        ("professional_block_deleted", &["/payload/id"]),
+    ] {
+        for pointer in pointers.iter().chain(&["/occurred_on", "/payload"]) {
+            for instead in [json!(null), json!(""), json!(true), json!([])] {
+                let key = natural_key_of(name, |body| *body.pointer_mut(pointer).unwrap() = instead.clone());
+                assert_eq!(key, None, "{name} {pointer} {instead}");
+            }
+        }
+    }
 }
 
 #[tokio::test]
