@@ -365,6 +365,27 @@ fn the_documented_file_is_read() {
     }
 }
 
+/// A natural key can take two events for one, so the example to copy has none, and the warning stands beside the key.
+#[test]
+fn the_documented_file_sets_no_natural_key_and_the_key_has_its_warning() {
+    let text = include_str!("../../../docs/receive.md");
+    let (_, rest) = text.split_once("```toml\n").expect("an example");
+    let (example, rest) = rest.split_once("```").expect("its end");
+    assert!(!example.contains("natural"), "{example}");
+    let (_, below) = rest.split_once("| `dedupe` |").expect("the key");
+    let (section, _) = below.split_once("\n## ").expect("the next section");
+    let (_, table) = section.split_once("two events that are taken for one |").expect("the table of natural keys");
+    for (provider, kinds) in [
+        ("azodha", &["BookAppointment", "UploadedFileAndTest", "SurveyAssessment"][..]),
+        ("mediquo", &["patient_consultation_", "patient_message_received", "prescription_created"]),
+    ] {
+        assert!(table.contains(&format!("| {provider} |")), "{table}");
+        for kind in kinds {
+            assert!(table.contains(kind), "{kind}: {table}");
+        }
+    }
+}
+
 /// Every key that the program knows is in the documentation.
 #[test]
 fn every_key_is_documented() {

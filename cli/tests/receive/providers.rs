@@ -178,6 +178,30 @@ async fn what_is_the_same_event_the_file_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_appointment_that_was_moved_is_handled_with_natural_keys() {
+    let keys = "provider = \"azodha\"\nheader = \"x-proof\"\nscheme = \"hmac-sha256\"\nevent = \"BookAppointment\"\n\
+                dedupe = \"natural\"";
+    let sample = || testing::azodha("BookAppointment").signing(hmac("", Encoding::Hex)).secret(SECRET);
+    let booked = sample().request(PATH);
+    let text = String::from_utf8(booked.body().to_vec()).unwrap();
+    let moved = |from: &str, to: &str| {
+        assert!(text.contains(from), "{text}");
+        sample().body(text.replace(from, to)).request(PATH)
+    };
+    let requests = [
+        booked.clone(),
+        moved("2026-01-14", "2026-01-15"),
+        moved("09:40", "09:45"),
+        moved("10:10", "10:15"),
+        moved("AT_PRACTICE", "VIDEO"),
+        moved("2026-01-14", "2026-01-15"),
+    ];
+    let handled = "handled - BookAppointment";
+    let again = "duplicate duplicate BookAppointment";
+    assert_eq!(became(keys, &requests).await, [handled, handled, handled, handled, handled, again]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sender_of_ones_own() {
     let body = |id: &str, kind: &str| format!(r#"{{"id":"{id}","type":"{kind}","at":"2020-01-01T00:00:00Z"}}"#);
     let signed = |signing: Signing, body: String| {

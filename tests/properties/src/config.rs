@@ -70,6 +70,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         texts.push(text.replace("sqlite:medhook.db", store));
     }
     // Long, and with what a terminal would obey.
+    let text = text.replace("\"48h\"", "\"48h\"\ndedupe = \"natural\"");
     for quoted in
         ["fasten\"", "hmac-sha256\"", "X-API-KEY\"", "live\"", "acme\"", "sha256=\"", "/id\"", "48h\"", "natural\""]
     {
