@@ -72,6 +72,10 @@ reasons! {
     BodyIncomplete = "body_incomplete", BAD_REQUEST;
     /// The look-up of the request's receiver failed, or took too long.
     LookupFailed = "lookup_failed", SERVICE_UNAVAILABLE;
+    /// A secret that is configured as a test secret verified an event that is not a test event. Only our own
+    /// configuration can be wrong: swap the secrets, or remove the test secret. Answered 503 so that the provider sends
+    /// the event again.
+    SecretModeMismatch = "secret_mode_mismatch", SERVICE_UNAVAILABLE;
     /// The same event is being handled at this moment.
     InFlight = "in_flight", SERVICE_UNAVAILABLE;
     /// The store that remembers events did not answer.
@@ -84,7 +88,8 @@ reasons! {
     Draining = "draining", SERVICE_UNAVAILABLE;
     /// The event was handled before.
     Duplicate = "duplicate", OK;
-    /// The event is of a mode (test, live) that the secret which proved it is not for.
+    /// A test event that was verified by a live secret. A live event that was verified by a test secret is
+    /// [`SecretModeMismatch`](Reason::SecretModeMismatch).
     WrongMode = "wrong_mode", OK;
     /// The handler panicked.
     HandlerPanicked = "handler_panicked", INTERNAL_SERVER_ERROR;
@@ -120,7 +125,7 @@ pub enum Outcome {
     Handled,
     /// The event was handled before: answered 200, not handed over.
     Duplicate,
-    /// Genuine, but of another mode than the secret is for: answered 200, not handed over, not remembered.
+    /// A test event, verified by a live secret: answered 200, not delivered to the handler, not remembered.
     Ignored,
     /// Another delivery of the event is being handled: answered 503, so that the sender asks again.
     InFlight,
@@ -160,13 +165,14 @@ pub struct Refusal {
     retry_after: Option<Duration>,
     proven: bool,
     kind: Option<KindName>,
+    secret: Option<usize>,
     source: Option<StoreError>,
 }
 
 impl Refusal {
     pub(crate) fn new(reason: Reason) -> Self {
         let retry_after = (reason.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER);
-        Refusal { reason, retry_after, proven: false, kind: None, source: None }
+        Refusal { reason, retry_after, proven: false, kind: None, secret: None, source: None }
     }
 
     pub(crate) fn in_flight(retry_after: Duration) -> Self {
@@ -178,9 +184,14 @@ impl Refusal {
         Refusal { source: Some(source), ..Refusal::new(reason) }
     }
 
-    /// Of a delivery that was proven, of this kind.
-    pub(crate) fn about(self, kind: Option<KindName>) -> Self {
-        Refusal { proven: true, kind, ..self }
+    /// Describes a verified delivery: its kind, and the index of the secret that verified it.
+    pub(crate) fn about(self, kind: Option<KindName>, secret: usize) -> Self {
+        Refusal { proven: true, kind, secret: Some(secret), ..self }
+    }
+
+    /// The index of the secret that verified the delivery.
+    pub(crate) fn secret(&self) -> Option<usize> {
+        self.secret
     }
 
     /// Whether the delivery's origin was verified before it was rejected. What was not verified can be sent by anyone:
@@ -353,6 +364,7 @@ mod tests {
     fn our_own_trouble_is_never_the_senders_fault() {
         for reason in [
             Reason::LookupFailed,
+            Reason::SecretModeMismatch,
             Reason::InFlight,
             Reason::StoreUnavailable,
             Reason::StoreFull,

@@ -7,8 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::provider::Problem;
 use crate::{Delivery, Outcome, Reason, Receiver, Refusal, StoreError};
 
-/// A delivery that never became one. Without proof anyone can cause it, so it is a `debug` line of its own and counted
-/// into one `warn` line a minute; with proof it is about a provider, and a `warn` line.
+/// Logs and counts a rejection. Unverified deliveries can be caused by any client, so each is a `debug` line, and they
+/// are counted into one `warn` line a minute; a verified delivery is about a provider, and a `warn` line. What the
+/// operator must do about a [`Reason::SecretModeMismatch`] is logged with the first one, then at most once a minute.
 pub(crate) fn refused(receiver: &Receiver, refusal: &Refusal) {
     apart(|| {
         let reason = refusal.reason();
@@ -18,17 +19,37 @@ pub(crate) fn refused(receiver: &Receiver, refusal: &Refusal) {
             let (endpoint, provider, kind) = (receiver.name(), receiver.provider(), refusal.kind_label());
             let outcome = reason.outcome().as_str();
             if refusal.is_verified() {
-                tracing::warn!(endpoint, provider, kind, outcome, reason = reason.as_str(), "webhook delivery");
+                let secret = refusal.secret().map(|secret| receiver.secret_label(secret));
+                tracing::warn!(endpoint, provider, kind, secret, outcome, reason = reason.as_str(), "webhook delivery");
+                if reason == Reason::SecretModeMismatch {
+                    mode_mismatch(receiver, secret.unwrap_or_default());
+                }
             } else {
                 tracing::debug!(endpoint, provider, outcome, reason = reason.as_str(), "webhook delivery");
-                if let Some(refused) = receiver.0.unproven.tell(receiver.now()) {
+                if let Some(refused) = receiver.0.unproven.count(receiver.now()) {
                     tracing::warn!(endpoint, provider, refused, "webhook deliveries refused without proof of origin");
                 }
             }
         }
         #[cfg(not(feature = "tracing"))]
-        let _ = (&receiver.0.unproven, refusal.kind_label(), refusal.is_verified());
+        let _ = (&receiver.0.unproven, &receiver.0.mode_mismatches, refusal.is_verified(), refusal.secret());
     });
+}
+
+/// Tells the operator how to repair a configuration that keeps events from being handled.
+#[cfg(feature = "tracing")]
+fn mode_mismatch(receiver: &Receiver, secret: &str) {
+    if let Some(rejected) = receiver.0.mode_mismatches.count(receiver.now()) {
+        let (endpoint, provider) = (receiver.name(), receiver.provider());
+        tracing::warn!(
+            endpoint,
+            provider,
+            secret,
+            rejected,
+            "the secret labeled {secret:?} is configured as a test secret but verified an event that is not a test \
+             event: swap the secrets or remove the test secret"
+        );
+    }
 }
 
 /// A request that came to no receiver. Whom it names is the sender's choice, and told nowhere; that look-ups fail is
@@ -38,16 +59,16 @@ pub(crate) fn unselected(reason: Reason) {
         count(UNSELECTED, UNSELECTED, reason.outcome(), Some(reason));
         #[cfg(feature = "tracing")]
         {
-            static REFUSED: Unproven = Unproven::new();
-            static FAILED: Unproven = Unproven::new();
+            static REFUSED: OncePerMinute = OncePerMinute::new();
+            static FAILED: OncePerMinute = OncePerMinute::new();
             let (endpoint, outcome) = (UNSELECTED, reason.outcome().as_str());
             tracing::debug!(endpoint, outcome, reason = reason.as_str(), "webhook delivery");
             let now = crate::time::unix_seconds(std::time::SystemTime::now());
             if reason == Reason::LookupFailed {
-                if let Some(failed) = FAILED.tell(now) {
+                if let Some(failed) = FAILED.count(now) {
                     tracing::warn!(endpoint, failed, "look-ups of webhook receivers failed or took too long");
                 }
-            } else if let Some(refused) = REFUSED.tell(now) {
+            } else if let Some(refused) = REFUSED.count(now) {
                 tracing::warn!(endpoint, refused, "webhook deliveries refused without a receiver");
             }
         }
@@ -267,21 +288,21 @@ fn apart(tell: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(tell));
 }
 
-/// Refusals without proof since they were last told of.
+/// Counts occurrences, so that a line about them can be logged with the first one, then at most once a minute.
 #[derive(Default)]
-pub(crate) struct Unproven {
+pub(crate) struct OncePerMinute {
     #[cfg(feature = "tracing")]
     since: std::sync::Mutex<(Option<i64>, u64)>,
 }
 
 #[cfg(feature = "tracing")]
-impl Unproven {
+impl OncePerMinute {
     const fn new() -> Self {
-        Unproven { since: std::sync::Mutex::new((None, 0)) }
+        OncePerMinute { since: std::sync::Mutex::new((None, 0)) }
     }
 
-    /// Counts one. Once a minute it is time to tell how many there were.
-    fn tell(&self, now: i64) -> Option<u64> {
+    /// Counts one occurrence. Returns how many there were since the last line when it is time for another.
+    fn count(&self, now: i64) -> Option<u64> {
         let mut since = self.since.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (told, count) = &mut *since;
         *count = count.saturating_add(1);
@@ -319,12 +340,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_without_proof_are_told_of_once_a_minute() {
-        let unproven = Unproven::default();
-        assert_eq!(unproven.tell(1_000), Some(1));
-        assert_eq!(unproven.tell(1_001), None);
-        assert_eq!(unproven.tell(1_059), None);
-        assert_eq!(unproven.tell(1_060), Some(3));
-        assert_eq!(unproven.tell(0), Some(1), "a clock set back does not silence it");
+    fn the_first_occurrence_is_logged_then_one_line_a_minute() {
+        let unproven = OncePerMinute::default();
+        assert_eq!(unproven.count(1_000), Some(1));
+        assert_eq!(unproven.count(1_001), None);
+        assert_eq!(unproven.count(1_059), None);
+        assert_eq!(unproven.count(1_060), Some(3));
+        assert_eq!(unproven.count(0), Some(1), "a clock set back does not silence it");
     }
 }

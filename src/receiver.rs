@@ -44,7 +44,8 @@ pub(crate) struct Inner {
     pub(crate) store_timeout: Duration,
     pub(crate) when_store_down: WhenStoreDown,
     pub(crate) admission: Admission,
-    pub(crate) unproven: observe::Unproven,
+    pub(crate) unproven: observe::OncePerMinute,
+    pub(crate) mode_mismatches: observe::OncePerMinute,
 }
 
 impl Receiver {
@@ -81,8 +82,8 @@ impl Receiver {
     /// Reads the envelope of a proven body and judges its mode and age.
     ///
     /// # Errors
-    /// [`Reason::WrongMode`], [`Reason::Stale`], [`Reason::InTheFuture`] or [`Reason::TimeMissing`]; or
-    /// [`Reason::ProofMismatch`], if it was another receiver that proved it.
+    /// [`Reason::WrongMode`], [`Reason::SecretModeMismatch`], [`Reason::Stale`], [`Reason::InTheFuture`] or
+    /// [`Reason::TimeMissing`]; or [`Reason::ProofMismatch`], if it was another receiver that proved it.
     pub fn open(&self, proven: Proven<'_>) -> Result<Delivery, Refusal> {
         let inner = &*self.0;
         if !proven.receiver().is(self) {
@@ -91,7 +92,7 @@ impl Receiver {
         let mut envelope = inner.provider.open(&proven);
         let judged = self.of_this_mode(&proven, &envelope).and_then(|()| self.fresh(&envelope));
         if let Err(reason) = judged {
-            return Err(Refusal::new(reason).about(envelope.kind));
+            return Err(Refusal::new(reason).about(envelope.kind, proven.secret_index()));
         }
         if envelope.id.is_none() {
             envelope.id = proven.message_id().map(Into::into);
@@ -164,12 +165,13 @@ impl Receiver {
         unix_seconds(self.0.clock.now())
     }
 
-    /// A secret vouches for its own mode only. With a live secret, what says no mode or an unknown one is handed over,
-    /// since it may be about a patient; with a test secret it is not, since nobody may take it for that.
+    /// Checks that the secret is for the event's mode. With a live secret an event of no mode or an unknown one is
+    /// delivered, since it may be about a patient, and a test event is dropped. With a test secret any other event means
+    /// that our own configuration is wrong: the event may be about a patient, so it must not be answered 2xx.
     fn of_this_mode(&self, proven: &Proven<'_>, envelope: &Envelope) -> Result<(), Reason> {
         match (self.0.provider.mode_of_secret(proven.secret_index()), &envelope.mode) {
             (Some(Mode::Live), Some(Mode::Test)) => Err(Reason::WrongMode),
-            (Some(Mode::Test), mode) if *mode != Some(Mode::Test) => Err(Reason::WrongMode),
+            (Some(Mode::Test), mode) if *mode != Some(Mode::Test) => Err(Reason::SecretModeMismatch),
             _ => Ok(()),
         }
     }
@@ -512,7 +514,8 @@ impl Builder {
             when_store_down: self.when_store_down,
             // A claim is to outlive a step of its store that hangs.
             store_timeout: STORE_TIMEOUT.min(self.lease.checked_div(3).unwrap_or(self.lease)),
-            unproven: observe::Unproven::default(),
+            unproven: observe::OncePerMinute::default(),
+            mode_mismatches: observe::OncePerMinute::default(),
         }));
         observe::warnings(&receiver);
         Ok(receiver)

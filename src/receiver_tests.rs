@@ -247,7 +247,8 @@ fn a_secret_vouches_for_its_own_mode_only() {
     };
     for mode in [Some("live"), Some("rehearsal"), None] {
         assert_eq!(judged(0, mode), Ok(()), "{mode:?}");
-        assert_eq!(judged(1, mode), Err(Reason::WrongMode), "{mode:?}");
+        // Only our own configuration can be wrong: the provider signs live events with the live secret alone.
+        assert_eq!(judged(1, mode), Err(Reason::SecretModeMismatch), "{mode:?}");
     }
     assert_eq!(judged(0, Some("test")), Err(Reason::WrongMode));
     assert_eq!(judged(1, Some("test")), Ok(()));
@@ -357,4 +358,43 @@ async fn a_body_of_endless_empty_pieces_is_given_up_in_time() {
     let refusal = receiver.receive("POST", &headers, pieces).await.unwrap_err();
     assert_eq!(refusal.reason(), Reason::BodyTimeout);
     mover.abort();
+}
+
+/// Verifies and opens a genuine Fasten delivery of this mode, signed with this secret.
+#[cfg(feature = "testing")]
+fn opened(receiver: &Receiver, secret: &str, mode: &str) -> Result<(), Refusal> {
+    let body = format!(r#"{{"id":"1","type":"webhook.test","api_mode":{mode},"data":{{}}}}"#);
+    let request = crate::testing::fasten("webhook.test").secret(secret).body(body).request("/");
+    receiver.open(receiver.verify(request.headers(), request.body().clone())?).map(drop)
+}
+
+#[cfg(feature = "testing")]
+#[test]
+fn a_test_secret_that_verifies_another_event_is_answered_503_so_that_none_is_lost() {
+    const LIVE: &str = "MDEyMzQ1Njc4OWFiY2RlZg==";
+    const TEST: &str = "ZmVkY2JhOTg3NjU0MzIxMA==";
+    let of = |label: &str, text: &str| Secret::new(label, text).unwrap();
+    let alone = builder(Fasten::test(of("test", TEST))).build().unwrap();
+    let both = builder(Fasten::live(of("live", LIVE)).and_test(of("test", TEST))).build().unwrap();
+    for mode in [r#""live""#, "null", r#""""#, r#""rehearsal""#, r#""TEST""#, "{}"] {
+        for receiver in [&alone, &both] {
+            let refusal = opened(receiver, TEST, mode).unwrap_err();
+            assert_eq!(refusal.reason(), Reason::SecretModeMismatch, "{mode}");
+            assert_eq!(refusal.reason().as_str(), "secret_mode_mismatch");
+            assert_eq!(refusal.reason().outcome(), crate::Outcome::Refused);
+            assert_eq!((refusal.status().as_u16(), refusal.kind_label()), (503, "webhook.test"), "{mode}");
+            assert_eq!(refusal.header().unwrap().0, http::header::RETRY_AFTER, "{mode}");
+        }
+        assert!(opened(&both, LIVE, mode).is_ok(), "{mode}");
+    }
+    for receiver in [&alone, &both] {
+        assert!(opened(receiver, TEST, r#""test""#).is_ok());
+    }
+    // A test event under the live secret may be the provider's own simulator: dropped, as before.
+    let ignored = opened(&both, LIVE, r#""test""#).unwrap_err();
+    assert_eq!((ignored.reason(), ignored.status().as_u16()), (Reason::WrongMode, 200));
+    let any = builder(Fasten::any_mode(of("any", TEST))).build().unwrap();
+    for mode in [r#""live""#, r#""test""#, "null", r#""rehearsal""#] {
+        assert!(opened(&any, TEST, mode).is_ok(), "{mode}");
+    }
 }

@@ -367,6 +367,33 @@ fn clocks_and_ages() {
 fn test_secrets_and_live_events() {
     let live = Recording::of("fasten", "patient.ehi_export_success");
     live.probably_with(&["--test-secret-env", "CANARY"], "each mode has a secret of its own");
+    live.probably_with(
+        &["--test-secret-env", "CANARY"],
+        "secret CANARY was given as a test secret, and the event is a live event; give a live secret with --secret-env",
+    );
+    let stdout = live.look(&["--test-secret-env", "CANARY"]).stdout;
+    let step =
+        "envelope  NOT HELD  secret_mode_mismatch: the secret was given as a test secret, and this is not a test event";
+    assert!(stdout.contains(step), "{stdout}");
+    // Swapped: the test mode's secret is given as the live one, and the other way round.
+    let swapped = ["--secret-env", "OTHER", "--test-secret-env", "CANARY"];
+    live.probably_with(&swapped, "secret CANARY was given as a test secret, and the event is a live event");
+    let test_event = Recording::of("fasten", "patient.ehi_export_success.test-mode").signed(OTHER);
+    test_event.probably_with(
+        &swapped,
+        "secret OTHER was given as a live secret, and the event is a test event; give a test secret with --test-secret-env",
+    );
+    for (mode, wanted) in [
+        (r#""sandbox""#, "and the event is of a mode that is not documented; give a live secret"),
+        ("null", "and the event names no mode; give a live secret"),
+        (r#""""#, "and the event names no mode; give a live secret"),
+    ] {
+        let mut other = Recording::of("fasten", "webhook.test");
+        other.body = format!(r#"{{"id":"1","type":"webhook.test","api_mode":{mode},"data":{{}}}}"#).into_bytes();
+        let other = other.signed(SECRET);
+        other.probably_with(&["--test-secret-env", "CANARY"], wanted);
+        assert!(!other.look(&["--test-secret-env", "CANARY"]).stdout.contains("sandbox"));
+    }
     let test = Recording::of("fasten", "patient.ehi_export_success.test-mode").signed(OTHER);
     test.probably("the test mode has a secret of its own");
     let Ran { code, stdout, .. } = test.look(&["--secret-env", "CANARY", "--test-secret-env", "OTHER"]);

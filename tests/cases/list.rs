@@ -14,13 +14,17 @@ const EXEMPT: &[(&str, Reason, &str)] = &[
     ("azodha", Reason::InTheFuture, "its events have no time"),
     ("azodha", Reason::TimeMissing, "its events have no time"),
     ("azodha", Reason::WrongMode, "its events have no mode"),
+    ("azodha", Reason::SecretModeMismatch, "its events have no mode"),
     ("cair", Reason::WrongMode, "its events have no mode"),
+    ("cair", Reason::SecretModeMismatch, "its events have no mode"),
     ("fasten", Reason::TimeMissing, "its age is that of the attempt, which the headers tell or are refused without"),
     ("healthsync", Reason::WrongMode, "its events have no mode"),
+    ("healthsync", Reason::SecretModeMismatch, "its events have no mode"),
     ("mediquo", Reason::Stale, "its time is not signed, so no age is judged by it"),
     ("mediquo", Reason::InTheFuture, "its time is not signed, so no age is judged by it"),
     ("mediquo", Reason::TimeMissing, "its time is not signed, so no age is judged by it"),
     ("mediquo", Reason::WrongMode, "its events have no mode"),
+    ("mediquo", Reason::SecretModeMismatch, "its events have no mode"),
 ];
 
 /// Reasons that no delivery to a receiver has.

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use medhook::testing::{self, StoppedClock};
 use medhook::{
-    Bytes, Custom, DedupeStore, EventKey, MemoryStore, Reason, Receiver, Retention, Secret, SharedSecret, Token,
-    WhenStoreDown,
+    Bytes, Custom, DedupeStore, EventKey, Fasten, MemoryStore, NoDedupe, Reason, Receiver, Retention, Secret,
+    SharedSecret, Token, WhenStoreDown,
 };
 use medhook_tests::stage::{Broken, Stage};
 use metrics_util::CompositeKey;
@@ -73,6 +74,63 @@ async fn every_delivery_is_logged_and_counted_once_as_what_it_came_out_as() {
         let counted = counted(&snapshotter).into_iter();
         let counted = counted.filter(|(counter, _)| counter.starts_with("medhook_deliveries_total"));
         assert_eq!(counted.map(|(_, count)| count).sum::<u64>(), deliveries as u64, "{name}");
+    }
+}
+
+/// Every line at `WARN`, with its fields.
+#[derive(Clone, Default)]
+struct Warnings(Lines);
+
+impl<S: tracing::Subscriber> Layer<S> for Warnings {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        if *event.metadata().level() == tracing::Level::WARN {
+            let mut fields = Fields(BTreeMap::new());
+            event.record(&mut fields);
+            self.0.lock().unwrap().push(fields.0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_test_secret_that_verifies_a_live_event_is_explained_at_once_then_once_a_minute() {
+    const START: i64 = 1_767_225_600;
+    let warnings = Warnings::default();
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(warnings.clone()));
+    let text = "whsec_AqM87BQiXPk6SqjUZMxJPR1FhvObGm6e";
+    let clock = StoppedClock::at(START);
+    let provider = Fasten::test(Secret::new("SWAPPED", text).unwrap());
+    let receiver = Receiver::builder("fasten-in", provider).store(NoDedupe).clock(clock.clone()).build().unwrap();
+    let reject = async |second: i64| {
+        clock.set(START + second);
+        let body = r#"{"id":"canary-id","type":"webhook.test","api_mode":"live","data":{"hello":"canary"}}"#;
+        let sample = testing::fasten("webhook.test").secret(text).at(START + second).body(body);
+        let (head, body) = sample.request("/").into_parts();
+        let body = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(body)]);
+        let refusal = receiver.receive("POST", &head.headers, body).await.unwrap_err();
+        assert_eq!(refusal.reason(), Reason::SecretModeMismatch);
+        std::mem::take(&mut *warnings.0.lock().unwrap())
+    };
+    let explanation = |rejected: &str| {
+        BTreeMap::from([
+            ("endpoint", "fasten-in".to_owned()),
+            ("provider", "fasten".to_owned()),
+            ("secret", "SWAPPED".to_owned()),
+            ("rejected", rejected.to_owned()),
+            (
+                "message",
+                "the secret labeled \"SWAPPED\" is configured as a test secret but verified an event that is not a test \
+                 event: swap the secrets or remove the test secret"
+                    .to_owned(),
+            ),
+        ])
+    };
+    for (second, explained) in [(0, Some("1")), (1, None), (59, None), (60, Some("3")), (61, None), (200, Some("2"))] {
+        let mut lines = reject(second).await;
+        assert!(!format!("{lines:?}").contains("canary"), "{lines:?}");
+        let line = lines.remove(0);
+        assert_eq!((&*line["outcome"], &*line["reason"]), ("refused", "secret_mode_mismatch"));
+        assert_eq!((&*line["kind"], &*line["secret"]), ("webhook.test", "SWAPPED"));
+        assert_eq!(lines, explained.map(explanation).into_iter().collect::<Vec<_>>(), "{second}");
     }
 }
 

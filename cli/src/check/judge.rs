@@ -48,11 +48,14 @@ pub(super) enum Wanted {
     Accepted,
     /// 2xx, and nothing is handled.
     Ignored,
+    /// Any status but 2xx, so that the provider sends it again, and nothing is handled.
+    Retried,
 }
 
 impl Wanted {
     pub(super) fn of(case: &Case) -> Self {
         match case.expected.outcome {
+            Outcome::Refused if case.expected.reason == Some(Reason::SecretModeMismatch) => Wanted::Retried,
             Outcome::Refused => Wanted::Refused,
             Outcome::Ignored => Wanted::Ignored,
             _ => Wanted::Accepted,
@@ -64,6 +67,7 @@ impl Wanted {
             Wanted::Refused => "refused with a 4xx",
             Wanted::Accepted => "accepted with a 2xx",
             Wanted::Ignored => "answered 2xx and not handled",
+            Wanted::Retried => "not answered 2xx and not handled",
         }
     }
 }
@@ -85,7 +89,9 @@ pub(super) fn judge(wanted: Wanted, seen: &Seen<'_>, slight: bool) -> (Judgement
     let status = match seen.answer {
         Ok(answer) => answer.status,
         Err(lost @ Lost::NoConnection(_)) => return (Judgement::Unclear, lost.to_string()),
-        Err(lost) if wanted == Wanted::Refused => return (Judgement::Unclear, lost.to_string()),
+        Err(lost) if matches!(wanted, Wanted::Refused | Wanted::Retried) => {
+            return (Judgement::Unclear, lost.to_string());
+        }
         Err(lost) => return (wrong, lost.to_string()),
     };
     let handled = seen.handled.unwrap_or(0);
@@ -101,10 +107,11 @@ pub(super) fn judge(wanted: Wanted, seen: &Seen<'_>, slight: bool) -> (Judgement
         Wanted::Refused if !(400..500).contains(&status) => {
             (Judgement::Unclear, format!("{happened}: whether it was refused, or broke something, cannot be seen"))
         }
-        Wanted::Refused if seen.like_refused => {
+        Wanted::Ignored | Wanted::Retried if handled > 0 => (wrong, happened),
+        Wanted::Retried if accepted => (wrong, happened),
+        Wanted::Refused | Wanted::Retried if seen.like_refused => {
             (Judgement::Unclear, format!("{happened}: but the genuine one that it is like was refused, too"))
         }
-        Wanted::Ignored if handled > 0 => (wrong, happened),
         Wanted::Accepted | Wanted::Ignored if !accepted => (wrong, happened),
         Wanted::Accepted if seen.handled.zip(seen.has_to).is_some_and(|(handled, has_to)| handled != has_to) => {
             (wrong, happened)
@@ -127,7 +134,7 @@ pub(super) fn times(handled: u64) -> String {
 pub(super) fn is_slight(case: &Case, changes: &[Change]) -> bool {
     let last = changes.first();
     match (Wanted::of(case), case.expected.reason) {
-        (Wanted::Ignored, _) => true,
+        (Wanted::Ignored | Wanted::Retried, _) => true,
         (Wanted::Refused, Some(reason)) => match reason {
             Reason::RepeatedHeader | Reason::ContentEncoding | Reason::Method | Reason::TimeMissing => true,
             Reason::MalformedHeader => match last {
@@ -187,6 +194,9 @@ pub(super) fn why(case: &Case) -> String {
         }
         (_, Wanted::Accepted, _) => "It is genuine: what is not answered 2xx is lost when the provider gives up.",
         (_, Wanted::Ignored, _) => "It is genuine, and of the other mode: a 4xx would get the endpoint switched off.",
+        (_, Wanted::Retried, _) => {
+            "It is genuine, and only the endpoint's own secrets can be swapped: what is answered 2xx is lost."
+        }
         (_, _, Some(Reason::ProofMismatch)) => {
             "Anybody who knows the URL could send made-up patients' data, or alter real ones."
         }
@@ -241,6 +251,17 @@ mod tests {
         assert_eq!(judged(Wanted::Ignored, 200, Some(0)), Judgement::Ok);
         assert_eq!(judged(Wanted::Ignored, 200, Some(1)), Judgement::Fault);
         assert_eq!(judged(Wanted::Ignored, 401, None), Judgement::Fault);
+    }
+
+    #[test]
+    fn an_event_under_the_secret_of_the_other_mode_has_to_be_sent_again() {
+        for status in [503, 500, 401] {
+            assert_eq!(judged(Wanted::Retried, status, None), Judgement::Ok, "{status}");
+            assert_eq!(judged(Wanted::Retried, status, Some(0)), Judgement::Ok, "{status}");
+            assert_eq!(judged(Wanted::Retried, status, Some(1)), Judgement::Fault, "{status}");
+        }
+        assert_eq!(judged(Wanted::Retried, 200, None), Judgement::Fault);
+        assert_eq!(judged(Wanted::Retried, 200, Some(0)), Judgement::Fault);
     }
 
     #[test]

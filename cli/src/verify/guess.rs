@@ -32,9 +32,7 @@ impl Case<'_> {
     pub(super) fn guesses(&self, steps: &Steps) -> Guesses {
         let mut guesses = Guesses { lines: Vec::new(), tried: 0 };
         self.look_at_age(steps, &mut guesses);
-        if steps.envelope.reason == Some(Reason::WrongMode) {
-            guesses.add("each mode has a secret of its own: this event was signed with that of the other one");
-        }
+        self.look_at_mode(steps, &mut guesses);
         if steps.proof.held == Some(true) {
             return guesses;
         }
@@ -44,6 +42,38 @@ impl Case<'_> {
             _ => self.try_macs(&mut guesses),
         }
         guesses
+    }
+
+    /// Which secret is configured for the wrong mode. Only this command's options and the endpoint's configuration can
+    /// be wrong: the signature fits.
+    fn look_at_mode(&self, steps: &Steps, guesses: &mut Guesses) {
+        let label = steps.secret.as_deref().unwrap_or("that verified it");
+        match steps.envelope.reason {
+            Some(Reason::WrongMode) => guesses.add(&format!(
+                "each mode has a secret of its own: secret {label} was given as a live secret, and the event is a test \
+                 event; give a test secret with --test-secret-env or --test-secret-file (in a file of medhook receive \
+                 with test_secrets, or with mode = \"test\" if the endpoint takes test events alone)"
+            )),
+            Some(Reason::SecretModeMismatch) => {
+                let mode = match self.mode().as_deref() {
+                    Some("live") => "is a live event",
+                    Some(_) => "is of a mode that is not documented",
+                    None => "names no mode",
+                };
+                guesses.add(&format!(
+                    "each mode has a secret of its own: secret {label} was given as a test secret, and the event {mode}; \
+                     give a live secret with --secret-env or --secret-file (in a file of medhook receive with secrets \
+                     and mode = \"live\", not with test_secrets or mode = \"test\")"
+                ));
+            }
+            _ => {}
+        }
+    }
+
+    /// The mode that the body names.
+    fn mode(&self) -> Option<String> {
+        let body: serde_json::Value = serde_json::from_slice(self.body).ok()?;
+        Some(body.pointer("/api_mode")?.as_str().filter(|mode| !mode.is_empty())?.to_owned())
     }
 
     fn look_at_age(&self, steps: &Steps, guesses: &mut Guesses) {
@@ -105,9 +135,7 @@ impl Case<'_> {
                 "the headers are called svix-*: the sender or a relay uses the names from before Standard Webhooks",
             );
         }
-        let mode: Option<serde_json::Value> = serde_json::from_slice(self.body).ok();
-        let mode = mode.as_ref().and_then(|json| json.pointer("/api_mode")?.as_str());
-        match mode {
+        match self.mode().as_deref() {
             Some("test") if self.is_standard() && self.endpoint.test_secrets.is_empty() => guesses.add(
                 "the body says that it is a test: the test mode has a secret of its own, which --test-secret-env or \
                  --test-secret-file names",

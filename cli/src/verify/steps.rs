@@ -23,6 +23,8 @@ pub(super) struct Steps {
     pub(super) proof: Step,
     pub(super) envelope: Step,
     pub(super) fresh: Step,
+    /// The label of the secret that verified the delivery.
+    pub(super) secret: Option<String>,
 }
 
 impl Steps {
@@ -46,6 +48,7 @@ impl Steps {
             proof: unjudged("proof"),
             envelope: unjudged("envelope"),
             fresh: unjudged("fresh"),
+            secret: None,
         };
         if steps.head.held != Some(true) {
             return Ok(steps);
@@ -73,13 +76,16 @@ impl Steps {
             _ => "the sender, not the body",
         };
         steps.proof = held("proof", format!("secret {} proves {covers}", proven.secret_label()));
+        steps.secret = Some(proven.secret_label().to_owned());
 
         let delivery = match ageless.open(proven) {
             Ok(delivery) => delivery,
             Err(refusal) => {
-                let detail =
-                    "the event is of another mode (live, test) than the secret that signed it is for".to_owned();
-                steps.envelope = failed("envelope", refusal.reason(), detail);
+                let detail = match refusal.reason() {
+                    Reason::SecretModeMismatch => "the secret was given as a test secret, and this is not a test event",
+                    _ => "the secret was given as a live secret, and this is a test event",
+                };
+                steps.envelope = failed("envelope", refusal.reason(), detail.to_owned());
                 return Ok(steps);
             }
         };

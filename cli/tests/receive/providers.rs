@@ -1,11 +1,13 @@
 //! Every provider, and what the keys that only some of them have do.
 
+use std::time::{Duration, Instant};
+
 use http::Request;
 use medhook::testing::{self, Sample, Signing};
 use medhook::{Bytes, Encoding};
 use serde_json::Value;
 
-use crate::program::{Folder, Instance, OTHER_SECRET, SECRET};
+use crate::program::{Folder, Instance, OTHER_SECRET, PATIENCE, SECRET};
 use crate::sender::{Sender, now};
 
 const PATH: &str = "/in";
@@ -53,10 +55,11 @@ async fn fasten_events_are_of_the_mode_that_the_file_says() {
     let requests = [of("live"), of("test")];
     let handled = "handled - webhook.test";
     let ignored = "ignored wrong_mode webhook.test";
+    let mismatch = "refused secret_mode_mismatch webhook.test";
     for (mode, expected) in [
         ("", [handled, ignored]),
         ("mode = \"live\"", [handled, ignored]),
-        ("mode = \"test\"", [ignored, handled]),
+        ("mode = \"test\"", [mismatch, handled]),
         ("mode = \"any\"", [handled, handled]),
     ] {
         assert_eq!(became(&format!("provider = \"fasten\"\n{mode}"), &requests).await, expected, "{mode}");
@@ -65,6 +68,42 @@ async fn fasten_events_are_of_the_mode_that_the_file_says() {
     let test = testing::fasten("webhook.test").secret(OTHER_SECRET).at(now()).body(body).request(PATH);
     let both = "provider = \"fasten\"\ntest_secrets = [{ env = \"TEST_OTHER_SECRET\" }]";
     assert_eq!(became(both, &[of("live"), of("test"), test]).await, [handled, ignored, handled]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn swapped_secrets_of_fasten_lose_no_live_event_and_are_explained() {
+    let folder = Folder::new();
+    // The live secret stands where the test secret belongs, and the other way round.
+    let config = format!(
+        "listen = \"127.0.0.1:0\"\nstore = \"memory\"\n[[endpoint]]\npath = \"{PATH}\"\nprovider = \"fasten\"\n\
+         secrets = [{{ env = \"TEST_OTHER_SECRET\" }}]\ntest_secrets = [{{ env = \"TEST_SECRET\" }}]\n"
+    );
+    let instance = Instance::start(&folder, &config, &["--json"]);
+    let sender = Sender::new();
+    let of = |mode: &str, secret: &str| {
+        let body = format!(r#"{{"id":"canary","type":"webhook.test","api_mode":{mode},"data":{{}}}}"#);
+        testing::fasten("webhook.test").secret(secret).at(now()).body(body).request(PATH)
+    };
+    for mode in [r#""live""#, "null", r#""sandbox""#] {
+        assert_eq!(sender.send(instance.address, &of(mode, SECRET)).await.unwrap(), 503, "{mode}");
+    }
+    assert_eq!(sender.send(instance.address, &of(r#""test""#, OTHER_SECRET)).await.unwrap(), 200);
+    let lines = instance.lines(4);
+    for line in &lines[..3] {
+        assert!(line.contains(r#""outcome":"refused","reason":"secret_mode_mismatch""#), "{line}");
+    }
+    assert!(lines[3].contains(r#""outcome":"ignored","reason":"wrong_mode""#), "{}", lines[3]);
+    let warned = "the secret labeled \"TEST_SECRET\" is configured as a test secret but verified an event that is not a \
+                  test event: swap the secrets or remove the test secret";
+    let began = Instant::now();
+    while !instance.stderr().iter().any(|line| line.contains(warned)) {
+        assert!(began.elapsed() < PATIENCE, "{:?}", instance.stderr());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let stderr = instance.stderr();
+    let explained: Vec<_> = stderr.iter().filter(|line| line.contains(warned)).collect();
+    assert_eq!(explained.len(), 1, "{stderr:?}");
+    assert!(!stderr.join("\n").contains("canary"), "{stderr:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

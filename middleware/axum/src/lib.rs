@@ -13,7 +13,7 @@
 //!
 //! # What a refusal looks like
 //! A status, and an empty body; `Retry-After` with a 503, `Allow: POST` with a 405, `Accept-Encoding: identity` with a
-//! 415. 200 is a duplicate or an event of the other mode, 401 whatever is not proven or not fresh, 400, 408 and 413 a body
+//! 415. 200 is a duplicate or a test event under a live secret, 401 whatever is not proven or not fresh, 400, 408 and 413 a body
 //! that broke off, came too slowly or is too large, 503 our own trouble, after which the sender is to try again;
 //! [`Reason`] has them all. The reason is in the response's extensions, as is the [`Outcome`] of every delivery: for you,
 //! not for the sender.

@@ -14,15 +14,23 @@
 //! # Attempts
 //! Any 2xx within 60 s counts as received. Up to four retries follow over about 24 hours, each with a fresh timestamp
 //! and signature, so five minutes of tolerance are right for all of them, and an event is remembered for 72 hours.
-//! After repeated failures the endpoint is switched off; so genuine events that nobody waits for are answered 200.
+//! After repeated failures the endpoint is switched off; so test events that a live endpoint does not expect are answered
+//! 200.
 //!
 //! # Test and live
-//! Each endpoint has one secret per mode, and the body's `api_mode` says which mode an event is of. A secret is bound
-//! to its mode here: [`Fasten::live`] hands over no `test` event even if it is signed with the live secret (answered
-//! 200, since a 4xx would get the endpoint switched off), and the other way round. A mode that is neither of the two,
-//! or none, is handed over if the live secret vouches for it, since it may be about a patient:
-//! [`Delivery::mode`](crate::Delivery::mode) tells. A test secret vouches for what calls itself `test`, and for nothing
-//! else.
+//! Each endpoint has one secret per mode, and the body's `api_mode` says which mode an event is of. Here a secret is bound
+//! to its mode:
+//!
+//! | verified by | `test` | `live` | no mode, or an undocumented one |
+//! |---|---|---|---|
+//! | a live secret ([`Fasten::live`]) | 200, dropped: [`WrongMode`](crate::Reason::WrongMode) | delivered | delivered, since it may be about a patient: [`Delivery::mode`](crate::Delivery::mode) tells |
+//! | a test secret ([`Fasten::test`], [`Fasten::and_test`]) | delivered | 503: [`SecretModeMismatch`](crate::Reason::SecretModeMismatch) | 503: [`SecretModeMismatch`](crate::Reason::SecretModeMismatch) |
+//! | a secret of [`Fasten::any_mode`] | delivered | delivered | delivered |
+//!
+//! A test event under the live secret is dropped with a 200, since a 4xx would get the endpoint switched off. Anything
+//! but a test event under a test secret means that the secrets are swapped in our own configuration, since Fasten signs
+//! live events with the live secret alone. The 503 makes Fasten send the event again, and with the feature `tracing` a
+//! warning names the secret.
 //!
 //! # What the documentation leaves open
 //! - Whether `webhook-id` equals the body's `id`. Equality is not asked for; the body's `id` is the event's. Where it
@@ -62,7 +70,8 @@ impl Fasten {
         Self::bound(secrets.into(), Some(Mode::Live))
     }
 
-    /// Takes test events, with the test mode's secrets.
+    /// Takes test events, with the test mode's secrets. Any other event under one of them is answered 503:
+    /// [`Reason::SecretModeMismatch`](crate::Reason::SecretModeMismatch).
     #[must_use]
     pub fn test(secrets: impl Into<Secrets>) -> Self {
         Self::bound(secrets.into(), Some(Mode::Test))
@@ -76,7 +85,8 @@ impl Fasten {
         Self::bound(secrets.into(), None)
     }
 
-    /// Takes test events on the same endpoint, if the test mode's secrets vouch for them.
+    /// Takes test events on the same endpoint, if the test mode's secrets verify them. Any other event under one of these
+    /// secrets is answered 503: [`Reason::SecretModeMismatch`](crate::Reason::SecretModeMismatch).
     #[must_use]
     pub fn and_test(mut self, secrets: impl Into<Secrets>) -> Self {
         let more = secrets.into();

@@ -61,6 +61,12 @@ const ENDPOINTS: &[Endpoint] = &[
         signing: || Signing::StandardWebhooks,
     },
     Endpoint {
+        letter: b'T',
+        provider: "fasten",
+        receiver: || receiver(Fasten::test(secret()), LIMIT),
+        signing: || Signing::StandardWebhooks,
+    },
+    Endpoint {
         letter: b'h',
         provider: "healthsync",
         receiver: || receiver(HealthSync::new(secret()), LIMIT),
@@ -100,6 +106,7 @@ pub(super) fn holds(data: &[u8]) {
             let may = match reason {
                 Reason::Stale | Reason::InTheFuture | Reason::TimeMissing => provider == "healthsync",
                 Reason::WrongMode => *letter == b'F',
+                Reason::SecretModeMismatch => *letter == b'T',
                 _ => false,
             };
             assert!(may, "{provider}: a genuine delivery was refused: {reason}");
