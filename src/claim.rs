@@ -44,15 +44,26 @@ impl Receiver {
     /// Shuts the receiver down: new deliveries are answered 503, those being handled may finish. What still runs
     /// `within` that time is given up and its claim released, so that another instance can handle the event at once.
     ///
-    /// Returns how many were given up. Afterwards the receiver stays shut.
+    /// Returns how many were given up. Afterwards the receiver stays shut. `Shutdown` (feature `shutdown`) drains all
+    /// receivers of an application under one deadline, when the process is signaled to stop.
     ///
     /// # Panics
     /// Outside a tokio runtime with its timer enabled.
     pub async fn drain(&self, within: Duration) -> usize {
+        self.drain_until(sleep(within)).await
+    }
+
+    /// Drains the receiver and gives up what still runs when `deadline` resolves.
+    pub(crate) async fn drain_until(&self, deadline: impl Future<Output = ()>) -> usize {
         let admission = &self.0.admission;
         admission.draining.store(true, Ordering::SeqCst);
+        let all_settled = tokio::select! {
+            biased;
+            _ = admission.slots.acquire_many(admission.most) => true,
+            () = deadline => false,
+        };
         let mut given_up = 0;
-        if timeout(within, admission.slots.acquire_many(admission.most)).await.is_err() {
+        if !all_settled {
             given_up = (admission.most as usize).saturating_sub(admission.slots.available_permits());
             admission.give_up.send_replace(true);
             // What is released is answered by the store, and a store may be down.

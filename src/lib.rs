@@ -37,7 +37,9 @@
 //!     }
 //! }
 //!
-//! fasten.drain(deadline).await; // shutdown: running handlers finish and settle
+//! // SIGTERM and SIGINT: running handlers finish and settle, or are given up after half a minute.
+//! let shutdown = Shutdown::on_signals(Duration::from_secs(30))?.receivers([fasten]);
+//! shutdown.serve(axum::serve(listener, app).with_graceful_shutdown(shutdown.draining())).await?;
 //! ```
 //!
 //! # Without a framework
@@ -63,7 +65,8 @@
 //! # Features
 //! `sqlite`, `postgres` and `redis` add stores that remember events over restarts; with `sqlx-09` the first two can be in
 //! the application's own database, and part of its transactions. `tracing` logs one event per delivery; `metrics` counts
-//! them; `jiff-02` adds [`Time::to_jiff`]; `testing` adds signed test requests and this project's own cases. No feature
+//! them; `shutdown` adds `Shutdown`, which drains all receivers when the process is signaled to stop (on by default in the
+//! crates for frameworks); `jiff-02` adds [`Time::to_jiff`]; `testing` adds signed test requests and this project's own cases. No feature
 //! changes what another does.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -90,6 +93,8 @@ mod receiver;
 mod scheme;
 mod secret;
 mod select;
+#[cfg(feature = "shutdown")]
+mod shutdown;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod time;
@@ -123,4 +128,6 @@ pub use self::provider::{
 pub use self::receiver::{Builder, Dedupe, Receiver, WhenStoreDown};
 pub use self::scheme::{Encoding, HmacSha256Body, Proven, Proves, SchemeConfig, SharedSecret, StandardWebhooks};
 pub use self::secret::{Secret, Secrets};
+#[cfg(feature = "shutdown")]
+pub use self::shutdown::Shutdown;
 pub use self::time::{Clock, SystemClock, Time};

@@ -268,6 +268,48 @@ pub(crate) fn warnings(receiver: &Receiver) {
     });
 }
 
+/// By a signal or from code; new deliveries are still handled until the delay is over.
+#[cfg(feature = "shutdown")]
+pub(crate) fn shutdown_requested() {
+    apart(|| {
+        #[cfg(feature = "tracing")]
+        tracing::info!("shutdown requested");
+    });
+}
+
+/// New deliveries are answered 503 from now on.
+#[cfg(feature = "shutdown")]
+pub(crate) fn draining(receivers: usize, within: std::time::Duration) {
+    apart(|| {
+        #[cfg(feature = "tracing")]
+        tracing::info!(receivers, within = within.as_secs_f64(), "draining webhook receivers");
+        let _ = (receivers, within);
+    });
+}
+
+/// All receivers are drained.
+#[cfg(feature = "shutdown")]
+pub(crate) fn drained(given_up: usize) {
+    apart(|| {
+        #[cfg(feature = "tracing")]
+        if given_up == 0 {
+            tracing::info!(given_up, "webhook receivers drained");
+        } else {
+            tracing::warn!(given_up, "webhook receivers drained; handlers were given up and their claims released");
+        }
+        let _ = given_up;
+    });
+}
+
+/// The server did not stop by the deadline, and its future is dropped.
+#[cfg(feature = "shutdown")]
+pub(crate) fn server_dropped() {
+    apart(|| {
+        #[cfg(feature = "tracing")]
+        tracing::warn!("the server did not stop by the deadline and is dropped");
+    });
+}
+
 fn count(endpoint: &str, provider: &str, outcome: Outcome, reason: Option<Reason>) {
     #[cfg(feature = "metrics")]
     metrics::counter!(

@@ -1,0 +1,324 @@
+//! Time is paused in these tests: it moves when everything waits.
+
+use std::convert::Infallible;
+
+use tokio::task::{JoinHandle, yield_now};
+
+use super::*;
+use crate::{Bytes, Custom, MemoryStore, Reason, Secret, SharedSecret};
+
+const WITHIN: Duration = Duration::from_secs(30);
+const DELAY: Duration = Duration::from_secs(5);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn receiver(name: &str) -> Receiver {
+    let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("key", "0123456789abcdef").unwrap());
+    let builder = Receiver::builder(name, custom.id("/id")).store(MemoryStore::new(100));
+    builder.max_handling(HOUR * 2).build().unwrap()
+}
+
+async fn handle(receiver: &Receiver, id: u32, handler: impl Future<Output = u16>) -> Result<u16, Reason> {
+    let body = Bytes::from(format!(r#"{{"id":"{id}"}}"#));
+    let handled = async {
+        let verified = receiver.verify(&[("x-key", "0123456789abcdef")], body)?;
+        receiver.admit(receiver.open(verified)?)?.run(handler, |status| *status == 200).await
+    };
+    handled.await.map_err(|rejection| rejection.reason())
+}
+
+/// Starts a handler that runs for this long, in a task of its own as behind every framework.
+async fn running(receiver: &Receiver, id: u32, time: Duration) -> JoinHandle<Result<u16, Reason>> {
+    let receiver = receiver.clone();
+    let handler = tokio::spawn(async move {
+        let work = async {
+            sleep(time).await;
+            200
+        };
+        handle(&receiver, id, work).await
+    });
+    yield_now().await;
+    handler
+}
+
+fn shutdown(receivers: &[Receiver]) -> Shutdown {
+    Shutdown::when(pending(), WITHIN).receivers(receivers.iter().cloned())
+}
+
+/// A server that stops when it is told to.
+async fn graceful(stop: impl Future<Output = ()>) -> Result<(), Infallible> {
+    stop.await;
+    Ok(())
+}
+
+/// A server that never stops.
+async fn endless() -> Result<(), Infallible> {
+    pending().await
+}
+
+/// Runs a server in a task of its own.
+fn serving(
+    shutdown: &Shutdown,
+    server: impl Future<Output = Result<(), Infallible>> + Send + 'static,
+) -> JoinHandle<usize> {
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        let Ok(given_up) = shutdown.serve(server).await;
+        given_up
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_receivers_share_one_deadline() {
+    let receivers = ["one", "two", "three"].map(receiver);
+    let mut handlers = Vec::new();
+    for receiver in &receivers {
+        handlers.push(running(receiver, 1, HOUR).await);
+    }
+    let shutdown = shutdown(&receivers);
+    let began = Instant::now();
+    shutdown.request();
+    let given_up = shutdown.serve(graceful(shutdown.draining())).await;
+    assert_eq!(given_up, Ok(3));
+    assert_eq!(began.elapsed().as_secs(), 30);
+    for handler in handlers {
+        assert_eq!(handler.await.unwrap(), Err(Reason::Draining));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_takes_as_long_as_the_slowest_handler() {
+    let receivers = ["one", "two"].map(receiver);
+    let quick = running(&receivers[0], 1, Duration::from_secs(1)).await;
+    let slow = running(&receivers[1], 1, Duration::from_secs(10)).await;
+    let shutdown = shutdown(&receivers);
+    let began = Instant::now();
+    shutdown.request();
+    assert_eq!(shutdown.serve(graceful(shutdown.draining())).await, Ok(0));
+    assert_eq!(began.elapsed().as_secs(), 10);
+    assert_eq!((quick.await.unwrap(), slow.await.unwrap()), (Ok(200), Ok(200)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn deliveries_are_handled_until_the_delay_is_over() {
+    let receiver = receiver("acme");
+    let shutdown = shutdown(std::slice::from_ref(&receiver)).drain_delay(DELAY);
+    let served = serving(&shutdown, graceful(shutdown.draining()));
+    let draining = tokio::spawn(shutdown.draining());
+    yield_now().await;
+    assert!(!shutdown.is_requested());
+
+    let began = Instant::now();
+    shutdown.request();
+    shutdown.requested().await;
+    assert!(shutdown.is_requested());
+    sleep(DELAY - Duration::from_millis(1)).await;
+    assert!(!draining.is_finished());
+    assert_eq!(handle(&receiver, 1, async { 200 }).await, Ok(200));
+
+    draining.await.unwrap();
+    assert_eq!(began.elapsed().as_secs(), 5);
+    assert_eq!(served.await.unwrap(), 0);
+    assert_eq!(handle(&receiver, 2, async { 200 }).await, Err(Reason::Draining));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_is_counted_from_the_end_of_the_delay() {
+    let receiver = receiver("acme");
+    let handler = running(&receiver, 1, HOUR).await;
+    let shutdown = shutdown(&[receiver]).drain_delay(DELAY);
+    let began = Instant::now();
+    shutdown.request();
+    assert_eq!(shutdown.serve(graceful(shutdown.draining())).await, Ok(1));
+    assert_eq!(began.elapsed().as_secs(), 35);
+    assert_eq!(handler.await.unwrap(), Err(Reason::Draining));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_request_ends_the_delay_and_the_waiting() {
+    for after in [Duration::from_secs(1), DELAY + Duration::from_secs(1)] {
+        let receiver = receiver("acme");
+        let handler = running(&receiver, 1, HOUR).await;
+        let shutdown = shutdown(std::slice::from_ref(&receiver)).drain_delay(DELAY);
+        let served = serving(&shutdown, graceful(shutdown.draining()));
+        shutdown.request();
+        sleep(after).await;
+        let began = Instant::now();
+        shutdown.request();
+        assert_eq!(served.await.unwrap(), 1);
+        assert_eq!(began.elapsed(), Duration::ZERO, "after {after:?}");
+        assert_eq!(handler.await.unwrap(), Err(Reason::Draining));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_given_up_event_can_be_claimed_at_once() {
+    let store = MemoryStore::new(100);
+    let instance = || {
+        let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("key", "0123456789abcdef").unwrap());
+        Receiver::builder("acme", custom.id("/id")).store(store.clone()).build().unwrap()
+    };
+    let (one, another) = (instance(), instance());
+    let _given_up = running(&one, 1, HOUR).await;
+    assert!(matches!(handle(&another, 1, async { 200 }).await, Err(Reason::InFlight)));
+    let shutdown = shutdown(&[one]);
+    shutdown.request();
+    assert_eq!(shutdown.serve(graceful(shutdown.draining())).await, Ok(1));
+    assert_eq!(handle(&another, 1, async { 200 }).await, Ok(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_never_stops_is_dropped_after_the_deadline() {
+    let receiver = receiver("acme");
+    let _given_up = running(&receiver, 1, HOUR).await;
+    let shutdown = shutdown(&[receiver]);
+    let began = Instant::now();
+    shutdown.request();
+    assert_eq!(shutdown.serve(endless()).await, Ok(1));
+    assert_eq!(began.elapsed(), WITHIN + TIME_FOR_ANSWERS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_request_drops_a_server_that_never_stops() {
+    let shutdown = shutdown(&[receiver("acme")]);
+    let served = serving(&shutdown, endless());
+    shutdown.request();
+    shutdown.drained().await;
+    let began = Instant::now();
+    shutdown.request();
+    assert_eq!(served.await.unwrap(), 0);
+    assert_eq!(began.elapsed(), TIME_FOR_ANSWERS);
+}
+
+/// As one that accepts connections as fast as they come.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_always_busy_starves_no_deadline() {
+    async fn busy() -> Result<(), Infallible> {
+        loop {
+            tokio::task::coop::consume_budget().await;
+        }
+    }
+    let receiver = receiver("acme");
+    let _given_up = running(&receiver, 1, HOUR).await;
+    let shutdown = shutdown(&[receiver]);
+    let served = serving(&shutdown, busy());
+    shutdown.request();
+    for _ in 0..3 {
+        // Paused time does not move by itself while a task is busy.
+        tokio::time::advance(WITHIN).await;
+        for _ in 0..10 {
+            yield_now().await;
+        }
+    }
+    assert!(served.is_finished());
+    assert_eq!(served.await.unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_ends_by_itself_has_its_receivers_drained() {
+    for output in [Ok(()), Err("cannot accept")] {
+        let receiver = receiver("acme");
+        let handler = running(&receiver, 1, Duration::from_secs(10)).await;
+        let shutdown = shutdown(std::slice::from_ref(&receiver)).drain_delay(DELAY);
+        let began = Instant::now();
+        assert_eq!(shutdown.serve(async { output }).await, output.map(|()| 0));
+        assert_eq!(began.elapsed().as_secs(), 10, "no delay");
+        assert_eq!(handler.await.unwrap(), Ok(200));
+        shutdown.requested().await;
+        shutdown.draining().await;
+        shutdown.drained().await;
+        assert!(shutdown.is_requested());
+    }
+    let began = Instant::now();
+    let idle = shutdown(&[receiver("acme")]).drain_delay(DELAY);
+    assert_eq!(idle.serve(async { Err("cannot accept") }).await, Err("cannot accept"));
+    assert_eq!(began.elapsed(), Duration::ZERO, "at once if nothing runs");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_signal_after_a_server_ended_is_not_a_second_one() {
+    let receiver = receiver("acme");
+    let handler = running(&receiver, 1, Duration::from_secs(10)).await;
+    let shutdown = shutdown(&[receiver]);
+    let served = serving(&shutdown, async { Ok(()) });
+    sleep(Duration::from_secs(1)).await;
+    shutdown.request();
+    assert_eq!(served.await.unwrap(), 0);
+    assert_eq!(handler.await.unwrap(), Ok(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_before_serve_is_not_lost() {
+    let shutdown = shutdown(&[receiver("acme")]).drain_delay(DELAY);
+    shutdown.request();
+    sleep(DELAY).await;
+    let began = Instant::now();
+    assert_eq!(shutdown.serve(graceful(shutdown.draining())).await, Ok(0));
+    assert_eq!(began.elapsed(), Duration::ZERO, "the delay began with the request");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_future_requests_the_shutdown() {
+    let shutdown = Shutdown::when(sleep(HOUR), WITHIN).receivers([receiver("acme")]);
+    let began = Instant::now();
+    assert_eq!(shutdown.serve(graceful(shutdown.draining())).await, Ok(0));
+    assert_eq!(began.elapsed(), HOUR);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_that_cannot_be_represented_is_never_reached() {
+    let receiver = receiver("acme");
+    let handler = running(&receiver, 1, HOUR).await;
+    let shutdown = Shutdown::when(async {}, Duration::MAX).receivers([receiver]);
+    assert_eq!(shutdown.serve(graceful(shutdown.draining())).await, Ok(0));
+    assert_eq!(handler.await.unwrap(), Ok(200));
+    let shutdown = Shutdown::when(async {}, WITHIN).drain_delay(Duration::MAX);
+    let served = serving(&shutdown, graceful(shutdown.draining()));
+    sleep(HOUR).await;
+    shutdown.request();
+    assert_eq!(served.await.unwrap(), 0);
+}
+
+/// The task that waits for signals does not outlive what it is for.
+#[tokio::test(start_paused = true)]
+async fn the_waiting_task_lives_as_long_as_the_shutdown_and_its_futures() {
+    struct Alive(#[allow(dead_code, reason = "what counts is when it is dropped")] Arc<()>);
+    let alive = Arc::new(());
+    let held = Alive(alive.clone());
+    let shutdown = Shutdown::when(
+        async move {
+            let _held = held;
+            sleep(HOUR).await;
+        },
+        WITHIN,
+    );
+    let draining = shutdown.draining();
+    drop(shutdown);
+    yield_now().await;
+    assert_eq!(Arc::strong_count(&alive), 2);
+    draining.await;
+    let shutdown = Shutdown::when(
+        {
+            let held = Alive(alive.clone());
+            async move {
+                let _held = held;
+                pending().await
+            }
+        },
+        WITHIN,
+    );
+    yield_now().await;
+    drop(shutdown);
+    yield_now().await;
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+#[tokio::test]
+async fn a_shutdown_can_be_shared_between_threads() {
+    fn shared<T: Clone + Send + Sync + 'static>(_: &T) {}
+    fn sent<T: Send + 'static>(_: T) {}
+    let shutdown = Shutdown::on_signals(WITHIN).unwrap();
+    shared(&shutdown);
+    sent((shutdown.requested(), shutdown.draining(), shutdown.drained()));
+    let served = shutdown.clone();
+    sent(async move { served.serve(endless()).await });
+}
