@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
-use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{ConfigError, Receiver, observe};
@@ -237,10 +236,10 @@ impl Shutdown {
     /// Outside a tokio runtime with its timer enabled.
     pub async fn serve<E>(&self, server: impl IntoFuture<Output = Result<(), E>>) -> Result<usize, E> {
         let mut server = pin!(server.into_future());
-        // Not starved by a server that spends the task's budget on each poll.
+        // Polled before the server, which may spend all of the task's budget on each poll.
         let ended = tokio::select! {
             biased;
-            () = unconstrained(self.draining()) => None,
+            () = self.draining() => None,
             output = &mut server => Some(output),
         };
 
@@ -253,11 +252,11 @@ impl Shutdown {
             }
             tokio::select! {
                 biased;
-                () = unconstrained(self.server_is_late(deadline)) => None,
+                () = self.server_is_late(deadline) => None,
                 output = &mut server => Some(output),
             }
         };
-        let (given_up, stopped) = tokio::join!(unconstrained(self.drain(deadline)), stopped);
+        let (given_up, stopped) = tokio::join!(self.drain(deadline), stopped);
         match stopped {
             Some(output) => output?,
             None => observe::server_dropped(),
