@@ -245,7 +245,8 @@ fn someone_unprivileged() -> Option<(u32, u32)> {
     Some((numbers.next().unwrap(), numbers.next().unwrap()))
 }
 
-fn signal(name: &str, processes: &[u32]) {
+/// Sends a signal, such as `TERM`, to processes.
+pub fn signal(name: &str, processes: &[u32]) {
     for process in processes {
         let kill = format!("kill -{name} {process} 2>/dev/null || true");
         Command::new("sh").args(["-c", &kill]).status().unwrap();
