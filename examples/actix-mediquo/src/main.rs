@@ -7,27 +7,26 @@ use std::time::Duration;
 
 use actix_web::dev::HttpServiceFactory;
 use actix_web::{App, HttpResponse, HttpServer, web};
-use medhook_actix::{ConfigError, Dedupe, Delivery, MediQuo, MemoryStore, Receiver, Secrets, Verify, Webhook, mediquo};
+use medhook_actix::{
+    ConfigError, Dedupe, Delivery, MediQuo, MemoryStore, Receiver, Secrets, Shutdown, Verify, Webhook, mediquo,
+};
 
 #[actix_web::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Built once, outside `HttpServer::new`: its closure runs once for every worker.
     let receiver = receiver(Secrets::from_env("MEDIQUO_SECRET")?)?;
-    let served = receiver.clone();
-    let server = HttpServer::new(move || App::new().service(endpoint(served.clone())))
+    let shutdown = Shutdown::on_signals(Duration::from_secs(30))?.receivers([receiver.clone()]);
+    let server = HttpServer::new(move || App::new().service(endpoint(receiver.clone())))
         .bind("127.0.0.1:8787")?
-        .disable_signals()
+        .disable_signals() // `shutdown` handles them
         .run();
-
-    let handle = server.handle();
+    let (handle, drained) = (server.handle(), shutdown.drained());
     actix_web::rt::spawn(async move {
-        if actix_web::rt::signal::ctrl_c().await.is_ok() {
-            // Handlers whose sender hung up are no connections: let them finish before the server stops.
-            receiver.drain(Duration::from_secs(30)).await;
-            handle.stop(true).await;
-        }
+        // Not earlier: workers that stop drop the handlers whose sender hung up.
+        drained.await;
+        handle.stop(true).await;
     });
-    server.await?;
+    shutdown.serve(server).await?;
     Ok(())
 }
 

@@ -1,13 +1,16 @@
 //! Run with: `FASTEN_SECRET=whsec_.. cargo run -p example-axum-fasten-sqlite`
 //!
 //! axum behind Fasten Connect, with a store that outlives a restart: what was handled before it is not handled again.
+//! SIGTERM and SIGINT let running handlers finish.
 
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::post;
-use medhook_axum::{ConfigError, Delivery, Fasten, Receiver, Secrets, SqliteStore, VerifyLayer, Webhook, fasten};
+use medhook_axum::{
+    ConfigError, Delivery, Fasten, Receiver, Secrets, Shutdown, SqliteStore, VerifyLayer, Webhook, fasten,
+};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -17,10 +20,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let keys = Secrets::from_env("FASTEN_SECRET")?.also_env("FASTEN_SECRET_OLD")?;
     let fasten = receiver(keys, store)?;
 
+    let shutdown = Shutdown::on_signals(Duration::from_secs(30))?.receivers([fasten.clone()]);
     let listener = TcpListener::bind("127.0.0.1:8787").await?;
-    axum::serve(listener, app(fasten.clone())).with_graceful_shutdown(stopped()).await?;
-    // Handlers whose sender hung up are no connections: they finish here.
-    let given_up = fasten.drain(Duration::from_secs(30)).await;
+    let server = axum::serve(listener, app(fasten)).with_graceful_shutdown(shutdown.draining());
+    let given_up = shutdown.serve(server).await?;
     println!("stopped, {given_up} handlers were given up");
     Ok(())
 }
@@ -45,12 +48,6 @@ async fn on_fasten(Webhook(event): Webhook<fasten::Event>, delivery: Delivery) -
             StatusCode::ACCEPTED
         }
         _ => StatusCode::OK,
-    }
-}
-
-async fn stopped() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
 

@@ -8,14 +8,18 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::post;
 use medhook_axum::{
-    ConfigError, Custom, Delivery, Encoding, Freshness, HmacSha256Body, MemoryStore, Receiver, Secrets, VerifyLayer,
+    ConfigError, Custom, Delivery, Encoding, Freshness, HmacSha256Body, MemoryStore, Receiver, Secrets, Shutdown,
+    VerifyLayer,
 };
 use serde::Deserialize;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let receiver = receiver(Secrets::from_env("LAB_SECRET")?)?;
-    axum::serve(tokio::net::TcpListener::bind("127.0.0.1:8787").await?, app(receiver)).await?;
+    let shutdown = Shutdown::on_signals(Duration::from_secs(30))?.receivers([receiver.clone()]);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:8787").await?;
+    let server = axum::serve(listener, app(receiver)).with_graceful_shutdown(shutdown.draining());
+    shutdown.serve(server).await?;
     Ok(())
 }
 

@@ -4,12 +4,13 @@
 //! as the provider makes them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
-use medhook_axum::{Delivery, Fasten, MemoryStore, Receiver, Secrets, VerifyLayer, Webhook, fasten};
+use medhook_axum::{Delivery, Fasten, MemoryStore, Receiver, Secrets, Shutdown, VerifyLayer, Webhook, fasten};
 use tokio::sync::mpsc::Sender;
 
 #[tokio::main]
@@ -22,8 +23,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     let keys = Secrets::from_env("FASTEN_SECRET")?;
     let receiver = Receiver::builder("fasten", Fasten::live(keys)).store(MemoryStore::new(100_000)).build()?;
+    let shutdown = Shutdown::on_signals(Duration::from_secs(30))?.receivers([receiver.clone()]);
     let app = app(receiver, downloads);
-    axum::serve(tokio::net::TcpListener::bind("127.0.0.1:8787").await?, app).await?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:8787").await?;
+    let server = axum::serve(listener, app).with_graceful_shutdown(shutdown.draining());
+    shutdown.serve(server).await?;
     Ok(())
 }
 

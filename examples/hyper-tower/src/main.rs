@@ -3,6 +3,8 @@
 //! hyper and tower without a framework: the layer takes any service, with whatever layers of tower's inside.
 
 use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -12,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use medhook_tower::http::{Request, Response, StatusCode};
-use medhook_tower::{Bytes, Delivery, HealthSync, MemoryStore, Receiver, Secrets, VerifyLayer, healthsync};
+use medhook_tower::{Bytes, Delivery, HealthSync, MemoryStore, Receiver, Secrets, Shutdown, VerifyLayer, healthsync};
 use tokio::net::TcpListener;
 use tower::{Service, ServiceBuilder, service_fn};
 
@@ -20,12 +22,20 @@ use tower::{Service, ServiceBuilder, service_fn};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let provider = HealthSync::new(Secrets::from_env("HEALTHSYNC_SECRET")?);
     let receiver = Receiver::builder("healthsync", provider).store(MemoryStore::new(100_000)).build()?;
+    let shutdown = Shutdown::on_signals(Duration::from_secs(30))?.receivers([receiver.clone()]);
     let listener = TcpListener::bind("127.0.0.1:8787").await?;
+    shutdown.serve(serve(listener, receiver, shutdown.draining())).await?;
+    Ok(())
+}
+
+/// Accepts connections until `stop` resolves, then waits for those that are open.
+async fn serve(listener: TcpListener, receiver: Receiver, stop: impl Future<Output = ()>) -> io::Result<()> {
+    let mut stop = pin!(stop);
     let connections = GracefulShutdown::new();
     loop {
         let (stream, _) = tokio::select! {
             accepted = listener.accept() => accepted?,
-            stop = tokio::signal::ctrl_c() => break stop?,
+            () = &mut stop => break,
         };
         let service = TowerToHyperService::new(app(receiver.clone()));
         // The timer closes connections that never finish their head.
@@ -37,7 +47,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         });
     }
-    receiver.drain(Duration::from_secs(30)).await;
+    drop(listener); // no new connections
     connections.shutdown().await;
     Ok(())
 }

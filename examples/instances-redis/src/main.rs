@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::routing::post;
+use axum::routing::{get, post};
 use medhook_axum::{
-    ConfigError, DedupeStore, HealthSync, Receiver, RedisStore, Secrets, VerifyLayer, Webhook, healthsync,
+    ConfigError, DedupeStore, HealthSync, Receiver, RedisStore, Secrets, Shutdown, VerifyLayer, Webhook, healthsync,
 };
 use tokio::net::TcpListener;
 
@@ -19,10 +19,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Refused at once if the server may evict keys: each would be an event to be handled again.
     let store = RedisStore::connect(&std::env::var("REDIS_URL")?).await?;
     let receiver = receiver(Secrets::from_env("HEALTHSYNC_SECRET")?, store)?;
-    let served = axum::serve(TcpListener::bind(address).await?, app(receiver.clone()));
-    served.with_graceful_shutdown(stopped()).await?;
-    // What is not done by then is released, and another instance takes it at the next attempt.
-    receiver.drain(Duration::from_secs(30)).await;
+    // Handlers that are not done within 20 s are given up, and another instance takes their events at the next attempt.
+    // Until the load balancer sends nothing more to this instance, its deliveries are still handled.
+    let shutdown = Shutdown::on_signals(Duration::from_secs(20))?
+        .drain_delay(Duration::from_secs(5))
+        .receivers([receiver.clone()]);
+    let ready = shutdown.clone();
+    let app = app(receiver).route("/readyz", get(async move || readiness(&ready)));
+    let server = axum::serve(TcpListener::bind(address).await?, app).with_graceful_shutdown(shutdown.draining());
+    shutdown.serve(server).await?;
     Ok(())
 }
 
@@ -42,10 +47,9 @@ async fn on_healthsync(Webhook(event): Webhook<healthsync::Event>) -> StatusCode
     }
 }
 
-async fn stopped() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
+/// Asked by the load balancer every second or two.
+fn readiness(shutdown: &Shutdown) -> StatusCode {
+    if shutdown.is_requested() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
 }
 
 #[cfg(test)]

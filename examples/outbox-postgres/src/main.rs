@@ -11,7 +11,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
-use medhook_axum::{ConfigError, Delivery, Fasten, PostgresStore, Receiver, Secrets, VerifyLayer};
+use medhook_axum::{ConfigError, Delivery, Fasten, PostgresStore, Receiver, Secrets, Shutdown, VerifyLayer};
 use sqlx::{PgPool, Row};
 
 #[tokio::main]
@@ -19,9 +19,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let pool = PgPool::connect(&std::env::var("DATABASE_URL")?).await?;
     sqlx::raw_sql(OUTBOX).execute(&pool).await?;
     let inbox = Inbox::new(pool.clone()).await?;
+    let receiver = receiver(Secrets::from_env("FASTEN_SECRET")?, &inbox)?;
+    let shutdown = Shutdown::on_signals(Duration::from_secs(30))?.receivers([receiver.clone()]);
+    // Dropped with the runtime: an event that is being worked on stays in the table.
     tokio::spawn(work(pool));
-    let app = app(Secrets::from_env("FASTEN_SECRET")?, inbox)?;
-    axum::serve(tokio::net::TcpListener::bind("127.0.0.1:8787").await?, app).await?;
+    let app = app(receiver, inbox);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:8787").await?;
+    let server = axum::serve(listener, app).with_graceful_shutdown(shutdown.draining());
+    shutdown.serve(server).await?;
     Ok(())
 }
 
@@ -61,9 +66,12 @@ impl Inbox {
     }
 }
 
-fn app(secrets: Secrets, inbox: Inbox) -> Result<Router, ConfigError> {
-    let receiver = Receiver::builder("fasten", Fasten::live(secrets)).store(inbox.store.clone()).build()?;
-    Ok(Router::new().route("/webhooks/fasten", post(on_fasten).layer(VerifyLayer::new(receiver))).with_state(inbox))
+fn receiver(secrets: Secrets, inbox: &Inbox) -> Result<Receiver, ConfigError> {
+    Receiver::builder("fasten", Fasten::live(secrets)).store(inbox.store.clone()).build()
+}
+
+fn app(receiver: Receiver, inbox: Inbox) -> Router {
+    Router::new().route("/webhooks/fasten", post(on_fasten).layer(VerifyLayer::new(receiver))).with_state(inbox)
 }
 
 async fn on_fasten(State(inbox): State<Inbox>, delivery: Delivery) -> StatusCode {
@@ -137,7 +145,8 @@ mod tests {
     #[tokio::test]
     async fn an_event_is_in_the_outbox_once_and_worked_on_once() {
         let pool = database().await;
-        let app = app(Secret::new("test", SECRET).unwrap().into(), Inbox::new(pool.clone()).await.unwrap()).unwrap();
+        let inbox = Inbox::new(pool.clone()).await.unwrap();
+        let app = app(receiver(Secret::new("test", SECRET).unwrap().into(), &inbox).unwrap(), inbox);
         let status = async |id: &str| {
             let request = testing::fasten("patient.ehi_export_success").id(id).secret(SECRET);
             app.clone().oneshot(request.request("/webhooks/fasten").map(Body::from)).await.unwrap().status()

@@ -5,24 +5,32 @@
 
 mod journal;
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::post;
-use medhook_axum::{DedupeStore, Fasten, Receiver, Secrets, VerifyLayer, Webhook, fasten};
+use medhook_axum::{ConfigError, DedupeStore, Fasten, Receiver, Secrets, Shutdown, VerifyLayer, Webhook, fasten};
 
 use crate::journal::JournalStore;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = JournalStore::open("handled.journal")?;
-    let app = app(Secrets::from_env("FASTEN_SECRET")?, store)?;
-    axum::serve(tokio::net::TcpListener::bind("127.0.0.1:8787").await?, app).await?;
+    let receiver = receiver(Secrets::from_env("FASTEN_SECRET")?, store)?;
+    let shutdown = Shutdown::on_signals(Duration::from_secs(30))?.receivers([receiver.clone()]);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:8787").await?;
+    let server = axum::serve(listener, app(receiver)).with_graceful_shutdown(shutdown.draining());
+    shutdown.serve(server).await?;
     Ok(())
 }
 
-fn app(secrets: Secrets, store: impl DedupeStore) -> Result<Router, medhook_axum::ConfigError> {
-    let receiver = Receiver::builder("fasten", Fasten::live(secrets)).store(store).build()?;
-    Ok(Router::new().route("/webhooks/fasten", post(on_fasten).layer(VerifyLayer::new(receiver))))
+fn receiver(secrets: Secrets, store: impl DedupeStore) -> Result<Receiver, ConfigError> {
+    Receiver::builder("fasten", Fasten::live(secrets)).store(store).build()
+}
+
+fn app(receiver: Receiver) -> Router {
+    Router::new().route("/webhooks/fasten", post(on_fasten).layer(VerifyLayer::new(receiver)))
 }
 
 async fn on_fasten(Webhook(event): Webhook<fasten::Event>) -> StatusCode {
@@ -53,7 +61,7 @@ mod tests {
         ] {
             // Each delivery meets a process that has just started.
             let secret = Secret::new("test", SECRET).unwrap();
-            let app = app(secret.into(), JournalStore::open(&path).unwrap()).unwrap();
+            let app = app(receiver(secret.into(), JournalStore::open(&path).unwrap()).unwrap());
             let request = testing::fasten("patient.ehi_export_success").id(id).secret(SECRET);
             let response = app.oneshot(request.request("/webhooks/fasten").map(Body::from)).await.unwrap();
             assert_eq!(response.status(), status);
