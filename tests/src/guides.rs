@@ -51,6 +51,20 @@ mod tests {
         assert!(paths.len() > 30, "{paths:?}");
     }
 
+    #[test]
+    fn every_example_shuts_down_on_signals_under_one_deadline() {
+        let mut examples = 0;
+        for example in fs::read_dir(project().join("examples")).unwrap() {
+            let main = example.unwrap().path().join("src/main.rs");
+            let Ok(text) = fs::read_to_string(&main) else { continue };
+            assert!(text.contains("Shutdown::on_signals("), "{}", main.display());
+            assert!(text.contains("shutdown.serve("), "{}", main.display());
+            assert!(!text.contains("ctrl_c"), "{}", main.display());
+            examples += 1;
+        }
+        assert!(examples >= 8, "{examples}");
+    }
+
     fn guides() -> Vec<PathBuf> {
         let folders =
             ["", "docs", "cli", "examples", "fixtures", "middleware/axum", "middleware/actix", "middleware/tower"];

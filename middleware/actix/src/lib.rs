@@ -35,8 +35,6 @@
 //!   [`Delivery::body`](medhook::Delivery::body).
 //! - `HttpServer::new` calls its closure once for each worker. Build stores and receivers outside it, or each worker
 //!   remembers for itself alone.
-//! - A server that stops waits for connections, not for handlers whose sender hung up. Let [`Receiver::drain`] finish
-//!   before `ServerHandle::stop`.
 //! - Wrap the resource, as below, or a scope, not the whole `App`: unknown paths then stay 404.
 //!
 //! # What a proxy can break
@@ -48,6 +46,30 @@
 //! - One with a shorter time-out hangs up on the sender while the handler goes on; the sender's next attempt is
 //!   [`Reason::InFlight`] or [`Reason::Duplicate`].
 //! - One that tries again by itself makes duplicates, which are dropped.
+//!
+//! # Shutting down
+//! actix-web stops by itself on SIGTERM and SIGINT, and its workers drop the handlers whose sender hung up. `Shutdown`
+//! (feature `shutdown`, on by default) waits for them, under one deadline for everything. Leave the signals to it, and stop
+//! the server when the receivers are drained; until then it answers new deliveries 503.
+//!
+//! ```no_run
+//! # use std::time::Duration;
+//! # use actix_web::{App, HttpServer};
+//! # #[cfg(feature = "shutdown")]
+//! # async fn serve(fasten: medhook_actix::Receiver) -> Result<(), Box<dyn std::error::Error>> {
+//! # use medhook_actix::Shutdown;
+//! # let app = || App::new();
+//! let shutdown = Shutdown::on_signals(Duration::from_secs(30))?.receivers([fasten]);
+//! let server = HttpServer::new(app).bind("127.0.0.1:8080")?.disable_signals().run();
+//! let (handle, drained) = (server.handle(), shutdown.drained());
+//! actix_web::rt::spawn(async move {
+//!     drained.await;
+//!     handle.stop(true).await;
+//! });
+//! shutdown.serve(server).await?;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # A receiver for each tenant
 //! [`Verify::select`] looks the receiver up that a request is for, by a key that is extracted from its head, before

@@ -37,6 +37,24 @@
 //!   [`Reason::InFlight`] or [`Reason::Duplicate`].
 //! - One that tries again by itself makes duplicates, which are dropped.
 //!
+//! # Shutting down
+//! `axum::serve` knows nothing of SIGTERM, and once stopped waits for its connections for as long as they like, and not at
+//! all for handlers whose sender hung up. `Shutdown` (feature `shutdown`, on by default) bounds all of it by one deadline:
+//!
+//! ```no_run
+//! # use std::time::Duration;
+//! # use axum::Router;
+//! # use medhook_axum::Receiver;
+//! # use tokio::net::TcpListener;
+//! # #[cfg(feature = "shutdown")]
+//! # async fn serve(app: Router, fasten: Receiver, listener: TcpListener) -> Result<(), Box<dyn std::error::Error>> {
+//! # use medhook_axum::Shutdown;
+//! let shutdown = Shutdown::on_signals(Duration::from_secs(30))?.receivers([fasten]);
+//! shutdown.serve(axum::serve(listener, app).with_graceful_shutdown(shutdown.draining())).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # A receiver for each tenant
 //! [`VerifyLayer::select`] looks the receiver up that a request is for, by a key that is extracted from its head, before
 //! anything of the body is read. [`Receiver::select`] says what the application must see to.

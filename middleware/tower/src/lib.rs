@@ -33,6 +33,11 @@
 //!   [`Reason::InFlight`] or [`Reason::Duplicate`].
 //! - One that tries again by itself makes duplicates, which are dropped.
 //!
+//! # Shutting down
+//! A server that stops waits for connections, not for handlers whose sender hung up, and nothing bounds how long it
+//! waits. `Shutdown` (feature `shutdown`, on by default) drains the receivers on SIGTERM and SIGINT and bounds the server by
+//! one deadline; its accept loop ends on `Shutdown::draining`.
+//!
 //! # A receiver for each tenant
 //! [`VerifyLayer::select`] looks the receiver up that a request is for, by a key from its head, before anything of the
 //! body is read. [`Receiver::select`] says what the application must see to.
