@@ -53,7 +53,7 @@ async fn a_running_handler_finishes_and_its_sender_is_answered(framework: &str, 
     let response = sent.await.unwrap().expect("an answer");
     assert_eq!(response.status(), 200);
     process.ended().await;
-    assert_eq!(process.given_up(), 0);
+    process.line("given up: 0").await;
     assert_eq!(handled_by_another_instance(&process, "1").await, Err(Reason::Duplicate));
 }
 
@@ -68,7 +68,7 @@ async fn a_handler_whose_sender_hung_up_finishes(framework: &str, signal: &str) 
     no_longer_ready(&process).await;
     process.let_handlers_go();
     process.ended().await;
-    assert_eq!(process.given_up(), 0);
+    process.line("given up: 0").await;
     assert_eq!(handled_by_another_instance(&process, "1").await, Err(Reason::Duplicate));
 }
 
@@ -78,7 +78,7 @@ async fn a_handler_that_outlives_the_deadline_is_given_up_and_its_claim_released
     process.line("handling").await;
     process.signal(signal);
     process.ended().await;
-    assert_eq!(process.given_up(), 1);
+    process.line("given up: 1").await;
     let response = sent.await.unwrap().expect("an answer");
     assert_eq!(response.status(), 503);
     assert!(response.headers().contains_key("retry-after"));
@@ -97,7 +97,7 @@ async fn deliveries_are_handled_during_the_delay_and_a_second_signal_ends_it(fra
     assert_eq!(response.status(), 200);
     process.signal(signal);
     process.ended().await;
-    assert_eq!(process.given_up(), 0);
+    process.line("given up: 0").await;
 }
 
 /// The server of the other tests, in a process of its own; see [`Process::start`].

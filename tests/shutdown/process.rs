@@ -71,19 +71,15 @@ impl Process {
 
     /// Waits until it has ended by itself, and not by the signal.
     pub async fn ended(&mut self) {
-        let lines = self.lines.clone();
-        let child = Mutex::new(&mut self.child);
-        let ended = || child.lock().expect("one task").try_wait().expect("a child");
-        until("the process has ended", async || ended().is_some()).await;
-        let status = ended().expect("it has ended");
-        assert!(status.success(), "{status}: {lines:?}");
-    }
-
-    /// How many handlers it wrote were given up.
-    pub fn given_up(&self) -> usize {
-        let lines = self.lines();
-        let count = lines.iter().find_map(|line| line.strip_prefix("given up: ")?.parse().ok());
-        count.unwrap_or_else(|| panic!("no count: {lines:?}"))
+        let began = Instant::now();
+        let status = loop {
+            match self.child.try_wait().expect("a child") {
+                Some(status) => break status,
+                None => assert!(began.elapsed() < PATIENCE, "still running after {PATIENCE:?}: {:?}", self.lines()),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        assert!(status.success(), "{status}: {:?}", self.lines());
     }
 
     fn lines(&self) -> Vec<String> {

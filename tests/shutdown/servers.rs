@@ -83,7 +83,9 @@ async fn actix() -> io::Result<usize> {
             .service(web::resource(PATH).wrap(verify).route(web::post().to(handle)))
             .route(READINESS, web::get().to(probe))
     };
-    let server = HttpServer::new(app).workers(2).disable_signals().listen(listener().await?.into_std()?)?.run();
+    // On a slow machine a head may take longer than the 5 s that actix-web gives it.
+    let server = HttpServer::new(app).workers(2).client_request_timeout(Duration::from_secs(600)).disable_signals();
+    let server = server.listen(listener().await?.into_std()?)?.run();
     let (handle, drained) = (server.handle(), shutdown.drained());
     actix_web::rt::spawn(async move {
         drained.await;
