@@ -268,7 +268,7 @@ pub(crate) fn warnings(receiver: &Receiver) {
     });
 }
 
-/// By a signal or from code; new deliveries are still handled until the delay is over.
+/// A shutdown was requested. New deliveries are still handled until the delay is over.
 #[cfg(feature = "shutdown")]
 pub(crate) fn shutdown_requested() {
     apart(|| {

@@ -31,11 +31,12 @@ use crate::{ConfigError, Receiver, observe};
 ///    dropped, with the connections that are still open.
 ///
 /// A second signal ends the delay and the waiting at once: handlers are given up, claims are released, and the server
-/// has 2 s for its answers.
+/// has 2 s for its answers. With the feature `tracing` the steps are logged, and how many handlers were given up.
 ///
 /// # How long it takes
-/// As long as the slowest handler, and never longer than `drain_delay` + `within` + 7 s: 5 s for a store that does not
-/// answer when claims are released, 2 s for the server. Let the supervisor wait for that long before it kills the process:
+/// It takes as long as the slowest handler and server, and never longer than `drain_delay` + `within` + 7 s: 5 s for a
+/// store that does not answer when claims are released, 2 s for the server. Let the supervisor wait for that long before it
+/// kills the process:
 ///
 /// | supervisor | setting | default |
 /// |---|---|---|
@@ -45,8 +46,7 @@ use crate::{ConfigError, Receiver, observe};
 ///
 /// # What is not bounded
 /// - A handler that blocks its thread: nothing else on this thread runs, and on a runtime with one thread that includes
-///   the shutdown. Blocking work belongs into `spawn_blocking`, and tokio waits for that, too, when its runtime is dropped
-///   at the end of `main`.
+///   the shutdown. Blocking work belongs into `spawn_blocking`, but at the end of `main` tokio waits for that, too.
 /// - What the application does after [`serve`](Shutdown::serve). The signals do not end the process any more, since
 ///   their handlers stay installed.
 ///
@@ -102,9 +102,9 @@ impl Shutdown {
     /// Creates a shutdown that SIGTERM or SIGINT requests; outside Unix, Ctrl-C. Running handlers may finish `within`
     /// this time, counted from the end of the [`drain_delay`](Shutdown::drain_delay).
     ///
-    /// The signals are handled as soon as this returns: call it before the listener is bound. SIGHUP and all other signals
-    /// keep their effect. Frameworks with signal handling of their own must leave it out, as actix-web does after
-    /// `HttpServer::disable_signals`.
+    /// The signals are handled as soon as this returns: call it before the listener is bound. Disable a framework's own
+    /// signal handling, such as actix-web's with `HttpServer::disable_signals`. All other signals keep their effect: SIGHUP
+    /// ends the process unless the application handles it.
     ///
     /// # Errors
     /// The system does not let the process handle these signals.
@@ -272,7 +272,7 @@ impl Shutdown {
         given_up
     }
 
-    /// The given up handlers' answers are sent after the deadline.
+    /// Waits for the deadline and for the answers of handlers that were given up at it.
     async fn server_is_late(&self, deadline: Option<Instant>) {
         self.drained().await;
         self.time_is_up(deadline).await;

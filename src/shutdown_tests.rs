@@ -44,7 +44,7 @@ fn shutdown(receivers: &[Receiver]) -> Shutdown {
     Shutdown::when(pending(), WITHIN).receivers(receivers.iter().cloned())
 }
 
-/// A server that stops when it is told to.
+/// A server that stops gracefully.
 async fn graceful(stop: impl Future<Output = ()>) -> Result<(), Infallible> {
     stop.await;
     Ok(())
@@ -189,7 +189,7 @@ async fn a_second_request_drops_a_server_that_never_stops() {
     assert_eq!(began.elapsed(), TIME_FOR_ANSWERS);
 }
 
-/// As one that accepts connections as fast as they come.
+/// Such a server accepts connections as fast as they come.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_always_busy_starves_no_deadline() {
     async fn busy() -> Result<(), Infallible> {
@@ -278,7 +278,7 @@ async fn a_time_that_cannot_be_represented_is_never_reached() {
     assert_eq!(served.await.unwrap(), 0);
 }
 
-/// The task that waits for signals does not outlive what it is for.
+/// The task that waits for signals must not outlive its shutdown.
 #[tokio::test(start_paused = true)]
 async fn the_waiting_task_lives_as_long_as_the_shutdown_and_its_futures() {
     struct Alive(#[allow(dead_code, reason = "what counts is when it is dropped")] Arc<()>);

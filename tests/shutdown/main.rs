@@ -49,7 +49,7 @@ async fn a_running_handler_finishes_and_its_sender_is_answered(framework: &str, 
     process.line("handling").await;
     process.signal(signal);
     no_longer_ready(&process).await;
-    process.let_handlers_go();
+    process.release_handlers();
     let response = sent.await.unwrap().expect("an answer");
     assert_eq!(response.status(), 200);
     process.ended().await;
@@ -66,7 +66,7 @@ async fn a_handler_whose_sender_hung_up_finishes(framework: &str, signal: &str) 
     drop(hung_up);
     process.signal(signal);
     no_longer_ready(&process).await;
-    process.let_handlers_go();
+    process.release_handlers();
     process.ended().await;
     process.line("given up: 0").await;
     assert_eq!(handled_by_another_instance(&process, "1").await, Err(Reason::Duplicate));
@@ -88,7 +88,7 @@ async fn a_handler_that_outlives_the_deadline_is_given_up_and_its_claim_released
 
 async fn deliveries_are_handled_during_the_delay_and_a_second_signal_ends_it(framework: &str, signal: &str) {
     let mut process = Process::start(framework, HOUR, HOUR);
-    process.let_handlers_go();
+    process.release_handlers();
     assert_eq!(readiness(process.address).await, Some(200));
     process.signal(signal);
     no_longer_ready(&process).await;

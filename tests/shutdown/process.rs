@@ -58,8 +58,8 @@ impl Process {
         signal(name, &[self.child.id()]);
     }
 
-    /// Lets all handlers finish, those that have not begun included.
-    pub fn let_handlers_go(&mut self) {
+    /// Releases all handlers, those that have not begun included.
+    pub fn release_handlers(&mut self) {
         let stdin = self.child.stdin.as_mut().expect("piped");
         stdin.write_all(b"go\n").expect("it still runs");
     }

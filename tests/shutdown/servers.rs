@@ -1,4 +1,4 @@
-//! What the processes run: a server as its users would write it, with a handler that runs until it is let go.
+//! One server for each framework, as its users would write it, with a handler that runs until it is released.
 
 use std::convert::Infallible;
 use std::io;
@@ -42,7 +42,7 @@ pub fn run(framework: &str) {
     eprintln!("given up: {}", given_up.expect("served"));
 }
 
-/// As `#[tokio::main]` does.
+/// Does the same as `#[tokio::main]`.
 fn tokio_main<T>(main: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(main)
@@ -163,20 +163,20 @@ struct Handler(watch::Receiver<bool>);
 
 impl Handler {
     fn new() -> Self {
-        let (go, let_go) = watch::channel(false);
+        let (release, released) = watch::channel(false);
         std::thread::spawn(move || {
             let read = io::stdin().read_line(&mut String::new());
-            // At its end there is nobody left to let them go.
-            go.send_replace(read.is_ok_and(|length| length > 0));
+            // The end of the input is the end of the test.
+            release.send_replace(read.is_ok_and(|length| length > 0));
             std::thread::park();
         });
-        Handler(let_go)
+        Handler(released)
     }
 
     async fn run(&self) -> StatusCode {
         eprintln!("handling");
-        let mut let_go = self.0.clone();
-        let_go.wait_for(|go| *go).await.expect("the thread keeps the sender");
+        let mut released = self.0.clone();
+        released.wait_for(|released| *released).await.expect("the thread keeps the sender");
         StatusCode::OK
     }
 }
