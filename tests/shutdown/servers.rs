@@ -168,7 +168,9 @@ impl Handler {
             let read = io::stdin().read_line(&mut String::new());
             // The end of the input is the end of the test.
             release.send_replace(read.is_ok_and(|length| length > 0));
-            std::thread::park();
+            loop {
+                std::thread::park();
+            }
         });
         Handler(released)
     }
