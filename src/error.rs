@@ -73,7 +73,7 @@ reasons! {
     /// The look-up of the request's receiver failed, or took too long.
     LookupFailed = "lookup_failed", SERVICE_UNAVAILABLE;
     /// A secret that is configured as a test secret verified an event that is not a test event. Only our own
-    /// configuration can be wrong: swap the secrets, or remove the test secret. Answered 503 so that the provider sends
+    /// configuration can be wrong: the secret is probably the live one. Answered 503 so that the provider sends
     /// the event again.
     SecretModeMismatch = "secret_mode_mismatch", SERVICE_UNAVAILABLE;
     /// The same event is being handled at this moment.
@@ -165,7 +165,7 @@ pub struct Refusal {
     retry_after: Option<Duration>,
     proven: bool,
     kind: Option<KindName>,
-    secret: Option<usize>,
+    secret: Option<std::sync::Arc<str>>,
     source: Option<StoreError>,
 }
 
@@ -184,18 +184,19 @@ impl Refusal {
         Refusal { source: Some(source), ..Refusal::new(reason) }
     }
 
-    /// Describes a verified delivery: its kind, and the index of the secret that verified it.
-    pub(crate) fn about(self, kind: Option<KindName>, secret: usize) -> Self {
-        Refusal { proven: true, kind, secret: Some(secret), ..self }
+    /// Describes a verified delivery: its kind, and the label of the secret that verified it.
+    pub(crate) fn about(self, kind: Option<KindName>, secret: &str) -> Self {
+        Refusal { proven: true, kind, secret: Some(secret.into()), ..self }
     }
 
-    /// The index of the secret that verified the delivery.
-    pub(crate) fn secret(&self) -> Option<usize> {
-        self.secret
+    /// Returns the label of the secret that verified the delivery; `None` if it was not verified.
+    #[must_use]
+    pub fn secret_label(&self) -> Option<&str> {
+        self.secret.as_deref()
     }
 
-    /// Whether the delivery's origin was verified before it was rejected. What was not verified can be sent by anyone:
-    /// an application that logs such rejections should limit how much it logs.
+    /// Returns whether the delivery's origin was verified before it was rejected. Any client can send unverified
+    /// deliveries: an application that logs their rejections should limit how much it logs.
     #[must_use]
     pub fn is_verified(&self) -> bool {
         self.proven

@@ -19,7 +19,7 @@ pub(crate) fn refused(receiver: &Receiver, refusal: &Refusal) {
             let (endpoint, provider, kind) = (receiver.name(), receiver.provider(), refusal.kind_label());
             let outcome = reason.outcome().as_str();
             if refusal.is_verified() {
-                let secret = refusal.secret().map(|secret| receiver.secret_label(secret));
+                let secret = refusal.secret_label();
                 tracing::warn!(endpoint, provider, kind, secret, outcome, reason = reason.as_str(), "webhook delivery");
                 if reason == Reason::SecretModeMismatch {
                     mode_mismatch(receiver, secret.unwrap_or_default());
@@ -32,7 +32,7 @@ pub(crate) fn refused(receiver: &Receiver, refusal: &Refusal) {
             }
         }
         #[cfg(not(feature = "tracing"))]
-        let _ = (&receiver.0.unproven, &receiver.0.mode_mismatches, refusal.is_verified(), refusal.secret());
+        let _ = (&receiver.0.unproven, &receiver.0.mode_mismatches, refusal.is_verified(), refusal.secret_label());
     });
 }
 
@@ -47,7 +47,7 @@ fn mode_mismatch(receiver: &Receiver, secret: &str) {
             secret,
             rejected,
             "the secret labeled {secret:?} is configured as a test secret but verified an event that is not a test \
-             event: swap the secrets or remove the test secret"
+             event: configure it as the live secret"
         );
     }
 }

@@ -92,7 +92,7 @@ impl Receiver {
         let mut envelope = inner.provider.open(&proven);
         let judged = self.of_this_mode(&proven, &envelope).and_then(|()| self.fresh(&envelope));
         if let Err(reason) = judged {
-            return Err(Refusal::new(reason).about(envelope.kind, proven.secret_index()));
+            return Err(Refusal::new(reason).about(envelope.kind, proven.secret_label()));
         }
         if envelope.id.is_none() {
             envelope.id = proven.message_id().map(Into::into);

@@ -16,8 +16,8 @@ use crate::{ConfigError, Receiver, observe};
 ///
 /// systemd, Docker and Kubernetes stop a process with SIGTERM, which ends it at once unless it is handled: running
 /// handlers stop half-way, their senders get no answer, and their claims block the events until the leases expire.
-/// Letting the server stop first and draining afterwards does not bound the time either, since a server waits for its
-/// connections, and connections wait for handlers.
+/// Stopping the server first and draining afterwards is unbounded, too: the server waits for its connections, which wait
+/// for their handlers.
 ///
 /// # Steps
 /// 1. **Requested**, by the first signal. [`requested`](Shutdown::requested) resolves and
@@ -25,12 +25,12 @@ use crate::{ConfigError, Receiver, observe};
 ///    [`drain_delay`](Shutdown::drain_delay) everything else goes on as before, new connections included.
 /// 2. **Draining**, for the time given to [`on_signals`](Shutdown::on_signals) at most.
 ///    [`draining`](Shutdown::draining) resolves and the server stops accepting. New deliveries are answered 503, as are
-///    those whose body is still arriving. Running handlers finish, also those whose sender hung up; what still runs at
-///    the deadline is given up, answered 503, and its claim released for another instance.
+///    those whose body is still arriving. Running handlers finish, including those whose client disconnected. Handlers
+///    still running at the deadline are canceled: the client gets 503, and the claim is released for another instance.
 /// 3. **Drained.** [`drained`](Shutdown::drained) resolves. A server that has not stopped 2 s after the deadline is
 ///    dropped, with the connections that are still open.
 ///
-/// A second signal ends the delay and the waiting at once: handlers are given up, claims are released, and the server
+/// A second signal ends the delay and the waiting at once: handlers are canceled, claims are released, and the server
 /// has 2 s for its answers. With the feature `tracing` the steps are logged, and how many handlers were given up.
 ///
 /// # How long it takes
@@ -46,7 +46,7 @@ use crate::{ConfigError, Receiver, observe};
 ///
 /// # What is not bounded
 /// - A handler that blocks its thread: nothing else on this thread runs, and on a runtime with one thread that includes
-///   the shutdown. Blocking work belongs into `spawn_blocking`, but at the end of `main` tokio waits for that, too.
+///   the shutdown. Use `spawn_blocking` for blocking work; the runtime still waits for it when `main` returns.
 /// - What the application does after [`serve`](Shutdown::serve). The signals do not end the process any more, since
 ///   their handlers stay installed.
 ///
@@ -99,7 +99,7 @@ struct State {
 }
 
 impl Shutdown {
-    /// Creates a shutdown that SIGTERM or SIGINT requests; outside Unix, Ctrl-C. Running handlers may finish `within`
+    /// Creates a shutdown triggered by SIGTERM or SIGINT (Ctrl-C outside Unix). Running handlers may finish `within`
     /// this time, counted from the end of the [`drain_delay`](Shutdown::drain_delay).
     ///
     /// The signals are handled as soon as this returns: call it before the listener is bound. Disable a framework's own
@@ -107,7 +107,7 @@ impl Shutdown {
     /// ends the process unless the application handles it.
     ///
     /// # Errors
-    /// The system does not let the process handle these signals.
+    /// The signal handlers cannot be installed.
     ///
     /// # Panics
     /// Outside a tokio runtime with its timer and I/O enabled.
@@ -125,7 +125,7 @@ impl Shutdown {
         Ok(shutdown)
     }
 
-    /// Creates a shutdown that is requested when `requested` resolves, for supervisors with means of their own and for
+    /// Creates a shutdown that is requested when `requested` resolves, for supervisors that do not use signals and for
     /// tests. See also [`request`](Shutdown::request).
     ///
     /// # Panics
@@ -156,11 +156,11 @@ impl Shutdown {
         });
     }
 
-    /// Sets for how long new deliveries are still accepted and handled after the signal. By default not at all, so that
+    /// Sets for how long new deliveries are still accepted and handled after the signal. The default is zero, so that
     /// a process behind no load balancer restarts without a pause.
     ///
     /// A load balancer sends requests to an instance until it notices that the instance is going away. By then the
-    /// listener would be closed, and a provider that never retries loses the event. Set it to the time that takes: the
+    /// listener would be closed, and a provider that never retries loses the event. Set it to the load balancer's reaction time: the
     /// interval of the readiness probe times its failure threshold, or 5 s in Kubernetes, where the pod's endpoint is
     /// removed at the same time as the signal is sent.
     pub fn drain_delay(mut self, delay: Duration) -> Self {
@@ -180,7 +180,7 @@ impl Shutdown {
         request(&self.state);
     }
 
-    /// Returns whether the shutdown was requested, for a readiness probe: 503 if so.
+    /// Returns whether the shutdown was requested. A readiness probe should answer 503 if it was.
     #[must_use]
     pub fn is_requested(&self) -> bool {
         self.observed.borrow().is_requested()
@@ -195,7 +195,7 @@ impl Shutdown {
         }
     }
 
-    /// Waits until the [`drain_delay`](Shutdown::drain_delay) is over: the server should stop accepting. For
+    /// Waits until the [`drain_delay`](Shutdown::drain_delay) is over: the server should stop accepting. Use it with
     /// `axum::serve(..).with_graceful_shutdown(..)` and hand-written accept loops.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let (observed, delay) = (self.observed.clone(), self.drain_delay);
@@ -211,7 +211,7 @@ impl Shutdown {
         }
     }
 
-    /// Waits until [`serve`](Shutdown::serve) has drained all receivers: no handler runs any more. For servers that drop
+    /// Waits until [`serve`](Shutdown::serve) has drained all receivers: no handler runs any more. Use it with servers that drop
     /// running tasks when they stop, as actix-web's workers do; until then they answer new deliveries 503.
     pub fn drained(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let observed = self.observed.clone();
@@ -230,7 +230,7 @@ impl Shutdown {
     /// process is going to end, and this returns at once if no handler runs.
     ///
     /// # Errors
-    /// The server's own, after the receivers are drained.
+    /// The server's error, after the receivers are drained.
     ///
     /// # Panics
     /// Outside a tokio runtime with its timer enabled.

@@ -64,7 +64,8 @@ impl Budget {
     }
 }
 
-/// How often a burst that goes on is reported. A rejection after as long without one gets a line again.
+/// How often a burst that goes on is reported. A rejection this long after the last line about its reason gets a line of
+/// its own again.
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// A burst has ended when nothing was rejected for this long.

@@ -56,6 +56,8 @@ pub(super) struct Endpoint {
     pub(super) builder: Builder,
     pub(super) read: Reads,
     pub(super) forward: Option<Forward>,
+    /// Whether its events are handled only if the store remembers them.
+    pub(super) needs_store: bool,
 }
 
 /// One endpoint that can receive.
@@ -295,9 +297,8 @@ impl Reading<'_> {
             builder = builder.lease(lease);
         }
         let down = [("refuse", WhenStoreDown::Refuse), ("handle-unclaimed", WhenStoreDown::HandleUnclaimed)];
-        if let Some(instead) = keys.choice("when_store_down", &down)? {
-            builder = builder.when_store_down(instead);
-        }
+        let when_store_down = keys.choice("when_store_down", &down)?.unwrap_or_default();
+        builder = builder.when_store_down(when_store_down);
         let (forward, ours) = forward(&mut keys, reuse)?;
         keys.all_taken("of no use at an endpoint set up like this one")?;
 
@@ -305,7 +306,8 @@ impl Reading<'_> {
         self.groups.extend(provided.groups);
         self.ours.extend(ours);
         let place = keys.place().to_owned();
-        self.endpoints.push(Endpoint { place, path, name, builder, read: provided.read, forward });
+        let needs_store = when_store_down == WhenStoreDown::Refuse;
+        self.endpoints.push(Endpoint { place, path, name, builder, read: provided.read, forward, needs_store });
         Ok(())
     }
 }

@@ -1,8 +1,8 @@
 //! Liveness and readiness.
 //!
 //! `/livez` is 200 while the process answers at all: a supervisor that restarts it on 503 must not do so because of a
-//! store, which a restart does not repair. `/readyz` is 503 while deliveries had better go to another receiver. Neither
-//! asks the store: the results of the steps that deliveries need anyway are recorded.
+//! store, which a restart does not repair. `/readyz` is 503 while deliveries should go to another receiver. Neither queries
+//! the store: they report the result of its last step.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,13 +17,21 @@ use super::path;
 use super::printer::Printer;
 use crate::server::empty;
 
-/// What the health endpoints go by.
+/// The state that the health checks report.
 #[derive(Debug)]
 pub(super) struct Health {
     phase: AtomicU8,
     store: StoreHealth,
+    needs: Needs,
+}
+
+/// Parts without which deliveries are not handled.
+#[derive(Debug)]
+pub(super) struct Needs {
+    /// An endpoint that handles events without the store is worth sending to while the store is away.
+    pub(super) store: bool,
     /// The standard output, if an endpoint needs it to handle events.
-    output: Option<Printer>,
+    pub(super) output: Option<Printer>,
 }
 
 /// A part of the life of the process.
@@ -36,8 +44,8 @@ pub(super) enum Phase {
 }
 
 impl Health {
-    pub(super) fn new(output: Option<Printer>) -> Self {
-        Health { phase: AtomicU8::new(Phase::Starting as u8), store: StoreHealth::default(), output }
+    pub(super) fn new(needs: Needs) -> Self {
+        Health { phase: AtomicU8::new(Phase::Starting as u8), store: StoreHealth::default(), needs }
     }
 
     pub(super) fn enter(&self, phase: Phase) {
@@ -72,7 +80,7 @@ impl Health {
         })
     }
 
-    /// Why deliveries had better go elsewhere, for the operator who asks.
+    /// Returns why the receiver is not ready.
     fn problem(&self) -> Option<&'static str> {
         if self.is_in(Phase::Starting) {
             return Some("starting\n");
@@ -80,10 +88,10 @@ impl Health {
         if self.is_in(Phase::Ending) {
             return Some("shutting down\n");
         }
-        if self.store.failed_recently() {
+        if self.needs.store && self.store.failed_recently() {
             return Some("the last step of the store failed\n");
         }
-        if self.output.as_ref().is_some_and(|output| output.is_failing() || output.is_stuck()) {
+        if self.needs.output.as_ref().is_some_and(|output| output.is_failing() || output.is_stuck()) {
             return Some("the standard output cannot be written to\n");
         }
         None
@@ -166,13 +174,15 @@ mod tests {
 
     use super::*;
 
+    const STORE_ALONE: Needs = Needs { store: true, output: None };
+
     fn status(health: &Health, path: &str) -> u16 {
         health.answer(&Method::GET, path).unwrap().status().as_u16()
     }
 
     #[test]
     fn liveness_does_not_depend_on_the_phase_and_readiness_does() {
-        let health = Health::new(None);
+        let health = Health::new(STORE_ALONE);
         for (phase, ready) in [(Phase::Starting, 503), (Phase::Serving, 200), (Phase::Ending, 503)] {
             health.enter(phase);
             let statuses = ["/livez", "/readyz", "/healthz"].map(|path| status(&health, path));
@@ -182,7 +192,7 @@ mod tests {
 
     #[test]
     fn health_is_asked_with_get_or_head_at_its_own_paths() {
-        let health = Health::new(None);
+        let health = Health::new(STORE_ALONE);
         for path in ["/livez", "/readyz", "/healthz"] {
             assert_eq!(health.answer(&Method::POST, path).unwrap().status(), StatusCode::METHOD_NOT_ALLOWED);
             assert!(health.answer(&Method::HEAD, path).is_some());
@@ -221,7 +231,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_step_that_fails_or_is_given_up_counts_until_the_next_succeeds_or_five_seconds_have_passed() {
-        let health = Health::new(None);
+        let health = Health::new(STORE_ALONE);
         health.enter(Phase::Serving);
         let store = health.watch(Arc::new(Failing(MemoryStore::new(10))));
         let (key, token) = (EventKey::from_bytes([1; 32]), Token::from_bytes([1; 16]));
@@ -238,5 +248,16 @@ mod tests {
             advance(Duration::from_millis(1)).await;
             assert_eq!(status(&health, "/readyz"), 200);
         }
+    }
+
+    /// Taking it out of the load balancer would lose the events that it exists to handle.
+    #[tokio::test(start_paused = true)]
+    async fn a_receiver_that_handles_events_without_its_store_stays_ready_without_it() {
+        let health = Health::new(Needs { store: false, output: None });
+        health.enter(Phase::Serving);
+        let store = health.watch(Arc::new(Failing(MemoryStore::new(10))));
+        let (key, token) = (EventKey::from_bytes([1; 32]), Token::from_bytes([1; 16]));
+        store.claim(key, token, FAILS).await.unwrap_err();
+        assert_eq!(status(&health, "/readyz"), 200);
     }
 }

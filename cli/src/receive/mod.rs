@@ -43,7 +43,7 @@ use self::budget::Budget;
 use self::config::{Config, Overrides, Placed};
 use self::endpoint::{Application, Endpoint};
 use self::forward::Forwarder;
-use self::health::{Health, Phase};
+use self::health::{Health, Needs, Phase};
 use self::printer::{Printer, standard_error, standard_output};
 use self::report::Style;
 use self::signals::{Signal, Signals};
@@ -57,11 +57,11 @@ use crate::server::{Limits, accept, empty};
 /// its endpoint forwards to, whose status is the answer; or, where there is none, as
 /// a line on the standard output, which tells that it came and not what is in it.
 ///
-/// SIGTERM and SIGINT end it: events being handled may come to their end. After
-/// SIGTERM it goes on accepting for `drain_delay`, while /readyz is 503 already.
-/// The exit code is 0 if they all did, 1 if some had to be given up (their senders
-/// are told to try again), and 2 if the receiver could not start. SIGHUP changes
-/// nothing: restart it to apply a changed config file.
+/// SIGTERM and SIGINT end it; running events are finished first. After SIGTERM it
+/// still accepts deliveries for `drain_delay`, while /readyz is 503. The exit code
+/// is 0 if all events were finished, 1 if some were given up (their senders are
+/// answered 503), and 2 if the receiver could not start. SIGHUP is ignored: restart
+/// the receiver to apply a changed config file.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_help = EXAMPLE)]
 pub(crate) struct Args {
@@ -140,10 +140,12 @@ async fn received(args: &Args, config: Config, log: &Printer, output: Printer) -
         Signals::listen(hangup).map_err(|error| Failure::because("cannot listen to signals", error))?
     };
 
-    // Without an application an event is handled when its line is written.
-    let output_matters = config.endpoints.iter().any(|endpoint| endpoint.forward.is_none());
-    let routes =
-        Arc::new(Routes { endpoints: OnceLock::new(), health: Health::new(output_matters.then(|| output.clone())) });
+    let needs = Needs {
+        store: config.endpoints.iter().all(|endpoint| endpoint.needs_store),
+        // Without an application an event is handled when its line is written.
+        output: config.endpoints.iter().any(|endpoint| endpoint.forward.is_none()).then(|| output.clone()),
+    };
+    let routes = Arc::new(Routes { endpoints: OnceLock::new(), health: Health::new(needs) });
     let (stop, stopped) = watch::channel(false);
     let address = listener.address;
     let accepting = tokio::spawn({
@@ -198,7 +200,7 @@ async fn received(args: &Args, config: Config, log: &Printer, output: Printer) -
     }
     stop.send_replace(true);
     let connections = accepting.await.map_err(|error| Failure::because("the listener failed", error))?;
-    log.mention("medhook: ending; what is being handled may come to its end\n".to_owned());
+    log.mention(format!("medhook: ending; waiting up to {:?} for running events\n", config.shutdown));
     tokio::spawn(async move {
         signals.next().await;
         std::process::exit(1);
@@ -215,7 +217,9 @@ async fn received(args: &Args, config: Config, log: &Printer, output: Printer) -
     endpoints.iter().for_each(|endpoint| endpoint.report_counts(endpoint.budget.rest()));
     output.flush(LAST).await;
     if given_up > 0 {
-        log.mention(format!("medhook: {given_up} events had to be given up; their senders are to try again\n"));
+        log.mention(format!(
+            "medhook: gave up {given_up} deliveries that were not finished; their senders were answered 503\n"
+        ));
     }
     log.flush(LAST).await;
     Ok(if given_up == 0 { Verdict::AllIsWell } else { Verdict::SomethingIsNot })

@@ -29,8 +29,8 @@ pub(super) struct Report<'r> {
 pub(super) enum Became {
     /// Ours, or the application's, answer.
     Answered(StatusCode),
-    /// Refused, with what is known of its kind.
-    Refused(Reason, Option<String>),
+    /// Refused, with its kind and the label of the secret that verified it, as far as they are known.
+    Refused { reason: Reason, kind: Option<String>, secret: Option<String> },
     /// So many more were refused without a line of their own.
     Counted(Reason, u64),
 }
@@ -38,41 +38,49 @@ pub(super) enum Became {
 impl Became {
     pub(super) fn refused(refusal: &Refusal) -> Self {
         let kind = Some(refusal.kind_label()).filter(|kind| *kind != "unknown");
-        Became::Refused(refusal.reason(), kind.map(str::to_owned))
+        let secret = refusal.secret_label().map(str::to_owned);
+        Became::Refused { reason: refusal.reason(), kind: kind.map(str::to_owned), secret }
     }
 
     fn outcome(&self) -> Outcome {
         match self {
             Became::Answered(status) if status.is_success() => Outcome::Handled,
             Became::Answered(_) => Outcome::Failed,
-            Became::Refused(reason, _) | Became::Counted(reason, _) => reason.outcome(),
+            Became::Refused { reason, .. } | Became::Counted(reason, _) => reason.outcome(),
         }
     }
 
     fn reason(&self) -> Option<&'static str> {
         match self {
             Became::Answered(_) => None,
-            Became::Refused(reason, _) | Became::Counted(reason, _) => Some(reason.as_str()),
+            Became::Refused { reason, .. } | Became::Counted(reason, _) => Some(reason.as_str()),
         }
     }
 
     fn status(&self) -> u16 {
         match self {
             Became::Answered(status) => status.as_u16(),
-            Became::Refused(reason, _) | Became::Counted(reason, _) => reason.status().as_u16(),
+            Became::Refused { reason, .. } | Became::Counted(reason, _) => reason.status().as_u16(),
         }
     }
 
     fn kind(&self) -> Option<&str> {
         match self {
             Became::Answered(_) | Became::Counted(..) => None,
-            Became::Refused(_, kind) => kind.as_deref(),
+            Became::Refused { kind, .. } => kind.as_deref(),
+        }
+    }
+
+    fn secret(&self) -> Option<&str> {
+        match self {
+            Became::Answered(_) | Became::Counted(..) => None,
+            Became::Refused { secret, .. } => secret.as_deref(),
         }
     }
 
     fn count(&self) -> Option<u64> {
         match self {
-            Became::Answered(_) | Became::Refused(..) => None,
+            Became::Answered(_) | Became::Refused { .. } => None,
             Became::Counted(_, count) => Some(*count),
         }
     }
@@ -109,7 +117,7 @@ impl Style {
             unknown: report.read.map(|read| read == Read::Unknown),
             undecodable: report.read.map(|read| read == Read::Undecodable),
             event_key: delivery.map(|delivery| delivery.event_key().to_string()),
-            secret: delivery.map(Delivery::secret_label),
+            secret: delivery.map(Delivery::secret_label).or(report.became.secret()),
             status: report.became.status(),
             count: report.became.count(),
             upstream: report.upstream.map(|answer| answer.to_string()),
@@ -145,7 +153,9 @@ impl Style {
             if let Some(id) = delivery.id().filter(|_| self.ids) {
                 let _ = write!(line, "  id {}", cut(id, LONGEST_ID).escape_debug());
             }
-            let _ = write!(line, "  by {}", delivery.secret_label().escape_debug());
+        }
+        if let Some(secret) = report.delivery.map(Delivery::secret_label).or(became.secret()) {
+            let _ = write!(line, "  by {}", secret.escape_debug());
         }
         if let Some(answer) = report.upstream {
             let _ = write!(line, "  upstream {answer}");
@@ -273,7 +283,7 @@ mod tests {
                  \"secret\":\"label\",\"status\":200}}\n"
             )
         );
-        report.became = Became::Refused(Reason::ProofMismatch, None);
+        report.became = Became::Refused { reason: Reason::ProofMismatch, kind: None, secret: None };
         (report.delivery, report.read) = (None, None);
         assert_eq!(
             style.line(&report),
@@ -301,9 +311,10 @@ mod tests {
             style.line(&report),
             format!("handled    200  acme    new  (unknown kind)  event {key}  id 1  by label  upstream 200\n")
         );
-        report.became = Became::Refused(Reason::Stale, Some("documented".to_owned()));
+        let (kind, secret) = (Some("documented".to_owned()), Some("label".to_owned()));
+        report.became = Became::Refused { reason: Reason::Stale, kind, secret };
         (report.delivery, report.read, report.upstream) = (None, None, None);
-        assert_eq!(style.line(&report), "refused    401  acme    stale  documented\n");
+        assert_eq!(style.line(&report), "refused    401  acme    stale  documented  by label\n");
         report.became = Became::Counted(Reason::Stale, 41);
         assert_eq!(style.line(&report), "refused    401  acme    stale  41 more\n");
     }

@@ -372,7 +372,7 @@ async fn what_does_not_come_to_its_end_is_given_up_and_released() {
     called(&application).await;
     assert_eq!(instance.terminate().code(), Some(1));
     assert_eq!(held.await.unwrap(), Ok(503));
-    assert!(instance.stderr().join("\n").contains("1 events had to be given up"));
+    assert!(instance.stderr().join("\n").contains("gave up 1 deliveries"));
     assert!(instance.lines(1)[0].contains("\"reason\":\"draining\""));
 
     // Released, not left to its lease of 30 s.
@@ -450,6 +450,7 @@ async fn without_its_store_it_does_as_the_file_says() {
     assert_eq!(application.calls().len(), 0);
     assert_eq!(sender.send(handles.address, &delivery("evt-1")).await, Ok(200));
     assert_eq!(application.calls().len(), 1);
+    assert_eq!(status_of(handles.address, "/readyz"), 200, "its events are handled");
     // A supervisor does not restart it, a load balancer sends deliveries elsewhere.
     assert_eq!(status_of(refuses.address, "/livez"), 200);
     assert_eq!(sender.send(refuses.address, &delivery("evt-2")).await, Ok(503));

@@ -38,8 +38,8 @@
 //! - One that tries again by itself makes duplicates, which are dropped.
 //!
 //! # Shutting down
-//! `axum::serve` knows nothing of SIGTERM, and once stopped waits for its connections for as long as they like, and not at
-//! all for handlers whose sender hung up. `Shutdown` (feature `shutdown`, on by default) bounds all of it by one deadline:
+//! `axum::serve` does not handle SIGTERM. Its graceful shutdown waits for open connections without a limit, but not for
+//! handlers whose client disconnected. `Shutdown` (feature `shutdown`, on by default) bounds all of it by one deadline:
 //!
 //! ```no_run
 //! # use std::time::Duration;

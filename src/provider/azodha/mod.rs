@@ -226,9 +226,9 @@ impl Provider for Azodha {
 ///
 /// | kind | required | also part of the key | two events that are taken for one |
 /// |---|---|---|---|
-/// | [`BookAppointment`] | `id`, `status`, `date`, `startTime` | `endTime`, `locationType`, `patientId`, `firstName`, `lastName`, `email`, `patientMobileNumber`; `appointmentType`, `participants`, `attributes` and `resources`, if they stand at these keys | bookings that differ only in type, participants, attributes or resources, if these stand at other keys: the guide names none |
+/// | [`BookAppointment`] | `id`, `status`, `date`, `startTime` | `endTime`, `locationType`, `patientId`, `firstName`, `lastName`, `email`, `patientMobileNumber`; `appointmentType`, `participants`, `attributes` and `resources`, if they stand at these keys | an appointment that returns to an earlier state (booked, canceled, booked again) while that is remembered; bookings that differ only in type, participants, attributes or resources, if these stand at other keys: the guide names none |
 /// | [`UploadedFileAndTest`] | `data.file` with its `id`, `data.patient` | `data.providers` | none that differ in anything documented |
-/// | [`SurveyAssessment`] | `data.assessment` with its `id` and `status`, `data.patient` | `eventType`, `eventSubType`, `userType` | none that differ in anything documented |
+/// | [`SurveyAssessment`] | `data.assessment` with its `id` and `status`, `data.patient` | `eventType`, `eventSubType`, `userType` | an assessment that returns to an earlier state while that is remembered |
 ///
 /// A moved appointment differs in `date` or `startTime`, one that became shorter in `endTime`, and one that became a
 /// video call in `locationType`. The objects `data.file`, `data.assessment` and `data.patient` are part of the key as a
