@@ -374,7 +374,7 @@ fn the_documented_file_sets_no_natural_key_and_the_key_has_its_warning() {
     assert!(!example.contains("natural"), "{example}");
     let (_, below) = rest.split_once("| `dedupe` |").expect("the key");
     let (section, _) = below.split_once("\n## ").expect("the next section");
-    let (_, table) = section.split_once("two events that are taken for one |").expect("the table of natural keys");
+    let (_, table) = section.split_once("distinct events with the same key |").expect("the table of natural keys");
     for (provider, kinds) in [
         ("azodha", &["BookAppointment", "UploadedFileAndTest", "SurveyAssessment"][..]),
         ("mediquo", &["patient_consultation_", "patient_message_received", "prescription_created"]),
