@@ -1,190 +1,261 @@
-//! Connections: how they are made, what becomes of broken ones, and what is said about it.
+//! The store's connections: how they are made, which of them are used again, and how errors are reported.
 //!
-//! A pool of our own. sqlx's asks a connection whether it is still there each time one is done with it, without a limit:
-//! one round trip more for each step, and where the server or the network falls silent just then its place is lost. Here a
-//! step that finds its connection broken is done again on another, which it may be: every step is the same done twice.
+//! The store has a pool of its own. sqlx's pings a connection without a time limit each time it is returned, which costs
+//! a round trip for each step, and a permit where the server or the network falls silent just then. Here a step that
+//! finds its connection broken is done again on another one. Every step may be repeated: see `statements.rs`.
+//!
+//! A permit stands for a backend of the server and not for a caller. A backend that waits within its COMMIT (for a
+//! synchronous standby, a stalled disk or a deferred trigger) does not notice that its client has closed the connection,
+//! and `statement_timeout` does not apply to it. If a step without an answer released its permit, the next one would
+//! connect again, and the store's backends would use up the server's `max_connections`. So each step runs in a task that
+//! owns the connection and the permit. When its caller stops waiting, the task goes on until the server has answered or
+//! closed the connection, or until a [probe](super::probe) finds that the backend has ended.
+//!
+//! No statement is canceled: PostgreSQL ends a canceled wait for the standby by committing without the standby.
 
 use std::io::ErrorKind;
+use std::pin::pin;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::super::url;
+use super::probe::{Backend, Probe};
+use crate::dedupe::{EventKey, Token};
 use crate::{ConfigError, StoreError};
 
-/// Connections of the store's own, made when they are first needed.
+/// The connections of one store, opened when they are first needed.
 pub(super) struct Connections {
     options: PgConnectOptions,
     step_timeout: Duration,
-    /// One for each connection that there may be.
-    places: Semaphore,
+    /// One for each connection that the store may have.
+    permits: Arc<Semaphore>,
     idle: Mutex<Idle>,
+    /// Cloned by each abandoned step, so that the reference count says how many there are.
+    abandoned: Arc<()>,
+    /// Kept alive by the abandoned steps.
+    probe: Mutex<Weak<Probe>>,
 }
 
-/// What nobody uses.
+/// Connections that are not in use.
 #[derive(Default)]
 struct Idle {
-    /// From the one used longest ago to the last.
+    /// From the least to the most recently used.
     connections: Vec<Pooled>,
-    /// When one was found broken. Those made before are not to be trusted, wherever they are now.
+    /// When a connection was last found broken. Connections made before are not used again.
     broken: Option<Instant>,
+    /// When a step last had no answer in time. Connections used before are pinged before they are used again.
+    silent: Option<Instant>,
 }
 
 struct Pooled {
     connection: PgConnection,
+    backend: Backend,
     made: Instant,
     used: Instant,
 }
 
+/// A connection in use.
+struct Held {
+    pooled: Pooled,
+    permit: OwnedSemaphorePermit,
+}
+
+type Answer = Result<Option<PgRow>, sqlx::Error>;
+
+enum Failed {
+    Error(sqlx::Error),
+    NoAnswer,
+    /// The number of steps that the server has not answered though their callers have stopped waiting.
+    NoneFree(usize),
+}
+
 impl Connections {
-    pub(super) fn new(options: PgConnectOptions, most: u32, step_timeout: Duration) -> Self {
+    pub(super) fn new(options: PgConnectOptions, most: u32, step_timeout: Duration) -> Arc<Self> {
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Connections { options, step_timeout, places: Semaphore::new(most), idle: Mutex::default() }
+        Arc::new(Connections {
+            options,
+            step_timeout,
+            permits: Arc::new(Semaphore::new(most)),
+            idle: Mutex::default(),
+            abandoned: Arc::default(),
+            probe: Mutex::default(),
+        })
     }
 
-    /// Does one step, on another connection if the first turns out to be broken.
-    pub(super) async fn step(&self, step: &Step<'_>) -> Result<Option<PgRow>, StoreError> {
+    /// Runs one step, and runs it again on another connection if the first is broken.
+    pub(super) async fn step(self: &Arc<Self>, step: Step) -> Result<Option<PgRow>, StoreError> {
         let mut tries: u32 = 1;
         loop {
-            let failed = match self.attempt(step).await {
+            match self.attempt(step.clone()).await {
                 Ok(row) => return Ok(row),
-                Err(error) => error,
-            };
-            if !is_of_the_connection(&failed) || tries >= MOST_TRIES {
-                return Err(unavailable(step.name, failed));
+                Err(Failed::Error(error)) if is_of_the_connection(&error) && tries < MOST_TRIES => self.distrust(),
+                Err(failed) => return Err(self.error(step.name, failed)),
             }
-            self.distrust();
             tries = tries.saturating_add(1);
         }
     }
 
-    async fn attempt(&self, step: &Step<'_>) -> Result<Option<PgRow>, sqlx::Error> {
-        let no_answer = |_| sqlx::Error::PoolTimedOut;
-        let mut held = timeout(self.step_timeout, self.take()).await.map_err(no_answer)??;
-        // If it takes as long as this, the server has longer been told to give up: it is not there.
-        let row = timeout(self.step_timeout, step.run(held.connection()?)).await.map_err(no_answer)?;
-        if !row.as_ref().is_err_and(is_of_the_connection) {
-            held.give_back();
-        }
-        row
+    async fn attempt(self: &Arc<Self>, step: Step) -> Result<Option<PgRow>, Failed> {
+        let held = self.take().await?;
+        let (caller, answer) = oneshot::channel();
+        tokio::spawn(self.clone().run(held, step, caller));
+        // The server would have ended a statement by now. It is silent, or within a COMMIT.
+        let no_answer = |_| {
+            self.idle().silent = Some(Instant::now());
+            Failed::NoAnswer
+        };
+        received(timeout(self.step_timeout, answer).await.map_err(no_answer)?)
     }
 
-    /// A connection that may be used: one that is there, or a new one.
-    async fn take(&self) -> Result<Held<'_>, sqlx::Error> {
-        let place = self.places.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
-        // Not held while anything waits.
-        let idle = self.idle().connections.pop();
-        if let Some(mut pooled) = idle {
-            if pooled.is_fit().await {
-                return Ok(Held::new(pooled, self, place));
-            }
-            // Those that are left lay idle for longer.
+    /// Takes an idle connection or makes one.
+    async fn take(self: &Arc<Self>) -> Result<Held, Failed> {
+        let began = Instant::now();
+        let Ok(permit) = timeout(self.step_timeout, self.permits.clone().acquire_owned()).await else {
+            return Err(Failed::NoneFree(Arc::strong_count(&self.abandoned).saturating_sub(1)));
+        };
+        let permit = permit.map_err(|_closed| Failed::Error(sqlx::Error::PoolClosed))?;
+        let idle = match self.pop() {
+            Some((pooled, Trust::Full)) => return Ok(Held { pooled, permit }),
+            idle => idle,
+        };
+        let (caller, held) = oneshot::channel();
+        tokio::spawn(self.clone().prepare(permit, idle, caller));
+        let left = self.step_timeout.saturating_sub(began.elapsed());
+        received(timeout(left, held).await.map_err(|_| Failed::NoAnswer)?)
+    }
+
+    fn pop(&self) -> Option<(Pooled, Trust)> {
+        let mut idle = self.idle();
+        let pooled = idle.connections.pop()?;
+        let trust = pooled.trust(idle.silent);
+        Some((pooled, trust))
+    }
+
+    /// Makes a connection ready. If the caller stops waiting, it is kept for the next step.
+    async fn prepare(
+        self: Arc<Self>,
+        permit: OwnedSemaphorePermit,
+        idle: Option<(Pooled, Trust)>,
+        mut caller: oneshot::Sender<Result<Held, sqlx::Error>>,
+    ) {
+        let prepared = match self.checked(idle).await {
+            Some(pooled) => Ok(pooled),
+            None => self.connect(&mut caller).await,
+        };
+        let held = prepared.map(|pooled| Held { pooled, permit });
+        if let Err(Ok(held)) = caller.send(held) {
+            self.give_back(held);
+        }
+    }
+
+    async fn checked(&self, idle: Option<(Pooled, Trust)>) -> Option<Pooled> {
+        let (mut pooled, trust) = idle?;
+        let fit = match trust {
+            Trust::Full => true,
+            Trust::AfterPing => pooled.answers_a_ping().await,
+            Trust::None => false,
+        };
+        if !fit {
+            // The others have been idle for longer.
             self.distrust();
         }
-        let made = Instant::now();
-        let connection = self.connect().await?;
-        Ok(Held::new(Pooled { connection, made, used: made }, self, place))
+        fit.then_some(pooled)
     }
 
-    /// Waits for a server that is about to start, for as long as the caller waits.
-    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+    /// Connects. A server that is about to start is waited for as long as the caller waits.
+    async fn connect(&self, caller: &mut oneshot::Sender<Result<Held, sqlx::Error>>) -> Result<Pooled, sqlx::Error> {
         let mut wait = FIRST_WAIT;
         loop {
-            match self.options.connect().await {
-                Ok(mut connection) => {
-                    durably(&mut connection).await?;
-                    return Ok(connection);
-                }
-                Err(error) if may_pass(&error) => sleep(wait).await,
-                Err(error) => return Err(error),
+            let mut connecting = pin!(self.connect_once());
+            let connected = tokio::select! {
+                biased;
+                connected = &mut connecting => connected,
+                // There is no backend yet that could be asked about, so the permit is kept for a limited time. A backend
+                // whose client goes away during start-up ends by itself.
+                () = caller.closed() => timeout(LONGEST_CONNECT, connecting).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)),
+            };
+            match connected {
+                Err(error) if may_pass(&error) && !caller.is_closed() => sleep(wait).await,
+                connected => return connected,
             }
             wait = wait.saturating_mul(2).min(LONGEST_WAIT);
         }
     }
 
-    /// Closes what there is, sooner or later: it is as old as what was found broken, or older.
-    fn distrust(&self) {
-        let broken = Some(Instant::now());
-        let untrusted = std::mem::replace(&mut *self.idle(), Idle { connections: Vec::new(), broken });
-        drop(untrusted);
+    async fn connect_once(&self) -> Result<Pooled, sqlx::Error> {
+        let made = Instant::now();
+        let mut connection = self.options.connect().await?;
+        let backend = Backend::begin(&mut connection).await?;
+        Ok(Pooled { connection, backend, made, used: made })
     }
 
-    fn idle(&self) -> MutexGuard<'_, Idle> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-const MOST_TRIES: u32 = 3;
-const FIRST_WAIT: Duration = Duration::from_millis(10);
-const LONGEST_WAIT: Duration = Duration::from_millis(500);
-
-impl Pooled {
-    /// Whether it may be used again. One that lay idle for long is asked: firewalls forget quiet ones without a word.
-    async fn is_fit(&mut self) -> bool {
-        if self.made.elapsed() >= LONGEST_LIFE {
-            return false;
+    /// Runs a step until the server has answered, whether or not the caller still waits.
+    async fn run(self: Arc<Self>, held: Held, step: Step, mut caller: oneshot::Sender<Answer>) {
+        let Held { mut pooled, permit } = held;
+        let Some(answer) = self.answer(&mut pooled, &step, &mut caller).await else {
+            // The backend has ended, and this permit with it.
+            return;
+        };
+        if !answer.as_ref().is_err_and(is_of_the_connection) {
+            self.give_back(Held { pooled, permit });
         }
-        self.used.elapsed() < LONG_IDLE || matches!(timeout(LONGEST_PING, self.connection.ping()).await, Ok(Ok(())))
+        // The caller may have gone.
+        let _ = caller.send(answer);
     }
-}
 
-const LONG_IDLE: Duration = Duration::from_secs(10);
-const LONGEST_PING: Duration = Duration::from_secs(1);
-/// A server's process for a connection grows with time, and a name may lead elsewhere by now.
-const LONGEST_LIFE: Duration = Duration::from_secs(1800);
-/// What nobody has needed for so long was needed for a rush that is over.
-const LONGEST_IDLE: Duration = Duration::from_secs(600);
-
-/// A statement and what goes into it.
-pub(super) struct Step<'a> {
-    pub(super) name: &'static str,
-    pub(super) statement: &'a Arc<str>,
-    pub(super) key: Option<(&'a [u8], &'a [u8])>,
-    pub(super) seconds: Option<f64>,
-}
-
-impl Step<'_> {
-    pub(super) async fn run(&self, connection: &mut PgConnection) -> Result<Option<PgRow>, sqlx::Error> {
-        let mut query = sqlx::query(AssertSqlSafe(self.statement.clone()));
-        if let Some((key, token)) = self.key {
-            query = query.bind(key).bind(token);
+    /// Returns nothing if the backend has ended without an answer.
+    async fn answer(&self, pooled: &mut Pooled, step: &Step, caller: &mut oneshot::Sender<Answer>) -> Option<Answer> {
+        let mut running = pin!(step.run(&mut pooled.connection));
+        tokio::select! {
+            biased;
+            answer = &mut running => return Some(answer),
+            () = caller.closed() => {}
         }
-        if let Some(seconds) = self.seconds {
-            query = query.bind(seconds);
+        let _abandoned = self.abandoned.clone();
+        tokio::select! {
+            // An answer that has arrived takes precedence over the probe.
+            biased;
+            answer = running => Some(answer),
+            () = self.ended(&pooled.backend) => None,
         }
-        // To the end of the answer: what fails when it is committed is told behind the row.
-        query.fetch_all(connection).await.map(|rows| rows.into_iter().next())
-    }
-}
-
-/// A connection in use, and its place. Given up in the middle, it is closed: whoever used it next would first wait for an
-/// answer that may never come.
-struct Held<'a> {
-    pooled: Option<Pooled>,
-    of: &'a Connections,
-    since: Instant,
-    /// Free again when all else is done.
-    _place: SemaphorePermit<'a>,
-}
-
-impl<'a> Held<'a> {
-    fn new(pooled: Pooled, of: &'a Connections, place: SemaphorePermit<'a>) -> Self {
-        Held { pooled: Some(pooled), of, since: Instant::now(), _place: place }
     }
 
-    fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
-        self.pooled.as_mut().map(|pooled| &mut pooled.connection).ok_or(sqlx::Error::PoolClosed)
+    /// Waits until a backend has ended, and ends it if it is idle.
+    async fn ended(&self, backend: &Backend) {
+        let probe = self.probe();
+        let mut wait = self.step_timeout.min(LONGEST_BETWEEN_PROBES);
+        loop {
+            sleep(wait).await;
+            // In a task of its own: an answer to the step must not interrupt the probe, whose connection is used again.
+            let (probe, backend) = (probe.clone(), backend.clone());
+            if let Ok(true) = tokio::spawn(async move { probe.has_ended(&backend).await }).await {
+                return;
+            }
+            wait = wait.saturating_mul(2).min(LONGEST_BETWEEN_PROBES);
+        }
     }
 
-    fn give_back(mut self) {
-        let Some(pooled) = self.pooled.take() else { return };
+    /// The probe that all abandoned steps share.
+    fn probe(&self) -> Arc<Probe> {
+        let mut shared = self.probe.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let probe = Arc::new(Probe::new(self.options.clone()));
+            *shared = Arc::downgrade(&probe);
+            probe
+        })
+    }
+
+    /// Returns a connection to the idle ones, unless another was found broken since it was made.
+    fn give_back(&self, held: Held) {
+        let Held { pooled, permit } = held;
         let now = Instant::now();
-        let mut idle = self.of.idle();
+        let mut idle = self.idle();
         let oldest = idle.connections.first();
         let unneeded = oldest.is_some_and(|oldest| now.duration_since(oldest.used) >= LONGEST_IDLE);
         let unneeded = unneeded.then(|| idle.connections.remove(0));
@@ -193,15 +264,106 @@ impl<'a> Held<'a> {
         }
         drop(idle);
         drop(unneeded);
+        // Last, so that the next step finds the connection.
+        drop(permit);
+    }
+
+    /// Closes the idle connections now and those in use when they are returned: they are not newer than the broken one.
+    fn distrust(&self) {
+        let mut idle = self.idle();
+        idle.broken = Some(Instant::now());
+        let untrusted = std::mem::take(&mut idle.connections);
+        drop(idle);
+        drop(untrusted);
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn error(&self, step: &str, failed: Failed) -> StoreError {
+        let problem = match failed {
+            Failed::Error(error) => return unavailable(step, error),
+            Failed::NoAnswer => "no answer in time".to_owned(),
+            Failed::NoneFree(abandoned) => {
+                let within = format!("no connection free within {} s", self.step_timeout.as_secs_f64());
+                let steps = if abandoned == 1 { "step" } else { "steps" };
+                match abandoned {
+                    0 => within,
+                    _ => format!(
+                        "{within}: the server has not answered {abandoned} earlier {steps} (is its synchronous standby \
+                         away, or its disk stalled?)"
+                    ),
+                }
+            }
+        };
+        StoreError::unavailable(format!("PostgreSQL: {step}: {problem}"))
     }
 }
 
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        if self.pooled.take().is_some() && self.since.elapsed() >= self.of.step_timeout {
-            // Not one statement that takes long: a server that says nothing.
-            self.of.distrust();
+const MOST_TRIES: u32 = 3;
+const FIRST_WAIT: Duration = Duration::from_millis(10);
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_BETWEEN_PROBES: Duration = Duration::from_secs(30);
+
+/// The sender is dropped without a message only if its task panics or the runtime shuts down.
+fn received<T>(received: Result<Result<T, sqlx::Error>, oneshot::error::RecvError>) -> Result<T, Failed> {
+    received.unwrap_or(Err(sqlx::Error::WorkerCrashed)).map_err(Failed::Error)
+}
+
+/// Whether an idle connection may be used again.
+#[derive(Clone, Copy)]
+enum Trust {
+    Full,
+    AfterPing,
+    None,
+}
+
+impl Pooled {
+    /// A connection that was idle for long is pinged, because firewalls drop quiet connections without notice. So is one
+    /// that was last used before another had no answer in time.
+    fn trust(&self, silent: Option<Instant>) -> Trust {
+        if self.made.elapsed() >= LONGEST_LIFE {
+            Trust::None
+        } else if self.used.elapsed() < LONG_IDLE && silent.is_none_or(|silent| self.used > silent) {
+            Trust::Full
+        } else {
+            Trust::AfterPing
         }
+    }
+
+    async fn answers_a_ping(&mut self) -> bool {
+        matches!(timeout(LONGEST_PING, self.connection.ping()).await, Ok(Ok(())))
+    }
+}
+
+const LONG_IDLE: Duration = Duration::from_secs(10);
+const LONGEST_PING: Duration = Duration::from_secs(1);
+/// A backend's memory grows with time, and by then the host name may lead to another server.
+const LONGEST_LIFE: Duration = Duration::from_secs(1800);
+/// A connection that was not needed for so long was opened for a burst that is over.
+const LONGEST_IDLE: Duration = Duration::from_secs(600);
+
+/// A statement and its parameters.
+#[derive(Clone)]
+pub(super) struct Step {
+    pub(super) name: &'static str,
+    pub(super) statement: Arc<str>,
+    pub(super) key: Option<(EventKey, Token)>,
+    pub(super) seconds: Option<f64>,
+}
+
+impl Step {
+    pub(super) async fn run(&self, connection: &mut PgConnection) -> Answer {
+        let mut query = sqlx::query(AssertSqlSafe(self.statement.clone()));
+        if let Some((key, token)) = &self.key {
+            query = query.bind(&key.as_bytes()[..]).bind(&token.as_bytes()[..]);
+        }
+        if let Some(seconds) = self.seconds {
+            query = query.bind(seconds);
+        }
+        // Reads the whole answer: an error at COMMIT comes after the row.
+        query.fetch_all(connection).await.map(|rows| rows.into_iter().next())
     }
 }
 
@@ -212,14 +374,20 @@ pub(super) fn options(url: &str) -> Result<PgConnectOptions, ConfigError> {
     PgConnectOptions::from_str(url).map_err(|error| unreadable(&says(&error)))
 }
 
-/// What the statements of this store rely on.
+/// Adds the settings that the statements and the pool of this store rely on.
 pub(super) fn for_steps(options: PgConnectOptions, step_timeout: Duration) -> PgConnectOptions {
-    // Both shorter than the step is waited for, so that it is the server that gives up and says why.
+    // Shorter than the caller waits for the step, so that the server ends the statement and reports the reason.
     let third = step_timeout.checked_div(3).unwrap_or(step_timeout).as_millis();
     options.disable_statement_logging().options([
         ("lock_timeout", third.to_string()),
         ("statement_timeout", third.saturating_mul(2).to_string()),
         ("default_transaction_isolation", "read committed".to_owned()),
+        // The server notices within about 30 s that its client or the network is gone. The system's default is two hours.
+        // Without effect over Unix sockets.
+        ("tcp_keepalives_idle", "10".to_owned()),
+        ("tcp_keepalives_interval", "5".to_owned()),
+        ("tcp_keepalives_count", "4".to_owned()),
+        ("tcp_user_timeout", "30000".to_owned()),
     ])
 }
 
@@ -251,16 +419,10 @@ pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, 
     }
 }
 
-const LONGEST_CONNECT: Duration = Duration::from_secs(10);
+pub(super) const LONGEST_CONNECT: Duration = Duration::from_secs(10);
 
 fn cannot_connect(error: &sqlx::Error) -> ConfigError {
     ConfigError::new(format!("PostgreSQL: cannot connect: {}", says(error)))
-}
-
-/// What is committed is on disk, also where a database's own default is that it need not be.
-async fn durably(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let on = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
-    sqlx::query(on).persistent(false).execute(connection).await.map(drop)
 }
 
 /// Whether a server that could not be connected to may be there soon: it is starting, or has too many connections now.

@@ -1,4 +1,5 @@
 mod connection;
+mod probe;
 mod schema;
 mod statements;
 
@@ -47,7 +48,7 @@ pub struct PostgresStore {
 }
 
 struct Inner {
-    connections: Connections,
+    connections: Arc<Connections>,
     statements: Statements,
     namespace: Namespace,
 }
@@ -131,8 +132,8 @@ impl PostgresStore {
             return Err(StoreError::unavailable("PostgreSQL: commit_in: the delivery was not let in by a receiver"));
         };
         let key = delivery.event_key();
-        let ids = (&key.as_bytes()[..], &token.as_bytes()[..]);
-        let statement = &self.inner.statements.commit_in;
+        let ids = (key, token);
+        let statement = self.inner.statements.commit_in.clone();
         let step = Step { name: "commit_in", statement, key: Some(ids), seconds: Some(seconds(retention.total)) };
         match step.run(transaction).await {
             Ok(Some(_)) => Ok(()),
@@ -141,26 +142,26 @@ impl PostgresStore {
         }
     }
 
-    fn begin(connections: Connections, namespace: Namespace, purge_every: Duration) -> Self {
+    fn begin(connections: Arc<Connections>, namespace: Namespace, purge_every: Duration) -> Self {
         let statements = Statements::new(&namespace);
         let inner = Arc::new(Inner { connections, statements, namespace });
         tokio::spawn(purge(Arc::downgrade(&inner), purge_every));
         PostgresStore { inner }
     }
 
-    async fn row(&self, step: Step<'_>) -> Result<Option<PgRow>, StoreError> {
-        self.inner.connections.step(&step).await
+    async fn row(&self, step: Step) -> Result<Option<PgRow>, StoreError> {
+        self.inner.connections.step(step).await
     }
 
     /// A step that gives a row if it is done.
-    async fn settle(&self, step: Step<'_>) -> Result<Settled, StoreError> {
+    async fn settle(&self, step: Step) -> Result<Settled, StoreError> {
         Ok(if self.row(step).await?.is_some() { Settled::Settled } else { Settled::Lost })
     }
 
     async fn claim(&self, key: EventKey, token: Token, lease: Duration) -> Result<Claimed, StoreError> {
-        let ids = (&key.as_bytes()[..], &token.as_bytes()[..]);
+        let ids = (key, token);
         for _ in 0..MOST_LOOKS {
-            let statement = &self.inner.statements.claim;
+            let statement = self.inner.statements.claim.clone();
             let step = Step { name: "claim", statement, key: Some(ids), seconds: Some(seconds(lease)) };
             let row = self.row(step).await?;
             let answer = row.map(|row| claimed(&row, lease)).transpose();
@@ -207,16 +208,16 @@ impl DedupeStore for PostgresStore {
 
     fn renew(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Settled> {
         Box::pin(async move {
-            let ids = (&key.as_bytes()[..], &token.as_bytes()[..]);
-            let statement = &self.inner.statements.renew;
+            let ids = (key, token);
+            let statement = self.inner.statements.renew.clone();
             self.settle(Step { name: "renew", statement, key: Some(ids), seconds: Some(seconds(lease)) }).await
         })
     }
 
     fn commit(&self, key: EventKey, token: Token, retention: Retention) -> StoreFuture<'_, Settled> {
         Box::pin(async move {
-            let ids = (&key.as_bytes()[..], &token.as_bytes()[..]);
-            let statement = &self.inner.statements.commit;
+            let ids = (key, token);
+            let statement = self.inner.statements.commit.clone();
             self.settle(Step { name: "commit", statement, key: Some(ids), seconds: Some(seconds(retention.total)) })
                 .await
         })
@@ -224,8 +225,8 @@ impl DedupeStore for PostgresStore {
 
     fn release(&self, key: EventKey, token: Token) -> StoreFuture<'_, Settled> {
         Box::pin(async move {
-            let ids = (&key.as_bytes()[..], &token.as_bytes()[..]);
-            let statement = &self.inner.statements.release;
+            let ids = (key, token);
+            let statement = self.inner.statements.release.clone();
             self.settle(Step { name: "release", statement, key: Some(ids), seconds: None }).await
         })
     }
@@ -360,10 +361,10 @@ const BETWEEN_BATCHES: Duration = Duration::from_millis(50);
 impl Inner {
     /// Whether there is more of it.
     async fn purge_batch(&self, table: usize) -> Result<bool, StoreError> {
-        let Some(statement) = self.statements.purge.get(table) else {
+        let Some(statement) = self.statements.purge.get(table).cloned() else {
             return Ok(false);
         };
-        let row = self.connections.step(&Step { name: "purge", statement, key: None, seconds: None }).await?;
+        let row = self.connections.step(Step { name: "purge", statement, key: None, seconds: None }).await?;
         let count = row.map(|row| row.try_get::<i64, _>(0)).transpose();
         Ok(count.map_err(|error| connection::unavailable("purge", error))?.is_some_and(|count| count >= BATCH))
     }

@@ -1,0 +1,99 @@
+//! Asks the server about backends whose step has no answer and no caller.
+//!
+//! Such a backend may wait within its COMMIT, and then its permit must be kept. Or the network has lost the statement or
+//! its answer, and then neither side would ever hear of the other again.
+
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Row};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use super::connection::LONGEST_CONNECT;
+
+/// The server's process for a connection.
+#[derive(Clone)]
+pub(super) struct Backend {
+    pid: i32,
+    /// Tells it from a later process with the same number, and from processes of another server. Not visible after
+    /// `SET ROLE` to a role that is not a member of the login role; such a backend is found by its number alone.
+    started: Option<String>,
+}
+
+impl Backend {
+    /// Prepares a new connection and identifies its backend, in one statement.
+    pub(super) async fn begin(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
+        // A commit must be on disk when it is answered, even if the database or the role has another default.
+        let begin = "SELECT pg_backend_pid(),
+            (SELECT backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()),
+            CASE WHEN current_setting('synchronous_commit') = 'off'
+                THEN set_config('synchronous_commit', 'on', false) END";
+        let row = sqlx::query(begin).persistent(false).fetch_one(connection).await?;
+        Ok(Backend { pid: row.try_get(0)?, started: row.try_get(1)? })
+    }
+}
+
+/// One connection beside the store's others, for the questions of all its abandoned steps. Opened for the first question
+/// and closed with the last abandoned step.
+pub(super) struct Probe {
+    options: PgConnectOptions,
+    /// Locked while a question is asked, so that there is never a second connection.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    connection: Option<PgConnection>,
+    failed: Option<Instant>,
+}
+
+impl Probe {
+    pub(super) fn new(options: PgConnectOptions) -> Self {
+        Probe { options, state: Mutex::default() }
+    }
+
+    /// Returns whether a backend has ended. Ends it if it is idle: it did not get its statement, or its answer was lost.
+    /// Must not be dropped before it is done.
+    pub(super) async fn has_ended(&self, backend: &Backend) -> bool {
+        let mut state = self.state.lock().await;
+        if state.failed.is_some_and(|failed| failed.elapsed() < BETWEEN_FAILURES) {
+            return false;
+        }
+        // A connection without an answer in time is closed.
+        let connection = state.connection.take();
+        match timeout(LONGEST_CONNECT, self.ask(connection, backend)).await {
+            Ok(Ok((connection, ended))) => {
+                *state = State { connection: Some(connection), failed: None };
+                ended
+            }
+            Ok(Err(_)) => false,
+            Err(_) => {
+                state.failed = Some(Instant::now());
+                false
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        connection: Option<PgConnection>,
+        backend: &Backend,
+    ) -> Result<(PgConnection, bool), sqlx::Error> {
+        let mut connection = match connection {
+            Some(connection) => connection,
+            None => self.options.connect().await?,
+        };
+        // A backend that became idle just now has sent an answer that is still on its way.
+        let ask = "SELECT CASE WHEN state = 'idle' AND state_change < clock_timestamp() - interval '1 second'
+                THEN pg_terminate_backend(pid) ELSE false END
+            FROM pg_stat_activity WHERE pid = $1 AND backend_start::text IS NOT DISTINCT FROM $2";
+        let query = sqlx::query(ask).bind(backend.pid).bind(&backend.started);
+        let found = query.fetch_optional(&mut connection).await?;
+        let ended = found.map_or(Ok(true), |row| row.try_get(0))?;
+        Ok((connection, ended))
+    }
+}
+
+/// A server that has no answer even for this may be stuck with the backend of each new connection.
+const BETWEEN_FAILURES: Duration = Duration::from_secs(30);
