@@ -35,16 +35,38 @@ pub struct Server {
     port: u16,
     child: Option<Child>,
     url: fn(u16) -> String,
+    environment: Vec<(&'static str, PathBuf)>,
 }
 
 impl Server {
     /// PostgreSQL, with settings `name=value`.
     pub fn postgres(settings: &[&str]) -> Self {
         // Cheap to check: each of many connections is checked, by a client that is not optimised.
-        Self::postgres_in(folder(), "password", settings)
+        Self::postgres_in(folder(), "password", settings, Vec::new())
     }
 
-    fn postgres_in(folder: TempDir, auth: &str, settings: &[&str]) -> Self {
+    /// PostgreSQL on a disk that can stall.
+    pub fn postgres_on_a_stallable_disk() -> Self {
+        let folder = folder();
+        let [source, library] = ["stall.c", "stall.so"].map(|name| folder.path().join(name));
+        std::fs::write(&source, include_str!("stall.c")).unwrap();
+        let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).output().unwrap();
+        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+        let environment = vec![("LD_PRELOAD", library), ("MEDHOOK_TEST_STALL", folder.path().join(STALLED))];
+        Self::postgres_in(folder, "password", &["fsync=on", "wal_sync_method=fdatasync"], environment)
+    }
+
+    /// Lets the disk stall: nothing that the server writes reaches it.
+    pub fn stall_disk(&self) {
+        std::fs::write(self.folder().join(STALLED), "").unwrap();
+    }
+
+    /// Lets the stalled disk work again.
+    pub fn free_disk(&self) {
+        std::fs::remove_file(self.folder().join(STALLED)).unwrap();
+    }
+
+    fn postgres_in(folder: TempDir, auth: &str, settings: &[&str], environment: Vec<(&'static str, PathBuf)>) -> Self {
         let bin = PathBuf::from(variable("MEDHOOK_TEST_POSTGRES_BIN"));
         std::fs::write(folder.path().join("password"), PASSWORD).unwrap();
         let mut initdb = Command::new(bin.join("initdb"));
@@ -57,7 +79,7 @@ impl Server {
             arguments.extend(["-c".to_owned(), (*setting).to_owned()]);
         }
         let url = |port| format!("postgres://medhook:{PASSWORD}@127.0.0.1:{port}/postgres");
-        Self::begun(bin.join("postgres"), arguments, folder, url)
+        Self::begun(bin.join("postgres"), arguments, folder, url, environment)
     }
 
     /// Redis that loses nothing, with settings `--name value`.
@@ -67,7 +89,7 @@ impl Server {
         arguments.extend(["--appendonly", "yes", "--appendfsync", "always"].iter().chain(settings));
         let arguments = arguments.into_iter().map(str::to_owned).collect();
         let url = |port| format!("redis://:{PASSWORD}@127.0.0.1:{port}/");
-        Self::begun(variable("MEDHOOK_TEST_REDIS_SERVER").into(), arguments, folder(), url)
+        Self::begun(variable("MEDHOOK_TEST_REDIS_SERVER").into(), arguments, folder(), url, Vec::new())
     }
 
     /// PostgreSQL that speaks TLS.
@@ -85,6 +107,7 @@ impl Server {
             folder,
             "scram-sha-256",
             &["ssl=on", &certificate, &format!("ssl_key_file={}", own.display())],
+            Vec::new(),
         )
     }
 
@@ -98,8 +121,14 @@ impl Server {
         (server, port)
     }
 
-    fn begun(program: PathBuf, arguments: Vec<String>, folder: TempDir, url: fn(u16) -> String) -> Self {
-        let mut server = Server { program, arguments, folder, port: 0, child: None, url };
+    fn begun(
+        program: PathBuf,
+        arguments: Vec<String>,
+        folder: TempDir,
+        url: fn(u16) -> String,
+        environment: Vec<(&'static str, PathBuf)>,
+    ) -> Self {
+        let mut server = Server { program, arguments, folder, port: 0, child: None, url, environment };
         // Someone else may take the port before the server does.
         for _ in 0..5 {
             server.port = free_port();
@@ -134,6 +163,7 @@ impl Server {
         let port = if self.is_postgres() { "-p" } else { "--port" };
         let mut server = Command::new(&self.program);
         server.args(&self.arguments).arg(port).arg(self.port.to_string()).current_dir(self.folder());
+        server.envs(self.environment.iter().cloned());
         server.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.child = Some(unprivileged(&mut server).spawn().unwrap());
         let began = Instant::now();
@@ -197,6 +227,8 @@ impl Server {
         std::fs::read_to_string(self.folder().join("log")).unwrap_or_default()
     }
 }
+
+const STALLED: &str = "stalled";
 
 impl Drop for Server {
     fn drop(&mut self) {

@@ -5,6 +5,7 @@
 
 mod away;
 mod postgres;
+mod postgres_abandoned;
 mod postgres_commit_in;
 mod redis;
 mod tls;
