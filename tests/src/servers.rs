@@ -233,6 +233,8 @@ const STALLED: &str = "stalled";
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
+            // PostgreSQL writes to disk before it stops.
+            let _ = std::fs::remove_file(self.folder().join(STALLED));
             signal("CONT", &[child.id()]);
             signal(if self.program.ends_with("postgres") { "QUIT" } else { "KILL" }, &[child.id()]);
             let _ = child.wait();

@@ -199,10 +199,14 @@ impl Connections {
     async fn run(self: Arc<Self>, held: Held, step: Step, mut caller: oneshot::Sender<Answer>) {
         let Held { mut pooled, permit } = held;
         let Some(answer) = self.answer(&mut pooled, &step, &mut caller).await else {
-            // The backend has ended, and this permit with it.
+            drop(pooled);
+            drop(permit);
             return;
         };
-        if !answer.as_ref().is_err_and(is_of_the_connection) {
+        if answer.as_ref().is_err_and(is_of_the_connection) {
+            drop(pooled);
+            drop(permit);
+        } else {
             self.give_back(Held { pooled, permit });
         }
         // The caller may have gone.
