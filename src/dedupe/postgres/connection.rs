@@ -176,9 +176,12 @@ impl Connections {
             let connected = tokio::select! {
                 biased;
                 connected = &mut connecting => connected,
-                // There is no backend yet that could be asked about, so the permit is kept for a limited time. A backend
-                // whose client goes away during start-up ends by itself.
-                () = caller.closed() => timeout(LONGEST_CONNECT, connecting).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)),
+                () = caller.closed() => {
+                    // There is no backend yet that the server could be asked about, so the permit is kept for a limited
+                    // time. A backend whose client goes away during start-up ends by itself.
+                    let connected = timeout(LONGEST_CONNECT, connecting).await;
+                    connected.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+                }
             };
             match connected {
                 Err(error) if may_pass(&error) && !caller.is_closed() => sleep(wait).await,

@@ -33,8 +33,16 @@ use crate::{ConfigError, StoreError, observe};
 /// make tables otherwise.
 ///
 /// # When the server is away
-/// Steps fail, and senders get 503, until it is back; no restart is needed, and connections that broke meanwhile fail
-/// nobody. Steps that take too long are ended by the server (`statement_timeout`, `lock_timeout`).
+/// Steps fail, and deliveries are answered 503, until it is back. No restart is needed, and a step that finds its
+/// connection broken is repeated on another. The server ends statements that take too long and waits for locks
+/// (`statement_timeout`, `lock_timeout`).
+///
+/// It does not end a COMMIT that waits for a synchronous standby, a stalled disk or a slow deferred trigger, and such a
+/// COMMIT does not notice that its client has gone. The caller of the step gets an error after
+/// [`step_timeout`](PostgresBuilder::step_timeout); the connection stays in use until the server has answered or closed it,
+/// and the COMMIT is not canceled. So the store never has more connections than
+/// [`pool_size`](PostgresBuilder::pool_size) says, and one with which it asks the server about such steps. When all are in
+/// use, every step fails: while the standby is away, every delivery is answered 503.
 ///
 /// # Keeping up
 /// What has run out is deleted every minute, in small batches that nobody waits for, by whichever instance comes first.
@@ -256,13 +264,15 @@ impl PostgresBuilder {
         PostgresBuilder { namespace: Namespace::new(name), ..self }
     }
 
-    /// How many connections there may be. By default 8; each is used for the time of a statement.
+    /// How many connections there may be. By default 8; each is used for the time of a statement. There is one more while
+    /// the server has not answered steps whose callers have stopped waiting.
     pub fn pool_size(self, most: u32) -> Self {
         PostgresBuilder { pool_size: most, ..self }
     }
 
     /// How long a step may take. By default 3 s, which fits a receiver's default lease; it should be less than a third
-    /// of the shortest lease. The server gives a statement up after two thirds of it, and a lock after one third.
+    /// of the shortest lease. The server gives a statement up after two thirds of it, and a lock after one third; a COMMIT
+    /// that takes longer goes on without its caller.
     pub fn step_timeout(self, longest: Duration) -> Self {
         PostgresBuilder { step_timeout: longest, ..self }
     }
