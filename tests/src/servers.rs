@@ -50,7 +50,8 @@ impl Server {
         let folder = folder();
         let [source, library] = ["stall.c", "stall.so"].map(|name| folder.path().join(name));
         std::fs::write(&source, include_str!("stall.c")).unwrap();
-        let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).output().unwrap();
+        let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).output();
+        let compiled = compiled.expect("`cc` not found");
         assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
         let environment = vec![("LD_PRELOAD", library), ("MEDHOOK_TEST_STALL", folder.path().join(STALLED))];
         Self::postgres_in(folder, "password", &["fsync=on", "wal_sync_method=fdatasync"], environment)

@@ -1,7 +1,7 @@
 //! Steps that the server has not answered when their callers stop waiting.
 //!
 //! A backend that waits within its COMMIT does not notice that its client is gone. Three causes are played: a synchronous
-//! standby that is away, a stalled disk, and a slow deferred trigger. Each ends only when the test ends it.
+//! standby that is away, a stalled disk, and a slow deferred trigger. Each lasts until the test ends it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -179,7 +179,7 @@ async fn a_dropped_caller_leaves_the_permit_to_its_step_until_the_answer() {
     assert_eq!(store.renew(key(1), token(1), HOUR).await.unwrap(), Settled::Settled);
 }
 
-/// Asked within the store's own sessions, by a role that may do nothing else.
+/// A trigger records the settings of the store's sessions, whose role has no other privileges than the store needs.
 #[tokio::test]
 async fn the_server_looks_after_connections_that_went_quiet() {
     let folder = tempfile::tempdir_in("/tmp").unwrap();
@@ -210,7 +210,7 @@ async fn the_server_looks_after_connections_that_went_quiet() {
     }
     let seen = sqlx::query("SELECT of FROM seen").fetch_all(&mut admin).await.unwrap();
     let seen: Vec<String> = seen.iter().map(|row| row.get(0)).collect();
-    // The count, the idle time, the interval and the time for unacknowledged data; over a socket the server ignores them.
+    // In the order of their names: count, idle time, interval, user timeout. The server ignores them over a Unix socket.
     assert_eq!(seen, ["4 10 5 30000", "0 0 0 0"]);
 }
 
@@ -299,7 +299,7 @@ impl Scene {
         backends(&mut self.watcher).await
     }
 
-    /// Counts the store's backends until it is ended.
+    /// Starts to count the store's backends.
     fn watch(&self) -> Watch {
         let (end, mut ended) = oneshot::channel::<()>();
         let url = url(&self.server);
@@ -337,7 +337,7 @@ async fn connection(server: &Server) -> PgConnection {
     PgConnection::connect(&url(server)).await.unwrap()
 }
 
-/// All but the test's own, also those that are only about to start.
+/// Returns the processes for all connections but the test's own, including connections that are not yet ready.
 async fn backends(watcher: &mut PgConnection) -> BTreeSet<i32> {
     let backends = "SELECT pid FROM pg_stat_activity
         WHERE backend_type = 'client backend' AND application_name <> 'test'";
