@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::away::Endpoint;
+use super::away::{Between, Endpoint, Way};
 use super::unique;
 use crate::suite::{HOUR, key, soon, token};
 
@@ -101,6 +101,30 @@ async fn a_late_answer_returns_its_connection_to_use() {
     // The claim that was answered too late was made, and is its caller's.
     soon(async || matches!(store.claim(key(2), token(2), HOUR).await, Ok(Claimed::Won))).await;
     assert_eq!(scene.backends().await, before);
+}
+
+/// The answer to a COMMIT is lost, as where a firewall has dropped the connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_releases_the_permit_after_the_commit() {
+    let mut scene = Scene::new(Cause::Trigger).await;
+    let between = Between::to(&scene.server).await;
+    let store = scene.store_at(&between.url(&scene.server), 1).await;
+    soon(async || store.claim(key(1), token(1), HOUR).await.is_ok()).await;
+    let before = scene.backends().await;
+    scene.begin().await;
+    store.claim(key(2), token(2), HOUR).await.unwrap_err();
+    between.change(Way::Forgotten);
+    let most = scene.watch();
+    // Long enough for several probes.
+    for n in 3..13 {
+        store.claim(key(n), token(n), HOUR).await.unwrap_err();
+    }
+    let most = most.end().await;
+    assert!(most <= 2, "{most} backends of a store that may have 1, and one to ask");
+    scene.end().await;
+    soon(async || matches!(store.claim(key(2), token(2), HOUR).await, Ok(Claimed::Won))).await;
+    soon(async || scene.backends().await.len() == 1).await;
+    assert!(scene.backends().await.is_disjoint(&before), "the backend without a client was ended");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -254,8 +278,12 @@ impl Scene {
     }
 
     async fn store(&mut self, connections: u32) -> PostgresStore {
+        self.store_at(&self.server.url(), connections).await
+    }
+
+    async fn store_at(&mut self, url: &str, connections: u32) -> PostgresStore {
         let builder = PostgresStore::builder().pool_size(connections).step_timeout(STEP);
-        let store = builder.connect(&self.server.url()).await.unwrap();
+        let store = builder.connect(url).await.unwrap();
         // The connection that looked at the tables is not one of the store's.
         soon(async || self.backends().await.is_empty()).await;
         store
