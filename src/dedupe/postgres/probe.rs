@@ -24,9 +24,10 @@ pub(super) struct Backend {
 impl Backend {
     /// Prepares a new connection and identifies its backend, in one statement.
     pub(super) async fn begin(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
+        // The time as a number: its text depends on settings that may change meanwhile.
         // A commit must be on disk when it is answered, even if the database or the role has another default.
         let begin = "SELECT pg_backend_pid(),
-            (SELECT backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()),
+            (SELECT extract(epoch FROM backend_start)::text FROM pg_stat_activity WHERE pid = pg_backend_pid()),
             CASE WHEN current_setting('synchronous_commit') = 'off'
                 THEN set_config('synchronous_commit', 'on', false) END";
         let row = sqlx::query(begin).persistent(false).fetch_one(connection).await?;
@@ -87,7 +88,7 @@ impl Probe {
         // A backend that became idle just now has sent an answer that is still on its way.
         let ask = "SELECT CASE WHEN state = 'idle' AND state_change < clock_timestamp() - interval '1 second'
                 THEN pg_terminate_backend(pid) ELSE false END
-            FROM pg_stat_activity WHERE pid = $1 AND backend_start::text IS NOT DISTINCT FROM $2";
+            FROM pg_stat_activity WHERE pid = $1 AND extract(epoch FROM backend_start)::text IS NOT DISTINCT FROM $2";
         let query = sqlx::query(ask).bind(backend.pid).bind(&backend.started);
         let found = query.fetch_optional(&mut connection).await?;
         let ended = found.map_or(Ok(true), |row| row.try_get(0))?;
