@@ -15,18 +15,19 @@ use tokio::task::JoinHandle;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::dedupe::{Claimed, DedupeStore, Settled, StoreFuture, Token};
+use crate::dedupe::{ClaimToken, Claimed, DedupeStore, Settled, StoreFuture};
 use crate::receiver::{Inner, Receiver};
 use crate::time::in_time;
-use crate::{Delivery, Outcome, Reason, Refusal, StoreError, WhenStoreDown, observe};
+use crate::{Delivery, OnStoreError, Outcome, Reason, Rejection, StoreError, observe};
 
 impl Receiver {
-    /// Lets a delivery in, if there is room for another handler. Refusals are logged and counted.
+    /// Lets a delivery in, if there is room for another handler. Rejections are logged and counted.
     ///
     /// # Errors
-    /// [`Reason::TooBusy`] or [`Reason::Draining`]; or [`Reason::ProofMismatch`], if it is another receiver's.
-    pub fn admit(&self, delivery: Delivery) -> Result<Admitted, Refusal> {
-        let entered = if delivery.receiver().is(self) { self.0.admission.enter() } else { Err(Reason::ProofMismatch) };
+    /// [`Reason::TooBusy`] or [`Reason::Draining`]; or [`Reason::SignatureMismatch`], if it is another receiver's.
+    pub fn admit(&self, delivery: Delivery) -> Result<Admitted, Rejection> {
+        let entered =
+            if delivery.receiver().is(self) { self.0.admission.enter() } else { Err(Reason::SignatureMismatch) };
         match entered {
             Ok(slot) => {
                 let token = self.0.admission.token();
@@ -34,9 +35,9 @@ impl Receiver {
                 Ok(Admitted { claim, span: observe::current_span() })
             }
             Err(reason) => {
-                let refusal = Refusal::from(reason);
-                observe::not_handled(&delivery, &refusal);
-                Err(refusal)
+                let rejection = Rejection::from(reason);
+                observe::not_handled(&delivery, &rejection);
+                Err(rejection)
             }
         }
     }
@@ -116,13 +117,13 @@ impl Admission {
     }
 
     /// Random for this receiver, then counted: no two claims ever share one.
-    fn token(&self) -> Token {
+    fn token(&self) -> ClaimToken {
         let count = self.tokens.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         let mut token = [0; 16];
         for (byte, source) in token.iter_mut().zip(self.token_seed.iter().chain(&count)) {
             *byte = *source;
         }
-        Token::from_bytes(token)
+        ClaimToken::from_bytes(token)
     }
 
     async fn given_up(&self) {
@@ -155,7 +156,7 @@ impl Admitted {
     ///
     /// # Errors
     /// [`Reason::Duplicate`], [`Reason::InFlight`], [`Reason::StoreUnavailable`] or [`Reason::StoreFull`] (the last two
-    /// unless [`WhenStoreDown`] says otherwise): the handler did not run. [`Reason::HandlerPanicked`], [`Reason::HandlerTimeout`] or [`Reason::Draining`]: it did not finish,
+    /// unless [`OnStoreError`] says otherwise): the handler did not run. [`Reason::HandlerPanicked`], [`Reason::HandlerTimeout`] or [`Reason::Draining`]: it did not finish,
     /// and the event can be claimed again.
     ///
     /// # Panics
@@ -164,7 +165,7 @@ impl Admitted {
         self,
         handler: impl Future<Output = T>,
         succeeded: impl FnOnce(&T) -> bool,
-    ) -> impl Future<Output = Result<T, Refusal>> {
+    ) -> impl Future<Output = Result<T, Rejection>> {
         let Admitted { claim, span } = self;
         // Boxed here once and before anything waits, so that nothing that carries the future has to be as large as the
         // handler.
@@ -172,8 +173,8 @@ impl Admitted {
         observe::within(span, async move {
             let delivery = claim.delivery.clone();
             let result = claim.run(handler, succeeded).await;
-            if let Err(refusal) = &result {
-                observe::not_handled(&delivery, refusal);
+            if let Err(rejection) = &result {
+                observe::not_handled(&delivery, rejection);
             }
             result
         })
@@ -204,7 +205,7 @@ pub fn detached<F: Future>(
 /// that [`Admission`] gives out.
 struct Claim {
     delivery: Delivery,
-    token: Token,
+    token: ClaimToken,
     slot: Option<OwnedSemaphorePermit>,
 }
 
@@ -229,22 +230,22 @@ impl Claim {
         self,
         handler: impl Future<Output = T> + Unpin,
         succeeded: impl FnOnce(&T) -> bool,
-    ) -> Result<T, Refusal> {
+    ) -> Result<T, Rejection> {
         let claimed = match self.take().await {
-            Ok(Claimed::Won) => true,
-            Ok(Claimed::Handled) => return Err(Reason::Duplicate.into()),
-            Ok(Claimed::InFlight { retry_after }) => return Err(Refusal::in_flight(retry_after)),
-            Err(error) if self.inner().when_store_down == WhenStoreDown::HandleUnclaimed => {
+            Ok(Claimed::Acquired) => true,
+            Ok(Claimed::AlreadyHandled) => return Err(Reason::Duplicate.into()),
+            Ok(Claimed::InFlight { retry_after }) => return Err(Rejection::in_flight(retry_after)),
+            Err(error) if self.inner().on_store_error == OnStoreError::HandleUnclaimed => {
                 observe::unclaimed(&self.delivery, &error);
                 false
             }
             Err(error) => {
                 let full = error.is_full();
-                let refusal = Refusal::store(error);
+                let rejection = Rejection::store(error);
                 if !full {
                     self.settle_in_background(Ending::Disown);
                 }
-                return Err(refusal);
+                return Err(rejection);
             }
         };
         let watch = observe::Stopwatch::start();
@@ -271,7 +272,7 @@ impl Claim {
     /// Whatever of its task's budget a handler spends, it is renewed, and can be given up.
     async fn hold<T>(&self, handler: impl Future<Output = T> + Unpin) -> Result<T, Reason> {
         let inner = self.inner();
-        let ran = in_time(inner.max_handling, AssertUnwindSafe(handler).catch_unwind());
+        let ran = in_time(inner.handler_timeout, AssertUnwindSafe(handler).catch_unwind());
         tokio::select! {
             biased;
             ran = ran => match ran {

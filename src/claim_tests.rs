@@ -70,7 +70,7 @@ impl Faulty {
 }
 
 impl DedupeStore for Faulty {
-    fn claim(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Claimed> {
+    fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
         let fault = *self.fault.lock().unwrap();
         assert_ne!(fault, Fault::Panics, "the store's own");
         if fault == Fault::ClaimsLater {
@@ -83,13 +83,13 @@ impl DedupeStore for Faulty {
         }
         Box::pin(self.through(false, self.store.claim(key, token, lease)))
     }
-    fn renew(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Settled> {
+    fn renew(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Settled> {
         Box::pin(self.through(false, self.store.renew(key, token, lease)))
     }
-    fn commit(&self, key: EventKey, token: Token, retention: Retention) -> StoreFuture<'_, Settled> {
+    fn commit(&self, key: EventKey, token: ClaimToken, retention: Retention) -> StoreFuture<'_, Settled> {
         Box::pin(self.through(true, self.store.commit(key, token, retention)))
     }
-    fn release(&self, key: EventKey, token: Token) -> StoreFuture<'_, Settled> {
+    fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
         Box::pin(self.through(false, self.store.release(key, token)))
     }
 }
@@ -99,8 +99,8 @@ fn receiver(store: &Faulty, most: usize) -> Receiver {
 }
 
 fn builder(store: &Faulty, most: usize) -> crate::Builder {
-    let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("key", "0123456789abcdef").unwrap());
-    Receiver::builder("acme", custom.id("/id")).store(store.clone()).lease(LEASE).max_in_flight(most)
+    let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("0123456789abcdef").unwrap());
+    Receiver::builder("acme", custom.id_pointer("/id")).store(store.clone()).lease(LEASE).max_in_flight(most)
 }
 
 fn delivery(receiver: &Receiver, id: &str) -> Delivery {
@@ -132,8 +132,8 @@ async fn handle(receiver: &Receiver, status: u16) -> Result<u16, Reason> {
 }
 
 async fn run(receiver: &Receiver, handler: impl Future<Output = u16>) -> Result<u16, Reason> {
-    let admitted = receiver.admit(delivery(receiver, "1")).map_err(|refusal| refusal.reason())?;
-    admitted.run(handler, |status| *status == 200).await.map_err(|refusal| refusal.reason())
+    let admitted = receiver.admit(delivery(receiver, "1")).map_err(|rejection| rejection.reason())?;
+    admitted.run(handler, |status| *status == 200).await.map_err(|rejection| rejection.reason())
 }
 
 fn spawn(
@@ -225,13 +225,13 @@ async fn a_lost_claim_is_told_to_its_handler_which_is_not_killed() {
     sleep(LEASE * 3 / 2).await;
     assert!(!first.claim_lost(), "nobody has taken it yet");
     store.set(Fault::None);
-    let thief = store.store.claim(first.event_key(), Token::from_bytes([9; 16]), LEASE * 9).await;
-    assert_eq!(thief.unwrap(), Claimed::Won);
+    let thief = store.store.claim(first.event_key(), ClaimToken::from_bytes([9; 16]), LEASE * 9).await;
+    assert_eq!(thief.unwrap(), Claimed::Acquired);
     sleep(LEASE).await;
     assert!(first.claim_lost());
     assert_eq!(late.await.unwrap().unwrap(), 200, "its answer still goes out");
     let key = first.event_key();
-    let still = store.store.claim(key, Token::from_bytes([8; 16]), LEASE).await.unwrap();
+    let still = store.store.claim(key, ClaimToken::from_bytes([8; 16]), LEASE).await.unwrap();
     assert!(matches!(still, Claimed::InFlight { .. }), "the late one did not end its successor's claim");
 }
 
@@ -304,7 +304,7 @@ async fn a_store_that_panics_does_not_end_the_handler() {
 async fn a_full_store_is_told_apart() {
     let store = Faulty { store: MemoryStore::new(1), ..Faulty::new() };
     let receiver = receiver(&store, 10);
-    store.store.claim(EventKey::from_bytes([1; 32]), Token::from_bytes([1; 16]), LEASE).await.unwrap();
+    store.store.claim(EventKey::from_bytes([1; 32]), ClaimToken::from_bytes([1; 16]), LEASE).await.unwrap();
     assert_eq!(handle(&receiver, 200).await, Err(Reason::StoreFull));
 }
 
@@ -365,7 +365,7 @@ async fn tokens_are_never_used_twice_nor_by_two_receivers() {
 #[tokio::test(start_paused = true)]
 async fn what_was_proven_before_the_draining_began_is_not_let_in_after_it() {
     let receiver = receiver(&Faulty::new(), 10);
-    let proven = delivery(&receiver, "2");
+    let verified = delivery(&receiver, "2");
     let running = spawn(&receiver, async {
         sleep(LEASE).await;
         200
@@ -376,9 +376,9 @@ async fn what_was_proven_before_the_draining_began_is_not_let_in_after_it() {
         async move { receiver.drain(LEASE * 2).await }
     });
     tokio::task::yield_now().await;
-    assert_eq!(receiver.admit(proven.clone()).unwrap_err().reason(), Reason::Draining, "while it drains");
+    assert_eq!(receiver.admit(verified.clone()).unwrap_err().reason(), Reason::Draining, "while it drains");
     assert_eq!((drained.await.unwrap(), running.await.unwrap()), (0, Ok(200)));
-    assert_eq!(receiver.admit(proven).unwrap_err().reason(), Reason::Draining, "and after");
+    assert_eq!(receiver.admit(verified).unwrap_err().reason(), Reason::Draining, "and after");
 }
 
 #[tokio::test(start_paused = true)]
@@ -455,8 +455,8 @@ async fn a_claim_lost_without_notice_is_noticed_when_it_is_settled() {
     sleep(LEASE / 6).await;
     store.set(Fault::Refuses);
     sleep(LEASE * 3 / 2).await;
-    let thief = store.store.claim(first.event_key(), Token::from_bytes([9; 16]), LEASE * 9).await;
-    assert_eq!(thief.unwrap(), Claimed::Won);
+    let thief = store.store.claim(first.event_key(), ClaimToken::from_bytes([9; 16]), LEASE * 9).await;
+    assert_eq!(thief.unwrap(), Claimed::Acquired);
     store.set(Fault::None);
     assert!(!first.claim_lost());
     go.notify_one();
@@ -486,8 +486,8 @@ async fn what_was_never_had_is_not_lost_to_whoever_has_it() {
     let refused = admitted.delivery().clone();
     store.set(Fault::Refuses);
     assert!(admitted.run(async { 200 }, |_| true).await.is_err());
-    let other = store.store.claim(refused.event_key(), Token::from_bytes([9; 16]), LEASE * 9).await;
-    assert_eq!(other.unwrap(), Claimed::Won);
+    let other = store.store.claim(refused.event_key(), ClaimToken::from_bytes([9; 16]), LEASE * 9).await;
+    assert_eq!(other.unwrap(), Claimed::Acquired);
     store.set(Fault::None);
     sleep(LEASE).await;
     assert!(!refused.claim_lost());
@@ -506,7 +506,7 @@ async fn what_was_not_claimed_holds_no_place_once_the_store_is_back() {
 }
 
 fn of_a_sender_that_never_tries_again(store: &Faulty, most: usize) -> Receiver {
-    builder(store, most).when_store_down(WhenStoreDown::HandleUnclaimed).build().unwrap()
+    builder(store, most).on_store_error(OnStoreError::HandleUnclaimed).build().unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -523,7 +523,7 @@ async fn for_a_sender_that_never_tries_again_the_event_is_handled_without_its_st
 async fn a_full_store_is_no_reason_either_to_lose_what_is_never_sent_again() {
     let store = Faulty { store: MemoryStore::new(1), ..Faulty::new() };
     let receiver = of_a_sender_that_never_tries_again(&store, 10);
-    store.store.claim(EventKey::from_bytes([1; 32]), Token::from_bytes([1; 16]), LEASE).await.unwrap();
+    store.store.claim(EventKey::from_bytes([1; 32]), ClaimToken::from_bytes([1; 16]), LEASE).await.unwrap();
     assert_eq!(handle(&receiver, 200).await, Ok(200));
 }
 
@@ -643,7 +643,7 @@ async fn a_handler_that_is_never_idle_keeps_its_claim() {
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_is_never_idle_is_given_up_all_the_same() {
     for limit in [Reason::Draining, Reason::HandlerTimeout] {
-        let one = builder(&Faulty::new(), 10).max_handling(LEASE * 10).build().unwrap();
+        let one = builder(&Faulty::new(), 10).handler_timeout(LEASE * 10).build().unwrap();
         let done = Arc::new(AtomicBool::new(false));
         let running = spawn(&one, busy(done.clone()));
         pass(Duration::ZERO).await;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use crate::provider::{Decoded, Envelope, Event, Mode};
-use crate::{EventKey, Proven, Proves, Receiver, Retention, Time, Token, observe};
+use crate::{ClaimToken, EventKey, Receiver, Retention, SignatureScope, Time, Verified, observe};
 
 /// One genuine, fresh delivery: proven bytes and what they say about themselves. Cheap to clone; it keeps its receiver,
 /// and with that the store.
@@ -22,7 +22,7 @@ pub struct Delivery {
 }
 
 struct Held {
-    token: Token,
+    token: ClaimToken,
     lost: AtomicBool,
 }
 
@@ -31,22 +31,22 @@ struct Inner {
     envelope: Envelope,
     sent_at: Option<Time>,
     body: Bytes,
-    proves: Proves,
+    signature_scope: SignatureScope,
     secret: usize,
     key: EventKey,
     problem_told: AtomicBool,
 }
 
 impl Delivery {
-    pub(crate) fn new(mut envelope: Envelope, proven: Proven<'_>, key: EventKey) -> Self {
-        let sent_at = envelope.sent_at.take().or_else(|| proven.attempted_at().map(Time::from_unix));
+    pub(crate) fn new(mut envelope: Envelope, verified: Verified<'_>, key: EventKey) -> Self {
+        let sent_at = envelope.sent_at.take().or_else(|| verified.attempted_at().map(Time::from_unix));
         let opened = Arc::new(Inner {
-            receiver: proven.receiver().clone(),
+            receiver: verified.receiver().clone(),
             sent_at,
             envelope,
-            proves: proven.proves(),
-            secret: proven.secret_index(),
-            body: proven.into_body(),
+            signature_scope: verified.signature_scope(),
+            secret: verified.secret_index(),
+            body: verified.into_body(),
             key,
             problem_told: AtomicBool::new(false),
         });
@@ -54,7 +54,7 @@ impl Delivery {
     }
 
     /// The same delivery, let in: its event is to be claimed with this token.
-    pub(crate) fn held(self, token: Token) -> Self {
+    pub(crate) fn held(self, token: ClaimToken) -> Self {
         Delivery { held: Some(Arc::new(Held { token, lost: AtomicBool::new(false) })), ..self }
     }
 
@@ -149,8 +149,8 @@ impl Delivery {
 
     /// What is proven about it.
     #[must_use]
-    pub fn proves(&self) -> Proves {
-        self.opened.proves
+    pub fn signature_scope(&self) -> SignatureScope {
+        self.opened.signature_scope
     }
 
     /// What stores know its event by.
@@ -169,7 +169,7 @@ impl Delivery {
     /// Whose claim its event is under; `None` before [`Receiver::admit`](crate::Receiver::admit). A store that commits
     /// within a transaction of the application's goes by it.
     #[must_use]
-    pub fn token(&self) -> Option<Token> {
+    pub fn token(&self) -> Option<ClaimToken> {
         self.held.as_ref().map(|held| held.token)
     }
 
@@ -201,7 +201,7 @@ impl fmt::Debug for Delivery {
             .field("endpoint", &self.endpoint())
             .field("provider", &self.provider())
             .field("kind", &self.kind_label())
-            .field("proves", &self.proves())
+            .field("signature_scope", &self.signature_scope())
             .field("event_key", &self.event_key())
             .finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! What can go wrong, sorted by who must act: [`ConfigError`] is the operator's, [`Refusal`] the sender's,
+//! What can go wrong, sorted by who must act: [`ConfigError`] is the operator's, [`Rejection`] the sender's,
 //! [`StoreError`] ours. None of them ever holds a body, a header value or a secret.
 
 use std::error::Error;
@@ -51,8 +51,8 @@ reasons! {
     /// A header the scheme needs holds nothing the scheme could check.
     MalformedHeader = "malformed_header", UNAUTHORIZED;
     /// No configured secret vouches for the delivery: forged, altered on the way, or signed with another secret.
-    ProofMismatch = "proof_mismatch", UNAUTHORIZED;
-    /// Proven, or signed to be, at a time too long ago.
+    SignatureMismatch = "signature_mismatch", UNAUTHORIZED;
+    /// Verified, or signed to be, at a time too long ago.
     Stale = "stale", UNAUTHORIZED;
     /// Dated further ahead than two clocks may differ.
     InTheFuture = "in_the_future", UNAUTHORIZED;
@@ -106,7 +106,7 @@ impl Reason {
             Reason::WrongMode => Outcome::Ignored,
             Reason::InFlight => Outcome::InFlight,
             Reason::HandlerPanicked | Reason::HandlerTimeout => Outcome::Failed,
-            _ => Outcome::Refused,
+            _ => Outcome::Rejected,
         }
     }
 }
@@ -130,7 +130,7 @@ pub enum Outcome {
     /// Another delivery of the event is being handled: answered 503, so that the sender asks again.
     InFlight,
     /// Not handed over, for the [`Reason`] given.
-    Refused,
+    Rejected,
     /// The handler ran and did not succeed: the event will be handed over again when the sender retries.
     Failed,
 }
@@ -144,7 +144,7 @@ impl Outcome {
             Outcome::Duplicate => "duplicate",
             Outcome::Ignored => "ignored",
             Outcome::InFlight => "in_flight",
-            Outcome::Refused => "refused",
+            Outcome::Rejected => "rejected",
             Outcome::Failed => "failed",
         }
     }
@@ -160,33 +160,33 @@ impl fmt::Display for Outcome {
 ///
 /// The sender gets the status and an empty body. The reason is for us.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct Rejection {
     reason: Reason,
     retry_after: Option<Duration>,
-    proven: bool,
+    verified: bool,
     kind: Option<KindName>,
     secret: Option<std::sync::Arc<str>>,
     source: Option<StoreError>,
 }
 
-impl Refusal {
+impl Rejection {
     pub(crate) fn new(reason: Reason) -> Self {
         let retry_after = (reason.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER);
-        Refusal { reason, retry_after, proven: false, kind: None, secret: None, source: None }
+        Rejection { reason, retry_after, verified: false, kind: None, secret: None, source: None }
     }
 
     pub(crate) fn in_flight(retry_after: Duration) -> Self {
-        Refusal { retry_after: Some(retry_after), ..Refusal::new(Reason::InFlight) }
+        Rejection { retry_after: Some(retry_after), ..Rejection::new(Reason::InFlight) }
     }
 
     pub(crate) fn store(source: StoreError) -> Self {
         let reason = if source.is_full() { Reason::StoreFull } else { Reason::StoreUnavailable };
-        Refusal { source: Some(source), ..Refusal::new(reason) }
+        Rejection { source: Some(source), ..Rejection::new(reason) }
     }
 
     /// Describes a verified delivery: its kind, and the label of the secret that verified it.
     pub(crate) fn about(self, kind: Option<KindName>, secret: &str) -> Self {
-        Refusal { proven: true, kind, secret: Some(secret.into()), ..self }
+        Rejection { verified: true, kind, secret: Some(secret.into()), ..self }
     }
 
     /// Returns the label of the secret that verified the delivery; `None` if it was not verified.
@@ -199,7 +199,7 @@ impl Refusal {
     /// deliveries: an application that logs their rejections should limit how much it logs.
     #[must_use]
     pub fn is_verified(&self) -> bool {
-        self.proven
+        self.verified
     }
 
     /// For logs: the kind of a delivery that was proven, `unknown` for all others.
@@ -241,19 +241,19 @@ impl Refusal {
 /// What a sender is told to wait when nothing better is known.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-impl From<Reason> for Refusal {
+impl From<Reason> for Rejection {
     fn from(reason: Reason) -> Self {
-        Refusal::new(reason)
+        Rejection::new(reason)
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "delivery not handed over: {}", self.reason)
     }
 }
 
-impl Error for Refusal {
+impl Error for Rejection {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_ref().map(|source| source as _)
     }
@@ -381,7 +381,7 @@ mod tests {
     #[test]
     fn every_503_says_when_to_come_back() {
         for &reason in Reason::ALL {
-            let header = Refusal::new(reason).header().map(|(name, _)| name);
+            let header = Rejection::new(reason).header().map(|(name, _)| name);
             let waits = header == Some(http::header::RETRY_AFTER);
             assert_eq!(waits, reason.status() == StatusCode::SERVICE_UNAVAILABLE, "{reason}");
         }
@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn a_wait_is_rounded_up_and_never_zero() {
         for (millis, seconds) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (30_000, "30")] {
-            let (_, value) = Refusal::in_flight(Duration::from_millis(millis)).header().expect("in flight waits");
+            let (_, value) = Rejection::in_flight(Duration::from_millis(millis)).header().expect("in flight waits");
             assert_eq!(value, seconds, "{millis} ms");
         }
     }

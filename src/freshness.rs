@@ -12,19 +12,19 @@ use crate::{ConfigError, Reason};
 #[non_exhaustive]
 pub enum Freshness {
     /// The scheme signs the time of each attempt: judged from the headers alone, before the body is read.
-    SignedAttempt {
+    AttemptTime {
         /// How old an attempt may be.
-        past: Duration,
+        max_age: Duration,
         /// How far ahead of ours the sender's clock may be.
-        future: Duration,
+        max_skew: Duration,
     },
-    /// The body, which is signed, says when the event was made: judged once the body is proven. The age must cover the
+    /// The body, which is signed, says when the event was made: judged once the body is verified. The age must cover the
     /// provider's last retry, which carries the same time as its first attempt.
-    SignedEvent {
+    EventTime {
         /// How old an event may be.
         max_age: Duration,
         /// How far ahead of ours the provider's clock may be.
-        future: Duration,
+        max_skew: Duration,
     },
     /// No age is judged: a captured delivery is accepted again once its event is no longer remembered.
     Unchecked,
@@ -33,13 +33,13 @@ pub enum Freshness {
 impl Freshness {
     /// Five minutes to either side, as the Standard Webhooks reference libraries have it.
     pub const STANDARD_WEBHOOKS: Freshness =
-        Freshness::SignedAttempt { past: Duration::from_secs(300), future: Duration::from_secs(300) };
+        Freshness::AttemptTime { max_age: Duration::from_secs(300), max_skew: Duration::from_secs(300) };
 
     /// The longest time between the first and the last moment at which the same bytes are accepted.
     pub(crate) fn window(self) -> Duration {
         match self {
-            Freshness::SignedAttempt { past, future } => past.saturating_add(future),
-            Freshness::SignedEvent { max_age, future } => max_age.saturating_add(future),
+            Freshness::AttemptTime { max_age, max_skew } => max_age.saturating_add(max_skew),
+            Freshness::EventTime { max_age, max_skew } => max_age.saturating_add(max_skew),
             Freshness::Unchecked => Duration::ZERO,
         }
     }
@@ -53,14 +53,14 @@ impl Freshness {
 
     /// Judges a signed time. What is exactly as old as allowed is accepted.
     pub(crate) fn judge(self, signed: i64, now: i64) -> Result<(), Reason> {
-        let (past, future) = match self {
-            Freshness::SignedAttempt { past, future } => (past, future),
-            Freshness::SignedEvent { max_age, future } => (max_age, future),
+        let (max_age, max_skew) = match self {
+            Freshness::AttemptTime { max_age, max_skew } => (max_age, max_skew),
+            Freshness::EventTime { max_age, max_skew } => (max_age, max_skew),
             Freshness::Unchecked => return Ok(()),
         };
         if signed <= now {
-            if now.abs_diff(signed) > past.as_secs() { Err(Reason::Stale) } else { Ok(()) }
-        } else if signed.abs_diff(now) > future.as_secs() {
+            if now.abs_diff(signed) > max_age.as_secs() { Err(Reason::Stale) } else { Ok(()) }
+        } else if signed.abs_diff(now) > max_skew.as_secs() {
             Err(Reason::InTheFuture)
         } else {
             Ok(())
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn both_edges_are_inside_and_the_next_second_is_not() {
-        let freshness = Freshness::SignedAttempt { past: Duration::from_secs(300), future: Duration::from_secs(60) };
+        let freshness = Freshness::AttemptTime { max_age: Duration::from_secs(300), max_skew: Duration::from_secs(60) };
         let now = 1_700_000_000;
         assert_eq!(freshness.judge(now - 300, now), Ok(()));
         assert_eq!(freshness.judge(now - 301, now), Err(Reason::Stale));
@@ -88,7 +88,7 @@ mod tests {
     fn a_window_may_be_a_leap_year_and_no_second_more() {
         let window = |seconds| {
             let max_age = LONGEST_WINDOW - Duration::from_secs(60) + Duration::from_secs(seconds);
-            Freshness::SignedEvent { max_age, future: Duration::from_secs(60) }.validate()
+            Freshness::EventTime { max_age, max_skew: Duration::from_secs(60) }.validate()
         };
         assert!(window(0).is_ok());
         assert_eq!(window(1).unwrap_err().to_string(), "a freshness window is longer than a year");

@@ -7,7 +7,7 @@ use futures_util::{Stream, StreamExt};
 
 use crate::receiver::Receiver;
 use crate::scheme::Check;
-use crate::{Proven, Reason, Refusal};
+use crate::{Reason, Rejection, Verified};
 
 /// A delivery whose head passed, taking its body. Made by [`Receiver::begin`].
 ///
@@ -35,7 +35,7 @@ impl<'a> Intake<'a> {
     ///
     /// # Errors
     /// [`Reason::TooLarge`]: the delivery is over.
-    pub fn push(&mut self, piece: Bytes) -> Result<(), Refusal> {
+    pub fn push(&mut self, piece: Bytes) -> Result<(), Rejection> {
         let length = self.body.bytes().len().saturating_add(piece.len());
         self.too_large |= length > self.receiver.body_limit();
         if self.too_large {
@@ -51,20 +51,20 @@ impl<'a> Intake<'a> {
     /// Compares the MACs.
     ///
     /// # Errors
-    /// [`Reason::ProofMismatch`]; or [`Reason::TooLarge`], if a piece of it was.
-    pub fn finish(self) -> Result<Proven<'a>, Refusal> {
+    /// [`Reason::SignatureMismatch`]; or [`Reason::TooLarge`], if a piece of it was.
+    pub fn finish(self) -> Result<Verified<'a>, Rejection> {
         if self.too_large {
             return Err(Reason::TooLarge.into());
         }
         let rest = self.body.bytes().get(self.hashed..).unwrap_or_default();
         let proof = self.check.finish(rest)?;
-        Ok(Proven::assertion(self.body.into_bytes(), proof, self.receiver))
+        Ok(Verified::assertion(self.body.into_bytes(), proof, self.receiver))
     }
 
     /// Takes a whole body from a stream, giving way to other tasks while it hashes much.
     ///
     /// By reference, as its stream is: what is moved into a future is held by it twice.
-    pub(crate) async fn read<S, E>(&mut self, mut body: Pin<&mut S>) -> Result<(), Refusal>
+    pub(crate) async fn read<S, E>(&mut self, mut body: Pin<&mut S>) -> Result<(), Rejection>
     where
         S: Stream<Item = Result<Bytes, E>>,
     {

@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | head | [`Receiver::begin`] | method, encoding, size, the signature's headers, the attempt's age: refused before the body is read |
 //! | body | [`Intake::push`] | counted against the limit and fed to the MACs as it arrives |
-//! | proof | [`Intake::finish`] | MACs compared in constant time; from here on the bytes are [`Proven`] |
+//! | proof | [`Intake::finish`] | MACs compared in constant time; from here on the bytes are [`Verified`] |
 //! | envelope, age | [`Receiver::open`] | id, kind, times and mode are read; the event's age is judged; out comes a [`Delivery`] |
 //! | claim | [`Receiver::admit`], [`Admitted::run`] | the event is claimed, once among all deliveries of it |
 //! | handler | your application | gets the [`Delivery`], and from it the event as a type |
@@ -48,17 +48,17 @@
 //! use bytes::Bytes;
 //! use medhook::{HealthSync, MemoryStore, Reason, Receiver, Secret, testing};
 //!
-//! let secret = Secret::new("healthsync", "a-secret-of-the-dashboard")?;
+//! let secret = Secret::new("a-secret-of-the-dashboard")?;
 //! let receiver = Receiver::builder("healthsync", HealthSync::new(secret)).store(MemoryStore::new(10_000)).build()?;
 //!
 //! let request = testing::healthsync("document.uploaded").secret("a-secret-of-the-dashboard").request("/");
-//! let proven = receiver.verify(request.headers(), request.body().clone())?;
-//! let delivery = receiver.open(proven)?;
+//! let verified = receiver.verify(request.headers(), request.body().clone())?;
+//! let delivery = receiver.open(verified)?;
 //! assert_eq!(delivery.kind(), Some("document.uploaded"));
 //!
 //! let altered = Bytes::from_static(b"{}");
-//! let refusal = receiver.verify(request.headers(), altered).unwrap_err();
-//! assert_eq!(refusal.reason(), Reason::ProofMismatch);
+//! let rejection = receiver.verify(request.headers(), altered).unwrap_err();
+//! assert_eq!(rejection.reason(), Reason::SignatureMismatch);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -104,7 +104,9 @@ pub use bytes::Bytes;
 pub use http;
 
 pub use self::claim::{Admitted, detached};
-pub use self::dedupe::{Claimed, DedupeStore, EventKey, MemoryStore, NoDedupe, Retention, Settled, StoreFuture, Token};
+pub use self::dedupe::{
+    ClaimToken, Claimed, DedupeStore, EventKey, MemoryStore, NoDedupe, Retention, Settled, StoreFuture,
+};
 #[cfg(feature = "postgres")]
 pub use self::dedupe::{PostgresBuilder, PostgresStore};
 #[cfg(feature = "redis")]
@@ -112,7 +114,7 @@ pub use self::dedupe::{RedisBuilder, RedisStore};
 #[cfg(feature = "sqlite")]
 pub use self::dedupe::{SqliteBuilder, SqliteStore};
 pub use self::delivery::{Delivery, WrongProvider};
-pub use self::error::{ConfigError, Outcome, Reason, Refusal, StoreError};
+pub use self::error::{ConfigError, Outcome, Reason, Rejection, StoreError};
 pub use self::freshness::Freshness;
 pub use self::headers::{Found, Headers};
 pub use self::intake::Intake;
@@ -125,8 +127,10 @@ pub use self::provider::mediquo::{self, MediQuo};
 pub use self::provider::{
     Custom, Decoded, Envelope, Event, KindName, Mode, Policy, Problem, Provider, Undecodable, Undocumented, Unknown,
 };
-pub use self::receiver::{Builder, Dedupe, Receiver, WhenStoreDown};
-pub use self::scheme::{Encoding, HmacSha256Body, Proven, Proves, SchemeConfig, SharedSecret, StandardWebhooks};
+pub use self::receiver::{Builder, Dedupe, OnStoreError, Receiver};
+pub use self::scheme::{
+    Encoding, HmacSha256Body, SchemeConfig, SharedSecret, SignatureScope, StandardWebhooks, Verified,
+};
 pub use self::secret::{Secret, Secrets};
 #[cfg(feature = "shutdown")]
 pub use self::shutdown::Shutdown;

@@ -5,34 +5,34 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::provider::Problem;
-use crate::{Delivery, Outcome, Reason, Receiver, Refusal, StoreError};
+use crate::{Delivery, Outcome, Reason, Receiver, Rejection, StoreError};
 
 /// Logs and counts a rejection. Unverified deliveries can be caused by any client, so each is a `debug` line, and they
 /// are counted into one `warn` line a minute; a verified delivery is about a provider, and a `warn` line. What the
 /// operator must do about a [`Reason::SecretModeMismatch`] is logged with the first one, then at most once a minute.
-pub(crate) fn refused(receiver: &Receiver, refusal: &Refusal) {
+pub(crate) fn rejected(receiver: &Receiver, rejection: &Rejection) {
     apart(|| {
-        let reason = refusal.reason();
+        let reason = rejection.reason();
         count(receiver.name(), receiver.provider(), reason.outcome(), Some(reason));
         #[cfg(feature = "tracing")]
         {
-            let (endpoint, provider, kind) = (receiver.name(), receiver.provider(), refusal.kind_label());
+            let (endpoint, provider, kind) = (receiver.name(), receiver.provider(), rejection.kind_label());
             let outcome = reason.outcome().as_str();
-            if refusal.is_verified() {
-                let secret = refusal.secret_label();
+            if rejection.is_verified() {
+                let secret = rejection.secret_label();
                 tracing::warn!(endpoint, provider, kind, secret, outcome, reason = reason.as_str(), "webhook delivery");
                 if reason == Reason::SecretModeMismatch {
                     mode_mismatch(receiver, secret.unwrap_or_default());
                 }
             } else {
                 tracing::debug!(endpoint, provider, outcome, reason = reason.as_str(), "webhook delivery");
-                if let Some(refused) = receiver.0.unproven.count(receiver.now()) {
-                    tracing::warn!(endpoint, provider, refused, "webhook deliveries refused without proof of origin");
+                if let Some(rejected) = receiver.0.unverified.count(receiver.now()) {
+                    tracing::warn!(endpoint, provider, rejected, "unverified webhook deliveries rejected");
                 }
             }
         }
         #[cfg(not(feature = "tracing"))]
-        let _ = (&receiver.0.unproven, &receiver.0.mode_mismatches, refusal.is_verified(), refusal.secret_label());
+        let _ = (&receiver.0.unproven, &receiver.0.mode_mismatches, rejection.is_verified(), rejection.secret_label());
     });
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn unselected(reason: Reason) {
         count(UNSELECTED, UNSELECTED, reason.outcome(), Some(reason));
         #[cfg(feature = "tracing")]
         {
-            static REFUSED: OncePerMinute = OncePerMinute::new();
+            static REJECTED: OncePerMinute = OncePerMinute::new();
             static FAILED: OncePerMinute = OncePerMinute::new();
             let (endpoint, outcome) = (UNSELECTED, reason.outcome().as_str());
             tracing::debug!(endpoint, outcome, reason = reason.as_str(), "webhook delivery");
@@ -68,8 +68,8 @@ pub(crate) fn unselected(reason: Reason) {
                 if let Some(failed) = FAILED.count(now) {
                     tracing::warn!(endpoint, failed, "look-ups of webhook receivers failed or took too long");
                 }
-            } else if let Some(refused) = REFUSED.count(now) {
-                tracing::warn!(endpoint, refused, "webhook deliveries refused without a receiver");
+            } else if let Some(rejected) = REJECTED.count(now) {
+                tracing::warn!(endpoint, rejected, "webhook deliveries rejected without a receiver");
             }
         }
     });
@@ -79,13 +79,13 @@ pub(crate) fn unselected(reason: Reason) {
 const UNSELECTED: &str = "(unselected)";
 
 /// A genuine delivery whose handler did not run, or did not come to its end.
-pub(crate) fn not_handled(delivery: &Delivery, refusal: &Refusal) {
+pub(crate) fn not_handled(delivery: &Delivery, rejection: &Rejection) {
     apart(|| {
-        let reason = refusal.reason();
+        let reason = rejection.reason();
         count(delivery.endpoint(), delivery.provider(), reason.outcome(), Some(reason));
         #[cfg(feature = "tracing")]
         {
-            let source = std::error::Error::source(refusal).map(tracing::field::display);
+            let source = std::error::Error::source(rejection).map(tracing::field::display);
             macro_rules! line {
                 ($level:ident) => {
                     tracing::$level!(
@@ -383,11 +383,11 @@ mod tests {
 
     #[test]
     fn the_first_occurrence_is_logged_then_one_line_a_minute() {
-        let unproven = OncePerMinute::default();
-        assert_eq!(unproven.count(1_000), Some(1));
-        assert_eq!(unproven.count(1_001), None);
-        assert_eq!(unproven.count(1_059), None);
-        assert_eq!(unproven.count(1_060), Some(3));
-        assert_eq!(unproven.count(0), Some(1), "a clock set back does not silence it");
+        let unverified = OncePerMinute::default();
+        assert_eq!(unverified.count(1_000), Some(1));
+        assert_eq!(unverified.count(1_001), None);
+        assert_eq!(unverified.count(1_059), None);
+        assert_eq!(unverified.count(1_060), Some(3));
+        assert_eq!(unverified.count(0), Some(1), "a clock set back does not silence it");
     }
 }

@@ -15,7 +15,7 @@ use crate::headers::number;
 use crate::provider::{Envelope, Provider, sealed};
 use crate::scheme::Scheme;
 use crate::time::{Clock, SystemClock, in_time, unix_seconds};
-use crate::{ConfigError, Delivery, Found, Freshness, Headers, Intake, Mode, Proven, Reason, Refusal, observe};
+use crate::{ConfigError, Delivery, Found, Freshness, Headers, Intake, Mode, Reason, Rejection, Verified, observe};
 
 /// One endpoint of ours: a provider, its secrets, and what is done with its deliveries. Cheap to clone.
 ///
@@ -40,11 +40,11 @@ pub(crate) struct Inner {
     pub(crate) store: Arc<dyn DedupeStore>,
     pub(crate) retention: Retention,
     pub(crate) lease: Duration,
-    pub(crate) max_handling: Duration,
+    pub(crate) handler_timeout: Duration,
     pub(crate) store_timeout: Duration,
-    pub(crate) when_store_down: WhenStoreDown,
+    pub(crate) on_store_error: OnStoreError,
     pub(crate) admission: Admission,
-    pub(crate) unproven: observe::OncePerMinute,
+    pub(crate) unverified: observe::OncePerMinute,
     pub(crate) mode_mismatches: observe::OncePerMinute,
 }
 
@@ -59,7 +59,7 @@ impl Receiver {
     ///
     /// # Errors
     /// The first check that failed, in the order of the code.
-    pub fn begin<'a>(&'a self, method: &str, headers: &'a (impl Headers + ?Sized)) -> Result<Intake<'a>, Refusal> {
+    pub fn begin<'a>(&'a self, method: &str, headers: &'a (impl Headers + ?Sized)) -> Result<Intake<'a>, Rejection> {
         let inner = &*self.0;
         inner.admission.is_open()?;
         is_post(method)?;
@@ -69,11 +69,11 @@ impl Receiver {
         Ok(Intake::new(self, check))
     }
 
-    /// Proves a body that is there already. Allocates nothing.
+    /// SignatureScope a body that is there already. Allocates nothing.
     ///
     /// # Errors
     /// As with [`begin`](Receiver::begin), [`Intake::push`] and [`Intake::finish`].
-    pub fn verify<'a>(&'a self, headers: &'a (impl Headers + ?Sized), body: Bytes) -> Result<Proven<'a>, Refusal> {
+    pub fn verify<'a>(&'a self, headers: &'a (impl Headers + ?Sized), body: Bytes) -> Result<Verified<'a>, Rejection> {
         let mut intake = self.begin("POST", headers)?;
         intake.push(body)?;
         intake.finish()
@@ -83,26 +83,26 @@ impl Receiver {
     ///
     /// # Errors
     /// [`Reason::WrongMode`], [`Reason::SecretModeMismatch`], [`Reason::Stale`], [`Reason::InTheFuture`] or
-    /// [`Reason::TimeMissing`]; or [`Reason::ProofMismatch`], if it was another receiver that proved it.
-    pub fn open(&self, proven: Proven<'_>) -> Result<Delivery, Refusal> {
+    /// [`Reason::TimeMissing`]; or [`Reason::SignatureMismatch`], if it was another receiver that proved it.
+    pub fn open(&self, verified: Verified<'_>) -> Result<Delivery, Rejection> {
         let inner = &*self.0;
-        if !proven.receiver().is(self) {
-            return Err(Reason::ProofMismatch.into());
+        if !verified.receiver().is(self) {
+            return Err(Reason::SignatureMismatch.into());
         }
-        let mut envelope = inner.provider.open(&proven);
-        let judged = self.of_this_mode(&proven, &envelope).and_then(|()| self.fresh(&envelope));
+        let mut envelope = inner.provider.open(&verified);
+        let judged = self.of_this_mode(&verified, &envelope).and_then(|()| self.fresh(&envelope));
         if let Err(reason) = judged {
-            return Err(Refusal::new(reason).about(envelope.kind, proven.secret_label()));
+            return Err(Rejection::new(reason).about(envelope.kind, verified.secret_label()));
         }
         if envelope.id.is_none() {
-            envelope.id = proven.message_id().map(Into::into);
+            envelope.id = verified.message_id().map(Into::into);
         }
-        let key = self.event_key(&envelope, proven.body());
-        Ok(Delivery::new(envelope, proven, key))
+        let key = self.event_key(&envelope, verified.body());
+        Ok(Delivery::new(envelope, verified, key))
     }
 
     /// Everything up to the [`Delivery`], from a request as a framework has it: at most as long as
-    /// [`Builder::body_timeout`] says, and refusals are logged and counted.
+    /// [`Builder::body_timeout`] says, and rejections are logged and counted.
     ///
     /// Dropping the future before it is done gives the delivery up; nothing has been handled or claimed.
     ///
@@ -112,7 +112,7 @@ impl Receiver {
     ///
     /// # Panics
     /// Outside a tokio runtime with its timer enabled.
-    pub async fn receive<H, S, E>(&self, method: &str, headers: &H, body: S) -> Result<Delivery, Refusal>
+    pub async fn receive<H, S, E>(&self, method: &str, headers: &H, body: S) -> Result<Delivery, Rejection>
     where
         H: Headers + ?Sized,
         S: Stream<Item = Result<Bytes, E>>,
@@ -124,8 +124,8 @@ impl Receiver {
             self.open(intake.finish()?)
         };
         let result = opened.await;
-        if let Err(refusal) = &result {
-            observe::refused(self, refusal);
+        if let Err(rejection) = &result {
+            observe::rejected(self, rejection);
         }
         result
     }
@@ -168,8 +168,8 @@ impl Receiver {
     /// Checks that the secret is for the event's mode. With a live secret an event of no mode or an unknown one is
     /// delivered, since it may be about a patient, and a test event is dropped. With a test secret any other event means
     /// that our own configuration is wrong: the event may be about a patient, so it must not be answered 2xx.
-    fn of_this_mode(&self, proven: &Proven<'_>, envelope: &Envelope) -> Result<(), Reason> {
-        match (self.0.provider.mode_of_secret(proven.secret_index()), &envelope.mode) {
+    fn of_this_mode(&self, verified: &Verified<'_>, envelope: &Envelope) -> Result<(), Reason> {
+        match (self.0.provider.mode_of_secret(verified.secret_index()), &envelope.mode) {
             (Some(Mode::Live), Some(Mode::Test)) => Err(Reason::WrongMode),
             (Some(Mode::Test), mode) if *mode != Some(Mode::Test) => Err(Reason::SecretModeMismatch),
             _ => Ok(()),
@@ -179,7 +179,7 @@ impl Receiver {
     /// Judges the event's own time, where that is what freshness goes by. An event of no documented kind may lack it
     /// (a provider's test button, say): it is handed over.
     fn fresh(&self, envelope: &Envelope) -> Result<(), Reason> {
-        if !matches!(self.0.freshness, Freshness::SignedEvent { .. }) {
+        if !matches!(self.0.freshness, Freshness::EventTime { .. }) {
             return Ok(());
         }
         match envelope.occurred_at.as_ref().and_then(crate::Time::unix) {
@@ -294,10 +294,10 @@ impl fmt::Debug for Dedupe {
 /// What becomes of a delivery whose event cannot be claimed, because the store is away or full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum WhenStoreDown {
+pub enum OnStoreError {
     /// It is answered 503 and not handled: the sender tries again. The default, and right for senders that do.
     #[default]
-    Refuse,
+    Reject,
     /// It is handled without a claim, and with that perhaps twice: for senders that never try again, whose event would
     /// be lost. The handler has to be idempotent, or twice has to be better than never. If it fails, and a store that
     /// hung makes the claim late all the same, the next attempt waits for a lease.
@@ -317,9 +317,9 @@ pub struct Builder {
     body_limit: usize,
     body_timeout: Duration,
     lease: Duration,
-    max_handling: Duration,
+    handler_timeout: Duration,
     max_in_flight: usize,
-    when_store_down: WhenStoreDown,
+    on_store_error: OnStoreError,
 }
 
 impl Builder {
@@ -335,9 +335,9 @@ impl Builder {
             body_limit: 1024 * 1024,
             body_timeout: Duration::from_secs(10),
             lease: Duration::from_secs(30),
-            max_handling: Duration::from_secs(600),
+            handler_timeout: Duration::from_secs(600),
             max_in_flight: 1024,
-            when_store_down: WhenStoreDown::default(),
+            on_store_error: OnStoreError::default(),
         }
     }
 
@@ -395,8 +395,8 @@ impl Builder {
     }
 
     /// How long a handler may take before it is given up. By default 10 minutes.
-    pub fn max_handling(mut self, longest: Duration) -> Self {
-        self.max_handling = longest;
+    pub fn handler_timeout(mut self, longest: Duration) -> Self {
+        self.handler_timeout = longest;
         self
     }
 
@@ -408,8 +408,8 @@ impl Builder {
 
     /// What becomes of a delivery whose event cannot be claimed, because the store is away or full. By default it is
     /// refused with 503.
-    pub fn when_store_down(mut self, policy: WhenStoreDown) -> Self {
-        self.when_store_down = policy;
+    pub fn on_store_error(mut self, policy: OnStoreError) -> Self {
+        self.on_store_error = policy;
         self
     }
 
@@ -431,13 +431,13 @@ impl Builder {
         let fails = |problem: &str| ConfigError::new(format!("receiver {}: {problem}", self.name));
 
         let sealed::KeyedScheme(scheme) =
-            self.provider.scheme(sealed::Token).map_err(|error| fails(&error.to_string()).with_source(error))?;
+            self.provider.scheme(sealed::Seal).map_err(|error| fails(&error.to_string()).with_source(error))?;
         let freshness = self.freshness.unwrap_or(policy.freshness);
         freshness.validate().map_err(|error| fails(&error.to_string()))?;
-        if matches!(freshness, Freshness::SignedAttempt { .. }) && !scheme.signs_attempt_time() {
+        if matches!(freshness, Freshness::AttemptTime { .. }) && !scheme.signs_attempt_time() {
             return Err(fails("its scheme signs no time of the attempt to judge freshness by"));
         }
-        if matches!(freshness, Freshness::SignedEvent { .. }) && !policy.tells_event_time {
+        if matches!(freshness, Freshness::EventTime { .. }) && !policy.tells_event_time {
             return Err(fails("its bodies say no time of the event to judge freshness by"));
         }
 
@@ -459,7 +459,7 @@ impl Builder {
         if self.body_limit == 0 || self.max_in_flight == 0 {
             return Err(fails("a body limit or a number of deliveries in flight of 0 refuses everything"));
         }
-        if self.body_timeout.is_zero() || self.max_handling.is_zero() {
+        if self.body_timeout.is_zero() || self.handler_timeout.is_zero() {
             return Err(fails("a time limit of 0 refuses everything"));
         }
         if self.lease < SHORTEST_LEASE || self.lease > LONGEST_LEASE {
@@ -481,7 +481,7 @@ impl Builder {
             })
             .collect();
         // A retry carries its event's own time: it is as old as the event by then.
-        if let Freshness::SignedEvent { max_age, .. } = freshness
+        if let Freshness::EventTime { max_age, .. } = freshness
             && max_age < policy.retry_horizon
         {
             warnings.push(format!(
@@ -510,11 +510,11 @@ impl Builder {
             // Where no age is judged the same bytes are accepted at any time: none may be forgotten early.
             retention: Retention::new(if freshness == Freshness::Unchecked { total } else { window }, total),
             lease: self.lease,
-            max_handling: self.max_handling,
-            when_store_down: self.when_store_down,
+            handler_timeout: self.handler_timeout,
+            on_store_error: self.on_store_error,
             // A claim is to outlive a step of its store that hangs.
             store_timeout: STORE_TIMEOUT.min(self.lease.checked_div(3).unwrap_or(self.lease)),
-            unproven: observe::OncePerMinute::default(),
+            unverified: observe::OncePerMinute::default(),
             mode_mismatches: observe::OncePerMinute::default(),
         }));
         observe::warnings(&receiver);

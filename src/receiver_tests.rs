@@ -1,19 +1,19 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::*;
-use crate::scheme::Proof;
+use crate::scheme::Verification;
 use crate::{
-    Cair, Custom, Fasten, HealthSync, HmacSha256Body, KindName, MemoryStore, Proves, Secret, SharedSecret, cair,
+    Cair, Custom, Fasten, HealthSync, HmacSha256Body, KindName, MemoryStore, Secret, SharedSecret, SignatureScope, cair,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn secret() -> Secret {
-    Secret::new("key", "MDEyMzQ1Njc4OWFiY2RlZg==").unwrap()
+    Secret::new("MDEyMzQ1Njc4OWFiY2RlZg==").unwrap().labeled("key").unwrap()
 }
 
 fn custom() -> Custom {
-    Custom::new("acme", SharedSecret::new("x-key"), secret()).id("/id").kind("/kind")
+    Custom::new("acme", SharedSecret::new("x-key"), secret()).id_pointer("/id").kind_pointer("/kind")
 }
 
 fn builder(provider: impl Provider) -> Builder {
@@ -30,7 +30,7 @@ fn problem(builder: Builder) -> String {
 fn what_does_not_fit_is_one_line_each() {
     let seconds = Duration::from_secs;
     let hmac = Custom::new("acme", HmacSha256Body::new("x-sig"), secret());
-    let event = Freshness::SignedEvent { max_age: HOUR, future: HOUR };
+    let event = Freshness::EventTime { max_age: HOUR, max_skew: HOUR };
     for (builder, words) in [
         (Receiver::builder("", custom()).store(NoDedupe), "receiver name"),
         (Receiver::builder("In", custom()).store(NoDedupe), "receiver name"),
@@ -40,11 +40,15 @@ fn what_does_not_fit_is_one_line_each() {
         (Receiver::builder("in", custom()), "no store"),
         (builder(custom()).freshness(Freshness::STANDARD_WEBHOOKS), "signs no time of the attempt"),
         (builder(hmac).freshness(event), "no time of the event"),
-        (builder(custom().id("id")), "has no `/`"),
+        (builder(custom().id_pointer("id")), "has no `/`"),
         (builder(Custom::new("acme", SharedSecret::new("x key"), secret())), "is no header name"),
-        (builder(Fasten::live(Secret::new("key", "no base64!").unwrap())), "secret key: not base64"),
+        (builder(Fasten::live(Secret::new("no base64!").unwrap().labeled("key").unwrap())), "secret key: not base64"),
         (
-            builder(Custom::new("acme", SharedSecret::new("x-key"), Secret::new("key", "a\u{7}bell").unwrap())),
+            builder(Custom::new(
+                "acme",
+                SharedSecret::new("x-key"),
+                Secret::new("a\u{7}bell").unwrap().labeled("key").unwrap(),
+            )),
             "no header can hold",
         ),
         (builder(Fasten::live(secret()).and_test(secret())), "the same as key"),
@@ -54,12 +58,12 @@ fn what_does_not_fit_is_one_line_each() {
         (builder(custom()).body_limit(0), "refuses everything"),
         (builder(custom()).max_in_flight(0), "refuses everything"),
         (builder(custom()).body_timeout(seconds(0)), "refuses everything"),
-        (builder(custom()).max_handling(seconds(0)), "refuses everything"),
+        (builder(custom()).handler_timeout(seconds(0)), "refuses everything"),
         (builder(custom()).lease(Duration::from_millis(99)), "a lease"),
         (builder(custom()).lease(HOUR + seconds(1)), "a lease"),
         (
             builder(HealthSync::new(secret()))
-                .freshness(Freshness::SignedEvent { max_age: 367 * 24 * HOUR, future: HOUR }),
+                .freshness(Freshness::EventTime { max_age: 367 * 24 * HOUR, max_skew: HOUR }),
             "longer than a year",
         ),
     ] {
@@ -92,7 +96,7 @@ fn events_are_remembered_for_longer_than_they_can_come_again() {
     assert_eq!(retention(builder(Fasten::live(secret()))), (602, 72 * HOUR));
     assert_eq!(retention(builder(HealthSync::new(secret()))), (7_502, 24 * HOUR));
     assert_eq!(retention(builder(custom())), (24 * 3600, 24 * HOUR), "accepted at any age: none is forgotten early");
-    let long = Freshness::SignedEvent { max_age: 48 * HOUR, future: HOUR };
+    let long = Freshness::EventTime { max_age: 48 * HOUR, max_skew: HOUR };
     let grown = builder(HealthSync::new(secret())).freshness(long);
     let all = Duration::from_secs(49 * 3600 + 2);
     assert_eq!(retention(grown), (all.as_secs(), all), "a longer window is remembered for all of it");
@@ -116,7 +120,11 @@ fn what_is_shown_of_a_receiver_tells_it_from_others_and_no_secret() {
 
 #[test]
 fn a_short_secret_is_warned_of_by_its_label() {
-    let short = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("brief", "0123456789abcde").unwrap());
+    let short = Custom::new(
+        "acme",
+        SharedSecret::new("x-key"),
+        Secret::new("0123456789abcde").unwrap().labeled("brief").unwrap(),
+    );
     let receiver = builder(short).build().unwrap();
     assert_eq!(receiver.warnings(), ["receiver in: secret brief is shorter than 16 bytes and could be guessed"]);
     assert!(builder(custom()).build().unwrap().warnings().is_empty());
@@ -125,7 +133,7 @@ fn a_short_secret_is_warned_of_by_its_label() {
 #[test]
 fn an_age_that_retries_exceed_is_warned_of() {
     let warnings = |max_age| {
-        let freshness = Freshness::SignedEvent { max_age: Duration::from_secs(max_age), future: HOUR };
+        let freshness = Freshness::EventTime { max_age: Duration::from_secs(max_age), max_skew: HOUR };
         builder(HealthSync::new(secret())).freshness(freshness).build().unwrap().warnings().to_vec()
     };
     assert_eq!(warnings(5_780), [""; 0]);
@@ -137,8 +145,8 @@ fn an_age_that_retries_exceed_is_warned_of() {
 
 #[test]
 fn no_age_is_asked_of_a_kind_that_has_no_time() {
-    let freshness = Freshness::SignedEvent { max_age: HOUR, future: HOUR };
-    let cair = |kind| builder(Cair::hmac_256("x-sig", secret()).only(kind)).freshness(freshness);
+    let freshness = Freshness::EventTime { max_age: HOUR, max_skew: HOUR };
+    let cair = |kind| builder(Cair::hmac_sha256("x-sig", secret()).pin_kind(kind)).freshness(freshness);
     assert!(problem(cair(cair::Kind::AiPhoneCall)).contains("no time of the event"));
     assert!(cair(cair::Kind::ClaimStatusChange).build().is_ok());
 }
@@ -146,8 +154,8 @@ fn no_age_is_asked_of_a_kind_that_has_no_time() {
 async fn outcome(receiver: &Receiver, body: &'static str) -> Result<u16, Reason> {
     let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
     let delivery = receiver.open(receiver.verify(&headers, Bytes::from(body)).unwrap()).unwrap();
-    let admitted = receiver.admit(delivery).map_err(|refusal| refusal.reason())?;
-    admitted.run(async { 200 }, |_| true).await.map_err(|refusal| refusal.reason())
+    let admitted = receiver.admit(delivery).map_err(|rejection| rejection.reason())?;
+    admitted.run(async { 200 }, |_| true).await.map_err(|rejection| rejection.reason())
 }
 
 #[tokio::test]
@@ -195,10 +203,10 @@ async fn a_long_body_gives_way_to_other_tasks_while_it_is_hashed() {
 fn what_another_receiver_proved_proves_nothing_here() {
     let (one, other) = (builder(custom()).build().unwrap(), builder(custom()).build().unwrap());
     let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
-    let proven = || one.verify(&headers, Bytes::from_static(b"{}")).unwrap();
-    assert_eq!(other.open(proven()).unwrap_err().reason(), Reason::ProofMismatch);
-    let delivery = one.open(proven()).unwrap();
-    assert_eq!(other.admit(delivery.clone()).unwrap_err().reason(), Reason::ProofMismatch);
+    let verified = || one.verify(&headers, Bytes::from_static(b"{}")).unwrap();
+    assert_eq!(other.open(verified()).unwrap_err().reason(), Reason::SignatureMismatch);
+    let delivery = one.open(verified()).unwrap();
+    assert_eq!(other.admit(delivery.clone()).unwrap_err().reason(), Reason::SignatureMismatch);
     assert!(one.clone().admit(delivery).is_ok());
 }
 
@@ -207,7 +215,7 @@ fn only_a_body_as_it_is_is_taken() {
     let receiver = builder(custom()).build().unwrap();
     let begun = |headers: &[(&str, &str)]| {
         let key = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
-        receiver.begin("POST", [&key, headers].concat().as_slice()).map(drop).map_err(|refusal| refusal.reason())
+        receiver.begin("POST", [&key, headers].concat().as_slice()).map(drop).map_err(|rejection| rejection.reason())
     };
     assert_eq!(begun(&[]), Ok(()));
     for plain in ["identity", "Identity", ""] {
@@ -225,7 +233,7 @@ fn what_says_itself_that_it_is_too_large_is_refused_unread() {
     let receiver = builder(custom()).body_limit(10).build().unwrap();
     let begun = |length: &str| {
         let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg=="), ("content-length", length)];
-        receiver.begin("POST", &headers).map(drop).map_err(|refusal| refusal.reason())
+        receiver.begin("POST", &headers).map(drop).map_err(|rejection| rejection.reason())
     };
     // Of what is no number the server will have thought its own; the bytes are counted in any case.
     for length in ["0", "9", "10", "0010", "", "-1", "+11", "1e9", "11 "] {
@@ -238,12 +246,13 @@ fn what_says_itself_that_it_is_too_large_is_refused_unread() {
 
 #[test]
 fn a_secret_vouches_for_its_own_mode_only() {
-    let test = Secret::new("test", "ZmVkY2JhOTg3NjU0MzIxMA==").unwrap();
+    let test = Secret::new("ZmVkY2JhOTg3NjU0MzIxMA==").unwrap();
     let receiver = builder(Fasten::live(secret()).and_test(test)).build().unwrap();
     let judged = |secret, mode: Option<&str>| {
-        let proof = Proof { proves: Proves::BodyAndTime, secret, message_id: None, attempted_at: None };
-        let proven = Proven::assertion(Bytes::new(), proof, &receiver);
-        receiver.of_this_mode(&proven, &Envelope { mode: mode.map(Mode::from), ..Envelope::default() })
+        let proof =
+            Verification { signature_scope: SignatureScope::BodyAndTime, secret, message_id: None, attempted_at: None };
+        let verified = Verified::assertion(Bytes::new(), proof, &receiver);
+        receiver.of_this_mode(&verified, &Envelope { mode: mode.map(Mode::from), ..Envelope::default() })
     };
     for mode in [Some("live"), Some("rehearsal"), None] {
         assert_eq!(judged(0, mode), Ok(()), "{mode:?}");
@@ -261,8 +270,8 @@ fn a_body_in_pieces_is_the_body_whole() {
     for pieces in [&["", "{}"][..], &["{", "}"], &["{", "", "}"], &["", "", "{", "", "", "}", ""]] {
         let mut intake = receiver.begin("POST", &headers).unwrap();
         pieces.iter().for_each(|piece| intake.push(Bytes::from_static(piece.as_bytes())).unwrap());
-        let proven = intake.finish().unwrap();
-        assert_eq!((&**proven.body(), proven.secret_label()), (&b"{}"[..], "key"), "{pieces:?}");
+        let verified = intake.finish().unwrap();
+        assert_eq!((&**verified.body(), verified.secret_label()), (&b"{}"[..], "key"), "{pieces:?}");
     }
 }
 
@@ -292,7 +301,7 @@ fn a_body_with_a_piece_too_many_is_never_whole() {
 
 #[test]
 fn what_is_proven_is_told_of_the_delivery_that_proved_it() {
-    let vouches = Secret::new("vouches", "ZmVkY2JhOTg3NjU0MzIxMA==").unwrap();
+    let vouches = Secret::new("ZmVkY2JhOTg3NjU0MzIxMA==").unwrap().labeled("vouches").unwrap();
     let fasten = Fasten::live(secret()).and_test(vouches);
     let receiver = builder(fasten).clock(At(1_700_000_000)).build().unwrap();
     // As in the schemes' own tests.
@@ -301,12 +310,15 @@ fn what_is_proven_is_told_of_the_delivery_that_proved_it() {
         ("webhook-timestamp", "1700000000"),
         ("webhook-signature", "v1,wTdLt8XCJKOQ0jtBkmOY3r3d59vrapVH4YnSlhoh0uE="),
     ];
-    let proven = receiver.verify(&headers, Bytes::from_static(b"{}")).unwrap();
-    assert_eq!((proven.proves(), &proven.body()[..]), (Proves::BodyAndTime, &b"{}"[..]));
-    assert_eq!((proven.message_id(), proven.attempted_at()), (Some("msg_1"), Some(1_700_000_000)));
-    assert_eq!((proven.secret_label(), proven.secret_index()), ("vouches", 1));
-    assert_eq!(format!("{proven:?}"), r#"Proven { proves: BodyAndTime, secret: "vouches", body_len: 2, .. }"#);
-    assert_eq!(proven.into_body(), "{}");
+    let verified = receiver.verify(&headers, Bytes::from_static(b"{}")).unwrap();
+    assert_eq!((verified.signature_scope(), &verified.body()[..]), (SignatureScope::BodyAndTime, &b"{}"[..]));
+    assert_eq!((verified.message_id(), verified.attempted_at()), (Some("msg_1"), Some(1_700_000_000)));
+    assert_eq!((verified.secret_label(), verified.secret_index()), ("vouches", 1));
+    assert_eq!(
+        format!("{verified:?}"),
+        r#"Verified { signature_scope: BodyAndTime, secret: "vouches", body_len: 2, .. }"#
+    );
+    assert_eq!(verified.into_body(), "{}");
 }
 
 /// A clock that stands still.
@@ -321,12 +333,12 @@ impl Clock for At {
 
 #[test]
 fn of_a_provider_of_ones_own_every_event_needs_the_time_that_was_asked_for() {
-    let freshness = Freshness::SignedEvent { max_age: HOUR, future: HOUR };
-    let receiver = builder(custom().occurred_at("/at")).freshness(freshness).clock(At(1_700_000_000)).build().unwrap();
+    let freshness = Freshness::EventTime { max_age: HOUR, max_skew: HOUR };
+    let receiver = builder(custom().time_pointer("/at")).freshness(freshness).clock(At(1_700_000_000)).build().unwrap();
     let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
     let opened = |body: &'static str| {
         let opened = receiver.open(receiver.verify(&headers, Bytes::from(body)).unwrap());
-        opened.map(drop).map_err(|refusal| refusal.reason())
+        opened.map(drop).map_err(|rejection| rejection.reason())
     };
     assert_eq!(opened(r#"{"at": 1699996400}"#), Ok(()));
     assert_eq!(opened(r#"{"at": 1699996399}"#), Err(Reason::Stale));
@@ -355,14 +367,14 @@ async fn a_body_of_endless_empty_pieces_is_given_up_in_time() {
         }
     });
     let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
-    let refusal = receiver.receive("POST", &headers, pieces).await.unwrap_err();
-    assert_eq!(refusal.reason(), Reason::BodyTimeout);
+    let rejection = receiver.receive("POST", &headers, pieces).await.unwrap_err();
+    assert_eq!(rejection.reason(), Reason::BodyTimeout);
     mover.abort();
 }
 
 /// Verifies and opens a genuine Fasten delivery of this mode, signed with this secret.
 #[cfg(feature = "testing")]
-fn opened(receiver: &Receiver, secret: &str, mode: &str) -> Result<(), Refusal> {
+fn opened(receiver: &Receiver, secret: &str, mode: &str) -> Result<(), Rejection> {
     let body = format!(r#"{{"id":"1","type":"webhook.test","api_mode":{mode},"data":{{}}}}"#);
     let request = crate::testing::fasten("webhook.test").secret(secret).body(body).request("/");
     receiver.open(receiver.verify(request.headers(), request.body().clone())?).map(drop)
@@ -373,17 +385,17 @@ fn opened(receiver: &Receiver, secret: &str, mode: &str) -> Result<(), Refusal> 
 fn a_test_secret_that_verifies_another_event_is_answered_503_so_that_none_is_lost() {
     const LIVE: &str = "MDEyMzQ1Njc4OWFiY2RlZg==";
     const TEST: &str = "ZmVkY2JhOTg3NjU0MzIxMA==";
-    let of = |label: &str, text: &str| Secret::new(label, text).unwrap();
+    let of = |label: &str, text: &str| Secret::new(text).unwrap().labeled(label).unwrap();
     let alone = builder(Fasten::test(of("test", TEST))).build().unwrap();
     let both = builder(Fasten::live(of("live", LIVE)).and_test(of("test", TEST))).build().unwrap();
     for mode in [r#""live""#, "null", r#""""#, r#""rehearsal""#, r#""TEST""#, "{}"] {
         for receiver in [&alone, &both] {
-            let refusal = opened(receiver, TEST, mode).unwrap_err();
-            assert_eq!(refusal.reason(), Reason::SecretModeMismatch, "{mode}");
-            assert_eq!(refusal.reason().as_str(), "secret_mode_mismatch");
-            assert_eq!(refusal.reason().outcome(), crate::Outcome::Refused);
-            assert_eq!((refusal.status().as_u16(), refusal.kind_label()), (503, "webhook.test"), "{mode}");
-            assert_eq!(refusal.header().unwrap().0, http::header::RETRY_AFTER, "{mode}");
+            let rejection = opened(receiver, TEST, mode).unwrap_err();
+            assert_eq!(rejection.reason(), Reason::SecretModeMismatch, "{mode}");
+            assert_eq!(rejection.reason().as_str(), "secret_mode_mismatch");
+            assert_eq!(rejection.reason().outcome(), crate::Outcome::Rejected);
+            assert_eq!((rejection.status().as_u16(), rejection.kind_label()), (503, "webhook.test"), "{mode}");
+            assert_eq!(rejection.header().unwrap().0, http::header::RETRY_AFTER, "{mode}");
         }
         assert!(opened(&both, LIVE, mode).is_ok(), "{mode}");
     }

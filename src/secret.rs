@@ -12,39 +12,66 @@ use crate::ConfigError;
 
 /// One secret, as text, with a label to tell it from others.
 ///
-/// The label (the variable's or the file's name) is what logs and metrics show; the text is zeroised when dropped and
-/// never printed. What the text means is the scheme's to say: Standard Webhooks reads base64 with or without `whsec_`,
+/// The label (the variable's or the file's name) is what logs and metrics show; the text is zeroized when dropped and
+/// never printed. What the text means depends on the scheme: Standard Webhooks reads base64 with or without `whsec_`,
 /// every other scheme takes the UTF-8 bytes as they are.
 #[derive(Clone)]
 pub struct Secret {
-    label: Arc<str>,
+    label: Option<Arc<str>>,
     text: Zeroizing<String>,
 }
 
+/// The label of a secret that was given none.
+const UNLABELED: &str = "secret";
+
 impl Secret {
-    /// A secret from text.
+    /// Creates a secret from text. Its label is `secret`, unless [`labeled`](Secret::labeled) gives it another.
     ///
     /// # Errors
-    /// Empty, longer than 4,096 bytes, or with white space around it (which is nearly always a copying mistake); a
-    /// label that is empty, longer than 128 bytes or not printable ASCII.
-    pub fn new(label: &str, text: impl Into<String>) -> Result<Self, ConfigError> {
-        let text = Zeroizing::new(text.into());
+    /// Empty, longer than 4,096 bytes, or with whitespace around it (which is nearly always a copying mistake).
+    pub fn new(text: impl Into<String>) -> Result<Self, ConfigError> {
+        Secret { label: None, text: Zeroizing::new(text.into()) }.checked()
+    }
+
+    /// Gives the secret a label: in logs and metrics it tells one secret from another, as during a rotation.
+    ///
+    /// # Errors
+    /// A label that is empty, longer than 128 bytes, not printable ASCII, or that looks like a secret itself.
+    pub fn labeled(mut self, label: &str) -> Result<Self, ConfigError> {
         if label.is_empty() || label.len() > 128 || !label.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
             return Err(ConfigError::new("a secret's label must be 1 to 128 characters of printable ASCII"));
         }
         if label.starts_with("whsec_") {
-            return Err(ConfigError::new("a secret's label looks like a secret: the label comes first"));
+            return Err(ConfigError::new(
+                "a secret's label looks like a secret: give the secret itself to Secret::new",
+            ));
         }
-        if text.is_empty() {
-            return Err(ConfigError::new(format!("secret {label}: empty")));
+        self.label = Some(label.into());
+        Ok(self)
+    }
+
+    /// Text from a named place: the name is the label, also in the message about a text that cannot be a secret.
+    fn from_place(label: &str, text: impl Into<String>) -> Result<Self, ConfigError> {
+        Secret { label: None, text: Zeroizing::new(text.into()) }.labeled(label)?.checked()
+    }
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        let wrong = |problem: &str| {
+            Err(ConfigError::new(match &self.label {
+                Some(label) => format!("secret {label}: {problem}"),
+                None => format!("secret: {problem}"),
+            }))
+        };
+        if self.text.is_empty() {
+            return wrong("empty");
         }
-        if text.trim().len() != text.len() {
-            return Err(ConfigError::new(format!("secret {label}: white space at its beginning or end")));
+        if self.text.trim().len() != self.text.len() {
+            return wrong("whitespace at its beginning or end");
         }
-        if text.len() > LONGEST {
-            return Err(ConfigError::new(format!("secret {label}: longer than {LONGEST} bytes")));
+        if self.text.len() > LONGEST {
+            return wrong(&format!("longer than {LONGEST} bytes"));
         }
-        Ok(Secret { label: label.into(), text })
+        Ok(self)
     }
 
     /// A secret from an environment variable.
@@ -66,18 +93,10 @@ impl Secret {
             .ok_or_else(|| ConfigError::new(format!("secret file {}: there is no such file", path.display())))
     }
 
-    /// The same secret under another label: two mounted files may have one name.
-    ///
-    /// # Errors
-    /// A label that [`new`](Secret::new) would not take.
-    pub fn labelled(self, label: &str) -> Result<Self, ConfigError> {
-        Secret::new(label, self.text.as_str())
-    }
-
     /// What logs and metrics call it.
     #[must_use]
     pub fn label(&self) -> &str {
-        &self.label
+        self.label.as_deref().unwrap_or(UNLABELED)
     }
 
     /// Whether both are one secret, under whatever label, and whether or not one of them is written with `whsec_` in
@@ -88,16 +107,20 @@ impl Secret {
     }
 
     pub(crate) fn shared_label(&self) -> Arc<str> {
-        self.label.clone()
+        self.label.clone().unwrap_or_else(|| UNLABELED.into())
     }
 
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    fn from_env_if_set(variable: &str) -> Result<Option<Self>, ConfigError> {
+    /// Creates a secret from an environment variable, if that is set.
+    ///
+    /// # Errors
+    /// Not UTF-8, or as with [`from_env`](Secret::from_env).
+    pub fn from_env_if_set(variable: &str) -> Result<Option<Self>, ConfigError> {
         match std::env::var(variable) {
-            Ok(text) => Secret::new(variable, text).map(Some),
+            Ok(text) => Secret::from_place(variable, text).map(Some),
             Err(VarError::NotPresent) => Ok(None),
             Err(VarError::NotUnicode(_)) => Err(ConfigError::new(format!("secret {variable}: not UTF-8"))),
         }
@@ -119,7 +142,7 @@ impl Secret {
         };
         let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
         let label = path.file_name().and_then(|name| name.to_str()).unwrap_or("file");
-        Secret::new(label, text).map(Some)
+        Secret::from_place(label, text).map(Some)
     }
 }
 
@@ -134,7 +157,7 @@ pub(crate) const SHORT: usize = 16;
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secret({})", self.label)
+        write!(f, "Secret({})", self.label())
     }
 }
 
@@ -143,10 +166,10 @@ impl fmt::Debug for Secret {
 /// ```
 /// use medhook::{Secret, Secrets};
 ///
-/// let keys = Secrets::new(Secret::new("current", "a-long-random-text-1")?)
-///     .also(Secret::new("old", "a-long-random-text-2")?)?;
+/// let keys = Secrets::new(Secret::new("a-long-random-text-1")?.labeled("current")?)
+///     .also(Secret::new("a-long-random-text-2")?.labeled("old")?)?;
 /// assert_eq!(format!("{keys:?}"), "[Secret(current), Secret(old)]");
-/// assert!(keys.also(Secret::new("again", "a-long-random-text-1")?).is_err());
+/// assert!(keys.also(Secret::new("a-long-random-text-1")?).is_err());
 /// # Ok::<(), medhook::ConfigError>(())
 /// ```
 #[derive(Clone)]
@@ -182,7 +205,10 @@ impl Secrets {
     ///
     /// # Errors
     /// One that is there already, under whatever label, a label that is there already, or a fifth.
-    pub fn also(mut self, secret: Secret) -> Result<Self, ConfigError> {
+    pub fn also(mut self, mut secret: Secret) -> Result<Self, ConfigError> {
+        if secret.label.is_none() {
+            secret.label = Some(format!("{UNLABELED}-{}", self.0.len().saturating_add(1)).into());
+        }
         let label = secret.label();
         if self.0.len() >= Self::MOST {
             return Err(ConfigError::new(format!("secret {label}: more than {} secrets at once", Self::MOST)));
@@ -191,7 +217,7 @@ impl Secrets {
             if known.text == secret.text {
                 return Err(ConfigError::new(format!("secret {label}: the same as {}", known.label())));
             }
-            if known.label == secret.label {
+            if known.label() == label {
                 return Err(ConfigError::new(format!("secret {label}: two secrets with this label")));
             }
         }
@@ -254,13 +280,14 @@ mod tests {
     fn every_mistake_is_named_and_none_shows_the_secret() {
         for (text, problem) in [
             ("", "empty"),
-            (" hunter2hunter2", "white space"),
-            ("hunter2hunter2\n", "white space"),
+            (" hunter2hunter2", "whitespace"),
+            ("hunter2hunter2\n", "whitespace"),
             (&"hunter2".repeat(1000), "longer than 4096"),
         ] {
-            let message = message(Secret::new("KEY", text));
+            let message = message(Secret::from_place("KEY", text));
             assert!(message.contains("KEY") && message.contains(problem), "{message}");
             assert!(!message.contains("hunter2"), "{message}");
+            assert!(self::message(Secret::new(text)).starts_with("secret: "));
         }
     }
 
@@ -276,42 +303,52 @@ mod tests {
         assert_eq!(read(b"a secret of some length\n").unwrap().text(), "a secret of some length");
         assert_eq!(read(b"a secret of some length\r\n").unwrap().text(), "a secret of some length");
         assert_eq!(read(b"a secret of some length").unwrap().label(), "key");
-        assert!(message(read(b"a secret of some length\n\n")).contains("white space"));
+        assert!(message(read(b"a secret of some length\n\n")).contains("whitespace"));
         assert!(message(read(b"\n")).contains("empty"));
         assert!(message(read(b"\xff")).contains("UTF-8"));
         assert!(message(read("s".repeat(5000).as_bytes())).contains("longer"));
         assert!(message(Secret::from_file(folder.join("none"))).contains("no such file"));
-        let keys = Secrets::new(Secret::new("one", "0123456789abcdef").unwrap());
+        let keys = Secrets::new(Secret::new("0123456789abcdef").unwrap());
         assert_eq!(keys.also_file(folder.join("none")).unwrap().len(), 1);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
     fn one_secret_is_known_again_however_it_is_written() {
-        let secret = |text: &str| Secret::new("label", text).unwrap();
+        let secret = |text: &str| Secret::new(text).unwrap();
         let one = secret("whsec_AAECAwQFBgcICQoLDA0ODw==");
         for same in ["whsec_AAECAwQFBgcICQoLDA0ODw==", "AAECAwQFBgcICQoLDA0ODw==", "AAECAwQFBgcICQoLDA0ODw"] {
-            assert!(one.is_same_as(&secret(same).labelled("another").unwrap()), "{same}");
+            assert!(one.is_same_as(&secret(same).labeled("another").unwrap()), "{same}");
         }
         assert!(!one.is_same_as(&secret("AAECAwQFBgcICQoLDA0ODx")));
-        assert_eq!(one.clone().labelled("another").unwrap().label(), "another");
-        assert!(message(one.labelled("whsec_AAECAw")).contains("looks like a secret"));
+        assert_eq!(one.clone().labeled("another").unwrap().label(), "another");
+        assert!(message(one.labeled("whsec_AAECAw")).contains("looks like a secret"));
     }
 
     #[test]
     fn at_most_four_and_no_two_alike() {
-        let mut keys = Secrets::new(Secret::new("0", "secret-0").unwrap());
-        assert!(message(keys.clone().also(Secret::new("x", "secret-0").unwrap())).contains("the same as 0"));
-        assert!(message(keys.clone().also(Secret::new("0", "secret-x").unwrap())).contains("two secrets"));
+        let secret = |label: &str, text: &str| Secret::new(text).unwrap().labeled(label).unwrap();
+        let mut keys = Secrets::new(secret("0", "secret-0"));
+        assert!(message(keys.clone().also(secret("x", "secret-0"))).contains("the same as 0"));
+        assert!(message(keys.clone().also(secret("0", "secret-x"))).contains("two secrets"));
         for n in ["1", "2", "3"] {
-            keys = keys.also(Secret::new(n, format!("secret-{n}")).unwrap()).unwrap();
+            keys = keys.also(secret(n, &format!("secret-{n}"))).unwrap();
         }
-        assert!(message(keys.also(Secret::new("4", "secret-4").unwrap())).contains("more than 4"));
+        assert!(message(keys.also(secret("4", "secret-4"))).contains("more than 4"));
+    }
+
+    #[test]
+    fn secrets_without_a_label_are_numbered() {
+        let mut keys = Secrets::new(Secret::new("text-1").unwrap());
+        for text in ["text-2", "text-3"] {
+            keys = keys.also(Secret::new(text).unwrap()).unwrap();
+        }
+        assert_eq!(format!("{keys:?}"), "[Secret(secret), Secret(secret-2), Secret(secret-3)]");
     }
 
     #[test]
     fn an_unset_second_variable_is_fine_and_an_unset_first_is_not() {
-        let keys = Secrets::new(Secret::new("one", "0123456789abcdef").unwrap());
+        let keys = Secrets::new(Secret::new("0123456789abcdef").unwrap());
         assert_eq!(keys.also_env("MEDHOOK_TEST_IS_NEVER_SET").unwrap().len(), 1);
         assert!(message(Secrets::from_env("MEDHOOK_TEST_IS_NEVER_SET")).contains("not set"));
         // PATH is set wherever tests run.

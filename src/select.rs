@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use tokio::time::timeout;
 
 use crate::receiver::{is_post, not_encoded};
-use crate::{Headers, Reason, Receiver, Refusal, observe};
+use crate::{Headers, Reason, Receiver, Rejection, observe};
 
 impl Receiver {
     /// Finds the receiver of a request by a look-up of the application's. Frameworks' layers call it before
@@ -31,7 +31,7 @@ impl Receiver {
     ///   known tenant is read before its signature is judged. A limit or a shut-down (413, 503) is a known tenant's,
     ///   too. If nobody may learn which tenants there are, have an unguessable token in the path instead of a name.
     ///
-    /// Refusals are logged and counted under the endpoint `(unselected)`.
+    /// Rejections are logged and counted under the endpoint `(unselected)`.
     ///
     /// ```
     /// use std::collections::HashMap;
@@ -40,7 +40,7 @@ impl Receiver {
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), medhook::ConfigError> {
-    /// # let secret = Secret::new("of-clinic-7", "a-secret-of-the-dashboard")?;
+    /// # let secret = Secret::new("a-secret-of-the-dashboard")?;
     /// # let receiver = Receiver::builder("clinic-7", HealthSync::new(secret)).store(MemoryStore::new(10)).build()?;
     /// let tenants = HashMap::from([("clinic-7", receiver)]);
     /// let find = async |tenant: &str| Ok::<_, Infallible>(tenants.get(tenant).cloned());
@@ -63,7 +63,7 @@ impl Receiver {
         method: &str,
         headers: &H,
         look_up: impl Future<Output = Result<Option<Receiver>, E>>,
-    ) -> Result<Receiver, Refusal>
+    ) -> Result<Receiver, Rejection>
     where
         H: Headers + ?Sized,
     {
@@ -98,12 +98,12 @@ mod tests {
     use crate::{HealthSync, NoDedupe, Secret};
 
     fn receiver() -> Receiver {
-        let healthsync = HealthSync::new(Secret::new("tenant", "a-secret-of-the-dashboard").unwrap());
+        let healthsync = HealthSync::new(Secret::new("a-secret-of-the-dashboard").unwrap());
         Receiver::builder("tenant", healthsync).store(NoDedupe).build().unwrap()
     }
 
     async fn reason<E>(look_up: impl Future<Output = Result<Option<Receiver>, E>>) -> Option<Reason> {
-        Receiver::select("POST", &HeaderMap::new(), look_up).await.err().map(|refusal| refusal.reason())
+        Receiver::select("POST", &HeaderMap::new(), look_up).await.err().map(|rejection| rejection.reason())
     }
 
     #[tokio::test]

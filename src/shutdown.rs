@@ -58,7 +58,7 @@ use crate::{ConfigError, Receiver, observe};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let healthsync = HealthSync::new(Secret::new("dashboard", "a-secret-of-the-dashboard")?);
+/// let healthsync = HealthSync::new(Secret::new("a-secret-of-the-dashboard")?);
 /// let receiver = Receiver::builder("healthsync", healthsync).store(MemoryStore::new(10_000)).build()?;
 ///
 /// let shutdown = Shutdown::on_signals(Duration::from_secs(30))?.receivers([receiver.clone()]);

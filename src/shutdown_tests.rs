@@ -12,9 +12,9 @@ const DELAY: Duration = Duration::from_secs(5);
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn receiver(name: &str) -> Receiver {
-    let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("key", "0123456789abcdef").unwrap());
-    let builder = Receiver::builder(name, custom.id("/id")).store(MemoryStore::new(100));
-    builder.max_handling(HOUR * 2).build().unwrap()
+    let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("0123456789abcdef").unwrap());
+    let builder = Receiver::builder(name, custom.id_pointer("/id")).store(MemoryStore::new(100));
+    builder.handler_timeout(HOUR * 2).build().unwrap()
 }
 
 async fn handle(receiver: &Receiver, id: u32, handler: impl Future<Output = u16>) -> Result<u16, Reason> {
@@ -154,8 +154,8 @@ async fn a_second_request_ends_the_delay_and_the_waiting() {
 async fn a_given_up_event_can_be_claimed_at_once() {
     let store = MemoryStore::new(100);
     let instance = || {
-        let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("key", "0123456789abcdef").unwrap());
-        Receiver::builder("acme", custom.id("/id")).store(store.clone()).build().unwrap()
+        let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("0123456789abcdef").unwrap());
+        Receiver::builder("acme", custom.id_pointer("/id")).store(store.clone()).build().unwrap()
     };
     let (one, another) = (instance(), instance());
     let _given_up = running(&one, 1, HOUR).await;

@@ -1,6 +1,5 @@
 //! The arguments that say what an endpoint is like: its secrets, and what its provider leaves to each endpoint.
 
-use std::env::VarError;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -71,10 +70,8 @@ pub(crate) struct Dialect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Scheme {
     /// HMAC-SHA256 over the body
-    #[value(alias = "hmac-256")]
     HmacSha256,
     /// The secret itself
-    #[value(alias = "api-secret")]
     SharedSecret,
 }
 
@@ -147,8 +144,8 @@ impl TestKeys {
 fn read(variables: &[String], files: &[PathBuf]) -> Result<Vec<Secret>, Failure> {
     const UNSAID: &str = "(the name is not repeated here, in case it is the secret itself)";
     let from_env = variables.iter().map(|variable| {
-        from_env(variable)
-            .map_err(Failure::new)?
+        Secret::from_env_if_set(variable)
+            .map_err(|error| Failure::new(error.to_string()))?
             .ok_or_else(|| Failure::new(format!("an environment variable for a secret is not set {UNSAID}")))
     });
     let from_files = files.iter().map(|path| {
@@ -158,15 +155,6 @@ fn read(variables: &[String], files: &[PathBuf]) -> Result<Vec<Secret>, Failure>
         Secret::from_file(path).map_err(|error| Failure::new(error.to_string()))
     });
     from_env.chain(from_files).collect()
-}
-
-/// The secret in a variable, if that is set. It is read once: another copy would not be overwritten at the end.
-pub(crate) fn from_env(variable: &str) -> Result<Option<Secret>, String> {
-    match std::env::var(variable) {
-        Ok(text) => Secret::new(variable, text).map(Some).map_err(|error| error.to_string()),
-        Err(VarError::NotPresent) => Ok(None),
-        Err(VarError::NotUnicode(_)) => Err(format!("secret {variable}: not UTF-8")),
-    }
 }
 
 impl Dialect {

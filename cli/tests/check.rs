@@ -60,19 +60,19 @@ fn sound_endpoints_of_every_provider_pass() {
     let chosen = |provider, scheme: &'static str| {
         let mut endpoint = endpoint(provider);
         endpoint.header = Some("x-own".to_owned());
-        endpoint.scheme = Some(if scheme == "hmac-256" { Scheme::HmacSha256 } else { Scheme::SharedSecret });
+        endpoint.scheme = Some(if scheme == "hmac-sha256" { Scheme::HmacSha256 } else { Scheme::SharedSecret });
         (endpoint, vec!["--header", "X-Own", "--scheme", scheme])
     };
-    let mut prefixed = chosen("cair", "hmac-256");
+    let mut prefixed = chosen("cair", "hmac-sha256");
     prefixed.0.prefix = Some("sha256=".to_owned());
     prefixed.0.encoding = Some(Written::Base64);
     prefixed.1.extend(["--prefix", "sha256=", "--encoding", "base64"]);
     let endpoints = [
-        (chosen("azodha", "hmac-256"), 90),
-        (chosen("azodha", "api-secret"), 80),
-        (chosen("cair", "hmac-256"), 110),
+        (chosen("azodha", "hmac-sha256"), 90),
+        (chosen("azodha", "shared-secret"), 80),
+        (chosen("cair", "hmac-sha256"), 110),
         (prefixed, 100),
-        (chosen("cair", "api-secret"), 100),
+        (chosen("cair", "shared-secret"), 100),
         (plain("fasten"), 150),
         (plain("healthsync"), 110),
         (plain("mediquo"), 95),

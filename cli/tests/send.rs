@@ -134,8 +134,8 @@ fn the_same_event_comes_again_until_it_is_accepted() {
             Box::pin(async move {
                 let (head, body) = request.into_parts();
                 let body = body.collect().await.unwrap().to_bytes();
-                let Ok(proven) = receiver.verify(&head.headers, body) else { return status(401) };
-                let Ok(delivery) = receiver.open(proven) else { return status(401) };
+                let Ok(verified) = receiver.verify(&head.headers, body) else { return status(401) };
+                let Ok(delivery) = receiver.open(verified) else { return status(401) };
                 let mut seen = seen.lock().unwrap();
                 seen.push((delivery.id().map(str::to_owned), head.headers));
                 status(if seen.len() > 3 { 200 } else { 500 })
@@ -217,12 +217,12 @@ fn what_makes_no_sense_is_2_and_one_line() {
     let to = ["--to", "http://127.0.0.1:9/", "--secret-env", "CANARY"];
     let wrong: &[&[&str]] = &[
         &["fasten", "no.such.kind"],
-        &["fasten", "webhook.test", "--scheme", "hmac-256"],
+        &["fasten", "webhook.test", "--scheme", "hmac-sha256"],
         &["cair", "CLAIM_STATUS_CHANGE"],
-        &["cair", "CLAIM_STATUS_CHANGE", "--scheme", "api-secret", "--header", "a", "--retry"],
-        &["cair", "CLAIM_STATUS_CHANGE", "--scheme", "api-secret", "--header", "a", "--tamper"],
-        &["cair", "CLAIM_STATUS_CHANGE", "--scheme", "api-secret", "--header", "a", "--stale"],
-        &["cair", "CLAIM_STATUS_CHANGE", "--scheme", "api-secret", "--header", "a b"],
+        &["cair", "CLAIM_STATUS_CHANGE", "--scheme", "shared-secret", "--header", "a", "--retry"],
+        &["cair", "CLAIM_STATUS_CHANGE", "--scheme", "shared-secret", "--header", "a", "--tamper"],
+        &["cair", "CLAIM_STATUS_CHANGE", "--scheme", "shared-secret", "--header", "a", "--stale"],
+        &["cair", "CLAIM_STATUS_CHANGE", "--scheme", "shared-secret", "--header", "a b"],
         &["mediquo", "patient_message_received", "--stale"],
         &["mediquo", "--body", "/no/such/file"],
         &["healthsync", "test-event", "--id", "line\nbreak", "--mode", "live"],

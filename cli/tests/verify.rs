@@ -182,7 +182,7 @@ fn another_secret_or_an_altered_body_is_not_explained() {
     for (provider, kind) in KINDS {
         let Ran { code, stdout, .. } = Recording::of(provider, kind).signed(OTHER).look(&[]);
         assert_eq!(code, Some(1), "{provider}: {stdout}");
-        assert!(stdout.contains("proof     NOT HELD  proof_mismatch"), "{stdout}");
+        assert!(stdout.contains("proof     NOT HELD  signature_mismatch"), "{stdout}");
         assert!(stdout.contains("nothing that was tried explains it"), "{stdout}");
         assert!(!stdout.contains("combinations") || !stdout.contains("\n0 combinations"), "{stdout}");
     }
@@ -417,7 +417,7 @@ fn as_json_and_with_the_body() {
     let ran = recording.look(&["--json"]);
     let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((ran.code, &report["verified"]), (Some(1), &false.into()));
-    assert_eq!(report["steps"][1]["reason"], "proof_mismatch");
+    assert_eq!(report["steps"][1]["reason"], "signature_mismatch");
     assert!(report["probably"][0].as_str().unwrap().contains("last line break"), "{report}");
     assert!(report.get("body").is_none() && !ran.stdout.contains("filename"), "{report}");
     let shown = recording.look(&["--show-body"]).stdout;

@@ -53,41 +53,41 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// use std::sync::Mutex;
 /// use std::time::Duration;
 ///
-/// use medhook::{Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture, Token};
+/// use medhook::{Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture, ClaimToken};
 ///
 /// #[derive(Debug, Default)]
-/// struct ForEver(Mutex<HashMap<EventKey, (Token, bool)>>);
+/// struct ForEver(Mutex<HashMap<EventKey, (ClaimToken, bool)>>);
 ///
 /// impl DedupeStore for ForEver {
-///     fn claim(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Claimed> {
+///     fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
 ///         Box::pin(async move {
 ///             let mut events = self.0.lock().unwrap();
 ///             Ok(match events.get(&key) {
-///                 Some((_, true)) => Claimed::Handled,
+///                 Some((_, true)) => Claimed::AlreadyHandled,
 ///                 Some((holder, false)) if *holder != token => Claimed::InFlight { retry_after: lease },
 ///                 _ => {
 ///                     events.insert(key, (token, false));
-///                     Claimed::Won
+///                     Claimed::Acquired
 ///                 }
 ///             })
 ///         })
 ///     }
 ///
-///     fn renew(&self, key: EventKey, token: Token, _: Duration) -> StoreFuture<'_, Settled> {
+///     fn renew(&self, key: EventKey, token: ClaimToken, _: Duration) -> StoreFuture<'_, Settled> {
 ///         self.settle(key, token, Some(false))
 ///     }
 ///
-///     fn commit(&self, key: EventKey, token: Token, _: Retention) -> StoreFuture<'_, Settled> {
+///     fn commit(&self, key: EventKey, token: ClaimToken, _: Retention) -> StoreFuture<'_, Settled> {
 ///         self.settle(key, token, Some(true))
 ///     }
 ///
-///     fn release(&self, key: EventKey, token: Token) -> StoreFuture<'_, Settled> {
+///     fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
 ///         self.settle(key, token, None)
 ///     }
 /// }
 ///
 /// impl ForEver {
-///     fn settle(&self, key: EventKey, token: Token, handled: Option<bool>) -> StoreFuture<'_, Settled> {
+///     fn settle(&self, key: EventKey, token: ClaimToken, handled: Option<bool>) -> StoreFuture<'_, Settled> {
 ///         Box::pin(async move {
 ///             let mut events = self.0.lock().unwrap();
 ///             if events.get(&key).is_some_and(|(holder, _)| *holder != token) {
@@ -103,26 +103,26 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// }
 /// ```
 pub trait DedupeStore: fmt::Debug + Send + Sync + 'static {
-    /// Claims an event for `lease`. A claim of the same token, sent again, is [`Won`](Claimed::Won) again.
-    fn claim(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Claimed>;
+    /// Claims an event for `lease`. A claim of the same token, sent again, is [`Acquired`](Claimed::Acquired) again.
+    fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed>;
 
     /// Makes the lease last `lease` from now. Where the claim is gone but nobody else has the event, it is back.
-    fn renew(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Settled>;
+    fn renew(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Settled>;
 
     /// Remembers the event as handled. Where the claim is gone but nobody else has the event, that is written, too.
-    fn commit(&self, key: EventKey, token: Token, retention: Retention) -> StoreFuture<'_, Settled>;
+    fn commit(&self, key: EventKey, token: ClaimToken, retention: Retention) -> StoreFuture<'_, Settled>;
 
     /// Gives the claim up, so that the next delivery of the event wins it at once.
-    fn release(&self, key: EventKey, token: Token) -> StoreFuture<'_, Settled>;
+    fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled>;
 }
 
 /// A claim's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claimed {
     /// The event is ours to handle.
-    Won,
+    Acquired,
     /// The event was handled.
-    Handled,
+    AlreadyHandled,
     /// Someone else is at it.
     InFlight {
         /// How long their lease still runs, if nobody renews it.
@@ -240,13 +240,13 @@ impl fmt::Debug for EventKey {
 
 /// Whose claim it is. Made before a claim is sent, never used for a second one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Token([u8; 16]);
+pub struct ClaimToken([u8; 16]);
 
-impl Token {
+impl ClaimToken {
     /// A token from its bytes, as a store's own tests need them.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Token(bytes)
+        ClaimToken(bytes)
     }
 
     /// The token's bytes.
@@ -256,9 +256,9 @@ impl Token {
     }
 }
 
-impl fmt::Debug for Token {
+impl fmt::Debug for ClaimToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(..)")
+        f.write_str("ClaimToken(..)")
     }
 }
 
@@ -299,6 +299,6 @@ mod tests {
         let key = EventKey::from_bytes(std::array::from_fn(|at| at as u8));
         assert_eq!(key.to_string(), "0001020304050607");
         assert_eq!(format!("{key:?}"), "EventKey(0001020304050607)");
-        assert_eq!(format!("{:?}", Token::from_bytes([1; 16])), "Token(..)");
+        assert_eq!(format!("{:?}", ClaimToken::from_bytes([1; 16])), "ClaimToken(..)");
     }
 }

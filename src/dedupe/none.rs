@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture, Token};
+use super::{ClaimToken, Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture};
 
 /// Remembers nothing: every genuine, fresh delivery is handed over, repeated ones included. For handlers that are
 /// idempotent by themselves.
@@ -8,19 +8,19 @@ use super::{Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture, Tok
 pub struct NoDedupe;
 
 impl DedupeStore for NoDedupe {
-    fn claim(&self, _: EventKey, _: Token, _: Duration) -> StoreFuture<'_, Claimed> {
-        Box::pin(async { Ok(Claimed::Won) })
+    fn claim(&self, _: EventKey, _: ClaimToken, _: Duration) -> StoreFuture<'_, Claimed> {
+        Box::pin(async { Ok(Claimed::Acquired) })
     }
 
-    fn renew(&self, _: EventKey, _: Token, _: Duration) -> StoreFuture<'_, Settled> {
+    fn renew(&self, _: EventKey, _: ClaimToken, _: Duration) -> StoreFuture<'_, Settled> {
         Box::pin(async { Ok(Settled::Settled) })
     }
 
-    fn commit(&self, _: EventKey, _: Token, _: Retention) -> StoreFuture<'_, Settled> {
+    fn commit(&self, _: EventKey, _: ClaimToken, _: Retention) -> StoreFuture<'_, Settled> {
         Box::pin(async { Ok(Settled::Settled) })
     }
 
-    fn release(&self, _: EventKey, _: Token) -> StoreFuture<'_, Settled> {
+    fn release(&self, _: EventKey, _: ClaimToken) -> StoreFuture<'_, Settled> {
         Box::pin(async { Ok(Settled::Settled) })
     }
 }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{Envelope, KindName, Policy, Problem, Provider, Scalar, part_of, sealed};
 use crate::scheme::SchemeConfig;
-use crate::{ConfigError, Freshness, Proven, Secrets, Time};
+use crate::{ConfigError, Freshness, Secrets, Time, Verified};
 
 /// A provider of your own: a scheme, and JSON pointers ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)) to what
 /// its bodies say about themselves.
@@ -25,8 +25,8 @@ use crate::{ConfigError, Freshness, Proven, Secrets, Time};
 /// use medhook::{Custom, HmacSha256Body, MemoryStore, Receiver, Secret};
 ///
 /// let scheme = HmacSha256Body::new("x-acme-signature").prefix("sha256=");
-/// let secret = Secret::new("acme", "a long random text")?;
-/// let acme = Custom::new("acme", scheme, secret).id("/id").kind("/type").occurred_at("/created");
+/// let secret = Secret::new("a long random text")?;
+/// let acme = Custom::new("acme", scheme, secret).id_pointer("/id").kind_pointer("/type").time_pointer("/created");
 /// let receiver = Receiver::builder("acme", acme).store(MemoryStore::new(10_000)).build()?;
 /// # Ok::<(), medhook::ConfigError>(())
 /// ```
@@ -59,29 +59,29 @@ impl Custom {
 
     /// Where the event's id is. It must be the same over all attempts, and never the same for two events.
     #[must_use]
-    pub fn id(mut self, pointer: impl Into<String>) -> Self {
+    pub fn id_pointer(mut self, pointer: impl Into<String>) -> Self {
         self.id = Some(pointer.into());
         self
     }
 
     /// Where the kind is.
     #[must_use]
-    pub fn kind(mut self, pointer: impl Into<String>) -> Self {
+    pub fn kind_pointer(mut self, pointer: impl Into<String>) -> Self {
         self.kind = Some(pointer.into());
         self
     }
 
     /// Where the event's time is. It is judged only if the receiver is given
-    /// [`Freshness::SignedEvent`](crate::Freshness::SignedEvent).
+    /// [`Freshness::EventTime`](crate::Freshness::EventTime).
     #[must_use]
-    pub fn occurred_at(mut self, pointer: impl Into<String>) -> Self {
+    pub fn time_pointer(mut self, pointer: impl Into<String>) -> Self {
         self.occurred_at = Some(pointer.into());
         self
     }
 
     /// Where the payload is. By default the whole body is.
     #[must_use]
-    pub fn data(mut self, pointer: impl Into<String>) -> Self {
+    pub fn data_pointer(mut self, pointer: impl Into<String>) -> Self {
         self.data = Some(pointer.into());
         self
     }
@@ -89,7 +89,7 @@ impl Custom {
     /// The kinds you know. Logs and metrics show these by name and all others as `unknown`, since no label may be a
     /// sender's own text.
     #[must_use]
-    pub fn kinds(mut self, kinds: impl IntoIterator<Item = &'static str>) -> Self {
+    pub fn known_kinds(mut self, kinds: impl IntoIterator<Item = &'static str>) -> Self {
         self.kinds.extend(kinds);
         self
     }
@@ -113,7 +113,7 @@ impl Provider for Custom {
         }
     }
 
-    fn scheme(&self, _: sealed::Token) -> Result<sealed::KeyedScheme, ConfigError> {
+    fn scheme(&self, _: sealed::Seal) -> Result<sealed::KeyedScheme, ConfigError> {
         for pointer in [&self.id, &self.kind, &self.occurred_at, &self.data].into_iter().flatten() {
             if !pointer.starts_with('/') {
                 return Err(ConfigError::new(format!("provider {}: JSON pointer {pointer:?} has no `/`", self.name)));
@@ -122,8 +122,8 @@ impl Provider for Custom {
         self.scheme.with_secrets(&self.secrets).map(sealed::KeyedScheme)
     }
 
-    fn open(&self, proven: &Proven<'_>) -> Envelope {
-        let body = proven.body();
+    fn open(&self, verified: &Verified<'_>) -> Envelope {
+        let body = verified.body();
         let pointers = [&self.id, &self.kind, &self.occurred_at, &self.data];
         if pointers.iter().all(|pointer| pointer.is_none()) {
             return Envelope::default();

@@ -21,7 +21,7 @@ pub use self::custom::Custom;
 
 use crate::scheme::Scheme;
 use crate::wire::{Drift, Wire};
-use crate::{ConfigError, Delivery, Freshness, Phi, Proven, RawJson, Time};
+use crate::{ConfigError, Delivery, Freshness, Phi, RawJson, Time, Verified};
 
 /// A sender of webhooks: how it proves itself, and where its body says what happened.
 ///
@@ -35,7 +35,7 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static + sealed::Sealed {
 
     /// Its scheme, with its secrets read.
     #[doc(hidden)]
-    fn scheme(&self, _: sealed::Token) -> Result<sealed::KeyedScheme, ConfigError>;
+    fn scheme(&self, _: sealed::Seal) -> Result<sealed::KeyedScheme, ConfigError>;
 
     /// The mode that a secret is for, by its index; `None` where it is for any.
     #[doc(hidden)]
@@ -44,7 +44,7 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static + sealed::Sealed {
     }
 
     /// Reads the envelope of a proven body. Never fails: what is no envelope has a [`Problem`] for its kind.
-    fn open(&self, proven: &Proven<'_>) -> Envelope;
+    fn open(&self, verified: &Verified<'_>) -> Envelope;
 }
 
 /// Keeps the set of providers closed.
@@ -52,7 +52,7 @@ pub(crate) mod sealed {
     #[allow(unreachable_pub, reason = "named in a public trait so that nobody else can implement it")]
     pub trait Sealed {}
     #[allow(missing_debug_implementations, unreachable_pub, reason = "as above")]
-    pub struct Token;
+    pub struct Seal;
     #[allow(missing_debug_implementations, unreachable_pub, reason = "as above")]
     pub struct KeyedScheme(pub(crate) super::Scheme);
 }
@@ -67,7 +67,7 @@ pub struct Policy {
     pub retention: Duration,
     /// How long after the first attempt the provider may still retry.
     pub retry_horizon: Duration,
-    /// Whether its bodies say when their events happened, so that [`Freshness::SignedEvent`] can be asked for.
+    /// Whether its bodies say when their events happened, so that [`Freshness::EventTime`] can be asked for.
     pub tells_event_time: bool,
     /// Whether events of unknown kinds need such a time as well, where it is asked for.
     pub always_timed: bool,

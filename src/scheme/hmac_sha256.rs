@@ -5,7 +5,7 @@ use http::HeaderName;
 use zeroize::Zeroizing;
 
 use super::keys::{Keys, Message, Tag, same};
-use super::{Proof, Proves, header_name, needed};
+use super::{SignatureScope, Verification, header_name, needed};
 use crate::{ConfigError, Headers, Reason, Secrets};
 
 /// HMAC-SHA256 over the raw body, in a header of its own. The key is the secret's UTF-8 bytes as they are.
@@ -92,10 +92,10 @@ pub(crate) struct Checking<'a> {
 
 impl<'a> Checking<'a> {
     #[inline]
-    pub(super) fn finish(self, rest: &[u8]) -> Result<Proof<'a>, Reason> {
+    pub(super) fn finish(self, rest: &[u8]) -> Result<Verification<'a>, Reason> {
         let presented = self.presented;
         let secret = self.message.first_match(rest, |tag| same(tag, &presented))?;
-        Ok(Proof { proves: Proves::Body, secret, message_id: None, attempted_at: None })
+        Ok(Verification { signature_scope: SignatureScope::Body, secret, message_id: None, attempted_at: None })
     }
 }
 
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_prefix_that_never_arrives_is_a_mistake() {
-        let secrets = Secrets::new(crate::Secret::new("one", "0123456789abcdef").unwrap());
+        let secrets = Secrets::new(crate::Secret::new("0123456789abcdef").unwrap().labeled("one").unwrap());
         let keyed = |prefix: &str| HmacSha256Body::new("x").prefix(prefix).keyed(&secrets);
         for prefix in ["", "sha256=", "v1 "] {
             assert!(keyed(prefix).is_ok(), "{prefix:?}");

@@ -125,7 +125,7 @@ pub(super) fn first(hits: impl Iterator<Item = Choice>) -> Result<usize, Reason>
         index.conditional_assign(&at, hit & !found);
         found |= hit;
     }
-    if bool::from(found) { Ok(usize::from(index)) } else { Err(Reason::ProofMismatch) }
+    if bool::from(found) { Ok(usize::from(index)) } else { Err(Reason::SignatureMismatch) }
 }
 
 /// Whether two texts are the same, in the same time whatever they hold.
@@ -222,7 +222,7 @@ mod tests {
     fn of_several_hits_the_first_counts() {
         let first = |hits: &[u8]| first(hits.iter().map(|hit| Choice::from(*hit)));
         for none in [&[][..], &[0], &[0, 0, 0]] {
-            assert_eq!(first(none), Err(Reason::ProofMismatch), "{none:?}");
+            assert_eq!(first(none), Err(Reason::SignatureMismatch), "{none:?}");
         }
         for (hits, index) in [(&[1][..], 0), (&[1, 1, 0, 1], 0), (&[0, 1, 1], 1), (&[0, 0, 0, 1], 3)] {
             assert_eq!(first(hits), Ok(index), "{hits:?}");
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn of_keys_only_labels_are_shown() {
-        let secrets = Secrets::new(crate::Secret::new("old", "0123456789abcdef").unwrap());
+        let secrets = Secrets::new(crate::Secret::new("0123456789abcdef").unwrap().labeled("old").unwrap());
         let keys = Keys::read(&secrets, |text| Ok(zeroize::Zeroizing::new(text.into()))).unwrap();
         assert_eq!(format!("{keys:?}"), r#"["old"]"#);
     }
@@ -259,7 +259,7 @@ mod tests {
             ),
             (&[0xaa; 131], long.as_bytes(), "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2"),
         ];
-        let secrets = Secrets::new(crate::Secret::new("vector", "in place of the key").unwrap());
+        let secrets = Secrets::new(crate::Secret::new("in place of the key").unwrap());
         for (key, data, wanted) in cases {
             let keys = Keys::read(&secrets, |_| Ok(zeroize::Zeroizing::new(key.into()))).unwrap();
             let is_wanted = |tag: &Tag| {

@@ -2,7 +2,7 @@
 //!
 //! A scheme looks at the headers first ([`begin`](Scheme::begin)), takes the body as it arrives
 //! ([`push`](Check::push)) and answers at the end ([`finish`](Check::finish)). The set is closed: evidence of origin,
-//! [`Proven`], is made here and nowhere else.
+//! [`Verified`], is made here and nowhere else.
 
 mod hmac_sha256;
 mod keys;
@@ -26,7 +26,7 @@ use crate::{ConfigError, Found, Freshness, Headers, Reason, Receiver, Secrets};
 /// What a proof covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Proves {
+pub enum SignatureScope {
     /// The body, and when this attempt to deliver it was made.
     BodyAndTime,
     /// The body. When it was sent is at most what the body says.
@@ -39,16 +39,16 @@ pub enum Proves {
 /// A body together with the evidence of where it came from: bytes that may drive decisions.
 ///
 /// Only a [`Receiver`](crate::Receiver) makes one, from what was pushed through its scheme.
-pub struct Proven<'h> {
+pub struct Verified<'h> {
     body: Bytes,
-    proof: Proof<'h>,
+    verification: Verification<'h>,
     by: &'h Receiver,
 }
 
-impl<'h> Proven<'h> {
+impl<'h> Verified<'h> {
     /// The one place where evidence comes into being.
-    pub(crate) fn assertion(body: Bytes, proof: Proof<'h>, by: &'h Receiver) -> Self {
-        Proven { body, proof, by }
+    pub(crate) fn assertion(body: Bytes, verification: Verification<'h>, by: &'h Receiver) -> Self {
+        Verified { body, verification, by }
     }
 
     /// The receiver that proved it.
@@ -64,31 +64,31 @@ impl<'h> Proven<'h> {
 
     /// What is proven about them.
     #[must_use]
-    pub fn proves(&self) -> Proves {
-        self.proof.proves
+    pub fn signature_scope(&self) -> SignatureScope {
+        self.verification.signature_scope
     }
 
     /// The label of the secret that vouches.
     #[must_use]
     pub fn secret_label(&self) -> &'h str {
-        self.by.secret_label(self.proof.secret)
+        self.by.secret_label(self.verification.secret)
     }
 
     /// The id of the message, where the scheme signs one.
     #[must_use]
     pub fn message_id(&self) -> Option<&'h str> {
-        self.proof.message_id.and_then(|id| str::from_utf8(id).ok())
+        self.verification.message_id.and_then(|id| str::from_utf8(id).ok())
     }
 
     /// When this attempt was made, in Unix seconds, where the scheme signs it.
     #[must_use]
     pub fn attempted_at(&self) -> Option<i64> {
-        self.proof.attempted_at
+        self.verification.attempted_at
     }
 
     /// Which of the configured secrets vouches, counted from 0 in the order they were given.
     pub(crate) fn secret_index(&self) -> usize {
-        self.proof.secret
+        self.verification.secret
     }
 
     pub(crate) fn into_body(self) -> Bytes {
@@ -96,10 +96,10 @@ impl<'h> Proven<'h> {
     }
 }
 
-impl std::fmt::Debug for Proven<'_> {
+impl std::fmt::Debug for Verified<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Proven")
-            .field("proves", &self.proof.proves)
+        f.debug_struct("Verified")
+            .field("signature_scope", &self.verification.signature_scope)
             .field("secret", &self.secret_label())
             .field("body_len", &self.body.len())
             .finish_non_exhaustive()
@@ -108,8 +108,8 @@ impl std::fmt::Debug for Proven<'_> {
 
 /// What a scheme found out.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Proof<'h> {
-    pub(crate) proves: Proves,
+pub(crate) struct Verification<'h> {
+    pub(crate) signature_scope: SignatureScope,
     pub(crate) secret: usize,
     /// Nothing but visible ASCII.
     pub(crate) message_id: Option<&'h [u8]>,
@@ -213,7 +213,7 @@ pub(crate) enum Check<'a> {
     StandardWebhooks(standard_webhooks::Checking<'a>),
     HmacSha256Body(hmac_sha256::Checking<'a>),
     /// The headers were proof enough.
-    Done(Proof<'a>),
+    Done(Verification<'a>),
 }
 
 impl<'a> Check<'a> {
@@ -228,7 +228,7 @@ impl<'a> Check<'a> {
 
     /// Takes the last bytes, and compares.
     #[inline]
-    pub(crate) fn finish(self, rest: &[u8]) -> Result<Proof<'a>, Reason> {
+    pub(crate) fn finish(self, rest: &[u8]) -> Result<Verification<'a>, Reason> {
         match self {
             Check::StandardWebhooks(check) => check.finish(rest),
             Check::HmacSha256Body(check) => check.finish(rest),
@@ -262,8 +262,8 @@ mod tests {
     const NEVER: fn() -> i64 = || panic!("no clock is read where no time is signed");
 
     fn secrets() -> Secrets {
-        let old = Secret::new("old", "MDEyMzQ1Njc4OWFiY2RlZg==").unwrap();
-        Secrets::new(old).also(Secret::new("new", "ZmVkY2JhOTg3NjU0MzIxMA==").unwrap()).unwrap()
+        let old = Secret::new("MDEyMzQ1Njc4OWFiY2RlZg==").unwrap().labeled("old").unwrap();
+        Secrets::new(old).also(Secret::new("ZmVkY2JhOTg3NjU0MzIxMA==").unwrap().labeled("new").unwrap()).unwrap()
     }
 
     fn scheme(config: impl Into<SchemeConfig>) -> Scheme {
@@ -281,7 +281,7 @@ mod tests {
             ("webhook-signature", "v1,wTdLt8XCJKOQ0jtBkmOY3r3d59vrapVH4YnSlhoh0uE="),
         ];
         let begun = || standard.begin(&headers, Freshness::STANDARD_WEBHOOKS, || 1_700_000_300).unwrap();
-        proves(&standard, begun, (Proves::BodyAndTime, Some(b"msg_1"), Some(1_700_000_000)));
+        signature_scope(&standard, begun, (SignatureScope::BodyAndTime, Some(b"msg_1"), Some(1_700_000_000)));
         assert!(standard.signs_attempt_time() && SchemeConfig::from(StandardWebhooks::new()).signs_attempt_time());
         let late = standard.begin(&headers, Freshness::STANDARD_WEBHOOKS, || 1_700_000_301);
         assert_eq!(late.map(drop), Err(Reason::Stale));
@@ -290,19 +290,23 @@ mod tests {
         let body = scheme(config.clone());
         let headers = [("x-signature", "ad88b6588c240b661ff5890a7c0056c7a6c3d4a7bfd740351fe6563e424889e5")];
         let begun = || body.begin(&headers, Freshness::Unchecked, NEVER).unwrap();
-        proves(&body, begun, (Proves::Body, None, None));
+        signature_scope(&body, begun, (SignatureScope::Body, None, None));
         assert!(!body.signs_attempt_time() && !SchemeConfig::from(config).signs_attempt_time());
 
         let config = SharedSecret::new("x-key");
         let sender = scheme(config.clone());
         let headers = [("x-key", "ZmVkY2JhOTg3NjU0MzIxMA==")];
         let begun = || sender.begin(&headers, Freshness::Unchecked, NEVER).unwrap();
-        proves(&sender, begun, (Proves::SenderOnly, None, None));
+        signature_scope(&sender, begun, (SignatureScope::SenderOnly, None, None));
         assert!(!sender.signs_attempt_time() && !SchemeConfig::from(config).signs_attempt_time());
     }
 
     /// What a check of the body `{}` comes to, in one piece and in several; and of no other body, if it covers that.
-    fn proves<'a>(scheme: &Scheme, begun: impl Fn() -> Check<'a>, (of, id, at): (Proves, Option<&[u8]>, Option<i64>)) {
+    fn signature_scope<'a>(
+        scheme: &Scheme,
+        begun: impl Fn() -> Check<'a>,
+        (of, id, at): (SignatureScope, Option<&[u8]>, Option<i64>),
+    ) {
         for (pieces, rest) in [(&[][..], "{}"), (&["{"][..], "}"), (&["{", "}"], ""), (&["", "{"], "}")] {
             let finished = |rest: &str| {
                 let mut check = begun();
@@ -310,10 +314,10 @@ mod tests {
                 check.finish(rest.as_bytes())
             };
             let proof = finished(rest).unwrap();
-            assert_eq!((proof.proves, proof.message_id, proof.attempted_at), (of, id, at), "{pieces:?}");
+            assert_eq!((proof.signature_scope, proof.message_id, proof.attempted_at), (of, id, at), "{pieces:?}");
             assert_eq!((proof.secret, scheme.label(proof.secret), scheme.label(2)), (1, "new", ""), "{pieces:?}");
-            let altered = finished(&format!("{rest} ")).map(|proof| proof.proves);
-            let expected = if of == Proves::SenderOnly { Ok(of) } else { Err(Reason::ProofMismatch) };
+            let altered = finished(&format!("{rest} ")).map(|proof| proof.signature_scope);
+            let expected = if of == SignatureScope::SenderOnly { Ok(of) } else { Err(Reason::SignatureMismatch) };
             assert_eq!(altered, expected, "{pieces:?}");
         }
     }
@@ -321,8 +325,8 @@ mod tests {
     #[test]
     fn a_secret_that_could_be_guessed_is_named() {
         // Of 15 and 16 bytes as they are, of 11 and 12 decoded.
-        let short = Secret::new("short", "MDEyMzQ1Njc4OWE").unwrap();
-        let long = Secret::new("long", "MDEyMzQ1Njc4OWFi").unwrap();
+        let short = Secret::new("MDEyMzQ1Njc4OWE").unwrap().labeled("short").unwrap();
+        let long = Secret::new("MDEyMzQ1Njc4OWFi").unwrap().labeled("long").unwrap();
         let secrets = Secrets::new(short).also(long).unwrap();
         let named = |config: SchemeConfig| {
             let scheme = config.with_secrets(&secrets).unwrap();

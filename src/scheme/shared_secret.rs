@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::keys::first;
-use super::{Proof, Proves, header_name, needed};
+use super::{SignatureScope, Verification, header_name, needed};
 use crate::secret::SHORT;
 use crate::{ConfigError, Headers, Reason, Secrets};
 
@@ -67,12 +67,12 @@ struct Key {
 
 impl Keyed {
     /// Every header is compared, whatever the others hold, so that time does not tell which of them was right.
-    pub(super) fn begin<'h>(&self, headers: &'h (impl Headers + ?Sized)) -> Result<Proof<'h>, Reason> {
+    pub(super) fn begin<'h>(&self, headers: &'h (impl Headers + ?Sized)) -> Result<Verification<'h>, Reason> {
         let secret = self.others.iter().fold(self.first.find(headers), |so_far, other| {
             let found = other.find(headers);
             so_far.and_then(|secret| found.map(|_| secret))
         })?;
-        Ok(Proof { proves: Proves::SenderOnly, secret, message_id: None, attempted_at: None })
+        Ok(Verification { signature_scope: SignatureScope::SenderOnly, secret, message_id: None, attempted_at: None })
     }
 
     pub(super) fn label(&self, index: usize) -> &str {
@@ -119,7 +119,10 @@ mod tests {
     use crate::Secret;
 
     fn secrets(label: &str, texts: &[&str]) -> Secrets {
-        let mut secrets = texts.iter().enumerate().map(|(n, text)| Secret::new(&format!("{label}-{n}"), *text));
+        let mut secrets = texts
+            .iter()
+            .enumerate()
+            .map(|(n, text)| Secret::new(*text).and_then(|secret| secret.labeled(&format!("{label}-{n}"))));
         let first = Secrets::new(secrets.next().unwrap().unwrap());
         secrets.fold(first, |all, secret| all.also(secret.unwrap()).unwrap())
     }
@@ -139,9 +142,9 @@ mod tests {
         for (headers, reason) in [
             (&[("x-one", "first")][..], Reason::MissingHeader),
             (&[("x-two", "second")], Reason::MissingHeader),
-            (&[("x-one", "first"), ("x-two", "first")], Reason::ProofMismatch),
-            (&[("x-one", "second"), ("x-two", "second")], Reason::ProofMismatch),
-            (&[("x-one", "first"), ("x-two", "secon")], Reason::ProofMismatch),
+            (&[("x-one", "first"), ("x-two", "first")], Reason::SignatureMismatch),
+            (&[("x-one", "second"), ("x-two", "second")], Reason::SignatureMismatch),
+            (&[("x-one", "first"), ("x-two", "secon")], Reason::SignatureMismatch),
             (&[("x-one", "first"), ("x-two", "")], Reason::MalformedHeader),
             (&[("x-one", "first"), ("x-two", "second"), ("x-two", "second")], Reason::RepeatedHeader),
         ] {

@@ -15,7 +15,7 @@ use subtle::Choice;
 use zeroize::Zeroizing;
 
 use super::keys::{Keys, Message, Tag, same_as_any};
-use super::{Proof, Proves, needed};
+use super::{SignatureScope, Verification, needed};
 use crate::headers::number;
 use crate::{ConfigError, Freshness, Headers, Reason, Secrets};
 
@@ -86,13 +86,13 @@ pub(crate) struct Checking<'a> {
 
 impl<'a> Checking<'a> {
     #[inline]
-    pub(super) fn finish(self, rest: &[u8]) -> Result<Proof<'a>, Reason> {
+    pub(super) fn finish(self, rest: &[u8]) -> Result<Verification<'a>, Reason> {
         let secret = self.message.first_match(rest, |tag| {
             let Some(expected) = encoded(tag) else { return Choice::from(0) };
             same_as_any(&expected, entries(self.signatures).flatten())
         })?;
-        Ok(Proof {
-            proves: Proves::BodyAndTime,
+        Ok(Verification {
+            signature_scope: SignatureScope::BodyAndTime,
             secret,
             message_id: Some(self.id),
             attempted_at: Some(self.attempted_at),
@@ -187,11 +187,11 @@ mod tests {
 
     #[test]
     fn one_key_written_two_ways_is_no_rotation() {
-        let secrets = Secrets::new(Secret::new("new", "whsec_AAECAwQFBgcICQoLDA0ODw==").unwrap());
-        let secrets = secrets.also(Secret::new("old", "AAECAwQFBgcICQoLDA0ODw==").unwrap()).unwrap();
+        let secrets = Secrets::new(Secret::new("whsec_AAECAwQFBgcICQoLDA0ODw==").unwrap().labeled("new").unwrap());
+        let secrets = secrets.also(Secret::new("AAECAwQFBgcICQoLDA0ODw==").unwrap().labeled("old").unwrap()).unwrap();
         let error = StandardWebhooks::new().keyed(&secrets).err().expect("refused");
         assert_eq!(error.to_string(), "secret old: the same key as new");
-        let empty = Secrets::new(Secret::new("none", "whsec_").unwrap());
+        let empty = Secrets::new(Secret::new("whsec_").unwrap().labeled("none").unwrap());
         assert!(StandardWebhooks::new().keyed(&empty).is_err());
     }
 

@@ -76,7 +76,7 @@ pub struct Endpoint {
     pub encoding: Option<Written>,
     /// The kind that is pinned.
     #[serde(default)]
-    pub event: Option<String>,
+    pub pin_kind: Option<String>,
     /// MediQuo: a second header that must hold one of `also_secrets`, of which the first is sent.
     #[serde(default)]
     pub also_header: Option<String>,
@@ -137,7 +137,7 @@ impl Endpoint {
             header: None,
             prefix: None,
             encoding: None,
-            event: None,
+            pin_kind: None,
             also_header: None,
             also_secrets: BTreeMap::new(),
             event_age: None,
@@ -152,9 +152,9 @@ impl Endpoint {
     /// A secret or a provider that the list should not hold.
     pub fn builder(&self, name: &str) -> Result<Builder, ConfigError> {
         let mut builder = self.plain_builder(name)?;
-        if let Some((max_age, future)) = self.event_age {
-            let (max_age, future) = (Duration::from_secs(max_age), Duration::from_secs(future));
-            builder = builder.freshness(Freshness::SignedEvent { max_age, future });
+        if let Some((max_age, max_skew)) = self.event_age {
+            let (max_age, max_skew) = (Duration::from_secs(max_age), Duration::from_secs(max_skew));
+            builder = builder.freshness(Freshness::EventTime { max_age, max_skew });
         }
         if let Some(bytes) = self.body_limit {
             builder = builder.body_limit(bytes);
@@ -181,16 +181,16 @@ impl Endpoint {
                 if let Some(written) = self.encoding {
                     azodha = azodha.encoding(written.into());
                 }
-                if let Some(kind) = &self.event {
-                    azodha = azodha.kind(kind);
+                if let Some(kind) = &self.pin_kind {
+                    azodha = azodha.pin_kind(kind);
                 }
                 Receiver::builder(name, azodha)
             }
             cair::NAME => {
                 let header = self.needed("header", self.header.as_deref())?;
                 let mut cair = match self.needed("scheme", self.scheme)? {
-                    Scheme::HmacSha256 => Cair::hmac_256(header, secrets()?),
-                    Scheme::SharedSecret => Cair::api_secret(header, secrets()?),
+                    Scheme::HmacSha256 => Cair::hmac_sha256(header, secrets()?),
+                    Scheme::SharedSecret => Cair::shared_secret(header, secrets()?),
                 };
                 if let Some(prefix) = &self.prefix {
                     cair = cair.prefix(prefix);
@@ -198,8 +198,8 @@ impl Endpoint {
                 if let Some(written) = self.encoding {
                     cair = cair.encoding(written.into());
                 }
-                if let Some(kind) = &self.event {
-                    cair = cair.only(self.needed("event", cair::Kind::from_name(kind))?);
+                if let Some(kind) = &self.pin_kind {
+                    cair = cair.pin_kind(self.needed("pin_kind", cair::Kind::from_name(kind))?);
                 }
                 Receiver::builder(name, cair)
             }
@@ -306,7 +306,8 @@ impl fmt::Debug for Endpoint {
 }
 
 fn secrets(list: &BTreeMap<String, String>) -> Result<Secrets, ConfigError> {
-    let mut list = list.iter().map(|(label, secret)| Secret::new(label, secret.as_str()));
+    let mut list =
+        list.iter().map(|(label, secret)| Secret::new(secret.as_str()).and_then(|secret| secret.labeled(label)));
     let first = list.next().ok_or_else(|| ConfigError::new("no secrets"))??;
     list.try_fold(Secrets::new(first), |secrets, secret| secrets.also(secret?))
 }
@@ -508,7 +509,7 @@ fn make<'l>(
 
 fn expected(row: &Row, base: Option<&Expected>) -> Result<Expected, String> {
     let outcomes =
-        [Outcome::Handled, Outcome::Duplicate, Outcome::Ignored, Outcome::InFlight, Outcome::Refused, Outcome::Failed];
+        [Outcome::Handled, Outcome::Duplicate, Outcome::Ignored, Outcome::InFlight, Outcome::Rejected, Outcome::Failed];
     let outcome = outcomes.into_iter().find(|outcome| outcome.as_str() == row.outcome).ok_or("no such outcome")?;
     let reason = match &row.reason {
         Some(name) => Some(*Reason::ALL.iter().find(|reason| reason.as_str() == name).ok_or("no such reason")?),

@@ -10,7 +10,7 @@
 //! use medhook::{Fasten, NoDedupe, Receiver, Secret, fasten, testing};
 //!
 //! let secret = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
-//! let receiver = Receiver::builder("fasten", Fasten::live(Secret::new("test", secret)?)).store(NoDedupe).build()?;
+//! let receiver = Receiver::builder("fasten", Fasten::live(Secret::new(secret)?)).store(NoDedupe).build()?;
 //!
 //! let request = testing::fasten("patient.ehi_export_success").secret(secret).request("/webhooks/fasten");
 //! let delivery = receiver.open(receiver.verify(request.headers(), request.body().clone())?)?;
@@ -82,8 +82,8 @@ impl Clock for StoppedClock {
 /// use medhook::testing::{self, Signing};
 /// use medhook::{Azodha, NoDedupe, Receiver, Secret, azodha};
 ///
-/// let azodha = Azodha::hmac_sha256("x-signature", Secret::new("test", "a-secret-of-some-length")?);
-/// let receiver = Receiver::builder("azodha", azodha.kind("BookAppointment")).store(NoDedupe).build()?;
+/// let azodha = Azodha::hmac_sha256("x-signature", Secret::new("a-secret-of-some-length")?);
+/// let receiver = Receiver::builder("azodha", azodha.pin_kind("BookAppointment")).store(NoDedupe).build()?;
 ///
 /// let sample = testing::azodha("BookAppointment").signing(Signing::hmac_sha256("x-signature"));
 /// let request = sample.secret("a-secret-of-some-length").request("/webhooks/azodha");
@@ -107,8 +107,8 @@ pub fn azodha(kind: &str) -> Sample {
 /// use medhook::testing::{self, Signing};
 /// use medhook::{Cair, NoDedupe, Receiver, Secret, cair};
 ///
-/// let cair = Cair::hmac_256("X-API-KEY", Secret::new("test", "a-secret-of-some-length")?);
-/// let receiver = Receiver::builder("cair", cair.only(cair::Kind::ChartAnalysis)).store(NoDedupe).build()?;
+/// let cair = Cair::hmac_sha256("X-API-KEY", Secret::new("a-secret-of-some-length")?);
+/// let receiver = Receiver::builder("cair", cair.pin_kind(cair::Kind::ChartAnalysis)).store(NoDedupe).build()?;
 ///
 /// let sample = testing::cair("PATIENT_CHART_ANALYSIS_COMPLETE").signing(Signing::hmac_sha256("x-api-key"));
 /// let request = sample.secret("a-secret-of-some-length").request("/webhooks/cair");

@@ -3,8 +3,8 @@
 use allocation_counter::measure;
 use medhook::testing::{Signing, StoppedClock};
 use medhook::{
-    Bytes, DedupeStore, EventKey, Fasten, HealthSync, MemoryStore, NoDedupe, Provider, Receiver, Retention, Secret,
-    Secrets, Token,
+    Bytes, ClaimToken, DedupeStore, EventKey, Fasten, HealthSync, MemoryStore, NoDedupe, Provider, Receiver, Retention,
+    Secret, Secrets,
 };
 
 const NOW: i64 = 1_767_225_600;
@@ -12,7 +12,8 @@ const SIZES: [usize; 6] = [0, 256, 1_024, 20_000, 65_537, 1_000_000];
 
 /// The last one signs: every MAC is computed and compared.
 fn secrets(texts: &[&str]) -> Secrets {
-    let mut secrets = texts.iter().enumerate().map(|(n, text)| Secret::new(&n.to_string(), *text).unwrap());
+    let mut secrets =
+        texts.iter().enumerate().map(|(n, text)| Secret::new(*text).unwrap().labeled(&n.to_string()).unwrap());
     let first = Secrets::new(secrets.next().unwrap());
     secrets.fold(first, |all, secret| all.also(secret).unwrap())
 }
@@ -27,8 +28,8 @@ fn allocations(provider: impl Provider, signing: &Signing, secret: &str, size: u
     // The first call finds out what the processor can do.
     assert!(receiver.verify(&headers, body.clone()).is_ok());
     measure(|| {
-        let proven = receiver.verify(&headers, body);
-        assert!(proven.is_ok());
+        let verified = receiver.verify(&headers, body);
+        assert!(verified.is_ok());
     })
     .count_total
 }
@@ -72,7 +73,7 @@ fn an_event_in_memory_takes_at_most_150_bytes_and_120_in_large_stores() {
                 for (part, number) in key.chunks_exact_mut(8).zip(n * 4..) {
                     part.copy_from_slice(&mixed(number).to_le_bytes());
                 }
-                let (key, token) = (EventKey::from_bytes(key), Token::from_bytes([1; 16]));
+                let (key, token) = (EventKey::from_bytes(key), ClaimToken::from_bytes([1; 16]));
                 now(store.claim(key, token, HOUR));
                 now(store.commit(key, token, Retention::new(std::time::Duration::ZERO, HOUR)));
             }

@@ -62,7 +62,7 @@ fn receiver(
     store: Arc<dyn DedupeStore>,
     printed: &Printed,
 ) -> (Receiver, Signing, &'static str) {
-    let secrets = |text| Secrets::new(Secret::new("label", text).unwrap());
+    let secrets = |text| Secrets::new(Secret::new(text).unwrap());
     macro_rules! receiver {
         ($provider:expr) => {{
             let provider = $provider;
@@ -74,12 +74,12 @@ fn receiver(
         "azodha" => {
             let header = "x-azodha-signature";
             let azodha = Azodha::hmac_sha256(header, secrets(TEXT_SECRET));
-            let azodha = plant::unsaid_kind(fixture).into_iter().fold(azodha, Azodha::kind);
+            let azodha = plant::unsaid_kind(fixture).into_iter().fold(azodha, Azodha::pin_kind);
             (receiver!(azodha), Signing::hmac_sha256(header), TEXT_SECRET)
         }
         "cair" => {
             let header = "x-cair-signature";
-            (receiver!(Cair::hmac_256(header, secrets(TEXT_SECRET))), Signing::hmac_sha256(header), TEXT_SECRET)
+            (receiver!(Cair::hmac_sha256(header, secrets(TEXT_SECRET))), Signing::hmac_sha256(header), TEXT_SECRET)
         }
         "fasten" => (receiver!(Fasten::any_mode(secrets(SECRET))), Signing::StandardWebhooks, SECRET),
         "healthsync" => (receiver!(HealthSync::new(secrets(TEXT_SECRET))), Signing::healthsync(), TEXT_SECRET),
@@ -140,14 +140,14 @@ async fn play(
     for outgoing in deliveries(planted, &signing, secret) {
         let headers = outgoing.headers.as_slice();
         match receiver.verify(headers, outgoing.body.clone()) {
-            Ok(proven) => {
-                printed.add(&format!("{proven:?}"));
-                match receiver.open(proven) {
+            Ok(verified) => {
+                printed.add(&format!("{verified:?}"));
+                match receiver.open(verified) {
                     Ok(delivery) => print(&delivery, printed),
-                    Err(refusal) => printed.add(&format!("{refusal} {refusal:?}")),
+                    Err(rejection) => printed.add(&format!("{rejection} {rejection:?}")),
                 }
             }
-            Err(refusal) => printed.add(&format!("{refusal} {refusal:?} {:?}", refusal.header())),
+            Err(rejection) => printed.add(&format!("{rejection} {rejection:?} {:?}", rejection.header())),
         }
     }
     let calls = Arc::new(Mutex::new(0));
@@ -231,12 +231,12 @@ async fn nothing_marked_comes_out() {
     let printed = printed.0.lock().unwrap();
     // The search finds what is there: each of these stands in a log line, an answer, a metric or a `Debug`.
     for expected in [
-        "proof_mismatch",
+        "signature_mismatch",
         "SQLite format 3",
         "webhook delivery",
         "medhook_deliveries_total",
         "Phi(..)",
-        "Secret(label)",
+        "Secret(secret)",
         "event_key",
     ] {
         assert!(printed.contains(expected), "{expected} was never printed");

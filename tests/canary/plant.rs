@@ -34,12 +34,12 @@ pub fn fixed_marks() -> Vec<String> {
 
 /// Mistakes an operator can make with a secret.
 pub fn config_mistakes() -> Vec<ConfigError> {
-    let secrets = |text: &str| Secrets::new(Secret::new("one", text).unwrap());
+    let secrets = |text: &str| Secrets::new(Secret::new(text).unwrap().labeled("one").unwrap());
     let standard = medhook::Fasten::live(secrets("canary is no base64"));
-    let same = secrets("canarytwice").also(Secret::new("two", "canarytwice").unwrap());
+    let same = secrets("canarytwice").also(Secret::new("canarytwice").unwrap().labeled("two").unwrap());
     vec![
-        Secret::new("padded", " canarypadded").unwrap_err(),
-        Secret::new("long", "canary".repeat(1_000)).unwrap_err(),
+        Secret::new(" canarypadded").and_then(|secret| secret.labeled("padded")).unwrap_err(),
+        Secret::new("canary".repeat(1_000)).and_then(|secret| secret.labeled("long")).unwrap_err(),
         same.unwrap_err(),
         medhook::Receiver::builder("x", standard).store(medhook::NoDedupe).build().unwrap_err(),
         medhook::Receiver::builder("x", medhook::HealthSync::new(secrets("canaryonly"))).build().unwrap_err(),

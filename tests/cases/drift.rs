@@ -15,15 +15,15 @@ const SECRET: &str = "c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
 
 /// Delivers a body as the fixture's provider would, to an endpoint that is for its kind where it has to be told.
 fn delivered(fixture: &Fixture, body: &Value) -> Delivery {
-    let secret = Secret::new("test", SECRET).expect("a secret");
+    let secret = Secret::new(SECRET).expect("a secret");
     let kind = kind_in_name(fixture);
     let (builder, signing) = match fixture.provider() {
         "azodha" => {
-            (Receiver::builder("p", Azodha::hmac_sha256("x-s", secret).kind(kind)), Signing::hmac_sha256("x-s"))
+            (Receiver::builder("p", Azodha::hmac_sha256("x-s", secret).pin_kind(kind)), Signing::hmac_sha256("x-s"))
         }
         "cair" => {
             let kind = cair::Kind::from_name(kind).expect("a documented kind");
-            (Receiver::builder("p", Cair::hmac_256("x-s", secret).only(kind)), Signing::hmac_sha256("x-s"))
+            (Receiver::builder("p", Cair::hmac_sha256("x-s", secret).pin_kind(kind)), Signing::hmac_sha256("x-s"))
         }
         "fasten" => (Receiver::builder("p", Fasten::any_mode(secret)), Signing::StandardWebhooks),
         "healthsync" => (Receiver::builder("p", HealthSync::new(secret)), Signing::healthsync()),

@@ -77,7 +77,7 @@ fn healthsync(endpoint: &str, change: impl Fn(String) -> String) -> Delivery {
 
 /// A chart that is analysed, changed, at an endpoint of this name.
 fn cair(endpoint: &str, change: impl Fn(String) -> String) -> Delivery {
-    let builder = Receiver::builder(endpoint, Cair::hmac_256("x-cair-signature", secret()));
+    let builder = Receiver::builder(endpoint, Cair::hmac_sha256("x-cair-signature", secret()));
     let receiver = builder.store(NoDedupe).clock(StoppedClock::at(NOW)).build().expect("a sound receiver");
     let sample = testing::cair("PATIENT_CHART_ANALYSIS_COMPLETE").signing(Signing::hmac_sha256("x-cair-signature"));
     opened(&receiver, sample.at(NOW), change)
@@ -87,10 +87,10 @@ fn opened(receiver: &Receiver, sample: testing::Sample, change: impl Fn(String) 
     let body = sample.clone().secret(SECRET).request("/").into_body();
     let body = change(String::from_utf8(body.to_vec()).expect("UTF-8"));
     let request = sample.secret(SECRET).body(Bytes::from(body)).request("/");
-    let proven = receiver.verify(request.headers(), request.body().clone()).expect("proven");
-    receiver.open(proven).expect("fresh")
+    let verified = receiver.verify(request.headers(), request.body().clone()).expect("proven");
+    receiver.open(verified).expect("fresh")
 }
 
 fn secret() -> Secret {
-    Secret::new("test", SECRET).expect("a sound secret")
+    Secret::new(SECRET).expect("a sound secret")
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream, StreamExt};
 use medhook::testing::{self, Case, Cases, State, Transfer};
-use medhook::{Bytes, Delivery, MemoryStore, Outcome, Reason, Refusal};
+use medhook::{Bytes, Delivery, MemoryStore, Outcome, Reason, Rejection};
 use medhook_tests::providers::{provider, read};
 use medhook_tests::route::Answer;
 use medhook_tests::stage::Stage;
@@ -72,9 +72,9 @@ async fn deliver(stage: &Stage) {
             let outcome = if (200..300).contains(&status) { Outcome::Handled } else { Outcome::Failed };
             Answer { status, outcome: Some(outcome), reason: None }
         }
-        Err(refusal) => {
-            let reason = Refusal::reason(&refusal);
-            Answer { status: refusal.status().as_u16(), outcome: Some(reason.outcome()), reason: Some(reason) }
+        Err(rejection) => {
+            let reason = Rejection::reason(&rejection);
+            Answer { status: rejection.status().as_u16(), outcome: Some(reason.outcome()), reason: Some(reason) }
         }
     });
 }
@@ -115,8 +115,8 @@ fn verify(cases: &Cases, case: &Case) -> Result<Delivery, Reason> {
     let builder = cases.endpoints[&case.endpoint].builder(&case.endpoint).expect("a sound endpoint");
     let builder = builder.clock(testing::StoppedClock::at(cases.now)).store(MemoryStore::new(1));
     let receiver = builder.build().expect("a sound endpoint");
-    let opened = receiver.verify(&headers(case), case.body.clone()).and_then(|proven| receiver.open(proven));
-    opened.map_err(|refusal| refusal.reason())
+    let opened = receiver.verify(&headers(case), case.body.clone()).and_then(|verified| receiver.open(verified));
+    opened.map_err(|rejection| rejection.reason())
 }
 
 /// What of a delivery is not as the case says.

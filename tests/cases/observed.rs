@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use medhook::testing::{self, StoppedClock};
 use medhook::{
-    Bytes, Custom, DedupeStore, EventKey, Fasten, MemoryStore, NoDedupe, Reason, Receiver, Retention, Secret,
-    SharedSecret, Token, WhenStoreDown,
+    Bytes, ClaimToken, Custom, DedupeStore, EventKey, Fasten, MemoryStore, NoDedupe, OnStoreError, Reason, Receiver,
+    Retention, Secret, SharedSecret,
 };
 use medhook_tests::stage::{Broken, Stage};
 use metrics_util::CompositeKey;
@@ -98,7 +98,7 @@ async fn a_test_secret_that_verifies_a_live_event_is_explained_at_once_then_once
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(warnings.clone()));
     let text = "whsec_AqM87BQiXPk6SqjUZMxJPR1FhvObGm6e";
     let clock = StoppedClock::at(START);
-    let provider = Fasten::test(Secret::new("SWAPPED", text).unwrap());
+    let provider = Fasten::test(Secret::new(text).unwrap().labeled("SWAPPED").unwrap());
     let receiver = Receiver::builder("fasten-in", provider).store(NoDedupe).clock(clock.clone()).build().unwrap();
     let reject = async |second: i64| {
         clock.set(START + second);
@@ -106,8 +106,8 @@ async fn a_test_secret_that_verifies_a_live_event_is_explained_at_once_then_once
         let sample = testing::fasten("webhook.test").secret(text).at(START + second).body(body);
         let (head, body) = sample.request("/").into_parts();
         let body = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(body)]);
-        let refusal = receiver.receive("POST", &head.headers, body).await.unwrap_err();
-        assert_eq!(refusal.reason(), Reason::SecretModeMismatch);
+        let rejection = receiver.receive("POST", &head.headers, body).await.unwrap_err();
+        assert_eq!(rejection.reason(), Reason::SecretModeMismatch);
         std::mem::take(&mut *warnings.0.lock().unwrap())
     };
     let explanation = |rejected: &str| {
@@ -128,7 +128,7 @@ async fn a_test_secret_that_verifies_a_live_event_is_explained_at_once_then_once
         let mut lines = reject(second).await;
         assert!(!format!("{lines:?}").contains("canary"), "{lines:?}");
         let line = lines.remove(0);
-        assert_eq!((&*line["outcome"], &*line["reason"]), ("refused", "secret_mode_mismatch"));
+        assert_eq!((&*line["outcome"], &*line["reason"]), ("rejected", "secret_mode_mismatch"));
         assert_eq!((&*line["kind"], &*line["secret"]), ("webhook.test", "SWAPPED"));
         assert_eq!(lines, explained.map(explanation).into_iter().collect::<Vec<_>>(), "{second}");
     }
@@ -149,17 +149,17 @@ async fn a_request_without_a_receiver_is_told_of_without_whom_it_names() {
         (Reason::LookupFailed, Box::pin(std::future::pending())),
     ];
     for (reason, look_up) in look_ups {
-        let refusal = Receiver::select("POST", &headers, look_up).await.unwrap_err();
-        assert_eq!(refusal.reason(), reason);
+        let rejection = Receiver::select("POST", &headers, look_up).await.unwrap_err();
+        assert_eq!(rejection.reason(), reason);
         let told = std::mem::take(&mut *lines.lock().unwrap());
         let expected = [
             ("message", "webhook delivery"),
             ("endpoint", "(unselected)"),
-            ("outcome", "refused"),
+            ("outcome", "rejected"),
             ("reason", reason.as_str()),
         ];
         assert_eq!(told, [expected.map(|(name, value)| (name, value.to_owned())).into()]);
-        let labels = format!("endpoint=(unselected),provider=(unselected),outcome=refused,reason={reason}");
+        let labels = format!("endpoint=(unselected),provider=(unselected),outcome=rejected,reason={reason}");
         assert_eq!(counted(&snapshotter), [(format!("medhook_deliveries_total{{{labels}}}"), 1)].into());
     }
 }
@@ -172,10 +172,10 @@ async fn what_a_store_fails_at_is_counted() {
 
     for (full, reason) in [(false, "store_unavailable"), (true, "store_full")] {
         for (status, step, outcome) in [(200, "commit", "handled"), (500, "release", "failed")] {
-            let secret = Secret::new("key", "0123456789abcdef").unwrap();
+            let secret = Secret::new("0123456789abcdef").unwrap();
             let custom = Custom::new("acme", SharedSecret::new("x-key"), secret);
             let builder = Receiver::builder("in", custom).store(Broken { full });
-            let receiver = builder.when_store_down(WhenStoreDown::HandleUnclaimed).build().unwrap();
+            let receiver = builder.on_store_error(OnStoreError::HandleUnclaimed).build().unwrap();
             let headers = [("x-key", "0123456789abcdef")];
             let delivery = receiver.open(receiver.verify(&headers, Bytes::from_static(b"{}")).unwrap()).unwrap();
             let admitted = receiver.admit(delivery).unwrap();
@@ -201,7 +201,7 @@ async fn what_a_store_in_memory_forgets_early_is_counted() {
 
     let store = MemoryStore::new(1);
     for n in 0..3 {
-        let (key, token) = (EventKey::from_bytes([n; 32]), Token::from_bytes([n; 16]));
+        let (key, token) = (EventKey::from_bytes([n; 32]), ClaimToken::from_bytes([n; 16]));
         store.claim(key, token, HOUR).await.unwrap();
         let forgot = [("medhook_store_forgotten_total{}".to_owned(), 1)];
         assert_eq!(counted(&snapshotter), forgot.into_iter().filter(|_| n > 0).collect(), "{n}");

@@ -75,7 +75,7 @@ fn signatures_are_those_of_another_implementation() {
 /// From the tests of the reference libraries of Standard Webhooks.
 #[test]
 fn a_signature_of_standard_webhooks_reference_is_verified() {
-    let secret = Secret::new("vector", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD").unwrap();
+    let secret = Secret::new("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD").unwrap();
     let builder = Receiver::builder("vector", Fasten::any_mode(secret)).store(NoDedupe);
     let receiver = builder.clock(StoppedClock::at(1_649_367_553)).build().unwrap();
     let headers = |signature| {
@@ -88,19 +88,19 @@ fn a_signature_of_standard_webhooks_reference_is_verified() {
     let body = Bytes::from_static(br#"{"email":"test@example.com","username":"test_user"}"#);
 
     let genuine = headers("v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=");
-    let proven = receiver.verify(&genuine, body.clone()).unwrap();
-    assert_eq!((proven.body(), proven.secret_label()), (&body, "vector"));
-    assert_eq!(proven.message_id(), Some("msg_27UH4WbU6Z5A5EzD8u03UvzRbpk"));
-    assert_eq!(proven.attempted_at(), Some(1_649_367_553));
+    let verified = receiver.verify(&genuine, body.clone()).unwrap();
+    assert_eq!((verified.body(), verified.secret_label()), (&body, "secret"));
+    assert_eq!(verified.message_id(), Some("msg_27UH4WbU6Z5A5EzD8u03UvzRbpk"));
+    assert_eq!(verified.attempted_at(), Some(1_649_367_553));
 
     let forged = headers("v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkx=");
-    assert_eq!(receiver.verify(&forged, body).unwrap_err().reason(), Reason::ProofMismatch);
+    assert_eq!(receiver.verify(&forged, body).unwrap_err().reason(), Reason::SignatureMismatch);
 }
 
 /// Made by Python's `hmac`, as above: HealthSync publishes code, but no signature made by it.
 #[test]
 fn a_signature_made_as_healthsync_documents_it_is_verified() {
-    let secret = Secret::new("vector", "hs_test_secret").unwrap();
+    let secret = Secret::new("hs_test_secret").unwrap();
     let builder = Receiver::builder("vector", HealthSync::new(secret)).store(NoDedupe);
     let receiver = builder.clock(StoppedClock::at(1_709_029_800)).build().unwrap();
     let body = br#"{"id":"evt_1","type":"document.uploaded","created_at":"2024-02-27T10:30:00Z","data":{"object":{"id":"doc_1"}}}"#;
@@ -112,5 +112,5 @@ fn a_signature_made_as_healthsync_documents_it_is_verified() {
     assert_eq!((delivery.id(), delivery.kind()), (Some("evt_1"), Some("document.uploaded")));
 
     let forged = headers("sha256=05252f884d6138725c14f8e82d5e9bf8d06b1b3772a601b4a76fbddabc223da4");
-    assert_eq!(receiver.verify(&forged, body).unwrap_err().reason(), Reason::ProofMismatch);
+    assert_eq!(receiver.verify(&forged, body).unwrap_err().reason(), Reason::SignatureMismatch);
 }

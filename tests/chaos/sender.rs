@@ -69,20 +69,20 @@ async fn attempt(world: World, number: u64) -> Answer {
     let received = receiver.receive("POST", &headers, futures_util::stream::iter(pieces)).await;
     let delivery = match received {
         Ok(delivery) => delivery,
-        Err(refusal) => {
-            let expected = match refusal.reason() {
+        Err(rejection) => {
+            let expected = match rejection.reason() {
                 Reason::BodyIncomplete => hangs_up_within_the_body,
                 Reason::Stale => clock_was_off_by > 300,
                 Reason::InTheFuture => clock_was_off_by < -300,
                 _ => false,
             };
-            assert!(expected, "a genuine delivery was refused: {}", refusal.reason());
-            return Answer::Refused(refusal.reason());
+            assert!(expected, "a genuine delivery was refused: {}", rejection.reason());
+            return Answer::Refused(rejection.reason());
         }
     };
     let admitted = match receiver.admit(delivery) {
         Ok(admitted) => admitted,
-        Err(refusal) => return ours(refusal.reason()),
+        Err(rejection) => return ours(rejection.reason()),
     };
     let token = *admitted.delivery().token().expect("let in").as_bytes();
     let handler = handle(world.clone(), number, admitted.delivery().clone());
@@ -99,13 +99,13 @@ async fn attempt(world: World, number: u64) -> Answer {
     let patience = if world.chance().in_a_hundred(10) { Duration::from_millis(100) } else { Duration::from_secs(60) };
     match timeout(patience, task).await {
         Ok(Ok(Ok(status))) => Answer::Status(status),
-        Ok(Ok(Err(refusal))) => ours(refusal.reason()),
+        Ok(Ok(Err(rejection))) => ours(rejection.reason()),
         // The process died, or the sender's patience was at its end: the handler may still be at it.
         Ok(Err(_)) | Err(_) => Answer::HungUp,
     }
 }
 
-/// A refusal after the proof: our own trouble, or a duplicate.
+/// A rejection after the proof: our own trouble, or a duplicate.
 fn ours(reason: Reason) -> Answer {
     assert!(reason.status().is_server_error() || reason == Reason::Duplicate, "{reason} for a genuine delivery");
     Answer::Refused(reason)

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use medhook::{Claimed, DedupeStore, EventKey, MemoryStore, Retention, Settled, StoreError, StoreFuture, Token};
+use medhook::{ClaimToken, Claimed, DedupeStore, EventKey, MemoryStore, Retention, Settled, StoreError, StoreFuture};
 use medhook_tests::ledger::Ledger;
 use tokio::time::sleep;
 
@@ -104,7 +104,7 @@ impl Failing {
 
     async fn through<T>(
         &self,
-        token: Token,
+        token: ClaimToken,
         step: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let fault = self.fault();
@@ -129,7 +129,7 @@ impl Failing {
 }
 
 impl DedupeStore for Failing {
-    fn claim(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Claimed> {
+    fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
         Box::pin(self.through(token, async move {
             let answer = self.0.store.claim(key, token, lease).await?;
             self.ledger().claim(key, token, lease, answer);
@@ -137,7 +137,7 @@ impl DedupeStore for Failing {
         }))
     }
 
-    fn renew(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Settled> {
+    fn renew(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Settled> {
         Box::pin(self.through(token, async move {
             let answer = self.0.store.renew(key, token, lease).await?;
             self.ledger().renew(key, token, lease, answer);
@@ -145,7 +145,7 @@ impl DedupeStore for Failing {
         }))
     }
 
-    fn commit(&self, key: EventKey, token: Token, retention: Retention) -> StoreFuture<'_, Settled> {
+    fn commit(&self, key: EventKey, token: ClaimToken, retention: Retention) -> StoreFuture<'_, Settled> {
         Box::pin(self.through(token, async move {
             let answer = self.0.store.commit(key, token, retention).await?;
             self.ledger().commit(key, token, retention, answer);
@@ -153,7 +153,7 @@ impl DedupeStore for Failing {
         }))
     }
 
-    fn release(&self, key: EventKey, token: Token) -> StoreFuture<'_, Settled> {
+    fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
         Box::pin(self.through(token, async move {
             let answer = self.0.store.release(key, token).await?;
             self.ledger().release(key, token, answer);

@@ -52,7 +52,7 @@ impl World {
         let store = Failing::new(seed);
         let clocks: Vec<ShownTime> = std::iter::repeat_with(|| ShownTime::new(began)).take(3).collect();
         let receiver = |clock: &ShownTime| {
-            let fasten = Fasten::live(Secret::new("key", SECRET).expect("a secret"));
+            let fasten = Fasten::live(Secret::new(SECRET).expect("a secret"));
             let builder = Receiver::builder("chaos", fasten).store(store.clone()).clock(clock.clone());
             builder.max_in_flight(64).build().expect("a receiver")
         };

@@ -62,7 +62,7 @@ async fn a_thousand_stalled_bodies_hold_little_memory() {
     rlimit::increase_nofile_limit(8_192).expect("sockets for 1,000 connections at both ends");
     let head = head();
     for (name, start) in servers::ALL {
-        let healthsync = HealthSync::new(Secret::new("dashboard", "a-secret-of-the-dashboard").expect("a secret"));
+        let healthsync = HealthSync::new(Secret::new("a-secret-of-the-dashboard").expect("a secret"));
         let builder = Receiver::builder("memory", healthsync).store(MemoryStore::new(10));
         let receiver = builder.body_timeout(Duration::from_secs(600)).build().expect("a receiver");
         let address = start(Arc::new([Route::new(receiver, |_| std::future::ready(200))]));

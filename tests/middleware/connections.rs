@@ -1,4 +1,4 @@
-//! What becomes of a connection after a refusal: what is left of a small body is read, so that the next request finds
+//! What becomes of a connection after a rejection: what is left of a small body is read, so that the next request finds
 //! its beginning, or the connection is closed; what is left of a large one is not read for ever.
 
 use std::sync::Arc;
@@ -27,7 +27,7 @@ async fn pipelined_requests_are_answered_in_their_order() {
         assert_eq!(statuses, [200, 401, 200, 200].map(Some), "{name}");
         assert_eq!(watched.bodies(), [&requests[0].body, &requests[2].body], "{name}");
         let reasons: Vec<_> = watched.answers().iter().map(|answer| answer.reason).collect();
-        assert_eq!(reasons, [None, Some(Reason::ProofMismatch), None, Some(Reason::Duplicate)], "{name}");
+        assert_eq!(reasons, [None, Some(Reason::SignatureMismatch), None, Some(Reason::Duplicate)], "{name}");
     }
 }
 

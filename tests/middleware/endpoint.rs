@@ -15,7 +15,7 @@ pub const SECRET: &str = "a-secret-of-the-dashboard";
 
 /// With time for bodies on the slowest machine; where one has to be late, the test says so.
 pub fn builder() -> Builder {
-    let healthsync = HealthSync::new(Secret::new("dashboard", SECRET).expect("a secret"));
+    let healthsync = HealthSync::new(Secret::new(SECRET).expect("a secret"));
     Receiver::builder("healthsync", healthsync).store(MemoryStore::new(100)).body_timeout(Duration::from_secs(600))
 }
 

@@ -51,7 +51,7 @@ fn rows() -> Vec<Row> {
     let incomplete = refused(Reason::BodyIncomplete);
     vec![
         row("a length", sized(""), whole, handled),
-        row("no length and no chunks: no body", text(""), whole, refused(Reason::ProofMismatch)),
+        row("no length and no chunks: no body", text(""), whole, refused(Reason::SignatureMismatch)),
         row(
             "a length twice, agreeing",
             sized(&format!("content-length: {body}\r\n")),
@@ -144,7 +144,7 @@ fn numbered(count: usize) -> String {
 async fn play_all(server: usize) {
     let rows = rows();
     let receiver = |row: &Row| {
-        let fasten = Fasten::live(Secret::new("live", SECRET).expect("a secret"));
+        let fasten = Fasten::live(Secret::new(SECRET).expect("a secret"));
         let builder = Receiver::builder("framing", fasten).store(NoDedupe).clock(StoppedClock::at(NOW));
         let waits = row.expected[server] == Refused(Reason::BodyTimeout);
         let builder = builder.body_timeout(Duration::from_millis(if waits { 500 } else { 60_000 }));

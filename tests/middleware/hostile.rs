@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use medhook::testing::{Transfer, cases};
 use medhook::{
-    Claimed, DedupeStore, EventKey, Fasten, Freshness, MemoryStore, NoDedupe, Outcome, Reason, Receiver, Retention,
-    Secret, Secrets, Settled, StoreFuture, Token, testing,
+    ClaimToken, Claimed, DedupeStore, EventKey, Fasten, Freshness, MemoryStore, NoDedupe, Outcome, Reason, Receiver,
+    Retention, Secret, Secrets, Settled, StoreFuture, testing,
 };
 use medhook_tests::route::{Answer, Route, Watched};
 use medhook_tests::sender::{Connection, Outgoing, begin, kept, send};
@@ -122,7 +122,7 @@ fn the_rest_is_in_the_list_of_cases() {
 
 #[test]
 fn an_empty_secret_is_no_secret() {
-    assert!(Secret::new("empty", "").is_err());
+    assert!(Secret::new("").is_err());
 }
 
 /// Refused, and no handler called.
@@ -247,7 +247,7 @@ const FASTEN: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
 const FASTEN_TEST: &str = "whsec_dGVzdCBzZWNyZXQgb2YgdHdlbnR5LWZvdXI=";
 
 fn fasten(name: &str, store: impl DedupeStore) -> Receiver {
-    let secrets = |label, text| Secrets::new(Secret::new(label, text).expect("a secret"));
+    let secrets = |label, text| Secrets::new(Secret::new(text).expect("a secret").labeled(label).expect("a secret"));
     let fasten = Fasten::live(secrets("live", FASTEN)).and_test(secrets("test", FASTEN_TEST));
     Receiver::builder(name, fasten).store(store).build().expect("a receiver")
 }
@@ -302,20 +302,20 @@ struct SlowToClaim {
 }
 
 impl DedupeStore for SlowToClaim {
-    fn claim(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Claimed> {
+    fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
         Box::pin(async move {
             self.asked.fetch_add(1, Ordering::SeqCst);
             let _go = self.gate.acquire().await;
             self.inner.claim(key, token, lease).await
         })
     }
-    fn renew(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Settled> {
+    fn renew(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Settled> {
         self.inner.renew(key, token, lease)
     }
-    fn commit(&self, key: EventKey, token: Token, retention: Retention) -> StoreFuture<'_, Settled> {
+    fn commit(&self, key: EventKey, token: ClaimToken, retention: Retention) -> StoreFuture<'_, Settled> {
         self.inner.commit(key, token, retention)
     }
-    fn release(&self, key: EventKey, token: Token) -> StoreFuture<'_, Settled> {
+    fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
         self.inner.release(key, token)
     }
 }

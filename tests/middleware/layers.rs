@@ -85,7 +85,7 @@ async fn layers_outside_see_the_answers_and_change_nothing() {
     assert_eq!(handled.headers()[header::CONTENT_ENCODING], "gzip");
     assert!(handled.headers().contains_key(&id));
     let refused = with(forged()).await.expect("an answer");
-    assert_eq!(seen(&refused), refused_for(Reason::ProofMismatch));
+    assert_eq!(seen(&refused), refused_for(Reason::SignatureMismatch));
     assert!(refused.headers().contains_key(&id));
     assert_eq!(refused.into_body().collect().await.expect("a body").to_bytes(), "");
     assert_eq!(answer(&app, genuine("1")).await, DUPLICATE);
@@ -122,7 +122,7 @@ async fn a_decompression_outside_breaks_the_proof() {
         .map_request(|r: Request<_>| r.map(Body::new))
         .layer(verify);
     let unpacking = Router::new().route("/", post(async || ()).layer(layers));
-    assert_eq!(answer(&unpacking, request()).await, refused_for(Reason::ProofMismatch));
+    assert_eq!(answer(&unpacking, request()).await, refused_for(Reason::SignatureMismatch));
     assert_eq!(answer(&unpacking, genuine("1")).await, HANDLED, "what is not packed passes");
 }
 
@@ -194,7 +194,7 @@ async fn stalled_bodies_take_no_place_of_a_limit_inside() {
     // Another genuine one waits for its place, and is not refused.
     let other = spawn(genuine("2"));
     let forged = soon(answer(&app, forged())).await;
-    assert_eq!(forged, refused_for(Reason::ProofMismatch), "what is not proven does not wait");
+    assert_eq!(forged, refused_for(Reason::SignatureMismatch), "what is not proven does not wait");
     assert!(!one.is_finished() && !other.is_finished());
     assert_eq!(begun.load(Ordering::SeqCst), 1, "one at a time");
     gate.add_permits(1_000);
@@ -222,10 +222,10 @@ async fn a_buffer_inside_is_asked_whether_it_has_room() {
 async fn nested_routers_have_a_provider_each_and_a_store_together() {
     const FASTEN: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
     let store = MemoryStore::new(100);
-    let fasten = Fasten::live(Secret::new("live", FASTEN).expect("a secret"));
+    let fasten = Fasten::live(Secret::new(FASTEN).expect("a secret"));
     let fasten = Receiver::builder("fasten", fasten).store(store.clone()).build().expect("a receiver");
     let named = |name| {
-        let healthsync = HealthSync::new(Secret::new("dashboard", SECRET).expect("a secret"));
+        let healthsync = HealthSync::new(Secret::new(SECRET).expect("a secret"));
         Receiver::builder(name, healthsync).store(store.clone()).build().expect("a receiver")
     };
     let inbox = |receiver| Router::new().route("/in", post(async || ()).layer(VerifyLayer::new(receiver)));

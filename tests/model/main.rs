@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use medhook::{DedupeStore, EventKey, MemoryStore, Retention, Token};
+use medhook::{ClaimToken, DedupeStore, EventKey, MemoryStore, Retention};
 use medhook_tests::ledger::Ledger;
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -80,7 +80,7 @@ async fn play(sequence: &[Step]) {
     let store = MemoryStore::new(4);
     let mut ledger = Ledger::default();
     let key = EventKey::from_bytes([7; 32]);
-    let token = |who: u8| Token::from_bytes([who; 16]);
+    let token = |who: u8| ClaimToken::from_bytes([who; 16]);
     let retention = Retention::new(LEASE, TOTAL);
     // What it takes to know the sequence when a rule is broken; printed only then.
     let _told = Told(sequence);
@@ -109,21 +109,21 @@ async fn play(sequence: &[Step]) {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_breaks_a_rule_is_noticed() {
-    use medhook::Claimed::{Handled, InFlight, Won};
+    use medhook::Claimed::{Acquired, AlreadyHandled, InFlight};
     use medhook::Settled::{Lost, Settled};
 
     let (key, retention) = (EventKey::from_bytes([7; 32]), Retention::new(LEASE, TOTAL));
-    let [one, two] = [1, 2].map(|who| Token::from_bytes([who; 16]));
+    let [one, two] = [1, 2].map(|who| ClaimToken::from_bytes([who; 16]));
     let breaks = |rule: &str, enter: &dyn Fn(&mut Ledger)| {
         let mut ledger = Ledger::default();
-        ledger.claim(key, one, LEASE, Won);
+        ledger.claim(key, one, LEASE, Acquired);
         let entered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| enter(&mut ledger)));
         let panic = entered.expect_err(rule);
         let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         assert!(said.is_some_and(|said| said.contains(rule)), "{said:?} instead of {rule:?}");
     };
-    breaks("while another's lease holds", &|ledger| ledger.claim(key, two, LEASE, Won));
-    breaks("only what was handled", &|ledger| ledger.claim(key, two, LEASE, Handled));
+    breaks("while another's lease holds", &|ledger| ledger.claim(key, two, LEASE, Acquired));
+    breaks("only what was handled", &|ledger| ledger.claim(key, two, LEASE, AlreadyHandled));
     breaks("the rest of the lease", &|ledger| ledger.claim(key, two, LEASE, InFlight { retry_after: LEASE * 2 }));
     breaks("nobody waits for himself", &|ledger| ledger.claim(key, one, LEASE, InFlight { retry_after: LEASE }));
     breaks("only ever lost to another", &|ledger| ledger.renew(key, one, LEASE, Lost));
@@ -132,7 +132,7 @@ async fn an_answer_that_breaks_a_rule_is_noticed() {
     breaks("ends its successor's claim", &|ledger| ledger.release(key, two, Settled));
     breaks("never won again", &|ledger| {
         ledger.commit(key, one, retention, Settled);
-        ledger.claim(key, two, LEASE, Won);
+        ledger.claim(key, two, LEASE, Acquired);
     });
     breaks("what another holds is in flight", &|ledger| {
         ledger.release(key, one, Settled);

@@ -2,7 +2,7 @@
 
 use base64ct::{Base64, Encoding};
 use medhook::testing::{Signing, StoppedClock};
-use medhook::{Bytes, Custom, Fasten, HmacSha256Body, NoDedupe, Reason, Receiver, Refusal, Secret};
+use medhook::{Bytes, Custom, Fasten, HmacSha256Body, NoDedupe, Reason, Receiver, Rejection, Secret};
 use proptest::prelude::*;
 
 const NOW: i64 = 1_767_225_600;
@@ -10,12 +10,12 @@ const SECRET: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
 const BODY: &str = r#"{"type":"webhook.test","id":"1","api_mode":"live","data":{"hello":"wörld"}}"#;
 
 fn receiver(secret: &str, now: i64) -> Receiver {
-    let fasten = Fasten::live(Secret::new("test", secret).expect("a secret"));
+    let fasten = Fasten::live(Secret::new(secret).expect("a secret"));
     let builder = Receiver::builder("oracle", fasten).store(NoDedupe).clock(StoppedClock::at(now));
     builder.build().expect("a receiver")
 }
 
-fn verify(receiver: &Receiver, headers: &[(&str, Vec<u8>); 3], body: Vec<u8>) -> Result<(), Refusal> {
+fn verify(receiver: &Receiver, headers: &[(&str, Vec<u8>); 3], body: Vec<u8>) -> Result<(), Rejection> {
     receiver.verify(headers, Bytes::from(body)).map(drop)
 }
 
@@ -47,8 +47,8 @@ fn one_flipped_bit_anywhere_does_not() {
     for bit in 0..BODY.len() * 8 {
         let mut body = BODY.as_bytes().to_vec();
         body[bit / 8] ^= 1 << (bit % 8);
-        let refusal = verify(&receiver, &genuine, body).expect_err("an altered body");
-        assert_eq!(refusal.reason(), Reason::ProofMismatch, "bit {bit} of the body");
+        let rejection = verify(&receiver, &genuine, body).expect_err("an altered body");
+        assert_eq!(rejection.reason(), Reason::SignatureMismatch, "bit {bit} of the body");
     }
     for altered in 0..genuine.len() {
         for bit in 0..genuine[altered].1.len() * 8 {
@@ -70,7 +70,7 @@ fn where_we_are_stricter_than_the_oracle_is_known() {
         }
         let theirs = svix.verify_ignoring_timestamp(body, &map).is_ok();
         let ours = receiver(SECRET, NOW).verify(&map, Bytes::copy_from_slice(body)).map(drop);
-        (theirs, ours.map_err(|refusal| refusal.reason()))
+        (theirs, ours.map_err(|rejection| rejection.reason()))
     };
     let now = NOW.to_string();
 
@@ -104,7 +104,7 @@ fn headers_of_another_name_are_not_looked_at() {
     };
     let ours = |map: &http::HeaderMap| {
         let verdict = receiver(SECRET, NOW).verify(map, Bytes::from_static(BODY.as_bytes())).map(drop);
-        verdict.map_err(|refusal| refusal.reason())
+        verdict.map_err(|rejection| rejection.reason())
     };
     for (prefix, verdict) in [("webhook-", Ok(())), ("svix-", Err(Reason::MissingHeader))] {
         let map = named(prefix);
@@ -126,16 +126,16 @@ fn hmac_sha256_is_that_of_rfc_4231() {
         ),
         (&counted, vec![0xcd; 50], "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b"),
     ] {
-        let acme = Custom::new("rfc", HmacSha256Body::new("x-mac"), Secret::new("key", key).unwrap());
+        let acme = Custom::new("rfc", HmacSha256Body::new("x-mac"), Secret::new(key).unwrap());
         let receiver = Receiver::builder("rfc", acme).store(NoDedupe).build().unwrap();
         let verdict = |mac: &str, body: &[u8]| {
             let verdict = receiver.verify(&[("x-mac", mac)], Bytes::copy_from_slice(body)).map(drop);
-            verdict.map_err(|refusal| refusal.reason())
+            verdict.map_err(|rejection| rejection.reason())
         };
         assert_eq!(verdict(mac, &body), Ok(()));
-        assert_eq!(verdict(mac, &body[1..]), Err(Reason::ProofMismatch));
+        assert_eq!(verdict(mac, &body[1..]), Err(Reason::SignatureMismatch));
         let last = if mac.ends_with('0') { "1" } else { "0" };
-        assert_eq!(verdict(&(mac[..63].to_owned() + last), &body), Err(Reason::ProofMismatch));
+        assert_eq!(verdict(&(mac[..63].to_owned() + last), &body), Err(Reason::SignatureMismatch));
     }
 }
 

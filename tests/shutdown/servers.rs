@@ -26,9 +26,9 @@ pub const READINESS: &str = "/readyz";
 /// Handlers take an hour, unless they are let go.
 pub fn receiver(store: impl DedupeStore) -> Receiver {
     let hour = Duration::from_secs(3600);
-    let healthsync = HealthSync::new(Secret::new("dashboard", SECRET).expect("a secret"));
+    let healthsync = HealthSync::new(Secret::new(SECRET).expect("a secret"));
     let builder = Receiver::builder("healthsync", healthsync).store(store);
-    builder.lease(hour).max_handling(hour).build().expect("a receiver")
+    builder.lease(hour).handler_timeout(hour).build().expect("a receiver")
 }
 
 /// Serves until the process is signaled to stop.

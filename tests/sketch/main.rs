@@ -31,7 +31,9 @@ async fn on_fasten(Webhook(event): Webhook<fasten::Event>, delivery: Delivery) -
 #[tokio::test]
 async fn the_sketch_runs_in_axum() {
     // In a program of one's own: Secrets::from_env("FASTEN_SECRET")?.also_env("FASTEN_SECRET_OLD")?
-    let keys = Secrets::new(Secret::new("current", SECRET).unwrap()).also_env("MEDHOOK_IS_NEVER_SET").unwrap();
+    let keys = Secrets::new(Secret::new(SECRET).unwrap().labeled("current").unwrap())
+        .also_env("MEDHOOK_IS_NEVER_SET")
+        .unwrap();
     let store = MemoryStore::new(10_000); // Clone; one for all endpoints
     let fasten = Receiver::builder("fasten", Fasten::live(keys)).store(store.clone()).build().unwrap();
     let app = Router::new().route("/webhooks/fasten", post(on_fasten).layer(VerifyLayer::new(fasten.clone()))); // unknown paths stay 404
@@ -53,7 +55,7 @@ async fn the_sketch_runs_in_axum() {
 
 #[tokio::test]
 async fn a_handler_is_tested_without_a_layer() {
-    let secret = Secret::new("test", SECRET).unwrap();
+    let secret = Secret::new(SECRET).unwrap();
     let receiver = Receiver::builder("fasten", Fasten::live(secret)).store(MemoryStore::new(10)).build().unwrap();
     let request = testing::fasten("patient.ehi_export_success").secret(SECRET).request("/");
     let delivery = receiver.open(receiver.verify(request.headers(), request.body().clone()).unwrap());
@@ -76,9 +78,11 @@ async fn a_sender_of_ones_own_and_two_providers_in_one_app() {
             _ => StatusCode::OK,
         }
     }
-    let keys = || Secret::new("key", "a long random text").unwrap();
+    let keys = || Secret::new("a long random text").unwrap();
     let store = MemoryStore::new(10_000);
-    let acme = Custom::new("acme", HmacSha256Body::new("x-acme-sig").prefix("sha256="), keys()).id("/id").kind("/type");
+    let acme = Custom::new("acme", HmacSha256Body::new("x-acme-sig").prefix("sha256="), keys())
+        .id_pointer("/id")
+        .kind_pointer("/type");
     let acme = Receiver::builder("acme", acme).store(store.clone()).build().unwrap();
     let healthsync = Receiver::builder("healthsync", HealthSync::new(keys())).store(store).build().unwrap();
     let app = Router::new()
@@ -119,10 +123,10 @@ async fn the_sketch_runs_in_actix_web() {
         if let azodha::Event::BookAppointment(_) = event { HttpResponse::Accepted() } else { HttpResponse::Ok() }
     }
 
-    let keys = || Secret::new("key", "a long random text").unwrap();
+    let keys = || Secret::new("a long random text").unwrap();
     let store = MemoryStore::new(10_000);
-    let cair = Cair::hmac_256("x-cair", keys()).only(cair::Kind::ChartAnalysis);
-    let azodha = Azodha::shared_secret("x-azodha", keys()).kind("BookAppointment");
+    let cair = Cair::hmac_sha256("x-cair", keys()).pin_kind(cair::Kind::ChartAnalysis);
+    let azodha = Azodha::shared_secret("x-azodha", keys()).pin_kind("BookAppointment");
     let mediquo = Receiver::builder("mediquo", MediQuo::new(keys())).store(store.clone()).build().unwrap();
     let cair = Receiver::builder("cair", cair).store(store.clone()).build().unwrap();
     let azodha = Receiver::builder("azodha", azodha).store(store).build().unwrap();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use medhook::{Claimed, EventKey, Retention, Settled, Token};
+use medhook::{ClaimToken, Claimed, EventKey, Retention, Settled};
 use tokio::time::Instant;
 
 /// What was asked of a store, and what it answered.
@@ -14,35 +14,35 @@ pub struct Ledger {
 
 #[derive(Debug, Default)]
 struct Event {
-    held: Option<(Token, Instant)>,
+    held: Option<(ClaimToken, Instant)>,
     /// Until it is won again: whose commit it was can neither renew nor release it, even when it is forgotten.
-    handled: Option<(Token, Instant)>,
-    won: Vec<Token>,
-    lapsed: Vec<Token>,
+    handled: Option<(ClaimToken, Instant)>,
+    won: Vec<ClaimToken>,
+    lapsed: Vec<ClaimToken>,
 }
 
 impl Event {
-    fn held(&self, now: Instant) -> Option<(Token, Instant)> {
+    fn held(&self, now: Instant) -> Option<(ClaimToken, Instant)> {
         self.held.filter(|(_, until)| *until > now)
     }
 
-    fn handled(&self, now: Instant) -> Option<Token> {
+    fn handled(&self, now: Instant) -> Option<ClaimToken> {
         self.handled.filter(|(_, until)| *until > now).map(|(token, _)| token)
     }
 
-    fn others_or_nobodys(&self, token: Token, now: Instant) -> bool {
-        let has_other = |other: Token| other != token;
+    fn others_or_nobodys(&self, token: ClaimToken, now: Instant) -> bool {
+        let has_other = |other: ClaimToken| other != token;
         !self.held(now).is_some_and(|(holder, _)| has_other(holder)) && !self.handled(now).is_some_and(has_other)
     }
 }
 
 impl Ledger {
     /// Enters a claim and its answer.
-    pub fn claim(&mut self, key: EventKey, token: Token, lease: Duration, answer: Claimed) {
+    pub fn claim(&mut self, key: EventKey, token: ClaimToken, lease: Duration, answer: Claimed) {
         let now = Instant::now();
         let event = self.events.entry(key).or_default();
         match answer {
-            Claimed::Won => {
+            Claimed::Acquired => {
                 assert_eq!(event.handled(now), None, "a handled event is never won again while it is remembered");
                 if let Some((holder, _)) = event.held(now) {
                     assert_eq!(holder, token, "an event is never won while another's lease holds");
@@ -56,7 +56,7 @@ impl Ledger {
                 event.held = Some((token, now + lease));
                 event.handled = None;
             }
-            Claimed::Handled => assert!(event.handled(now).is_some(), "only what was handled is said to be"),
+            Claimed::AlreadyHandled => assert!(event.handled(now).is_some(), "only what was handled is said to be"),
             Claimed::InFlight { retry_after } => {
                 let (holder, until) = event.held(now).expect("only what another holds is in flight");
                 assert_ne!(holder, token, "nobody waits for himself");
@@ -66,7 +66,7 @@ impl Ledger {
     }
 
     /// Enters a renewal and its answer.
-    pub fn renew(&mut self, key: EventKey, token: Token, lease: Duration, answer: Settled) {
+    pub fn renew(&mut self, key: EventKey, token: ClaimToken, lease: Duration, answer: Settled) {
         let now = Instant::now();
         let event = self.settled(key, token, answer, now);
         if answer == Settled::Settled && event.handled.is_none() {
@@ -75,7 +75,7 @@ impl Ledger {
     }
 
     /// Enters a commit and its answer.
-    pub fn commit(&mut self, key: EventKey, token: Token, retention: Retention, answer: Settled) {
+    pub fn commit(&mut self, key: EventKey, token: ClaimToken, retention: Retention, answer: Settled) {
         let now = Instant::now();
         let event = self.settled(key, token, answer, now);
         if answer == Settled::Settled && event.handled.is_none() {
@@ -85,7 +85,7 @@ impl Ledger {
     }
 
     /// Enters a release and its answer.
-    pub fn release(&mut self, key: EventKey, token: Token, answer: Settled) {
+    pub fn release(&mut self, key: EventKey, token: ClaimToken, answer: Settled) {
         let now = Instant::now();
         let event = self.settled(key, token, answer, now);
         if answer == Settled::Settled && event.handled.is_none() {
@@ -106,7 +106,7 @@ impl Ledger {
         self.events.get(&key).is_some_and(|event| event.handled(Instant::now()).is_some())
     }
 
-    fn settled(&mut self, key: EventKey, token: Token, answer: Settled, now: Instant) -> &mut Event {
+    fn settled(&mut self, key: EventKey, token: ClaimToken, answer: Settled, now: Instant) -> &mut Event {
         let event = self.events.entry(key).or_default();
         match answer {
             Settled::Settled => {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use medhook::testing::{Case, Cases, State, StoppedClock};
 use medhook::{
-    Bytes, Claimed, DedupeStore, Delivery, EventKey, MemoryStore, Outcome, Receiver, Retention, Settled, StoreError,
-    StoreFuture, Token,
+    Bytes, ClaimToken, Claimed, DedupeStore, Delivery, EventKey, MemoryStore, Outcome, Receiver, Retention, Settled,
+    StoreError, StoreFuture,
 };
 use tokio::sync::{Notify, Semaphore};
 
@@ -131,7 +131,7 @@ struct Seen {
     kind: Option<String>,
     decodes: &'static str,
     body: Bytes,
-    proven: Bytes,
+    verified: Bytes,
 }
 
 impl Handler {
@@ -151,7 +151,7 @@ impl Handler {
             kind: delivery.kind().map(str::to_owned),
             decodes: read(delivery).decodes,
             body,
-            proven: delivery.body().clone(),
+            verified: delivery.body().clone(),
         });
         self.calls.fetch_add(1, Ordering::SeqCst);
         self.begun.notify_one();
@@ -182,7 +182,7 @@ impl Handler {
 
 impl Seen {
     fn is_as_wanted(&self, case: &Case) -> Result<(), String> {
-        if self.body != case.body || self.proven != case.body {
+        if self.body != case.body || self.verified != case.body {
             return Err("the handler saw another body".to_owned());
         }
         if self.kind != case.expected.kind {
@@ -210,16 +210,16 @@ impl Broken {
 }
 
 impl DedupeStore for Broken {
-    fn claim(&self, _: EventKey, _: Token, _: Duration) -> StoreFuture<'_, Claimed> {
+    fn claim(&self, _: EventKey, _: ClaimToken, _: Duration) -> StoreFuture<'_, Claimed> {
         self.answer()
     }
-    fn renew(&self, _: EventKey, _: Token, _: Duration) -> StoreFuture<'_, Settled> {
+    fn renew(&self, _: EventKey, _: ClaimToken, _: Duration) -> StoreFuture<'_, Settled> {
         self.answer()
     }
-    fn commit(&self, _: EventKey, _: Token, _: Retention) -> StoreFuture<'_, Settled> {
+    fn commit(&self, _: EventKey, _: ClaimToken, _: Retention) -> StoreFuture<'_, Settled> {
         self.answer()
     }
-    fn release(&self, _: EventKey, _: Token) -> StoreFuture<'_, Settled> {
+    fn release(&self, _: EventKey, _: ClaimToken) -> StoreFuture<'_, Settled> {
         self.answer()
     }
 }

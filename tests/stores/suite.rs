@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use medhook::{Claimed, DedupeStore, EventKey, Retention, Settled, Token};
+use medhook::{ClaimToken, Claimed, DedupeStore, EventKey, Retention, Settled};
 
 /// A place for a store's data, and stores in it.
 pub trait Place: Sized + Send + Sync + 'static {
@@ -93,10 +93,10 @@ pub fn key(n: u64) -> EventKey {
     EventKey::from_bytes(bytes)
 }
 
-pub fn token(n: u64) -> Token {
+pub fn token(n: u64) -> ClaimToken {
     let mut bytes = [7; 16];
     bytes[8..].copy_from_slice(&n.to_be_bytes());
-    Token::from_bytes(bytes)
+    ClaimToken::from_bytes(bytes)
 }
 
 pub fn retention(total: Duration) -> Retention {
@@ -104,8 +104,8 @@ pub fn retention(total: Duration) -> Retention {
 }
 
 /// Claims until it is won: the lease or retention before it is short.
-async fn won_in_time(store: &dyn DedupeStore, key: EventKey, token: Token) {
-    soon(async || store.claim(key, token, HOUR).await.unwrap() == Claimed::Won).await;
+async fn won_in_time(store: &dyn DedupeStore, key: EventKey, token: ClaimToken) {
+    soon(async || store.claim(key, token, HOUR).await.unwrap() == Claimed::Acquired).await;
 }
 
 fn in_flight(claimed: Claimed) -> bool {
@@ -125,9 +125,9 @@ pub async fn of_64_that_race_one_wins<P: Place>() {
         let (mut won, mut busy) = (0, 0);
         for racer in racers {
             match racer.await.unwrap() {
-                Claimed::Won => won += 1,
+                Claimed::Acquired => won += 1,
                 Claimed::InFlight { .. } => busy += 1,
-                Claimed::Handled => panic!("nobody handled it"),
+                Claimed::AlreadyHandled => panic!("nobody handled it"),
             }
         }
         assert_eq!((won, busy), (1, 63), "round {round}");
@@ -137,7 +137,7 @@ pub async fn of_64_that_race_one_wins<P: Place>() {
 pub async fn a_lease_that_ran_out_lets_another_win<P: Place>() {
     let place = P::fresh().await;
     let store = place.store().await;
-    assert_eq!(store.claim(key(1), token(1), P::SHORT).await.unwrap(), Claimed::Won);
+    assert_eq!(store.claim(key(1), token(1), P::SHORT).await.unwrap(), Claimed::Acquired);
     place.pass(P::SHORT).await;
     won_in_time(&*store, key(1), token(2)).await;
     assert!(in_flight(store.claim(key(1), token(3), HOUR).await.unwrap()), "the second's lease runs");
@@ -162,7 +162,7 @@ pub async fn the_late_holder_has_lost<P: Place>() {
     late(&*store).await;
     assert_eq!(store.commit(key(1), token(2), retention(HOUR)).await.unwrap(), Settled::Settled);
     late(&*store).await;
-    assert_eq!(store.claim(key(1), token(3), HOUR).await.unwrap(), Claimed::Handled);
+    assert_eq!(store.claim(key(1), token(3), HOUR).await.unwrap(), Claimed::AlreadyHandled);
 }
 
 pub async fn a_renewed_lease_lasts<P: Place>() {
@@ -182,7 +182,7 @@ pub async fn a_release_frees_at_once<P: Place>() {
     let store = place.store().await;
     store.claim(key(1), token(1), HOUR).await.unwrap();
     assert_eq!(store.release(key(1), token(1)).await.unwrap(), Settled::Settled);
-    assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Acquired);
 }
 
 pub async fn what_is_handled_stays_so_until_its_retention_ends<P: Place>() {
@@ -192,10 +192,10 @@ pub async fn what_is_handled_stays_so_until_its_retention_ends<P: Place>() {
         store.claim(key(n), token(1), HOUR).await.unwrap();
         assert_eq!(store.commit(key(n), token(1), retention(total)).await.unwrap(), Settled::Settled);
     }
-    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Handled, "by its own token, too");
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::AlreadyHandled, "by its own token, too");
     place.pass(P::SHORT).await;
     won_in_time(&*store, key(2), token(2)).await;
-    assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Handled);
+    assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::AlreadyHandled);
 }
 
 pub async fn a_step_sent_again_says_what_it_said<P: Place>() {
@@ -203,7 +203,7 @@ pub async fn a_step_sent_again_says_what_it_said<P: Place>() {
     // The answer may have got lost on the way to another connection.
     let (first, again) = (place.store().await, place.store().await);
     for store in [&first, &again] {
-        assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+        assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
     }
     for store in [&first, &again] {
         assert_eq!(store.renew(key(1), token(1), HOUR).await.unwrap(), Settled::Settled);
@@ -221,11 +221,11 @@ pub async fn a_claim_that_vanished_can_be_settled<P: Place>() {
     let place = P::fresh().await;
     let store = place.store().await;
     assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Settled);
-    assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Handled);
+    assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::AlreadyHandled);
     assert_eq!(store.renew(key(2), token(1), HOUR).await.unwrap(), Settled::Settled);
     assert!(in_flight(store.claim(key(2), token(2), HOUR).await.unwrap()), "the renewal brought it back");
     assert_eq!(store.release(key(3), token(1)).await.unwrap(), Settled::Settled);
-    assert_eq!(store.claim(key(3), token(2), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(store.claim(key(3), token(2), HOUR).await.unwrap(), Claimed::Acquired);
 }
 
 pub async fn nothing_undoes_a_commit<P: Place>() {
@@ -236,7 +236,7 @@ pub async fn nothing_undoes_a_commit<P: Place>() {
     assert_eq!(store.renew(key(1), token(1), P::SHORT).await.unwrap(), Settled::Settled);
     assert_eq!(store.release(key(1), token(1)).await.unwrap(), Settled::Settled);
     place.pass(P::SHORT * 2).await;
-    assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Handled);
+    assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::AlreadyHandled);
 }
 
 pub async fn steps_at_random_do_what_a_plain_list_does<P: Place>() {
@@ -253,9 +253,9 @@ pub async fn steps_at_random_do_what_a_plain_list_does<P: Place>() {
         if step == 0 {
             let claimed = store.claim(key(n), token(holder), HOUR).await.unwrap();
             match (handled, theirs) {
-                (true, _) => assert_eq!(claimed, Claimed::Handled, "round {round}"),
+                (true, _) => assert_eq!(claimed, Claimed::AlreadyHandled, "round {round}"),
                 (false, true) => assert!(in_flight(claimed), "round {round}: {claimed:?}"),
-                (false, false) => assert_eq!(claimed, Claimed::Won, "round {round}"),
+                (false, false) => assert_eq!(claimed, Claimed::Acquired, "round {round}"),
             }
         } else {
             let settled = match step {
@@ -309,7 +309,7 @@ pub async fn a_hundred_thousand_events<P: Place>() {
     };
     each(|store, n| {
         Box::pin(async move {
-            assert_eq!(store.claim(key(n), token(n), HOUR).await.unwrap(), Claimed::Won, "{n}");
+            assert_eq!(store.claim(key(n), token(n), HOUR).await.unwrap(), Claimed::Acquired, "{n}");
             let settled = match n % 2 {
                 0 => store.commit(key(n), token(n), retention(HOUR)).await,
                 _ => store.release(key(n), token(n)).await,
@@ -320,7 +320,7 @@ pub async fn a_hundred_thousand_events<P: Place>() {
     .await;
     each(|store, n| {
         Box::pin(async move {
-            let wanted = if n % 2 == 0 { Claimed::Handled } else { Claimed::Won };
+            let wanted = if n % 2 == 0 { Claimed::AlreadyHandled } else { Claimed::Acquired };
             assert_eq!(store.claim(key(n), token(EVENTS + n), HOUR).await.unwrap(), wanted, "{n}");
         })
     })
@@ -330,25 +330,25 @@ pub async fn a_hundred_thousand_events<P: Place>() {
 pub async fn another_process_sees_the_same<P: Place>() {
     let place = P::fresh().await;
     let (one, other) = (place.store().await, place.store().await);
-    assert_eq!(one.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(one.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
     assert!(in_flight(other.claim(key(1), token(2), HOUR).await.unwrap()));
     assert_eq!(other.commit(key(1), token(2), retention(HOUR)).await.unwrap(), Settled::Lost);
     assert_eq!(one.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Settled);
-    assert_eq!(other.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Handled);
+    assert_eq!(other.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::AlreadyHandled);
 }
 
 pub async fn namespaces_know_nothing_of_each_other<P: Namespaced>() {
     let place = P::fresh().await;
     let (a, b) = (place.namespaced("clinic_a").await, place.namespaced("clinic_b").await);
     for store in [&a, &b] {
-        assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+        assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
     }
     a.commit(key(1), token(1), retention(HOUR)).await.unwrap();
-    assert_eq!(a.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Handled);
+    assert_eq!(a.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::AlreadyHandled);
     b.release(key(1), token(1)).await.unwrap();
-    assert_eq!(b.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(b.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Acquired);
     let again = place.namespaced("clinic_a").await;
-    assert_eq!(again.claim(key(1), token(3), HOUR).await.unwrap(), Claimed::Handled);
+    assert_eq!(again.claim(key(1), token(3), HOUR).await.unwrap(), Claimed::AlreadyHandled);
 }
 
 pub async fn a_clock_stepped_forward_ends_leases_and_the_token_fences<P: Clocked>() {
@@ -358,7 +358,11 @@ pub async fn a_clock_stepped_forward_ends_leases_and_the_token_fences<P: Clocked
     store.claim(key(1), token(1), HOUR).await.unwrap();
     store.claim(key(2), token(1), HOUR).await.unwrap();
     clock.forward(HOUR * 2);
-    assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Won, "too early, by the first's clock");
+    assert_eq!(
+        store.claim(key(1), token(2), HOUR).await.unwrap(),
+        Claimed::Acquired,
+        "too early, by the first's clock"
+    );
     assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Lost);
     assert_eq!(store.commit(key(2), token(1), retention(HOUR)).await.unwrap(), Settled::Settled, "nobody came");
 }
@@ -372,7 +376,7 @@ pub async fn a_clock_stepped_back_blocks_no_longer_than_a_lease<P: Clocked>() {
     let claimed = store.claim(key(1), token(2), HOUR).await.unwrap();
     assert_eq!(claimed, Claimed::InFlight { retry_after: HOUR }, "it may well be at work");
     clock.forward(HOUR);
-    assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Acquired);
     assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Lost);
 }
 

@@ -55,8 +55,8 @@ pub(super) enum Wanted {
 impl Wanted {
     pub(super) fn of(case: &Case) -> Self {
         match case.expected.outcome {
-            Outcome::Refused if case.expected.reason == Some(Reason::SecretModeMismatch) => Wanted::Retried,
-            Outcome::Refused => Wanted::Refused,
+            Outcome::Rejected if case.expected.reason == Some(Reason::SecretModeMismatch) => Wanted::Retried,
+            Outcome::Rejected => Wanted::Refused,
             Outcome::Ignored => Wanted::Ignored,
             _ => Wanted::Accepted,
         }
@@ -197,7 +197,7 @@ pub(super) fn why(case: &Case) -> String {
         (_, Wanted::Retried, _) => {
             "It is genuine, and only the endpoint's own secrets can be swapped: what is answered 2xx is lost."
         }
-        (_, _, Some(Reason::ProofMismatch)) => {
+        (_, _, Some(Reason::SignatureMismatch)) => {
             "Anybody who knows the URL could send made-up patients' data, or alter real ones."
         }
         (_, _, Some(Reason::MissingHeader)) => "Anybody who knows the URL could send made-up patients' data.",

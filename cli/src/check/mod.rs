@@ -31,7 +31,7 @@ use crate::{Verdict, random};
 /// the endpoint takes it for real: point it at one that may. What is tampered with,
 /// forged, stale or unsigned has to be answered 4xx; what is genuine 2xx, even if its
 /// kind is not known or a field is not as documented. A 5xx to what is forged is no
-/// refusal: it may have broken before it looked, and a sender would try again.
+/// rejection: it may have broken before it looked, and a sender would try again.
 ///
 /// An answer does not say what was handled. With --count-url, a URL that answers a GET
 /// with the number of events handled so far, in plain text, that is looked at as well:

@@ -32,7 +32,7 @@ pub(super) async fn all(
         is_first &= finding.judgement == Judgement::Skipped;
         found(finding)?;
         if ends_it {
-            // Every refusal after this one would look like a virtue.
+            // Every rejection after this one would look like a virtue.
             return found(Finding {
                 name: "everything else".to_owned(),
                 expected: "",

@@ -28,7 +28,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
     },
     Provider {
         name: "cair",
-        receiver: |name, secrets| Receiver::builder(name, Cair::hmac_256(CAIR_HEADER, secrets)),
+        receiver: |name, secrets| Receiver::builder(name, Cair::hmac_sha256(CAIR_HEADER, secrets)),
         sample: |kind| testing::cair(kind).signing(Signing::hmac_sha256(CAIR_HEADER)),
         // Its bodies do not name their kind, and the three remittances look alike.
         kinds: || cair::Kind::ALL.iter().filter(|kind| !is_part_of_all(**kind)).map(|kind| kind.as_str()).collect(),
@@ -137,7 +137,7 @@ pub(super) struct Provider {
     pub(super) ids: bool,
     /// Whether its scheme proves the body and not only the sender.
     pub(super) proves_body: bool,
-    /// The ages that are accepted, where a time is proven.
+    /// The ages that are accepted, where a time is verified.
     pub(super) ages: Option<Ages>,
     /// Makes the kind one that is not documented.
     pub(super) unknown: Option<Edit>,

@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn a_wrong_reason_is_not_ok() {
         let stale = only(Answer::because(401, Reason::Stale));
-        let forged = only(Answer::because(401, Reason::ProofMismatch));
+        let forged = only(Answer::because(401, Reason::SignatureMismatch));
         assert!(Row { expected: stale.clone(), ..row(Ok(stale.clone())) }.is_ok());
         assert!(!Row { expected: stale, ..row(Ok(forged)) }.is_ok());
     }

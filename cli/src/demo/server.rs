@@ -101,7 +101,7 @@ impl Endpoint {
         let cannot = |error| Failure::because(format_args!("cannot set up the endpoint of {}", provider.name), error);
         let secrets = keys.secrets().map_err(cannot)?;
         // No handler outlives the step that it belongs to by much.
-        let builder = fit_out((provider.receiver)(provider.name, secrets)).max_handling(PATIENCE);
+        let builder = fit_out((provider.receiver)(provider.name, secrets)).handler_timeout(PATIENCE);
         let receiver = builder.build().map_err(cannot)?;
         Ok(Endpoint { provider, keys, receiver, handler: Handler::default() })
     }
@@ -124,7 +124,8 @@ impl Keys {
     }
 
     fn secrets(&self) -> Result<Secrets, medhook::ConfigError> {
-        Secrets::new(Secret::new(CURRENT, self.current.as_str())?).also(Secret::new(NEXT, self.next.as_str())?)
+        Secrets::new(Secret::new(self.current.as_str())?.labeled(CURRENT)?)
+            .also(Secret::new(self.next.as_str())?.labeled(NEXT)?)
     }
 }
 

@@ -90,11 +90,11 @@ impl Stage<'_> {
         rows.add("not signed", refused(401, Reason::MissingHeader), self.altered(unsigned)).await;
 
         let step = self.one(self.draft().secret(&self.endpoint.keys.foreign));
-        rows.add("signed with a secret we do not have", refused(401, Reason::ProofMismatch), step).await;
+        rows.add("signed with a secret we do not have", refused(401, Reason::SignatureMismatch), step).await;
 
         if provider.proves_body {
             let step = self.altered(one_bit_flipped);
-            rows.add("one bit of the body flipped on the way", refused(401, Reason::ProofMismatch), step).await;
+            rows.add("one bit of the body flipped on the way", refused(401, Reason::SignatureMismatch), step).await;
         }
         if let Some(ages) = provider.ages {
             let old = ages.past.saturating_add(1);

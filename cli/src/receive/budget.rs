@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     const ABSENT: Reason = Reason::MissingHeader;
-    const FORGED: Reason = Reason::ProofMismatch;
+    const FORGED: Reason = Reason::SignatureMismatch;
 
     #[tokio::test(start_paused = true)]
     async fn the_first_of_each_reason_gets_a_line_and_the_others_are_counted() {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medhook::testing::text_of;
-use medhook::{Builder, DedupeStore, Receiver, Secret, WhenStoreDown};
+use medhook::{Builder, DedupeStore, OnStoreError, Receiver, Secret};
 use toml::Table;
 
 use super::forward::{self, Target};
@@ -173,9 +173,9 @@ const OF_ENDPOINT: &[&str] = &[
     "body_timeout",
     "retention",
     "lease",
-    "max_handling",
+    "handler_timeout",
     "max_in_flight",
-    "when_store_down",
+    "on_store_error",
     "forward",
     "forward_secret",
     "forward_in_clear",
@@ -189,7 +189,7 @@ const SHUTDOWN: Duration = Duration::from_secs(30);
 const MOST_CONNECTIONS: usize = 1_000_000;
 
 /// How long an application may take over an event, where one is forwarded to. Senders do not wait nearly as long.
-const MAX_HANDLING: Duration = Duration::from_secs(60);
+const HANDLER_TIMEOUT: Duration = Duration::from_secs(60);
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Those that a receiver takes.
@@ -284,9 +284,9 @@ impl Reading<'_> {
             builder = builder.body_limit(bytes);
         }
         let body_timeout = keys.duration("body_timeout")?.unwrap_or(BODY_TIMEOUT);
-        let max_handling = keys.duration("max_handling")?.unwrap_or(MAX_HANDLING);
+        let handler_timeout = keys.duration("handler_timeout")?.unwrap_or(HANDLER_TIMEOUT);
         let max_in_flight = keys.count("max_in_flight")?.unwrap_or(MAX_IN_FLIGHT);
-        builder = builder.body_timeout(body_timeout).max_handling(max_handling).max_in_flight(max_in_flight);
+        builder = builder.body_timeout(body_timeout).handler_timeout(handler_timeout).max_in_flight(max_in_flight);
         if let Some(retention) = keys.duration("retention")? {
             builder = builder.retention(retention);
         }
@@ -296,17 +296,17 @@ impl Reading<'_> {
             }
             builder = builder.lease(lease);
         }
-        let down = [("refuse", WhenStoreDown::Refuse), ("handle-unclaimed", WhenStoreDown::HandleUnclaimed)];
-        let when_store_down = keys.choice("when_store_down", &down)?.unwrap_or_default();
-        builder = builder.when_store_down(when_store_down);
+        let down = [("reject", OnStoreError::Reject), ("handle-unclaimed", OnStoreError::HandleUnclaimed)];
+        let on_store_error = keys.choice("on_store_error", &down)?.unwrap_or_default();
+        builder = builder.on_store_error(on_store_error);
         let (forward, ours) = forward(&mut keys, reuse)?;
         keys.all_taken("of no use at an endpoint set up like this one")?;
 
-        self.longest = self.longest.max(body_timeout.saturating_add(max_handling).saturating_add(BODY_TIMEOUT));
+        self.longest = self.longest.max(body_timeout.saturating_add(handler_timeout).saturating_add(BODY_TIMEOUT));
         self.groups.extend(provided.groups);
         self.ours.extend(ours);
         let place = keys.place().to_owned();
-        let needs_store = when_store_down == WhenStoreDown::Refuse;
+        let needs_store = on_store_error == OnStoreError::Reject;
         self.endpoints.push(Endpoint { place, path, name, builder, read: provided.read, forward, needs_store });
         Ok(())
     }

@@ -6,7 +6,7 @@ use futures_util::TryStreamExt;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyDataStream, Full};
 use hyper::body::Incoming;
-use medhook::{Admitted, Bytes, Delivery, Reason, Receiver, Refusal, Secret, detached};
+use medhook::{Admitted, Bytes, Delivery, Reason, Receiver, Rejection, Secret, detached};
 
 use super::budget::Budget;
 use super::forward::{Answer, Forwarder, Target};
@@ -51,8 +51,8 @@ impl Endpoint {
         let pieces = BodyDataStream::new(body).map_ok(Bytes::from);
         let delivery = match self.receiver.receive(head.method.as_str(), &head.headers, pieces).await {
             Ok(delivery) => delivery,
-            Err(refusal) if refusal.is_verified() => return self.refused(&refusal, None, &Found::default()),
-            Err(refusal) => return self.unverified(&refusal),
+            Err(rejection) if rejection.is_verified() => return self.rejected(&rejection, None, &Found::default()),
+            Err(rejection) => return self.unverified(&rejection),
         };
         let content_type = head.headers.get(header::CONTENT_TYPE).cloned();
         match self.receiver.admit(delivery.clone()) {
@@ -60,7 +60,7 @@ impl Endpoint {
                 .await
                 // The runtime is shutting down: not handled, as far as we know.
                 .unwrap_or_else(|| empty(StatusCode::INTERNAL_SERVER_ERROR)),
-            Err(refusal) => self.refused(&refusal, Some(&delivery), &Found::default()),
+            Err(rejection) => self.rejected(&rejection, Some(&delivery), &Found::default()),
         }
     }
 
@@ -75,7 +75,7 @@ impl Endpoint {
                 }
                 empty(status)
             }
-            Err(refusal) => self.refused(&refusal, Some(&delivery), &found),
+            Err(rejection) => self.rejected(&rejection, Some(&delivery), &found),
         }
     }
 
@@ -97,11 +97,11 @@ impl Endpoint {
     }
 
     /// Rejects what anyone can send: its lines have a budget.
-    fn unverified(&self, refusal: &Refusal) -> Response<Full<Bytes>> {
-        if self.budget.spend(refusal.reason()) {
-            return self.refused(refusal, None, &Found::default());
+    fn unverified(&self, rejection: &Rejection) -> Response<Full<Bytes>> {
+        if self.budget.spend(rejection.reason()) {
+            return self.rejected(rejection, None, &Found::default());
         }
-        answer(refusal)
+        answer(rejection)
     }
 
     /// Reports the rejections that were only counted: those that are due, or at the end all.
@@ -111,9 +111,9 @@ impl Endpoint {
         }
     }
 
-    fn refused(&self, refusal: &Refusal, delivery: Option<&Delivery>, found: &Found) -> Response<Full<Bytes>> {
-        self.mention(Became::refused(refusal), delivery, found);
-        answer(refusal)
+    fn rejected(&self, rejection: &Rejection, delivery: Option<&Delivery>, found: &Found) -> Response<Full<Bytes>> {
+        self.mention(Became::rejected(rejection), delivery, found);
+        answer(rejection)
     }
 
     fn mention(&self, became: Became, delivery: Option<&Delivery>, found: &Found) {
@@ -134,9 +134,9 @@ impl Endpoint {
 }
 
 /// The status of a rejection and the header that belongs to it. The reason is ours to know.
-fn answer(refusal: &Refusal) -> Response<Full<Bytes>> {
-    let mut response = empty(refusal.status());
-    if let Some((name, value)) = refusal.header() {
+fn answer(rejection: &Rejection) -> Response<Full<Bytes>> {
+    let mut response = empty(rejection.status());
+    if let Some((name, value)) = rejection.header() {
         response.headers_mut().insert(name, value);
     }
     response

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
-use medhook::{Bytes, Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture, Token};
+use medhook::{Bytes, ClaimToken, Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture};
 use tokio::time::Instant;
 
 use super::path;
@@ -149,19 +149,19 @@ impl Drop for Unfinished<'_> {
 }
 
 impl DedupeStore for WatchedStore {
-    fn claim(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Claimed> {
+    fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
         self.step(self.store.claim(key, token, lease))
     }
 
-    fn renew(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Settled> {
+    fn renew(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Settled> {
         self.step(self.store.renew(key, token, lease))
     }
 
-    fn commit(&self, key: EventKey, token: Token, retention: Retention) -> StoreFuture<'_, Settled> {
+    fn commit(&self, key: EventKey, token: ClaimToken, retention: Retention) -> StoreFuture<'_, Settled> {
         self.step(self.store.commit(key, token, retention))
     }
 
-    fn release(&self, key: EventKey, token: Token) -> StoreFuture<'_, Settled> {
+    fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
         self.step(self.store.release(key, token))
     }
 }
@@ -208,7 +208,7 @@ mod tests {
     const FAILS: Duration = Duration::from_secs(1);
 
     impl DedupeStore for Failing {
-        fn claim(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Claimed> {
+        fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
             match lease {
                 NEVER => Box::pin(std::future::pending()),
                 FAILS => Box::pin(async { Err(StoreError::unavailable("away")) }),
@@ -216,15 +216,15 @@ mod tests {
             }
         }
 
-        fn renew(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Settled> {
+        fn renew(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Settled> {
             self.0.renew(key, token, lease)
         }
 
-        fn commit(&self, key: EventKey, token: Token, retention: Retention) -> StoreFuture<'_, Settled> {
+        fn commit(&self, key: EventKey, token: ClaimToken, retention: Retention) -> StoreFuture<'_, Settled> {
             self.0.commit(key, token, retention)
         }
 
-        fn release(&self, key: EventKey, token: Token) -> StoreFuture<'_, Settled> {
+        fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
             self.0.release(key, token)
         }
     }
@@ -234,7 +234,7 @@ mod tests {
         let health = Health::new(STORE_ALONE);
         health.enter(Phase::Serving);
         let store = health.watch(Arc::new(Failing(MemoryStore::new(10))));
-        let (key, token) = (EventKey::from_bytes([1; 32]), Token::from_bytes([1; 16]));
+        let (key, token) = (EventKey::from_bytes([1; 32]), ClaimToken::from_bytes([1; 16]));
         for lease in [FAILS, NEVER] {
             // `NEVER` is polled once and dropped.
             assert!(store.claim(key, token, lease).now_or_never().is_none_or(|answer| answer.is_err()));
@@ -256,7 +256,7 @@ mod tests {
         let health = Health::new(Needs { store: false, output: None });
         health.enter(Phase::Serving);
         let store = health.watch(Arc::new(Failing(MemoryStore::new(10))));
-        let (key, token) = (EventKey::from_bytes([1; 32]), Token::from_bytes([1; 16]));
+        let (key, token) = (EventKey::from_bytes([1; 32]), ClaimToken::from_bytes([1; 16]));
         store.claim(key, token, FAILS).await.unwrap_err();
         assert_eq!(status(&health, "/readyz"), 200);
     }

@@ -38,7 +38,7 @@ pub(super) const KEYS: &[&str] = &[
     "header",
     "prefix",
     "encoding",
-    "event",
+    "pin_kind",
     "mode",
     "test_secrets",
     "also_header",
@@ -46,10 +46,10 @@ pub(super) const KEYS: &[&str] = &[
     "max_age",
     "dedupe",
     "sender",
-    "id",
-    "kind",
-    "kinds",
-    "occurred_at",
+    "id_pointer",
+    "kind_pointer",
+    "known_kinds",
+    "time_pointer",
 ];
 
 /// Takes the provider, its secrets and all keys that only some providers have.
@@ -64,50 +64,54 @@ pub(super) fn take(keys: &mut Keys, name: &str, reuse: bool) -> Result<Provided,
 
     let timed = match provider {
         Which::Cair | Which::HealthSync | Which::MediQuo => true,
-        Which::Custom => keys.has("occurred_at"),
+        Which::Custom => keys.has("time_pointer"),
         Which::Azodha | Which::Fasten => false,
     };
 
     let (mut builder, read): (Builder, Reads) = match provider {
         Which::Azodha => {
             let header = header(keys)?;
-            let scheme = keys.choice("scheme", &[("hmac-sha256", Proof::Mac), ("shared-secret", Proof::Secret)])?;
+            let scheme = keys.choice("scheme", &[("hmac-sha256", Scheme::Mac), ("shared-secret", Scheme::Secret)])?;
             let mut azodha = match keys.needed("scheme", scheme)? {
-                Proof::Mac => {
+                Scheme::Mac => {
                     let mut azodha = Azodha::hmac_sha256(header, secrets);
                     if let Some(prefix) = prefix(keys)? {
                         azodha = azodha.prefix(prefix);
                     }
                     azodha.encoding(encoding(keys)?)
                 }
-                Proof::Secret => Azodha::shared_secret(header, secrets),
+                Scheme::Secret => Azodha::shared_secret(header, secrets),
             };
-            if let Some(kind) = keys.text("event")? {
+            if let Some(kind) = keys.text("pin_kind")? {
                 if azodha::Kind::from_name(&kind).is_none() {
-                    return Err(keys.wrong("event", no_kind(&kind, azodha::Kind::ALL.iter().map(|kind| kind.as_str()))));
+                    return Err(
+                        keys.wrong("pin_kind", no_kind(&kind, azodha::Kind::ALL.iter().map(|kind| kind.as_str())))
+                    );
                 }
-                azodha = azodha.kind(kind);
+                azodha = azodha.pin_kind(kind);
             }
             (Receiver::builder(name, azodha), reads!(azodha))
         }
         Which::Cair => {
             let header = header(keys)?;
-            let scheme = keys.choice("scheme", &[("hmac-256", Proof::Mac), ("api-secret", Proof::Secret)])?;
+            let scheme = keys.choice("scheme", &[("hmac-sha256", Scheme::Mac), ("shared-secret", Scheme::Secret)])?;
             let mut cair = match keys.needed("scheme", scheme)? {
-                Proof::Mac => {
-                    let mut cair = Cair::hmac_256(header, secrets);
+                Scheme::Mac => {
+                    let mut cair = Cair::hmac_sha256(header, secrets);
                     if let Some(prefix) = prefix(keys)? {
                         cair = cair.prefix(prefix);
                     }
                     cair.encoding(encoding(keys)?)
                 }
-                Proof::Secret => Cair::api_secret(header, secrets),
+                Scheme::Secret => Cair::shared_secret(header, secrets),
             };
-            if let Some(name) = keys.text("event")? {
+            if let Some(name) = keys.text("pin_kind")? {
                 let Some(kind) = cair::Kind::from_name(&name) else {
-                    return Err(keys.wrong("event", no_kind(&name, cair::Kind::ALL.iter().map(|kind| kind.as_str()))));
+                    return Err(
+                        keys.wrong("pin_kind", no_kind(&name, cair::Kind::ALL.iter().map(|kind| kind.as_str())))
+                    );
                 };
-                cair = cair.only(kind);
+                cair = cair.pin_kind(kind);
             }
             (Receiver::builder(name, cair), reads!(cair))
         }
@@ -147,7 +151,7 @@ pub(super) fn take(keys: &mut Keys, name: &str, reuse: bool) -> Result<Provided,
         if !timed {
             return Err(keys.wrong("max_age", "no event of this provider has a time that an age could be judged by"));
         }
-        builder = builder.freshness(Freshness::SignedEvent { max_age, future: AHEAD });
+        builder = builder.freshness(Freshness::EventTime { max_age, max_skew: AHEAD });
     }
     builder = match (dedupe, provider) {
         (None | Some(By::Id), _) => builder,
@@ -181,7 +185,7 @@ const PROVIDERS: &[(&str, Which)] = &[
 ];
 
 #[derive(Debug, Clone, Copy)]
-enum Proof {
+enum Scheme {
     Mac,
     Secret,
 }
@@ -242,15 +246,15 @@ fn no_kind(name: &str, kinds: impl Iterator<Item = &'static str>) -> String {
 fn custom(keys: &mut Keys, name: &str, secrets: Secrets) -> Result<Custom, Failure> {
     let sender = keys.name("sender")?.unwrap_or_else(|| name.to_owned());
     let choices =
-        [("standard-webhooks", None), ("hmac-sha256", Some(Proof::Mac)), ("shared-secret", Some(Proof::Secret))];
+        [("standard-webhooks", None), ("hmac-sha256", Some(Scheme::Mac)), ("shared-secret", Some(Scheme::Secret))];
     let scheme = keys.choice("scheme", &choices)?;
     let mut custom = match keys.needed("scheme", scheme)? {
         None => Custom::new(sender, StandardWebhooks::new(), secrets),
-        Some(Proof::Mac) => {
+        Some(Scheme::Mac) => {
             let scheme = HmacSha256Body::new(header(keys)?).prefix(prefix(keys)?.unwrap_or_default());
             Custom::new(sender, scheme.encoding(encoding(keys)?), secrets)
         }
-        Some(Proof::Secret) => Custom::new(sender, SharedSecret::new(header(keys)?), secrets),
+        Some(Scheme::Secret) => Custom::new(sender, SharedSecret::new(header(keys)?), secrets),
     };
     for (key, pointed) in POINTERS {
         if let Some(pointer) = keys.text(key)? {
@@ -261,13 +265,16 @@ fn custom(keys: &mut Keys, name: &str, secrets: Secrets) -> Result<Custom, Failu
         }
     }
     // They live as long as the process: a list in a file that is read once.
-    Ok(custom.kinds(keys.texts("kinds")?.into_iter().map(|kind| &*kind.leak())))
+    Ok(custom.known_kinds(keys.texts("known_kinds")?.into_iter().map(|kind| &*kind.leak())))
 }
 
 type Pointed = fn(Custom, String) -> Custom;
 
-const POINTERS: [(&str, Pointed); 3] =
-    [("id", Custom::id), ("kind", Custom::kind), ("occurred_at", Custom::occurred_at)];
+const POINTERS: [(&str, Pointed); 3] = [
+    ("id_pointer", Custom::id_pointer),
+    ("kind_pointer", Custom::kind_pointer),
+    ("time_pointer", Custom::time_pointer),
+];
 
 fn read_custom(delivery: &Delivery) -> Read {
     match delivery.kind() {

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use http::StatusCode;
-use medhook::{Delivery, Outcome, Reason, Refusal};
+use medhook::{Delivery, Outcome, Reason, Rejection};
 use serde::Serialize;
 
 use super::forward::Answer;
@@ -29,58 +29,58 @@ pub(super) struct Report<'r> {
 pub(super) enum Became {
     /// Ours, or the application's, answer.
     Answered(StatusCode),
-    /// Refused, with its kind and the label of the secret that verified it, as far as they are known.
-    Refused { reason: Reason, kind: Option<String>, secret: Option<String> },
+    /// Rejected, with its kind and the label of the secret that verified it, as far as they are known.
+    Rejected { reason: Reason, kind: Option<String>, secret: Option<String> },
     /// So many more were refused without a line of their own.
     Counted(Reason, u64),
 }
 
 impl Became {
-    pub(super) fn refused(refusal: &Refusal) -> Self {
-        let kind = Some(refusal.kind_label()).filter(|kind| *kind != "unknown");
-        let secret = refusal.secret_label().map(str::to_owned);
-        Became::Refused { reason: refusal.reason(), kind: kind.map(str::to_owned), secret }
+    pub(super) fn rejected(rejection: &Rejection) -> Self {
+        let kind = Some(rejection.kind_label()).filter(|kind| *kind != "unknown");
+        let secret = rejection.secret_label().map(str::to_owned);
+        Became::Rejected { reason: rejection.reason(), kind: kind.map(str::to_owned), secret }
     }
 
     fn outcome(&self) -> Outcome {
         match self {
             Became::Answered(status) if status.is_success() => Outcome::Handled,
             Became::Answered(_) => Outcome::Failed,
-            Became::Refused { reason, .. } | Became::Counted(reason, _) => reason.outcome(),
+            Became::Rejected { reason, .. } | Became::Counted(reason, _) => reason.outcome(),
         }
     }
 
     fn reason(&self) -> Option<&'static str> {
         match self {
             Became::Answered(_) => None,
-            Became::Refused { reason, .. } | Became::Counted(reason, _) => Some(reason.as_str()),
+            Became::Rejected { reason, .. } | Became::Counted(reason, _) => Some(reason.as_str()),
         }
     }
 
     fn status(&self) -> u16 {
         match self {
             Became::Answered(status) => status.as_u16(),
-            Became::Refused { reason, .. } | Became::Counted(reason, _) => reason.status().as_u16(),
+            Became::Rejected { reason, .. } | Became::Counted(reason, _) => reason.status().as_u16(),
         }
     }
 
     fn kind(&self) -> Option<&str> {
         match self {
             Became::Answered(_) | Became::Counted(..) => None,
-            Became::Refused { kind, .. } => kind.as_deref(),
+            Became::Rejected { kind, .. } => kind.as_deref(),
         }
     }
 
     fn secret(&self) -> Option<&str> {
         match self {
             Became::Answered(_) | Became::Counted(..) => None,
-            Became::Refused { secret, .. } => secret.as_deref(),
+            Became::Rejected { secret, .. } => secret.as_deref(),
         }
     }
 
     fn count(&self) -> Option<u64> {
         match self {
-            Became::Answered(_) | Became::Refused { .. } => None,
+            Became::Answered(_) | Became::Rejected { .. } => None,
             Became::Counted(_, count) => Some(*count),
         }
     }
@@ -222,14 +222,14 @@ mod tests {
     use super::*;
 
     fn delivery(kind: &str, id: &str) -> Delivery {
-        let secret = Secret::new("label", "a-secret-of-some-length").unwrap();
-        let custom = Custom::new("acme", SharedSecret::new("x-secret"), secret).id("/id").kind("/type");
+        let secret = Secret::new("a-secret-of-some-length").unwrap().labeled("label").unwrap();
+        let custom = Custom::new("acme", SharedSecret::new("x-secret"), secret).id_pointer("/id").kind_pointer("/type");
         let receiver = Receiver::builder("acme", custom).store(NoDedupe).build().unwrap();
         let body = serde_json::json!({ "id": id, "type": kind }).to_string();
         let sample = testing::azodha("BookAppointment").signing(Signing::shared_secret("x-secret"));
         let request = sample.secret("a-secret-of-some-length").body(body).request("/");
-        let proven = receiver.verify(request.headers(), request.body().clone()).unwrap();
-        receiver.open(proven).unwrap()
+        let verified = receiver.verify(request.headers(), request.body().clone()).unwrap();
+        receiver.open(verified).unwrap()
     }
 
     fn report(delivery: &Delivery) -> Report<'_> {
@@ -283,19 +283,19 @@ mod tests {
                  \"secret\":\"label\",\"status\":200}}\n"
             )
         );
-        report.became = Became::Refused { reason: Reason::ProofMismatch, kind: None, secret: None };
+        report.became = Became::Rejected { reason: Reason::SignatureMismatch, kind: None, secret: None };
         (report.delivery, report.read) = (None, None);
         assert_eq!(
             style.line(&report),
-            "{\"endpoint\":\"acme\",\"path\":\"/acme\",\"provider\":\"acme\",\"outcome\":\"refused\",\
-             \"reason\":\"proof_mismatch\",\"kind\":null,\"unknown\":null,\"undecodable\":null,\"event_key\":null,\
+            "{\"endpoint\":\"acme\",\"path\":\"/acme\",\"provider\":\"acme\",\"outcome\":\"rejected\",\
+             \"reason\":\"signature_mismatch\",\"kind\":null,\"unknown\":null,\"undecodable\":null,\"event_key\":null,\
              \"status\":401}\n"
         );
-        report.became = Became::Counted(Reason::ProofMismatch, 41);
+        report.became = Became::Counted(Reason::SignatureMismatch, 41);
         assert_eq!(
             style.line(&report),
-            "{\"endpoint\":\"acme\",\"path\":\"/acme\",\"provider\":\"acme\",\"outcome\":\"refused\",\
-             \"reason\":\"proof_mismatch\",\"kind\":null,\"unknown\":null,\"undecodable\":null,\"event_key\":null,\
+            "{\"endpoint\":\"acme\",\"path\":\"/acme\",\"provider\":\"acme\",\"outcome\":\"rejected\",\
+             \"reason\":\"signature_mismatch\",\"kind\":null,\"unknown\":null,\"undecodable\":null,\"event_key\":null,\
              \"status\":401,\"count\":41}\n"
         );
     }
@@ -312,11 +312,11 @@ mod tests {
             format!("handled    200  acme    new  (unknown kind)  event {key}  id 1  by label  upstream 200\n")
         );
         let (kind, secret) = (Some("documented".to_owned()), Some("label".to_owned()));
-        report.became = Became::Refused { reason: Reason::Stale, kind, secret };
+        report.became = Became::Rejected { reason: Reason::Stale, kind, secret };
         (report.delivery, report.read, report.upstream) = (None, None, None);
-        assert_eq!(style.line(&report), "refused    401  acme    stale  documented  by label\n");
+        assert_eq!(style.line(&report), "rejected   401  acme    stale  documented  by label\n");
         report.became = Became::Counted(Reason::Stale, 41);
-        assert_eq!(style.line(&report), "refused    401  acme    stale  41 more\n");
+        assert_eq!(style.line(&report), "rejected   401  acme    stale  41 more\n");
     }
 
     #[test]

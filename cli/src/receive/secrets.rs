@@ -6,7 +6,6 @@ use medhook::{Secret, Secrets};
 use toml::Table;
 
 use super::keys::Keys;
-use crate::endpoint;
 use crate::failure::Failure;
 
 /// Reads the secrets listed under a key: one to four, of which those marked `optional` need not be there.
@@ -106,7 +105,7 @@ fn read(place: String, table: Table) -> Result<Option<Named>, Failure> {
         return if optional { Ok(None) } else { Err(keys.wrong(key, missing)) };
     };
     if let Some(label) = label {
-        secret = secret.labelled(&label).map_err(|error| keys.wrong("label", error))?;
+        secret = secret.labeled(&label).map_err(|error| keys.wrong("label", error))?;
     }
     Ok(Some(Named { place: keys.place().to_owned(), secret }))
 }
@@ -115,7 +114,7 @@ fn from_env(variable: &str) -> Result<Option<Secret>, String> {
     if variable.is_empty() || variable.contains(['=', '\0']) {
         return Err("no name of an environment variable".to_owned());
     }
-    endpoint::from_env(variable)
+    Secret::from_env_if_set(variable).map_err(|error| error.to_string())
 }
 
 fn from_file(path: &str) -> Result<Option<Secret>, String> {

@@ -40,7 +40,7 @@ use crate::{Verdict, clock};
         medhook send --list\n  \
         medhook send healthsync document.uploaded --to http://127.0.0.1:3000/webhooks --secret-env HEALTHSYNC_SECRET\n  \
         medhook send cair CLAIM_STATUS_CHANGE --to https://staging.example.org/cair --secret-file cair.secret \\\n    \
-        --scheme hmac-256 --header X-API-KEY --tamper\n  \
+        --scheme hmac-sha256 --header X-API-KEY --tamper\n  \
         medhook send fasten webhook.test --to http://127.0.0.1:3000/fasten --secret-env FASTEN_SECRET --retry --time-scale 3600"
 )]
 pub(crate) struct Args {

@@ -41,7 +41,7 @@ use crate::{Verdict, clock};
     after_help = "Examples:\n  \
         medhook verify fasten --headers head.txt --body body.json --secret-env FASTEN_SECRET --at 2026-01-31T12:00:00Z\n  \
         medhook verify cair --headers head.txt --body body.json --secret-file cair.secret \\\n    \
-        --scheme hmac-256 --header X-API-KEY"
+        --scheme hmac-sha256 --header X-API-KEY"
 )]
 pub(crate) struct Args {
     /// Who sends
@@ -75,8 +75,8 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<Verdict, Failure> 
     let test_keys = args.test_keys.read(args.provider)?;
     let keys = if test_keys.is_empty() { args.keys.read()? } else { args.keys.read_if_any()? };
     let secrets: Vec<_> = keys.iter().chain(&test_keys).cloned().collect();
-    endpoint.secrets = labelled(&keys)?;
-    endpoint.test_secrets = labelled(&test_keys)?;
+    endpoint.secrets = labeled(&keys)?;
+    endpoint.test_secrets = labeled(&test_keys)?;
     let signing = endpoint.signing().map_err(|error| Failure::new(error.to_string()))?;
 
     let head = Head::parse(&file(&args.headers, LONGEST_HEAD)?)?;
@@ -107,7 +107,7 @@ fn file(path: &Path, longest: u64) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-fn labelled(secrets: &[medhook::Secret]) -> Result<std::collections::BTreeMap<String, String>, Failure> {
+fn labeled(secrets: &[medhook::Secret]) -> Result<std::collections::BTreeMap<String, String>, Failure> {
     let map: std::collections::BTreeMap<_, _> = secrets.iter().map(entry).collect();
     if map.len() < secrets.len() {
         return Err(Failure::new("two secrets of one name"));

@@ -1,7 +1,7 @@
 //! What held and what did not, along the way of a delivery.
 
 use medhook::testing::{self, Endpoint, StoppedClock};
-use medhook::{Bytes, Delivery, Freshness, Mode, NoDedupe, Proves, Reason, Receiver};
+use medhook::{Bytes, Delivery, Freshness, Mode, NoDedupe, Reason, Receiver, SignatureScope};
 
 use super::headers::Head;
 use crate::clock::in_words;
@@ -40,8 +40,8 @@ impl Steps {
         let mut steps = Steps {
             head: match began {
                 // A shared secret stands in the head, but it is the proof.
-                Err(refusal) if refusal.reason() != Reason::ProofMismatch => {
-                    failed("head", refusal.reason(), in_head(refusal.reason()))
+                Err(rejection) if rejection.reason() != Reason::SignatureMismatch => {
+                    failed("head", rejection.reason(), in_head(rejection.reason()))
                 }
                 _ => held("head", "all that is needed is there, once and well formed"),
             },
@@ -58,45 +58,45 @@ impl Steps {
         let attempted_at = attempted_at.and_then(|text| text.parse().ok());
 
         let head_only = matches!(endpoint.signing(), Ok(testing::Signing::SharedSecret { .. }));
-        let proven = match ageless.verify(headers, body.clone()) {
-            Ok(proven) => proven,
-            Err(refusal) => {
-                let detail = match refusal.reason() {
+        let verified = match ageless.verify(headers, body.clone()) {
+            Ok(verified) => verified,
+            Err(rejection) => {
+                let detail = match rejection.reason() {
                     Reason::TooLarge => "the body is longer than 1 MiB, the limit unless another is set".to_owned(),
                     _ if head_only => "no secret that was given is in the header".to_owned(),
                     _ => "no secret that was given fits the body as it is in the file".to_owned(),
                 };
-                steps.proof = failed("proof", refusal.reason(), detail);
+                steps.proof = failed("proof", rejection.reason(), detail);
                 return Ok(steps);
             }
         };
-        let covers = match proven.proves() {
-            Proves::BodyAndTime => "the body and the time of the attempt",
-            Proves::Body => "the body",
+        let covers = match verified.signature_scope() {
+            SignatureScope::BodyAndTime => "the body and the time of the attempt",
+            SignatureScope::Body => "the body",
             _ => "the sender, not the body",
         };
-        steps.proof = held("proof", format!("secret {} proves {covers}", proven.secret_label()));
-        steps.secret = Some(proven.secret_label().to_owned());
+        steps.proof = held("proof", format!("secret {} proves {covers}", verified.secret_label()));
+        steps.secret = Some(verified.secret_label().to_owned());
 
-        let delivery = match ageless.open(proven) {
+        let delivery = match ageless.open(verified) {
             Ok(delivery) => delivery,
-            Err(refusal) => {
-                let detail = match refusal.reason() {
+            Err(rejection) => {
+                let detail = match rejection.reason() {
                     Reason::SecretModeMismatch => "the secret was given as a test secret, and this is not a test event",
                     _ => "the secret was given as a live secret, and this is a test event",
                 };
-                steps.envelope = failed("envelope", refusal.reason(), detail.to_owned());
+                steps.envelope = failed("envelope", rejection.reason(), detail.to_owned());
                 return Ok(steps);
             }
         };
         steps.envelope = held("envelope", said(&delivery));
         let told = attempted_at.or_else(|| delivery.occurred_at().and_then(medhook::Time::unix));
-        let judged = strict.verify(headers, body.clone()).and_then(|proven| strict.open(proven));
+        let judged = strict.verify(headers, body.clone()).and_then(|verified| strict.open(verified));
         steps.fresh = match judged {
             Ok(_) if endpoint.provider == "fasten" => held("fresh", age(told, at)),
             Ok(_) if endpoint.provider == "healthsync" => held("fresh", age(told, at)),
             Ok(_) => held("fresh", "not judged: the provider signs no time"),
-            Err(refusal) => failed("fresh", refusal.reason(), age(told, at)),
+            Err(rejection) => failed("fresh", rejection.reason(), age(told, at)),
         };
         Ok(steps)
     }

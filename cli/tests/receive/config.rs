@@ -20,7 +20,7 @@ body_limit = 1000
 body_timeout = "5s"
 retention = "72h"
 dedupe = "id"
-max_handling = "30s"
+handler_timeout = "30s"
 max_in_flight = 10
 lease = "10s"
 forward = "http://127.0.0.1:1/"
@@ -28,9 +28,9 @@ forward_secret = { env = "TEST_THIRD_SECRET" }
 [[endpoint]]
 path = "/cair"
 provider = "cair"
-scheme = "hmac-256"
+scheme = "hmac-sha256"
 header = "X-API-KEY"
-event = "PATIENT_CHART_ANALYSIS_COMPLETE"
+pin_kind = "PATIENT_CHART_ANALYSIS_COMPLETE"
 secrets = [{ env = "TEST_OTHER_SECRET" }]
 "#;
 
@@ -158,10 +158,10 @@ fn every_mistake_is_one_line_that_names_file_and_key() {
         ("provider = \"fasten\"", "provider = [\"fasten\"]", &[FASTEN, "`provider`: must be a text", "array"]),
         ("mode = \"live\"", "mode = \"production\"", &[FASTEN, "`mode`: \"production\" is none of \"live\", \"test\""]),
         ("mode = \"live\"", "header = \"x\"", &[FASTEN, "`header`: of no use"]),
-        ("mode = \"live\"", "scheme = \"hmac-256\"", &[FASTEN, "`scheme`: of no use"]),
-        ("mode = \"live\"", "event = \"x\"", &[FASTEN, "`event`: of no use"]),
+        ("mode = \"live\"", "scheme = \"hmac-sha256\"", &[FASTEN, "`scheme`: of no use"]),
+        ("mode = \"live\"", "pin_kind = \"x\"", &[FASTEN, "`pin_kind`: of no use"]),
         ("mode = \"live\"", "max_age = \"1h\"", &[FASTEN, "`max_age`: no event of this provider has a time"]),
-        ("mode = \"live\"", "id = \"/id\"", &[FASTEN, "`id`: of no use"]),
+        ("mode = \"live\"", "id_pointer = \"/id\"", &[FASTEN, "`id_pointer`: of no use"]),
         ("body_limit = 1000", "body_limit = 0", &[FASTEN, "`body_limit`: must be at least 1"]),
         ("body_limit = 1000", "body_limit = \"1MiB\"", &[FASTEN, "`body_limit`: must be a whole number"]),
         ("body_timeout = \"5s\"", "body_timeout = \"5 s\"", &[FASTEN, "`body_timeout`: \"5 s\": a time is a whole"]),
@@ -169,17 +169,21 @@ fn every_mistake_is_one_line_that_names_file_and_key() {
         ("retention = \"72h\"", "retention = \"100y\"", &[FASTEN, "`retention`: \"100y\": a time is a whole number"]),
         ("dedupe = \"id\"", "dedupe = false", &[FASTEN, "`dedupe`: must be a text"]),
         ("dedupe = \"id\"", "dedupe = \"natural\"", &[FASTEN, "`dedupe`: \"natural\" is for azodha and mediquo"]),
-        ("max_handling = \"30s\"", "max_handling = \"0s\"", &[FASTEN, "`max_handling`: \"0s\": a time of nothing"]),
+        (
+            "handler_timeout = \"30s\"",
+            "handler_timeout = \"0s\"",
+            &[FASTEN, "`handler_timeout`: \"0s\": a time of nothing"],
+        ),
         ("max_in_flight = 10", "max_in_flight = 1.5", &[FASTEN, "`max_in_flight`: must be a whole number"]),
-        ("lease = \"10s\"", "when_store_down = \"handle\"", &[FASTEN, "`when_store_down`: \"handle\" is none of"]),
+        ("lease = \"10s\"", "on_store_error = \"handle\"", &[FASTEN, "`on_store_error`: \"handle\" is none of"]),
         ("lease = \"10s\"", "lease = \"10ms\"", &[FASTEN, "`lease`: must be between 100ms and 1h"]),
         (
-            "scheme = \"hmac-256\"",
             "scheme = \"hmac-sha256\"",
-            &[CAIR, "`scheme`: \"hmac-sha256\" is none of \"hmac-256\""],
+            "scheme = \"hmac-256\"",
+            &[CAIR, "`scheme`: \"hmac-256\" is none of \"hmac-sha256\""],
         ),
-        ("scheme = \"hmac-256\"", "", &[CAIR, "`scheme`: missing"]),
-        ("scheme = \"hmac-256\"", "scheme = \"api-secret\"\nprefix = \"v1=\"", &[CAIR, "`prefix`: of no use"]),
+        ("scheme = \"hmac-sha256\"", "", &[CAIR, "`scheme`: missing"]),
+        ("scheme = \"hmac-sha256\"", "scheme = \"shared-secret\"\nprefix = \"v1=\"", &[CAIR, "`prefix`: of no use"]),
         ("header = \"X-API-KEY\"", "", &[CAIR, "`header`: missing"]),
         ("header = \"X-API-KEY\"", "header = \"X-API-KEY: hunter2\"", &[CAIR, "`header`: no name of a header"]),
         (
@@ -187,8 +191,16 @@ fn every_mistake_is_one_line_that_names_file_and_key() {
             "header = \"x\"\nencoding = \"base32\"",
             &[CAIR, "`encoding`: \"base32\" is none of"],
         ),
-        ("event = \"PATIENT", "event = \"APATIENT", &[CAIR, "`event`: \"APATIENT", "is none of", "CLAIMS_REMIT_ALL"]),
-        ("provider = \"cair\"", "provider = \"azodha\"", &["`scheme`: \"hmac-256\" is none of \"hmac-sha256\""]),
+        (
+            "pin_kind = \"PATIENT",
+            "pin_kind = \"APATIENT",
+            &[CAIR, "`pin_kind`: \"APATIENT", "is none of", "CLAIMS_REMIT_ALL"],
+        ),
+        (
+            "provider = \"cair\"",
+            "provider = \"azodha\"",
+            &["`pin_kind`: \"PATIENT_CHART_ANALYSIS_COMPLETE\" is none of"],
+        ),
         // Secrets.
         ("{ env = \"TEST_OTHER_SECRET\" }", "", &[CAIR, "`secrets`: missing"]),
         ("secrets = [{ env = \"TEST_OTHER_SECRET\" }]", "", &[CAIR, "`secrets`: missing"]),

@@ -79,7 +79,7 @@ async fn the_application_gets_the_proven_bytes_and_nothing_else_of_the_senders()
     assert_eq!((&line["outcome"], &line["status"], &line["upstream"]), (&"handled".into(), &204.into(), &"204".into()));
 
     // The application can check us.
-    let secret = |text: &str| Secret::new("label", text).unwrap();
+    let secret = |text: &str| Secret::new(text).unwrap();
     let verifies = |text: &str| {
         let ours = Custom::new("medhook", StandardWebhooks::new(), secret(text));
         let receiver = Receiver::builder("app", ours).store(NoDedupe).build().unwrap();
@@ -93,7 +93,7 @@ async fn hostile_ids_and_kinds_break_no_header() {
     let application = Application::answering(200).await;
     let folder = Folder::new();
     let custom = "listen = \"127.0.0.1:0\"\ndrain_delay = \"0s\"\nstore = \"memory\"\n[[endpoint]]\npath = \"/acme\"\nprovider = \"custom\"\n\
-                  scheme = \"hmac-sha256\"\nheader = \"x-acme\"\nid = \"/id\"\nkind = \"/type\"\n\
+                  scheme = \"hmac-sha256\"\nheader = \"x-acme\"\nid_pointer = \"/id\"\nkind_pointer = \"/type\"\n\
                   secrets = [{ env = \"TEST_SECRET\" }]\n";
     let config = format!("{custom}forward = \"{}\"", application.url());
     let instance = Instance::start(&folder, &config, &["--json"]);
@@ -184,13 +184,13 @@ async fn an_application_that_cannot_be_reached_is_502_and_one_that_does_not_answ
         }
     });
     let sender = Sender::new();
-    let soon = "max_handling = \"300ms\"";
+    let soon = "handler_timeout = \"300ms\"";
     for (address, more, status, upstream) in
         [(closed, "", 502, Some("not_reached")), (mute_at, soon, 504, None), (broken_at, "", 502, Some("failed"))]
     {
         let folder = Folder::new();
         let instance = Instance::start(&folder, &config(&format!("http://{address}/"), more), &["--json"]);
-        // Long before the 60 s that it is without a `max_handling`.
+        // Long before the 60 s that it is without a `handler_timeout`.
         let sent = delivery("evt-1");
         let answer = timeout(Duration::from_secs(30), sender.send(instance.address, &sent)).await;
         assert_eq!(answer.expect("an answer"), Ok(status));
@@ -288,7 +288,7 @@ async fn a_status_counts_before_its_body_has_come() {
     let (url, _) = with_late_bodies(PATIENCE).await;
     let folder = Folder::new();
     // Less than a body is waited for; and some tries, should the machine not manage the status in that.
-    let instance = Instance::start(&folder, &config(&url, "max_handling = \"500ms\""), &["--json"]);
+    let instance = Instance::start(&folder, &config(&url, "handler_timeout = \"500ms\""), &["--json"]);
     let sender = Sender::new();
     let sent = delivery("evt-1");
     let mut tries = 1;

@@ -18,8 +18,8 @@ async fn one_line_for_each_delivery_in_words_and_in_json() {
             [
                 "handled    200  healthsync  document.uploaded  event KEY  by TEST_SECRET",
                 "duplicate  200  healthsync  duplicate  document.uploaded  event KEY  by TEST_SECRET",
-                "refused    401  healthsync  proof_mismatch",
-                "refused    405  healthsync  method",
+                "rejected   401  healthsync  signature_mismatch",
+                "rejected   405  healthsync  method",
             ],
         ),
         (
@@ -27,8 +27,8 @@ async fn one_line_for_each_delivery_in_words_and_in_json() {
             [
                 r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"handled","reason":null,"kind":"document.uploaded","unknown":false,"undecodable":false,"event_key":"KEY","secret":"TEST_SECRET","status":200,"event_id":"evt-1"}"#,
                 r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"duplicate","reason":"duplicate","kind":"document.uploaded","unknown":null,"undecodable":null,"event_key":"KEY","secret":"TEST_SECRET","status":200,"event_id":"evt-1"}"#,
-                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"refused","reason":"proof_mismatch","kind":null,"unknown":null,"undecodable":null,"event_key":null,"status":401,"event_id":null}"#,
-                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"refused","reason":"method","kind":null,"unknown":null,"undecodable":null,"event_key":null,"status":405,"event_id":null}"#,
+                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"rejected","reason":"signature_mismatch","kind":null,"unknown":null,"undecodable":null,"event_key":null,"status":401,"event_id":null}"#,
+                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"rejected","reason":"method","kind":null,"unknown":null,"undecodable":null,"event_key":null,"status":405,"event_id":null}"#,
             ],
         ),
     ] {
@@ -124,7 +124,7 @@ async fn a_reader_that_does_not_read_is_noticed_and_costs_no_event() {
     let began = Instant::now();
     // The one that finds it out waits for some seconds, as long as any write may take; all the others do not wait.
     assert_eq!(sender.send(address, &delivery("unread")).await, Ok(503));
-    assert!(began.elapsed() < Duration::from_secs(50), "it waited for `max_handling`");
+    assert!(began.elapsed() < Duration::from_secs(50), "it waited for `handler_timeout`");
     assert_eq!((sender.status(address, &ready).await, sender.status(address, &live).await), (503, 200));
     let stuck = || instance.stderr().iter().filter(|line| line.contains("standard output is stuck")).count();
     for _ in 0..20 {
@@ -215,7 +215,7 @@ async fn genuine_deliveries_have_their_line_during_a_flood() {
         assert_eq!(lines.iter().filter(|line| line.contains(&id)).count(), 1, "{number}");
     }
     for (endpoint, reason) in
-        [("healthsync", "proof_mismatch"), ("healthsync", "missing_header"), ("other", "proof_mismatch")]
+        [("healthsync", "signature_mismatch"), ("healthsync", "missing_header"), ("other", "signature_mismatch")]
     {
         let about = [format!("\"endpoint\":\"{endpoint}\""), format!("\"reason\":\"{reason}\"")];
         let lines: Vec<_> = lines.iter().filter(|line| about.iter().all(|about| line.contains(about))).collect();

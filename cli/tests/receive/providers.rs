@@ -55,7 +55,7 @@ async fn fasten_events_are_of_the_mode_that_the_file_says() {
     let requests = [of("live"), of("test")];
     let handled = "handled - webhook.test";
     let ignored = "ignored wrong_mode webhook.test";
-    let mismatch = "refused secret_mode_mismatch webhook.test";
+    let mismatch = "rejected secret_mode_mismatch webhook.test";
     for (mode, expected) in [
         ("", [handled, ignored]),
         ("mode = \"live\"", [handled, ignored]),
@@ -90,7 +90,7 @@ async fn swapped_secrets_of_fasten_lose_no_live_event_and_are_explained() {
     assert_eq!(sender.send(instance.address, &of(r#""test""#, OTHER_SECRET)).await.unwrap(), 200);
     let lines = instance.lines(4);
     for line in &lines[..3] {
-        assert!(line.contains(r#""outcome":"refused","reason":"secret_mode_mismatch""#), "{line}");
+        assert!(line.contains(r#""outcome":"rejected","reason":"secret_mode_mismatch""#), "{line}");
     }
     assert!(lines[3].contains(r#""outcome":"ignored","reason":"wrong_mode""#), "{}", lines[3]);
     let warned = "the secret labeled \"TEST_SECRET\" is configured as a test secret but verified an event that is not a \
@@ -114,11 +114,13 @@ async fn azodha_and_cair_prove_themselves_as_the_file_says() {
         request(testing::azodha("BookAppointment").signing(Signing::shared_secret("x-proof"))),
     ];
     // By bytes: other bytes are another event.
-    let refused = ["refused proof_mismatch -", "refused malformed_header -"];
+    let refused = ["rejected signature_mismatch -", "rejected malformed_header -"];
     let head = |provider: &str, scheme: &str| {
         format!("provider = \"{provider}\"\nheader = \"X-Proof\"\nscheme = \"{scheme}\"\n")
     };
-    for (provider, mac, secret) in [("azodha", "hmac-sha256", "shared-secret"), ("cair", "hmac-256", "api-secret")] {
+    for (provider, mac, secret) in
+        [("azodha", "hmac-sha256", "shared-secret"), ("cair", "hmac-sha256", "shared-secret")]
+    {
         if provider == "cair" {
             let sample = || testing::cair("PATIENT_CHART_ANALYSIS_COMPLETE");
             proofs = vec![
@@ -152,16 +154,16 @@ async fn azodha_and_cair_prove_themselves_as_the_file_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kind_is_pinned_to_its_endpoint() {
-    let cair = |event: &str| format!("provider = \"cair\"\nheader = \"x-proof\"\nscheme = \"hmac-256\"\n{event}");
+    let cair = |event: &str| format!("provider = \"cair\"\nheader = \"x-proof\"\nscheme = \"hmac-sha256\"\n{event}");
     let remittance = [request(testing::cair("CLAIMS_REMIT_DENIED").signing(hmac("", Encoding::Hex)))];
     assert_eq!(became(&cair(""), &remittance).await, ["handled - CLAIMS_REMIT_ALL"]);
-    let pinned = cair("event = \"CLAIMS_REMIT_DENIED\"");
+    let pinned = cair("pin_kind = \"CLAIMS_REMIT_DENIED\"");
     assert_eq!(became(&pinned, &remittance).await, ["handled - CLAIMS_REMIT_DENIED"]);
 
     let azodha =
         |event: &str| format!("provider = \"azodha\"\nheader = \"x-proof\"\nscheme = \"hmac-sha256\"\n{event}");
     let booked = [request(testing::azodha("BookAppointment").signing(hmac("", Encoding::Hex)))];
-    assert_eq!(became(&azodha("event = \"BookAppointment\""), &booked).await, ["handled - BookAppointment"]);
+    assert_eq!(became(&azodha("pin_kind = \"BookAppointment\""), &booked).await, ["handled - BookAppointment"]);
     assert_ne!(became(&azodha(""), &booked).await, ["handled - BookAppointment"]);
 }
 
@@ -174,12 +176,12 @@ async fn mediquo_shows_its_secret_where_the_file_says() {
     let elsewhere = "provider = \"mediquo\"\nheader = \"x-own\"";
     assert_eq!(
         became(elsewhere, &[sample("x-webhook-signature"), sample("x-own")]).await,
-        ["refused missing_header -", handled]
+        ["rejected missing_header -", handled]
     );
     let two = "provider = \"mediquo\"\nalso_header = \"x-also\"\nalso_secrets = [{ env = \"TEST_OTHER_SECRET\" }]";
     let mut both = sample("x-webhook-signature");
     both.headers_mut().insert("x-also", OTHER_SECRET.parse().unwrap());
-    assert_eq!(became(two, &[sample("x-webhook-signature"), both]).await, ["refused missing_header -", handled]);
+    assert_eq!(became(two, &[sample("x-webhook-signature"), both]).await, ["rejected missing_header -", handled]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,7 +191,7 @@ async fn an_age_is_judged_as_the_file_says() {
     let strict = "provider = \"healthsync\"\nmax_age = \"1h\"";
     assert_eq!(
         became(strict, &[old(5400), old(1800)]).await,
-        ["refused stale document.uploaded", "handled - document.uploaded"]
+        ["rejected stale document.uploaded", "handled - document.uploaded"]
     );
 }
 
@@ -197,7 +199,7 @@ async fn an_age_is_judged_as_the_file_says() {
 async fn what_is_the_same_event_the_file_says() {
     let keys = |dedupe: &str| {
         format!(
-            "provider = \"azodha\"\nheader = \"x-proof\"\nscheme = \"hmac-sha256\"\nevent = \"BookAppointment\"\n{dedupe}"
+            "provider = \"azodha\"\nheader = \"x-proof\"\nscheme = \"hmac-sha256\"\npin_kind = \"BookAppointment\"\n{dedupe}"
         )
     };
     let sample = || testing::azodha("BookAppointment").signing(hmac("", Encoding::Hex)).secret(SECRET);
@@ -218,7 +220,7 @@ async fn what_is_the_same_event_the_file_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_appointment_that_was_moved_is_handled_with_natural_keys() {
-    let keys = "provider = \"azodha\"\nheader = \"x-proof\"\nscheme = \"hmac-sha256\"\nevent = \"BookAppointment\"\n\
+    let keys = "provider = \"azodha\"\nheader = \"x-proof\"\nscheme = \"hmac-sha256\"\npin_kind = \"BookAppointment\"\n\
                 dedupe = \"natural\"";
     let sample = || testing::azodha("BookAppointment").signing(hmac("", Encoding::Hex)).secret(SECRET);
     let booked = sample().request(PATH);
@@ -251,7 +253,7 @@ async fn a_sender_of_ones_own() {
         }
         request.body(Bytes::from(body)).unwrap()
     };
-    let pointers = "provider = \"custom\"\nid = \"/id\"\nkind = \"/type\"\nkinds = [\"known\"]\n";
+    let pointers = "provider = \"custom\"\nid_pointer = \"/id\"\nkind_pointer = \"/type\"\nknown_kinds = [\"known\"]\n";
     let expected = ["handled - known", "duplicate duplicate known", "handled - new unknown"];
     for (keys, signing) in [
         ("scheme = \"standard-webhooks\"", Signing::StandardWebhooks),
@@ -261,7 +263,7 @@ async fn a_sender_of_ones_own() {
         let requests =
             [("1", "known"), ("1", "known"), ("2", "new")].map(|(id, kind)| signed(signing.clone(), body(id, kind)));
         assert_eq!(became(&format!("{pointers}{keys}"), &requests).await, expected, "{keys}");
-        let old = format!("{pointers}{keys}\noccurred_at = \"/at\"\nmax_age = \"1d\"\nsender = \"acme\"");
-        assert_eq!(became(&old, &requests[..1]).await, ["refused stale known"], "{keys}");
+        let old = format!("{pointers}{keys}\ntime_pointer = \"/at\"\nmax_age = \"1d\"\nsender = \"acme\"");
+        assert_eq!(became(&old, &requests[..1]).await, ["rejected stale known"], "{keys}");
     }
 }

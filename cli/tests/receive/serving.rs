@@ -436,13 +436,13 @@ async fn without_its_store_it_does_as_the_file_says() {
     let application = Application::answering(200).await;
     let start = |what: &str| {
         let config = format!(
-            "listen = \"127.0.0.1:0\"\ndrain_delay = \"0s\"\nstore = \"{}\"\n{ENDPOINT}when_store_down = \"{what}\"\nforward = \"{}\"",
+            "listen = \"127.0.0.1:0\"\ndrain_delay = \"0s\"\nstore = \"{}\"\n{ENDPOINT}on_store_error = \"{what}\"\nforward = \"{}\"",
             server.url(),
             application.url()
         );
         Instance::start(&Folder::new(), &config, &["--json"])
     };
-    let (refuses, handles) = (start("refuse"), start("handle-unclaimed"));
+    let (refuses, handles) = (start("reject"), start("handle-unclaimed"));
     server.stop();
     let sender = Sender::new();
     assert_eq!(sender.send(refuses.address, &delivery("evt-1")).await, Ok(503));

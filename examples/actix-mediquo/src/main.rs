@@ -71,7 +71,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_report_is_handled_once_and_a_forged_one_never() {
-        let receiver = receiver(Secret::new("test", SECRET).unwrap().into()).unwrap();
+        let receiver = receiver(Secret::new(SECRET).unwrap().into()).unwrap();
         let app = init_service(App::new().service(endpoint(receiver))).await;
         // Made once: its time is part of what makes it the same event.
         let report = testing::mediquo("patient_report_sent");

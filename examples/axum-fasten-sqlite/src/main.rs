@@ -71,7 +71,7 @@ mod tests {
         ] {
             // Each delivery meets a program that has just started.
             let store = SqliteStore::open(folder.path().join("medhook.db")).await.unwrap();
-            let app = app(receiver(Secret::new("test", SECRET).unwrap().into(), store).unwrap());
+            let app = app(receiver(Secret::new(SECRET).unwrap().into(), store).unwrap());
             let request = testing::fasten("patient.ehi_export_success").id(id).secret(SECRET);
             let response = app.oneshot(request.request("/webhooks/fasten").map(Body::from)).await.unwrap();
             assert_eq!(response.status(), status);

@@ -27,14 +27,14 @@ fn receiver(secrets: Secrets) -> Result<Receiver, ConfigError> {
     let scheme = HmacSha256Body::new("x-lab-signature").prefix("sha256=").encoding(Encoding::Hex);
     let laboratory = Custom::new("laboratory", scheme, secrets)
         // The same over all attempts at one event, and never the same for two.
-        .id("/id")
-        .kind("/type")
-        .occurred_at("/created_at")
+        .id_pointer("/id")
+        .kind_pointer("/type")
+        .time_pointer("/created_at")
         // Logs and metrics show these by name, and all others as `unknown`.
-        .kinds(["result.ready", "result.corrected"]);
+        .known_kinds(["result.ready", "result.corrected"]);
     Receiver::builder("laboratory", laboratory)
         // The laboratory tries again for an hour, and the time is signed: what is older is a copy.
-        .freshness(Freshness::SignedEvent { max_age: Duration::from_secs(2 * 3600), future: Duration::from_secs(300) })
+        .freshness(Freshness::EventTime { max_age: Duration::from_secs(2 * 3600), max_skew: Duration::from_secs(300) })
         .store(MemoryStore::new(100_000))
         .build()
 }
@@ -86,7 +86,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_result_is_handled_once_while_it_is_fresh() {
-        let app = app(receiver(Secret::new("test", SECRET).unwrap().into()).unwrap());
+        let app = app(receiver(Secret::new(SECRET).unwrap().into()).unwrap());
         let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
         let body =
             |id: u32, at: u64| format!(r#"{{"id":"{id}","type":"result.ready","created_at":{at},"values":[4.1,5.9]}}"#);

@@ -72,7 +72,7 @@ mod tests {
 
     /// With a clock that stands still, a test does not depend on when it runs.
     fn receiver() -> Receiver {
-        let fasten = Fasten::live(Secret::new("test", SECRET).unwrap());
+        let fasten = Fasten::live(Secret::new(SECRET).unwrap());
         Receiver::builder("fasten", fasten).store(MemoryStore::new(10)).clock(StoppedClock::at(NOW)).build().unwrap()
     }
 
@@ -126,8 +126,8 @@ mod tests {
         let (downloads, _queue) = tokio::sync::mpsc::channel(10);
         let receiver = receiver();
         let sample = testing::fasten("patient.ehi_export_failed").secret(SECRET).at(NOW).request("/");
-        let proven = receiver.verify(sample.headers(), sample.body().clone()).unwrap();
-        let delivery = Delivery::from(receiver.open(proven).unwrap());
+        let verified = receiver.verify(sample.headers(), sample.body().clone()).unwrap();
+        let delivery = Delivery::from(receiver.open(verified).unwrap());
 
         let failed = fasten::Event::EhiExportFailed(fasten::EhiExportFailed::default());
         let status = on_fasten(State(Arc::new(downloads)), Webhook(failed), delivery).await;

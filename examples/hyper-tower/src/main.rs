@@ -89,7 +89,7 @@ mod tests {
     #[tokio::test]
     async fn a_document_is_handled_once_and_an_altered_one_never() {
         let secret = "a-secret-of-the-dashboard";
-        let provider = HealthSync::new(Secret::new("test", secret).unwrap());
+        let provider = HealthSync::new(Secret::new(secret).unwrap());
         let receiver = Receiver::builder("healthsync", provider).store(MemoryStore::new(10)).build().unwrap();
         let app = app(receiver);
         let genuine = testing::healthsync("document.uploaded").secret(secret).request("/");

@@ -66,7 +66,7 @@ mod tests {
     async fn instance(namespace: &str) -> Router {
         let url = std::env::var("MEDHOOK_TEST_REDIS").expect("needs a server: run scripts/test");
         let store = RedisStore::builder().namespace(namespace).connect(&url).await.unwrap();
-        app(receiver(Secret::new("test", SECRET).unwrap().into(), store).unwrap())
+        app(receiver(Secret::new(SECRET).unwrap().into(), store).unwrap())
     }
 
     #[tokio::test]

@@ -146,7 +146,7 @@ mod tests {
     async fn an_event_is_in_the_outbox_once_and_worked_on_once() {
         let pool = database().await;
         let inbox = Inbox::new(pool.clone()).await.unwrap();
-        let app = app(receiver(Secret::new("test", SECRET).unwrap().into(), &inbox).unwrap(), inbox);
+        let app = app(receiver(Secret::new(SECRET).unwrap().into(), &inbox).unwrap(), inbox);
         let status = async |id: &str| {
             let request = testing::fasten("patient.ehi_export_success").id(id).secret(SECRET);
             app.clone().oneshot(request.request("/webhooks/fasten").map(Body::from)).await.unwrap().status()

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use medhook_axum::{Claimed, DedupeStore, EventKey, Retention, Settled, StoreError, StoreFuture, Token};
+use medhook_axum::{ClaimToken, Claimed, DedupeStore, EventKey, Retention, Settled, StoreError, StoreFuture};
 
 /// A store in one file. It never forgets, so it grows by 32 bytes an event: a real one would drop what is past its
 /// [`Retention`].
@@ -23,7 +23,7 @@ struct Events {
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    Claimed { by: Token, until: Instant },
+    Claimed { by: ClaimToken, until: Instant },
     Handled,
 }
 
@@ -61,30 +61,30 @@ impl JournalStore {
 impl Events {
     /// The token of whoever holds the event, and whether it is handled. A claim of another's that has run out counts,
     /// too: who settles late must not undo what the other has done meanwhile.
-    fn is_anothers(&self, key: EventKey, token: Token) -> bool {
+    fn is_anothers(&self, key: EventKey, token: ClaimToken) -> bool {
         matches!(self.states.get(&key), Some(State::Claimed { by, .. }) if *by != token)
     }
 }
 
 impl DedupeStore for JournalStore {
-    fn claim(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Claimed> {
+    fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
         self.step(move |events| {
             let now = Instant::now();
             Ok(match events.states.get(&key) {
-                Some(State::Handled) => Claimed::Handled,
+                Some(State::Handled) => Claimed::AlreadyHandled,
                 // The same token is the same claim, sent again because its answer got lost.
                 Some(State::Claimed { by, until }) if *by != token && *until > now => {
                     Claimed::InFlight { retry_after: *until - now }
                 }
                 _ => {
                     events.states.insert(key, State::Claimed { by: token, until: now + lease });
-                    Claimed::Won
+                    Claimed::Acquired
                 }
             })
         })
     }
 
-    fn renew(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Settled> {
+    fn renew(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Settled> {
         self.step(move |events| {
             if events.is_anothers(key, token) {
                 return Ok(Settled::Lost);
@@ -96,7 +96,7 @@ impl DedupeStore for JournalStore {
         })
     }
 
-    fn commit(&self, key: EventKey, token: Token, _: Retention) -> StoreFuture<'_, Settled> {
+    fn commit(&self, key: EventKey, token: ClaimToken, _: Retention) -> StoreFuture<'_, Settled> {
         self.step(move |events| {
             if events.is_anothers(key, token) {
                 return Ok(Settled::Lost);
@@ -114,7 +114,7 @@ impl DedupeStore for JournalStore {
         })
     }
 
-    fn release(&self, key: EventKey, token: Token) -> StoreFuture<'_, Settled> {
+    fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
         self.step(move |events| {
             if events.is_anothers(key, token) {
                 return Ok(Settled::Lost);

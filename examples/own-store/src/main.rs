@@ -60,7 +60,7 @@ mod tests {
             ("2", StatusCode::ACCEPTED),
         ] {
             // Each delivery meets a process that has just started.
-            let secret = Secret::new("test", SECRET).unwrap();
+            let secret = Secret::new(SECRET).unwrap();
             let app = app(receiver(secret.into(), JournalStore::open(&path).unwrap()).unwrap());
             let request = testing::fasten("patient.ehi_export_success").id(id).secret(SECRET);
             let response = app.oneshot(request.request("/webhooks/fasten").map(Body::from)).await.unwrap();

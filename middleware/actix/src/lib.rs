@@ -12,7 +12,7 @@
 //! through. What counts is the answer's status: a body that fails while it is streamed comes too late. An error counts by
 //! its `status_code()`: where you write `error_response()`, write both alike.
 //!
-//! # What a refusal looks like
+//! # What a rejection looks like
 //! A status, and an empty body; `Retry-After` with a 503, `Allow: POST` with a 405, `Accept-Encoding: identity` with a
 //! 415. 200 is a duplicate or a test event under a live secret, 401 whatever is not proven or not fresh, 400, 408 and 413 a body
 //! that broke off, came too slowly or is too large, 503 our own trouble, after which the sender is to try again;
@@ -38,7 +38,7 @@
 //! - Wrap the resource, as below, or a scope, not the whole `App`: unknown paths then stay 404.
 //!
 //! # What a proxy can break
-//! - One that decompresses the body, or writes it anew, breaks the signature ([`Reason::ProofMismatch`]); one that
+//! - One that decompresses the body, or writes it anew, breaks the signature ([`Reason::SignatureMismatch`]); one that
 //!   compresses it, too ([`Reason::ContentEncoding`]).
 //! - One that drops or renames the signature's headers ([`Reason::MissingHeader`]), or sends one twice
 //!   ([`Reason::RepeatedHeader`]).
@@ -107,7 +107,7 @@
 //! let store = MemoryStore::new(100_000);
 //! let mut tenants = HashMap::new();
 //! for (tenant, secret) in [("north", north), ("south", south)] {
-//!     let fasten = Fasten::live(Secret::new(tenant, secret)?);
+//!     let fasten = Fasten::live(Secret::new(secret)?.labeled(tenant)?);
 //!     let receiver = Receiver::builder(format!("fasten-{tenant}"), fasten).store(store.clone()).build()?;
 //!     tenants.insert(tenant.to_owned(), receiver);
 //! }
@@ -159,7 +159,7 @@
 //! # #[actix_web::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let secret = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
-//! let fasten = Fasten::live(Secret::new("live", secret)?);
+//! let fasten = Fasten::live(Secret::new(secret)?);
 //! let fasten = Receiver::builder("fasten", fasten).store(MemoryStore::new(10_000)).build()?;
 //! // For `HttpServer::new`: what is built outside is shared by all workers.
 //! let app = move || {
@@ -280,14 +280,14 @@ where
             let mut body = request.take_payload();
             match verified(source, &mut request, &mut body).await {
                 Ok(admitted) => handled(admitted, inner, request).await,
-                Err(refusal) => Ok(refused(request, &refusal, body)),
+                Err(rejection) => Ok(refused(request, &rejection, body)),
             }
         })
     }
 }
 
 /// Everything before the handler, in the connection's own task: whoever hangs up here has lost nothing.
-async fn verified(source: Source, request: &mut ServiceRequest, body: &mut Payload) -> Result<Admitted, Refusal> {
+async fn verified(source: Source, request: &mut ServiceRequest, body: &mut Payload) -> Result<Admitted, Rejection> {
     let receiver = source.receiver(request.request()).await?;
     let delivery = receiver.receive(request.method().as_str(), &Head(request.headers()), body).await?;
     request.set_payload(Payload::from(delivery.body().clone()));
@@ -328,7 +328,7 @@ where
     };
     let answer = detached(admitted.run(handler, succeeded), rt::spawn);
     async move {
-        let refusal = match answer.await {
+        let rejection = match answer.await {
             Some(Ok(answer)) => {
                 return answer.map(|mut response| {
                     let outcome = if response.status().is_success() { Outcome::Handled } else { Outcome::Failed };
@@ -336,40 +336,40 @@ where
                     response.map_into_left_body()
                 });
             }
-            Some(Err(refusal)) => refusal,
+            Some(Err(rejection)) => rejection,
             // The runtime is shutting down, or a destructor of the handler panicked: not handled, as far as we know.
             None => Reason::HandlerPanicked.into(),
         };
         match waiting.take() {
-            Some(request) => Ok(refused(request, &refusal, Payload::None)),
-            None => Err(Refused(refusal).into()),
+            Some(request) => Ok(refused(request, &rejection, Payload::None)),
+            None => Err(Refused(rejection).into()),
         }
     }
 }
 
 /// Keeps what is unread of the body until it is answered: if it were dropped before, actix-web would read the rest of one
 /// in chunks for as long as its sender likes; so it closes the connection.
-fn refused<B>(request: ServiceRequest, refusal: &Refusal, unread: Payload) -> ServiceResponse<EitherBody<B>> {
-    let mut response = response(refusal);
+fn refused<B>(request: ServiceRequest, rejection: &Rejection, unread: Payload) -> ServiceResponse<EitherBody<B>> {
+    let mut response = response(rejection);
     response.extensions_mut().insert(unread);
     request.into_response(response).map_into_right_body()
 }
 
 /// The answer to a refused delivery. actix-web's statuses and headers are those of an older `http` than ours.
-fn response(refusal: &Refusal) -> HttpResponse {
-    let status = StatusCode::from_u16(refusal.status().as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+fn response(rejection: &Rejection) -> HttpResponse {
+    let status = StatusCode::from_u16(rejection.status().as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status);
-    if let Some((name, value)) = refusal.header() {
+    if let Some((name, value)) = rejection.header() {
         response.insert_header((name.as_str(), value.as_bytes()));
     }
-    response.extensions_mut().insert(refusal.reason());
-    response.extensions_mut().insert(refusal.reason().outcome());
+    response.extensions_mut().insert(rejection.reason());
+    response.extensions_mut().insert(rejection.reason().outcome());
     response.finish()
 }
 
-/// A refusal that has no request to answer any more.
+/// A rejection that has no request to answer any more.
 #[derive(Debug)]
-struct Refused(Refusal);
+struct Refused(Rejection);
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::{Error, FromRequest, HttpRequest};
-use medhook::{Receiver, Refusal};
+use medhook::{Receiver, Rejection};
 
 use crate::Head;
 
@@ -44,7 +44,7 @@ impl Source {
     }
 
     /// The receiver of a request. All that the look-up had of it is dropped by then.
-    pub(crate) async fn receiver(self, request: &HttpRequest) -> Result<Receiver, Refusal> {
+    pub(crate) async fn receiver(self, request: &HttpRequest) -> Result<Receiver, Rejection> {
         match self {
             Source::One(receiver) => Ok(receiver),
             Source::Select(find) => {

@@ -21,7 +21,7 @@ use super::*;
 const SECRET: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
 
 fn builder() -> Builder {
-    let fasten = Fasten::live(Secret::new("live", SECRET).unwrap());
+    let fasten = Fasten::live(Secret::new(SECRET).unwrap());
     Receiver::builder("fasten", fasten).store(MemoryStore::new(100))
 }
 
@@ -203,7 +203,7 @@ async fn middlewares_outside_see_why_and_senders_do_not() {
     });
     let app = init_service(app).await;
     let response = call_service(&app, altered().to_request()).await.into_parts().1;
-    assert_eq!(*notes.borrow(), [refused_for(Reason::ProofMismatch)]);
+    assert_eq!(*notes.borrow(), [refused_for(Reason::SignatureMismatch)]);
     assert_eq!(calls.so_far(), 0);
     assert!(is_empty(response).await);
 }
@@ -322,7 +322,7 @@ async fn a_handler_that_is_given_up_is_answered_with_an_error() {
 
 #[actix_web::test]
 async fn a_handler_that_takes_too_long_is_answered_with_an_error() {
-    let (slow, receiver) = (Slow::default(), builder().max_handling(Duration::from_millis(1)).build().unwrap());
+    let (slow, receiver) = (Slow::default(), builder().handler_timeout(Duration::from_millis(1)).build().unwrap());
     let app = init_service(App::new().service(slow.endpoint(Verify::new(receiver)))).await;
     assert_eq!(seen(&error(&app, genuine().to_request()).await), refused_for(Reason::HandlerTimeout));
 }
@@ -357,7 +357,7 @@ async fn it_wraps_scopes() {
 async fn it_wraps_an_app() {
     let app = init_service(App::new().wrap(verify()).route("/{n}", web::post().to(HttpResponse::NoContent))).await;
     assert_eq!(answer(&app, signed(TestRequest::post(), "/7").to_request()).await, HANDLED);
-    assert_eq!(answer(&app, altered().to_request()).await, refused_for(Reason::ProofMismatch));
+    assert_eq!(answer(&app, altered().to_request()).await, refused_for(Reason::SignatureMismatch));
 }
 
 const NORTH: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgbm9ydGg=";
@@ -366,7 +366,7 @@ const SOUTH: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgc291dGg=";
 /// A middleware for the tenants `north` and `south`; `lost` cannot be looked up.
 fn select<K: FromRequest + 'static>(tenant: fn(K) -> String) -> Verify {
     let receiver = |name, secret| {
-        let fasten = Fasten::live(Secret::new(name, secret).unwrap());
+        let fasten = Fasten::live(Secret::new(secret).unwrap().labeled(name).unwrap());
         (name, Receiver::builder(name, fasten).store(NoDedupe).build().unwrap())
     };
     let tenants = Arc::new(HashMap::from([receiver("north", NORTH), receiver("south", SOUTH)]));
@@ -398,7 +398,7 @@ async fn each_tenant_has_its_own_receiver_wherever_its_path_is_matched() {
         for (secret, tenant, expected) in [
             (NORTH, "north", HANDLED),
             (SOUTH, "south", HANDLED),
-            (SOUTH, "north", refused_for(Reason::ProofMismatch)),
+            (SOUTH, "north", refused_for(Reason::SignatureMismatch)),
             (NORTH, "west", refused_for(Reason::UnknownTenant)),
             (NORTH, "lost", refused_for(Reason::LookupFailed)),
         ] {
@@ -487,7 +487,7 @@ impl Service<ServiceRequest> for OneAtATime {
 #[actix_web::test]
 async fn handlers_wait_until_the_inner_service_is_ready() {
     // A handler that nobody wakes is to fail the test: not to be woken by its lease, nor to wait without end.
-    let receiver = builder().lease(Duration::from_secs(600)).max_handling(Duration::from_secs(20)).build().unwrap();
+    let receiver = builder().lease(Duration::from_secs(600)).handler_timeout(Duration::from_secs(20)).build().unwrap();
     let service = Verify::new(receiver).new_transform(OneAtATime::default()).await.unwrap();
     let event = |id| answer(&service, genuine_of(id).to_srv_request());
     assert_eq!(join!(event("a"), event("b"), event("c")), (HANDLED, HANDLED, HANDLED));
@@ -495,11 +495,12 @@ async fn handlers_wait_until_the_inner_service_is_ready() {
 
 #[actix_web::test]
 async fn what_is_not_proven_does_not_wait_for_the_inner_service() {
-    let (receiver, full) = (builder().max_handling(Duration::from_millis(1)).build().unwrap(), OneAtATime::default());
+    let (receiver, full) =
+        (builder().handler_timeout(Duration::from_millis(1)).build().unwrap(), OneAtATime::default());
     full.0.taken.set(true);
     let service = Verify::new(receiver).new_transform(full).await.unwrap();
     assert!(service.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
-    assert_eq!(answer(&service, altered().to_srv_request()).await, refused_for(Reason::ProofMismatch));
+    assert_eq!(answer(&service, altered().to_srv_request()).await, refused_for(Reason::SignatureMismatch));
     // What is proven does, as long as a handler may take.
     assert_eq!(answer(&service, genuine().to_srv_request()).await, refused_for(Reason::HandlerTimeout));
 }

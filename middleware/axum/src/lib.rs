@@ -11,7 +11,7 @@
 //! answer remembers the event as handled; any other, or a panic, lets the sender's next attempt through. What counts
 //! is the answer's status: a body that fails while it is streamed comes too late.
 //!
-//! # What a refusal looks like
+//! # What a rejection looks like
 //! A status, and an empty body; `Retry-After` with a 503, `Allow: POST` with a 405, `Accept-Encoding: identity` with a
 //! 415. 200 is a duplicate or a test event under a live secret, 401 whatever is not proven or not fresh, 400, 408 and 413 a body
 //! that broke off, came too slowly or is too large, 503 our own trouble, after which the sender is to try again;
@@ -28,7 +28,7 @@
 //! - Layer the method router, as below, not the whole `Router`: unknown paths then stay 404.
 //!
 //! # What a proxy can break
-//! - One that decompresses the body, or writes it anew, breaks the signature ([`Reason::ProofMismatch`]); one that
+//! - One that decompresses the body, or writes it anew, breaks the signature ([`Reason::SignatureMismatch`]); one that
 //!   compresses it, too ([`Reason::ContentEncoding`]).
 //! - One that drops or renames the signature's headers ([`Reason::MissingHeader`]), or sends one twice
 //!   ([`Reason::RepeatedHeader`]).
@@ -96,7 +96,7 @@
 //! let store = MemoryStore::new(100_000);
 //! let mut tenants = HashMap::new();
 //! for (tenant, secret) in [("north", north), ("south", south)] {
-//!     let fasten = Fasten::live(Secret::new(tenant, secret)?);
+//!     let fasten = Fasten::live(Secret::new(secret)?.labeled(tenant)?);
 //!     let receiver = Receiver::builder(format!("fasten-{tenant}"), fasten).store(store.clone()).build()?;
 //!     tenants.insert(tenant.to_owned(), receiver);
 //! }
@@ -133,7 +133,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let secret = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
-//! let fasten = Fasten::live(Secret::new("live", secret)?);
+//! let fasten = Fasten::live(Secret::new(secret)?);
 //! let fasten = Receiver::builder("fasten", fasten).store(MemoryStore::new(10_000)).build()?;
 //! let app: Router = Router::new().route("/webhooks/fasten", post(on_fasten).layer(VerifyLayer::new(fasten)));
 //!
@@ -296,7 +296,7 @@ mod tests {
     const SECRET: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
 
     fn layer() -> VerifyLayer {
-        let fasten = Fasten::live(Secret::new("live", SECRET).unwrap());
+        let fasten = Fasten::live(Secret::new(SECRET).unwrap());
         VerifyLayer::new(Receiver::builder("fasten", fasten).store(NoDedupe).build().unwrap())
     }
 
@@ -339,7 +339,7 @@ mod tests {
         K: FromRequestParts<()> + Send + 'static,
     {
         let receiver = |name, secret| {
-            let fasten = Fasten::live(Secret::new(name, secret).unwrap());
+            let fasten = Fasten::live(Secret::new(secret).unwrap().labeled(name).unwrap());
             (name, Receiver::builder(name, fasten).store(NoDedupe).build().unwrap())
         };
         let tenants = Arc::new(HashMap::from([receiver("north", NORTH), receiver("south", SOUTH)]));
@@ -369,7 +369,7 @@ mod tests {
             for (secret, tenant, expected) in [
                 (NORTH, "north", (201, None)),
                 (SOUTH, "south", (201, None)),
-                (SOUTH, "north", (401, Some(Reason::ProofMismatch))),
+                (SOUTH, "north", (401, Some(Reason::SignatureMismatch))),
                 (NORTH, "west", (401, Some(Reason::UnknownTenant))),
                 (NORTH, "nor%74h", (201, None)),
                 (NORTH, "north%00", (401, Some(Reason::UnknownTenant))),

@@ -11,7 +11,7 @@
 //! the sender's next attempt through. What counts is the response's status: a body that fails while it is streamed
 //! comes too late.
 //!
-//! # What a refusal looks like
+//! # What a rejection looks like
 //! A status, and an empty body; `Retry-After` with a 503, `Allow: POST` with a 405, `Accept-Encoding: identity` with a
 //! 415. 200 is a duplicate or a test event under a live secret, 401 whatever is not proven or not fresh, 400, 408 and 413 a body
 //! that broke off, came too slowly or is too large, 503 our own trouble, after which the sender is to try again;
@@ -24,7 +24,7 @@
 //! - A body limit outside answers in this layer's place (413), or cuts the body off (400).
 //!
 //! # What a proxy can break
-//! - One that decompresses the body, or writes it anew, breaks the signature ([`Reason::ProofMismatch`]); one that
+//! - One that decompresses the body, or writes it anew, breaks the signature ([`Reason::SignatureMismatch`]); one that
 //!   compresses it, too ([`Reason::ContentEncoding`]).
 //! - One that drops or renames the signature's headers ([`Reason::MissingHeader`]), or sends one twice
 //!   ([`Reason::RepeatedHeader`]).
@@ -57,7 +57,7 @@
 //!     fn new(secrets: &[(&str, &str)]) -> Result<Self, ConfigError> {
 //!         let store = MemoryStore::new(100_000);
 //!         let receiver = |&(tenant, secret): &(&str, &str)| {
-//!             let healthsync = HealthSync::new(Secret::new(tenant, secret)?);
+//!             let healthsync = HealthSync::new(Secret::new(secret)?.labeled(tenant)?);
 //!             let receiver = Receiver::builder(format!("healthsync-{tenant}"), healthsync).store(store.clone()).build()?;
 //!             Ok((tenant.to_owned(), receiver))
 //!         };
@@ -105,7 +105,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let secret = Secret::new("dashboard", "a-secret-of-the-dashboard")?;
+//! let secret = Secret::new("a-secret-of-the-dashboard")?;
 //! let receiver = Receiver::builder("healthsync", HealthSync::new(secret)).store(MemoryStore::new(10_000)).build()?;
 //! let service = ServiceBuilder::new().layer(VerifyLayer::new(receiver)).service(service_fn(on_event));
 //!
@@ -238,14 +238,14 @@ where
         Box::pin(async move {
             match verified(source, request).await {
                 Ok((admitted, request)) => handled(admitted, inner, request).await,
-                Err(refusal) => Ok(refused(&refusal)),
+                Err(rejection) => Ok(refused(&rejection)),
             }
         })
     }
 }
 
 /// Everything before the handler, in the connection's own task: whoever hangs up here has lost nothing.
-async fn verified<ReqBody, B>(source: Source, request: Request<ReqBody>) -> Result<(Admitted, Request<B>), Refusal>
+async fn verified<ReqBody, B>(source: Source, request: Request<ReqBody>) -> Result<(Admitted, Request<B>), Rejection>
 where
     ReqBody: Body,
     B: From<Bytes>,
@@ -290,21 +290,21 @@ where
                 response.extensions_mut().insert(outcome);
                 response
             }),
-            Some(Err(refusal)) => Ok(refused(&refusal)),
+            Some(Err(rejection)) => Ok(refused(&rejection)),
             // The runtime is shutting down, or a destructor of the handler panicked: not handled, as far as we know.
             None => Ok(refused(&Reason::HandlerPanicked.into())),
         }
     }
 }
 
-fn refused<ResBody: Default>(refusal: &Refusal) -> Response<ResBody> {
+fn refused<ResBody: Default>(rejection: &Rejection) -> Response<ResBody> {
     let mut response = Response::new(ResBody::default());
-    *response.status_mut() = refusal.status();
-    if let Some((name, value)) = refusal.header() {
+    *response.status_mut() = rejection.status();
+    if let Some((name, value)) = rejection.header() {
         response.headers_mut().insert(name, value);
     }
-    response.extensions_mut().insert(refusal.reason());
-    response.extensions_mut().insert(refusal.reason().outcome());
+    response.extensions_mut().insert(rejection.reason());
+    response.extensions_mut().insert(rejection.reason().outcome());
     response
 }
 

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use http::request::Parts;
-use medhook::{Receiver, Refusal};
+use medhook::{Receiver, Rejection};
 
 /// One receiver for all requests, or one for each of them.
 #[derive(Clone)]
@@ -33,7 +33,7 @@ impl Source {
     }
 
     /// The receiver of a request.
-    pub(crate) async fn receiver(self, head: &Parts) -> Result<Receiver, Refusal> {
+    pub(crate) async fn receiver(self, head: &Parts) -> Result<Receiver, Rejection> {
         match self {
             Source::One(receiver) => Ok(receiver),
             Source::Select(find) => {

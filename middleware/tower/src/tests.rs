@@ -11,7 +11,7 @@ use super::*;
 const SECRET: &str = "a-secret-of-the-dashboard";
 
 fn receiver(name: &str, secret: &str) -> Receiver {
-    let healthsync = HealthSync::new(Secret::new(name, secret).unwrap());
+    let healthsync = HealthSync::new(Secret::new(secret).unwrap().labeled(name).unwrap());
     Receiver::builder(name, healthsync).store(MemoryStore::new(10)).build().unwrap()
 }
 
@@ -110,7 +110,7 @@ async fn what_is_not_proven_does_not_wait_for_the_inner_service() {
         }
     }
     let service = VerifyLayer::new(receiver("healthsync", SECRET)).layer(NeverReady);
-    assert_eq!(answer(&service, genuine("another", "/")).await, refused_for(Reason::ProofMismatch));
+    assert_eq!(answer(&service, genuine("another", "/")).await, refused_for(Reason::SignatureMismatch));
 }
 
 type Tenants = Arc<HashMap<&'static str, Receiver>>;
@@ -142,7 +142,7 @@ async fn each_tenant_has_its_own_receiver() {
         (north, "/north", HANDLED),
         (south, "/south", HANDLED),
         (south, "/south", refused_for(Reason::Duplicate)),
-        (south, "/north", refused_for(Reason::ProofMismatch)),
+        (south, "/north", refused_for(Reason::SignatureMismatch)),
         (north, "/west", refused_for(Reason::UnknownTenant)),
         (north, "/lost", refused_for(Reason::LookupFailed)),
     ] {
@@ -190,6 +190,6 @@ async fn nothing_of_the_body_is_read_before_the_look_up() {
         assert!(!READ.load(Ordering::SeqCst), "{path}");
     }
     let response = service(tenants()).oneshot(genuine("a-secret-of-the-north", "/north").map(|_| Told)).await.unwrap();
-    assert_eq!(response.extensions().get(), Some(&Reason::ProofMismatch));
+    assert_eq!(response.extensions().get(), Some(&Reason::SignatureMismatch));
     assert!(READ.load(Ordering::SeqCst), "it tells");
 }

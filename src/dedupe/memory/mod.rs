@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::shard::Shard;
-use super::{Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture, Token};
+use super::{ClaimToken, Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture};
 use crate::{StoreError, observe};
 
 /// Remembers events in this process, up to a given number of them, in 92 to 150 bytes for each, and no more than 120
@@ -108,19 +108,19 @@ impl fmt::Debug for MemoryStore {
 }
 
 impl DedupeStore for MemoryStore {
-    fn claim(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Claimed> {
+    fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
         Box::pin(async move { self.with(key, |shard, now| shard.claim(key, token, millis(lease), now)) })
     }
 
-    fn renew(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Settled> {
+    fn renew(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Settled> {
         Box::pin(async move { self.with(key, |shard, now| shard.renew(key, token, millis(lease), now)) })
     }
 
-    fn commit(&self, key: EventKey, token: Token, retention: Retention) -> StoreFuture<'_, Settled> {
+    fn commit(&self, key: EventKey, token: ClaimToken, retention: Retention) -> StoreFuture<'_, Settled> {
         Box::pin(async move { self.with(key, |shard, now| shard.commit(key, token, retention, now)) })
     }
 
-    fn release(&self, key: EventKey, token: Token) -> StoreFuture<'_, Settled> {
+    fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
         Box::pin(async move { self.with(key, |shard, _| Ok(shard.release(key, token))) })
     }
 }
@@ -137,8 +137,8 @@ mod tests {
         EventKeys::new("test", "test").of_id("", &n.to_string())
     }
 
-    fn token(n: u8) -> Token {
-        Token::from_bytes([n; 16])
+    fn token(n: u8) -> ClaimToken {
+        ClaimToken::from_bytes([n; 16])
     }
 
     fn retention() -> Retention {
@@ -149,15 +149,15 @@ mod tests {
     async fn one_of_two_wins_until_released() {
         let store = MemoryStore::new(10);
         assert!(store.is_empty());
-        assert_eq!(store.claim(key(1), token(1), LEASE).await.unwrap(), Claimed::Won);
+        assert_eq!(store.claim(key(1), token(1), LEASE).await.unwrap(), Claimed::Acquired);
         assert_eq!(format!("{store:?}"), "MemoryStore { len: 1, .. }");
         assert!(!store.is_empty());
-        assert_eq!(store.claim(key(1), token(1), LEASE).await.unwrap(), Claimed::Won, "sent again");
+        assert_eq!(store.claim(key(1), token(1), LEASE).await.unwrap(), Claimed::Acquired, "sent again");
         let busy = store.claim(key(1), token(2), LEASE).await.unwrap();
         assert_eq!(busy, Claimed::InFlight { retry_after: LEASE });
         assert_eq!(store.release(key(1), token(2)).await.unwrap(), Settled::Lost, "not theirs");
         assert_eq!(store.release(key(1), token(1)).await.unwrap(), Settled::Settled);
-        assert_eq!(store.claim(key(1), token(2), LEASE).await.unwrap(), Claimed::Won);
+        assert_eq!(store.claim(key(1), token(2), LEASE).await.unwrap(), Claimed::Acquired);
     }
 
     #[tokio::test(start_paused = true)]
@@ -169,7 +169,7 @@ mod tests {
         tokio::time::advance(LEASE - Duration::from_millis(1)).await;
         assert!(matches!(store.claim(key(1), token(2), LEASE).await.unwrap(), Claimed::InFlight { .. }));
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(store.claim(key(1), token(2), LEASE).await.unwrap(), Claimed::Won);
+        assert_eq!(store.claim(key(1), token(2), LEASE).await.unwrap(), Claimed::Acquired);
         assert_eq!(store.renew(key(1), token(1), LEASE).await.unwrap(), Settled::Lost);
         assert_eq!(store.commit(key(1), token(1), retention()).await.unwrap(), Settled::Lost);
         assert_eq!(store.commit(key(1), token(2), retention()).await.unwrap(), Settled::Settled);
@@ -182,12 +182,16 @@ mod tests {
         assert_eq!(store.commit(key(1), token(1), retention()).await.unwrap(), Settled::Settled);
         assert_eq!(store.commit(key(1), token(1), retention()).await.unwrap(), Settled::Settled, "sent again");
         tokio::time::advance(24 * HOUR - Duration::from_millis(1)).await;
-        assert_eq!(store.claim(key(1), token(2), LEASE).await.unwrap(), Claimed::Handled);
+        assert_eq!(store.claim(key(1), token(2), LEASE).await.unwrap(), Claimed::AlreadyHandled);
         assert_eq!(store.renew(key(1), token(1), LEASE).await.unwrap(), Settled::Settled);
         assert_eq!(store.release(key(1), token(1)).await.unwrap(), Settled::Settled);
-        assert_eq!(store.claim(key(1), token(2), LEASE).await.unwrap(), Claimed::Handled, "nothing undoes a commit");
+        assert_eq!(
+            store.claim(key(1), token(2), LEASE).await.unwrap(),
+            Claimed::AlreadyHandled,
+            "nothing undoes a commit"
+        );
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(store.claim(key(1), token(2), LEASE).await.unwrap(), Claimed::Won);
+        assert_eq!(store.claim(key(1), token(2), LEASE).await.unwrap(), Claimed::Acquired);
     }
 
     #[tokio::test(start_paused = true)]
@@ -197,7 +201,7 @@ mod tests {
         for (n, total) in [(1, Duration::MAX), (2, Duration::from_millis(1 << 47))] {
             store.commit(key(n), token(1), Retention::new(HOUR, total)).await.unwrap();
             tokio::time::advance(HOUR).await;
-            assert_eq!(store.claim(key(n), token(2), LEASE).await.unwrap(), Claimed::Handled, "{total:?}");
+            assert_eq!(store.claim(key(n), token(2), LEASE).await.unwrap(), Claimed::AlreadyHandled, "{total:?}");
         }
     }
 
@@ -205,7 +209,7 @@ mod tests {
     async fn a_vanished_claim_that_nobody_took_commits() {
         let store = MemoryStore::new(10);
         assert_eq!(store.commit(key(1), token(1), retention()).await.unwrap(), Settled::Settled);
-        assert_eq!(store.claim(key(1), token(2), LEASE).await.unwrap(), Claimed::Handled);
+        assert_eq!(store.claim(key(1), token(2), LEASE).await.unwrap(), Claimed::AlreadyHandled);
     }
 
     #[tokio::test(start_paused = true)]
@@ -216,12 +220,12 @@ mod tests {
             store.commit(key(n), token(1), retention()).await.unwrap();
         }
         assert!(store.claim(key(3), token(1), LEASE).await.unwrap_err().is_full());
-        assert_eq!(store.claim(key(1), token(1), LEASE).await.unwrap(), Claimed::Handled, "nothing went");
+        assert_eq!(store.claim(key(1), token(1), LEASE).await.unwrap(), Claimed::AlreadyHandled, "nothing went");
         tokio::time::advance(HOUR).await;
         assert_eq!(store.forgotten(), 0);
-        assert_eq!(store.claim(key(3), token(1), LEASE).await.unwrap(), Claimed::Won);
+        assert_eq!(store.claim(key(3), token(1), LEASE).await.unwrap(), Claimed::Acquired);
         assert_eq!((store.len(), store.forgotten()), (2, 1));
-        assert_eq!(store.claim(key(2), token(1), LEASE).await.unwrap(), Claimed::Handled, "the oldest went");
+        assert_eq!(store.claim(key(2), token(1), LEASE).await.unwrap(), Claimed::AlreadyHandled, "the oldest went");
     }
 
     #[tokio::test(start_paused = true)]
@@ -237,7 +241,7 @@ mod tests {
             tries += 1;
         }
         assert!((2..=3).contains(&tries), "64 are looked at in each of {tries}");
-        assert_eq!(store.claim(key(0), token(2), LEASE).await.unwrap(), Claimed::Handled);
+        assert_eq!(store.claim(key(0), token(2), LEASE).await.unwrap(), Claimed::AlreadyHandled);
     }
 
     #[tokio::test(start_paused = true)]
@@ -246,7 +250,7 @@ mod tests {
         store.claim(key(1), token(1), LEASE).await.unwrap();
         assert!(store.claim(key(2), token(1), LEASE).await.unwrap_err().is_full());
         tokio::time::advance(LEASE).await;
-        assert_eq!(store.claim(key(2), token(1), LEASE).await.unwrap(), Claimed::Won);
+        assert_eq!(store.claim(key(2), token(1), LEASE).await.unwrap(), Claimed::Acquired);
         assert_eq!(store.forgotten(), 0, "what ran out was not forgotten early");
     }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use lru::LruCache;
 
-use super::super::{Claimed, EventKey, Retention, Settled, Token};
+use super::super::{ClaimToken, Claimed, EventKey, Retention, Settled};
 use super::millis;
 use crate::StoreError;
 
@@ -17,7 +17,7 @@ pub(super) struct Shard {
 
 #[derive(Clone, Copy)]
 struct Event {
-    token: Token,
+    token: ClaimToken,
     state: State,
 }
 
@@ -78,11 +78,17 @@ impl Shard {
         self.forgotten
     }
 
-    pub(super) fn claim(&mut self, key: EventKey, token: Token, lease: u64, now: u64) -> Result<Claimed, StoreError> {
+    pub(super) fn claim(
+        &mut self,
+        key: EventKey,
+        token: ClaimToken,
+        lease: u64,
+        now: u64,
+    ) -> Result<Claimed, StoreError> {
         let claimed = Event { token, state: State::claimed(now.saturating_add(lease)) };
         match self.events.peek(&key) {
             Some(event) if event.state.has_run_out(now) => self.replace(key, claimed),
-            Some(event) if event.state.is_handled() => return Ok(Claimed::Handled),
+            Some(event) if event.state.is_handled() => return Ok(Claimed::AlreadyHandled),
             Some(event) if event.token != token => {
                 let retry_after = Duration::from_millis(event.state.until().abs_diff(now));
                 return Ok(Claimed::InFlight { retry_after });
@@ -90,17 +96,23 @@ impl Shard {
             Some(_) => self.replace(key, claimed),
             None => self.add(key, claimed, now)?,
         }
-        Ok(Claimed::Won)
+        Ok(Claimed::Acquired)
     }
 
-    pub(super) fn renew(&mut self, key: EventKey, token: Token, lease: u64, now: u64) -> Result<Settled, StoreError> {
+    pub(super) fn renew(
+        &mut self,
+        key: EventKey,
+        token: ClaimToken,
+        lease: u64,
+        now: u64,
+    ) -> Result<Settled, StoreError> {
         self.settle(key, token, State::claimed(now.saturating_add(lease)), now)
     }
 
     pub(super) fn commit(
         &mut self,
         key: EventKey,
-        token: Token,
+        token: ClaimToken,
         retention: Retention,
         now: u64,
     ) -> Result<Settled, StoreError> {
@@ -109,7 +121,7 @@ impl Shard {
         self.settle(key, token, State::handled(replay, until), now)
     }
 
-    fn settle(&mut self, key: EventKey, token: Token, state: State, now: u64) -> Result<Settled, StoreError> {
+    fn settle(&mut self, key: EventKey, token: ClaimToken, state: State, now: u64) -> Result<Settled, StoreError> {
         match self.events.peek(&key) {
             // Not even a run-out claim of another is taken over: it may have handled the event, too.
             Some(event) if event.token != token => return Ok(Settled::Lost),
@@ -120,7 +132,7 @@ impl Shard {
         Ok(Settled::Settled)
     }
 
-    pub(super) fn release(&mut self, key: EventKey, token: Token) -> Settled {
+    pub(super) fn release(&mut self, key: EventKey, token: ClaimToken) -> Settled {
         match self.events.peek(&key) {
             Some(event) if event.token != token => return Settled::Lost,
             Some(event) if !event.state.is_handled() => drop(self.events.pop(&key)),

@@ -26,7 +26,7 @@ use tokio::time::{sleep, timeout};
 
 use super::super::url;
 use super::probe::{Backend, Probe};
-use crate::dedupe::{EventKey, Token};
+use crate::dedupe::{ClaimToken, EventKey};
 use crate::{ConfigError, StoreError};
 
 /// The connections of one store, opened when they are first needed.
@@ -356,7 +356,7 @@ const LONGEST_IDLE: Duration = Duration::from_secs(600);
 pub(super) struct Step {
     pub(super) name: &'static str,
     pub(super) statement: Arc<str>,
-    pub(super) key: Option<(EventKey, Token)>,
+    pub(super) key: Option<(EventKey, ClaimToken)>,
     pub(super) seconds: Option<f64>,
 }
 

@@ -13,7 +13,7 @@ use sqlx::postgres::{PgConnectOptions, PgRow};
 use self::connection::{Connections, Step};
 use self::statements::{Statements, TABLES};
 use super::namespace::Namespace;
-use super::{Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture, Token};
+use super::{ClaimToken, Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture};
 use crate::{ConfigError, StoreError, observe};
 
 /// Remembers events in a PostgreSQL database, for any number of instances.
@@ -41,7 +41,7 @@ use crate::{ConfigError, StoreError, observe};
 /// COMMIT does not notice that its client has gone. The caller of the step gets an error after
 /// [`step_timeout`](PostgresBuilder::step_timeout); the connection stays in use until the server has answered or closed it,
 /// and the COMMIT is not canceled. So the store never has more connections than
-/// [`pool_size`](PostgresBuilder::pool_size) says, and one with which it asks the server about such steps. When all are in
+/// [`max_connections`](PostgresBuilder::max_connections) says, and one with which it asks the server about such steps. When all are in
 /// use, every step fails: while the standby is away, every delivery is answered 503.
 ///
 /// # Keeping up
@@ -84,7 +84,7 @@ impl PostgresStore {
     pub fn builder() -> PostgresBuilder {
         PostgresBuilder {
             namespace: Ok(Namespace::default()),
-            pool_size: 8,
+            max_connections: 8,
             step_timeout: Duration::from_secs(3),
             create_tables: true,
             purge_every: Duration::from_secs(60),
@@ -166,7 +166,7 @@ impl PostgresStore {
         Ok(if self.row(step).await?.is_some() { Settled::Settled } else { Settled::Lost })
     }
 
-    async fn claim(&self, key: EventKey, token: Token, lease: Duration) -> Result<Claimed, StoreError> {
+    async fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> Result<Claimed, StoreError> {
         let ids = (key, token);
         for _ in 0..MOST_LOOKS {
             let statement = self.inner.statements.claim.clone();
@@ -195,9 +195,9 @@ fn claimed(row: &PgRow, lease: Duration) -> Result<Option<Claimed>, sqlx::Error>
         Some(Claimed::InFlight { retry_after: left.min(lease) })
     };
     Ok(match (won, handled, left) {
-        (Some(true), ..) => Some(Claimed::Won),
-        _ if committed => Some(Claimed::Handled),
-        (_, Some(true), _) => Some(Claimed::Handled),
+        (Some(true), ..) => Some(Claimed::Acquired),
+        _ if committed => Some(Claimed::AlreadyHandled),
+        (_, Some(true), _) => Some(Claimed::AlreadyHandled),
         (Some(false), ..) => in_flight(lease.as_secs_f64()),
         (None, Some(false), Some(left)) => in_flight(left),
         _ => None,
@@ -210,11 +210,11 @@ fn seconds(time: Duration) -> f64 {
 }
 
 impl DedupeStore for PostgresStore {
-    fn claim(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Claimed> {
+    fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
         Box::pin(self.claim(key, token, lease))
     }
 
-    fn renew(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Settled> {
+    fn renew(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Settled> {
         Box::pin(async move {
             let ids = (key, token);
             let statement = self.inner.statements.renew.clone();
@@ -222,7 +222,7 @@ impl DedupeStore for PostgresStore {
         })
     }
 
-    fn commit(&self, key: EventKey, token: Token, retention: Retention) -> StoreFuture<'_, Settled> {
+    fn commit(&self, key: EventKey, token: ClaimToken, retention: Retention) -> StoreFuture<'_, Settled> {
         Box::pin(async move {
             let ids = (key, token);
             let statement = self.inner.statements.commit.clone();
@@ -231,7 +231,7 @@ impl DedupeStore for PostgresStore {
         })
     }
 
-    fn release(&self, key: EventKey, token: Token) -> StoreFuture<'_, Settled> {
+    fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
         Box::pin(async move {
             let ids = (key, token);
             let statement = self.inner.statements.release.clone();
@@ -251,7 +251,7 @@ impl fmt::Debug for PostgresStore {
 #[must_use = "nothing is connected until `connect`"]
 pub struct PostgresBuilder {
     namespace: Result<Namespace, ConfigError>,
-    pool_size: u32,
+    max_connections: u32,
     step_timeout: Duration,
     create_tables: bool,
     purge_every: Duration,
@@ -266,8 +266,8 @@ impl PostgresBuilder {
 
     /// How many connections there may be. By default 8; each is used for the time of a statement. There is one more while
     /// the server has not answered steps whose callers have stopped waiting.
-    pub fn pool_size(self, most: u32) -> Self {
-        PostgresBuilder { pool_size: most, ..self }
+    pub fn max_connections(self, most: u32) -> Self {
+        PostgresBuilder { max_connections: most, ..self }
     }
 
     /// How long a step may take. By default 3 s, which fits a receiver's default lease; it should be less than a third
@@ -323,12 +323,12 @@ impl PostgresBuilder {
         let options = connection::for_steps(options, self.step_timeout);
         let mut first = connection::connect(&options).await?;
         schema::prepare(&mut first, &namespace, self.create_tables).await?;
-        let connections = Connections::new(options, self.pool_size, self.step_timeout);
+        let connections = Connections::new(options, self.max_connections, self.step_timeout);
         Ok(PostgresStore::begin(connections, namespace, self.purge_every))
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        if self.pool_size == 0 {
+        if self.max_connections == 0 {
             return Err(ConfigError::new("PostgreSQL: a pool of no connections"));
         }
         if self.step_timeout < SHORTEST || self.purge_every < SHORTEST {
@@ -388,13 +388,13 @@ mod tests {
     fn too_little_of_anything_is_a_mistake() {
         let nine = Duration::from_millis(9);
         for (builder, said) in [
-            (PostgresStore::builder().pool_size(0), "a pool of no connections"),
+            (PostgresStore::builder().max_connections(0), "a pool of no connections"),
             (PostgresStore::builder().step_timeout(nine), "a time under 10 ms"),
             (PostgresStore::builder().purge_every(nine), "a time under 10 ms"),
         ] {
             assert_eq!(builder.check().unwrap_err().to_string(), format!("PostgreSQL: {said}"));
         }
-        let least = PostgresStore::builder().pool_size(1).step_timeout(SHORTEST).purge_every(SHORTEST);
+        let least = PostgresStore::builder().max_connections(1).step_timeout(SHORTEST).purge_every(SHORTEST);
         assert!(least.check().is_ok());
     }
 

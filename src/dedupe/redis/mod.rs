@@ -10,7 +10,7 @@ use redis::Script;
 
 use self::link::{Failed, Links, Server};
 use super::namespace::Namespace;
-use super::{Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture, Token};
+use super::{ClaimToken, Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture};
 use crate::{ConfigError, StoreError};
 
 /// Remembers events in a Redis or Valkey server, for any number of instances.
@@ -77,14 +77,14 @@ impl RedisStore {
         }
     }
 
-    async fn claim(&self, key: EventKey, token: Token, lease: Duration) -> Result<Claimed, StoreError> {
+    async fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> Result<Claimed, StoreError> {
         let arguments = [millis(lease), millis(KEPT_LONGER)];
         let answer = self.run("claim", (&CLAIM_DIGEST, CLAIM), key, token, None, arguments).await?;
         Ok(match answer {
-            0 => Claimed::Won,
+            0 => Claimed::Acquired,
             left => match u64::try_from(left) {
                 Ok(left) => Claimed::InFlight { retry_after: Duration::from_millis(left).min(lease) },
-                Err(_) => Claimed::Handled,
+                Err(_) => Claimed::AlreadyHandled,
             },
         })
     }
@@ -93,7 +93,7 @@ impl RedisStore {
         &self,
         step: &'static str,
         key: EventKey,
-        token: Token,
+        token: ClaimToken,
         time: Duration,
     ) -> Result<Settled, StoreError> {
         let arguments = [millis(time), millis(KEPT_LONGER)];
@@ -107,7 +107,7 @@ impl RedisStore {
         step: &'static str,
         (digest, script): (&Script, &str),
         key: EventKey,
-        token: Token,
+        token: ClaimToken,
         word: Option<&str>,
         arguments: [u64; 2],
     ) -> Result<i64, StoreError> {
@@ -170,19 +170,19 @@ impl Inner {
 }
 
 impl DedupeStore for RedisStore {
-    fn claim(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Claimed> {
+    fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
         Box::pin(self.claim(key, token, lease))
     }
 
-    fn renew(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Settled> {
+    fn renew(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Settled> {
         Box::pin(self.settle("renew", key, token, lease))
     }
 
-    fn commit(&self, key: EventKey, token: Token, retention: Retention) -> StoreFuture<'_, Settled> {
+    fn commit(&self, key: EventKey, token: ClaimToken, retention: Retention) -> StoreFuture<'_, Settled> {
         Box::pin(self.settle("commit", key, token, retention.total))
     }
 
-    fn release(&self, key: EventKey, token: Token) -> StoreFuture<'_, Settled> {
+    fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
         Box::pin(self.settle("release", key, token, Duration::ZERO))
     }
 }
@@ -279,7 +279,7 @@ impl RedisStore {
         let (mut key, mut token) = ([0; 32], [0; 16]);
         let no_randomness = |error| ConfigError::new("no random numbers").with_source(error);
         getrandom::fill(&mut key).and_then(|()| getrandom::fill(&mut token)).map_err(no_randomness)?;
-        let (key, token) = (EventKey::from_bytes(key), Token::from_bytes(token));
+        let (key, token) = (EventKey::from_bytes(key), ClaimToken::from_bytes(token));
         let tried = async {
             self.claim(key, token, Duration::from_secs(1)).await?;
             self.release(key, token).await

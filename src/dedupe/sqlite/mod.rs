@@ -17,7 +17,7 @@ use self::rules::{Answer, Step};
 use self::tables::Tables;
 use self::writer::Op;
 use super::namespace::Namespace;
-use super::{Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture, Token};
+use super::{ClaimToken, Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture};
 use crate::{Clock, ConfigError, StoreError, SystemClock};
 
 /// Remembers events in a SQLite file: over restarts, and for several processes on one machine.
@@ -31,7 +31,7 @@ use crate::{Clock, ConfigError, StoreError, SystemClock};
 /// # let path = folder.join("medhook.db");
 /// # runtime.block_on(async {
 /// let store = SqliteStore::open(&path).await?; // one for all endpoints: clones share it
-/// let secret = Secret::new("healthsync", "a-secret-of-the-dashboard")?;
+/// let secret = Secret::new("a-secret-of-the-dashboard")?;
 /// let receiver = Receiver::builder("healthsync", HealthSync::new(secret)).store(store.clone()).build()?;
 ///
 /// // What can be no store is refused here, not at the first delivery.
@@ -158,7 +158,7 @@ impl SqliteStore {
         if ours.map_err(|fault| fault.to_store_error())? { Ok(()) } else { Err(StoreError::lost()) }
     }
 
-    async fn ask(&self, key: EventKey, token: Token, step: Step) -> Result<Answer, StoreError> {
+    async fn ask(&self, key: EventKey, token: ClaimToken, step: Step) -> Result<Answer, StoreError> {
         let (reply, answer) = oneshot::channel();
         let gone = || StoreError::unavailable("SQLite store: its thread gave no answer");
         self.queue.send(Op { key, token, step, reply }).await.map_err(|_| gone())?;
@@ -173,19 +173,19 @@ impl fmt::Debug for SqliteStore {
 }
 
 impl DedupeStore for SqliteStore {
-    fn claim(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Claimed> {
+    fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
         Box::pin(async move { self.ask(key, token, Step::Claim(lease)).await?.claimed() })
     }
 
-    fn renew(&self, key: EventKey, token: Token, lease: Duration) -> StoreFuture<'_, Settled> {
+    fn renew(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Settled> {
         Box::pin(async move { self.ask(key, token, Step::Renew(lease)).await?.settled() })
     }
 
-    fn commit(&self, key: EventKey, token: Token, retention: Retention) -> StoreFuture<'_, Settled> {
+    fn commit(&self, key: EventKey, token: ClaimToken, retention: Retention) -> StoreFuture<'_, Settled> {
         Box::pin(async move { self.ask(key, token, Step::Commit(retention)).await?.settled() })
     }
 
-    fn release(&self, key: EventKey, token: Token) -> StoreFuture<'_, Settled> {
+    fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
         Box::pin(async move { self.ask(key, token, Step::Release).await?.settled() })
     }
 }

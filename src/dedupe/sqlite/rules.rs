@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::super::{Claimed, Retention, Settled, Token};
+use super::super::{ClaimToken, Claimed, Retention, Settled};
 use crate::StoreError;
 
 /// What the table says of an event. Times are milliseconds since 1970 by the store's clock.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Row {
-    pub(super) token: Token,
+    pub(super) token: ClaimToken,
     pub(super) handled: bool,
     pub(super) until: i64,
 }
@@ -29,7 +29,7 @@ pub(super) enum Answer {
 
 impl Step {
     /// Changes the row as the step asks, and says how it went.
-    pub(super) fn apply(self, row: &mut Option<Row>, token: Token, now: i64) -> Answer {
+    pub(super) fn apply(self, row: &mut Option<Row>, token: ClaimToken, now: i64) -> Answer {
         match self {
             Step::Claim(lease) => Answer::Claimed(claim(row, token, now, lease)),
             Step::Renew(lease) => {
@@ -43,10 +43,10 @@ impl Step {
     }
 }
 
-fn claim(row: &mut Option<Row>, token: Token, now: i64, lease: Duration) -> Claimed {
+fn claim(row: &mut Option<Row>, token: ClaimToken, now: i64, lease: Duration) -> Claimed {
     let until = after(now, lease);
     match row {
-        Some(Row { handled: true, until, .. }) if *until > now => Claimed::Handled,
+        Some(Row { handled: true, until, .. }) if *until > now => Claimed::AlreadyHandled,
         Some(held) if !held.handled && held.until > now && held.token != token => {
             // No lease ends later than one that begins now, unless the clock was set back since.
             held.until = held.until.min(until);
@@ -54,12 +54,12 @@ fn claim(row: &mut Option<Row>, token: Token, now: i64, lease: Duration) -> Clai
         }
         _ => {
             *row = Some(Row { token, handled: false, until });
-            Claimed::Won
+            Claimed::Acquired
         }
     }
 }
 
-fn settle(row: &mut Option<Row>, token: Token, becomes: impl FnOnce() -> Option<Row>) -> Settled {
+fn settle(row: &mut Option<Row>, token: ClaimToken, becomes: impl FnOnce() -> Option<Row>) -> Settled {
     match row {
         // Not even a run-out claim of another is taken over: it may have handled the event, too.
         Some(row) if row.token != token => return Settled::Lost,

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 use super::fault::Fault;
 use super::rules::Row;
 use crate::dedupe::namespace::Namespace;
-use crate::{EventKey, Token};
+use crate::{ClaimToken, EventKey};
 
 /// The statements of one namespace. Namespaces are checked to be names, and nothing else is ever put into SQL.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ impl Tables {
         &self,
         connection: &mut SqliteConnection,
         key: EventKey,
-        token: Token,
+        token: ClaimToken,
         until: i64,
     ) -> Result<bool, Fault> {
         let query = sqlx::query(AssertSqlSafe(self.commit.clone()));
@@ -164,6 +164,6 @@ fn row(row: &SqliteRow) -> Result<(EventKey, Row), Fault> {
     let key: &[u8] = row.try_get(0)?;
     let token: &[u8] = row.try_get(1)?;
     let key = EventKey::from_bytes(key.try_into().map_err(|_| damaged())?);
-    let token = Token::from_bytes(token.try_into().map_err(|_| damaged())?);
+    let token = ClaimToken::from_bytes(token.try_into().map_err(|_| damaged())?);
     Ok((key, Row { token, handled: row.try_get(2)?, until: row.try_get(3)? }))
 }

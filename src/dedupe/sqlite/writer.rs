@@ -14,12 +14,12 @@ use super::connect::{BEGIN, COMMIT, Connected, Database, ROLLBACK, run};
 use super::fault::Fault;
 use super::rules::{Answer, Row, Step};
 use super::tables::{MOST, Tables};
-use crate::{Clock, ConfigError, EventKey, StoreError, Token};
+use crate::{ClaimToken, Clock, ConfigError, EventKey, StoreError};
 
 /// One step that somebody waits for.
 pub(super) struct Op {
     pub(super) key: EventKey,
-    pub(super) token: Token,
+    pub(super) token: ClaimToken,
     pub(super) step: Step,
     pub(super) reply: oneshot::Sender<Result<Answer, StoreError>>,
 }
@@ -326,7 +326,7 @@ mod tests {
 
     fn claim(n: u8) -> (Op, Reply) {
         let (reply, answer) = oneshot::channel();
-        let (key, token) = (EventKey::from_bytes([n; 32]), Token::from_bytes([n; 16]));
+        let (key, token) = (EventKey::from_bytes([n; 32]), ClaimToken::from_bytes([n; 16]));
         (Op { key, token, step: Step::Claim(Duration::from_secs(3600)), reply }, answer)
     }
 

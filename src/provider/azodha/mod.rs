@@ -5,7 +5,7 @@
 //! | origin | a header of which neither the name nor the content is documented, so [`Azodha`] takes both: [`hmac_sha256`](Azodha::hmac_sha256) over the raw body, | proves the body |
 //! | | or [`shared_secret`](Azodha::shared_secret), the secret itself | proves the sender alone |
 //! | body | one JSON object, of another shape for each kind | signed with HMAC, only claimed with a shared secret |
-//! | kind | `eventName`, else `event`, else the one that [`kind`](Azodha::kind) pins | as the body; the pin is yours |
+//! | kind | `eventName`, else `event`, else the one that [`pin_kind`](Azodha::pin_kind) pins | as the body; the pin is yours |
 //! | time | of the event and of the attempt | absent |
 //! | id | of the event | absent: the same bytes are the same event |
 //! | test or live | | absent |
@@ -20,7 +20,7 @@
 //!
 //! With no time to judge, any age is accepted ([`Freshness::Unchecked`]). A delivery that someone captured is dropped as
 //! a duplicate while its event is remembered, and passes again after that: a longer
-//! [`retention`](crate::Builder::retention) puts it off. [`Freshness::SignedEvent`] cannot be asked for.
+//! [`retention`](crate::Builder::retention) puts it off. [`Freshness::EventTime`] cannot be asked for.
 //!
 //! # The kind
 //! The guide names a key for it in six of the twelve kinds: `event` in the three `InferenceTo…`, `eventName` in
@@ -30,8 +30,8 @@
 //! ```
 //! use medhook::{Azodha, MemoryStore, Receiver, Secret};
 //!
-//! let secret = Secret::new("azodha", "the secret of the configuration")?;
-//! let booked = Azodha::hmac_sha256("x-webhook-signature", secret).kind("BookAppointment");
+//! let secret = Secret::new("the secret of the configuration")?;
+//! let booked = Azodha::hmac_sha256("x-webhook-signature", secret).pin_kind("BookAppointment");
 //! let receiver = Receiver::builder("azodha-booked", booked).store(MemoryStore::new(10_000)).build()?;
 //! # Ok::<(), medhook::ConfigError>(())
 //! ```
@@ -74,7 +74,7 @@
 //!   `rest` what it has no field for. The key of the organization's code (`sendOrganizationCode`) is one of these.
 //! - Whether ids are texts or numbers; the configuration's are numbers. Both are read.
 //!
-//! [`Freshness::SignedEvent`]: crate::Freshness::SignedEvent
+//! [`Freshness::EventTime`]: crate::Freshness::EventTime
 //! [`Freshness::Unchecked`]: crate::Freshness::Unchecked
 
 mod event;
@@ -98,19 +98,19 @@ pub use super::Undocumented;
 use super::key::{self, members, object, scalar};
 use super::{Envelope, KindName, Policy, Problem, Provider, Scalar, envelope_of, sealed};
 use crate::scheme::{Encoding, HmacSha256Body, SchemeConfig, SharedSecret};
-use crate::{ConfigError, Proven, Secrets};
+use crate::{ConfigError, Secrets, Verified};
 
 /// Azodha. See the [module](self) for what is checked and why.
 #[derive(Debug, Clone)]
 pub struct Azodha {
-    proof: Proof,
+    authentication: Authentication,
     secrets: Secrets,
     pinned: Option<Kind>,
     mistake: Option<String>,
 }
 
 #[derive(Debug, Clone)]
-enum Proof {
+enum Authentication {
     Hmac(HmacSha256Body),
     Secret(SharedSecret),
 }
@@ -120,14 +120,14 @@ impl Azodha {
     /// they are, not decoded. In hex or base64, unless [`encoding`](Azodha::encoding) says which.
     #[must_use]
     pub fn hmac_sha256(header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
-        Self::proven_by(Proof::Hmac(HmacSha256Body::new(header)), secrets.into())
+        Self::authenticated_by(Authentication::Hmac(HmacSha256Body::new(header)), secrets.into())
     }
 
     /// Takes events with any of the secrets itself in this header. Prefer [`hmac_sha256`](Azodha::hmac_sha256) if
     /// Azodha offers it to you: a shared secret proves nothing about the body.
     #[must_use]
     pub fn shared_secret(header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
-        Self::proven_by(Proof::Secret(SharedSecret::new(header)), secrets.into())
+        Self::authenticated_by(Authentication::Secret(SharedSecret::new(header)), secrets.into())
     }
 
     /// How the HMAC is written. By default either way.
@@ -144,7 +144,7 @@ impl Azodha {
 
     /// The [kind](Kind) that this endpoint's URL is configured for, for bodies that do not name their own.
     #[must_use]
-    pub fn kind(mut self, name: impl AsRef<str>) -> Self {
+    pub fn pin_kind(mut self, name: impl AsRef<str>) -> Self {
         let name = name.as_ref();
         self.pinned = Kind::from_name(name);
         match self.pinned {
@@ -153,17 +153,17 @@ impl Azodha {
         }
     }
 
-    fn proven_by(proof: Proof, secrets: Secrets) -> Self {
-        Azodha { proof, secrets, pinned: None, mistake: None }
+    fn authenticated_by(authentication: Authentication, secrets: Secrets) -> Self {
+        Azodha { authentication, secrets, pinned: None, mistake: None }
     }
 
     fn hmac(mut self, what: &str, change: impl FnOnce(HmacSha256Body) -> HmacSha256Body) -> Self {
-        match self.proof {
-            Proof::Hmac(hmac) => {
-                self.proof = Proof::Hmac(change(hmac));
+        match self.authentication {
+            Authentication::Hmac(hmac) => {
+                self.authentication = Authentication::Hmac(change(hmac));
                 self
             }
-            Proof::Secret(_) => self.mistaken(format!("a shared secret has no {what}")),
+            Authentication::Secret(_) => self.mistaken(format!("a shared secret has no {what}")),
         }
     }
 
@@ -185,19 +185,19 @@ impl Provider for Azodha {
         Policy::untold(false)
     }
 
-    fn scheme(&self, _: sealed::Token) -> Result<sealed::KeyedScheme, ConfigError> {
+    fn scheme(&self, _: sealed::Seal) -> Result<sealed::KeyedScheme, ConfigError> {
         if let Some(mistake) = &self.mistake {
             return Err(ConfigError::new(format!("provider {NAME}: {mistake}")));
         }
-        let scheme = match &self.proof {
-            Proof::Hmac(hmac) => SchemeConfig::from(hmac.clone()),
-            Proof::Secret(secret) => SchemeConfig::from(secret.clone()),
+        let scheme = match &self.authentication {
+            Authentication::Hmac(hmac) => SchemeConfig::from(hmac.clone()),
+            Authentication::Secret(secret) => SchemeConfig::from(secret.clone()),
         };
         scheme.with_secrets(&self.secrets).map(sealed::KeyedScheme)
     }
 
-    fn open(&self, proven: &Proven<'_>) -> Envelope {
-        let body = proven.body();
+    fn open(&self, verified: &Verified<'_>) -> Envelope {
+        let body = verified.body();
         let kind = match envelope_of::<Names<'_>>(body) {
             Ok(names) => names.kind(self.pinned),
             Err(problem) if serde_json::from_slice::<&RawValue>(body).is_err() => return Envelope::none(problem),
@@ -239,7 +239,7 @@ impl Provider for Azodha {
 /// ```
 /// use medhook::{Azodha, Dedupe, MemoryStore, Receiver, Secret, azodha};
 ///
-/// let secret = Secret::new("azodha", "the secret of the configuration")?;
+/// let secret = Secret::new("the secret of the configuration")?;
 /// let receiver = Receiver::builder("azodha", Azodha::hmac_sha256("x-webhook-signature", secret))
 ///     .dedupe(Dedupe::by(azodha::natural_key))
 ///     .store(MemoryStore::new(10_000))

@@ -9,8 +9,8 @@ use super::*;
 use crate::Freshness;
 use crate::testing::{self, Fixture, Signing, fixtures};
 use crate::{
-    Decoded, Dedupe, Delivery, Event as _, EventKey, MemoryStore, NoDedupe, Phi, Proves, RawJson, Reason, Receiver,
-    Secret,
+    Decoded, Dedupe, Delivery, Event as _, EventKey, MemoryStore, NoDedupe, Phi, RawJson, Reason, Receiver, Secret,
+    SignatureScope,
 };
 
 const HEADER: &str = "x-azodha-signature";
@@ -18,7 +18,9 @@ const SECRET: &str = "Zeta-Quokka-Lantern-58";
 const OLD_SECRET: &str = "Zeta-Quokka-Lantern-57";
 
 fn secrets() -> Secrets {
-    Secrets::new(Secret::new("current", SECRET).unwrap()).also(Secret::new("old", OLD_SECRET).unwrap()).unwrap()
+    Secrets::new(Secret::new(SECRET).unwrap().labeled("current").unwrap())
+        .also(Secret::new(OLD_SECRET).unwrap().labeled("old").unwrap())
+        .unwrap()
 }
 
 fn hmac() -> Azodha {
@@ -56,7 +58,7 @@ fn decode(receiver: &Receiver, body: impl Into<Bytes>) -> Decoded<Event> {
 }
 
 fn pinned(kind: Kind) -> Receiver {
-    receiver(hmac().kind(kind.as_str()))
+    receiver(hmac().pin_kind(kind.as_str()))
 }
 
 /// The documented kind that an event was decoded as.
@@ -109,7 +111,7 @@ fn every_kind_has_a_fixture_and_each_is_decoded_without_loss() {
     }
     for fixture in ours() {
         let delivery = deliver(&pinned(kind_of(fixture)), fixture.body());
-        assert_eq!(delivery.proves(), Proves::Body);
+        assert_eq!(delivery.signature_scope(), SignatureScope::Body);
         assert_eq!(delivery.kind(), Some(kind_of(fixture).as_str()));
         assert_eq!(
             (delivery.id(), delivery.sent_at(), delivery.occurred_at(), delivery.mode()),
@@ -137,10 +139,10 @@ fn samples_are_signed_as_told() {
             (hmac(), Signing::hmac_sha256(HEADER)),
             (Azodha::shared_secret(HEADER, secrets()), Signing::shared_secret(HEADER)),
         ] {
-            let receiver = receiver(azodha.kind(kind.as_str()));
+            let receiver = receiver(azodha.pin_kind(kind.as_str()));
             let request = sample.clone().signing(signing).at(7).id("none").request("/");
-            let proven = receiver.verify(request.headers(), request.body().clone()).unwrap();
-            let event: Event = receiver.open(proven).unwrap().decode().unwrap();
+            let verified = receiver.verify(request.headers(), request.body().clone()).unwrap();
+            let event: Event = receiver.open(verified).unwrap().decode().unwrap();
             assert_eq!(variant(&event), Some(*kind));
         }
     }
@@ -492,7 +494,7 @@ fn of_two_names_and_a_pin_the_documented_one_is_the_kind() {
         (json!({"data": {"eventName": booked}}), None, nameless),
         (json!({"event": 12}), None, Ok("12")),
     ] {
-        let receiver = receiver(pin.map_or(hmac(), |pin| hmac().kind(pin.as_str())));
+        let receiver = receiver(pin.map_or(hmac(), |pin| hmac().pin_kind(pin.as_str())));
         let delivery = deliver(&receiver, body.to_string());
         let decoded = Event::from_delivery(&delivery);
         assert_eq!(delivery.kind(), expected.ok(), "{body} {pin:?}");
@@ -537,7 +539,7 @@ fn a_proven_body_that_is_no_envelope_is_handed_over() {
         // Not taken for the pinned one, even if one of its two names is that.
         (twice.as_bytes(), Some("OpenTele"), None, Some(twice)),
     ] {
-        let receiver = receiver(pin.map_or(hmac(), |pin| hmac().kind(pin)));
+        let receiver = receiver(pin.map_or(hmac(), |pin| hmac().pin_kind(pin)));
         let decoded = decode(&receiver, body);
         let Event::Undecodable(event) = decoded.event else { panic!("{body:?} is {:?}", decoded.event) };
         assert_eq!(event.kind.as_ref().map(KindName::as_str), kind, "{body:?}");
@@ -558,8 +560,8 @@ fn a_proven_body_that_is_no_envelope_is_handed_over() {
 fn outcome(receiver: &Receiver, value: &str, body: &Bytes) -> Result<String, Reason> {
     let headers = [(HEADER, value)];
     match receiver.verify(headers.as_slice(), body.clone()) {
-        Ok(proven) => Ok(proven.secret_label().to_owned()),
-        Err(refusal) => Err(refusal.reason()),
+        Ok(verified) => Ok(verified.secret_label().to_owned()),
+        Err(rejection) => Err(rejection.reason()),
     }
 }
 
@@ -590,8 +592,8 @@ fn an_hmac_is_read_in_hex_and_base64_or_as_told() {
     let old = signature(&Signing::hmac_sha256(HEADER), OLD_SECRET, &body);
     assert_eq!(outcome(&either, &old, &body), Ok("old".to_owned()));
     let foreign = signature(&Signing::hmac_sha256(HEADER), "Zeta-Quokka-Lantern-56", &body);
-    assert_eq!(outcome(&either, &foreign, &body), Err(Reason::ProofMismatch));
-    assert_eq!(outcome(&either, &hex, &fixture("OpenTele")), Err(Reason::ProofMismatch));
+    assert_eq!(outcome(&either, &foreign, &body), Err(Reason::SignatureMismatch));
+    assert_eq!(outcome(&either, &hex, &fixture("OpenTele")), Err(Reason::SignatureMismatch));
     assert_eq!(either.verify([("x-other", &*hex)].as_slice(), body).unwrap_err().reason(), Reason::MissingHeader);
 }
 
@@ -601,13 +603,13 @@ fn an_hmac_is_never_taken_for_the_bare_secret_nor_the_other_way_round() {
     assert_eq!(outcome(&receiver(hmac()), SECRET, &body), Err(Reason::MalformedHeader));
     // A secret that could be an HMAC by its looks.
     let looks = "5f".repeat(32);
-    let secret = || Secret::new("looks", looks.as_str()).unwrap();
+    let secret = || Secret::new(looks.as_str()).unwrap().labeled("looks").unwrap();
     let by_hmac = receiver(Azodha::hmac_sha256(HEADER, secret()));
-    assert_eq!(outcome(&by_hmac, &looks, &body), Err(Reason::ProofMismatch));
+    assert_eq!(outcome(&by_hmac, &looks, &body), Err(Reason::SignatureMismatch));
     let by_secret = receiver(Azodha::shared_secret(HEADER, secret()));
     assert!(outcome(&by_secret, &looks, &body).is_ok());
     let hmac = signature(&Signing::hmac_sha256(HEADER), &looks, &body);
-    assert_eq!(outcome(&by_secret, &hmac, &body), Err(Reason::ProofMismatch));
+    assert_eq!(outcome(&by_secret, &hmac, &body), Err(Reason::SignatureMismatch));
 }
 
 #[test]
@@ -616,28 +618,34 @@ fn a_shared_secret_proves_the_sender_alone() {
     let body = fixture("SurveyAssessment");
     assert_eq!(outcome(&receiver, SECRET, &body), Ok("current".to_owned()));
     assert_eq!(outcome(&receiver, OLD_SECRET, &Bytes::new()), Ok("old".to_owned()));
-    assert_eq!(outcome(&receiver, "Zeta-Quokka-Lantern-56", &body), Err(Reason::ProofMismatch));
-    let proven = receiver.verify([(HEADER, SECRET)].as_slice(), body).unwrap();
-    assert_eq!(proven.proves(), Proves::SenderOnly);
+    assert_eq!(outcome(&receiver, "Zeta-Quokka-Lantern-56", &body), Err(Reason::SignatureMismatch));
+    let verified = receiver.verify([(HEADER, SECRET)].as_slice(), body).unwrap();
+    assert_eq!(verified.signature_scope(), SignatureScope::SenderOnly);
 }
 
 #[test]
 fn every_mistake_is_one_clear_line() {
-    let short = || Secret::new("short", "0123").unwrap();
+    let short = || Secret::new("0123").unwrap().labeled("short").unwrap();
     for (azodha, message) in [
         (Azodha::hmac_sha256("", secrets()), r#""" is no header name"#),
         (Azodha::shared_secret("", secrets()), r#""" is no header name"#),
         (Azodha::hmac_sha256("x azodha", secrets()), r#""x azodha" is no header name"#),
         (Azodha::shared_secret("x-azodhä", secrets()), r#""x-azodhä" is no header name"#),
-        (hmac().kind("BookAppointments"), r#"provider azodha: "BookAppointments" is none of the 12 documented kinds"#),
-        (hmac().kind(""), r#"provider azodha: "" is none of the 12 documented kinds"#),
         (
-            hmac().kind("Book\nAppointment"),
+            hmac().pin_kind("BookAppointments"),
+            r#"provider azodha: "BookAppointments" is none of the 12 documented kinds"#,
+        ),
+        (hmac().pin_kind(""), r#"provider azodha: "" is none of the 12 documented kinds"#),
+        (
+            hmac().pin_kind("Book\nAppointment"),
             r#"provider azodha: "Book\nAppointment" is none of the 12 documented kinds"#,
         ),
-        (hmac().kind("OpenTel").kind("OpenTele"), r#"provider azodha: "OpenTel" is none of the 12 documented kinds"#),
         (
-            Azodha::shared_secret(HEADER, short()).encoding(Encoding::Hex).kind("x"),
+            hmac().pin_kind("OpenTel").pin_kind("OpenTele"),
+            r#"provider azodha: "OpenTel" is none of the 12 documented kinds"#,
+        ),
+        (
+            Azodha::shared_secret(HEADER, short()).encoding(Encoding::Hex).pin_kind("x"),
             "provider azodha: a shared secret has no encoding",
         ),
         (Azodha::shared_secret(HEADER, short()).prefix("Bearer "), "provider azodha: a shared secret has no prefix"),
@@ -657,7 +665,7 @@ fn without_a_time_no_age_is_judged_and_none_can_be() {
         let builder = Receiver::builder("azodha", hmac()).store(NoDedupe).clock(testing::StoppedClock::at(now));
         deliver(&builder.build().unwrap(), fixture("SurveyAssessment"));
     }
-    let window = Freshness::SignedEvent { max_age: Duration::from_secs(300), future: Duration::from_secs(300) };
+    let window = Freshness::EventTime { max_age: Duration::from_secs(300), max_skew: Duration::from_secs(300) };
     let builder = Receiver::builder("azodha", hmac()).store(NoDedupe).freshness(window);
     let problem = "receiver azodha: its bodies say no time of the event to judge freshness by";
     assert_eq!(builder.build().unwrap_err().to_string(), problem);
@@ -696,7 +704,7 @@ fn json(kind: Kind) -> Value {
 
 /// A receiver that identifies events by their natural keys.
 fn by_natural_key(kind: Kind) -> Receiver {
-    let azodha = hmac().kind(kind.as_str());
+    let azodha = hmac().pin_kind(kind.as_str());
     Receiver::builder("azodha", azodha).store(NoDedupe).dedupe(Dedupe::by(natural_key)).build().unwrap()
 }
 
@@ -818,7 +826,7 @@ fn a_natural_key_has_every_part_exactly_as_it_stands() {
 #[test]
 fn a_natural_key_decides_what_the_same_event_is() {
     let build = |dedupe| {
-        let azodha = hmac().kind("BookAppointment");
+        let azodha = hmac().pin_kind("BookAppointment");
         Receiver::builder("azodha", azodha).store(MemoryStore::new(10)).dedupe(dedupe).build().unwrap()
     };
     let (by_key, by_bytes) = (build(Dedupe::by(natural_key)), build(Dedupe::by_id()));

@@ -20,9 +20,9 @@ crate::provider::events! { "cair":
     /// A remittance, approved or denied. Also every remittance whose subscription no one told: its body is the same
     /// in all three.
     ClaimsRemitAll(Remittance) = "CLAIMS_REMIT_ALL",
-    /// A remittance that approves. Never told by its body: [pin](super::Cair::only) it.
+    /// A remittance that approves. Never told by its body: [pin](super::Cair::pin_kind) it.
     ClaimsRemitApproved(Remittance) = "CLAIMS_REMIT_APPROVED",
-    /// A remittance that denies. Never told by its body: [pin](super::Cair::only) it.
+    /// A remittance that denies. Never told by its body: [pin](super::Cair::pin_kind) it.
     ClaimsRemitDenied(Remittance) = "CLAIMS_REMIT_DENIED",
     /// The older optimizer of X12 claims is done with one. Cair gives this webhook no event name: this one is ours.
     X12Optimizer(X12Optimizer) = "x12-optimizer",

@@ -2,10 +2,10 @@
 //!
 //! | what | where | standing |
 //! |---|---|---|
-//! | origin | a header whose name you choose at Cair, so it has no default. `HMAC-256`, [`Cair::hmac_256`]: HMAC-SHA256 over the raw body | proves the body |
-//! | | `API_SECRET`, [`Cair::api_secret`]: the secret itself | proves the sender alone |
+//! | origin | a header whose name you choose at Cair, so it has no default. `HMAC-256`, [`Cair::hmac_sha256`]: HMAC-SHA256 over the raw body | proves the body |
+//! | | `API_SECRET`, [`Cair::shared_secret`]: the secret itself | proves the sender alone |
 //! | body | JSON, of another shape for each kind; no envelope | signed with `HMAC-256`, only claimed with `API_SECRET` |
-//! | kind | absent: [pinned](Cair::only) per endpoint, else told by the [shape](self#kinds-and-shapes) of the body | the pin is yours; the shape as the body |
+//! | kind | absent: [pinned](Cair::pin_kind) per endpoint, else told by the [shape](self#kinds-and-shapes) of the body | the pin is yours; the shape as the body |
 //! | time | of the event: `timestamp` of a claim's change of status, `created_at` of a chart report in the older shapes; not judged by default | as the body |
 //! | | of the attempt | absent |
 //! | id | absent: the same bytes are the same event | |
@@ -26,8 +26,8 @@
 //! ```
 //! use medhook::{Cair, MemoryStore, Receiver, Secret, cair};
 //!
-//! let secret = Secret::new("cair", "the secret of the credentials set")?;
-//! let charts = Cair::hmac_256("X-Cair-Signature", secret).only(cair::Kind::ChartAnalysis);
+//! let secret = Secret::new("the secret of the credentials set")?;
+//! let charts = Cair::hmac_sha256("X-Cair-Signature", secret).pin_kind(cair::Kind::ChartAnalysis);
 //! let receiver = Receiver::builder("cair-charts", charts).store(MemoryStore::new(10_000)).build()?;
 //! # Ok::<(), medhook::ConfigError>(())
 //! ```
@@ -56,10 +56,10 @@
 //! ```
 //! # use std::time::Duration;
 //! # use medhook::{Cair, Freshness, MemoryStore, Receiver, Secret, cair};
-//! # let secret = Secret::new("cair", "the secret of the credentials set")?;
-//! let changes = Cair::hmac_256("X-Cair-Signature", secret).only(cair::Kind::ClaimStatusChange);
+//! # let secret = Secret::new("the secret of the credentials set")?;
+//! let changes = Cair::hmac_sha256("X-Cair-Signature", secret).pin_kind(cair::Kind::ClaimStatusChange);
 //! let receiver = Receiver::builder("cair-claims", changes)
-//!     .freshness(Freshness::SignedEvent { max_age: Duration::from_secs(24 * 3600), future: Duration::from_secs(300) })
+//!     .freshness(Freshness::EventTime { max_age: Duration::from_secs(24 * 3600), max_skew: Duration::from_secs(300) })
 //!     .store(MemoryStore::new(10_000))
 //!     .build()?;
 //! # Ok::<(), medhook::ConfigError>(())
@@ -113,7 +113,7 @@ pub use self::event::{
 use super::{Envelope, KindName, Payload, Policy, Problem, Provider, sealed};
 use crate::scheme::{Encoding, HmacSha256Body, SchemeConfig, SharedSecret};
 use crate::wire::{Drift, Wire, payload};
-use crate::{Bytes, ConfigError, Proven, Secrets, Time};
+use crate::{Bytes, ConfigError, Secrets, Time, Verified};
 
 /// Cair Health. See the [module](self) for what is checked and why.
 #[derive(Debug, Clone)]
@@ -121,16 +121,16 @@ pub struct Cair {
     header: String,
     authentication: Authentication,
     secrets: Secrets,
-    only: Option<Kind>,
+    pinned: Option<Kind>,
 }
 
 #[derive(Debug, Clone)]
 enum Authentication {
     /// `of_mac`: it was told how a MAC of its is written, and has none.
-    ApiSecret {
+    SharedSecret {
         of_mac: bool,
     },
-    Hmac256 {
+    HmacSha256 {
         encoding: Encoding,
         prefix: String,
     },
@@ -138,17 +138,19 @@ enum Authentication {
 
 impl Cair {
     /// Authentication type `API_SECRET`: the header holds the secret itself. It proves the sender and not the body,
-    /// and whoever sees one delivery can make others: prefer [`hmac_256`](Cair::hmac_256).
+    /// and whoever sees one delivery can make others: prefer [`hmac_sha256`](Cair::hmac_sha256).
     #[must_use]
-    pub fn api_secret(header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
-        Self::new(header.into(), Authentication::ApiSecret { of_mac: false }, secrets.into())
+    #[doc(alias = "API_SECRET")]
+    pub fn shared_secret(header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
+        Self::new(header.into(), Authentication::SharedSecret { of_mac: false }, secrets.into())
     }
 
     /// Authentication type `HMAC-256`: the header holds the HMAC-SHA256 of the body. The key is the secret's UTF-8
     /// bytes.
     #[must_use]
-    pub fn hmac_256(header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
-        let authentication = Authentication::Hmac256 { encoding: Encoding::Either, prefix: String::new() };
+    #[doc(alias = "HMAC-256")]
+    pub fn hmac_sha256(header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
+        let authentication = Authentication::HmacSha256 { encoding: Encoding::Either, prefix: String::new() };
         Self::new(header.into(), authentication, secrets.into())
     }
 
@@ -156,8 +158,8 @@ impl Cair {
     #[must_use]
     pub fn encoding(mut self, written: Encoding) -> Self {
         match &mut self.authentication {
-            Authentication::Hmac256 { encoding, .. } => *encoding = written,
-            Authentication::ApiSecret { of_mac } => *of_mac = true,
+            Authentication::HmacSha256 { encoding, .. } => *encoding = written,
+            Authentication::SharedSecret { of_mac } => *of_mac = true,
         }
         self
     }
@@ -166,21 +168,21 @@ impl Cair {
     #[must_use]
     pub fn prefix(mut self, text: impl Into<String>) -> Self {
         match &mut self.authentication {
-            Authentication::Hmac256 { prefix, .. } => *prefix = text.into(),
-            Authentication::ApiSecret { of_mac } => *of_mac = true,
+            Authentication::HmacSha256 { prefix, .. } => *prefix = text.into(),
+            Authentication::SharedSecret { of_mac } => *of_mac = true,
         }
         self
     }
 
     /// Takes every event for one of this kind: that of the subscription that has this endpoint's URL.
     #[must_use]
-    pub fn only(mut self, kind: Kind) -> Self {
-        self.only = Some(kind);
+    pub fn pin_kind(mut self, kind: Kind) -> Self {
+        self.pinned = Some(kind);
         self
     }
 
     fn new(header: String, authentication: Authentication, secrets: Secrets) -> Self {
-        Cair { header, authentication, secrets, only: None }
+        Cair { header, authentication, secrets, pinned: None }
     }
 }
 
@@ -192,30 +194,30 @@ impl Provider for Cair {
     }
 
     fn policy(&self) -> Policy {
-        Policy::untold(self.only.is_none_or(|kind| TIMED.contains(&kind)))
+        Policy::untold(self.pinned.is_none_or(|kind| TIMED.contains(&kind)))
     }
 
-    fn scheme(&self, _: sealed::Token) -> Result<sealed::KeyedScheme, ConfigError> {
+    fn scheme(&self, _: sealed::Seal) -> Result<sealed::KeyedScheme, ConfigError> {
         let header = self.header.as_str();
         let scheme = match &self.authentication {
-            Authentication::ApiSecret { of_mac: true } => {
+            Authentication::SharedSecret { of_mac: true } => {
                 return Err(ConfigError::new("API_SECRET has no MAC for an encoding or a prefix"));
             }
-            Authentication::ApiSecret { of_mac: false } => SchemeConfig::from(SharedSecret::new(header)),
-            Authentication::Hmac256 { encoding, prefix } => {
+            Authentication::SharedSecret { of_mac: false } => SchemeConfig::from(SharedSecret::new(header)),
+            Authentication::HmacSha256 { encoding, prefix } => {
                 HmacSha256Body::new(header).encoding(*encoding).prefix(prefix).into()
             }
         };
         scheme.with_secrets(&self.secrets).map(sealed::KeyedScheme)
     }
 
-    fn open(&self, proven: &Proven<'_>) -> Envelope {
-        let body = proven.body();
+    fn open(&self, verified: &Verified<'_>) -> Envelope {
+        let body = verified.body();
         let (shape, problem) = match Shape::of(body) {
             Ok(shape) => (Some(shape), None),
             Err(problem) => (None, Some(problem)),
         };
-        let kind = self.only.or_else(|| shape.as_ref()?.kind());
+        let kind = self.pinned.or_else(|| shape.as_ref()?.kind());
         Envelope {
             kind: kind.map(|kind| KindName::documented(kind.as_str())),
             occurred_at: kind.and_then(|kind| shape.as_ref()?.time(kind)).cloned(),

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use super::*;
 use crate::Freshness;
 use crate::testing::{self, Fixture, Sample, Signing, StoppedClock};
-use crate::{Delivery, NoDedupe, Proves, RawJson, Reason, Receiver, Secret};
+use crate::{Delivery, NoDedupe, RawJson, Reason, Receiver, Secret, SignatureScope};
 
 const SECRET: &str = "a-secret-of-the-credentials-set";
 /// 2026-01-01T00:00:00Z
 const NOW: i64 = 1_767_225_600;
 
 fn secret() -> Secret {
-    Secret::new("cair", SECRET).unwrap()
+    Secret::new(SECRET).unwrap()
 }
 
 fn receiver(cair: Cair) -> Receiver {
@@ -22,7 +22,7 @@ fn receiver(cair: Cair) -> Receiver {
 }
 
 fn signed() -> Cair {
-    Cair::hmac_256("X-API-KEY", secret())
+    Cair::hmac_sha256("X-API-KEY", secret())
 }
 
 /// A sample that the receiver of [`signed`] accepts.
@@ -93,11 +93,11 @@ fn every_fixture_is_of_its_kind_told_or_pinned_and_survives_being_written() {
     let unpinned = receiver(signed());
     for fixture in fixtures() {
         let kind = named(fixture);
-        let pinned = receiver(signed().only(kind));
+        let pinned = receiver(signed().pin_kind(kind));
         for (receiver, expected) in [(&unpinned, told(kind)), (&pinned, kind)] {
             let delivery = open(receiver, fixture.body());
             assert_eq!(delivery.kind(), Some(expected.as_str()), "{}", fixture.path());
-            assert_eq!((delivery.proves(), delivery.id()), (Proves::Body, None));
+            assert_eq!((delivery.signature_scope(), delivery.id()), (SignatureScope::Body, None));
             let decoded = <Event as crate::Event>::from_delivery(&delivery);
             assert!(decoded.problem.is_none() && decoded.drifted.is_empty(), "{} {decoded:?}", fixture.path());
             let (variant, written) = parts(&decoded.event).unwrap();
@@ -292,7 +292,7 @@ fn remittances_are_told_apart_by_the_pin_alone_and_stay_whole() {
         ("CLAIMS_REMIT_APPROVED", "Paid in full"),
         ("CLAIMS_REMIT_DENIED", "Not covered"),
     ] {
-        let pinned = receiver(signed().only(Kind::from_name(kind).unwrap()));
+        let pinned = receiver(signed().pin_kind(Kind::from_name(kind).unwrap()));
         let event = decode(&pinned, body(kind));
         let (Event::ClaimsRemitAll(remittance)
         | Event::ClaimsRemitApproved(remittance)
@@ -423,7 +423,7 @@ fn without_a_kind_the_whole_body_is_handed_over() {
 #[test]
 fn a_pinned_kind_stays_whatever_the_body_is() {
     for kind in Kind::ALL {
-        let pinned = receiver(signed().only(*kind));
+        let pinned = receiver(signed().pin_kind(*kind));
         for body in [body("CLAIM_STATUS_CHANGE"), body("ai-phone-call"), Bytes::from_static(b"{}")] {
             let delivery = open(&pinned, body.clone());
             assert_eq!(delivery.kind(), Some(kind.as_str()));
@@ -438,7 +438,7 @@ fn a_pinned_kind_stays_whatever_the_body_is() {
         }
     }
     // As far as it fits.
-    let pinned = receiver(signed().only(Kind::ClaimStatusChange));
+    let pinned = receiver(signed().pin_kind(Kind::ClaimStatusChange));
     let Event::ClaimStatusChange(change) = decode(&pinned, r#"{"timestamp": 5, "newStatus": {"new": 1}}"#) else {
         panic!("another kind")
     };
@@ -478,7 +478,7 @@ fn one_value_gone_or_of_another_type_costs_itself_and_no_more() {
     let mut tried = 0;
     for fixture in fixtures() {
         let kind = named(fixture);
-        let pinned = receiver(signed().only(kind));
+        let pinned = receiver(signed().pin_kind(kind));
         let original: Value = serde_json::from_slice(&fixture.body()).unwrap();
         let (_, whole) = parts(&decode(&pinned, original.to_string())).unwrap();
         let whole: Value = serde_json::from_str(&whole).unwrap();
@@ -607,7 +607,7 @@ fn without(mut left: Value, path: &[Value], whole: &Value) -> Value {
 #[test]
 fn debug_output_shows_nothing_that_was_sent() {
     for fixture in fixtures() {
-        let pinned = receiver(signed().only(named(fixture)));
+        let pinned = receiver(signed().pin_kind(named(fixture)));
         let delivery = open(&pinned, fixture.body());
         let event: Event = delivery.decode().unwrap();
         let raw = decode(&receiver(signed()), format!(r#"{{"new": {}}}"#, str::from_utf8(&fixture.body()).unwrap()));
@@ -641,16 +641,19 @@ const DOCUMENTED: &[&str] =
 fn the_bare_secret_is_no_mac() {
     let body = body("CLAIM_STATUS_CHANGE");
     let hex = "05252f884d6138725c14f8e82d5e9bf8d06b1b3772a601b4a76fbddabc223da5";
-    for (text, reason) in [(SECRET, Reason::MalformedHeader), (hex, Reason::ProofMismatch)] {
-        let receiver = receiver(Cair::hmac_256("X-API-KEY", Secret::new("cair", text).unwrap()));
-        let refusal = receiver.verify(&[("x-api-key", text)], body.clone()).unwrap_err();
-        assert_eq!(refusal.reason(), reason);
+    for (text, reason) in [(SECRET, Reason::MalformedHeader), (hex, Reason::SignatureMismatch)] {
+        let receiver = receiver(Cair::hmac_sha256("X-API-KEY", Secret::new(text).unwrap()));
+        let rejection = receiver.verify(&[("x-api-key", text)], body.clone()).unwrap_err();
+        assert_eq!(rejection.reason(), reason);
         // Nor is a MAC the secret.
-        let bare = Receiver::builder("bare", Cair::api_secret("X-API-KEY", Secret::new("cair", text).unwrap()));
+        let bare = Receiver::builder("bare", Cair::shared_secret("X-API-KEY", Secret::new(text).unwrap()));
         let bare = bare.store(NoDedupe).build().unwrap();
         let signed = sample("CLAIM_STATUS_CHANGE").secret(text).body(body.clone()).request("/");
-        assert_eq!(bare.verify(signed.headers(), body.clone()).unwrap_err().reason(), Reason::ProofMismatch);
-        assert_eq!(bare.verify(&[("x-api-key", text)], body.clone()).unwrap().proves(), Proves::SenderOnly);
+        assert_eq!(bare.verify(signed.headers(), body.clone()).unwrap_err().reason(), Reason::SignatureMismatch);
+        assert_eq!(
+            bare.verify(&[("x-api-key", text)], body.clone()).unwrap().signature_scope(),
+            SignatureScope::SenderOnly
+        );
     }
 }
 
@@ -664,9 +667,9 @@ fn a_mac_is_read_as_it_is_said_to_be_written() {
     let outcome = |cair: Cair, signing: Signing| {
         let receiver = receiver(cair);
         let request = sample("x12-optimizer").signing(signing).request("/");
-        receiver.verify(request.headers(), request.body().clone()).map(|_| ()).map_err(|refusal| refusal.reason())
+        receiver.verify(request.headers(), request.body().clone()).map(|_| ()).map_err(|rejection| rejection.reason())
     };
-    let cair = || Cair::hmac_256("X-Cair", secret());
+    let cair = || Cair::hmac_sha256("X-Cair", secret());
     for encoding in [Encoding::Hex, Encoding::Base64] {
         assert_eq!(outcome(cair(), signing(encoding, "")), Ok(()));
         assert_eq!(outcome(cair().encoding(encoding), signing(encoding, "")), Ok(()));
@@ -680,17 +683,17 @@ fn a_mac_is_read_as_it_is_said_to_be_written() {
 
 #[test]
 fn an_age_is_judged_where_it_is_asked_for() {
-    let freshness = Freshness::SignedEvent { max_age: Duration::from_secs(3600), future: Duration::from_secs(60) };
+    let freshness = Freshness::EventTime { max_age: Duration::from_secs(3600), max_skew: Duration::from_secs(60) };
     let build = |cair: Cair| {
         let builder = Receiver::builder("cair", cair).store(NoDedupe).clock(StoppedClock::at(NOW));
         builder.freshness(freshness).build().unwrap()
     };
     let outcome = |receiver: &Receiver, kind: &str, at: i64| {
         let request = sample(kind).at(at).request("/");
-        let proven = receiver.verify(request.headers(), request.body().clone()).unwrap();
-        receiver.open(proven).map(|_| ()).map_err(|refusal| refusal.reason())
+        let verified = receiver.verify(request.headers(), request.body().clone()).unwrap();
+        receiver.open(verified).map(|_| ()).map_err(|rejection| rejection.reason())
     };
-    for judging in [build(signed()), build(signed().only(Kind::ClaimStatusChange))] {
+    for judging in [build(signed()), build(signed().pin_kind(Kind::ClaimStatusChange))] {
         assert_eq!(outcome(&judging, "CLAIM_STATUS_CHANGE", NOW - 3600), Ok(()));
         assert_eq!(outcome(&judging, "CLAIM_STATUS_CHANGE", NOW - 3601), Err(Reason::Stale));
         assert_eq!(outcome(&judging, "CLAIM_STATUS_CHANGE", NOW + 61), Err(Reason::InTheFuture));
@@ -725,20 +728,20 @@ fn the_same_bytes_are_the_same_event_and_no_others() {
 fn mistakes_are_one_line_that_says_what_is_wrong() {
     let problem = |cair: Cair| Receiver::builder("cair", cair).store(NoDedupe).build().unwrap_err().to_string();
     for (cair, told) in [
-        (Cair::hmac_256("", secret()), "header name"),
-        (Cair::api_secret("", secret()), "header name"),
-        (Cair::hmac_256("X API KEY", secret()), "header name"),
-        (Cair::api_secret("X-API-KEY:", secret()), "header name"),
-        (Cair::api_secret("x", secret()).encoding(Encoding::Hex), "API_SECRET has no MAC"),
-        (Cair::api_secret("x", secret()).prefix("sha256="), "API_SECRET has no MAC"),
-        (Cair::hmac_256("x", secret()).prefix(" sha256="), "can begin with \" sha256=\""),
-        (Cair::hmac_256("x", secret()).prefix("sha256=\n"), "can begin with \"sha256=\\n\""),
+        (Cair::hmac_sha256("", secret()), "header name"),
+        (Cair::shared_secret("", secret()), "header name"),
+        (Cair::hmac_sha256("X API KEY", secret()), "header name"),
+        (Cair::shared_secret("X-API-KEY:", secret()), "header name"),
+        (Cair::shared_secret("x", secret()).encoding(Encoding::Hex), "API_SECRET has no MAC"),
+        (Cair::shared_secret("x", secret()).prefix("sha256="), "API_SECRET has no MAC"),
+        (Cair::hmac_sha256("x", secret()).prefix(" sha256="), "can begin with \" sha256=\""),
+        (Cair::hmac_sha256("x", secret()).prefix("sha256=\n"), "can begin with \"sha256=\\n\""),
     ] {
         let problem = problem(cair);
         assert!(problem.starts_with("receiver cair: ") && problem.contains(told), "{problem}");
         assert!(!problem.contains('\n') && !problem.contains(SECRET), "{problem}");
     }
     assert_eq!(Kind::from_name("patient_chart_analysis_complete"), None);
-    let printed = format!("{:?} {:?}", signed().only(Kind::ChartAnalysis), receiver(signed()));
-    assert!(printed.contains("Secret(cair)") && !printed.contains(SECRET), "{printed}");
+    let printed = format!("{:?} {:?}", signed().pin_kind(Kind::ChartAnalysis), receiver(signed()));
+    assert!(printed.contains("Secret(secret)") && !printed.contains(SECRET), "{printed}");
 }

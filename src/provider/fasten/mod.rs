@@ -54,7 +54,7 @@ pub use self::event::{
 
 use super::{Envelope, Mode, Policy, Provider, Scalar, envelope_of, part_of, sealed};
 use crate::scheme::{SchemeConfig, StandardWebhooks};
-use crate::{ConfigError, Freshness, Proven, Secrets};
+use crate::{ConfigError, Freshness, Secrets, Verified};
 
 /// Fasten Connect. See the [module](self) for what is checked and why.
 #[derive(Debug, Clone)]
@@ -120,7 +120,7 @@ impl Provider for Fasten {
         }
     }
 
-    fn scheme(&self, _: sealed::Token) -> Result<sealed::KeyedScheme, ConfigError> {
+    fn scheme(&self, _: sealed::Seal) -> Result<sealed::KeyedScheme, ConfigError> {
         let secrets = self.secrets.as_ref().map_err(|error| ConfigError::new(error.to_string()))?;
         SchemeConfig::from(StandardWebhooks::new()).with_secrets(secrets).map(sealed::KeyedScheme)
     }
@@ -129,8 +129,8 @@ impl Provider for Fasten {
         self.modes.get(secret).and_then(Option::as_ref)
     }
 
-    fn open(&self, proven: &Proven<'_>) -> Envelope {
-        let body = proven.body();
+    fn open(&self, verified: &Verified<'_>) -> Envelope {
+        let body = verified.body();
         match envelope_of::<Fields<'_>>(body) {
             Ok(fields) => Envelope {
                 id: fields.id.into_box(),

@@ -36,7 +36,7 @@ pub use super::Undocumented;
 
 use super::{Envelope, Policy, Provider, Scalar, envelope_of, part_of, sealed};
 use crate::scheme::{Encoding, HmacSha256Body, SchemeConfig};
-use crate::{ConfigError, Freshness, Proven, Secrets};
+use crate::{ConfigError, Freshness, Secrets, Verified};
 
 /// HealthSync. See the [module](self) for what is checked and why.
 #[derive(Debug, Clone)]
@@ -61,9 +61,9 @@ impl Provider for HealthSync {
 
     fn policy(&self) -> Policy {
         Policy {
-            freshness: Freshness::SignedEvent {
+            freshness: Freshness::EventTime {
                 max_age: Duration::from_secs(2 * 3600),
-                future: Duration::from_secs(300),
+                max_skew: Duration::from_secs(300),
             },
             retention: Duration::from_secs(24 * 3600),
             retry_horizon: Duration::from_secs(96 * 60 + 20),
@@ -72,13 +72,13 @@ impl Provider for HealthSync {
         }
     }
 
-    fn scheme(&self, _: sealed::Token) -> Result<sealed::KeyedScheme, ConfigError> {
+    fn scheme(&self, _: sealed::Seal) -> Result<sealed::KeyedScheme, ConfigError> {
         let scheme = HmacSha256Body::new(SIGNATURE).prefix(PREFIX).encoding(Encoding::Hex);
         SchemeConfig::from(scheme).with_secrets(&self.secrets).map(sealed::KeyedScheme)
     }
 
-    fn open(&self, proven: &Proven<'_>) -> Envelope {
-        let body = proven.body();
+    fn open(&self, verified: &Verified<'_>) -> Envelope {
+        let body = verified.body();
         match envelope_of::<Fields<'_>>(body) {
             Ok(fields) => Envelope {
                 id: fields.id.into_box(),

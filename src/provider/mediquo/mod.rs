@@ -16,7 +16,7 @@
 //! It is called a signature but does not depend on the body: whoever sees one request can make any other, with any
 //! payload. So take deliveries over TLS only, let the text be long and random (32 bytes or more), keep it out of the
 //! proxy's logs, too, and have MediQuo's addresses or a client certificate checked by the proxy where you can.
-//! [`Delivery::proves`](crate::Delivery::proves) says [`SenderOnly`](crate::Proves::SenderOnly).
+//! [`Delivery::proves`](crate::Delivery::proves) says [`SenderOnly`](crate::SignatureScope::SenderOnly).
 //!
 //! Several [`Secrets`] are a rotation: any of them will do. Several headers are further factors: with
 //! [`MediQuo::also_header`] every one of them must be right.
@@ -24,8 +24,8 @@
 //! ```
 //! use medhook::{MediQuo, MemoryStore, Receiver, Secret};
 //!
-//! let text = Secret::new("signature", "agreed-upon-with-the-support-team")?;
-//! let other = Secret::new("tenant", "set-as-a-header-of-the-subscription")?;
+//! let text = Secret::new("agreed-upon-with-the-support-team")?.labeled("signature")?;
+//! let other = Secret::new("set-as-a-header-of-the-subscription")?;
 //! let mediquo = MediQuo::new(text).also_header("x-tenant-key", other);
 //! let receiver = Receiver::builder("mediquo", mediquo).store(MemoryStore::new(10_000)).build()?;
 //! # Ok::<(), medhook::ConfigError>(())
@@ -45,7 +45,7 @@
 //! how late a retry may come is not documented. A captured delivery is therefore accepted again once its event is no
 //! longer remembered, after 24 hours.
 //!
-//! [`Freshness::SignedEvent`] can be switched on at the [`Builder`](crate::Builder). Contrary to its name it goes by
+//! [`Freshness::EventTime`] can be switched on at the [`Builder`](crate::Builder). Contrary to its name it goes by
 //! an unsigned time here: a hint that keeps out late copies, and nobody who edits them.
 //!
 //! # The same event again
@@ -62,7 +62,7 @@
 //! ```
 //! use medhook::{Dedupe, MediQuo, MemoryStore, Receiver, Secret, mediquo};
 //!
-//! let secret = Secret::new("mediquo", "agreed-upon-with-the-support-team")?;
+//! let secret = Secret::new("agreed-upon-with-the-support-team")?;
 //! let receiver = Receiver::builder("mediquo", MediQuo::new(secret))
 //!     .store(MemoryStore::new(10_000))
 //!     .dedupe(Dedupe::by(mediquo::natural_key))
@@ -90,7 +90,7 @@
 //! `url`, `consultation_url` and `pdf_url` are signed or public, and open to whoever has them: treat them as secrets.
 //! Those of `preconsultation.documents` end 24 hours after the delivery was sent.
 //!
-//! [`Freshness::SignedEvent`]: crate::Freshness::SignedEvent
+//! [`Freshness::EventTime`]: crate::Freshness::EventTime
 //! [`Freshness::Unchecked`]: crate::Freshness::Unchecked
 
 mod event;
@@ -112,7 +112,7 @@ pub use self::key::natural_key;
 
 use super::{Envelope, Policy, Provider, Scalar, envelope_of, part_of, sealed};
 use crate::scheme::{SchemeConfig, SharedSecret};
-use crate::{ConfigError, Proven, Secrets, Time};
+use crate::{ConfigError, Secrets, Time, Verified};
 
 /// MediQuo. See the [module](self) for what is checked and why.
 #[derive(Debug, Clone)]
@@ -155,15 +155,15 @@ impl Provider for MediQuo {
         Policy::untold(true)
     }
 
-    fn scheme(&self, _: sealed::Token) -> Result<sealed::KeyedScheme, ConfigError> {
+    fn scheme(&self, _: sealed::Seal) -> Result<sealed::KeyedScheme, ConfigError> {
         let scheme = self.others.iter().fold(SharedSecret::new(self.header.as_str()), |scheme, (name, secrets)| {
             scheme.also_header(name.as_str(), secrets.clone())
         });
         SchemeConfig::from(scheme).with_secrets(&self.secrets).map(sealed::KeyedScheme)
     }
 
-    fn open(&self, proven: &Proven<'_>) -> Envelope {
-        let body = proven.body();
+    fn open(&self, verified: &Verified<'_>) -> Envelope {
+        let body = verified.body();
         match envelope_of::<Fields<'_>>(body) {
             Ok(fields) => Envelope {
                 kind: fields.kind.into_kind(Kind::documented),

@@ -11,14 +11,15 @@ use super::*;
 use crate::Freshness;
 use crate::testing::{self, Fixture, Signing, StoppedClock, fixtures};
 use crate::{
-    Custom, Dedupe, Delivery, Event as _, HmacSha256Body, MemoryStore, NoDedupe, Phi, Proves, Reason, Receiver, Secret,
+    Custom, Dedupe, Delivery, Event as _, HmacSha256Body, MemoryStore, NoDedupe, Phi, Reason, Receiver, Secret,
+    SignatureScope,
 };
 
 const TEXT: &str = "agreed-upon-with-the-support-team";
 const NOW: i64 = 1_767_225_600;
 
 fn secret(label: &str, text: &str) -> Secret {
-    Secret::new(label, text).unwrap()
+    Secret::new(text).unwrap().labeled(label).unwrap()
 }
 
 fn receiver() -> Receiver {
@@ -96,7 +97,7 @@ fn every_kind_has_a_fixture_and_every_fixture_is_proven_and_decodes_without_drif
         let delivery = delivered(&receiver, fixture.body());
         assert_eq!(delivery.kind(), Some(kind), "{}", fixture.path());
         assert_eq!(delivery.kind_label(), kind);
-        assert_eq!(delivery.proves(), Proves::SenderOnly);
+        assert_eq!(delivery.signature_scope(), SignatureScope::SenderOnly);
         assert_eq!(delivery.id(), None);
         assert_eq!(delivery.occurred_at().unwrap().unix(), Some(NOW), "{}", fixture.path());
         let decoded = Event::from_delivery(&delivery);
@@ -442,8 +443,8 @@ fn any_secret_will_do_and_every_header_must() {
     assert!(warnings[1].contains("secret tenant"), "{warnings:?}");
 
     let verify = |headers: &[(&str, &str)]| {
-        let proven = receiver.verify(headers, Bytes::from_static(b"{}"));
-        proven.map(|proven| proven.secret_label().to_owned()).map_err(|refusal| refusal.reason())
+        let verified = receiver.verify(headers, Bytes::from_static(b"{}"));
+        verified.map(|verified| verified.secret_label().to_owned()).map_err(|rejection| rejection.reason())
     };
     assert_eq!(verify(&[("x-key", TEXT), ("x-tenant", "acme")]).unwrap(), "new");
     assert_eq!(verify(&[("x-key", "the-one-before"), ("x-tenant", "acme")]).unwrap(), "old");
@@ -453,8 +454,8 @@ fn any_secret_will_do_and_every_header_must() {
         (&[(SIGNATURE, TEXT), ("x-tenant", "acme")], Reason::MissingHeader),
         (&[("x-key", TEXT), ("x-tenant", "acme "), ("x-tenant", "acme")], Reason::RepeatedHeader),
         (&[("x-key", TEXT), ("x-tenant", "")], Reason::MalformedHeader),
-        (&[("x-key", TEXT), ("x-tenant", "Acme")], Reason::ProofMismatch),
-        (&[("x-key", "acme"), ("x-tenant", TEXT)], Reason::ProofMismatch),
+        (&[("x-key", TEXT), ("x-tenant", "Acme")], Reason::SignatureMismatch),
+        (&[("x-key", "acme"), ("x-tenant", TEXT)], Reason::SignatureMismatch),
     ] {
         assert_eq!(verify(headers), Err(reason), "{headers:?}");
     }
@@ -487,12 +488,12 @@ fn mistakes_are_told_in_one_line() {
 fn age_is_judged_only_on_request_and_by_a_time_that_nothing_signs() {
     let sent = |at: i64, receiver: &Receiver| {
         let request = testing::mediquo("prescription_created").secret(TEXT).at(at).request("/");
-        let proven = receiver.verify(request.headers(), request.body().clone()).unwrap();
-        receiver.open(proven).map(|_| ()).map_err(|refusal| refusal.reason())
+        let verified = receiver.verify(request.headers(), request.body().clone()).unwrap();
+        receiver.open(verified).map(|_| ()).map_err(|rejection| rejection.reason())
     };
     assert_eq!(sent(0, &receiver()), Ok(()));
     let builder = Receiver::builder("mediquo", MediQuo::new(secret("current", TEXT))).store(NoDedupe);
-    let hint = Freshness::SignedEvent { max_age: Duration::from_secs(86_400), future: Duration::from_secs(300) };
+    let hint = Freshness::EventTime { max_age: Duration::from_secs(86_400), max_skew: Duration::from_secs(300) };
     let receiver = builder.clock(StoppedClock::at(NOW)).freshness(hint).retention(Duration::from_secs(2 * 86_400));
     let receiver = receiver.build().unwrap();
     assert_eq!(sent(NOW - 86_400, &receiver), Ok(()));
@@ -672,7 +673,7 @@ async fn two_messages_in_one_second_are_one_event_unless_nothing_is_remembered()
         let mut last = Ok(());
         for _ in 0..2 {
             let admitted = receiver.admit(delivered(&receiver, body.clone())).unwrap();
-            last = admitted.run(async {}, |()| true).await.map_err(|refusal| refusal.reason());
+            last = admitted.run(async {}, |()| true).await.map_err(|rejection| rejection.reason());
         }
         last
     };
@@ -684,7 +685,7 @@ async fn two_messages_in_one_second_are_one_event_unless_nothing_is_remembered()
 #[test]
 fn a_custom_provider_by_this_name_gives_the_same_events() {
     let scheme = HmacSha256Body::new("x-mac");
-    let custom = Custom::new(NAME, scheme, secret("key", TEXT)).kind("/type").data("/payload");
+    let custom = Custom::new(NAME, scheme, secret("key", TEXT)).kind_pointer("/type").data_pointer("/payload");
     let receiver = Receiver::builder("mediquo", custom).store(NoDedupe).build().unwrap();
     let signing =
         Signing::HmacSha256Body { header: "x-mac".to_owned(), prefix: String::new(), encoding: crate::Encoding::Hex };
@@ -693,6 +694,6 @@ fn a_custom_provider_by_this_name_gives_the_same_events() {
         let delivery = receiver.open(receiver.verify(&headers, fixture.body()).unwrap()).unwrap();
         let expected: Event = delivered(&self::receiver(), fixture.body()).decode().unwrap();
         assert_eq!(delivery.decode::<Event>().unwrap(), expected);
-        assert_eq!(delivery.proves(), Proves::Body);
+        assert_eq!(delivery.signature_scope(), SignatureScope::Body);
     }
 }

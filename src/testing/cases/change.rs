@@ -19,7 +19,7 @@ pub enum Change {
     Secret(String),
     /// Signed with this secret, which the endpoint does not have.
     ForeignSecret(String),
-    /// Proven in the same header, but as this scheme has it.
+    /// Verified in the same header, but as this scheme has it.
     Scheme(Scheme),
     /// Signed with an HMAC in base64.
     Base64,

@@ -62,7 +62,7 @@ type Remade<T> = Result<T, &'static str>;
 impl Site<'_> {
     fn remade(&self, recipe: &Recipe<'_>, case: Case) -> Result<Remade<Case>, String> {
         let changes = self.fits(recipe).and_then(|()| {
-            let refused = case.expected.reason.is_some_and(|reason| reason.outcome() == Outcome::Refused);
+            let refused = case.expected.reason.is_some_and(|reason| reason.outcome() == Outcome::Rejected);
             if case.expected.reason == Some(Reason::TooLarge) {
                 return Err("how long a body may be is the endpoint's own");
             }
@@ -122,10 +122,10 @@ impl Site<'_> {
         }
     }
 
-    /// Whether the same becomes of it, however deliveries are proven.
+    /// Whether the same becomes of it, however deliveries are verified.
     fn fits_any_scheme(&self, change: &Change) -> bool {
         match change {
-            Change::Header(name, _) | Change::And(name, _) => proof_header(self.listed).as_ref() != Some(name),
+            Change::Header(name, _) | Change::And(name, _) => signature_header(self.listed).as_ref() != Some(name),
             Change::Set(..)
             | Change::Replace(..)
             | Change::Text(_)
@@ -257,7 +257,7 @@ impl Site<'_> {
     /// What is done to the text of a proof makes sense only where that is written the same way.
     fn same_writing(&self, name: &str) -> Remade<()> {
         let written = |endpoint: &Endpoint| (endpoint.prefix.clone(), endpoint.encoding.unwrap_or(super::Written::Hex));
-        if proof_header(self.listed).as_deref() == Some(name) && written(self.listed) != written(self.endpoint) {
+        if signature_header(self.listed).as_deref() == Some(name) && written(self.listed) != written(self.endpoint) {
             return Err("for endpoints with another prefix or encoding");
         }
         Ok(())
@@ -265,7 +265,7 @@ impl Site<'_> {
 
     fn renamed(&self, name: &str) -> String {
         let pairs = [
-            (proof_header(self.listed), proof_header(self.endpoint)),
+            (signature_header(self.listed), signature_header(self.endpoint)),
             (self.listed.also_header.clone(), self.endpoint.also_header.clone()),
         ];
         let known = pairs.into_iter().find(|(listed, _)| listed.as_deref() == Some(name));
@@ -276,14 +276,14 @@ impl Site<'_> {
         if header.ends_with("-id") && !template.is_empty() && !template.starts_with('{') {
             return format!("{}{template}", self.mark);
         }
-        let names = [proof_header(self.listed), self.listed.also_header.clone()];
+        let names = [signature_header(self.listed), self.listed.also_header.clone()];
         names.into_iter().flatten().fold(template.to_owned(), |text, name| {
             text.replace(&format!("{{{name}}}"), &format!("{{{}}}", self.renamed(&name)))
         })
     }
 }
 
-fn proof_header(endpoint: &Endpoint) -> Option<String> {
+fn signature_header(endpoint: &Endpoint) -> Option<String> {
     match endpoint.signing().ok()? {
         Signing::HmacSha256Body { header, .. } | Signing::SharedSecret { header } => Some(header),
         Signing::StandardWebhooks => None,

@@ -20,7 +20,7 @@ fn fasten_export(report: &mut Report) {
     let by_hand = ByHand::standard_webhooks();
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let mut subjects = [
-        Subject::new("verify", || receiver.verify(&headers, body.clone()).expect("genuine").proves()),
+        Subject::new("verify", || receiver.verify(&headers, body.clone()).expect("genuine").signature_scope()),
         Subject::new("verify + envelope", || opened(&receiver, &headers, &body)),
         Subject::new("verify + envelope + event", || {
             let event = opened(&receiver, &headers, &body).decode().expect("Fasten's");
@@ -36,12 +36,12 @@ fn fasten_export(report: &mut Report) {
 fn chart_report(report: &mut Report) {
     let body = lasting(signed::chart_report(30 * 1024));
     let headers = signed::hmac(&body);
-    let cair = Cair::hmac_256(signed::HMAC_HEADER, secret(TEXT_SECRET)).prefix(signed::HMAC_PREFIX);
+    let cair = Cair::hmac_sha256(signed::HMAC_HEADER, secret(TEXT_SECRET)).prefix(signed::HMAC_PREFIX);
     let receiver = receiver(cair);
     let by_hand = ByHand::body_hmac();
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let mut subjects = [
-        Subject::new("verify", || receiver.verify(&headers, body.clone()).expect("genuine").proves()),
+        Subject::new("verify", || receiver.verify(&headers, body.clone()).expect("genuine").signature_scope()),
         Subject::new("verify + envelope", || opened(&receiver, &headers, &body)),
         Subject::new("verify + envelope + event", || {
             let event = opened(&receiver, &headers, &body).decode().expect("Cair's");
@@ -55,8 +55,8 @@ fn chart_report(report: &mut Report) {
 }
 
 fn opened(receiver: &Receiver, headers: &http::HeaderMap, body: &bytes::Bytes) -> Delivery {
-    let proven = receiver.verify(headers, body.clone()).expect("genuine");
-    receiver.open(proven).expect("fresh")
+    let verified = receiver.verify(headers, body.clone()).expect("genuine");
+    receiver.open(verified).expect("fresh")
 }
 
 fn rows(report: &mut Report, what: &str, size: &str, figures: &[f64], envelope_target: Target) {

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use axum::routing::post;
 use bytes::Bytes;
-use medhook::{Cair, DedupeStore, EventKey, Fasten, MemoryStore, Receiver, Retention, Token};
+use medhook::{Cair, DedupeStore, EventKey, Fasten, MemoryStore, Receiver, Retention, ClaimToken};
 use sha2::{Digest, Sha256};
 use tower::ServiceExt;
 
@@ -48,8 +48,8 @@ fn keys(report: &mut Report, runtime: &tokio::runtime::Runtime) {
             for request in requests {
                 let receiver = &receivers[subject];
                 let (head, body) = request.into_parts();
-                let proven = receiver.verify(&head.headers, body).expect("genuine");
-                let admitted = receiver.admit(receiver.open(proven).expect("fresh")).expect("room");
+                let verified = receiver.verify(&head.headers, body).expect("genuine");
+                let admitted = receiver.admit(receiver.open(verified).expect("fresh")).expect("room");
                 admitted.run(async {}, |()| true).await.expect("new");
             }
         });
@@ -77,7 +77,7 @@ fn keys(report: &mut Report, runtime: &tokio::runtime::Runtime) {
 async fn fill(store: &MemoryStore, keys: u64) {
     let hour = Duration::from_secs(3600);
     for key in 0..keys {
-        let token = Token::from_bytes(u128::from(key).to_be_bytes());
+        let token = ClaimToken::from_bytes(u128::from(key).to_be_bytes());
         let key = EventKey::from_bytes(Sha256::digest(key.to_be_bytes()).into());
         store.claim(key, token, hour).await.expect("room");
         store.commit(key, token, Retention::new(hour, hour)).await.expect("room");
@@ -122,7 +122,7 @@ fn endpoints(report: &mut Report, runtime: &tokio::runtime::Runtime) {
 /// The longest that one poll of [`Receiver::receive`] keeps its thread.
 fn bodies(report: &mut Report, runtime: &tokio::runtime::Runtime) {
     let fasten = receiver(Fasten::live(secret(STANDARD_SECRET)));
-    let cair = receiver(Cair::hmac_256(signed::HMAC_HEADER, secret(TEXT_SECRET)).prefix(signed::HMAC_PREFIX));
+    let cair = receiver(Cair::hmac_sha256(signed::HMAC_HEADER, secret(TEXT_SECRET)).prefix(signed::HMAC_PREFIX));
     for (size, name) in [(64 << 10, "64 KiB"), (1 << 20, "1 MiB"), (8 << 20, "8 MiB")] {
         let export = Bytes::from(signed::fasten("7d4b9f0e-52a1-4c36-9b8e-1f0a6c2d3e45", size));
         let chart = Bytes::from(signed::chart_report(size));

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use medhook::{Claimed, DedupeStore, EventKey, MemoryStore, PostgresStore, RedisStore, Retention, SqliteStore, Token};
+use medhook::{Claimed, DedupeStore, EventKey, MemoryStore, PostgresStore, RedisStore, Retention, SqliteStore, ClaimToken};
 
 use crate::report::{Figure, Report, Row, Target};
 use crate::rounds::median;
@@ -150,7 +150,7 @@ async fn share_out(store: &Arc<dyn DedupeStore>, first: u64, events: u64, caller
             tokio::spawn(async move {
                 for n in (first + caller * each)..(first + (caller + 1) * each) {
                     let (key, token) = (key(n), token(n));
-                    assert_eq!(store.claim(key, token, LEASE).await.unwrap(), Claimed::Won);
+                    assert_eq!(store.claim(key, token, LEASE).await.unwrap(), Claimed::Acquired);
                     if commit {
                         store.commit(key, token, Retention::new(Duration::ZERO, LEASE)).await.unwrap();
                     }
@@ -185,10 +185,10 @@ fn key(n: u64) -> EventKey {
     EventKey::from_bytes(bytes)
 }
 
-fn token(n: u64) -> Token {
+fn token(n: u64) -> ClaimToken {
     let mut bytes = [7; 16];
     bytes[8..].copy_from_slice(&n.to_be_bytes());
-    Token::from_bytes(bytes)
+    ClaimToken::from_bytes(bytes)
 }
 
 /// A page written and synced, over and over in a file that does not grow: the least that a COMMIT can cost.

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use hmac::Mac;
 use http::{HeaderMap, HeaderValue};
-use medhook::{Custom, Fasten, HmacSha256Body, NoDedupe, Provider, Receiver, Refusal, Secret, Secrets};
+use medhook::{Custom, Fasten, HmacSha256Body, NoDedupe, Provider, Receiver, Rejection, Secret, Secrets};
 use octocrab::models::webhook_events::verification::WebhookVerifier;
 use openai_compat::webhooks::Webhooks;
 use webhook_verify::{Provider as TheirProvider, VerifyOptions};
@@ -28,7 +28,7 @@ pub fn run(report: &mut Report) {
         standard_webhooks(report, *size, name);
         body_hmac(report, *size, name);
     }
-    refusals(report);
+    rejections(report);
 }
 
 pub fn receiver(provider: impl Provider) -> Receiver {
@@ -36,7 +36,7 @@ pub fn receiver(provider: impl Provider) -> Receiver {
 }
 
 pub fn secret(text: &str) -> Secret {
-    Secret::new("bench", text).expect("a secret")
+    Secret::new(text).expect("a secret")
 }
 
 fn body(size: usize) -> Bytes {
@@ -121,7 +121,7 @@ fn body_hmac(report: &mut Report, size: usize, name: &str) {
 }
 
 /// What is not the good case: other secrets, wrong signatures, heads that are refused.
-fn refusals(report: &mut Report) {
+fn rejections(report: &mut Report) {
     let size = "1 KiB";
     let body = body(1024);
     let huge = lasting(vec![b'x'; 1 << 20]);
@@ -133,7 +133,7 @@ fn refusals(report: &mut Report) {
         headers
     };
     let one = receiver(Fasten::live(secret(STANDARD_SECRET)));
-    let two = Secrets::new(Secret::new("other", OTHER_STANDARD_SECRET).expect("a secret"));
+    let two = Secrets::new(Secret::new(OTHER_STANDARD_SECRET).expect("a secret").labeled("other").expect("a secret"));
     let two = receiver(Fasten::live(two.also(secret(STANDARD_SECRET)).expect("another secret")));
     let key = signed::standard_key();
     let message = [ID.as_bytes(), b".", value(&good, "webhook-timestamp").as_bytes(), b".", &body].concat();
@@ -198,7 +198,7 @@ fn genuine(receiver: &Receiver, headers: &HeaderMap, body: &Bytes) {
     assert!(receiver.verify(headers, body.clone()).is_ok());
 }
 
-fn refused(receiver: &Receiver, headers: &HeaderMap, body: &Bytes) -> Refusal {
+fn refused(receiver: &Receiver, headers: &HeaderMap, body: &Bytes) -> Rejection {
     receiver.verify(headers, body.clone()).expect_err("refused")
 }
 

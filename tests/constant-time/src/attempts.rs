@@ -213,7 +213,10 @@ impl Form {
 }
 
 fn receiver(scheme: SchemeConfig, texts: &[&str]) -> Receiver {
-    let mut secrets = texts.iter().enumerate().map(|(n, text)| Secret::new(&n.to_string(), *text).expect("a secret"));
+    let mut secrets = texts
+        .iter()
+        .enumerate()
+        .map(|(n, text)| Secret::new(*text).expect("a secret").labeled(&n.to_string()).expect("a secret"));
     let first = Secrets::new(secrets.next().expect("at least one"));
     let secrets = secrets.fold(first, |all, secret| all.also(secret).expect("no two alike"));
     let builder = Receiver::builder("counted", Custom::new("counted", scheme, secrets));

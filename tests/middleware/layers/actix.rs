@@ -52,7 +52,7 @@ async fn middlewares_outside_see_the_answers_and_change_nothing() {
     assert_eq!(seen(&handled), HANDLED);
     assert_eq!(handled.headers().get(header::CONTENT_ENCODING).expect("packed"), "gzip");
     let refused = answered(&app, packed(forged("/"))).await;
-    assert_eq!(seen(&refused), refused_for(Reason::ProofMismatch));
+    assert_eq!(seen(&refused), refused_for(Reason::SignatureMismatch));
     assert!(to_bytes(refused.into_body()).await.is_ok_and(|body| body.is_empty()));
     assert_eq!(seen(&answered(&app, genuine("/").to_request()).await), DUPLICATE);
 }
@@ -78,7 +78,7 @@ async fn a_decompression_outside_breaks_the_proof() {
     let plain = init_service(App::new().service(endpoint().to(async || ""))).await;
     assert_eq!(seen(&answered(&plain, packed()).await), refused_for(Reason::ContentEncoding));
     let unpacking = init_service(App::new().service(endpoint().wrap(from_fn(unpack)).to(async || ""))).await;
-    assert_eq!(seen(&answered(&unpacking, packed()).await), refused_for(Reason::ProofMismatch));
+    assert_eq!(seen(&answered(&unpacking, packed()).await), refused_for(Reason::SignatureMismatch));
     assert_eq!(seen(&answered(&unpacking, genuine("/").to_request()).await), HANDLED, "what is not packed passes");
 }
 
@@ -90,10 +90,10 @@ fn genuine_body() -> Bytes {
 async fn scopes_have_a_provider_each_and_a_store_together() {
     const FASTEN: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
     let store = MemoryStore::new(100);
-    let fasten = Fasten::live(Secret::new("live", FASTEN).expect("a secret"));
+    let fasten = Fasten::live(Secret::new(FASTEN).expect("a secret"));
     let fasten = Receiver::builder("fasten", fasten).store(store.clone()).build().expect("a receiver");
     let named = |name| {
-        let healthsync = HealthSync::new(Secret::new("dashboard", SECRET).expect("a secret"));
+        let healthsync = HealthSync::new(Secret::new(SECRET).expect("a secret"));
         Receiver::builder(name, healthsync).store(store.clone()).build().expect("a receiver")
     };
     let inbox = |path, receiver| web::scope(path).wrap(Verify::new(receiver)).route("/in", web::post().to(async || ""));

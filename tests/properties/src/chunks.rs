@@ -26,13 +26,13 @@ pub(super) fn holds(data: &[u8]) {
     let body = body.repeat(times);
     let headers = signing.headers(SECRET, "msg_1", &NOW.to_string(), &body).expect("signed");
 
-    let roomy = receiver(Custom::new("acme", scheme, secret()).id("/id"), body.len().max(1));
+    let roomy = receiver(Custom::new("acme", scheme, secret()).id_pointer("/id"), body.len().max(1));
     let mut altered = body.clone();
     altered.last_mut().into_iter().for_each(|byte| *byte ^= 1);
     let longer = [&*body, b" "].concat();
     for body in [body, altered, longer] {
-        let whole = roomy.verify(&headers, body.clone().into()).map(|proven| proven.body().clone());
-        let whole = whole.map_err(|refusal| refusal.reason());
+        let whole = roomy.verify(&headers, body.clone().into()).map(|verified| verified.body().clone());
+        let whole = whole.map_err(|rejection| rejection.reason());
         let pieces = pieces(&body, cuts);
         assert_eq!(pushed(&roomy, &headers, &pieces), whole);
         assert_eq!(received(&roomy, &headers, &pieces), whole.map(drop));
@@ -70,12 +70,12 @@ fn pieces(body: &[u8], cuts: &[u8]) -> Vec<Bytes> {
 }
 
 fn pushed(receiver: &Receiver, headers: &[(String, String)], pieces: &[Bytes]) -> Result<Bytes, Reason> {
-    let proven = || {
+    let verified = || {
         let mut intake = receiver.begin("POST", headers)?;
         pieces.iter().try_for_each(|piece| intake.push(piece.clone()))?;
-        intake.finish().map(|proven| proven.body().clone())
+        intake.finish().map(|verified| verified.body().clone())
     };
-    proven().map_err(|refusal| refusal.reason())
+    verified().map_err(|rejection| rejection.reason())
 }
 
 fn received(receiver: &Receiver, headers: &[(String, String)], pieces: &[Bytes]) -> Result<(), Reason> {
@@ -86,6 +86,6 @@ fn received(receiver: &Receiver, headers: &[(String, String)], pieces: &[Bytes])
     let body = futures_util::stream::iter(pieces.iter().cloned().map(Ok::<_, Infallible>));
     RUNTIME.with_borrow(|runtime| {
         let delivery = runtime.block_on(receiver.receive("POST", headers, body));
-        delivery.map(drop).map_err(|refusal| refusal.reason())
+        delivery.map(drop).map_err(|rejection| rejection.reason())
     })
 }

@@ -32,20 +32,20 @@ const ENDPOINTS: &[Endpoint] = &[
         provider: "azodha",
         receiver: || {
             let kind = azodha::Kind::ALL[0].as_str();
-            receiver(Azodha::hmac_sha256("x-signature", secret()).kind(kind), LIMIT)
+            receiver(Azodha::hmac_sha256("x-signature", secret()).pin_kind(kind), LIMIT)
         },
         signing: || Signing::hmac_sha256("x-signature"),
     },
     Endpoint {
         letter: b'c',
         provider: "cair",
-        receiver: || receiver(Cair::hmac_256("x-signature", secret()), LIMIT),
+        receiver: || receiver(Cair::hmac_sha256("x-signature", secret()), LIMIT),
         signing: || Signing::hmac_sha256("x-signature"),
     },
     Endpoint {
         letter: b'C',
         provider: "cair",
-        receiver: || receiver(Cair::hmac_256("x-signature", secret()).only(cair::Kind::ChartAnalysis), LIMIT),
+        receiver: || receiver(Cair::hmac_sha256("x-signature", secret()).pin_kind(cair::Kind::ChartAnalysis), LIMIT),
         signing: || Signing::hmac_sha256("x-signature"),
     },
     Endpoint {
@@ -88,9 +88,9 @@ pub(super) fn holds(data: &[u8]) {
     let signing = (endpoint.signing)();
     let headers = signing.headers(SECRET, "msg_1", &NOW.to_string(), &body).expect("signed");
 
-    let proven = receiver.verify(&headers, body.clone()).expect("what was signed verifies");
-    assert_eq!(proven.body(), &body);
-    match receiver.open(proven) {
+    let verified = receiver.verify(&headers, body.clone()).expect("what was signed verifies");
+    assert_eq!(verified.body(), &body);
+    match receiver.open(verified) {
         Ok(delivery) => {
             assert_eq!(delivery.body(), &body);
             let read = providers::read(&delivery);
@@ -101,8 +101,8 @@ pub(super) fn holds(data: &[u8]) {
             assert_eq!(again.event_key(), delivery.event_key());
             assert_eq!(providers::read(&again).printed, read.printed);
         }
-        Err(refusal) => {
-            let (reason, provider) = (refusal.reason(), endpoint.provider);
+        Err(rejection) => {
+            let (reason, provider) = (rejection.reason(), endpoint.provider);
             let may = match reason {
                 Reason::Stale | Reason::InTheFuture | Reason::TimeMissing => provider == "healthsync",
                 Reason::WrongMode => *letter == b'F',
@@ -110,7 +110,7 @@ pub(super) fn holds(data: &[u8]) {
                 _ => false,
             };
             assert!(may, "{provider}: a genuine delivery was refused: {reason}");
-            shows_none(&body, &format!("{refusal:?} {refusal}"));
+            shows_none(&body, &format!("{rejection:?} {rejection}"));
         }
     }
 
@@ -118,9 +118,9 @@ pub(super) fn holds(data: &[u8]) {
     let mut altered = body.to_vec();
     if let Some(byte) = altered.get_mut(bit / 8) {
         *byte ^= 1 << (bit % 8);
-        let verdict = receiver.verify(&headers, altered.into()).map(drop).map_err(|refusal| refusal.reason());
+        let verdict = receiver.verify(&headers, altered.into()).map(drop).map_err(|rejection| rejection.reason());
         // A shared secret proves the sender alone.
-        let expected = if endpoint.provider == "mediquo" { Ok(()) } else { Err(Reason::ProofMismatch) };
+        let expected = if endpoint.provider == "mediquo" { Ok(()) } else { Err(Reason::SignatureMismatch) };
         assert_eq!(verdict, expected, "bit {bit}");
     }
 }

@@ -51,7 +51,7 @@ const NOW: i64 = 1_767_225_600;
 const SECRET: &str = "c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
 
 fn secret() -> Secret {
-    Secret::new("key", SECRET).expect("a secret")
+    Secret::new(SECRET).expect("a secret")
 }
 
 fn receiver(provider: impl Provider, body_limit: usize) -> Receiver {

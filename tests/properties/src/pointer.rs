@@ -13,7 +13,7 @@ pub(super) fn holds(data: &[u8]) {
     let mut lines = data.splitn(2, |byte| *byte == b'\n');
     let (Some(Ok(pointer)), Some(body)) = (lines.next().map(str::from_utf8), lines.next()) else { return };
     let acme = Custom::new("acme", HmacSha256Body::new("x-signature"), secret());
-    let acme = acme.id(pointer).kind(pointer).occurred_at(pointer).data(pointer);
+    let acme = acme.id_pointer(pointer).kind_pointer(pointer).time_pointer(pointer).data_pointer(pointer);
     let Ok(receiver) = Receiver::builder("pointer", acme).store(NoDedupe).build() else {
         assert!(!pointer.starts_with('/'), "{pointer:?} is a pointer");
         return;

@@ -95,7 +95,7 @@ fn standard_webhooks(data: &[u8]) {
             } else if entries.contains(&format!("v1,{genuine}").as_bytes()) {
                 Ok(())
             } else {
-                Err(Reason::ProofMismatch)
+                Err(Reason::SignatureMismatch)
             }
         }
         _ => Err(Reason::MalformedHeader),
@@ -105,7 +105,7 @@ fn standard_webhooks(data: &[u8]) {
 
 /// Whether something that begins like a signature ends where one would, with spaces in its midst. The receiver looks at
 /// once where the end must be, and takes it for a signature, though one that nothing equals: it then counts fewer
-/// entries, and may give another reason for the same refusal.
+/// entries, and may give another reason for the same rejection.
 fn has_text_with_spaces(signatures: &[u8]) -> bool {
     let starts = (0..signatures.len()).filter(|at| *at == 0 || signatures[at - 1] == b' ');
     let mut texts = starts.filter_map(|at| signatures[at..].strip_prefix(b"v1,")?.split_at_checked(44));
@@ -148,7 +148,7 @@ fn hmac(encoding: Encoding, prefix: &str, template: &[u8]) {
             if is_hex && mac.eq_ignore_ascii_case(&hex) || is_base64 && padded == base64 {
                 Ok(())
             } else if is_hex || is_base64 {
-                Err(Reason::ProofMismatch)
+                Err(Reason::SignatureMismatch)
             } else {
                 Err(Reason::MalformedHeader)
             }
@@ -165,7 +165,7 @@ fn token(value: &[u8]) {
     } else if value == SECRET.as_bytes() {
         Ok(())
     } else {
-        Err(Reason::ProofMismatch)
+        Err(Reason::SignatureMismatch)
     };
     same(SharedSecret::new("x-token").into(), &[("x-token", value)], expected);
 }
@@ -173,7 +173,7 @@ fn token(value: &[u8]) {
 fn same(scheme: SchemeConfig, headers: &[(&str, &[u8])], expected: Result<(), Reason>) {
     let receiver = receiver(Custom::new("acme", scheme, secret()), 1_000);
     let verdict = receiver.verify(headers, Bytes::from_static(BODY)).map(drop);
-    assert_eq!(verdict.map_err(|refusal| refusal.reason()), expected, "{headers:?}");
+    assert_eq!(verdict.map_err(|rejection| rejection.reason()), expected, "{headers:?}");
 }
 
 /// The template with the signatures in their places, up to a length that no header has.

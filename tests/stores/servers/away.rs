@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
-use medhook::{Claimed, Custom, DedupeStore, Reason, Receiver, Refusal, Secret, SharedSecret};
+use medhook::{Claimed, Custom, DedupeStore, Reason, Receiver, Rejection, Secret, SharedSecret};
 use medhook_tests::servers::Server;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -22,8 +22,8 @@ pub struct Endpoint {
 
 impl Endpoint {
     pub fn new(store: impl DedupeStore) -> Self {
-        let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("key", "0123456789abcdef").unwrap());
-        let receiver = Receiver::builder("acme", custom.id("/id")).store(store).lease(HOUR).build().unwrap();
+        let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("0123456789abcdef").unwrap());
+        let receiver = Receiver::builder("acme", custom.id_pointer("/id")).store(store).lease(HOUR).build().unwrap();
         Endpoint { receiver, handled: Arc::default() }
     }
 
@@ -37,7 +37,7 @@ impl Endpoint {
         &self.receiver
     }
 
-    pub async fn deliver(&self, id: usize) -> Result<(), Refusal> {
+    pub async fn deliver(&self, id: usize) -> Result<(), Rejection> {
         let handled = self.handled.clone();
         let handler = async move {
             handled.fetch_add(1, Ordering::SeqCst);
@@ -52,11 +52,11 @@ impl Endpoint {
     /// Delivers as a sender does, until it is done. Says whether it was a duplicate by then.
     pub async fn deliver_until_handled(&self, id: usize) -> bool {
         let began = Instant::now();
-        while let Err(refusal) = self.deliver(id).await {
-            if refusal.reason() == Reason::Duplicate {
+        while let Err(rejection) = self.deliver(id).await {
+            if rejection.reason() == Reason::Duplicate {
                 return true;
             }
-            assert!(began.elapsed() < Duration::from_secs(60), "{id}: {refusal}");
+            assert!(began.elapsed() < Duration::from_secs(60), "{id}: {rejection}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         false
@@ -64,9 +64,9 @@ impl Endpoint {
 
     pub async fn is_refused_for_now(&self, id: usize) {
         let before = self.handled();
-        let refusal = self.deliver(id).await.unwrap_err();
-        assert_eq!(refusal.reason(), Reason::StoreUnavailable);
-        assert_eq!(refusal.header().unwrap().0, RETRY_AFTER);
+        let rejection = self.deliver(id).await.unwrap_err();
+        assert_eq!(rejection.reason(), Reason::StoreUnavailable);
+        assert_eq!(rejection.header().unwrap().0, RETRY_AFTER);
         assert_eq!(self.handled(), before, "nothing is handled without a claim");
     }
 }
@@ -92,7 +92,7 @@ pub async fn a_restart_between_steps_fails_nobody(mut server: Server, store: imp
             tokio::spawn(async move { store.claim(key(n), token(n), HOUR).await })
         };
         for claimed in (from..from + 60).map(claim).collect::<Vec<_>>() {
-            assert_eq!(claimed.await.unwrap().unwrap(), Claimed::Won);
+            assert_eq!(claimed.await.unwrap().unwrap(), Claimed::Acquired);
         }
     };
     claim_many(0).await;
@@ -106,7 +106,7 @@ pub async fn connections_that_are_cut_fail_nobody(between: &Between, store: impl
     for round in 0..5 {
         let claims = (0..20).map(|n| store.claim(key(round * 20 + n), token(n), HOUR));
         for claimed in futures_util::future::join_all(claims).await {
-            assert_eq!(claimed.unwrap(), Claimed::Won);
+            assert_eq!(claimed.unwrap(), Claimed::Acquired);
         }
         between.change(Way::Cut);
     }
@@ -119,7 +119,7 @@ pub async fn quiet_connections_that_lead_nowhere_are_found_out(between: &Between
     between.change(Way::Forgotten);
     // Longer than a store trusts in a connection that lies idle.
     tokio::time::sleep(Duration::from_millis(10_500)).await;
-    assert_eq!(store.claim(key(100), token(1), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(store.claim(key(100), token(1), HOUR).await.unwrap(), Claimed::Acquired);
 }
 
 /// The same in the midst of its work: steps fail until its time is over, and no longer. The store has little patience.

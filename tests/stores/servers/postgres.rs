@@ -59,7 +59,7 @@ async fn patient(server: &Server) -> PostgresStore {
 }
 
 async fn at(url: &str, connections: u32, step_timeout: Duration) -> PostgresStore {
-    let builder = PostgresStore::builder().pool_size(connections).step_timeout(step_timeout);
+    let builder = PostgresStore::builder().max_connections(connections).step_timeout(step_timeout);
     builder.connect(url).await.unwrap()
 }
 
@@ -84,7 +84,7 @@ async fn killed_connections_fail_nobody() {
         )
         .await;
         for claim in claims {
-            assert_eq!(claim.await.unwrap().unwrap(), Claimed::Won);
+            assert_eq!(claim.await.unwrap().unwrap(), Claimed::Acquired);
         }
     }
     assert!(killed >= 10, "{killed} were there to be killed");
@@ -94,13 +94,13 @@ async fn killed_connections_fail_nobody() {
 async fn a_server_that_is_about_to_start_is_waited_for() {
     let mut server = Server::postgres(&[]);
     let store = patient(&server).await;
-    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
     server.stop();
     let claim = tokio::spawn(async move { store.claim(key(2), token(2), HOUR).await });
     // For some tries to fail.
     tokio::time::sleep(Duration::from_millis(300)).await;
     server.start();
-    assert_eq!(claim.await.unwrap().unwrap(), Claimed::Won);
+    assert_eq!(claim.await.unwrap().unwrap(), Claimed::Acquired);
 }
 
 #[tokio::test]
@@ -118,14 +118,14 @@ async fn a_server_with_too_many_connections_is_waited_for() {
     // For some tries to fail.
     tokio::time::sleep(Duration::from_millis(300)).await;
     others.truncate(MOST / 2);
-    assert_eq!(claim.await.unwrap().unwrap(), Claimed::Won);
+    assert_eq!(claim.await.unwrap().unwrap(), Claimed::Acquired);
 }
 
 #[tokio::test]
 async fn what_keeps_a_store_from_connecting_again_is_told_at_once() {
     let server = Server::postgres(&[]);
     let store = patient(&server).await;
-    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
     let mut admin = PgConnection::connect(&server.url()).await.unwrap();
     let others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                   WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'";
@@ -172,7 +172,7 @@ async fn a_standby_is_refused() {
 async fn a_primary_that_becomes_a_standby_is_unavailable_until_it_is_one_again() {
     let server = Server::postgres(&[]);
     let store = patient(&server).await;
-    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
     let mut admin = PgConnection::connect(&server.url()).await.unwrap();
     for (setting, is_standby) in [("on", true), ("off", false)] {
         run(&mut admin, "SET default_transaction_read_only = off".to_owned()).await;
@@ -198,7 +198,7 @@ async fn ten_instances_that_come_up_at_once_make_the_tables_once() {
         .collect();
     for (n, instance) in instances.into_iter().enumerate() {
         let won = instance.await.unwrap().claim(key(1), token(n as u64), HOUR).await.unwrap();
-        assert_eq!(won == Claimed::Won, n == 0);
+        assert_eq!(won == Claimed::Acquired, n == 0);
     }
     assert_eq!(number(&mut direct().await, format!("SELECT count(*) FROM {namespace}_schema")).await, 1);
 }
@@ -232,7 +232,7 @@ async fn a_role_that_may_make_no_tables_uses_those_that_are_there() {
 
     run(&mut admin, format!("GRANT DELETE ON {namespace}_events, {namespace}_committed TO {namespace}")).await;
     let store = builder(&namespace).connect(&url).await.unwrap();
-    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
     assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Settled);
     run(&mut admin, format!("DROP OWNED BY {namespace}; DROP ROLE {namespace}")).await;
 }
@@ -262,7 +262,7 @@ async fn a_step_may_take_as_long_as_it_is_given() {
     // Longer than a lock may take by default.
     tokio::time::sleep(Duration::from_secs(2)).await;
     run(&mut holder, "ROLLBACK".to_owned()).await;
-    assert_eq!(claim.await.unwrap().unwrap(), Claimed::Won);
+    assert_eq!(claim.await.unwrap().unwrap(), Claimed::Acquired);
 }
 
 /// The backends of a namespace's store. They stay, and the server knows what was asked last.
@@ -296,14 +296,14 @@ async fn give_up_a_renewal_that_waits(store: &PostgresStore, namespace: &str) {
 async fn claim_many(store: &PostgresStore, from: u64) {
     let claims = (from..from + 50).map(|n| store.claim(key(n), token(n), HOUR));
     for claimed in futures_util::future::join_all(claims).await {
-        assert_eq!(claimed.unwrap(), Claimed::Won);
+        assert_eq!(claimed.unwrap(), Claimed::Acquired);
     }
 }
 
 #[tokio::test]
 async fn there_are_as_many_connections_as_there_may_be_and_they_are_kept() {
     let namespace = unique();
-    let store = builder(&namespace).pool_size(2).connect(&shared_postgres()).await.unwrap();
+    let store = builder(&namespace).max_connections(2).connect(&shared_postgres()).await.unwrap();
     claim_many(&store, 0).await;
     let first = backends(&namespace).await;
     assert_eq!(first.len(), 2);
@@ -314,7 +314,7 @@ async fn there_are_as_many_connections_as_there_may_be_and_they_are_kept() {
 #[tokio::test]
 async fn a_step_that_fails_or_is_given_up_costs_no_other_its_connection() {
     let namespace = unique();
-    let store = builder(&namespace).pool_size(2).connect(&shared_postgres()).await.unwrap();
+    let store = builder(&namespace).max_connections(2).connect(&shared_postgres()).await.unwrap();
     claim_many(&store, 0).await;
     let before = backends(&namespace).await;
     let mut holder = direct().await;
@@ -341,7 +341,7 @@ async fn a_step_that_fails_or_is_given_up_costs_no_other_its_connection() {
 #[tokio::test]
 async fn a_connection_in_use_while_another_broke_is_not_used_again() {
     let namespace = unique();
-    let store = builder(&namespace).pool_size(2).connect(&shared_postgres()).await.unwrap();
+    let store = builder(&namespace).max_connections(2).connect(&shared_postgres()).await.unwrap();
     claim_many(&store, 0).await;
     let both = backends(&namespace).await;
     let mut holder = direct().await;
@@ -354,7 +354,7 @@ async fn a_connection_in_use_while_another_broke_is_not_used_again() {
         assert_eq!(number(&mut direct().await, format!("SELECT pg_terminate_backend({idle})::int::bigint")).await, 1);
     }
     soon(async || backends(&namespace).await.is_empty()).await;
-    assert_eq!(store.claim(key(100), token(100), HOUR).await.unwrap(), Claimed::Won, "on another");
+    assert_eq!(store.claim(key(100), token(100), HOUR).await.unwrap(), Claimed::Acquired, "on another");
     run(&mut holder, "ROLLBACK".to_owned()).await;
     assert_eq!(renewal.await.unwrap().unwrap(), Settled::Settled);
     claim_many(&store, 200).await;
@@ -373,7 +373,7 @@ async fn none_beside_a_connection_that_leads_nowhere_is_trusted() {
     claim_many(&store, 0).await;
     between.change(Way::Forgotten);
     store.claim(key(100), token(100), HOUR).await.unwrap_err();
-    assert_eq!(store.claim(key(101), token(101), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(store.claim(key(101), token(101), HOUR).await.unwrap(), Claimed::Acquired);
 }
 
 #[tokio::test]

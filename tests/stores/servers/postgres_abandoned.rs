@@ -99,7 +99,7 @@ async fn a_late_answer_returns_its_connection_to_use() {
     scene.end().await;
     soon(async || store.claim(key(3), token(3), HOUR).await.is_ok()).await;
     // The claim that was answered too late was made, and is its caller's.
-    soon(async || matches!(store.claim(key(2), token(2), HOUR).await, Ok(Claimed::Won))).await;
+    soon(async || matches!(store.claim(key(2), token(2), HOUR).await, Ok(Claimed::Acquired))).await;
     assert_eq!(scene.backends().await, before);
 }
 
@@ -122,7 +122,7 @@ async fn a_lost_answer_releases_the_permit_after_the_commit() {
     let most = most.end().await;
     assert!(most <= 2, "{most} backends of a store that may have 1, and one to ask");
     scene.end().await;
-    soon(async || matches!(store.claim(key(2), token(2), HOUR).await, Ok(Claimed::Won))).await;
+    soon(async || matches!(store.claim(key(2), token(2), HOUR).await, Ok(Claimed::Acquired))).await;
     soon(async || scene.backends().await.len() == 1).await;
     assert!(scene.backends().await.is_disjoint(&before), "the backend without a client was ended");
 }
@@ -151,7 +151,7 @@ async fn an_error_says_how_many_steps_the_server_has_not_answered() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_permit_kept_by_a_connection_attempt_is_not_blamed_on_a_commit() {
     let server = Server::postgres(&[]);
-    let store = PostgresStore::builder().pool_size(1).step_timeout(STEP).connect(&server.url()).await.unwrap();
+    let store = PostgresStore::builder().max_connections(1).step_timeout(STEP).connect(&server.url()).await.unwrap();
     server.pause();
     let error = async |n| store.claim(key(n), token(n), HOUR).await.unwrap_err().to_string();
     assert_eq!(error(1).await, "PostgreSQL: claim: no answer in time");
@@ -164,7 +164,7 @@ async fn a_permit_kept_by_a_connection_attempt_is_not_blamed_on_a_commit() {
 async fn a_dropped_caller_leaves_the_permit_to_its_step_until_the_answer() {
     let namespace = unique();
     let url = shared_postgres();
-    let store = PostgresStore::builder().namespace(&namespace).pool_size(1).step_timeout(HOUR);
+    let store = PostgresStore::builder().namespace(&namespace).max_connections(1).step_timeout(HOUR);
     let store = store.connect(&url).await.unwrap();
     store.claim(key(1), token(1), HOUR).await.unwrap();
     let mut holder = PgConnection::connect(&url).await.unwrap();
@@ -195,7 +195,7 @@ async fn a_dropped_caller_leaves_the_permit_to_its_step_until_the_answer() {
     assert!(!claim.is_finished(), "it has a second connection");
     assert_eq!(waiting().await, backend);
     holder.execute("ROLLBACK").await.unwrap();
-    assert_eq!(claim.await.unwrap().unwrap(), Claimed::Won);
+    assert_eq!(claim.await.unwrap().unwrap(), Claimed::Acquired);
     let last = "SELECT pid FROM pg_stat_activity WHERE query LIKE $1 AND pid <> pg_backend_pid()";
     let query = sqlx::query(last).bind(format!("%INSERT INTO {namespace}_events AS e%"));
     let last: Vec<i32> = query.fetch_all(&mut holder).await.unwrap().iter().map(|row| row.get(0)).collect();
@@ -230,7 +230,7 @@ async fn the_server_looks_after_connections_that_went_quiet() {
     let by_socket = format!("postgres://plain:{PASSWORD}@localhost:{}/postgres?host={socket}", server.port());
     for (n, url) in [by_tcp, by_socket].iter().enumerate() {
         let store = PostgresStore::builder().step_timeout(HOUR).connect(url).await.unwrap();
-        assert_eq!(store.claim(key(n as u64), token(1), HOUR).await.unwrap(), Claimed::Won);
+        assert_eq!(store.claim(key(n as u64), token(1), HOUR).await.unwrap(), Claimed::Acquired);
     }
     let seen = sqlx::query("SELECT of FROM seen").fetch_all(&mut admin).await.unwrap();
     let seen: Vec<String> = seen.iter().map(|row| row.get(0)).collect();
@@ -282,7 +282,7 @@ impl Scene {
     }
 
     async fn store_at(&mut self, url: &str, connections: u32) -> PostgresStore {
-        let builder = PostgresStore::builder().pool_size(connections).step_timeout(STEP);
+        let builder = PostgresStore::builder().max_connections(connections).step_timeout(STEP);
         let store = builder.connect(url).await.unwrap();
         // The connection that looked at the tables is not one of the store's.
         soon(async || self.backends().await.is_empty()).await;

@@ -21,7 +21,7 @@ impl Application {
     async fn new() -> Self {
         let (pool, namespace) = (PgPool::connect(&shared_postgres()).await.unwrap(), unique());
         // One connection: whatever holds it shows. Long enough for locks that a test holds.
-        let builder = PostgresStore::builder().namespace(&namespace).pool_size(1).step_timeout(HOUR / 60);
+        let builder = PostgresStore::builder().namespace(&namespace).max_connections(1).step_timeout(HOUR / 60);
         let store = builder.on(&pool).await.unwrap();
         pool.execute(AssertSqlSafe(format!("CREATE TABLE {namespace}_effects (by int)"))).await.unwrap();
         Application { pool, store, namespace }
@@ -94,15 +94,15 @@ async fn effect_and_mark_are_committed_together_or_neither_is() {
 async fn a_process_that_dies_after_its_transaction_has_handled_the_event() {
     let app = Application::new().await;
     let [first, second] = twice(&Endpoint::new(app.store.clone()));
-    assert_eq!(claim(&app.store, &first, HOUR).await, Claimed::Won);
+    assert_eq!(claim(&app.store, &first, HOUR).await, Claimed::Acquired);
     let mut transaction = app.begin(1).await;
     app.store.commit_in(&mut transaction, &first).await.unwrap();
     transaction.commit().await.unwrap();
     // No commit of the receiver's comes, and its lease need not run out.
-    assert_eq!(claim(&app.store, &second, HOUR).await, Claimed::Handled);
+    assert_eq!(claim(&app.store, &second, HOUR).await, Claimed::AlreadyHandled);
     let (key, late) = (first.event_key(), first.token().unwrap());
     assert_eq!(app.store.release(key, late).await.unwrap(), Settled::Settled);
-    assert_eq!(claim(&app.store, &second, HOUR).await, Claimed::Handled, "nothing undoes it");
+    assert_eq!(claim(&app.store, &second, HOUR).await, Claimed::AlreadyHandled, "nothing undoes it");
     assert_eq!(app.store.commit(key, token(9), retention(HOUR)).await.unwrap(), Settled::Lost);
     assert_eq!(app.store.renew(key, token(9), HOUR).await.unwrap(), Settled::Lost);
 }
@@ -111,7 +111,7 @@ async fn a_process_that_dies_after_its_transaction_has_handled_the_event() {
 async fn while_the_transaction_is_open_nobody_waits_for_it() {
     let app = Application::new().await;
     let [first, second] = twice(&Endpoint::new(app.store.clone()));
-    assert_eq!(claim(&app.store, &first, HOUR).await, Claimed::Won);
+    assert_eq!(claim(&app.store, &first, HOUR).await, Claimed::Acquired);
     let mut transaction = app.begin(1).await;
     app.store.commit_in(&mut transaction, &first).await.unwrap();
     let (key, token) = (first.event_key(), first.token().unwrap());
@@ -127,11 +127,11 @@ async fn of_two_handlers_after_a_lease_that_failed_one_has_an_effect() {
     for first_commits in [true, false] {
         let app = Application::new().await;
         let [first, second] = twice(&Endpoint::new(app.store.clone()));
-        assert_eq!(claim(&app.store, &first, Duration::from_millis(1)).await, Claimed::Won);
+        assert_eq!(claim(&app.store, &first, Duration::from_millis(1)).await, Claimed::Acquired);
         // It is at this point when its lease ends, and the event is someone else's.
         let mut one = app.begin(1).await;
         app.store.commit_in(&mut one, &first).await.unwrap();
-        while claim(&app.store, &second, HOUR).await != Claimed::Won {}
+        while claim(&app.store, &second, HOUR).await != Claimed::Acquired {}
         let mut other = app.begin(2).await;
         let later = app.store.commit_in(&mut other, &second);
         let ended = async {
@@ -154,8 +154,8 @@ async fn of_two_handlers_after_a_lease_that_failed_one_has_an_effect() {
 async fn whoever_lost_the_claim_before_it_came_to_this_has_no_effect() {
     let app = Application::new().await;
     let [first, second] = twice(&Endpoint::new(app.store.clone()));
-    assert_eq!(claim(&app.store, &first, Duration::from_millis(1)).await, Claimed::Won);
-    while claim(&app.store, &second, HOUR).await != Claimed::Won {}
+    assert_eq!(claim(&app.store, &first, Duration::from_millis(1)).await, Claimed::Acquired);
+    while claim(&app.store, &second, HOUR).await != Claimed::Acquired {}
     let mut transaction = app.begin(1).await;
     assert!(is_lost(app.store.commit_in(&mut transaction, &first).await), "the second is at work");
 }
@@ -166,7 +166,7 @@ async fn whoever_lost_the_claim_before_it_came_to_this_has_no_effect() {
 async fn a_claim_won_by_an_old_view_has_no_second_effect() {
     let app = Application::new().await;
     let [first, second] = twice(&Endpoint::new(app.store.clone()));
-    assert_eq!(claim(&app.store, &first, HOUR).await, Claimed::Won);
+    assert_eq!(claim(&app.store, &first, HOUR).await, Claimed::Acquired);
     let mut one = app.begin(1).await;
     app.store.commit_in(&mut one, &first).await.unwrap();
 
@@ -180,7 +180,7 @@ async fn a_claim_won_by_an_old_view_has_no_second_effect() {
     app.until_someone_waits().await;
     one.commit().await.unwrap();
     release.commit().await.unwrap();
-    assert_eq!(claimed.await.unwrap(), Claimed::Won, "this is the race, or the test shows nothing");
+    assert_eq!(claimed.await.unwrap(), Claimed::Acquired, "this is the race, or the test shows nothing");
 
     let mut other = app.begin(2).await;
     assert!(is_lost(app.store.commit_in(&mut other, &second).await));

@@ -86,7 +86,7 @@ async fn killed_connections_fail_nobody() {
             .collect();
         killed += ask::<i64>(&server.url(), "CLIENT KILL TYPE normal").await;
         for claim in claims {
-            assert_eq!(claim.await.unwrap().unwrap(), Claimed::Won);
+            assert_eq!(claim.await.unwrap().unwrap(), Claimed::Acquired);
         }
     }
     assert!(killed >= 10, "{killed} were there to be killed");
@@ -147,7 +147,7 @@ async fn the_rights_that_are_documented_are_enough_and_missing_ones_show_at_once
     ask::<()>(&server.url(), &set_user).await;
     let url = with_user(&server.url(), "app");
     let store = RedisStore::connect(&url).await.unwrap();
-    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
     assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Settled);
     for (less, again) in [("-eval", "+eval"), ("-set", "+set"), ("resetkeys", "~medhook:*")] {
         ask::<()>(&server.url(), &format!("ACL SETUSER app {less}")).await;
@@ -165,7 +165,7 @@ async fn scripts_that_were_flushed_are_sent_again() {
     let store = patient(&server).await;
     for n in 0..3 {
         ask::<()>(&server.url(), "SCRIPT FLUSH").await;
-        assert_eq!(store.claim(key(n), token(1), HOUR).await.unwrap(), Claimed::Won);
+        assert_eq!(store.claim(key(n), token(1), HOUR).await.unwrap(), Claimed::Acquired);
         ask::<()>(&server.url(), "SCRIPT FLUSH").await;
         assert_eq!(store.commit(key(n), token(1), retention(HOUR)).await.unwrap(), Settled::Settled);
     }
@@ -184,7 +184,7 @@ async fn out_of_memory_is_unavailable_and_passes() {
     assert_eq!(texts().await, sent, "a script is sent anew only if the server does not know it");
     assert_eq!(store.release(key(1), token(1)).await.unwrap(), Settled::Settled, "what makes room is done");
     ask::<()>(&server.url(), "CONFIG SET maxmemory 0").await;
-    assert_eq!(store.claim(key(2), token(1), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(store.claim(key(2), token(1), HOUR).await.unwrap(), Claimed::Acquired);
 }
 
 #[tokio::test]
@@ -193,14 +193,14 @@ async fn a_step_may_take_as_long_as_it_is_given() {
     let store = patient(&server).await;
     // Longer than a step may take by default.
     ask::<()>(&server.url(), "CLIENT PAUSE 3500").await;
-    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
 }
 
 #[tokio::test]
 async fn there_are_as_many_connections_as_there_may_be() {
     let server = Server::redis(&[]);
     let store = RedisStore::builder().connections(5).step_timeout(HOUR).connect(&server.url()).await.unwrap();
-    let claim = async |n| assert_eq!(store.claim(key(n), token(n), HOUR).await.unwrap(), Claimed::Won);
+    let claim = async |n| assert_eq!(store.claim(key(n), token(n), HOUR).await.unwrap(), Claimed::Acquired);
     for n in 0..5 {
         claim(n).await;
     }
@@ -230,7 +230,7 @@ async fn a_server_that_became_a_replica_is_unavailable_until_it_is_none() {
     assert!(error.to_string().contains("READONLY") || error.to_string().contains("MASTERDOWN"), "{error}");
     assert!(refused(&server.url()).await.contains("is a replica"));
     ask::<()>(&server.url(), "REPLICAOF NO ONE").await;
-    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

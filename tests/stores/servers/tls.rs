@@ -56,7 +56,7 @@ async fn postgres_by_tls_looks_at_the_certificate_if_it_is_to() {
         format!("postgres://medhook:{PASSWORD}@{host}:{port}/postgres?sslmode={sslmode}&sslrootcert={authority}")
     };
     let store = PostgresStore::connect(&url("localhost", "verify-full", "ours.pem")).await.unwrap();
-    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
     let for_another_name = url("127.0.0.1", "verify-full", "ours.pem");
     let by_another_authority = url("localhost", "verify-full", "theirs.pem");
     for url in [for_another_name, by_another_authority] {
@@ -74,7 +74,7 @@ async fn redis_by_tls_looks_at_the_certificate() {
     };
     let url = format!("rediss://:{PASSWORD}@localhost:{port}");
     let store = connect(&url, "ours.pem").await.unwrap();
-    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
     for (url, authority) in [(&*url, "theirs.pem"), (&*format!("rediss://:{PASSWORD}@127.0.0.1:{port}"), "ours.pem")] {
         let line = connect(url, authority).await.unwrap_err().to_string();
         assert!(line.contains("TLS: invalid peer certificate") && !line.contains('\n'), "{line}");

@@ -42,11 +42,11 @@ async fn a_file_that_is_there_keeps_the_mode_it_was_given() {
 }
 
 async fn store_one(store: &dyn DedupeStore) {
-    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
 }
 
 /// What opening says of a path: one line, which names it.
-async fn refusal(path: &Path) -> String {
+async fn rejection(path: &Path) -> String {
     told(SqliteStore::open(path).await.unwrap_err(), path)
 }
 
@@ -77,7 +77,7 @@ async fn what_is_wrong_with_a_path_is_one_clear_line() {
         (":memory:".into(), "is no file"),
         ("".into(), "is no file"),
     ] {
-        let line = refusal(&path).await;
+        let line = rejection(&path).await;
         assert!(line.contains(said), "{line}");
     }
 }
@@ -135,13 +135,13 @@ async fn tables_of_a_newer_version_are_refused_and_left_alone() {
     drop(SqliteStore::open(place.path()).await.unwrap());
     let mut by_hand = connection(&place.path()).await;
     sql(&mut by_hand, "UPDATE medhook_schema SET version = 2").await;
-    let line = refusal(&place.path()).await;
+    let line = rejection(&place.path()).await;
     assert!(line.contains("of version 2, made by a newer medhook; this one knows version 1"), "{line}");
     sql(&mut by_hand, "UPDATE medhook_schema SET version = 0").await;
-    assert!(refusal(&place.path()).await.contains("its tables are not medhook's"));
+    assert!(rejection(&place.path()).await.contains("its tables are not medhook's"));
     sql(&mut by_hand, "DELETE FROM medhook_schema").await;
     sql(&mut by_hand, "INSERT INTO medhook_schema VALUES (1), (1)").await;
-    assert!(refusal(&place.path()).await.contains("its tables are not medhook's"));
+    assert!(rejection(&place.path()).await.contains("its tables are not medhook's"));
 }
 
 #[tokio::test]
@@ -240,7 +240,7 @@ fn a_store_outlives_the_runtime_it_was_opened_in() {
             std::thread::spawn(move || {
                 runtime().block_on(async {
                     for event in 0..20 {
-                        assert_eq!(store.claim(key(100 * n + event), token(n), HOUR).await.unwrap(), Claimed::Won);
+                        assert_eq!(store.claim(key(100 * n + event), token(n), HOUR).await.unwrap(), Claimed::Acquired);
                     }
                 });
             })

@@ -52,7 +52,7 @@ impl Drop for Killed {
 
 pub fn receiver(store: SqliteStore, lease: Duration) -> Receiver {
     let scheme = SharedSecret::new("x-key");
-    let custom = Custom::new("acme", scheme, Secret::new("key", "0123456789abcdef").unwrap()).id("/id");
+    let custom = Custom::new("acme", scheme, Secret::new("0123456789abcdef").unwrap()).id_pointer("/id");
     Receiver::builder("acme", custom).store(store).lease(lease).build().unwrap()
 }
 
@@ -62,8 +62,8 @@ pub fn delivery(receiver: &Receiver) -> Delivery {
 }
 
 async fn handle(receiver: &Receiver) -> Result<u16, Reason> {
-    let admitted = receiver.admit(delivery(receiver)).map_err(|refusal| refusal.reason())?;
-    admitted.run(async { 200 }, |_| true).await.map_err(|refusal| refusal.reason())
+    let admitted = receiver.admit(delivery(receiver)).map_err(|rejection| rejection.reason())?;
+    admitted.run(async { 200 }, |_| true).await.map_err(|rejection| rejection.reason())
 }
 
 const LEASE: Duration = Duration::from_secs(10);
@@ -109,7 +109,7 @@ async fn racer(path: &Path) {
     let mine = token(u64::from(std::process::id()));
     let claims = (0..EVENTS).map(|n| async move { unlocked(async || store.claim(key(n), mine, HOUR).await).await });
     let claims = futures_util::future::join_all(claims).await;
-    let won = claims.into_iter().filter(|claimed| *claimed == Claimed::Won).count();
+    let won = claims.into_iter().filter(|claimed| *claimed == Claimed::Acquired).count();
     println!("won={won};");
 }
 

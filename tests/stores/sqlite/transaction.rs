@@ -49,7 +49,7 @@ async fn handle(
         effect(pool, store, &delivery, commit).await.unwrap();
         status
     };
-    admitted.run(handler, |status| *status == 200).await.map_err(|refusal| refusal.reason())
+    admitted.run(handler, |status| *status == 200).await.map_err(|rejection| rejection.reason())
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn a_claim_that_was_lost_is_an_error_and_the_effect_is_undone() {
     let handler = async {
         place.clock().forward(LEASE * 2);
         let other = store.claim(delivery.event_key(), token(1), HOUR).await.unwrap();
-        assert_eq!(other, Claimed::Won);
+        assert_eq!(other, Claimed::Acquired);
         let error = effect(pool, store, &delivery, true).await.unwrap_err();
         assert!(error.is_lost(), "{error}");
         500
@@ -120,7 +120,7 @@ async fn a_store_needs_none_of_the_pools_connections() {
     let place = Sqlite::fresh().await;
     let (pool, store, _) = &application(&place).await;
     let only = pool.acquire().await.unwrap();
-    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
     drop(only);
 }
 

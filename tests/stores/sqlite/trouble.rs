@@ -21,7 +21,7 @@ async fn fill(store: &dyn DedupeStore) -> (Vec<u64>, StoreError) {
     let (mut handled, mut failures) = (Vec::new(), 0);
     for from in (0..).step_by(AT_ONCE as usize) {
         let events = (from..from + AT_ONCE).map(|n| async move {
-            assert_eq!(store.claim(key(n), token(n), HOUR).await?, Claimed::Won);
+            assert_eq!(store.claim(key(n), token(n), HOUR).await?, Claimed::Acquired);
             assert_eq!(store.commit(key(n), token(n), retention(HOUR)).await?, Settled::Settled);
             Ok(n)
         });
@@ -38,7 +38,7 @@ async fn fill(store: &dyn DedupeStore) -> (Vec<u64>, StoreError) {
 
 async fn all_handled(store: &dyn DedupeStore, events: &[u64]) {
     for n in events {
-        assert_eq!(store.claim(key(*n), token(1_000_000), HOUR).await.unwrap(), Claimed::Handled, "{n}");
+        assert_eq!(store.claim(key(*n), token(1_000_000), HOUR).await.unwrap(), Claimed::AlreadyHandled, "{n}");
     }
 }
 
@@ -74,7 +74,7 @@ pub async fn limited() {
     let (handled, error) = fill(&store).await;
     assert!(handled.len() > 100 && error.to_string().contains("reading or writing failed"), "{error}");
     rlimit::setrlimit(rlimit::Resource::FSIZE, most, most).unwrap();
-    assert_eq!(store.claim(key(1_000_000), token(1), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(store.claim(key(1_000_000), token(1), HOUR).await.unwrap(), Claimed::Acquired);
     all_handled(&store, &handled).await;
 }
 
@@ -89,7 +89,7 @@ async fn a_full_disk_loses_nothing_and_one_that_is_read_only_is_refused() {
     let (handled, error) = fill(&store).await;
     assert!(handled.len() > 100 && error.to_string().contains("no space left"), "{}: {error}", handled.len());
     fs::remove_file(ballast).unwrap();
-    assert_eq!(store.claim(key(1_000_000), token(1), HOUR).await.unwrap(), Claimed::Won);
+    assert_eq!(store.claim(key(1_000_000), token(1), HOUR).await.unwrap(), Claimed::Acquired);
     all_handled(&store, &handled).await;
     drop(store);
     soon(async || !place.path().with_extension("db-wal").exists()).await;
@@ -188,7 +188,7 @@ async fn a_damaged_row_is_its_own_events_trouble_alone() {
         if n == 1 {
             says(claimed, "an event's row is damaged");
         } else {
-            assert_eq!(claimed.unwrap(), Claimed::Won, "{n}");
+            assert_eq!(claimed.unwrap(), Claimed::Acquired, "{n}");
         }
     }
 }
@@ -210,7 +210,7 @@ async fn callers_who_give_up_leave_no_claim_they_could_not_release() {
         }
     }
     for n in 0..20 {
-        assert_eq!(store.claim(key(n), token(1_000), HOUR).await.unwrap(), Claimed::Won, "{n}");
+        assert_eq!(store.claim(key(n), token(1_000), HOUR).await.unwrap(), Claimed::Acquired, "{n}");
     }
 }
 
@@ -231,7 +231,7 @@ async fn a_clock_that_panics_ends_nothing() {
     let (mut won, mut failed) = (0, 0);
     for n in 0..30 {
         match store.claim(key(n), token(n), HOUR).await {
-            Ok(claimed) => won += u32::from(claimed == Claimed::Won),
+            Ok(claimed) => won += u32::from(claimed == Claimed::Acquired),
             Err(error) => failed += u32::from(error.to_string().contains("gave no answer")),
         }
     }
