@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -31,7 +31,8 @@ impl Receiver {
         match entered {
             Ok(slot) => {
                 let token = self.0.admission.token();
-                let claim = Claim { token, delivery: delivery.held(token), slot: Some(slot) };
+                self.0.admission.unfinished.fetch_add(1, Ordering::SeqCst);
+                let claim = Claim { token, delivery: delivery.held(token), slot: Some(slot), unfinished: true };
                 Ok(Admitted { claim, span: observe::current_span() })
             }
             Err(reason) => {
@@ -65,11 +66,14 @@ impl Receiver {
         };
         let mut given_up = 0;
         if !all_settled {
-            given_up = (admission.most as usize).saturating_sub(admission.slots.available_permits());
+            given_up = admission.unfinished.load(Ordering::SeqCst);
             admission.give_up.send_replace(true);
             // What is released is answered by the store, and a store may be down.
             let released = admission.slots.acquire_many(admission.most);
-            let _still_settling = timeout(self.0.store_timeout, released).await;
+            if timeout(self.0.store_timeout, released).await.is_err() {
+                let unsettled = (admission.most as usize).saturating_sub(admission.slots.available_permits());
+                observe::unsettled(self, unsettled);
+            }
         }
         admission.slots.close();
         given_up
@@ -82,6 +86,8 @@ pub(crate) struct Admission {
     most: u32,
     draining: AtomicBool,
     give_up: watch::Sender<bool>,
+    /// Deliveries without an outcome yet. Claims that are only settled hold a slot, too, but are not among them.
+    unfinished: AtomicUsize,
     token_seed: [u8; 8],
     tokens: AtomicU64,
 }
@@ -96,6 +102,7 @@ impl Admission {
             most,
             draining: AtomicBool::new(false),
             give_up: watch::Sender::new(false),
+            unfinished: AtomicUsize::new(0),
             token_seed,
             tokens: AtomicU64::new(0),
         })
@@ -207,6 +214,14 @@ struct Claim {
     delivery: Delivery,
     token: ClaimToken,
     slot: Option<OwnedSemaphorePermit>,
+    /// Counted among the deliveries without an outcome.
+    unfinished: bool,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.finish();
+    }
 }
 
 impl std::fmt::Debug for Claim {
@@ -226,8 +241,15 @@ enum Ending {
 }
 
 impl Claim {
+    /// The delivery has its outcome; the claim may still have to be settled.
+    fn finish(&mut self) {
+        if std::mem::take(&mut self.unfinished) {
+            self.inner().admission.unfinished.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
     async fn run<T>(
-        self,
+        mut self,
         handler: impl Future<Output = T> + Unpin,
         succeeded: impl FnOnce(&T) -> bool,
     ) -> Result<T, Rejection> {
@@ -242,6 +264,7 @@ impl Claim {
             Err(error) => {
                 let full = error.is_full();
                 let rejection = Rejection::store(error);
+                self.finish();
                 if !full {
                     self.settle_in_background(Ending::Disown);
                 }
@@ -257,6 +280,7 @@ impl Claim {
                     (Ending::Release, Outcome::Failed)
                 };
                 observe::finished(&self.delivery, outcome, watch);
+                self.finish();
                 self.end(ending, claimed).await;
                 Ok(answer)
             }

@@ -257,6 +257,23 @@ pub(crate) fn forgotten() {
     });
 }
 
+/// The store has not taken the marks of some claims before the receiver ended.
+pub(crate) fn unsettled(receiver: &Receiver, claims: usize) {
+    apart(|| {
+        #[cfg(feature = "tracing")]
+        {
+            let endpoint = receiver.name();
+            tracing::warn!(
+                endpoint,
+                claims,
+                "the store did not answer before the receiver ended: events that were handled may be handled again, and \
+                 others wait for their lease to end"
+            );
+        }
+        let _ = (receiver, claims);
+    });
+}
+
 /// What the operator should change.
 pub(crate) fn warnings(receiver: &Receiver) {
     apart(|| {

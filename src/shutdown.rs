@@ -169,9 +169,13 @@ impl Shutdown {
     }
 
     /// Adds receivers to drain: all that the application has, each tenant's included. Clones of a receiver are the same
-    /// receiver.
+    /// receiver, and drained once.
     pub fn receivers(mut self, receivers: impl IntoIterator<Item = Receiver>) -> Self {
-        self.receivers.extend(receivers);
+        for receiver in receivers {
+            if !self.receivers.iter().any(|known| known.is(&receiver)) {
+                self.receivers.push(receiver);
+            }
+        }
         self
     }
 

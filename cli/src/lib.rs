@@ -81,9 +81,16 @@ fn run_async<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, 
     runtime.map_err(|error| Failure::because("cannot start the runtime", error))?.block_on(command)
 }
 
+/// Writes the reason of a failure. Where it cannot be written soon, the exit code has to do.
 fn told(failure: &Failure) {
-    // Where even this cannot be written, the exit code has to do.
-    let _ = writeln!(std::io::stderr().lock(), "medhook: {failure}");
+    let (written, waits) = std::sync::mpsc::channel();
+    let line = format!("medhook: {failure}");
+    // A thread of its own: a pipe that is not read would keep the process from ending.
+    std::thread::spawn(move || {
+        let _ = writeln!(std::io::stderr().lock(), "{line}");
+        let _ = written.send(());
+    });
+    let _ = waits.recv_timeout(std::time::Duration::from_secs(2));
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -15,15 +16,16 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use medhook::Bytes;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 
 /// What a visitor may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// Connections at once. What comes above it waits in the system's queue.
     pub(crate) connections: usize,
-    /// How long a head may take to arrive, and how long a connection may stay idle between two.
+    /// How long a head may take to arrive, a connection may stay idle between two, and a client may leave an answer unread.
     pub(crate) head: Duration,
     /// How old a connection may grow: then it ends with its next answer.
     pub(crate) age: Duration,
@@ -75,6 +77,13 @@ where
 {
     let (connections, _) = watch::channel(());
     let places = Arc::new(Semaphore::new(limits.connections));
+    let begin = |stream, place: Option<OwnedSemaphorePermit>| {
+        let (answer, finish) = (answer.clone(), connections.subscribe());
+        tokio::spawn(async move {
+            serve(stream, limits, answer, finish).await;
+            drop(place);
+        });
+    };
     let mut stop = pin!(stop);
     let mut pause = SHORTEST_PAUSE;
     // A client can cause failures as often as it likes.
@@ -92,11 +101,7 @@ where
         match accepted {
             Ok((stream, _)) => {
                 pause = SHORTEST_PAUSE;
-                let (answer, finish) = (answer.clone(), connections.subscribe());
-                tokio::spawn(async move {
-                    serve(stream, limits, answer, finish).await;
-                    drop(place);
-                });
+                begin(stream, place);
             }
             Err(error) if is_the_visitors(&error) => {}
             Err(error) => {
@@ -113,6 +118,12 @@ where
                 pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
             }
         }
+    }
+    // Connections that the system has accepted already would be reset when the listener is closed.
+    while let Ok(place) = places.clone().try_acquire_owned()
+        && let Some(Ok((stream, _))) = listener.accept().now_or_never()
+    {
+        begin(stream, Some(place));
     }
     Connections(connections)
 }
@@ -131,6 +142,9 @@ where
 {
     // Without it an answer waits for the acknowledgement of what went before; where it cannot be had, it waits.
     let _ = stream.set_nodelay(true);
+    // A client that does not read its answers holds no connection for longer than one that does not send.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.head));
     let service = service_fn(|request| {
         let answered = answer(request);
         async move { Ok::<_, Infallible>(answered.await) }
@@ -141,7 +155,7 @@ where
             .header_read_timeout(limits.head)
             .max_header_size(LONGEST_HEAD)
             .half_close(limits.half_close)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Box::pin(stream)), service)
     );
     // How a connection ends is its visitor's business: answers that matter are noted where they are made.
     tokio::select! {

@@ -58,6 +58,7 @@ pub(super) struct Endpoint {
     pub(super) forward: Option<Forward>,
     /// Whether its events are handled only if the store remembers them.
     pub(super) needs_store: bool,
+    pub(super) max_in_flight: usize,
 }
 
 /// One endpoint that can receive.
@@ -307,7 +308,16 @@ impl Reading<'_> {
         self.ours.extend(ours);
         let place = keys.place().to_owned();
         let needs_store = on_store_error == OnStoreError::Reject;
-        self.endpoints.push(Endpoint { place, path, name, builder, read: provided.read, forward, needs_store });
+        self.endpoints.push(Endpoint {
+            place,
+            path,
+            name,
+            builder,
+            read: provided.read,
+            forward,
+            needs_store,
+            max_in_flight,
+        });
         Ok(())
     }
 }

@@ -107,7 +107,10 @@ impl Endpoint {
     /// Reports the rejections that were only counted: those that are due, or at the end all.
     pub(super) fn report_counts(&self, counts: Vec<(Reason, u64)>) {
         for (reason, count) in counts {
-            self.mention(Became::Counted(reason, count), None, &Found::default());
+            let line = self.line(Became::Counted(reason, count), None, &Found::default());
+            if self.output.is_failing() || !self.output.mention(line) {
+                self.budget.put_back(reason, count);
+            }
         }
     }
 

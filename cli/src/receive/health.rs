@@ -128,25 +128,33 @@ impl WatchedStore {
     fn step<'s, T: Send + 's>(&'s self, step: StoreFuture<'s, T>) -> StoreFuture<'s, T> {
         Box::pin(async move {
             // The receiver drops a step that takes too long: until it is done it counts as failed.
-            let mut unfinished = Unfinished(Some(&self.health));
+            let mut unfinished = Unfinished { health: Some(&self.health), since: Instant::now() };
             let answer = step.await;
-            unfinished.0 = None;
+            unfinished.health = None;
             self.health.record(answer.is_ok());
             answer
         })
     }
 }
 
-/// A step that is recorded as failed when dropped.
-struct Unfinished<'s>(Option<&'s StoreHealth>);
+/// A step that is recorded as failed when it is dropped, unless that was soon: a renewal is dropped when its handler ends.
+struct Unfinished<'s> {
+    health: Option<&'s StoreHealth>,
+    since: Instant,
+}
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        if let Some(health) = self.0 {
+        if let Some(health) = self.health
+            && self.since.elapsed() >= SOON
+        {
             health.record(false);
         }
     }
 }
+
+/// A store that is well has answered by then.
+const SOON: Duration = Duration::from_millis(200);
 
 impl DedupeStore for WatchedStore {
     fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
@@ -170,7 +178,7 @@ impl DedupeStore for WatchedStore {
 mod tests {
     use futures_util::FutureExt as _;
     use medhook::{MemoryStore, StoreError};
-    use tokio::time::advance;
+    use tokio::time::{advance, timeout};
 
     use super::*;
 
@@ -235,14 +243,21 @@ mod tests {
         health.enter(Phase::Serving);
         let store = health.watch(Arc::new(Failing(MemoryStore::new(10))));
         let (key, token) = (EventKey::from_bytes([1; 32]), ClaimToken::from_bytes([1; 16]));
+        assert!(store.claim(key, token, NEVER).now_or_never().is_none());
+        assert_eq!(status(&health, "/readyz"), 200, "dropped soon");
         for lease in [FAILS, NEVER] {
-            // `NEVER` is polled once and dropped.
-            assert!(store.claim(key, token, lease).now_or_never().is_none_or(|answer| answer.is_err()));
+            assert!(
+                timeout(SOON, store.claim(key, token, lease)).await.is_ok_and(|answer| answer.is_err())
+                    || lease == NEVER
+            );
             assert_eq!((status(&health, "/readyz"), status(&health, "/livez")), (503, 200));
             store.claim(key, token, Duration::from_secs(30)).await.unwrap();
             assert_eq!(status(&health, "/readyz"), 200);
 
-            assert!(store.claim(key, token, lease).now_or_never().is_none_or(|answer| answer.is_err()));
+            assert!(
+                timeout(SOON, store.claim(key, token, lease)).await.is_ok_and(|answer| answer.is_err())
+                    || lease == NEVER
+            );
             advance(MEMORY - Duration::from_millis(1)).await;
             assert_eq!(status(&health, "/readyz"), 503);
             advance(Duration::from_millis(1)).await;

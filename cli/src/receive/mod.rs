@@ -24,6 +24,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -117,9 +118,18 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failure> {
     let cannot = |error| Failure::because("cannot start", error);
     let overrides = Overrides { listen: args.listen.clone(), store: args.store.clone() };
     let config = Config::load(&args.config, overrides)?;
+    if let Some(endpoint) = config.endpoints.iter().find(|endpoint| endpoint.forward.is_none())
+        && is_discarded(&standard_output().map_err(cannot)?)
+    {
+        return Err(Failure::because(
+            &endpoint.place,
+            "its events are written to the standard output, which is closed or /dev/null: open it, or set `forward`",
+        ));
+    }
     let log = Printer::to("standard error", standard_error().map_err(cannot)?).map_err(cannot)?;
     let output = Printer::to("standard output", standard_output().map_err(cannot)?).map_err(cannot)?;
     log_warnings_to(log.clone());
+    raise_file_limit(&config);
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(cannot)?;
     let ended = runtime.block_on(received(args, config, &log, output));
@@ -127,6 +137,51 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failure> {
     runtime.shutdown_background();
     ended
 }
+
+/// Whether nothing that is written there can be read. The standard library opens /dev/null where a standard stream is
+/// closed.
+fn is_discarded(output: &std::fs::File) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::fs::{FileTypeExt, MetadataExt};
+        const NULL: u64 = 0x103; // major 1, minor 3
+        output.metadata().is_ok_and(|file| file.file_type().is_char_device() && file.rdev() == NULL)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = output;
+        false
+    }
+}
+
+/// Raises the limit of open files as far as the system allows, and warns if it is too low for the connections that the file
+/// asks for: then even health checks could not be answered.
+fn raise_file_limit(config: &Config) {
+    #[cfg(unix)]
+    {
+        let forwarded = config.endpoints.iter().filter(|endpoint| endpoint.forward.is_some());
+        let forwarded = forwarded.map(|endpoint| endpoint.max_in_flight).fold(0, usize::saturating_add);
+        let all = [config.limits.connections, OPERATIONS.connections, forwarded, OTHER_FILES];
+        let needed = all.into_iter().fold(0, usize::saturating_add);
+        // Where it cannot be raised, it is as it was.
+        let limit = rlimit::increase_nofile_limit(u64::MAX).or_else(|_| rlimit::Resource::NOFILE.get_soft());
+        if let Ok(limit) = limit
+            && limit < needed as u64
+        {
+            tracing::warn!(
+                limit,
+                needed,
+                "the limit of open files is lower than max_connections and max_in_flight need: raise it (ulimit -n, \
+                 LimitNOFILE=), or lower these"
+            );
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = config;
+}
+
+/// Files of the store, of the outputs and of the runtime.
+const OTHER_FILES: usize = 64;
 
 async fn received(args: &Args, config: Config, log: &Printer, output: Printer) -> Result<Verdict, Failure> {
     let listener = listen(&config.listen).await?;
@@ -136,7 +191,9 @@ async fn received(args: &Args, config: Config, log: &Printer, output: Printer) -
     };
     let mut signals = {
         let log = log.clone();
-        let hangup = move || log.mention(HANGUP.to_owned());
+        let hangup = move || {
+            log.mention(HANGUP.to_owned());
+        };
         Signals::listen(hangup).map_err(|error| Failure::because("cannot listen to signals", error))?
     };
 
@@ -185,7 +242,7 @@ async fn received(args: &Args, config: Config, log: &Printer, output: Printer) -
     let by_path = endpoints.iter().map(|endpoint| (endpoint.path.clone(), endpoint.clone())).collect();
     routes.endpoints.get_or_init(|| by_path);
     routes.health.enter(Phase::Serving);
-    log.write(format!("{told}medhook: listening at http://{address}\n")).await;
+    log.mention(format!("{told}medhook: listening at http://{address}\n"));
     let watching = tokio::spawn(watch_over(endpoints.clone(), output.clone()));
 
     let signal = signals.next().await;
@@ -201,14 +258,14 @@ async fn received(args: &Args, config: Config, log: &Printer, output: Printer) -
     stop.send_replace(true);
     let connections = accepting.await.map_err(|error| Failure::because("the listener failed", error))?;
     log.mention(format!("medhook: ending; waiting up to {:?} for running events\n", config.shutdown));
+    let deadline = Instant::now().checked_add(config.shutdown);
+    // Connections that were made just before the listener was closed are answered 503, if they send soon.
+    let grace = if config.drain_delay.is_zero() { Duration::ZERO } else { GRACE };
+    let (given_up, ()) = tokio::join!(drained(&endpoints, config.shutdown, &mut signals), sleep(grace));
     tokio::spawn(async move {
         signals.next().await;
         std::process::exit(1);
     });
-
-    let deadline = Instant::now().checked_add(config.shutdown);
-    let given_up = join_all(endpoints.iter().map(|endpoint| endpoint.receiver.drain(config.shutdown))).await;
-    let given_up = given_up.into_iter().fold(0_usize, usize::saturating_add);
     // Answers that are on their way, also when all of the time went into the draining.
     let deadline =
         deadline.unwrap_or_else(Instant::now).max(Instant::now().checked_add(LAST).unwrap_or_else(Instant::now));
@@ -216,6 +273,10 @@ async fn received(args: &Args, config: Config, log: &Printer, output: Printer) -
     watching.abort();
     endpoints.iter().for_each(|endpoint| endpoint.report_counts(endpoint.budget.rest()));
     output.flush(LAST).await;
+    let left_out = output.take_left_out();
+    if left_out > 0 {
+        log.mention(format!("medhook: {left_out} lines were not written to the standard output\n"));
+    }
     if given_up > 0 {
         log.mention(format!(
             "medhook: gave up {given_up} deliveries that were not finished; their senders were answered 503\n"
@@ -223,6 +284,26 @@ async fn received(args: &Args, config: Config, log: &Printer, output: Printer) -
     }
     log.flush(LAST).await;
     Ok(if given_up == 0 { Verdict::AllIsWell } else { Verdict::SomethingIsNot })
+}
+
+/// Waits until running events have finished, or gives them up at the deadline or the next signal; one more signal ends the
+/// process. Returns how many were given up.
+async fn drained(endpoints: &[Arc<Endpoint>], within: Duration, signals: &mut Signals) -> usize {
+    let drain = async |within: Duration| {
+        let given_up = join_all(endpoints.iter().map(|endpoint| endpoint.receiver.drain(within))).await;
+        given_up.into_iter().fold(0_usize, usize::saturating_add)
+    };
+    let mut finished = pin!(drain(within));
+    tokio::select! {
+        given_up = &mut finished => return given_up,
+        _ = signals.next() => {}
+    }
+    // Their senders are answered 503, and their claims released.
+    let both = async { tokio::join!(finished, drain(Duration::ZERO)) };
+    tokio::select! {
+        (before, given_up) = both => before.max(given_up),
+        _ = signals.next() => std::process::exit(1),
+    }
 }
 
 const HANGUP: &str = "medhook: SIGHUP ignored; restart the receiver to apply a changed config file\n";
@@ -289,6 +370,9 @@ async fn watch_over(endpoints: Vec<Arc<Endpoint>>, output: Printer) {
         output.is_stuck();
     }
 }
+
+/// How long a connection may take to send a request that was on its way when the listener was closed.
+const GRACE: Duration = Duration::from_millis(300);
 
 /// What is left for the last words.
 const LAST: Duration = Duration::from_secs(2);

@@ -6,8 +6,8 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,29 +24,43 @@ pub(super) struct Printer {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Lines that were not written and that no caller waited for.
     left_out: AtomicU64,
-    /// The last attempt to write failed.
-    failing: AtomicBool,
+    writes: Mutex<Writes>,
+}
+
+#[derive(Debug, Default)]
+struct Writes {
     /// When the write that is under way began.
-    writing_since: Mutex<Option<Instant>>,
-    /// The warning that the output is stuck has been logged.
-    stuck: AtomicBool,
+    since: Option<Instant>,
+    /// The warning that it takes too long has been logged.
+    stuck: bool,
+    /// When the last write failed; `None` if it succeeded.
+    failed: Option<Instant>,
 }
 
 impl State {
-    /// How long the write that is under way has taken so far.
-    fn blocked_for(&self) -> Duration {
-        let since = *self.writing_since.lock().unwrap_or_else(PoisonError::into_inner);
-        since.map(|since| since.elapsed()).unwrap_or_default()
+    fn writes(&self) -> MutexGuard<'_, Writes> {
+        self.writes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes the time, unless it is another attempt at the same write.
     fn begin_writing(&self) {
-        self.writing_since.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
+        self.writes().since.get_or_insert_with(Instant::now);
     }
 
-    fn end_writing(&self) {
-        *self.writing_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Returns whether the output was known to be stuck.
+    fn end_writing(&self) -> bool {
+        let mut writes = self.writes();
+        writes.since = None;
+        std::mem::take(&mut writes.stuck)
+    }
+}
+
+impl Writes {
+    /// How long the write that is under way has taken so far.
+    fn blocked_for(&self) -> Duration {
+        self.since.map(|since| since.elapsed()).unwrap_or_default()
     }
 }
 
@@ -65,11 +79,13 @@ impl Printer {
         Ok(Printer { name, lines, state })
     }
 
-    /// Writes the line if there is room for it.
-    pub(super) fn mention(&self, text: String) {
-        if self.lines.try_send(Line { text, written: None }).is_err() {
+    /// Writes the line if there is room for it. Returns whether there was.
+    pub(super) fn mention(&self, text: String) -> bool {
+        let queued = self.lines.try_send(Line { text, written: None }).is_ok();
+        if !queued {
             self.state.left_out.fetch_add(1, Ordering::Relaxed);
         }
+        queued
     }
 
     /// Writes the line, and returns whether it was written: at once `false` if the output is stuck. Dropped before, it
@@ -85,16 +101,26 @@ impl Printer {
         }
     }
 
-    /// Whether the last attempt to write failed.
+    /// Whether the last attempt to write failed, not long ago: a receiver that is sent nothing because of it could never
+    /// find out that the output can be written to again.
     pub(super) fn is_failing(&self) -> bool {
-        self.state.failing.load(Ordering::Relaxed)
+        self.state.writes().failed.is_some_and(|failed| failed.elapsed() < LONGEST_WRITE)
+    }
+
+    /// Takes the number of lines left out that has not been logged, those still waiting included.
+    pub(super) fn take_left_out(&self) -> u64 {
+        let waiting = ROOM.saturating_sub(self.lines.capacity());
+        self.state.left_out.swap(0, Ordering::Relaxed).saturating_add(waiting as u64)
     }
 
     /// Whether one write has been waiting for the reader for [`LONGEST_WRITE`]. The first time it is noticed, that is
     /// logged.
     pub(super) fn is_stuck(&self) -> bool {
-        let stuck = self.state.blocked_for() >= LONGEST_WRITE;
-        if stuck && !self.state.stuck.swap(true, Ordering::Relaxed) {
+        let mut writes = self.state.writes();
+        let stuck = writes.blocked_for() >= LONGEST_WRITE;
+        let first = stuck && !std::mem::replace(&mut writes.stuck, stuck);
+        drop(writes);
+        if first {
             tracing::warn!(
                 "the {} is stuck: its reader has read nothing for {} s; restart the reader",
                 self.name,
@@ -107,7 +133,8 @@ impl Printer {
     /// Waits until the output is stuck.
     async fn stuck(&self) {
         while !self.is_stuck() {
-            sleep(LONGEST_WRITE.saturating_sub(self.state.blocked_for())).await;
+            let left = LONGEST_WRITE.saturating_sub(self.state.writes().blocked_for());
+            sleep(left).await;
         }
     }
 
@@ -142,11 +169,13 @@ impl<W: Write> Writing<W> {
                 continue;
             }
             let text = if self.torn { format!("\n{}", line.text) } else { line.text };
-            if self.write(text.as_bytes())
-                && let Some(written) = line.written
-            {
-                // The caller may have stopped waiting meanwhile.
-                let _ = written.send(());
+            match (self.write(text.as_bytes()), line.written) {
+                (true, Some(written)) => {
+                    // The caller may have stopped waiting meanwhile.
+                    let _ = written.send(());
+                }
+                (false, None) => drop(self.state.left_out.fetch_add(1, Ordering::Relaxed)),
+                (true, None) | (false, Some(_)) => {}
             }
         }
     }
@@ -171,7 +200,7 @@ impl<W: Write> Writing<W> {
         }
         if !text.is_empty() {
             self.torn = false;
-            if self.state.failing.swap(false, Ordering::Relaxed) {
+            if self.state.writes().failed.take().is_some() {
                 tracing::warn!("the {} can be written to again", self.name);
             }
             let left_out = self.state.left_out.swap(0, Ordering::Relaxed);
@@ -183,14 +212,13 @@ impl<W: Write> Writing<W> {
     }
 
     fn end_writing(&self) {
-        self.state.end_writing();
-        if self.state.stuck.swap(false, Ordering::Relaxed) {
+        if self.state.end_writing() {
             tracing::warn!("the {} is no longer stuck", self.name);
         }
     }
 
     fn failed(&mut self, text: &[u8], written: usize, error: &io::Error) -> bool {
-        if !self.state.failing.swap(true, Ordering::Relaxed) {
+        if self.state.writes().failed.replace(Instant::now()).is_none() {
             tracing::warn!(%error, "cannot write to the {}", self.name);
         }
         if let Some(last) = text.get(..written).and_then(<[u8]>::last) {

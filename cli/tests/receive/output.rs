@@ -105,6 +105,65 @@ async fn a_full_disk_costs_no_event() {
     assert_eq!(instance.terminate().code(), Some(0));
 }
 
+/// Nothing would tell that events came: they would be answered 200 and lost.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_nothing_can_be_read_from_is_a_mistake_where_events_are_written_to_it() {
+    let folder = Folder::new();
+    folder.file("medhook.toml", &format!("{ALONE}{ENDPOINT}"));
+    let null = || std::fs::File::options().write(true).open("/dev/null").unwrap();
+    let output = medhook(&folder, &[]).stdout(null()).output().unwrap();
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{line}");
+    assert!(line.contains("endpoint 1 (/healthsync)") && line.contains("closed or /dev/null"), "{line}");
+    // The same if it is closed.
+    let mut command = std::process::Command::new("sh");
+    let run = format!("exec '{}' receive >&-", env!("CARGO_BIN_EXE_medhook"));
+    let output = crate::program::with_secrets(&mut command, &folder).args(["-c", &run]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+    // With an application it does not matter.
+    folder.file("medhook.toml", &format!("{ALONE}{ENDPOINT}forward = \"http://127.0.0.1:1/\"\n"));
+    let mut command = medhook(&folder, &[]);
+    command.stdout(null());
+    let mut instance = Instance::run(command);
+    assert_eq!(instance.terminate().code(), Some(0));
+}
+
+/// A receiver that is sent nothing because of its output could never find out that it can be written to again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_that_failed_makes_the_receiver_unready_for_some_seconds_only() {
+    let folder = Folder::new();
+    folder.file("medhook.toml", &format!("{ALONE}{ENDPOINT}"));
+    let mut instance = Instance::run(medhook(&folder, &["--json"]));
+    drop(instance.take_stdout());
+    let (sender, ready) = (Sender::new(), http::Request::get("/readyz").body(medhook::Bytes::new()).unwrap());
+    assert_eq!(sender.send(instance.address, &delivery("unread")).await, Ok(503));
+    assert_eq!(sender.status(instance.address, &ready).await, 503);
+    let began = Instant::now();
+    while sender.status(instance.address, &ready).await != 200 {
+        assert!(began.elapsed() < Duration::from_secs(120));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(instance.terminate().code(), Some(0));
+}
+
+/// Lines that could not be written are counted, whether the queue was full, the write failed or the process ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_that_are_lost_are_counted() {
+    let application = Application::answering(200).await;
+    let folder = Folder::new();
+    folder.file("medhook.toml", &format!("{ALONE}{ENDPOINT}forward = \"{}\"", application.url()));
+    let mut instance = Instance::run(medhook(&folder, &["--json"]));
+    drop(instance.take_stdout());
+    let sender = Sender::new();
+    for number in 0..20 {
+        assert_eq!(sender.send(instance.address, &delivery(&format!("evt-{number}"))).await, Ok(200));
+    }
+    assert_eq!(instance.terminate().code(), Some(0));
+    let told = instance.stderr().join("\n");
+    assert!(told.contains("20 lines were not written to the standard output"), "{told}");
+}
+
 /// A reader that is there and does not read: neither its deliveries nor those after them wait for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_does_not_read_is_noticed_and_costs_no_event() {

@@ -468,9 +468,9 @@ async fn a_second_signal_ends_it_at_once() {
     let (_let_go, application) = waiting().await;
     let folder = Folder::new();
     let config = format!("{TOP}shutdown_timeout = \"1h\"\n{ENDPOINT}forward = \"{}\"", application.url());
-    let mut instance = Instance::start(&folder, &config, &[]);
+    let mut instance = Instance::start(&folder, &config, &["--json"]);
     let address = instance.address;
-    tokio::spawn(async move { Sender::new().send(address, &delivery("held")).await });
+    let held = tokio::spawn(async move { Sender::new().send(address, &delivery("held")).await });
     called(&application).await;
     instance.signal("-TERM");
     let began = Instant::now();
@@ -479,8 +479,53 @@ async fn a_second_signal_ends_it_at_once() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     instance.signal("-TERM");
+    // The sender is answered, so that it tries again.
+    assert_eq!(held.await.unwrap(), Ok(503));
     assert_eq!(instance.ended().code(), Some(1));
+    assert!(instance.lines(1)[0].contains("\"reason\":\"draining\""));
 }
+
+/// A client that sends requests and reads no answers holds its connection no longer than an idle one.
+#[test]
+fn a_client_that_does_not_read_is_cut_off() {
+    let folder = Folder::new();
+    let config = format!("{TOP}idle_timeout = \"500ms\"\nshutdown_timeout = \"1h\"\n{ENDPOINT}");
+    let mut instance = Instance::start(&folder, &config, &[]);
+    let mut stream = TcpStream::connect(instance.address).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    let requests = "GET /nothing HTTP/1.1\r\nhost: a\r\n\r\n".repeat(1_000);
+    // Until the connection is reset: the answers fill all that the system buffers.
+    let cut_off = (0..100_000).any(|_| stream.write_all(requests.as_bytes()).is_err());
+    assert!(cut_off, "it still reads requests whose answers are not read");
+    // And nothing of it delays the end.
+    assert_eq!(instance.terminate().code(), Some(0));
+}
+
+/// Even where its reason cannot be written.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_start_that_fails_ends_though_the_standard_error_is_not_read() {
+    let folder = Folder::new();
+    folder.file("medhook.toml", &format!("{}{ENDPOINT}", TOP.replace("memory", "sqlite:no/such/folder/events.db")));
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut filling = writer.try_clone().unwrap();
+    filling.write_all(&[b'x'; PIPE]).unwrap();
+    let mut child = crate::program::medhook(&folder, &[]).stderr(writer).spawn().unwrap();
+    let began = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(began.elapsed() < PATIENCE, "it does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(status.code(), Some(2));
+    drop((reader, filling));
+}
+
+/// What a pipe holds.
+#[cfg(target_os = "linux")]
+const PIPE: usize = 65_536;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_handled_stays_handled_over_a_restart() {
