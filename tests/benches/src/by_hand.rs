@@ -1,6 +1,7 @@
-//! The same work as one writes it into a handler: signature, freshness, a set of ids seen, `serde_json`.
+//! The same work as one writes it into a handler: signature, freshness, a set of ids seen, `serde_json`. `tests/count`
+//! compiles this file, too.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use base64ct::{Base64, Encoding as _};
@@ -9,6 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use crate::setting::{Seen, now};
 use crate::signed::{self, HmacSha256};
 
 /// Why not; a handler makes a status of it.
@@ -17,7 +19,7 @@ pub struct Refused;
 
 pub struct ByHand {
     key: HmacSha256,
-    seen: Mutex<HashSet<String>>,
+    seen: Mutex<Seen>,
 }
 
 impl ByHand {
@@ -32,8 +34,12 @@ impl ByHand {
     /// All of it: a delivery of Fasten's, once.
     pub fn receive<'h>(&self, header: impl Fn(&str) -> Option<&'h str>, body: &[u8]) -> Result<Export, Refused> {
         let (id, export) = self.fasten(header, body)?;
-        let new = self.seen.lock().map_err(|_| Refused)?.insert(id);
-        if new { Ok(export) } else { Err(Refused) }
+        if self.remember(id)? { Ok(export) } else { Err(Refused) }
+    }
+
+    /// Whether the event is a new one.
+    pub fn remember(&self, id: String) -> Result<bool, Refused> {
+        Ok(self.seen.lock().map_err(|_| Refused)?.insert(id))
     }
 
     /// Without looking whether it was there before.
@@ -42,11 +48,32 @@ impl ByHand {
         header: impl Fn(&str) -> Option<&'h str>,
         body: &[u8],
     ) -> Result<(String, Export), Refused> {
+        let envelope = self.envelope(header, body)?;
+        let export = serde_json::from_str(envelope.data.get()).map_err(|_| Refused)?;
+        Ok((envelope.id, export))
+    }
+
+    /// Signature, freshness, kind and mode; the payload is not read.
+    pub fn envelope<'h, 'b>(
+        &self,
+        header: impl Fn(&str) -> Option<&'h str>,
+        body: &'b [u8],
+    ) -> Result<Envelope<'b>, Refused> {
+        self.verify(header, body)?;
+        let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|_| Refused)?;
+        if envelope.kind != "patient.ehi_export_success" || envelope.api_mode != "live" {
+            return Err(Refused);
+        }
+        Ok(envelope)
+    }
+
+    /// Signature and freshness of a delivery of Fasten's.
+    pub fn verify<'h>(&self, header: impl Fn(&str) -> Option<&'h str>, body: &[u8]) -> Result<(), Refused> {
         let id = header("webhook-id").ok_or(Refused)?;
         let timestamp = header("webhook-timestamp").ok_or(Refused)?;
         let signatures = header("webhook-signature").ok_or(Refused)?;
         let sent: i64 = timestamp.parse().map_err(|_| Refused)?;
-        if sent.abs_diff(signed::now()) > 300 {
+        if sent.abs_diff(now()) > 300 {
             return Err(Refused);
         }
         let mut mac = self.key.clone();
@@ -59,15 +86,7 @@ impl ByHand {
             let mut tag = [0; 32];
             Base64::decode(signature, &mut tag).is_ok_and(|tag| mac.clone().verify_slice(tag).is_ok())
         });
-        if !genuine {
-            return Err(Refused);
-        }
-        let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|_| Refused)?;
-        if envelope.kind != "patient.ehi_export_success" || envelope.api_mode != "live" {
-            return Err(Refused);
-        }
-        let export = serde_json::from_str(envelope.data.get()).map_err(|_| Refused)?;
-        Ok((envelope.id, export))
+        if genuine { Ok(()) } else { Err(Refused) }
     }
 
     /// A chart report of Cair's, and the digest that it would be remembered by: it has no id.
@@ -89,7 +108,7 @@ impl ByHand {
 }
 
 #[derive(Deserialize)]
-struct Envelope<'b> {
+pub struct Envelope<'b> {
     id: String,
     #[serde(rename = "type")]
     kind: &'b str,

@@ -8,8 +8,9 @@ use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::apps::{BY_HAND, Fresh, LAYER, actix_app, axum_app};
 use crate::by_hand::ByHand;
-use crate::in_process::{BY_HAND, Fresh, LAYER, actix_app, axum_app, remembering};
+use crate::in_process::remembering;
 use crate::report::{Figure, Report, Row, Target};
 use crate::rounds::alternating;
 

@@ -3,6 +3,7 @@
 //! Every figure is a median of many short rounds in which ours and the others take turns, so that whatever else the
 //! machine does meets all alike. `docs/performance.md` has the results and what they mean.
 
+mod apps;
 mod by_hand;
 mod event;
 mod in_process;
@@ -10,6 +11,7 @@ mod loopback;
 mod report;
 mod rounds;
 mod scale;
+mod setting;
 mod signed;
 mod stores;
 mod verify;

@@ -13,7 +13,7 @@ use medhook::{Cair, DedupeStore, EventKey, Fasten, MemoryStore, Receiver, Retent
 use sha2::{Digest, Sha256};
 use tower::ServiceExt;
 
-use crate::in_process::Fresh;
+use crate::apps::Fresh;
 use crate::report::{Figure, Report, Row, Target};
 use crate::rounds::{alternating, median};
 use crate::signed::{self, STANDARD_SECRET, TEXT_SECRET};

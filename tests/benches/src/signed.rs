@@ -1,6 +1,5 @@
-//! Deliveries as a provider and a proxy send them: signed, and with the headers that come along.
-
-use std::time::{SystemTime, UNIX_EPOCH};
+//! Deliveries as a provider and a proxy send them: signed, and with the headers that come along. `tests/count` compiles this
+//! file, too.
 
 use base64ct::{Base64, Encoding as _};
 use bytes::Bytes;
@@ -8,6 +7,8 @@ use hmac::{Hmac, KeyInit};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use medhook::testing::Signing;
 use sha2::Sha256;
+
+use crate::setting::now;
 
 pub type HmacSha256 = Hmac<Sha256>;
 
@@ -22,12 +23,6 @@ pub fn standard_key() -> HmacSha256 {
 
 pub fn text_key() -> HmacSha256 {
     HmacSha256::new_from_slice(TEXT_SECRET.as_bytes()).expect("a key")
-}
-
-/// In Unix seconds.
-pub fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    since.as_secs().try_into().expect("before the end of time")
 }
 
 /// A body that lives as long as the process, so that to hand it over costs what a move does: a `Bytes` that is cloned

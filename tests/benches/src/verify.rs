@@ -12,6 +12,7 @@ use webhook_verify::{Provider as TheirProvider, VerifyOptions};
 
 use crate::report::{Figure, NOT_SLOWER, Report, Row, Target};
 use crate::rounds::{Subject, medians};
+use crate::setting;
 use crate::signed::{self, OTHER_STANDARD_SECRET, STANDARD_SECRET, TEXT_SECRET, lasting};
 
 const SIZES: &[(usize, &str)] = &[
@@ -175,7 +176,7 @@ fn rejections(report: &mut Report) {
     let mut unsigned = good.clone();
     unsigned.remove("webhook-signature");
     let mut stale = good.clone();
-    stale.insert("webhook-timestamp", HeaderValue::from(signed::now() - 301));
+    stale.insert("webhook-timestamp", HeaderValue::from(setting::now() - 301));
     for (body, size) in [(&body, "1 KiB"), (&huge, "1 MiB")] {
         let mut subjects = [
             Subject::new("refused: missing signature", || refused(&one, &unsigned, body)),

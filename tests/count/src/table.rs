@@ -1,0 +1,231 @@
+//! The counts of all rows, the file that they are stored in, and the comparison of both.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::process::Command;
+
+use medhook_count::ROWS;
+use serde::Deserialize;
+
+/// Per delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counts {
+    /// Outside of `sha2`.
+    pub instructions: f64,
+    /// Runs of SHA-256's compression function beyond those of the MAC.
+    pub compressions: f64,
+    pub allocations: f64,
+    pub bytes: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    pub medhook: Counts,
+    pub by_hand: Counts,
+}
+
+/// What counts depend on besides the code. Between other compilers, C libraries and processors they may differ.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Machine {
+    pub rustc: String,
+    pub glibc: String,
+    pub cpu: String,
+}
+
+impl Machine {
+    pub fn this() -> Result<Self, String> {
+        let cpu = fs::read_to_string("/proc/cpuinfo").map_err(|error| format!("/proc/cpuinfo: {error}"))?;
+        let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+        Ok(Machine {
+            rustc: first_line("rustc", "--version")?,
+            glibc: first_line("getconf", "GNU_LIBC_VERSION")?,
+            cpu: cpu.map_or("unknown", |(_, name)| name.trim()).to_owned(),
+        })
+    }
+}
+
+fn first_line(program: &str, argument: &str) -> Result<String, String> {
+    let output =
+        Command::new(program).arg(argument).output().map_err(|error| format!("cannot start {program}: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().next().map(str::to_owned).ok_or_else(|| format!("`{program} {argument}` prints nothing"))
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    pub machine: Machine,
+    pub rows: BTreeMap<String, Row>,
+}
+
+/// The most by which a count may be above the stored one.
+const TOLERANCE: f64 = 0.01;
+
+/// What a comparison has found.
+#[derive(Debug, Default, PartialEq)]
+pub struct Comparison {
+    /// Counts that differ from the stored ones, as lines of text.
+    pub differences: Vec<String>,
+    /// Those of them that the gate does not allow.
+    pub failures: Vec<String>,
+}
+
+impl Table {
+    pub fn read(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| error.to_string())
+    }
+
+    /// The table as it is stored.
+    pub fn stored(&self) -> String {
+        let Machine { rustc, glibc, cpu } = &self.machine;
+        let mut text = "# Counts per delivery, written by `scripts/count --store`.\n\n[machine]\n".to_owned();
+        for (key, value) in [("rustc", rustc), ("glibc", glibc), ("cpu", cpu)] {
+            let _ = writeln!(text, "{key} = {value:?}");
+        }
+        for (name, row) in self.in_order() {
+            let _ = writeln!(text, "\n[rows.{name:?}]");
+            for (side, counts) in [("medhook", row.medhook), ("by_hand", row.by_hand)] {
+                let Counts { instructions, compressions, allocations, bytes } = counts;
+                let _ = writeln!(
+                    text,
+                    "{side} = {{ instructions = {instructions:.1}, compressions = {compressions:.2}, \
+                     allocations = {allocations:.2}, bytes = {bytes:.1} }}"
+                );
+            }
+        }
+        text
+    }
+
+    /// The table as it is printed.
+    pub fn printed(&self) -> String {
+        let mut text = String::from(
+            "| per delivery              | instructions | by hand | beyond | compressions | by hand | allocations | by hand |  bytes | by hand |\n\
+             |---------------------------|-------------:|--------:|-------:|-------------:|--------:|------------:|--------:|-------:|--------:|\n",
+        );
+        for (name, Row { medhook, by_hand }) in self.in_order() {
+            let _ = writeln!(
+                text,
+                "| {name:25} | {:12.0} | {:7.0} | {:+6.0} | {:12.0} | {:7.0} | {:11.2} | {:7.2} | {:6.0} | {:7.0} |",
+                medhook.instructions,
+                by_hand.instructions,
+                medhook.instructions - by_hand.instructions,
+                medhook.compressions,
+                by_hand.compressions,
+                medhook.allocations,
+                by_hand.allocations,
+                medhook.bytes,
+                by_hand.bytes,
+            );
+        }
+        text
+    }
+
+    /// Compares with a stored table. Work by hand and bytes are not for the gate.
+    pub fn compare(&self, stored: &Table) -> Comparison {
+        let mut found = Comparison::default();
+        for (name, row) in self.in_order() {
+            let Some(before) = stored.rows.get(name) else {
+                found.failures.push(format!("{name}: not in the stored table"));
+                continue;
+            };
+            for (side, now, before, ours) in
+                [("", row.medhook, before.medhook, true), (", by hand", row.by_hand, before.by_hand, false)]
+            {
+                for (what, now, before, gate, decimals) in [
+                    ("instructions", now.instructions, before.instructions, ours, 1),
+                    ("compressions", now.compressions, before.compressions, ours, 0),
+                    ("allocations", now.allocations, before.allocations, ours, 2),
+                    ("bytes", now.bytes, before.bytes, false, 1),
+                ] {
+                    // Half of the last decimal that is stored.
+                    let exact = before + 0.5 * 10_f64.powi(-decimals);
+                    let line = || {
+                        let percent = if before > 0.0 {
+                            format!(", {:+.2} %", (now / before - 1.0) * 100.0)
+                        } else {
+                            String::new()
+                        };
+                        let decimals = decimals as usize;
+                        format!("{name}{side}: {now:.decimals$} {what}, stored {before:.decimals$}{percent}")
+                    };
+                    if (now - before).abs() > exact - before {
+                        found.differences.push(line());
+                    }
+                    if gate && now > exact.max(before * (1.0 + TOLERANCE)) {
+                        found.failures.push(line());
+                    }
+                }
+            }
+        }
+        for name in stored.rows.keys().filter(|name| !self.rows.contains_key(*name)) {
+            found.failures.push(format!("{name}: stored, but not counted any more"));
+        }
+        found
+    }
+
+    fn in_order(&self) -> impl Iterator<Item = (&str, Row)> {
+        ROWS.iter().filter_map(|name| Some((*name, *self.rows.get(*name)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(instructions: f64, compressions: f64, allocations: f64, bytes: f64) -> Table {
+        let machine = Machine { rustc: "rustc 1.95.0".into(), glibc: "glibc 2.36".into(), cpu: "a \"CPU\"".into() };
+        let by_hand = Counts { instructions: 900.0, compressions: 0.0, allocations: 41.0, bytes: 5000.0 };
+        let medhook = Counts { instructions, compressions, allocations, bytes };
+        Table { machine, rows: BTreeMap::from([("axum".to_owned(), Row { medhook, by_hand })]) }
+    }
+
+    fn failures(now: &Table) -> usize {
+        now.compare(&table(1000.0, 0.0, 45.0, 7000.0)).failures.len()
+    }
+
+    #[test]
+    fn a_table_is_read_as_it_was_stored() {
+        let stored = table(1000.0, 2.0, 45.0, 7000.0);
+        assert_eq!(Table::read(&stored.stored()).unwrap(), stored);
+        assert_eq!(stored.compare(&stored), Comparison::default());
+    }
+
+    #[test]
+    fn one_percent_more_passes_and_anything_above_fails() {
+        assert_eq!(failures(&table(1010.0, 0.0, 45.0, 7000.0)), 0);
+        assert_eq!(failures(&table(1010.1, 0.0, 45.0, 7000.0)), 1);
+        assert_eq!(failures(&table(500.0, 0.0, 30.0, 7000.0)), 0, "less is no failure");
+    }
+
+    #[test]
+    fn one_more_compression_or_allocation_fails() {
+        assert_eq!(failures(&table(1000.0, 1.0, 45.0, 7000.0)), 1);
+        assert_eq!(failures(&table(1000.0, 0.0, 46.0, 7000.0)), 1);
+        assert_eq!(failures(&table(2000.0, 1.0, 46.0, 7000.0)), 3);
+    }
+
+    #[test]
+    fn bytes_and_the_work_by_hand_are_shown_only() {
+        let mut now = table(1000.0, 0.0, 45.0, 9000.0);
+        now.rows.get_mut("axum").unwrap().by_hand.instructions = 2000.0;
+        let found = now.compare(&table(1000.0, 0.0, 45.0, 7000.0));
+        assert_eq!(found.failures, [] as [&str; 0]);
+        let expected = [
+            "axum: 9000.0 bytes, stored 7000.0, +28.57 %",
+            "axum, by hand: 2000.0 instructions, stored 900.0, +122.22 %",
+        ];
+        assert_eq!(found.differences, expected);
+    }
+
+    #[test]
+    fn a_row_that_is_not_in_both_tables_fails() {
+        let one = table(1000.0, 0.0, 45.0, 7000.0);
+        let none = Table { rows: BTreeMap::new(), ..one.clone() };
+        assert_eq!(one.compare(&none).failures, ["axum: not in the stored table"]);
+        assert_eq!(none.compare(&one).failures, ["axum: stored, but not counted any more"]);
+    }
+}
