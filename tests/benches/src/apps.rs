@@ -55,7 +55,7 @@ pub fn actix_app(app: &mut web::ServiceConfig, receiver: &Receiver, by_hand: &Ar
     app.service(web::resource(BY_HAND).app_data(web::Data::from(by_hand.clone())).route(web::post().to(handler)));
 }
 
-/// Deliveries of events that were not sent before, numbered from the one after this.
+/// Makes deliveries of new events. Holds the number of the last one.
 #[derive(Default)]
 pub struct Fresh(pub u64);
 

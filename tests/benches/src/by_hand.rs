@@ -37,7 +37,7 @@ impl ByHand {
         if self.remember(id)? { Ok(export) } else { Err(Refused) }
     }
 
-    /// Whether the event is a new one.
+    /// Records an event's id and returns whether it is new.
     pub fn remember(&self, id: String) -> Result<bool, Refused> {
         Ok(self.seen.lock().map_err(|_| Refused)?.insert(id))
     }
@@ -53,7 +53,7 @@ impl ByHand {
         Ok((envelope.id, export))
     }
 
-    /// Signature, freshness, kind and mode; the payload is not read.
+    /// Verifies a delivery and reads its envelope, not its payload.
     pub fn envelope<'h, 'b>(
         &self,
         header: impl Fn(&str) -> Option<&'h str>,
@@ -67,7 +67,7 @@ impl ByHand {
         Ok(envelope)
     }
 
-    /// Signature and freshness of a delivery of Fasten's.
+    /// Verifies signature and freshness of a Fasten delivery.
     pub fn verify<'h>(&self, header: impl Fn(&str) -> Option<&'h str>, body: &[u8]) -> Result<(), Refused> {
         let id = header("webhook-id").ok_or(Refused)?;
         let timestamp = header("webhook-timestamp").ok_or(Refused)?;

@@ -12,7 +12,7 @@ use medhook_count::LENGTHS;
 pub struct Profile(BTreeMap<String, f64>);
 
 impl Profile {
-    /// Counts a row. `folder` must exist and is for this call alone.
+    /// Counts a row in a process of its own. `folder` must exist and be empty.
     pub fn measure(row: &str, side: &str, folder: &Path) -> Result<Self, String> {
         run(row, side, folder)?;
         let [shorter, longer] = [1, 2].map(|part| read(&folder.join(format!("counts.{part}"))));
@@ -29,22 +29,22 @@ impl Profile {
         Profile(functions)
     }
 
-    /// The instructions of `sha2`, which are those of the compression function but for a handful.
+    /// Returns the instructions of `sha2`'s functions, nearly all of which are the compression function's.
     pub fn sha2(&self) -> f64 {
         self.sum(is_sha2)
     }
 
-    /// All others.
+    /// Returns the instructions of all other functions.
     pub fn outside_sha2(&self) -> f64 {
         self.sum(|name| !is_sha2(name))
     }
 
-    /// The instructions of the functions whose name ends like this.
+    /// Returns the instructions of the functions whose name has this end.
     pub fn of(&self, end: &str) -> f64 {
         self.sum(|name| name.ends_with(end))
     }
 
-    /// The functions, the most expensive first.
+    /// Returns all functions, the most expensive first.
     pub fn functions(&self) -> Vec<(&str, f64)> {
         let mut functions: Vec<_> = self.0.iter().map(|(name, count)| (name.as_str(), *count)).collect();
         functions.sort_by(|one, other| other.1.total_cmp(&one.1));
@@ -60,15 +60,16 @@ fn is_sha2(function: &str) -> bool {
     function.starts_with("sha2::") || function.starts_with("<sha2::")
 }
 
-/// The processor's features as in `tests/constant-time`. For malloc: a freed block always waits in the cache for small
-/// blocks, where else it would depend on what lies beside it in memory how long `free` takes.
+/// `hwcaps` as in `tests/constant-time`. The two for malloc make every freed block of up to 1,032 bytes go to the thread's
+/// cache. By default some are merged with their neighbors, which adds up to 500 instructions to a delivery, depending
+/// on the layout of the heap.
 const GLIBC_TUNABLES: &str = "glibc.cpu.hwcaps=-AVX2,-AVX2_Usable,-AVX512VL,-AVX512BW,-MOVBE,-SSE4_1:\
     glibc.malloc.tcache_count=65535:glibc.malloc.mxfast=0";
 
 fn run(row: &str, side: &str, folder: &Path) -> Result<(), String> {
     let program = env::current_exe().map_err(|error| format!("cannot find the path of this program: {error}"))?;
-    // Arguments and environment lie on the stack, and how they are aligned makes a difference of some instructions. So
-    // the program has the same short name everywhere, and no variables but one.
+    // The lengths of arguments and variables shift the stack, and its alignment makes a difference of some instructions.
+    // Therefore the program has the same name everywhere, and a single variable.
     symlink(program, folder.join("count")).map_err(|error| format!("{}: {error}", folder.display()))?;
     let output = Command::new(valgrind()?)
         .args(["--tool=callgrind", "--callgrind-out-file=counts"])

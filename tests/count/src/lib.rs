@@ -1,8 +1,8 @@
 //! The work that is counted: deliveries of one kind, through medhook and by hand.
 //!
-//! The provider is Fasten with one secret: its scheme, Standard Webhooks, has all that a scheme can have (a signed id, a
-//! signed timestamp, a list of signatures), its events have ids, and `tests/benches` has the same work by hand for it.
-//! Every delivery is another event of about 1 KiB. Bodies and signatures are made before counting starts.
+//! The provider is Fasten with one secret. Its scheme, Standard Webhooks, signs an id and a timestamp and allows a list of
+//! signatures; its events have ids; and `tests/benches` has the same work by hand for it. Every delivery is another event
+//! of about 1 KiB. Bodies and signatures are made outside of the count.
 
 #[allow(dead_code, reason = "shared with the benchmarks, which use more of it")]
 #[path = "../../benches/src/apps.rs"]
@@ -20,17 +20,16 @@ use std::hint::black_box;
 
 pub use rows::{CONTROL, MAC, MAC_COMPRESSIONS, ROWS};
 
-/// Deliveries of one row.
+/// A source and a receiver of deliveries.
 pub trait Subject {
-    /// Makes the next delivery ready, of a new event.
+    /// Makes a delivery of a new event.
     fn prepare(&mut self);
 
     /// Handles it.
     fn deliver(&mut self);
 }
 
-/// How many deliveries are counted. The difference between both lengths is what counts, so that what happens once
-/// does not.
+/// How many deliveries are counted. Counts are the difference between both, so that costs per run cancel out.
 pub const LENGTHS: [u64; 2] = [500, 1000];
 
 /// Deliveries before the first that is counted: caches and pools are full by then.
@@ -47,15 +46,15 @@ pub fn warmed_up(row: &str, by_hand: bool) -> Option<Box<dyn Subject>> {
     Some(subject)
 }
 
-/// Takes the free memory between what a subject has allocated, for good. Where it lies goes by the order of hash tables,
-/// which is random, and `malloc` executes more instructions where it can use it.
+/// Occupies the free blocks that construction has left in the heap. Where they are depends on the random order of hash
+/// tables, and `malloc` and `free` execute more instructions where they split or merge such a block.
 fn fill_holes() {
     for _ in 0..2000 {
         black_box(Vec::leak(vec![0_u8; 1040]));
     }
 }
 
-/// The function in which callgrind counts.
+/// Handles a delivery. Callgrind counts what is executed in this function.
 #[inline(never)]
 pub fn counted(subject: &mut dyn Subject) {
     subject.deliver();
@@ -63,13 +62,13 @@ pub fn counted(subject: &mut dyn Subject) {
     black_box(subject);
 }
 
-/// The function after which callgrind writes what it has counted.
+/// Marks the end of a length. Callgrind writes its counts after this function.
 #[inline(never)]
 pub fn length_ended() {
     black_box(());
 }
 
-/// Work of a known size: callgrind counts this function by itself, too.
+/// Adds work to a delivery. Callgrind counts this function by itself, too, so that its size is known.
 #[inline(never)]
 pub fn added_work() {
     for turn in 0..100 {

@@ -8,11 +8,11 @@ use std::process::Command;
 use medhook_count::ROWS;
 use serde::Deserialize;
 
-/// Per delivery.
+/// Counts per delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Counts {
-    /// Outside of `sha2`.
+    /// Instructions outside of `sha2`.
     pub instructions: f64,
     /// Runs of SHA-256's compression function beyond those of the MAC.
     pub compressions: f64,
@@ -27,7 +27,7 @@ pub struct Row {
     pub by_hand: Counts,
 }
 
-/// What counts depend on besides the code. Between other compilers, C libraries and processors they may differ.
+/// The compiler, the C library and the processor, on which counts depend besides the code.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Machine {
@@ -81,14 +81,14 @@ const COLUMNS: [Column; 4] = [
 /// The result of a comparison with the stored table.
 #[derive(Debug, Default, PartialEq)]
 pub struct Comparison {
-    /// Counts that differ from the stored ones, as lines of text.
+    /// A line for each count that differs from the stored one.
     pub differences: Vec<String>,
-    /// Those of them that fail the gate.
+    /// The lines of the counts that fail the gate.
     pub failures: Vec<String>,
 }
 
 impl Comparison {
-    /// The gate is for medhook's counts, `ours`. Those of the work by hand change with dependencies only.
+    /// Compares the counts of one side. Only medhook's own, `ours`, can fail the gate.
     fn compare(&mut self, name: &str, now: &Counts, before: &Counts, ours: bool) {
         for (column, value, decimals, gate) in COLUMNS {
             let (now, before) = (value(now), value(before));
@@ -117,7 +117,7 @@ impl Table {
         toml::from_str(text).map_err(|error| error.to_string())
     }
 
-    /// The table as it is stored.
+    /// Formats the table as it is stored.
     pub fn stored(&self) -> String {
         let Machine { rustc, glibc, cpu } = &self.machine;
         let mut text = "# Counts per delivery, written by `scripts/count --store`.\n\n[machine]\n".to_owned();
@@ -138,7 +138,7 @@ impl Table {
         text
     }
 
-    /// The table as it is printed.
+    /// Formats the table as it is printed.
     pub fn printed(&self) -> String {
         let mut text = String::from(
             "| per delivery              | instructions | by hand | beyond | compressions | by hand | allocations | by hand |  bytes | by hand |\n\
