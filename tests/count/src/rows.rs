@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Full};
 use medhook::testing::StoppedClock;
 use medhook::{
     Claimed, DedupeStore, Delivery, EventKey, Fasten, MemoryStore, Receiver, Retention, Secret, Settled, StoreFuture,
-    Token, fasten,
+    ClaimToken, fasten,
 };
 use medhook_tower::VerifyLayer;
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -97,7 +97,7 @@ pub fn subject(row: &str, by_hand: bool) -> Option<Box<dyn Subject>> {
 const FIRST: u64 = 10_000;
 
 fn receiver() -> Receiver {
-    let fasten = Fasten::live(Secret::new("count", STANDARD_SECRET).expect("a secret"));
+    let fasten = Fasten::live(Secret::new(STANDARD_SECRET).expect("a secret"));
     let builder = Receiver::builder("fasten", fasten).store(store()).clock(StoppedClock::at(NOW));
     builder.build().expect("a receiver")
 }
@@ -211,8 +211,8 @@ fn claim_and_commit(store: &MemoryStore, event: u64) {
     const LEASE: Duration = Duration::from_secs(30);
     const HOUR: Duration = Duration::from_secs(3600);
     let key = key(event);
-    let token = Token::from_bytes(u128::from(event).to_le_bytes());
-    assert_eq!(now(store.claim(key, token, LEASE)), Claimed::Won);
+    let token = ClaimToken::from_bytes(u128::from(event).to_le_bytes());
+    assert_eq!(now(store.claim(key, token, LEASE)), Claimed::Acquired);
     assert_eq!(now(store.commit(key, token, Retention::new(HOUR, 72 * HOUR))), Settled::Settled);
 }
 
