@@ -32,7 +32,8 @@ pub(crate) fn rejected(receiver: &Receiver, rejection: &Rejection) {
             }
         }
         #[cfg(not(feature = "tracing"))]
-        let _ = (&receiver.0.unverified, &receiver.0.mode_mismatches, rejection.is_verified(), rejection.secret_label());
+        let _ =
+            (&receiver.0.unverified, &receiver.0.mode_mismatches, rejection.is_verified(), rejection.secret_label());
     });
 }
 

@@ -15,8 +15,8 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use medhook::testing::StoppedClock;
 use medhook::{
-    Claimed, DedupeStore, Delivery, EventKey, Fasten, MemoryStore, Receiver, Retention, Secret, Settled, StoreFuture,
-    ClaimToken, fasten,
+    ClaimToken, Claimed, DedupeStore, Delivery, EventKey, Fasten, MemoryStore, Receiver, Retention, Secret, Settled,
+    StoreFuture, fasten,
 };
 use medhook_tower::VerifyLayer;
 use tower::{Layer, Service, ServiceExt, service_fn};
