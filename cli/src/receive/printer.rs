@@ -205,7 +205,7 @@ impl<W: Write> Writing<W> {
             }
             let left_out = self.state.left_out.swap(0, Ordering::Relaxed);
             if left_out > 0 {
-                tracing::warn!(left_out, "lines left out: the reader of the {} is slow", self.name);
+                tracing::warn!(left_out, "lines were not written to the {}", self.name);
             }
         }
         true
