@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use axum::routing::post;
 use bytes::Bytes;
-use medhook::{Cair, DedupeStore, EventKey, Fasten, MemoryStore, Receiver, Retention, ClaimToken};
+use medhook::{Cair, ClaimToken, DedupeStore, EventKey, Fasten, MemoryStore, Receiver, Retention};
 use sha2::{Digest, Sha256};
 use tower::ServiceExt;
 

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use medhook::{Claimed, DedupeStore, EventKey, MemoryStore, PostgresStore, RedisStore, Retention, SqliteStore, ClaimToken};
+use medhook::{
+    ClaimToken, Claimed, DedupeStore, EventKey, MemoryStore, PostgresStore, RedisStore, Retention, SqliteStore,
+};
 
 use crate::report::{Figure, Report, Row, Target};
 use crate::rounds::median;
