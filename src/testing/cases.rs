@@ -1,6 +1,7 @@
-//! `fixtures/cases.toml`: one list of deliveries and what must become of each.
+//! `fixtures/shared.toml` and `fixtures/<provider>/cases.toml`: deliveries, and the expected result of each.
 
 mod change;
+mod list;
 mod outside;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ pub use self::change::Change;
 pub use self::outside::{Outside, cases_outside};
 
 use self::change::Draft;
+use self::list::{Fields, List, Origin, Row};
 use super::sign::Signing;
 use crate::provider::{azodha, cair, fasten, healthsync, mediquo};
 use crate::receiver::Builder;
@@ -55,7 +57,8 @@ pub struct Cases {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Endpoint {
-    /// The provider's name.
+    /// The provider's name. Not read: the folder of the file says it.
+    #[serde(skip)]
     pub provider: String,
     /// Its secrets, by label. The first in the order of labels signs, unless a case says otherwise.
     pub secrets: BTreeMap<String, String>,
@@ -398,54 +401,23 @@ pub enum State {
     Draining,
 }
 
-/// A list of cases that does not make sense.
+/// An error in the list of cases. Names the file and the row.
 #[derive(Debug, thiserror::Error)]
-#[error("fixtures/cases.toml: {0}")]
+#[error("{0}")]
 pub struct CaseError(String);
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct List {
-    now: i64,
-    endpoint: BTreeMap<String, Endpoint>,
-    case: Vec<Row>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Row {
-    name: String,
-    endpoint: Option<String>,
-    body: Option<String>,
-    secret: Option<String>,
-    like: Option<String>,
-    change: Option<Change>,
-    why: Option<String>,
-    outcome: String,
-    reason: Option<String>,
-    status: Option<u16>,
-    kind: Option<String>,
-    decodes: Option<String>,
-}
-
-fn list() -> Result<List, CaseError> {
-    toml::from_str(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/cases.toml")))
-        .map_err(|error| CaseError(error.to_string()))
-}
-
 fn load(now: Option<i64>) -> Result<Cases, CaseError> {
-    let list = list()?;
-    let now = now.unwrap_or(list.now);
-    let mut made: Vec<(Recipe<'_>, Case)> = Vec::with_capacity(list.case.len());
-    for row in &list.case {
-        let case = make(row, &made, &list.endpoint, now);
-        made.push(case.map_err(|problem| CaseError(format!("{}: {problem}", row.name)))?);
+    let now = now.map_or_else(list::now, Ok)?;
+    let mut all = Cases { now, endpoints: BTreeMap::new(), cases: Vec::new() };
+    for List { endpoints, rows, .. } in list::all()? {
+        let made = make_all(&rows, &endpoints, now)?;
+        all.cases.extend(made.into_iter().map(|(_, case)| case));
+        all.endpoints.extend(endpoints);
     }
-    let cases = made.into_iter().map(|(_, case)| case).collect();
-    Ok(Cases { now, endpoints: list.endpoint, cases })
+    Ok(all)
 }
 
-/// What a delivery is made from: a fixture, and what was changed about it since, first change first.
+/// A fixture, and the changes to it, first change first.
 #[derive(Clone)]
 struct Recipe<'l> {
     endpoint: &'l str,
@@ -454,32 +426,66 @@ struct Recipe<'l> {
     changes: Vec<&'l Change>,
 }
 
+/// Makes the cases of one provider, in the order of their rows. A row may be like a later one.
+fn make_all<'l>(
+    rows: &'l [Row],
+    endpoints: &BTreeMap<String, Endpoint>,
+    now: i64,
+) -> Result<Vec<(Recipe<'l>, Case)>, CaseError> {
+    let mut by_name: BTreeMap<&str, usize> = BTreeMap::new();
+    for (n, row) in rows.iter().enumerate() {
+        if by_name.insert(&row.name, n).is_some() {
+            return Err(CaseError(format!("{}: two cases have this name", row.place)));
+        }
+    }
+    let mut made: BTreeMap<usize, (Recipe<'l>, Case)> = BTreeMap::new();
+    loop {
+        let before = made.len();
+        for (n, row) in rows.iter().enumerate() {
+            let base = match &row.origin {
+                Origin::Fixture { .. } => None,
+                Origin::Like { name, .. } => match by_name.get(name.as_str()).and_then(|base| made.get(base)) {
+                    Some(base) => Some(base),
+                    None => continue,
+                },
+            };
+            if !made.contains_key(&n) {
+                let case = make(row, base, endpoints, now);
+                let case = case.map_err(|problem| CaseError(format!("{}: {problem}", row.place)))?;
+                made.insert(n, case);
+            }
+        }
+        if made.len() == before {
+            break;
+        }
+    }
+    match rows.iter().enumerate().find(|(n, _)| !made.contains_key(n)) {
+        Some((_, row)) => Err(CaseError(format!("{}: `like` leads to no fixture", row.place))),
+        None => Ok(made.into_values().collect()),
+    }
+}
+
 fn make<'l>(
     row: &'l Row,
-    earlier: &[(Recipe<'l>, Case)],
+    base: Option<&(Recipe<'l>, Case)>,
     endpoints: &BTreeMap<String, Endpoint>,
     now: i64,
 ) -> Result<(Recipe<'l>, Case), String> {
-    if earlier.iter().any(|(_, case)| case.name == row.name) {
-        return Err("two cases have this name".to_owned());
-    }
-    let (recipe, base) = match (&row.like, &row.change, &row.endpoint, &row.body, &row.secret) {
-        (None, None, Some(endpoint), Some(body), secret) => {
-            (Recipe { endpoint, body, secret: secret.as_deref(), changes: Vec::new() }, None)
+    let (recipe, like, change) = match (&row.origin, base) {
+        (Origin::Fixture { path, endpoint, secret }, _) => {
+            (Recipe { endpoint, body: path, secret: secret.as_deref(), changes: Vec::new() }, None, None)
         }
-        (Some(like), Some(change), None, None, None) => {
-            let base = earlier.iter().find(|(_, case)| case.name == *like);
-            let (recipe, base) = base.ok_or("`like` names no earlier case")?;
+        (Origin::Like { name, change }, Some((recipe, base))) => {
             if base.expected.outcome != Outcome::Handled {
                 return Err("`like` names a case that is not handled itself".to_owned());
             }
             let mut recipe = recipe.clone();
             recipe.changes.push(change);
-            (recipe, Some(base))
+            (recipe, Some(name.clone()), Some(change.clone()))
         }
-        _ => return Err("a case has `endpoint`, `body` and perhaps `secret`, or `like` and `change`".to_owned()),
+        (Origin::Like { .. }, None) => return Err("`like` names no case".to_owned()),
     };
-    let expected = expected(row, base.map(|base| &base.expected))?;
+    let expected = expected(&row.fields, base.map(|(_, base)| &base.expected))?;
     let endpoint = endpoints.get(recipe.endpoint).ok_or("there is no such endpoint")?;
 
     let mut draft = Draft::new(endpoint, recipe.body, recipe.secret, now)?;
@@ -490,9 +496,9 @@ fn make<'l>(
     let mut case = Case {
         name: row.name.clone(),
         endpoint: recipe.endpoint.to_owned(),
-        like: row.like.clone(),
-        change: row.change.clone(),
-        why: row.why.clone(),
+        like,
+        change,
+        why: row.fields.why.clone(),
         method: "POST".to_owned(),
         headers,
         body,
@@ -507,30 +513,27 @@ fn make<'l>(
     Ok((recipe, case))
 }
 
-fn expected(row: &Row, base: Option<&Expected>) -> Result<Expected, String> {
-    let outcomes =
-        [Outcome::Handled, Outcome::Duplicate, Outcome::Ignored, Outcome::InFlight, Outcome::Rejected, Outcome::Failed];
-    let outcome = outcomes.into_iter().find(|outcome| outcome.as_str() == row.outcome).ok_or("no such outcome")?;
-    let reason = match &row.reason {
+fn expected(fields: &Fields, base: Option<&Expected>) -> Result<Expected, String> {
+    let reason = match &fields.reason {
         Some(name) => Some(*Reason::ALL.iter().find(|reason| reason.as_str() == name).ok_or("no such reason")?),
         None => None,
     };
-    if reason.is_some_and(|reason| reason.outcome() != outcome) {
-        return Err("the reason belongs to another outcome".to_owned());
-    }
-    let status = match (reason, row.status, outcome) {
-        (Some(reason), None, _) => reason.status().as_u16(),
-        (None, status, Outcome::Handled) => status.unwrap_or(200),
-        (None, Some(status), Outcome::Failed) => status,
-        _ => return Err("a reason tells the status; without one a failure needs it".to_owned()),
+    let (outcome, status) = match (reason, fields.status) {
+        (Some(reason), None) => (reason.outcome(), reason.status().as_u16()),
+        (Some(_), Some(_)) => return Err("the reason tells the status".to_owned()),
+        (None, None) => (Outcome::Handled, 200),
+        (None, Some(status)) if (200..300).contains(&status) => (Outcome::Handled, status),
+        (None, Some(status)) => (Outcome::Failed, status),
     };
-    let handed_over = matches!(outcome, Outcome::Handled | Outcome::Failed);
-    let (kind, decodes) = match (&row.kind, row.decodes.as_deref(), base) {
-        (None, None, _) if !handed_over => (None, None),
+    if base.is_none() && (outcome, status) != (Outcome::Handled, 200) {
+        return Err("a fixture is handled; a rejection is `like` a case that is".to_owned());
+    }
+    let reaches_handler = matches!(outcome, Outcome::Handled | Outcome::Failed);
+    let (kind, decodes) = match (&fields.kind, fields.decodes.as_deref(), base) {
+        (None, None, _) if !reaches_handler => (None, None),
         (None, None, Some(base)) => (base.kind.clone(), base.decodes.clone()),
-        (kind, decodes @ (None | Some("kind" | "unknown" | "undecodable")), _)
-            if handed_over && (kind.is_some() || decodes.is_some()) =>
-        {
+        (None, None, None) => return Err("the file name says no documented kind: `kind` or `decodes`".to_owned()),
+        (kind, decodes @ (None | Some("unknown" | "undecodable")), _) if reaches_handler => {
             (kind.clone(), Some(decodes.unwrap_or("kind").to_owned()))
         }
         _ => return Err("`kind` and `decodes` say what the handler gets, if it is called".to_owned()),
@@ -544,12 +547,14 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_is_not_sound_is_one_clear_line() {
-        let problem = |rest: &str| {
-            let endpoint: Endpoint = toml::from_str(&format!("secrets = {{ current = \"text\" }}\n{rest}")).unwrap();
+        let problem = |provider: &str, rest: &str| {
+            let mut endpoint: Endpoint =
+                toml::from_str(&format!("secrets = {{ current = \"text\" }}\n{rest}")).unwrap();
+            provider.clone_into(&mut endpoint.provider);
             endpoint.builder("name").unwrap_err().to_string()
         };
-        assert_eq!(problem("provider = \"nobody\""), "no provider \"nobody\" is known to the list");
-        assert_eq!(problem("provider = \"azodha\""), "an endpoint of azodha needs its `header`");
-        assert_eq!(problem("provider = \"azodha\"\nheader = \"x\""), "an endpoint of azodha needs its `scheme`");
+        assert_eq!(problem("unlisted", ""), "no provider \"unlisted\" is known to the list");
+        assert_eq!(problem("azodha", ""), "an endpoint of azodha needs its `header`");
+        assert_eq!(problem("azodha", "header = \"x\""), "an endpoint of azodha needs its `scheme`");
     }
 }

@@ -1,9 +1,10 @@
-//! Whether the list of cases is what it says it is.
+//! Checks the list of cases itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use medhook::testing::{Case, Cases, Change, fixtures};
+use medhook::testing::{Case, Cases, Change, Expected, fixtures};
 use medhook::{Outcome, Reason};
+use medhook_tests::listing;
 use medhook_tests::providers::PROVIDERS;
 
 use super::{assert_none, cases};
@@ -30,6 +31,50 @@ const EXEMPT: &[(&str, Reason, &str)] = &[
 /// Reasons that no delivery to a receiver has.
 const ALWAYS_EXEMPT: [Reason; 4] =
     [Reason::UnknownTenant, Reason::LookupFailed, Reason::HandlerPanicked, Reason::HandlerTimeout];
+
+/// The cases of each provider, by reason, or by outcome where there is none. `scripts/cases` prints the list.
+const COUNTS: &[(&str, &str)] = &[
+    (
+        "azodha",
+        "body_incomplete 1, body_timeout 1, content_encoding 2, draining 1, duplicate 1, failed 3, handled 86, in_flight 1, malformed_header 19, method 2, missing_header 2, repeated_header 4, signature_mismatch 16, store_full 1, store_unavailable 1, too_busy 1, too_large 5",
+    ),
+    (
+        "cair",
+        "body_incomplete 1, body_timeout 1, content_encoding 2, draining 1, duplicate 1, failed 3, handled 114, in_flight 1, in_the_future 1, malformed_header 19, method 2, missing_header 2, repeated_header 4, signature_mismatch 16, stale 3, store_full 1, store_unavailable 1, time_missing 5, too_busy 1, too_large 5",
+    ),
+    (
+        "fasten",
+        "body_incomplete 1, body_timeout 1, content_encoding 3, draining 1, duplicate 2, failed 3, handled 114, in_flight 1, in_the_future 3, malformed_header 28, method 2, missing_header 3, repeated_header 6, secret_mode_mismatch 5, signature_mismatch 11, stale 2, store_full 1, store_unavailable 1, too_busy 1, too_large 5, wrong_mode 2",
+    ),
+    (
+        "healthsync",
+        "body_incomplete 1, body_timeout 1, content_encoding 2, draining 1, duplicate 2, failed 3, handled 98, in_flight 1, in_the_future 2, malformed_header 15, method 2, missing_header 1, repeated_header 2, signature_mismatch 8, stale 5, store_full 1, store_unavailable 1, time_missing 4, too_busy 1, too_large 5",
+    ),
+    (
+        "mediquo",
+        "body_incomplete 1, body_timeout 1, content_encoding 2, draining 1, duplicate 1, failed 3, handled 93, in_flight 1, malformed_header 3, method 2, missing_header 4, repeated_header 3, signature_mismatch 12, store_full 1, store_unavailable 1, too_busy 1, too_large 5",
+    ),
+];
+
+/// The digest of the list as `scripts/cases` prints it.
+const DIGEST: &str = "bd876e21bb24faef";
+
+/// A failure prints the new values. Compare the lists before and after with `scripts/cases` first.
+#[test]
+fn no_case_is_lost_or_changed_unnoticed() {
+    let cases = cases();
+    for (provider, wanted) in COUNTS {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for case in of(cases, provider) {
+            let Expected { outcome, reason, .. } = &case.expected;
+            *counts.entry(reason.map_or(outcome.as_str(), |reason| reason.as_str())).or_default() += 1;
+        }
+        let counts: Vec<_> = counts.iter().map(|(result, count)| format!("{result} {count}")).collect();
+        assert_eq!(counts.join(", "), *wanted, "{provider}");
+    }
+    assert!(PROVIDERS.iter().map(|provider| provider.name).eq(COUNTS.iter().map(|(provider, _)| *provider)));
+    assert_eq!(listing::digest(&listing::lines(cases)), DIGEST);
+}
 
 #[test]
 fn every_reason_occurs_for_every_provider_or_is_exempt() {

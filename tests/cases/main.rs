@@ -1,5 +1,5 @@
-//! Every delivery of `fixtures/cases.toml`, played against the core alone; whether the list and its fixtures are what they
-//! should be; and which deliveries count as one event.
+//! Plays the list of cases against the core alone, checks the list and its fixtures, and checks which deliveries count as
+//! one event.
 
 mod drift;
 mod events;

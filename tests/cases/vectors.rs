@@ -29,27 +29,27 @@ use super::cases;
 ///
 /// The first of each provider's agrees with `openssl dgst -sha256 -mac HMAC`.
 const SIGNATURES: &[(&str, &str)] = &[
-    ("azodha: a count of health records", "58450113e5d0cdfa2ce305fa0538eb4398c94241c4a1c5110d228216c1486ec4"),
-    ("azodha: an appointment is booked", "sha256=aa86e0e825dbd1e50a8d69bb5f2931c4b70c6075b0b4467b0c7f88c0e95a303a"),
-    ("azodha: a health program is activated", "wq5mmZ/OwzYnobN2wDVICsdzdXrSUZ3DJVKS9CAmxPk="),
+    ("azodha: HealthRecordCounter", "58450113e5d0cdfa2ce305fa0538eb4398c94241c4a1c5110d228216c1486ec4"),
+    ("azodha: BookAppointment", "sha256=aa86e0e825dbd1e50a8d69bb5f2931c4b70c6075b0b4467b0c7f88c0e95a303a"),
+    ("azodha: HealthProgramActivated", "wq5mmZ/OwzYnobN2wDVICsdzdXrSUZ3DJVKS9CAmxPk="),
     (
         "azodha: signed with a secret of hexadecimal digits",
         "0291fc2ff424cd94040a664b1b9edb22cd366bdb23148676711a265218a49ef0",
     ),
-    ("cair: a claim's status changed", "a9477c0ce9b514b3f9f6e3a3b792ca50fe6269dbd53786ba7cb328d24247a3fa"),
+    ("cair: CLAIM_STATUS_CHANGE", "a9477c0ce9b514b3f9f6e3a3b792ca50fe6269dbd53786ba7cb328d24247a3fa"),
     ("cair: signed with the older of two secrets", "ac08fc8e1d9930e0e48ce7be16278558d727b49a0d49d605de4cb7148904d017"),
     ("cair: a signature in base64", "qUd8DOm1FLP59uOjt5LKUP5iadvVN4a6fLMo0kJHo/o="),
     (
-        "cair: a chart is analysed, at an endpoint for charts",
+        "cair: a chart is analyzed, at an endpoint for charts",
         "sha256=19eb3c16f964c4a3431366752c6a87d38bb223b3bad798565698bd537114a457",
     ),
-    ("fasten: an export is ready", "v1,oNrA6iFzHYVBMwCZhBOxWUSpdGGf4CAdgKqT1xNSc/o="),
+    ("fasten: patient.ehi_export_success", "v1,oNrA6iFzHYVBMwCZhBOxWUSpdGGf4CAdgKqT1xNSc/o="),
     ("fasten: signed with the older of two secrets", "v1,GVYtkcDLZkIHpUz17IfK0c+D75qeOSrE3AJwEzpllxI="),
-    ("fasten: an export of the test mode", "v1,fxfYYOUja9pOFpa4HihBkBbs/XrMIg9IuCRD9Bc2u5A="),
+    ("fasten: patient.ehi_export_success.test-mode", "v1,fxfYYOUja9pOFpa4HihBkBbs/XrMIg9IuCRD9Bc2u5A="),
     ("fasten: attempted 300 s ago", "v1,wKYiq9mFdHTyMdWDCCWVCBqh+XdZftZ86McnOeLGJyU="),
     ("fasten: an empty body", "v1,m3aCKepMCX7r9lvSjusOnjRWL8755uuC+NgS5N9jP6c="),
-    ("fasten: a body in Latin-1", "v1,EnjfRa7ezm68x+jBA17EeT9rUNHKL8G8Znge+yxFU3k="),
-    ("healthsync: a document is uploaded", "sha256=d6c9007dc103a76b203dadf480814edc277e7fc59de4135814378fac57b10457"),
+    ("fasten: patient.request_support.latin-1", "v1,EnjfRa7ezm68x+jBA17EeT9rUNHKL8G8Znge+yxFU3k="),
+    ("healthsync: document.uploaded", "sha256=d6c9007dc103a76b203dadf480814edc277e7fc59de4135814378fac57b10457"),
     (
         "healthsync: signed with a secret of hexadecimal digits",
         "sha256=a602f6d18f56bd79b121f09573e01196baf682a4873126e4f5d83edb674ce732",
@@ -59,7 +59,10 @@ const SIGNATURES: &[(&str, &str)] = &[
         "sha256=cfedb0d37a16c931c216230e9cb78d6fbcc839e7ad80565ce4b7cf18d3f7b032",
     ),
     ("healthsync: an empty body", "sha256=3674643a3b239b7c38a37c857518fd194f35ee1d2d61b30cb4f9d6ef569d424b"),
-    ("healthsync: a body in Latin-1", "sha256=7117dc011697dc8f63a409ddde6f9e09959fc7c227a9394eae65c0b459c85dc8"),
+    (
+        "healthsync: document.uploaded.latin-1",
+        "sha256=7117dc011697dc8f63a409ddde6f9e09959fc7c227a9394eae65c0b459c85dc8",
+    ),
 ];
 
 #[test]

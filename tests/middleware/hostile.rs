@@ -1,5 +1,5 @@
-//! Senders that mean harm, or behave as if they did. What a single request can hold is in `fixtures/cases.toml` and in
-//! `framing.rs`; here is what takes more than one, or time.
+//! Hostile senders. Attacks within a single request are in the list of cases (`fixtures/`) and in `framing.rs`; these
+//! tests hold the attacks that take several requests, or time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -100,9 +100,9 @@ const IN_THE_LIST: &[(&str, &[&str])] = &[
     (
         "kinds and ids that break lines, terminals and indices",
         &[
-            "a kind with a line break and a terminal's colours",
+            "a kind with a line break and a terminal's colors",
             "a kind that is not ASCII",
-            "an id with a line break and a terminal's colours",
+            "an id with a line break and a terminal's colors",
             "an id that is not ASCII",
             "an id of a megabyte",
         ],

@@ -4,6 +4,7 @@
 pub mod faulty;
 pub mod guides;
 pub mod ledger;
+pub mod listing;
 pub mod program;
 pub mod providers;
 pub mod route;

@@ -1,7 +1,8 @@
 //! The cases that can be played at somebody else's endpoint, of which only the answers are seen.
 
 use super::change::Draft;
-use super::{Case, CaseError, Change, Endpoint, List, Recipe, State, Transfer, list, make};
+use super::list::{self, List};
+use super::{Case, CaseError, Change, Endpoint, Recipe, State, Transfer, make_all};
 use crate::testing::Signing;
 use crate::{Outcome, Reason};
 
@@ -14,21 +15,13 @@ use crate::{Outcome, Reason};
 /// # Errors
 /// As with [`cases`](super::cases).
 pub fn cases_outside(endpoint: &Endpoint, mark: &str, now: i64) -> Result<Vec<Outside>, CaseError> {
-    let list: List = list()?;
-    let mut made: Vec<(Recipe<'_>, Case)> = Vec::new();
+    let Some(List { endpoints, rows, .. }) = list::of(&endpoint.provider)? else {
+        return Ok(Vec::new());
+    };
     let mut outside = Vec::new();
-    for (number, row) in list.case.iter().enumerate() {
-        let in_row = |problem: String| CaseError(format!("{}: {problem}", row.name));
-        let is_ours = match (&row.endpoint, &row.like) {
-            (Some(name), _) => list.endpoint.get(name).is_some_and(|listed| listed.provider == endpoint.provider),
-            (None, like) => made.iter().any(|(_, case)| Some(&case.name) == like.as_ref()),
-        };
-        if !is_ours {
-            continue;
-        }
-        let (recipe, case) = make(row, &made, &list.endpoint, now).map_err(in_row)?;
-        made.push((recipe.clone(), case.clone()));
-        let listed = list.endpoint.get(recipe.endpoint).ok_or_else(|| in_row("no such endpoint".to_owned()))?;
+    for (number, (row, (recipe, case))) in rows.iter().zip(make_all(&rows, &endpoints, now)?).enumerate() {
+        let in_row = |problem: String| CaseError(format!("{}: {problem}", row.place));
+        let listed = endpoints.get(recipe.endpoint).ok_or_else(|| in_row("no such endpoint".to_owned()))?;
         let site = Site { listed, endpoint, mark: format!("{mark}{number}-"), now };
         outside.push(match site.remade(&recipe, case.clone()).map_err(in_row)? {
             Ok(case) => Outside { case, skipped: None },
