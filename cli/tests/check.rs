@@ -109,16 +109,16 @@ const STALE: [&str; 7] = [
 
 const FORGED: [&str; 12] = [
     "healthsync: signed with another customer's secret",
-    "healthsync: signed with the secret and a line break",
     "healthsync: the first bit of the body flipped on the way",
-    "healthsync: a bit in the middle of the body flipped on the way",
     "healthsync: a line break added on the way",
     "healthsync: a signature of the right form, made up",
-    "healthsync: a prefix without a signature",
+    "healthsync: the first half of the signature",
+    "healthsync: signed with the secret and a line break",
     "healthsync: a signature one digit too short",
     "healthsync: a signature whose last digit is another",
-    "healthsync: the first half of the signature",
     "healthsync: a signature with what is no digit",
+    "healthsync: a prefix without a signature",
+    "healthsync: a bit in the middle of the body flipped on the way",
     "healthsync: a signature in base64",
 ];
 
@@ -131,11 +131,11 @@ fn an_endpoint_written_by_hand_without_a_fault_passes() {
     assert_eq!(
         findings.judged("remark"),
         [
+            "healthsync: a body that says twice it is not packed",
             "healthsync: a documented kind without a time",
             "healthsync: a documented kind with an empty time",
             "healthsync: a documented kind with a time that is none",
             "healthsync: a documented kind with an object for a time",
-            "healthsync: a body that says twice it is not packed",
         ]
     );
     assert_eq!(Findings::of(&served, "healthsync", &["--strict"]).code, Some(1));
@@ -165,18 +165,18 @@ fn catches_an_endpoint_that_checks_what_it_has_written_again() {
         Fault::WrittenAgain,
         &[
             "healthsync: document.uploaded.pretty",
+            "healthsync: a body of 1 MiB, the limit where none is set",
             "healthsync: an id that is empty",
             "healthsync: an id that is null",
-            "healthsync: a line break added on the way",
-            "healthsync: a body of 1 MiB, the limit where none is set",
             "healthsync: a delivery without an id was handled",
+            "healthsync: a line break added on the way",
         ],
     );
 }
 
 #[test]
 fn catches_an_endpoint_that_compares_beginnings() {
-    let prefix = ["healthsync: a prefix without a signature", "healthsync: the first half of the signature"];
+    let prefix = ["healthsync: the first half of the signature", "healthsync: a prefix without a signature"];
     finds(Fault::BeginningCompared, &prefix);
 }
 
@@ -230,6 +230,7 @@ fn catches_an_endpoint_that_refuses_what_it_does_not_know() {
         &[
             "healthsync: test-event",
             "healthsync: undocumented",
+            "healthsync: a kind that is not documented",
             "healthsync: a kind in another case",
             "healthsync: a kind with a line break and a terminal's colors",
             "healthsync: a kind that is not ASCII",

@@ -130,7 +130,8 @@ fn parse(source: &Source) -> Result<ProviderFile, CaseError> {
     toml::from_str(source.cases).map_err(|error| CaseError(format!("{}: {error}", source.file())))
 }
 
-/// Expands the rows of one provider: its fixtures by path, then the shared cases, then its own, as the files have them.
+/// Expands the rows of one provider: its fixtures by path, but the default base first, then the shared cases, then its
+/// own, in the order of the files.
 fn expand(source: &Source, shared_text: &str, shared: &SharedFile) -> Result<List, CaseError> {
     let mut file = parse(source)?;
     for endpoint in file.endpoint.values_mut() {
@@ -139,6 +140,9 @@ fn expand(source: &Source, shared_text: &str, shared: &SharedFile) -> Result<Lis
     let expansion = Expansion { source, like: &file.like, kinds: (source.kinds)() };
 
     let mut rows = expansion.fixtures(file.fixture)?;
+    // Clients that stop when the plainest delivery is rejected begin with the first case.
+    let plainest = expansion.full(&file.like);
+    rows.sort_by_key(|row| row.name != plainest);
     let mut own = Vec::new();
     for (name, row) in in_order(file.case) {
         let place = format!("{}:{}: {name}", source.file(), line(source.cases, &row));
