@@ -442,6 +442,9 @@ fn make_all<'l>(
     loop {
         let before = made.len();
         for (n, row) in rows.iter().enumerate() {
+            if made.contains_key(&n) {
+                continue;
+            }
             let base = match &row.origin {
                 Origin::Fixture { .. } => None,
                 Origin::Like { name, .. } => match by_name.get(name.as_str()).and_then(|base| made.get(base)) {
@@ -449,11 +452,8 @@ fn make_all<'l>(
                     None => continue,
                 },
             };
-            if !made.contains_key(&n) {
-                let case = make(row, base, endpoints, now);
-                let case = case.map_err(|problem| CaseError(format!("{}: {problem}", row.place)))?;
-                made.insert(n, case);
-            }
+            let case = make(row, base, endpoints, now);
+            made.insert(n, case.map_err(|problem| CaseError(format!("{}: {problem}", row.place)))?);
         }
         if made.len() == before {
             break;
