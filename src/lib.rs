@@ -66,8 +66,9 @@
 //! `sqlite`, `postgres` and `redis` add stores that remember events over restarts; with `sqlx-09` the first two can be in
 //! the application's own database, and part of its transactions. `tracing` logs one event per delivery; `metrics` counts
 //! them; `shutdown` adds `Shutdown`, which drains all receivers when the process is signaled to stop (on by default in the
-//! crates for frameworks); `jiff-02` adds [`Time::to_jiff`]; `testing` adds signed test requests and this project's own cases. No feature
-//! changes what another does.
+//! crates for frameworks); `jiff-02` adds [`Time::to_jiff`]; `sign` adds `sign::Signer`, which signs what your own code sends;
+//! `testing` adds signed test requests and this project's own cases, and includes `sign`. No feature changes what another
+//! does.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -95,6 +96,8 @@ mod secret;
 mod select;
 #[cfg(feature = "shutdown")]
 mod shutdown;
+#[cfg(feature = "sign")]
+pub mod sign;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod time;

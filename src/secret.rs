@@ -33,6 +33,12 @@ impl Secret {
         Secret { label: None, text: Zeroizing::new(text.into()) }.checked()
     }
 
+    /// A text that no receiver takes for a secret, such as one with a line break: for tests that sign with it.
+    #[cfg(feature = "testing")]
+    pub(crate) fn unchecked(text: &str) -> Self {
+        Secret { label: None, text: Zeroizing::new(text.to_owned()) }
+    }
+
     /// Gives the secret a label: in logs and metrics it tells one secret from another, as during a rotation.
     ///
     /// # Errors
@@ -104,6 +110,23 @@ impl Secret {
     #[must_use]
     pub fn is_same_as(&self, other: &Secret) -> bool {
         bare(&self.text) == bare(&other.text)
+    }
+
+    /// Returns the text, which every other method keeps to itself.
+    ///
+    /// For code that has to pass a secret on, such as a URL with a password in it that was configured like a secret. The
+    /// name is long so that a search for `expose_secret` finds every place that does; do not log or store what it
+    /// returns. To sign with a secret, use `sign::Signer` (feature `sign`) instead.
+    ///
+    /// ```
+    /// let url = medhook::Secret::new("postgres://medhook:hunter2@localhost/medhook")?;
+    /// assert_eq!(format!("{url:?}"), "Secret(secret)");
+    /// assert!(url.expose_secret().starts_with("postgres://"));
+    /// # Ok::<(), medhook::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn expose_secret(&self) -> &str {
+        &self.text
     }
 
     pub(crate) fn shared_label(&self) -> Arc<str> {

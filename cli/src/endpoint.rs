@@ -205,7 +205,7 @@ impl Dialect {
 
 /// As an [`Endpoint`] keeps it.
 pub(crate) fn entry(secret: &Secret) -> (String, String) {
-    (secret.label().to_owned(), testing::text_of(secret).to_owned())
+    (secret.label().to_owned(), secret.expose_secret().to_owned())
 }
 
 /// The headers that a provider sends beside its proof. Nothing signs them.

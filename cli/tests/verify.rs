@@ -15,7 +15,8 @@ mod plant;
 
 use std::path::PathBuf;
 
-use medhook::testing::{self, Endpoint, Signing, fixtures, mac};
+use medhook::sign::mac;
+use medhook::testing::{Endpoint, Signing, fixtures};
 use medhook_tests::program::{Ran, run};
 
 use self::plant::Planted;
@@ -451,5 +452,5 @@ fn what_the_tests_call_base64_is() {
     let signing =
         Signing::HmacSha256Body { header: "x".to_owned(), prefix: String::new(), encoding: medhook::Encoding::Base64 };
     let signed = signing.headers("key", "", "", b"body").unwrap().remove(0).1;
-    assert_eq!(base64(&testing::mac(b"key", &[b"body"])), signed);
+    assert_eq!(base64(&mac(b"key", &[b"body"])), signed);
 }

@@ -83,6 +83,18 @@ impl Keyed {
         let presented = decode(text, self.encoding).ok_or(Reason::MalformedHeader)?;
         Ok(Checking { message: Message::new(&self.keys, []), presented })
     }
+
+    /// Returns the header that signs a body. Where either encoding is accepted, the MAC is written in hex.
+    #[cfg(feature = "sign")]
+    pub(super) fn sign(&self, body: &[u8]) -> Option<(HeaderName, String)> {
+        let tag = self.keys.sign([], body)?;
+        let mut hex = [0; 64];
+        let text = match self.encoding {
+            Encoding::Base64 => &Base64::encode_string(&tag),
+            Encoding::Hex | Encoding::Either => base16ct::lower::encode_str(&tag, &mut hex).ok()?,
+        };
+        Some((self.header.clone(), format!("{}{text}", self.prefix)))
+    }
 }
 
 pub(crate) struct Checking<'a> {

@@ -55,6 +55,14 @@ impl Keys {
         self.0.get(index).map_or("", |key| &key.label)
     }
 
+    /// Returns the MAC of a message under the first key, which is the one that signs.
+    #[cfg(feature = "sign")]
+    pub(super) fn sign<const PARTS: usize>(&self, before_body: [&[u8]; PARTS], body: &[u8]) -> Option<Tag> {
+        let mut mac = begun(self.0.first()?, before_body);
+        mac.update(body);
+        Some(mac.finalize().into_bytes().into())
+    }
+
     pub(super) fn short(&self) -> Vec<&str> {
         self.0.iter().filter(|key| key.short).map(|key| &*key.label).collect()
     }
@@ -164,8 +172,8 @@ fn difference<const LENGTH: usize>(ours: &[u8; LENGTH], theirs: &[u8; LENGTH]) -
     words.chain(rest).fold(0, |different, bits| different | bits)
 }
 
-/// HMAC-SHA256 over parts in a row.
-#[cfg(feature = "testing")]
+/// Computes HMAC-SHA256 over the concatenation of `parts`.
+#[cfg(feature = "sign")]
 pub(crate) fn hmac_tag(key: &[u8], parts: &[&[u8]]) -> Tag {
     match HmacSha256::new_from_slice(key) {
         Ok(mut mac) => {
@@ -278,7 +286,7 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "testing")]
+    #[cfg(feature = "sign")]
     #[test]
     fn parts_in_a_row_are_one_message() {
         let tag = hmac_tag(b"Jefe", &[b"what do ya want ", b"", b"for nothing?"]);

@@ -7,6 +7,8 @@
 mod hmac_sha256;
 mod keys;
 mod shared_secret;
+#[cfg(feature = "sign")]
+mod sign;
 mod standard_webhooks;
 
 use bytes::Bytes;
@@ -16,10 +18,10 @@ pub use self::hmac_sha256::{Encoding, HmacSha256Body};
 pub use self::shared_secret::SharedSecret;
 pub use self::standard_webhooks::StandardWebhooks;
 
-#[cfg(feature = "testing")]
+#[cfg(feature = "sign")]
 pub(crate) use self::keys::hmac_tag;
-#[cfg(feature = "testing")]
-pub(crate) use self::standard_webhooks::decode_secret;
+#[cfg(feature = "sign")]
+pub(crate) use self::sign::SigningScheme;
 
 use crate::{ConfigError, Found, Freshness, Headers, Reason, Receiver, Secrets};
 

@@ -9,6 +9,8 @@ use zeroize::Zeroizing;
 
 use super::keys::first;
 use super::{SignatureScope, Verification, header_name, needed};
+#[cfg(feature = "sign")]
+use crate::Secret;
 use crate::secret::SHORT;
 use crate::{ConfigError, Headers, Reason, Secrets};
 
@@ -33,6 +35,13 @@ impl SharedSecret {
     pub fn also_header(mut self, header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
         self.others.push((header.into(), secrets.into()));
         self
+    }
+
+    /// The first secret of each header, in the order of [`Keyed::header_names`].
+    #[cfg(feature = "sign")]
+    pub(super) fn signing_secrets<'s>(&'s self, secrets: &'s Secrets) -> impl Iterator<Item = &'s Secret> {
+        let all = std::iter::once(secrets).chain(self.others.iter().map(|(_, secrets)| secrets));
+        all.filter_map(|secrets| secrets.iter().next())
     }
 
     pub(super) fn keyed(&self, secrets: &Secrets) -> Result<Keyed, ConfigError> {
@@ -81,6 +90,12 @@ impl Keyed {
 
     pub(super) fn short(&self) -> Vec<&str> {
         self.all().flat_map(|required| &required.keys).filter(|key| key.short).map(|key| &*key.label).collect()
+    }
+
+    /// The names of its headers, the first one first.
+    #[cfg(feature = "sign")]
+    pub(super) fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.all().map(|required| &required.header)
     }
 
     fn all(&self) -> impl Iterator<Item = &Required> {

@@ -16,6 +16,8 @@ use zeroize::Zeroizing;
 
 use super::keys::{Keys, Message, Tag, same_as_any};
 use super::{SignatureScope, Verification, needed};
+#[cfg(feature = "sign")]
+use crate::Found;
 use crate::headers::number;
 use crate::{ConfigError, Freshness, Headers, Reason, Secrets};
 
@@ -36,7 +38,7 @@ impl StandardWebhooks {
 }
 
 /// The key a secret's text stands for. Never the text itself: a secret that is no base64 was copied wrongly.
-pub(crate) fn decode_secret(text: &str) -> Result<Zeroizing<Vec<u8>>, &'static str> {
+fn decode_secret(text: &str) -> Result<Zeroizing<Vec<u8>>, &'static str> {
     let encoded = text.strip_prefix("whsec_").unwrap_or(text);
     let mut key = Zeroizing::new(vec![0; encoded.len()]);
     let decoded = if encoded.ends_with('=') {
@@ -75,6 +77,20 @@ impl Keyed {
         let message = Message::new(&self.keys, [id, b".", timestamp, b"."]);
         Ok(Checking { message, signatures, id, attempted_at })
     }
+
+    /// Returns the headers that sign a body with this id and timestamp, exactly as they are written.
+    #[cfg(feature = "sign")]
+    pub(super) fn sign(&self, id: &str, timestamp: &str, body: &[u8]) -> Option<[(HeaderName, String); 3]> {
+        let tag = self.keys.sign([id.as_bytes(), b".", timestamp.as_bytes(), b"."], body)?;
+        let signature = format!("v1,{}", Base64::encode_string(&tag));
+        Some([(ID, id.to_owned()), (TIMESTAMP, timestamp.to_owned()), (SIGNATURE, signature)])
+    }
+}
+
+/// Whether a receiver accepts this text as a message id.
+#[cfg(feature = "sign")]
+pub(super) fn is_message_id(text: &str) -> bool {
+    needed(Found::Once(text.as_bytes())).and_then(message_id).is_ok()
 }
 
 pub(crate) struct Checking<'a> {

@@ -33,18 +33,11 @@ pub use self::cases::{
     cases_outside,
 };
 pub use self::fixtures::{Fixture, fixtures, marked};
-pub use self::sign::{Signing, mac};
+pub use self::sign::Signing;
 
-use crate::Secret;
 use crate::provider::{azodha, cair, fasten, healthsync, mediquo};
 use crate::time::{Clock, SystemClock, unix_seconds};
 use fixtures::{fixture, with_text, with_time};
-
-/// The text of a secret, for those who sign with it.
-#[must_use]
-pub fn text_of(secret: &Secret) -> &str {
-    secret.text()
-}
 
 /// A clock that moves only when told to. Clones show the same time.
 #[derive(Debug, Clone)]

@@ -1,18 +1,10 @@
-//! What the providers do on their side: signing.
-
-use base64ct::{Base64, Encoding as _};
+//! How the providers sign, for samples and cases: [`sign`](crate::sign) with text as its input.
 
 use crate::provider::{healthsync, mediquo};
-use crate::scheme::{decode_secret, hmac_tag};
-use crate::{ConfigError, Encoding, Secret};
+use crate::sign::Signer;
+use crate::{ConfigError, Encoding, HmacSha256Body, SchemeConfig, Secret, SharedSecret, StandardWebhooks};
 
-/// HMAC-SHA256 over parts in a row, for those who look for what a sender signed.
-#[must_use]
-pub fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-    hmac_tag(key, parts)
-}
-
-/// How a provider signs.
+/// How a provider signs. To sign in production, use [`sign::Signer`](Signer), which takes a `Signing` for its scheme, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Signing {
@@ -22,7 +14,7 @@ pub enum Signing {
     HmacSha256Body {
         /// The header.
         header: String,
-        /// What stands before the MAC.
+        /// The text before the MAC.
         prefix: String,
         /// How the MAC is written; hex where either will do.
         encoding: Encoding,
@@ -63,24 +55,11 @@ impl Signing {
         Signing::SharedSecret { header: mediquo::SIGNATURE.to_owned() }
     }
 
-    /// The same with a [`Secret`], whose text nobody else gets to see.
+    /// Returns the headers that sign a body, as text. `id` and `timestamp` are used where the scheme signs them. These two
+    /// may be malformed, and the secret one that no receiver accepts: tests sign with such values, too.
     ///
     /// # Errors
-    /// A secret that the scheme cannot read.
-    pub fn headers_with(
-        &self,
-        secret: &Secret,
-        id: &str,
-        timestamp: &str,
-        body: &[u8],
-    ) -> Result<Vec<(String, String)>, ConfigError> {
-        self.headers(secret.text(), id, timestamp, body)
-    }
-
-    /// The headers that prove a body. `id` and `timestamp` are used where the scheme signs them, as they are.
-    ///
-    /// # Errors
-    /// A secret that the scheme cannot read.
+    /// A secret or a header that the scheme cannot use.
     pub fn headers(
         &self,
         secret: &str,
@@ -88,25 +67,18 @@ impl Signing {
         timestamp: &str,
         body: &[u8],
     ) -> Result<Vec<(String, String)>, ConfigError> {
-        Ok(match self {
-            Signing::StandardWebhooks => {
-                let key = decode_secret(secret).map_err(ConfigError::new)?;
-                let tag = hmac_tag(&key, &[id.as_bytes(), b".", timestamp.as_bytes(), b".", body]);
-                vec![
-                    ("webhook-id".to_owned(), id.to_owned()),
-                    ("webhook-timestamp".to_owned(), timestamp.to_owned()),
-                    ("webhook-signature".to_owned(), format!("v1,{}", Base64::encode_string(&tag))),
-                ]
-            }
+        Ok(Signer::new(self, &Secret::unchecked(secret))?.sign_unchecked(id, timestamp, body))
+    }
+}
+
+impl From<&Signing> for SchemeConfig {
+    fn from(signing: &Signing) -> Self {
+        match signing {
+            Signing::StandardWebhooks => StandardWebhooks::new().into(),
             Signing::HmacSha256Body { header, prefix, encoding } => {
-                let tag = hmac_tag(secret.as_bytes(), &[body]);
-                let text = match encoding {
-                    Encoding::Base64 => Base64::encode_string(&tag),
-                    Encoding::Hex | Encoding::Either => tag.iter().map(|byte| format!("{byte:02x}")).collect(),
-                };
-                vec![(header.clone(), format!("{prefix}{text}"))]
+                HmacSha256Body::new(header).prefix(prefix).encoding(*encoding).into()
             }
-            Signing::SharedSecret { header } => vec![(header.clone(), secret.to_owned())],
-        })
+            Signing::SharedSecret { header } => SharedSecret::new(header).into(),
+        }
     }
 }

@@ -10,11 +10,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use medhook::testing::text_of;
-use medhook::{Builder, DedupeStore, OnStoreError, Receiver, Secret};
+use medhook::sign::Signer;
+use medhook::{Builder, DedupeStore, OnStoreError, Receiver, StandardWebhooks};
 use toml::Table;
 
-use super::forward::{self, Target};
+use super::forward::Target;
 use super::keys::{Keys, cut, is_name};
 use super::path;
 use super::provider::{self, Reads};
@@ -72,7 +72,8 @@ pub(super) struct Ready {
 /// Where an endpoint's events go.
 pub(super) struct Forward {
     pub(super) target: Target,
-    pub(super) secret: Option<Secret>,
+    /// Signs what is sent there, where the application asks for that.
+    pub(super) signer: Option<Signer>,
 }
 
 /// What the command line says instead of the file.
@@ -236,7 +237,7 @@ fn store(keys: &mut Keys, instead: Option<String>) -> Result<Placed<store::Url>,
     let (named, argument) = (keys.is_table("store"), instead.is_some());
     let store = match instead {
         None if named => {
-            let url = secrets::one(keys, "store")?.map(|named| text_of(&named.secret).to_owned());
+            let url = secrets::one(keys, "store")?.map(|named| named.secret.expose_secret().to_owned());
             Placed { place: format!("{}: `store`", keys.place()), value: keys.needed("store", url)? }
         }
         Some(value) if named => {
@@ -345,11 +346,11 @@ fn forward(keys: &mut Keys, reuse: bool) -> Result<(Option<Forward>, Option<Grou
         ));
     }
     let Some(named) = secrets::one(keys, "forward_secret")? else {
-        return Ok((Some(Forward { target, secret: None }), None));
+        return Ok((Some(Forward { target, signer: None }), None));
     };
-    forward::sign(&named.secret, "0", 0, b"").map_err(|error| keys.wrong("forward_secret", error))?;
-    let secret = Some(named.secret.clone());
-    Ok((Some(Forward { target, secret }), Some(Group { secrets: vec![named], reuse })))
+    let signer = Signer::new(StandardWebhooks::new(), &named.secret);
+    let signer = signer.map_err(|error| keys.wrong("forward_secret", error))?;
+    Ok((Some(Forward { target, signer: Some(signer) }), Some(Group { secrets: vec![named], reuse })))
 }
 
 fn no_two_alike(endpoints: &[Endpoint]) -> Result<(), Failure> {

@@ -6,7 +6,8 @@ use futures_util::TryStreamExt;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyDataStream, Full};
 use hyper::body::Incoming;
-use medhook::{Admitted, Bytes, Delivery, Reason, Receiver, Rejection, Secret, detached};
+use medhook::sign::Signer;
+use medhook::{Admitted, Bytes, Delivery, Reason, Receiver, Rejection, detached};
 
 use super::budget::Budget;
 use super::forward::{Answer, Forwarder, Target};
@@ -31,7 +32,7 @@ pub(super) struct Endpoint {
 pub(super) struct Application {
     pub(super) forwarder: Forwarder,
     pub(super) target: Target,
-    pub(super) secret: Option<Secret>,
+    pub(super) signer: Option<Signer>,
 }
 
 /// What the handler found out, for the report.
@@ -82,8 +83,8 @@ impl Endpoint {
     /// The handler: the application is asked or, where there is none, the fact is told. Told is what was written.
     async fn handle(&self, delivery: &Delivery, content_type: Option<HeaderValue>, found: &Found) -> StatusCode {
         found.read.get_or_init(|| (self.read)(delivery));
-        if let Some(Application { forwarder, target, secret }) = &self.application {
-            let answer = forwarder.send(target, secret.as_ref(), delivery, content_type).await;
+        if let Some(Application { forwarder, target, signer }) = &self.application {
+            let answer = forwarder.send(target, signer.as_ref(), delivery, content_type).await;
             found.upstream.get_or_init(|| answer);
             return answer.status();
         }

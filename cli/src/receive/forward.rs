@@ -16,8 +16,8 @@ use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use medhook::testing::Signing;
-use medhook::{Bytes, ConfigError, Delivery, EventKey, Secret};
+use medhook::sign::Signer;
+use medhook::{Bytes, Delivery, EventKey};
 use tokio::sync::Semaphore;
 
 /// Sends events to applications, over connections that all endpoints share.
@@ -45,7 +45,7 @@ impl Forwarder {
     pub(super) async fn send(
         &self,
         to: &Target,
-        secret: Option<&Secret>,
+        signer: Option<&Signer>,
         delivery: &Delivery,
         content_type: Option<HeaderValue>,
     ) -> Answer {
@@ -53,10 +53,10 @@ impl Forwarder {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = to.0.clone();
         *request.headers_mut() = headers(delivery, content_type);
-        if let Some(secret) = secret {
-            match sign(secret, &message_id(delivery.event_key()), now(), delivery.body()) {
+        if let Some(signer) = signer {
+            match signer.sign(&message_id(delivery.event_key()), now(), delivery.body()) {
                 Ok(signature) => request.headers_mut().extend(signature),
-                // It was tried when the file was read.
+                // Not reached: the id and the timestamp are ours, and both are valid.
                 Err(_) => return Answer::Failed,
             }
         }
@@ -176,15 +176,6 @@ impl fmt::Display for Target {
     }
 }
 
-/// The headers that prove to the application that it was us.
-pub(super) fn sign(secret: &Secret, id: &str, at: u64, body: &[u8]) -> Result<HeaderMap, ConfigError> {
-    let signed = Signing::StandardWebhooks.headers_with(secret, id, &at.to_string(), body)?;
-    let headers = signed
-        .into_iter()
-        .filter_map(|(name, value)| Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?)));
-    Ok(headers.collect())
-}
-
 /// The same for every attempt to deliver an event, and for no other event.
 fn message_id(key: EventKey) -> String {
     use fmt::Write as _;
@@ -245,9 +236,10 @@ fn timed_out(error: &hyper_util::client::legacy::Error) -> bool {
     false
 }
 
-fn now() -> u64 {
-    // A clock before 1970 signs a time that no application takes.
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+fn now() -> i64 {
+    // With a clock before 1970, the signed timestamp is 0, which every application rejects as too old.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or_default()
 }
 
 const CONNECT: Duration = Duration::from_secs(5);

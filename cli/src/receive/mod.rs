@@ -343,7 +343,7 @@ fn endpoints(
         let application = ready.forward.map(|forward| Application {
             forwarder: forwarder.clone(),
             target: forward.target,
-            secret: forward.secret,
+            signer: forward.signer,
         });
         let endpoint = Endpoint {
             path: ready.path,

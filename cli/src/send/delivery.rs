@@ -1,7 +1,8 @@
 //! A request as the provider would make it, or with one thing wrong with it.
 
 use http::Request;
-use medhook::testing::{self, Endpoint, Signing};
+use medhook::sign::Signer;
+use medhook::testing::{Endpoint, Signing};
 use medhook::{Bytes, Secret};
 
 use crate::clock::now;
@@ -66,26 +67,37 @@ impl Delivery {
     pub(super) fn attempt(&self, event: &Event, target: &Target, again: bool) -> Result<Request<Bytes>, Failure> {
         let at = if again && self.signing == Signing::StandardWebhooks { now()? } else { event.at };
         let body = self.body(event, at)?;
-        let foreign = random::secret()?;
-        let secret = if self.flaw == Some(Flaw::WrongSecret) { &foreign } else { testing::text_of(&self.secret) };
-        // A dot in a message id is refused, as Standard Webhooks asks for.
+        // Receivers reject a message id with a dot, as Standard Webhooks asks for.
         let message = format!("msg_{}", event.id.replace('.', "_"));
-        let signed = self.signing.headers(secret, &message, &at.to_string(), &body);
-        let mut headers =
-            signed.map_err(|error| Failure::because(format_args!("secret {}", self.secret.label()), error))?;
-        headers.extend(self.endpoint.also());
-        if self.flaw == Some(Flaw::Unsigned) {
-            headers.clear();
-        }
-        headers.extend(unsigned_headers(&self.endpoint, &body)?);
+        let signature = self.signer()?.sign(&message, at, &body).map_err(|error| Failure::new(error.to_string()))?;
+        let unsigned = unsigned_headers(&self.endpoint, &body)?;
 
         let body = if self.flaw == Some(Flaw::Tampered) { tampered(&body)? } else { body };
         let mut request = Request::post(target.path());
-        for (name, value) in headers {
+        if self.flaw != Some(Flaw::Unsigned) {
+            for (name, value) in &signature {
+                request = request.header(name, value);
+            }
+            if let Some((name, value)) = self.endpoint.also() {
+                request = request.header(name, value);
+            }
+        }
+        for (name, value) in unsigned {
             request = request.header(name, value);
         }
         // The error's own text could quote a header.
         request.body(body).map_err(|_| Failure::new("an id, a header or a secret that no request can carry"))
+    }
+
+    /// Returns the signer of a genuine delivery, or one with a random secret if that is the flaw.
+    fn signer(&self) -> Result<Signer, Failure> {
+        let secret = match self.flaw {
+            Some(Flaw::WrongSecret) => {
+                &Secret::new(random::secret()?).map_err(|error| Failure::new(error.to_string()))?
+            }
+            _ => &self.secret,
+        };
+        Signer::new(&self.signing, secret).map_err(|error| Failure::new(error.to_string()))
     }
 
     /// What is sent, for the one who sends it; and whether it makes sense.

@@ -2,6 +2,7 @@
 //! the headers show it.
 
 use base64ct::{Base64, Base64Unpadded, Base64Url, Base64UrlUnpadded, Encoding as _};
+use medhook::sign::mac;
 use medhook::testing::{self, Endpoint, Signing};
 use medhook::{Bytes, Reason, Secret};
 
@@ -159,7 +160,7 @@ impl Case<'_> {
     /// Where the secret itself has to be in a header.
     fn try_secrets(&self, expected: &str, guesses: &mut Guesses) {
         for secret in self.secrets {
-            let (label, secret) = (secret.label(), testing::text_of(secret));
+            let (label, secret) = (secret.label(), secret.expose_secret());
             for (name, value) in &self.head.headers {
                 guesses.tried = guesses.tried.saturating_add(1);
                 let Ok(value) = str::from_utf8(value) else { continue };
@@ -184,8 +185,8 @@ impl Case<'_> {
                         .add(&format!("the header {name} and secret {label} begin alike, and one of them is cut off"));
                 }
             }
-            let mac = testing::mac(secret.as_bytes(), &[self.body]);
-            if let Some(tag) = self.tags().into_iter().find(|tag| tag.bytes == mac) {
+            let expected = mac(secret.as_bytes(), &[self.body]);
+            if let Some(tag) = self.tags().into_iter().find(|tag| tag.bytes == expected) {
                 guesses.add(&format!(
                     "the header {} has an HMAC of the body under secret {label}: the sender signs, and the endpoint is \
                      told to look for the secret itself",
@@ -210,12 +211,12 @@ impl Case<'_> {
         for (body_was, body) in &bodies {
             for (message_was, before) in self.messages() {
                 for secret in self.secrets {
-                    for (key_was, key) in keys(testing::text_of(secret), self.is_standard()) {
+                    for (key_was, key) in keys(secret.expose_secret(), self.is_standard()) {
                         let Some(left) = budget.checked_sub(body.len().saturating_add(64)) else { break };
                         budget = left;
                         guesses.tried = guesses.tried.saturating_add(1);
-                        let mac = testing::mac(&key, &[before.as_bytes(), body]);
-                        for tag in tags.iter().filter(|tag| tag.bytes == mac) {
+                        let expected = mac(&key, &[before.as_bytes(), body]);
+                        for tag in tags.iter().filter(|tag| tag.bytes == expected) {
                             let key_was = key_was.map(|was| format!("secret {} {was}", secret.label()));
                             let explanations = [key_was, message_was.clone(), body_was.map(str::to_owned)];
                             let mut explanations: Vec<_> = explanations.into_iter().flatten().collect();
@@ -229,7 +230,7 @@ impl Case<'_> {
             }
         }
         for secret in self.secrets {
-            let text = testing::text_of(secret).as_bytes();
+            let text = secret.expose_secret().as_bytes();
             bare |= self.needed().iter().any(|name| self.head.values(name).any(|value| ends_with_word(value, text)));
         }
         match best {

@@ -1,0 +1,265 @@
+//! Signing webhooks, with the schemes that a receiver verifies.
+//!
+//! For production code that sends: a relay that forwards verified events to an internal service, or a service with
+//! webhooks of its own. A [`Signer`] is a scheme with a secret. The scheme is the value that configures the receiving
+//! side, so that both sides share one description:
+//!
+//! | scheme | headers |
+//! |---|---|
+//! | [`StandardWebhooks`](crate::StandardWebhooks) | `webhook-id`, `webhook-timestamp`, `webhook-signature` |
+//! | [`HmacSha256Body`](crate::HmacSha256Body) | the configured header: the prefix, then the MAC of the body |
+//! | [`SharedSecret`](crate::SharedSecret) | the configured header: the secret itself |
+//!
+//! Prefer Standard Webhooks for anything new: it alone signs when an attempt was made, so that a recorded delivery
+//! cannot be sent again later.
+//!
+//! ```
+//! use medhook::{Bytes, Custom, NoDedupe, Receiver, Secret, StandardWebhooks, sign::Signer};
+//!
+//! let secret = Secret::new("whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz")?;
+//! let body = Bytes::from_static(br#"{"type":"report.ready"}"#);
+//!
+//! // The sender builds the signer once, and signs each attempt with the event's id and the time of the attempt.
+//! let signer = Signer::new(StandardWebhooks::new(), &secret)?;
+//! let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
+//! let headers = signer.sign("msg_1", i64::try_from(now)?, &body)?;
+//!
+//! // The receiver has the same scheme and the same secret.
+//! let acme = Custom::new("acme", StandardWebhooks::new(), secret).kind_pointer("/type");
+//! let receiver = Receiver::builder("acme", acme).store(NoDedupe).build()?;
+//! let verified = receiver.verify(&headers, body)?;
+//! assert_eq!(verified.message_id(), Some("msg_1"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue};
+
+use crate::scheme::{SigningScheme, hmac_tag};
+use crate::{ConfigError, SchemeConfig, Secret};
+
+/// A scheme and the secret that signs: makes the headers of deliveries.
+///
+/// The secret is decoded once, here. A clone shares it, and its memory is zeroized when the last clone is dropped.
+/// `Debug` shows the secret's label only.
+#[derive(Clone)]
+pub struct Signer {
+    scheme: SigningScheme,
+    label: Arc<str>,
+}
+
+impl Signer {
+    /// Creates a signer. The scheme is [`StandardWebhooks`](crate::StandardWebhooks),
+    /// [`HmacSha256Body`](crate::HmacSha256Body) or [`SharedSecret`](crate::SharedSecret), configured as at the receiver.
+    ///
+    /// A signer has one secret. To rotate, let receivers accept the new secret first, then replace the signer. Where
+    /// [`SharedSecret`](crate::SharedSecret) asks for further headers, the first secret of each is sent.
+    ///
+    /// # Errors
+    /// A secret, a header or a prefix that the scheme cannot use, for the same reasons as at a receiver.
+    pub fn new(scheme: impl Into<SchemeConfig>, secret: &Secret) -> Result<Self, ConfigError> {
+        Ok(Signer { scheme: SigningScheme::new(&scheme.into(), secret)?, label: secret.shared_label() })
+    }
+
+    /// Returns the headers that authenticate one attempt to deliver `body`.
+    ///
+    /// `id` is the event's: the same for every attempt. `timestamp` is when this attempt is made, in Unix seconds. Only
+    /// Standard Webhooks signs and sends these two; the other schemes use neither.
+    ///
+    /// - Standard Webhooks: version `v1`, one signature, padded base64.
+    /// - HMAC: hex in lower case, or padded base64 with [`Encoding::Base64`](crate::Encoding::Base64).
+    /// - Every value is marked [sensitive](HeaderValue::is_sensitive): `Debug` does not print it, and HTTP/2 does not put
+    ///   it into its compression table. A value cannot be zeroized; with a shared secret it is the secret itself.
+    ///
+    /// ```
+    /// use medhook::{HmacSha256Body, Secret, sign::Signer};
+    ///
+    /// let secret = Secret::new("Jefe")?;
+    /// let signer = Signer::new(HmacSha256Body::new("x-acme-signature").prefix("sha256="), &secret)?;
+    /// let headers = signer.sign("", 0, b"what do ya want for nothing?")?;
+    /// let expected = "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+    /// assert_eq!(headers["x-acme-signature"], expected);
+    /// # Ok::<(), medhook::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// With Standard Webhooks, an id or a timestamp that receivers reject: the id must be 1 to 4,096 visible ASCII
+    /// characters without a `.`, the timestamp not before 1970. With a shared secret, never; with HMAC, never.
+    pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> Result<HeaderMap, ConfigError> {
+        self.scheme.check(id, timestamp)?;
+        let headers = self.scheme.headers(id, &timestamp.to_string(), body);
+        let valued = headers.into_iter().map(|(name, value)| {
+            let mut value = HeaderValue::from_bytes(value.as_bytes())
+                .map_err(|error| ConfigError::new(format!("{name}: no header value")).with_source(error))?;
+            value.set_sensitive(true);
+            Ok((name, value))
+        });
+        valued.collect()
+    }
+
+    /// Returns the headers as text, with an id and a timestamp that may be malformed.
+    #[cfg(feature = "testing")]
+    pub(crate) fn sign_unchecked(&self, id: &str, timestamp: &str, body: &[u8]) -> Vec<(String, String)> {
+        let headers = self.scheme.headers(id, timestamp, body).into_iter();
+        headers.map(|(name, value)| (name.as_str().to_owned(), value.as_str().to_owned())).collect()
+    }
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.scheme {
+            SigningScheme::StandardWebhooks(_) => "StandardWebhooks",
+            SigningScheme::HmacSha256Body(_) => "HmacSha256Body",
+            SigningScheme::SharedSecret(_) => "SharedSecret",
+        };
+        f.debug_struct("Signer").field("scheme", &scheme).field("secret", &self.label).finish()
+    }
+}
+
+/// Computes HMAC-SHA256 over the concatenation of `parts`.
+///
+/// For tools that examine signatures, where the key is bytes and not yet a [`Secret`]. To send, use a [`Signer`]; to
+/// verify, use a [`Receiver`](crate::Receiver), which compares in constant time.
+#[must_use]
+pub fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    hmac_tag(key, parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Bytes, Custom, Encoding, HmacSha256Body, NoDedupe, Receiver, SharedSecret, StandardWebhooks};
+
+    fn secret(text: &str) -> Secret {
+        Secret::new(text).unwrap().labeled("current").unwrap()
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// <https://www.rfc-editor.org/rfc/rfc4231#section-4>, without the truncated fifth case.
+    #[test]
+    fn macs_match_rfc_4231() {
+        let counted: Vec<u8> = (1..=25).collect();
+        let long = "This is a test using a larger than block-size key and a larger than block-size data. The key \
+                    needs to be hashed before being used by the HMAC algorithm.";
+        let cases: [(&[u8], &[u8], &str); 6] = [
+            (&[0x0b; 20], b"Hi There", "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"),
+            (
+                b"Jefe",
+                b"what do ya want for nothing?",
+                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+            ),
+            (&[0xaa; 20], &[0xdd; 50], "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe"),
+            (&counted, &[0xcd; 50], "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b"),
+            (
+                &[0xaa; 131],
+                b"Test Using Larger Than Block-Size Key - Hash Key First",
+                "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+            ),
+            (&[0xaa; 131], long.as_bytes(), "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2"),
+        ];
+        for (key, data, expected) in cases {
+            assert_eq!(hex(&mac(key, &[data])), expected);
+            let (before, after) = data.split_at(data.len() / 2);
+            assert_eq!(hex(&mac(key, &[before, b"", after])), expected);
+            // As a signer's secret, where the key is text.
+            if let Ok(secret) = str::from_utf8(key).map_err(drop).and_then(|text| Secret::new(text).map_err(drop)) {
+                let headers = Signer::new(HmacSha256Body::new("x-mac"), &secret).unwrap().sign("", 0, data).unwrap();
+                assert_eq!(headers["x-mac"], expected);
+            }
+        }
+    }
+
+    /// The vector that the reference libraries test themselves with:
+    /// <https://github.com/standard-webhooks/standard-webhooks/blob/main/libraries/rust/src/lib.rs>.
+    #[test]
+    fn signatures_match_the_standard_webhooks_reference() {
+        let signer = Signer::new(StandardWebhooks::new(), &secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")).unwrap();
+        let headers = signer.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#).unwrap();
+        assert_eq!(headers["webhook-id"], "msg_p5jXN8AQM9LWM0D4loKWxJek");
+        assert_eq!(headers["webhook-timestamp"], "1614265330");
+        assert_eq!(headers["webhook-signature"], "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+        assert_eq!(headers.len(), 3);
+    }
+
+    fn schemes() -> Vec<SchemeConfig> {
+        let further = Secret::new("the second header's secret").unwrap();
+        let mac = || HmacSha256Body::new("X-Mac");
+        vec![
+            StandardWebhooks::new().into(),
+            mac().into(),
+            mac().prefix("sha256=").encoding(Encoding::Hex).into(),
+            mac().prefix("v1 ").encoding(Encoding::Base64).into(),
+            SharedSecret::new("X-Key").into(),
+            SharedSecret::new("X-Key").also_header("x-second", further).into(),
+        ]
+    }
+
+    const TEXT: &str = "c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
+    const OTHER: &str = "YW5vdGhlciBzZWNyZXQgb2YgdGhlIHNlbmRlcnM=";
+
+    #[test]
+    fn a_receiver_with_the_same_scheme_verifies_what_is_signed_and_no_other_does() {
+        let now = crate::time::unix_seconds(std::time::SystemTime::now());
+        let verifies = |scheme: &SchemeConfig, text: &str, headers: &HeaderMap, body: &'static [u8]| {
+            let custom = Custom::new("acme", scheme.clone(), secret(text)).kind_pointer("/type");
+            let receiver = Receiver::builder("acme", custom).store(NoDedupe).build().unwrap();
+            receiver.verify(headers, Bytes::from_static(body)).is_ok()
+        };
+        for scheme in schemes() {
+            let signer = Signer::new(scheme.clone(), &secret(TEXT)).unwrap();
+            for body in [&b"{}"[..], b"", b"\xff\0", br#"{"type":"a"}"#] {
+                let headers = signer.sign("msg_1", now, body).unwrap();
+                assert!(verifies(&scheme, TEXT, &headers, body), "{scheme:?}");
+                assert!(!verifies(&scheme, OTHER, &headers, body), "{scheme:?}");
+                let covers_body = !headers.contains_key("x-key");
+                assert_eq!(verifies(&scheme, TEXT, &headers, b"another"), !covers_body, "{scheme:?}");
+                assert_eq!(signer.clone().sign("msg_1", now, body).unwrap(), headers, "{scheme:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn ids_and_timestamps_that_receivers_reject_are_errors_where_they_are_signed() {
+        let of = |scheme: SchemeConfig| Signer::new(scheme, &secret(TEXT)).unwrap();
+        let standard = of(StandardWebhooks::new().into());
+        let longest = "m".repeat(4096);
+        for id in ["m", "~!", &longest] {
+            assert!(standard.sign(id, 0, b"").is_ok(), "{id}");
+        }
+        for id in ["", "a.b", "a b", "a\n", "\u{e9}", &format!("{longest}m")] {
+            assert!(standard.sign(id, 0, b"").unwrap_err().to_string().contains("message id"), "{id:?}");
+        }
+        assert!(standard.sign("m", -1, b"").unwrap_err().to_string().contains("1970"));
+        for scheme in schemes().split_off(1) {
+            assert!(of(scheme).sign("a.b\n", -1, b"").is_ok());
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_no_receiver_could_have_is_an_error() {
+        let problem = |scheme: SchemeConfig, text: &str| Signer::new(scheme, &secret(text)).unwrap_err().to_string();
+        assert!(problem(StandardWebhooks::new().into(), "not base64!").starts_with("secret current: not base64"));
+        assert!(problem(HmacSha256Body::new("x mac").into(), TEXT).contains("is no header name"));
+        assert!(problem(HmacSha256Body::new("x-mac").prefix("\n").into(), TEXT).contains("begin"));
+        assert!(problem(SharedSecret::new("x-key").into(), "in\ntwo lines").contains("control characters"));
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        for scheme in schemes() {
+            let signer = Signer::new(scheme, &secret(TEXT)).unwrap();
+            let headers = signer.sign("msg_1", 1, b"{}").unwrap();
+            assert!(headers.values().all(HeaderValue::is_sensitive));
+            let shown = format!("{signer:?} {headers:?}");
+            assert!(shown.contains("current") && !shown.contains(TEXT) && !shown.contains("second header"), "{shown}");
+            for value in headers.values().filter_map(|value| value.to_str().ok()).filter(|value| value.len() > 8) {
+                assert!(!shown.contains(value), "{shown}");
+            }
+        }
+    }
+}
