@@ -88,6 +88,7 @@ mod freshness;
 mod headers;
 mod intake;
 mod observe;
+mod payload;
 mod phi;
 mod provider;
 mod receiver;
@@ -101,7 +102,6 @@ pub mod sign;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod time;
-mod wire;
 
 pub use bytes::Bytes;
 pub use http;

@@ -13,7 +13,7 @@ use crate::claim::Admission;
 use crate::dedupe::{DedupeStore, EventKey, EventKeys, NoDedupe, Retention};
 use crate::headers::number;
 use crate::provider::{Envelope, Provider, sealed};
-use crate::scheme::Scheme;
+use crate::scheme::SchemeVerifier;
 use crate::time::{Clock, SystemClock, in_time, unix_seconds};
 use crate::{ConfigError, Delivery, Found, Freshness, Headers, Intake, Mode, Reason, Rejection, Verified, observe};
 
@@ -29,7 +29,7 @@ pub(crate) struct Inner {
     name: Box<str>,
     keys: EventKeys,
     provider: Box<dyn Provider>,
-    scheme: Scheme,
+    scheme: SchemeVerifier,
     freshness: Freshness,
     always_timed: bool,
     dedupe: Dedupe,

@@ -85,13 +85,13 @@ pub struct Shutdown {
     within: Duration,
     drain_delay: Duration,
     receivers: Vec<Receiver>,
-    state: Arc<watch::Sender<State>>,
+    state: Arc<watch::Sender<ShutdownState>>,
     // Keeps the task that waits for signals alive, as does every future made from it.
-    observed: watch::Receiver<State>,
+    observed: watch::Receiver<ShutdownState>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct State {
+struct ShutdownState {
     requested: Option<Instant>,
     requested_again: bool,
     draining: bool,
@@ -141,7 +141,7 @@ impl Shutdown {
     }
 
     fn new(within: Duration) -> Self {
-        let (state, observed) = watch::channel(State::default());
+        let (state, observed) = watch::channel(ShutdownState::default());
         Shutdown { within, drain_delay: Duration::ZERO, receivers: Vec::new(), state: Arc::new(state), observed }
     }
 
@@ -195,7 +195,7 @@ impl Shutdown {
     pub fn requested(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let observed = self.observed.clone();
         async move {
-            wait_for(observed, State::is_requested).await;
+            wait_for(observed, ShutdownState::is_requested).await;
         }
     }
 
@@ -204,7 +204,7 @@ impl Shutdown {
     pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let (observed, delay) = (self.observed.clone(), self.drain_delay);
         async move {
-            let state = wait_for(observed.clone(), State::is_requested).await;
+            let state = wait_for(observed.clone(), ShutdownState::is_requested).await;
             let Some(requested) = state.requested.filter(|_| !delay.is_zero()) else {
                 return;
             };
@@ -291,13 +291,13 @@ impl Shutdown {
     }
 }
 
-impl State {
+impl ShutdownState {
     fn is_requested(&self) -> bool {
         self.requested.is_some() || self.draining
     }
 }
 
-fn request(state: &watch::Sender<State>) {
+fn request(state: &watch::Sender<ShutdownState>) {
     let now = Instant::now();
     state.send_modify(|state| match state.requested {
         None => state.requested = Some(now),
@@ -306,7 +306,10 @@ fn request(state: &watch::Sender<State>) {
     observe::shutdown_requested();
 }
 
-async fn wait_for(mut observed: watch::Receiver<State>, condition: impl Fn(&State) -> bool) -> State {
+async fn wait_for(
+    mut observed: watch::Receiver<ShutdownState>,
+    condition: impl Fn(&ShutdownState) -> bool,
+) -> ShutdownState {
     let state = observed.wait_for(condition).await.ok().map(|state| *state);
     match state {
         Some(state) => state,

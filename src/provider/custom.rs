@@ -156,13 +156,13 @@ pub(super) fn follow<'b>(json: &'b RawValue, pointer: &str) -> Option<&'b RawVal
     pointer.split('/').skip(1).try_fold(json, |json, token| {
         let token = token.replace("~1", "/").replace("~0", "~");
         let mut deserializer = serde_json::Deserializer::from_str(json.get());
-        Step(&token).deserialize(&mut deserializer).ok().flatten()
+        PointerToken(&token).deserialize(&mut deserializer).ok().flatten()
     })
 }
 
-struct Step<'t>(&'t str);
+struct PointerToken<'t>(&'t str);
 
-impl<'de> DeserializeSeed<'de> for Step<'_> {
+impl<'de> DeserializeSeed<'de> for PointerToken<'_> {
     type Value = Option<&'de RawValue>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -170,7 +170,7 @@ impl<'de> DeserializeSeed<'de> for Step<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Step<'_> {
+impl<'de> Visitor<'de> for PointerToken<'_> {
     type Value = Option<&'de RawValue>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -180,7 +180,7 @@ impl<'de> Visitor<'de> for Step<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
         let mut found = None;
         let mut times = 0_u32;
-        while let Some(key) = object.next_key::<crate::wire::Name<'de>>()? {
+        while let Some(key) = object.next_key::<crate::payload::Name<'de>>()? {
             if key.0 == self.0 {
                 found = Some(object.next_value()?);
                 times = times.saturating_add(1);

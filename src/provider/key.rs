@@ -55,7 +55,7 @@ impl<'de, const N: usize> Visitor<'de> for Members<'_, N> {
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
         let mut found = [None; N];
         let mut twice = false;
-        while let Some(key) = object.next_key::<crate::wire::Name<'de>>()? {
+        while let Some(key) = object.next_key::<crate::payload::Name<'de>>()? {
             match self.0.iter().zip(&mut found).find(|(name, _)| **name == key.0) {
                 Some((_, part)) => twice |= part.replace(object.next_value::<&RawValue>()?).is_some(),
                 None => drop(object.next_value::<IgnoredAny>()?),

@@ -19,8 +19,8 @@ use serde_json::value::RawValue;
 
 pub use self::custom::Custom;
 
-use crate::scheme::Scheme;
-use crate::wire::{Drift, Wire};
+use crate::payload::{Drift, FromPayload};
+use crate::scheme::SchemeVerifier;
 use crate::{ConfigError, Delivery, Freshness, Phi, RawJson, Time, Verified};
 
 /// A sender of webhooks: how it proves itself, and where its body says what happened.
@@ -54,7 +54,7 @@ pub(crate) mod sealed {
     #[allow(missing_debug_implementations, unreachable_pub, reason = "as above")]
     pub struct Seal;
     #[allow(missing_debug_implementations, unreachable_pub, reason = "as above")]
-    pub struct KeyedScheme(pub(crate) super::Scheme);
+    pub struct KeyedScheme(pub(crate) super::SchemeVerifier);
 }
 
 /// What a provider asks of its receivers.
@@ -278,7 +278,7 @@ pub(crate) trait Payload: Sized {
     fn from_data(data: &Bytes, drift: &mut Drift) -> Result<Self, Problem>;
 }
 
-impl<T: Wire> Payload for T {
+impl<T: FromPayload> Payload for T {
     fn from_data(data: &Bytes, drift: &mut Drift) -> Result<Self, Problem> {
         let text = str::from_utf8(data).map_err(|_| Problem::new("not UTF-8"))?;
         let read = |drift: &mut Drift| {
@@ -306,7 +306,7 @@ pub struct Undocumented {
     pub data: RawJson,
 }
 
-impl Wire for Undocumented {
+impl FromPayload for Undocumented {
     fn read<'de, D: Deserializer<'de>>(deserializer: D, drift: &mut Drift) -> Result<Option<Self>, D::Error> {
         Ok(RawJson::read(deserializer, drift)?.map(|data| Undocumented { data }))
     }

@@ -4,7 +4,7 @@ use base64ct::{Base64, Base64Unpadded, Encoding as _};
 use http::HeaderName;
 use zeroize::Zeroizing;
 
-use super::keys::{Keys, Message, Tag, same};
+use super::keys::{KeyedMessage, Keys, Tag, same};
 use super::{SignatureScope, Verification, header_name, needed};
 use crate::{ConfigError, Headers, Reason, Secrets};
 
@@ -55,11 +55,11 @@ impl HmacSha256Body {
         self
     }
 
-    pub(super) fn keyed(&self, secrets: &Secrets) -> Result<Keyed, ConfigError> {
+    pub(super) fn keyed(&self, secrets: &Secrets) -> Result<KeyedHmacSha256Body, ConfigError> {
         if self.prefix.starts_with(' ') || !self.prefix.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
             return Err(ConfigError::new(format!("no header's value can begin with {:?}", self.prefix)));
         }
-        Ok(Keyed {
+        Ok(KeyedHmacSha256Body {
             header: header_name(&self.header)?,
             prefix: self.prefix.as_str().into(),
             encoding: self.encoding,
@@ -68,20 +68,20 @@ impl HmacSha256Body {
     }
 }
 
-pub(crate) struct Keyed {
+pub(crate) struct KeyedHmacSha256Body {
     header: HeaderName,
     prefix: Box<str>,
     encoding: Encoding,
     pub(super) keys: Keys,
 }
 
-impl Keyed {
+impl KeyedHmacSha256Body {
     #[inline]
-    pub(super) fn begin<'a>(&'a self, headers: &'a (impl Headers + ?Sized)) -> Result<Checking<'a>, Reason> {
+    pub(super) fn begin<'a>(&'a self, headers: &'a (impl Headers + ?Sized)) -> Result<HmacSha256BodyCheck<'a>, Reason> {
         let value = needed(headers.find(&self.header))?;
         let text = value.strip_prefix(self.prefix.as_bytes()).ok_or(Reason::MalformedHeader)?;
         let presented = decode(text, self.encoding).ok_or(Reason::MalformedHeader)?;
-        Ok(Checking { message: Message::new(&self.keys, []), presented })
+        Ok(HmacSha256BodyCheck { message: KeyedMessage::new(&self.keys, []), presented })
     }
 
     /// Returns the header that signs a body. Where either encoding is accepted, the MAC is written in hex.
@@ -97,12 +97,12 @@ impl Keyed {
     }
 }
 
-pub(crate) struct Checking<'a> {
-    pub(super) message: Message<'a, 0>,
+pub(crate) struct HmacSha256BodyCheck<'a> {
+    pub(super) message: KeyedMessage<'a, 0>,
     presented: Tag,
 }
 
-impl<'a> Checking<'a> {
+impl<'a> HmacSha256BodyCheck<'a> {
     #[inline]
     pub(super) fn finish(self, rest: &[u8]) -> Result<Verification<'a>, Reason> {
         let presented = self.presented;

@@ -16,9 +16,9 @@ type HmacSha256 = Hmac<Sha256>;
 pub(crate) type Tag = [u8; 32];
 
 /// One to four keys, ready to begin a MAC with.
-pub(super) struct Keys(Vec<Key>);
+pub(super) struct Keys(Vec<HmacKey>);
 
-struct Key {
+struct HmacKey {
     label: Arc<str>,
     mac: HmacSha256,
     short: bool,
@@ -46,7 +46,7 @@ impl Keys {
         let keyed = keys.into_iter().map(|(label, bytes)| {
             let mac = HmacSha256::new_from_slice(&bytes)
                 .map_err(|error| ConfigError::new(format!("secret {label}: no HMAC key")).with_source(error))?;
-            Ok(Key { label, mac, short: bytes.len() < SHORT })
+            Ok(HmacKey { label, mac, short: bytes.len() < SHORT })
         });
         keyed.collect::<Result<Vec<_>, ConfigError>>().map(Keys)
     }
@@ -78,16 +78,16 @@ impl fmt::Debug for Keys {
 ///
 /// What is there when it is finished is hashed in place, so that a body in one piece needs no memory for it. Only a
 /// body in several pieces has MACs under way.
-pub(super) struct Message<'a, const PARTS: usize> {
+pub(super) struct KeyedMessage<'a, const PARTS: usize> {
     keys: &'a Keys,
     before_body: [&'a [u8]; PARTS],
     under_way: Vec<HmacSha256>,
 }
 
-impl<'a, const PARTS: usize> Message<'a, PARTS> {
+impl<'a, const PARTS: usize> KeyedMessage<'a, PARTS> {
     #[inline]
     pub(super) fn new(keys: &'a Keys, before_body: [&'a [u8]; PARTS]) -> Self {
-        Message { keys, before_body, under_way: Vec::new() }
+        KeyedMessage { keys, before_body, under_way: Vec::new() }
     }
 
     /// Takes the next bytes of the body.
@@ -119,7 +119,7 @@ impl<'a, const PARTS: usize> Message<'a, PARTS> {
 }
 
 #[inline]
-fn begun<const PARTS: usize>(key: &Key, before_body: [&[u8]; PARTS]) -> HmacSha256 {
+fn begun<const PARTS: usize>(key: &HmacKey, before_body: [&[u8]; PARTS]) -> HmacSha256 {
     let mut mac = key.mac.clone();
     before_body.iter().for_each(|part| mac.update(part));
     mac
@@ -275,11 +275,15 @@ mod tests {
                 Choice::from(u8::from(base16ct::lower::encode_str(tag, &mut hex).unwrap().starts_with(wanted)))
             };
             // In one piece, and in every two.
-            assert_eq!(Message::new(&keys, []).first_match(data, is_wanted), Ok(0), "{wanted}");
+            assert_eq!(KeyedMessage::new(&keys, []).first_match(data, is_wanted), Ok(0), "{wanted}");
             for cut in 0..=data.len() {
                 let (before, after) = data.split_at(cut);
-                assert_eq!(Message::new(&keys, [before]).first_match(after, is_wanted), Ok(0), "{wanted} at {cut}");
-                let mut pushed = Message::new(&keys, []);
+                assert_eq!(
+                    KeyedMessage::new(&keys, [before]).first_match(after, is_wanted),
+                    Ok(0),
+                    "{wanted} at {cut}"
+                );
+                let mut pushed = KeyedMessage::new(&keys, []);
                 pushed.update(before);
                 assert_eq!(pushed.first_match(after, is_wanted), Ok(0), "{wanted} pushed at {cut}");
             }

@@ -1,6 +1,6 @@
 //! How a delivery proves its origin.
 //!
-//! A scheme looks at the headers first ([`begin`](Scheme::begin)), takes the body as it arrives
+//! A scheme looks at the headers first ([`begin`](SchemeVerifier::begin)), takes the body as it arrives
 //! ([`push`](Check::push)) and answers at the end ([`finish`](Check::finish)). The set is closed: evidence of origin,
 //! [`Verified`], is made here and nowhere else.
 
@@ -154,23 +154,23 @@ impl SchemeConfig {
     }
 
     /// Reads the secrets the way the scheme reads them.
-    pub(crate) fn with_secrets(&self, secrets: &Secrets) -> Result<Scheme, ConfigError> {
+    pub(crate) fn with_secrets(&self, secrets: &Secrets) -> Result<SchemeVerifier, ConfigError> {
         Ok(match &self.0 {
-            Config::StandardWebhooks(config) => Scheme::StandardWebhooks(config.keyed(secrets)?),
-            Config::HmacSha256Body(config) => Scheme::HmacSha256Body(config.keyed(secrets)?),
-            Config::SharedSecret(config) => Scheme::SharedSecret(config.keyed(secrets)?),
+            Config::StandardWebhooks(config) => SchemeVerifier::StandardWebhooks(config.keyed(secrets)?),
+            Config::HmacSha256Body(config) => SchemeVerifier::HmacSha256Body(config.keyed(secrets)?),
+            Config::SharedSecret(config) => SchemeVerifier::SharedSecret(config.keyed(secrets)?),
         })
     }
 }
 
 /// A scheme with its keys.
-pub(crate) enum Scheme {
-    StandardWebhooks(standard_webhooks::Keyed),
-    HmacSha256Body(hmac_sha256::Keyed),
-    SharedSecret(shared_secret::Keyed),
+pub(crate) enum SchemeVerifier {
+    StandardWebhooks(standard_webhooks::KeyedStandardWebhooks),
+    HmacSha256Body(hmac_sha256::KeyedHmacSha256Body),
+    SharedSecret(shared_secret::KeyedSharedSecret),
 }
 
-impl Scheme {
+impl SchemeVerifier {
     /// Looks at the headers. Whatever they alone can refuse is refused here.
     #[inline]
     pub(crate) fn begin<'a>(
@@ -180,40 +180,42 @@ impl Scheme {
         now: impl FnOnce() -> i64,
     ) -> Result<Check<'a>, Reason> {
         match self {
-            Scheme::StandardWebhooks(scheme) => scheme.begin(headers, freshness, now).map(Check::StandardWebhooks),
-            Scheme::HmacSha256Body(scheme) => scheme.begin(headers).map(Check::HmacSha256Body),
-            Scheme::SharedSecret(scheme) => scheme.begin(headers).map(Check::Done),
+            SchemeVerifier::StandardWebhooks(scheme) => {
+                scheme.begin(headers, freshness, now).map(Check::StandardWebhooks)
+            }
+            SchemeVerifier::HmacSha256Body(scheme) => scheme.begin(headers).map(Check::HmacSha256Body),
+            SchemeVerifier::SharedSecret(scheme) => scheme.begin(headers).map(Check::Done),
         }
     }
 
     /// The label of a secret, by its index.
     pub(crate) fn label(&self, secret: usize) -> &str {
         match self {
-            Scheme::StandardWebhooks(scheme) => scheme.keys.label(secret),
-            Scheme::HmacSha256Body(scheme) => scheme.keys.label(secret),
-            Scheme::SharedSecret(scheme) => scheme.label(secret),
+            SchemeVerifier::StandardWebhooks(scheme) => scheme.keys.label(secret),
+            SchemeVerifier::HmacSha256Body(scheme) => scheme.keys.label(secret),
+            SchemeVerifier::SharedSecret(scheme) => scheme.label(secret),
         }
     }
 
     /// Whether a delivery's own time can be judged from its headers.
     pub(crate) fn signs_attempt_time(&self) -> bool {
-        matches!(self, Scheme::StandardWebhooks(_))
+        matches!(self, SchemeVerifier::StandardWebhooks(_))
     }
 
     /// Labels of the secrets that are short enough to be guessed.
     pub(crate) fn short_secrets(&self) -> Vec<&str> {
         match self {
-            Scheme::StandardWebhooks(scheme) => scheme.keys.short(),
-            Scheme::HmacSha256Body(scheme) => scheme.keys.short(),
-            Scheme::SharedSecret(scheme) => scheme.short(),
+            SchemeVerifier::StandardWebhooks(scheme) => scheme.keys.short(),
+            SchemeVerifier::HmacSha256Body(scheme) => scheme.keys.short(),
+            SchemeVerifier::SharedSecret(scheme) => scheme.short(),
         }
     }
 }
 
 /// A check under way.
 pub(crate) enum Check<'a> {
-    StandardWebhooks(standard_webhooks::Checking<'a>),
-    HmacSha256Body(hmac_sha256::Checking<'a>),
+    StandardWebhooks(standard_webhooks::StandardWebhooksCheck<'a>),
+    HmacSha256Body(hmac_sha256::HmacSha256BodyCheck<'a>),
     /// The headers were proof enough.
     Done(Verification<'a>),
 }
@@ -268,7 +270,7 @@ mod tests {
         Secrets::new(old).also(Secret::new("ZmVkY2JhOTg3NjU0MzIxMA==").unwrap().labeled("new").unwrap()).unwrap()
     }
 
-    fn scheme(config: impl Into<SchemeConfig>) -> Scheme {
+    fn scheme(config: impl Into<SchemeConfig>) -> SchemeVerifier {
         config.into().with_secrets(&secrets()).unwrap()
     }
 
@@ -305,7 +307,7 @@ mod tests {
 
     /// What a check of the body `{}` comes to, in one piece and in several; and of no other body, if it covers that.
     fn signature_scope<'a>(
-        scheme: &Scheme,
+        scheme: &SchemeVerifier,
         begun: impl Fn() -> Check<'a>,
         (of, id, at): (SignatureScope, Option<&[u8]>, Option<i64>),
     ) {

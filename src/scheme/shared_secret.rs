@@ -37,15 +37,15 @@ impl SharedSecret {
         self
     }
 
-    /// The first secret of each header, in the order of [`Keyed::header_names`].
+    /// The first secret of each header, in the order of [`KeyedSharedSecret::header_names`].
     #[cfg(feature = "sign")]
     pub(super) fn signing_secrets<'s>(&'s self, secrets: &'s Secrets) -> impl Iterator<Item = &'s Secret> {
         let all = std::iter::once(secrets).chain(self.others.iter().map(|(_, secrets)| secrets));
         all.filter_map(|secrets| secrets.iter().next())
     }
 
-    pub(super) fn keyed(&self, secrets: &Secrets) -> Result<Keyed, ConfigError> {
-        let mut keyed = Keyed { first: Required::read(&self.header, secrets)?, others: Vec::new() };
+    pub(super) fn keyed(&self, secrets: &Secrets) -> Result<KeyedSharedSecret, ConfigError> {
+        let mut keyed = KeyedSharedSecret { first: Required::read(&self.header, secrets)?, others: Vec::new() };
         for (header, secrets) in &self.others {
             let other = Required::read(header, secrets)?;
             if keyed.all().any(|known| known.header == other.header) {
@@ -57,7 +57,7 @@ impl SharedSecret {
     }
 }
 
-pub(crate) struct Keyed {
+pub(crate) struct KeyedSharedSecret {
     first: Required,
     others: Vec<Required>,
 }
@@ -65,16 +65,16 @@ pub(crate) struct Keyed {
 /// A header that must hold one of these.
 struct Required {
     header: HeaderName,
-    keys: Vec<Key>,
+    keys: Vec<SecretDigest>,
 }
 
-struct Key {
+struct SecretDigest {
     label: Arc<str>,
     digest: Zeroizing<[u8; 32]>,
     short: bool,
 }
 
-impl Keyed {
+impl KeyedSharedSecret {
     /// Every header is compared, whatever the others hold, so that time does not tell which of them was right.
     pub(super) fn begin<'h>(&self, headers: &'h (impl Headers + ?Sized)) -> Result<Verification<'h>, Reason> {
         let secret = self.others.iter().fold(self.first.find(headers), |so_far, other| {
@@ -111,7 +111,11 @@ impl Required {
             if secret.text().chars().any(char::is_control) {
                 return Err(ConfigError::new(format!("secret {label}: no header can hold its control characters")));
             }
-            keys.push(Key { label, digest: digest(secret.text().as_bytes()), short: secret.text().len() < SHORT });
+            keys.push(SecretDigest {
+                label,
+                digest: digest(secret.text().as_bytes()),
+                short: secret.text().len() < SHORT,
+            });
         }
         Ok(Required { header: header_name(header)?, keys })
     }
@@ -142,7 +146,7 @@ mod tests {
         secrets.fold(first, |all, secret| all.also(secret.unwrap()).unwrap())
     }
 
-    fn found(scheme: &Keyed, headers: &[(&str, &str)]) -> Result<usize, Reason> {
+    fn found(scheme: &KeyedSharedSecret, headers: &[(&str, &str)]) -> Result<usize, Reason> {
         scheme.begin(headers).map(|proof| proof.secret)
     }
 

@@ -12,8 +12,8 @@ use crate::{ConfigError, Secret, Secrets};
 /// A scheme with the secret that signs.
 #[derive(Clone)]
 pub(crate) enum SigningScheme {
-    StandardWebhooks(Arc<standard_webhooks::Keyed>),
-    HmacSha256Body(Arc<hmac_sha256::Keyed>),
+    StandardWebhooks(Arc<standard_webhooks::KeyedStandardWebhooks>),
+    HmacSha256Body(Arc<hmac_sha256::KeyedHmacSha256Body>),
     SharedSecret(Vec<(HeaderName, Secret)>),
 }
 

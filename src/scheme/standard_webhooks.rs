@@ -14,7 +14,7 @@ use http::HeaderName;
 use subtle::Choice;
 use zeroize::Zeroizing;
 
-use super::keys::{Keys, Message, Tag, same_as_any};
+use super::keys::{KeyedMessage, Keys, Tag, same_as_any};
 use super::{SignatureScope, Verification, needed};
 #[cfg(feature = "sign")]
 use crate::Found;
@@ -32,8 +32,8 @@ impl StandardWebhooks {
         StandardWebhooks
     }
 
-    pub(super) fn keyed(self, secrets: &Secrets) -> Result<Keyed, ConfigError> {
-        Keys::read(secrets, decode_secret).map(|keys| Keyed { keys })
+    pub(super) fn keyed(self, secrets: &Secrets) -> Result<KeyedStandardWebhooks, ConfigError> {
+        Keys::read(secrets, decode_secret).map(|keys| KeyedStandardWebhooks { keys })
     }
 }
 
@@ -55,18 +55,18 @@ fn decode_secret(text: &str) -> Result<Zeroizing<Vec<u8>>, &'static str> {
     }
 }
 
-pub(crate) struct Keyed {
+pub(crate) struct KeyedStandardWebhooks {
     pub(super) keys: Keys,
 }
 
-impl Keyed {
+impl KeyedStandardWebhooks {
     #[inline]
     pub(super) fn begin<'a>(
         &'a self,
         headers: &'a (impl Headers + ?Sized),
         freshness: Freshness,
         now: impl FnOnce() -> i64,
-    ) -> Result<Checking<'a>, Reason> {
+    ) -> Result<StandardWebhooksCheck<'a>, Reason> {
         let [id, timestamp, signatures] = headers.find_three([&ID, &TIMESTAMP, &SIGNATURE]);
         let id = message_id(needed(id)?)?;
         let timestamp = needed(timestamp)?;
@@ -74,8 +74,8 @@ impl Keyed {
         let attempted_at = canonical_seconds(timestamp)?;
         well_formed(signatures)?;
         freshness.judge(attempted_at, now())?;
-        let message = Message::new(&self.keys, [id, b".", timestamp, b"."]);
-        Ok(Checking { message, signatures, id, attempted_at })
+        let message = KeyedMessage::new(&self.keys, [id, b".", timestamp, b"."]);
+        Ok(StandardWebhooksCheck { message, signatures, id, attempted_at })
     }
 
     /// Returns the headers that sign a body with this id and timestamp, exactly as they are written.
@@ -93,14 +93,14 @@ pub(super) fn is_message_id(text: &str) -> bool {
     needed(Found::Once(text.as_bytes())).and_then(message_id).is_ok()
 }
 
-pub(crate) struct Checking<'a> {
-    pub(super) message: Message<'a, 4>,
+pub(crate) struct StandardWebhooksCheck<'a> {
+    pub(super) message: KeyedMessage<'a, 4>,
     signatures: &'a [u8],
     id: &'a [u8],
     attempted_at: i64,
 }
 
-impl<'a> Checking<'a> {
+impl<'a> StandardWebhooksCheck<'a> {
     #[inline]
     pub(super) fn finish(self, rest: &[u8]) -> Result<Verification<'a>, Reason> {
         let secret = self.message.first_match(rest, |tag| {

@@ -10,31 +10,31 @@ use crate::StoreError;
 /// A part of the events, from the one claimed or settled last to the one longest ago. Times are milliseconds since the
 /// store began.
 pub(super) struct Shard {
-    events: LruCache<EventKey, Event, Digested>,
+    events: LruCache<EventKey, MemoryEntry, Digested>,
     most: usize,
     forgotten: u64,
 }
 
 #[derive(Clone, Copy)]
-struct Event {
+struct MemoryEntry {
     token: ClaimToken,
-    state: State,
+    state: EntryState,
 }
 
 /// Claimed or handled, and until when, in eight bytes: there may be millions of them.
 #[derive(Clone, Copy)]
-struct State(u64);
+struct EntryState(u64);
 
-impl State {
+impl EntryState {
     fn claimed(until: u64) -> Self {
-        State(until.min(LATEST).wrapping_shl(UNTIL_FROM))
+        EntryState(until.min(LATEST).wrapping_shl(UNTIL_FROM))
     }
 
     /// Handled, and to be remembered until then; before `replay` at any price.
     fn handled(replay: u64, until: u64) -> Self {
-        let State(claimed) = State::claimed(until);
+        let EntryState(claimed) = EntryState::claimed(until);
         let early = until.saturating_sub(replay).checked_div(MINUTE).unwrap_or(0).min(EARLY);
-        State(claimed | HANDLED | early)
+        EntryState(claimed | HANDLED | early)
     }
 
     fn is_handled(self) -> bool {
@@ -85,7 +85,7 @@ impl Shard {
         lease: u64,
         now: u64,
     ) -> Result<Claimed, StoreError> {
-        let claimed = Event { token, state: State::claimed(now.saturating_add(lease)) };
+        let claimed = MemoryEntry { token, state: EntryState::claimed(now.saturating_add(lease)) };
         match self.events.peek(&key) {
             Some(event) if event.state.has_run_out(now) => self.replace(key, claimed),
             Some(event) if event.state.is_handled() => return Ok(Claimed::AlreadyHandled),
@@ -106,7 +106,7 @@ impl Shard {
         lease: u64,
         now: u64,
     ) -> Result<Settled, StoreError> {
-        self.settle(key, token, State::claimed(now.saturating_add(lease)), now)
+        self.settle(key, token, EntryState::claimed(now.saturating_add(lease)), now)
     }
 
     pub(super) fn commit(
@@ -118,16 +118,16 @@ impl Shard {
     ) -> Result<Settled, StoreError> {
         let replay = now.saturating_add(millis(retention.replay));
         let until = now.saturating_add(millis(retention.total));
-        self.settle(key, token, State::handled(replay, until), now)
+        self.settle(key, token, EntryState::handled(replay, until), now)
     }
 
-    fn settle(&mut self, key: EventKey, token: ClaimToken, state: State, now: u64) -> Result<Settled, StoreError> {
+    fn settle(&mut self, key: EventKey, token: ClaimToken, state: EntryState, now: u64) -> Result<Settled, StoreError> {
         match self.events.peek(&key) {
             // Not even a run-out claim of another is taken over: it may have handled the event, too.
             Some(event) if event.token != token => return Ok(Settled::Lost),
             Some(event) if event.state.is_handled() => {}
-            Some(_) => self.replace(key, Event { token, state }),
-            None => self.add(key, Event { token, state }, now)?,
+            Some(_) => self.replace(key, MemoryEntry { token, state }),
+            None => self.add(key, MemoryEntry { token, state }, now)?,
         }
         Ok(Settled::Settled)
     }
@@ -142,12 +142,12 @@ impl Shard {
     }
 
     /// Of a key that is there.
-    fn replace(&mut self, key: EventKey, event: Event) {
+    fn replace(&mut self, key: EventKey, event: MemoryEntry) {
         self.events.put(key, event);
     }
 
     /// Of a key that is not.
-    fn add(&mut self, key: EventKey, event: Event, now: u64) -> Result<(), StoreError> {
+    fn add(&mut self, key: EventKey, event: MemoryEntry, now: u64) -> Result<(), StoreError> {
         self.make_room(now)?;
         self.events.put(key, event);
         Ok(())

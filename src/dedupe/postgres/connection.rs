@@ -61,14 +61,14 @@ struct Pooled {
 }
 
 /// A connection in use.
-struct Held {
+struct HeldConnection {
     pooled: Pooled,
     permit: OwnedSemaphorePermit,
 }
 
-type Answer = Result<Option<PgRow>, sqlx::Error>;
+type StatementResult = Result<Option<PgRow>, sqlx::Error>;
 
-enum Failed {
+enum StepError {
     Error(sqlx::Error),
     NoAnswer,
     /// The number of steps that the server has not answered though their callers have stopped waiting.
@@ -89,45 +89,45 @@ impl Connections {
     }
 
     /// Runs one step, and runs it again on another connection if the first is broken.
-    pub(super) async fn step(self: &Arc<Self>, step: Step) -> Result<Option<PgRow>, StoreError> {
+    pub(super) async fn step(self: &Arc<Self>, step: BoundStatement) -> Result<Option<PgRow>, StoreError> {
         let mut tries: u32 = 1;
         loop {
             match self.attempt(step.clone()).await {
                 Ok(row) => return Ok(row),
-                Err(Failed::Error(error)) if is_of_the_connection(&error) && tries < MOST_TRIES => self.distrust(),
+                Err(StepError::Error(error)) if is_of_the_connection(&error) && tries < MOST_TRIES => self.distrust(),
                 Err(failed) => return Err(self.error(step.name, failed)),
             }
             tries = tries.saturating_add(1);
         }
     }
 
-    async fn attempt(self: &Arc<Self>, step: Step) -> Result<Option<PgRow>, Failed> {
+    async fn attempt(self: &Arc<Self>, step: BoundStatement) -> Result<Option<PgRow>, StepError> {
         let held = self.take().await?;
         let (caller, answer) = oneshot::channel();
         tokio::spawn(self.clone().run(held, step, caller));
         // The server would have ended a statement by now. It is silent, or within a COMMIT.
         let no_answer = |_| {
             self.idle().silent = Some(Instant::now());
-            Failed::NoAnswer
+            StepError::NoAnswer
         };
         received(timeout(self.step_timeout, answer).await.map_err(no_answer)?)
     }
 
     /// Takes an idle connection or makes one.
-    async fn take(self: &Arc<Self>) -> Result<Held, Failed> {
+    async fn take(self: &Arc<Self>) -> Result<HeldConnection, StepError> {
         let began = Instant::now();
         let Ok(permit) = timeout(self.step_timeout, self.permits.clone().acquire_owned()).await else {
-            return Err(Failed::NoneFree(Arc::strong_count(&self.abandoned).saturating_sub(1)));
+            return Err(StepError::NoneFree(Arc::strong_count(&self.abandoned).saturating_sub(1)));
         };
-        let permit = permit.map_err(|_closed| Failed::Error(sqlx::Error::PoolClosed))?;
+        let permit = permit.map_err(|_closed| StepError::Error(sqlx::Error::PoolClosed))?;
         let idle = match self.pop() {
-            Some((pooled, Trust::Full)) => return Ok(Held { pooled, permit }),
+            Some((pooled, Trust::Full)) => return Ok(HeldConnection { pooled, permit }),
             idle => idle,
         };
         let (caller, held) = oneshot::channel();
         tokio::spawn(self.clone().prepare(permit, idle, caller));
         let left = self.step_timeout.saturating_sub(began.elapsed());
-        received(timeout(left, held).await.map_err(|_| Failed::NoAnswer)?)
+        received(timeout(left, held).await.map_err(|_| StepError::NoAnswer)?)
     }
 
     fn pop(&self) -> Option<(Pooled, Trust)> {
@@ -142,13 +142,13 @@ impl Connections {
         self: Arc<Self>,
         permit: OwnedSemaphorePermit,
         idle: Option<(Pooled, Trust)>,
-        mut caller: oneshot::Sender<Result<Held, sqlx::Error>>,
+        mut caller: oneshot::Sender<Result<HeldConnection, sqlx::Error>>,
     ) {
         let prepared = match self.checked(idle).await {
             Some(pooled) => Ok(pooled),
             None => self.connect(&mut caller).await,
         };
-        let held = prepared.map(|pooled| Held { pooled, permit });
+        let held = prepared.map(|pooled| HeldConnection { pooled, permit });
         if let Err(Ok(held)) = caller.send(held) {
             self.give_back(held);
         }
@@ -169,7 +169,10 @@ impl Connections {
     }
 
     /// Connects. A server that is about to start is waited for as long as the caller waits.
-    async fn connect(&self, caller: &mut oneshot::Sender<Result<Held, sqlx::Error>>) -> Result<Pooled, sqlx::Error> {
+    async fn connect(
+        &self,
+        caller: &mut oneshot::Sender<Result<HeldConnection, sqlx::Error>>,
+    ) -> Result<Pooled, sqlx::Error> {
         let mut wait = FIRST_WAIT;
         loop {
             let mut connecting = pin!(self.connect_once());
@@ -199,8 +202,13 @@ impl Connections {
     }
 
     /// Runs a step until the server has answered, whether or not the caller still waits.
-    async fn run(self: Arc<Self>, held: Held, step: Step, mut caller: oneshot::Sender<Answer>) {
-        let Held { mut pooled, permit } = held;
+    async fn run(
+        self: Arc<Self>,
+        held: HeldConnection,
+        step: BoundStatement,
+        mut caller: oneshot::Sender<StatementResult>,
+    ) {
+        let HeldConnection { mut pooled, permit } = held;
         let Some(answer) = self.answer(&mut pooled, &step, &mut caller).await else {
             drop(pooled);
             drop(permit);
@@ -210,14 +218,19 @@ impl Connections {
             drop(pooled);
             drop(permit);
         } else {
-            self.give_back(Held { pooled, permit });
+            self.give_back(HeldConnection { pooled, permit });
         }
         // The caller may have gone.
         let _ = caller.send(answer);
     }
 
     /// Returns nothing if the backend has ended without an answer.
-    async fn answer(&self, pooled: &mut Pooled, step: &Step, caller: &mut oneshot::Sender<Answer>) -> Option<Answer> {
+    async fn answer(
+        &self,
+        pooled: &mut Pooled,
+        step: &BoundStatement,
+        caller: &mut oneshot::Sender<StatementResult>,
+    ) -> Option<StatementResult> {
         let mut running = pin!(step.run(&mut pooled.connection));
         tokio::select! {
             biased;
@@ -259,8 +272,8 @@ impl Connections {
     }
 
     /// Returns a connection to the idle ones, unless another was found broken since it was made.
-    fn give_back(&self, held: Held) {
-        let Held { pooled, permit } = held;
+    fn give_back(&self, held: HeldConnection) {
+        let HeldConnection { pooled, permit } = held;
         let now = Instant::now();
         let mut idle = self.idle();
         let oldest = idle.connections.first();
@@ -288,11 +301,11 @@ impl Connections {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn error(&self, step: &str, failed: Failed) -> StoreError {
+    fn error(&self, step: &str, failed: StepError) -> StoreError {
         let problem = match failed {
-            Failed::Error(error) => return unavailable(step, error),
-            Failed::NoAnswer => "no answer in time".to_owned(),
-            Failed::NoneFree(abandoned) => {
+            StepError::Error(error) => return unavailable(step, error),
+            StepError::NoAnswer => "no answer in time".to_owned(),
+            StepError::NoneFree(abandoned) => {
                 let within = format!("no connection free within {} s", self.step_timeout.as_secs_f64());
                 let steps = if abandoned == 1 { "step" } else { "steps" };
                 match abandoned {
@@ -314,8 +327,8 @@ const LONGEST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_BETWEEN_PROBES: Duration = Duration::from_secs(30);
 
 /// The sender is dropped without a message only if its task panics or the runtime shuts down.
-fn received<T>(received: Result<Result<T, sqlx::Error>, oneshot::error::RecvError>) -> Result<T, Failed> {
-    received.unwrap_or(Err(sqlx::Error::WorkerCrashed)).map_err(Failed::Error)
+fn received<T>(received: Result<Result<T, sqlx::Error>, oneshot::error::RecvError>) -> Result<T, StepError> {
+    received.unwrap_or(Err(sqlx::Error::WorkerCrashed)).map_err(StepError::Error)
 }
 
 /// Whether an idle connection may be used again.
@@ -353,15 +366,15 @@ const LONGEST_IDLE: Duration = Duration::from_secs(600);
 
 /// A statement and its parameters.
 #[derive(Clone)]
-pub(super) struct Step {
+pub(super) struct BoundStatement {
     pub(super) name: &'static str,
     pub(super) statement: Arc<str>,
     pub(super) key: Option<(EventKey, ClaimToken)>,
     pub(super) seconds: Option<f64>,
 }
 
-impl Step {
-    pub(super) async fn run(&self, connection: &mut PgConnection) -> Answer {
+impl BoundStatement {
+    pub(super) async fn run(&self, connection: &mut PgConnection) -> StatementResult {
         let mut query = sqlx::query(AssertSqlSafe(self.statement.clone()));
         if let Some((key, token)) = &self.key {
             query = query.bind(&key.as_bytes()[..]).bind(&token.as_bytes()[..]);

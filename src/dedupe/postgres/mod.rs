@@ -10,7 +10,7 @@ use std::time::Duration;
 use sqlx::Row;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 
-use self::connection::{Connections, Step};
+use self::connection::{BoundStatement, Connections};
 use self::statements::{Statements, TABLES};
 use super::namespace::Namespace;
 use super::{ClaimToken, Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture};
@@ -52,10 +52,10 @@ use crate::{ConfigError, StoreError, observe};
 /// If it is set ahead, claims run out early: keep the server's clock by NTP, without jumps.
 #[derive(Clone)]
 pub struct PostgresStore {
-    inner: Arc<Inner>,
+    inner: Arc<PostgresInner>,
 }
 
-struct Inner {
+struct PostgresInner {
     connections: Arc<Connections>,
     statements: Statements,
     namespace: Namespace,
@@ -142,7 +142,8 @@ impl PostgresStore {
         let key = delivery.event_key();
         let ids = (key, token);
         let statement = self.inner.statements.commit_in.clone();
-        let step = Step { name: "commit_in", statement, key: Some(ids), seconds: Some(seconds(retention.total)) };
+        let step =
+            BoundStatement { name: "commit_in", statement, key: Some(ids), seconds: Some(seconds(retention.total)) };
         match step.run(transaction).await {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(StoreError::lost()),
@@ -152,17 +153,17 @@ impl PostgresStore {
 
     fn begin(connections: Arc<Connections>, namespace: Namespace, purge_every: Duration) -> Self {
         let statements = Statements::new(&namespace);
-        let inner = Arc::new(Inner { connections, statements, namespace });
+        let inner = Arc::new(PostgresInner { connections, statements, namespace });
         tokio::spawn(purge(Arc::downgrade(&inner), purge_every));
         PostgresStore { inner }
     }
 
-    async fn row(&self, step: Step) -> Result<Option<PgRow>, StoreError> {
+    async fn row(&self, step: BoundStatement) -> Result<Option<PgRow>, StoreError> {
         self.inner.connections.step(step).await
     }
 
     /// A step that gives a row if it is done.
-    async fn settle(&self, step: Step) -> Result<Settled, StoreError> {
+    async fn settle(&self, step: BoundStatement) -> Result<Settled, StoreError> {
         Ok(if self.row(step).await?.is_some() { Settled::Settled } else { Settled::Lost })
     }
 
@@ -170,7 +171,7 @@ impl PostgresStore {
         let ids = (key, token);
         for _ in 0..MOST_LOOKS {
             let statement = self.inner.statements.claim.clone();
-            let step = Step { name: "claim", statement, key: Some(ids), seconds: Some(seconds(lease)) };
+            let step = BoundStatement { name: "claim", statement, key: Some(ids), seconds: Some(seconds(lease)) };
             let row = self.row(step).await?;
             let answer = row.map(|row| claimed(&row, lease)).transpose();
             if let Some(claimed) = answer.map_err(|error| connection::unavailable("claim", error))?.flatten() {
@@ -218,7 +219,8 @@ impl DedupeStore for PostgresStore {
         Box::pin(async move {
             let ids = (key, token);
             let statement = self.inner.statements.renew.clone();
-            self.settle(Step { name: "renew", statement, key: Some(ids), seconds: Some(seconds(lease)) }).await
+            self.settle(BoundStatement { name: "renew", statement, key: Some(ids), seconds: Some(seconds(lease)) })
+                .await
         })
     }
 
@@ -226,8 +228,13 @@ impl DedupeStore for PostgresStore {
         Box::pin(async move {
             let ids = (key, token);
             let statement = self.inner.statements.commit.clone();
-            self.settle(Step { name: "commit", statement, key: Some(ids), seconds: Some(seconds(retention.total)) })
-                .await
+            self.settle(BoundStatement {
+                name: "commit",
+                statement,
+                key: Some(ids),
+                seconds: Some(seconds(retention.total)),
+            })
+            .await
         })
     }
 
@@ -235,7 +242,7 @@ impl DedupeStore for PostgresStore {
         Box::pin(async move {
             let ids = (key, token);
             let statement = self.inner.statements.release.clone();
-            self.settle(Step { name: "release", statement, key: Some(ids), seconds: None }).await
+            self.settle(BoundStatement { name: "release", statement, key: Some(ids), seconds: None }).await
         })
     }
 }
@@ -341,7 +348,7 @@ impl PostgresBuilder {
 const SHORTEST: Duration = Duration::from_millis(10);
 
 /// Deletes what has run out, for as long as there is a store to do it for.
-async fn purge(store: Weak<Inner>, every: Duration) {
+async fn purge(store: Weak<PostgresInner>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
         for table in 0..TABLES {
@@ -368,13 +375,13 @@ async fn purge(store: Weak<Inner>, every: Duration) {
 const BATCH: i64 = 500;
 const BETWEEN_BATCHES: Duration = Duration::from_millis(50);
 
-impl Inner {
+impl PostgresInner {
     /// Whether there is more of it.
     async fn purge_batch(&self, table: usize) -> Result<bool, StoreError> {
         let Some(statement) = self.statements.purge.get(table).cloned() else {
             return Ok(false);
         };
-        let row = self.connections.step(Step { name: "purge", statement, key: None, seconds: None }).await?;
+        let row = self.connections.step(BoundStatement { name: "purge", statement, key: None, seconds: None }).await?;
         let count = row.map(|row| row.try_get::<i64, _>(0)).transpose();
         Ok(count.map_err(|error| connection::unavailable("purge", error))?.is_some_and(|count| count >= BATCH))
     }

@@ -40,11 +40,11 @@ impl Backend {
 pub(super) struct Probe {
     options: PgConnectOptions,
     /// Locked while a question is asked, so that there is never a second connection.
-    state: Mutex<State>,
+    state: Mutex<ProbeState>,
 }
 
 #[derive(Default)]
-struct State {
+struct ProbeState {
     connection: Option<PgConnection>,
     failed: Option<Instant>,
 }
@@ -65,7 +65,7 @@ impl Probe {
         let connection = state.connection.take();
         match timeout(LONGEST_CONNECT, self.ask(connection, backend)).await {
             Ok(Ok((connection, ended))) => {
-                *state = State { connection: Some(connection), failed: None };
+                *state = ProbeState { connection: Some(connection), failed: None };
                 ended
             }
             Ok(Err(_)) => false,

@@ -1,6 +1,6 @@
 //! What a server must be like.
 
-use super::{Failed, Links};
+use super::{LinkError, Links};
 use crate::ConfigError;
 
 /// Refuses a server that would forget events, or is not the one to write to.
@@ -58,8 +58,8 @@ fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// Whether the server answered, and refused this one command.
-fn is_refused(failed: &Failed) -> bool {
-    let Failed::With(error) = failed else {
+fn is_refused(failed: &LinkError) -> bool {
+    let LinkError::With(error) = failed else {
         return false;
     };
     let unknown = error.to_string().contains("unknown command");

@@ -42,14 +42,14 @@ impl Links {
     }
 
     /// Sends commands and gives their answers; on another connection, if the first turns out to be broken.
-    pub(super) async fn ask<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Failed> {
-        timeout(self.step_timeout, self.ask_until_answered(commands)).await.unwrap_or(Err(Failed::NoAnswer))
+    pub(super) async fn ask<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, LinkError> {
+        timeout(self.step_timeout, self.ask_until_answered(commands)).await.unwrap_or(Err(LinkError::NoAnswer))
     }
 
-    async fn ask_until_answered<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Failed> {
+    async fn ask_until_answered<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, LinkError> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let place =
-            turn.checked_rem(self.links.len()).and_then(|place| self.links.get(place)).ok_or(Failed::NoAnswer)?;
+            turn.checked_rem(self.links.len()).and_then(|place| self.links.get(place)).ok_or(LinkError::NoAnswer)?;
         let mut tries: u32 = 1;
         loop {
             // A connection can break while it is made, too.
@@ -66,18 +66,18 @@ impl Links {
                         error
                     }
                 },
-                Err(Failed::With(error)) => error,
+                Err(LinkError::With(error)) => error,
                 Err(failed) => return Err(failed),
             };
             if !failed.is_unrecoverable_error() || tries >= MOST_TRIES {
-                return Err(Failed::With(failed));
+                return Err(LinkError::With(failed));
             }
             tries = tries.saturating_add(1);
         }
     }
 
     /// The connection of a place, made anew if there is none that could still be good.
-    async fn link(&self, place: &Mutex<Option<Arc<Link>>>) -> Result<Arc<Link>, Failed> {
+    async fn link(&self, place: &Mutex<Option<Arc<Link>>>) -> Result<Arc<Link>, LinkError> {
         let mut place = place.lock().await;
         if let Some(link) = &*place
             && link.may_be_good(self.step_timeout).await
@@ -95,33 +95,33 @@ const MOST_TRIES: u32 = 3;
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) enum Failed {
+pub(super) enum LinkError {
     NoAnswer,
     Tls(Box<str>),
     With(RedisError),
 }
 
-impl From<RedisError> for Failed {
+impl From<RedisError> for LinkError {
     fn from(error: RedisError) -> Self {
-        Failed::With(error)
+        LinkError::With(error)
     }
 }
 
-impl From<std::io::Error> for Failed {
+impl From<std::io::Error> for LinkError {
     fn from(error: std::io::Error) -> Self {
-        Failed::With(error.into())
+        LinkError::With(error.into())
     }
 }
 
-impl Failed {
+impl LinkError {
     pub(super) fn is_no_script(&self) -> bool {
-        matches!(self, Failed::With(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
+        matches!(self, LinkError::With(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
     }
 
     pub(super) fn into_store_error(self, step: &str) -> StoreError {
         let line = format!("Redis: {step}: {}", self.says());
         match self {
-            Failed::With(error) => StoreError::unavailable(line).with_source(error),
+            LinkError::With(error) => StoreError::unavailable(line).with_source(error),
             _ => StoreError::unavailable(line),
         }
     }
@@ -129,7 +129,7 @@ impl Failed {
     pub(super) fn into_config_error(self, what: &str) -> ConfigError {
         let line = format!("Redis: {what}: {}", self.says());
         match self {
-            Failed::With(error) => ConfigError::new(line).with_source(error),
+            LinkError::With(error) => ConfigError::new(line).with_source(error),
             _ => ConfigError::new(line),
         }
     }
@@ -137,9 +137,9 @@ impl Failed {
     /// One line, without anything of the URL.
     pub(super) fn says(&self) -> String {
         let text = match self {
-            Failed::NoAnswer => "no answer in time".to_owned(),
-            Failed::Tls(problem) => format!("TLS: {problem}"),
-            Failed::With(error) => match error.kind() {
+            LinkError::NoAnswer => "no answer in time".to_owned(),
+            LinkError::Tls(problem) => format!("TLS: {problem}"),
+            LinkError::With(error) => match error.kind() {
                 ErrorKind::AuthenticationFailed => "the password, or the user, is wrong".to_owned(),
                 ErrorKind::Server(ServerErrorKind::Moved) => {
                     "a node of a Redis Cluster, and not the event's".to_owned()
@@ -242,7 +242,7 @@ impl Server {
         let plain = url.strip_prefix("rediss://").or_else(|| url.strip_prefix("valkeys://"));
         let with_tls = plain.is_some();
         let plain = plain.map_or_else(|| url.to_owned(), |rest| format!("redis://{rest}"));
-        let info = plain.into_connection_info().map_err(|error| unreadable(&Failed::With(error).says()))?;
+        let info = plain.into_connection_info().map_err(|error| unreadable(&LinkError::With(error).says()))?;
         let place = match info.addr() {
             ConnectionAddr::Tcp(host, port) => {
                 let tls = with_tls.then(|| tls(root_certificates)).transpose()?;
@@ -254,11 +254,11 @@ impl Server {
         Ok(Server { place, settings: info.redis_settings().clone() })
     }
 
-    async fn connect(&self) -> Result<Link, Failed> {
-        timeout(LONGEST_CONNECT, self.connect_in_time()).await.unwrap_or(Err(Failed::NoAnswer))
+    async fn connect(&self) -> Result<Link, LinkError> {
+        timeout(LONGEST_CONNECT, self.connect_in_time()).await.unwrap_or(Err(LinkError::NoAnswer))
     }
 
-    async fn connect_in_time(&self) -> Result<Link, Failed> {
+    async fn connect_in_time(&self) -> Result<Link, LinkError> {
         match &self.place {
             ServerPlace::Tcp { host, port, tls } => {
                 let stream = TcpStream::connect((&**host, *port)).await?;
@@ -267,9 +267,9 @@ impl Server {
                     None => self.greet(stream).await,
                     Some(tls) => {
                         let name = ServerName::try_from(host.clone());
-                        let name = name.map_err(|_| Failed::Tls("the host is not a name".into()))?;
+                        let name = name.map_err(|_| LinkError::Tls("the host is not a name".into()))?;
                         let stream = tls.connect(name, stream).await;
-                        self.greet(stream.map_err(|error| Failed::Tls(error.to_string().into()))?).await
+                        self.greet(stream.map_err(|error| LinkError::Tls(error.to_string().into()))?).await
                     }
                 }
             }
@@ -280,7 +280,7 @@ impl Server {
         }
     }
 
-    async fn greet(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Link, Failed> {
+    async fn greet(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Link, LinkError> {
         let config = AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(BUFFER);
         let (connection, driver) = MultiplexedConnection::new_with_config(&self.settings, stream, config).await?;
         let driver = tokio::spawn(driver).abort_handle();
@@ -324,16 +324,16 @@ fn tls(root_certificates: Option<&PathBuf>) -> Result<TlsConnector, ConfigError>
 mod tests {
     use super::*;
 
-    fn server_said(kind: ServerErrorKind) -> Failed {
-        Failed::With(RedisError::from((ErrorKind::Server(kind), "what it said")))
+    fn server_said(kind: ServerErrorKind) -> LinkError {
+        LinkError::With(RedisError::from((ErrorKind::Server(kind), "what it said")))
     }
 
     #[test]
     fn what_is_said_is_one_line_in_an_operators_words() {
-        let wrong_password = Failed::With(RedisError::from((ErrorKind::AuthenticationFailed, "what it said")));
+        let wrong_password = LinkError::With(RedisError::from((ErrorKind::AuthenticationFailed, "what it said")));
         for (failed, said) in [
-            (Failed::NoAnswer, "no answer in time"),
-            (Failed::Tls("no such name".into()), "TLS: no such name"),
+            (LinkError::NoAnswer, "no answer in time"),
+            (LinkError::Tls("no such name".into()), "TLS: no such name"),
             (wrong_password, "the password, or the user, is wrong"),
             (server_said(ServerErrorKind::Moved), "a node of a Redis Cluster, and not the event's"),
         ] {
@@ -345,7 +345,7 @@ mod tests {
     fn a_new_connection_may_lead_elsewhere() {
         use ServerErrorKind::{BusyLoading, ClusterDown, ExecAbort, MasterDown, NoScript, ReadOnly};
         let is_of_it = |kind| match server_said(kind) {
-            Failed::With(error) => is_of_the_connection(&error),
+            LinkError::With(error) => is_of_the_connection(&error),
             _ => unreachable!(),
         };
         for kind in [BusyLoading, ClusterDown, MasterDown, ReadOnly] {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use redis::Script;
 
-use self::link::{Failed, Links, Server};
+use self::link::{LinkError, Links, Server};
 use super::namespace::Namespace;
 use super::{ClaimToken, Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture};
 use crate::{ConfigError, StoreError};
@@ -47,10 +47,10 @@ use crate::{ConfigError, StoreError};
 /// If it is set ahead, claims run out and handled events are forgotten early: keep it by NTP, without jumps.
 #[derive(Clone)]
 pub struct RedisStore {
-    inner: Arc<Inner>,
+    inner: Arc<RedisInner>,
 }
 
-struct Inner {
+struct RedisInner {
     links: Links,
     namespace: Namespace,
     replicas: Option<(u32, Duration)>,
@@ -158,7 +158,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.min(FAR).as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
-impl Inner {
+impl RedisInner {
     fn key(&self, key: EventKey) -> String {
         let mut name = format!("{}:", self.namespace.as_str());
         for byte in key.as_bytes() {
@@ -254,7 +254,7 @@ impl RedisBuilder {
         let server = Server::new(url, self.root_certificates.as_ref())?;
         let links = Links::new(server, self.connections, self.step_timeout);
         inspect::inspect(&links, self.allow_eviction).await?;
-        let inner = Inner { links, namespace: self.namespace?, replicas: self.replicas };
+        let inner = RedisInner { links, namespace: self.namespace?, replicas: self.replicas };
         let store = RedisStore { inner: Arc::new(inner) };
         store.try_out().await?;
         Ok(store)

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use self::connect::Database;
-use self::rules::{Answer, Step};
+use self::rules::{Operation, OperationResult};
 use self::tables::Tables;
 use self::writer::Op;
 use super::namespace::Namespace;
@@ -158,7 +158,7 @@ impl SqliteStore {
         if ours.map_err(|fault| fault.to_store_error())? { Ok(()) } else { Err(StoreError::lost()) }
     }
 
-    async fn ask(&self, key: EventKey, token: ClaimToken, step: Step) -> Result<Answer, StoreError> {
+    async fn ask(&self, key: EventKey, token: ClaimToken, step: Operation) -> Result<OperationResult, StoreError> {
         let (reply, answer) = oneshot::channel();
         let gone = || StoreError::unavailable("SQLite store: its thread gave no answer");
         self.queue.send(Op { key, token, step, reply }).await.map_err(|_| gone())?;
@@ -174,19 +174,19 @@ impl fmt::Debug for SqliteStore {
 
 impl DedupeStore for SqliteStore {
     fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
-        Box::pin(async move { self.ask(key, token, Step::Claim(lease)).await?.claimed() })
+        Box::pin(async move { self.ask(key, token, Operation::Claim(lease)).await?.claimed() })
     }
 
     fn renew(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Settled> {
-        Box::pin(async move { self.ask(key, token, Step::Renew(lease)).await?.settled() })
+        Box::pin(async move { self.ask(key, token, Operation::Renew(lease)).await?.settled() })
     }
 
     fn commit(&self, key: EventKey, token: ClaimToken, retention: Retention) -> StoreFuture<'_, Settled> {
-        Box::pin(async move { self.ask(key, token, Step::Commit(retention)).await?.settled() })
+        Box::pin(async move { self.ask(key, token, Operation::Commit(retention)).await?.settled() })
     }
 
     fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
-        Box::pin(async move { self.ask(key, token, Step::Release).await?.settled() })
+        Box::pin(async move { self.ask(key, token, Operation::Release).await?.settled() })
     }
 }
 

@@ -7,14 +7,14 @@ use crate::StoreError;
 
 /// What the table says of an event. Times are milliseconds since 1970 by the store's clock.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Row {
+pub(super) struct EventRow {
     pub(super) token: ClaimToken,
     pub(super) handled: bool,
     pub(super) until: i64,
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum Step {
+pub(super) enum Operation {
     Claim(Duration),
     Renew(Duration),
     Commit(Retention),
@@ -22,66 +22,66 @@ pub(super) enum Step {
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum Answer {
+pub(super) enum OperationResult {
     Claimed(Claimed),
     Settled(Settled),
 }
 
-impl Step {
+impl Operation {
     /// Changes the row as the step asks, and says how it went.
-    pub(super) fn apply(self, row: &mut Option<Row>, token: ClaimToken, now: i64) -> Answer {
+    pub(super) fn apply(self, row: &mut Option<EventRow>, token: ClaimToken, now: i64) -> OperationResult {
         match self {
-            Step::Claim(lease) => Answer::Claimed(claim(row, token, now, lease)),
-            Step::Renew(lease) => {
-                Answer::Settled(settle(row, token, || Some(Row { token, handled: false, until: after(now, lease) })))
-            }
-            Step::Commit(retention) => Answer::Settled(settle(row, token, || {
-                Some(Row { token, handled: true, until: after(now, retention.total) })
+            Operation::Claim(lease) => OperationResult::Claimed(claim(row, token, now, lease)),
+            Operation::Renew(lease) => OperationResult::Settled(settle(row, token, || {
+                Some(EventRow { token, handled: false, until: after(now, lease) })
             })),
-            Step::Release => Answer::Settled(settle(row, token, || None)),
+            Operation::Commit(retention) => OperationResult::Settled(settle(row, token, || {
+                Some(EventRow { token, handled: true, until: after(now, retention.total) })
+            })),
+            Operation::Release => OperationResult::Settled(settle(row, token, || None)),
         }
     }
 }
 
-fn claim(row: &mut Option<Row>, token: ClaimToken, now: i64, lease: Duration) -> Claimed {
+fn claim(row: &mut Option<EventRow>, token: ClaimToken, now: i64, lease: Duration) -> Claimed {
     let until = after(now, lease);
     match row {
-        Some(Row { handled: true, until, .. }) if *until > now => Claimed::AlreadyHandled,
+        Some(EventRow { handled: true, until, .. }) if *until > now => Claimed::AlreadyHandled,
         Some(held) if !held.handled && held.until > now && held.token != token => {
             // No lease ends later than one that begins now, unless the clock was set back since.
             held.until = held.until.min(until);
             Claimed::InFlight { retry_after: Duration::from_millis(held.until.abs_diff(now)) }
         }
         _ => {
-            *row = Some(Row { token, handled: false, until });
+            *row = Some(EventRow { token, handled: false, until });
             Claimed::Acquired
         }
     }
 }
 
-fn settle(row: &mut Option<Row>, token: ClaimToken, becomes: impl FnOnce() -> Option<Row>) -> Settled {
+fn settle(row: &mut Option<EventRow>, token: ClaimToken, becomes: impl FnOnce() -> Option<EventRow>) -> Settled {
     match row {
         // Not even a run-out claim of another is taken over: it may have handled the event, too.
         Some(row) if row.token != token => return Settled::Lost,
         // Nothing undoes a commit.
-        Some(Row { handled: true, .. }) => {}
+        Some(EventRow { handled: true, .. }) => {}
         _ => *row = becomes(),
     }
     Settled::Settled
 }
 
-impl Answer {
+impl OperationResult {
     pub(super) fn claimed(self) -> Result<Claimed, StoreError> {
         match self {
-            Answer::Claimed(claimed) => Ok(claimed),
-            Answer::Settled(_) => Err(StoreError::unavailable("the SQLite store gave another step's answer")),
+            OperationResult::Claimed(claimed) => Ok(claimed),
+            OperationResult::Settled(_) => Err(StoreError::unavailable("the SQLite store gave another step's answer")),
         }
     }
 
     pub(super) fn settled(self) -> Result<Settled, StoreError> {
         match self {
-            Answer::Settled(settled) => Ok(settled),
-            Answer::Claimed(_) => Err(StoreError::unavailable("the SQLite store gave another step's answer")),
+            OperationResult::Settled(settled) => Ok(settled),
+            OperationResult::Claimed(_) => Err(StoreError::unavailable("the SQLite store gave another step's answer")),
         }
     }
 }

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::fault::Fault;
-use super::rules::Row;
+use super::rules::EventRow;
 use crate::dedupe::namespace::Namespace;
 use crate::{ClaimToken, EventKey};
 
@@ -84,7 +84,7 @@ impl Tables {
         &self,
         connection: &mut SqliteConnection,
         keys: &[EventKey],
-    ) -> Result<Vec<(EventKey, Row)>, Fault> {
+    ) -> Result<Vec<(EventKey, EventRow)>, Fault> {
         let (sql, keys) = padded(&self.read, keys)?;
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for key in keys {
@@ -93,7 +93,11 @@ impl Tables {
         query.fetch_all(connection).await?.iter().map(row).collect()
     }
 
-    pub(super) async fn write(&self, connection: &mut SqliteConnection, rows: &[(EventKey, Row)]) -> Result<(), Fault> {
+    pub(super) async fn write(
+        &self,
+        connection: &mut SqliteConnection,
+        rows: &[(EventKey, EventRow)],
+    ) -> Result<(), Fault> {
         let (sql, rows) = padded(&self.write, rows)?;
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for (key, row) in rows {
@@ -159,11 +163,11 @@ fn padded<'a, T>(statements: &[Arc<str>], items: &'a [T]) -> Result<(Arc<str>, i
     }
 }
 
-fn row(row: &SqliteRow) -> Result<(EventKey, Row), Fault> {
+fn row(row: &SqliteRow) -> Result<(EventKey, EventRow), Fault> {
     let damaged = || Fault::new("an event's row is damaged");
     let key: &[u8] = row.try_get(0)?;
     let token: &[u8] = row.try_get(1)?;
     let key = EventKey::from_bytes(key.try_into().map_err(|_| damaged())?);
     let token = ClaimToken::from_bytes(token.try_into().map_err(|_| damaged())?);
-    Ok((key, Row { token, handled: row.try_get(2)?, until: row.try_get(3)? }))
+    Ok((key, EventRow { token, handled: row.try_get(2)?, until: row.try_get(3)? }))
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connect::{BEGIN, COMMIT, Connected, Database, ROLLBACK, run};
 use super::fault::Fault;
-use super::rules::{Answer, Row, Step};
+use super::rules::{EventRow, Operation, OperationResult};
 use super::tables::{MOST, Tables};
 use crate::{ClaimToken, Clock, ConfigError, EventKey, StoreError};
 
@@ -20,8 +20,8 @@ use crate::{ClaimToken, Clock, ConfigError, EventKey, StoreError};
 pub(super) struct Op {
     pub(super) key: EventKey,
     pub(super) token: ClaimToken,
-    pub(super) step: Step,
-    pub(super) reply: oneshot::Sender<Result<Answer, StoreError>>,
+    pub(super) step: Operation,
+    pub(super) reply: oneshot::Sender<Result<OperationResult, StoreError>>,
 }
 
 /// Opens the database in a thread of its own, which lives until the last sender into its queue is dropped. It needs
@@ -128,7 +128,7 @@ impl Writer {
     }
 
     /// Does all steps in one transaction, and if it is time, deletes some events that have run out.
-    async fn transact(&mut self, ops: &[Op], purge: usize) -> Result<Vec<Answer>, Fault> {
+    async fn transact(&mut self, ops: &[Op], purge: usize) -> Result<Vec<OperationResult>, Fault> {
         let due = std::mem::take(&mut self.more_to_purge) || self.purge <= Instant::now();
         let purge = if due { purge } else { 0 };
         if purge > 0 {
@@ -168,7 +168,7 @@ impl Writer {
         connection: &mut SqliteConnection,
         ops: &[Op],
         purge: usize,
-    ) -> Result<Vec<Answer>, Fault> {
+    ) -> Result<Vec<OperationResult>, Fault> {
         // Read once there is nothing more to wait for.
         let now = millis(&*self.clock);
         let tables = self.database.tables();
@@ -182,15 +182,21 @@ impl Writer {
     }
 }
 
-async fn steps(connection: &mut SqliteConnection, tables: &Tables, ops: &[Op], now: i64) -> Result<Vec<Answer>, Fault> {
+async fn steps(
+    connection: &mut SqliteConnection,
+    tables: &Tables,
+    ops: &[Op],
+    now: i64,
+) -> Result<Vec<OperationResult>, Fault> {
     let keys: Vec<EventKey> = ops.iter().map(|op| op.key).collect();
-    let before: HashMap<EventKey, Row> = tables.read(connection, &keys).await?.into_iter().collect();
-    let mut rows: HashMap<EventKey, Option<Row>> = keys.iter().map(|key| (*key, before.get(key).copied())).collect();
+    let before: HashMap<EventKey, EventRow> = tables.read(connection, &keys).await?.into_iter().collect();
+    let mut rows: HashMap<EventKey, Option<EventRow>> =
+        keys.iter().map(|key| (*key, before.get(key).copied())).collect();
     let mut answers = Vec::with_capacity(ops.len());
     for op in ops {
         answers.push(op.step.apply(rows.entry(op.key).or_default(), op.token, now));
     }
-    let changed = |(key, row): (EventKey, Option<Row>)| (row != before.get(&key).copied()).then_some((key, row));
+    let changed = |(key, row): (EventKey, Option<EventRow>)| (row != before.get(&key).copied()).then_some((key, row));
     let (mut written, mut deleted) = (Vec::new(), Vec::new());
     for (key, row) in rows.into_iter().filter_map(changed) {
         match row {
@@ -208,7 +214,7 @@ async fn steps(connection: &mut SqliteConnection, tables: &Tables, ops: &[Op], n
 }
 
 impl Op {
-    fn answer(self, answer: Result<Answer, StoreError>) {
+    fn answer(self, answer: Result<OperationResult, StoreError>) {
         // Nobody may be waiting any more. Their token makes good what they cannot know.
         let _ = self.reply.send(answer);
     }
@@ -248,7 +254,7 @@ mod tests {
     use crate::SystemClock;
     use crate::dedupe::namespace::Namespace;
 
-    type Reply = oneshot::Receiver<Result<Answer, StoreError>>;
+    type Reply = oneshot::Receiver<Result<OperationResult, StoreError>>;
 
     /// Steps that are tried one by one wait one by one: longer than a receiver waits for its store.
     #[tokio::test]
@@ -327,7 +333,7 @@ mod tests {
     fn claim(n: u8) -> (Op, Reply) {
         let (reply, answer) = oneshot::channel();
         let (key, token) = (EventKey::from_bytes([n; 32]), ClaimToken::from_bytes([n; 16]));
-        (Op { key, token, step: Step::Claim(Duration::from_secs(3600)), reply }, answer)
+        (Op { key, token, step: Operation::Claim(Duration::from_secs(3600)), reply }, answer)
     }
 
     async fn run_out(connection: &mut SqliteConnection, events: usize) {

@@ -5,8 +5,8 @@
 //! [`Undocumented`]. The payload of an event is the whole body. Where the guide does not tell a field's type, an id, a
 //! name or a date is a text (a whole number becomes its digits) and everything else is raw JSON.
 
+use crate::payload::{open_enum, payload};
 use crate::provider::Undocumented;
-use crate::wire::{open_enum, payload};
 use crate::{Phi, RawJson};
 
 crate::provider::events! { "azodha":

@@ -103,14 +103,14 @@ use crate::{ConfigError, Secrets, Verified};
 /// Azodha. See the [module](self) for what is checked and why.
 #[derive(Debug, Clone)]
 pub struct Azodha {
-    authentication: Authentication,
+    authentication: AzodhaScheme,
     secrets: Secrets,
     pinned: Option<Kind>,
     mistake: Option<String>,
 }
 
 #[derive(Debug, Clone)]
-enum Authentication {
+enum AzodhaScheme {
     Hmac(HmacSha256Body),
     Secret(SharedSecret),
 }
@@ -120,14 +120,14 @@ impl Azodha {
     /// they are, not decoded. In hex or base64, unless [`encoding`](Azodha::encoding) says which.
     #[must_use]
     pub fn hmac_sha256(header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
-        Self::authenticated_by(Authentication::Hmac(HmacSha256Body::new(header)), secrets.into())
+        Self::authenticated_by(AzodhaScheme::Hmac(HmacSha256Body::new(header)), secrets.into())
     }
 
     /// Takes events with any of the secrets itself in this header. Prefer [`hmac_sha256`](Azodha::hmac_sha256) if
     /// Azodha offers it to you: a shared secret proves nothing about the body.
     #[must_use]
     pub fn shared_secret(header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
-        Self::authenticated_by(Authentication::Secret(SharedSecret::new(header)), secrets.into())
+        Self::authenticated_by(AzodhaScheme::Secret(SharedSecret::new(header)), secrets.into())
     }
 
     /// How the HMAC is written. By default either way.
@@ -153,17 +153,17 @@ impl Azodha {
         }
     }
 
-    fn authenticated_by(authentication: Authentication, secrets: Secrets) -> Self {
+    fn authenticated_by(authentication: AzodhaScheme, secrets: Secrets) -> Self {
         Azodha { authentication, secrets, pinned: None, mistake: None }
     }
 
     fn hmac(mut self, what: &str, change: impl FnOnce(HmacSha256Body) -> HmacSha256Body) -> Self {
         match self.authentication {
-            Authentication::Hmac(hmac) => {
-                self.authentication = Authentication::Hmac(change(hmac));
+            AzodhaScheme::Hmac(hmac) => {
+                self.authentication = AzodhaScheme::Hmac(change(hmac));
                 self
             }
-            Authentication::Secret(_) => self.mistaken(format!("a shared secret has no {what}")),
+            AzodhaScheme::Secret(_) => self.mistaken(format!("a shared secret has no {what}")),
         }
     }
 
@@ -190,8 +190,8 @@ impl Provider for Azodha {
             return Err(ConfigError::new(format!("provider {NAME}: {mistake}")));
         }
         let scheme = match &self.authentication {
-            Authentication::Hmac(hmac) => SchemeConfig::from(hmac.clone()),
-            Authentication::Secret(secret) => SchemeConfig::from(secret.clone()),
+            AzodhaScheme::Hmac(hmac) => SchemeConfig::from(hmac.clone()),
+            AzodhaScheme::Secret(secret) => SchemeConfig::from(secret.clone()),
         };
         scheme.with_secrets(&self.secrets).map(sealed::KeyedScheme)
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 
-use crate::wire::{open_enum, payload};
+use crate::payload::{open_enum, payload};
 use crate::{Phi, RawJson, Time};
 
 crate::provider::events! { "cair":

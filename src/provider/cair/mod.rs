@@ -111,21 +111,21 @@ pub use self::event::{
 };
 
 use super::{Envelope, KindName, Payload, Policy, Problem, Provider, sealed};
+use crate::payload::{Drift, FromPayload, payload};
 use crate::scheme::{Encoding, HmacSha256Body, SchemeConfig, SharedSecret};
-use crate::wire::{Drift, Wire, payload};
 use crate::{Bytes, ConfigError, Secrets, Time, Verified};
 
 /// Cair Health. See the [module](self) for what is checked and why.
 #[derive(Debug, Clone)]
 pub struct Cair {
     header: String,
-    authentication: Authentication,
+    authentication: CairScheme,
     secrets: Secrets,
     pinned: Option<Kind>,
 }
 
 #[derive(Debug, Clone)]
-enum Authentication {
+enum CairScheme {
     /// `of_mac`: it was told how a MAC of its is written, and has none.
     SharedSecret {
         of_mac: bool,
@@ -142,7 +142,7 @@ impl Cair {
     #[must_use]
     #[doc(alias = "API_SECRET")]
     pub fn shared_secret(header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
-        Self::new(header.into(), Authentication::SharedSecret { of_mac: false }, secrets.into())
+        Self::new(header.into(), CairScheme::SharedSecret { of_mac: false }, secrets.into())
     }
 
     /// Authentication type `HMAC-256`: the header holds the HMAC-SHA256 of the body. The key is the secret's UTF-8
@@ -150,7 +150,7 @@ impl Cair {
     #[must_use]
     #[doc(alias = "HMAC-256")]
     pub fn hmac_sha256(header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
-        let authentication = Authentication::HmacSha256 { encoding: Encoding::Either, prefix: String::new() };
+        let authentication = CairScheme::HmacSha256 { encoding: Encoding::Either, prefix: String::new() };
         Self::new(header.into(), authentication, secrets.into())
     }
 
@@ -158,8 +158,8 @@ impl Cair {
     #[must_use]
     pub fn encoding(mut self, written: Encoding) -> Self {
         match &mut self.authentication {
-            Authentication::HmacSha256 { encoding, .. } => *encoding = written,
-            Authentication::SharedSecret { of_mac } => *of_mac = true,
+            CairScheme::HmacSha256 { encoding, .. } => *encoding = written,
+            CairScheme::SharedSecret { of_mac } => *of_mac = true,
         }
         self
     }
@@ -168,8 +168,8 @@ impl Cair {
     #[must_use]
     pub fn prefix(mut self, text: impl Into<String>) -> Self {
         match &mut self.authentication {
-            Authentication::HmacSha256 { prefix, .. } => *prefix = text.into(),
-            Authentication::SharedSecret { of_mac } => *of_mac = true,
+            CairScheme::HmacSha256 { prefix, .. } => *prefix = text.into(),
+            CairScheme::SharedSecret { of_mac } => *of_mac = true,
         }
         self
     }
@@ -181,7 +181,7 @@ impl Cair {
         self
     }
 
-    fn new(header: String, authentication: Authentication, secrets: Secrets) -> Self {
+    fn new(header: String, authentication: CairScheme, secrets: Secrets) -> Self {
         Cair { header, authentication, secrets, pinned: None }
     }
 }
@@ -200,11 +200,11 @@ impl Provider for Cair {
     fn scheme(&self, _: sealed::Seal) -> Result<sealed::KeyedScheme, ConfigError> {
         let header = self.header.as_str();
         let scheme = match &self.authentication {
-            Authentication::SharedSecret { of_mac: true } => {
+            CairScheme::SharedSecret { of_mac: true } => {
                 return Err(ConfigError::new("API_SECRET has no MAC for an encoding or a prefix"));
             }
-            Authentication::SharedSecret { of_mac: false } => SchemeConfig::from(SharedSecret::new(header)),
-            Authentication::HmacSha256 { encoding, prefix } => {
+            CairScheme::SharedSecret { of_mac: false } => SchemeConfig::from(SharedSecret::new(header)),
+            CairScheme::HmacSha256 { encoding, prefix } => {
                 HmacSha256Body::new(header).encoding(*encoding).prefix(prefix).into()
             }
         };
@@ -317,7 +317,7 @@ impl Shape {
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
 struct Anything;
 
-impl Wire for Anything {
+impl FromPayload for Anything {
     fn text(_: &str) -> Option<Self> {
         Some(Anything)
     }

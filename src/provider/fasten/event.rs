@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::de::MapAccess;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::wire::{Drift, Wire, open_enum, payload};
+use crate::payload::{Drift, FromPayload, open_enum, payload};
 use crate::{Phi, Time};
 
 crate::provider::events! { "fasten":
@@ -174,7 +174,7 @@ payload! {
     }
 }
 
-impl Wire for DownloadLink {
+impl FromPayload for DownloadLink {
     fn text(text: &str) -> Option<Self> {
         Some(DownloadLink { url: Some(text.into()), ..DownloadLink::default() })
     }

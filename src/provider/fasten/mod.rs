@@ -131,7 +131,7 @@ impl Provider for Fasten {
 
     fn open(&self, verified: &Verified<'_>) -> Envelope {
         let body = verified.body();
-        match envelope_of::<Fields<'_>>(body) {
+        match envelope_of::<FastenEnvelope<'_>>(body) {
             Ok(fields) => Envelope {
                 id: fields.id.into_box(),
                 kind: fields.kind.into_kind(Kind::documented),
@@ -148,7 +148,7 @@ impl Provider for Fasten {
 pub(crate) const NAME: &str = "fasten";
 
 #[derive(Deserialize)]
-struct Fields<'b> {
+struct FastenEnvelope<'b> {
     #[serde(borrow, default)]
     id: Scalar<'b>,
     #[serde(borrow, default, rename = "type")]

@@ -1,7 +1,7 @@
 //! HealthSync's events. Only `document.uploaded` has a documented payload.
 
+use crate::payload::payload;
 use crate::provider::Undocumented;
-use crate::wire::payload;
 use crate::{Phi, Time};
 
 crate::provider::events! { "healthsync":

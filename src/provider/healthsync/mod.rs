@@ -79,7 +79,7 @@ impl Provider for HealthSync {
 
     fn open(&self, verified: &Verified<'_>) -> Envelope {
         let body = verified.body();
-        match envelope_of::<Fields<'_>>(body) {
+        match envelope_of::<HealthSyncEnvelope<'_>>(body) {
             Ok(fields) => Envelope {
                 id: fields.id.into_box(),
                 kind: fields.kind.into_kind(Kind::documented),
@@ -97,7 +97,7 @@ pub(crate) const SIGNATURE: &str = "x-healthsync-signature";
 pub(crate) const PREFIX: &str = "sha256=";
 
 #[derive(Deserialize)]
-struct Fields<'b> {
+struct HealthSyncEnvelope<'b> {
     #[serde(borrow, default)]
     id: Scalar<'b>,
     #[serde(borrow, default, rename = "type")]

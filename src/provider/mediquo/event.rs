@@ -3,7 +3,7 @@
 //! Every field is optional: MediQuo's documents disagree about which are there, and which may be `null`. Ids are opaque
 //! texts, and some come as numbers. Links are secrets: most of them open without any further authentication.
 
-use crate::wire::{open_enum, payload};
+use crate::payload::{open_enum, payload};
 use crate::{Phi, Time};
 
 crate::provider::events! { "mediquo":
@@ -41,7 +41,7 @@ payload! {
         /// The consultation.
         pub consultation: Option<Consultation> = "consultation",
         /// Reports written in it.
-        pub reports: Vec<Report> = "reports",
+        pub reports: Vec<ConsultationReport> = "reports",
         /// The patient, with the medical history.
         pub patient: Option<Patient> = "patient",
         /// The professional.
@@ -271,7 +271,7 @@ payload! {
     }
 
     /// A report written in a consultation.
-    pub struct Report {
+    pub struct ConsultationReport {
         /// Its id.
         pub id: Option<Phi<String>> = "id",
         /// What kind of report it is.
@@ -317,11 +317,11 @@ payload! {
         /// Why the patient comes: any text.
         pub reason: Option<Phi<String>> = "reason",
         /// What the patient attached.
-        pub documents: Vec<Document> = "documents",
+        pub documents: Vec<AttachedDocument> = "documents",
     }
 
     /// A document that a patient attached.
-    pub struct Document {
+    pub struct AttachedDocument {
         /// Its id.
         pub id: Option<Phi<String>> = "id",
         /// Its name.

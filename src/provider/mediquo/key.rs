@@ -129,10 +129,10 @@ fn id_or_name(part: Part<'_>) -> Option<Option<IdOrName<'_>>> {
 }
 
 /// A document without its link: its id, its name, and whether there is a link.
-type Document<'b> = (Part<'b>, Part<'b>, bool);
+type DocumentKey<'b> = (Part<'b>, Part<'b>, bool);
 
 /// What a patient said before an appointment: the reason and the documents.
-fn said_before(preconsultation: Part<'_>) -> Option<(Part<'_>, Option<Vec<Document<'_>>>)> {
+fn said_before(preconsultation: Part<'_>) -> Option<(Part<'_>, Option<Vec<DocumentKey<'_>>>)> {
     let [reason, documents] = members(preconsultation, ["reason", "documents"])?;
     let Some(documents) = documents else { return Some((reason, None)) };
     let documents: Vec<&RawValue> = serde_json::from_str(documents.get()).ok()?;

@@ -102,11 +102,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub use self::event::{
-    BlockedProfessional, Channel, Consultation, ConsultationType, Derivation, Document, Event, HistoryEntry,
-    ImmediateVideoCall, IssuedPrescription, Kind, Medication, Message, Patient, PatientCode, PatientConsultation,
-    PatientConsultationNoShow, PatientImmediateVideoCallAssigned, PatientMessageReceived, PatientReportSent,
-    PatientWaitingRoomPositionUpdate, PreConsultation, Prescription, PrescriptionCreated, Professional,
-    ProfessionalBlock, Report, ReportContent, ReportType, ServiceType, Speciality, WaitingRoom,
+    AttachedDocument, BlockedProfessional, Channel, Consultation, ConsultationReport, ConsultationType, Derivation,
+    Event, HistoryEntry, ImmediateVideoCall, IssuedPrescription, Kind, Medication, Message, Patient, PatientCode,
+    PatientConsultation, PatientConsultationNoShow, PatientImmediateVideoCallAssigned, PatientMessageReceived,
+    PatientReportSent, PatientWaitingRoomPositionUpdate, PreConsultation, Prescription, PrescriptionCreated,
+    Professional, ProfessionalBlock, ReportContent, ReportType, ServiceType, Speciality, WaitingRoom,
 };
 pub use self::key::natural_key;
 
@@ -164,7 +164,7 @@ impl Provider for MediQuo {
 
     fn open(&self, verified: &Verified<'_>) -> Envelope {
         let body = verified.body();
-        match envelope_of::<Fields<'_>>(body) {
+        match envelope_of::<MediQuoEnvelope<'_>>(body) {
             Ok(fields) => Envelope {
                 kind: fields.kind.into_kind(Kind::documented),
                 occurred_at: fields.occurred_on.and_then(seconds),
@@ -180,7 +180,7 @@ pub(crate) const NAME: &str = "mediquo";
 pub(crate) const SIGNATURE: &str = "x-webhook-signature";
 
 #[derive(Deserialize)]
-struct Fields<'b> {
+struct MediQuoEnvelope<'b> {
     #[serde(borrow, default, rename = "type")]
     kind: Scalar<'b>,
     #[serde(borrow, default)]

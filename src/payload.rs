@@ -21,13 +21,13 @@ use crate::{Phi, RawJson, Time};
 pub(crate) struct Drift {
     /// Each path from its last step to its first: it grows on the way out of what was read, so that a payload without
     /// drift, which is nearly all of them, pays for none.
-    found: Vec<Vec<Step>>,
+    found: Vec<Vec<PathStep>>,
     levels: usize,
     one_by_one: bool,
 }
 
 #[derive(Clone, Copy)]
-pub(crate) enum Step {
+pub(crate) enum PathStep {
     Field(&'static str),
     Index(usize),
     AnyKey,
@@ -51,7 +51,7 @@ impl Drift {
         }
     }
 
-    pub(crate) fn within<T>(&mut self, step: Step, read: impl FnOnce(&mut Self) -> T) -> T {
+    pub(crate) fn within<T>(&mut self, step: PathStep, read: impl FnOnce(&mut Self) -> T) -> T {
         let before = self.found.len();
         self.levels = self.levels.saturating_add(1);
         let value = read(self);
@@ -61,14 +61,14 @@ impl Drift {
     }
 }
 
-fn path(steps: &[Step]) -> String {
+fn path(steps: &[PathStep]) -> String {
     let mut path = String::new();
     for step in steps.iter().rev() {
         let dot = if path.is_empty() { "" } else { "." };
         match step {
-            Step::Field(name) => path.extend([dot, name]),
-            Step::Index(index) => path.push_str(&format!("[{index}]")),
-            Step::AnyKey => path.extend([dot, "*"]),
+            PathStep::Field(name) => path.extend([dot, name]),
+            PathStep::Index(index) => path.push_str(&format!("[{index}]")),
+            PathStep::AnyKey => path.extend([dot, "*"]),
         }
     }
     path
@@ -83,7 +83,7 @@ const MOST_ELEMENTS: usize = 10_000;
 const MOST_LEVELS: usize = 16;
 
 /// A value that reads itself from whichever JSON types it knows. `None` is a value of another type.
-pub(crate) trait Wire: Sized {
+pub(crate) trait FromPayload: Sized {
     /// From a text.
     fn text(_: &str) -> Option<Self> {
         None
@@ -140,7 +140,7 @@ impl<T> Reading<'_, T> {
     }
 }
 
-impl<'de, T: Wire> Visitor<'de> for Reading<'_, T> {
+impl<'de, T: FromPayload> Visitor<'de> for Reading<'_, T> {
     type Value = Option<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -183,7 +183,7 @@ impl<'de, T: Wire> Visitor<'de> for Reading<'_, T> {
     }
 }
 
-impl Wire for String {
+impl FromPayload for String {
     fn text(text: &str) -> Option<Self> {
         Some(text.to_owned())
     }
@@ -194,19 +194,19 @@ impl Wire for String {
     }
 }
 
-impl Wire for u64 {
+impl FromPayload for u64 {
     fn integer(number: i128) -> Option<Self> {
         number.try_into().ok()
     }
 }
 
-impl Wire for bool {
+impl FromPayload for bool {
     fn boolean(value: bool) -> Option<Self> {
         Some(value)
     }
 }
 
-impl Wire for Time {
+impl FromPayload for Time {
     fn text(text: &str) -> Option<Self> {
         Some(Time::from(text))
     }
@@ -216,7 +216,7 @@ impl Wire for Time {
     }
 }
 
-impl Wire for RawJson {
+impl FromPayload for RawJson {
     fn read<'de, D: Deserializer<'de>>(deserializer: D, _: &mut Drift) -> Result<Option<Self>, D::Error> {
         let raw = <RawJson as serde::Deserialize>::deserialize(deserializer)?;
         Ok(if raw.as_bytes() == b"null" { None } else { Some(raw) })
@@ -226,7 +226,7 @@ impl Wire for RawJson {
 /// Wrappers that read as what they hold.
 macro_rules! wrappers {
     ($($Wrapper:ident)*) => {$(
-        impl<T: Wire> Wire for $Wrapper<T> {
+        impl<T: FromPayload> FromPayload for $Wrapper<T> {
             fn text(text: &str) -> Option<Self> {
                 T::text(text).map($Wrapper::new)
             }
@@ -251,11 +251,12 @@ macro_rules! wrappers {
 }
 wrappers!(Phi Box);
 
-impl<T: Wire> Wire for Vec<T> {
+impl<T: FromPayload> FromPayload for Vec<T> {
     fn array<'de, A: SeqAccess<'de>>(mut array: A, drift: &mut Drift) -> Result<Option<Self>, A::Error> {
         let mut values = Vec::new();
         for index in 0..MOST_ELEMENTS {
-            let element = drift.within(Step::Index(index), |drift| array.next_element_seed(Seed::<T>::new(drift)))?;
+            let element =
+                drift.within(PathStep::Index(index), |drift| array.next_element_seed(Seed::<T>::new(drift)))?;
             match element {
                 Some(Some(value)) => values.push(value),
                 Some(None) => {}
@@ -275,11 +276,13 @@ impl<T: Wire> Wire for Vec<T> {
     }
 }
 
-impl<T: Wire> Wire for BTreeMap<String, T> {
+impl<T: FromPayload> FromPayload for BTreeMap<String, T> {
     fn object<'de, A: MapAccess<'de>>(mut object: A, drift: &mut Drift) -> Result<Option<Self>, A::Error> {
         let mut values = BTreeMap::new();
         while let Some(key) = object.next_key::<String>()? {
-            if let Some(value) = drift.within(Step::AnyKey, |drift| object.next_value_seed(Seed::<T>::new(drift)))? {
+            if let Some(value) =
+                drift.within(PathStep::AnyKey, |drift| object.next_value_seed(Seed::<T>::new(drift)))?
+            {
                 values.insert(key, value);
             }
         }
@@ -287,7 +290,7 @@ impl<T: Wire> Wire for BTreeMap<String, T> {
     }
 }
 
-/// Reads a [`Wire`] value where serde wants a seed.
+/// Reads a [`FromPayload`] value where serde wants a seed.
 struct Seed<'d, T>(Reading<'d, T>);
 
 impl<'d, T> Seed<'d, T> {
@@ -296,7 +299,7 @@ impl<'d, T> Seed<'d, T> {
     }
 }
 
-impl<'de, T: Wire> DeserializeSeed<'de> for Seed<'_, T> {
+impl<'de, T: FromPayload> DeserializeSeed<'de> for Seed<'_, T> {
     type Value = Option<T>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -321,7 +324,7 @@ impl<'de, T: Wire> DeserializeSeed<'de> for Seed<'_, T> {
 /// A field of a payload: optional, or a list that may be empty.
 pub(crate) trait Field: Serialize + Sized {
     /// What it holds.
-    type Value: Wire;
+    type Value: FromPayload;
 
     /// Takes the value, or its absence.
     fn set(&mut self, value: Option<Self::Value>);
@@ -330,7 +333,7 @@ pub(crate) trait Field: Serialize + Sized {
     fn is_absent(&self) -> bool;
 }
 
-impl<T: Wire + Serialize> Field for Option<T> {
+impl<T: FromPayload + Serialize> Field for Option<T> {
     type Value = T;
 
     fn set(&mut self, value: Option<T>) {
@@ -342,7 +345,7 @@ impl<T: Wire + Serialize> Field for Option<T> {
     }
 }
 
-impl<T: Wire + Serialize> Field for Vec<T> {
+impl<T: FromPayload + Serialize> Field for Vec<T> {
     type Value = Vec<T>;
 
     fn set(&mut self, value: Option<Vec<T>>) {
@@ -364,7 +367,7 @@ pub(crate) fn field<'de, F: Field, A: MapAccess<'de>>(
     object: &mut A,
     drift: &mut Drift,
 ) -> Result<(), A::Error> {
-    let value = drift.within(Step::Field(name), |drift| object.next_value_seed(Seed::<F::Value>::new(drift)))?;
+    let value = drift.within(PathStep::Field(name), |drift| object.next_value_seed(Seed::<F::Value>::new(drift)))?;
     field.set(value);
     Ok(())
 }
@@ -405,27 +408,27 @@ macro_rules! payload {
             $($(#[$rest_doc])* pub $rest: $crate::Phi<std::collections::BTreeMap<String, $crate::RawJson>>,)?
         }
 
-        impl $crate::wire::Wire for $Name {
+        impl $crate::payload::FromPayload for $Name {
             $(
                 fn text(text: &str) -> Option<Self> {
-                    Some($Name { $text: Some($crate::wire::Wire::text(text)?), ..Self::default() })
+                    Some($Name { $text: Some($crate::payload::FromPayload::text(text)?), ..Self::default() })
                 }
 
                 fn integer(number: i128) -> Option<Self> {
-                    Some($Name { $text: Some($crate::wire::Wire::integer(number)?), ..Self::default() })
+                    Some($Name { $text: Some($crate::payload::FromPayload::integer(number)?), ..Self::default() })
                 }
             )?
 
             fn object<'de, A: serde::de::MapAccess<'de>>(
                 mut object: A,
-                drift: &mut $crate::wire::Drift,
+                drift: &mut $crate::payload::Drift,
             ) -> Result<Option<Self>, A::Error> {
                 let mut payload = $Name::default();
                 $(let mut $rest = std::collections::BTreeMap::new();)?
-                while let Some(key) = object.next_key::<$crate::wire::Name<'de>>()? {
+                while let Some(key) = object.next_key::<$crate::payload::Name<'de>>()? {
                     match &*key.0 {
-                        $($key $(| $alias)* => $crate::wire::field(&mut payload.$field, $key, &mut object, drift)?,)*
-                        _ => $crate::wire::unnamed(None$(.or(Some(&mut $rest)))?, key, &mut object)?,
+                        $($key $(| $alias)* => $crate::payload::field(&mut payload.$field, $key, &mut object, drift)?,)*
+                        _ => $crate::payload::unnamed(None$(.or(Some(&mut $rest)))?, key, &mut object)?,
                     }
                 }
                 $(payload.$rest = $crate::Phi::new($rest);)?
@@ -437,7 +440,7 @@ macro_rules! payload {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 use serde::ser::SerializeMap;
                 let mut object = serializer.serialize_map(None)?;
-                $(if !$crate::wire::Field::is_absent(&self.$field) {
+                $(if !$crate::payload::Field::is_absent(&self.$field) {
                     object.serialize_entry($key, &self.$field)?;
                 })*
                 $(for (key, value) in self.$rest.iter() {
@@ -449,8 +452,8 @@ macro_rules! payload {
 
         impl<'de> serde::Deserialize<'de> for $Name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let mut drift = $crate::wire::Drift::default();
-                <$Name as $crate::wire::Wire>::read(deserializer, &mut drift)?
+                let mut drift = $crate::payload::Drift::default();
+                <$Name as $crate::payload::FromPayload>::read(deserializer, &mut drift)?
                     .ok_or_else(|| serde::de::Error::custom("not an object"))
             }
         }
@@ -490,7 +493,7 @@ macro_rules! open_enum {
             }
         }
 
-        impl $crate::wire::Wire for $Name {
+        impl $crate::payload::FromPayload for $Name {
             fn text(text: &str) -> Option<Self> {
                 Some(text.into())
             }
@@ -523,13 +526,13 @@ mod tests {
             /// Count.
             pub count: Option<Phi<u64>> = "count",
             /// List.
-            pub list: Vec<Inner> = "list",
+            pub list: Vec<InnerPayload> = "list",
             /// Map.
             pub map: Option<Phi<BTreeMap<String, u64>>> = "map",
         }
 
-        /// Inner.
-        struct Inner {
+        /// An inner payload.
+        struct InnerPayload {
             /// When.
             pub when: Option<Time> = "when",
         }
@@ -552,7 +555,7 @@ mod tests {
         }
     }
 
-    fn read<T: Wire>(json: &str) -> (T, Vec<Box<str>>) {
+    fn read<T: FromPayload>(json: &str) -> (T, Vec<Box<str>>) {
         let mut drift = Drift::default();
         let mut deserializer = serde_json::Deserializer::from_str(json);
         let outer = T::read(&mut deserializer, &mut drift).expect("well-formed JSON").expect("an object");
@@ -567,7 +570,7 @@ mod tests {
         );
         assert_eq!(outer.id.unwrap(), "7");
         assert_eq!(outer.count, None);
-        assert_eq!(outer.list, [Inner { when: Some(Time::from_unix(5)) }, Inner::default()]);
+        assert_eq!(outer.list, [InnerPayload { when: Some(Time::from_unix(5)) }, InnerPayload::default()]);
         assert_eq!(*outer.map.unwrap(), BTreeMap::from([("A".to_owned(), 1)]));
         assert_eq!(drift.iter().map(|path| &**path).collect::<Vec<_>>(), ["count", "list[1]", "list[2].when", "map.*"]);
     }
@@ -588,7 +591,7 @@ mod tests {
     #[test]
     fn one_object_is_a_list_of_one_and_one_text_is_none() {
         let (outer, drift) = read::<Outer>(r#"{"list": {"when": 5, "new": 1}}"#);
-        assert_eq!(outer.list, [Inner { when: Some(Time::from_unix(5)) }]);
+        assert_eq!(outer.list, [InnerPayload { when: Some(Time::from_unix(5)) }]);
         assert!(drift.is_empty());
         let (outer, drift) = read::<Outer>(r#"{"list": "5"}"#);
         assert_eq!((outer, &*drift[0]), (Outer::default(), "list"));
@@ -635,7 +638,7 @@ mod tests {
         let mut drift = Drift::default();
         let outer = Outer::from_data(&json.as_slice().into(), &mut drift).expect("an object");
         assert_eq!((outer.id, outer.count), (None, None));
-        assert_eq!(outer.list, [Inner::default(), Inner { when: Some(Time::from_unix(5)) }]);
+        assert_eq!(outer.list, [InnerPayload::default(), InnerPayload { when: Some(Time::from_unix(5)) }]);
         assert_eq!(outer.map.map(|map| map.len()), Some(1));
         let paths: Vec<_> = drift.into_paths();
         assert_eq!(paths.iter().map(|path| &**path).collect::<Vec<_>>(), ["id", "count", "list[0].when"]);
