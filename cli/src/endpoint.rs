@@ -46,7 +46,7 @@ impl Provider {
 pub(crate) struct Dialect {
     /// Azodha, Cair: how a delivery is proven
     #[arg(long, value_enum)]
-    scheme: Option<Scheme>,
+    scheme: Option<SchemeArg>,
     /// Azodha, Cair (needed), MediQuo: the header with the proof
     #[arg(long, value_name = "NAME")]
     header: Option<String>,
@@ -55,7 +55,7 @@ pub(crate) struct Dialect {
     prefix: Option<String>,
     /// Azodha, Cair: how an HMAC is written
     #[arg(long, value_enum)]
-    encoding: Option<Digits>,
+    encoding: Option<EncodingArg>,
     /// MediQuo: a second header that must hold a secret, too
     #[arg(long, value_name = "NAME", requires = "also_secrets")]
     also_header: Option<String>,
@@ -68,7 +68,7 @@ pub(crate) struct Dialect {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Scheme {
+enum SchemeArg {
     /// HMAC-SHA256 over the body
     HmacSha256,
     /// The secret itself
@@ -76,7 +76,7 @@ enum Scheme {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Digits {
+enum EncodingArg {
     Hex,
     Base64,
 }
@@ -84,7 +84,7 @@ enum Digits {
 /// Secrets, by name only: as arguments they would stand in histories and process lists.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Secrets")]
-pub(crate) struct Keys {
+pub(crate) struct SecretArgs {
     /// The variable with the secret; again for a second one that is current, too
     #[arg(long, value_name = "VARIABLE", conflicts_with = "secret_file")]
     secret_env: Vec<String>,
@@ -93,7 +93,7 @@ pub(crate) struct Keys {
     secret_file: Vec<PathBuf>,
 }
 
-impl Keys {
+impl SecretArgs {
     /// All of them, of which there must be one.
     pub(crate) fn read(&self) -> Result<Vec<Secret>, Failure> {
         let secrets = self.read_if_any()?;
@@ -121,7 +121,7 @@ impl Keys {
 /// Fasten Connect has a secret for each mode.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Secrets")]
-pub(crate) struct TestKeys {
+pub(crate) struct TestSecretArgs {
     /// Fasten: the variable with the secret of the test mode
     #[arg(long, value_name = "VARIABLE")]
     test_secret_env: Vec<String>,
@@ -130,7 +130,7 @@ pub(crate) struct TestKeys {
     test_secret_file: Vec<PathBuf>,
 }
 
-impl TestKeys {
+impl TestSecretArgs {
     pub(crate) fn read(&self, provider: Provider) -> Result<Vec<Secret>, Failure> {
         let secrets = read(&self.test_secret_env, &self.test_secret_file)?;
         if provider != Provider::Fasten && !secrets.is_empty() {
@@ -179,19 +179,19 @@ impl Dialect {
                 provider.name()
             )));
         }
-        if self.scheme == Some(Scheme::SharedSecret) && (self.prefix.is_some() || self.encoding.is_some()) {
+        if self.scheme == Some(SchemeArg::SharedSecret) && (self.prefix.is_some() || self.encoding.is_some()) {
             return Err(Failure::new("--prefix and --encoding are for an HMAC, not for a shared secret"));
         }
         let mut endpoint = Endpoint::new(provider.name());
         endpoint.scheme = self.scheme.map(|scheme| match scheme {
-            Scheme::HmacSha256 => testing::Scheme::HmacSha256,
-            Scheme::SharedSecret => testing::Scheme::SharedSecret,
+            SchemeArg::HmacSha256 => testing::Scheme::HmacSha256,
+            SchemeArg::SharedSecret => testing::Scheme::SharedSecret,
         });
         endpoint.header = self.header.as_ref().map(|name| name.to_ascii_lowercase());
         endpoint.prefix.clone_from(&self.prefix);
         endpoint.encoding = self.encoding.map(|digits| match digits {
-            Digits::Hex => Written::Hex,
-            Digits::Base64 => Written::Base64,
+            EncodingArg::Hex => Written::Hex,
+            EncodingArg::Base64 => Written::Base64,
         });
         if let Some(name) = &self.also_header {
             let variables = Vec::from_iter(self.also_secret_env.clone());

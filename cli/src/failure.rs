@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::wire::Lost;
+use crate::http_client::Lost;
 
 /// One clear line. It never holds a secret or a body.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ mod clock;
 mod demo;
 mod endpoint;
 mod failure;
+mod http_client;
 mod output;
 mod random;
 mod read;
@@ -15,7 +16,6 @@ mod receive;
 mod send;
 mod server;
 mod verify;
-mod wire;
 
 use std::io::{Write, stdout};
 use std::process::ExitCode;
@@ -36,11 +36,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Check(Box<check::Args>),
-    Demo(demo::Args),
-    Receive(receive::Args),
-    Send(Box<send::Args>),
-    Verify(Box<verify::Args>),
+    Check(Box<check::CheckArgs>),
+    Demo(demo::DemoArgs),
+    Receive(receive::ReceiveArgs),
+    Send(Box<send::SendArgs>),
+    Verify(Box<verify::VerifyArgs>),
 }
 
 /// How a command ended that could do its work.

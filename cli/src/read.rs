@@ -4,9 +4,9 @@ use std::fmt;
 
 use medhook::{Delivery, Event, azodha, cair, fasten, healthsync, mediquo};
 
-/// As what an event is handed over.
+/// How far an event matches the documentation of its provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Read {
+pub(crate) enum DecodeOutcome {
     /// The variant of its kind.
     AsDocumented,
     /// The variant of its kind, without the fields at these paths.
@@ -17,7 +17,7 @@ pub(crate) enum Read {
     Undecodable,
 }
 
-impl Read {
+impl DecodeOutcome {
     pub(crate) fn of(delivery: &Delivery) -> Self {
         match delivery.provider() {
             azodha::Event::PROVIDER => reads!(azodha, delivery),
@@ -25,18 +25,18 @@ impl Read {
             fasten::Event::PROVIDER => reads!(fasten, delivery),
             healthsync::Event::PROVIDER => reads!(healthsync, delivery),
             mediquo::Event::PROVIDER => reads!(mediquo, delivery),
-            _ => Read::Unknown,
+            _ => DecodeOutcome::Unknown,
         }
     }
 }
 
-impl fmt::Display for Read {
+impl fmt::Display for DecodeOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Read::AsDocumented => f.write_str("as documented"),
-            Read::Without(paths) => write!(f, "without {}", paths.join(", ")),
-            Read::Unknown => f.write_str("Unknown"),
-            Read::Undecodable => f.write_str("Undecodable"),
+            DecodeOutcome::AsDocumented => f.write_str("as documented"),
+            DecodeOutcome::Without(paths) => write!(f, "without {}", paths.join(", ")),
+            DecodeOutcome::Unknown => f.write_str("Unknown"),
+            DecodeOutcome::Undecodable => f.write_str("Undecodable"),
         }
     }
 }
@@ -46,10 +46,10 @@ macro_rules! reads {
     ($provider:ident, $delivery:expr) => {{
         let decoded = $provider::Event::from_delivery($delivery);
         match decoded.event {
-            $provider::Event::Unknown(_) => Read::Unknown,
-            $provider::Event::Undecodable(_) => Read::Undecodable,
-            _ if decoded.drifted.is_empty() => Read::AsDocumented,
-            _ => Read::Without(decoded.drifted.iter().map(ToString::to_string).collect()),
+            $provider::Event::Unknown(_) => DecodeOutcome::Unknown,
+            $provider::Event::Undecodable(_) => DecodeOutcome::Undecodable,
+            _ if decoded.drifted.is_empty() => DecodeOutcome::AsDocumented,
+            _ => DecodeOutcome::Without(decoded.drifted.iter().map(ToString::to_string).collect()),
         }
     }};
 }

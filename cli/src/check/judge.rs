@@ -3,7 +3,7 @@
 use medhook::testing::{Case, Change, State};
 use medhook::{Outcome, Reason};
 
-use crate::wire::{Answer, Lost};
+use crate::http_client::{HttpAnswer, Lost};
 
 /// What was found out about one case.
 #[derive(Debug, Clone)]
@@ -73,8 +73,8 @@ impl Wanted {
 }
 
 /// What is known of a delivery after it was sent.
-pub(super) struct Seen<'s> {
-    pub(super) answer: &'s Result<Answer, Lost>,
+pub(super) struct CaseResult<'s> {
+    pub(super) answer: &'s Result<HttpAnswer, Lost>,
     /// By how much the number of handled events rose, where it can be asked for.
     pub(super) handled: Option<u64>,
     /// By how much it has to have risen, where that is known.
@@ -84,7 +84,7 @@ pub(super) struct Seen<'s> {
 }
 
 /// Judges a single delivery. `slight` is for what [`is_slight`] says.
-pub(super) fn judge(wanted: Wanted, seen: &Seen<'_>, slight: bool) -> (Judgement, String) {
+pub(super) fn judge(wanted: Wanted, seen: &CaseResult<'_>, slight: bool) -> (Judgement, String) {
     let wrong = if slight { Judgement::Remark } else { Judgement::Fault };
     let status = match seen.answer {
         Ok(answer) => answer.status,
@@ -225,8 +225,8 @@ mod tests {
     use super::*;
 
     fn judged(wanted: Wanted, status: u16, handled: Option<u64>) -> Judgement {
-        let answer = Answer { status, size: 0, body: Bytes::new(), took: Duration::ZERO };
-        let seen = Seen { answer: &Ok(answer), handled, has_to: None, like_refused: false };
+        let answer = HttpAnswer { status, size: 0, body: Bytes::new(), took: Duration::ZERO };
+        let seen = CaseResult { answer: &Ok(answer), handled, has_to: None, like_refused: false };
         judge(wanted, &seen, false).0
     }
 
@@ -266,26 +266,26 @@ mod tests {
 
     #[test]
     fn a_refusal_says_nothing_where_what_is_genuine_is_refused_too() {
-        let answer = Ok(Answer { status: 401, size: 0, body: Bytes::new(), took: Duration::ZERO });
-        let seen = Seen { answer: &answer, handled: None, has_to: None, like_refused: true };
+        let answer = Ok(HttpAnswer { status: 401, size: 0, body: Bytes::new(), took: Duration::ZERO });
+        let seen = CaseResult { answer: &answer, handled: None, has_to: None, like_refused: true };
         assert_eq!(judge(Wanted::Refused, &seen, false).0, Judgement::Unclear);
     }
 
     #[test]
     fn no_answer_is_a_fault_only_where_one_was_due() {
         let gone = Err(Lost::NoAnswer(String::new()));
-        let seen = Seen { answer: &gone, handled: None, has_to: None, like_refused: false };
+        let seen = CaseResult { answer: &gone, handled: None, has_to: None, like_refused: false };
         assert_eq!(judge(Wanted::Accepted, &seen, false).0, Judgement::Fault);
         assert_eq!(judge(Wanted::Refused, &seen, false).0, Judgement::Unclear);
         let nobody = Err(Lost::NoConnection(String::new()));
-        let seen = Seen { answer: &nobody, ..seen };
+        let seen = CaseResult { answer: &nobody, ..seen };
         assert_eq!(judge(Wanted::Accepted, &seen, false).0, Judgement::Unclear);
     }
 
     #[test]
     fn what_is_handled_differently_for_an_unsigned_header_is_a_fault() {
-        let answer = Ok(Answer { status: 200, size: 0, body: Bytes::new(), took: Duration::ZERO });
-        let seen = Seen { answer: &answer, handled: Some(0), has_to: Some(1), like_refused: false };
+        let answer = Ok(HttpAnswer { status: 200, size: 0, body: Bytes::new(), took: Duration::ZERO });
+        let seen = CaseResult { answer: &answer, handled: Some(0), has_to: Some(1), like_refused: false };
         assert_eq!(judge(Wanted::Accepted, &seen, false).0, Judgement::Fault);
     }
 }

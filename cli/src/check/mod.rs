@@ -16,12 +16,12 @@ use std::time::Duration;
 
 use medhook::Secret;
 
-use self::report::Report;
+use self::report::CheckReport;
 use self::site::Site;
-use crate::endpoint::{Dialect, Keys, Provider, TestKeys, entry};
+use crate::endpoint::{Dialect, Provider, SecretArgs, TestSecretArgs, entry};
 use crate::failure::Failure;
+use crate::http_client::Target;
 use crate::output::{Screen, say};
-use crate::wire::Target;
 use crate::{Verdict, random};
 
 /// Play every known case at an endpoint, of whatever language, and report what it
@@ -51,15 +51,15 @@ use crate::{Verdict, random};
         medhook check http://127.0.0.1:3000/in healthsync --secret-file healthsync.secret \\\n    \
         --count-url http://127.0.0.1:3000/count --fail-next-url http://127.0.0.1:3000/fail-next"
 )]
-pub(crate) struct Args {
+pub(crate) struct CheckArgs {
     /// The endpoint, http:// or https://
     url: String,
     /// Whose endpoint it is
     provider: Provider,
     #[command(flatten)]
-    keys: Keys,
+    keys: SecretArgs,
     #[command(flatten)]
-    test_keys: TestKeys,
+    test_keys: TestSecretArgs,
     #[command(flatten)]
     dialect: Dialect,
     /// Where the number of handled events is
@@ -89,7 +89,7 @@ pub(crate) struct Args {
 }
 
 /// Runs the command.
-pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<Verdict, Failure> {
+pub(crate) fn run(args: &CheckArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
     let target = |url: &String| Target::parse(url);
     let (at, count, fail_next) = (
         target(&args.url)?,
@@ -119,7 +119,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<Verdict, Failure> 
         mark,
     };
     let cases = site.cases()?;
-    let mut report = Report::new(args.json, args.strict, Screen::detect(), cases.len());
+    let mut report = CheckReport::new(args.json, args.strict, Screen::detect(), cases.len());
     say(out, &report.begun(&site))?;
     crate::run_async(play::all(&site, cases, &mut |finding| say(out, &report.found(finding))))?;
     say(out, &report.ended())?;

@@ -8,12 +8,12 @@ use medhook::Outcome;
 use medhook::testing::{Case, Change, Outside, State};
 use tokio::io::AsyncWriteExt;
 
-use super::judge::{Finding, Judgement, Seen, Wanted, is_slight, judge, only_headers_differ, times, why};
+use super::judge::{CaseResult, Finding, Judgement, Wanted, is_slight, judge, only_headers_differ, times, why};
 use super::site::Site;
 use crate::clock::now;
 use crate::failure::Failure;
+use crate::http_client::{HttpAnswer, Lost, status_of};
 use crate::random;
-use crate::wire::{Answer, Lost, status_of};
 
 /// Plays everything, and tells of each finding as it is made.
 pub(super) async fn all(
@@ -99,7 +99,7 @@ impl Play<'_> {
                     _ => None,
                 };
                 let like_refused = like.is_some_and(|(accepted, _)| !accepted);
-                let seen = Seen { answer: &answer, handled, has_to, like_refused };
+                let seen = CaseResult { answer: &answer, handled, has_to, like_refused };
                 if wanted == Wanted::Accepted {
                     self.known.insert(case.name.clone(), (is_2xx(&answer), handled));
                 }
@@ -143,12 +143,12 @@ impl Play<'_> {
     /// Copies of one delivery, on connections that are all open before the first is sent. A copy may be told to come
     /// back while another is handled, and then has to be accepted.
     async fn at_once(&self, case: &Case, before: Option<u64>) -> Result<(Judgement, String), Failure> {
-        let lines = join_all((0..self.site.copies).map(|_| self.site.target.line()));
-        let lines = tokio::time::timeout(self.site.patience, lines).await.unwrap_or_default();
+        let connections = join_all((0..self.site.copies).map(|_| self.site.target.open()));
+        let connections = tokio::time::timeout(self.site.patience, connections).await.unwrap_or_default();
         let mut sent = Vec::new();
-        for line in lines {
-            match line {
-                Ok(line) => sent.push(line.send(self.site.request(case)?)),
+        for connection in connections {
+            match connection {
+                Ok(connection) => sent.push(connection.send(self.site.request(case)?)),
                 Err(lost) => return Ok((Judgement::Unclear, lost.to_string())),
             }
         }
@@ -169,7 +169,7 @@ impl Play<'_> {
     }
 
     /// Sends a case until it is not told to come back, for a while.
-    async fn settled(&self, case: &Case) -> Result<Result<Answer, Lost>, Failure> {
+    async fn settled(&self, case: &Case) -> Result<Result<HttpAnswer, Lost>, Failure> {
         for _ in 0..20 {
             let answer = self.site.deliver(case).await?;
             if !answer.as_ref().is_ok_and(|answer| answer.status == 503) {
@@ -314,11 +314,11 @@ fn expected(case: &Case) -> &'static str {
     }
 }
 
-fn is_2xx(answer: &Result<Answer, Lost>) -> bool {
+fn is_2xx(answer: &Result<HttpAnswer, Lost>) -> bool {
     answer.as_ref().is_ok_and(|answer| (200..300).contains(&answer.status))
 }
 
-fn shown(answer: &Result<Answer, Lost>) -> String {
+fn shown(answer: &Result<HttpAnswer, Lost>) -> String {
     match answer {
         Ok(answer) => answer.status.to_string(),
         Err(lost) => lost.to_string(),

@@ -10,7 +10,7 @@ use crate::Verdict;
 use crate::output::{Screen, harmless};
 
 /// The findings so far.
-pub(super) struct Report {
+pub(super) struct CheckReport {
     json: bool,
     strict: bool,
     screen: Screen,
@@ -22,11 +22,11 @@ pub(super) struct Report {
 const JUDGEMENTS: [Judgement; 5] =
     [Judgement::Ok, Judgement::Fault, Judgement::Remark, Judgement::Unclear, Judgement::Skipped];
 
-impl Report {
+impl CheckReport {
     pub(super) fn new(json: bool, strict: bool, screen: Screen, cases: usize) -> Self {
         let on_terminal = screen.width.is_some() && !json;
         let of = (on_terminal && std::io::stderr().is_terminal()).then_some(cases);
-        Report { json, strict, screen, of, counts: [0; 5] }
+        CheckReport { json, strict, screen, of, counts: [0; 5] }
     }
 
     pub(super) fn begun(&self, site: &Site) -> String {
@@ -145,7 +145,7 @@ mod tests {
             why: String::new(),
         };
         for (width, unsaid) in [(Some(80), &[Judgement::Ok][..]), (None, &[])] {
-            let mut report = Report::new(false, false, Screen { width, colour: false }, 5);
+            let mut report = CheckReport::new(false, false, Screen { width, colour: false }, 5);
             for judgement in JUDGEMENTS {
                 let said = report.found(finding(judgement));
                 assert_eq!(said.contains("the-case: the reason\n"), !unsaid.contains(&judgement), "{said:?}");

@@ -9,7 +9,7 @@ use medhook::testing::{Case, Endpoint, Outside, Transfer, cases_outside};
 use crate::clock::now;
 use crate::endpoint::{Provider, unsigned_headers};
 use crate::failure::Failure;
-use crate::wire::{Answer, Lost, Target};
+use crate::http_client::{HttpAnswer, Lost, Target};
 
 /// An endpoint that is checked, and what its operator gives to look at it.
 pub(super) struct Site {
@@ -52,13 +52,13 @@ impl Site {
     }
 
     /// Sends a case once.
-    pub(super) async fn deliver(&self, case: &Case) -> Result<Result<Answer, Lost>, Failure> {
+    pub(super) async fn deliver(&self, case: &Case) -> Result<Result<HttpAnswer, Lost>, Failure> {
         let request = self.request(case)?;
         let sent = async {
-            let line = self.target.line().await?;
+            let connection = self.target.open().await?;
             match case.transfer {
-                Transfer::Chunked(length) => line.send_chunked(request, length).await,
-                _ => line.send(request).await,
+                Transfer::Chunked(length) => connection.send_chunked(request, length).await,
+                _ => connection.send(request).await,
             }
         };
         let answer = tokio::time::timeout(self.patience, sent).await;

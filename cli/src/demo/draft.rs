@@ -4,14 +4,14 @@ use http::Request;
 use medhook::{Bytes, testing};
 use serde_json::Value;
 
-use super::providers::{Edit, Provider};
+use super::providers::{DemoProvider, Edit};
 use crate::clock::now;
 use crate::failure::Failure;
 
 /// A genuine delivery of a new event, unless told otherwise.
 #[derive(Clone)]
 pub(super) struct Draft<'e> {
-    provider: &'e Provider,
+    provider: &'e DemoProvider,
     kind: &'e str,
     secret: &'e str,
     event: usize,
@@ -21,7 +21,7 @@ pub(super) struct Draft<'e> {
 
 impl<'e> Draft<'e> {
     /// Of the event of this number: two drafts with one number are one event.
-    pub(super) fn new(provider: &'e Provider, secret: &'e str, event: usize) -> Self {
+    pub(super) fn new(provider: &'e DemoProvider, secret: &'e str, event: usize) -> Self {
         let edits = provider.modes.iter().map(|modes| modes.live).collect();
         Draft { provider, kind: provider.kind, secret, event, seconds_from_now: 0, edits }
     }
@@ -90,7 +90,7 @@ mod tests {
     /// Also good base64, for the schemes that want that.
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-    fn draft(provider: &Provider) -> Draft<'_> {
+    fn draft(provider: &DemoProvider) -> Draft<'_> {
         Draft::new(provider, SECRET, 1)
     }
 

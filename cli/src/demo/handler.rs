@@ -15,7 +15,7 @@ use tower_service::Service;
 use super::seen::Call;
 use super::within;
 use crate::failure::Failure;
-use crate::read::Read;
+use crate::read::DecodeOutcome;
 
 /// A handler. Clones are the same one.
 #[derive(Debug, Clone, Default)]
@@ -89,7 +89,7 @@ impl Handler {
 
         let call = Call {
             kind: delivery.kind().map(Into::into),
-            read: Read::of(delivery),
+            read: DecodeOutcome::of(delivery),
             secret: delivery.secret_label().to_owned(),
         };
         let mut status = StatusCode::OK;

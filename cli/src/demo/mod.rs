@@ -42,10 +42,10 @@ use crate::output::{Screen, say};
 /// demo could not run.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_help = "Example:\n  medhook demo")]
-pub(crate) struct Args {}
+pub(crate) struct DemoArgs {}
 
 /// Runs the demo.
-pub(crate) fn run(_: &Args, out: &mut dyn Write) -> Result<Verdict, Failure> {
+pub(crate) fn run(_: &DemoArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
     crate::run_async(shown(out, Screen::detect()))
 }
 

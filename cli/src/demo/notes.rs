@@ -6,7 +6,7 @@ use http::{HeaderName, Response};
 use medhook::{Outcome, Reason};
 use tokio::sync::watch;
 
-use super::seen::Became;
+use super::seen::OutcomeAndReason;
 use super::within;
 use crate::failure::Failure;
 
@@ -20,7 +20,7 @@ pub(super) struct Notes(watch::Sender<HashMap<u64, Note>>);
 
 #[derive(Debug, Clone, Copy)]
 enum Note {
-    Answered(Option<Became>),
+    Answered(Option<OutcomeAndReason>),
     HungUp,
 }
 
@@ -31,7 +31,7 @@ impl Notes {
     }
 
     /// What became of a delivery that was answered.
-    pub(super) fn of(&self, number: u64) -> Option<Became> {
+    pub(super) fn of(&self, number: u64) -> Option<OutcomeAndReason> {
         match self.0.borrow().get(&number) {
             Some(Note::Answered(became)) => *became,
             Some(Note::HungUp) | None => None,
@@ -59,7 +59,7 @@ impl Pending<'_> {
     pub(super) fn answered<B>(mut self, response: &Response<B>) {
         let reason = response.extensions().get::<Reason>().copied();
         let outcome = response.extensions().get::<Outcome>().copied();
-        self.note = Note::Answered(outcome.map(|outcome| Became { outcome, reason }));
+        self.note = Note::Answered(outcome.map(|outcome| OutcomeAndReason { outcome, reason }));
     }
 }
 

@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::server::Builder;
 
 /// Every provider.
-pub(super) const PROVIDERS: &[Provider] = &[
-    Provider {
+pub(super) const PROVIDERS: &[DemoProvider] = &[
+    DemoProvider {
         name: "azodha",
         receiver: |name, secrets| Receiver::builder(name, Azodha::hmac_sha256(AZODHA_HEADER, secrets)),
         sample: azodha_sample,
@@ -26,7 +26,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         undecodable: None,
         modes: None,
     },
-    Provider {
+    DemoProvider {
         name: "cair",
         receiver: |name, secrets| Receiver::builder(name, Cair::hmac_sha256(CAIR_HEADER, secrets)),
         sample: |kind| testing::cair(kind).signing(Signing::hmac_sha256(CAIR_HEADER)),
@@ -41,7 +41,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         undecodable: None,
         modes: None,
     },
-    Provider {
+    DemoProvider {
         name: "fasten",
         receiver: |name, secrets| Receiver::builder(name, Fasten::live(secrets)),
         sample: testing::fasten,
@@ -61,7 +61,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             test: Edit { at: "/api_mode", to: r#""test""# },
         }),
     },
-    Provider {
+    DemoProvider {
         name: "healthsync",
         receiver: |name, secrets| Receiver::builder(name, HealthSync::new(secrets)),
         sample: testing::healthsync,
@@ -78,7 +78,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         undecodable: Some(Edit { at: "/data", to: r#""gone""# }),
         modes: None,
     },
-    Provider {
+    DemoProvider {
         name: "mediquo",
         receiver: |name, secrets| Receiver::builder(name, MediQuo::new(secrets)),
         sample: testing::mediquo,
@@ -122,7 +122,7 @@ fn azodha_sample(kind: &str) -> Sample {
 }
 
 /// What the demo has to know of a provider. `None` where something does not apply to it.
-pub(super) struct Provider {
+pub(super) struct DemoProvider {
     /// Its name, and that of its endpoint.
     pub(super) name: &'static str,
     /// A receiver for its endpoint of this name, as an application would begin it.
@@ -149,7 +149,7 @@ pub(super) struct Provider {
     pub(super) modes: Option<Modes>,
 }
 
-impl Provider {
+impl DemoProvider {
     /// Where its endpoint is.
     pub(super) fn path(&self) -> String {
         format!("/webhooks/{}", self.name)

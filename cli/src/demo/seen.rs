@@ -5,7 +5,7 @@ use std::fmt;
 use medhook::{Outcome, Reason};
 
 use crate::failure::Failure;
-use crate::read::Read;
+use crate::read::DecodeOutcome;
 
 /// One line of the table.
 #[derive(Debug)]
@@ -13,9 +13,9 @@ pub(super) struct Row {
     pub(super) provider: &'static str,
     /// What was sent.
     pub(super) sent: String,
-    pub(super) expected: Seen,
+    pub(super) expected: Observation,
     /// What happened, or why that cannot be told.
-    pub(super) happened: Result<Seen, Failure>,
+    pub(super) happened: Result<Observation, Failure>,
 }
 
 impl Row {
@@ -26,13 +26,13 @@ impl Row {
 
 /// The answers that the sender got, in order, and the calls of the handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) answers: Vec<Answer>,
+pub(super) struct Observation {
+    pub(super) answers: Vec<DemoAnswer>,
     pub(super) calls: Vec<Call>,
 }
 
 /// In short; with `#`, every call in full.
-impl fmt::Display for Seen {
+impl fmt::Display for Observation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}; ", counted(&self.answers))?;
         match self.calls.len() {
@@ -52,28 +52,28 @@ impl fmt::Display for Seen {
 
 /// What became of one delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct DemoAnswer {
     /// What the sender got; `None` if it did not wait for it.
     pub(super) status: Option<u16>,
     /// What the receiver says about it. It says so on our side only: a sender learns no more than the status.
-    pub(super) became: Option<Became>,
+    pub(super) became: Option<OutcomeAndReason>,
 }
 
-impl Answer {
+impl DemoAnswer {
     /// The handler's own.
     pub(super) const fn of(status: u16, outcome: Outcome) -> Self {
-        Answer { status: Some(status), became: Some(Became { outcome, reason: None }) }
+        DemoAnswer { status: Some(status), became: Some(OutcomeAndReason { outcome, reason: None }) }
     }
 
     /// The receiver's own.
     pub(super) const fn because(status: u16, reason: Reason) -> Self {
-        let became = Became { outcome: reason.outcome(), reason: Some(reason) };
-        Answer { status: Some(status), became: Some(became) }
+        let became = OutcomeAndReason { outcome: reason.outcome(), reason: Some(reason) };
+        DemoAnswer { status: Some(status), became: Some(became) }
     }
 
     /// None: the sender was gone.
     pub(super) const fn hung_up() -> Self {
-        Answer { status: None, became: None }
+        DemoAnswer { status: None, became: None }
     }
 
     pub(super) fn is_in_flight(self) -> bool {
@@ -81,7 +81,7 @@ impl Answer {
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for DemoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.status, self.became) {
             (Some(status), Some(became)) => write!(f, "{status} {became}"),
@@ -94,12 +94,12 @@ impl fmt::Display for Answer {
 
 /// A delivery's outcome, and its reason where there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Became {
+pub(super) struct OutcomeAndReason {
     pub(super) outcome: Outcome,
     pub(super) reason: Option<Reason>,
 }
 
-impl fmt::Display for Became {
+impl fmt::Display for OutcomeAndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.reason {
             Some(reason) => reason.fmt(f),
@@ -113,7 +113,7 @@ impl fmt::Display for Became {
 pub(super) struct Call {
     /// The event's kind, as sent.
     pub(super) kind: Option<String>,
-    pub(super) read: Read,
+    pub(super) read: DecodeOutcome,
     /// The label of the secret that vouched for it.
     pub(super) secret: String,
 }
@@ -125,7 +125,7 @@ pub(super) const CURRENT: &str = "current";
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let read = match &self.read {
-            Read::AsDocumented if !f.alternate() => String::new(),
+            DecodeOutcome::AsDocumented if !f.alternate() => String::new(),
             read => read.to_string(),
         };
         if f.alternate() {
@@ -159,18 +159,18 @@ mod tests {
     use super::*;
 
     fn call() -> Call {
-        Call { kind: Some("a.kind".to_owned()), read: Read::AsDocumented, secret: CURRENT.to_owned() }
+        Call { kind: Some("a.kind".to_owned()), read: DecodeOutcome::AsDocumented, secret: CURRENT.to_owned() }
     }
 
-    fn only(answer: Answer) -> Seen {
-        Seen { answers: vec![answer], calls: Vec::new() }
+    fn only(answer: DemoAnswer) -> Observation {
+        Observation { answers: vec![answer], calls: Vec::new() }
     }
 
-    fn handled() -> Seen {
-        Seen { calls: vec![call()], ..only(Answer::of(200, Outcome::Handled)) }
+    fn handled() -> Observation {
+        Observation { calls: vec![call()], ..only(DemoAnswer::of(200, Outcome::Handled)) }
     }
 
-    fn row(happened: Result<Seen, Failure>) -> Row {
+    fn row(happened: Result<Observation, Failure>) -> Row {
         Row { provider: "provider", sent: "a delivery".to_owned(), expected: handled(), happened }
     }
 
@@ -181,20 +181,23 @@ mod tests {
 
     #[test]
     fn any_one_difference_is_not_ok() {
-        let with_answer = |answer| Seen { answers: vec![answer], ..handled() };
-        let with_call = |call| Seen { calls: vec![call], ..handled() };
-        let silent = Answer { became: None, ..Answer::of(200, Outcome::Handled) };
+        let with_answer = |answer| Observation { answers: vec![answer], ..handled() };
+        let with_call = |call| Observation { calls: vec![call], ..handled() };
+        let silent = DemoAnswer { became: None, ..DemoAnswer::of(200, Outcome::Handled) };
         let differences = [
-            ("a wrong status", with_answer(Answer::of(202, Outcome::Handled))),
-            ("a wrong outcome", with_answer(Answer::of(200, Outcome::Failed))),
-            ("a reason where there is none", with_answer(Answer::because(200, Reason::Duplicate))),
+            ("a wrong status", with_answer(DemoAnswer::of(202, Outcome::Handled))),
+            ("a wrong outcome", with_answer(DemoAnswer::of(200, Outcome::Failed))),
+            ("a reason where there is none", with_answer(DemoAnswer::because(200, Reason::Duplicate))),
             ("no word from the receiver", with_answer(silent)),
-            ("no answer", with_answer(Answer::hung_up())),
-            ("an answer too many", Seen { answers: vec![Answer::of(200, Outcome::Handled); 2], ..handled() }),
-            ("not called", Seen { calls: vec![], ..handled() }),
-            ("called twice", Seen { calls: vec![call(), call()], ..handled() }),
+            ("no answer", with_answer(DemoAnswer::hung_up())),
+            (
+                "an answer too many",
+                Observation { answers: vec![DemoAnswer::of(200, Outcome::Handled); 2], ..handled() },
+            ),
+            ("not called", Observation { calls: vec![], ..handled() }),
+            ("called twice", Observation { calls: vec![call(), call()], ..handled() }),
             ("another kind", with_call(Call { kind: None, ..call() })),
-            ("read as something else", with_call(Call { read: Read::Unknown, ..call() })),
+            ("read as something else", with_call(Call { read: DecodeOutcome::Unknown, ..call() })),
             ("another secret", with_call(Call { secret: "next".to_owned(), ..call() })),
         ];
         for (what, happened) in differences {
@@ -205,22 +208,23 @@ mod tests {
 
     #[test]
     fn a_wrong_reason_is_not_ok() {
-        let stale = only(Answer::because(401, Reason::Stale));
-        let forged = only(Answer::because(401, Reason::SignatureMismatch));
+        let stale = only(DemoAnswer::because(401, Reason::Stale));
+        let forged = only(DemoAnswer::because(401, Reason::SignatureMismatch));
         assert!(Row { expected: stale.clone(), ..row(Ok(stale.clone())) }.is_ok());
         assert!(!Row { expected: stale, ..row(Ok(forged)) }.is_ok());
     }
 
     #[test]
     fn it_reads_well() {
-        let mut answers = vec![Answer::because(503, Reason::InFlight); 49];
-        answers.push(Answer::of(200, Outcome::Handled));
-        let seen = Seen { answers, calls: vec![call()] };
+        let mut answers = vec![DemoAnswer::because(503, Reason::InFlight); 49];
+        answers.push(DemoAnswer::of(200, Outcome::Handled));
+        let seen = Observation { answers, calls: vec![call()] };
         assert_eq!(seen.to_string(), "49 x 503 in_flight, 200 handled; called once");
         assert_eq!(format!("{:#}", handled()), "200 handled; called once (a.kind as documented, secret current)");
-        let next = Call { secret: "next".to_owned(), read: Read::Without(vec!["data.a".to_owned()]), ..call() };
-        let seen = Seen { answers: vec![Answer::hung_up()], calls: vec![call(), next] };
+        let next =
+            Call { secret: "next".to_owned(), read: DecodeOutcome::Without(vec!["data.a".to_owned()]), ..call() };
+        let seen = Observation { answers: vec![DemoAnswer::hung_up()], calls: vec![call(), next] };
         assert_eq!(seen.to_string(), "hung up; called twice (without data.a, secret next)");
-        assert_eq!(only(Answer::because(401, Reason::Stale)).to_string(), "401 stale; not called");
+        assert_eq!(only(DemoAnswer::because(401, Reason::Stale)).to_string(), "401 stale; not called");
     }
 }

@@ -9,11 +9,11 @@ use medhook::Bytes;
 use tokio::io::AsyncWriteExt;
 
 use super::notes::{NUMBER, Notes};
-use super::seen::Answer;
+use super::seen::DemoAnswer;
 use super::server::Server;
 use super::within;
 use crate::failure::Failure;
-use crate::wire::{self, Stream, Target};
+use crate::http_client::{self, HttpConnection, Stream, Target};
 
 /// Sends to one server.
 pub(super) struct Sender {
@@ -29,13 +29,13 @@ impl Sender {
     }
 
     /// Sends a request and waits for the answer.
-    pub(super) async fn send(&self, request: &Request<Bytes>) -> Result<Answer, Failure> {
-        self.line().await?.send(request).await
+    pub(super) async fn send(&self, request: &Request<Bytes>) -> Result<DemoAnswer, Failure> {
+        self.open().await?.send(request).await
     }
 
     /// As [`send`](Sender::send), and again as long as another delivery of the event is being handled: what every
     /// provider does that retries, only sooner.
-    pub(super) async fn send_until_settled(&self, request: &Request<Bytes>) -> Result<Answer, Failure> {
+    pub(super) async fn send_until_settled(&self, request: &Request<Bytes>) -> Result<DemoAnswer, Failure> {
         let settled = async {
             loop {
                 let answer = self.send(request).await?;
@@ -49,9 +49,9 @@ impl Sender {
     }
 
     /// Opens a connection.
-    pub(super) async fn line(&self) -> Result<Line<'_>, Failure> {
-        let line = within("a connection", self.target.line()).await?.map_err(Failure::from)?;
-        Ok(Line { sender: self, line })
+    pub(super) async fn open(&self) -> Result<SenderConnection<'_>, Failure> {
+        let line = within("a connection", self.target.open()).await?.map_err(Failure::from)?;
+        Ok(SenderConnection { sender: self, line })
     }
 
     /// Sends a whole request, whose answer nobody will read: [`Unanswered::hang_up`] follows.
@@ -65,11 +65,11 @@ impl Sender {
     }
 
     /// Announces a body of this length, sends nothing of it, and waits for the answer.
-    pub(super) async fn announce(&self, request: &Request<Bytes>, length: usize) -> Result<Answer, Failure> {
+    pub(super) async fn announce(&self, request: &Request<Bytes>, length: usize) -> Result<DemoAnswer, Failure> {
         let (number, request) = self.numbered(request);
         let mut stream = self.connect().await?;
         written(&mut stream, &head_of(&request, length)).await?;
-        let status = within("an answer", wire::status_of(&mut stream)).await?.map_err(Failure::from)?;
+        let status = within("an answer", http_client::status_of(&mut stream)).await?.map_err(Failure::from)?;
         Ok(self.noted(number, status))
     }
 
@@ -86,19 +86,19 @@ impl Sender {
     }
 
     /// The server has made its note before its answer goes out.
-    fn noted(&self, number: u64, status: u16) -> Answer {
-        Answer { status: Some(status), became: self.notes.of(number) }
+    fn noted(&self, number: u64, status: u16) -> DemoAnswer {
+        DemoAnswer { status: Some(status), became: self.notes.of(number) }
     }
 }
 
 /// An open connection, for one delivery.
-pub(super) struct Line<'s> {
+pub(super) struct SenderConnection<'s> {
     sender: &'s Sender,
-    line: wire::Line,
+    line: HttpConnection,
 }
 
-impl Line<'_> {
-    pub(super) async fn send(self, request: &Request<Bytes>) -> Result<Answer, Failure> {
+impl SenderConnection<'_> {
+    pub(super) async fn send(self, request: &Request<Bytes>) -> Result<DemoAnswer, Failure> {
         let (number, request) = self.sender.numbered(request);
         let answer = within("an answer", self.line.send(request)).await?.map_err(Failure::from)?;
         Ok(self.sender.noted(number, answer.status))
@@ -114,10 +114,10 @@ pub(super) struct Unanswered<'s> {
 
 impl Unanswered<'_> {
     /// Closes the connection, and waits until the server has noticed.
-    pub(super) async fn hang_up(self) -> Result<Answer, Failure> {
+    pub(super) async fn hang_up(self) -> Result<DemoAnswer, Failure> {
         drop(self.stream);
         self.sender.notes.hung_up(self.number).await?;
-        Ok(Answer::hung_up())
+        Ok(DemoAnswer::hung_up())
     }
 }
 

@@ -17,7 +17,7 @@ use tower_service::Service;
 
 use super::handler::Handler;
 use super::notes::{NUMBER, Notes};
-use super::providers::Provider;
+use super::providers::DemoProvider;
 use super::seen::CURRENT;
 use super::{PATIENCE, within};
 use crate::failure::Failure;
@@ -29,16 +29,16 @@ pub(super) use medhook::Builder;
 /// A running server.
 pub(super) struct Server {
     address: SocketAddr,
-    endpoints: Vec<Endpoint>,
+    endpoints: Vec<DemoEndpoint>,
     notes: Arc<Notes>,
     stop: oneshot::Sender<()>,
     running: JoinHandle<()>,
 }
 
 /// One provider's endpoint.
-pub(super) struct Endpoint {
-    pub(super) provider: &'static Provider,
-    pub(super) keys: Keys,
+pub(super) struct DemoEndpoint {
+    pub(super) provider: &'static DemoProvider,
+    pub(super) keys: DemoSecrets,
     pub(super) receiver: Receiver,
     pub(super) handler: Handler,
 }
@@ -47,13 +47,13 @@ impl Server {
     /// Starts on a free port of this machine. `fit_out` gives each receiver its store, and whatever else is not the
     /// provider's to say.
     pub(super) async fn start(
-        providers: &'static [Provider],
+        providers: &'static [DemoProvider],
         fit_out: impl Fn(Builder) -> Builder,
     ) -> Result<Self, Failure> {
         let endpoints: Vec<_> =
-            providers.iter().map(|provider| Endpoint::new(provider, &fit_out)).collect::<Result<_, _>>()?;
+            providers.iter().map(|provider| DemoEndpoint::new(provider, &fit_out)).collect::<Result<_, _>>()?;
         let notes = Arc::new(Notes::default());
-        let routes = Arc::new(Routes::new(&endpoints, notes.clone()));
+        let routes = Arc::new(DemoRoutes::new(&endpoints, notes.clone()));
 
         let cannot = |error| Failure::because("cannot listen on a port of 127.0.0.1", error);
         let listener = within("a free port", TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).await?.map_err(cannot)?;
@@ -75,7 +75,7 @@ impl Server {
         self.address
     }
 
-    pub(super) fn endpoints(&self) -> &[Endpoint] {
+    pub(super) fn endpoints(&self) -> &[DemoEndpoint] {
         &self.endpoints
     }
 
@@ -95,20 +95,20 @@ impl Server {
     }
 }
 
-impl Endpoint {
-    fn new(provider: &'static Provider, fit_out: impl Fn(Builder) -> Builder) -> Result<Self, Failure> {
-        let keys = Keys::random()?;
+impl DemoEndpoint {
+    fn new(provider: &'static DemoProvider, fit_out: impl Fn(Builder) -> Builder) -> Result<Self, Failure> {
+        let keys = DemoSecrets::random()?;
         let cannot = |error| Failure::because(format_args!("cannot set up the endpoint of {}", provider.name), error);
         let secrets = keys.secrets().map_err(cannot)?;
         // No handler outlives the step that it belongs to by much.
         let builder = fit_out((provider.receiver)(provider.name, secrets)).handler_timeout(PATIENCE);
         let receiver = builder.build().map_err(cannot)?;
-        Ok(Endpoint { provider, keys, receiver, handler: Handler::default() })
+        Ok(DemoEndpoint { provider, keys, receiver, handler: Handler::default() })
     }
 }
 
 /// The secrets of one endpoint, and one that it does not have. Never printed, and gone at the end.
-pub(super) struct Keys {
+pub(super) struct DemoSecrets {
     pub(super) current: String,
     /// The one that a rotation would bring.
     pub(super) next: String,
@@ -118,9 +118,9 @@ pub(super) struct Keys {
 /// The label of the second secret.
 pub(super) const NEXT: &str = "next";
 
-impl Keys {
+impl DemoSecrets {
     fn random() -> Result<Self, Failure> {
-        Ok(Keys { current: random::secret()?, next: random::secret()?, foreign: random::secret()? })
+        Ok(DemoSecrets { current: random::secret()?, next: random::secret()?, foreign: random::secret()? })
     }
 
     fn secrets(&self) -> Result<Secrets, medhook::ConfigError> {
@@ -130,18 +130,18 @@ impl Keys {
 }
 
 /// Which endpoint is where.
-struct Routes {
+struct DemoRoutes {
     endpoints: HashMap<String, Verify<Handler>>,
     notes: Arc<Notes>,
 }
 
-impl Routes {
-    fn new(endpoints: &[Endpoint], notes: Arc<Notes>) -> Self {
+impl DemoRoutes {
+    fn new(endpoints: &[DemoEndpoint], notes: Arc<Notes>) -> Self {
         let endpoints = endpoints.iter().map(|endpoint| {
             let layer = VerifyLayer::new(endpoint.receiver.clone());
             (endpoint.provider.path(), layer.layer(endpoint.handler.clone()))
         });
-        Routes { endpoints: endpoints.collect(), notes }
+        DemoRoutes { endpoints: endpoints.collect(), notes }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {

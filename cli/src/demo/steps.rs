@@ -14,20 +14,20 @@ use medhook::{Bytes, Outcome, Reason};
 
 use super::draft::Draft;
 use super::handler::{Conduct, Handler};
-use super::providers::Provider;
-use super::seen::{Answer, CURRENT, Call, Row, Seen};
+use super::providers::DemoProvider;
+use super::seen::{CURRENT, Call, DemoAnswer, Observation, Row};
 use super::sender::Sender;
-use super::server::{Endpoint, NEXT, Server};
+use super::server::{DemoEndpoint, NEXT, Server};
 use super::{PATIENCE, within};
 use crate::failure::Failure;
-use crate::read::Read;
+use crate::read::DecodeOutcome;
 
 /// Plays every step at every endpoint. At the end the endpoints take nothing more.
 pub(super) async fn play(server: &Server) -> Result<Vec<Row>, Failure> {
     let sender = Sender::to(server)?;
     let mut rows = Vec::new();
     for endpoint in server.endpoints() {
-        let stage = Stage { endpoint, sender: &sender, events: AtomicUsize::new(0) };
+        let stage = EndpointUnderTest { endpoint, sender: &sender, events: AtomicUsize::new(0) };
         rows.append(&mut stage.play().await);
     }
     Ok(rows)
@@ -43,13 +43,13 @@ const BODY_LIMIT: usize = 1024 * 1024;
 const MARGIN: i64 = 60;
 
 /// One endpoint, and someone to send to it.
-struct Stage<'s> {
-    endpoint: &'s Endpoint,
+struct EndpointUnderTest<'s> {
+    endpoint: &'s DemoEndpoint,
     sender: &'s Sender,
     events: AtomicUsize,
 }
 
-impl Stage<'_> {
+impl EndpointUnderTest<'_> {
     async fn play(&self) -> Vec<Row> {
         let mut rows = Rows { provider: self.provider().name, rows: Vec::new() };
         self.play_genuine(&mut rows).await;
@@ -67,21 +67,21 @@ impl Stage<'_> {
         kinds.retain(|kind| provider.has_sample(kind));
         let sent = format!("each documented kind ({} of {documented}), once", kinds.len());
         let calls = kinds.iter().map(|kind| call_of(kind)).collect();
-        let expected = Seen { answers: vec![HANDLED; kinds.len()], calls };
+        let expected = Observation { answers: vec![HANDLED; kinds.len()], calls };
         rows.add(sent, expected, self.each(&kinds)).await;
 
         let next = Call { secret: NEXT.to_owned(), ..call_of(provider.kind) };
-        let expected = Seen { calls: vec![next], ..self.handled() };
+        let expected = Observation { calls: vec![next], ..self.handled() };
         let step = self.one(self.draft().secret(&self.endpoint.keys.next));
         rows.add("signed with the second secret", expected, step).await;
 
-        let expected = Seen { answers: vec![HANDLED, DUPLICATE], ..self.handled() };
+        let expected = Observation { answers: vec![HANDLED, DUPLICATE], ..self.handled() };
         rows.add("a delivery, twice", expected, self.twice(Conduct::Succeed)).await;
 
         let refused = COPIES.saturating_sub(1);
         let answers = [vec![IN_FLIGHT; refused], vec![HANDLED], vec![DUPLICATE; refused]].concat();
         let sent = format!("{COPIES} copies at once, the refused ones again");
-        rows.add(sent, Seen { answers, ..self.handled() }, self.at_once()).await;
+        rows.add(sent, Observation { answers, ..self.handled() }, self.at_once()).await;
     }
 
     /// What must not reach the handler.
@@ -122,33 +122,33 @@ impl Stage<'_> {
         if let Some(unknown) = provider.unknown {
             let kind = unknown.to.trim_matches('"');
             let step = self.one(self.draft().edited(unknown));
-            rows.add("a kind that is not documented", handled_as(Read::Unknown, kind), step).await;
+            rows.add("a kind that is not documented", handled_as(DecodeOutcome::Unknown, kind), step).await;
         }
         if let Some(drifted) = provider.drifted {
-            let read = Read::Without(vec![drifted.path.to_owned()]);
+            let read = DecodeOutcome::Without(vec![drifted.path.to_owned()]);
             let step = self.one(self.draft().edited(drifted.edit));
             rows.add("a field of another type than documented", handled_as(read, provider.kind), step).await;
         }
         if let Some(undecodable) = provider.undecodable {
             let step = self.one(self.draft().edited(undecodable));
-            rows.add("a payload that is no object", handled_as(Read::Undecodable, provider.kind), step).await;
+            rows.add("a payload that is no object", handled_as(DecodeOutcome::Undecodable, provider.kind), step).await;
         }
     }
 
     /// What goes wrong on either side. After it, the endpoint takes nothing more.
     async fn play_trouble(&self, rows: &mut Rows) {
         let calls = vec![call_of(self.provider().kind); 2];
-        let expected = Seen { answers: vec![Answer::of(500, Outcome::Failed), HANDLED], calls };
+        let expected = Observation { answers: vec![DemoAnswer::of(500, Outcome::Failed), HANDLED], calls };
         rows.add("a delivery whose handler fails, and its retry", expected, self.twice(Conduct::FailOnce)).await;
 
-        let expected = Seen { answers: vec![Answer::hung_up(), DUPLICATE], ..self.handled() };
+        let expected = Observation { answers: vec![DemoAnswer::hung_up(), DUPLICATE], ..self.handled() };
         rows.add("a hang-up while the handler runs, and a retry", expected, self.hangs_up()).await;
 
         let step = self.while_draining();
         rows.add("a delivery during shut-down", refused(503, Reason::Draining), step).await;
     }
 
-    fn provider(&self) -> &'static Provider {
+    fn provider(&self) -> &'static DemoProvider {
         self.endpoint.provider
     }
 
@@ -163,23 +163,23 @@ impl Stage<'_> {
     }
 
     /// Handled once, as documented.
-    fn handled(&self) -> Seen {
-        handled_as(Read::AsDocumented, self.provider().kind)
+    fn handled(&self) -> Observation {
+        handled_as(DecodeOutcome::AsDocumented, self.provider().kind)
     }
 
     /// What the handler was called with since the step began, with the answers to it.
-    fn seen(&self, answers: Vec<Answer>) -> Seen {
-        Seen { answers, calls: self.handler().calls() }
+    fn seen(&self, answers: Vec<DemoAnswer>) -> Observation {
+        Observation { answers, calls: self.handler().calls() }
     }
 
-    async fn one(&self, draft: Draft<'_>) -> Result<Seen, Failure> {
+    async fn one(&self, draft: Draft<'_>) -> Result<Observation, Failure> {
         self.handler().begin(Conduct::Succeed);
         let answer = self.sender.send(&draft.request()?).await?;
         Ok(self.seen(vec![answer]))
     }
 
     /// A genuine delivery that someone changes on the way.
-    async fn altered(&self, alter: fn(&mut Request<Bytes>)) -> Result<Seen, Failure> {
+    async fn altered(&self, alter: fn(&mut Request<Bytes>)) -> Result<Observation, Failure> {
         self.handler().begin(Conduct::Succeed);
         let mut request = self.draft().request()?;
         alter(&mut request);
@@ -188,8 +188,8 @@ impl Stage<'_> {
     }
 
     /// The first kind that does not come out as documented is named.
-    async fn each(&self, kinds: &[&str]) -> Result<Seen, Failure> {
-        let mut all = Seen { answers: Vec::new(), calls: Vec::new() };
+    async fn each(&self, kinds: &[&str]) -> Result<Observation, Failure> {
+        let mut all = Observation { answers: Vec::new(), calls: Vec::new() };
         for kind in kinds {
             let seen = self.one(self.draft().kind(kind)).await.map_err(|failure| Failure::because(kind, failure))?;
             if seen.answers != [HANDLED] || seen.calls != [call_of(kind)] {
@@ -201,7 +201,7 @@ impl Stage<'_> {
         Ok(all)
     }
 
-    async fn twice(&self, conduct: Conduct) -> Result<Seen, Failure> {
+    async fn twice(&self, conduct: Conduct) -> Result<Observation, Failure> {
         self.handler().begin(conduct);
         let request = self.draft().request()?;
         let answers = vec![self.sender.send(&request).await?, self.sender.send(&request).await?];
@@ -210,10 +210,10 @@ impl Stage<'_> {
 
     /// No handler may end before every copy is either in a handler or refused: so all of them really overlap, and the
     /// refused ones are refused because one is in flight.
-    async fn at_once(&self) -> Result<Seen, Failure> {
+    async fn at_once(&self) -> Result<Observation, Failure> {
         self.handler().begin(Conduct::Wait);
         let request = self.draft().request()?;
-        let lines = try_join_all((0..COPIES).map(|_| self.sender.line())).await?;
+        let lines = try_join_all((0..COPIES).map(|_| self.sender.open())).await?;
         let mut under_way: FuturesUnordered<_> = lines.into_iter().map(|line| line.send(&request)).collect();
         let mut answers = Vec::new();
 
@@ -240,7 +240,7 @@ impl Stage<'_> {
     }
 
     /// The handler is let go only after the server has noticed that its sender is gone.
-    async fn hangs_up(&self) -> Result<Seen, Failure> {
+    async fn hangs_up(&self) -> Result<Observation, Failure> {
         self.handler().begin(Conduct::Wait);
         let request = self.draft().request()?;
         let unanswered = self.sender.send_and_leave(&request).await?;
@@ -253,14 +253,14 @@ impl Stage<'_> {
         Ok(self.seen(vec![hung_up, again]))
     }
 
-    async fn too_large(&self) -> Result<Seen, Failure> {
+    async fn too_large(&self) -> Result<Observation, Failure> {
         self.handler().begin(Conduct::Succeed);
         let request = self.draft().request()?;
         let answer = self.sender.announce(&request, BODY_LIMIT.saturating_add(1)).await?;
         Ok(self.seen(vec![answer]))
     }
 
-    async fn while_draining(&self) -> Result<Seen, Failure> {
+    async fn while_draining(&self) -> Result<Observation, Failure> {
         let given_up = self.endpoint.receiver.drain(PATIENCE).await;
         if given_up > 0 {
             return Err(Failure::new(format!("{given_up} handlers did not end")));
@@ -279,31 +279,31 @@ impl Rows {
     async fn add(
         &mut self,
         sent: impl Into<String>,
-        expected: Seen,
-        step: impl Future<Output = Result<Seen, Failure>>,
+        expected: Observation,
+        step: impl Future<Output = Result<Observation, Failure>>,
     ) {
         let happened = step.await;
         self.rows.push(Row { provider: self.provider, sent: sent.into(), expected, happened });
     }
 }
 
-const HANDLED: Answer = Answer::of(200, Outcome::Handled);
+const HANDLED: DemoAnswer = DemoAnswer::of(200, Outcome::Handled);
 
-const DUPLICATE: Answer = Answer::because(200, Reason::Duplicate);
-const IN_FLIGHT: Answer = Answer::because(503, Reason::InFlight);
+const DUPLICATE: DemoAnswer = DemoAnswer::because(200, Reason::Duplicate);
+const IN_FLIGHT: DemoAnswer = DemoAnswer::because(503, Reason::InFlight);
 
 /// Not handed over.
-fn refused(status: u16, reason: Reason) -> Seen {
-    Seen { answers: vec![Answer::because(status, reason)], calls: Vec::new() }
+fn refused(status: u16, reason: Reason) -> Observation {
+    Observation { answers: vec![DemoAnswer::because(status, reason)], calls: Vec::new() }
 }
 
 /// Handed over once.
-fn handled_as(read: Read, kind: &str) -> Seen {
-    Seen { answers: vec![HANDLED], calls: vec![Call { read, ..call_of(kind) }] }
+fn handled_as(read: DecodeOutcome, kind: &str) -> Observation {
+    Observation { answers: vec![HANDLED], calls: vec![Call { read, ..call_of(kind) }] }
 }
 
 fn call_of(kind: &str) -> Call {
-    Call { kind: Some(kind.to_owned()), read: Read::AsDocumented, secret: CURRENT.to_owned() }
+    Call { kind: Some(kind.to_owned()), read: DecodeOutcome::AsDocumented, secret: CURRENT.to_owned() }
 }
 
 fn unsigned(request: &mut Request<Bytes>) {

@@ -40,16 +40,16 @@ fn cells(number: usize, row: &Row) -> [String; 6] {
 mod tests {
     use medhook::Reason;
 
-    use super::super::seen::{Answer, Seen};
+    use super::super::seen::{DemoAnswer, Observation};
     use super::*;
     use crate::failure::Failure;
 
     fn rows() -> [Row; 3] {
-        let only = |answer| Seen { answers: vec![answer], calls: Vec::new() };
-        let expected = only(Answer::because(401, Reason::Stale));
+        let only = |answer| Observation { answers: vec![answer], calls: Vec::new() };
+        let expected = only(DemoAnswer::because(401, Reason::Stale));
         let row =
             |happened| Row { provider: "acme", sent: "301 s old".to_owned(), expected: expected.clone(), happened };
-        let wrong = only(Answer::because(200, Reason::Duplicate));
+        let wrong = only(DemoAnswer::because(200, Reason::Duplicate));
         [row(Ok(expected.clone())), row(Ok(wrong)), row(Err(Failure::new("waited 20 s for an answer")))]
     }
 

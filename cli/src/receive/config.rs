@@ -14,10 +14,10 @@ use medhook::sign::Signer;
 use medhook::{Builder, DedupeStore, OnStoreError, Receiver, StandardWebhooks};
 use toml::Table;
 
-use super::forward::Target;
-use super::keys::{Keys, cut, is_name};
+use super::forward::ForwardUrl;
+use super::keys::{TableKeys, cut, is_name};
 use super::path;
-use super::provider::{self, Reads};
+use super::provider::{self, Classify};
 use super::secrets::{self, Group, no_secret_twice};
 use super::store;
 use crate::failure::Failure;
@@ -33,7 +33,7 @@ pub(super) struct Config {
     /// How long connections are still accepted after SIGTERM.
     pub(super) drain_delay: Duration,
     pub(super) shutdown: Duration,
-    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) endpoints: Vec<EndpointConfig>,
 }
 
 /// A value, and what a message about it begins with.
@@ -49,12 +49,12 @@ impl<T> Placed<T> {
 }
 
 /// One endpoint, up to its store.
-pub(super) struct Endpoint {
+pub(super) struct EndpointConfig {
     pub(super) place: String,
     pub(super) path: String,
     pub(super) name: String,
     pub(super) builder: Builder,
-    pub(super) read: Reads,
+    pub(super) read: Classify,
     pub(super) forward: Option<Forward>,
     /// Whether its events are handled only if the store remembers them.
     pub(super) needs_store: bool,
@@ -65,13 +65,13 @@ pub(super) struct Endpoint {
 pub(super) struct Ready {
     pub(super) path: String,
     pub(super) receiver: Receiver,
-    pub(super) read: Reads,
+    pub(super) read: Classify,
     pub(super) forward: Option<Forward>,
 }
 
 /// Where an endpoint's events go.
 pub(super) struct Forward {
-    pub(super) target: Target,
+    pub(super) target: ForwardUrl,
     /// Signs what is sent there, where the application asks for that.
     pub(super) signer: Option<Signer>,
 }
@@ -83,7 +83,7 @@ pub(super) struct Overrides {
     pub(super) store: Option<String>,
 }
 
-impl Endpoint {
+impl EndpointConfig {
     /// With its store.
     pub(super) fn ready(self, store: Arc<dyn DedupeStore>) -> Result<Ready, Failure> {
         let receiver = self.builder.shared_store(store).build();
@@ -119,7 +119,7 @@ impl Config {
         if text.len() as u64 > LONGEST {
             return Err(Failure::new(format!("{file}: longer than {LONGEST} bytes")));
         }
-        let mut keys = Keys::parse(file, &text)?;
+        let mut keys = TableKeys::parse(file, &text)?;
         keys.all_known(TOP)?;
         let listen = placed(&mut keys, "listen", overrides.listen, "127.0.0.1:8787")?;
         let store = store(&mut keys, overrides.store)?;
@@ -204,7 +204,7 @@ fn unreadable(file: &str, error: std::io::Error) -> Failure {
     Failure::because(format_args!("{file}: cannot be read"), error)
 }
 
-fn placed(keys: &mut Keys, key: &str, instead: Option<String>, default: &str) -> Result<Placed<String>, Failure> {
+fn placed(keys: &mut TableKeys, key: &str, instead: Option<String>, default: &str) -> Result<Placed<String>, Failure> {
     let text = keys.text(key)?;
     Ok(match instead {
         Some(value) => Placed { place: format!("--{key}"), value },
@@ -221,11 +221,11 @@ fn address(text: Placed<String>, such_as: &str) -> Result<Placed<SocketAddr>, Fa
     }
 }
 
-fn operations(keys: &mut Keys) -> Result<Option<Placed<SocketAddr>>, Failure> {
+fn operations(keys: &mut TableKeys) -> Result<Option<Placed<SocketAddr>>, Failure> {
     let Some(table) = keys.table("operations", "a table, written as [operations]")? else {
         return Ok(None);
     };
-    let mut inner = Keys::within(format!("{}: `operations`", keys.place()), table);
+    let mut inner = TableKeys::within(format!("{}: `operations`", keys.place()), table);
     inner.all_known(&["listen"])?;
     let listen = inner.text("listen")?;
     let listen = Placed { place: format!("{}: `listen`", inner.place()), value: inner.needed("listen", listen)? };
@@ -233,7 +233,7 @@ fn operations(keys: &mut Keys) -> Result<Option<Placed<SocketAddr>>, Failure> {
 }
 
 /// A URL can hold a password, so the file may say where it stands, as it does of secrets.
-fn store(keys: &mut Keys, instead: Option<String>) -> Result<Placed<store::Url>, Failure> {
+fn store(keys: &mut TableKeys, instead: Option<String>) -> Result<Placed<store::Url>, Failure> {
     let (named, argument) = (keys.is_table("store"), instead.is_some());
     let store = match instead {
         None if named => {
@@ -259,7 +259,7 @@ fn store(keys: &mut Keys, instead: Option<String>) -> Result<Placed<store::Url>,
 /// What has been read so far.
 struct Reading<'f> {
     file: &'f str,
-    endpoints: Vec<Endpoint>,
+    endpoints: Vec<EndpointConfig>,
     groups: Vec<Group>,
     /// Secrets that sign what is forwarded.
     ours: Vec<Group>,
@@ -269,7 +269,7 @@ struct Reading<'f> {
 
 impl Reading<'_> {
     fn endpoint(&mut self, number: usize, table: Table) -> Result<(), Failure> {
-        let mut keys = Keys::within(format!("{}: endpoint {number}", self.file), table);
+        let mut keys = TableKeys::within(format!("{}: endpoint {number}", self.file), table);
         let path = keys.text("path")?;
         if let Some(path) = &path {
             keys.rename(format!("{}: endpoint {number} ({})", self.file, cut(path).escape_debug()));
@@ -309,7 +309,7 @@ impl Reading<'_> {
         self.ours.extend(ours);
         let place = keys.place().to_owned();
         let needs_store = on_store_error == OnStoreError::Reject;
-        self.endpoints.push(Endpoint {
+        self.endpoints.push(EndpointConfig {
             place,
             path,
             name,
@@ -323,7 +323,7 @@ impl Reading<'_> {
     }
 }
 
-fn name(keys: &mut Keys, path: &str) -> Result<String, Failure> {
+fn name(keys: &mut TableKeys, path: &str) -> Result<String, Failure> {
     if let Some(name) = keys.name("name")? {
         return Ok(name);
     }
@@ -332,11 +332,11 @@ fn name(keys: &mut Keys, path: &str) -> Result<String, Failure> {
 }
 
 /// Where events go, and the secret that signs what goes there.
-fn forward(keys: &mut Keys, reuse: bool) -> Result<(Option<Forward>, Option<Group>), Failure> {
+fn forward(keys: &mut TableKeys, reuse: bool) -> Result<(Option<Forward>, Option<Group>), Failure> {
     let Some(url) = keys.text("forward")? else {
         return Ok((None, None));
     };
-    let target = Target::parse(&url).map_err(|problem| keys.wrong("forward", problem))?;
+    let target = ForwardUrl::parse(&url).map_err(|problem| keys.wrong("forward", problem))?;
     let in_clear = keys.flag("forward_in_clear")?;
     if !target.is_loopback() && !in_clear {
         return Err(keys.wrong(
@@ -353,9 +353,9 @@ fn forward(keys: &mut Keys, reuse: bool) -> Result<(Option<Forward>, Option<Grou
     Ok((Some(Forward { target, signer: Some(signer) }), Some(Group { secrets: vec![named], reuse })))
 }
 
-fn no_two_alike(endpoints: &[Endpoint]) -> Result<(), Failure> {
+fn no_two_alike(endpoints: &[EndpointConfig]) -> Result<(), Failure> {
     let (mut paths, mut names) = (HashSet::new(), HashSet::new());
-    for Endpoint { place, path, name, .. } in endpoints {
+    for EndpointConfig { place, path, name, .. } in endpoints {
         if !paths.insert(path) {
             return Err(Failure::new(format!("{place}: `path`: another endpoint has it already")));
         }

@@ -10,17 +10,17 @@ use medhook::sign::Signer;
 use medhook::{Admitted, Bytes, Delivery, Reason, Receiver, Rejection, detached};
 
 use super::budget::Budget;
-use super::forward::{Answer, Forwarder, Target};
+use super::forward::{ForwardAnswer, ForwardUrl, Forwarder};
 use super::printer::Printer;
-use super::provider::{Read, Reads};
-use super::report::{Became, Report, Style};
+use super::provider::{Classify, DecodeClass};
+use super::report::{DeliveryReport, ReportedOutcome, Style};
 use crate::server::empty;
 
 /// A receiver at its path.
-pub(super) struct Endpoint {
+pub(super) struct ServedEndpoint {
     pub(super) path: String,
     pub(super) receiver: Receiver,
-    pub(super) read: Reads,
+    pub(super) read: Classify,
     pub(super) application: Option<Application>,
     pub(super) output: Printer,
     pub(super) style: Style,
@@ -31,20 +31,20 @@ pub(super) struct Endpoint {
 /// Who handles an endpoint's events.
 pub(super) struct Application {
     pub(super) forwarder: Forwarder,
-    pub(super) target: Target,
+    pub(super) target: ForwardUrl,
     pub(super) signer: Option<Signer>,
 }
 
 /// What the handler found out, for the report.
 #[derive(Debug, Default)]
 struct Found {
-    read: OnceLock<Read>,
-    upstream: OnceLock<Answer>,
+    read: OnceLock<DecodeClass>,
+    upstream: OnceLock<ForwardAnswer>,
     /// The line is written.
     told: OnceLock<()>,
 }
 
-impl Endpoint {
+impl ServedEndpoint {
     /// Answers a request. All up to the proof is done in the connection's own task: whoever hangs up there has lost
     /// nothing. From then on it is detached.
     pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -72,7 +72,7 @@ impl Endpoint {
         match ran {
             Ok(status) => {
                 if found.told.get().is_none() {
-                    self.mention(Became::Answered(status), Some(&delivery), &found);
+                    self.mention(ReportedOutcome::Answered(status), Some(&delivery), &found);
                 }
                 empty(status)
             }
@@ -88,7 +88,7 @@ impl Endpoint {
             found.upstream.get_or_init(|| answer);
             return answer.status();
         }
-        let line = self.line(Became::Answered(StatusCode::OK), Some(delivery), found);
+        let line = self.line(ReportedOutcome::Answered(StatusCode::OK), Some(delivery), found);
         if self.output.write(line).await {
             found.told.get_or_init(|| ());
             StatusCode::OK
@@ -108,7 +108,7 @@ impl Endpoint {
     /// Reports the rejections that were only counted: those that are due, or at the end all.
     pub(super) fn report_counts(&self, counts: Vec<(Reason, u64)>) {
         for (reason, count) in counts {
-            let line = self.line(Became::Counted(reason, count), None, &Found::default());
+            let line = self.line(ReportedOutcome::Counted(reason, count), None, &Found::default());
             if self.output.is_failing() || !self.output.mention(line) {
                 self.budget.put_back(reason, count);
             }
@@ -116,16 +116,16 @@ impl Endpoint {
     }
 
     fn rejected(&self, rejection: &Rejection, delivery: Option<&Delivery>, found: &Found) -> Response<Full<Bytes>> {
-        self.mention(Became::rejected(rejection), delivery, found);
+        self.mention(ReportedOutcome::rejected(rejection), delivery, found);
         answer(rejection)
     }
 
-    fn mention(&self, became: Became, delivery: Option<&Delivery>, found: &Found) {
+    fn mention(&self, became: ReportedOutcome, delivery: Option<&Delivery>, found: &Found) {
         self.output.mention(self.line(became, delivery, found));
     }
 
-    fn line(&self, became: Became, delivery: Option<&Delivery>, found: &Found) -> String {
-        self.style.line(&Report {
+    fn line(&self, became: ReportedOutcome, delivery: Option<&Delivery>, found: &Found) -> String {
+        self.style.line(&DeliveryReport {
             endpoint: self.receiver.name(),
             path: &self.path,
             provider: self.receiver.provider(),

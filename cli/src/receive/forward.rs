@@ -44,11 +44,11 @@ impl Forwarder {
     /// Sends an event and waits for the answer, which the caller may tire of.
     pub(super) async fn send(
         &self,
-        to: &Target,
+        to: &ForwardUrl,
         signer: Option<&Signer>,
         delivery: &Delivery,
         content_type: Option<HeaderValue>,
-    ) -> Answer {
+    ) -> ForwardAnswer {
         let mut request = Request::new(Full::new(delivery.body().clone()));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = to.0.clone();
@@ -57,18 +57,18 @@ impl Forwarder {
             match signer.sign(&message_id(delivery.event_key()), now(), delivery.body()) {
                 Ok(signature) => request.headers_mut().extend(signature),
                 // Not reached: the id and the timestamp are ours, and both are valid.
-                Err(_) => return Answer::Failed,
+                Err(_) => return ForwardAnswer::Failed,
             }
         }
         match self.client.request(request).await {
             Ok(response) => {
                 let status = response.status();
                 self.drop_body(response.into_body());
-                Answer::Status(status)
+                ForwardAnswer::Status(status)
             }
-            Err(error) if timed_out(&error) => Answer::TimedOut,
-            Err(error) if error.is_connect() => Answer::NotReached,
-            Err(_) => Answer::Failed,
+            Err(error) if timed_out(&error) => ForwardAnswer::TimedOut,
+            Err(error) if error.is_connect() => ForwardAnswer::NotReached,
+            Err(_) => ForwardAnswer::Failed,
         }
     }
 
@@ -90,7 +90,7 @@ impl Forwarder {
 
 /// What the application made of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum ForwardAnswer {
     /// It says so.
     Status(StatusCode),
     /// It takes no connection, or there is no such host.
@@ -101,36 +101,38 @@ pub(super) enum Answer {
     Failed,
 }
 
-impl Answer {
+impl ForwardAnswer {
     /// What the sender gets for it. A redirect is a failure: nobody follows it, and the sender must not take it for
     /// its own.
     pub(super) fn status(self) -> StatusCode {
         match self {
-            Answer::Status(status) if status.is_redirection() || status.is_informational() => StatusCode::BAD_GATEWAY,
-            Answer::Status(status) => status,
-            Answer::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-            Answer::NotReached | Answer::Failed => StatusCode::BAD_GATEWAY,
+            ForwardAnswer::Status(status) if status.is_redirection() || status.is_informational() => {
+                StatusCode::BAD_GATEWAY
+            }
+            ForwardAnswer::Status(status) => status,
+            ForwardAnswer::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+            ForwardAnswer::NotReached | ForwardAnswer::Failed => StatusCode::BAD_GATEWAY,
         }
     }
 }
 
 /// A status, or what there was instead.
-impl fmt::Display for Answer {
+impl fmt::Display for ForwardAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Answer::Status(status) => write!(f, "{}", status.as_u16()),
-            Answer::NotReached => f.write_str("not_reached"),
-            Answer::TimedOut => f.write_str("timed_out"),
-            Answer::Failed => f.write_str("failed"),
+            ForwardAnswer::Status(status) => write!(f, "{}", status.as_u16()),
+            ForwardAnswer::NotReached => f.write_str("not_reached"),
+            ForwardAnswer::TimedOut => f.write_str("timed_out"),
+            ForwardAnswer::Failed => f.write_str("failed"),
         }
     }
 }
 
 /// An application's URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target(Uri);
+pub(super) struct ForwardUrl(Uri);
 
-impl Target {
+impl ForwardUrl {
     /// Messages do not quote it: there may be a password in it.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
         const SUCH_AS: &str = "must be a URL such as \"http://127.0.0.1:3000/webhooks\"";
@@ -158,7 +160,7 @@ impl Target {
         if authority.host().is_empty() || !port_as_it_should_be {
             return Err(SUCH_AS.to_owned());
         }
-        Ok(Target(uri))
+        Ok(ForwardUrl(uri))
     }
 
     /// Whether nothing sent there leaves this machine.
@@ -169,7 +171,7 @@ impl Target {
 }
 
 /// Without its query, in which there may be a password.
-impl fmt::Display for Target {
+impl fmt::Display for ForwardUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let authority = self.0.authority().map(http::uri::Authority::as_str).unwrap_or_default();
         write!(f, "http://{authority}{}", self.0.path())
@@ -282,10 +284,10 @@ mod tests {
     fn a_redirect_is_a_failure_and_everything_else_is_the_applications_word() {
         for (status, expected) in [(200, 200), (204, 204), (302, 502), (304, 502), (404, 404), (429, 429), (503, 503)] {
             let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(Answer::Status(status).status().as_u16(), expected);
+            assert_eq!(ForwardAnswer::Status(status).status().as_u16(), expected);
         }
-        assert_eq!(Answer::NotReached.status(), 502);
-        assert_eq!(Answer::TimedOut.status(), 504);
+        assert_eq!(ForwardAnswer::NotReached.status(), 502);
+        assert_eq!(ForwardAnswer::TimedOut.status(), 504);
     }
 
     #[test]
@@ -302,7 +304,7 @@ mod tests {
             ("http://[::ffff:10.0.0.1]/", false),
             ("http://0.0.0.0/", false),
         ] {
-            assert_eq!(Target::parse(url).unwrap().is_loopback(), loopback, "{url}");
+            assert_eq!(ForwardUrl::parse(url).unwrap().is_loopback(), loopback, "{url}");
         }
     }
 
@@ -323,7 +325,7 @@ mod tests {
             "http://127.0.0.1/hunter 2",
             "http://127.0.0.1/hunter2\u{9b}31m",
         ] {
-            let problem = Target::parse(url).unwrap_err();
+            let problem = ForwardUrl::parse(url).unwrap_err();
             assert!(!problem.contains("hunter"), "{url}: {problem}");
         }
     }

@@ -10,12 +10,12 @@ use crate::failure::Failure;
 
 /// A table whose keys are taken one after the other.
 #[derive(Debug)]
-pub(super) struct Keys {
+pub(super) struct TableKeys {
     place: String,
     table: Table,
 }
 
-impl Keys {
+impl TableKeys {
     /// The whole file. `file` is its name, for the messages.
     pub(super) fn parse(file: &str, text: &str) -> Result<Self, Failure> {
         let table = text.parse::<Table>().map_err(|error| {
@@ -25,12 +25,12 @@ impl Keys {
             let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
             Failure::because(format_args!("{file}: line {line}"), message)
         })?;
-        Ok(Keys { place: file.to_owned(), table })
+        Ok(TableKeys { place: file.to_owned(), table })
     }
 
     /// A table within another.
     pub(super) fn within(place: String, table: Table) -> Self {
-        Keys { place, table }
+        TableKeys { place, table }
     }
 
     pub(super) fn place(&self) -> &str {
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_syntax_error_is_one_line_that_tells_its_line() {
-        let error = Keys::parse("medhook.toml", "listen = \"127.0.0.1:1\"\nstore = \n").unwrap_err().to_string();
+        let error = TableKeys::parse("medhook.toml", "listen = \"127.0.0.1:1\"\nstore = \n").unwrap_err().to_string();
         assert!(error.starts_with("medhook.toml: line 2: "), "{error}");
         assert_eq!(error.lines().count(), 1, "{error}");
     }

@@ -42,7 +42,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use self::budget::Budget;
 use self::config::{Config, Overrides, Placed};
-use self::endpoint::{Application, Endpoint};
+use self::endpoint::{Application, ServedEndpoint};
 use self::forward::Forwarder;
 use self::health::{Health, Needs, Phase};
 use self::printer::{Printer, standard_error, standard_output};
@@ -65,7 +65,7 @@ use crate::server::{Limits, accept, empty};
 /// the receiver to apply a changed config file.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_help = EXAMPLE)]
-pub(crate) struct Args {
+pub(crate) struct ReceiveArgs {
     /// The config file
     #[arg(long, value_name = "FILE", default_value = "medhook.toml")]
     config: PathBuf,
@@ -114,7 +114,7 @@ pub fn config_lines(file: &str, content: &[u8]) -> Result<Vec<String>, String> {
 }
 
 /// Receives until it is told to end.
-pub(crate) fn run(args: &Args) -> Result<Verdict, Failure> {
+pub(crate) fn run(args: &ReceiveArgs) -> Result<Verdict, Failure> {
     let cannot = |error| Failure::because("cannot start", error);
     let overrides = Overrides { listen: args.listen.clone(), store: args.store.clone() };
     let config = Config::load(&args.config, overrides)?;
@@ -183,7 +183,7 @@ fn raise_file_limit(config: &Config) {
 /// Files of the store, of the outputs and of the runtime.
 const OTHER_FILES: usize = 64;
 
-async fn received(args: &Args, config: Config, log: &Printer, output: Printer) -> Result<Verdict, Failure> {
+async fn received(args: &ReceiveArgs, config: Config, log: &Printer, output: Printer) -> Result<Verdict, Failure> {
     let listener = listen(&config.listen).await?;
     let operations = match &config.operations {
         Some(address) => Some(listen(address).await?),
@@ -202,7 +202,7 @@ async fn received(args: &Args, config: Config, log: &Printer, output: Printer) -
         // Without an application an event is handled when its line is written.
         output: config.endpoints.iter().any(|endpoint| endpoint.forward.is_none()).then(|| output.clone()),
     };
-    let routes = Arc::new(Routes { endpoints: OnceLock::new(), health: Health::new(needs) });
+    let routes = Arc::new(ReceiveRoutes { endpoints: OnceLock::new(), health: Health::new(needs) });
     let (stop, stopped) = watch::channel(false);
     let address = listener.address;
     let accepting = tokio::spawn({
@@ -288,7 +288,7 @@ async fn received(args: &Args, config: Config, log: &Printer, output: Printer) -
 
 /// Waits until running events have finished, or gives them up at the deadline or the next signal; one more signal ends the
 /// process. Returns how many were given up.
-async fn drained(endpoints: &[Arc<Endpoint>], within: Duration, signals: &mut Signals) -> usize {
+async fn drained(endpoints: &[Arc<ServedEndpoint>], within: Duration, signals: &mut Signals) -> usize {
     let drain = async |within: Duration| {
         let given_up = join_all(endpoints.iter().map(|endpoint| endpoint.receiver.drain(within))).await;
         given_up.into_iter().fold(0_usize, usize::saturating_add)
@@ -331,11 +331,11 @@ async fn listen(at: &Placed<SocketAddr>) -> Result<Listening, Failure> {
 
 /// The endpoints of the file with their store, each with the line that describes it at the start.
 fn endpoints(
-    configured: Vec<config::Endpoint>,
+    configured: Vec<config::EndpointConfig>,
     store: &Arc<dyn DedupeStore>,
     output: &Printer,
     style: Style,
-) -> Result<Vec<(String, Arc<Endpoint>)>, Failure> {
+) -> Result<Vec<(String, Arc<ServedEndpoint>)>, Failure> {
     let forwarder = Forwarder::new();
     let ready = configured.into_iter().map(|endpoint| {
         let ready = endpoint.ready(store.clone())?;
@@ -345,7 +345,7 @@ fn endpoints(
             target: forward.target,
             signer: forward.signer,
         });
-        let endpoint = Endpoint {
+        let endpoint = ServedEndpoint {
             path: ready.path,
             receiver: ready.receiver,
             read: ready.read,
@@ -361,7 +361,7 @@ fn endpoints(
 
 /// Once a second: reports rejections that were only counted, and notices an output that is stuck though nothing waits
 /// for it.
-async fn watch_over(endpoints: Vec<Arc<Endpoint>>, output: Printer) {
+async fn watch_over(endpoints: Vec<Arc<ServedEndpoint>>, output: Printer) {
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -378,13 +378,13 @@ const GRACE: Duration = Duration::from_millis(300);
 const LAST: Duration = Duration::from_secs(2);
 
 /// Which endpoint is where.
-struct Routes {
+struct ReceiveRoutes {
     /// From when the store is open.
-    endpoints: OnceLock<HashMap<String, Arc<Endpoint>>>,
+    endpoints: OnceLock<HashMap<String, Arc<ServedEndpoint>>>,
     health: Health,
 }
 
-impl Routes {
+impl ReceiveRoutes {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let mut response = match self.health.answer(request.method(), request.uri().path()) {
             Some(response) => response,

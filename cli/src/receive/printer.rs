@@ -18,7 +18,7 @@ use tokio::time::sleep;
 #[derive(Debug, Clone)]
 pub(super) struct Printer {
     name: &'static str,
-    lines: mpsc::Sender<Line>,
+    lines: mpsc::Sender<QueuedLine>,
     state: Arc<State>,
 }
 
@@ -64,7 +64,7 @@ impl Writes {
     }
 }
 
-struct Line {
+struct QueuedLine {
     text: String,
     written: Option<oneshot::Sender<()>>,
 }
@@ -81,7 +81,7 @@ impl Printer {
 
     /// Writes the line if there is room for it. Returns whether there was.
     pub(super) fn mention(&self, text: String) -> bool {
-        let queued = self.lines.try_send(Line { text, written: None }).is_ok();
+        let queued = self.lines.try_send(QueuedLine { text, written: None }).is_ok();
         if !queued {
             self.state.left_out.fetch_add(1, Ordering::Relaxed);
         }
@@ -96,7 +96,7 @@ impl Printer {
             biased;
             () = self.stuck() => false,
             done = async {
-                self.lines.send(Line { text, written: Some(written) }).await.is_ok() && told.await.is_ok()
+                self.lines.send(QueuedLine { text, written: Some(written) }).await.is_ok() && told.await.is_ok()
             } => done,
         }
     }
@@ -154,7 +154,7 @@ const ROOM: usize = 1024;
 struct Writing<W> {
     name: &'static str,
     output: W,
-    waiting: mpsc::Receiver<Line>,
+    waiting: mpsc::Receiver<QueuedLine>,
     state: Arc<State>,
     /// The last line came out in part.
     torn: bool,

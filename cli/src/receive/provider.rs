@@ -7,7 +7,7 @@ use medhook::{
     Receiver, Secrets, SharedSecret, StandardWebhooks, azodha, cair, fasten, healthsync, mediquo,
 };
 
-use super::keys::{Keys, cut};
+use super::keys::{TableKeys, cut};
 use super::secrets::{self, Group};
 use crate::failure::Failure;
 
@@ -15,15 +15,15 @@ use crate::failure::Failure;
 pub(super) struct Provided {
     pub(super) builder: Builder,
     pub(super) groups: Vec<Group>,
-    pub(super) read: Reads,
+    pub(super) read: Classify,
 }
 
 /// Reads a delivery as an application would.
-pub(super) type Reads = fn(&Delivery) -> Read;
+pub(super) type Classify = fn(&Delivery) -> DecodeClass;
 
-/// As what an event was handed over.
+/// Whether an event matched the documentation of its provider, for the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Read {
+pub(super) enum DecodeClass {
     /// The variant of its kind.
     Documented,
     /// A kind that is not documented.
@@ -55,7 +55,7 @@ pub(super) const KEYS: &[&str] = &[
 /// Takes the provider, its secrets and all keys that only some providers have.
 ///
 /// `reuse` says whether its secrets may be another endpoint's, too.
-pub(super) fn take(keys: &mut Keys, name: &str, reuse: bool) -> Result<Provided, Failure> {
+pub(super) fn take(keys: &mut TableKeys, name: &str, reuse: bool) -> Result<Provided, Failure> {
     let provider = keys.choice("provider", PROVIDERS)?;
     let provider = keys.needed("provider", provider)?;
     let mut groups = vec![group(keys, "secrets", reuse)?];
@@ -68,19 +68,20 @@ pub(super) fn take(keys: &mut Keys, name: &str, reuse: bool) -> Result<Provided,
         Which::Azodha | Which::Fasten => false,
     };
 
-    let (mut builder, read): (Builder, Reads) = match provider {
+    let (mut builder, read): (Builder, Classify) = match provider {
         Which::Azodha => {
             let header = header(keys)?;
-            let scheme = keys.choice("scheme", &[("hmac-sha256", Scheme::Mac), ("shared-secret", Scheme::Secret)])?;
+            let scheme =
+                keys.choice("scheme", &[("hmac-sha256", SchemeKey::Mac), ("shared-secret", SchemeKey::Secret)])?;
             let mut azodha = match keys.needed("scheme", scheme)? {
-                Scheme::Mac => {
+                SchemeKey::Mac => {
                     let mut azodha = Azodha::hmac_sha256(header, secrets);
                     if let Some(prefix) = prefix(keys)? {
                         azodha = azodha.prefix(prefix);
                     }
                     azodha.encoding(encoding(keys)?)
                 }
-                Scheme::Secret => Azodha::shared_secret(header, secrets),
+                SchemeKey::Secret => Azodha::shared_secret(header, secrets),
             };
             if let Some(kind) = keys.text("pin_kind")? {
                 if azodha::Kind::from_name(&kind).is_none() {
@@ -94,16 +95,17 @@ pub(super) fn take(keys: &mut Keys, name: &str, reuse: bool) -> Result<Provided,
         }
         Which::Cair => {
             let header = header(keys)?;
-            let scheme = keys.choice("scheme", &[("hmac-sha256", Scheme::Mac), ("shared-secret", Scheme::Secret)])?;
+            let scheme =
+                keys.choice("scheme", &[("hmac-sha256", SchemeKey::Mac), ("shared-secret", SchemeKey::Secret)])?;
             let mut cair = match keys.needed("scheme", scheme)? {
-                Scheme::Mac => {
+                SchemeKey::Mac => {
                     let mut cair = Cair::hmac_sha256(header, secrets);
                     if let Some(prefix) = prefix(keys)? {
                         cair = cair.prefix(prefix);
                     }
                     cair.encoding(encoding(keys)?)
                 }
-                Scheme::Secret => Cair::shared_secret(header, secrets),
+                SchemeKey::Secret => Cair::shared_secret(header, secrets),
             };
             if let Some(name) = keys.text("pin_kind")? {
                 let Some(kind) = cair::Kind::from_name(&name) else {
@@ -116,17 +118,18 @@ pub(super) fn take(keys: &mut Keys, name: &str, reuse: bool) -> Result<Provided,
             (Receiver::builder(name, cair), reads!(cair))
         }
         Which::Fasten => {
-            let mode = keys.choice("mode", &[("live", Mode::Live), ("test", Mode::Test), ("any", Mode::Any)])?;
-            let fasten = match mode.unwrap_or(Mode::Live) {
-                Mode::Test => Fasten::test(secrets),
-                Mode::Any => Fasten::any_mode(secrets),
-                Mode::Live if keys.has("test_secrets") => {
+            let mode =
+                keys.choice("mode", &[("live", ModeKey::Live), ("test", ModeKey::Test), ("any", ModeKey::Any)])?;
+            let fasten = match mode.unwrap_or(ModeKey::Live) {
+                ModeKey::Test => Fasten::test(secrets),
+                ModeKey::Any => Fasten::any_mode(secrets),
+                ModeKey::Live if keys.has("test_secrets") => {
                     let tests = group(keys, "test_secrets", reuse)?;
                     let secrets_of_test = keys.needed("test_secrets", secrets::together(&tests.secrets))??;
                     groups.push(tests);
                     Fasten::live(secrets).and_test(secrets_of_test)
                 }
-                Mode::Live => Fasten::live(secrets),
+                ModeKey::Live => Fasten::live(secrets),
             };
             (Receiver::builder(name, fasten), reads!(fasten))
         }
@@ -185,13 +188,13 @@ const PROVIDERS: &[(&str, Which)] = &[
 ];
 
 #[derive(Debug, Clone, Copy)]
-enum Scheme {
+enum SchemeKey {
     Mac,
     Secret,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Mode {
+enum ModeKey {
     Live,
     Test,
     Any,
@@ -207,16 +210,16 @@ enum By {
 /// How far ahead of ours a clock may be, where ages are judged by an event's time: as HealthSync's default has it.
 const AHEAD: Duration = Duration::from_secs(300);
 
-fn group(keys: &mut Keys, key: &str, reuse: bool) -> Result<Group, Failure> {
+fn group(keys: &mut TableKeys, key: &str, reuse: bool) -> Result<Group, Failure> {
     Ok(Group { secrets: secrets::listed(keys, key)?, reuse })
 }
 
-fn header(keys: &mut Keys) -> Result<String, Failure> {
+fn header(keys: &mut TableKeys) -> Result<String, Failure> {
     let header = optional_header(keys, "header")?;
     keys.needed("header", header)
 }
 
-fn optional_header(keys: &mut Keys, key: &str) -> Result<Option<String>, Failure> {
+fn optional_header(keys: &mut TableKeys, key: &str) -> Result<Option<String>, Failure> {
     let header = keys.text(key)?;
     match &header {
         Some(name) if http::HeaderName::try_from(name.as_str()).is_err() => {
@@ -227,14 +230,14 @@ fn optional_header(keys: &mut Keys, key: &str) -> Result<Option<String>, Failure
     }
 }
 
-fn prefix(keys: &mut Keys) -> Result<Option<String>, Failure> {
+fn prefix(keys: &mut TableKeys) -> Result<Option<String>, Failure> {
     match keys.text("prefix")? {
         Some(prefix) if prefix.len() > 64 => Err(keys.wrong("prefix", "longer than 64 bytes")),
         prefix => Ok(prefix),
     }
 }
 
-fn encoding(keys: &mut Keys) -> Result<Encoding, Failure> {
+fn encoding(keys: &mut TableKeys) -> Result<Encoding, Failure> {
     let choices = [("hex", Encoding::Hex), ("base64", Encoding::Base64), ("either", Encoding::Either)];
     Ok(keys.choice("encoding", &choices)?.unwrap_or(Encoding::Either))
 }
@@ -243,18 +246,21 @@ fn no_kind(name: &str, kinds: impl Iterator<Item = &'static str>) -> String {
     format!("{:?} is none of {}", cut(name), kinds.collect::<Vec<_>>().join(", "))
 }
 
-fn custom(keys: &mut Keys, name: &str, secrets: Secrets) -> Result<Custom, Failure> {
+fn custom(keys: &mut TableKeys, name: &str, secrets: Secrets) -> Result<Custom, Failure> {
     let sender = keys.name("sender")?.unwrap_or_else(|| name.to_owned());
-    let choices =
-        [("standard-webhooks", None), ("hmac-sha256", Some(Scheme::Mac)), ("shared-secret", Some(Scheme::Secret))];
+    let choices = [
+        ("standard-webhooks", None),
+        ("hmac-sha256", Some(SchemeKey::Mac)),
+        ("shared-secret", Some(SchemeKey::Secret)),
+    ];
     let scheme = keys.choice("scheme", &choices)?;
     let mut custom = match keys.needed("scheme", scheme)? {
         None => Custom::new(sender, StandardWebhooks::new(), secrets),
-        Some(Scheme::Mac) => {
+        Some(SchemeKey::Mac) => {
             let scheme = HmacSha256Body::new(header(keys)?).prefix(prefix(keys)?.unwrap_or_default());
             Custom::new(sender, scheme.encoding(encoding(keys)?), secrets)
         }
-        Some(Scheme::Secret) => Custom::new(sender, SharedSecret::new(header(keys)?), secrets),
+        Some(SchemeKey::Secret) => Custom::new(sender, SharedSecret::new(header(keys)?), secrets),
     };
     for (key, pointed) in POINTERS {
         if let Some(pointer) = keys.text(key)? {
@@ -276,21 +282,21 @@ const POINTERS: [(&str, Pointed); 3] = [
     ("time_pointer", Custom::time_pointer),
 ];
 
-fn read_custom(delivery: &Delivery) -> Read {
+fn read_custom(delivery: &Delivery) -> DecodeClass {
     match delivery.kind() {
-        Some(kind) if delivery.kind_label() != kind => Read::Unknown,
-        _ => Read::Documented,
+        Some(kind) if delivery.kind_label() != kind => DecodeClass::Unknown,
+        _ => DecodeClass::Documented,
     }
 }
 
 macro_rules! reads {
     ($provider:ident) => {
         |delivery| match delivery.decode() {
-            Ok($provider::Event::Unknown(_)) => Read::Unknown,
-            Ok($provider::Event::Undecodable(_)) => Read::Undecodable,
-            Ok(_) => Read::Documented,
+            Ok($provider::Event::Unknown(_)) => DecodeClass::Unknown,
+            Ok($provider::Event::Undecodable(_)) => DecodeClass::Undecodable,
+            Ok(_) => DecodeClass::Documented,
             // Of another provider: no delivery of this endpoint is.
-            Err(_) => Read::Undecodable,
+            Err(_) => DecodeClass::Undecodable,
         }
     };
 }

@@ -7,26 +7,26 @@ use http::StatusCode;
 use medhook::{Delivery, Outcome, Reason, Rejection};
 use serde::Serialize;
 
-use super::forward::Answer;
-use super::provider::Read;
+use super::forward::ForwardAnswer;
+use super::provider::DecodeClass;
 
 /// What became of a delivery.
-pub(super) struct Report<'r> {
+pub(super) struct DeliveryReport<'r> {
     pub(super) endpoint: &'r str,
     pub(super) path: &'r str,
     pub(super) provider: &'r str,
-    pub(super) became: Became,
+    pub(super) became: ReportedOutcome,
     /// `None` where nothing was proven, or it was too old to be looked at.
     pub(super) delivery: Option<&'r Delivery>,
     /// As what it was handed over, where it was.
-    pub(super) read: Option<Read>,
+    pub(super) read: Option<DecodeClass>,
     /// What the application answered, where there is one.
-    pub(super) upstream: Option<Answer>,
+    pub(super) upstream: Option<ForwardAnswer>,
 }
 
 /// The end of it.
 #[derive(Debug, Clone)]
-pub(super) enum Became {
+pub(super) enum ReportedOutcome {
     /// Ours, or the application's, answer.
     Answered(StatusCode),
     /// Rejected, with its kind and the label of the secret that verified it, as far as they are known.
@@ -35,53 +35,53 @@ pub(super) enum Became {
     Counted(Reason, u64),
 }
 
-impl Became {
+impl ReportedOutcome {
     pub(super) fn rejected(rejection: &Rejection) -> Self {
         let kind = Some(rejection.kind_label()).filter(|kind| *kind != "unknown");
         let secret = rejection.secret_label().map(str::to_owned);
-        Became::Rejected { reason: rejection.reason(), kind: kind.map(str::to_owned), secret }
+        ReportedOutcome::Rejected { reason: rejection.reason(), kind: kind.map(str::to_owned), secret }
     }
 
     fn outcome(&self) -> Outcome {
         match self {
-            Became::Answered(status) if status.is_success() => Outcome::Handled,
-            Became::Answered(_) => Outcome::Failed,
-            Became::Rejected { reason, .. } | Became::Counted(reason, _) => reason.outcome(),
+            ReportedOutcome::Answered(status) if status.is_success() => Outcome::Handled,
+            ReportedOutcome::Answered(_) => Outcome::Failed,
+            ReportedOutcome::Rejected { reason, .. } | ReportedOutcome::Counted(reason, _) => reason.outcome(),
         }
     }
 
     fn reason(&self) -> Option<&'static str> {
         match self {
-            Became::Answered(_) => None,
-            Became::Rejected { reason, .. } | Became::Counted(reason, _) => Some(reason.as_str()),
+            ReportedOutcome::Answered(_) => None,
+            ReportedOutcome::Rejected { reason, .. } | ReportedOutcome::Counted(reason, _) => Some(reason.as_str()),
         }
     }
 
     fn status(&self) -> u16 {
         match self {
-            Became::Answered(status) => status.as_u16(),
-            Became::Rejected { reason, .. } | Became::Counted(reason, _) => reason.status().as_u16(),
+            ReportedOutcome::Answered(status) => status.as_u16(),
+            ReportedOutcome::Rejected { reason, .. } | ReportedOutcome::Counted(reason, _) => reason.status().as_u16(),
         }
     }
 
     fn kind(&self) -> Option<&str> {
         match self {
-            Became::Answered(_) | Became::Counted(..) => None,
-            Became::Rejected { kind, .. } => kind.as_deref(),
+            ReportedOutcome::Answered(_) | ReportedOutcome::Counted(..) => None,
+            ReportedOutcome::Rejected { kind, .. } => kind.as_deref(),
         }
     }
 
     fn secret(&self) -> Option<&str> {
         match self {
-            Became::Answered(_) | Became::Counted(..) => None,
-            Became::Rejected { secret, .. } => secret.as_deref(),
+            ReportedOutcome::Answered(_) | ReportedOutcome::Counted(..) => None,
+            ReportedOutcome::Rejected { secret, .. } => secret.as_deref(),
         }
     }
 
     fn count(&self) -> Option<u64> {
         match self {
-            Became::Answered(_) | Became::Rejected { .. } => None,
-            Became::Counted(_, count) => Some(*count),
+            ReportedOutcome::Answered(_) | ReportedOutcome::Rejected { .. } => None,
+            ReportedOutcome::Counted(_, count) => Some(*count),
         }
     }
 }
@@ -98,13 +98,13 @@ pub(super) struct Style {
 
 impl Style {
     /// The line, with its end.
-    pub(super) fn line(self, report: &Report<'_>) -> String {
+    pub(super) fn line(self, report: &DeliveryReport<'_>) -> String {
         let mut line = if self.json { self.as_json(report) } else { self.as_words(report) };
         line.push('\n');
         line
     }
 
-    fn as_json(self, report: &Report<'_>) -> String {
+    fn as_json(self, report: &DeliveryReport<'_>) -> String {
         let delivery = report.delivery;
         let kind = delivery.and_then(Delivery::kind);
         let fields = Fields {
@@ -114,8 +114,8 @@ impl Style {
             outcome: report.became.outcome().as_str(),
             reason: report.became.reason(),
             kind: kind.or(report.became.kind()).map(|kind| cut(kind, LONGEST_KIND)),
-            unknown: report.read.map(|read| read == Read::Unknown),
-            undecodable: report.read.map(|read| read == Read::Undecodable),
+            unknown: report.read.map(|read| read == DecodeClass::Unknown),
+            undecodable: report.read.map(|read| read == DecodeClass::Undecodable),
             event_key: delivery.map(|delivery| delivery.event_key().to_string()),
             secret: delivery.map(Delivery::secret_label).or(report.became.secret()),
             status: report.became.status(),
@@ -128,7 +128,7 @@ impl Style {
         in_ascii(&json)
     }
 
-    fn as_words(self, report: &Report<'_>) -> String {
+    fn as_words(self, report: &DeliveryReport<'_>) -> String {
         let became = &report.became;
         let (outcome, status, endpoint) = (became.outcome().as_str(), became.status(), report.endpoint);
         let mut line = format!("{outcome:<9}  {status}  {endpoint:<width$}", width = self.widest);
@@ -144,9 +144,9 @@ impl Style {
             let _ = write!(line, "  {}", cut(kind, LONGEST_KIND).escape_debug());
         }
         match report.read {
-            Some(Read::Unknown) => line.push_str("  (unknown kind)"),
-            Some(Read::Undecodable) => line.push_str("  (undecodable)"),
-            Some(Read::Documented) | None => {}
+            Some(DecodeClass::Unknown) => line.push_str("  (unknown kind)"),
+            Some(DecodeClass::Undecodable) => line.push_str("  (undecodable)"),
+            Some(DecodeClass::Documented) | None => {}
         }
         if let Some(delivery) = report.delivery {
             let _ = write!(line, "  event {}", delivery.event_key());
@@ -232,14 +232,14 @@ mod tests {
         receiver.open(verified).unwrap()
     }
 
-    fn report(delivery: &Delivery) -> Report<'_> {
-        Report {
+    fn report(delivery: &Delivery) -> DeliveryReport<'_> {
+        DeliveryReport {
             endpoint: "acme",
             path: "/acme",
             provider: "acme",
-            became: Became::Answered(StatusCode::OK),
+            became: ReportedOutcome::Answered(StatusCode::OK),
             delivery: Some(delivery),
-            read: Some(Read::Unknown),
+            read: Some(DecodeClass::Unknown),
             upstream: None,
         }
     }
@@ -283,7 +283,7 @@ mod tests {
                  \"secret\":\"label\",\"status\":200}}\n"
             )
         );
-        report.became = Became::Rejected { reason: Reason::SignatureMismatch, kind: None, secret: None };
+        report.became = ReportedOutcome::Rejected { reason: Reason::SignatureMismatch, kind: None, secret: None };
         (report.delivery, report.read) = (None, None);
         assert_eq!(
             style.line(&report),
@@ -291,7 +291,7 @@ mod tests {
              \"reason\":\"signature_mismatch\",\"kind\":null,\"unknown\":null,\"undecodable\":null,\"event_key\":null,\
              \"status\":401}\n"
         );
-        report.became = Became::Counted(Reason::SignatureMismatch, 41);
+        report.became = ReportedOutcome::Counted(Reason::SignatureMismatch, 41);
         assert_eq!(
             style.line(&report),
             "{\"endpoint\":\"acme\",\"path\":\"/acme\",\"provider\":\"acme\",\"outcome\":\"rejected\",\
@@ -306,16 +306,16 @@ mod tests {
         let mut report = report(&delivery);
         let style = Style { json: false, ids: true, widest: 6 };
         let key = delivery.event_key();
-        report.upstream = Some(Answer::Status(StatusCode::OK));
+        report.upstream = Some(ForwardAnswer::Status(StatusCode::OK));
         assert_eq!(
             style.line(&report),
             format!("handled    200  acme    new  (unknown kind)  event {key}  id 1  by label  upstream 200\n")
         );
         let (kind, secret) = (Some("documented".to_owned()), Some("label".to_owned()));
-        report.became = Became::Rejected { reason: Reason::Stale, kind, secret };
+        report.became = ReportedOutcome::Rejected { reason: Reason::Stale, kind, secret };
         (report.delivery, report.read, report.upstream) = (None, None, None);
         assert_eq!(style.line(&report), "rejected   401  acme    stale  documented  by label\n");
-        report.became = Became::Counted(Reason::Stale, 41);
+        report.became = ReportedOutcome::Counted(Reason::Stale, 41);
         assert_eq!(style.line(&report), "rejected   401  acme    stale  41 more\n");
     }
 

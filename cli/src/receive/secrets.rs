@@ -5,11 +5,11 @@ use std::io::ErrorKind;
 use medhook::{Secret, Secrets};
 use toml::Table;
 
-use super::keys::Keys;
+use super::keys::TableKeys;
 use crate::failure::Failure;
 
 /// Reads the secrets listed under a key: one to four, of which those marked `optional` need not be there.
-pub(super) fn listed(keys: &mut Keys, key: &str) -> Result<Vec<Named>, Failure> {
+pub(super) fn listed(keys: &mut TableKeys, key: &str) -> Result<Vec<Named>, Failure> {
     let tables =
         keys.tables(key, "a list of tables, such as [{ env = \"NAME\" }, { file = \"/run/secrets/name\" }]")?;
     let mut secrets = Vec::with_capacity(tables.len());
@@ -24,7 +24,7 @@ pub(super) fn listed(keys: &mut Keys, key: &str) -> Result<Vec<Named>, Failure> 
 }
 
 /// Reads the one secret under a key.
-pub(super) fn one(keys: &mut Keys, key: &str) -> Result<Option<Named>, Failure> {
+pub(super) fn one(keys: &mut TableKeys, key: &str) -> Result<Option<Named>, Failure> {
     let Some(table) = keys.table(key, SUCH_AS)? else {
         return Ok(None);
     };
@@ -92,7 +92,7 @@ impl Group {
 }
 
 fn read(place: String, table: Table) -> Result<Option<Named>, Failure> {
-    let mut keys = Keys::within(place, table);
+    let mut keys = TableKeys::within(place, table);
     keys.all_known(&["env", "file", "label", "optional"])?;
     let (env, file) = (keys.text("env")?, keys.text("file")?);
     let (label, optional) = (keys.text("label")?, keys.flag("optional")?);

@@ -10,8 +10,8 @@ use super::schedule::Retries;
 use crate::Verdict;
 use crate::clock::in_words;
 use crate::failure::Failure;
+use crate::http_client::{HttpAnswer, Lost, Target};
 use crate::output::{harmless, say};
-use crate::wire::{Answer, Lost, Target};
 
 /// How it is sent.
 pub(super) struct Plan {
@@ -99,7 +99,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn count(&mut self, answer: &Result<Answer, Lost>) {
+    fn count(&mut self, answer: &Result<HttpAnswer, Lost>) {
         let counted = match answer {
             Ok(answer) if is_2xx(answer) => Some(&mut self.accepted),
             Ok(answer) if (400..500).contains(&answer.status) => Some(&mut self.refused),
@@ -147,14 +147,14 @@ impl Tally {
     }
 }
 
-fn is_2xx(answer: &Answer) -> bool {
+fn is_2xx(answer: &HttpAnswer) -> bool {
     (200..300).contains(&answer.status)
 }
 
-fn line(number: u32, answer: &Result<Answer, Lost>, show: bool) -> String {
+fn line(number: u32, answer: &Result<HttpAnswer, Lost>, show: bool) -> String {
     match answer {
         Ok(answer) => {
-            let Answer { status, size, body, took } = answer;
+            let HttpAnswer { status, size, body, took } = answer;
             let mut line = format!("{number}  {status}  {:.3} s  {size} bytes\n", took.as_secs_f64());
             if show && !body.is_empty() {
                 let rest = if *size > body.len() as u64 { " .." } else { "" };
@@ -173,7 +173,7 @@ mod tests {
     fn tally(statuses: &[u16]) -> Tally {
         let mut tally = Tally::default();
         for &status in statuses {
-            let answer = Answer { status, size: 0, body: medhook::Bytes::new(), took: Duration::ZERO };
+            let answer = HttpAnswer { status, size: 0, body: medhook::Bytes::new(), took: Duration::ZERO };
             tally.count(&if status == 0 { Err(Lost::NoConnection(String::new())) } else { Ok(answer) });
         }
         tally

@@ -8,8 +8,8 @@ use medhook::{Bytes, Secret};
 use crate::clock::now;
 use crate::endpoint::{Provider, unsigned_headers};
 use crate::failure::Failure;
+use crate::http_client::Target;
 use crate::random;
-use crate::wire::Target;
 
 /// Everything that makes a delivery what it is.
 pub(super) struct Delivery {
@@ -42,14 +42,14 @@ pub(super) enum Flaw {
 
 /// An event: the same over all attempts to deliver it.
 #[derive(Debug, Clone)]
-pub(super) struct Event {
+pub(super) struct SentEvent {
     id: String,
     at: i64,
 }
 
 impl Delivery {
     /// A new event, unless its id and time are given.
-    pub(super) fn event(&self) -> Result<Event, Failure> {
+    pub(super) fn event(&self) -> Result<SentEvent, Failure> {
         let id = match (&self.id, self.provider) {
             (Some(id), _) => id.clone(),
             (None, Provider::Healthsync) => format!("evt_{}", random::mark()?),
@@ -60,11 +60,11 @@ impl Delivery {
             (_, Some(at)) => at,
             (_, None) => now()?,
         };
-        Ok(Event { id, at })
+        Ok(SentEvent { id, at })
     }
 
     /// One attempt to deliver an event. Where the attempt's own time is signed, `again` makes it the time of now.
-    pub(super) fn attempt(&self, event: &Event, target: &Target, again: bool) -> Result<Request<Bytes>, Failure> {
+    pub(super) fn attempt(&self, event: &SentEvent, target: &Target, again: bool) -> Result<Request<Bytes>, Failure> {
         let at = if again && self.signing == Signing::StandardWebhooks { now()? } else { event.at };
         let body = self.body(event, at)?;
         // Receivers reject a message id with a dot, as Standard Webhooks asks for.
@@ -134,7 +134,7 @@ impl Delivery {
         Ok(format!("{what}, {flaw}"))
     }
 
-    fn body(&self, event: &Event, at: i64) -> Result<Bytes, Failure> {
+    fn body(&self, event: &SentEvent, at: i64) -> Result<Bytes, Failure> {
         let (body, mode) = match &self.content {
             Content::Exact(body) => return Ok(body.clone()),
             Content::Fixture { body, mode, .. } => (body, mode),

@@ -15,10 +15,10 @@ use std::time::Duration;
 use medhook::testing::{Fixture, fixtures};
 
 use self::delivery::{Content, Delivery, Flaw};
-use crate::endpoint::{Dialect, Keys, Provider};
+use crate::endpoint::{Dialect, Provider, SecretArgs};
 use crate::failure::Failure;
+use crate::http_client::Target;
 use crate::output::say;
-use crate::wire::Target;
 use crate::{Verdict, clock};
 
 /// Send what a provider would send, signed as it would sign it.
@@ -43,7 +43,7 @@ use crate::{Verdict, clock};
         --scheme hmac-sha256 --header X-API-KEY --tamper\n  \
         medhook send fasten webhook.test --to http://127.0.0.1:3000/fasten --secret-env FASTEN_SECRET --retry --time-scale 3600"
 )]
-pub(crate) struct Args {
+pub(crate) struct SendArgs {
     /// Who sends
     #[arg(required_unless_present = "list")]
     provider: Option<Provider>,
@@ -57,11 +57,11 @@ pub(crate) struct Args {
     #[arg(long)]
     list: bool,
     #[command(flatten)]
-    keys: Keys,
+    keys: SecretArgs,
     #[command(flatten)]
     dialect: Dialect,
     #[command(flatten)]
-    event: Event,
+    event: EventArgs,
     #[command(flatten)]
     flaws: Flaws,
     #[command(flatten)]
@@ -71,7 +71,7 @@ pub(crate) struct Args {
 /// What the event is like.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "The event")]
-struct Event {
+struct EventArgs {
     /// Send this file, byte for byte
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
@@ -83,11 +83,11 @@ struct Event {
     at: Option<i64>,
     /// Fasten: the mode it is of, if not the fixture's
     #[arg(long, value_enum)]
-    mode: Option<Mode>,
+    mode: Option<ModeArg>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Mode {
+enum ModeArg {
     Live,
     Test,
 }
@@ -156,7 +156,7 @@ fn factor(text: &str) -> Result<f64, String> {
 }
 
 /// Runs the command.
-pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<Verdict, Failure> {
+pub(crate) fn run(args: &SendArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
     if args.list {
         return listed(args.provider, out);
     }
@@ -192,7 +192,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<Verdict, Failure> 
     })
 }
 
-fn content(provider: Provider, args: &Args) -> Result<Content, Failure> {
+fn content(provider: Provider, args: &SendArgs) -> Result<Content, Failure> {
     if args.event.mode.is_some() && (provider != Provider::Fasten || args.event.body.is_some()) {
         return Err(Failure::new("--mode is for a fixture of fasten's"));
     }
@@ -210,8 +210,8 @@ fn content(provider: Provider, args: &Args) -> Result<Content, Failure> {
         )));
     };
     let mode = args.event.mode.map(|mode| match mode {
-        Mode::Live => "live",
-        Mode::Test => "test",
+        ModeArg::Live => "live",
+        ModeArg::Test => "test",
     });
     Ok(Content::Fixture { name: kind.to_owned(), body: fixture.body(), mode })
 }

@@ -306,19 +306,19 @@ impl Case<'_> {
         }
         let fits = match self.signing {
             Signing::HmacSha256Body { .. } => match self.endpoint.encoding {
-                Some(testing::Written::Hex) => tag.digits == Digits::Hex,
-                Some(_) => tag.digits == Digits::Base64,
+                Some(testing::Written::Hex) => tag.digits == MacEncoding::Hex,
+                Some(_) => tag.digits == MacEncoding::Base64,
                 // HealthSync's is documented; elsewhere either will do.
-                None if self.endpoint.provider == "healthsync" => tag.digits == Digits::Hex,
-                None => tag.digits != Digits::Base64Url,
+                None if self.endpoint.provider == "healthsync" => tag.digits == MacEncoding::Hex,
+                None => tag.digits != MacEncoding::Base64Url,
             },
-            _ => tag.digits == Digits::Base64,
+            _ => tag.digits == MacEncoding::Base64,
         };
         if !fits {
             let digits = match tag.digits {
-                Digits::Hex => "in hexadecimal digits",
-                Digits::Base64 => "in base64",
-                Digits::Base64Url => "in the base64 of URLs",
+                MacEncoding::Hex => "in hexadecimal digits",
+                MacEncoding::Base64 => "in base64",
+                MacEncoding::Base64Url => "in the base64 of URLs",
             };
             wrong.push(format!("the signature is written {digits}, which is not what is expected"));
         }
@@ -343,12 +343,12 @@ struct Tag<'h> {
     header: &'h str,
     value: &'h str,
     text: &'h str,
-    digits: Digits,
+    digits: MacEncoding,
     bytes: [u8; 32],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Digits {
+enum MacEncoding {
     Hex,
     Base64,
     Base64Url,
@@ -357,14 +357,14 @@ enum Digits {
 /// How much is hashed in search of what was signed: a few seconds at most.
 const HASHED_AT_MOST: usize = 512 * 1024 * 1024;
 
-fn decoded(text: &str) -> Option<([u8; 32], Digits)> {
+fn decoded(text: &str) -> Option<([u8; 32], MacEncoding)> {
     let (bytes, digits) = match text.len() {
-        64 => (hex(text)?, Digits::Hex),
+        64 => (hex(text)?, MacEncoding::Hex),
         43 | 44 => match Base64::decode_vec(text).or_else(|_| Base64Unpadded::decode_vec(text)) {
-            Ok(bytes) => (bytes, Digits::Base64),
+            Ok(bytes) => (bytes, MacEncoding::Base64),
             Err(_) => {
                 let other = Base64Url::decode_vec(text).or_else(|_| Base64UrlUnpadded::decode_vec(text));
-                (other.ok()?, Digits::Base64Url)
+                (other.ok()?, MacEncoding::Base64Url)
             }
         },
         _ => return None,

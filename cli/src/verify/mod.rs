@@ -18,7 +18,7 @@ use serde_json::json;
 use self::guess::{Case, Guesses};
 use self::headers::Head;
 use self::steps::Steps;
-use crate::endpoint::{Dialect, Keys, Provider, TestKeys, entry};
+use crate::endpoint::{Dialect, Provider, SecretArgs, TestSecretArgs, entry};
 use crate::failure::Failure;
 use crate::output::{harmless, say};
 use crate::{Verdict, clock};
@@ -43,7 +43,7 @@ use crate::{Verdict, clock};
         medhook verify cair --headers head.txt --body body.json --secret-file cair.secret \\\n    \
         --scheme hmac-sha256 --header X-API-KEY"
 )]
-pub(crate) struct Args {
+pub(crate) struct VerifyArgs {
     /// Who sends
     provider: Provider,
     /// The file with the headers
@@ -62,15 +62,15 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    keys: Keys,
+    keys: SecretArgs,
     #[command(flatten)]
-    test_keys: TestKeys,
+    test_keys: TestSecretArgs,
     #[command(flatten)]
     dialect: Dialect,
 }
 
 /// Runs the command.
-pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<Verdict, Failure> {
+pub(crate) fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
     let mut endpoint = args.dialect.endpoint(args.provider)?;
     let test_keys = args.test_keys.read(args.provider)?;
     let keys = if test_keys.is_empty() { args.keys.read()? } else { args.keys.read_if_any()? };

@@ -6,7 +6,7 @@ use medhook::{Bytes, Delivery, Freshness, Mode, NoDedupe, Reason, Receiver, Sign
 use super::headers::Head;
 use crate::clock::in_words;
 use crate::failure::Failure;
-use crate::read::Read;
+use crate::read::DecodeOutcome;
 
 /// One step.
 pub(super) struct Step {
@@ -134,12 +134,14 @@ fn in_head(reason: Reason) -> &'static str {
 
 /// What the envelope says, without what only the sender chose.
 fn said(delivery: &Delivery) -> String {
-    let kind = match Read::of(delivery) {
-        Read::Undecodable if delivery.kind().is_none() => "no kind that could be read".to_owned(),
-        Read::Undecodable => format!("kind {}, which does not decode", delivery.kind_label()),
-        Read::Unknown => "a kind that is not documented".to_owned(),
-        Read::AsDocumented => format!("kind {}", delivery.kind_label()),
-        Read::Without(paths) => format!("kind {}, not as documented at {}", delivery.kind_label(), paths.join(", ")),
+    let kind = match DecodeOutcome::of(delivery) {
+        DecodeOutcome::Undecodable if delivery.kind().is_none() => "no kind that could be read".to_owned(),
+        DecodeOutcome::Undecodable => format!("kind {}, which does not decode", delivery.kind_label()),
+        DecodeOutcome::Unknown => "a kind that is not documented".to_owned(),
+        DecodeOutcome::AsDocumented => format!("kind {}", delivery.kind_label()),
+        DecodeOutcome::Without(paths) => {
+            format!("kind {}, not as documented at {}", delivery.kind_label(), paths.join(", "))
+        }
     };
     let id = if delivery.id().is_some() { "an id" } else { "no id" };
     let mode = match delivery.mode() {

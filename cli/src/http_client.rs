@@ -96,15 +96,15 @@ impl Target {
     }
 
     /// Opens a connection for one request.
-    pub(crate) async fn line(&self) -> Result<Line, Lost> {
+    pub(crate) async fn open(&self) -> Result<HttpConnection, Lost> {
         let io = TokioIo::new(self.connect().await?);
         let (requests, connection) = handshake(io).await.map_err(|error| Lost::NoConnection(causes(&error)))?;
-        Ok(Line { authority: self.authority.clone(), requests, connection: Box::pin(connection) })
+        Ok(HttpConnection { authority: self.authority.clone(), requests, connection: Box::pin(connection) })
     }
 
     /// Sends a request and waits for the answer, but not longer than `patience` in all.
-    pub(crate) async fn send(&self, request: Request<Bytes>, patience: Duration) -> Result<Answer, Lost> {
-        let sent = async { self.line().await?.send(request).await };
+    pub(crate) async fn send(&self, request: Request<Bytes>, patience: Duration) -> Result<HttpAnswer, Lost> {
+        let sent = async { self.open().await?.send(request).await };
         tokio::time::timeout(patience, sent).await.map_err(|_| Lost::TimedOut(patience))?
     }
 }
@@ -126,20 +126,20 @@ pub(crate) type Stream = Box<dyn Duplex>;
 type Body = BoxBody<Bytes, Infallible>;
 
 /// An open connection, for one request.
-pub(crate) struct Line {
+pub(crate) struct HttpConnection {
     authority: HeaderValue,
     requests: SendRequest<Body>,
     connection: Pin<Box<Connection<TokioIo<Stream>, Body>>>,
 }
 
-impl Line {
+impl HttpConnection {
     /// Sends a request with the length of its body.
-    pub(crate) async fn send(self, request: Request<Bytes>) -> Result<Answer, Lost> {
+    pub(crate) async fn send(self, request: Request<Bytes>) -> Result<HttpAnswer, Lost> {
         self.send_body(request.map(|body| Full::new(body).boxed())).await
     }
 
     /// Sends a request in chunks of this many bytes, without the length of its body.
-    pub(crate) async fn send_chunked(self, request: Request<Bytes>, length: usize) -> Result<Answer, Lost> {
+    pub(crate) async fn send_chunked(self, request: Request<Bytes>, length: usize) -> Result<HttpAnswer, Lost> {
         let pieces = |body: Bytes| {
             let pieces: Vec<_> = body.chunks(length.max(1)).map(|piece| body.slice_ref(piece)).collect();
             StreamBody::new(stream::iter(pieces.into_iter().map(|piece| Ok(Frame::data(piece))))).boxed()
@@ -147,8 +147,8 @@ impl Line {
         self.send_body(request.map(pieces)).await
     }
 
-    async fn send_body(self, mut request: Request<Body>) -> Result<Answer, Lost> {
-        let Line { authority, mut requests, connection } = self;
+    async fn send_body(self, mut request: Request<Body>) -> Result<HttpAnswer, Lost> {
+        let HttpConnection { authority, mut requests, connection } = self;
         request.headers_mut().insert(header::HOST, authority);
         let begun = Instant::now();
         let answered = async move {
@@ -165,7 +165,7 @@ impl Line {
                     break;
                 }
             }
-            Ok(Answer { status, size, body: kept.into(), took: begun.elapsed() })
+            Ok(HttpAnswer { status, size, body: kept.into(), took: begun.elapsed() })
             // Here `requests` ends, and with it the connection.
         };
         // How the connection ended is of no interest once the answer is there.
@@ -182,7 +182,7 @@ const LONGEST_ANSWER: u64 = 16 * 1024 * 1024;
 
 /// What came back.
 #[derive(Debug, Clone)]
-pub(crate) struct Answer {
+pub(crate) struct HttpAnswer {
     pub(crate) status: u16,
     /// The length of its body, as far as it was read.
     pub(crate) size: u64,
