@@ -33,7 +33,7 @@ impl Secret {
         Secret { label: None, text: Zeroizing::new(text.into()) }.checked()
     }
 
-    /// A text that no receiver takes for a secret, such as one with a line break: for tests that sign with it.
+    /// Creates a secret without checks, for tests that sign with text that no receiver accepts, such as a line break.
     #[cfg(feature = "testing")]
     pub(crate) fn unchecked(text: &str) -> Self {
         Secret { label: None, text: Zeroizing::new(text.to_owned()) }
@@ -112,11 +112,10 @@ impl Secret {
         bare(&self.text) == bare(&other.text)
     }
 
-    /// Returns the text, which every other method keeps to itself.
+    /// Returns the secret's text.
     ///
-    /// For code that has to pass a secret on, such as a URL with a password in it that was configured like a secret. The
-    /// name is long so that a search for `expose_secret` finds every place that does; do not log or store what it
-    /// returns. To sign with a secret, use `sign::Signer` (feature `sign`) instead.
+    /// Use it where a secret must be passed on, such as a URL with a password in it that is configured like a secret. A
+    /// search for `expose_secret` finds every such place. Do not log or store the result. To sign with a secret, use `sign::Signer` (feature `sign`) instead.
     ///
     /// ```
     /// let url = medhook::Secret::new("postgres://medhook:hunter2@localhost/medhook")?;

@@ -1,7 +1,7 @@
 //! Signing webhooks, with the schemes that a receiver verifies.
 //!
-//! For production code that sends: a relay that forwards verified events to an internal service, or a service with
-//! webhooks of its own. A [`Signer`] is a scheme with a secret. The scheme is the value that configures the receiving
+//! Use it in production code that sends webhooks: a relay that forwards verified events to an internal service, or a
+//! service with webhooks of its own. A [`Signer`] is a scheme with a secret. The scheme is the value that configures the receiving
 //! side, so that both sides share one description:
 //!
 //! | scheme | headers |
@@ -86,7 +86,7 @@ impl Signer {
     ///
     /// # Errors
     /// With Standard Webhooks, an id or a timestamp that receivers reject: the id must be 1 to 4,096 visible ASCII
-    /// characters without a `.`, the timestamp not before 1970. With a shared secret, never; with HMAC, never.
+    /// characters without a `.`, the timestamp not before 1970. The other schemes return no error.
     pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> Result<HeaderMap, ConfigError> {
         self.scheme.check(id, timestamp)?;
         let headers = self.scheme.headers(id, &timestamp.to_string(), body);
@@ -120,7 +120,7 @@ impl fmt::Debug for Signer {
 
 /// Computes HMAC-SHA256 over the concatenation of `parts`.
 ///
-/// For tools that examine signatures, where the key is bytes and not yet a [`Secret`]. To send, use a [`Signer`]; to
+/// This is meant for tools that examine signatures, where the key is bytes and not a [`Secret`]. To send, use a [`Signer`]; to
 /// verify, use a [`Receiver`](crate::Receiver), which compares in constant time.
 #[must_use]
 pub fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {

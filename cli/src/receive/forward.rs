@@ -56,7 +56,7 @@ impl Forwarder {
         if let Some(signer) = signer {
             match signer.sign(&message_id(delivery.event_key()), now(), delivery.body()) {
                 Ok(signature) => request.headers_mut().extend(signature),
-                // Not reached: the id and the timestamp are ours, and both are valid.
+                // This cannot happen: `message_id` and `now` return values that every scheme can sign.
                 Err(_) => return ForwardAnswer::Failed,
             }
         }
