@@ -67,8 +67,9 @@
 //! the application's own database, and part of its transactions. `tracing` logs one event per delivery; `metrics` counts
 //! them; `shutdown` adds `Shutdown`, which drains all receivers when the process is signaled to stop (on by default in the
 //! crates for frameworks); `jiff-02` adds [`Time::to_jiff`]; `sign` adds `sign::Signer`, which signs what your own code sends;
-//! `testing` adds signed test requests and this project's own cases, and includes `sign`. No feature changes what another
-//! does.
+//! `testing` adds signed test requests and this project's own cases, and includes `sign`. `axum-core-05` and `actix-web-4`
+//! implement the traits of these frameworks for [`Delivery`] and add the extractor `Webhook`; `medhook-axum` and
+//! `medhook-actix` enable them. No feature changes what another does.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -84,6 +85,8 @@ mod claim;
 mod dedupe;
 mod delivery;
 mod error;
+#[cfg(any(feature = "actix-web-4", feature = "axum-core-05"))]
+mod extract;
 mod freshness;
 mod headers;
 mod intake;
@@ -118,6 +121,8 @@ pub use self::dedupe::{RedisBuilder, RedisStore};
 pub use self::dedupe::{SqliteBuilder, SqliteStore};
 pub use self::delivery::{Delivery, WrongProvider};
 pub use self::error::{ConfigError, Outcome, Reason, Rejection, StoreError};
+#[cfg(any(feature = "actix-web-4", feature = "axum-core-05"))]
+pub use self::extract::{Misplaced, Webhook};
 pub use self::freshness::Freshness;
 pub use self::headers::{Found, Headers};
 pub use self::intake::Intake;

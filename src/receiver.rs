@@ -342,14 +342,9 @@ impl Builder {
     }
 
     /// Where events are claimed and remembered. There is no default: to remember nothing, say
-    /// [`NoDedupe`](crate::NoDedupe).
-    pub fn store(self, store: impl DedupeStore) -> Self {
-        self.shared_store(Arc::new(store))
-    }
-
-    /// The same, for a store that is shared as a trait object.
-    pub fn shared_store(mut self, store: Arc<dyn DedupeStore>) -> Self {
-        self.store = Some(store);
+    /// [`NoDedupe`](crate::NoDedupe). An `Arc<dyn DedupeStore>` is a store, too.
+    pub fn store(mut self, store: impl DedupeStore) -> Self {
+        self.store = Some(Arc::new(store));
         self
     }
 

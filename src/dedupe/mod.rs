@@ -21,6 +21,7 @@ mod url;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -114,6 +115,25 @@ pub trait DedupeStore: fmt::Debug + Send + Sync + 'static {
 
     /// Gives the claim up, so that the next delivery of the event wins it at once.
     fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled>;
+}
+
+/// A store behind an `Arc`, so that [`Builder::store`](crate::Builder::store) also takes an `Arc<dyn DedupeStore>`.
+impl<S: DedupeStore + ?Sized> DedupeStore for Arc<S> {
+    fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
+        (**self).claim(key, token, lease)
+    }
+
+    fn renew(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Settled> {
+        (**self).renew(key, token, lease)
+    }
+
+    fn commit(&self, key: EventKey, token: ClaimToken, retention: Retention) -> StoreFuture<'_, Settled> {
+        (**self).commit(key, token, retention)
+    }
+
+    fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
+        (**self).release(key, token)
+    }
 }
 
 /// A claim's answer.

@@ -86,7 +86,7 @@ fn receiver(
         "mediquo" => (receiver!(MediQuo::new(secrets(TEXT_SECRET))), Signing::mediquo(), TEXT_SECRET),
         other => panic!("no receiver for {other}"),
     };
-    let builder = builder.shared_store(store).clock(StoppedClock::at(NOW));
+    let builder = builder.store(store).clock(StoppedClock::at(NOW));
     printed.add(&format!("{builder:?}"));
     let receiver = builder.build().unwrap();
     printed.add(&format!("{receiver:?} {:?}", receiver.warnings()));

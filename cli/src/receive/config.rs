@@ -86,7 +86,7 @@ pub(super) struct Overrides {
 impl EndpointConfig {
     /// With its store.
     pub(super) fn ready(self, store: Arc<dyn DedupeStore>) -> Result<Ready, Failure> {
-        let receiver = self.builder.shared_store(store).build();
+        let receiver = self.builder.store(store).build();
         let receiver = receiver.map_err(|error| Failure::because(&self.place, error))?;
         Ok(Ready { path: self.path, receiver, read: self.read, forward: self.forward })
     }

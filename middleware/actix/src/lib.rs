@@ -32,7 +32,7 @@
 //! - A time-out outside this middleware answers while the handler goes on. Put it inside.
 //! - actix-web's `PayloadConfig` (256 KiB) and `JsonConfig` (2 MiB) do not limit what this middleware takes
 //!   ([`Builder::body_limit`] does), but may still refuse the body to an extractor inside: prefer
-//!   [`Delivery::body`](medhook::Delivery::body).
+//!   [`Delivery::body`].
 //! - `HttpServer::new` calls its closure once for each worker. Build stores and receivers outside it, or each worker
 //!   remembers for itself alone.
 //! - Wrap the resource, as below, or a scope, not the whole `App`: unknown paths then stay 404.
@@ -187,7 +187,6 @@ mod source;
 use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, Ready, poll_fn, ready};
-use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -196,10 +195,12 @@ use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError, rt};
+use actix_web::{Error, FromRequest, HttpMessage, HttpResponse, ResponseError, rt};
 use tokio::sync::Mutex;
 
 pub use medhook::*;
+#[doc(inline)]
+pub use medhook::{Delivery, Misplaced, Webhook};
 
 use source::Source;
 
@@ -408,86 +409,6 @@ static FREQUENT: [HeaderName; 5] = [
     HeaderName::from_static("webhook-timestamp"),
     HeaderName::from_static("webhook-signature"),
 ];
-
-/// Extracts the event as its provider's type.
-///
-/// Never fails behind a [`Verify`] of that provider: what cannot be read as documented is a value of the type, too.
-/// Without it, or behind another provider's, it is a 500 that says so in the log.
-#[derive(Debug, Clone)]
-pub struct Webhook<E>(pub E);
-
-impl<E: Event> FromRequest for Webhook<E> {
-    type Error = Misplaced;
-    type Future = Ready<Result<Self, Misplaced>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let event = delivery(request).and_then(|delivery| delivery.decode().map_err(Misplaced::wrong_provider));
-        ready(event.map(Webhook))
-    }
-}
-
-/// Extracts the delivery. Everything of [`medhook::Delivery`] is on it.
-#[derive(Debug, Clone)]
-pub struct Delivery(medhook::Delivery);
-
-impl Deref for Delivery {
-    type Target = medhook::Delivery;
-
-    fn deref(&self) -> &medhook::Delivery {
-        &self.0
-    }
-}
-
-impl From<medhook::Delivery> for Delivery {
-    fn from(delivery: medhook::Delivery) -> Self {
-        Delivery(delivery)
-    }
-}
-
-impl FromRequest for Delivery {
-    type Error = Misplaced;
-    type Future = Ready<Result<Self, Misplaced>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(delivery(request).map(Delivery))
-    }
-}
-
-fn delivery(request: &HttpRequest) -> Result<medhook::Delivery, Misplaced> {
-    request.extensions().get().cloned().ok_or_else(Misplaced::not_verified)
-}
-
-/// An extractor on a route that no [`Verify`], or another provider's, is in front of. Answers 500, so that nothing is
-/// taken for genuine.
-#[derive(Debug)]
-pub struct Misplaced(());
-
-impl Misplaced {
-    fn not_verified() -> Self {
-        #[cfg(feature = "tracing")]
-        tracing::error!("a handler extracts a webhook, but its route has no Verify");
-        Misplaced(())
-    }
-
-    fn wrong_provider(error: WrongProvider) -> Self {
-        #[cfg(feature = "tracing")]
-        tracing::error!(%error, "a handler extracts another provider's webhook than its Verify lets in");
-        let _ = error;
-        Misplaced(())
-    }
-}
-
-impl fmt::Display for Misplaced {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a handler extracts a webhook that nothing in front of it verifies")
-    }
-}
-
-impl ResponseError for Misplaced {
-    fn error_response(&self) -> HttpResponse {
-        HttpResponse::InternalServerError().finish()
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -24,7 +24,7 @@
 //! - A body limit outside answers in this layer's place (413), or cuts the body off (400).
 //! - axum's `DefaultBodyLimit` (2 MB) does not limit what this layer takes
 //!   ([`Builder::body_limit`] does), but may still refuse the body to an extractor inside: prefer
-//!   [`body`](medhook_tower::Delivery::body).
+//!   [`Delivery::body`].
 //! - Layer the method router, as below, not the whole `Router`: unknown paths then stay 404.
 //!
 //! # What a proxy can break
@@ -148,17 +148,16 @@
 //! ```
 
 use std::future::Future;
-use std::ops::Deref;
 use std::sync::Arc;
 
 use axum_core::body::Body;
 use axum_core::extract::FromRequestParts;
-use axum_core::response::{IntoResponse, Response};
-use medhook_tower::http::StatusCode;
-use medhook_tower::http::request::Parts;
+use axum_core::response::IntoResponse;
 use tower_layer::Layer;
 
 pub use medhook_tower::*;
+#[doc(inline)]
+pub use medhook_tower::{Delivery, Misplaced, Webhook};
 
 /// Puts a [`Receiver`] in front of a handler: `post(handler).layer(VerifyLayer::new(receiver))`.
 #[derive(Debug, Clone)]
@@ -209,77 +208,6 @@ impl<S> Layer<S> for VerifyLayer {
 
 /// The service that [`VerifyLayer`] makes.
 pub type Verify<S> = medhook_tower::Verify<S, Body>;
-
-/// Extracts the event as its provider's type.
-///
-/// Never fails behind a [`VerifyLayer`] of that provider: what cannot be read as documented is a value of the type,
-/// too. Without the layer, or behind another provider's, it is a 500 that says so in the log.
-#[derive(Debug, Clone)]
-pub struct Webhook<E>(pub E);
-
-impl<S: Sync, E: Event> FromRequestParts<S> for Webhook<E> {
-    type Rejection = Misplaced;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Misplaced> {
-        verified(parts)?.decode().map(Webhook).map_err(Misplaced::wrong_provider)
-    }
-}
-
-/// Extracts the delivery. Everything of [`medhook_tower::Delivery`] is on it.
-#[derive(Debug, Clone)]
-pub struct Delivery(medhook_tower::Delivery);
-
-impl Deref for Delivery {
-    type Target = medhook_tower::Delivery;
-
-    fn deref(&self) -> &medhook_tower::Delivery {
-        &self.0
-    }
-}
-
-impl From<medhook_tower::Delivery> for Delivery {
-    fn from(delivery: medhook_tower::Delivery) -> Self {
-        Delivery(delivery)
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Delivery {
-    type Rejection = Misplaced;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Misplaced> {
-        verified(parts).cloned().map(Delivery)
-    }
-}
-
-fn verified(parts: &Parts) -> Result<&medhook_tower::Delivery, Misplaced> {
-    parts.extensions.get().ok_or_else(Misplaced::no_layer)
-}
-
-/// An extractor on a route that no [`VerifyLayer`], or another provider's, is in front of. Answers 500, so that nothing
-/// is taken for genuine.
-#[derive(Debug)]
-pub struct Misplaced(());
-
-impl Misplaced {
-    fn no_layer() -> Self {
-        #[cfg(feature = "tracing")]
-        tracing::error!("a handler extracts a webhook, but its route has no VerifyLayer");
-        Misplaced(())
-    }
-
-    fn wrong_provider(error: WrongProvider) -> Self {
-        #[cfg(feature = "tracing")]
-        tracing::error!(%error, "a handler extracts another provider's webhook than its VerifyLayer lets in");
-        let _ = error;
-        Misplaced(())
-    }
-}
-
-impl IntoResponse for Misplaced {
-    fn into_response(self) -> Response {
-        StatusCode::INTERNAL_SERVER_ERROR.into_response()
-    }
-}
 
 #[cfg(test)]
 mod tests {
