@@ -25,9 +25,8 @@ impl<E: Event> FromRequest for Webhook<E> {
     type Future = Ready<Result<Self, Misplaced>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let event = verified(request).and_then(|delivery| {
-            delivery.decode().map_err(|error| Misplaced::wrong_provider(&error, MIDDLEWARE))
-        });
+        let event = verified(request)
+            .and_then(|delivery| delivery.decode().map_err(|error| Misplaced::wrong_provider(&error, MIDDLEWARE)));
         ready(event.map(Webhook))
     }
 }

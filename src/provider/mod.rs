@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 pub use self::custom::Custom;
@@ -243,15 +243,63 @@ pub struct Undecodable {
     pub data: Option<RawJson>,
 }
 
-/// Events of one provider as a type: what [`Delivery::decode`] and the frameworks' `Webhook` extractors give.
+/// Events of one provider as a type, which [`Delivery::decode`] and the frameworks' `Webhook` extractors return.
 ///
-/// Implement it for your own type to receive a [`Custom`] provider's events the same way.
+/// Implement it for a type of your own to receive a [`Custom`] provider's events the same way:
+///
+/// ```
+/// use medhook::{Bytes, Decoded, Event, Problem};
+/// use serde::Deserialize;
+///
+/// #[derive(Debug, PartialEq, Deserialize)]
+/// struct Ready {
+///     sample: String,
+/// }
+///
+/// #[derive(Debug, PartialEq)]
+/// enum LabEvent {
+///     Ready(Ready),
+///     Unknown,
+///     Undecodable(Problem),
+/// }
+///
+/// impl Event for LabEvent {
+///     const PROVIDER: &'static str = "laboratory"; // the name given to `Custom::new`
+///
+///     fn from_body(kind: Option<&str>, body: &Bytes) -> Decoded<Self> {
+///         match kind {
+///             Some("result.ready") => Decoded::from_json(body, LabEvent::Ready, LabEvent::Undecodable),
+///             _ => Decoded::new(LabEvent::Unknown),
+///         }
+///     }
+/// }
+///
+/// let body = Bytes::from_static(br#"{"sample": "a"}"#);
+/// let decoded = LabEvent::from_body(Some("result.ready"), &body);
+/// assert_eq!(decoded.event, LabEvent::Ready(Ready { sample: "a".to_owned() }));
+///
+/// let decoded = LabEvent::from_body(Some("result.ready"), &Bytes::from_static(b"{}"));
+/// assert!(decoded.problem.is_some());
+/// ```
 pub trait Event: Sized {
     /// The name of the provider whose deliveries these are.
     const PROVIDER: &'static str;
 
-    /// Reads the event. Never fails: what cannot be read is a value of the type, too.
-    fn from_delivery(delivery: &Delivery) -> Decoded<Self>;
+    /// Reads the event from a body, such as one that was stored: with the [`kind`](Delivery::kind) and the
+    /// [`body`](Delivery::body) of a delivery it returns the event that [`Delivery::decode`] does. Never fails: an event
+    /// that cannot be read is a value of the type, too.
+    ///
+    /// The events of this crate's providers need `kind` where the kind was pinned to the endpoint, since the body does
+    /// not name it; a documented kind that the body names itself takes precedence, except for Cair, whose bodies name
+    /// none. They read the body in the provider's own format, as it was sent.
+    ///
+    /// It does not verify the body: pass only what came from a verified delivery.
+    fn from_body(kind: Option<&str>, body: &Bytes) -> Decoded<Self>;
+
+    /// Reads the event of a delivery. By default [`from_body`](Event::from_body) of its kind and body.
+    fn from_delivery(delivery: &Delivery) -> Decoded<Self> {
+        Self::from_body(delivery.kind(), delivery.body())
+    }
 }
 
 /// An event, and where its payload was not as documented.
@@ -270,6 +318,22 @@ impl<E> Decoded<E> {
     /// An event without anything to remark.
     pub fn new(event: E) -> Self {
         Decoded { event, problem: None, drifted: Vec::new() }
+    }
+
+    /// An event whose kind is known: `event` of the body as a type of your own, or `undecodable` of the problem if the
+    /// body does not have that type. [`Delivery::decode`] logs and counts the problem, which quotes nothing of the body.
+    pub fn from_json<T: DeserializeOwned>(
+        body: &[u8],
+        event: impl FnOnce(T) -> E,
+        undecodable: impl FnOnce(Problem) -> E,
+    ) -> Self {
+        match serde_json::from_slice(body) {
+            Ok(payload) => Decoded::new(event(payload)),
+            Err(error) => {
+                let problem = Problem::json(&error);
+                Decoded { problem: Some(problem.clone()), ..Decoded::new(undecodable(problem)) }
+            }
+        }
     }
 }
 
@@ -357,9 +421,20 @@ macro_rules! events {
         impl $crate::provider::Event for Event {
             const PROVIDER: &'static str = $provider;
 
+            fn from_body(kind: Option<&str>, body: &bytes::Bytes) -> $crate::provider::Decoded<Self> {
+                Event::decoded(&super::envelope(kind, body), body)
+            }
+
             fn from_delivery(delivery: &$crate::Delivery) -> $crate::provider::Decoded<Self> {
+                Event::decoded(delivery.envelope(), delivery.body())
+            }
+        }
+
+        impl Event {
+            fn decoded(envelope: &$crate::Envelope, body: &bytes::Bytes) -> $crate::provider::Decoded<Self> {
                 $crate::provider::decode(
-                    delivery,
+                    envelope,
+                    body,
                     Kind::from_name,
                     |kind, data, drift| match kind {
                         $(Kind::$Variant => <$Payload as $crate::provider::Payload>::from_data(data, drift).map(Event::$Variant),)*
@@ -373,15 +448,15 @@ macro_rules! events {
 }
 pub(crate) use events;
 
-/// What every provider's `from_delivery` does, once.
+/// Decodes the event of an envelope, the same way for every provider.
 pub(crate) fn decode<E, K>(
-    delivery: &Delivery,
+    envelope: &Envelope,
+    body: &Bytes,
     known: impl Fn(&str) -> Option<K>,
     read: impl Fn(K, &Bytes, &mut Drift) -> Result<E, Problem>,
     unknown: impl Fn(Unknown) -> E,
     undecodable: impl Fn(Undecodable) -> E,
 ) -> Decoded<E> {
-    let envelope = delivery.envelope();
     let fails = |problem: Problem| Decoded {
         event: undecodable(Undecodable {
             kind: envelope.kind.clone(),
@@ -396,7 +471,7 @@ pub(crate) fn decode<E, K>(
         return fails(problem.unwrap_or_else(|| Problem::new("no kind in the envelope")));
     };
     let Some(documented) = known(kind.as_str()) else {
-        let data = envelope.data.clone().unwrap_or_else(|| delivery.body().clone());
+        let data = envelope.data.clone().unwrap_or_else(|| body.clone());
         return Decoded::new(unknown(Unknown { kind: kind.clone(), data: RawJson::accepted(data) }));
     };
     let Some(data) = &envelope.data else {
@@ -515,8 +590,13 @@ impl Scalar<'_> {
         self.0.map(|text| text.into_owned().into())
     }
 
-    pub(crate) fn into_kind(self, documented: impl Fn(&str) -> Option<&'static str>) -> Option<KindName> {
-        self.0.map(|text| match documented(&text) {
+    /// The kind that the body names, else the `given` one.
+    pub(crate) fn into_kind(
+        self,
+        given: Option<&str>,
+        documented: impl Fn(&str) -> Option<&'static str>,
+    ) -> Option<KindName> {
+        self.0.or(given.map(Cow::Borrowed)).map(|text| match documented(&text) {
             Some(name) => KindName::documented(name),
             None => KindName::unknown(text.into_owned()),
         })

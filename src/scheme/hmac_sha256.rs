@@ -17,9 +17,9 @@ use crate::{ConfigError, Headers, Reason, Secrets};
 /// ```
 #[derive(Debug, Clone)]
 pub struct HmacSha256Body {
-    header: String,
-    prefix: String,
-    encoding: Encoding,
+    pub(crate) header: String,
+    pub(crate) prefix: String,
+    pub(crate) encoding: Encoding,
 }
 
 /// How a MAC is written. Either way it is compared as the 32 bytes it stands for.

@@ -120,10 +120,10 @@ pub(crate) struct Verification<'h> {
 
 /// Which scheme a provider of one's own uses. Made from [`StandardWebhooks`], [`HmacSha256Body`] or [`SharedSecret`].
 #[derive(Debug, Clone)]
-pub struct SchemeConfig(Config);
+pub struct SchemeConfig(pub(crate) Config);
 
 #[derive(Debug, Clone)]
-enum Config {
+pub(crate) enum Config {
     StandardWebhooks(StandardWebhooks),
     HmacSha256Body(HmacSha256Body),
     SharedSecret(SharedSecret),

@@ -18,8 +18,8 @@ use crate::{ConfigError, Headers, Reason, Secrets};
 /// delivery can make any other. Use it over TLS only, and only where the provider offers nothing better.
 #[derive(Debug, Clone)]
 pub struct SharedSecret {
-    header: String,
-    others: Vec<(String, Secrets)>,
+    pub(crate) header: String,
+    pub(crate) others: Vec<(String, Secrets)>,
 }
 
 impl SharedSecret {

@@ -1,7 +1,7 @@
 //! For tests of your own handlers, and for this project's.
 //!
-//! Signed requests like the providers' ([`azodha()`], [`cair()`], [`fasten()`], [`healthsync()`], [`mediquo()`]), a
-//! [`StoppedClock`], every fixture ([`fixtures()`]) and the list of [`cases`] that the core and all frameworks are held
+//! Signed requests like the providers' ([`azodha()`], [`cair()`], [`fasten()`], [`healthsync()`], [`mediquo()`]) and those
+//! of a provider of your own ([`custom()`]), a [`StoppedClock`], every fixture ([`fixtures()`]) and the list of [`cases`] that the core and all frameworks are held
 //! to.
 //!
 //! Helpers for tests fail loudly: what a sample cannot do panics with one line.
@@ -18,6 +18,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "actix-web-4")]
+mod actix;
 mod cases;
 mod fixtures;
 mod sign;
@@ -28,6 +30,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
+#[cfg(feature = "actix-web-4")]
+pub use self::actix::actix_request;
 pub use self::cases::{
     Case, CaseError, Cases, Change, Endpoint, Expected, Outside, Scheme, State, Transfer, Written, cases, cases_at,
     cases_outside,
@@ -36,7 +40,9 @@ pub use self::fixtures::{Fixture, fixtures, marked};
 pub use self::sign::Signing;
 
 use crate::provider::{azodha, cair, fasten, healthsync, mediquo};
+use crate::scheme::{Config, SchemeConfig};
 use crate::time::{Clock, SystemClock, unix_seconds};
+use crate::{HmacSha256Body, Secret, Secrets, SharedSecret};
 use fixtures::{fixture, with_text, with_time};
 
 /// A clock that moves only when told to. Clones show the same time.
@@ -128,11 +134,50 @@ pub fn mediquo(kind: &str) -> Sample {
     Sample::new(mediquo::NAME, kind, Some(Signing::mediquo()), "/occurred_on")
 }
 
+/// A genuine delivery of a [`Custom`](crate::Custom) provider, signed by the scheme that its receiver has.
+///
+/// The body is sent byte for byte, with the id, the kind and the time that it has itself. [`id`](Sample::id) and
+/// [`at`](Sample::at) set the headers `webhook-id` (`msg_` and the id) and `webhook-timestamp` of
+/// [`StandardWebhooks`](crate::StandardWebhooks), and nothing in the other schemes.
+///
+/// ```
+/// use medhook::{Custom, HmacSha256Body, NoDedupe, Receiver, Secret, testing};
+///
+/// let scheme = HmacSha256Body::new("x-lab-signature").prefix("sha256=");
+/// let laboratory = Custom::new("laboratory", scheme.clone(), Secret::new("a long random text")?).id_pointer("/id");
+/// let receiver = Receiver::builder("laboratory", laboratory).store(NoDedupe).build()?;
+///
+/// let request = testing::custom(scheme, r#"{"id": "1"}"#).secret("a long random text").request("/webhooks/laboratory");
+/// let delivery = receiver.open(receiver.verify(request.headers(), request.body().clone())?)?;
+/// assert_eq!(delivery.id(), Some("1"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn custom(scheme: impl Into<SchemeConfig>, body: impl Into<Bytes>) -> Sample {
+    let at = unix_seconds(SystemClock.now());
+    let mut sample =
+        Sample { signing: None, more: Vec::new(), time_at: "", body: body.into(), secret: None, id: None, at };
+    sample.signing = Some(match scheme.into().0 {
+        Config::StandardWebhooks(_) => Signing::StandardWebhooks,
+        Config::HmacSha256Body(HmacSha256Body { header, prefix, encoding }) => {
+            Signing::HmacSha256Body { header, prefix, encoding }
+        }
+        Config::SharedSecret(SharedSecret { header, others }) => {
+            let first = |secrets: Secrets| secrets.iter().next().map(|secret| secret.text().to_owned());
+            let more = others.into_iter().filter_map(|(header, secrets)| Some((header, first(secrets)?)));
+            sample.more.extend(more);
+            Signing::SharedSecret { header }
+        }
+    });
+    sample
+}
+
 /// A delivery to be signed. Made by [`fasten()`] and its like.
 #[derive(Debug, Clone)]
 #[must_use = "a sample is nothing until `request`"]
 pub struct Sample {
     signing: Option<Signing>,
+    /// Further headers with a secret of their own.
+    more: Vec<(String, String)>,
     time_at: &'static str,
     body: Bytes,
     secret: Option<String>,
@@ -143,7 +188,7 @@ pub struct Sample {
 impl Sample {
     fn new(provider: &str, kind: &str, signing: Option<Signing>, time_at: &'static str) -> Self {
         let body = fixture(provider, kind).unwrap_or_else(|| fails(&format!("no sample of {provider} {kind}"))).body();
-        Sample { signing, time_at, body, secret: None, id: None, at: unix_seconds(SystemClock.now()) }
+        Sample { signing, more: Vec::new(), time_at, body, secret: None, id: None, at: unix_seconds(SystemClock.now()) }
     }
 
     /// Signs with this secret, given as a receiver is given it. Needed.
@@ -196,7 +241,7 @@ impl Sample {
             .headers(secret, &message, &self.at.to_string(), &body)
             .unwrap_or_else(|error| fails(&error.to_string()));
         let mut request = http::Request::post(path).header("content-type", "application/json");
-        for (name, value) in headers {
+        for (name, value) in headers.iter().chain(&self.more) {
             request = request.header(name, value);
         }
         request.body(body).unwrap_or_else(|error| fails(&format!("no request: {error}")))

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use medhook::Delivery;
 use medhook::testing::{Fixture, fixtures};
-use medhook_tests::providers::{PROVIDERS, read};
+use medhook_tests::providers::{PROVIDERS, provider, read};
 
 use super::{cases, verify};
 
@@ -74,6 +74,14 @@ fn drift_is_found_where_it_is_and_nowhere_else() {
             _ => &[],
         };
         assert_eq!(drifted, wanted, "{}", fixture.path());
+    }
+}
+
+#[test]
+fn the_stored_kind_and_body_of_every_fixture_decode_as_its_delivery() {
+    for fixture in fixtures() {
+        let delivery = opened(fixture);
+        assert!((provider(fixture.provider()).reads_body_alike)(&delivery), "{}", fixture.path());
     }
 }
 

@@ -326,8 +326,7 @@ async fn a_sender_that_hangs_up_during_the_claim_does_not_stop_the_handler() {
         let store =
             Arc::new(SlowToClaim { inner: MemoryStore::new(100), asked: AtomicUsize::new(0), gate: Semaphore::new(0) });
         // A lease of an hour leaves the store the 5 s that one step of it has.
-        let receiver =
-            builder().store(store.clone()).lease(Duration::from_secs(3_600)).build().expect("a receiver");
+        let receiver = builder().store(store.clone()).lease(Duration::from_secs(3_600)).build().expect("a receiver");
         let (route, watched) = Route::watched(receiver);
         let address = start(Arc::new([route]));
         let socket = begin(address, "/0", &genuine()).await;

@@ -3,6 +3,7 @@
 mod cases;
 mod connections;
 mod endpoint;
+mod extractors;
 mod framing;
 mod handling;
 mod hostile;

@@ -88,7 +88,7 @@ pub fn axum(routes: Routes) -> SocketAddr {
     for n in 0..routes.len() {
         let (handled, answered) = (routes.clone(), routes.clone());
         let handler = move |delivery: medhook_axum::Delivery, body: Bytes| async move {
-            let status = handled[n].handle((*delivery).clone(), body).await;
+            let status = handled[n].handle(delivery, body).await;
             StatusCode::from_u16(status).expect("a status")
         };
         let note = axum::middleware::map_response(move |response: Response| {
@@ -134,7 +134,7 @@ pub fn actix(routes: Routes) -> SocketAddr {
                     // `web::Bytes` takes no more than 256 KiB unless it is told to.
                     let body = actix_web::body::to_bytes(actix_web::body::BodyStream::new(&mut payload)).await;
                     let body = body.unwrap_or_else(|_| panic!("a body in memory"));
-                    let status = routes[n].handle((*delivery).clone(), body).await;
+                    let status = routes[n].handle(delivery, body).await;
                     HttpResponse::build(actix_web::http::StatusCode::from_u16(status).expect("a status")).finish()
                 }
             };

@@ -58,8 +58,7 @@ async fn a_handler_is_tested_without_a_layer() {
     let secret = Secret::new(SECRET).unwrap();
     let receiver = Receiver::builder("fasten", Fasten::live(secret)).store(MemoryStore::new(10)).build().unwrap();
     let request = testing::fasten("patient.ehi_export_success").secret(SECRET).request("/");
-    let delivery = receiver.open(receiver.verify(request.headers(), request.body().clone()).unwrap());
-    let delivery = Delivery::from(delivery.unwrap());
+    let delivery = receiver.open(receiver.verify(request.headers(), request.body().clone()).unwrap()).unwrap();
 
     let mut export = fasten::EhiExportSuccess::default();
     export.download_links.push(fasten::DownloadLink::default());
@@ -80,9 +79,8 @@ async fn a_sender_of_ones_own_and_two_providers_in_one_app() {
     }
     let keys = || Secret::new("a long random text").unwrap();
     let store = MemoryStore::new(10_000);
-    let acme = Custom::new("acme", HmacSha256Body::new("x-acme-sig").prefix("sha256="), keys())
-        .id_pointer("/id")
-        .kind_pointer("/type");
+    let scheme = HmacSha256Body::new("x-acme-sig").prefix("sha256=");
+    let acme = Custom::new("acme", scheme.clone(), keys()).id_pointer("/id").kind_pointer("/type");
     let acme = Receiver::builder("acme", acme).store(store.clone()).build().unwrap();
     let healthsync = Receiver::builder("healthsync", HealthSync::new(keys())).store(store).build().unwrap();
     let app = Router::new()
@@ -90,14 +88,8 @@ async fn a_sender_of_ones_own_and_two_providers_in_one_app() {
         .route("/healthsync", post(on_healthsync).layer(VerifyLayer::new(healthsync)));
 
     let uploaded = testing::healthsync("document.uploaded").secret("a long random text").request("/healthsync");
-    let body = r#"{"id": 7, "type": "order.paid"}"#;
-    let signing = testing::Signing::HmacSha256Body {
-        header: "x-acme-sig".to_owned(),
-        prefix: "sha256=".to_owned(),
-        encoding: medhook_axum::Encoding::Hex,
-    };
-    let signature = signing.headers("a long random text", "", "", body.as_bytes()).unwrap().remove(0).1;
-    let paid = axum::http::Request::post("/acme").header("x-acme-sig", signature).body(Bytes::from(body)).unwrap();
+    let paid = testing::custom(scheme, r#"{"id": 7, "type": "order.paid"}"#);
+    let paid = paid.secret("a long random text").request("/acme");
     for request in [uploaded, paid] {
         let response = app.clone().oneshot(request.map(Body::from)).await.unwrap();
         assert_eq!(response.status(), StatusCode::ACCEPTED);
@@ -140,13 +132,13 @@ async fn the_sketch_runs_in_actix_web() {
     let cair = testing::Signing::hmac_sha256("x-cair");
     let azodha = testing::Signing::shared_secret("x-azodha");
     for sample in [
-        testing::mediquo("patient_report_sent").secret("a long random text").request("/mediquo/in"),
-        testing::cair("PATIENT_CHART_ANALYSIS_COMPLETE").signing(cair).secret("a long random text").request("/cair"),
-        testing::azodha("BookAppointment").signing(azodha).secret("a long random text").request("/azodha"),
+        testing::mediquo("patient_report_sent").secret("a long random text").actix_request("/mediquo/in"),
+        testing::cair("PATIENT_CHART_ANALYSIS_COMPLETE")
+            .signing(cair)
+            .secret("a long random text")
+            .actix_request("/cair"),
+        testing::azodha("BookAppointment").signing(azodha).secret("a long random text").actix_request("/azodha"),
     ] {
-        let request = test::TestRequest::post().uri(sample.uri().path()).set_payload(sample.body().clone());
-        let headers = sample.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-        let request = headers.fold(request, test::TestRequest::insert_header).to_request();
-        assert_eq!(test::call_service(&app, request).await.status(), StatusCode::ACCEPTED, "{}", sample.uri());
+        assert_eq!(test::call_service(&app, sample.to_request()).await.status(), StatusCode::ACCEPTED);
     }
 }

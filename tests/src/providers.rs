@@ -13,6 +13,8 @@ pub struct Provider {
     pub variant_of: fn(&str) -> Option<String>,
     /// Reads a delivery of its own.
     pub read: fn(&Delivery) -> Read,
+    /// Whether the kind and the body of a delivery of its own decode as the delivery does.
+    pub reads_body_alike: fn(&Delivery) -> bool,
 }
 
 /// A delivery, decoded.
@@ -49,6 +51,11 @@ macro_rules! providers {
                     drifted: decoded.drifted.iter().map(ToString::to_string).collect(),
                     printed,
                 }
+            },
+            reads_body_alike: |delivery| {
+                let decoded = $provider::Event::from_delivery(delivery);
+                let of_body = $provider::Event::from_body(delivery.kind(), delivery.body());
+                (decoded.event, decoded.problem, decoded.drifted) == (of_body.event, of_body.problem, of_body.drifted)
             },
         },)*];
     };

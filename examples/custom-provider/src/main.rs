@@ -1,6 +1,7 @@
 //! Run with: `LAB_SECRET=.. cargo run -p example-custom-provider`
 //!
-//! A sixth provider: a laboratory that signs its bodies with HMAC-SHA256 and says id, kind and time in them.
+//! A sixth provider: a laboratory that signs its bodies with HMAC-SHA256 and says id, kind and time in them. Its events
+//! have a type of the application's own.
 
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::post;
 use medhook_axum::{
-    ConfigError, Custom, Delivery, Encoding, Freshness, HmacSha256Body, MemoryStore, Receiver, Secrets, Shutdown,
-    VerifyLayer,
+    Bytes, ConfigError, Custom, Decoded, Encoding, Event, Freshness, HmacSha256Body, MemoryStore, Problem, Receiver,
+    Secrets, Shutdown, VerifyLayer, Webhook,
 };
 use serde::Deserialize;
 
@@ -23,9 +24,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// How the laboratory signs.
+fn scheme() -> HmacSha256Body {
+    HmacSha256Body::new("x-lab-signature").prefix("sha256=").encoding(Encoding::Hex)
+}
+
 fn receiver(secrets: Secrets) -> Result<Receiver, ConfigError> {
-    let scheme = HmacSha256Body::new("x-lab-signature").prefix("sha256=").encoding(Encoding::Hex);
-    let laboratory = Custom::new("laboratory", scheme, secrets)
+    let laboratory = Custom::new(LabEvent::PROVIDER, scheme(), secrets)
         // The same over all attempts at one event, and never the same for two.
         .id_pointer("/id")
         .kind_pointer("/type")
@@ -43,22 +48,50 @@ fn app(receiver: Receiver) -> Router {
     Router::new().route("/webhooks/laboratory", post(on_result).layer(VerifyLayer::new(receiver)))
 }
 
+/// The laboratory's events.
+enum LabEvent {
+    Ready(LabResult),
+    Corrected(LabResult),
+    /// A kind that the laboratory has added.
+    Unknown,
+    /// A known kind with another payload than expected, and where it differs.
+    Undecodable(Problem),
+}
+
 #[derive(Deserialize)]
 struct LabResult {
     values: Vec<f64>,
 }
 
-/// `Webhook<E>` is for providers with a type of their own; a `Custom` one's body is read with `Delivery::json`.
-async fn on_result(delivery: Delivery) -> StatusCode {
-    match (delivery.kind(), delivery.json::<LabResult>()) {
-        (Some("result.ready" | "result.corrected"), Ok(result)) => {
+impl Event for LabEvent {
+    const PROVIDER: &'static str = "laboratory";
+
+    fn from_body(kind: Option<&str>, body: &Bytes) -> Decoded<Self> {
+        match kind {
+            Some("result.ready") => Decoded::from_json(body, LabEvent::Ready, LabEvent::Undecodable),
+            Some("result.corrected") => Decoded::from_json(body, LabEvent::Corrected, LabEvent::Undecodable),
+            _ => Decoded::new(LabEvent::Unknown),
+        }
+    }
+}
+
+async fn on_result(Webhook(event): Webhook<LabEvent>) -> StatusCode {
+    match event {
+        LabEvent::Ready(result) => {
             println!("{} values", result.values.len());
             StatusCode::ACCEPTED
         }
-        // Do not print the error: it may quote the body. 5xx has the laboratory try again, after we had a look.
-        (Some("result.ready" | "result.corrected"), Err(_)) => StatusCode::INTERNAL_SERVER_ERROR,
-        // A kind that is new: nothing to do, and nothing to try again for.
-        _ => StatusCode::OK,
+        LabEvent::Corrected(result) => {
+            println!("{} corrected values", result.values.len());
+            StatusCode::ACCEPTED
+        }
+        // Nothing to do, and nothing that a retry would change.
+        LabEvent::Unknown => StatusCode::OK,
+        // A problem quotes nothing of the body. After a 5xx the laboratory retries, by then with a fixed `LabResult`.
+        LabEvent::Undecodable(problem) => {
+            eprintln!("a result could not be read: {problem}");
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
     }
 }
 
@@ -66,36 +99,33 @@ async fn on_result(delivery: Delivery) -> StatusCode {
 mod tests {
     use axum::body::Body;
     use axum::http::Request;
-    use medhook_axum::Secret;
-    use medhook_axum::testing::Signing;
+    use medhook_axum::{Secret, testing};
     use tower::ServiceExt;
 
     use super::*;
 
     const SECRET: &str = "a long random text of the laboratory's";
 
-    fn signed(secret: &str, body: &str) -> Request<Body> {
-        let header = "x-lab-signature".to_owned();
-        let signing = Signing::HmacSha256Body { header, prefix: "sha256=".to_owned(), encoding: Encoding::Hex };
-        let headers = signing.headers(secret, "", "", body.as_bytes()).unwrap();
-        let request = headers.iter().fold(Request::post("/webhooks/laboratory"), |request, (name, value)| {
-            request.header(name.as_str(), value.as_str())
-        });
-        request.body(Body::from(body.to_owned())).unwrap()
+    fn signed(secret: &str, body: String) -> Request<Body> {
+        testing::custom(scheme(), body).secret(secret).request("/webhooks/laboratory").map(Body::from)
     }
 
     #[tokio::test]
     async fn a_result_is_handled_once_while_it_is_fresh() {
         let app = app(receiver(Secret::new(SECRET).unwrap().into()).unwrap());
         let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
-        let body =
-            |id: u32, at: u64| format!(r#"{{"id":"{id}","type":"result.ready","created_at":{at},"values":[4.1,5.9]}}"#);
+        let body = |id: u32, kind: &str, at: u64, values: &str| {
+            format!(r#"{{"id":"{id}","type":"{kind}","created_at":{at},"values":{values}}}"#)
+        };
+        let ready = |id, at| body(id, "result.ready", at, "[4.1,5.9]");
         for (request, status) in [
-            (signed(SECRET, &body(1, now)), StatusCode::ACCEPTED),
-            (signed(SECRET, &body(1, now)), StatusCode::OK), // a duplicate
-            (signed(SECRET, &body(2, now - 3 * 3600)), StatusCode::UNAUTHORIZED), // stale
-            (signed("somebody else's", &body(3, now)), StatusCode::UNAUTHORIZED),
-            (signed(SECRET, r#"{"id":"4","type":"result.ready","created_at":0}"#), StatusCode::UNAUTHORIZED),
+            (signed(SECRET, ready(1, now)), StatusCode::ACCEPTED),
+            (signed(SECRET, ready(1, now)), StatusCode::OK), // a duplicate
+            (signed(SECRET, ready(2, now - 3 * 3600)), StatusCode::UNAUTHORIZED), // stale
+            (signed("another secret", ready(3, now)), StatusCode::UNAUTHORIZED),
+            (signed(SECRET, body(4, "result.corrected", now, "[4.2]")), StatusCode::ACCEPTED),
+            (signed(SECRET, body(5, "result.ready", now, "4.1")), StatusCode::INTERNAL_SERVER_ERROR),
+            (signed(SECRET, body(6, "result.discarded", now, "[]")), StatusCode::OK),
         ] {
             assert_eq!(app.clone().oneshot(request).await.unwrap().status(), status);
         }

@@ -127,7 +127,7 @@ mod tests {
         let receiver = receiver();
         let sample = testing::fasten("patient.ehi_export_failed").secret(SECRET).at(NOW).request("/");
         let verified = receiver.verify(sample.headers(), sample.body().clone()).unwrap();
-        let delivery = Delivery::from(receiver.open(verified).unwrap());
+        let delivery = receiver.open(verified).unwrap();
 
         let failed = fasten::Event::EhiExportFailed(fasten::EhiExportFailed::default());
         let status = on_fasten(State(Arc::new(downloads)), Webhook(failed), delivery).await;

@@ -11,7 +11,9 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
-use medhook_axum::{ConfigError, Delivery, Fasten, PostgresStore, Receiver, Secrets, Shutdown, VerifyLayer};
+use medhook_axum::{
+    Bytes, ConfigError, Delivery, Event, Fasten, PostgresStore, Receiver, Secrets, Shutdown, VerifyLayer, fasten,
+};
 use sqlx::{PgPool, Row};
 
 #[tokio::main]
@@ -30,11 +32,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The body is kept as bytes: what was proven is what is processed.
+/// The body is stored as bytes: exactly what was verified is processed. The kind is stored beside it, since bodies of
+/// providers with a pinned kind do not name it; `NULL` where the delivery has none.
 const OUTBOX: &str = "CREATE TABLE IF NOT EXISTS outbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     endpoint text NOT NULL,
-    kind text NOT NULL,
+    kind text,
     body bytea NOT NULL,
     received_at timestamptz NOT NULL DEFAULT now()
 )";
@@ -56,7 +59,7 @@ impl Inbox {
         let mut transaction = self.pool.begin().await?;
         sqlx::query("INSERT INTO outbox (endpoint, kind, body) VALUES ($1, $2, $3)")
             .bind(delivery.endpoint())
-            .bind(delivery.kind_label())
+            .bind(delivery.kind())
             .bind(&delivery.body()[..])
             .execute(&mut *transaction)
             .await?;
@@ -106,8 +109,16 @@ async fn work_on_one(pool: &PgPool) -> Result<bool, sqlx::Error> {
     let Some(row) = sqlx::query(oldest).fetch_optional(&mut *transaction).await? else {
         return Ok(false);
     };
-    let (kind, body): (String, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
-    println!("{} bytes of {kind}", body.len());
+    let (kind, body): (Option<String>, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
+    let decoded = fasten::Event::from_body(kind.as_deref(), &Bytes::from(body));
+    // The text of a problem and the names of drifted fields quote nothing of the body.
+    if let Some(problem) = &decoded.problem {
+        eprintln!("an event could not be decoded: {problem}");
+    }
+    match decoded.event {
+        fasten::Event::EhiExportSuccess(export) => println!("{} files to fetch", export.urls().count()),
+        _ => println!("an event of another kind"),
+    }
     transaction.commit().await?;
     Ok(true)
 }

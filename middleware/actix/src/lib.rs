@@ -83,7 +83,7 @@
 //! use std::sync::Arc;
 //!
 //! use actix_web::http::StatusCode;
-//! use actix_web::test::{TestRequest, call_service, init_service};
+//! use actix_web::test::{call_service, init_service};
 //! use actix_web::{App, HttpResponse, web};
 //! use medhook_actix::{Delivery, Fasten, MemoryStore, Receiver, Secret, Verify, testing};
 //!
@@ -128,11 +128,8 @@
 //!     ("/webhooks/south/fasten", north, StatusCode::UNAUTHORIZED),
 //!     ("/webhooks/west/fasten", north, StatusCode::UNAUTHORIZED),
 //! ] {
-//!     let sent = testing::fasten("patient.ehi_export_success").secret(secret).request(path);
-//!     let request = TestRequest::post().uri(path).set_payload(sent.body().clone());
-//!     let headers = sent.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-//!     let request = headers.fold(request, TestRequest::insert_header).to_request();
-//!     assert_eq!(call_service(&app, request).await.status(), status, "{path}");
+//!     let request = testing::fasten("patient.ehi_export_success").secret(secret).actix_request(path);
+//!     assert_eq!(call_service(&app, request.to_request()).await.status(), status, "{path}");
 //! }
 //! # Ok(())
 //! # }
@@ -168,12 +165,8 @@
 //! };
 //!
 //! let app = init_service(app()).await;
-//! let sent = testing::fasten("patient.ehi_export_success").secret(secret).request("/webhooks/fasten");
-//! let genuine = || {
-//!     let request = TestRequest::post().uri("/webhooks/fasten").set_payload(sent.body().clone());
-//!     let headers = sent.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-//!     headers.fold(request, TestRequest::insert_header).to_request()
-//! };
+//! let export = testing::fasten("patient.ehi_export_success").secret(secret);
+//! let genuine = || export.actix_request("/webhooks/fasten").to_request();
 //! assert_eq!(call_service(&app, genuine()).await.status(), StatusCode::ACCEPTED);
 //! assert_eq!(call_service(&app, genuine()).await.status(), StatusCode::OK, "a duplicate");
 //! let forged = TestRequest::post().uri("/webhooks/fasten").set_payload("{}").to_request();

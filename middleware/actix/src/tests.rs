@@ -8,10 +8,10 @@ use std::time::Duration;
 use actix_web::body::to_bytes;
 use actix_web::dev::HttpServiceFactory;
 use actix_web::error::ErrorBadGateway;
-use actix_web::http::header;
+use actix_web::http::{Method, header};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::test::{TestRequest, call_service, init_service};
-use actix_web::{App, Handler, Responder, web};
+use actix_web::{App, Handler, HttpRequest, Responder, web};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::{join, select};
@@ -29,28 +29,22 @@ fn verify() -> Verify {
     Verify::new(builder().build().unwrap())
 }
 
-/// A genuine delivery with everything but its method, always of the same event.
-fn signed(request: TestRequest, path: &str) -> TestRequest {
-    as_sent(request, testing::fasten("patient.ehi_export_success").secret(SECRET).request(path))
+fn export() -> testing::Sample {
+    testing::fasten("patient.ehi_export_success").secret(SECRET)
 }
 
-fn as_sent(request: TestRequest, sent: http::Request<Bytes>) -> TestRequest {
-    let headers = sent.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    let request = request.uri(sent.uri().path()).set_payload(sent.body().clone());
-    headers.fold(request, TestRequest::insert_header)
-}
-
+/// A genuine delivery, always of the same event.
 fn genuine() -> TestRequest {
-    signed(TestRequest::post(), "/")
+    export().actix_request("/")
 }
 
 fn genuine_of(event: &str) -> TestRequest {
-    as_sent(TestRequest::post(), testing::fasten("patient.ehi_export_success").secret(SECRET).id(event).request("/"))
+    export().id(event).actix_request("/")
 }
 
 fn altered() -> TestRequest {
-    let sent = testing::fasten("patient.ehi_export_success").secret(SECRET).request("/");
-    as_sent(TestRequest::post(), sent.map(|body| [&body, b" ".as_slice()].concat().into()))
+    let altered = export().request("/").map(|body| [&body, b" ".as_slice()].concat().into());
+    testing::actix_request(altered)
 }
 
 fn endpoint<A>(verify: Verify, handler: impl Handler<A, Output: Responder + 'static>) -> impl HttpServiceFactory
@@ -163,7 +157,7 @@ async fn an_extractor_that_is_misplaced_is_our_fault() {
     let bare = App::new().route("/typed", web::post().to(typed)).route("/plain", web::post().to(plain));
     let app = init_service(bare.service(endpoint(verify(), other))).await;
     for path in ["/typed", "/plain", "/"] {
-        let response = call_service(&app, signed(TestRequest::post(), path).to_request()).await;
+        let response = call_service(&app, export().actix_request(path).to_request()).await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{path}");
         assert!(is_empty(response.into_parts().1).await, "{path}");
     }
@@ -213,7 +207,7 @@ async fn headers_that_belong_to_a_refusal_are_sent() {
     let receiver = builder().build().unwrap();
     let app = init_service(App::new().service(endpoint(Verify::new(receiver.clone()), HttpResponse::NoContent))).await;
 
-    let get = call_service(&app, signed(TestRequest::get(), "/").to_request()).await;
+    let get = call_service(&app, genuine().method(Method::GET).to_request()).await;
     assert_eq!(seen(get.response()), refused_for(Reason::Method));
     assert_eq!(get.headers().get(header::ALLOW).unwrap(), "POST");
 
@@ -347,8 +341,8 @@ async fn it_wraps_scopes() {
     let scope = web::scope("/hooks/{tenant}").wrap(verify()).service(inner);
     let app = init_service(App::new().service(scope)).await;
     let path = "/hooks/tenant/in/7";
-    assert_eq!(answer(&app, signed(TestRequest::post(), path).to_request()).await, HANDLED);
-    let again = call_service(&app, signed(TestRequest::post(), path).to_request()).await;
+    assert_eq!(answer(&app, export().actix_request(path).to_request()).await, HANDLED);
+    let again = call_service(&app, export().actix_request(path).to_request()).await;
     assert_eq!(seen(again.response()), refused_for(Reason::Duplicate));
     assert_eq!(again.request().path(), path);
 }
@@ -356,7 +350,7 @@ async fn it_wraps_scopes() {
 #[actix_web::test]
 async fn it_wraps_an_app() {
     let app = init_service(App::new().wrap(verify()).route("/{n}", web::post().to(HttpResponse::NoContent))).await;
-    assert_eq!(answer(&app, signed(TestRequest::post(), "/7").to_request()).await, HANDLED);
+    assert_eq!(answer(&app, export().actix_request("/7").to_request()).await, HANDLED);
     assert_eq!(answer(&app, altered().to_request()).await, refused_for(Reason::SignatureMismatch));
 }
 
@@ -377,8 +371,7 @@ fn select<K: FromRequest + 'static>(tenant: fn(K) -> String) -> Verify {
 }
 
 fn sent_to(path: &str, secret: &str) -> TestRequest {
-    let sent = testing::fasten("patient.ehi_export_success").secret(secret).request("/");
-    as_sent(TestRequest::post(), sent).uri(path)
+    testing::fasten("patient.ehi_export_success").secret(secret).actix_request(path)
 }
 
 #[actix_web::test]

@@ -214,6 +214,7 @@ mod tests {
     use std::collections::HashMap;
 
     use axum::extract::{Path, Request};
+    use axum::http::StatusCode;
     use axum::routing::post;
     use axum::{Json, Router};
     use medhook_tower::testing;

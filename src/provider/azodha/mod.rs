@@ -197,21 +197,29 @@ impl Provider for Azodha {
     }
 
     fn open(&self, verified: &Verified<'_>) -> Envelope {
-        let body = verified.body();
-        let kind = match envelope_of::<Names<'_>>(body) {
-            Ok(names) => names.kind(self.pinned),
-            Err(problem) if serde_json::from_slice::<&RawValue>(body).is_err() => return Envelope::none(problem),
-            // An object that says its kind twice is not taken for the pinned one.
-            Err(problem) if body.trim_ascii_start().starts_with(b"{") => Err(problem),
-            // Other JSON has no names in it. Where nothing is documented of a payload, that can be it.
-            Err(problem) => self.pinned.map(documented).ok_or(problem),
-        };
-        let (kind, problem) = match kind {
-            Ok(kind) => (Some(kind), None),
-            Err(problem) => (None, Some(problem)),
-        };
-        Envelope { kind, problem, data: Some(body.clone()), ..Envelope::default() }
+        pinned_envelope(self.pinned, verified.body())
     }
+}
+
+/// Reads the envelope of a body, with `kind` for one that names none.
+fn envelope(kind: Option<&str>, body: &Bytes) -> Envelope {
+    pinned_envelope(kind.and_then(Kind::from_name), body)
+}
+
+fn pinned_envelope(pinned: Option<Kind>, body: &Bytes) -> Envelope {
+    let kind = match envelope_of::<Names<'_>>(body) {
+        Ok(names) => names.kind(pinned),
+        Err(problem) if serde_json::from_slice::<&RawValue>(body).is_err() => return Envelope::none(problem),
+        // An object that says its kind twice is not taken for the pinned one.
+        Err(problem) if body.trim_ascii_start().starts_with(b"{") => Err(problem),
+        // Other JSON has no names in it. Where nothing is documented of a payload, that can be it.
+        Err(problem) => pinned.map(documented).ok_or(problem),
+    };
+    let (kind, problem) = match kind {
+        Ok(kind) => (Some(kind), None),
+        Err(problem) => (None, Some(problem)),
+    };
+    Envelope { kind, problem, data: Some(body.clone()), ..Envelope::default() }
 }
 
 /// Returns a key made of what the guide names of an event, for [`Dedupe::by`](crate::Dedupe::by): deliveries with the same

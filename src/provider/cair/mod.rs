@@ -212,19 +212,27 @@ impl Provider for Cair {
     }
 
     fn open(&self, verified: &Verified<'_>) -> Envelope {
-        let body = verified.body();
-        let (shape, problem) = match Shape::of(body) {
-            Ok(shape) => (Some(shape), None),
-            Err(problem) => (None, Some(problem)),
-        };
-        let kind = self.pinned.or_else(|| shape.as_ref()?.kind());
-        Envelope {
-            kind: kind.map(|kind| KindName::documented(kind.as_str())),
-            occurred_at: kind.and_then(|kind| shape.as_ref()?.time(kind)).cloned(),
-            data: shape.is_some().then(|| body.clone()),
-            problem: problem.or_else(|| kind.is_none().then(|| Problem::new("the shape of no documented kind"))),
-            ..Envelope::default()
-        }
+        pinned_envelope(self.pinned, verified.body())
+    }
+}
+
+/// Reads the envelope of a body of this kind.
+fn envelope(kind: Option<&str>, body: &Bytes) -> Envelope {
+    pinned_envelope(kind.and_then(Kind::from_name), body)
+}
+
+fn pinned_envelope(pinned: Option<Kind>, body: &Bytes) -> Envelope {
+    let (shape, problem) = match Shape::of(body) {
+        Ok(shape) => (Some(shape), None),
+        Err(problem) => (None, Some(problem)),
+    };
+    let kind = pinned.or_else(|| shape.as_ref()?.kind());
+    Envelope {
+        kind: kind.map(|kind| KindName::documented(kind.as_str())),
+        occurred_at: kind.and_then(|kind| shape.as_ref()?.time(kind)).cloned(),
+        data: shape.is_some().then(|| body.clone()),
+        problem: problem.or_else(|| kind.is_none().then(|| Problem::new("the shape of no documented kind"))),
+        ..Envelope::default()
     }
 }
 

@@ -44,6 +44,7 @@ mod event;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -130,18 +131,22 @@ impl Provider for Fasten {
     }
 
     fn open(&self, verified: &Verified<'_>) -> Envelope {
-        let body = verified.body();
-        match envelope_of::<FastenEnvelope<'_>>(body) {
-            Ok(fields) => Envelope {
-                id: fields.id.into_box(),
-                kind: fields.kind.into_kind(Kind::documented),
-                sent_at: fields.date.into_time(),
-                mode: fields.api_mode.into_mode(),
-                data: fields.data.map(|data| part_of(body, data)),
-                ..Envelope::default()
-            },
-            Err(problem) => Envelope::none(problem),
-        }
+        envelope(None, verified.body())
+    }
+}
+
+/// Reads the envelope of a body, with `kind` for one that names none.
+fn envelope(kind: Option<&str>, body: &Bytes) -> Envelope {
+    match envelope_of::<FastenEnvelope<'_>>(body) {
+        Ok(fields) => Envelope {
+            id: fields.id.into_box(),
+            kind: fields.kind.into_kind(kind, Kind::documented),
+            sent_at: fields.date.into_time(),
+            mode: fields.api_mode.into_mode(),
+            data: fields.data.map(|data| part_of(body, data)),
+            ..Envelope::default()
+        },
+        Err(problem) => Envelope::none(problem),
     }
 }
 

@@ -28,6 +28,7 @@ mod event;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -78,17 +79,21 @@ impl Provider for HealthSync {
     }
 
     fn open(&self, verified: &Verified<'_>) -> Envelope {
-        let body = verified.body();
-        match envelope_of::<HealthSyncEnvelope<'_>>(body) {
-            Ok(fields) => Envelope {
-                id: fields.id.into_box(),
-                kind: fields.kind.into_kind(Kind::documented),
-                occurred_at: fields.created_at.into_time(),
-                data: fields.data.map(|data| part_of(body, data)),
-                ..Envelope::default()
-            },
-            Err(problem) => Envelope::none(problem),
-        }
+        envelope(None, verified.body())
+    }
+}
+
+/// Reads the envelope of a body, with `kind` for one that names none.
+fn envelope(kind: Option<&str>, body: &Bytes) -> Envelope {
+    match envelope_of::<HealthSyncEnvelope<'_>>(body) {
+        Ok(fields) => Envelope {
+            id: fields.id.into_box(),
+            kind: fields.kind.into_kind(kind, Kind::documented),
+            occurred_at: fields.created_at.into_time(),
+            data: fields.data.map(|data| part_of(body, data)),
+            ..Envelope::default()
+        },
+        Err(problem) => Envelope::none(problem),
     }
 }
 

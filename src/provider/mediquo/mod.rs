@@ -98,6 +98,7 @@ mod key;
 #[cfg(test)]
 mod tests;
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -163,16 +164,20 @@ impl Provider for MediQuo {
     }
 
     fn open(&self, verified: &Verified<'_>) -> Envelope {
-        let body = verified.body();
-        match envelope_of::<MediQuoEnvelope<'_>>(body) {
-            Ok(fields) => Envelope {
-                kind: fields.kind.into_kind(Kind::documented),
-                occurred_at: fields.occurred_on.and_then(seconds),
-                data: fields.payload.map(|payload| part_of(body, payload)),
-                ..Envelope::default()
-            },
-            Err(problem) => Envelope::none(problem),
-        }
+        envelope(None, verified.body())
+    }
+}
+
+/// Reads the envelope of a body, with `kind` for one that names none.
+fn envelope(kind: Option<&str>, body: &Bytes) -> Envelope {
+    match envelope_of::<MediQuoEnvelope<'_>>(body) {
+        Ok(fields) => Envelope {
+            kind: fields.kind.into_kind(kind, Kind::documented),
+            occurred_at: fields.occurred_on.and_then(seconds),
+            data: fields.payload.map(|payload| part_of(body, payload)),
+            ..Envelope::default()
+        },
+        Err(problem) => Envelope::none(problem),
     }
 }
 

@@ -12,18 +12,12 @@ use medhook_actix::{Delivery, Verify};
 use super::{DUPLICATE, HANDLED, Seen, refused_for};
 use crate::endpoint::{SECRET, builder, receiver};
 
-fn request(path: &str, sent: http::Request<Bytes>) -> TestRequest {
-    let headers = sent.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    let request = TestRequest::post().uri(path).set_payload(sent.body().clone());
-    headers.fold(request, TestRequest::insert_header)
-}
-
 fn genuine(path: &str) -> TestRequest {
-    request(path, testing::healthsync("document.uploaded").secret(SECRET).request("/"))
+    testing::healthsync("document.uploaded").secret(SECRET).actix_request(path)
 }
 
 fn forged(path: &str) -> TestRequest {
-    request(path, testing::healthsync("document.uploaded").secret("somebody-elses-secret").request("/"))
+    testing::healthsync("document.uploaded").secret("another-secret").actix_request(path)
 }
 
 async fn answered<S, R, B>(app: &S, request: R) -> ServiceResponse<B>
@@ -70,9 +64,8 @@ async fn a_decompression_outside_breaks_the_proof() {
         next.call(request).await
     }
     let packed = || {
-        let sent =
-            testing::healthsync("document.uploaded").secret(SECRET).body(super::packed(genuine_body())).request("/");
-        request("/", sent).insert_header((header::CONTENT_ENCODING, "gzip")).to_request()
+        let sample = testing::healthsync("document.uploaded").secret(SECRET).body(super::packed(genuine_body()));
+        sample.actix_request("/").insert_header((header::CONTENT_ENCODING, "gzip")).to_request()
     };
     let endpoint = || web::resource("/").wrap(Verify::new(receiver()));
     let plain = init_service(App::new().service(endpoint().to(async || ""))).await;
@@ -103,7 +96,7 @@ async fn scopes_have_a_provider_each_and_a_store_together() {
         .service(inbox("/other", named("other")));
     let app = init_service(App::new().service(hooks).route("/", web::post().to(async || "not a webhook"))).await;
 
-    let fastens = |path| request(path, testing::fasten("patient.ehi_export_success").secret(FASTEN).request("/"));
+    let fastens = |path| testing::fasten("patient.ehi_export_success").secret(FASTEN).actix_request(path);
     let to = async |request: TestRequest| seen(&answered(&app, request.to_request()).await);
     for expected in [HANDLED, DUPLICATE] {
         assert_eq!(to(fastens("/webhooks/fasten/in")).await, expected);
@@ -120,8 +113,8 @@ async fn scopes_have_a_provider_each_and_a_store_together() {
 async fn an_extractors_limit_inside_does_not_touch_the_delivery() {
     let large = format!(r#"{{"id":"1","x":"{}"}}"#, "a".repeat(300 << 10));
     let large = || {
-        let sent = testing::healthsync("document.uploaded").secret(SECRET).body(large.clone()).request("/");
-        request("/", sent).to_request()
+        let sample = testing::healthsync("document.uploaded").secret(SECRET).body(large.clone());
+        sample.actix_request("/").to_request()
     };
     let verify = || {
         let builder = builder().freshness(medhook::Freshness::Unchecked);
