@@ -625,4 +625,29 @@ mod tests {
             assert_eq!(Problem::json(&error).to_string(), told);
         }
     }
+
+    #[test]
+    fn a_stored_kind_stands_in_for_one_that_the_body_does_not_name() {
+        use crate::{azodha, cair, fasten};
+
+        let body = Bytes::from_static(br#"{"data": {}}"#);
+        let event = |kind| fasten::Event::from_body(kind, &body).event;
+        assert!(matches!(event(Some("patient.ehi_export_success")), fasten::Event::EhiExportSuccess(_)));
+        assert!(
+            matches!(event(Some("another")), fasten::Event::Unknown(unknown) if unknown.kind.as_str() == "another")
+        );
+        assert!(matches!(event(None), fasten::Event::Undecodable(_)));
+        let named = Bytes::from_static(br#"{"type": "patient.ehi_export_failed", "data": {}}"#);
+        let event = fasten::Event::from_body(Some("patient.ehi_export_success"), &named).event;
+        assert!(matches!(event, fasten::Event::EhiExportFailed(_)), "the body takes precedence");
+
+        let remittance = Bytes::from_static(br#"{"resourceType": "ClaimResponse"}"#);
+        let event = |kind| cair::Event::from_body(kind, &remittance).event;
+        assert!(matches!(event(Some("CLAIMS_REMIT_DENIED")), cair::Event::ClaimsRemitDenied(_)));
+        assert!(matches!(event(None), cair::Event::ClaimsRemitAll(_)));
+
+        let event = |kind| azodha::Event::from_body(kind, &body).event;
+        assert!(matches!(event(Some("BookAppointment")), azodha::Event::BookAppointment(_)));
+        assert!(matches!(event(None), azodha::Event::Undecodable(_)));
+    }
 }

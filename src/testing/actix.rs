@@ -30,3 +30,16 @@ pub fn actix_request(request: http::Request<Bytes>) -> TestRequest {
     let request = TestRequest::with_uri(&head.uri.to_string()).method(method).set_payload(body);
     head.headers.iter().fold(request, |request, (name, value)| request.append_header((name.as_str(), value.as_bytes())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_request_has_the_method_the_uri_and_every_header() {
+        let request = http::Request::put("/a?b=c").header("x-a", "1").header("x-a", "2").body(Bytes::new());
+        let request = actix_request(request.unwrap()).to_http_request();
+        assert_eq!((request.method().as_str(), request.uri().to_string().as_str()), ("PUT", "/a?b=c"));
+        assert_eq!(request.headers().get_all("x-a").collect::<Vec<_>>(), ["1", "2"]);
+    }
+}

@@ -253,3 +253,36 @@ impl Sample {
 fn fails(problem: &str) -> ! {
     panic!("medhook::testing: {problem}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Custom, Encoding, MemoryStore, Receiver, StandardWebhooks};
+
+    #[test]
+    fn a_custom_sample_is_genuine_under_every_scheme() {
+        const SECRET: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
+        let secret = |text: &str| Secret::new(text).unwrap();
+        let hmac = |encoding| HmacSha256Body::new("x-mac").prefix("v1=").encoding(encoding);
+        let schemes: [SchemeConfig; 5] = [
+            StandardWebhooks::new().into(),
+            hmac(Encoding::Hex).into(),
+            hmac(Encoding::Base64).into(),
+            hmac(Encoding::Either).into(),
+            SharedSecret::new("x-secret").also_header("x-other", secret("another secret")).into(),
+        ];
+        for scheme in schemes {
+            let custom = Custom::new("acme", scheme.clone(), secret(SECRET));
+            let store: Arc<dyn crate::DedupeStore> = Arc::new(MemoryStore::new(1));
+            let receiver = Receiver::builder("acme", custom).store(store).build().unwrap();
+            let sample = super::custom(scheme.clone(), "not JSON").secret(SECRET).id("7");
+            let verify = |request: http::Request<Bytes>| {
+                let verified = receiver.verify(request.headers(), request.body().clone());
+                verified.map(|verified| verified.message_id().map(str::to_owned))
+            };
+            let message_id = matches!(scheme.0, Config::StandardWebhooks(_)).then(|| "msg_7".to_owned());
+            assert_eq!(verify(sample.request("/")).unwrap(), message_id, "{scheme:?}");
+            assert!(verify(sample.secret("whsec_YW5vdGhlciBzZWNyZXQ=").request("/")).is_err(), "{scheme:?}");
+        }
+    }
+}
