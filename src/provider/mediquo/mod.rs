@@ -16,7 +16,7 @@
 //! It is called a signature but does not depend on the body: whoever sees one request can make any other, with any
 //! payload. So take deliveries over TLS only, let the text be long and random (32 bytes or more), keep it out of the
 //! proxy's logs, too, and have MediQuo's addresses or a client certificate checked by the proxy where you can.
-//! [`Delivery::signature_scope`](crate::Delivery::signature_scope) says [`SenderOnly`](crate::SignatureScope::SenderOnly).
+//! [`Delivery::signature_scope`](crate::Delivery::signature_scope) is [`SenderOnly`](crate::SignatureScope::SenderOnly).
 //!
 //! Several [`Secrets`] are a rotation: any of them will do. Several headers are further factors: with
 //! [`MediQuo::also_header`] every one of them must be right.
