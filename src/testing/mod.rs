@@ -42,7 +42,7 @@ pub use self::sign::Signing;
 use crate::provider::{azodha, cair, fasten, healthsync, mediquo};
 use crate::scheme::{Config, SchemeConfig};
 use crate::time::{Clock, SystemClock, unix_seconds};
-use crate::{HmacSha256Body, Secret, Secrets, SharedSecret};
+use crate::{HmacSha256Body, Secrets, SharedSecret};
 use fixtures::{fixture, with_text, with_time};
 
 /// A clock that moves only when told to. Clones show the same time.
@@ -257,7 +257,7 @@ fn fails(problem: &str) -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Custom, Encoding, MemoryStore, Receiver, StandardWebhooks};
+    use crate::{Custom, Encoding, MemoryStore, Receiver, Secret, StandardWebhooks};
 
     #[test]
     fn a_custom_sample_is_genuine_under_every_scheme() {
