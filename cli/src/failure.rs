@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::http_client::Lost;
-
 /// One clear line. It never holds a secret or a body.
 #[derive(Debug)]
 pub(crate) struct Failure(String);
@@ -16,12 +14,6 @@ impl Failure {
     /// With the error behind it.
     pub(crate) fn because(what: impl fmt::Display, error: impl fmt::Display) -> Self {
         Failure(format!("{what}: {error}"))
-    }
-}
-
-impl From<Lost> for Failure {
-    fn from(lost: Lost) -> Self {
-        Failure(lost.to_string())
     }
 }
 

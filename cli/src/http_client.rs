@@ -209,6 +209,12 @@ impl fmt::Display for Lost {
     }
 }
 
+impl From<Lost> for Failure {
+    fn from(lost: Lost) -> Self {
+        Failure::new(lost.to_string())
+    }
+}
+
 /// Reads an answer's first line, `HTTP/1.1 413 Payload Too Large`, and no more of it.
 pub(crate) async fn status_of(stream: &mut (impl AsyncRead + Unpin)) -> Result<u16, Lost> {
     let mut line = Vec::new();

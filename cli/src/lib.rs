@@ -13,8 +13,10 @@ mod output;
 mod random;
 mod read;
 mod receive;
+mod runtime;
 mod send;
 mod server;
+mod verdict;
 mod verify;
 
 use std::io::{Write, stdout};
@@ -25,6 +27,7 @@ use clap::{Parser, Subcommand};
 use crate::failure::Failure;
 #[doc(hidden)]
 pub use crate::receive::config_lines;
+use crate::verdict::Verdict;
 
 /// Receive webhooks from health-tech providers safely.
 #[derive(Parser)]
@@ -41,15 +44,6 @@ enum Command {
     Receive(receive::ReceiveArgs),
     Send(Box<send::SendArgs>),
     Verify(Box<verify::VerifyArgs>),
-}
-
-/// How a command ended that could do its work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    AllIsWell,
-    SomethingIsNot,
-    /// Neither is certain; what was printed says why.
-    CannotTell,
 }
 
 /// Runs the command that the process was started with.
@@ -73,12 +67,6 @@ pub fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
-}
-
-/// Runs what needs a runtime.
-fn run_async<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|error| Failure::because("cannot start the runtime", error))?.block_on(command)
 }
 
 /// Writes the reason of a failure. Where it cannot be written soon, the exit code has to do.

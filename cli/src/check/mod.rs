@@ -22,7 +22,9 @@ use crate::endpoint::{Dialect, Provider, SecretArgs, TestSecretArgs, entry};
 use crate::failure::Failure;
 use crate::http_client::Target;
 use crate::output::{Screen, say};
-use crate::{Verdict, random};
+use crate::random;
+use crate::runtime::run_async;
+use crate::verdict::Verdict;
 
 /// Play every known case at an endpoint, of whatever language, and report what it
 /// lets through, what it refuses that is genuine, and why it matters.
@@ -121,7 +123,7 @@ pub(crate) fn run(args: &CheckArgs, out: &mut dyn Write) -> Result<Verdict, Fail
     let cases = site.cases()?;
     let mut report = CheckReport::new(args.json, args.strict, Screen::detect(), cases.len());
     say(out, &report.begun(&site))?;
-    crate::run_async(play::all(&site, cases, &mut |finding| say(out, &report.found(finding))))?;
+    run_async(play::all(&site, cases, &mut |finding| say(out, &report.found(finding))))?;
     say(out, &report.ended())?;
     Ok(report.verdict())
 }

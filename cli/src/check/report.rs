@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::judge::{Finding, Judgement};
 use super::site::Site;
-use crate::Verdict;
 use crate::output::{Screen, harmless};
+use crate::verdict::Verdict;
 
 /// The findings so far.
 pub(super) struct CheckReport {

@@ -12,8 +12,8 @@ use medhook::{Bytes, Delivery};
 use tokio::sync::watch;
 use tower_service::Service;
 
+use super::patience::within;
 use super::seen::Call;
-use super::within;
 use crate::failure::Failure;
 use crate::read::DecodeOutcome;
 

@@ -12,6 +12,7 @@
 mod draft;
 mod handler;
 mod notes;
+mod patience;
 mod providers;
 mod seen;
 mod sender;
@@ -19,18 +20,17 @@ mod server;
 mod steps;
 mod table;
 
-use std::future::Future;
 use std::io::Write;
-use std::time::Duration;
 
 use medhook::MemoryStore;
 
 use self::providers::PROVIDERS;
 use self::seen::Row;
 use self::server::Server;
-use crate::Verdict;
 use crate::failure::Failure;
 use crate::output::{Screen, say};
+use crate::runtime::run_async;
+use crate::verdict::Verdict;
 
 /// Send real, signed deliveries to a receiver on this machine and show what becomes of them.
 ///
@@ -46,7 +46,7 @@ pub(crate) struct DemoArgs {}
 
 /// Runs the demo.
 pub(crate) fn run(_: &DemoArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
-    crate::run_async(shown(out, Screen::detect()))
+    run_async(shown(out, Screen::detect()))
 }
 
 async fn shown(out: &mut dyn Write, screen: Screen) -> Result<Verdict, Failure> {
@@ -85,14 +85,4 @@ fn after(rows: &[Row], screen: Screen) -> String {
         let summary = screen.red(&format!("{} of {all} did not come out as expected.", all.saturating_sub(ok)));
         format!("\n{summary}\nPlease report it, with the table.\n")
     }
-}
-
-/// The longest that anything is waited for. Nothing here takes nearly as long unless it will never come.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Waits for something, but not for ever.
-async fn within<T>(what: &str, future: impl Future<Output = T>) -> Result<T, Failure> {
-    tokio::time::timeout(PATIENCE, future)
-        .await
-        .map_err(|_| Failure::new(format!("waited {} s for {what}", PATIENCE.as_secs())))
 }

@@ -6,8 +6,8 @@ use http::{HeaderName, Response};
 use medhook::{Outcome, Reason};
 use tokio::sync::watch;
 
+use super::patience::within;
 use super::seen::OutcomeAndReason;
-use super::within;
 use crate::failure::Failure;
 
 /// The number that a sender gives its delivery, so that both sides speak of the same one. Nothing signs it, and no

@@ -2,12 +2,10 @@
 
 use medhook::testing::{self, Sample, Signing};
 use medhook::{
-    Azodha, Cair, Fasten, HealthSync, MediQuo, Receiver, Secrets, azodha, cair, fasten, healthsync, mediquo,
+    Azodha, Builder, Cair, Fasten, HealthSync, MediQuo, Receiver, Secrets, azodha, cair, fasten, healthsync, mediquo,
 };
 
 use serde_json::Value;
-
-use super::server::Builder;
 
 /// Every provider.
 pub(super) const PROVIDERS: &[DemoProvider] = &[

@@ -9,9 +9,9 @@ use medhook::Bytes;
 use tokio::io::AsyncWriteExt;
 
 use super::notes::{NUMBER, Notes};
+use super::patience::within;
 use super::seen::DemoAnswer;
 use super::server::Server;
-use super::within;
 use crate::failure::Failure;
 use crate::http_client::{self, HttpConnection, Stream, Target};
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use medhook::{Bytes, Receiver, Secret, Secrets};
+use medhook::{Builder, Bytes, Receiver, Secret, Secrets};
 use medhook_tower::{Verify, VerifyLayer};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -17,14 +17,12 @@ use tower_service::Service;
 
 use super::handler::Handler;
 use super::notes::{NUMBER, Notes};
+use super::patience::{PATIENCE, within};
 use super::providers::DemoProvider;
 use super::seen::CURRENT;
-use super::{PATIENCE, within};
 use crate::failure::Failure;
 use crate::random;
 use crate::server::{Limits, accept, empty};
-
-pub(super) use medhook::Builder;
 
 /// A running server.
 pub(super) struct Server {

@@ -14,11 +14,11 @@ use medhook::{Bytes, Outcome, Reason};
 
 use super::draft::Draft;
 use super::handler::{Conduct, Handler};
+use super::patience::{PATIENCE, within};
 use super::providers::DemoProvider;
 use super::seen::{CURRENT, Call, DemoAnswer, Observation, Row};
 use super::sender::Sender;
 use super::server::{DemoEndpoint, NEXT, Server};
-use super::{PATIENCE, within};
 use crate::failure::Failure;
 use crate::read::DecodeOutcome;
 
@@ -334,7 +334,8 @@ mod tests {
     use medhook::{Freshness, MemoryStore, NoDedupe};
 
     use super::super::providers::PROVIDERS;
-    use super::super::server::Builder;
+    use medhook::Builder;
+
     use super::*;
 
     /// What was sent in the rows that are not ok, at receivers of this make.

@@ -48,9 +48,9 @@ use self::health::{Health, Needs, Phase};
 use self::printer::{Printer, standard_error, standard_output};
 use self::report::Style;
 use self::signals::{Signal, Signals};
-use crate::Verdict;
 use crate::failure::Failure;
 use crate::server::{Limits, accept, empty};
+use crate::verdict::Verdict;
 
 /// Receive deliveries at the endpoints of a config file, and forward their events.
 ///

@@ -7,11 +7,11 @@ use futures_util::{StreamExt, stream};
 
 use super::delivery::Delivery;
 use super::schedule::Retries;
-use crate::Verdict;
 use crate::clock::in_words;
 use crate::failure::Failure;
 use crate::http_client::{HttpAnswer, Lost, Target};
 use crate::output::{harmless, say};
+use crate::verdict::Verdict;
 
 /// How it is sent.
 pub(super) struct Plan {

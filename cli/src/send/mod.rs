@@ -15,11 +15,13 @@ use std::time::Duration;
 use medhook::testing::{Fixture, fixtures};
 
 use self::delivery::{Content, Delivery, Flaw};
+use crate::clock;
 use crate::endpoint::{Dialect, Provider, SecretArgs};
 use crate::failure::Failure;
 use crate::http_client::Target;
 use crate::output::say;
-use crate::{Verdict, clock};
+use crate::runtime::run_async;
+use crate::verdict::Verdict;
 
 /// Send what a provider would send, signed as it would sign it.
 ///
@@ -184,7 +186,7 @@ pub(crate) fn run(args: &SendArgs, out: &mut dyn Write) -> Result<Verdict, Failu
     };
     let retries = args.course.retry.then(|| schedule::retries(provider)).transpose()?;
     say(out, &format!("to {target}: {}\n", delivery.in_words()?))?;
-    crate::run_async(async {
+    run_async(async {
         match retries {
             Some(retries) => course::retried(&delivery, &target, &plan, retries, args.course.time_scale, out).await,
             None => course::repeated(&delivery, &target, &plan, out).await,

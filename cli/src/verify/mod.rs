@@ -18,10 +18,11 @@ use serde_json::json;
 use self::guess::{Case, Guesses};
 use self::headers::Head;
 use self::steps::Steps;
+use crate::clock;
 use crate::endpoint::{Dialect, Provider, SecretArgs, TestSecretArgs, entry};
 use crate::failure::Failure;
 use crate::output::{harmless, say};
-use crate::{Verdict, clock};
+use crate::verdict::Verdict;
 
 /// Look at a recorded delivery, and say what held, what did not, and what probably
 /// happened.

@@ -1,0 +1,251 @@
+//! One event from claim to settlement.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::task::coop::unconstrained;
+use tokio::time::{Instant, sleep};
+
+use super::permits::Permit;
+use super::settings::{OnStoreError, Settings};
+use crate::claim::ClaimToken;
+use crate::dedupe::{Claimed, DedupeStore, Settled, StoreFuture};
+use crate::delivery::Delivery;
+use crate::error::{Outcome, Reason, StoreError};
+use crate::observe;
+use crate::rejection::Rejection;
+use crate::time::in_time;
+
+/// The right to handle an event, with a permit: exists from before the claim is attempted until it is settled.
+pub(super) struct Claim {
+    delivery: Delivery,
+    token: ClaimToken,
+    settings: Arc<Settings>,
+    permit: Permit,
+}
+
+impl fmt::Debug for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claim").field("delivery", &self.delivery).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Commit,
+    Release,
+    /// Of a claim whose answer got lost: it may have been made all the same, or be made yet, by a store that hung and goes
+    /// on with what it was asked. So it is released twice, the second time after whatever was under way; and if someone
+    /// else has the event, nothing was lost that was had.
+    Disown,
+}
+
+impl Claim {
+    /// Prepares the claim of a delivery's event. The store is not asked yet.
+    pub(super) fn new(delivery: Delivery, token: ClaimToken, settings: Arc<Settings>, permit: Permit) -> Self {
+        let delivery = delivery.held(token, settings.retention);
+        Claim { delivery, token, settings, permit }
+    }
+
+    pub(super) fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
+    /// Claims the event, runs the handler, and settles the claim.
+    pub(super) async fn run<T>(
+        mut self,
+        handler: impl Future<Output = T> + Unpin,
+        succeeded: impl FnOnce(&T) -> bool,
+    ) -> Result<T, Rejection> {
+        let claimed = match self.take().await {
+            Ok(Claimed::Acquired) => true,
+            Ok(Claimed::AlreadyHandled) => return Err(Reason::Duplicate.into()),
+            Ok(Claimed::InFlight { retry_after }) => return Err(Rejection::in_flight(retry_after)),
+            Err(error) if self.settings.on_store_error == OnStoreError::HandleUnclaimed => {
+                observe::unclaimed(self.delivery.subject(), &error);
+                false
+            }
+            Err(error) => {
+                let full = error.is_full();
+                let rejection = Rejection::store(error);
+                self.permit.finish();
+                if !full {
+                    self.settle_in_background(Ending::Disown);
+                }
+                return Err(rejection);
+            }
+        };
+        let watch = observe::Stopwatch::start();
+        match self.hold(handler).await {
+            Ok(answer) => {
+                let (ending, outcome) = if succeeded(&answer) {
+                    (Ending::Commit, Outcome::Handled)
+                } else {
+                    (Ending::Release, Outcome::Failed)
+                };
+                observe::finished(self.delivery.subject(), outcome, watch);
+                self.permit.finish();
+                self.end(ending, claimed).await;
+                Ok(answer)
+            }
+            Err(reason) => {
+                self.end(Ending::Release, claimed).await;
+                Err(reason.into())
+            }
+        }
+    }
+
+    /// Runs the handler while the claim is renewed.
+    ///
+    /// Whatever of its task's budget a handler spends, it is renewed, and can be given up.
+    async fn hold<T>(&self, handler: impl Future<Output = T> + Unpin) -> Result<T, Reason> {
+        let settings = &*self.settings;
+        let ran = in_time(settings.handler_timeout, AssertUnwindSafe(handler).catch_unwind());
+        tokio::select! {
+            biased;
+            ran = ran => match ran {
+                Some(ran) => ran.map_err(|_panic| Reason::HandlerPanicked),
+                None => Err(Reason::HandlerTimeout),
+            },
+            () = unconstrained(self.permit.given_up()) => Err(Reason::Draining),
+            never = unconstrained(self.keep()) => match never {},
+        }
+    }
+
+    async fn keep(&self) -> Infallible {
+        let settings = &*self.settings;
+        let mut wait = settings.part_of_lease(3);
+        loop {
+            sleep(wait).await;
+            wait = match self.renew().await {
+                Ok(Settled::Settled) => settings.part_of_lease(3),
+                Ok(Settled::Lost) => {
+                    self.delivery.lose_claim();
+                    observe::claim_lost(self.delivery.subject());
+                    std::future::pending().await
+                }
+                Err(error) => {
+                    observe::settle_failed(self.delivery.subject(), "renew", &error);
+                    settings.part_of_lease(10)
+                }
+            };
+        }
+    }
+
+    /// Without a claim there is nothing that has to be settled. What was handled is written down if the store is back
+    /// by now; to go on trying would take places from deliveries that are to be handled.
+    async fn end(self, ending: Ending, claimed: bool) {
+        if claimed {
+            self.settle(ending).await;
+        } else {
+            tokio::spawn(async move { self.try_settle(ending).await });
+        }
+    }
+
+    /// Settles, and if the store does not answer, goes on in the background: the handler's answer goes out now, for
+    /// what it did is done.
+    async fn settle(self, ending: Ending) {
+        if !self.try_settle(ending).await {
+            self.settle_in_background(ending);
+        }
+    }
+
+    fn settle_in_background(mut self, ending: Ending) {
+        tokio::spawn(async move {
+            let settings = self.settings.clone();
+            let began = Instant::now();
+            let longest = match ending {
+                Ending::Commit => settings.retention.total.min(LONGEST_SETTLING),
+                // What is not released by then has run out.
+                Ending::Release | Ending::Disown => settings.lease,
+            };
+            let mut settlings: u8 = if ending == Ending::Disown { 2 } else { 1 };
+            let mut wait = FIRST_RETRY;
+            loop {
+                let given_up = tokio::select! {
+                    () = sleep(wait) => false,
+                    // This is the last that can be done for it.
+                    () = self.permit.given_up() => true,
+                };
+                if self.try_settle(ending).await {
+                    settlings = settlings.saturating_sub(1);
+                    wait = settings.store_timeout;
+                    // The store is back: the permit is for the next delivery.
+                    self.permit.free();
+                } else {
+                    wait = wait.saturating_mul(2).min(settings.part_of_lease(3));
+                }
+                if settlings == 0 || given_up || began.elapsed() >= longest {
+                    return;
+                }
+                if ending == Ending::Commit {
+                    // Whatever keeps a commit from being written need not keep the claim from being kept.
+                    if let Err(error) = self.renew().await {
+                        observe::settle_failed(self.delivery.subject(), "renew", &error);
+                    }
+                }
+            }
+        });
+    }
+
+    async fn try_settle(&self, ending: Ending) -> bool {
+        let settings = &*self.settings;
+        let key = self.delivery.event_key();
+        let settled = match ending {
+            Ending::Commit => self.answer(|store| store.commit(key, self.token, settings.retention)).await,
+            Ending::Release | Ending::Disown => self.answer(|store| store.release(key, self.token)).await,
+        };
+        match settled {
+            Ok(Settled::Settled) => true,
+            Ok(Settled::Lost) => {
+                if ending != Ending::Disown && !self.delivery.claim_lost() {
+                    self.delivery.lose_claim();
+                    observe::claim_lost(self.delivery.subject());
+                }
+                true
+            }
+            Err(error) => {
+                let step = if ending == Ending::Commit { "commit" } else { "release" };
+                observe::settle_failed(self.delivery.subject(), step, &error);
+                false
+            }
+        }
+    }
+
+    async fn take(&self) -> Result<Claimed, StoreError> {
+        let (key, lease) = (self.delivery.event_key(), self.settings.lease);
+        self.answer(|store| store.claim(key, self.token, lease)).await
+    }
+
+    async fn renew(&self) -> Result<Settled, StoreError> {
+        let (key, lease) = (self.delivery.event_key(), self.settings.lease);
+        self.answer(|store| store.renew(key, self.token, lease)).await
+    }
+
+    /// A store's answer, or none in time. One that panics is out of order like any other: nobody knows whether the step
+    /// was done, and the handler must not end with it.
+    async fn answer<'s, T>(
+        &'s self,
+        step: impl FnOnce(&'s dyn DedupeStore) -> StoreFuture<'s, T>,
+    ) -> Result<T, StoreError> {
+        let settings = &*self.settings;
+        let stepped = pin!(AssertUnwindSafe(async { step(&*settings.store).await }).catch_unwind());
+        match in_time(settings.store_timeout, stepped).await {
+            Some(Ok(answer)) => answer,
+            Some(Err(_panic)) => Err(StoreError::unavailable("the store panicked")),
+            None => Err(StoreError::unavailable("the store did not answer in time")),
+        }
+    }
+}
+
+pub(super) const FIRST_RETRY: Duration = Duration::from_millis(100);
+
+/// How long a commit is tried for. It holds one of the receiver's places all the while, so that a store which stays
+/// away ends in 503 and not in a full memory.
+const LONGEST_SETTLING: Duration = Duration::from_secs(3600);

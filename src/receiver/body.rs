@@ -1,0 +1,128 @@
+//! Step 3, the body: counted, hashed and collected as it arrives.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+
+use crate::endpoint::Endpoint;
+use crate::error::Reason;
+use crate::rejection::Rejection;
+use crate::scheme::Check;
+
+/// A delivery whose head was accepted, and whose body is being read. Made by
+/// [`Receiver::begin`](crate::Receiver::begin).
+///
+/// It collects the body itself, so that the bytes that are verified are the bytes that were hashed. A body that arrives
+/// in one piece is neither copied nor hashed before it is complete.
+pub struct Intake<'a> {
+    pub(super) endpoint: &'a Arc<Endpoint>,
+    pub(super) check: Check<'a>,
+    pub(super) body: Collected,
+    pub(super) hashed: usize,
+    pub(super) too_large: bool,
+    limit: usize,
+}
+
+pub(super) enum Collected {
+    Whole(Bytes),
+    Parts(BytesMut),
+}
+
+impl<'a> Intake<'a> {
+    pub(super) fn new(endpoint: &'a Arc<Endpoint>, limit: usize, check: Check<'a>) -> Self {
+        Intake { endpoint, check, body: Collected::Whole(Bytes::new()), hashed: 0, too_large: false, limit }
+    }
+
+    /// Takes the next piece of the body.
+    ///
+    /// # Errors
+    /// [`Reason::TooLarge`]: the delivery is over.
+    pub fn push(&mut self, piece: Bytes) -> Result<(), Rejection> {
+        let length = self.body.bytes().len().saturating_add(piece.len());
+        self.too_large |= length > self.limit;
+        if self.too_large {
+            return Err(Reason::TooLarge.into());
+        }
+        self.body.push(piece);
+        if let Collected::Parts(_) = self.body {
+            self.hash_some();
+        }
+        Ok(())
+    }
+
+    /// Takes a whole body from a stream, giving way to other tasks while it hashes much.
+    ///
+    /// By reference, as its stream is: what is moved into a future is held by it twice.
+    pub(super) async fn read<S, E>(&mut self, mut body: Pin<&mut S>) -> Result<(), Rejection>
+    where
+        S: Stream<Item = Result<Bytes, E>>,
+    {
+        while let Some(piece) = body.next().await {
+            self.push(piece.map_err(|_| Reason::BodyIncomplete)?)?;
+            // Pieces that are always there, and empty, would never let the time-out look at its clock.
+            tokio::task::coop::consume_budget().await;
+            while self.waiting().len() > AT_ONCE {
+                self.hash_some();
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hashes a part of what waits to be hashed.
+    fn hash_some(&mut self) {
+        let until = self.hashed.saturating_add(self.waiting().len().min(AT_ONCE));
+        self.check.push(self.body.bytes().get(self.hashed..until).unwrap_or_default());
+        self.hashed = until;
+    }
+
+    fn waiting(&self) -> &[u8] {
+        self.body.bytes().get(self.hashed..).unwrap_or_default()
+    }
+}
+
+/// How much is hashed in one go: some 40 µs of work.
+const AT_ONCE: usize = 64 * 1024;
+
+/// The most that is reserved beyond what has arrived when pieces begin to be put together.
+const RESERVED_AT_FIRST: usize = 16 * 1024;
+
+impl Collected {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Collected::Whole(bytes) => bytes,
+            Collected::Parts(bytes) => bytes,
+        }
+    }
+
+    fn push(&mut self, piece: Bytes) {
+        match self {
+            Collected::Whole(bytes) if bytes.is_empty() => *bytes = piece,
+            Collected::Whole(_) if piece.is_empty() => {}
+            Collected::Whole(bytes) => {
+                let known = bytes.len().saturating_add(piece.len());
+                let mut parts = BytesMut::with_capacity(known.max(RESERVED_AT_FIRST));
+                parts.extend_from_slice(bytes);
+                parts.extend_from_slice(&piece);
+                *self = Collected::Parts(parts);
+            }
+            Collected::Parts(parts) => parts.extend_from_slice(&piece),
+        }
+    }
+
+    pub(super) fn into_bytes(self) -> Bytes {
+        match self {
+            Collected::Whole(bytes) => bytes,
+            Collected::Parts(parts) => parts.freeze(),
+        }
+    }
+}
+
+impl fmt::Debug for Intake<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intake").field("bytes", &self.body.bytes().len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,461 @@
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::*;
+use crate::provider::{Policy, sealed};
+use crate::{
+    Cair, Clock, Custom, Envelope, Fasten, Freshness, HealthSync, HmacSha256Body, KindName, MemoryStore, Mode,
+    NoDedupe, Reply, Secret, SharedSecret, SignatureScope, cair,
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn secret() -> Secret {
+    Secret::new("MDEyMzQ1Njc4OWFiY2RlZg==").unwrap().labeled("key").unwrap()
+}
+
+fn custom() -> Custom {
+    Custom::new("acme", SharedSecret::new("x-key"), secret()).id_pointer("/id").kind_pointer("/kind")
+}
+
+fn builder(provider: impl Provider) -> Builder {
+    Receiver::builder("in", provider).store(MemoryStore::new(10))
+}
+
+fn problem(builder: Builder) -> String {
+    let message = builder.build().map(drop).unwrap_err().to_string();
+    assert!(!message.contains('\n'), "{message}");
+    message
+}
+
+#[test]
+fn what_does_not_fit_is_one_line_each() {
+    let seconds = Duration::from_secs;
+    let hmac = Custom::new("acme", HmacSha256Body::new("x-sig"), secret());
+    let event = Freshness::EventTime { max_age: HOUR, max_skew: HOUR };
+    for (builder, words) in [
+        (Receiver::builder("", custom()).store(NoDedupe), "receiver name"),
+        (Receiver::builder("In", custom()).store(NoDedupe), "receiver name"),
+        (Receiver::builder("a/b", custom()).store(NoDedupe), "receiver name"),
+        (Receiver::builder("x".repeat(65), custom()).store(NoDedupe), "receiver name"),
+        (builder(Custom::new("Acme", SharedSecret::new("x-key"), secret())), "provider name"),
+        (Receiver::builder("in", custom()), "no store"),
+        (builder(custom()).freshness(Freshness::STANDARD_WEBHOOKS), "signs no time of the attempt"),
+        (builder(hmac).freshness(event), "no time of the event"),
+        (builder(custom().id_pointer("id")), "has no `/`"),
+        (builder(Custom::new("acme", SharedSecret::new("x key"), secret())), "is no header name"),
+        (builder(Fasten::live(Secret::new("no base64!").unwrap().labeled("key").unwrap())), "secret key: not base64"),
+        (
+            builder(Custom::new(
+                "acme",
+                SharedSecret::new("x-key"),
+                Secret::new("a\u{7}bell").unwrap().labeled("key").unwrap(),
+            )),
+            "no header can hold",
+        ),
+        (builder(Fasten::live(secret()).and_test(secret())), "the same as key"),
+        // Shorter than the retries go on, and shorter than the same bytes are accepted.
+        (builder(Fasten::live(secret())).retention(24 * HOUR), "less than the 90000 s"),
+        (builder(HealthSync::new(secret())).retention(2 * HOUR), "less than the 7502 s"),
+        (builder(custom()).body_limit(0), "refuses everything"),
+        (builder(custom()).max_in_flight(0), "refuses everything"),
+        (builder(custom()).body_timeout(seconds(0)), "refuses everything"),
+        (builder(custom()).handler_timeout(seconds(0)), "refuses everything"),
+        (builder(custom()).lease(Duration::from_millis(99)), "a lease"),
+        (builder(custom()).lease(HOUR + seconds(1)), "a lease"),
+        (
+            builder(HealthSync::new(secret()))
+                .freshness(Freshness::EventTime { max_age: 367 * 24 * HOUR, max_skew: HOUR }),
+            "longer than a year",
+        ),
+    ] {
+        let problem = problem(builder);
+        assert!(problem.contains(words), "{problem:?} instead of {words:?}");
+        assert!(!problem.contains("MDEy"), "{problem}");
+    }
+}
+
+#[test]
+fn what_just_fits_is_built() {
+    for builder in [
+        Receiver::builder("x".repeat(64), custom()).store(NoDedupe),
+        Receiver::builder("0.clinic_7-z", custom()).store(NoDedupe),
+        builder(Fasten::live(secret())).retention(25 * HOUR),
+        builder(HealthSync::new(secret())).retention(Duration::from_secs(7_502)),
+        builder(custom()).lease(Duration::from_millis(100)),
+        builder(custom()).lease(HOUR),
+    ] {
+        assert!(builder.build().is_ok());
+    }
+}
+
+#[test]
+fn events_are_remembered_for_longer_than_they_can_come_again() {
+    let retention = |builder: Builder| {
+        let retention = builder.build().unwrap().0.handling.settings().retention;
+        (retention.replay.as_secs(), retention.total)
+    };
+    assert_eq!(retention(builder(Fasten::live(secret()))), (602, 72 * HOUR));
+    assert_eq!(retention(builder(HealthSync::new(secret()))), (7_502, 24 * HOUR));
+    assert_eq!(retention(builder(custom())), (24 * 3600, 24 * HOUR), "accepted at any age: none is forgotten early");
+    let long = Freshness::EventTime { max_age: 48 * HOUR, max_skew: HOUR };
+    let grown = builder(HealthSync::new(secret())).freshness(long);
+    let all = Duration::from_secs(49 * 3600 + 2);
+    assert_eq!(retention(grown), (all.as_secs(), all), "a longer window is remembered for all of it");
+}
+
+#[test]
+fn what_is_shown_of_a_receiver_tells_it_from_others_and_no_secret() {
+    let builder = builder(custom());
+    let built = format!("{builder:?}");
+    let receiver = builder.build().unwrap();
+    assert_eq!((receiver.name(), receiver.provider()), ("in", "acme"));
+    let receiver = format!("{receiver:?}");
+    for (shown, begins) in [(&built, "Builder { name: \"in\", "), (&receiver, "Receiver { name: \"in\", ")] {
+        assert!(shown.starts_with(begins) && shown.contains("\"acme\""), "{shown}");
+        assert!(!shown.contains("MDEy"), "{shown}");
+    }
+    assert!(receiver.contains("freshness: Unchecked, store: MemoryStore"), "{receiver}");
+    let dedupe = [Dedupe::by_id(), Dedupe::off(), Dedupe::by(|_, _| None)];
+    assert_eq!(format!("{dedupe:?}"), "[Dedupe::by_id(), Dedupe::off(), Dedupe::by(..)]");
+}
+
+#[test]
+fn a_short_secret_is_warned_of_by_its_label() {
+    let short = Custom::new(
+        "acme",
+        SharedSecret::new("x-key"),
+        Secret::new("0123456789abcde").unwrap().labeled("brief").unwrap(),
+    );
+    let receiver = builder(short).build().unwrap();
+    assert_eq!(receiver.warnings(), ["receiver in: secret brief is shorter than 16 bytes and could be guessed"]);
+    assert!(builder(custom()).build().unwrap().warnings().is_empty());
+}
+
+#[test]
+fn an_age_that_retries_exceed_is_warned_of() {
+    let warnings = |max_age| {
+        let freshness = Freshness::EventTime { max_age: Duration::from_secs(max_age), max_skew: HOUR };
+        builder(HealthSync::new(secret())).freshness(freshness).build().unwrap().warnings().to_vec()
+    };
+    assert_eq!(warnings(5_780), [""; 0]);
+    let warning = "receiver in: events older than 5779 s are refused, and the provider may retry for 5780 s: what \
+                   failed at first can be lost";
+    assert_eq!(warnings(5_779), [warning]);
+    assert!(builder(HealthSync::new(secret())).build().unwrap().warnings().is_empty());
+}
+
+#[test]
+fn no_age_is_asked_of_a_kind_that_has_no_time() {
+    let freshness = Freshness::EventTime { max_age: HOUR, max_skew: HOUR };
+    let cair = |kind| builder(Cair::hmac_sha256("x-sig", secret()).pin_kind(kind)).freshness(freshness);
+    assert!(problem(cair(cair::Kind::AiPhoneCall)).contains("no time of the event"));
+    assert!(cair(cair::Kind::ClaimStatusChange).build().is_ok());
+}
+
+async fn outcome(receiver: &Receiver, body: &'static str) -> Result<u16, Reason> {
+    let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
+    let delivery = receiver.open(receiver.verify(&headers, Bytes::from(body)).unwrap()).unwrap();
+    let admitted = receiver.admit(delivery).map_err(|rejection| rejection.reason())?;
+    admitted.run(async { 200 }, |_| true).await.map_err(|rejection| rejection.reason())
+}
+
+#[tokio::test]
+async fn the_application_says_what_the_same_event_is() {
+    let (one, same, other) = (r#"{"id": 1, "kind": "a"}"#, r#"{"kind": "b", "id": 1}"#, r#"{"id": 2, "kind": "a"}"#);
+
+    let by_id = builder(custom()).build().unwrap();
+    assert_eq!(outcome(&by_id, one).await, Ok(200));
+    assert_eq!(outcome(&by_id, same).await, Err(Reason::Duplicate));
+    assert_eq!(outcome(&by_id, other).await, Ok(200));
+
+    let off = builder(custom()).dedupe(Dedupe::off()).build().unwrap();
+    assert_eq!(outcome(&off, one).await, Ok(200));
+    assert_eq!(outcome(&off, one).await, Ok(200));
+
+    let own = |envelope: &Envelope, _: &Bytes| {
+        envelope.kind.as_ref().filter(|kind| kind.as_str() == "a").map(|kind| kind.as_str().to_owned())
+    };
+    let by_kind = builder(custom()).dedupe(Dedupe::by(own)).build().unwrap();
+    assert_eq!(outcome(&by_kind, one).await, Ok(200));
+    assert_eq!(outcome(&by_kind, other).await, Err(Reason::Duplicate));
+    assert_eq!(outcome(&by_kind, same).await, Ok(200), "where it makes none, the id counts");
+    assert_eq!(outcome(&by_kind, same).await, Err(Reason::Duplicate));
+}
+
+#[tokio::test]
+async fn a_long_body_gives_way_to_other_tasks_while_it_is_hashed() {
+    let receiver = builder(custom()).build().unwrap();
+    let turns = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = turns.clone();
+    let other = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            tokio::task::yield_now().await;
+        }
+    });
+    let body = [Ok::<_, std::convert::Infallible>(Bytes::from(vec![b' '; 1024 * 1024]))];
+    let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
+    let received = receiver.receive(RequestHead::new("POST", "/", &headers), futures_util::stream::iter(body)).await;
+    assert!(matches!(received, Ok(Received::Delivery(_))));
+    assert!(turns.load(std::sync::atomic::Ordering::SeqCst) >= 10);
+    other.abort();
+}
+
+#[test]
+fn what_another_receiver_proved_proves_nothing_here() {
+    let (one, other) = (builder(custom()).build().unwrap(), builder(custom()).build().unwrap());
+    let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
+    let verified = || one.verify(&headers, Bytes::from_static(b"{}")).unwrap();
+    assert_eq!(other.open(verified()).unwrap_err().reason(), Reason::SignatureMismatch);
+    let delivery = one.open(verified()).unwrap();
+    assert_eq!(other.admit(delivery.clone()).unwrap_err().reason(), Reason::SignatureMismatch);
+    assert!(one.clone().admit(delivery).is_ok());
+}
+
+#[test]
+fn only_a_body_as_it_is_is_taken() {
+    let receiver = builder(custom()).build().unwrap();
+    let begun = |headers: &[(&str, &str)]| {
+        let key = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
+        receiver
+            .begin(RequestHead::new("POST", "/", [&key, headers].concat().as_slice()))
+            .map(drop)
+            .map_err(|rejection| rejection.reason())
+    };
+    assert_eq!(begun(&[]), Ok(()));
+    for plain in ["identity", "Identity", ""] {
+        assert_eq!(begun(&[("content-encoding", plain)]), Ok(()), "{plain:?}");
+        let twice = [("content-encoding", plain), ("content-encoding", plain)];
+        assert_eq!(begun(&twice), Err(Reason::ContentEncoding), "{plain:?} twice");
+    }
+    for packed in ["gzip", "identity, gzip", "identity "] {
+        assert_eq!(begun(&[("content-encoding", packed)]), Err(Reason::ContentEncoding), "{packed:?}");
+    }
+}
+
+#[test]
+fn what_says_itself_that_it_is_too_large_is_refused_unread() {
+    let receiver = builder(custom()).body_limit(10).build().unwrap();
+    let begun = |length: &str| {
+        let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg=="), ("content-length", length)];
+        receiver.begin(RequestHead::new("POST", "/", &headers)).map(drop).map_err(|rejection| rejection.reason())
+    };
+    // Of what is no number the server will have thought its own; the bytes are counted in any case.
+    for length in ["0", "9", "10", "0010", "", "-1", "+11", "1e9", "11 "] {
+        assert_eq!(begun(length), Ok(()), "{length:?}");
+    }
+    for length in ["11", "0011", "70368744177664", "99999999999999999999999999"] {
+        assert_eq!(begun(length), Err(Reason::TooLarge), "{length:?}");
+    }
+}
+
+#[test]
+fn a_secret_vouches_for_its_own_mode_only() {
+    let test = Secret::new("ZmVkY2JhOTg3NjU0MzIxMA==").unwrap();
+    let receiver = builder(Fasten::live(secret()).and_test(test)).build().unwrap();
+    let judged = |secret, mode: Option<&str>| {
+        envelope::check_mode(receiver.0.provider.mode_of_secret(secret), mode.map(Mode::from).as_ref())
+    };
+    for mode in [Some("live"), Some("rehearsal"), None] {
+        assert_eq!(judged(0, mode), Ok(()), "{mode:?}");
+        // Only our own configuration can be wrong: the provider signs live events with the live secret alone.
+        assert_eq!(judged(1, mode), Err(Reason::SecretModeMismatch), "{mode:?}");
+    }
+    assert_eq!(judged(0, Some("test")), Err(Reason::WrongMode));
+    assert_eq!(judged(1, Some("test")), Ok(()));
+}
+
+#[test]
+fn a_body_in_pieces_is_the_body_whole() {
+    let receiver = builder(custom()).build().unwrap();
+    let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
+    for pieces in [&["", "{}"][..], &["{", "}"], &["{", "", "}"], &["", "", "{", "", "", "}", ""]] {
+        let mut intake = receiver.begin(RequestHead::new("POST", "/", &headers)).unwrap();
+        pieces.iter().for_each(|piece| intake.push(Bytes::from_static(piece.as_bytes())).unwrap());
+        let verified = intake.finish().unwrap();
+        assert_eq!((&**verified.body(), verified.secret_label()), (&b"{}"[..], "key"), "{pieces:?}");
+    }
+}
+
+#[test]
+fn a_body_that_came_in_one_piece_is_that_piece_and_no_copy() {
+    let receiver = builder(custom()).build().unwrap();
+    let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
+    let body = Bytes::from_static(b"{}");
+    for pieces in [[Bytes::new(), body.clone()], [body.clone(), Bytes::new()]] {
+        let mut intake = receiver.begin(RequestHead::new("POST", "/", &headers)).unwrap();
+        pieces.into_iter().for_each(|piece| intake.push(piece).unwrap());
+        assert_eq!(format!("{intake:?}"), "Intake { bytes: 2, .. }");
+        assert_eq!(intake.finish().unwrap().body().as_ptr(), body.as_ptr());
+    }
+}
+
+#[test]
+fn a_body_with_a_piece_too_many_is_never_whole() {
+    let receiver = builder(custom()).body_limit(10).build().unwrap();
+    let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
+    let mut intake = receiver.begin(RequestHead::new("POST", "/", &headers)).unwrap();
+    intake.push(Bytes::from_static(b"{}")).unwrap();
+    assert_eq!(intake.push(Bytes::from_static(b"          ")).unwrap_err().reason(), Reason::TooLarge);
+    assert_eq!(intake.push(Bytes::from_static(b" ")).unwrap_err().reason(), Reason::TooLarge);
+    assert_eq!(intake.finish().unwrap_err().reason(), Reason::TooLarge);
+}
+
+#[test]
+fn what_is_proven_is_told_of_the_delivery_that_proved_it() {
+    let vouches = Secret::new("ZmVkY2JhOTg3NjU0MzIxMA==").unwrap().labeled("vouches").unwrap();
+    let fasten = Fasten::live(secret()).and_test(vouches);
+    let receiver = builder(fasten).clock(At(1_700_000_000)).build().unwrap();
+    // As in the schemes' own tests.
+    let headers = [
+        ("webhook-id", "msg_1"),
+        ("webhook-timestamp", "1700000000"),
+        ("webhook-signature", "v1,wTdLt8XCJKOQ0jtBkmOY3r3d59vrapVH4YnSlhoh0uE="),
+    ];
+    let verified = receiver.verify(&headers, Bytes::from_static(b"{}")).unwrap();
+    assert_eq!((verified.signature_scope(), &verified.body()[..]), (SignatureScope::BodyAndTime, &b"{}"[..]));
+    assert_eq!((verified.message_id(), verified.attempted_at()), (Some("msg_1"), Some(1_700_000_000)));
+    assert_eq!((verified.secret_label(), verified.secret_index()), ("vouches", 1));
+    assert_eq!(
+        format!("{verified:?}"),
+        r#"Verified { signature_scope: BodyAndTime, secret: "vouches", body_len: 2, .. }"#
+    );
+    assert_eq!(verified.into_body(), "{}");
+}
+
+/// A clock that stands still.
+#[derive(Debug)]
+struct At(u64);
+
+impl Clock for At {
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.0)
+    }
+}
+
+#[test]
+fn of_a_provider_of_ones_own_every_event_needs_the_time_that_was_asked_for() {
+    let freshness = Freshness::EventTime { max_age: HOUR, max_skew: HOUR };
+    let receiver = builder(custom().time_pointer("/at")).freshness(freshness).clock(At(1_700_000_000)).build().unwrap();
+    let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
+    let opened = |body: &'static str| {
+        let opened = receiver.open(receiver.verify(&headers, Bytes::from(body)).unwrap());
+        opened.map(drop).map_err(|rejection| rejection.reason())
+    };
+    assert_eq!(opened(r#"{"at": 1699996400}"#), Ok(()));
+    assert_eq!(opened(r#"{"at": 1699996399}"#), Err(Reason::Stale));
+    assert_eq!(opened(r#"{"at": 1700003600}"#), Ok(()));
+    assert_eq!(opened(r#"{"at": 1700003601}"#), Err(Reason::InTheFuture));
+    assert_eq!(opened("{}"), Err(Reason::TimeMissing));
+}
+
+#[test]
+fn of_a_provider_only_what_is_documented_needs_its_time() {
+    let receiver = builder(HealthSync::new(secret())).build().unwrap();
+    let fresh = |kind| receiver.0.age_limit.check_event(&Envelope { kind, ..Envelope::default() }, || 0);
+    assert_eq!(fresh(Some(KindName::documented("document.uploaded"))), Err(Reason::TimeMissing));
+    assert_eq!(fresh(Some(KindName::unknown("ping".to_owned()))), Ok(()));
+    assert_eq!(fresh(None), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_endless_empty_pieces_is_given_up_in_time() {
+    let receiver = builder(custom()).body_timeout(Duration::from_millis(50)).build().unwrap();
+    let pieces = futures_util::stream::repeat_with(|| Ok::<_, std::convert::Infallible>(Bytes::new()));
+    // Paused time moves only when everything waits; this never does, so it has to be moved.
+    let mover = tokio::spawn(async {
+        loop {
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+    });
+    let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
+    let rejection = receiver.receive(RequestHead::new("POST", "/", &headers), pieces).await.unwrap_err();
+    assert_eq!(rejection.reason(), Reason::BodyTimeout);
+    mover.abort();
+}
+
+/// Verifies and opens a genuine Fasten delivery of this mode, signed with this secret.
+#[cfg(feature = "testing")]
+fn opened(receiver: &Receiver, secret: &str, mode: &str) -> Result<(), Rejection> {
+    let body = format!(r#"{{"id":"1","type":"webhook.test","api_mode":{mode},"data":{{}}}}"#);
+    let request = crate::testing::fasten("webhook.test").secret(secret).body(body).request("/");
+    receiver.open(receiver.verify(request.headers(), request.body().clone())?).map(drop)
+}
+
+#[cfg(feature = "testing")]
+#[test]
+fn a_test_secret_that_verifies_another_event_is_answered_503_so_that_none_is_lost() {
+    const LIVE: &str = "MDEyMzQ1Njc4OWFiY2RlZg==";
+    const TEST: &str = "ZmVkY2JhOTg3NjU0MzIxMA==";
+    let of = |label: &str, text: &str| Secret::new(text).unwrap().labeled(label).unwrap();
+    let alone = builder(Fasten::test(of("test", TEST))).build().unwrap();
+    let both = builder(Fasten::live(of("live", LIVE)).and_test(of("test", TEST))).build().unwrap();
+    for mode in [r#""live""#, "null", r#""""#, r#""rehearsal""#, r#""TEST""#, "{}"] {
+        for receiver in [&alone, &both] {
+            let rejection = opened(receiver, TEST, mode).unwrap_err();
+            assert_eq!(rejection.reason(), Reason::SecretModeMismatch, "{mode}");
+            assert_eq!(rejection.reason().as_str(), "secret_mode_mismatch");
+            assert_eq!(rejection.reason().outcome(), crate::Outcome::Rejected);
+            assert_eq!((rejection.status().as_u16(), rejection.kind_label()), (503, "webhook.test"), "{mode}");
+            assert_eq!(rejection.header().unwrap().0, http::header::RETRY_AFTER, "{mode}");
+        }
+        assert!(opened(&both, LIVE, mode).is_ok(), "{mode}");
+    }
+    for receiver in [&alone, &both] {
+        assert!(opened(receiver, TEST, r#""test""#).is_ok());
+    }
+    // A test event under the live secret may be the provider's own simulator: dropped, as before.
+    let ignored = opened(&both, LIVE, r#""test""#).unwrap_err();
+    assert_eq!((ignored.reason(), ignored.status().as_u16()), (Reason::WrongMode, 200));
+    let any = builder(Fasten::any_mode(of("any", TEST))).build().unwrap();
+    for mode in [r#""live""#, r#""test""#, "null", r#""rehearsal""#] {
+        assert!(opened(&any, TEST, mode).is_ok(), "{mode}");
+    }
+}
+
+/// A provider that asks for its own words before it delivers anything.
+#[derive(Debug)]
+struct Greeting(Custom);
+
+impl sealed::Sealed for Greeting {}
+
+impl Provider for Greeting {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn policy(&self) -> Policy {
+        Policy { methods: &["GET", "POST"], ..self.0.policy() }
+    }
+
+    fn scheme(&self, seal: sealed::Seal) -> Result<sealed::KeyedScheme, crate::ConfigError> {
+        self.0.scheme(seal)
+    }
+
+    fn handshake(&self, method: &str, target: &str) -> Option<Reply> {
+        let greeting = target.strip_prefix("/?greeting=").filter(|_| method == "GET")?;
+        Some(Reply::new(http::StatusCode::OK, Bytes::copy_from_slice(greeting.as_bytes())))
+    }
+
+    fn open(&self, verified: &Verified<'_>) -> Envelope {
+        self.0.open(verified)
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_is_answered_before_the_signature_and_the_body_are_looked_at() {
+    let receiver = builder(Greeting(custom())).build().unwrap();
+    let headers: [(&str, &str); 0] = [];
+    let received = async |method, target| {
+        let body = futures_util::stream::pending::<Result<Bytes, std::convert::Infallible>>();
+        receiver.receive(RequestHead::new(method, target, &headers), body).await.map_err(|rejection| {
+            (rejection.reason(), rejection.header().map(|(_, value)| value.to_str().unwrap().to_owned()))
+        })
+    };
+    let Ok(Received::Reply(reply)) = received("GET", "/?greeting=hello").await else { panic!("no reply") };
+    assert_eq!((reply.status.as_u16(), &reply.body[..]), (200, &b"hello"[..]));
+    assert_eq!(received("GET", "/").await.map(drop), Err((Reason::MissingHeader, None)));
+    assert_eq!(received("POST", "/?greeting=hello").await.map(drop), Err((Reason::MissingHeader, None)));
+    let allowed = Some("GET, POST".to_owned());
+    assert_eq!(received("PUT", "/?greeting=hello").await.map(drop), Err((Reason::Method, allowed)));
+}
