@@ -1,4 +1,6 @@
-//! What reaches the application.
+//! The delivery, as it reaches the application.
+//!
+//! This module and `event` import each other: see there.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,11 +9,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use crate::provider::{Decoded, Envelope, Event, Mode};
-use crate::{ClaimToken, EventKey, Receiver, Retention, SignatureScope, Time, Verified, observe};
+use crate::claim::{ClaimToken, EventKey, Retention};
+use crate::endpoint::EndpointFacts;
+use crate::envelope::{Envelope, Mode};
+use crate::event::{Decoded, Event};
+use crate::observe;
+use crate::scheme::SignatureScope;
+use crate::time::Time;
+use crate::verified::Verified;
 
-/// One genuine, fresh delivery: proven bytes and what they say about themselves. Cheap to clone; it keeps its receiver,
-/// and with that the store.
+/// One verified, fresh delivery: the verified bytes and their envelope. Cheap to clone.
 ///
 /// Nothing here comes from an unsigned header.
 #[derive(Clone)]
@@ -27,7 +34,7 @@ struct Held {
 }
 
 struct Inner {
-    receiver: Receiver,
+    endpoint: Arc<EndpointFacts>,
     envelope: Envelope,
     sent_at: Option<Time>,
     body: Bytes,
@@ -41,7 +48,7 @@ impl Delivery {
     pub(crate) fn new(mut envelope: Envelope, verified: Verified<'_>, key: EventKey) -> Self {
         let sent_at = envelope.sent_at.take().or_else(|| verified.attempted_at().map(Time::from_unix));
         let opened = Arc::new(Inner {
-            receiver: verified.receiver().clone(),
+            endpoint: verified.endpoint().clone(),
             sent_at,
             envelope,
             signature_scope: verified.signature_scope(),
@@ -53,7 +60,7 @@ impl Delivery {
         Delivery { opened, held: None }
     }
 
-    /// The same delivery, let in: its event is to be claimed with this token.
+    /// Returns the same delivery with the token that its event is to be claimed with.
     pub(crate) fn held(self, token: ClaimToken) -> Self {
         Delivery { held: Some(Arc::new(Held { token, lost: AtomicBool::new(false) })), ..self }
     }
@@ -88,7 +95,7 @@ impl Delivery {
     fn tell<E>(&self, decoded: &Decoded<E>) {
         let as_documented = decoded.problem.is_none() && decoded.drifted.is_empty();
         if !as_documented && !self.opened.problem_told.swap(true, Ordering::Relaxed) {
-            observe::not_as_documented(self, decoded.problem.as_ref(), &decoded.drifted);
+            observe::not_as_documented(self.subject(), decoded.problem.as_ref(), &decoded.drifted);
         }
     }
 
@@ -132,19 +139,19 @@ impl Delivery {
     /// The name of the receiver it came through.
     #[must_use]
     pub fn endpoint(&self) -> &str {
-        self.receiver().name()
+        self.opened.endpoint.name()
     }
 
     /// The name of the provider it came from.
     #[must_use]
     pub fn provider(&self) -> &str {
-        self.receiver().provider()
+        self.opened.endpoint.provider()
     }
 
     /// The label of the secret that vouches for it.
     #[must_use]
     pub fn secret_label(&self) -> &str {
-        self.receiver().secret_label(self.opened.secret)
+        self.opened.endpoint.secret_label(self.opened.secret)
     }
 
     /// What is proven about it.
@@ -169,19 +176,29 @@ impl Delivery {
     /// Whose claim its event is under; `None` before [`Receiver::admit`](crate::Receiver::admit). A store that commits
     /// within a transaction of the application's goes by it.
     #[must_use]
-    pub fn token(&self) -> Option<ClaimToken> {
+    pub fn claim_token(&self) -> Option<ClaimToken> {
         self.held.as_ref().map(|held| held.token)
     }
 
     /// How long its event is to be remembered; `None` before [`Receiver::admit`](crate::Receiver::admit).
     #[must_use]
     pub fn retention(&self) -> Option<Retention> {
-        self.held.as_ref().map(|_| self.receiver().0.retention)
+        self.held.as_ref().map(|_| self.opened.endpoint.limits().retention)
     }
 
-    /// The receiver it came through.
-    pub(crate) fn receiver(&self) -> &Receiver {
-        &self.opened.receiver
+    /// Returns whether the delivery came through this endpoint, and not through another of the same name.
+    pub(crate) fn is_of(&self, endpoint: &Arc<EndpointFacts>) -> bool {
+        Arc::ptr_eq(&self.opened.endpoint, endpoint)
+    }
+
+    /// Returns the labels under which the delivery is logged and counted.
+    pub(crate) fn subject(&self) -> observe::Subject<'_> {
+        observe::Subject {
+            endpoint: &self.opened.endpoint,
+            kind: self.kind_label(),
+            secret: self.secret_label(),
+            event_key: &self.opened.key,
+        }
     }
 
     pub(crate) fn lose_claim(&self) {

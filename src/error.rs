@@ -1,13 +1,10 @@
-//! What can go wrong, sorted by who must act: [`ConfigError`] is the operator's, [`Rejection`] the sender's,
-//! [`StoreError`] ours. None of them ever holds a body, a header value or a secret.
+//! Errors, and the closed table of reasons: a [`ConfigError`] is for the operator, a [`Reason`] explains a rejection, and a
+//! [`StoreError`] comes from a store. None of them ever holds a body, a header value or a secret.
 
 use std::error::Error;
 use std::fmt;
-use std::time::Duration;
 
 use http::StatusCode;
-
-use crate::KindName;
 
 type Source = Box<dyn Error + Send + Sync>;
 
@@ -156,109 +153,6 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// A delivery that was not handed over: the [`Reason`], and how long the sender had better wait.
-///
-/// The sender gets the status and an empty body. The reason is for us.
-#[derive(Debug)]
-pub struct Rejection {
-    reason: Reason,
-    retry_after: Option<Duration>,
-    verified: bool,
-    kind: Option<KindName>,
-    secret: Option<std::sync::Arc<str>>,
-    source: Option<StoreError>,
-}
-
-impl Rejection {
-    pub(crate) fn new(reason: Reason) -> Self {
-        let retry_after = (reason.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER);
-        Rejection { reason, retry_after, verified: false, kind: None, secret: None, source: None }
-    }
-
-    pub(crate) fn in_flight(retry_after: Duration) -> Self {
-        Rejection { retry_after: Some(retry_after), ..Rejection::new(Reason::InFlight) }
-    }
-
-    pub(crate) fn store(source: StoreError) -> Self {
-        let reason = if source.is_full() { Reason::StoreFull } else { Reason::StoreUnavailable };
-        Rejection { source: Some(source), ..Rejection::new(reason) }
-    }
-
-    /// Describes a verified delivery: its kind, and the label of the secret that verified it.
-    pub(crate) fn about(self, kind: Option<KindName>, secret: &str) -> Self {
-        Rejection { verified: true, kind, secret: Some(secret.into()), ..self }
-    }
-
-    /// Returns the label of the secret that verified the delivery; `None` if it was not verified.
-    #[must_use]
-    pub fn secret_label(&self) -> Option<&str> {
-        self.secret.as_deref()
-    }
-
-    /// Returns whether the delivery's origin was verified before it was rejected. Any client can send unverified
-    /// deliveries: an application that logs their rejections should limit how much it logs.
-    #[must_use]
-    pub fn is_verified(&self) -> bool {
-        self.verified
-    }
-
-    /// For logs: the kind of a delivery that was proven, `unknown` for all others.
-    #[must_use]
-    pub fn kind_label(&self) -> &str {
-        self.kind.as_ref().map_or("unknown", KindName::label)
-    }
-
-    /// Why.
-    #[must_use]
-    pub fn reason(&self) -> Reason {
-        self.reason
-    }
-
-    /// The status to answer with.
-    #[must_use]
-    pub fn status(&self) -> StatusCode {
-        self.reason.status()
-    }
-
-    /// The headers that belong to the answer: `Retry-After` (in seconds, at least 1) with a 503, `Allow` with a 405,
-    /// `Accept-Encoding` with a 415.
-    #[must_use]
-    pub fn header(&self) -> Option<(http::HeaderName, http::HeaderValue)> {
-        use http::{HeaderValue, header};
-        if let Some(wait) = self.retry_after {
-            let up = u64::from(wait.subsec_nanos() > 0);
-            let seconds = wait.as_secs().saturating_add(up).max(1);
-            return Some((header::RETRY_AFTER, HeaderValue::from(seconds)));
-        }
-        match self.reason {
-            Reason::Method => Some((header::ALLOW, HeaderValue::from_static("POST"))),
-            Reason::ContentEncoding => Some((header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
-            _ => None,
-        }
-    }
-}
-
-/// What a sender is told to wait when nothing better is known.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
-
-impl From<Reason> for Rejection {
-    fn from(reason: Reason) -> Self {
-        Rejection::new(reason)
-    }
-}
-
-impl fmt::Display for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "delivery not handed over: {}", self.reason)
-    }
-}
-
-impl Error for Rejection {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_ref().map(|source| source as _)
-    }
-}
-
 /// A receiver that cannot be built as asked: one clear line for the operator.
 #[derive(Debug)]
 pub struct ConfigError {
@@ -269,6 +163,11 @@ pub struct ConfigError {
 impl ConfigError {
     pub(crate) fn new(message: impl Into<Box<str>>) -> Self {
         ConfigError { message: message.into(), source: None }
+    }
+
+    /// Puts the name of the part that is misconfigured in front of the message.
+    pub(crate) fn within(self, part: fmt::Arguments<'_>) -> Self {
+        ConfigError { message: format!("{part}: {}", self.message).into(), ..self }
     }
 
     pub(crate) fn with_source(mut self, source: impl Into<Source>) -> Self {
@@ -375,23 +274,6 @@ mod tests {
             Reason::HandlerTimeout,
         ] {
             assert!(reason.status().is_server_error(), "{reason}");
-        }
-    }
-
-    #[test]
-    fn every_503_says_when_to_come_back() {
-        for &reason in Reason::ALL {
-            let header = Rejection::new(reason).header().map(|(name, _)| name);
-            let waits = header == Some(http::header::RETRY_AFTER);
-            assert_eq!(waits, reason.status() == StatusCode::SERVICE_UNAVAILABLE, "{reason}");
-        }
-    }
-
-    #[test]
-    fn a_wait_is_rounded_up_and_never_zero() {
-        for (millis, seconds) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (30_000, "30")] {
-            let (_, value) = Rejection::in_flight(Duration::from_millis(millis)).header().expect("in flight waits");
-            assert_eq!(value, seconds, "{millis} ms");
         }
     }
 

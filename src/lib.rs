@@ -8,6 +8,7 @@
 //! | step | where | what |
 //! |---|---|---|
 //! | head | [`Receiver::begin`] | method, encoding, size, the signature's headers, the attempt's age: refused before the body is read |
+//! | handshake | [`Receiver::receive`] | where the provider has one: answered with a [`Reply`], never delivered |
 //! | body | [`Intake::push`] | counted against the limit and fed to the MACs as it arrives |
 //! | proof | [`Intake::finish`] | MACs compared in constant time; from here on the bytes are [`Verified`] |
 //! | envelope, age | [`Receiver::open`] | id, kind, times and mode are read; the event's age is judged; out comes a [`Delivery`] |
@@ -84,20 +85,25 @@
 mod claim;
 mod dedupe;
 mod delivery;
+mod endpoint;
+mod envelope;
 mod error;
+mod event;
 #[cfg(any(feature = "actix-web-4", feature = "axum-core-05"))]
 mod extract;
 mod freshness;
+mod handling;
 mod headers;
-mod intake;
 mod observe;
+mod once_per_minute;
 mod payload;
 mod phi;
 mod provider;
 mod receiver;
+mod rejection;
+mod reply;
 mod scheme;
 mod secret;
-mod select;
 #[cfg(feature = "shutdown")]
 mod shutdown;
 #[cfg(feature = "sign")]
@@ -105,14 +111,13 @@ pub mod sign;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod time;
+mod verified;
 
 pub use bytes::Bytes;
 pub use http;
 
-pub use self::claim::{Admitted, detached};
-pub use self::dedupe::{
-    ClaimToken, Claimed, DedupeStore, EventKey, MemoryStore, NoDedupe, Retention, Settled, StoreFuture,
-};
+pub use self::claim::{ClaimToken, EventKey, Retention};
+pub use self::dedupe::{Claimed, DedupeStore, MemoryStore, NoDedupe, Settled, StoreFuture};
 #[cfg(feature = "postgres")]
 pub use self::dedupe::{PostgresBuilder, PostgresStore};
 #[cfg(feature = "redis")]
@@ -120,26 +125,27 @@ pub use self::dedupe::{RedisBuilder, RedisStore};
 #[cfg(feature = "sqlite")]
 pub use self::dedupe::{SqliteBuilder, SqliteStore};
 pub use self::delivery::{Delivery, WrongProvider};
-pub use self::error::{ConfigError, Outcome, Reason, Rejection, StoreError};
+pub use self::envelope::{Envelope, KindName, Mode, Problem};
+pub use self::error::{ConfigError, Outcome, Reason, StoreError};
+pub use self::event::{Decoded, Event, Undecodable, Undocumented, Unknown};
 #[cfg(any(feature = "actix-web-4", feature = "axum-core-05"))]
 pub use self::extract::{Misplaced, Webhook};
 pub use self::freshness::Freshness;
+pub use self::handling::{Admitted, OnStoreError, detached};
 pub use self::headers::{Found, Headers};
-pub use self::intake::Intake;
 pub use self::phi::{Phi, RawJson};
 pub use self::provider::azodha::{self, Azodha};
 pub use self::provider::cair::{self, Cair};
 pub use self::provider::fasten::{self, Fasten};
 pub use self::provider::healthsync::{self, HealthSync};
 pub use self::provider::mediquo::{self, MediQuo};
-pub use self::provider::{
-    Custom, Decoded, Envelope, Event, KindName, Mode, Policy, Problem, Provider, Undecodable, Undocumented, Unknown,
-};
-pub use self::receiver::{Builder, Dedupe, OnStoreError, Receiver};
-pub use self::scheme::{
-    Encoding, HmacSha256Body, SchemeConfig, SharedSecret, SignatureScope, StandardWebhooks, Verified,
-};
+pub use self::provider::{Custom, Policy, Provider};
+pub use self::receiver::{Builder, Dedupe, Intake, Received, Receiver, RequestHead};
+pub use self::rejection::Rejection;
+pub use self::reply::Reply;
+pub use self::scheme::{Encoding, HmacSha256Body, SchemeConfig, SharedSecret, SignatureScope, StandardWebhooks};
 pub use self::secret::{Secret, Secrets};
 #[cfg(feature = "shutdown")]
 pub use self::shutdown::Shutdown;
 pub use self::time::{Clock, SystemClock, Time};
+pub use self::verified::Verified;

@@ -1,47 +1,62 @@
-//! Logs and metrics. Everything the crate ever tells about a delivery is told here: labels of ours, documented kinds,
-//! digests; never a value that a sender chose.
+//! Logs and metrics. Everything that the crate logs or counts about a delivery passes through here: labels of ours,
+//! documented kinds and digests, never a value that the sender chose.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::provider::Problem;
-use crate::{Delivery, Outcome, Reason, Receiver, Rejection, StoreError};
+use crate::claim::EventKey;
+use crate::endpoint::EndpointFacts;
+use crate::envelope::Problem;
+use crate::error::{Outcome, Reason, StoreError};
+#[cfg(feature = "tracing")]
+use crate::once_per_minute::OncePerMinute;
+use crate::rejection::Rejection;
+
+/// The labels under which a verified delivery is logged and counted.
+#[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "metrics have fewer labels than logs"))]
+#[derive(Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(crate) endpoint: &'a EndpointFacts,
+    pub(crate) kind: &'a str,
+    pub(crate) secret: &'a str,
+    #[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "logged, and no label of a metric"))]
+    pub(crate) event_key: &'a EventKey,
+}
 
 /// Logs and counts a rejection. Unverified deliveries can be caused by any client, so each is a `debug` line, and they
 /// are counted into one `warn` line a minute; a verified delivery is about a provider, and a `warn` line. What the
 /// operator must do about a [`Reason::SecretModeMismatch`] is logged with the first one, then at most once a minute.
-pub(crate) fn rejected(receiver: &Receiver, rejection: &Rejection) {
+pub(crate) fn rejected(at: &EndpointFacts, rejection: &Rejection) {
     apart(|| {
         let reason = rejection.reason();
-        count(receiver.name(), receiver.provider(), reason.outcome(), Some(reason));
+        count(at.name(), at.provider(), reason.outcome(), Some(reason));
         #[cfg(feature = "tracing")]
         {
-            let (endpoint, provider, kind) = (receiver.name(), receiver.provider(), rejection.kind_label());
+            let (endpoint, provider, kind) = (at.name(), at.provider(), rejection.kind_label());
             let outcome = reason.outcome().as_str();
             if rejection.is_verified() {
                 let secret = rejection.secret_label();
                 tracing::warn!(endpoint, provider, kind, secret, outcome, reason = reason.as_str(), "webhook delivery");
                 if reason == Reason::SecretModeMismatch {
-                    mode_mismatch(receiver, secret.unwrap_or_default());
+                    mode_mismatch(at, secret.unwrap_or_default());
                 }
             } else {
                 tracing::debug!(endpoint, provider, outcome, reason = reason.as_str(), "webhook delivery");
-                if let Some(rejected) = receiver.0.unverified.count(receiver.now()) {
+                if let Some(rejected) = at.unverified.count(at.now()) {
                     tracing::warn!(endpoint, provider, rejected, "unverified webhook deliveries rejected");
                 }
             }
         }
         #[cfg(not(feature = "tracing"))]
-        let _ =
-            (&receiver.0.unverified, &receiver.0.mode_mismatches, rejection.is_verified(), rejection.secret_label());
+        let _ = (&at.unverified, &at.mode_mismatches, rejection.is_verified(), rejection.secret_label());
     });
 }
 
 /// Tells the operator how to repair a configuration that keeps events from being handled.
 #[cfg(feature = "tracing")]
-fn mode_mismatch(receiver: &Receiver, secret: &str) {
-    if let Some(rejected) = receiver.0.mode_mismatches.count(receiver.now()) {
-        let (endpoint, provider) = (receiver.name(), receiver.provider());
+fn mode_mismatch(at: &EndpointFacts, secret: &str) {
+    if let Some(rejected) = at.mode_mismatches.count(at.now()) {
+        let (endpoint, provider) = (at.name(), at.provider());
         tracing::warn!(
             endpoint,
             provider,
@@ -80,21 +95,21 @@ pub(crate) fn unselected(reason: Reason) {
 const UNSELECTED: &str = "(unselected)";
 
 /// A genuine delivery whose handler did not run, or did not come to its end.
-pub(crate) fn not_handled(delivery: &Delivery, rejection: &Rejection) {
+pub(crate) fn not_handled(subject: Subject<'_>, rejection: &Rejection) {
     apart(|| {
         let reason = rejection.reason();
-        count(delivery.endpoint(), delivery.provider(), reason.outcome(), Some(reason));
+        count(subject.endpoint.name(), subject.endpoint.provider(), reason.outcome(), Some(reason));
         #[cfg(feature = "tracing")]
         {
             let source = std::error::Error::source(rejection).map(tracing::field::display);
             macro_rules! line {
                 ($level:ident) => {
                     tracing::$level!(
-                        endpoint = delivery.endpoint(),
-                        provider = delivery.provider(),
-                        kind = delivery.kind_label(),
-                        event_key = %delivery.event_key(),
-                        secret = delivery.secret_label(),
+                        endpoint = subject.endpoint.name(),
+                        provider = subject.endpoint.provider(),
+                        kind = subject.kind,
+                        event_key = %subject.event_key,
+                        secret = subject.secret,
                         outcome = reason.outcome().as_str(),
                         reason = reason.as_str(),
                         source,
@@ -111,17 +126,17 @@ pub(crate) fn not_handled(delivery: &Delivery, rejection: &Rejection) {
 }
 
 /// A genuine delivery whose handler came to its end.
-pub(crate) fn finished(delivery: &Delivery, outcome: Outcome, watch: Stopwatch) {
+pub(crate) fn finished(subject: Subject<'_>, outcome: Outcome, watch: Stopwatch) {
     apart(|| {
-        count(delivery.endpoint(), delivery.provider(), outcome, None);
+        count(subject.endpoint.name(), subject.endpoint.provider(), outcome, None);
         #[cfg(any(feature = "metrics", feature = "tracing"))]
         let took = watch.0.elapsed();
         #[cfg(feature = "metrics")]
         {
             #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
-            let now = delivery.receiver().now() as f64;
-            let endpoint = delivery.endpoint().to_owned();
-            let secret = delivery.secret_label().to_owned();
+            let now = subject.endpoint.now() as f64;
+            let endpoint = subject.endpoint.name().to_owned();
+            let secret = subject.secret.to_owned();
             metrics::histogram!("medhook_handler_seconds", "endpoint" => endpoint.clone()).record(took);
             metrics::gauge!("medhook_secret_last_used_seconds", "endpoint" => endpoint.clone(), "secret" => secret)
                 .set(now);
@@ -134,11 +149,11 @@ pub(crate) fn finished(delivery: &Delivery, outcome: Outcome, watch: Stopwatch) 
             macro_rules! line {
                 ($level:ident) => {
                     tracing::$level!(
-                        endpoint = delivery.endpoint(),
-                        provider = delivery.provider(),
-                        kind = delivery.kind_label(),
-                        event_key = %delivery.event_key(),
-                        secret = delivery.secret_label(),
+                        endpoint = subject.endpoint.name(),
+                        provider = subject.endpoint.provider(),
+                        kind = subject.kind,
+                        event_key = %subject.event_key,
+                        secret = subject.secret,
                         outcome = outcome.as_str(),
                         seconds = took.as_secs_f64(),
                         "webhook delivery"
@@ -150,7 +165,7 @@ pub(crate) fn finished(delivery: &Delivery, outcome: Outcome, watch: Stopwatch) 
                 _ => line!(warn),
             }
         }
-        let _ = (delivery, outcome, watch);
+        let _ = (subject, outcome, watch);
     });
 }
 
@@ -168,18 +183,18 @@ impl Stopwatch {
 }
 
 /// A payload that is not what the provider documents: how its changes show.
-pub(crate) fn not_as_documented(delivery: &Delivery, problem: Option<&Problem>, drifted: &[Box<str>]) {
+pub(crate) fn not_as_documented(subject: Subject<'_>, problem: Option<&Problem>, drifted: &[Box<str>]) {
     apart(|| {
         #[cfg(feature = "metrics")]
         {
-            let endpoint = delivery.endpoint().to_owned();
-            let kind = delivery.kind_label().to_owned();
+            let endpoint = subject.endpoint.name().to_owned();
+            let kind = subject.kind.to_owned();
             let name = if problem.is_some() { "medhook_undecodable_total" } else { "medhook_drifted_total" };
             metrics::counter!(name, "endpoint" => endpoint, "kind" => kind).increment(1);
         }
         #[cfg(feature = "tracing")]
         {
-            let (endpoint, kind) = (delivery.endpoint(), delivery.kind_label());
+            let (endpoint, kind) = (subject.endpoint.name(), subject.kind);
             match problem {
                 Some(problem) => {
                     tracing::warn!(endpoint, kind, %problem, "webhook event could not be decoded")
@@ -189,54 +204,54 @@ pub(crate) fn not_as_documented(delivery: &Delivery, problem: Option<&Problem>, 
                 }
             }
         }
-        let _ = (delivery, problem, drifted);
+        let _ = (subject, problem, drifted);
     });
 }
 
 /// Someone else has the event: it may be handled twice.
-pub(crate) fn claim_lost(delivery: &Delivery) {
+pub(crate) fn claim_lost(subject: Subject<'_>) {
     apart(|| {
         #[cfg(feature = "metrics")]
-        metrics::counter!("medhook_claims_lost_total", "endpoint" => delivery.endpoint().to_owned()).increment(1);
+        metrics::counter!("medhook_claims_lost_total", "endpoint" => subject.endpoint.name().to_owned()).increment(1);
         #[cfg(feature = "tracing")]
-        tracing::warn!(endpoint = delivery.endpoint(), event_key = %delivery.event_key(), "claim of webhook event lost");
-        let _ = delivery;
+        tracing::warn!(endpoint = subject.endpoint.name(), event_key = %subject.event_key, "claim of webhook event lost");
+        let _ = subject;
     });
 }
 
 /// A delivery is handled without a claim: it may be handled twice.
-pub(crate) fn unclaimed(delivery: &Delivery, error: &StoreError) {
+pub(crate) fn unclaimed(subject: Subject<'_>, error: &StoreError) {
     apart(|| {
         #[cfg(feature = "metrics")]
         {
             let reason = if error.is_full() { Reason::StoreFull } else { Reason::StoreUnavailable };
-            let endpoint = delivery.endpoint().to_owned();
+            let endpoint = subject.endpoint.name().to_owned();
             metrics::counter!("medhook_unclaimed_total", "endpoint" => endpoint, "reason" => reason.as_str())
                 .increment(1);
         }
         #[cfg(feature = "tracing")]
         {
-            let endpoint = delivery.endpoint();
-            tracing::warn!(endpoint, event_key = %delivery.event_key(), %error, "webhook event handled without a claim");
+            let endpoint = subject.endpoint.name();
+            tracing::warn!(endpoint, event_key = %subject.event_key, %error, "webhook event handled without a claim");
         }
-        let _ = (delivery, error);
+        let _ = (subject, error);
     });
 }
 
 /// The store did not do what it was asked after the event was claimed.
-pub(crate) fn settle_failed(delivery: &Delivery, step: &'static str, error: &StoreError) {
+pub(crate) fn settle_failed(subject: Subject<'_>, step: &'static str, error: &StoreError) {
     apart(|| {
         #[cfg(feature = "metrics")]
         {
-            let endpoint = delivery.endpoint().to_owned();
+            let endpoint = subject.endpoint.name().to_owned();
             metrics::counter!("medhook_settle_failed_total", "endpoint" => endpoint, "step" => step).increment(1);
         }
         #[cfg(feature = "tracing")]
         {
-            let endpoint = delivery.endpoint();
-            tracing::warn!(endpoint, event_key = %delivery.event_key(), step, %error, "store failed; trying again");
+            let endpoint = subject.endpoint.name();
+            tracing::warn!(endpoint, event_key = %subject.event_key, step, %error, "store failed; trying again");
         }
-        let _ = (delivery, step, error);
+        let _ = (subject, step, error);
     });
 }
 
@@ -259,11 +274,11 @@ pub(crate) fn forgotten() {
 }
 
 /// The store has not taken the marks of some claims before the receiver ended.
-pub(crate) fn unsettled(receiver: &Receiver, claims: usize) {
+pub(crate) fn unsettled(at: &EndpointFacts, claims: usize) {
     apart(|| {
         #[cfg(feature = "tracing")]
         {
-            let endpoint = receiver.name();
+            let endpoint = at.name();
             tracing::warn!(
                 endpoint,
                 claims,
@@ -271,18 +286,18 @@ pub(crate) fn unsettled(receiver: &Receiver, claims: usize) {
                  others wait for their lease to end"
             );
         }
-        let _ = (receiver, claims);
+        let _ = (at, claims);
     });
 }
 
 /// What the operator should change.
-pub(crate) fn warnings(receiver: &Receiver) {
+pub(crate) fn warnings(warnings: &[String]) {
     apart(|| {
         #[cfg(feature = "tracing")]
-        for warning in receiver.warnings() {
+        for warning in warnings {
             tracing::warn!("{warning}");
         }
-        let _ = receiver;
+        let _ = warnings;
     });
 }
 
@@ -348,32 +363,6 @@ fn apart(tell: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(tell));
 }
 
-/// Counts occurrences, so that a line about them can be logged with the first one, then at most once a minute.
-#[derive(Default)]
-pub(crate) struct OncePerMinute {
-    #[cfg(feature = "tracing")]
-    since: std::sync::Mutex<(Option<i64>, u64)>,
-}
-
-#[cfg(feature = "tracing")]
-impl OncePerMinute {
-    const fn new() -> Self {
-        OncePerMinute { since: std::sync::Mutex::new((None, 0)) }
-    }
-
-    /// Counts one occurrence. Returns how many there were since the last line when it is time for another.
-    fn count(&self, now: i64) -> Option<u64> {
-        let mut since = self.since.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let (told, count) = &mut *since;
-        *count = count.saturating_add(1);
-        if told.is_some_and(|told| now.abs_diff(told) < 60) {
-            return None;
-        }
-        *told = Some(now);
-        Some(std::mem::take(count))
-    }
-}
-
 #[cfg(feature = "tracing")]
 pub(crate) use tracing::Span;
 #[cfg(not(feature = "tracing"))]
@@ -392,20 +381,5 @@ pub(crate) fn within<T>(span: Span, work: impl Future<Output = T>) -> impl Futur
     {
         let () = span;
         work
-    }
-}
-
-#[cfg(all(test, feature = "tracing"))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_occurrence_is_logged_then_one_line_a_minute() {
-        let unverified = OncePerMinute::default();
-        assert_eq!(unverified.count(1_000), Some(1));
-        assert_eq!(unverified.count(1_001), None);
-        assert_eq!(unverified.count(1_059), None);
-        assert_eq!(unverified.count(1_060), Some(3));
-        assert_eq!(unverified.count(0), Some(1), "a clock set back does not silence it");
     }
 }

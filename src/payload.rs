@@ -631,7 +631,7 @@ mod tests {
 
     #[test]
     fn what_is_json_by_its_grammar_alone_costs_its_own_field() {
-        use crate::provider::Payload;
+        use crate::event::Payload;
 
         let json =
             br#"{"id": "\ud83d cut off", "count": 1e999, "list": [{"when": "\udc00"}, {"when": 5}], "map": {"A": 1}}"#;

@@ -54,7 +54,7 @@ use crate::{ConfigError, Receiver, observe};
 /// ```
 /// use std::time::Duration;
 ///
-/// use medhook::{HealthSync, MemoryStore, Reason, Receiver, Secret, Shutdown};
+/// use medhook::{HealthSync, MemoryStore, Reason, Receiver, RequestHead, Secret, Shutdown};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -72,7 +72,8 @@ use crate::{ConfigError, Receiver, observe};
 /// let given_up = shutdown.serve(server).await?; // returns after a signal
 ///
 /// assert_eq!(given_up, 0);
-/// let rejected = receiver.begin("POST", &[("x-healthsync-signature", "")]).map(drop).unwrap_err();
+/// let head = RequestHead::new("POST", "/", &[("x-healthsync-signature", "")]);
+/// let rejected = receiver.begin(&head).map(drop).unwrap_err();
 /// assert_eq!(rejected.reason(), Reason::Draining);
 /// # Ok(())
 /// # }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use super::{ClaimToken, Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture};
+use super::{Claimed, DedupeStore, Settled, StoreFuture};
+use crate::claim::{ClaimToken, EventKey, Retention};
 
 /// Remembers nothing: every genuine, fresh delivery is handed over, repeated ones included. For handlers that are
 /// idempotent by themselves.

@@ -40,16 +40,17 @@ impl fmt::Debug for Claim {
 enum Ending {
     Commit,
     Release,
-    /// Of a claim whose answer got lost: it may have been made all the same, or be made yet, by a store that hung and goes
-    /// on with what it was asked. So it is released twice, the second time after whatever was under way; and if someone
-    /// else has the event, nothing was lost that was had.
+    /// Releases a claim whose outcome is unknown because the store did not answer. The store may have made the claim, or may
+    /// still make it, so the release is sent twice; the second one follows any claim still in progress. `Lost` is expected
+    /// here and is not reported.
     Disown,
 }
 
 impl Claim {
     /// Prepares the claim of a delivery's event. The store is not asked yet.
+    #[inline]
     pub(super) fn new(delivery: Delivery, token: ClaimToken, settings: Arc<Settings>, permit: Permit) -> Self {
-        let delivery = delivery.held(token, settings.retention);
+        let delivery = delivery.held(token);
         Claim { delivery, token, settings, permit }
     }
 
@@ -103,7 +104,8 @@ impl Claim {
 
     /// Runs the handler while the claim is renewed.
     ///
-    /// Whatever of its task's budget a handler spends, it is renewed, and can be given up.
+    /// Renewal and cancellation are polled `unconstrained`, so a handler that uses up tokio's cooperative budget cannot delay
+    /// them.
     async fn hold<T>(&self, handler: impl Future<Output = T> + Unpin) -> Result<T, Reason> {
         let settings = &*self.settings;
         let ran = in_time(settings.handler_timeout, AssertUnwindSafe(handler).catch_unwind());
@@ -138,8 +140,8 @@ impl Claim {
         }
     }
 
-    /// Without a claim there is nothing that has to be settled. What was handled is written down if the store is back
-    /// by now; to go on trying would take places from deliveries that are to be handled.
+    /// Settles the claim. An event that was handled without one is recorded with a single attempt: retrying would hold a
+    /// permit that another delivery needs.
     async fn end(self, ending: Ending, claimed: bool) {
         if claimed {
             self.settle(ending).await;
@@ -185,7 +187,7 @@ impl Claim {
                     return;
                 }
                 if ending == Ending::Commit {
-                    // Whatever keeps a commit from being written need not keep the claim from being kept.
+                    // A renewal may succeed although the commit failed; it keeps the event claimed until the next attempt.
                     if let Err(error) = self.renew().await {
                         observe::settle_failed(self.delivery.subject(), "renew", &error);
                     }
@@ -228,8 +230,8 @@ impl Claim {
         self.answer(|store| store.renew(key, self.token, lease)).await
     }
 
-    /// A store's answer, or none in time. One that panics is out of order like any other: nobody knows whether the step
-    /// was done, and the handler must not end with it.
+    /// Runs one store step with `store_timeout`. A panic counts as unavailable: whether the step took effect is unknown, and
+    /// it must not take the handler down.
     async fn answer<'s, T>(
         &'s self,
         step: impl FnOnce(&'s dyn DedupeStore) -> StoreFuture<'s, T>,

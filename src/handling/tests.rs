@@ -340,7 +340,7 @@ async fn draining_lets_what_runs_finish_and_lets_nothing_in() {
         async move { receiver.drain(LEASE * 2).await }
     });
     tokio::task::yield_now().await;
-    let head = receiver.begin(RequestHead::new("POST", "/", &[("x-key", "0123456789abcdef")])).map(drop);
+    let head = receiver.begin(&RequestHead::new("POST", "/", &[("x-key", "0123456789abcdef")])).map(drop);
     assert_eq!(head.unwrap_err().reason(), Reason::Draining);
     assert_eq!(drained.await.unwrap(), 0);
     assert_eq!(running.await.unwrap(), Ok(200));

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Envelope, KindName, Policy, Problem, Provider, Scalar, part_of, sealed};
+use super::{METHODS, Policy, Provider, Scalar, part_of, sealed};
+use crate::envelope::{Envelope, KindName, Problem};
 use crate::scheme::SchemeConfig;
 use crate::{ConfigError, Freshness, Secrets, Time, Verified};
 
@@ -108,6 +109,7 @@ impl Provider for Custom {
             freshness: if signs_time { Freshness::STANDARD_WEBHOOKS } else { Freshness::Unchecked },
             retention: Duration::from_secs(if signs_time { 72 * 3600 } else { 24 * 3600 }),
             retry_horizon: Duration::ZERO,
+            methods: METHODS,
             tells_event_time: self.occurred_at.is_some(),
             always_timed: true,
         }
@@ -208,6 +210,15 @@ impl<'de> Visitor<'de> for PointerToken<'_> {
         }
         Ok(found)
     }
+}
+
+/// Returns the bytes before and after the value that a JSON pointer leads to.
+#[cfg(feature = "testing")]
+pub(crate) fn pointed_at<'b>(body: &'b bytes::Bytes, pointer: &str) -> Option<(&'b [u8], &'b [u8])> {
+    let raw: &RawValue = serde_json::from_slice(body).ok()?;
+    let value = follow(raw, pointer).filter(|_| !pointer.is_empty())?.get();
+    let start = (value.as_ptr() as usize).checked_sub(body.as_ptr() as usize)?;
+    Some((body.get(..start)?, body.get(start.checked_add(value.len())?..)?))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::EndpointFacts;
 use crate::error::Reason;
 use crate::rejection::Rejection;
 use crate::scheme::Check;
@@ -18,12 +18,11 @@ use crate::scheme::Check;
 /// It collects the body itself, so that the bytes that are verified are the bytes that were hashed. A body that arrives
 /// in one piece is neither copied nor hashed before it is complete.
 pub struct Intake<'a> {
-    pub(super) endpoint: &'a Arc<Endpoint>,
+    pub(super) endpoint: &'a Arc<EndpointFacts>,
     pub(super) check: Check<'a>,
     pub(super) body: Collected,
     pub(super) hashed: usize,
     pub(super) too_large: bool,
-    limit: usize,
 }
 
 pub(super) enum Collected {
@@ -32,8 +31,9 @@ pub(super) enum Collected {
 }
 
 impl<'a> Intake<'a> {
-    pub(super) fn new(endpoint: &'a Arc<Endpoint>, limit: usize, check: Check<'a>) -> Self {
-        Intake { endpoint, check, body: Collected::Whole(Bytes::new()), hashed: 0, too_large: false, limit }
+    #[inline]
+    pub(super) fn new(endpoint: &'a Arc<EndpointFacts>, check: Check<'a>) -> Self {
+        Intake { endpoint, check, body: Collected::Whole(Bytes::new()), hashed: 0, too_large: false }
     }
 
     /// Takes the next piece of the body.
@@ -42,7 +42,7 @@ impl<'a> Intake<'a> {
     /// [`Reason::TooLarge`]: the delivery is over.
     pub fn push(&mut self, piece: Bytes) -> Result<(), Rejection> {
         let length = self.body.bytes().len().saturating_add(piece.len());
-        self.too_large |= length > self.limit;
+        self.too_large |= length > self.endpoint.limits().body;
         if self.too_large {
             return Err(Reason::TooLarge.into());
         }

@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use super::event_key::{Dedupe, KeyRule};
 use super::fresh::AgeLimit;
-use super::head::HeadLimits;
 use super::{Inner, Receiver};
 use crate::claim::{EventKeys, Retention};
 use crate::dedupe::{DedupeStore, NoDedupe};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{EndpointFacts, Limits};
 use crate::error::ConfigError;
 use crate::freshness::Freshness;
 use crate::handling::{Handling, OnStoreError, Permits, Settings};
 use crate::observe;
 use crate::provider::{Policy, Provider, sealed};
-use crate::scheme::Scheme;
+use crate::scheme::SchemeVerifier;
 use crate::time::{Clock, SystemClock};
 
 impl Receiver {
@@ -65,14 +64,9 @@ impl Builder {
     }
 
     /// Where events are claimed and remembered. There is no default: to remember nothing, say
-    /// [`NoDedupe`](crate::NoDedupe).
-    pub fn store(self, store: impl DedupeStore) -> Self {
-        self.shared_store(Arc::new(store))
-    }
-
-    /// The same, for a store that is shared as a trait object.
-    pub fn shared_store(mut self, store: Arc<dyn DedupeStore>) -> Self {
-        self.store = Some(store);
+    /// [`NoDedupe`](crate::NoDedupe). An `Arc<dyn DedupeStore>` is a store, too.
+    pub fn store(mut self, store: impl DedupeStore) -> Self {
+        self.store = Some(Arc::new(store));
         self
     }
 
@@ -169,10 +163,12 @@ impl Builder {
         let store = store(&self.dedupe, self.store)?;
         let permits = Permits::new(self.max_in_flight)
             .map_err(|error| ConfigError::new("no random numbers").with_source(error))?;
+        // Where no age is checked the same bytes are accepted at any time: no event may be forgotten early.
+        let retention = Retention::new(if freshness == Freshness::Unchecked { total } else { window }, total);
+        let limits = Limits { methods: policy.methods, body: self.body_limit, retention };
         let settings = Settings {
             store,
-            // Where no age is checked the same bytes are accepted at any time: no event may be forgotten early.
-            retention: Retention::new(if freshness == Freshness::Unchecked { total } else { window }, total),
+            retention,
             lease: self.lease,
             handler_timeout: self.handler_timeout,
             // A claim must outlast an operation of its store that hangs.
@@ -181,8 +177,13 @@ impl Builder {
         };
         observe::warnings(&warnings);
         Ok(Receiver(Arc::new(Inner {
-            endpoint: Arc::new(Endpoint::new(&self.name, self.provider.name(), scheme.labels(), self.clock)),
-            head_limits: HeadLimits { methods: policy.methods, body_limit: self.body_limit },
+            endpoint: Arc::new(EndpointFacts::new(
+                &self.name,
+                self.provider.name(),
+                scheme.labels(),
+                self.clock,
+                limits,
+            )),
             scheme,
             body_timeout: self.body_timeout,
             age_limit: AgeLimit { freshness, always_timed: policy.always_timed },
@@ -208,7 +209,7 @@ impl Builder {
 }
 
 /// Checks that the time which freshness depends on is signed, or stated in the body.
-fn check_freshness(freshness: Freshness, scheme: &Scheme, policy: &Policy) -> Result<(), ConfigError> {
+fn check_freshness(freshness: Freshness, scheme: &SchemeVerifier, policy: &Policy) -> Result<(), ConfigError> {
     freshness.validate()?;
     match freshness {
         Freshness::AttemptTime { .. } if !scheme.signs_attempt_time() => {
@@ -250,7 +251,7 @@ fn store(dedupe: &Dedupe, store: Option<Arc<dyn DedupeStore>>) -> Result<Arc<dyn
 }
 
 /// Returns what the operator should change, although it works.
-fn warnings(name: &str, freshness: Freshness, scheme: &Scheme, policy: &Policy) -> Vec<String> {
+fn warnings(name: &str, freshness: Freshness, scheme: &SchemeVerifier, policy: &Policy) -> Vec<String> {
     let short = scheme.short_secrets();
     let mut warnings: Vec<String> = short
         .iter()

@@ -53,9 +53,9 @@ impl Receiver {
     /// let headers = http::HeaderMap::new();
     /// let head = RequestHead::new("POST", "/webhooks/healthsync", &headers);
     ///
-    /// let known = Receiver::select(head, find("clinic-7")).await;
+    /// let known = Receiver::select(&head, find("clinic-7")).await;
     /// assert_eq!(known.unwrap().name(), "clinic-7");
-    /// let unknown = Receiver::select(head, find("clinic-8")).await;
+    /// let unknown = Receiver::select(&head, find("clinic-8")).await;
     /// assert_eq!(unknown.unwrap_err().reason(), Reason::UnknownTenant);
     /// # Ok(())
     /// # }
@@ -67,7 +67,7 @@ impl Receiver {
     /// # Panics
     /// Outside a tokio runtime with its timer enabled.
     pub async fn select<H, E>(
-        head: RequestHead<'_, H>,
+        head: &RequestHead<'_, H>,
         look_up: impl Future<Output = Result<Option<Receiver>, E>>,
     ) -> Result<Receiver, Rejection>
     where
@@ -80,15 +80,14 @@ impl Receiver {
             let look_up = AssertUnwindSafe(look_up).catch_unwind();
             match timeout(LONGEST_LOOK_UP, look_up).await {
                 Ok(Ok(Ok(Some(receiver)))) => Ok(receiver),
-                Ok(Ok(Ok(None))) => Err(Reason::UnknownTenant.into()),
-                Ok(Ok(Err(_)) | Err(_)) | Err(_) => Err(Reason::LookupFailed.into()),
+                Ok(Ok(Ok(None))) => Err(Reason::UnknownTenant),
+                Ok(Ok(Err(_)) | Err(_)) | Err(_) => Err(Reason::LookupFailed),
             }
         };
-        let selected: Result<_, Rejection> = selected.await;
-        if let Err(rejection) = &selected {
-            observe::unselected(rejection.reason());
-        }
-        selected
+        selected.await.map_err(|reason| {
+            observe::unselected(reason);
+            Rejection::new(reason).allowing(METHODS)
+        })
     }
 }
 
@@ -110,7 +109,7 @@ mod tests {
     }
 
     async fn reason<E>(look_up: impl Future<Output = Result<Option<Receiver>, E>>) -> Option<Reason> {
-        Receiver::select(RequestHead::new("POST", "/", &HeaderMap::new()), look_up)
+        Receiver::select(&RequestHead::new("POST", "/", &HeaderMap::new()), look_up)
             .await
             .err()
             .map(|rejection| rejection.reason())
@@ -143,10 +142,10 @@ mod tests {
     async fn unsupported_requests_are_rejected_before_lookup() {
         let never = || async { if true { panic!("looked up") } else { Ok::<_, ()>(None) } };
         let mut headers = HeaderMap::new();
-        let get = Receiver::select(RequestHead::new("GET", "/", &headers), never()).await;
+        let get = Receiver::select(&RequestHead::new("GET", "/", &headers), never()).await;
         assert_eq!(get.unwrap_err().reason(), Reason::Method);
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        let encoded = Receiver::select(RequestHead::new("POST", "/", &headers), never()).await;
+        let encoded = Receiver::select(&RequestHead::new("POST", "/", &headers), never()).await;
         assert_eq!(encoded.unwrap_err().reason(), Reason::ContentEncoding);
     }
 }

@@ -195,7 +195,7 @@ async fn a_long_body_gives_way_to_other_tasks_while_it_is_hashed() {
     });
     let body = [Ok::<_, std::convert::Infallible>(Bytes::from(vec![b' '; 1024 * 1024]))];
     let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
-    let received = receiver.receive(RequestHead::new("POST", "/", &headers), futures_util::stream::iter(body)).await;
+    let received = receiver.receive(&RequestHead::new("POST", "/", &headers), futures_util::stream::iter(body)).await;
     assert!(matches!(received, Ok(Received::Delivery(_))));
     assert!(turns.load(std::sync::atomic::Ordering::SeqCst) >= 10);
     other.abort();
@@ -218,7 +218,7 @@ fn only_a_body_as_it_is_is_taken() {
     let begun = |headers: &[(&str, &str)]| {
         let key = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
         receiver
-            .begin(RequestHead::new("POST", "/", [&key, headers].concat().as_slice()))
+            .begin(&RequestHead::new("POST", "/", [&key, headers].concat().as_slice()))
             .map(drop)
             .map_err(|rejection| rejection.reason())
     };
@@ -238,7 +238,7 @@ fn what_says_itself_that_it_is_too_large_is_refused_unread() {
     let receiver = builder(custom()).body_limit(10).build().unwrap();
     let begun = |length: &str| {
         let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg=="), ("content-length", length)];
-        receiver.begin(RequestHead::new("POST", "/", &headers)).map(drop).map_err(|rejection| rejection.reason())
+        receiver.begin(&RequestHead::new("POST", "/", &headers)).map(drop).map_err(|rejection| rejection.reason())
     };
     // Of what is no number the server will have thought its own; the bytes are counted in any case.
     for length in ["0", "9", "10", "0010", "", "-1", "+11", "1e9", "11 "] {
@@ -270,7 +270,7 @@ fn a_body_in_pieces_is_the_body_whole() {
     let receiver = builder(custom()).build().unwrap();
     let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
     for pieces in [&["", "{}"][..], &["{", "}"], &["{", "", "}"], &["", "", "{", "", "", "}", ""]] {
-        let mut intake = receiver.begin(RequestHead::new("POST", "/", &headers)).unwrap();
+        let mut intake = receiver.begin(&RequestHead::new("POST", "/", &headers)).unwrap();
         pieces.iter().for_each(|piece| intake.push(Bytes::from_static(piece.as_bytes())).unwrap());
         let verified = intake.finish().unwrap();
         assert_eq!((&**verified.body(), verified.secret_label()), (&b"{}"[..], "key"), "{pieces:?}");
@@ -283,7 +283,7 @@ fn a_body_that_came_in_one_piece_is_that_piece_and_no_copy() {
     let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
     let body = Bytes::from_static(b"{}");
     for pieces in [[Bytes::new(), body.clone()], [body.clone(), Bytes::new()]] {
-        let mut intake = receiver.begin(RequestHead::new("POST", "/", &headers)).unwrap();
+        let mut intake = receiver.begin(&RequestHead::new("POST", "/", &headers)).unwrap();
         pieces.into_iter().for_each(|piece| intake.push(piece).unwrap());
         assert_eq!(format!("{intake:?}"), "Intake { bytes: 2, .. }");
         assert_eq!(intake.finish().unwrap().body().as_ptr(), body.as_ptr());
@@ -294,7 +294,7 @@ fn a_body_that_came_in_one_piece_is_that_piece_and_no_copy() {
 fn a_body_with_a_piece_too_many_is_never_whole() {
     let receiver = builder(custom()).body_limit(10).build().unwrap();
     let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
-    let mut intake = receiver.begin(RequestHead::new("POST", "/", &headers)).unwrap();
+    let mut intake = receiver.begin(&RequestHead::new("POST", "/", &headers)).unwrap();
     intake.push(Bytes::from_static(b"{}")).unwrap();
     assert_eq!(intake.push(Bytes::from_static(b"          ")).unwrap_err().reason(), Reason::TooLarge);
     assert_eq!(intake.push(Bytes::from_static(b" ")).unwrap_err().reason(), Reason::TooLarge);
@@ -369,7 +369,7 @@ async fn a_body_of_endless_empty_pieces_is_given_up_in_time() {
         }
     });
     let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
-    let rejection = receiver.receive(RequestHead::new("POST", "/", &headers), pieces).await.unwrap_err();
+    let rejection = receiver.receive(&RequestHead::new("POST", "/", &headers), pieces).await.unwrap_err();
     assert_eq!(rejection.reason(), Reason::BodyTimeout);
     mover.abort();
 }
@@ -448,7 +448,7 @@ async fn a_handshake_is_answered_before_the_signature_and_the_body_are_looked_at
     let headers: [(&str, &str); 0] = [];
     let received = async |method, target| {
         let body = futures_util::stream::pending::<Result<Bytes, std::convert::Infallible>>();
-        receiver.receive(RequestHead::new(method, target, &headers), body).await.map_err(|rejection| {
+        receiver.receive(&RequestHead::new(method, target, &headers), body).await.map_err(|rejection| {
             (rejection.reason(), rejection.header().map(|(_, value)| value.to_str().unwrap().to_owned()))
         })
     };

@@ -4,8 +4,9 @@ use base64ct::{Base64, Base64Unpadded, Encoding as _};
 use http::HeaderName;
 use zeroize::Zeroizing;
 
+use super::header::{header_name, needed};
 use super::keys::{KeyedMessage, Keys, Tag, same};
-use super::{SignatureScope, Verification, header_name, needed};
+use super::verification::{SignatureScope, Verification};
 use crate::{ConfigError, Headers, Reason, Secrets};
 
 /// HMAC-SHA256 over the raw body, in a header of its own. The key is the secret's UTF-8 bytes as they are.

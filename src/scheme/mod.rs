@@ -1,122 +1,33 @@
-//! How a delivery proves its origin.
+//! Schemes: how deliveries are authenticated.
 //!
-//! A scheme looks at the headers first ([`begin`](SchemeVerifier::begin)), takes the body as it arrives
-//! ([`push`](Check::push)) and answers at the end ([`finish`](Check::finish)). The set is closed: evidence of origin,
-//! [`Verified`], is made here and nowhere else.
+//! A scheme checks the headers first ([`begin`](SchemeVerifier::begin)), takes the body as it arrives
+//! ([`push`](Check::push)) and compares at the end ([`finish`](Check::finish)). The set is closed. A [`Verification`] is
+//! made here only, and without one there is no [`Verified`](crate::Verified) body.
 
+mod header;
 mod hmac_sha256;
 mod keys;
 mod shared_secret;
 #[cfg(feature = "sign")]
 mod sign;
 mod standard_webhooks;
-
-use bytes::Bytes;
-use http::HeaderName;
+mod verification;
 
 pub use self::hmac_sha256::{Encoding, HmacSha256Body};
 pub use self::shared_secret::SharedSecret;
 pub use self::standard_webhooks::StandardWebhooks;
+pub use self::verification::SignatureScope;
+pub(crate) use self::verification::Verification;
 
 #[cfg(feature = "sign")]
 pub(crate) use self::keys::hmac_tag;
 #[cfg(feature = "sign")]
 pub(crate) use self::sign::SigningScheme;
 
-use crate::{ConfigError, Found, Freshness, Headers, Reason, Receiver, Secrets};
-
-/// What a proof covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SignatureScope {
-    /// The body, and when this attempt to deliver it was made.
-    BodyAndTime,
-    /// The body. When it was sent is at most what the body says.
-    Body,
-    /// That the sender knows the secret. The body could have been altered on the way, and the header with it taken
-    /// from one delivery to another.
-    SenderOnly,
-}
-
-/// A body together with the evidence of where it came from: bytes that may drive decisions.
-///
-/// Only a [`Receiver`](crate::Receiver) makes one, from what was pushed through its scheme.
-pub struct Verified<'h> {
-    body: Bytes,
-    verification: Verification<'h>,
-    by: &'h Receiver,
-}
-
-impl<'h> Verified<'h> {
-    /// The one place where evidence comes into being.
-    pub(crate) fn assertion(body: Bytes, verification: Verification<'h>, by: &'h Receiver) -> Self {
-        Verified { body, verification, by }
-    }
-
-    /// The receiver that proved it.
-    pub(crate) fn receiver(&self) -> &'h Receiver {
-        self.by
-    }
-
-    /// The proven bytes.
-    #[must_use]
-    pub fn body(&self) -> &Bytes {
-        &self.body
-    }
-
-    /// What is proven about them.
-    #[must_use]
-    pub fn signature_scope(&self) -> SignatureScope {
-        self.verification.signature_scope
-    }
-
-    /// The label of the secret that vouches.
-    #[must_use]
-    pub fn secret_label(&self) -> &'h str {
-        self.by.secret_label(self.verification.secret)
-    }
-
-    /// The id of the message, where the scheme signs one.
-    #[must_use]
-    pub fn message_id(&self) -> Option<&'h str> {
-        self.verification.message_id.and_then(|id| str::from_utf8(id).ok())
-    }
-
-    /// When this attempt was made, in Unix seconds, where the scheme signs it.
-    #[must_use]
-    pub fn attempted_at(&self) -> Option<i64> {
-        self.verification.attempted_at
-    }
-
-    /// Which of the configured secrets vouches, counted from 0 in the order they were given.
-    pub(crate) fn secret_index(&self) -> usize {
-        self.verification.secret
-    }
-
-    pub(crate) fn into_body(self) -> Bytes {
-        self.body
-    }
-}
-
-impl std::fmt::Debug for Verified<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Verified")
-            .field("signature_scope", &self.verification.signature_scope)
-            .field("secret", &self.secret_label())
-            .field("body_len", &self.body.len())
-            .finish_non_exhaustive()
-    }
-}
-
-/// What a scheme found out.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Verification<'h> {
-    pub(crate) signature_scope: SignatureScope,
-    pub(crate) secret: usize,
-    /// Nothing but visible ASCII.
-    pub(crate) message_id: Option<&'h [u8]>,
-    pub(crate) attempted_at: Option<i64>,
-}
+use crate::error::{ConfigError, Reason};
+use crate::freshness::Freshness;
+use crate::headers::Headers;
+use crate::secret::Secrets;
 
 /// Which scheme a provider of one's own uses. Made from [`StandardWebhooks`], [`HmacSha256Body`] or [`SharedSecret`].
 #[derive(Debug, Clone)]
@@ -188,8 +99,13 @@ impl SchemeVerifier {
         }
     }
 
-    /// The label of a secret, by its index.
-    pub(crate) fn label(&self, secret: usize) -> &str {
+    /// Returns the labels of all secrets, by their index.
+    pub(crate) fn labels(&self) -> Box<[Box<str>]> {
+        (0..).map(|secret| self.label(secret)).take_while(|label| !label.is_empty()).map(Into::into).collect()
+    }
+
+    /// Returns the label of a secret, by its index; none is empty, and beyond the last there is the empty one.
+    fn label(&self, secret: usize) -> &str {
         match self {
             SchemeVerifier::StandardWebhooks(scheme) => scheme.keys.label(secret),
             SchemeVerifier::HmacSha256Body(scheme) => scheme.keys.label(secret),
@@ -239,23 +155,6 @@ impl<'a> Check<'a> {
             Check::Done(proof) => Ok(proof),
         }
     }
-}
-
-/// A needed header: there, once, not empty, and not longer than any honest one.
-fn needed(header: Found<'_>) -> Result<&[u8], Reason> {
-    match header {
-        Found::Absent => Err(Reason::MissingHeader),
-        Found::Repeated => Err(Reason::RepeatedHeader),
-        Found::Once(value) if value.is_empty() || value.len() > LONGEST_HEADER => Err(Reason::MalformedHeader),
-        Found::Once(value) => Ok(value),
-    }
-}
-
-const LONGEST_HEADER: usize = 4096;
-
-fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
-    HeaderName::try_from(name)
-        .map_err(|error| ConfigError::new(format!("{name:?} is no header name")).with_source(error))
 }
 
 #[cfg(test)]
@@ -339,22 +238,5 @@ mod tests {
         assert_eq!(named(StandardWebhooks::new().into()), ["short", "long"]);
         assert_eq!(named(HmacSha256Body::new("x-signature").into()), ["short"]);
         assert_eq!(named(SharedSecret::new("x-key").into()), ["short"]);
-    }
-
-    #[test]
-    fn a_needed_header_is_there_once_and_no_longer_than_any_honest_one() {
-        let name = HeaderName::from_static("x-key");
-        let (longest, too_long) = ("k".repeat(4096), "k".repeat(4097));
-        for (values, found) in [
-            (&["k"][..], Ok(&b"k"[..])),
-            (&[&longest], Ok(longest.as_bytes())),
-            (&[&too_long], Err(Reason::MalformedHeader)),
-            (&[""], Err(Reason::MalformedHeader)),
-            (&[], Err(Reason::MissingHeader)),
-            (&["k", "k"], Err(Reason::RepeatedHeader)),
-        ] {
-            let headers: Vec<_> = values.iter().map(|value| ("X-Key", value)).collect();
-            assert_eq!(needed(headers.find(&name)), found, "{} of {:?}", values.len(), values.first().map(|v| v.len()));
-        }
     }
 }

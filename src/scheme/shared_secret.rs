@@ -7,8 +7,9 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use super::header::{header_name, needed};
 use super::keys::first;
-use super::{SignatureScope, Verification, header_name, needed};
+use super::verification::{SignatureScope, Verification};
 #[cfg(feature = "sign")]
 use crate::Secret;
 use crate::secret::SHORT;

@@ -14,8 +14,9 @@ use http::HeaderName;
 use subtle::Choice;
 use zeroize::Zeroizing;
 
+use super::header::needed;
 use super::keys::{KeyedMessage, Keys, Tag, same_as_any};
-use super::{SignatureScope, Verification, needed};
+use super::verification::{SignatureScope, Verification};
 #[cfg(feature = "sign")]
 use crate::Found;
 use crate::headers::number;

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use medhook::testing::{self, StoppedClock};
 use medhook::{
     Bytes, ClaimToken, Custom, DedupeStore, EventKey, Fasten, MemoryStore, NoDedupe, OnStoreError, Reason, Receiver,
-    Retention, Secret, SharedSecret,
+    RequestHead, Retention, Secret, SharedSecret,
 };
 use medhook_tests::stage::{Broken, Stage};
 use metrics_util::CompositeKey;
@@ -106,7 +106,7 @@ async fn a_test_secret_that_verifies_a_live_event_is_explained_at_once_then_once
         let sample = testing::fasten("webhook.test").secret(text).at(START + second).body(body);
         let (head, body) = sample.request("/").into_parts();
         let body = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(body)]);
-        let rejection = receiver.receive("POST", &head.headers, body).await.unwrap_err();
+        let rejection = receiver.receive(&RequestHead::new("POST", "/", &head.headers), body).await.unwrap_err();
         assert_eq!(rejection.reason(), Reason::SecretModeMismatch);
         std::mem::take(&mut *warnings.0.lock().unwrap())
     };
@@ -149,7 +149,7 @@ async fn a_request_without_a_receiver_is_told_of_without_whom_it_names() {
         (Reason::LookupFailed, Box::pin(std::future::pending())),
     ];
     for (reason, look_up) in look_ups {
-        let rejection = Receiver::select("POST", &headers, look_up).await.unwrap_err();
+        let rejection = Receiver::select(&RequestHead::new("POST", "/", &headers), look_up).await.unwrap_err();
         assert_eq!(rejection.reason(), reason);
         let told = std::mem::take(&mut *lines.lock().unwrap());
         let expected = [

@@ -9,7 +9,7 @@ use crate::world::World;
 
 /// Handles a delivery, and tells the world when it came to a good end.
 pub async fn handle(world: World, number: u64, delivery: Delivery) -> u16 {
-    let token = *delivery.token().expect("let in").as_bytes();
+    let token = *delivery.claim_token().expect("let in").as_bytes();
     let _running = Running::begin(&world, number, &delivery, token);
     let takes = {
         let mut chance = world.chance();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use medhook::testing::Signing;
-use medhook::{Bytes, Reason};
+use medhook::{Bytes, Reason, Received, RequestHead};
 use tokio::time::{sleep, timeout};
 
 use crate::handler::handle;
@@ -66,9 +66,10 @@ async fn attempt(world: World, number: u64) -> Answer {
         pieces.push(Err("gone"));
     }
     let headers = signed.expect("a secret");
-    let received = receiver.receive("POST", &headers, futures_util::stream::iter(pieces)).await;
+    let received = receiver.receive(&RequestHead::new("POST", "/", &headers), futures_util::stream::iter(pieces)).await;
     let delivery = match received {
-        Ok(delivery) => delivery,
+        Ok(Received::Delivery(delivery)) => delivery,
+        Ok(Received::Reply(_)) => panic!("the provider has no handshake"),
         Err(rejection) => {
             let expected = match rejection.reason() {
                 Reason::BodyIncomplete => hangs_up_within_the_body,
@@ -84,7 +85,7 @@ async fn attempt(world: World, number: u64) -> Answer {
         Ok(admitted) => admitted,
         Err(rejection) => return ours(rejection.reason()),
     };
-    let token = *admitted.delivery().token().expect("let in").as_bytes();
+    let token = *admitted.delivery().claim_token().expect("let in").as_bytes();
     let handler = handle(world.clone(), number, admitted.delivery().clone());
     let task = tokio::spawn(admitted.run(handler, |status| *status == 200));
     let process = task.abort_handle();

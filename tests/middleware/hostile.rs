@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use medhook::testing::{Transfer, cases};
 use medhook::{
-    ClaimToken, Claimed, DedupeStore, EventKey, Fasten, Freshness, MemoryStore, NoDedupe, Outcome, Reason, Receiver,
-    Retention, Secret, Secrets, Settled, StoreFuture, testing,
+    ClaimToken, Claimed, DedupeStore, EventKey, Fasten, Freshness, MemoryStore, NoDedupe, Outcome, Reason, Received,
+    Receiver, RequestHead, Retention, Secret, Secrets, Settled, StoreFuture, testing,
 };
 use medhook_tests::route::{Answer, Route, Watched};
 use medhook_tests::sender::{Connection, Outgoing, begin, kept, send};
@@ -207,8 +207,10 @@ async fn a_mebibyte_in_pieces_of_one_byte_is_proven() {
     let request = testing::healthsync("document.uploaded").secret(SECRET).body(body).request("/");
     let (head, body) = request.into_parts();
     let pieces = (0..body.len()).map(|at| Ok::<_, ()>(body.slice(at..=at)));
-    let delivery = receiver_without_age().receive("POST", &head.headers, futures_util::stream::iter(pieces)).await;
-    assert_eq!(delivery.expect("a delivery").body(), &body);
+    let head = RequestHead::new("POST", "/", &head.headers);
+    let received = receiver_without_age().receive(&head, futures_util::stream::iter(pieces)).await;
+    let Ok(Received::Delivery(delivery)) = received else { panic!("no delivery") };
+    assert_eq!(delivery.body(), &body);
 }
 
 fn receiver_without_age() -> Receiver {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -43,7 +43,7 @@ pub fn hyper(routes: Routes) -> SocketAddr {
 }
 
 /// What answers on a connection.
-pub type ByPath = TowerToHyperService<BoxCloneService<Request<Incoming>, Response<Empty<Bytes>>, Infallible>>;
+pub type ByPath = TowerToHyperService<BoxCloneService<Request<Incoming>, Response<Full<Bytes>>, Infallible>>;
 
 /// The same, with whatever serves its connections.
 pub fn serve(routes: Routes, connection: fn(TokioIo<TcpStream>, ByPath)) -> SocketAddr {
@@ -59,7 +59,7 @@ pub fn serve(routes: Routes, connection: fn(TokioIo<TcpStream>, ByPath)) -> Sock
     address
 }
 
-async fn by_path(routes: Routes, request: Request<Incoming>) -> Result<Response<Empty<Bytes>>, Infallible> {
+async fn by_path(routes: Routes, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let n: usize = request.uri().path().trim_start_matches('/').parse().expect("the number of a route");
     let handled = routes.clone();
     let handler = service_fn(move |request: Request<Full<Bytes>>| {
@@ -69,7 +69,7 @@ async fn by_path(routes: Routes, request: Request<Incoming>) -> Result<Response<
             let delivery: &Delivery = head.extensions.get().expect("behind the layer");
             let body = body.collect().await.expect("a body in memory").to_bytes();
             let status = routes[n].handle(delivery.clone(), body).await;
-            Ok::<_, Infallible>(Response::builder().status(status).body(Empty::new()).expect("a response"))
+            Ok::<_, Infallible>(Response::builder().status(status).body(Full::default()).expect("a response"))
         }
     });
     let verify = medhook_tower::VerifyLayer::<Full<Bytes>>::new(routes[n].receiver.clone());

@@ -3,11 +3,12 @@
 use std::sync::{Arc, OnceLock};
 
 use futures_util::TryStreamExt;
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyDataStream, Full};
 use hyper::body::Incoming;
 use medhook::sign::Signer;
-use medhook::{Admitted, Bytes, Delivery, Reason, Receiver, Rejection, detached};
+use medhook::{Admitted, Bytes, Delivery, Reason, Received, Receiver, Rejection, Reply, RequestHead, detached};
 
 use super::budget::Budget;
 use super::forward::{ForwardAnswer, ForwardUrl, Forwarder};
@@ -50,8 +51,11 @@ impl ServedEndpoint {
     pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let pieces = BodyDataStream::new(body).map_ok(Bytes::from);
-        let delivery = match self.receiver.receive(head.method.as_str(), &head.headers, pieces).await {
-            Ok(delivery) => delivery,
+        let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let request = RequestHead::new(head.method.as_str(), target, &head.headers);
+        let delivery = match self.receiver.receive(&request, pieces).await {
+            Ok(Received::Delivery(delivery)) => delivery,
+            Ok(Received::Reply(reply)) => return replied(*reply),
             Err(rejection) if rejection.is_verified() => return self.rejected(&rejection, None, &Found::default()),
             Err(rejection) => return self.unverified(&rejection),
         };
@@ -135,6 +139,13 @@ impl ServedEndpoint {
             upstream: found.upstream.get().copied(),
         })
     }
+}
+
+fn replied(reply: Reply) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(reply.body));
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    response
 }
 
 /// The status of a rejection and the header that belongs to it. The reason is ours to know.

@@ -1,7 +1,7 @@
 //! What held and what did not, along the way of a delivery.
 
 use medhook::testing::{self, Endpoint, StoppedClock};
-use medhook::{Bytes, Delivery, Freshness, Mode, NoDedupe, Reason, Receiver, SignatureScope};
+use medhook::{Bytes, Delivery, Freshness, Mode, NoDedupe, Reason, Receiver, RequestHead, SignatureScope};
 
 use super::headers::Head;
 use crate::clock::in_words;
@@ -36,7 +36,7 @@ impl Steps {
         let method = head.method.as_deref().unwrap_or("POST");
         let headers = head.headers.as_slice();
 
-        let began = ageless.begin(method, headers).map(drop);
+        let began = ageless.begin(&RequestHead::new(method, "/", headers)).map(drop);
         let mut steps = Steps {
             head: match began {
                 // A shared secret stands in the head, but it is the proof.

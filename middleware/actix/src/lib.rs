@@ -175,6 +175,7 @@
 //! # }
 //! ```
 
+mod head;
 mod source;
 
 use std::cell::Cell;
@@ -187,7 +188,6 @@ use std::task::{Context, Poll};
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{Error, FromRequest, HttpMessage, HttpResponse, ResponseError, rt};
 use tokio::sync::Mutex;
 
@@ -195,6 +195,7 @@ pub use medhook::*;
 #[doc(inline)]
 pub use medhook::{Delivery, Misplaced, Webhook};
 
+use head::{RequestHeaders, target};
 use source::Source;
 
 /// Puts a [`Receiver`] in front of handlers: `web::resource(path).wrap(Verify::new(receiver))`, or the same of a scope
@@ -273,21 +274,33 @@ where
         Box::pin(async move {
             let mut body = request.take_payload();
             match verified(source, &mut request, &mut body).await {
-                Ok(admitted) => handled(admitted, inner, request).await,
+                Ok(Step::Admitted(admitted)) => handled(admitted, inner, request).await,
+                Ok(Step::Reply(reply)) => Ok(replied(request, *reply, body)),
                 Err(rejection) => Ok(refused(request, &rejection, body)),
             }
         })
     }
 }
 
-/// Everything before the handler, in the connection's own task: whoever hangs up here has lost nothing.
-async fn verified(source: Source, request: &mut ServiceRequest, body: &mut Payload) -> Result<Admitted, Rejection> {
+/// The step that follows verification.
+enum Step {
+    Admitted(Admitted),
+    Reply(Box<Reply>),
+}
+
+/// Runs every step before the handler in the connection's own task: a client that hangs up here has lost nothing.
+async fn verified(source: Source, request: &mut ServiceRequest, body: &mut Payload) -> Result<Step, Rejection> {
     let receiver = source.receiver(request.request()).await?;
-    let delivery = receiver.receive(request.method().as_str(), &Head(request.headers()), body).await?;
+    let headers = RequestHeaders(request.headers());
+    let head = RequestHead::new(request.method().as_str(), target(request.request()), &headers);
+    let delivery = match receiver.receive(&head, body).await? {
+        Received::Delivery(delivery) => delivery,
+        Received::Reply(reply) => return Ok(Step::Reply(reply)),
+    };
     request.set_payload(Payload::from(delivery.body().clone()));
     let admitted = receiver.admit(delivery)?;
     request.extensions_mut().insert(admitted.delivery().clone());
-    Ok(admitted)
+    Ok(Step::Admitted(admitted))
 }
 
 /// The handler, which goes on if nobody waits for it any more.
@@ -349,16 +362,29 @@ fn refused<B>(request: ServiceRequest, rejection: &Rejection, unread: Payload) -
     request.into_response(response).map_into_right_body()
 }
 
+/// Answers a handshake. Keeps what is unread of the body, as above.
+fn replied<B>(request: ServiceRequest, reply: Reply, unread: Payload) -> ServiceResponse<EitherBody<B>> {
+    let mut response = HttpResponse::build(status(reply.status));
+    for (name, value) in &reply.headers {
+        response.append_header((name.as_str(), value.as_bytes()));
+    }
+    response.extensions_mut().insert(unread);
+    request.into_response(response.body(reply.body)).map_into_right_body()
+}
+
 /// The answer to a refused delivery. actix-web's statuses and headers are those of an older `http` than ours.
 fn response(rejection: &Rejection) -> HttpResponse {
-    let status = StatusCode::from_u16(rejection.status().as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = HttpResponse::build(status);
+    let mut response = HttpResponse::build(status(rejection.status()));
     if let Some((name, value)) = rejection.header() {
         response.insert_header((name.as_str(), value.as_bytes()));
     }
     response.extensions_mut().insert(rejection.reason());
     response.extensions_mut().insert(rejection.reason().outcome());
     response.finish()
+}
+
+fn status(status: http::StatusCode) -> StatusCode {
+    StatusCode::from_u16(status.as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// A rejection that has no request to answer any more.
@@ -380,28 +406,6 @@ impl ResponseError for Refused {
         response(&self.0)
     }
 }
-
-/// actix-web's headers, for the core.
-pub(crate) struct Head<'a>(pub(crate) &'a HeaderMap);
-
-impl Headers for Head<'_> {
-    fn find(&self, name: &http::HeaderName) -> Found<'_> {
-        match FREQUENT.iter().find(|frequent| frequent.as_str() == name.as_str()) {
-            Some(frequent) => Found::among(self.0.get_all(frequent).map(HeaderValue::as_bytes)),
-            None => Found::among(self.0.get_all(name.as_str()).map(HeaderValue::as_bytes)),
-        }
-    }
-}
-
-/// The map is of another `http`: a name is made anew before it is looked up, which takes most of the time, unless it is
-/// there already.
-static FREQUENT: [HeaderName; 5] = [
-    header::CONTENT_ENCODING,
-    header::CONTENT_LENGTH,
-    HeaderName::from_static("webhook-id"),
-    HeaderName::from_static("webhook-timestamp"),
-    HeaderName::from_static("webhook-signature"),
-];
 
 #[cfg(test)]
 mod tests;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::{Error, FromRequest, HttpRequest};
-use medhook::{Receiver, Rejection};
+use medhook::{Receiver, Rejection, RequestHead};
 
-use crate::Head;
+use crate::head::{RequestHeaders, target};
 
 /// One receiver for all requests, or one for each of them.
 #[derive(Clone)]
@@ -49,7 +49,8 @@ impl Source {
             Source::One(receiver) => Ok(receiver),
             Source::Select(find) => {
                 let look_up = async { find(request).await };
-                Receiver::select(request.method().as_str(), &Head(request.headers()), look_up).await
+                let headers = RequestHeaders(request.headers());
+                Receiver::select(&RequestHead::new(request.method().as_str(), target(request), &headers), look_up).await
             }
         }
     }

@@ -119,6 +119,7 @@
 //! # }
 //! ```
 
+mod head;
 mod source;
 
 use std::fmt;
@@ -138,6 +139,7 @@ use tower_service::Service;
 
 pub use medhook::*;
 
+use head::request_head;
 use source::Source;
 
 /// Puts a [`Receiver`] in front of a service.
@@ -221,7 +223,7 @@ where
     ReqBody: Body + Send + 'static,
     ReqBody::Data: Send,
     ReqBody::Error: Send,
-    ResBody: Default + Send + 'static,
+    ResBody: From<Bytes> + Send + 'static,
 {
     type Response = Response<ResBody>;
     type Error = S::Error;
@@ -237,15 +239,23 @@ where
         let inner = self.inner.clone();
         Box::pin(async move {
             match verified(source, request).await {
-                Ok((admitted, request)) => handled(admitted, inner, request).await,
+                Ok(Step::Admitted(admitted, request)) => handled(admitted, inner, request).await,
+                Ok(Step::Reply(reply)) => Ok(replied(*reply)),
                 Err(rejection) => Ok(refused(&rejection)),
             }
         })
     }
 }
 
-/// Everything before the handler, in the connection's own task: whoever hangs up here has lost nothing.
-async fn verified<ReqBody, B>(source: Source, request: Request<ReqBody>) -> Result<(Admitted, Request<B>), Rejection>
+/// The step that follows verification.
+#[allow(clippy::large_enum_variant, reason = "the usual variant is the large one; a box would cost each delivery")]
+enum Step<B> {
+    Admitted(Admitted, Request<B>),
+    Reply(Box<Reply>),
+}
+
+/// Runs every step before the handler in the connection's own task: a client that hangs up here has lost nothing.
+async fn verified<ReqBody, B>(source: Source, request: Request<ReqBody>) -> Result<Step<B>, Rejection>
 where
     ReqBody: Body,
     B: From<Bytes>,
@@ -253,11 +263,14 @@ where
     let (mut head, body) = request.into_parts();
     let receiver = source.receiver(&head).await?;
     let pieces = BodyDataStream::new(body).map_ok(|mut piece| piece.copy_to_bytes(piece.remaining()));
-    let delivery = receiver.receive(head.method.as_str(), &head.headers, pieces).await?;
+    let delivery = match receiver.receive(&request_head(&head), pieces).await? {
+        Received::Delivery(delivery) => delivery,
+        Received::Reply(reply) => return Ok(Step::Reply(reply)),
+    };
     let body = B::from(delivery.body().clone());
     let admitted = receiver.admit(delivery)?;
     head.extensions.insert(admitted.delivery().clone());
-    Ok((admitted, Request::from_parts(head, body)))
+    Ok(Step::Admitted(admitted, Request::from_parts(head, body)))
 }
 
 /// The handler, which goes on if nobody waits for it any more.
@@ -273,7 +286,7 @@ where
     S::Future: Send,
     S::Error: Send + 'static,
     B: Send + 'static,
-    ResBody: Default + Send + 'static,
+    ResBody: From<Bytes> + Send + 'static,
 {
     let handler = async move {
         poll_fn(|context| inner.poll_ready(context)).await?;
@@ -297,8 +310,15 @@ where
     }
 }
 
-fn refused<ResBody: Default>(rejection: &Rejection) -> Response<ResBody> {
-    let mut response = Response::new(ResBody::default());
+fn replied<ResBody: From<Bytes>>(reply: Reply) -> Response<ResBody> {
+    let mut response = Response::new(reply.body.into());
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    response
+}
+
+fn refused<ResBody: From<Bytes>>(rejection: &Rejection) -> Response<ResBody> {
+    let mut response = Response::new(Bytes::new().into());
     *response.status_mut() = rejection.status();
     if let Some((name, value)) = rejection.header() {
         response.headers_mut().insert(name, value);

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use http::request::Parts;
 use medhook::{Receiver, Rejection};
 
+use crate::head::request_head;
+
 /// One receiver for all requests, or one for each of them.
 #[derive(Clone)]
 pub(crate) enum Source {
@@ -36,9 +38,7 @@ impl Source {
     pub(crate) async fn receiver(self, head: &Parts) -> Result<Receiver, Rejection> {
         match self {
             Source::One(receiver) => Ok(receiver),
-            Source::Select(find) => {
-                Receiver::select(head.method.as_str(), &head.headers, async { find(head).await }).await
-            }
+            Source::Select(find) => Receiver::select(&request_head(head), async { find(head).await }).await,
         }
     }
 }

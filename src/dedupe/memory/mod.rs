@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::shard::Shard;
-use super::{ClaimToken, Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture};
+use self::shard::{Shard, millis};
+use super::{Claimed, DedupeStore, Settled, StoreFuture};
+use crate::claim::{ClaimToken, EventKey, Retention};
 use crate::{StoreError, observe};
 
 /// Remembers events in this process, up to a given number of them, in 92 to 150 bytes for each, and no more than 120
@@ -97,10 +98,6 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryStore").field("len", &self.len()).finish_non_exhaustive()
@@ -128,7 +125,7 @@ impl DedupeStore for MemoryStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dedupe::EventKeys;
+    use crate::claim::EventKeys;
 
     const LEASE: Duration = Duration::from_secs(30);
     const HOUR: Duration = Duration::from_secs(3600);

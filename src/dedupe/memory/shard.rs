@@ -3,9 +3,9 @@ use std::time::Duration;
 
 use lru::LruCache;
 
-use super::super::{ClaimToken, Claimed, EventKey, Retention, Settled};
-use super::millis;
+use super::super::{Claimed, Settled};
 use crate::StoreError;
+use crate::claim::{ClaimToken, EventKey, Retention};
 
 /// A part of the events, from the one claimed or settled last to the one longest ago. Times are milliseconds since the
 /// store began.
@@ -202,6 +202,10 @@ impl Hasher for FirstBytes {
     fn finish(&self) -> u64 {
         self.0
     }
+}
+
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

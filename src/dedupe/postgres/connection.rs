@@ -25,8 +25,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::super::url;
-use super::probe::{Backend, Probe};
-use crate::dedupe::{ClaimToken, EventKey};
+use super::probe::{Backend, LONGEST_CONNECT, Probe};
+use crate::claim::{ClaimToken, EventKey};
 use crate::{ConfigError, StoreError};
 
 /// The connections of one store, opened when they are first needed.
@@ -438,8 +438,6 @@ pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, 
         Err(_) => Err(ConfigError::new("PostgreSQL: cannot connect: no answer within 10 s")),
     }
 }
-
-pub(super) const LONGEST_CONNECT: Duration = Duration::from_secs(10);
 
 fn cannot_connect(error: &sqlx::Error) -> ConfigError {
     ConfigError::new(format!("PostgreSQL: cannot connect: {}", says(error)))

@@ -13,7 +13,8 @@ use sqlx::postgres::{PgConnectOptions, PgRow};
 use self::connection::{BoundStatement, Connections};
 use self::statements::{Statements, TABLES};
 use super::namespace::Namespace;
-use super::{ClaimToken, Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture};
+use super::{Claimed, DedupeStore, Settled, StoreFuture};
+use crate::claim::{ClaimToken, EventKey, Retention};
 use crate::{ConfigError, StoreError, observe};
 
 /// Remembers events in a PostgreSQL database, for any number of instances.
@@ -136,7 +137,7 @@ impl PostgresStore {
         transaction: &mut sqlx::Transaction<'_, sqlx::Postgres>,
         delivery: &crate::Delivery,
     ) -> Result<(), StoreError> {
-        let (Some(token), Some(retention)) = (delivery.token(), delivery.retention()) else {
+        let (Some(token), Some(retention)) = (delivery.claim_token(), delivery.retention()) else {
             return Err(StoreError::unavailable("PostgreSQL: commit_in: the delivery was not let in by a receiver"));
         };
         let key = delivery.event_key();

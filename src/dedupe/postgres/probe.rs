@@ -10,8 +10,6 @@ use sqlx::{ConnectOptions, Row};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::connection::LONGEST_CONNECT;
-
 /// The server's process for a connection.
 #[derive(Clone)]
 pub(super) struct Backend {
@@ -98,3 +96,6 @@ impl Probe {
 
 /// A server that has no answer even for this may be stuck with the backend of each new connection.
 const BETWEEN_FAILURES: Duration = Duration::from_secs(30);
+
+/// How long a connection may take to be opened.
+pub(super) const LONGEST_CONNECT: Duration = Duration::from_secs(10);

@@ -10,7 +10,8 @@ use redis::Script;
 
 use self::link::{LinkError, Links, Server};
 use super::namespace::Namespace;
-use super::{ClaimToken, Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture};
+use super::{Claimed, DedupeStore, Settled, StoreFuture};
+use crate::claim::{ClaimToken, EventKey, Retention};
 use crate::{ConfigError, StoreError};
 
 /// Remembers events in a Redis or Valkey server, for any number of instances.
@@ -213,7 +214,7 @@ impl RedisBuilder {
     }
 
     /// How many connections there are. By default 2; each is shared by many steps.
-    pub fn connections(self, number: usize) -> Self {
+    pub fn max_connections(self, number: usize) -> Self {
         RedisBuilder { connections: number, ..self }
     }
 

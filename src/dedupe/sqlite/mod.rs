@@ -17,7 +17,8 @@ use self::rules::{Operation, OperationResult};
 use self::tables::Tables;
 use self::writer::Op;
 use super::namespace::Namespace;
-use super::{ClaimToken, Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture};
+use super::{Claimed, DedupeStore, Settled, StoreFuture};
+use crate::claim::{ClaimToken, EventKey, Retention};
 use crate::{Clock, ConfigError, StoreError, SystemClock};
 
 /// Remembers events in a SQLite file: over restarts, and for several processes on one machine.
@@ -150,7 +151,7 @@ impl SqliteStore {
         transaction: &mut sqlx::SqliteTransaction<'_>,
         delivery: &crate::Delivery,
     ) -> Result<(), StoreError> {
-        let (Some(token), Some(retention)) = (delivery.token(), delivery.retention()) else {
+        let (Some(token), Some(retention)) = (delivery.claim_token(), delivery.retention()) else {
             return Err(StoreError::unavailable("SQLite store: the delivery was let in by no receiver"));
         };
         let until = rules::after(writer::millis(&*self.clock), retention.total);

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::super::{ClaimToken, Claimed, Retention, Settled};
+use super::super::{Claimed, Settled};
 use crate::StoreError;
+use crate::claim::{ClaimToken, Retention};
 
 /// What the table says of an event. Times are milliseconds since 1970 by the store's clock.
 #[derive(Clone, Copy, PartialEq, Eq)]

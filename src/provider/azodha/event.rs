@@ -5,11 +5,11 @@
 //! [`Undocumented`]. The payload of an event is the whole body. Where the guide does not tell a field's type, an id, a
 //! name or a date is a text (a whole number becomes its digits) and everything else is raw JSON.
 
+use crate::event::Undocumented;
 use crate::payload::{open_enum, payload};
-use crate::provider::Undocumented;
 use crate::{Phi, RawJson};
 
-crate::provider::events! { "azodha":
+crate::event::events! { "azodha":
     /// An appointment was made or changed, and a care task's activity log with it.
     AppointmentToCareTaskActivityLog(Undocumented) = "AppointmentToCareTaskActivityLog",
     /// An uploaded PDF is to become observations.

@@ -93,10 +93,11 @@ pub use self::event::{
     NotifiedAppointment, Prompt, SurveyAssessment, SurveyAssessmentData, UploadedFile, UploadedFileAndTest,
     UploadedFileData, UserType,
 };
-pub use super::Undocumented;
+pub use crate::event::Undocumented;
 
 use super::key::{self, members, object, scalar};
-use super::{Envelope, KindName, Policy, Problem, Provider, Scalar, envelope_of, sealed};
+use super::{Policy, Provider, Scalar, envelope_of, sealed};
+use crate::envelope::{Envelope, KindName, Problem};
 use crate::scheme::{Encoding, HmacSha256Body, SchemeConfig, SharedSecret};
 use crate::{ConfigError, Secrets, Verified};
 

@@ -101,6 +101,7 @@ mod event;
 #[cfg(feature = "testing")]
 mod tests;
 
+use bytes::Bytes;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 
 pub use self::event::{
@@ -110,10 +111,12 @@ pub use self::event::{
     RemittanceStatus, Report, ReportStatus, Severity, SuggestionsReport, TimeBasedRequirementsReport, X12Optimizer,
 };
 
-use super::{Envelope, KindName, Payload, Policy, Problem, Provider, sealed};
+use super::{Policy, Provider, sealed};
+use crate::envelope::{Envelope, KindName, Problem};
+use crate::event::Payload;
 use crate::payload::{Drift, FromPayload, payload};
 use crate::scheme::{Encoding, HmacSha256Body, SchemeConfig, SharedSecret};
-use crate::{Bytes, ConfigError, Secrets, Time, Verified};
+use crate::{ConfigError, Secrets, Time, Verified};
 
 /// Cair Health. See the [module](self) for what is checked and why.
 #[derive(Debug, Clone)]

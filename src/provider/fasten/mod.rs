@@ -53,7 +53,8 @@ pub use self::event::{
     ExportStats, FailureReason, Kind, RequestHealthSystem, RequestSupport, TestPing,
 };
 
-use super::{Envelope, Mode, Policy, Provider, Scalar, envelope_of, part_of, sealed};
+use super::{METHODS, Policy, Provider, Scalar, envelope_of, part_of, sealed};
+use crate::envelope::{Envelope, Mode};
 use crate::scheme::{SchemeConfig, StandardWebhooks};
 use crate::{ConfigError, Freshness, Secrets, Verified};
 
@@ -116,6 +117,7 @@ impl Provider for Fasten {
             freshness: Freshness::STANDARD_WEBHOOKS,
             retention: Duration::from_secs(72 * 3600),
             retry_horizon: Duration::from_secs(25 * 3600),
+            methods: METHODS,
             tells_event_time: false,
             always_timed: false,
         }

@@ -1,10 +1,10 @@
 //! HealthSync's events. Only `document.uploaded` has a documented payload.
 
+use crate::event::Undocumented;
 use crate::payload::payload;
-use crate::provider::Undocumented;
 use crate::{Phi, Time};
 
-crate::provider::events! { "healthsync":
+crate::event::events! { "healthsync":
     /// A document was uploaded.
     DocumentUploaded(DocumentUploaded) = "document.uploaded",
     /// A document's metadata changed.

@@ -33,9 +33,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub use self::event::{Document, DocumentUploaded, Event, Kind};
-pub use super::Undocumented;
+pub use crate::event::Undocumented;
 
-use super::{Envelope, Policy, Provider, Scalar, envelope_of, part_of, sealed};
+use super::{METHODS, Policy, Provider, Scalar, envelope_of, part_of, sealed};
+use crate::envelope::Envelope;
 use crate::scheme::{Encoding, HmacSha256Body, SchemeConfig};
 use crate::{ConfigError, Freshness, Secrets, Verified};
 
@@ -68,6 +69,7 @@ impl Provider for HealthSync {
             },
             retention: Duration::from_secs(24 * 3600),
             retry_horizon: Duration::from_secs(96 * 60 + 20),
+            methods: METHODS,
             tells_event_time: true,
             always_timed: false,
         }

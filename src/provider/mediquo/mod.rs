@@ -111,7 +111,8 @@ pub use self::event::{
 };
 pub use self::key::natural_key;
 
-use super::{Envelope, Policy, Provider, Scalar, envelope_of, part_of, sealed};
+use super::{Policy, Provider, Scalar, envelope_of, part_of, sealed};
+use crate::envelope::Envelope;
 use crate::scheme::{SchemeConfig, SharedSecret};
 use crate::{ConfigError, Secrets, Time, Verified};
 

@@ -144,7 +144,8 @@ fn bodies(report: &mut Report, runtime: &tokio::runtime::Runtime) {
 
 async fn longest_poll(receiver: &Receiver, headers: &http::HeaderMap, body: &Bytes) -> f64 {
     let pieces = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(body.clone())]);
-    let mut receiving = pin!(receiver.receive("POST", headers, pieces));
+    let head = medhook::RequestHead::new("POST", "/", headers);
+    let mut receiving = pin!(receiver.receive(&head, pieces));
     let mut longest = Duration::ZERO;
     let delivery = std::future::poll_fn(|context| {
         let began = Instant::now();

@@ -7,7 +7,9 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 
 use medhook::testing::Signing;
-use medhook::{Bytes, Custom, HmacSha256Body, Reason, Receiver, SchemeConfig, SharedSecret, StandardWebhooks};
+use medhook::{
+    Bytes, Custom, HmacSha256Body, Reason, Receiver, RequestHead, SchemeConfig, SharedSecret, StandardWebhooks,
+};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{NOW, SECRET, bodies, receiver, secret};
@@ -71,7 +73,7 @@ fn pieces(body: &[u8], cuts: &[u8]) -> Vec<Bytes> {
 
 fn pushed(receiver: &Receiver, headers: &[(String, String)], pieces: &[Bytes]) -> Result<Bytes, Reason> {
     let verified = || {
-        let mut intake = receiver.begin("POST", headers)?;
+        let mut intake = receiver.begin(&RequestHead::new("POST", "/", headers))?;
         pieces.iter().try_for_each(|piece| intake.push(piece.clone()))?;
         intake.finish().map(|verified| verified.body().clone())
     };
@@ -85,7 +87,7 @@ fn received(receiver: &Receiver, headers: &[(String, String)], pieces: &[Bytes])
     }
     let body = futures_util::stream::iter(pieces.iter().cloned().map(Ok::<_, Infallible>));
     RUNTIME.with_borrow(|runtime| {
-        let delivery = runtime.block_on(receiver.receive("POST", headers, body));
+        let delivery = runtime.block_on(receiver.receive(&RequestHead::new("POST", "/", headers), body));
         delivery.map(drop).map_err(|rejection| rejection.reason())
     })
 }

@@ -61,7 +61,7 @@ fn twice(endpoint: &Endpoint) -> [Delivery; 2] {
 }
 
 async fn claim(store: &PostgresStore, delivery: &Delivery, lease: Duration) -> Claimed {
-    store.claim(delivery.event_key(), delivery.token().unwrap(), lease).await.unwrap()
+    store.claim(delivery.event_key(), delivery.claim_token().unwrap(), lease).await.unwrap()
 }
 
 fn is_lost(result: Result<(), StoreError>) -> bool {
@@ -100,7 +100,7 @@ async fn a_process_that_dies_after_its_transaction_has_handled_the_event() {
     transaction.commit().await.unwrap();
     // No commit of the receiver's comes, and its lease need not run out.
     assert_eq!(claim(&app.store, &second, HOUR).await, Claimed::AlreadyHandled);
-    let (key, late) = (first.event_key(), first.token().unwrap());
+    let (key, late) = (first.event_key(), first.claim_token().unwrap());
     assert_eq!(app.store.release(key, late).await.unwrap(), Settled::Settled);
     assert_eq!(claim(&app.store, &second, HOUR).await, Claimed::AlreadyHandled, "nothing undoes it");
     assert_eq!(app.store.commit(key, token(9), retention(HOUR)).await.unwrap(), Settled::Lost);
@@ -114,7 +114,7 @@ async fn while_the_transaction_is_open_nobody_waits_for_it() {
     assert_eq!(claim(&app.store, &first, HOUR).await, Claimed::Acquired);
     let mut transaction = app.begin(1).await;
     app.store.commit_in(&mut transaction, &first).await.unwrap();
-    let (key, token) = (first.event_key(), first.token().unwrap());
+    let (key, token) = (first.event_key(), first.claim_token().unwrap());
     // The store has one connection, and a lock could be waited for a whole minute: neither is.
     assert_eq!(app.store.renew(key, token, HOUR).await.unwrap(), Settled::Settled);
     assert!(matches!(claim(&app.store, &second, HOUR).await, Claimed::InFlight { .. }));

@@ -64,7 +64,7 @@ async fn patient(server: &Server) -> RedisStore {
 }
 
 async fn at(url: &str, connections: usize, step_timeout: Duration) -> RedisStore {
-    RedisStore::builder().connections(connections).step_timeout(step_timeout).connect(url).await.unwrap()
+    RedisStore::builder().max_connections(connections).step_timeout(step_timeout).connect(url).await.unwrap()
 }
 
 /// The same on the server that all tests share.
@@ -199,7 +199,7 @@ async fn a_step_may_take_as_long_as_it_is_given() {
 #[tokio::test]
 async fn there_are_as_many_connections_as_there_may_be() {
     let server = Server::redis(&[]);
-    let store = RedisStore::builder().connections(5).step_timeout(HOUR).connect(&server.url()).await.unwrap();
+    let store = RedisStore::builder().max_connections(5).step_timeout(HOUR).connect(&server.url()).await.unwrap();
     let claim = async |n| assert_eq!(store.claim(key(n), token(n), HOUR).await.unwrap(), Claimed::Acquired);
     for n in 0..5 {
         claim(n).await;
@@ -237,7 +237,7 @@ async fn a_server_that_became_a_replica_is_unavailable_until_it_is_none() {
 async fn what_has_not_reached_a_replica_is_not_promised() {
     let (server, other) = (Server::redis(&[]), Server::redis(&[]));
     let builder = || {
-        let builder = RedisStore::builder().step_timeout(HOUR).connections(4);
+        let builder = RedisStore::builder().step_timeout(HOUR).max_connections(4);
         builder.replicas(1, Duration::from_millis(300))
     };
     let line = builder().connect(&server.url()).await.unwrap_err().to_string();

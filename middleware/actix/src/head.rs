@@ -1,0 +1,33 @@
+//! Request heads, for the core.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::uri::PathAndQuery;
+use medhook::{Found, Headers};
+
+/// Returns path and query of a request.
+pub(crate) fn target(request: &HttpRequest) -> &str {
+    request.uri().path_and_query().map_or("/", PathAndQuery::as_str)
+}
+
+/// actix-web's headers, for the core.
+pub(crate) struct RequestHeaders<'a>(pub(crate) &'a HeaderMap);
+
+impl Headers for RequestHeaders<'_> {
+    fn find(&self, name: &medhook::http::HeaderName) -> Found<'_> {
+        match FREQUENT.iter().find(|frequent| frequent.as_str() == name.as_str()) {
+            Some(frequent) => Found::among(self.0.get_all(frequent).map(HeaderValue::as_bytes)),
+            None => Found::among(self.0.get_all(name.as_str()).map(HeaderValue::as_bytes)),
+        }
+    }
+}
+
+/// The map is of another version of `http`, so a name is parsed before it is looked up, which takes most of the time.
+/// These are parsed already.
+static FREQUENT: [HeaderName; 5] = [
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    HeaderName::from_static("webhook-id"),
+    HeaderName::from_static("webhook-timestamp"),
+    HeaderName::from_static("webhook-signature"),
+];

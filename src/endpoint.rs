@@ -1,0 +1,73 @@
+//! The part of a receiver that its deliveries share: names, labels, clock and limits.
+
+use std::sync::Arc;
+
+use crate::claim::Retention;
+use crate::once_per_minute::OncePerMinute;
+use crate::time::{Clock, unix_seconds};
+
+/// An endpoint: its name, its provider's, and what is needed to verify, log and count its deliveries.
+///
+/// A receiver, its deliveries and their verified bodies hold it in one [`Arc`], whose address identifies the receiver.
+pub(crate) struct EndpointFacts {
+    name: Box<str>,
+    provider: Box<str>,
+    secret_labels: Box<[Box<str>]>,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+    /// Unverified deliveries that were rejected.
+    pub(crate) unverified: OncePerMinute,
+    /// Events that were verified by a secret of the wrong mode.
+    pub(crate) mode_mismatches: OncePerMinute,
+}
+
+/// What an endpoint accepts, and for how long its events are remembered.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) methods: &'static [&'static str],
+    /// The longest body, in bytes.
+    pub(crate) body: usize,
+    pub(crate) retention: Retention,
+}
+
+impl EndpointFacts {
+    pub(crate) fn new(
+        name: &str,
+        provider: &str,
+        secret_labels: Box<[Box<str>]>,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+    ) -> Self {
+        EndpointFacts {
+            name: name.into(),
+            provider: provider.into(),
+            secret_labels,
+            clock,
+            limits,
+            unverified: OncePerMinute::default(),
+            mode_mismatches: OncePerMinute::default(),
+        }
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn provider(&self) -> &str {
+        &self.provider
+    }
+
+    /// Returns the label of a secret, by its index.
+    pub(crate) fn secret_label(&self, secret: usize) -> &str {
+        self.secret_labels.get(secret).map_or("", |label| label)
+    }
+
+    /// Returns the current time in Unix seconds.
+    pub(crate) fn now(&self) -> i64 {
+        unix_seconds(self.clock.now())
+    }
+}

@@ -1,0 +1,27 @@
+//! Work that outlives the future that waits for it.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::task::JoinHandle;
+
+/// Runs `work` to completion even if the returned future is dropped: polls once inline, then spawns the rest.
+/// Resolves to `None` if the work panicked, or the runtime is shutting down.
+///
+/// The returned future cannot be dropped in the middle of the first poll, so a handler that never waits needs no task.
+pub fn detached<F: Future>(
+    work: F,
+    spawn: impl FnOnce(Pin<Box<F>>) -> JoinHandle<F::Output>,
+) -> impl Future<Output = Option<F::Output>> {
+    let mut work = Box::pin(work);
+    async move {
+        let mut at_once = |context: &mut Context<'_>| catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
+        match poll_fn(|context| Poll::Ready(at_once(context))).await {
+            Ok(Poll::Ready(output)) => Some(output),
+            Ok(Poll::Pending) => spawn(work).await.ok(),
+            Err(_panic) => None,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Permits: how many deliveries may be handled at once, and draining.
+
+use std::future::Future;
+use std::mem::take;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, TryAcquireError, watch};
+use tokio::time::timeout;
+
+use crate::claim::ClaimToken;
+use crate::error::Reason;
+
+/// The permits of a receiver, `max_in_flight` of them, and whether it is draining.
+pub(crate) struct Permits {
+    free: Semaphore,
+    most: u32,
+    draining: AtomicBool,
+    give_up: watch::Sender<bool>,
+    /// Deliveries without an outcome yet. Claims that are only settled hold a permit, too, but are not among them.
+    unfinished: AtomicUsize,
+    token_seed: [u8; 8],
+    tokens: AtomicU64,
+}
+
+/// The result of draining.
+pub(super) struct Drained {
+    /// Handlers that were canceled.
+    pub(super) given_up: usize,
+    /// Claims that the store had not settled when the receiver closed.
+    pub(super) unsettled: usize,
+}
+
+impl Permits {
+    pub(crate) fn new(most: usize) -> Result<Self, getrandom::Error> {
+        let mut token_seed = [0; 8];
+        getrandom::fill(&mut token_seed)?;
+        let most = u32::try_from(most.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
+        Ok(Permits {
+            free: Semaphore::new(most as usize),
+            most,
+            draining: AtomicBool::new(false),
+            give_up: watch::Sender::new(false),
+            unfinished: AtomicUsize::new(0),
+            token_seed,
+            tokens: AtomicU64::new(0),
+        })
+    }
+
+    #[inline]
+    pub(super) fn not_draining(&self) -> Result<(), Reason> {
+        if self.draining.load(Ordering::SeqCst) { Err(Reason::Draining) } else { Ok(()) }
+    }
+
+    /// Takes a permit for a delivery.
+    #[inline]
+    pub(super) fn acquire(self: &Arc<Self>) -> Result<Permit, Reason> {
+        self.not_draining()?;
+        let permit = self.free.try_acquire().map_err(|error| match error {
+            TryAcquireError::NoPermits => Reason::TooBusy,
+            TryAcquireError::Closed => Reason::Draining,
+        })?;
+        // Draining either waits for this permit or was noticed here.
+        self.not_draining()?;
+        permit.forget();
+        self.unfinished.fetch_add(1, Ordering::SeqCst);
+        Ok(Permit { permits: self.clone(), held: true, unfinished: true })
+    }
+
+    /// Returns a token that no other claim has: random for this receiver, then counted.
+    pub(super) fn token(&self) -> ClaimToken {
+        let count = self.tokens.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let mut token = [0; 16];
+        for (byte, source) in token.iter_mut().zip(self.token_seed.iter().chain(&count)) {
+            *byte = *source;
+        }
+        ClaimToken::from_bytes(token)
+    }
+
+    /// Drains the receiver, and cancels the handlers that still run when `deadline` resolves. Their claims are then
+    /// released, which takes at most `store_timeout`. Afterwards no permit is given.
+    pub(super) async fn drain(&self, deadline: impl Future<Output = ()>, store_timeout: Duration) -> Drained {
+        self.draining.store(true, Ordering::SeqCst);
+        let all_settled = tokio::select! {
+            biased;
+            _ = self.free.acquire_many(self.most) => true,
+            () = deadline => false,
+        };
+        let mut drained = Drained { given_up: 0, unsettled: 0 };
+        if !all_settled {
+            drained.given_up = self.unfinished.load(Ordering::SeqCst);
+            self.give_up.send_replace(true);
+            // The store may be unavailable, and then no claim is released.
+            if timeout(store_timeout, self.free.acquire_many(self.most)).await.is_err() {
+                drained.unsettled = (self.most as usize).saturating_sub(self.free.available_permits());
+            }
+        }
+        self.free.close();
+        drained
+    }
+}
+
+/// The permit of one delivery. Dropping it returns it.
+pub(super) struct Permit {
+    permits: Arc<Permits>,
+    held: bool,
+    unfinished: bool,
+}
+
+impl Permit {
+    /// Notes that the delivery has its outcome. Its claim may still have to be settled.
+    pub(super) fn finish(&mut self) {
+        if take(&mut self.unfinished) {
+            self.permits.unfinished.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Returns the permit early.
+    pub(super) fn free(&mut self) {
+        if take(&mut self.held) {
+            self.permits.free.add_permits(1);
+        }
+    }
+
+    /// Resolves when a drain has reached its deadline.
+    pub(super) async fn given_up(&self) {
+        let mut give_up = self.permits.give_up.subscribe();
+        // The sender lives as long as the permit.
+        let _ = give_up.wait_for(|now| *now).await;
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.finish();
+        self.free();
+    }
+}

@@ -1,0 +1,42 @@
+//! A counter whose log line is written once a minute.
+
+/// Counts occurrences, so that a line about them can be logged with the first one, then at most once a minute.
+#[derive(Default)]
+pub(crate) struct OncePerMinute {
+    #[cfg(feature = "tracing")]
+    since: std::sync::Mutex<(Option<i64>, u64)>,
+}
+
+#[cfg(feature = "tracing")]
+impl OncePerMinute {
+    pub(crate) const fn new() -> Self {
+        OncePerMinute { since: std::sync::Mutex::new((None, 0)) }
+    }
+
+    /// Counts one occurrence. Returns how many there were since the last line when it is time for another.
+    pub(crate) fn count(&self, now: i64) -> Option<u64> {
+        let mut since = self.since.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (logged, count) = &mut *since;
+        *count = count.saturating_add(1);
+        if logged.is_some_and(|logged| now.abs_diff(logged) < 60) {
+            return None;
+        }
+        *logged = Some(now);
+        Some(std::mem::take(count))
+    }
+}
+
+#[cfg(all(test, feature = "tracing"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_occurrence_is_logged_then_one_line_a_minute() {
+        let unverified = OncePerMinute::default();
+        assert_eq!(unverified.count(1_000), Some(1));
+        assert_eq!(unverified.count(1_001), None);
+        assert_eq!(unverified.count(1_059), None);
+        assert_eq!(unverified.count(1_060), Some(3));
+        assert_eq!(unverified.count(0), Some(1), "a clock set back does not silence it");
+    }
+}

@@ -1,0 +1,129 @@
+//! Reading envelopes from JSON.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::envelope::{KindName, Mode, Problem};
+use crate::time::Time;
+
+/// Parses the one JSON object that an envelope is.
+pub(crate) fn envelope_of<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Problem> {
+    let text = str::from_utf8(body).map_err(|_| Problem::new("not UTF-8"))?;
+    // serde would read a struct from an array, too.
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(Problem::new("not a JSON object"));
+    }
+    serde_json::from_str(text).map_err(|error| Problem::json(&error))
+}
+
+/// The part of a body that a parser pointed at, without a copy.
+pub(crate) fn part_of(body: &Bytes, part: &RawValue) -> Bytes {
+    body.slice_ref(part.get().as_bytes())
+}
+
+/// A text, or a whole number as its digits; anything else, `null` and `""` are absent.
+#[derive(Default)]
+pub(crate) struct Scalar<'b>(pub(crate) Option<Cow<'b, str>>);
+
+impl<'b> Scalar<'b> {
+    /// What one value is. One that is JSON by its grammar alone (`1e999`, half of a surrogate pair) is absent, too, and
+    /// costs nothing else.
+    pub(crate) fn of(raw: &'b RawValue) -> Self {
+        // A text without escapes is what stands between its quotes, and was parsed once to find its end.
+        let quoted = raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        if let Some(text) = quoted.filter(|text| !text.contains('\\')) {
+            return Scalar((!text.is_empty()).then_some(Cow::Borrowed(text)));
+        }
+        Self::visited(&mut serde_json::Deserializer::from_str(raw.get())).unwrap_or_default()
+    }
+
+    fn visited<'de: 'b, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Scalars;
+
+        impl<'de> Visitor<'de> for Scalars {
+            type Value = Scalar<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any JSON value")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Scalar((!text.is_empty()).then_some(Cow::Borrowed(text))))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Scalar((!text.is_empty()).then(|| Cow::Owned(text.to_owned()))))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+                Ok(Scalar(Some(number.to_string().into())))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+                Ok(Scalar(Some(number.to_string().into())))
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+                // Digits may be lost by now, and two ids must not become one.
+                Ok(Scalar(None))
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+                Ok(Scalar(None))
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Scalar(None))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+                while array.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Scalar(None))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+                while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Scalar(None))
+            }
+        }
+
+        deserializer.deserialize_any(Scalars)
+    }
+}
+
+impl<'de: 'b, 'b> Deserialize<'de> for Scalar<'b> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(deserializer).map(Scalar::of)
+    }
+}
+
+impl Scalar<'_> {
+    pub(crate) fn into_box(self) -> Option<Box<str>> {
+        self.0.map(|text| text.into_owned().into())
+    }
+
+    /// The kind that the body names, else the `given` one.
+    pub(crate) fn into_kind(
+        self,
+        given: Option<&str>,
+        documented: impl Fn(&str) -> Option<&'static str>,
+    ) -> Option<KindName> {
+        self.0.or(given.map(Cow::Borrowed)).map(|text| match documented(&text) {
+            Some(name) => KindName::documented(name),
+            None => KindName::unknown(text.into_owned()),
+        })
+    }
+
+    pub(crate) fn into_time(self) -> Option<Time> {
+        self.0.map(|text| Time::from(&*text))
+    }
+
+    pub(crate) fn into_mode(self) -> Option<Mode> {
+        self.0.map(|text| Mode::from(&*text))
+    }
+}

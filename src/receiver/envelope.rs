@@ -1,0 +1,28 @@
+//! Step 5, the envelope: id, kind, times and mode, read from the verified body.
+
+use crate::envelope::{Envelope, Mode};
+use crate::error::Reason;
+use crate::provider::Provider;
+use crate::verified::Verified;
+
+/// Reads the envelope. An event without an id has the one that its scheme signs.
+#[inline]
+pub(super) fn read(provider: &dyn Provider, verified: &Verified<'_>) -> Envelope {
+    let mut envelope = provider.open(verified);
+    if envelope.id.is_none() {
+        envelope.id = verified.message_id().map(Into::into);
+    }
+    envelope
+}
+
+/// Checks that the secret is for the event's mode. With a live secret an event of no mode or an unknown one is
+/// delivered, since it may be about a patient, and a test event is dropped. With a test secret any other event means
+/// that our own configuration is wrong: the event may be about a patient, so it must not be answered 2xx.
+#[inline]
+pub(super) fn check_mode(secret: Option<&Mode>, event: Option<&Mode>) -> Result<(), Reason> {
+    match (secret, event) {
+        (Some(Mode::Live), Some(Mode::Test)) => Err(Reason::WrongMode),
+        (Some(Mode::Test), mode) if mode != Some(&Mode::Test) => Err(Reason::SecretModeMismatch),
+        _ => Ok(()),
+    }
+}

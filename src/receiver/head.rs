@@ -1,0 +1,72 @@
+//! Step 1, the head: everything that can be rejected without reading the body.
+
+use http::{HeaderName, header};
+
+use crate::endpoint::Limits;
+use crate::error::Reason;
+use crate::headers::{Found, Headers, number};
+
+/// The head of a request: method, target and headers.
+#[derive(Debug)]
+pub struct RequestHead<'a, H: ?Sized> {
+    pub(super) method: &'a str,
+    pub(super) target: &'a str,
+    pub(super) headers: &'a H,
+}
+
+impl<'a, H: ?Sized> RequestHead<'a, H> {
+    /// Creates a head. The target is the path and the query, as they stand in the request line.
+    pub fn new(method: &'a str, target: &'a str, headers: &'a H) -> Self {
+        RequestHead { method, target, headers }
+    }
+}
+
+impl<H: ?Sized> Clone for RequestHead<'_, H> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<H: ?Sized> Copy for RequestHead<'_, H> {}
+
+#[inline]
+pub(super) fn check(limits: &Limits, head: &RequestHead<'_, impl Headers + ?Sized>) -> Result<(), Reason> {
+    one_of(limits.methods, head.method)?;
+    check_headers(limits, head.headers)
+}
+
+#[inline]
+pub(super) fn check_headers(limits: &Limits, headers: &(impl Headers + ?Sized)) -> Result<(), Reason> {
+    not_encoded(headers)?;
+    not_too_large(headers, limits.body)
+}
+
+#[inline]
+pub(super) fn one_of(methods: &[&str], method: &str) -> Result<(), Reason> {
+    // A comparison with a constant is inlined: 25 instructions less (scripts/count) for what nearly every delivery is.
+    let post = method == "POST" && matches!(methods, ["POST", ..]);
+    if post || methods.contains(&method) { Ok(()) } else { Err(Reason::Method) }
+}
+
+/// Signatures cover the bytes on the wire, and decompressing an unverified body invites a zip bomb.
+pub(super) fn not_encoded(headers: &(impl Headers + ?Sized)) -> Result<(), Reason> {
+    const NAME: HeaderName = header::CONTENT_ENCODING;
+    match headers.find(&NAME) {
+        Found::Absent => Ok(()),
+        Found::Once(value) if value.eq_ignore_ascii_case(b"identity") || value.is_empty() => Ok(()),
+        Found::Once(_) | Found::Repeated => Err(Reason::ContentEncoding),
+    }
+}
+
+/// Rejects a body whose stated length is over the limit. Servers enforce that the stated length is well formed and
+/// kept; the bytes that arrive are counted again.
+fn not_too_large(headers: &(impl Headers + ?Sized), limit: usize) -> Result<(), Reason> {
+    const NAME: HeaderName = header::CONTENT_LENGTH;
+    let Found::Once(value) = headers.find(&NAME) else {
+        return Ok(());
+    };
+    match number(value) {
+        Some(length) if usize::try_from(length).map_or(true, |length| length > limit) => Err(Reason::TooLarge),
+        _ => Ok(()),
+    }
+}

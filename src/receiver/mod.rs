@@ -1,0 +1,229 @@
+//! The receiver: every step of a delivery's life, in order.
+//!
+//! | step | file | answer |
+//! |---|---|---|
+//! | 1. head | `select`, `head`, then `crate::scheme` | the tenant's receiver; what the head alone shows to be wrong is rejected before the body is read, a stale attempt by its scheme (`begin`) |
+//! | 2. handshake | `handshake` | a [`Reply`](crate::Reply), where the provider has handshakes |
+//! | 3. body | `body` | counted against the limit, and fed to the MACs as it arrives |
+//! | 4. verify | `verify` | a [`Verified`] body |
+//! | 5. envelope | `envelope` | id, kind, times and mode; the mode must be the secret's |
+//! | 6. event age | `fresh`, then `event_key` | a [`Delivery`], of a known event |
+//! | 7. claim, handler, settle | `crate::handling::claim` | the handler's answer; 2xx commits the claim, any other releases it |
+
+mod body;
+mod builder;
+mod envelope;
+mod event_key;
+mod fresh;
+mod handshake;
+mod head;
+mod select;
+mod verify;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use tokio::time::sleep;
+
+pub use self::body::Intake;
+pub use self::builder::Builder;
+pub use self::event_key::Dedupe;
+pub use self::handshake::Received;
+pub use self::head::RequestHead;
+
+use self::event_key::KeyRule;
+use self::fresh::AgeLimit;
+use crate::delivery::Delivery;
+use crate::endpoint::EndpointFacts;
+use crate::error::Reason;
+use crate::handling::{Admitted, Handling, not_admitted};
+use crate::headers::Headers;
+use crate::observe;
+use crate::provider::Provider;
+use crate::rejection::Rejection;
+use crate::scheme::SchemeVerifier;
+use crate::time::in_time;
+use crate::verified::Verified;
+
+/// A webhook endpoint: a provider, its secrets, and the policy for its deliveries. Cheap to clone.
+///
+/// Frameworks' layers take it. [`receive`](Receiver::receive), [`admit`](Receiver::admit) and
+/// [`Admitted::run`](crate::Admitted::run) are what they call, in that order; [`verify`](Receiver::verify) and
+/// [`open`](Receiver::open) are the part of it that needs no runtime.
+#[derive(Clone)]
+pub struct Receiver(Arc<Inner>);
+
+struct Inner {
+    endpoint: Arc<EndpointFacts>,
+    provider: Box<dyn Provider>,
+    scheme: SchemeVerifier,
+    body_timeout: Duration,
+    age_limit: AgeLimit,
+    key_rule: KeyRule,
+    handling: Handling,
+    warnings: Vec<String>,
+}
+
+impl Receiver {
+    /// Takes a request as a framework has it, and gives its [`Delivery`], or the [`Reply`](crate::Reply) to a handshake.
+    ///
+    /// The body may take as long as [`Builder::body_timeout`] says. Rejections are logged and counted. Dropping the
+    /// future before it is done abandons the delivery; nothing has been handled or claimed.
+    ///
+    /// # Errors
+    /// As with [`begin`](Receiver::begin), [`Intake`] and [`open`](Receiver::open), and [`Reason::BodyTimeout`] or
+    /// [`Reason::BodyIncomplete`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with its timer enabled.
+    pub async fn receive<H, S, E>(&self, head: &RequestHead<'_, H>, body: S) -> Result<Received, Rejection>
+    where
+        H: Headers + ?Sized,
+        S: Stream<Item = Result<Bytes, E>>,
+    {
+        let body = pin!(body);
+        let steps = async {
+            self.check_head(head)?;
+            if let Some(reply) = handshake::reply(&*self.0.provider, head) {
+                return Ok(Received::Reply(Box::new(reply)));
+            }
+            let mut intake = self.intake(head.headers)?;
+            in_time(self.0.body_timeout, pin!(intake.read(body))).await.ok_or(Reason::BodyTimeout)??;
+            let verified = intake.finish()?;
+            self.open(verified).map(Received::Delivery)
+        };
+        let received = steps.await;
+        if let Err(rejection) = &received {
+            observe::rejected(&self.0.endpoint, rejection);
+        }
+        received
+    }
+
+    /// Checks the request head and rejects everything that can be rejected without reading the body.
+    ///
+    /// # Errors
+    /// The first check that failed, in the order of the code.
+    pub fn begin<'a>(&'a self, head: &RequestHead<'a, impl Headers + ?Sized>) -> Result<Intake<'a>, Rejection> {
+        self.check_head(head)?;
+        self.intake(head.headers)
+    }
+
+    /// Verifies a complete body. Allocates nothing.
+    ///
+    /// # Errors
+    /// As with [`begin`](Receiver::begin), [`Intake::push`] and [`Intake::finish`].
+    pub fn verify<'a>(&'a self, headers: &'a (impl Headers + ?Sized), body: Bytes) -> Result<Verified<'a>, Rejection> {
+        self.0.handling.not_draining()?;
+        head::check_headers(self.0.endpoint.limits(), headers)?;
+        let mut intake = self.intake(headers)?;
+        intake.push(body)?;
+        intake.finish()
+    }
+
+    /// Reads the envelope of a verified body, and checks its mode and age.
+    ///
+    /// # Errors
+    /// [`Reason::WrongMode`], [`Reason::SecretModeMismatch`], [`Reason::Stale`], [`Reason::InTheFuture`] or
+    /// [`Reason::TimeMissing`]; or [`Reason::SignatureMismatch`], if another receiver verified it.
+    pub fn open(&self, verified: Verified<'_>) -> Result<Delivery, Rejection> {
+        let inner = &*self.0;
+        if !Arc::ptr_eq(verified.endpoint(), &inner.endpoint) {
+            return Err(Reason::SignatureMismatch.into());
+        }
+        let envelope = envelope::read(&*inner.provider, &verified);
+        let secret_mode = inner.provider.mode_of_secret(verified.secret_index());
+        let accepted = envelope::check_mode(secret_mode, envelope.mode.as_ref())
+            .and_then(|()| inner.age_limit.check_event(&envelope, || inner.endpoint.now()));
+        if let Err(reason) = accepted {
+            return Err(Rejection::new(reason).about(envelope.kind, verified.secret_label()));
+        }
+        let key = inner.key_rule.key(&envelope, verified.body());
+        Ok(Delivery::new(envelope, verified, key))
+    }
+
+    /// Reserves a permit for the delivery, one of `max_in_flight`. Rejections are logged and counted.
+    ///
+    /// # Errors
+    /// [`Reason::TooBusy`] or [`Reason::Draining`]; or [`Reason::SignatureMismatch`], if it is another receiver's.
+    pub fn admit(&self, delivery: Delivery) -> Result<Admitted, Rejection> {
+        if !delivery.is_of(&self.0.endpoint) {
+            return Err(not_admitted(&delivery, Reason::SignatureMismatch));
+        }
+        self.0.handling.admit(delivery)
+    }
+
+    /// Shuts the receiver down: new deliveries are answered 503, and running handlers may finish. Handlers that still run
+    /// after `within` are canceled and their claims released, so that another instance can handle the events at once.
+    ///
+    /// Returns how many were canceled. Afterwards the receiver stays shut. `Shutdown` (feature `shutdown`) drains all
+    /// receivers of an application under one deadline, when the process is signaled to stop.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with its timer enabled.
+    pub async fn drain(&self, within: Duration) -> usize {
+        self.drain_until(sleep(within)).await
+    }
+
+    /// Drains the receiver and cancels the handlers that still run when `deadline` resolves.
+    pub(crate) async fn drain_until(&self, deadline: impl Future<Output = ()>) -> usize {
+        self.0.handling.drain(&self.0.endpoint, deadline).await
+    }
+
+    /// Returns the receiver's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.endpoint.name()
+    }
+
+    /// Returns the provider's name.
+    #[must_use]
+    pub fn provider(&self) -> &str {
+        self.0.endpoint.provider()
+    }
+
+    /// Returns configuration warnings for the operator, such as a secret that is too short.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.0.warnings
+    }
+
+    /// Returns whether the other is a clone of this one.
+    #[cfg(feature = "shutdown")]
+    pub(crate) fn is(&self, other: &Receiver) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    #[inline]
+    fn check_head(&self, head: &RequestHead<'_, impl Headers + ?Sized>) -> Result<(), Rejection> {
+        let limits = self.0.endpoint.limits();
+        let checked = self.0.handling.not_draining().and_then(|()| head::check(limits, head));
+        checked.map_err(|reason| Rejection::new(reason).allowing(limits.methods))
+    }
+
+    /// Begins the scheme's check: its headers must be well formed, and a signed attempt time fresh.
+    #[inline]
+    fn intake<'a>(&'a self, headers: &'a (impl Headers + ?Sized)) -> Result<Intake<'a>, Rejection> {
+        let inner = &*self.0;
+        let check = inner.scheme.begin(headers, inner.age_limit.freshness, || inner.endpoint.now())?;
+        Ok(Intake::new(&inner.endpoint, check))
+    }
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("name", &self.name())
+            .field("provider", &self.0.provider)
+            .field("freshness", &self.0.age_limit.freshness)
+            .field("store", &self.0.handling.settings().store)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

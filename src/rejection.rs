@@ -1,0 +1,150 @@
+//! The answer to a delivery that is not handled.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::envelope::KindName;
+use crate::error::{Reason, StoreError};
+
+/// Why a delivery did not reach the handler: the [`Reason`], and how long the sender should wait.
+///
+/// The sender gets the status and an empty body. The reason is for us.
+#[derive(Debug)]
+pub struct Rejection {
+    reason: Reason,
+    retry_after: Option<Duration>,
+    verified: bool,
+    kind: Option<KindName>,
+    secret: Option<std::sync::Arc<str>>,
+    /// Boxed, so that the futures that carry a rejection stay small.
+    source: Option<Box<StoreError>>,
+    allow: &'static [&'static str],
+}
+
+impl Rejection {
+    pub(crate) fn new(reason: Reason) -> Self {
+        let retry_after = (reason.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER);
+        Rejection { reason, retry_after, verified: false, kind: None, secret: None, source: None, allow: &["POST"] }
+    }
+
+    /// Names the methods that are allowed, for a method that is not.
+    pub(crate) fn allowing(self, allow: &'static [&'static str]) -> Self {
+        Rejection { allow, ..self }
+    }
+
+    pub(crate) fn in_flight(retry_after: Duration) -> Self {
+        Rejection { retry_after: Some(retry_after), ..Rejection::new(Reason::InFlight) }
+    }
+
+    pub(crate) fn store(source: StoreError) -> Self {
+        let reason = if source.is_full() { Reason::StoreFull } else { Reason::StoreUnavailable };
+        Rejection { source: Some(Box::new(source)), ..Rejection::new(reason) }
+    }
+
+    /// Describes a verified delivery: its kind, and the label of the secret that verified it.
+    pub(crate) fn about(self, kind: Option<KindName>, secret: &str) -> Self {
+        Rejection { verified: true, kind, secret: Some(secret.into()), ..self }
+    }
+
+    /// Returns the label of the secret that verified the delivery; `None` if it was not verified.
+    #[must_use]
+    pub fn secret_label(&self) -> Option<&str> {
+        self.secret.as_deref()
+    }
+
+    /// Returns whether the delivery's origin was verified before it was rejected. Any client can send unverified
+    /// deliveries: an application that logs their rejections should limit how much it logs.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        self.verified
+    }
+
+    /// For logs: the kind of a delivery that was proven, `unknown` for all others.
+    #[must_use]
+    pub fn kind_label(&self) -> &str {
+        self.kind.as_ref().map_or("unknown", KindName::label)
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The status to answer with.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.reason.status()
+    }
+
+    /// The headers that belong to the answer: `Retry-After` (in seconds, at least 1) with a 503, `Allow` with a 405,
+    /// `Accept-Encoding` with a 415.
+    #[must_use]
+    pub fn header(&self) -> Option<(http::HeaderName, http::HeaderValue)> {
+        use http::{HeaderValue, header};
+        if let Some(wait) = self.retry_after {
+            let up = u64::from(wait.subsec_nanos() > 0);
+            let seconds = wait.as_secs().saturating_add(up).max(1);
+            return Some((header::RETRY_AFTER, HeaderValue::from(seconds)));
+        }
+        match self.reason {
+            Reason::Method => Some((header::ALLOW, self.allow.join(", ").try_into().ok()?)),
+            Reason::ContentEncoding => Some((header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
+            _ => None,
+        }
+    }
+}
+
+/// What a sender is told to wait when nothing better is known.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+impl From<Reason> for Rejection {
+    fn from(reason: Reason) -> Self {
+        Rejection::new(reason)
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "delivery rejected: {}", self.reason)
+    }
+}
+
+impl Error for Rejection {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_503_says_when_to_come_back() {
+        for &reason in Reason::ALL {
+            let header = Rejection::new(reason).header().map(|(name, _)| name);
+            let waits = header == Some(http::header::RETRY_AFTER);
+            assert_eq!(waits, reason.status() == StatusCode::SERVICE_UNAVAILABLE, "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_405_names_the_methods_that_are_allowed() {
+        for (methods, allow) in [(&["POST"][..], "POST"), (&["GET", "POST"], "GET, POST")] {
+            let header = Rejection::new(Reason::Method).allowing(methods).header();
+            assert_eq!(header, Some((http::header::ALLOW, http::HeaderValue::from_static(allow))));
+        }
+    }
+
+    #[test]
+    fn a_wait_is_rounded_up_and_never_zero() {
+        for (millis, seconds) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (30_000, "30")] {
+            let (_, value) = Rejection::in_flight(Duration::from_millis(millis)).header().expect("in flight waits");
+            assert_eq!(value, seconds, "{millis} ms");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The headers that carry signatures.
+
+use http::HeaderName;
+
+use crate::error::{ConfigError, Reason};
+use crate::headers::Found;
+
+/// A needed header: there, once, not empty, and not longer than any honest one.
+pub(super) fn needed(header: Found<'_>) -> Result<&[u8], Reason> {
+    match header {
+        Found::Absent => Err(Reason::MissingHeader),
+        Found::Repeated => Err(Reason::RepeatedHeader),
+        Found::Once(value) if value.is_empty() || value.len() > LONGEST_HEADER => Err(Reason::MalformedHeader),
+        Found::Once(value) => Ok(value),
+    }
+}
+
+const LONGEST_HEADER: usize = 4096;
+
+pub(super) fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
+    HeaderName::try_from(name)
+        .map_err(|error| ConfigError::new(format!("{name:?} is no header name")).with_source(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::headers::Headers;
+
+    #[test]
+    fn a_needed_header_is_there_once_and_no_longer_than_any_honest_one() {
+        let name = HeaderName::from_static("x-key");
+        let (longest, too_long) = ("k".repeat(4096), "k".repeat(4097));
+        for (values, found) in [
+            (&["k"][..], Ok(&b"k"[..])),
+            (&[&longest], Ok(longest.as_bytes())),
+            (&[&too_long], Err(Reason::MalformedHeader)),
+            (&[""], Err(Reason::MalformedHeader)),
+            (&[], Err(Reason::MissingHeader)),
+            (&["k", "k"], Err(Reason::RepeatedHeader)),
+        ] {
+            let headers: Vec<_> = values.iter().map(|value| ("X-Key", value)).collect();
+            assert_eq!(needed(headers.find(&name)), found, "{} of {:?}", values.len(), values.first().map(|v| v.len()));
+        }
+    }
+}
