@@ -4,7 +4,7 @@ use std::fmt;
 
 use medhook::{Delivery, Event, azodha, cair, fasten, healthsync, mediquo};
 
-/// How far an event matches the documentation of its provider.
+/// The result of decoding an event, compared with its provider's documentation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DecodeOutcome {
     /// The variant of its kind.

@@ -1,4 +1,4 @@
-//! How long the demo waits.
+//! The time limit of each step of the demo.
 
 use std::future::Future;
 use std::time::Duration;

@@ -77,8 +77,8 @@ impl Budget {
     }
 }
 
-/// How often a burst that goes on is reported. A rejection this long after the last line about its reason gets a line of
-/// its own again.
+/// The time between reports of a burst that goes on. A rejection this long after the last line about its reason gets a line
+/// of its own again.
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// A burst has ended when nothing was rejected for this long.
