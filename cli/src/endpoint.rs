@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use medhook::testing::{self, Endpoint, Written};
 use medhook::{Secret, Secrets};
+use medhook_conformance::{Endpoint, Scheme, Written};
 
 use crate::failure::Failure;
 use crate::random;
@@ -184,8 +184,8 @@ impl Dialect {
         }
         let mut endpoint = Endpoint::new(provider.name());
         endpoint.scheme = self.scheme.map(|scheme| match scheme {
-            SchemeArg::HmacSha256 => testing::Scheme::HmacSha256,
-            SchemeArg::SharedSecret => testing::Scheme::SharedSecret,
+            SchemeArg::HmacSha256 => Scheme::HmacSha256,
+            SchemeArg::SharedSecret => Scheme::SharedSecret,
         });
         endpoint.header = self.header.as_ref().map(|name| name.to_ascii_lowercase());
         endpoint.prefix.clone_from(&self.prefix);

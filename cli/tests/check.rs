@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use http_body_util::BodyExt;
-use medhook::testing::{Endpoint, Scheme, Written};
+use medhook_conformance::{Endpoint, Scheme, Written};
 use medhook_tests::faulty::{self, Fault};
 use medhook_tests::program::{Ran, run};
 use medhook_tests::served::{Served, nobody, status, text};

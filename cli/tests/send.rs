@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
 
 use http_body_util::BodyExt;
-use medhook::testing::{Endpoint, Scheme, Written};
 use medhook::{Bytes, http};
+use medhook_conformance::{Endpoint, Scheme, Written};
 use medhook_tests::faulty;
 use medhook_tests::program::{Ran, run};
 use medhook_tests::served::{Served, nobody, status, text};

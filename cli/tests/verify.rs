@@ -16,7 +16,8 @@ mod plant;
 use std::path::PathBuf;
 
 use medhook::sign::mac;
-use medhook::testing::{Endpoint, Signing, fixtures};
+use medhook::testing::{Signing, fixtures};
+use medhook_conformance::Endpoint;
 use medhook_tests::program::{Ran, run};
 
 use self::plant::Planted;

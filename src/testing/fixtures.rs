@@ -32,6 +32,33 @@ impl Fixture {
     }
 }
 
+/// A file that lists deliveries and the expected result of each. The crate `medhook-conformance` expands it.
+#[derive(Debug, Clone, Copy)]
+pub struct CaseFile {
+    path: &'static str,
+    text: &'static str,
+}
+
+impl CaseFile {
+    /// Returns its path: `fixtures/shared.toml` or `fixtures/<provider>/cases.toml`.
+    #[must_use]
+    pub fn path(&self) -> &'static str {
+        self.path
+    }
+
+    /// Returns its text, which is TOML.
+    #[must_use]
+    pub fn text(&self) -> &'static str {
+        self.text
+    }
+}
+
+/// Returns every case file.
+#[must_use]
+pub fn case_files() -> &'static [CaseFile] {
+    CASE_FILES
+}
+
 /// Every fixture.
 #[must_use]
 pub fn fixtures() -> &'static [Fixture] {
@@ -73,11 +100,21 @@ pub fn marked(provider: &str, body: &Bytes, mark: &str) -> Bytes {
     }
 }
 
-/// The body with white space after it that stands for a text.
-pub(super) fn spaced(body: &Bytes, text: &str) -> Bytes {
+/// Returns the body with trailing whitespace that encodes a text: other bytes, but the same JSON.
+#[must_use]
+pub fn spaced(body: &Bytes, text: &str) -> Bytes {
     let bits = text.bytes().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1));
     let spaces = bits.map(|bit| if bit == 0 { b' ' } else { b'\t' });
     body.iter().copied().chain(spaces).collect()
+}
+
+/// Returns the body with other JSON at a JSON pointer, and `None` if nothing is there. Every other byte stays as it is.
+/// `other` is given the JSON that was there.
+#[must_use]
+pub fn replaced_at(body: &Bytes, pointer: &str, other: impl FnOnce(&[u8]) -> Vec<u8>) -> Option<Bytes> {
+    let (before, after) = pointed_at(body, pointer)?;
+    let known = body.get(before.len()..body.len().checked_sub(after.len())?)?;
+    Some([before, &other(known), after].concat().into())
 }
 
 const AZODHA_IDS: &[&str] = &[
@@ -98,14 +135,13 @@ const MEDIQUO_IDS: &[&str] =
     &["/payload/consultation/id", "/payload/prescription/id", "/payload/id", "/payload/patient/code"];
 
 fn replaced(body: &Bytes, pointer: &str, with: impl Fn(&Value) -> Value) -> Bytes {
-    let known = serde_json::from_slice(body).ok().and_then(|json: Value| json.pointer(pointer).cloned());
-    match (pointed_at(body, pointer), known) {
-        (Some((before, after)), Some(known)) => [before, with(&known).to_string().as_bytes(), after].concat().into(),
-        _ => body.clone(),
-    }
+    let json = |known: &[u8]| {
+        serde_json::from_slice(known).map_or_else(|_| known.into(), |known| with(&known).to_string().into_bytes())
+    };
+    replaced_at(body, pointer, json).unwrap_or_else(|| body.clone())
 }
 
-pub(super) fn rfc3339(unix: i64) -> String {
+fn rfc3339(unix: i64) -> String {
     jiff::Timestamp::from_second(unix).map_or_else(|_| unix.to_string(), |time| time.to_string())
 }
 
@@ -116,6 +152,24 @@ macro_rules! fixtures {
             body: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/", $path)),
         },)*];
     };
+}
+
+macro_rules! case_files {
+    ($($path:literal)*) => {
+        const CASE_FILES: &[CaseFile] = &[$(CaseFile {
+            path: $path,
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/", $path)),
+        },)*];
+    };
+}
+
+case_files! {
+    "fixtures/shared.toml"
+    "fixtures/azodha/cases.toml"
+    "fixtures/cair/cases.toml"
+    "fixtures/fasten/cases.toml"
+    "fixtures/healthsync/cases.toml"
+    "fixtures/mediquo/cases.toml"
 }
 
 // A test compares this list to the folder.

@@ -1,8 +1,8 @@
 //! For tests of your own handlers, and for this project's.
 //!
 //! Signed requests like the providers' ([`azodha()`], [`cair()`], [`fasten()`], [`healthsync()`], [`mediquo()`]) and those
-//! of a provider of your own ([`custom()`]), a [`StoppedClock`], every fixture ([`fixtures()`]) and the list of [`cases`] that the core and all frameworks are held
-//! to.
+//! of a provider of your own ([`custom()`]), a [`StoppedClock`], every fixture ([`fixtures()`]), and the files that list
+//! the cases of this project ([`case_files()`]), which the crate `medhook-conformance` plays.
 //!
 //! Helpers for tests fail loudly: what a sample cannot do panics with one line.
 //!
@@ -20,7 +20,6 @@
 
 #[cfg(feature = "actix-web-4")]
 mod actix;
-mod cases;
 mod fixtures;
 mod sign;
 
@@ -32,11 +31,7 @@ use bytes::Bytes;
 
 #[cfg(feature = "actix-web-4")]
 pub use self::actix::actix_request;
-pub use self::cases::{
-    Case, CaseError, Cases, Change, Endpoint, Expected, Outside, Scheme, State, Transfer, Written, cases, cases_at,
-    cases_outside,
-};
-pub use self::fixtures::{Fixture, fixtures, marked};
+pub use self::fixtures::{CaseFile, Fixture, case_files, fixtures, marked, replaced_at, spaced};
 pub use self::sign::Signing;
 
 use crate::provider::{azodha, cair, fasten, healthsync, mediquo};

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use medhook::testing::{Case, Cases, Change, Expected, fixtures};
+use medhook::testing::fixtures;
 use medhook::{Outcome, Reason};
+use medhook_conformance::{Case, Cases, Change, Expected};
 use medhook_tests::listing;
 use medhook_tests::providers::PROVIDERS;
 

@@ -14,8 +14,9 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream, StreamExt};
-use medhook::testing::{self, Case, Cases, State, Transfer};
+use medhook::testing;
 use medhook::{Bytes, Delivery, MemoryStore, Outcome, Reason, Received, Rejection, RequestHead};
+use medhook_conformance::{Case, Cases, State, Transfer};
 use medhook_tests::providers::{provider, read};
 use medhook_tests::route::Answer;
 use medhook_tests::stage::Stage;
@@ -42,7 +43,7 @@ async fn every_case_comes_out_as_the_list_says() {
 /// What frameworks may do themselves if they have the body already, at whatever time.
 #[test]
 fn every_case_of_one_delivery_comes_out_so_without_a_runtime_at_any_time() {
-    let another = testing::cases_at(4_102_444_801).expect("the list makes sense at any time");
+    let another = medhook_conformance::cases_at(4_102_444_801).expect("the list makes sense at any time");
     for cases in [cases(), &another] {
         let mut failed = Vec::new();
         for case in cases.cases.iter().filter(|case| is_one_whole_delivery(case)) {
@@ -139,7 +140,7 @@ fn difference(case: &Case, delivery: &Delivery) -> Option<String> {
 
 /// The list, read once: it signs some megabytes.
 fn cases() -> &'static Cases {
-    static CASES: LazyLock<Cases> = LazyLock::new(|| testing::cases().expect("the list makes sense"));
+    static CASES: LazyLock<Cases> = LazyLock::new(|| medhook_conformance::cases().expect("the list makes sense"));
     &CASES
 }
 

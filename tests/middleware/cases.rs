@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use medhook::testing::{Case, Transfer, cases};
+use medhook_conformance::{Case, Transfer, cases};
 use medhook_tests::route::Route;
 use medhook_tests::sender::{Outgoing, Response, send};
 use medhook_tests::stage::Stage;

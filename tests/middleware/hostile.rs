@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use medhook::testing::{Transfer, cases};
 use medhook::{
     ClaimToken, Claimed, DedupeStore, EventKey, Fasten, Freshness, MemoryStore, NoDedupe, Outcome, Reason, Received,
     Receiver, RequestHead, Retention, Secret, Secrets, Settled, StoreFuture, testing,
 };
+use medhook_conformance::{Transfer, cases};
 use medhook_tests::route::{Answer, Route, Watched};
 use medhook_tests::sender::{Connection, Outgoing, begin, kept, send};
 use tokio::sync::Semaphore;

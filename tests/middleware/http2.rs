@@ -9,7 +9,7 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, SendStream};
 use hyper_util::rt::TokioExecutor;
 use medhook::Bytes;
-use medhook::testing::Transfer;
+use medhook_conformance::Transfer;
 use medhook_tests::route::Route;
 use medhook_tests::sender::{Outgoing, Response};
 use tokio::net::TcpStream;

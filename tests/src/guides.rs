@@ -6,6 +6,7 @@
 #[doc = include_str!("../../middleware/actix/README.md")]
 #[doc = include_str!("../../middleware/axum/README.md")]
 #[doc = include_str!("../../middleware/tower/README.md")]
+#[doc = include_str!("../../conformance/README.md")]
 #[doc = include_str!("../../docs/fasten.md")]
 #[doc = include_str!("../../docs/healthsync.md")]
 #[doc = include_str!("../../docs/stores.md")]

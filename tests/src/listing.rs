@@ -1,7 +1,7 @@
 //! The list of cases in a canonical form: one line for each case, sorted, so that two states of it can be compared.
 
 use medhook::sign::mac;
-use medhook::testing::{Case, Cases};
+use medhook_conformance::{Case, Cases};
 
 /// Returns the canonical lines: endpoint, name, base, change, expected result, digest of what is sent, and note,
 /// separated by tabs.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use medhook::Bytes;
-use medhook::testing::{Case, Transfer};
+use medhook_conformance::{Case, Transfer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;

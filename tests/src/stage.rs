@@ -4,11 +4,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use medhook::testing::{Case, Cases, State, StoppedClock};
+use medhook::testing::StoppedClock;
 use medhook::{
     Bytes, ClaimToken, Claimed, DedupeStore, Delivery, EventKey, MemoryStore, Outcome, Receiver, Retention, Settled,
     StoreError, StoreFuture,
 };
+use medhook_conformance::{Case, Cases, State};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::providers::read;

@@ -1,7 +1,7 @@
 //! What has to become of a case, and what to think of what did.
 
-use medhook::testing::{Case, Change, State};
 use medhook::{Outcome, Reason};
+use medhook_conformance::{Case, Change, State};
 
 use crate::http_client::{HttpAnswer, Lost};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use medhook::Outcome;
-use medhook::testing::{Case, Change, Outside, State};
+use medhook_conformance::{Case, Change, Outside, State};
 use tokio::io::AsyncWriteExt;
 
 use super::judge::{CaseResult, Finding, Judgement, Wanted, is_slight, judge, only_headers_differ, times, why};
@@ -227,7 +227,8 @@ impl Play<'_> {
         };
         let foreign = random::secret()?;
         let (id, at) = (format!("{}endless", self.site.mark), now()?.to_string());
-        let signed = self.site.endpoint.signing().and_then(|signing| signing.headers(&foreign, &id, &at, &case.body));
+        let signed =
+            self.site.endpoint.signing().and_then(|signing| Ok(signing.headers(&foreign, &id, &at, &case.body)?));
         let mut case = case;
         case.headers = signed.map_err(|error| Failure::new(error.to_string()))?;
         let request = self.site.request(&case)?;
@@ -290,7 +291,8 @@ impl Play<'_> {
         case.body = self.site.endpoint.renewed(&case.body, mark, at);
         let endpoint = &self.site.endpoint;
         let secret = endpoint.secrets.values().next().map_or("", String::as_str);
-        let signed = endpoint.signing().and_then(|signing| signing.headers(secret, mark, &at.to_string(), &case.body));
+        let signed =
+            endpoint.signing().and_then(|signing| Ok(signing.headers(secret, mark, &at.to_string(), &case.body)?));
         case.headers = signed.map_err(|error| Failure::new(error.to_string()))?;
         case.headers.extend(endpoint.also());
         Ok(Some(case))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, Request};
 use medhook::Bytes;
-use medhook::testing::{Case, Endpoint, Outside, Transfer, cases_outside};
+use medhook_conformance::{Case, Endpoint, Outside, Transfer, cases_outside};
 
 use crate::clock::now;
 use crate::endpoint::{Provider, unsigned_headers};

@@ -2,8 +2,9 @@
 
 use http::Request;
 use medhook::sign::Signer;
-use medhook::testing::{Endpoint, Signing};
+use medhook::testing::Signing;
 use medhook::{Bytes, Secret};
+use medhook_conformance::Endpoint;
 
 use crate::clock::now;
 use crate::endpoint::{Provider, unsigned_headers};

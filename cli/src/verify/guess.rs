@@ -3,8 +3,9 @@
 
 use base64ct::{Base64, Base64Unpadded, Base64Url, Base64UrlUnpadded, Encoding as _};
 use medhook::sign::mac;
-use medhook::testing::{self, Endpoint, Signing};
+use medhook::testing::Signing;
 use medhook::{Bytes, Reason, Secret};
+use medhook_conformance::{Endpoint, Written};
 
 use super::headers::Head;
 use super::rewritten;
@@ -306,7 +307,7 @@ impl Case<'_> {
         }
         let fits = match self.signing {
             Signing::HmacSha256Body { .. } => match self.endpoint.encoding {
-                Some(testing::Written::Hex) => tag.digits == MacEncoding::Hex,
+                Some(Written::Hex) => tag.digits == MacEncoding::Hex,
                 Some(_) => tag.digits == MacEncoding::Base64,
                 // HealthSync's is documented; elsewhere either will do.
                 None if self.endpoint.provider == "healthsync" => tag.digits == MacEncoding::Hex,

@@ -1,7 +1,8 @@
 //! What held and what did not, along the way of a delivery.
 
-use medhook::testing::{self, Endpoint, StoppedClock};
+use medhook::testing::{self, StoppedClock};
 use medhook::{Bytes, Delivery, Freshness, Mode, NoDedupe, Reason, Receiver, RequestHead, SignatureScope};
+use medhook_conformance::Endpoint;
 
 use super::headers::Head;
 use crate::clock::in_words;
@@ -111,13 +112,13 @@ impl Steps {
 }
 
 fn built(endpoint: &Endpoint, at: i64, freshness: Option<Freshness>) -> Result<Receiver, Failure> {
-    let cannot = |error: medhook::ConfigError| Failure::new(error.to_string());
-    let builder = endpoint.builder("verify").map_err(cannot)?.clock(StoppedClock::at(at)).store(NoDedupe);
+    let builder = endpoint.builder("verify").map_err(|error| Failure::new(error.to_string()))?;
+    let builder = builder.clock(StoppedClock::at(at)).store(NoDedupe);
     let builder = match freshness {
         Some(freshness) => builder.freshness(freshness),
         None => builder,
     };
-    builder.build().map_err(cannot)
+    builder.build().map_err(|error| Failure::new(error.to_string()))
 }
 
 fn in_head(reason: Reason) -> &'static str {

@@ -2,61 +2,61 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use medhook::testing::{Signing, case_files, fixtures};
+use medhook::{azodha, cair, fasten, healthsync, mediquo};
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
-use super::{CaseError, Change, Endpoint};
-use crate::provider::{azodha, cair, fasten, healthsync, mediquo};
-use crate::testing::{Signing, fixtures};
+use crate::change::Change;
+use crate::endpoint::Endpoint;
+use crate::error::CaseError;
 
 /// The section of the shared file that holds for every provider.
 const ALWAYS: &str = "any";
 const SHARED_FILE: &str = "fixtures/shared.toml";
 
+/// The case file of one provider.
 struct Source {
     provider: &'static str,
     cases: &'static str,
     kinds: fn() -> Vec<&'static str>,
 }
 
-macro_rules! sources {
+macro_rules! providers {
     ($($provider:ident)*) => {
-        const SHARED: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/shared.toml"));
-        const SOURCES: &[Source] = &[$(Source {
-            provider: $provider::NAME,
-            cases: include_str!(concat!(
-                env!("CARGO_MANIFEST_DIR"), "/fixtures/", stringify!($provider), "/cases.toml"
-            )),
-            kinds: || $provider::Kind::ALL.iter().map(|kind| kind.as_str()).collect(),
-        },)*];
+        /// The providers, each with the names of its documented kinds.
+        const PROVIDERS: &[(&str, fn() -> Vec<&'static str>)] = &[$((
+            stringify!($provider),
+            || $provider::Kind::ALL.iter().map(|kind| kind.as_str()).collect(),
+        ),)*];
     };
 }
 
 // A new provider is added here.
-sources! { azodha cair fasten healthsync mediquo }
+providers! { azodha cair fasten healthsync mediquo }
 
 /// The expanded list of one provider.
-pub(super) struct List {
-    pub(super) endpoints: BTreeMap<String, Endpoint>,
-    pub(super) rows: Vec<Row>,
+pub(crate) struct List {
+    pub(crate) endpoints: BTreeMap<String, Endpoint>,
+    pub(crate) rows: Vec<Row>,
     /// The sections of the shared file that hold for it.
     sections: BTreeSet<String>,
 }
 
 /// A case as written, with every default filled in.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(crate) struct Row {
     /// The name with the provider in front.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// The file and line that declare the row.
-    pub(super) place: String,
-    pub(super) origin: Origin,
-    pub(super) fields: Fields,
+    pub(crate) place: String,
+    pub(crate) origin: Origin,
+    pub(crate) fields: Fields,
 }
 
 /// The origin of a delivery.
 #[derive(Debug)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     /// A fixture, signed for an endpoint.
     Fixture { path: String, endpoint: String, secret: Option<String> },
     /// Another case, by its full name, and the one thing that differs.
@@ -66,17 +66,17 @@ pub(super) enum Origin {
 /// The keys of a row.
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Fields {
+pub(crate) struct Fields {
     endpoint: Option<String>,
     body: Option<String>,
     secret: Option<String>,
     like: Option<String>,
     change: Option<Change>,
-    pub(super) why: Option<String>,
-    pub(super) reason: Option<String>,
-    pub(super) status: Option<u16>,
-    pub(super) kind: Option<String>,
-    pub(super) decodes: Option<String>,
+    pub(crate) why: Option<String>,
+    pub(crate) reason: Option<String>,
+    pub(crate) status: Option<u16>,
+    pub(crate) kind: Option<String>,
+    pub(crate) decodes: Option<String>,
 }
 
 type Rows<T> = BTreeMap<String, Spanned<T>>;
@@ -101,14 +101,17 @@ struct ProviderFile {
 }
 
 /// Returns the clock of the list, in Unix seconds.
-pub(super) fn now() -> Result<i64, CaseError> {
+pub(crate) fn now() -> Result<i64, CaseError> {
     Ok(shared()?.now)
 }
 
 /// Returns the lists of all providers.
-pub(super) fn all() -> Result<Vec<List>, CaseError> {
+pub(crate) fn all() -> Result<Vec<List>, CaseError> {
     let shared = shared()?;
-    let lists: Vec<_> = SOURCES.iter().map(|source| expand(source, SHARED, &shared)).collect::<Result<_, _>>()?;
+    let mut lists = Vec::new();
+    for (provider, kinds) in PROVIDERS {
+        lists.push(expand(&Source::of(provider, *kinds)?, text(SHARED_FILE)?, &shared)?);
+    }
     let is_used = |section: &&String| lists.iter().any(|list| list.sections.contains(*section));
     match shared.case.keys().find(|section| !is_used(section)) {
         Some(section) => Err(CaseError(format!("{SHARED_FILE}: no provider uses the section {section}"))),
@@ -117,13 +120,21 @@ pub(super) fn all() -> Result<Vec<List>, CaseError> {
 }
 
 /// Returns the list of one provider, if there is one.
-pub(super) fn of(provider: &str) -> Result<Option<List>, CaseError> {
-    let shared = shared()?;
-    SOURCES.iter().find(|source| source.provider == provider).map(|source| expand(source, SHARED, &shared)).transpose()
+pub(crate) fn of(provider: &str) -> Result<Option<List>, CaseError> {
+    let Some((provider, kinds)) = PROVIDERS.iter().find(|(name, _)| *name == provider) else {
+        return Ok(None);
+    };
+    expand(&Source::of(provider, *kinds)?, text(SHARED_FILE)?, &shared()?).map(Some)
 }
 
 fn shared() -> Result<SharedFile, CaseError> {
-    toml::from_str(SHARED).map_err(|error| CaseError(format!("{SHARED_FILE}: {error}")))
+    toml::from_str(text(SHARED_FILE)?).map_err(|error| CaseError(format!("{SHARED_FILE}: {error}")))
+}
+
+/// Returns the text of a case file.
+fn text(path: &str) -> Result<&'static str, CaseError> {
+    let file = case_files().iter().find(|file| file.path() == path);
+    file.map(|file| file.text()).ok_or_else(|| CaseError(format!("{path}: no such file")))
 }
 
 fn parse(source: &Source) -> Result<ProviderFile, CaseError> {
@@ -178,6 +189,12 @@ fn expand(source: &Source, shared_text: &str, shared: &SharedFile) -> Result<Lis
 }
 
 impl Source {
+    fn of(provider: &'static str, kinds: fn() -> Vec<&'static str>) -> Result<Self, CaseError> {
+        let mut source = Source { provider, cases: "", kinds };
+        source.cases = text(&source.file())?;
+        Ok(source)
+    }
+
     fn file(&self) -> String {
         format!("fixtures/{}/cases.toml", self.provider)
     }
@@ -288,6 +305,7 @@ fn values(base: &Row, endpoints: &BTreeMap<String, Endpoint>) -> Result<BTreeMap
         Signing::StandardWebhooks => {
             set("signature", "webhook-signature".into());
         }
+        other => return Err(format!("{other:?} has no placeholders")),
     }
     if let Some(secret) = endpoint.secret(secret.as_deref()) {
         set("secret", secret.into());
@@ -387,7 +405,7 @@ mod tests {
 
     fn expand_text(shared: &'static str, cases: String) -> Result<List, String> {
         let kinds = || vec!["document.uploaded"];
-        let source = Source { provider: healthsync::NAME, cases: cases.leak(), kinds };
+        let source = Source { provider: "healthsync", cases: cases.leak(), kinds };
         expand(&source, shared, &toml::from_str(shared).unwrap()).map_err(|error| error.to_string())
     }
 
@@ -400,7 +418,7 @@ mod tests {
         let own = "[case]\n\"last\" = { change = { pad = 1 } }\n\"a\" = { body = \"document.uploaded\" }";
         let list = expand_text(SHARED, format!("{HEAD}{own}")).unwrap();
         let named = |name: &str| list.rows.iter().position(|row| row.name == format!("healthsync: {name}")).unwrap();
-        let fixtures = fixtures().iter().filter(|fixture| fixture.provider() == healthsync::NAME).count();
+        let fixtures = fixtures().iter().filter(|fixture| fixture.provider() == "healthsync").count();
         assert_eq!(["no body", "forged", "last", "a"].map(named), [0, 1, 2, 3].map(|n| n + fixtures));
         assert_eq!(list.rows[named("document.uploaded.pretty")].fields.kind.as_deref(), Some("document.uploaded"));
         let Origin::Like { name, change } = &list.rows[named("forged")].origin else { panic!("like a fixture") };

@@ -1,10 +1,15 @@
 //! The cases that can be played at somebody else's endpoint, of which only the answers are seen.
 
-use super::change::Draft;
-use super::list::{self, List};
-use super::{Case, CaseError, Change, Endpoint, Recipe, State, Transfer, make_all};
-use crate::testing::Signing;
-use crate::{Outcome, Reason};
+use medhook::testing::Signing;
+use medhook::{Outcome, Reason};
+
+use crate::case::{Case, Transfer};
+use crate::change::{Change, State};
+use crate::draft::{Draft, after_signing};
+use crate::endpoint::{Endpoint, Scheme, Written};
+use crate::error::CaseError;
+use crate::list::{self, List};
+use crate::recipe::{Recipe, make_all};
 
 /// Every case of an endpoint's provider, signed for that endpoint as if it were sent now, at this Unix time in seconds.
 /// Each has an id of its own that begins with `mark`, where it has one; no dot may be in it.
@@ -13,7 +18,7 @@ use crate::{Outcome, Reason};
 /// mode. What needs another than there is cannot be played, nor can what is about the inside of a receiver.
 ///
 /// # Errors
-/// As with [`cases`](super::cases).
+/// As with [`cases`](crate::cases()).
 pub fn cases_outside(endpoint: &Endpoint, mark: &str, now: i64) -> Result<Vec<Outside>, CaseError> {
     let Some(List { endpoints, rows, .. }) = list::of(&endpoint.provider)? else {
         return Ok(Vec::new());
@@ -80,7 +85,7 @@ impl Site<'_> {
         let mut remade = Case { headers, body, transfer: Transfer::Whole, ..case };
         remade.method = "POST".to_owned();
         for change in &changes {
-            change.after_signing(&mut remade)?;
+            after_signing(change, &mut remade)?;
         }
         Ok(Ok(remade))
     }
@@ -148,10 +153,10 @@ impl Site<'_> {
             Change::MessageId(id) if !id.is_empty() => Change::MessageId(format!("{}{id}", self.mark)),
             Change::Attempt(offset) => Change::Attempt(clear_of_the_limit(*offset, refused)),
             Change::Event(offset) => Change::Event(clear_of_the_limit(*offset, refused)),
-            Change::Scheme(super::Scheme::HmacSha256) if self.listed.scheme == Some(super::Scheme::HmacSha256) => {
+            Change::Scheme(Scheme::HmacSha256) if self.listed.scheme == Some(Scheme::HmacSha256) => {
                 return Err("how an HMAC is written is the endpoint's own");
             }
-            Change::Scheme(super::Scheme::SharedSecret) => return Err("it would show the secret"),
+            Change::Scheme(Scheme::SharedSecret) => return Err("it would show the secret"),
             Change::Base64 => return Err("how an HMAC is written is the endpoint's own"),
 
             Change::Without(name) => Change::Without(self.renamed(name)),
@@ -190,7 +195,7 @@ impl Site<'_> {
             Change::Handler(_) => return Err("what a handler answers cannot be brought about from outside"),
 
             Change::Secret(_)
-            | Change::Scheme(super::Scheme::HmacSha256)
+            | Change::Scheme(Scheme::HmacSha256)
             | Change::Set(..)
             | Change::Long(..)
             | Change::Replace(..)
@@ -249,7 +254,7 @@ impl Site<'_> {
 
     /// What is done to the text of a proof makes sense only where that is written the same way.
     fn same_writing(&self, name: &str) -> Remade<()> {
-        let written = |endpoint: &Endpoint| (endpoint.prefix.clone(), endpoint.encoding.unwrap_or(super::Written::Hex));
+        let written = |endpoint: &Endpoint| (endpoint.prefix.clone(), endpoint.encoding.unwrap_or(Written::Hex));
         if signature_header(self.listed).as_deref() == Some(name) && written(self.listed) != written(self.endpoint) {
             return Err("for endpoints with another prefix or encoding");
         }
@@ -279,7 +284,7 @@ impl Site<'_> {
 fn signature_header(endpoint: &Endpoint) -> Option<String> {
     match endpoint.signing().ok()? {
         Signing::HmacSha256Body { header, .. } | Signing::SharedSecret { header } => Some(header),
-        Signing::StandardWebhooks => None,
+        _ => None,
     }
 }
 
@@ -292,8 +297,8 @@ fn clear_of_the_limit(offset: i64, refused: bool) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Cases, cases_at};
     use super::*;
+    use crate::cases::{Cases, cases_at};
 
     const NOW: i64 = 1_800_000_000;
 

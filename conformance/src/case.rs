@@ -1,0 +1,70 @@
+//! One case: a delivery, and the expected result.
+
+use bytes::Bytes;
+use medhook::{Outcome, Reason};
+
+use crate::change::{Change, State};
+
+/// One delivery, ready to be sent, and what must become of it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Case {
+    /// Its name, unique in the list.
+    pub name: String,
+    /// The name of its endpoint.
+    pub endpoint: String,
+    /// The case, handled itself, from which it differs in one thing; `None` for one that stands for itself.
+    pub like: Option<String>,
+    /// That one thing.
+    pub change: Option<Change>,
+    /// Why it matters, where the name does not say it.
+    pub why: Option<String>,
+    /// The request's method.
+    pub method: String,
+    /// Its headers, without those of the transport.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: Bytes,
+    /// How the body is sent.
+    pub transfer: Transfer,
+    /// What else is the matter while it is sent.
+    pub state: State,
+    /// The status that the handler answers with.
+    pub handler: u16,
+    /// What must become of it.
+    pub expected: Expected,
+}
+
+/// What must become of a case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Expected {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The reason, where there is one.
+    pub reason: Option<Reason>,
+    /// The status.
+    pub status: u16,
+    /// The kind that the handler gets, where it is called and the body says one.
+    pub kind: Option<String>,
+    /// Whether the event decodes as the variant of its kind (`kind`), as one for an unknown kind (`unknown`), or not
+    /// (`undecodable`); `None` where the handler is not called.
+    pub decodes: Option<String>,
+}
+
+/// How a body is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Transfer {
+    /// With its length.
+    #[default]
+    Whole,
+    /// In chunks of this many bytes, without its length.
+    Chunked(usize),
+    /// With a length that is not its own.
+    Declares(u64),
+    /// Half of it, and then the connection is closed.
+    HangsUp,
+    /// Half of it, and then nothing.
+    Stalls,
+}

@@ -1,0 +1,48 @@
+//! The whole list, with the endpoints that its cases are for.
+
+use std::collections::BTreeMap;
+
+use crate::case::Case;
+use crate::endpoint::Endpoint;
+use crate::error::CaseError;
+use crate::list::{self, List};
+use crate::recipe::make_all;
+
+/// Every case, at the list's own time.
+///
+/// # Errors
+/// The list does not make sense; a test of this project's sees to it that it does.
+pub fn cases() -> Result<Cases, CaseError> {
+    load(None)
+}
+
+/// Every case, as if it were sent now, at this Unix time in seconds.
+///
+/// # Errors
+/// As with [`cases`].
+pub fn cases_at(now: i64) -> Result<Cases, CaseError> {
+    load(Some(now))
+}
+
+/// The list.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Cases {
+    /// The receivers' clock, in Unix seconds.
+    pub now: i64,
+    /// The receivers that cases are for, by name.
+    pub endpoints: BTreeMap<String, Endpoint>,
+    /// The cases.
+    pub cases: Vec<Case>,
+}
+
+fn load(now: Option<i64>) -> Result<Cases, CaseError> {
+    let now = now.map_or_else(list::now, Ok)?;
+    let mut all = Cases { now, endpoints: BTreeMap::new(), cases: Vec::new() };
+    for List { endpoints, rows, .. } in list::all()? {
+        let made = make_all(&rows, &endpoints, now)?;
+        all.cases.extend(made.into_iter().map(|(_, case)| case));
+        all.endpoints.extend(endpoints);
+    }
+    Ok(all)
+}

@@ -1,0 +1,243 @@
+//! Deliveries in the making: changes before signing, the signature, and changes after it.
+
+use bytes::Bytes;
+use medhook::Encoding;
+use medhook::testing::{Fixture, Signing, fixtures, marked, replaced_at, spaced};
+
+use crate::body::{dated, written_like};
+use crate::case::{Case, Transfer};
+use crate::change::Change;
+use crate::endpoint::{Endpoint, Scheme};
+
+/// A delivery that is not signed yet.
+pub(crate) struct Draft<'l> {
+    endpoint: &'l Endpoint,
+    signing: Signing,
+    time_at: Option<&'static str>,
+    now: i64,
+    body: Bytes,
+    secret: String,
+    message_id: String,
+    timestamp: String,
+    /// What its id begins with, if that is not the fixture's.
+    mark: Option<String>,
+}
+
+impl<'l> Draft<'l> {
+    pub(crate) fn new(endpoint: &'l Endpoint, body: &str, secret: Option<&str>, now: i64) -> Result<Self, String> {
+        let signing = endpoint.signing().map_err(|error| error.to_string())?;
+        let found = fixtures().iter().find(|fixture| fixture.path() == body).map(Fixture::body);
+        let mut draft = Draft {
+            endpoint,
+            signing,
+            time_at: endpoint.time_at(),
+            now,
+            body: found.ok_or_else(|| format!("no fixture {body}"))?,
+            secret: endpoint.secret(secret).ok_or("its endpoint has no such secret")?.to_owned(),
+            message_id: "msg_2b1f4c8e".to_owned(),
+            timestamp: now.to_string(),
+            mark: None,
+        };
+        if let Some(pointer) = draft.time_at {
+            draft.body = dated(&draft.body, pointer, now);
+        }
+        Ok(draft)
+    }
+
+    /// Makes it an event of its own.
+    pub(crate) fn mark(&mut self, mark: &str) {
+        self.body = marked(&self.endpoint.provider, &self.body, mark);
+        self.message_id = mark.to_owned();
+        self.mark = Some(mark.to_owned());
+    }
+
+    /// Where a change took its mark away, white space after the JSON tells it from others that lost theirs.
+    pub(crate) fn tell_apart(&mut self, mark: &str) {
+        let is_marked = String::from_utf8_lossy(&self.body).contains(mark);
+        if !is_marked && serde_json::from_slice::<serde::de::IgnoredAny>(&self.body).is_ok() {
+            self.body = spaced(&self.body, mark);
+        }
+    }
+
+    /// Whether the body has an id that does not begin so.
+    pub(crate) fn has_an_id_without(&self, mark: &str) -> bool {
+        let json: Option<serde_json::Value> = serde_json::from_slice(&self.body).ok();
+        match json.as_ref().and_then(|json| json.pointer("/id")) {
+            Some(serde_json::Value::String(id)) => !id.is_empty() && !id.starts_with(mark),
+            Some(serde_json::Value::Number(_)) => true,
+            _ => false,
+        }
+    }
+
+    pub(crate) fn before_signing(&mut self, change: &Change) -> Result<(), String> {
+        match change {
+            Change::Secret(label) => {
+                self.secret = self.endpoint.secret(Some(label)).ok_or("its endpoint has no such secret")?.to_owned();
+            }
+            Change::ForeignSecret(secret) => self.secret.clone_from(secret),
+            Change::Scheme(scheme) => {
+                let (Signing::HmacSha256Body { header, .. } | Signing::SharedSecret { header }) = &self.signing else {
+                    return Err("its provider's headers are not those of another scheme".to_owned());
+                };
+                self.signing = match scheme {
+                    Scheme::HmacSha256 => Signing::hmac_sha256(header),
+                    Scheme::SharedSecret => Signing::shared_secret(header),
+                };
+            }
+            Change::Base64 => match &mut self.signing {
+                Signing::HmacSha256Body { encoding, .. } => *encoding = Encoding::Base64,
+                _ => return Err("no HMAC that could be written otherwise".to_owned()),
+            },
+            Change::Text(text) => self.body = text.clone().into(),
+            Change::Bytes(hex) => self.body = bytes_of(hex).ok_or("no hexadecimal digits")?.into(),
+            Change::Replace(from, to) => {
+                let text = str::from_utf8(&self.body).map_err(|_| "not UTF-8")?;
+                self.body = replaced(text, from, to)?.into();
+            }
+            Change::Set(pointer, json) => {
+                let json = json.replace("{now}", &self.now.to_string());
+                self.put(pointer, |_| json.into_bytes())?;
+            }
+            Change::Nest(pointer, levels) => self.put(pointer, |value| {
+                [b"[".repeat(*levels).as_slice(), value, b"]".repeat(*levels).as_slice()].concat()
+            })?,
+            Change::Long(pointer, letters) => {
+                let mark = self.mark.as_deref().filter(|_| pointer == "/id").unwrap_or_default();
+                let text = format!("\"{mark}{}\"", "x".repeat(letters.saturating_sub(mark.len())));
+                self.put(pointer, |_| text.into())?;
+            }
+            Change::Wrap(before, after) => {
+                self.body = [before.as_bytes(), &self.body, after.as_bytes()].concat().into();
+            }
+            Change::Pad(length) => {
+                let spaces = length.checked_sub(self.body.len()).ok_or("longer already")?;
+                self.body = [&self.body, b" ".repeat(spaces).as_slice()].concat().into();
+            }
+            Change::MessageId(id) => self.message_id.clone_from(id),
+            Change::Timestamp(text) => self.timestamp = text.replace("{now}", &self.now.to_string()),
+            Change::Attempt(offset) => self.timestamp = self.now.saturating_add(*offset).to_string(),
+            Change::Event(offset) => {
+                let happened = self.now.saturating_add(*offset);
+                let pointer = self.time_at.ok_or("its provider tells no time")?;
+                self.put(pointer, |time| written_like(time, happened).into())?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The headers that prove the body, and the body.
+    pub(crate) fn sign(self) -> Result<(Vec<(String, String)>, Bytes), String> {
+        let signed = self.signing.headers(&self.secret, &self.message_id, &self.timestamp, &self.body);
+        let mut headers = signed.map_err(|error| error.to_string())?;
+        headers.extend(self.endpoint.also());
+        Ok((headers, self.body))
+    }
+
+    /// Puts other JSON where a pointer leads to.
+    fn put(&mut self, pointer: &str, other: impl FnOnce(&[u8]) -> Vec<u8>) -> Result<(), String> {
+        self.body = replaced_at(&self.body, pointer, other).ok_or_else(|| format!("nothing at {pointer}"))?;
+        Ok(())
+    }
+}
+
+/// Applies a change that is made to a signed delivery.
+pub(crate) fn after_signing(change: &Change, case: &mut Case) -> Result<(), String> {
+    match change {
+        Change::Flip(bit) => {
+            let mut body = case.body.to_vec();
+            let byte = body.get_mut(bit / 8).ok_or("no such bit")?;
+            *byte ^= 1 << (bit % 8);
+            case.body = body.into();
+        }
+        Change::Append(text) => case.body = [&case.body, text.as_bytes()].concat().into(),
+        Change::Without(name) => {
+            header(case, name)?;
+            case.headers.retain(|(known, _)| known != name);
+        }
+        Change::Header(name, template) => {
+            let value = filled(template, &case.headers);
+            match header(case, name) {
+                Ok(known) => *known = value,
+                Err(_) => case.headers.push((name.clone(), value)),
+            }
+        }
+        Change::And(name, template) => {
+            let value = filled(template, &case.headers);
+            case.headers.push((name.clone(), value));
+        }
+        Change::Edit(name, from, to) => {
+            let value = header(case, name)?;
+            *value = replaced(value, from, to)?;
+        }
+        Change::UpperCase(name) => {
+            let value = header(case, name)?;
+            *value = match value.split_once('=') {
+                Some((prefix, digits)) => format!("{prefix}={}", digits.to_ascii_uppercase()),
+                None => value.to_ascii_uppercase(),
+            };
+        }
+        Change::Lengthen(name, length) => {
+            let value = header(case, name)?;
+            let missing = length.checked_sub(value.len()).ok_or("longer already")?;
+            value.push_str(&"x".repeat(missing));
+        }
+        Change::Cut(name, length) => {
+            let value = header(case, name)?;
+            *value = value.get(..*length).ok_or("shorter already")?.to_owned();
+        }
+        Change::Spoil(name, place) => {
+            let value = header(case, name)?;
+            let digit = value.len().checked_sub(*place).ok_or("shorter than that")?;
+            let other = if value.get(digit..=digit) == Some("0") { "1" } else { "0" };
+            value.replace_range(value.get(digit..=digit).map(|_| digit..=digit).ok_or("not ASCII")?, other);
+        }
+        Change::Redate(offset) => {
+            let value = header(case, "webhook-timestamp")?;
+            let signed: i64 = value.parse().map_err(|_| "no number of seconds")?;
+            *value = signed.saturating_add(*offset).to_string();
+        }
+        Change::Among(entries) => {
+            let value = header(case, "webhook-signature")?;
+            let others = entries.checked_sub(1).ok_or("a list has the genuine one")?;
+            *value = format!("v1,{}= ", "A".repeat(43)).repeat(others) + value;
+        }
+        Change::Stretch(length) => {
+            let value = header(case, "webhook-signature")?;
+            if !value.contains(' ') {
+                value.push(' ');
+            }
+            let missing = length.checked_sub(value.len()).ok_or("longer already")?;
+            value.push_str(&"x".repeat(missing));
+        }
+        Change::Method(method) => case.method.clone_from(method),
+        Change::Chunked(length) => case.transfer = Transfer::Chunked(*length),
+        Change::Declares(length) => case.transfer = Transfer::Declares(*length),
+        Change::HangsUp => case.transfer = Transfer::HangsUp,
+        Change::Stalls => case.transfer = Transfer::Stalls,
+        Change::State(state) => case.state = *state,
+        Change::Handler(status) => case.handler = *status,
+        _ => {}
+    }
+    Ok(())
+}
+
+fn header<'c>(case: &'c mut Case, name: &str) -> Result<&'c mut String, String> {
+    let found = case.headers.iter_mut().find(|(known, _)| known == name);
+    found.map(|(_, value)| value).ok_or_else(|| format!("no header {name}"))
+}
+
+fn filled(template: &str, headers: &[(String, String)]) -> String {
+    headers.iter().fold(template.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
+}
+
+fn replaced(text: &str, from: &str, to: &str) -> Result<String, String> {
+    if text.contains(from) { Ok(text.replacen(from, to, 1)) } else { Err(format!("no {from} to replace")) }
+}
+
+fn bytes_of(hex: &str) -> Option<Vec<u8>> {
+    let digits = hex.split_whitespace().collect::<String>();
+    let mut bytes = vec![0; digits.len() / 2];
+    base16ct::lower::decode(&digits, &mut bytes).ok()?;
+    Some(bytes)
+}
