@@ -23,7 +23,7 @@ use crate::verified::Verified;
 /// Nothing here comes from an unsigned header.
 #[derive(Clone)]
 pub struct Delivery {
-    opened: Arc<Inner>,
+    opened: Arc<OpenedDelivery>,
     /// From when it is let in.
     held: Option<Arc<Held>>,
 }
@@ -33,7 +33,7 @@ struct Held {
     lost: AtomicBool,
 }
 
-struct Inner {
+struct OpenedDelivery {
     endpoint: Arc<EndpointFacts>,
     envelope: Envelope,
     sent_at: Option<Time>,
@@ -47,7 +47,7 @@ struct Inner {
 impl Delivery {
     pub(crate) fn new(mut envelope: Envelope, verified: Verified<'_>, key: EventKey) -> Self {
         let sent_at = envelope.sent_at.take().or_else(|| verified.attempted_at().map(Time::from_unix));
-        let opened = Arc::new(Inner {
+        let opened = Arc::new(OpenedDelivery {
             endpoint: verified.endpoint().clone(),
             sent_at,
             envelope,

@@ -110,8 +110,8 @@ impl Provider for Custom {
             retention: Duration::from_secs(if signs_time { 72 * 3600 } else { 24 * 3600 }),
             retry_horizon: Duration::ZERO,
             methods: METHODS,
-            tells_event_time: self.occurred_at.is_some(),
-            always_timed: true,
+            has_event_time: self.occurred_at.is_some(),
+            unknown_kinds_have_event_time: true,
         }
     }
 

@@ -79,22 +79,23 @@ pub struct Policy {
     pub retry_horizon: Duration,
     /// The methods of its deliveries and handshakes.
     pub methods: &'static [&'static str],
-    /// Whether its bodies say when their events happened, so that [`Freshness::EventTime`] can be asked for.
-    pub tells_event_time: bool,
-    /// Whether events of unknown kinds need such a time as well, where it is asked for.
-    pub always_timed: bool,
+    /// Whether the bodies of documented kinds carry the time of their event, which [`Freshness::EventTime`] needs.
+    pub has_event_time: bool,
+    /// Whether the bodies of all other kinds carry it as well. With [`Freshness::EventTime`] an event without a time that
+    /// its kind should have is rejected.
+    pub unknown_kinds_have_event_time: bool,
 }
 
 impl Policy {
-    /// Of a provider that signs no time and documents no retries.
-    pub(crate) fn untold(tells_event_time: bool) -> Self {
+    /// Returns the policy for a provider that signs no time and documents no retries.
+    pub(crate) fn undocumented(has_event_time: bool) -> Self {
         Policy {
             freshness: Freshness::Unchecked,
             retention: Duration::from_secs(24 * 3600),
             retry_horizon: Duration::ZERO,
             methods: METHODS,
-            tells_event_time,
-            always_timed: false,
+            has_event_time,
+            unknown_kinds_have_event_time: false,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::event_key::{Dedupe, KeyRule};
 use super::fresh::AgeLimit;
-use super::{Inner, Receiver};
+use super::{Receiver, ReceiverState};
 use crate::claim::{EventKeys, Retention};
 use crate::dedupe::{DedupeStore, NoDedupe};
 use crate::endpoint::{EndpointFacts, Limits};
@@ -176,7 +176,7 @@ impl Builder {
             on_store_error: self.on_store_error,
         };
         observe::warnings(&warnings);
-        Ok(Receiver(Arc::new(Inner {
+        Ok(Receiver(Arc::new(ReceiverState {
             endpoint: Arc::new(EndpointFacts::new(
                 &self.name,
                 self.provider.name(),
@@ -186,7 +186,7 @@ impl Builder {
             )),
             scheme,
             body_timeout: self.body_timeout,
-            age_limit: AgeLimit { freshness, always_timed: policy.always_timed },
+            age_limit: AgeLimit { freshness, unknown_kinds_have_event_time: policy.unknown_kinds_have_event_time },
             key_rule: KeyRule::new(EventKeys::new(self.provider.name(), &self.name), self.dedupe),
             provider: self.provider,
             handling: Handling::new(settings, permits),
@@ -215,7 +215,7 @@ fn check_freshness(freshness: Freshness, scheme: &SchemeVerifier, policy: &Polic
         Freshness::AttemptTime { .. } if !scheme.signs_attempt_time() => {
             Err(ConfigError::new("its scheme signs no time of the attempt to judge freshness by"))
         }
-        Freshness::EventTime { .. } if !policy.tells_event_time => {
+        Freshness::EventTime { .. } if !policy.has_event_time => {
             Err(ConfigError::new("its bodies say no time of the event to judge freshness by"))
         }
         _ => Ok(()),

@@ -8,11 +8,11 @@ use crate::claim::{EventKey, EventKeys};
 use crate::envelope::{Envelope, Mode};
 
 /// The rule by which deliveries are of the same event.
-pub struct Dedupe(Policy);
+pub struct Dedupe(DedupeMode);
 
 type OwnKey = Box<dyn Fn(&Envelope, &Bytes) -> Option<String> + Send + Sync>;
 
-enum Policy {
+enum DedupeMode {
     ById,
     Off,
     By(OwnKey),
@@ -22,35 +22,35 @@ impl Dedupe {
     /// The same id; where a provider gives none, the same bytes. The default.
     #[must_use]
     pub fn by_id() -> Self {
-        Dedupe(Policy::ById)
+        Dedupe(DedupeMode::ById)
     }
 
     /// Nothing: every genuine delivery is handed over. For endpoints where two events may be the same byte for byte.
     #[must_use]
     pub fn off() -> Self {
-        Dedupe(Policy::Off)
+        Dedupe(DedupeMode::Off)
     }
 
     /// The same text, made from envelope and body; where it makes none, as [`by_id`](Dedupe::by_id). Only a digest of
     /// the text is stored.
     #[must_use]
     pub fn by(own: impl Fn(&Envelope, &Bytes) -> Option<String> + Send + Sync + 'static) -> Self {
-        Dedupe(Policy::By(Box::new(own)))
+        Dedupe(DedupeMode::By(Box::new(own)))
     }
 }
 
 impl Dedupe {
     pub(super) fn is_off(&self) -> bool {
-        matches!(self.0, Policy::Off)
+        matches!(self.0, DedupeMode::Off)
     }
 }
 
 impl fmt::Debug for Dedupe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Policy::ById => "Dedupe::by_id()",
-            Policy::Off => "Dedupe::off()",
-            Policy::By(_) => "Dedupe::by(..)",
+            DedupeMode::ById => "Dedupe::by_id()",
+            DedupeMode::Off => "Dedupe::off()",
+            DedupeMode::By(_) => "Dedupe::by(..)",
         })
     }
 }
@@ -69,7 +69,7 @@ impl KeyRule {
     #[inline]
     pub(super) fn key(&self, envelope: &Envelope, body: &Bytes) -> EventKey {
         let mode = envelope.mode.as_ref().map_or("", Mode::as_str);
-        if let Dedupe(Policy::By(own)) = &self.dedupe
+        if let Dedupe(DedupeMode::By(own)) = &self.dedupe
             && let Some(own) = own(envelope, body)
         {
             return self.keys.of_own(mode, &own);

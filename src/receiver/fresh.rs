@@ -8,8 +8,8 @@ use crate::time::Time;
 /// The endpoint's freshness, and which events must have a time.
 pub(super) struct AgeLimit {
     pub(super) freshness: Freshness,
-    /// Whether events of unknown kinds must have a time as well.
-    pub(super) always_timed: bool,
+    /// Whether events of unknown kinds must have a time as well, as those of documented kinds must.
+    pub(super) unknown_kinds_have_event_time: bool,
 }
 
 impl AgeLimit {
@@ -22,7 +22,7 @@ impl AgeLimit {
         }
         match envelope.occurred_at.as_ref().and_then(Time::unix) {
             Some(occurred_at) => self.freshness.judge(occurred_at, now()),
-            None if self.always_timed => Err(Reason::TimeMissing),
+            None if self.unknown_kinds_have_event_time => Err(Reason::TimeMissing),
             None if envelope.kind.as_ref().is_some_and(|kind| kind.is_documented()) => Err(Reason::TimeMissing),
             None => Ok(()),
         }

@@ -56,9 +56,9 @@ use crate::verified::Verified;
 /// [`Admitted::run`](crate::Admitted::run) are what they call, in that order; [`verify`](Receiver::verify) and
 /// [`open`](Receiver::open) are the part of it that needs no runtime.
 #[derive(Clone)]
-pub struct Receiver(Arc<Inner>);
+pub struct Receiver(Arc<ReceiverState>);
 
-struct Inner {
+struct ReceiverState {
     endpoint: Arc<EndpointFacts>,
     provider: Box<dyn Provider>,
     scheme: SchemeVerifier,
@@ -131,18 +131,18 @@ impl Receiver {
     /// [`Reason::WrongMode`], [`Reason::SecretModeMismatch`], [`Reason::Stale`], [`Reason::InTheFuture`] or
     /// [`Reason::TimeMissing`]; or [`Reason::SignatureMismatch`], if another receiver verified it.
     pub fn open(&self, verified: Verified<'_>) -> Result<Delivery, Rejection> {
-        let inner = &*self.0;
-        if !Arc::ptr_eq(verified.endpoint(), &inner.endpoint) {
+        let state = &*self.0;
+        if !Arc::ptr_eq(verified.endpoint(), &state.endpoint) {
             return Err(Reason::SignatureMismatch.into());
         }
-        let envelope = envelope::read(&*inner.provider, &verified);
-        let secret_mode = inner.provider.mode_of_secret(verified.secret_index());
+        let envelope = envelope::read(&*state.provider, &verified);
+        let secret_mode = state.provider.mode_of_secret(verified.secret_index());
         let accepted = envelope::check_mode(secret_mode, envelope.mode.as_ref())
-            .and_then(|()| inner.age_limit.check_event(&envelope, || inner.endpoint.now()));
+            .and_then(|()| state.age_limit.check_event(&envelope, || state.endpoint.now()));
         if let Err(reason) = accepted {
             return Err(Rejection::new(reason).about(envelope.kind, verified.secret_label()));
         }
-        let key = inner.key_rule.key(&envelope, verified.body());
+        let key = state.key_rule.key(&envelope, verified.body());
         Ok(Delivery::new(envelope, verified, key))
     }
 
@@ -208,9 +208,9 @@ impl Receiver {
     /// Begins the scheme's check: its headers must be well formed, and a signed attempt time fresh.
     #[inline]
     fn intake<'a>(&'a self, headers: &'a (impl Headers + ?Sized)) -> Result<Intake<'a>, Rejection> {
-        let inner = &*self.0;
-        let check = inner.scheme.begin(headers, inner.age_limit.freshness, || inner.endpoint.now())?;
-        Ok(Intake::new(&inner.endpoint, check))
+        let state = &*self.0;
+        let check = state.scheme.begin(headers, state.age_limit.freshness, || state.endpoint.now())?;
+        Ok(Intake::new(&state.endpoint, check))
     }
 }
 

@@ -12,9 +12,9 @@ use tokio::time::sleep;
 use crate::world::Chance;
 
 #[derive(Clone)]
-pub struct Failing(Arc<Inner>);
+pub struct Failing(Arc<FailingState>);
 
-struct Inner {
+struct FailingState {
     store: MemoryStore,
     ledger: Mutex<Ledger>,
     chance: Mutex<Chance>,
@@ -49,7 +49,7 @@ enum Fault {
 
 impl Failing {
     pub fn new(seed: u64) -> Self {
-        Failing(Arc::new(Inner {
+        Failing(Arc::new(FailingState {
             store: MemoryStore::new(100_000),
             ledger: Mutex::default(),
             chance: Mutex::new(Chance(!seed)),

@@ -23,9 +23,9 @@ pub struct Trouble {
 }
 
 #[derive(Clone)]
-pub struct World(Arc<Inner>);
+pub struct World(Arc<WorldState>);
 
-struct Inner {
+struct WorldState {
     chance: Mutex<Chance>,
     trouble: Trouble,
     store: Failing,
@@ -58,7 +58,7 @@ impl World {
         };
         let receivers = clocks.iter().map(receiver).collect();
         let (chance, events) = (Mutex::new(Chance(seed)), Mutex::default());
-        World(Arc::new(Inner { chance, trouble, store, clocks, receivers, events, began }))
+        World(Arc::new(WorldState { chance, trouble, store, clocks, receivers, events, began }))
     }
 
     /// Sends so many events until each is accepted; then waits for all that goes on in the background.

@@ -183,7 +183,7 @@ impl Provider for Azodha {
     }
 
     fn policy(&self) -> Policy {
-        Policy::untold(false)
+        Policy::undocumented(false)
     }
 
     fn scheme(&self, _: sealed::Seal) -> Result<sealed::KeyedScheme, ConfigError> {

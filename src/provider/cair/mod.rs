@@ -197,7 +197,7 @@ impl Provider for Cair {
     }
 
     fn policy(&self) -> Policy {
-        Policy::untold(self.pinned.is_none_or(|kind| TIMED.contains(&kind)))
+        Policy::undocumented(self.pinned.is_none_or(|kind| TIMED.contains(&kind)))
     }
 
     fn scheme(&self, _: sealed::Seal) -> Result<sealed::KeyedScheme, ConfigError> {

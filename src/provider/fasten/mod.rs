@@ -118,8 +118,8 @@ impl Provider for Fasten {
             retention: Duration::from_secs(72 * 3600),
             retry_horizon: Duration::from_secs(25 * 3600),
             methods: METHODS,
-            tells_event_time: false,
-            always_timed: false,
+            has_event_time: false,
+            unknown_kinds_have_event_time: false,
         }
     }
 

@@ -70,8 +70,8 @@ impl Provider for HealthSync {
             retention: Duration::from_secs(24 * 3600),
             retry_horizon: Duration::from_secs(96 * 60 + 20),
             methods: METHODS,
-            tells_event_time: true,
-            always_timed: false,
+            has_event_time: true,
+            unknown_kinds_have_event_time: false,
         }
     }
 

@@ -154,7 +154,7 @@ impl Provider for MediQuo {
     }
 
     fn policy(&self) -> Policy {
-        Policy::untold(true)
+        Policy::undocumented(true)
     }
 
     fn scheme(&self, _: sealed::Seal) -> Result<sealed::KeyedScheme, ConfigError> {
