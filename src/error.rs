@@ -55,7 +55,7 @@ reasons! {
     InTheFuture = "in_the_future", UNAUTHORIZED;
     /// A documented kind of event without the signed time that freshness is judged by.
     TimeMissing = "time_missing", UNAUTHORIZED;
-    /// No receiver is known for whom the request names: to the sender the same as a wrong signature.
+    /// The tenant resolver found no receiver. Answered like a bad signature so that tenants cannot be enumerated.
     UnknownTenant = "unknown_tenant", UNAUTHORIZED;
     /// Not a `POST`.
     Method = "method", METHOD_NOT_ALLOWED;
@@ -67,8 +67,8 @@ reasons! {
     ContentEncoding = "content_encoding", UNSUPPORTED_MEDIA_TYPE;
     /// The sender stopped before the end of the body.
     BodyIncomplete = "body_incomplete", BAD_REQUEST;
-    /// The look-up of the request's receiver failed, or took too long.
-    LookupFailed = "lookup_failed", SERVICE_UNAVAILABLE;
+    /// The tenant resolver failed, panicked, or did not answer in time.
+    TenantLookupFailed = "tenant_lookup_failed", SERVICE_UNAVAILABLE;
     /// A secret that is configured as a test secret verified an event that is not a test event. Only our own
     /// configuration can be wrong: the secret is probably the live one. Answered 503 so that the provider sends
     /// the event again.
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn our_own_trouble_is_never_the_senders_fault() {
         for reason in [
-            Reason::LookupFailed,
+            Reason::TenantLookupFailed,
             Reason::SecretModeMismatch,
             Reason::InFlight,
             Reason::StoreUnavailable,

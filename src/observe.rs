@@ -68,21 +68,21 @@ fn mode_mismatch(at: &EndpointFacts, secret: &str) {
     }
 }
 
-/// A request that came to no receiver. Whom it names is the sender's choice, and told nowhere; that look-ups fail is
-/// ours, but anyone can have one made: both are told like what has no proof.
-pub(crate) fn unselected(reason: Reason) {
+/// Reports a request whose receiver was not found. The tenant that it names is the client's choice and is not logged. Any
+/// client can cause both reasons, so they are logged no more often than unverified deliveries.
+pub(crate) fn unresolved(reason: Reason) {
     apart(|| {
-        count(UNSELECTED, UNSELECTED, reason.outcome(), Some(reason));
+        count(UNRESOLVED, UNRESOLVED, reason.outcome(), Some(reason));
         #[cfg(feature = "tracing")]
         {
             static REJECTED: OncePerMinute = OncePerMinute::new();
             static FAILED: OncePerMinute = OncePerMinute::new();
-            let (endpoint, outcome) = (UNSELECTED, reason.outcome().as_str());
+            let (endpoint, outcome) = (UNRESOLVED, reason.outcome().as_str());
             tracing::debug!(endpoint, outcome, reason = reason.as_str(), "webhook delivery");
             let now = crate::time::unix_seconds(std::time::SystemTime::now());
-            if reason == Reason::LookupFailed {
+            if reason == Reason::TenantLookupFailed {
                 if let Some(failed) = FAILED.count(now) {
-                    tracing::warn!(endpoint, failed, "look-ups of webhook receivers failed or took too long");
+                    tracing::warn!(endpoint, failed, "tenant lookups failed or timed out");
                 }
             } else if let Some(rejected) = REJECTED.count(now) {
                 tracing::warn!(endpoint, rejected, "webhook deliveries rejected without a receiver");
@@ -91,8 +91,8 @@ pub(crate) fn unselected(reason: Reason) {
     });
 }
 
-/// Stands for the endpoint where there is none. No receiver can have this name.
-const UNSELECTED: &str = "(unselected)";
+/// The endpoint and provider label of a request without a receiver. No receiver can have this name.
+const UNRESOLVED: &str = "(unresolved)";
 
 /// A genuine delivery whose handler did not run, or did not come to its end.
 pub(crate) fn not_handled(subject: Subject<'_>, rejection: &Rejection) {

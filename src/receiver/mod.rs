@@ -2,7 +2,7 @@
 //!
 //! | step | file | answer |
 //! |---|---|---|
-//! | 1. head | `select`, `head`, then `crate::scheme` | the tenant's receiver; what the head alone shows to be wrong is rejected before the body is read, a stale attempt by its scheme (`begin`) |
+//! | 1. head | `tenant`, `head`, then `crate::scheme` | the tenant's receiver; what the head alone shows to be wrong is rejected before the body is read, a stale attempt by its scheme (`begin`) |
 //! | 2. handshake | `handshake` | a [`Reply`](crate::Reply), where the provider has handshakes |
 //! | 3. body | `body` | counted against the limit, and fed to the MACs as it arrives |
 //! | 4. verify | `verify` | a [`Verified`] body |
@@ -17,7 +17,7 @@ mod event_key;
 mod fresh;
 mod handshake;
 mod head;
-mod select;
+mod tenant;
 mod verify;
 
 use std::fmt;

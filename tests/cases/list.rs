@@ -31,7 +31,7 @@ const EXEMPT: &[(&str, Reason, &str)] = &[
 
 /// Reasons that no delivery to a receiver has.
 const ALWAYS_EXEMPT: [Reason; 4] =
-    [Reason::UnknownTenant, Reason::LookupFailed, Reason::HandlerPanicked, Reason::HandlerTimeout];
+    [Reason::UnknownTenant, Reason::TenantLookupFailed, Reason::HandlerPanicked, Reason::HandlerTimeout];
 
 /// The cases of each provider, by reason, or by outcome where there is none. `scripts/cases` prints the list.
 const COUNTS: &[(&str, &str)] = &[

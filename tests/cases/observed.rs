@@ -143,23 +143,23 @@ async fn a_request_without_a_receiver_is_told_of_without_whom_it_names() {
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(Capture(lines.clone())));
 
     let headers = http::HeaderMap::new();
-    let look_ups: [(Reason, BoxFuture<'_, _>); 3] = [
+    let lookups: [(Reason, BoxFuture<'_, _>); 3] = [
         (Reason::UnknownTenant, Box::pin(async { Ok(None) })),
-        (Reason::LookupFailed, Box::pin(async { Err("no such tenant: mallory") })),
-        (Reason::LookupFailed, Box::pin(std::future::pending())),
+        (Reason::TenantLookupFailed, Box::pin(async { Err("no such tenant: mallory") })),
+        (Reason::TenantLookupFailed, Box::pin(std::future::pending())),
     ];
-    for (reason, look_up) in look_ups {
-        let rejection = Receiver::select(&RequestHead::new("POST", "/", &headers), look_up).await.unwrap_err();
+    for (reason, lookup) in lookups {
+        let rejection = Receiver::resolve(&RequestHead::new("POST", "/", &headers), lookup).await.unwrap_err();
         assert_eq!(rejection.reason(), reason);
         let told = std::mem::take(&mut *lines.lock().unwrap());
         let expected = [
             ("message", "webhook delivery"),
-            ("endpoint", "(unselected)"),
+            ("endpoint", "(unresolved)"),
             ("outcome", "rejected"),
             ("reason", reason.as_str()),
         ];
         assert_eq!(told, [expected.map(|(name, value)| (name, value.to_owned())).into()]);
-        let labels = format!("endpoint=(unselected),provider=(unselected),outcome=rejected,reason={reason}");
+        let labels = format!("endpoint=(unresolved),provider=(unresolved),outcome=rejected,reason={reason}");
         assert_eq!(counted(&snapshotter), [(format!("medhook_deliveries_total{{{labels}}}"), 1)].into());
     }
 }

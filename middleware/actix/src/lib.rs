@@ -72,8 +72,8 @@
 //! ```
 //!
 //! # A receiver for each tenant
-//! [`Verify::select`] looks the receiver up that a request is for, by a key that is extracted from its head, before
-//! anything of the body is read. [`Receiver::select`] says what the application must see to.
+//! [`Verify::per_tenant`] takes a tenant resolver, which finds the receiver of a request by a key that is extracted from
+//! its head, before anything of the body is read. [`Receiver::resolve`] lists the responsibilities of the application.
 //!
 //! Wrap the resource or the scope whose path has the tenant: further out there is no `Path` yet.
 //!
@@ -112,7 +112,7 @@
 //!     tenants.insert(tenant.to_owned(), receiver);
 //! }
 //! let tenants = Arc::new(Tenants(tenants));
-//! let verify = Verify::select(move |tenant: web::Path<String>| {
+//! let verify = Verify::per_tenant(move |tenant: web::Path<String>| {
 //!     let tenants = tenants.clone();
 //!     async move { tenants.receiver(&tenant).await }
 //! });
@@ -176,7 +176,7 @@
 //! ```
 
 mod head;
-mod source;
+mod resolver;
 
 use std::cell::Cell;
 use std::fmt;
@@ -196,36 +196,37 @@ pub use medhook::*;
 pub use medhook::{Delivery, Misplaced, Webhook};
 
 use head::{RequestHeaders, target};
-use source::Source;
+use resolver::ReceiverResolver;
 
 /// Puts a [`Receiver`] in front of handlers: `web::resource(path).wrap(Verify::new(receiver))`, or the same of a scope
 /// or an `App`.
 #[derive(Debug, Clone)]
 pub struct Verify {
-    source: Source,
+    resolver: ReceiverResolver,
 }
 
 impl Verify {
     /// A middleware that lets in what the receiver does.
     #[must_use]
     pub fn new(receiver: Receiver) -> Self {
-        Verify { source: Source::One(receiver) }
+        Verify { resolver: ReceiverResolver::Fixed(receiver) }
     }
 
-    /// A middleware that lets in what the request's own receiver does: one for each tenant, with the tenant's secret.
+    /// Creates a middleware for many tenants: every request is verified by its tenant's receiver, with the tenant's
+    /// secret.
     ///
-    /// The key is any extractor, or several as a tuple; those that want the body find none. `find` looks the receiver
-    /// up by it: `Ok(None)` for a tenant that there is not, an error where it cannot be told. A key that cannot be
-    /// extracted is an unknown tenant if the extractor blames the request (4xx), else a failed look-up. See
+    /// The key is any extractor, or several as a tuple; those that read the body find it empty. `resolver` looks the
+    /// receiver up by the key: `Ok(None)` for an unknown tenant, an error if the lookup failed. A key that cannot be
+    /// extracted is an unknown tenant if the extractor blames the request (4xx), else a failed lookup. See
     /// [the manual](crate#a-receiver-for-each-tenant).
     #[must_use]
-    pub fn select<K, F, R, E>(find: F) -> Self
+    pub fn per_tenant<K, F, R, E>(resolver: F) -> Self
     where
         K: FromRequest + 'static,
         F: Fn(K) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Option<Receiver>, E>> + 'static,
     {
-        Verify { source: Source::select(find) }
+        Verify { resolver: ReceiverResolver::per_tenant(resolver) }
     }
 }
 
@@ -241,7 +242,7 @@ where
     type Future = Ready<Result<Self::Transform, Self::InitError>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(VerifyService { inner: Rc::new(Mutex::new(service)), source: self.source.clone() }))
+        ready(Ok(VerifyService { inner: Rc::new(Mutex::new(service)), resolver: self.resolver.clone() }))
     }
 }
 
@@ -251,7 +252,7 @@ pub struct VerifyService<S> {
     // Handlers wait for it side by side, and a service need only wake the task that asked last whether it is ready. So
     // one at a time asks.
     inner: Rc<Mutex<S>>,
-    source: Source,
+    resolver: ReceiverResolver,
 }
 
 impl<S, B> Service<ServiceRequest> for VerifyService<S>
@@ -269,11 +270,11 @@ where
     }
 
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
-        let source = self.source.clone();
+        let resolver = self.resolver.clone();
         let inner = self.inner.clone();
         Box::pin(async move {
             let mut body = request.take_payload();
-            match verified(source, &mut request, &mut body).await {
+            match verified(resolver, &mut request, &mut body).await {
                 Ok(Step::Admitted(admitted)) => handled(admitted, inner, request).await,
                 Ok(Step::Reply(reply)) => Ok(replied(request, *reply, body)),
                 Err(rejection) => Ok(refused(request, &rejection, body)),
@@ -289,8 +290,12 @@ enum Step {
 }
 
 /// Runs every step before the handler in the connection's own task: a client that hangs up here has lost nothing.
-async fn verified(source: Source, request: &mut ServiceRequest, body: &mut Payload) -> Result<Step, Rejection> {
-    let receiver = source.receiver(request.request()).await?;
+async fn verified(
+    resolver: ReceiverResolver,
+    request: &mut ServiceRequest,
+    body: &mut Payload,
+) -> Result<Step, Rejection> {
+    let receiver = resolver.resolve(request.request()).await?;
     let headers = RequestHeaders(request.headers());
     let head = RequestHead::new(request.method().as_str(), target(request.request()), &headers);
     let delivery = match receiver.receive(&head, body).await? {

@@ -358,13 +358,13 @@ const NORTH: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgbm9ydGg=";
 const SOUTH: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgc291dGg=";
 
 /// A middleware for the tenants `north` and `south`; `lost` cannot be looked up.
-fn select<K: FromRequest + 'static>(tenant: fn(K) -> String) -> Verify {
+fn per_tenant<K: FromRequest + 'static>(tenant: fn(K) -> String) -> Verify {
     let receiver = |name, secret| {
         let fasten = Fasten::live(Secret::new(secret).unwrap().labeled(name).unwrap());
         (name, Receiver::builder(name, fasten).store(NoDedupe).build().unwrap())
     };
     let tenants = Arc::new(HashMap::from([receiver("north", NORTH), receiver("south", SOUTH)]));
-    Verify::select(move |key| {
+    Verify::per_tenant(move |key| {
         let (tenants, tenant) = (tenants.clone(), tenant(key));
         async move { if tenant == "lost" { Err("out of order") } else { Ok(tenants.get(&*tenant).cloned()) } }
     })
@@ -380,11 +380,11 @@ async fn each_tenant_has_its_own_receiver_wherever_its_path_is_matched() {
         if *tenant == delivery.endpoint() { HttpResponse::NoContent() } else { HttpResponse::Conflict() }
     }
     let endpoint = |path| web::resource(path).route(web::post().to(handler));
-    let by_path = || select(web::Path::into_inner);
+    let by_path = || per_tenant(web::Path::into_inner);
     let resource = endpoint("/resource/{tenant}/fasten").wrap(by_path());
     let scope = web::scope("/scope/{tenant}").wrap(by_path()).service(endpoint("/fasten"));
-    // A request may be what the look-up keeps, too.
-    let whole = select(|request: HttpRequest| request.match_info().query("tenant").to_owned());
+    // A request may be what the lookup keeps, too.
+    let whole = per_tenant(|request: HttpRequest| request.match_info().query("tenant").to_owned());
     let whole = endpoint("/whole/{tenant}/fasten").wrap(whole);
     let app = init_service(App::new().service(resource).service(scope).service(whole)).await;
     for wrapped in ["resource", "scope", "whole"] {
@@ -393,7 +393,7 @@ async fn each_tenant_has_its_own_receiver_wherever_its_path_is_matched() {
             (SOUTH, "south", HANDLED),
             (SOUTH, "north", refused_for(Reason::SignatureMismatch)),
             (NORTH, "west", refused_for(Reason::UnknownTenant)),
-            (NORTH, "lost", refused_for(Reason::LookupFailed)),
+            (NORTH, "lost", refused_for(Reason::TenantLookupFailed)),
         ] {
             let path = format!("/{wrapped}/{tenant}/fasten");
             assert_eq!(answer(&app, sent_to(&path, secret).to_request()).await, expected, "{path}");
@@ -403,7 +403,7 @@ async fn each_tenant_has_its_own_receiver_wherever_its_path_is_matched() {
 
 #[actix_web::test]
 async fn to_a_sender_an_unknown_tenant_is_a_wrong_signature() {
-    let resource = web::resource("/{tenant}").wrap(select(web::Path::into_inner)).to(HttpResponse::NoContent);
+    let resource = web::resource("/{tenant}").wrap(per_tenant(web::Path::into_inner)).to(HttpResponse::NoContent);
     let app = init_service(App::new().service(resource)).await;
     let sent = async |path: &str| {
         let response = call_service(&app, sent_to(path, SECRET).to_request()).await.into_parts().1;
@@ -417,16 +417,16 @@ async fn to_a_sender_an_unknown_tenant_is_a_wrong_signature() {
 
 #[actix_web::test]
 async fn a_key_that_cannot_be_extracted_lets_nobody_in() {
-    let numbered = select(|n: web::Path<u32>| n.to_string());
-    let unset = select(|data: web::Data<String>| data.to_string());
-    let from_the_body = select(|body: web::Bytes| format!("{}", body.len()));
+    let numbered = per_tenant(|n: web::Path<u32>| n.to_string());
+    let unset = per_tenant(|data: web::Data<String>| data.to_string());
+    let from_the_body = per_tenant(|body: web::Bytes| format!("{}", body.len()));
     let app = App::new()
         .service(web::resource("/n/{n}").wrap(numbered).to(HttpResponse::NoContent))
         .service(web::resource("/unset").wrap(unset).to(HttpResponse::NoContent))
         .service(web::resource("/body").wrap(from_the_body).to(HttpResponse::NoContent));
     let app = init_service(app).await;
     for (path, reason) in
-        [("/n/north", Reason::UnknownTenant), ("/unset", Reason::LookupFailed), ("/body", Reason::UnknownTenant)]
+        [("/n/north", Reason::UnknownTenant), ("/unset", Reason::TenantLookupFailed), ("/body", Reason::UnknownTenant)]
     {
         assert_eq!(answer(&app, sent_to(path, NORTH).to_request()).await, refused_for(reason), "{path}");
     }

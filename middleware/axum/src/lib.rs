@@ -56,8 +56,8 @@
 //! ```
 //!
 //! # A receiver for each tenant
-//! [`VerifyLayer::select`] looks the receiver up that a request is for, by a key that is extracted from its head, before
-//! anything of the body is read. [`Receiver::select`] says what the application must see to.
+//! [`VerifyLayer::per_tenant`] takes a tenant resolver, which finds the receiver of a request by a key that is extracted
+//! from its head, before anything of the body is read. [`Receiver::resolve`] lists the responsibilities of the application.
 //!
 //! Extract the key with `Path`, which has the parameters of all nested routers; a `Uri` has lost what they matched.
 //!
@@ -81,7 +81,7 @@
 //!
 //! fn app(tenants: Tenants) -> Router {
 //!     let tenants = Arc::new(tenants);
-//!     let verify = VerifyLayer::select(move |Path(tenant): Path<String>| {
+//!     let verify = VerifyLayer::per_tenant(move |Path(tenant): Path<String>| {
 //!         let tenants = tenants.clone();
 //!         async move { tenants.receiver(tenant).await }
 //!     });
@@ -170,26 +170,26 @@ impl VerifyLayer {
         VerifyLayer(medhook_tower::VerifyLayer::new(receiver))
     }
 
-    /// A layer that lets in what the request's own receiver does: one for each tenant, with the tenant's secret.
+    /// Creates a layer for many tenants: every request is verified by its tenant's receiver, with the tenant's secret.
     ///
-    /// The key is any extractor that leaves the body alone, or several as a tuple. `find` looks the receiver up by it:
-    /// `Ok(None)` for a tenant that there is not, an error where it cannot be told. A key that cannot be extracted
-    /// is an unknown tenant if the extractor blames the request (4xx), else a failed look-up. See
+    /// The key is any extractor that does not read the body, or several as a tuple. `resolver` looks the receiver up by
+    /// the key: `Ok(None)` for an unknown tenant, an error if the lookup failed. A key that cannot be extracted is an
+    /// unknown tenant if the extractor blames the request (4xx), else a failed lookup. See
     /// [the manual](crate#a-receiver-for-each-tenant).
     #[must_use]
-    pub fn select<K, F, R, E>(find: F) -> Self
+    pub fn per_tenant<K, F, R, E>(resolver: F) -> Self
     where
         K: FromRequestParts<()> + Send + 'static,
         F: Fn(K) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Option<Receiver>, E>> + Send + 'static,
     {
-        let find = Arc::new(find);
-        VerifyLayer(medhook_tower::VerifyLayer::select(move |head| {
-            let (mut head, find) = (head.clone(), find.clone());
+        let resolver = Arc::new(resolver);
+        VerifyLayer(medhook_tower::VerifyLayer::per_tenant(move |head| {
+            let (mut head, resolver) = (head.clone(), resolver.clone());
             async move {
                 let key = K::from_request_parts(&mut head, &()).await;
                 match key.map_err(|rejection| rejection.into_response().status()) {
-                    Ok(key) => find(key).await.map_err(drop),
+                    Ok(key) => resolver(key).await.map_err(drop),
                     Err(status) if status.is_client_error() => Ok(None),
                     Err(_) => Err(()),
                 }
@@ -263,7 +263,7 @@ mod tests {
     const SOUTH: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgc291dGg=";
 
     /// A layer for the tenants `north` and `south`; `lost` cannot be looked up.
-    fn select<K>(tenant: fn(K) -> String) -> VerifyLayer
+    fn per_tenant<K>(tenant: fn(K) -> String) -> VerifyLayer
     where
         K: FromRequestParts<()> + Send + 'static,
     {
@@ -272,7 +272,7 @@ mod tests {
             (name, Receiver::builder(name, fasten).store(NoDedupe).build().unwrap())
         };
         let tenants = Arc::new(HashMap::from([receiver("north", NORTH), receiver("south", SOUTH)]));
-        VerifyLayer::select(move |key| {
+        VerifyLayer::per_tenant(move |key| {
             let (tenants, tenant) = (tenants.clone(), tenant(key));
             async move { if tenant == "lost" { Err("out of order") } else { Ok(tenants.get(&*tenant).cloned()) } }
         })
@@ -289,10 +289,10 @@ mod tests {
         async fn handler(Path(tenant): Path<String>, delivery: Delivery) -> StatusCode {
             if tenant == delivery.endpoint() { StatusCode::CREATED } else { StatusCode::CONFLICT }
         }
-        let endpoint = || post(handler).layer(select(|Path(tenant)| tenant));
+        let endpoint = || post(handler).layer(per_tenant(|Path(tenant)| tenant));
         let flat = Router::new().route("/webhooks/{tenant}/fasten", endpoint());
         let inside = Router::new().nest("/webhooks/{tenant}", Router::new().route("/fasten", endpoint()));
-        let around = Router::new().route("/fasten", post(handler)).layer(select(|Path(tenant)| tenant));
+        let around = Router::new().route("/fasten", post(handler)).layer(per_tenant(|Path(tenant)| tenant));
         let around = Router::new().nest("/webhooks/{tenant}", around);
         for (app, name) in [(flat, "flat"), (inside, "inside"), (around, "around")] {
             for (secret, tenant, expected) in [
@@ -303,7 +303,7 @@ mod tests {
                 (NORTH, "nor%74h", (201, None)),
                 (NORTH, "north%00", (401, Some(Reason::UnknownTenant))),
                 (NORTH, "%ff", (401, Some(Reason::UnknownTenant))),
-                (NORTH, "lost", (503, Some(Reason::LookupFailed))),
+                (NORTH, "lost", (503, Some(Reason::TenantLookupFailed))),
             ] {
                 let path = format!("/webhooks/{tenant}/fasten");
                 assert_eq!(reason(&app, secret, &path).await, expected, "{name}: {path}");
@@ -313,11 +313,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_that_cannot_be_extracted_lets_nobody_in() {
-        let layer = || select(|Path(n): Path<u32>| n.to_string());
+        let layer = || per_tenant(|Path(n): Path<u32>| n.to_string());
         let app = Router::new().route("/{n}", post(async || ()).layer(layer()));
         assert_eq!(reason(&app, NORTH, "/north").await, (401, Some(Reason::UnknownTenant)));
         let no_such_parameter = Router::new().route("/", post(async || ()).layer(layer()));
-        assert_eq!(reason(&no_such_parameter, NORTH, "/").await, (503, Some(Reason::LookupFailed)));
+        assert_eq!(reason(&no_such_parameter, NORTH, "/").await, (503, Some(Reason::TenantLookupFailed)));
     }
 
     #[tokio::test]

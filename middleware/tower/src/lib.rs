@@ -39,8 +39,8 @@
 //! one deadline; its accept loop ends on `Shutdown::draining`.
 //!
 //! # A receiver for each tenant
-//! [`VerifyLayer::select`] looks the receiver up that a request is for, by a key from its head, before anything of the
-//! body is read. [`Receiver::select`] says what the application must see to.
+//! [`VerifyLayer::per_tenant`] takes a tenant resolver, which finds the receiver of a request by a key from its head,
+//! before anything of the body is read. [`Receiver::resolve`] lists the responsibilities of the application.
 //!
 //! ```
 //! use std::collections::HashMap;
@@ -76,7 +76,7 @@
 //! }
 //!
 //! let tenants = Arc::new(Tenants::new(&[("north", "a-secret-of-the-north"), ("south", "a-secret-of-the-south")])?);
-//! let layer: VerifyLayer = VerifyLayer::select(move |head| {
+//! let layer: VerifyLayer = VerifyLayer::per_tenant(move |head| {
 //!     let (tenants, tenant) = (tenants.clone(), tenant(head));
 //!     async move { tenants.receiver(tenant).await }
 //! });
@@ -120,7 +120,7 @@
 //! ```
 
 mod head;
-mod source;
+mod resolver;
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -140,13 +140,13 @@ use tower_service::Service;
 pub use medhook::*;
 
 use head::request_head;
-use source::Source;
+use resolver::ReceiverResolver;
 
 /// Puts a [`Receiver`] in front of a service.
 ///
 /// `B` is the body that the inner service takes: anything made from [`Bytes`].
 pub struct VerifyLayer<B = Full<Bytes>> {
-    source: Source,
+    resolver: ReceiverResolver,
     inner_body: PhantomData<fn() -> B>,
 }
 
@@ -154,36 +154,36 @@ impl<B> VerifyLayer<B> {
     /// A layer that lets in what the receiver does.
     #[must_use]
     pub fn new(receiver: Receiver) -> Self {
-        Self::of(Source::One(receiver))
+        Self::of(ReceiverResolver::Fixed(receiver))
     }
 
-    /// A layer that lets in what the request's own receiver does: one for each tenant, with the tenant's secret.
+    /// Creates a layer for many tenants: every request is verified by its tenant's receiver, with the tenant's secret.
     ///
-    /// `find` makes a key from the head, and a future that owns the key and looks the receiver up: `Ok(None)` for a
-    /// tenant that there is not, an error where it cannot be told. See [the manual](crate#a-receiver-for-each-tenant).
+    /// `resolver` makes a key from the head, and returns a future that owns the key and looks the receiver up: `Ok(None)`
+    /// for an unknown tenant, an error if the lookup failed. See [the manual](crate#a-receiver-for-each-tenant).
     #[must_use]
-    pub fn select<F, R, E>(find: F) -> Self
+    pub fn per_tenant<F, R, E>(resolver: F) -> Self
     where
         F: Fn(&Parts) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Option<Receiver>, E>> + Send + 'static,
     {
-        Self::of(Source::select(find))
+        Self::of(ReceiverResolver::per_tenant(resolver))
     }
 
-    fn of(source: Source) -> Self {
-        VerifyLayer { source, inner_body: PhantomData }
+    fn of(resolver: ReceiverResolver) -> Self {
+        VerifyLayer { resolver, inner_body: PhantomData }
     }
 }
 
 impl<B> Clone for VerifyLayer<B> {
     fn clone(&self) -> Self {
-        Self::of(self.source.clone())
+        Self::of(self.resolver.clone())
     }
 }
 
 impl<B> fmt::Debug for VerifyLayer<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VerifyLayer").field("receiver", &self.source).finish()
+        f.debug_struct("VerifyLayer").field("receiver", &self.resolver).finish()
     }
 }
 
@@ -191,26 +191,26 @@ impl<S, B> Layer<S> for VerifyLayer<B> {
     type Service = Verify<S, B>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Verify { inner, source: self.source.clone(), inner_body: PhantomData }
+        Verify { inner, resolver: self.resolver.clone(), inner_body: PhantomData }
     }
 }
 
 /// A service that only genuine, fresh and new deliveries reach. Made by [`VerifyLayer`].
 pub struct Verify<S, B = Full<Bytes>> {
     inner: S,
-    source: Source,
+    resolver: ReceiverResolver,
     inner_body: PhantomData<fn() -> B>,
 }
 
 impl<S: Clone, B> Clone for Verify<S, B> {
     fn clone(&self) -> Self {
-        Verify { inner: self.inner.clone(), source: self.source.clone(), inner_body: PhantomData }
+        Verify { inner: self.inner.clone(), resolver: self.resolver.clone(), inner_body: PhantomData }
     }
 }
 
 impl<S: fmt::Debug, B> fmt::Debug for Verify<S, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verify").field("inner", &self.inner).field("receiver", &self.source).finish()
+        f.debug_struct("Verify").field("inner", &self.inner).field("receiver", &self.resolver).finish()
     }
 }
 
@@ -235,10 +235,10 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let source = self.source.clone();
+        let resolver = self.resolver.clone();
         let inner = self.inner.clone();
         Box::pin(async move {
-            match verified(source, request).await {
+            match verified(resolver, request).await {
                 Ok(Step::Admitted(admitted, request)) => handled(admitted, inner, request).await,
                 Ok(Step::Reply(reply)) => Ok(replied(*reply)),
                 Err(rejection) => Ok(refused(&rejection)),
@@ -255,13 +255,13 @@ enum Step<B> {
 }
 
 /// Runs every step before the handler in the connection's own task: a client that hangs up here has lost nothing.
-async fn verified<ReqBody, B>(source: Source, request: Request<ReqBody>) -> Result<Step<B>, Rejection>
+async fn verified<ReqBody, B>(resolver: ReceiverResolver, request: Request<ReqBody>) -> Result<Step<B>, Rejection>
 where
     ReqBody: Body,
     B: From<Bytes>,
 {
     let (mut head, body) = request.into_parts();
-    let receiver = source.receiver(&head).await?;
+    let receiver = resolver.resolve(&head).await?;
     let pieces = BodyDataStream::new(body).map_ok(|mut piece| piece.copy_to_bytes(piece.remaining()));
     let delivery = match receiver.receive(&request_head(&head), pieces).await? {
         Received::Delivery(delivery) => delivery,

@@ -121,8 +121,8 @@ fn tenants() -> Tenants {
 }
 
 /// By the whole path; the tenant `lost` cannot be looked up.
-fn select(tenants: Tenants) -> VerifyLayer {
-    VerifyLayer::select(move |head| {
+fn per_tenant(tenants: Tenants) -> VerifyLayer {
+    VerifyLayer::per_tenant(move |head| {
         let (tenants, tenant) = (tenants.clone(), head.uri.path().trim_start_matches('/').to_owned());
         async move { if tenant == "lost" { Err("out of order") } else { Ok(tenants.get(&*tenant).cloned()) } }
     })
@@ -136,7 +136,7 @@ async fn each_tenant_has_its_own_receiver() {
         let status = if own { StatusCode::OK } else { StatusCode::CONFLICT };
         Ok::<_, &str>(Response::builder().status(status).body(Full::<Bytes>::default()).unwrap())
     });
-    let service = select(tenants()).layer(inner);
+    let service = per_tenant(tenants()).layer(inner);
     let (north, south) = ("a-secret-of-the-north", "a-secret-of-the-south");
     for (secret, path, expected) in [
         (north, "/north", HANDLED),
@@ -144,7 +144,7 @@ async fn each_tenant_has_its_own_receiver() {
         (south, "/south", refused_for(Reason::Duplicate)),
         (south, "/north", refused_for(Reason::SignatureMismatch)),
         (north, "/west", refused_for(Reason::UnknownTenant)),
-        (north, "/lost", refused_for(Reason::LookupFailed)),
+        (north, "/lost", refused_for(Reason::TenantLookupFailed)),
     ] {
         assert_eq!(answer(&service, genuine(secret, path)).await, expected, "{secret} {path}");
     }
@@ -152,7 +152,7 @@ async fn each_tenant_has_its_own_receiver() {
 
 #[tokio::test]
 async fn to_a_sender_an_unknown_tenant_is_a_wrong_signature() {
-    let service = select(tenants())
+    let service = per_tenant(tenants())
         .layer(service_fn(async |_: Request<Full<Bytes>>| Ok::<_, &str>(Response::new(Full::<Bytes>::default()))));
     let sent = async |path: &str| {
         let response = service.clone().oneshot(genuine("wrong", path)).await.unwrap();
@@ -165,7 +165,7 @@ async fn to_a_sender_an_unknown_tenant_is_a_wrong_signature() {
 }
 
 #[tokio::test]
-async fn nothing_of_the_body_is_read_before_the_look_up() {
+async fn nothing_of_the_body_is_read_before_the_lookup() {
     static READ: AtomicBool = AtomicBool::new(false);
     /// A body that tells when it is asked for.
     struct Told;
@@ -181,10 +181,10 @@ async fn nothing_of_the_body_is_read_before_the_look_up() {
         }
     }
     let service = |tenants| {
-        select(tenants)
+        per_tenant(tenants)
             .layer(service_fn(async |_: Request<Full<Bytes>>| Ok::<_, &str>(Response::new(Full::<Bytes>::default()))))
     };
-    for (path, reason) in [("/west", Reason::UnknownTenant), ("/lost", Reason::LookupFailed)] {
+    for (path, reason) in [("/west", Reason::UnknownTenant), ("/lost", Reason::TenantLookupFailed)] {
         let response = service(tenants()).oneshot(genuine("a-secret-of-the-north", path).map(|_| Told)).await.unwrap();
         assert_eq!(response.extensions().get(), Some(&reason));
         assert!(!READ.load(Ordering::SeqCst), "{path}");
