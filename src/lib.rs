@@ -82,6 +82,7 @@
     )
 )]
 
+mod any_event;
 mod claim;
 mod dedupe;
 mod delivery;
@@ -134,11 +135,7 @@ pub use self::freshness::Freshness;
 pub use self::handling::{Admitted, OnStoreError, detached};
 pub use self::headers::{Found, Headers};
 pub use self::phi::{Phi, RawJson};
-pub use self::provider::azodha::{self, Azodha};
-pub use self::provider::cair::{self, Cair};
-pub use self::provider::fasten::{self, Fasten};
-pub use self::provider::healthsync::{self, HealthSync};
-pub use self::provider::mediquo::{self, MediQuo};
+pub use self::provider::all::*;
 pub use self::provider::{Custom, Policy, Provider};
 pub use self::receiver::{Builder, Dedupe, Intake, Received, Receiver, RequestHead};
 pub use self::rejection::Rejection;
@@ -149,3 +146,25 @@ pub use self::secret::{Secret, Secrets};
 pub use self::shutdown::Shutdown;
 pub use self::time::{Clock, SystemClock, Time};
 pub use self::verified::Verified;
+
+/// What is known about every provider, as data, for code that serves whichever one a configuration names.
+///
+/// ```
+/// use medhook::registry::{self, OptionName, ProviderOptions};
+/// use medhook::{MemoryStore, Receiver, Secret};
+///
+/// let facts = registry::provider("healthsync").ok_or("no such provider")?;
+/// assert_eq!(facts.kinds.len(), 13);
+/// assert!(!facts.takes(OptionName::Header), "its header is documented");
+///
+/// let options = ProviderOptions::new(Secret::new("a-secret-of-the-dashboard")?);
+/// let receiver = Receiver::configured("in", facts, &options)?.store(MemoryStore::new(10_000)).build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub mod registry {
+    pub use crate::any_event::{AnyEvent, Decoding};
+    pub use crate::provider::{
+        KindFacts, NaturalKey, OptionError, OptionName, PROVIDERS, Pointers, ProviderFacts, ProviderOptions,
+        RetrySchedule, SchemeChoice, SecretMode, UnsignedHeader, UnsignedValue, provider,
+    };
+}

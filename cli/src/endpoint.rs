@@ -1,68 +1,54 @@
 //! The arguments that say what an endpoint is like: its secrets, and what its provider leaves to each endpoint.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ValueEnum;
-use medhook::{Secret, Secrets};
-use medhook_conformance::{Endpoint, Scheme, Written};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use medhook::registry::{self, OptionName, PROVIDERS, ProviderFacts, SchemeChoice, UnsignedHeader, UnsignedValue};
+use medhook::{Encoding, Secret, Secrets};
+use medhook_conformance::Endpoint;
 
 use crate::failure::Failure;
 use crate::random;
 
-/// Who sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Provider {
-    Azodha,
-    Cair,
-    Fasten,
-    Healthsync,
-    Mediquo,
+/// The facts about a provider, which is chosen by its name.
+pub(crate) type Provider = &'static ProviderFacts;
+
+/// Reads the name of a provider.
+pub(crate) fn provider_parser() -> impl TypedValueParser<Value = Provider> {
+    PossibleValuesParser::new(PROVIDERS.iter().map(|facts| facts.name))
+        .try_map(|name| registry::provider(&name).ok_or("no such provider"))
 }
 
-impl Provider {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Provider::Azodha => "azodha",
-            Provider::Cair => "cair",
-            Provider::Fasten => "fasten",
-            Provider::Healthsync => "healthsync",
-            Provider::Mediquo => "mediquo",
-        }
-    }
-
-    /// How many seconds it waits for an answer; where that is not documented, 30.
-    pub(crate) fn patience(self) -> u64 {
-        match self {
-            Provider::Healthsync => 5,
-            Provider::Fasten => 60,
-            Provider::Azodha | Provider::Cair | Provider::Mediquo => 30,
-        }
-    }
+/// How long a provider waits for an answer; where that is not documented, 30 s.
+pub(crate) fn answer_timeout(provider: Provider) -> Duration {
+    provider.answer_timeout.unwrap_or(Duration::from_secs(30))
 }
 
 /// What the provider leaves to each endpoint.
 #[derive(Debug, Default, clap::Args)]
-#[command(next_help_heading = "What the endpoint is told")]
+#[command(next_help_heading = "What provider and endpoint agreed on (not every provider has each of these)")]
 pub(crate) struct Dialect {
-    /// Azodha, Cair: how a delivery is proven
+    /// How deliveries are signed
     #[arg(long, value_enum)]
     scheme: Option<SchemeArg>,
-    /// Azodha, Cair (needed), MediQuo: the header with the proof
+    /// The header with the signature or the shared secret
     #[arg(long, value_name = "NAME")]
     header: Option<String>,
-    /// Azodha, Cair: what stands before an HMAC, such as `sha256=`
+    /// The text before an HMAC, such as `sha256=`
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
-    /// Azodha, Cair: how an HMAC is written
+    /// How an HMAC is written
     #[arg(long, value_enum)]
     encoding: Option<EncodingArg>,
-    /// MediQuo: a second header that must hold a secret, too
+    /// A second header that must hold a secret, too
     #[arg(long, value_name = "NAME", requires = "also_secrets")]
     also_header: Option<String>,
-    /// MediQuo: the variable with the second header's secret
+    /// The environment variable with the second header's secret
     #[arg(long, value_name = "VARIABLE", group = "also_secrets", requires = "also_header")]
     also_secret_env: Option<String>,
-    /// MediQuo: the file with the second header's secret
+    /// The file with the second header's secret
     #[arg(long, value_name = "PATH", group = "also_secrets", requires = "also_header")]
     also_secret_file: Option<PathBuf>,
 }
@@ -118,14 +104,14 @@ impl SecretArgs {
     }
 }
 
-/// Fasten Connect has a secret for each mode.
+/// Some providers have a secret for each mode.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Secrets")]
 pub(crate) struct TestSecretArgs {
-    /// Fasten: the variable with the secret of the test mode
+    /// The environment variable with the secret of the test mode, where the provider has one
     #[arg(long, value_name = "VARIABLE")]
     test_secret_env: Vec<String>,
-    /// Fasten: the file with the secret of the test mode
+    /// The file with the secret of the test mode, where the provider has one
     #[arg(long, value_name = "PATH")]
     test_secret_file: Vec<PathBuf>,
 }
@@ -133,8 +119,8 @@ pub(crate) struct TestSecretArgs {
 impl TestSecretArgs {
     pub(crate) fn read(&self, provider: Provider) -> Result<Vec<Secret>, Failure> {
         let secrets = read(&self.test_secret_env, &self.test_secret_file)?;
-        if provider != Provider::Fasten && !secrets.is_empty() {
-            return Err(Failure::new(format!("{} has no secrets of a test mode", provider.name())));
+        if !provider.takes(OptionName::TestSecrets) && !secrets.is_empty() {
+            return Err(Failure::new(format!("{} has no secrets of a test mode", provider.name)));
         }
         Ok(secrets)
     }
@@ -158,40 +144,40 @@ fn read(variables: &[String], files: &[PathBuf]) -> Result<Vec<Secret>, Failure>
 }
 
 impl Dialect {
-    /// The endpoint, still without secrets of its own. An option that means nothing to the provider is a mistake.
+    /// The endpoint, still without secrets of its own. An option that the provider does not have is a mistake.
     pub(crate) fn endpoint(&self, provider: Provider) -> Result<Endpoint, Failure> {
-        let chooses = matches!(provider, Provider::Azodha | Provider::Cair);
-        let named = chooses || provider == Provider::Mediquo;
-        let foreign = [
-            ("--scheme", self.scheme.is_some() && !chooses),
-            ("--header", self.header.is_some() && !named),
-            ("--prefix", self.prefix.is_some() && !chooses),
-            ("--encoding", self.encoding.is_some() && !chooses),
-            ("--also-header", self.also_header.is_some() && provider != Provider::Mediquo),
+        let options = [
+            (OptionName::Scheme, self.scheme.is_some()),
+            (OptionName::Header, self.header.is_some()),
+            (OptionName::Prefix, self.prefix.is_some()),
+            (OptionName::Encoding, self.encoding.is_some()),
+            (OptionName::AlsoHeader, self.also_header.is_some()),
         ];
-        if let Some((option, _)) = foreign.iter().find(|(_, foreign)| *foreign) {
-            return Err(Failure::new(format!("{option} means nothing with {}", provider.name())));
+        if let Some((option, _)) = options.iter().find(|(option, given)| *given && !provider.takes(*option)) {
+            return Err(Failure::new(format!("{} does not apply to {}", flag(*option), provider.name)));
         }
-        if chooses && (self.scheme.is_none() || self.header.is_none()) {
+        let is_missing = |needed: &&OptionName| options.iter().any(|(option, given)| option == *needed && !given);
+        if provider.required_options.iter().any(|needed| is_missing(&needed)) {
+            let flags: Vec<_> = provider.required_options.iter().map(|option| flag(*option)).collect();
             return Err(Failure::new(format!(
-                "{} is documented to sign neither one way nor in one header: --scheme and --header say what the endpoint \
-                 is told",
-                provider.name()
+                "{} needs {}: how it signs is for each endpoint to agree on with it",
+                provider.name,
+                flags.join(" and ")
             )));
         }
         if self.scheme == Some(SchemeArg::SharedSecret) && (self.prefix.is_some() || self.encoding.is_some()) {
             return Err(Failure::new("--prefix and --encoding are for an HMAC, not for a shared secret"));
         }
-        let mut endpoint = Endpoint::new(provider.name());
+        let mut endpoint = Endpoint::new(provider.name);
         endpoint.scheme = self.scheme.map(|scheme| match scheme {
-            SchemeArg::HmacSha256 => Scheme::HmacSha256,
-            SchemeArg::SharedSecret => Scheme::SharedSecret,
+            SchemeArg::HmacSha256 => SchemeChoice::HmacSha256,
+            SchemeArg::SharedSecret => SchemeChoice::SharedSecret,
         });
         endpoint.header = self.header.as_ref().map(|name| name.to_ascii_lowercase());
         endpoint.prefix.clone_from(&self.prefix);
-        endpoint.encoding = self.encoding.map(|digits| match digits {
-            EncodingArg::Hex => Written::Hex,
-            EncodingArg::Base64 => Written::Base64,
+        endpoint.encoding = self.encoding.map(|encoding| match encoding {
+            EncodingArg::Hex => Encoding::Hex,
+            EncodingArg::Base64 => Encoding::Base64,
         });
         if let Some(name) = &self.also_header {
             let variables = Vec::from_iter(self.also_secret_env.clone());
@@ -203,24 +189,35 @@ impl Dialect {
     }
 }
 
+/// The name of an option on the command line.
+fn flag(option: OptionName) -> String {
+    format!("--{}", option.as_str().replace('_', "-"))
+}
+
 /// As an [`Endpoint`] keeps it.
 pub(crate) fn entry(secret: &Secret) -> (String, String) {
     (secret.label().to_owned(), secret.expose_secret().to_owned())
 }
 
-/// The headers that a provider sends beside its proof. Nothing signs them.
-pub(crate) fn unsigned_headers(endpoint: &Endpoint, body: &[u8]) -> Result<Vec<(String, String)>, Failure> {
+/// The headers that a provider sends besides those of its scheme. Nothing signs them.
+pub(crate) fn unsigned_headers(provider: Provider, body: &[u8]) -> Result<Vec<(String, String)>, Failure> {
     let mut headers = vec![
         ("content-type".to_owned(), "application/json".to_owned()),
         ("user-agent".to_owned(), concat!("medhook/", env!("CARGO_PKG_VERSION")).to_owned()),
     ];
-    if endpoint.provider == "healthsync" {
-        let json: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-        let kind = json.as_ref().and_then(|json| json.pointer("/type")?.as_str());
-        if let Some(kind) = kind.filter(|kind| kind.bytes().all(|byte| byte.is_ascii_graphic())) {
-            headers.push(("x-healthsync-event".to_owned(), kind.to_owned()));
-        }
-        headers.push(("x-healthsync-delivery".to_owned(), random::uuid()?));
+    for UnsignedHeader { name, value, .. } in provider.unsigned_headers {
+        let value = match value {
+            UnsignedValue::Kind => kind_of(provider, body),
+            _ => Some(random::uuid()?),
+        };
+        headers.extend(value.map(|value| ((*name).to_owned(), value)));
     }
     Ok(headers)
+}
+
+/// The kind that a body names, if a header can carry it.
+fn kind_of(provider: Provider, body: &[u8]) -> Option<String> {
+    let json: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let kind = json.pointer(provider.pointers.kind?)?.as_str()?;
+    kind.bytes().all(|byte| byte.is_ascii_graphic()).then(|| kind.to_owned())
 }

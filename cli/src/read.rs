@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use medhook::{Delivery, Event, azodha, cair, fasten, healthsync, mediquo};
+use medhook::Delivery;
+use medhook::registry::{self, Decoding};
 
 /// The result of decoding an event, compared with its provider's documentation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,13 +20,15 @@ pub(crate) enum DecodeOutcome {
 
 impl DecodeOutcome {
     pub(crate) fn of(delivery: &Delivery) -> Self {
-        match delivery.provider() {
-            azodha::Event::PROVIDER => reads!(azodha, delivery),
-            cair::Event::PROVIDER => reads!(cair, delivery),
-            fasten::Event::PROVIDER => reads!(fasten, delivery),
-            healthsync::Event::PROVIDER => reads!(healthsync, delivery),
-            mediquo::Event::PROVIDER => reads!(mediquo, delivery),
-            _ => DecodeOutcome::Unknown,
+        let Some(facts) = registry::provider(delivery.provider()) else {
+            return DecodeOutcome::Unknown;
+        };
+        let event = facts.decode(delivery);
+        match event.decoding {
+            Decoding::Unknown => DecodeOutcome::Unknown,
+            Decoding::Undecodable => DecodeOutcome::Undecodable,
+            _ if event.drifted.is_empty() => DecodeOutcome::AsDocumented,
+            _ => DecodeOutcome::Without(event.drifted.iter().map(ToString::to_string).collect()),
         }
     }
 }
@@ -40,17 +43,3 @@ impl fmt::Display for DecodeOutcome {
         }
     }
 }
-
-/// Reads a delivery as the event type of a provider's module.
-macro_rules! reads {
-    ($provider:ident, $delivery:expr) => {{
-        let decoded = $provider::Event::from_delivery($delivery);
-        match decoded.event {
-            $provider::Event::Unknown(_) => DecodeOutcome::Unknown,
-            $provider::Event::Undecodable(_) => DecodeOutcome::Undecodable,
-            _ if decoded.drifted.is_empty() => DecodeOutcome::AsDocumented,
-            _ => DecodeOutcome::Without(decoded.drifted.iter().map(ToString::to_string).collect()),
-        }
-    }};
-}
-use reads;

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use http_body_util::BodyExt;
-use medhook_conformance::{Endpoint, Scheme, Written};
+use medhook::Encoding;
+use medhook::registry::SchemeChoice;
+use medhook_conformance::Endpoint;
 use medhook_tests::faulty::{self, Fault};
 use medhook_tests::program::{Ran, run};
 use medhook_tests::served::{Served, nobody, status, text};
@@ -60,12 +62,13 @@ fn sound_endpoints_of_every_provider_pass() {
     let chosen = |provider, scheme: &'static str| {
         let mut endpoint = endpoint(provider);
         endpoint.header = Some("x-own".to_owned());
-        endpoint.scheme = Some(if scheme == "hmac-sha256" { Scheme::HmacSha256 } else { Scheme::SharedSecret });
+        endpoint.scheme =
+            Some(if scheme == "hmac-sha256" { SchemeChoice::HmacSha256 } else { SchemeChoice::SharedSecret });
         (endpoint, vec!["--header", "X-Own", "--scheme", scheme])
     };
     let mut prefixed = chosen("cair", "hmac-sha256");
     prefixed.0.prefix = Some("sha256=".to_owned());
-    prefixed.0.encoding = Some(Written::Base64);
+    prefixed.0.encoding = Some(Encoding::Base64);
     prefixed.1.extend(["--prefix", "sha256=", "--encoding", "base64"]);
     let endpoints = [
         (chosen("azodha", "hmac-sha256"), 90),

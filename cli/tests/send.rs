@@ -4,8 +4,10 @@ use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
 
 use http_body_util::BodyExt;
+use medhook::Encoding;
+use medhook::registry::SchemeChoice;
 use medhook::{Bytes, http};
-use medhook_conformance::{Endpoint, Scheme, Written};
+use medhook_conformance::Endpoint;
 use medhook_tests::faulty;
 use medhook_tests::program::{Ran, run};
 use medhook_tests::served::{Served, nobody, status, text};
@@ -27,10 +29,10 @@ fn endpoint(provider: &str) -> (Endpoint, Vec<&'static str>) {
     endpoint.secrets.insert("current".to_owned(), SECRET.to_owned());
     let mut arguments = vec!["--secret-env", "CANARY"];
     if provider == "azodha" || provider == "cair" {
-        endpoint.scheme = Some(Scheme::HmacSha256);
+        endpoint.scheme = Some(SchemeChoice::HmacSha256);
         endpoint.header = Some("x-signature".to_owned());
         endpoint.prefix = Some("sha256=".to_owned());
-        endpoint.encoding = Some(Written::Base64);
+        endpoint.encoding = Some(Encoding::Base64);
         arguments.extend(["--scheme", "hmac-sha256", "--header", "X-Signature", "--prefix", "sha256="]);
         arguments.extend(["--encoding", "base64"]);
     }

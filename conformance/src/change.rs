@@ -1,8 +1,7 @@
 //! The one thing in which a case differs from the case it is like.
 
+use medhook::registry::SchemeChoice;
 use serde::Deserialize;
-
-use crate::endpoint::Scheme;
 
 /// The one thing in which a case differs from another. *Before* signing means that the sender, who knows the secret,
 /// did it; *after*, that someone on the way did.
@@ -15,7 +14,7 @@ pub enum Change {
     /// Signed with this secret, which the endpoint does not have.
     ForeignSecret(String),
     /// Verified in the same header, but as this scheme has it.
-    Scheme(Scheme),
+    Scheme(SchemeChoice),
     /// Signed with an HMAC in base64.
     Base64,
     /// Before signing: this text instead of the body.

@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use medhook::Encoding;
+use medhook::registry::SchemeChoice;
 use medhook::testing::{Fixture, Signing, fixtures, marked, replaced_at, spaced};
 
 use crate::body::{dated, written_like};
 use crate::case::{Case, Transfer};
 use crate::change::Change;
-use crate::endpoint::{Endpoint, Scheme};
+use crate::endpoint::Endpoint;
 
 /// A delivery that is not signed yet.
 pub(crate) struct Draft<'l> {
@@ -30,7 +31,7 @@ impl<'l> Draft<'l> {
         let mut draft = Draft {
             endpoint,
             signing,
-            time_at: endpoint.time_at(),
+            time_at: endpoint.facts().ok().and_then(|facts| facts.pointers.time),
             now,
             body: found.ok_or_else(|| format!("no fixture {body}"))?,
             secret: endpoint.secret(secret).ok_or("its endpoint has no such secret")?.to_owned(),
@@ -80,8 +81,9 @@ impl<'l> Draft<'l> {
                     return Err("its provider's headers are not those of another scheme".to_owned());
                 };
                 self.signing = match scheme {
-                    Scheme::HmacSha256 => Signing::hmac_sha256(header),
-                    Scheme::SharedSecret => Signing::shared_secret(header),
+                    SchemeChoice::HmacSha256 => Signing::hmac_sha256(header),
+                    SchemeChoice::SharedSecret => Signing::shared_secret(header),
+                    _ => return Err("the list knows no such scheme".to_owned()),
                 };
             }
             Change::Base64 => match &mut self.signing {

@@ -1,6 +1,7 @@
 //! Errors of the list of cases and of its endpoints.
 
 use medhook::ConfigError;
+use medhook::registry::OptionError;
 
 /// An error in the list of cases. Names the file and the row.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +15,12 @@ pub struct EndpointError(pub(crate) String);
 
 impl From<ConfigError> for EndpointError {
     fn from(error: ConfigError) -> Self {
+        EndpointError(error.to_string())
+    }
+}
+
+impl From<OptionError> for EndpointError {
+    fn from(error: OptionError) -> Self {
         EndpointError(error.to_string())
     }
 }

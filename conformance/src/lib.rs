@@ -35,6 +35,6 @@ mod recipe;
 pub use self::case::{Case, Expected, Transfer};
 pub use self::cases::{Cases, cases, cases_at};
 pub use self::change::{Change, State};
-pub use self::endpoint::{Endpoint, Scheme, Written};
+pub use self::endpoint::Endpoint;
 pub use self::error::{CaseError, EndpointError};
 pub use self::outside::{Outside, cases_outside};

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use medhook::testing::{Signing, case_files, fixtures};
-use medhook::{azodha, cair, fasten, healthsync, mediquo};
+use medhook::registry::{self, KindFacts};
+use medhook::testing::{CaseFile, Signing, case_files, fixtures};
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
@@ -19,21 +19,8 @@ const SHARED_FILE: &str = "fixtures/shared.toml";
 struct Source {
     provider: &'static str,
     cases: &'static str,
-    kinds: fn() -> Vec<&'static str>,
+    kinds: &'static [KindFacts],
 }
-
-macro_rules! providers {
-    ($($provider:ident)*) => {
-        /// The providers, each with the names of its documented kinds.
-        const PROVIDERS: &[(&str, fn() -> Vec<&'static str>)] = &[$((
-            stringify!($provider),
-            || $provider::Kind::ALL.iter().map(|kind| kind.as_str()).collect(),
-        ),)*];
-    };
-}
-
-// A new provider is added here.
-providers! { azodha cair fasten healthsync mediquo }
 
 /// The expanded list of one provider.
 pub(crate) struct List {
@@ -108,10 +95,8 @@ pub(crate) fn now() -> Result<i64, CaseError> {
 /// Returns the lists of all providers.
 pub(crate) fn all() -> Result<Vec<List>, CaseError> {
     let shared = shared()?;
-    let mut lists = Vec::new();
-    for (provider, kinds) in PROVIDERS {
-        lists.push(expand(&Source::of(provider, *kinds)?, text(SHARED_FILE)?, &shared)?);
-    }
+    let sources = case_files().iter().filter_map(Source::of);
+    let lists = sources.map(|source| expand(&source, shared_text(), &shared)).collect::<Result<Vec<_>, _>>()?;
     let is_used = |section: &&String| lists.iter().any(|list| list.sections.contains(*section));
     match shared.case.keys().find(|section| !is_used(section)) {
         Some(section) => Err(CaseError(format!("{SHARED_FILE}: no provider uses the section {section}"))),
@@ -121,20 +106,16 @@ pub(crate) fn all() -> Result<Vec<List>, CaseError> {
 
 /// Returns the list of one provider, if there is one.
 pub(crate) fn of(provider: &str) -> Result<Option<List>, CaseError> {
-    let Some((provider, kinds)) = PROVIDERS.iter().find(|(name, _)| *name == provider) else {
-        return Ok(None);
-    };
-    expand(&Source::of(provider, *kinds)?, text(SHARED_FILE)?, &shared()?).map(Some)
+    let source = case_files().iter().filter_map(Source::of).find(|source| source.provider == provider);
+    source.map(|source| expand(&source, shared_text(), &shared()?)).transpose()
 }
 
 fn shared() -> Result<SharedFile, CaseError> {
-    toml::from_str(text(SHARED_FILE)?).map_err(|error| CaseError(format!("{SHARED_FILE}: {error}")))
+    toml::from_str(shared_text()).map_err(|error| CaseError(format!("{SHARED_FILE}: {error}")))
 }
 
-/// Returns the text of a case file.
-fn text(path: &str) -> Result<&'static str, CaseError> {
-    let file = case_files().iter().find(|file| file.path() == path);
-    file.map(|file| file.text()).ok_or_else(|| CaseError(format!("{path}: no such file")))
+fn shared_text() -> &'static str {
+    case_files().iter().find(|file| file.provider().is_none()).map_or("", CaseFile::text)
 }
 
 fn parse(source: &Source) -> Result<ProviderFile, CaseError> {
@@ -148,7 +129,7 @@ fn expand(source: &Source, shared_text: &str, shared: &SharedFile) -> Result<Lis
     for endpoint in file.endpoint.values_mut() {
         source.provider.clone_into(&mut endpoint.provider);
     }
-    let expansion = Expansion { source, like: &file.like, kinds: (source.kinds)() };
+    let expansion = Expansion { source, like: &file.like, kinds: source.kinds };
 
     let mut rows = expansion.fixtures(file.fixture)?;
     // Clients that stop when the plainest delivery is rejected begin with the first case.
@@ -189,10 +170,9 @@ fn expand(source: &Source, shared_text: &str, shared: &SharedFile) -> Result<Lis
 }
 
 impl Source {
-    fn of(provider: &'static str, kinds: fn() -> Vec<&'static str>) -> Result<Self, CaseError> {
-        let mut source = Source { provider, cases: "", kinds };
-        source.cases = text(&source.file())?;
-        Ok(source)
+    fn of(file: &CaseFile) -> Option<Self> {
+        let facts = registry::provider(file.provider()?)?;
+        Some(Source { provider: facts.name, cases: file.text(), kinds: facts.kinds })
     }
 
     fn file(&self) -> String {
@@ -203,7 +183,7 @@ impl Source {
 struct Expansion<'s> {
     source: &'s Source,
     like: &'s str,
-    kinds: Vec<&'static str>,
+    kinds: &'static [KindFacts],
 }
 
 impl Expansion<'_> {
@@ -279,10 +259,10 @@ impl Expansion<'_> {
 
     /// The documented kind in the name of a fixture: `<kind>` or `<kind>.<variant>`.
     fn kind(&self, fixture: &str) -> Option<&'static str> {
-        let is_kind = |kind: &&&str| {
-            fixture.strip_prefix(**kind).is_some_and(|variant| variant.is_empty() || variant.starts_with('.'))
+        let is_kind = |kind: &&str| {
+            fixture.strip_prefix(*kind).is_some_and(|variant| variant.is_empty() || variant.starts_with('.'))
         };
-        self.kinds.iter().filter(is_kind).max_by_key(|kind| kind.len()).copied()
+        self.kinds.iter().map(|kind| kind.name).filter(is_kind).max_by_key(|kind| kind.len())
     }
 }
 
@@ -404,8 +384,8 @@ mod tests {
     "#;
 
     fn expand_text(shared: &'static str, cases: String) -> Result<List, String> {
-        let kinds = || vec!["document.uploaded"];
-        let source = Source { provider: "healthsync", cases: cases.leak(), kinds };
+        let facts = registry::provider("healthsync").unwrap();
+        let source = Source { provider: facts.name, cases: cases.leak(), kinds: facts.kinds };
         expand(&source, shared, &toml::from_str(shared).unwrap()).map_err(|error| error.to_string())
     }
 

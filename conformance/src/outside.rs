@@ -1,12 +1,13 @@
 //! The cases that can be played at somebody else's endpoint, of which only the answers are seen.
 
+use medhook::registry::SchemeChoice;
 use medhook::testing::Signing;
-use medhook::{Outcome, Reason};
+use medhook::{Encoding, Outcome, Reason};
 
 use crate::case::{Case, Transfer};
 use crate::change::{Change, State};
 use crate::draft::{Draft, after_signing};
-use crate::endpoint::{Endpoint, Scheme, Written};
+use crate::endpoint::Endpoint;
 use crate::error::CaseError;
 use crate::list::{self, List};
 use crate::recipe::{Recipe, make_all};
@@ -153,10 +154,10 @@ impl Site<'_> {
             Change::MessageId(id) if !id.is_empty() => Change::MessageId(format!("{}{id}", self.mark)),
             Change::Attempt(offset) => Change::Attempt(clear_of_the_limit(*offset, refused)),
             Change::Event(offset) => Change::Event(clear_of_the_limit(*offset, refused)),
-            Change::Scheme(Scheme::HmacSha256) if self.listed.scheme == Some(Scheme::HmacSha256) => {
+            Change::Scheme(SchemeChoice::HmacSha256) if self.listed.scheme == Some(SchemeChoice::HmacSha256) => {
                 return Err("how an HMAC is written is the endpoint's own");
             }
-            Change::Scheme(Scheme::SharedSecret) => return Err("it would show the secret"),
+            Change::Scheme(scheme) if *scheme != SchemeChoice::HmacSha256 => return Err("it would show the secret"),
             Change::Base64 => return Err("how an HMAC is written is the endpoint's own"),
 
             Change::Without(name) => Change::Without(self.renamed(name)),
@@ -195,7 +196,7 @@ impl Site<'_> {
             Change::Handler(_) => return Err("what a handler answers cannot be brought about from outside"),
 
             Change::Secret(_)
-            | Change::Scheme(Scheme::HmacSha256)
+            | Change::Scheme(_)
             | Change::Set(..)
             | Change::Long(..)
             | Change::Replace(..)
@@ -254,7 +255,7 @@ impl Site<'_> {
 
     /// What is done to the text of a proof makes sense only where that is written the same way.
     fn same_writing(&self, name: &str) -> Remade<()> {
-        let written = |endpoint: &Endpoint| (endpoint.prefix.clone(), endpoint.encoding.unwrap_or(Written::Hex));
+        let written = |endpoint: &Endpoint| (endpoint.prefix.clone(), endpoint.encoding.unwrap_or(Encoding::Hex));
         if signature_header(self.listed).as_deref() == Some(name) && written(self.listed) != written(self.endpoint) {
             return Err("for endpoints with another prefix or encoding");
         }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{METHODS, Policy, Provider, Scalar, part_of, sealed};
+use super::definition::{METHODS, Policy, Provider, sealed};
+use super::json::{Scalar, part_of};
 use crate::envelope::{Envelope, KindName, Problem};
 use crate::scheme::SchemeConfig;
 use crate::{ConfigError, Freshness, Secrets, Time, Verified};
@@ -115,13 +116,13 @@ impl Provider for Custom {
         }
     }
 
-    fn scheme(&self, _: sealed::Seal) -> Result<sealed::KeyedScheme, ConfigError> {
+    fn scheme(&self, _: sealed::Seal) -> Result<sealed::SchemeWithSecrets, ConfigError> {
         for pointer in [&self.id, &self.kind, &self.occurred_at, &self.data].into_iter().flatten() {
             if !pointer.starts_with('/') {
                 return Err(ConfigError::new(format!("provider {}: JSON pointer {pointer:?} has no `/`", self.name)));
             }
         }
-        self.scheme.with_secrets(&self.secrets).map(sealed::KeyedScheme)
+        Ok(sealed::SchemeWithSecrets { config: self.scheme.clone(), secrets: self.secrets.clone() })
     }
 
     fn open(&self, verified: &Verified<'_>) -> Envelope {

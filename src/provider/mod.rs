@@ -1,101 +1,68 @@
-//! Who sends: one folder each, with the facts in its documentation.
+//! The registry of providers. Each has a folder, which declares everything that is known about it.
+//!
+//! - `definition`: what a provider implements
+//! - `facts`, `options`: what its folder declares, and what the configuration of an endpoint says
+//! - `events`: the macro that declares its events as types
+//! - `agreed`, `json`, `key`: what several providers share
 
-pub mod azodha;
-pub mod cair;
+mod agreed;
 mod custom;
-pub mod fasten;
-pub mod healthsync;
+mod definition;
+mod events;
+mod facts;
 mod json;
 mod key;
-pub mod mediquo;
-
-use std::fmt;
-use std::time::Duration;
+mod options;
+#[cfg(feature = "testing")]
+mod test_data;
 
 pub use self::custom::Custom;
 #[cfg(feature = "testing")]
 pub(crate) use self::custom::pointed_at;
-pub(crate) use self::json::{Scalar, envelope_of, part_of};
+pub(crate) use self::definition::{METHODS, sealed};
+pub use self::definition::{Policy, Provider};
+pub use self::facts::{KindFacts, NaturalKey, Pointers, ProviderFacts, RetrySchedule, UnsignedHeader, UnsignedValue};
+pub use self::options::{OptionError, OptionName, ProviderOptions, SchemeChoice, SecretMode};
 
-use crate::envelope::{Envelope, Mode};
-use crate::error::ConfigError;
-use crate::freshness::Freshness;
-use crate::reply::Reply;
-use crate::scheme::SchemeVerifier;
-use crate::verified::Verified;
+macro_rules! registry {
+    ($($module:ident: $Provider:ident,)*) => {
+        /// Every provider, by name. A [`Custom`](crate::Custom) one is not among them.
+        pub static PROVIDERS: &[&ProviderFacts] = &[$(&$module::FACTS),*];
 
-/// A sender of webhooks: how it proves itself, and where its body says what happened.
-///
-/// The set is closed. A sender that is not among them is a [`Custom`].
-pub trait Provider: fmt::Debug + Send + Sync + 'static + sealed::Sealed {
-    /// Its name in keys, logs and metrics.
-    fn name(&self) -> &str;
-
-    /// What a receiver does for it unless told otherwise.
-    fn policy(&self) -> Policy;
-
-    /// Its scheme, with its secrets read.
-    #[doc(hidden)]
-    fn scheme(&self, _: sealed::Seal) -> Result<sealed::KeyedScheme, ConfigError>;
-
-    /// The mode that a secret is for, by its index; `None` where it is for any.
-    #[doc(hidden)]
-    fn mode_of_secret(&self, _secret: usize) -> Option<&Mode> {
-        None
-    }
-
-    /// Answers a handshake. By default a provider has none.
-    #[doc(hidden)]
-    fn handshake(&self, _method: &str, _target: &str) -> Option<Reply> {
-        None
-    }
-
-    /// Reads the envelope of a verified body. Never fails: what is no envelope has a [`Problem`](crate::Problem) for its kind.
-    fn open(&self, verified: &Verified<'_>) -> Envelope;
-}
-
-/// The methods that any provider uses.
-pub(crate) const METHODS: &[&str] = &["POST"];
-
-/// Keeps the set of providers closed.
-pub(crate) mod sealed {
-    #[allow(unreachable_pub, reason = "named in a public trait so that nobody else can implement it")]
-    pub trait Sealed {}
-    #[allow(missing_debug_implementations, unreachable_pub, reason = "as above")]
-    pub struct Seal;
-    #[allow(missing_debug_implementations, unreachable_pub, reason = "as above")]
-    pub struct KeyedScheme(pub(crate) super::SchemeVerifier);
-}
-
-/// What a provider asks of its receivers.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct Policy {
-    /// The age that is accepted.
-    pub freshness: Freshness,
-    /// How long a handled event is remembered.
-    pub retention: Duration,
-    /// How long after the first attempt the provider may still retry.
-    pub retry_horizon: Duration,
-    /// The methods of its deliveries and handshakes.
-    pub methods: &'static [&'static str],
-    /// Whether the bodies of documented kinds carry the time of their event, which [`Freshness::EventTime`] needs.
-    pub has_event_time: bool,
-    /// Whether the bodies of all other kinds carry it as well. With [`Freshness::EventTime`] an event without a time that
-    /// its kind should have is rejected.
-    pub unknown_kinds_have_event_time: bool,
-}
-
-impl Policy {
-    /// Returns the policy for a provider that signs no time and documents no retries.
-    pub(crate) fn undocumented(has_event_time: bool) -> Self {
-        Policy {
-            freshness: Freshness::Unchecked,
-            retention: Duration::from_secs(24 * 3600),
-            retry_horizon: Duration::ZERO,
-            methods: METHODS,
-            has_event_time,
-            unknown_kinds_have_event_time: false,
+        /// The crate's root re-exports these.
+        pub(crate) mod all {
+            $(pub use super::$module::{self, $Provider};)*
         }
-    }
+
+        /// Gives the names of all providers' modules to a macro.
+        #[cfg(feature = "testing")]
+        macro_rules! each_provider {
+            ($callback:ident) => {
+                $callback! { $($module)* }
+            };
+        }
+        #[cfg(feature = "testing")]
+        pub(crate) use each_provider;
+    };
+}
+
+// A provider is added with two lines here, its module and its entry; CONTRIBUTING.md has the rest.
+pub mod azodha;
+pub mod cair;
+pub mod fasten;
+pub mod healthsync;
+pub mod mediquo;
+
+registry! {
+    azodha: Azodha,
+    cair: Cair,
+    fasten: Fasten,
+    healthsync: HealthSync,
+    mediquo: MediQuo,
+}
+
+/// The facts about the provider of this name.
+#[must_use]
+pub fn provider(name: &str) -> Option<&'static ProviderFacts> {
+    PROVIDERS.iter().find(|facts| facts.name == name).copied()
 }

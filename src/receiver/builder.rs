@@ -14,7 +14,7 @@ use crate::error::ConfigError;
 use crate::freshness::Freshness;
 use crate::handling::{Handling, OnStoreError, Permits, Settings};
 use crate::observe;
-use crate::provider::{Policy, Provider, sealed};
+use crate::provider::{OptionError, Policy, Provider, ProviderFacts, ProviderOptions, sealed};
 use crate::scheme::SchemeVerifier;
 use crate::time::{Clock, SystemClock};
 
@@ -23,6 +23,19 @@ impl Receiver {
     /// remembered, so it must not change between deployments; it is also a label in logs and metrics.
     pub fn builder(name: impl Into<String>, provider: impl Provider) -> Builder {
         Builder::new(name.into(), Box::new(provider))
+    }
+
+    /// As [`builder`](Receiver::builder), with the provider that an endpoint's configuration names: see
+    /// [`registry`](crate::registry).
+    ///
+    /// # Errors
+    /// An option that is missing, or that the provider cannot use.
+    pub fn configured(
+        name: impl Into<String>,
+        facts: &ProviderFacts,
+        options: &ProviderOptions,
+    ) -> Result<Builder, OptionError> {
+        Ok(Builder::new(name.into(), facts.provider(options)?))
     }
 }
 
@@ -149,7 +162,8 @@ impl Builder {
     }
 
     fn try_build(self) -> Result<Receiver, ConfigError> {
-        let sealed::KeyedScheme(scheme) = self.provider.scheme(sealed::Seal)?;
+        let sealed::SchemeWithSecrets { config, secrets } = self.provider.scheme(sealed::Seal)?;
+        let scheme = config.with_secrets(&secrets)?;
         let policy = self.provider.policy();
         let freshness = self.freshness.unwrap_or(policy.freshness);
         let window = window(freshness);

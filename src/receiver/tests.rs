@@ -428,7 +428,7 @@ impl Provider for Greeting {
         Policy { methods: &["GET", "POST"], ..self.0.policy() }
     }
 
-    fn scheme(&self, seal: sealed::Seal) -> Result<sealed::KeyedScheme, crate::ConfigError> {
+    fn scheme(&self, seal: sealed::Seal) -> Result<sealed::SchemeWithSecrets, crate::ConfigError> {
         self.0.scheme(seal)
     }
 

@@ -24,7 +24,8 @@ pub struct HmacSha256Body {
 }
 
 /// How a MAC is written. Either way it is compared as the 32 bytes it stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Encoding {
     /// 64 hexadecimal digits, in either case.

@@ -1,7 +1,7 @@
 //! For tests of your own handlers, and for this project's.
 //!
-//! Signed requests like the providers' ([`azodha()`], [`cair()`], [`fasten()`], [`healthsync()`], [`mediquo()`]) and those
-//! of a provider of your own ([`custom()`]), a [`StoppedClock`], every fixture ([`fixtures()`]), and the files that list
+//! Signed requests like a provider's ([`sample()`], and a function with the name of each provider) and those of a
+//! provider of your own ([`custom()`]), a [`StoppedClock`], every fixture ([`fixtures()`]), and the files that list
 //! the cases of this project ([`case_files()`]), which the crate `medhook-conformance` plays.
 //!
 //! Helpers for tests fail loudly: what a sample cannot do panics with one line.
@@ -34,10 +34,11 @@ pub use self::actix::actix_request;
 pub use self::fixtures::{CaseFile, Fixture, case_files, fixtures, marked, replaced_at, spaced};
 pub use self::sign::Signing;
 
-use crate::provider::{azodha, cair, fasten, healthsync, mediquo};
+use crate::provider::each_provider;
+use crate::registry::{self, ProviderFacts, ProviderOptions};
 use crate::scheme::{Config, SchemeConfig};
 use crate::time::{Clock, SystemClock, unix_seconds};
-use crate::{HmacSha256Body, Secrets, SharedSecret};
+use crate::{Secrets, SharedSecret};
 use fixtures::{fixture, with_text, with_time};
 
 /// A clock that moves only when told to. Clones show the same time.
@@ -66,68 +67,29 @@ impl Clock for StoppedClock {
     }
 }
 
-/// A genuine delivery of Azodha's, of this kind; where its payload is not documented, an invented one.
+/// A genuine delivery of this kind from the provider of this name, with made-up values in the documented shape; where the
+/// payload is not documented, an invented one.
 ///
-/// How Azodha signs is not documented: say it with [`signing`](Sample::signing), as your receiver has it. Its events
-/// have neither time nor id, so [`at`](Sample::at) and [`id`](Sample::id) change nothing. Where the kind is not
-/// documented to be in the body, it is not: pin it at the receiver.
-///
-/// ```
-/// use medhook::testing::{self, Signing};
-/// use medhook::{Azodha, NoDedupe, Receiver, Secret, azodha};
-///
-/// let azodha = Azodha::hmac_sha256("x-signature", Secret::new("a-secret-of-some-length")?);
-/// let receiver = Receiver::builder("azodha", azodha.pin_kind("BookAppointment")).store(NoDedupe).build()?;
-///
-/// let sample = testing::azodha("BookAppointment").signing(Signing::hmac_sha256("x-signature"));
-/// let request = sample.secret("a-secret-of-some-length").request("/webhooks/azodha");
-/// let delivery = receiver.open(receiver.verify(request.headers(), request.body().clone())?)?;
-/// assert!(matches!(delivery.decode()?, azodha::Event::BookAppointment(_)));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn azodha(kind: &str) -> Sample {
-    Sample::new(azodha::NAME, kind, None, "")
+/// Where a provider agrees on its scheme with each endpoint, say it with [`signing`](Sample::signing), as your receiver has
+/// it. [`at`](Sample::at) and [`id`](Sample::id) change nothing where the provider's events have no time or id.
+pub fn sample(provider: &str, kind: &str) -> Sample {
+    let known = registry::provider(provider).zip(fixture(provider, kind));
+    let (facts, fixture) = known.unwrap_or_else(|| fails(&format!("no sample of {provider} {kind}")));
+    let body = fixture.body();
+    Sample { provider: Some(facts), time_at: facts.pointers.time, ..Sample::of(body) }
 }
 
-/// A genuine delivery of Cair Health's, of this kind, with a made-up payload in the documented shape. Kinds have the
-/// names of [`cair::Kind`].
-///
-/// Cair takes the header's name from you and has two ways to fill it: say with [`signing`](Sample::signing) what your
-/// receiver was told. Only `CLAIM_STATUS_CHANGE` has a time for [`at`](Sample::at) to set. No event has an id, and the
-/// same bytes are the same event: [`id`](Sample::id) makes other bytes of chart reports and remittances, and
-/// [`body`](Sample::body) of all.
-///
-/// ```
-/// use medhook::testing::{self, Signing};
-/// use medhook::{Cair, NoDedupe, Receiver, Secret, cair};
-///
-/// let cair = Cair::hmac_sha256("X-API-KEY", Secret::new("a-secret-of-some-length")?);
-/// let receiver = Receiver::builder("cair", cair.pin_kind(cair::Kind::ChartAnalysis)).store(NoDedupe).build()?;
-///
-/// let sample = testing::cair("PATIENT_CHART_ANALYSIS_COMPLETE").signing(Signing::hmac_sha256("x-api-key"));
-/// let request = sample.secret("a-secret-of-some-length").request("/webhooks/cair");
-/// let delivery = receiver.open(receiver.verify(request.headers(), request.body().clone())?)?;
-/// assert!(matches!(delivery.decode()?, cair::Event::ChartAnalysis(_)));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn cair(kind: &str) -> Sample {
-    Sample::new(cair::NAME, kind, None, cair::TIME_AT)
+macro_rules! samples {
+    ($($provider:ident)*) => {
+        $(
+            #[doc = concat!("A [`sample`] of [`", stringify!($provider), "`](mod@crate::", stringify!($provider), ").")]
+            pub fn $provider(kind: &str) -> Sample {
+                sample(stringify!($provider), kind)
+            }
+        )*
+    };
 }
-
-/// A genuine delivery of Fasten Connect's, of this kind, with a made-up payload in the documented shape.
-pub fn fasten(kind: &str) -> Sample {
-    Sample::new(fasten::NAME, kind, Some(Signing::StandardWebhooks), "/date")
-}
-
-/// A genuine delivery of HealthSync's, of this kind; where its payload is not documented, an invented one.
-pub fn healthsync(kind: &str) -> Sample {
-    Sample::new(healthsync::NAME, kind, Some(Signing::healthsync()), "/created_at")
-}
-
-/// A genuine delivery of MediQuo's, of this kind, with a made-up payload in the documented shape.
-pub fn mediquo(kind: &str) -> Sample {
-    Sample::new(mediquo::NAME, kind, Some(Signing::mediquo()), "/occurred_on")
-}
+each_provider!(samples);
 
 /// A genuine delivery of a [`Custom`](crate::Custom) provider, signed by the scheme that its receiver has.
 ///
@@ -148,32 +110,27 @@ pub fn mediquo(kind: &str) -> Sample {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn custom(scheme: impl Into<SchemeConfig>, body: impl Into<Bytes>) -> Sample {
-    let at = unix_seconds(SystemClock.now());
-    let mut sample =
-        Sample { signing: None, more: Vec::new(), time_at: "", body: body.into(), secret: None, id: None, at };
-    sample.signing = Some(match scheme.into().0 {
-        Config::StandardWebhooks(_) => Signing::StandardWebhooks,
-        Config::HmacSha256Body(HmacSha256Body { header, prefix, encoding }) => {
-            Signing::HmacSha256Body { header, prefix, encoding }
+    let scheme = scheme.into();
+    let more = match &scheme.0 {
+        Config::SharedSecret(SharedSecret { others, .. }) => {
+            let first = |secrets: &Secrets| secrets.iter().next().map(|secret| secret.text().to_owned());
+            others.iter().filter_map(|(header, secrets)| Some((header.clone(), first(secrets)?))).collect()
         }
-        Config::SharedSecret(SharedSecret { header, others }) => {
-            let first = |secrets: Secrets| secrets.iter().next().map(|secret| secret.text().to_owned());
-            let more = others.into_iter().filter_map(|(header, secrets)| Some((header, first(secrets)?)));
-            sample.more.extend(more);
-            Signing::SharedSecret { header }
-        }
-    });
-    sample
+        _ => Vec::new(),
+    };
+    Sample { signing: Some(Signing::from(&scheme)), more, ..Sample::of(body.into()) }
 }
 
 /// A delivery to be signed. Made by [`fasten()`] and its like.
 #[derive(Debug, Clone)]
 #[must_use = "a sample is nothing until `request`"]
 pub struct Sample {
+    provider: Option<&'static ProviderFacts>,
     signing: Option<Signing>,
     /// Further headers with a secret of their own.
     more: Vec<(String, String)>,
-    time_at: &'static str,
+    /// Where the time is put, if anywhere.
+    time_at: Option<&'static str>,
     body: Bytes,
     secret: Option<String>,
     id: Option<String>,
@@ -181,9 +138,9 @@ pub struct Sample {
 }
 
 impl Sample {
-    fn new(provider: &str, kind: &str, signing: Option<Signing>, time_at: &'static str) -> Self {
-        let body = fixture(provider, kind).unwrap_or_else(|| fails(&format!("no sample of {provider} {kind}"))).body();
-        Sample { signing, more: Vec::new(), time_at, body, secret: None, id: None, at: unix_seconds(SystemClock.now()) }
+    fn of(body: Bytes) -> Self {
+        let at = unix_seconds(SystemClock.now());
+        Sample { provider: None, signing: None, more: Vec::new(), time_at: None, body, secret: None, id: None, at }
     }
 
     /// Signs with this secret, given as a receiver is given it. Needed.
@@ -213,7 +170,7 @@ impl Sample {
     /// With this body, byte for byte: neither time nor id are put into it.
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
-        self.time_at = "";
+        self.time_at = None;
         self
     }
 
@@ -223,10 +180,11 @@ impl Sample {
     /// Without a secret or a way to sign, or with a secret that the scheme cannot read.
     pub fn request(&self, path: &str) -> http::Request<Bytes> {
         let secret = self.secret.as_deref().unwrap_or_else(|| fails("a sample needs a secret to be signed with"));
-        let signing = self.signing.as_ref().unwrap_or_else(|| fails("a sample of this provider needs its `signing`"));
+        let signing = self.signing.clone().or_else(|| self.documented_signing());
+        let signing = signing.unwrap_or_else(|| fails("a sample of this provider needs its `signing`"));
         let mut body = self.body.clone();
-        if !self.time_at.is_empty() {
-            body = with_time(&body, self.time_at, self.at);
+        if let Some(time_at) = self.time_at {
+            body = with_time(&body, time_at, self.at);
             if let Some(id) = &self.id {
                 body = with_text(&body, "/id", id);
             }
@@ -241,6 +199,11 @@ impl Sample {
         }
         request.body(body).unwrap_or_else(|error| fails(&format!("no request: {error}")))
     }
+
+    /// How the provider signs, where it needs no option to say so.
+    fn documented_signing(&self) -> Option<Signing> {
+        self.provider?.scheme(&ProviderOptions::default()).ok().as_ref().map(Signing::from)
+    }
 }
 
 #[track_caller]
@@ -252,7 +215,7 @@ fn fails(problem: &str) -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Custom, Encoding, MemoryStore, Receiver, Secret, StandardWebhooks};
+    use crate::{Custom, Encoding, HmacSha256Body, MemoryStore, Receiver, Secret, StandardWebhooks};
 
     #[test]
     fn a_custom_sample_is_genuine_under_every_scheme() {

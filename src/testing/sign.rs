@@ -1,6 +1,6 @@
 //! How the providers sign, for samples and cases: [`sign`](crate::sign) with text as its input.
 
-use crate::provider::{healthsync, mediquo};
+use crate::scheme::Config;
 use crate::sign::Signer;
 use crate::{ConfigError, Encoding, HmacSha256Body, SchemeConfig, Secret, SharedSecret, StandardWebhooks};
 
@@ -39,22 +39,6 @@ impl Signing {
         Signing::SharedSecret { header: header.into() }
     }
 
-    /// HealthSync's way.
-    #[must_use]
-    pub fn healthsync() -> Self {
-        Signing::HmacSha256Body {
-            header: healthsync::SIGNATURE.to_owned(),
-            prefix: healthsync::PREFIX.to_owned(),
-            encoding: Encoding::Hex,
-        }
-    }
-
-    /// MediQuo's way, unless another header was agreed upon.
-    #[must_use]
-    pub fn mediquo() -> Self {
-        Signing::SharedSecret { header: mediquo::SIGNATURE.to_owned() }
-    }
-
     /// Returns the headers that sign a body, as text. `id` and `timestamp` are used where the scheme signs them. These two
     /// may be malformed, and the secret one that no receiver accepts: tests sign with such values, too.
     ///
@@ -79,6 +63,19 @@ impl From<&Signing> for SchemeConfig {
                 HmacSha256Body::new(header).prefix(prefix).encoding(*encoding).into()
             }
             Signing::SharedSecret { header } => SharedSecret::new(header).into(),
+        }
+    }
+}
+
+/// With the first encoding that the receiver reads, and without the secrets of further headers.
+impl From<&SchemeConfig> for Signing {
+    fn from(scheme: &SchemeConfig) -> Self {
+        match &scheme.0 {
+            Config::StandardWebhooks(_) => Signing::StandardWebhooks,
+            Config::HmacSha256Body(HmacSha256Body { header, prefix, encoding }) => {
+                Signing::HmacSha256Body { header: header.clone(), prefix: prefix.clone(), encoding: *encoding }
+            }
+            Config::SharedSecret(SharedSecret { header, .. }) => Signing::SharedSecret { header: header.clone() },
         }
     }
 }

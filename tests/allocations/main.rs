@@ -3,8 +3,8 @@
 use allocation_counter::measure;
 use medhook::testing::{Signing, StoppedClock};
 use medhook::{
-    Bytes, ClaimToken, DedupeStore, EventKey, Fasten, HealthSync, MemoryStore, NoDedupe, Provider, Receiver, Retention,
-    Secret, Secrets,
+    Bytes, ClaimToken, DedupeStore, Encoding, EventKey, Fasten, HealthSync, MemoryStore, NoDedupe, Provider, Receiver,
+    Retention, Secret, Secrets,
 };
 
 const NOW: i64 = 1_767_225_600;
@@ -43,13 +43,18 @@ fn verifying_allocates_nothing() {
         "MDEyMzQ1Njc4OWFiY2RlZjM=",
     ];
     let text = ["0123456789abcdef0", "0123456789abcdef1", "0123456789abcdef2", "0123456789abcdef3"];
+    let healthsync_signing = Signing::HmacSha256Body {
+        header: "x-healthsync-signature".to_owned(),
+        prefix: "sha256=".to_owned(),
+        encoding: Encoding::Hex,
+    };
     for size in SIZES {
         for count in [1, 4] {
             let last = count - 1;
             let fasten = Fasten::live(secrets(&base64[..count]));
             let standard = allocations(fasten, &Signing::StandardWebhooks, base64[last], size);
             let healthsync = HealthSync::new(secrets(&text[..count]));
-            let hmac = allocations(healthsync, &Signing::healthsync(), text[last], size);
+            let hmac = allocations(healthsync, &healthsync_signing, text[last], size);
             assert_eq!((standard, hmac), (0, 0), "{size} bytes, {count} secrets");
         }
     }

@@ -1,5 +1,6 @@
 //! Marks: texts and numbers that occur nowhere else.
 
+use medhook::registry::PROVIDERS;
 use medhook::testing::{Fixture, fixtures};
 use medhook::{Bytes, ConfigError, Secret, Secrets};
 use serde_json::Value;
@@ -15,9 +16,9 @@ pub const MESSAGE_ID: &str = "msg_canaryheaderid";
 
 /// Headers that nobody asked for, and that claim to be from the providers.
 pub fn headers() -> Vec<(String, String)> {
-    ["x-healthsync-event", "x-healthsync-delivery", "svix-id", "cookie", "authorization", "user-agent"]
-        .map(|name| (name.to_owned(), format!("canaryheader{name}")))
-        .to_vec()
+    let of_providers = PROVIDERS.iter().flat_map(|facts| facts.unsigned_headers).map(|header| header.name);
+    let names = of_providers.chain(["svix-id", "cookie", "authorization", "user-agent"]);
+    names.map(|name| (name.to_owned(), format!("canaryheader{name}"))).collect()
 }
 
 /// The marks that are in every delivery.

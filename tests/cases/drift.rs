@@ -1,98 +1,37 @@
 //! Whatever becomes of a payload's fields, its event keeps its kind; and what was read is written and read again.
 
-use medhook::testing::{Fixture, Signing, fixtures};
-use medhook::{
-    Azodha, Bytes, Cair, Delivery, Fasten, HealthSync, MediQuo, NoDedupe, Receiver, Secret, azodha, cair, fasten,
-    healthsync, mediquo,
-};
+use medhook::registry::{AnyEvent, Decoding, OptionName, PROVIDERS};
+use medhook::testing::{Fixture, fixtures};
+use medhook::{Bytes, Delivery, NoDedupe, Receiver, Secret};
+use medhook_tests::providers::{facts, kind_in_name, options, signing};
 use proptest::prelude::*;
 use proptest::sample::Index;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 const SECRET: &str = "c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
 
 /// Delivers a body as the fixture's provider would, to an endpoint that is for its kind where it has to be told.
 fn delivered(fixture: &Fixture, body: &Value) -> Delivery {
-    let secret = Secret::new(SECRET).expect("a secret");
-    let kind = kind_in_name(fixture);
-    let (builder, signing) = match fixture.provider() {
-        "azodha" => {
-            (Receiver::builder("p", Azodha::hmac_sha256("x-s", secret).pin_kind(kind)), Signing::hmac_sha256("x-s"))
-        }
-        "cair" => {
-            let kind = cair::Kind::from_name(kind).expect("a documented kind");
-            (Receiver::builder("p", Cair::hmac_sha256("x-s", secret).pin_kind(kind)), Signing::hmac_sha256("x-s"))
-        }
-        "fasten" => (Receiver::builder("p", Fasten::any_mode(secret)), Signing::StandardWebhooks),
-        "healthsync" => (Receiver::builder("p", HealthSync::new(secret)), Signing::healthsync()),
-        "mediquo" => (Receiver::builder("p", MediQuo::new(secret)), Signing::mediquo()),
-        other => panic!("no receiver for {other}"),
-    };
+    let facts = facts(fixture.provider());
+    let mut options = options(facts, Secret::new(SECRET).expect("a secret"));
+    options.pin_kind = kind_in_name(fixture).filter(|_| facts.takes(OptionName::PinKind)).map(str::to_owned);
+    let builder = Receiver::configured("p", facts, &options).expect("options that fit");
     let receiver = builder.store(NoDedupe).freshness(medhook::Freshness::Unchecked).build().expect("a receiver");
     let body = Bytes::from(body.to_string());
-    let headers = signing.headers(SECRET, "msg_1", "1", &body).expect("signed");
-    receiver.open(receiver.verify(headers.as_slice(), body).expect("proven")).expect("opened")
+    let headers = signing(facts, &options).headers(SECRET, "msg_1", "1", &body).expect("signed");
+    receiver.open(receiver.verify(headers.as_slice(), body).expect("verified")).expect("opened")
 }
 
-/// The documented kind that a fixture's file is named after: the longest that its name begins with.
-fn kind_in_name(fixture: &Fixture) -> &'static str {
-    let name = fixture.path().split_once('/').map_or("", |(_, name)| name).trim_end_matches(".json");
-    let of_provider: Vec<&'static str> = match fixture.provider() {
-        "azodha" => azodha::Kind::ALL.iter().map(|kind| kind.as_str()).collect(),
-        "cair" => cair::Kind::ALL.iter().map(|kind| kind.as_str()).collect(),
-        "fasten" => fasten::Kind::ALL.iter().map(|kind| kind.as_str()).collect(),
-        "healthsync" => healthsync::Kind::ALL.iter().map(|kind| kind.as_str()).collect(),
-        "mediquo" => mediquo::Kind::ALL.iter().map(|kind| kind.as_str()).collect(),
-        other => panic!("no kinds of {other}"),
-    };
-    let named = |kind: &&str| name == *kind || name.starts_with(&format!("{kind}."));
-    of_provider.into_iter().filter(named).max_by_key(|kind| kind.len()).unwrap_or("")
-}
-
-/// A delivery's variant, and what its payload is when it is written.
-macro_rules! variants {
-    ($delivery:expr, $($provider:ident: $($Variant:ident)+;)+) => {{
-        let delivery: &Delivery = $delivery;
-        match delivery.provider() {
-            $(stringify!($provider) => match delivery.decode::<$provider::Event>().expect("its provider") {
-                $($provider::Event::$Variant(payload) => Some(($provider::Kind::$Variant.as_str(), again(&payload))),)+
-                _ => None,
-            },)+
-            other => panic!("no events of {other}"),
-        }
-    }};
-}
-
-fn variant(delivery: &Delivery) -> Option<(&'static str, Value)> {
-    variants!(delivery,
-        azodha: AppointmentToCareTaskActivityLog InferenceToObservations InferenceToKeyFindings
-            AssessmentResponseToWellbeingScore BookAppointment InferenceToCareTasks HealthRecordCounter Notification
-            HealthProgramActivated UploadedFileAndTest SurveyAssessment OpenTele;
-        cair: ChartAnalysis ClaimsAiOptimizer ClaimStatusChange ClaimsRemitAll ClaimsRemitApproved ClaimsRemitDenied
-            X12Optimizer AiPhoneCall;
-        fasten: EhiExportSuccess EhiExportFailed ConnectionSuccess AuthorizationRevoked RequestHealthSystem
-            RequestSupport Test;
-        healthsync: DocumentUploaded DocumentUpdated DocumentDeleted DocumentShared AnalysisCompleted AnalysisFailed
-            UserUpdated FamilyMemberAdded FamilyMemberRemoved ShareCreated ShareAccessed ShareExpired ShareRevoked;
-        mediquo: PatientConsultationCreated PatientConsultationCancelled PatientConsultationRescheduled
-            PatientConsultationFinished PatientConsultationNoShow PatientMessageReceived
-            PatientImmediateVideoCallAssigned PatientReportSent PrescriptionCreated PatientWaitingRoomPositionUpdate
-            ProfessionalBlockCreated ProfessionalBlockUpdated ProfessionalBlockDeleted;
-    )
-}
-
-/// What is written is read again as the same.
-fn again<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(payload: &T) -> Value {
-    let written = serde_json::to_string(payload).expect("written");
-    assert_eq!(serde_json::from_str::<T>(&written).expect("read again"), *payload);
-    serde_json::from_str(&written).expect("JSON")
+/// The variant of a delivery, if it is that of its kind, and the kind.
+fn variant(delivery: &Delivery) -> Option<(&'static str, AnyEvent)> {
+    let event = facts(delivery.provider()).decode(delivery);
+    let kind = facts(delivery.provider()).kind(delivery.kind()?)?;
+    (event.decoding == Decoding::Documented).then_some((kind.name, event))
 }
 
 /// Fixtures of documented kinds that are JSON objects, with their bodies.
 fn documented() -> Vec<(&'static Fixture, Value)> {
-    let of_a_kind = fixtures().iter().filter(|fixture| !kind_in_name(fixture).is_empty());
+    let of_a_kind = fixtures().iter().filter(|fixture| kind_in_name(fixture).is_some());
     of_a_kind.filter_map(|fixture| Some((fixture, serde_json::from_slice(&fixture.body()).ok()?))).collect()
 }
 
@@ -100,11 +39,13 @@ fn documented() -> Vec<(&'static Fixture, Value)> {
 fn every_fixture_of_a_documented_kind_is_of_it_written_and_read_again() {
     let mut kinds = std::collections::BTreeSet::new();
     for (fixture, body) in documented() {
-        let (kind, _) = variant(&delivered(fixture, &body)).unwrap_or_else(|| panic!("{}", fixture.path()));
-        assert_eq!(kind, kind_in_name(fixture), "{}", fixture.path());
-        kinds.insert(kind);
+        let (kind, event) = variant(&delivered(fixture, &body)).unwrap_or_else(|| panic!("{}", fixture.path()));
+        assert_eq!(Some(kind), kind_in_name(fixture), "{}", fixture.path());
+        assert_eq!(event.is_read_again_as_written(), Some(true), "{}", fixture.path());
+        kinds.insert((fixture.provider(), kind));
     }
-    assert_eq!(kinds.len(), 12 + 8 + 7 + 13 + 13, "every documented kind has a fixture");
+    let documented: usize = PROVIDERS.iter().map(|facts| facts.kinds.len()).sum();
+    assert_eq!(kinds.len(), documented, "every documented kind has a fixture");
 }
 
 /// Keys at the top that say which event it is, or hold all of it.
@@ -176,6 +117,6 @@ proptest! {
             }
         }
         let kind = variant(&delivered(fixture, &body)).map(|(kind, _)| kind);
-        prop_assert_eq!(kind, Some(kind_in_name(fixture)), "{}", body);
+        prop_assert_eq!(kind, kind_in_name(fixture), "{}", body);
     }
 }

@@ -17,7 +17,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use medhook::testing;
 use medhook::{Bytes, Delivery, MemoryStore, Outcome, Reason, Received, Rejection, RequestHead};
 use medhook_conformance::{Case, Cases, State, Transfer};
-use medhook_tests::providers::{provider, read};
+use medhook_tests::providers::{facts, read, reads_body_alike};
 use medhook_tests::route::Answer;
 use medhook_tests::stage::Stage;
 use tokio::time::timeout;
@@ -127,14 +127,14 @@ fn verify(cases: &Cases, case: &Case) -> Result<Delivery, Reason> {
 /// What of a delivery is not as the case says.
 fn difference(case: &Case, delivery: &Delivery) -> Option<String> {
     let (kind, variant) = (delivery.kind().map(str::to_owned), read(delivery).variant);
-    let documented = kind.as_deref().and_then(provider(delivery.provider()).variant_of);
+    let documented = kind.as_deref().and_then(|kind| facts(delivery.provider()).kind(kind));
     let wanted = match case.expected.decodes.as_deref() {
-        Some("kind") => documented.unwrap_or_default(),
-        Some("unknown") => "Unknown".to_owned(),
-        _ => "Undecodable".to_owned(),
+        Some("kind") => documented.map_or("", |kind| kind.variant),
+        Some("unknown") => "Unknown",
+        _ => "Undecodable",
     };
     let same = kind == case.expected.kind && variant == wanted && *delivery.body() == case.body;
-    let same = same && (provider(delivery.provider()).reads_body_alike)(delivery);
+    let same = same && reads_body_alike(delivery);
     (!same).then(|| format!("{}: a {variant} of kind {kind:?}", case.name))
 }
 

@@ -16,7 +16,7 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use medhook::testing::Signing;
-use medhook::{Bytes, MemoryStore};
+use medhook::{Bytes, Encoding, MemoryStore};
 use medhook_conformance::Endpoint;
 use medhook_tower::VerifyLayer;
 use serde_json::Value;
@@ -243,7 +243,12 @@ impl Naive {
             return false;
         };
         let again = self.has(Fault::WrittenAgain).then(|| minified(body));
-        let signed = Signing::healthsync().headers(&self.secret, "", "", again.as_deref().unwrap_or(body));
+        let signing = Signing::HmacSha256Body {
+            header: "x-healthsync-signature".to_owned(),
+            prefix: "sha256=".to_owned(),
+            encoding: Encoding::Hex,
+        };
+        let signed = signing.headers(&self.secret, "", "", again.as_deref().unwrap_or(body));
         let signed = signed.expect("a secret").remove(0).1;
         let right = signed.strip_prefix("sha256=").expect("its prefix");
         match self.fault {

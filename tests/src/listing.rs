@@ -1,13 +1,13 @@
 //! The list of cases in a canonical form: one line for each case, sorted, so that two states of it can be compared.
 
 use medhook::sign::mac;
-use medhook_conformance::{Case, Cases};
+use medhook_conformance::Case;
 
 /// Returns the canonical lines: endpoint, name, base, change, expected result, digest of what is sent, and note,
 /// separated by tabs.
 #[must_use]
-pub fn lines(cases: &Cases) -> Vec<String> {
-    let mut lines: Vec<_> = cases.cases.iter().map(line).collect();
+pub fn lines<'c>(cases: impl IntoIterator<Item = &'c Case>) -> Vec<String> {
+    let mut lines: Vec<_> = cases.into_iter().map(line).collect();
     lines.sort();
     lines
 }

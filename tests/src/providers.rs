@@ -1,21 +1,8 @@
-//! What tests have to know of every provider: its kinds, and how its events are read.
+//! What tests ask the registry of providers.
 
-use medhook::{Delivery, Event, azodha, cair, fasten, healthsync, mediquo};
-
-/// One provider.
-#[derive(Debug)]
-pub struct Provider {
-    /// Its name.
-    pub name: &'static str,
-    /// The names of its documented kinds.
-    pub kinds: fn() -> Vec<&'static str>,
-    /// The variant that an event of a documented kind is.
-    pub variant_of: fn(&str) -> Option<String>,
-    /// Reads a delivery of its own.
-    pub read: fn(&Delivery) -> Read,
-    /// Whether the kind and the body of a delivery of its own decode as the delivery does.
-    pub reads_body_alike: fn(&Delivery) -> bool,
-}
+use medhook::registry::{self, Decoding, OptionName, ProviderFacts, ProviderOptions, SchemeChoice, SecretMode};
+use medhook::testing::{Fixture, Signing};
+use medhook::{Delivery, Secret};
 
 /// A delivery, decoded.
 #[derive(Debug)]
@@ -30,48 +17,59 @@ pub struct Read {
     pub printed: String,
 }
 
-macro_rules! providers {
-    ($($provider:ident)*) => {
-        /// Every provider.
-        pub const PROVIDERS: &[Provider] = &[$(Provider {
-            name: $provider::Event::PROVIDER,
-            kinds: || $provider::Kind::ALL.iter().map(|kind| kind.as_str()).collect(),
-            variant_of: |kind| Some(format!("{:?}", $provider::Kind::from_name(kind)?)),
-            read: |delivery| {
-                let decoded = $provider::Event::from_delivery(delivery);
-                let decodes = match decoded.event {
-                    $provider::Event::Unknown(_) => "unknown",
-                    $provider::Event::Undecodable(_) => "undecodable",
-                    _ => "kind",
-                };
-                let printed = format!("{:?} {:#?}", decoded.event, decoded.event);
-                Read {
-                    decodes,
-                    variant: printed.split('(').next().unwrap_or_default().to_owned(),
-                    drifted: decoded.drifted.iter().map(ToString::to_string).collect(),
-                    printed,
-                }
-            },
-            reads_body_alike: |delivery| {
-                let decoded = $provider::Event::from_delivery(delivery);
-                let of_body = $provider::Event::from_body(delivery.kind(), delivery.body());
-                (decoded.event, decoded.problem, decoded.drifted) == (of_body.event, of_body.problem, of_body.drifted)
-            },
-        },)*];
-    };
+/// The facts about the provider of this name.
+#[must_use]
+pub fn facts(name: &str) -> &'static ProviderFacts {
+    registry::provider(name).unwrap_or_else(|| panic!("no provider {name}"))
 }
 
-// The one place where a provider is added.
-providers! { azodha cair fasten healthsync mediquo }
-
-/// The provider of this name.
+/// The simplest options with which the provider takes every event that the secret signs.
 #[must_use]
-pub fn provider(name: &str) -> &'static Provider {
-    PROVIDERS.iter().find(|provider| provider.name == name).unwrap_or_else(|| panic!("no provider {name}"))
+pub fn options(facts: &ProviderFacts, secret: Secret) -> ProviderOptions {
+    let mut options = ProviderOptions::new(secret);
+    options.mode = facts.takes(OptionName::Mode).then_some(SecretMode::Any);
+    if facts.required_options.contains(&OptionName::Scheme) {
+        options.scheme = Some(SchemeChoice::HmacSha256);
+        options.header = Some("x-signature".to_owned());
+    }
+    options
+}
+
+/// How deliveries to an endpoint with these options are signed.
+#[must_use]
+pub fn signing(facts: &ProviderFacts, options: &ProviderOptions) -> Signing {
+    Signing::from(&facts.scheme(options).expect("options that fit"))
+}
+
+/// The documented kind that a fixture's file is named after: the longest that its name begins with.
+#[must_use]
+pub fn kind_in_name(fixture: &Fixture) -> Option<&'static str> {
+    let name = fixture.path().split_once('/').map_or("", |(_, name)| name).trim_end_matches(".json");
+    let named = |kind: &&str| name == *kind || name.starts_with(&format!("{kind}."));
+    facts(fixture.provider()).kinds.iter().map(|kind| kind.name).filter(named).max_by_key(|kind| kind.len())
 }
 
 /// Reads a delivery as its provider's event.
 #[must_use]
 pub fn read(delivery: &Delivery) -> Read {
-    (provider(delivery.provider()).read)(delivery)
+    let event = facts(delivery.provider()).decode(delivery);
+    let decodes = match event.decoding {
+        Decoding::Unknown => "unknown",
+        Decoding::Undecodable => "undecodable",
+        _ => "kind",
+    };
+    let printed = format!("{event:?} {event:#?}");
+    Read {
+        decodes,
+        variant: printed.split('(').next().unwrap_or_default().to_owned(),
+        drifted: event.drifted.iter().map(ToString::to_string).collect(),
+        printed,
+    }
+}
+
+/// Whether the kind and the body of a delivery decode as the delivery does.
+#[must_use]
+pub fn reads_body_alike(delivery: &Delivery) -> bool {
+    let facts = facts(delivery.provider());
+    facts.decode(delivery) == facts.decode_body(delivery.kind(), delivery.body())
 }

@@ -18,7 +18,7 @@ use medhook::Secret;
 
 use self::report::CheckReport;
 use self::site::Site;
-use crate::endpoint::{Dialect, Provider, SecretArgs, TestSecretArgs, entry};
+use crate::endpoint::{Dialect, Provider, SecretArgs, TestSecretArgs, answer_timeout, entry, provider_parser};
 use crate::failure::Failure;
 use crate::http_client::Target;
 use crate::output::{Screen, say};
@@ -57,6 +57,7 @@ pub(crate) struct CheckArgs {
     /// The endpoint, http:// or https://
     url: String,
     /// Whose endpoint it is
+    #[arg(value_parser = provider_parser())]
     provider: Provider,
     #[command(flatten)]
     keys: SecretArgs,
@@ -113,7 +114,7 @@ pub(crate) fn run(args: &CheckArgs, out: &mut dyn Write) -> Result<Verdict, Fail
         target: at,
         provider: args.provider,
         endpoint,
-        patience: Duration::from_secs(args.timeout.unwrap_or(args.provider.patience())),
+        patience: args.timeout.map_or_else(|| answer_timeout(args.provider), Duration::from_secs),
         count,
         fail_next,
         body_limit: args.body_limit,

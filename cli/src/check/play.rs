@@ -183,7 +183,7 @@ impl Play<'_> {
     /// An event whose handling fails, and that comes again.
     async fn failing(&self) -> Result<Finding, Failure> {
         let finding = |judgement, happened| Finding {
-            name: format!("{}: handling fails, and the delivery comes again", self.site.provider.name()),
+            name: format!("{}: handling fails, and the delivery comes again", self.site.provider.name),
             expected: "no 2xx for what failed, then a 2xx and handled once",
             happened,
             judgement,
@@ -216,7 +216,7 @@ impl Play<'_> {
     async fn endless(&self) -> Result<Finding, Failure> {
         let limit = self.site.body_limit;
         let finding = |judgement, happened| Finding {
-            name: format!("{}: a forged delivery with a body over the limit, and no end", self.site.provider.name()),
+            name: format!("{}: a forged delivery with a body over the limit, and no end", self.site.provider.name),
             expected: "refused with a 4xx, or hung up on, before its end",
             happened,
             judgement,

@@ -33,7 +33,7 @@ impl CheckReport {
         if self.json {
             return String::new();
         }
-        format!("to {}, as {}: every id that is sent begins with {}\n\n", site.target, site.provider.name(), site.mark)
+        format!("to {}, as {}: every id that is sent begins with {}\n\n", site.target, site.provider.name, site.mark)
     }
 
     /// The text for a finding, maybe none.

@@ -35,7 +35,7 @@ impl Site {
     /// A case as a request, with the headers that the provider sends beside its proof.
     pub(super) fn request(&self, case: &Case) -> Result<Request<Bytes>, Failure> {
         let mut headers = case.headers.clone();
-        for (name, value) in unsigned_headers(&self.endpoint, &case.body)? {
+        for (name, value) in unsigned_headers(self.provider, &case.body)? {
             if !headers.iter().any(|(known, _)| *known == name) {
                 headers.push((name, value));
             }

@@ -164,7 +164,7 @@ const TOP: &[&str] = &[
     "endpoint",
 ];
 
-/// The keys that every endpoint has, beside [`provider::KEYS`].
+/// The keys that every endpoint has, besides [`provider::keys`].
 const OF_ENDPOINT: &[&str] = &[
     "path",
     "name",
@@ -274,7 +274,8 @@ impl Reading<'_> {
         if let Some(path) = &path {
             keys.rename(format!("{}: endpoint {number} ({})", self.file, cut(path).escape_debug()));
         }
-        keys.all_known(&[&["path"], OF_ENDPOINT, provider::KEYS].concat())?;
+        let known: Vec<_> = ["path"].into_iter().chain(OF_ENDPOINT.iter().copied()).chain(provider::keys()).collect();
+        keys.all_known(&known)?;
         let path = keys.needed("path", path)?;
         path::checked(&path).map_err(|problem| keys.wrong("path", problem))?;
         let name = name(&mut keys, &path)?;

@@ -7,13 +7,14 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyDataStream, Full};
 use hyper::body::Incoming;
+use medhook::registry::Decoding;
 use medhook::sign::Signer;
 use medhook::{Admitted, Bytes, Delivery, Reason, Received, Receiver, Rejection, Reply, RequestHead, detached};
 
 use super::budget::Budget;
 use super::forward::{ForwardAnswer, ForwardUrl, Forwarder};
 use super::printer::Printer;
-use super::provider::{Classify, DecodeClass};
+use super::provider::Classify;
 use super::report::{DeliveryReport, ReportedOutcome, Style};
 use crate::server::empty;
 
@@ -39,7 +40,7 @@ pub(super) struct Application {
 /// What the handler found out, for the report.
 #[derive(Debug, Default)]
 struct Found {
-    read: OnceLock<DecodeClass>,
+    read: OnceLock<Decoding>,
     upstream: OnceLock<ForwardAnswer>,
     /// The line is written.
     told: OnceLock<()>,

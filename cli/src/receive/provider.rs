@@ -1,10 +1,13 @@
-//! Who sends to an endpoint: the one place of `receive` where a provider is added.
+//! The provider of an endpoint: one that the registry knows, or a custom one.
 
 use std::time::Duration;
 
+use medhook::registry::{
+    self, Decoding, OptionName, PROVIDERS, ProviderFacts, ProviderOptions, SchemeChoice, SecretMode,
+};
 use medhook::{
-    Azodha, Builder, Cair, Custom, Dedupe, Delivery, Encoding, Fasten, Freshness, HealthSync, HmacSha256Body, MediQuo,
-    Receiver, Secrets, SharedSecret, StandardWebhooks, azodha, cair, fasten, healthsync, mediquo,
+    Builder, Custom, Dedupe, Delivery, Encoding, Freshness, HmacSha256Body, Receiver, Secrets, SharedSecret,
+    StandardWebhooks,
 };
 
 use super::keys::{TableKeys, cut};
@@ -18,186 +21,62 @@ pub(super) struct Provided {
     pub(super) read: Classify,
 }
 
-/// Reads a delivery as an application would.
-pub(super) type Classify = fn(&Delivery) -> DecodeClass;
+/// Decodes a delivery as an application would, for the report.
+pub(super) type Classify = fn(&Delivery) -> Decoding;
 
-/// Whether an event matched the documentation of its provider, for the report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum DecodeClass {
-    /// The variant of its kind.
-    Documented,
-    /// A kind that is not documented.
-    Unknown,
-    /// A documented kind that could not be read, or no envelope at all.
-    Undecodable,
+/// Keys that some providers have and others not, besides [`OptionName::ALL`].
+const OTHER_KEYS: &[&str] =
+    &["max_age", "dedupe", "provider_name", "id_pointer", "kind_pointer", "known_kinds", "time_pointer"];
+
+/// Every key that depends on the provider.
+pub(super) fn keys() -> impl Iterator<Item = &'static str> {
+    OptionName::ALL.iter().map(|option| option.as_str()).chain(OTHER_KEYS.iter().copied())
 }
-
-/// Keys that some providers have and others not.
-pub(super) const KEYS: &[&str] = &[
-    "scheme",
-    "header",
-    "prefix",
-    "encoding",
-    "pin_kind",
-    "mode",
-    "test_secrets",
-    "also_header",
-    "also_secrets",
-    "max_age",
-    "dedupe",
-    "sender",
-    "id_pointer",
-    "kind_pointer",
-    "known_kinds",
-    "time_pointer",
-];
 
 /// Takes the provider, its secrets and all keys that only some providers have.
 ///
 /// `reuse` says whether its secrets may be another endpoint's, too.
 pub(super) fn take(keys: &mut TableKeys, name: &str, reuse: bool) -> Result<Provided, Failure> {
-    let provider = keys.choice("provider", PROVIDERS)?;
+    let mut choices: Vec<(&str, Option<&'static ProviderFacts>)> =
+        PROVIDERS.iter().map(|facts| (facts.name, Some(*facts))).collect();
+    choices.push(("custom", None));
+    let provider = keys.choice("provider", &choices)?;
     let provider = keys.needed("provider", provider)?;
-    let mut groups = vec![group(keys, "secrets", reuse)?];
-    let secrets = keys.needed("secrets", groups.first().and_then(|group| secrets::together(&group.secrets)))??;
+    let mut groups = Vec::new();
+    let secrets = taken(keys, "secrets", reuse, &mut groups)?;
+    let secrets = keys.needed("secrets", secrets)?;
     let dedupe = keys.choice("dedupe", &[("id", By::Id), ("off", By::Nothing), ("natural", By::NaturalKey)])?;
 
-    let timed = match provider {
-        Which::Cair | Which::HealthSync | Which::MediQuo => true,
-        Which::Custom => keys.has("time_pointer"),
-        Which::Azodha | Which::Fasten => false,
+    let has_event_time = match provider {
+        Some(facts) => facts.policy.has_event_time,
+        None => keys.has("time_pointer"),
     };
-
     let (mut builder, read): (Builder, Classify) = match provider {
-        Which::Azodha => {
-            let header = header(keys)?;
-            let scheme =
-                keys.choice("scheme", &[("hmac-sha256", SchemeKey::Mac), ("shared-secret", SchemeKey::Secret)])?;
-            let mut azodha = match keys.needed("scheme", scheme)? {
-                SchemeKey::Mac => {
-                    let mut azodha = Azodha::hmac_sha256(header, secrets);
-                    if let Some(prefix) = prefix(keys)? {
-                        azodha = azodha.prefix(prefix);
-                    }
-                    azodha.encoding(encoding(keys)?)
-                }
-                SchemeKey::Secret => Azodha::shared_secret(header, secrets),
-            };
-            if let Some(kind) = keys.text("pin_kind")? {
-                if azodha::Kind::from_name(&kind).is_none() {
-                    return Err(
-                        keys.wrong("pin_kind", no_kind(&kind, azodha::Kind::ALL.iter().map(|kind| kind.as_str())))
-                    );
-                }
-                azodha = azodha.pin_kind(kind);
-            }
-            (Receiver::builder(name, azodha), reads!(azodha))
+        Some(facts) => {
+            let options = options(keys, facts, secrets, reuse, &mut groups)?;
+            let builder = Receiver::configured(name, facts, &options);
+            (builder.map_err(|error| keys.wrong(error.option.as_str(), error.problem))?, decode_known)
         }
-        Which::Cair => {
-            let header = header(keys)?;
-            let scheme =
-                keys.choice("scheme", &[("hmac-sha256", SchemeKey::Mac), ("shared-secret", SchemeKey::Secret)])?;
-            let mut cair = match keys.needed("scheme", scheme)? {
-                SchemeKey::Mac => {
-                    let mut cair = Cair::hmac_sha256(header, secrets);
-                    if let Some(prefix) = prefix(keys)? {
-                        cair = cair.prefix(prefix);
-                    }
-                    cair.encoding(encoding(keys)?)
-                }
-                SchemeKey::Secret => Cair::shared_secret(header, secrets),
-            };
-            if let Some(name) = keys.text("pin_kind")? {
-                let Some(kind) = cair::Kind::from_name(&name) else {
-                    return Err(
-                        keys.wrong("pin_kind", no_kind(&name, cair::Kind::ALL.iter().map(|kind| kind.as_str())))
-                    );
-                };
-                cair = cair.pin_kind(kind);
-            }
-            (Receiver::builder(name, cair), reads!(cair))
-        }
-        Which::Fasten => {
-            let mode =
-                keys.choice("mode", &[("live", ModeKey::Live), ("test", ModeKey::Test), ("any", ModeKey::Any)])?;
-            let fasten = match mode.unwrap_or(ModeKey::Live) {
-                ModeKey::Test => Fasten::test(secrets),
-                ModeKey::Any => Fasten::any_mode(secrets),
-                ModeKey::Live if keys.has("test_secrets") => {
-                    let tests = group(keys, "test_secrets", reuse)?;
-                    let secrets_of_test = keys.needed("test_secrets", secrets::together(&tests.secrets))??;
-                    groups.push(tests);
-                    Fasten::live(secrets).and_test(secrets_of_test)
-                }
-                ModeKey::Live => Fasten::live(secrets),
-            };
-            (Receiver::builder(name, fasten), reads!(fasten))
-        }
-        Which::HealthSync => (Receiver::builder(name, HealthSync::new(secrets)), reads!(healthsync)),
-        Which::MediQuo => {
-            let mut mediquo = MediQuo::new(secrets);
-            if let Some(header) = optional_header(keys, "header")? {
-                mediquo = mediquo.header(header);
-            }
-            if let Some(header) = optional_header(keys, "also_header")? {
-                let others = group(keys, "also_secrets", reuse)?;
-                let also = keys.needed("also_secrets", secrets::together(&others.secrets))??;
-                groups.push(others);
-                mediquo = mediquo.also_header(header, also);
-            }
-            (Receiver::builder(name, mediquo), reads!(mediquo))
-        }
-        Which::Custom => (Receiver::builder(name, custom(keys, name, secrets)?), read_custom),
+        None => (Receiver::builder(name, custom(keys, name, secrets)?), decode_custom),
     };
 
     if let Some(max_age) = keys.duration("max_age")? {
-        if !timed {
+        if !has_event_time {
             return Err(keys.wrong("max_age", "no event of this provider has a time that an age could be judged by"));
         }
-        builder = builder.freshness(Freshness::EventTime { max_age, max_skew: AHEAD });
+        builder = builder.freshness(Freshness::EventTime { max_age, max_skew: MAX_SKEW });
     }
-    builder = match (dedupe, provider) {
+    builder = match (dedupe, provider.and_then(|facts| facts.natural_key)) {
         (None | Some(By::Id), _) => builder,
         (Some(By::Nothing), _) => builder.dedupe(Dedupe::off()),
-        (Some(By::NaturalKey), Which::Azodha) => builder.dedupe(Dedupe::by(azodha::natural_key)),
-        (Some(By::NaturalKey), Which::MediQuo) => builder.dedupe(Dedupe::by(mediquo::natural_key)),
-        (Some(By::NaturalKey), _) => {
-            return Err(keys.wrong("dedupe", "\"natural\" is for azodha and mediquo, whose events have no id"));
+        (Some(By::NaturalKey), Some(natural_key)) => builder.dedupe(Dedupe::by(natural_key)),
+        (Some(By::NaturalKey), None) => {
+            let with_key = PROVIDERS.iter().filter(|facts| facts.natural_key.is_some()).map(|facts| facts.name);
+            let with_key = with_key.collect::<Vec<_>>().join(" and ");
+            return Err(keys.wrong("dedupe", format_args!("\"natural\" is for {with_key}, whose events have no id")));
         }
     };
     Ok(Provided { builder, groups, read })
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Which {
-    Azodha,
-    Cair,
-    Custom,
-    Fasten,
-    HealthSync,
-    MediQuo,
-}
-
-const PROVIDERS: &[(&str, Which)] = &[
-    ("azodha", Which::Azodha),
-    ("cair", Which::Cair),
-    ("fasten", Which::Fasten),
-    ("healthsync", Which::HealthSync),
-    ("mediquo", Which::MediQuo),
-    ("custom", Which::Custom),
-];
-
-#[derive(Debug, Clone, Copy)]
-enum SchemeKey {
-    Mac,
-    Secret,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum ModeKey {
-    Live,
-    Test,
-    Any,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -208,18 +87,61 @@ enum By {
 }
 
 /// How far ahead of ours a clock may be, where ages are judged by an event's time: as HealthSync's default has it.
-const AHEAD: Duration = Duration::from_secs(300);
+const MAX_SKEW: Duration = Duration::from_secs(300);
 
-fn group(keys: &mut TableKeys, key: &str, reuse: bool) -> Result<Group, Failure> {
-    Ok(Group { secrets: secrets::listed(keys, key)?, reuse })
+/// Takes the options that this provider has.
+fn options(
+    keys: &mut TableKeys,
+    facts: &ProviderFacts,
+    secrets: Secrets,
+    reuse: bool,
+    groups: &mut Vec<Group>,
+) -> Result<ProviderOptions, Failure> {
+    let mut options = ProviderOptions::new(secrets);
+    for option in facts.required_options.iter().chain(facts.optional_options) {
+        let key = option.as_str();
+        match option {
+            OptionName::TestSecrets => options.test_secrets = taken(keys, key, reuse, groups)?,
+            OptionName::AlsoSecrets => options.also_secrets = taken(keys, key, reuse, groups)?,
+            OptionName::Mode => {
+                let modes = [("live", SecretMode::Live), ("test", SecretMode::Test), ("any", SecretMode::Any)];
+                options.mode = keys.choice(key, &modes)?;
+            }
+            OptionName::Scheme => {
+                let schemes =
+                    [("hmac-sha256", SchemeChoice::HmacSha256), ("shared-secret", SchemeChoice::SharedSecret)];
+                options.scheme = keys.choice(key, &schemes)?;
+            }
+            OptionName::Header => options.header = header(keys, key)?,
+            OptionName::AlsoHeader => options.also_header = header(keys, key)?,
+            OptionName::Prefix => options.prefix = prefix(keys)?,
+            OptionName::Encoding => options.encoding = encoding(keys)?,
+            OptionName::PinKind => options.pin_kind = keys.text(key)?,
+            _ => {}
+        }
+    }
+    for option in facts.required_options {
+        let given = match option {
+            OptionName::Scheme => options.scheme.is_some(),
+            OptionName::Header => options.header.is_some(),
+            _ => true,
+        };
+        keys.needed(option.as_str(), given.then_some(()))?;
+    }
+    Ok(options)
 }
 
-fn header(keys: &mut TableKeys) -> Result<String, Failure> {
-    let header = optional_header(keys, "header")?;
-    keys.needed("header", header)
+fn taken(keys: &mut TableKeys, key: &str, reuse: bool, groups: &mut Vec<Group>) -> Result<Option<Secrets>, Failure> {
+    if !keys.has(key) {
+        return Ok(None);
+    }
+    let group = Group { secrets: secrets::listed(keys, key)?, reuse };
+    let secrets = keys.needed(key, secrets::together(&group.secrets))??;
+    groups.push(group);
+    Ok(Some(secrets))
 }
 
-fn optional_header(keys: &mut TableKeys, key: &str) -> Result<Option<String>, Failure> {
+fn header(keys: &mut TableKeys, key: &str) -> Result<Option<String>, Failure> {
     let header = keys.text(key)?;
     match &header {
         Some(name) if http::HeaderName::try_from(name.as_str()).is_err() => {
@@ -237,30 +159,36 @@ fn prefix(keys: &mut TableKeys) -> Result<Option<String>, Failure> {
     }
 }
 
-fn encoding(keys: &mut TableKeys) -> Result<Encoding, Failure> {
-    let choices = [("hex", Encoding::Hex), ("base64", Encoding::Base64), ("either", Encoding::Either)];
-    Ok(keys.choice("encoding", &choices)?.unwrap_or(Encoding::Either))
+fn encoding(keys: &mut TableKeys) -> Result<Option<Encoding>, Failure> {
+    keys.choice("encoding", &[("hex", Encoding::Hex), ("base64", Encoding::Base64), ("either", Encoding::Either)])
 }
 
-fn no_kind(name: &str, kinds: impl Iterator<Item = &'static str>) -> String {
-    format!("{:?} is none of {}", cut(name), kinds.collect::<Vec<_>>().join(", "))
+#[derive(Debug, Clone, Copy)]
+enum CustomScheme {
+    StandardWebhooks,
+    HmacSha256,
+    SharedSecret,
 }
 
 fn custom(keys: &mut TableKeys, name: &str, secrets: Secrets) -> Result<Custom, Failure> {
-    let sender = keys.name("sender")?.unwrap_or_else(|| name.to_owned());
+    let provider_name = keys.name("provider_name")?.unwrap_or_else(|| name.to_owned());
     let choices = [
-        ("standard-webhooks", None),
-        ("hmac-sha256", Some(SchemeKey::Mac)),
-        ("shared-secret", Some(SchemeKey::Secret)),
+        ("standard-webhooks", CustomScheme::StandardWebhooks),
+        ("hmac-sha256", CustomScheme::HmacSha256),
+        ("shared-secret", CustomScheme::SharedSecret),
     ];
     let scheme = keys.choice("scheme", &choices)?;
+    let needed_header = |keys: &mut TableKeys| {
+        let header = header(keys, "header")?;
+        keys.needed("header", header)
+    };
     let mut custom = match keys.needed("scheme", scheme)? {
-        None => Custom::new(sender, StandardWebhooks::new(), secrets),
-        Some(SchemeKey::Mac) => {
-            let scheme = HmacSha256Body::new(header(keys)?).prefix(prefix(keys)?.unwrap_or_default());
-            Custom::new(sender, scheme.encoding(encoding(keys)?), secrets)
+        CustomScheme::StandardWebhooks => Custom::new(provider_name, StandardWebhooks::new(), secrets),
+        CustomScheme::HmacSha256 => {
+            let scheme = HmacSha256Body::new(needed_header(keys)?).prefix(prefix(keys)?.unwrap_or_default());
+            Custom::new(provider_name, scheme.encoding(encoding(keys)?.unwrap_or(Encoding::Either)), secrets)
         }
-        Some(SchemeKey::Secret) => Custom::new(sender, SharedSecret::new(header(keys)?), secrets),
+        CustomScheme::SharedSecret => Custom::new(provider_name, SharedSecret::new(needed_header(keys)?), secrets),
     };
     for (key, pointed) in POINTERS {
         if let Some(pointer) = keys.text(key)? {
@@ -282,22 +210,14 @@ const POINTERS: [(&str, Pointed); 3] = [
     ("time_pointer", Custom::time_pointer),
 ];
 
-fn read_custom(delivery: &Delivery) -> DecodeClass {
-    match delivery.kind() {
-        Some(kind) if delivery.kind_label() != kind => DecodeClass::Unknown,
-        _ => DecodeClass::Documented,
-    }
+fn decode_known(delivery: &Delivery) -> Decoding {
+    // No delivery of this endpoint is of a provider that the registry does not have.
+    registry::provider(delivery.provider()).map_or(Decoding::Undecodable, |facts| facts.decode(delivery).decoding)
 }
 
-macro_rules! reads {
-    ($provider:ident) => {
-        |delivery| match delivery.decode() {
-            Ok($provider::Event::Unknown(_)) => DecodeClass::Unknown,
-            Ok($provider::Event::Undecodable(_)) => DecodeClass::Undecodable,
-            Ok(_) => DecodeClass::Documented,
-            // Of another provider: no delivery of this endpoint is.
-            Err(_) => DecodeClass::Undecodable,
-        }
-    };
+fn decode_custom(delivery: &Delivery) -> Decoding {
+    match delivery.kind() {
+        Some(kind) if delivery.kind_label() != kind => Decoding::Unknown,
+        _ => Decoding::Documented,
+    }
 }
-use reads;

@@ -4,11 +4,11 @@
 use std::fmt::Write as _;
 
 use http::StatusCode;
+use medhook::registry::Decoding;
 use medhook::{Delivery, Outcome, Reason, Rejection};
 use serde::Serialize;
 
 use super::forward::ForwardAnswer;
-use super::provider::DecodeClass;
 
 /// What became of a delivery.
 pub(super) struct DeliveryReport<'r> {
@@ -19,7 +19,7 @@ pub(super) struct DeliveryReport<'r> {
     /// `None` where nothing was proven, or it was too old to be looked at.
     pub(super) delivery: Option<&'r Delivery>,
     /// As what it was handed over, where it was.
-    pub(super) read: Option<DecodeClass>,
+    pub(super) read: Option<Decoding>,
     /// What the application answered, where there is one.
     pub(super) upstream: Option<ForwardAnswer>,
 }
@@ -114,8 +114,8 @@ impl Style {
             outcome: report.became.outcome().as_str(),
             reason: report.became.reason(),
             kind: kind.or(report.became.kind()).map(|kind| cut(kind, LONGEST_KIND)),
-            unknown: report.read.map(|read| read == DecodeClass::Unknown),
-            undecodable: report.read.map(|read| read == DecodeClass::Undecodable),
+            unknown: report.read.map(|read| read == Decoding::Unknown),
+            undecodable: report.read.map(|read| read == Decoding::Undecodable),
             event_key: delivery.map(|delivery| delivery.event_key().to_string()),
             secret: delivery.map(Delivery::secret_label).or(report.became.secret()),
             status: report.became.status(),
@@ -144,9 +144,9 @@ impl Style {
             let _ = write!(line, "  {}", cut(kind, LONGEST_KIND).escape_debug());
         }
         match report.read {
-            Some(DecodeClass::Unknown) => line.push_str("  (unknown kind)"),
-            Some(DecodeClass::Undecodable) => line.push_str("  (undecodable)"),
-            Some(DecodeClass::Documented) | None => {}
+            Some(Decoding::Unknown) => line.push_str("  (unknown kind)"),
+            Some(Decoding::Undecodable) => line.push_str("  (undecodable)"),
+            _ => {}
         }
         if let Some(delivery) = report.delivery {
             let _ = write!(line, "  event {}", delivery.event_key());
@@ -239,7 +239,7 @@ mod tests {
             provider: "acme",
             became: ReportedOutcome::Answered(StatusCode::OK),
             delivery: Some(delivery),
-            read: Some(DecodeClass::Unknown),
+            read: Some(Decoding::Unknown),
             upstream: None,
         }
     }

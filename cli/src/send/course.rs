@@ -4,9 +4,9 @@ use std::io::Write;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use medhook::registry::RetrySchedule;
 
 use super::delivery::Delivery;
-use super::schedule::Retries;
 use crate::clock::in_words;
 use crate::failure::Failure;
 use crate::http_client::{HttpAnswer, Lost, Target};
@@ -57,7 +57,7 @@ pub(super) async fn retried(
     delivery: &Delivery,
     target: &Target,
     plan: &Plan,
-    retries: Retries,
+    retries: RetrySchedule,
     scale: f64,
     out: &mut dyn Write,
 ) -> Result<Verdict, Failure> {

@@ -3,7 +3,7 @@
 use http::Request;
 use medhook::sign::Signer;
 use medhook::testing::Signing;
-use medhook::{Bytes, Secret};
+use medhook::{Bytes, Freshness, Secret};
 use medhook_conformance::Endpoint;
 
 use crate::clock::now;
@@ -27,10 +27,13 @@ pub(super) struct Delivery {
 /// What the body is.
 pub(super) enum Content {
     /// Made up, in the shape of its kind.
-    Fixture { name: String, body: Bytes, mode: Option<&'static str> },
+    Fixture { name: String, body: Bytes, mode: Option<Mode> },
     /// These bytes.
     Exact(Bytes),
 }
+
+/// Where the mode is in the body, and what it is to be.
+pub(super) type Mode = (&'static str, &'static str);
 
 /// What is wrong with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,10 +54,9 @@ pub(super) struct SentEvent {
 impl Delivery {
     /// A new event, unless its id and time are given.
     pub(super) fn event(&self) -> Result<SentEvent, Failure> {
-        let id = match (&self.id, self.provider) {
-            (Some(id), _) => id.clone(),
-            (None, Provider::Healthsync) => format!("evt_{}", random::mark()?),
-            (None, _) => random::uuid()?,
+        let id = match &self.id {
+            Some(id) => id.clone(),
+            None => format!("{}{}", self.provider.id_prefix, random::uuid()?),
         };
         let at = match (self.flaw, self.at) {
             (Some(Flaw::Stale), _) => now()?.saturating_sub(self.too_old()?),
@@ -71,7 +73,7 @@ impl Delivery {
         // Receivers reject a message id with a dot, as Standard Webhooks asks for.
         let message = format!("msg_{}", event.id.replace('.', "_"));
         let signature = self.signer()?.sign(&message, at, &body).map_err(|error| Failure::new(error.to_string()))?;
-        let unsigned = unsigned_headers(&self.endpoint, &body)?;
+        let unsigned = unsigned_headers(self.provider, &body)?;
 
         let body = if self.flaw == Some(Flaw::Tampered) { tampered(&body)? } else { body };
         let mut request = Request::post(target.path());
@@ -112,7 +114,7 @@ impl Delivery {
             self.too_old()?;
         }
         let what = match &self.content {
-            Content::Fixture { name, .. } => format!("{} {name}, all made up", self.provider.name()),
+            Content::Fixture { name, .. } => format!("{} {name}, all made up", self.provider.name),
             Content::Exact(body) => {
                 if self.id.is_some() && self.signing != Signing::StandardWebhooks {
                     return Err(Failure::new(
@@ -122,7 +124,7 @@ impl Delivery {
                 if self.flaw == Some(Flaw::Stale) && self.signing != Signing::StandardWebhooks {
                     return Err(Failure::new("with --body nothing is put into the body, so it cannot be made stale"));
                 }
-                format!("{}, {} bytes of a file", self.provider.name(), body.len())
+                format!("{}, {} bytes of a file", self.provider.name, body.len())
             }
         };
         let flaw = match self.flaw {
@@ -141,30 +143,30 @@ impl Delivery {
             Content::Fixture { body, mode, .. } => (body, mode),
         };
         let body = self.endpoint.renewed(body, &event.id, at);
-        let Some(mode) = mode else {
+        let Some((pointer, mode)) = mode else {
             return Ok(body);
         };
         let mut json: serde_json::Value =
             serde_json::from_slice(&body).map_err(|error| Failure::because("the fixture has no mode", error))?;
-        match json.pointer_mut("/api_mode") {
+        match json.pointer_mut(pointer) {
             Some(place) => *place = (*mode).into(),
             None => return Err(Failure::new("the fixture has no mode")),
         }
         Ok(json.to_string().into())
     }
 
-    /// How old, in seconds, is certainly too old.
+    /// How old, in seconds, is certainly too old: many times what a receiver accepts unless told otherwise.
     fn too_old(&self) -> Result<i64, Failure> {
-        match self.provider {
-            // Five minutes are what the reference libraries accept.
-            Provider::Fasten => Ok(3_600),
-            // The last retry comes 96 minutes after the event.
-            Provider::Healthsync => Ok(86_400),
-            Provider::Azodha | Provider::Cair | Provider::Mediquo => Err(Failure::new(format!(
-                "{} signs no time that an endpoint could count on: nothing of it can be stale",
-                self.provider.name()
-            ))),
-        }
+        let accepted = match self.provider.policy.freshness {
+            Freshness::AttemptTime { max_age, .. } | Freshness::EventTime { max_age, .. } => max_age.as_secs(),
+            _ => {
+                return Err(Failure::new(format!(
+                    "{} signs no time that an endpoint could count on: nothing of it can be stale",
+                    self.provider.name
+                )));
+            }
+        };
+        Ok(i64::try_from(accepted).unwrap_or(i64::MAX).saturating_mul(12))
     }
 }
 

@@ -2,21 +2,20 @@
 //!
 //! - `delivery`: a request as the provider would make it, or with one thing wrong with it
 //! - `course`: how often it is sent, and what has to come back
-//! - `schedule`: when providers try again
 
 mod course;
 mod delivery;
-mod schedule;
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use medhook::registry::RetrySchedule;
 use medhook::testing::{Fixture, fixtures};
 
 use self::delivery::{Content, Delivery, Flaw};
 use crate::clock;
-use crate::endpoint::{Dialect, Provider, SecretArgs};
+use crate::endpoint::{Dialect, Provider, SecretArgs, answer_timeout, provider_parser};
 use crate::failure::Failure;
 use crate::http_client::Target;
 use crate::output::say;
@@ -47,7 +46,7 @@ use crate::verdict::Verdict;
 )]
 pub(crate) struct SendArgs {
     /// Who sends
-    #[arg(required_unless_present = "list")]
+    #[arg(required_unless_present = "list", value_parser = provider_parser())]
     provider: Option<Provider>,
     /// What is sent
     #[arg(required_unless_present_any = ["list", "body"], conflicts_with = "body")]
@@ -83,7 +82,7 @@ struct EventArgs {
     /// When it happens and is sent, in Unix seconds or like 2026-01-31T12:00:00Z; by default now
     #[arg(long, value_name = "TIME", value_parser = clock::parse, allow_negative_numbers = true)]
     at: Option<i64>,
-    /// Fasten: the mode it is of, if not the fixture's
+    /// The mode it is of, if not the fixture's, where the provider has modes
     #[arg(long, value_enum)]
     mode: Option<ModeArg>,
 }
@@ -181,10 +180,10 @@ pub(crate) fn run(args: &SendArgs, out: &mut dyn Write) -> Result<Verdict, Failu
         times: args.course.repeat.unwrap_or(u32::from(args.course.concurrent)),
         at_once: usize::from(args.course.concurrent),
         new_events: args.course.new_events,
-        patience: Duration::from_secs(args.course.timeout.unwrap_or(provider.patience())),
+        patience: args.course.timeout.map_or_else(|| answer_timeout(provider), Duration::from_secs),
         show_answer: args.course.show_answer,
     };
-    let retries = args.course.retry.then(|| schedule::retries(provider)).transpose()?;
+    let retries = args.course.retry.then(|| retries(provider)).transpose()?;
     say(out, &format!("to {target}: {}\n", delivery.in_words()?))?;
     run_async(async {
         match retries {
@@ -194,9 +193,14 @@ pub(crate) fn run(args: &SendArgs, out: &mut dyn Write) -> Result<Verdict, Failu
     })
 }
 
+fn retries(provider: Provider) -> Result<RetrySchedule, Failure> {
+    let none = || Failure::new(format!("{} documents no retries: there is no schedule to follow", provider.name));
+    provider.retries.ok_or_else(none)
+}
+
 fn content(provider: Provider, args: &SendArgs) -> Result<Content, Failure> {
-    if args.event.mode.is_some() && (provider != Provider::Fasten || args.event.body.is_some()) {
-        return Err(Failure::new("--mode is for a fixture of fasten's"));
+    if args.event.mode.is_some() && args.event.body.is_some() {
+        return Err(Failure::new("--mode changes a made-up body, not the bytes of --body"));
     }
     if let Some(path) = &args.event.body {
         let body = std::fs::read(path);
@@ -204,22 +208,24 @@ fn content(provider: Provider, args: &SendArgs) -> Result<Content, Failure> {
         return Ok(Content::Exact(body.into()));
     }
     let kind = args.kind.as_deref().unwrap_or_default();
-    let path = format!("{}/{kind}.json", provider.name());
+    let path = format!("{}/{kind}.json", provider.name);
     let Some(fixture) = fixtures().iter().find(|fixture| fixture.path() == path) else {
         return Err(Failure::new(format!(
             "there is no fixture of {} by that name; medhook send --list {0} shows which there are",
-            provider.name()
+            provider.name
         )));
     };
-    let mode = args.event.mode.map(|mode| match mode {
-        ModeArg::Live => "live",
-        ModeArg::Test => "test",
-    });
+    let mode = match (args.event.mode, provider.pointers.mode) {
+        (None, _) => None,
+        (Some(_), None) => return Err(Failure::new(format!("events of {} have no --mode", provider.name))),
+        (Some(ModeArg::Live), Some(pointer)) => Some((pointer, "live")),
+        (Some(ModeArg::Test), Some(pointer)) => Some((pointer, "test")),
+    };
     Ok(Content::Fixture { name: kind.to_owned(), body: fixture.body(), mode })
 }
 
 fn listed(provider: Option<Provider>, out: &mut dyn Write) -> Result<Verdict, Failure> {
-    let wanted = |fixture: &&Fixture| provider.is_none_or(|provider| fixture.provider() == provider.name());
+    let wanted = |fixture: &&Fixture| provider.is_none_or(|provider| fixture.provider() == provider.name);
     let lines = fixtures().iter().filter(wanted).filter_map(|fixture| {
         let (provider, file) = fixture.path().split_once('/')?;
         Some(format!("{provider} {}\n", file.strip_suffix(".json")?))

@@ -4,8 +4,8 @@
 use base64ct::{Base64, Base64Unpadded, Base64Url, Base64UrlUnpadded, Encoding as _};
 use medhook::sign::mac;
 use medhook::testing::Signing;
-use medhook::{Bytes, Reason, Secret};
-use medhook_conformance::{Endpoint, Written};
+use medhook::{Bytes, Encoding, Reason, Secret};
+use medhook_conformance::Endpoint;
 
 use super::headers::Head;
 use super::rewritten;
@@ -306,12 +306,10 @@ impl Case<'_> {
             });
         }
         let fits = match self.signing {
-            Signing::HmacSha256Body { .. } => match self.endpoint.encoding {
-                Some(Written::Hex) => tag.digits == MacEncoding::Hex,
-                Some(_) => tag.digits == MacEncoding::Base64,
-                // HealthSync's is documented; elsewhere either will do.
-                None if self.endpoint.provider == "healthsync" => tag.digits == MacEncoding::Hex,
-                None => tag.digits != MacEncoding::Base64Url,
+            Signing::HmacSha256Body { encoding, .. } => match encoding {
+                Encoding::Hex => tag.digits == MacEncoding::Hex,
+                Encoding::Base64 => tag.digits == MacEncoding::Base64,
+                _ => tag.digits != MacEncoding::Base64Url,
             },
             _ => tag.digits == MacEncoding::Base64,
         };

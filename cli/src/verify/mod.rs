@@ -19,7 +19,7 @@ use self::guess::{Case, Guesses};
 use self::headers::Head;
 use self::steps::Steps;
 use crate::clock;
-use crate::endpoint::{Dialect, Provider, SecretArgs, TestSecretArgs, entry};
+use crate::endpoint::{Dialect, Provider, SecretArgs, TestSecretArgs, entry, provider_parser};
 use crate::failure::Failure;
 use crate::output::{harmless, say};
 use crate::verdict::Verdict;
@@ -46,6 +46,7 @@ use crate::verdict::Verdict;
 )]
 pub(crate) struct VerifyArgs {
     /// Who sends
+    #[arg(value_parser = provider_parser())]
     provider: Provider,
     /// The file with the headers
     #[arg(long, value_name = "FILE")]

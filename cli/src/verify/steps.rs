@@ -1,8 +1,8 @@
 //! What held and what did not, along the way of a delivery.
 
-use medhook::testing::{self, StoppedClock};
+use medhook::testing::{Signing, StoppedClock};
 use medhook::{Bytes, Delivery, Freshness, Mode, NoDedupe, Reason, Receiver, RequestHead, SignatureScope};
-use medhook_conformance::Endpoint;
+use medhook_conformance::{Endpoint, EndpointError};
 
 use super::headers::Head;
 use crate::clock::in_words;
@@ -32,6 +32,8 @@ impl Steps {
     /// Judges a delivery as it would be at this Unix time, in seconds. No step is left out because of the age, so that
     /// an old recording can be looked at.
     pub(super) fn judge(endpoint: &Endpoint, head: &Head, body: &Bytes, at: i64) -> Result<Self, Failure> {
+        let cannot = |error: EndpointError| Failure::new(error.to_string());
+        let (facts, signing) = (endpoint.facts().map_err(cannot)?, endpoint.signing().map_err(cannot)?);
         let strict = built(endpoint, at, None)?;
         let ageless = built(endpoint, at, Some(Freshness::Unchecked))?;
         let method = head.method.as_deref().unwrap_or("POST");
@@ -55,10 +57,10 @@ impl Steps {
             return Ok(steps);
         }
         // Where the attempt's own time is signed, the head alone tells the age, whether or not the proof holds.
-        let attempted_at = head.text("webhook-timestamp").filter(|_| endpoint.provider == "fasten");
+        let attempted_at = head.text("webhook-timestamp").filter(|_| matches!(signing, Signing::StandardWebhooks));
         let attempted_at = attempted_at.and_then(|text| text.parse().ok());
 
-        let head_only = matches!(endpoint.signing(), Ok(testing::Signing::SharedSecret { .. }));
+        let head_only = matches!(signing, Signing::SharedSecret { .. });
         let verified = match ageless.verify(headers, body.clone()) {
             Ok(verified) => verified,
             Err(rejection) => {
@@ -94,9 +96,10 @@ impl Steps {
         let told = attempted_at.or_else(|| delivery.occurred_at().and_then(medhook::Time::unix));
         let judged = strict.verify(headers, body.clone()).and_then(|verified| strict.open(verified));
         steps.fresh = match judged {
-            Ok(_) if endpoint.provider == "fasten" => held("fresh", age(told, at)),
-            Ok(_) if endpoint.provider == "healthsync" => held("fresh", age(told, at)),
-            Ok(_) => held("fresh", "not judged: the provider signs no time"),
+            Ok(_) if facts.policy.freshness == Freshness::Unchecked => {
+                held("fresh", "not judged: the provider signs no time")
+            }
+            Ok(_) => held("fresh", age(told, at)),
             Err(rejection) => failed("fresh", rejection.reason(), age(told, at)),
         };
         Ok(steps)

@@ -414,5 +414,9 @@ fn every_key_is_documented() {
             }
         }
     }
+    for option in medhook::registry::OptionName::ALL {
+        assert!(text.contains(&format!("`{option}`")), "{option} is not documented");
+        keys += 1;
+    }
     assert!(keys > 30, "{keys}");
 }

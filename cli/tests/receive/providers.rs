@@ -263,7 +263,7 @@ async fn a_sender_of_ones_own() {
         let requests =
             [("1", "known"), ("1", "known"), ("2", "new")].map(|(id, kind)| signed(signing.clone(), body(id, kind)));
         assert_eq!(became(&format!("{pointers}{keys}"), &requests).await, expected, "{keys}");
-        let old = format!("{pointers}{keys}\ntime_pointer = \"/at\"\nmax_age = \"1d\"\nsender = \"acme\"");
+        let old = format!("{pointers}{keys}\ntime_pointer = \"/at\"\nmax_age = \"1d\"\nprovider_name = \"acme\"");
         assert_eq!(became(&old, &requests[..1]).await, ["rejected stale known"], "{keys}");
     }
 }

@@ -9,7 +9,7 @@ use crate::event::Undocumented;
 use crate::payload::{open_enum, payload};
 use crate::{Phi, RawJson};
 
-crate::event::events! { "azodha":
+crate::provider::events::events! { "azodha":
     /// An appointment was made or changed, and a care task's activity log with it.
     AppointmentToCareTaskActivityLog(Undocumented) = "AppointmentToCareTaskActivityLog",
     /// An uploaded PDF is to become observations.

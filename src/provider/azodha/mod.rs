@@ -63,6 +63,24 @@
 //! | [`AssessmentResponseToWellbeingScore`] | perhaps: the score of the same answers was asked for again | [`Dedupe::off`](crate::Dedupe::off), if that matters |
 //! | [`HealthProgramActivated`] | perhaps: left and joined again | [`Dedupe::off`](crate::Dedupe::off), if that matters |
 //!
+//! # Samples for tests
+//! How Azodha signs is not documented: tell a sample what your receiver was told. Its events have neither time nor id, so
+//! `at` and `id` change nothing. Where the kind is not documented to be in the body, it is not: pin it at the receiver.
+//!
+//! ```
+//! use medhook::testing::{self, Signing};
+//! use medhook::{Azodha, NoDedupe, Receiver, Secret, azodha};
+//!
+//! let azodha = Azodha::hmac_sha256("x-signature", Secret::new("a-secret-of-some-length")?);
+//! let receiver = Receiver::builder("azodha", azodha.pin_kind("BookAppointment")).store(NoDedupe).build()?;
+//!
+//! let sample = testing::azodha("BookAppointment").signing(Signing::hmac_sha256("x-signature"));
+//! let request = sample.secret("a-secret-of-some-length").request("/webhooks/azodha");
+//! let delivery = receiver.open(receiver.verify(request.headers(), request.body().clone())?)?;
+//! assert!(matches!(delivery.decode()?, azodha::Event::BookAppointment(_)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # What the documentation leaves open
 //! - How a delivery proves its origin. The guide speaks of validating "using the secret" of the configuration, and once
 //!   of a signature: no header, algorithm, encoding or prefix. Nothing is guessed here: header and mode have no default,
@@ -78,6 +96,8 @@
 //! [`Freshness::Unchecked`]: crate::Freshness::Unchecked
 
 mod event;
+#[cfg(feature = "testing")]
+mod test_data;
 #[cfg(test)]
 #[cfg(feature = "testing")]
 mod tests;
@@ -95,25 +115,44 @@ pub use self::event::{
 };
 pub use crate::event::Undocumented;
 
+use super::agreed::AgreedScheme;
+use super::definition::{Policy, Provider, sealed};
+use super::facts::{Pointers, ProviderFacts};
+use super::json::{Scalar, envelope_of};
 use super::key::{self, members, object, scalar};
-use super::{Policy, Provider, Scalar, envelope_of, sealed};
+use super::options::{OptionError, OptionName, ProviderOptions, needed};
+use crate::any_event::AnyEvent;
 use crate::envelope::{Envelope, KindName, Problem};
-use crate::scheme::{Encoding, HmacSha256Body, SchemeConfig, SharedSecret};
+use crate::scheme::Encoding;
 use crate::{ConfigError, Secrets, Verified};
+
+/// What is known about Azodha.
+pub(crate) static FACTS: ProviderFacts = ProviderFacts {
+    name: "azodha",
+    title: "Azodha",
+    kinds: event::KINDS,
+    policy: Policy::undocumented(false),
+    required_options: &[OptionName::Scheme, OptionName::Header],
+    optional_options: &[OptionName::Prefix, OptionName::Encoding, OptionName::PinKind],
+    pointers: Pointers::NONE,
+    answer_timeout: None,
+    retries: None,
+    unsigned_headers: &[],
+    id_prefix: "",
+    natural_key: Some(natural_key),
+    build: |options| Ok(Box::new(Azodha::configured(options)?)),
+    from_delivery: AnyEvent::from_delivery::<Event>,
+    from_body: AnyEvent::from_body::<Event>,
+    #[cfg(feature = "testing")]
+    test_data: test_data::TEST_DATA,
+};
 
 /// Azodha. See the [module](self) for what is checked and why.
 #[derive(Debug, Clone)]
 pub struct Azodha {
-    authentication: AzodhaScheme,
+    scheme: AgreedScheme,
     secrets: Secrets,
     pinned: Option<Kind>,
-    mistake: Option<String>,
-}
-
-#[derive(Debug, Clone)]
-enum AzodhaScheme {
-    Hmac(HmacSha256Body),
-    Secret(SharedSecret),
 }
 
 impl Azodha {
@@ -121,26 +160,28 @@ impl Azodha {
     /// they are, not decoded. In hex or base64, unless [`encoding`](Azodha::encoding) says which.
     #[must_use]
     pub fn hmac_sha256(header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
-        Self::authenticated_by(AzodhaScheme::Hmac(HmacSha256Body::new(header)), secrets.into())
+        Self::with(AgreedScheme::hmac_sha256(header), secrets.into())
     }
 
     /// Takes events with any of the secrets itself in this header. Prefer [`hmac_sha256`](Azodha::hmac_sha256) if
     /// Azodha offers it to you: a shared secret proves nothing about the body.
     #[must_use]
     pub fn shared_secret(header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
-        Self::authenticated_by(AzodhaScheme::Secret(SharedSecret::new(header)), secrets.into())
+        Self::with(AgreedScheme::shared_secret(header), secrets.into())
     }
 
     /// How the HMAC is written. By default either way.
     #[must_use]
-    pub fn encoding(self, encoding: Encoding) -> Self {
-        self.hmac("encoding", |hmac| hmac.encoding(encoding))
+    pub fn encoding(mut self, encoding: Encoding) -> Self {
+        self.scheme = self.scheme.encoding(encoding);
+        self
     }
 
     /// Text that stands before the HMAC, exactly so. By default there is none.
     #[must_use]
-    pub fn prefix(self, prefix: impl Into<String>) -> Self {
-        self.hmac("prefix", |hmac| hmac.prefix(prefix))
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.scheme = self.scheme.prefix(prefix);
+        self
     }
 
     /// The [kind](Kind) that this endpoint's URL is configured for, for bodies that do not name their own.
@@ -148,30 +189,21 @@ impl Azodha {
     pub fn pin_kind(mut self, name: impl AsRef<str>) -> Self {
         let name = name.as_ref();
         self.pinned = Kind::from_name(name);
-        match self.pinned {
-            Some(_) => self,
-            None => self.mistaken(format!("{name:?} is none of the {} documented kinds", Kind::ALL.len())),
+        if self.pinned.is_none() {
+            let problem = format!("{name:?} is none of the {} documented kinds", Kind::ALL.len());
+            self.scheme = self.scheme.mistaken(problem);
         }
-    }
-
-    fn authenticated_by(authentication: AzodhaScheme, secrets: Secrets) -> Self {
-        Azodha { authentication, secrets, pinned: None, mistake: None }
-    }
-
-    fn hmac(mut self, what: &str, change: impl FnOnce(HmacSha256Body) -> HmacSha256Body) -> Self {
-        match self.authentication {
-            AzodhaScheme::Hmac(hmac) => {
-                self.authentication = AzodhaScheme::Hmac(change(hmac));
-                self
-            }
-            AzodhaScheme::Secret(_) => self.mistaken(format!("a shared secret has no {what}")),
-        }
-    }
-
-    /// The first mistake is the one that is told.
-    fn mistaken(mut self, problem: String) -> Self {
-        self.mistake.get_or_insert(problem);
         self
+    }
+
+    fn with(scheme: AgreedScheme, secrets: Secrets) -> Self {
+        Azodha { scheme, secrets, pinned: None }
+    }
+
+    fn configured(options: &ProviderOptions) -> Result<Self, OptionError> {
+        let secrets = needed(OptionName::Secrets, options.secrets.as_ref())?;
+        let azodha = Self::with(AgreedScheme::of(options)?, secrets);
+        Ok(options.pin_kind.iter().fold(azodha, Azodha::pin_kind))
     }
 }
 
@@ -179,22 +211,15 @@ impl sealed::Sealed for Azodha {}
 
 impl Provider for Azodha {
     fn name(&self) -> &str {
-        NAME
+        FACTS.name
     }
 
     fn policy(&self) -> Policy {
-        Policy::undocumented(false)
+        FACTS.policy
     }
 
-    fn scheme(&self, _: sealed::Seal) -> Result<sealed::KeyedScheme, ConfigError> {
-        if let Some(mistake) = &self.mistake {
-            return Err(ConfigError::new(format!("provider {NAME}: {mistake}")));
-        }
-        let scheme = match &self.authentication {
-            AzodhaScheme::Hmac(hmac) => SchemeConfig::from(hmac.clone()),
-            AzodhaScheme::Secret(secret) => SchemeConfig::from(secret.clone()),
-        };
-        scheme.with_secrets(&self.secrets).map(sealed::KeyedScheme)
+    fn scheme(&self, _: sealed::Seal) -> Result<sealed::SchemeWithSecrets, ConfigError> {
+        Ok(sealed::SchemeWithSecrets { config: self.scheme.config(FACTS.name)?, secrets: self.secrets.clone() })
     }
 
     fn open(&self, verified: &Verified<'_>) -> Envelope {
@@ -306,8 +331,6 @@ const APPOINTMENT: [&str; 15] = [
     "attributes",
     "resources",
 ];
-
-pub(crate) const NAME: &str = "azodha";
 
 /// Where a body may say its kind.
 #[derive(Deserialize)]

@@ -38,7 +38,7 @@ fn kind_of(fixture: &Fixture) -> Kind {
 }
 
 fn ours() -> impl Iterator<Item = &'static Fixture> {
-    fixtures().iter().filter(|fixture| fixture.provider() == NAME)
+    fixtures().iter().filter(|fixture| fixture.provider() == FACTS.name)
 }
 
 fn fixture(file: &str) -> Bytes {

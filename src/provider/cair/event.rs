@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::payload::{open_enum, payload};
 use crate::{Phi, RawJson, Time};
 
-crate::event::events! { "cair":
+crate::provider::events::events! { "cair":
     /// The analysis of a patient's chart is complete.
     ChartAnalysis(ChartReport) = "PATIENT_CHART_ANALYSIS_COMPLETE",
     /// The claim scrubber is done with a claim.

@@ -77,6 +77,25 @@
 //! is the same bytes twice: at one endpoint it is handled once, at two endpoints once at each. Where an id is enough
 //! for you, as `output.optimizer_run_id` may be, use [`Dedupe::by`](crate::Dedupe::by).
 //!
+//! # Samples for tests
+//! Cair takes the header's name from you and has two ways to fill it: tell a sample what your receiver was told. Kinds
+//! have the names of [`Kind`]. Only `CLAIM_STATUS_CHANGE` has a time for `at` to set. No event has an id, and the same
+//! bytes are the same event: `id` makes other bytes of chart reports and remittances, and `body` of all.
+//!
+//! ```
+//! use medhook::testing::{self, Signing};
+//! use medhook::{Cair, NoDedupe, Receiver, Secret, cair};
+//!
+//! let cair = Cair::hmac_sha256("X-API-KEY", Secret::new("a-secret-of-some-length")?);
+//! let receiver = Receiver::builder("cair", cair.pin_kind(cair::Kind::ChartAnalysis)).store(NoDedupe).build()?;
+//!
+//! let sample = testing::cair("PATIENT_CHART_ANALYSIS_COMPLETE").signing(Signing::hmac_sha256("x-api-key"));
+//! let request = sample.secret("a-secret-of-some-length").request("/webhooks/cair");
+//! let delivery = receiver.open(receiver.verify(request.headers(), request.body().clone())?)?;
+//! assert!(matches!(delivery.decode()?, cair::Event::ChartAnalysis(_)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # What the documentation leaves open
 //! - Everything about `HMAC-256` but its name. The key is taken to be the secret's UTF-8 bytes, the message the raw
 //!   body; hexadecimal and base64 are both read, as both must come to the same 32 bytes. [`encoding`](Cair::encoding)
@@ -97,6 +116,8 @@
 //! [`Freshness::Unchecked`]: crate::Freshness::Unchecked
 
 mod event;
+#[cfg(feature = "testing")]
+mod test_data;
 #[cfg(test)]
 #[cfg(feature = "testing")]
 mod tests;
@@ -111,32 +132,45 @@ pub use self::event::{
     RemittanceStatus, Report, ReportStatus, Severity, SuggestionsReport, TimeBasedRequirementsReport, X12Optimizer,
 };
 
-use super::{Policy, Provider, sealed};
+use super::agreed::AgreedScheme;
+use super::definition::{Policy, Provider, sealed};
+use super::facts::{Pointers, ProviderFacts};
+use super::options::{OptionError, OptionName, ProviderOptions, needed};
+use crate::any_event::AnyEvent;
 use crate::envelope::{Envelope, KindName, Problem};
 use crate::event::Payload;
 use crate::payload::{Drift, FromPayload, payload};
-use crate::scheme::{Encoding, HmacSha256Body, SchemeConfig, SharedSecret};
+use crate::scheme::Encoding;
 use crate::{ConfigError, Secrets, Time, Verified};
+
+/// What is known about Cair Health.
+pub(crate) static FACTS: ProviderFacts = ProviderFacts {
+    name: "cair",
+    title: "Cair Health",
+    kinds: event::KINDS,
+    policy: Policy::undocumented(true),
+    required_options: &[OptionName::Scheme, OptionName::Header],
+    optional_options: &[OptionName::Prefix, OptionName::Encoding, OptionName::PinKind],
+    // The time of the one kind that plainly has it.
+    pointers: Pointers { time: Some("/timestamp"), ..Pointers::NONE },
+    answer_timeout: None,
+    retries: None,
+    unsigned_headers: &[],
+    id_prefix: "",
+    natural_key: None,
+    build: |options| Ok(Box::new(Cair::configured(options)?)),
+    from_delivery: AnyEvent::from_delivery::<Event>,
+    from_body: AnyEvent::from_body::<Event>,
+    #[cfg(feature = "testing")]
+    test_data: test_data::TEST_DATA,
+};
 
 /// Cair Health. See the [module](self) for what is checked and why.
 #[derive(Debug, Clone)]
 pub struct Cair {
-    header: String,
-    authentication: CairScheme,
+    scheme: AgreedScheme,
     secrets: Secrets,
     pinned: Option<Kind>,
-}
-
-#[derive(Debug, Clone)]
-enum CairScheme {
-    /// `of_mac`: it was told how a MAC of its is written, and has none.
-    SharedSecret {
-        of_mac: bool,
-    },
-    HmacSha256 {
-        encoding: Encoding,
-        prefix: String,
-    },
 }
 
 impl Cair {
@@ -145,7 +179,7 @@ impl Cair {
     #[must_use]
     #[doc(alias = "API_SECRET")]
     pub fn shared_secret(header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
-        Self::new(header.into(), CairScheme::SharedSecret { of_mac: false }, secrets.into())
+        Self::with(AgreedScheme::shared_secret(header), secrets.into())
     }
 
     /// Authentication type `HMAC-256`: the header holds the HMAC-SHA256 of the body. The key is the secret's UTF-8
@@ -153,27 +187,20 @@ impl Cair {
     #[must_use]
     #[doc(alias = "HMAC-256")]
     pub fn hmac_sha256(header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
-        let authentication = CairScheme::HmacSha256 { encoding: Encoding::Either, prefix: String::new() };
-        Self::new(header.into(), authentication, secrets.into())
+        Self::with(AgreedScheme::hmac_sha256(header), secrets.into())
     }
 
     /// `HMAC-256`: how the MAC is written. By default either way.
     #[must_use]
-    pub fn encoding(mut self, written: Encoding) -> Self {
-        match &mut self.authentication {
-            CairScheme::HmacSha256 { encoding, .. } => *encoding = written,
-            CairScheme::SharedSecret { of_mac } => *of_mac = true,
-        }
+    pub fn encoding(mut self, encoding: Encoding) -> Self {
+        self.scheme = self.scheme.encoding(encoding);
         self
     }
 
     /// `HMAC-256`: text that stands before the MAC, exactly so. By default there is none.
     #[must_use]
-    pub fn prefix(mut self, text: impl Into<String>) -> Self {
-        match &mut self.authentication {
-            CairScheme::HmacSha256 { prefix, .. } => *prefix = text.into(),
-            CairScheme::SharedSecret { of_mac } => *of_mac = true,
-        }
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.scheme = self.scheme.prefix(prefix);
         self
     }
 
@@ -184,8 +211,14 @@ impl Cair {
         self
     }
 
-    fn new(header: String, authentication: CairScheme, secrets: Secrets) -> Self {
-        Cair { header, authentication, secrets, pinned: None }
+    fn with(scheme: AgreedScheme, secrets: Secrets) -> Self {
+        Cair { scheme, secrets, pinned: None }
+    }
+
+    fn configured(options: &ProviderOptions) -> Result<Self, OptionError> {
+        let secrets = needed(OptionName::Secrets, options.secrets.as_ref())?;
+        let pinned = options.pin_kind.as_deref().and_then(Kind::from_name);
+        Ok(Cair { pinned, ..Self::with(AgreedScheme::of(options)?, secrets) })
     }
 }
 
@@ -193,25 +226,15 @@ impl sealed::Sealed for Cair {}
 
 impl Provider for Cair {
     fn name(&self) -> &str {
-        NAME
+        FACTS.name
     }
 
     fn policy(&self) -> Policy {
-        Policy::undocumented(self.pinned.is_none_or(|kind| TIMED.contains(&kind)))
+        Policy { has_event_time: self.pinned.is_none_or(|kind| TIMED.contains(&kind)), ..FACTS.policy }
     }
 
-    fn scheme(&self, _: sealed::Seal) -> Result<sealed::KeyedScheme, ConfigError> {
-        let header = self.header.as_str();
-        let scheme = match &self.authentication {
-            CairScheme::SharedSecret { of_mac: true } => {
-                return Err(ConfigError::new("API_SECRET has no MAC for an encoding or a prefix"));
-            }
-            CairScheme::SharedSecret { of_mac: false } => SchemeConfig::from(SharedSecret::new(header)),
-            CairScheme::HmacSha256 { encoding, prefix } => {
-                HmacSha256Body::new(header).encoding(*encoding).prefix(prefix).into()
-            }
-        };
-        scheme.with_secrets(&self.secrets).map(sealed::KeyedScheme)
+    fn scheme(&self, _: sealed::Seal) -> Result<sealed::SchemeWithSecrets, ConfigError> {
+        Ok(sealed::SchemeWithSecrets { config: self.scheme.config(FACTS.name)?, secrets: self.secrets.clone() })
     }
 
     fn open(&self, verified: &Verified<'_>) -> Envelope {
@@ -239,12 +262,8 @@ fn pinned_envelope(pinned: Option<Kind>, body: &Bytes) -> Envelope {
     }
 }
 
-pub(crate) const NAME: &str = "cair";
 /// The kinds that can say when they happened. See [`Shape::time`].
 const TIMED: [Kind; 2] = [Kind::ClaimStatusChange, Kind::ChartAnalysis];
-/// Where the one kind that plainly has a time has it.
-#[cfg(feature = "testing")]
-pub(crate) const TIME_AT: &str = "/timestamp";
 
 payload! {
     /// What tells one kind from another, and when.

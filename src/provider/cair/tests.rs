@@ -40,7 +40,7 @@ fn decode(receiver: &Receiver, body: impl Into<Bytes>) -> Event {
 }
 
 fn fixtures() -> Vec<&'static Fixture> {
-    testing::fixtures().iter().filter(|fixture| fixture.provider() == NAME).collect()
+    testing::fixtures().iter().filter(|fixture| fixture.provider() == FACTS.name).collect()
 }
 
 /// The kind that a fixture is named after.
@@ -732,8 +732,8 @@ fn mistakes_are_one_line_that_says_what_is_wrong() {
         (Cair::shared_secret("", secret()), "header name"),
         (Cair::hmac_sha256("X API KEY", secret()), "header name"),
         (Cair::shared_secret("X-API-KEY:", secret()), "header name"),
-        (Cair::shared_secret("x", secret()).encoding(Encoding::Hex), "API_SECRET has no MAC"),
-        (Cair::shared_secret("x", secret()).prefix("sha256="), "API_SECRET has no MAC"),
+        (Cair::shared_secret("x", secret()).encoding(Encoding::Hex), "a shared secret has no encoding"),
+        (Cair::shared_secret("x", secret()).prefix("sha256="), "a shared secret has no prefix"),
         (Cair::hmac_sha256("x", secret()).prefix(" sha256="), "can begin with \" sha256=\""),
         (Cair::hmac_sha256("x", secret()).prefix("sha256=\n"), "can begin with \"sha256=\\n\""),
     ] {

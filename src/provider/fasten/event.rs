@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::payload::{Drift, FromPayload, open_enum, payload};
 use crate::{Phi, Time};
 
-crate::event::events! { "fasten":
+crate::provider::events::events! { "fasten":
     /// An export of a patient's records is ready.
     EhiExportSuccess(EhiExportSuccess) = "patient.ehi_export_success",
     /// An export of a patient's records failed.

@@ -38,9 +38,11 @@
 //! - `download_links` replaced `download_link` in October 2025, yet the portal's simulator sends the older one alone,
 //!   as text, and the catalogue of the API calls it an object. All three forms are read:
 //!   [`EhiExportSuccess::urls`] gives the links whichever way they came.
-//! - The exact schedule of the retries, and how many failures switch an endpoint off.
+//! - The exact schedule of the retries (`medhook send --retry` follows the guess in [`registry`](crate::registry)), and how many failures switch an endpoint off.
 
 mod event;
+#[cfg(feature = "testing")]
+mod test_data;
 
 use std::time::Duration;
 
@@ -53,10 +55,51 @@ pub use self::event::{
     ExportStats, FailureReason, Kind, RequestHealthSystem, RequestSupport, TestPing,
 };
 
-use super::{METHODS, Policy, Provider, Scalar, envelope_of, part_of, sealed};
+use super::definition::{METHODS, Policy, Provider, sealed};
+use super::facts::{Pointers, ProviderFacts, RetrySchedule};
+use super::json::{Scalar, envelope_of, part_of};
+use super::options::{OptionError, OptionName, ProviderOptions, SecretMode, needed};
+use crate::any_event::AnyEvent;
 use crate::envelope::{Envelope, Mode};
-use crate::scheme::{SchemeConfig, StandardWebhooks};
+use crate::scheme::StandardWebhooks;
 use crate::{ConfigError, Freshness, Secrets, Verified};
+
+/// What is known about Fasten Connect.
+pub(crate) static FACTS: ProviderFacts = ProviderFacts {
+    name: "fasten",
+    title: "Fasten Connect",
+    kinds: event::KINDS,
+    policy: Policy {
+        freshness: Freshness::STANDARD_WEBHOOKS,
+        retention: Duration::from_secs(72 * 3600),
+        retry_horizon: Duration::from_secs(25 * 3600),
+        methods: METHODS,
+        has_event_time: false,
+        unknown_kinds_have_event_time: false,
+    },
+    required_options: &[],
+    optional_options: &[OptionName::TestSecrets, OptionName::Mode],
+    pointers: Pointers { id: Some("/id"), kind: Some("/type"), time: Some("/date"), mode: Some("/api_mode") },
+    answer_timeout: Some(Duration::from_secs(60)),
+    retries: Some(RetrySchedule {
+        // Each four times the one before it, and 24 h in all.
+        waits: &[
+            Duration::from_secs(1_016),
+            Duration::from_secs(4_066),
+            Duration::from_secs(16_264),
+            Duration::from_secs(65_054),
+        ],
+        remark: "fasten documents up to 4 retries with growing waits over about 24 h: how they grow is a guess",
+    }),
+    unsigned_headers: &[],
+    id_prefix: "",
+    natural_key: None,
+    build: |options| Ok(Box::new(Fasten::configured(options)?)),
+    from_delivery: AnyEvent::from_delivery::<Event>,
+    from_body: AnyEvent::from_body::<Event>,
+    #[cfg(feature = "testing")]
+    test_data: test_data::TEST_DATA,
+};
 
 /// Fasten Connect. See the [module](self) for what is checked and why.
 #[derive(Debug, Clone)]
@@ -99,6 +142,21 @@ impl Fasten {
         self
     }
 
+    fn configured(options: &ProviderOptions) -> Result<Self, OptionError> {
+        let secrets = || needed(OptionName::Secrets, options.secrets.as_ref());
+        let mode = options.mode.unwrap_or(SecretMode::Live);
+        Ok(match (mode, &options.test_secrets) {
+            (SecretMode::Live, Some(test)) if options.secrets.is_none() => Fasten::test(test.clone()),
+            (SecretMode::Live, Some(test)) => Fasten::live(secrets()?).and_test(test.clone()),
+            (SecretMode::Live, None) => Fasten::live(secrets()?),
+            (SecretMode::Test, None) => Fasten::test(secrets()?),
+            (SecretMode::Any, None) => Fasten::any_mode(secrets()?),
+            (SecretMode::Test | SecretMode::Any, Some(_)) => {
+                return Err(OptionError::new(OptionName::TestSecrets, "goes with the mode live alone"));
+            }
+        })
+    }
+
     fn bound(secrets: Secrets, mode: Option<Mode>) -> Self {
         let modes = vec![mode; secrets.len()];
         Fasten { secrets: Ok(secrets), modes }
@@ -109,23 +167,16 @@ impl sealed::Sealed for Fasten {}
 
 impl Provider for Fasten {
     fn name(&self) -> &str {
-        NAME
+        FACTS.name
     }
 
     fn policy(&self) -> Policy {
-        Policy {
-            freshness: Freshness::STANDARD_WEBHOOKS,
-            retention: Duration::from_secs(72 * 3600),
-            retry_horizon: Duration::from_secs(25 * 3600),
-            methods: METHODS,
-            has_event_time: false,
-            unknown_kinds_have_event_time: false,
-        }
+        FACTS.policy
     }
 
-    fn scheme(&self, _: sealed::Seal) -> Result<sealed::KeyedScheme, ConfigError> {
+    fn scheme(&self, _: sealed::Seal) -> Result<sealed::SchemeWithSecrets, ConfigError> {
         let secrets = self.secrets.as_ref().map_err(|error| ConfigError::new(error.to_string()))?;
-        SchemeConfig::from(StandardWebhooks::new()).with_secrets(secrets).map(sealed::KeyedScheme)
+        Ok(sealed::SchemeWithSecrets { config: StandardWebhooks::new().into(), secrets: secrets.clone() })
     }
 
     fn mode_of_secret(&self, secret: usize) -> Option<&Mode> {
@@ -151,8 +202,6 @@ fn envelope(kind: Option<&str>, body: &Bytes) -> Envelope {
         Err(problem) => Envelope::none(problem),
     }
 }
-
-pub(crate) const NAME: &str = "fasten";
 
 #[derive(Deserialize)]
 struct FastenEnvelope<'b> {

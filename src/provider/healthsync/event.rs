@@ -4,7 +4,7 @@ use crate::event::Undocumented;
 use crate::payload::payload;
 use crate::{Phi, Time};
 
-crate::event::events! { "healthsync":
+crate::provider::events::events! { "healthsync":
     /// A document was uploaded.
     DocumentUploaded(DocumentUploaded) = "document.uploaded",
     /// A document's metadata changed.

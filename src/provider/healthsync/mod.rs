@@ -25,6 +25,8 @@
 //!   of a documented kind may not.
 
 mod event;
+#[cfg(feature = "testing")]
+mod test_data;
 
 use std::time::Duration;
 
@@ -35,10 +37,54 @@ use serde_json::value::RawValue;
 pub use self::event::{Document, DocumentUploaded, Event, Kind};
 pub use crate::event::Undocumented;
 
-use super::{METHODS, Policy, Provider, Scalar, envelope_of, part_of, sealed};
+use super::definition::{METHODS, Policy, Provider, sealed};
+use super::facts::{Pointers, ProviderFacts, RetrySchedule, UnsignedHeader, UnsignedValue};
+use super::json::{Scalar, envelope_of, part_of};
+use super::options::{OptionName, needed};
+use crate::any_event::AnyEvent;
 use crate::envelope::Envelope;
-use crate::scheme::{Encoding, HmacSha256Body, SchemeConfig};
+use crate::scheme::{Encoding, HmacSha256Body};
 use crate::{ConfigError, Freshness, Secrets, Verified};
+
+/// What is known about HealthSync.
+pub(crate) static FACTS: ProviderFacts = ProviderFacts {
+    name: "healthsync",
+    title: "HealthSync",
+    kinds: event::KINDS,
+    policy: Policy {
+        freshness: Freshness::EventTime { max_age: Duration::from_secs(2 * 3600), max_skew: Duration::from_secs(300) },
+        retention: Duration::from_secs(24 * 3600),
+        // The waits below, and five answers that do not come.
+        retry_horizon: Duration::from_secs(96 * 60 + 20),
+        methods: METHODS,
+        has_event_time: true,
+        unknown_kinds_have_event_time: false,
+    },
+    required_options: &[],
+    optional_options: &[],
+    pointers: Pointers { id: Some("/id"), kind: Some("/type"), time: Some("/created_at"), mode: None },
+    answer_timeout: Some(Duration::from_secs(5)),
+    retries: Some(RetrySchedule {
+        waits: &[
+            Duration::from_secs(60),
+            Duration::from_secs(300),
+            Duration::from_secs(1_800),
+            Duration::from_secs(3_600),
+        ],
+        remark: "healthsync documents retries after 1 min, 5 min, 30 min and 1 h: taken here as waits between attempts",
+    }),
+    unsigned_headers: &[
+        UnsignedHeader { name: "x-healthsync-event", value: UnsignedValue::Kind },
+        UnsignedHeader { name: "x-healthsync-delivery", value: UnsignedValue::AttemptId },
+    ],
+    id_prefix: "evt_",
+    natural_key: None,
+    build: |options| Ok(Box::new(HealthSync::new(needed(OptionName::Secrets, options.secrets.as_ref())?))),
+    from_delivery: AnyEvent::from_delivery::<Event>,
+    from_body: AnyEvent::from_body::<Event>,
+    #[cfg(feature = "testing")]
+    test_data: test_data::TEST_DATA,
+};
 
 /// HealthSync. See the [module](self) for what is checked and why.
 #[derive(Debug, Clone)]
@@ -58,26 +104,16 @@ impl sealed::Sealed for HealthSync {}
 
 impl Provider for HealthSync {
     fn name(&self) -> &str {
-        NAME
+        FACTS.name
     }
 
     fn policy(&self) -> Policy {
-        Policy {
-            freshness: Freshness::EventTime {
-                max_age: Duration::from_secs(2 * 3600),
-                max_skew: Duration::from_secs(300),
-            },
-            retention: Duration::from_secs(24 * 3600),
-            retry_horizon: Duration::from_secs(96 * 60 + 20),
-            methods: METHODS,
-            has_event_time: true,
-            unknown_kinds_have_event_time: false,
-        }
+        FACTS.policy
     }
 
-    fn scheme(&self, _: sealed::Seal) -> Result<sealed::KeyedScheme, ConfigError> {
-        let scheme = HmacSha256Body::new(SIGNATURE).prefix(PREFIX).encoding(Encoding::Hex);
-        SchemeConfig::from(scheme).with_secrets(&self.secrets).map(sealed::KeyedScheme)
+    fn scheme(&self, _: sealed::Seal) -> Result<sealed::SchemeWithSecrets, ConfigError> {
+        let config = HmacSha256Body::new("x-healthsync-signature").prefix("sha256=").encoding(Encoding::Hex).into();
+        Ok(sealed::SchemeWithSecrets { config, secrets: self.secrets.clone() })
     }
 
     fn open(&self, verified: &Verified<'_>) -> Envelope {
@@ -98,10 +134,6 @@ fn envelope(kind: Option<&str>, body: &Bytes) -> Envelope {
         Err(problem) => Envelope::none(problem),
     }
 }
-
-pub(crate) const NAME: &str = "healthsync";
-pub(crate) const SIGNATURE: &str = "x-healthsync-signature";
-pub(crate) const PREFIX: &str = "sha256=";
 
 #[derive(Deserialize)]
 struct HealthSyncEnvelope<'b> {

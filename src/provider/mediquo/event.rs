@@ -6,7 +6,7 @@
 use crate::payload::{open_enum, payload};
 use crate::{Phi, Time};
 
-crate::event::events! { "mediquo":
+crate::provider::events::events! { "mediquo":
     /// An appointment was booked.
     PatientConsultationCreated(PatientConsultation) = "patient_consultation_created",
     /// An appointment was cancelled.

@@ -95,6 +95,8 @@
 
 mod event;
 mod key;
+#[cfg(feature = "testing")]
+mod test_data;
 #[cfg(test)]
 mod tests;
 
@@ -111,10 +113,35 @@ pub use self::event::{
 };
 pub use self::key::natural_key;
 
-use super::{Policy, Provider, Scalar, envelope_of, part_of, sealed};
+use super::definition::{Policy, Provider, sealed};
+use super::facts::{Pointers, ProviderFacts};
+use super::json::{Scalar, envelope_of, part_of};
+use super::options::{OptionError, OptionName, ProviderOptions, needed};
+use crate::any_event::AnyEvent;
 use crate::envelope::Envelope;
-use crate::scheme::{SchemeConfig, SharedSecret};
+use crate::scheme::SharedSecret;
 use crate::{ConfigError, Secrets, Time, Verified};
+
+/// What is known about MediQuo.
+pub(crate) static FACTS: ProviderFacts = ProviderFacts {
+    name: "mediquo",
+    title: "MediQuo",
+    kinds: event::KINDS,
+    policy: Policy::undocumented(true),
+    required_options: &[],
+    optional_options: &[OptionName::Header, OptionName::AlsoHeader, OptionName::AlsoSecrets],
+    pointers: Pointers { kind: Some("/type"), time: Some("/occurred_on"), ..Pointers::NONE },
+    answer_timeout: None,
+    retries: None,
+    unsigned_headers: &[],
+    id_prefix: "",
+    natural_key: Some(natural_key),
+    build: |options| Ok(Box::new(MediQuo::configured(options)?)),
+    from_delivery: AnyEvent::from_delivery::<Event>,
+    from_body: AnyEvent::from_body::<Event>,
+    #[cfg(feature = "testing")]
+    test_data: test_data::TEST_DATA,
+};
 
 /// MediQuo. See the [module](self) for what is checked and why.
 #[derive(Debug, Clone)]
@@ -128,7 +155,7 @@ impl MediQuo {
     /// Takes deliveries with any of the secrets, as it is, in `x-webhook-signature`.
     #[must_use]
     pub fn new(secrets: impl Into<Secrets>) -> Self {
-        MediQuo { header: SIGNATURE.to_owned(), secrets: secrets.into(), others: Vec::new() }
+        MediQuo { header: "x-webhook-signature".to_owned(), secrets: secrets.into(), others: Vec::new() }
     }
 
     /// Reads the secret from this header instead.
@@ -144,24 +171,36 @@ impl MediQuo {
         self.others.push((name.into(), secrets.into()));
         self
     }
+
+    fn configured(options: &ProviderOptions) -> Result<Self, OptionError> {
+        let mut mediquo = MediQuo::new(needed(OptionName::Secrets, options.secrets.as_ref())?);
+        if let Some(header) = &options.header {
+            mediquo = mediquo.header(header);
+        }
+        Ok(match (&options.also_header, &options.also_secrets) {
+            (Some(header), also) => mediquo.also_header(header, needed(OptionName::AlsoSecrets, also.as_ref())?),
+            (None, Some(_)) => return Err(OptionError::new(OptionName::AlsoHeader, "is needed for `also_secrets`")),
+            (None, None) => mediquo,
+        })
+    }
 }
 
 impl sealed::Sealed for MediQuo {}
 
 impl Provider for MediQuo {
     fn name(&self) -> &str {
-        NAME
+        FACTS.name
     }
 
     fn policy(&self) -> Policy {
-        Policy::undocumented(true)
+        FACTS.policy
     }
 
-    fn scheme(&self, _: sealed::Seal) -> Result<sealed::KeyedScheme, ConfigError> {
+    fn scheme(&self, _: sealed::Seal) -> Result<sealed::SchemeWithSecrets, ConfigError> {
         let scheme = self.others.iter().fold(SharedSecret::new(self.header.as_str()), |scheme, (name, secrets)| {
             scheme.also_header(name.as_str(), secrets.clone())
         });
-        SchemeConfig::from(scheme).with_secrets(&self.secrets).map(sealed::KeyedScheme)
+        Ok(sealed::SchemeWithSecrets { config: scheme.into(), secrets: self.secrets.clone() })
     }
 
     fn open(&self, verified: &Verified<'_>) -> Envelope {
@@ -181,9 +220,6 @@ fn envelope(kind: Option<&str>, body: &Bytes) -> Envelope {
         Err(problem) => Envelope::none(problem),
     }
 }
-
-pub(crate) const NAME: &str = "mediquo";
-pub(crate) const SIGNATURE: &str = "x-webhook-signature";
 
 #[derive(Deserialize)]
 struct MediQuoEnvelope<'b> {

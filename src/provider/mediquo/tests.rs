@@ -32,11 +32,11 @@ fn natural() -> Receiver {
 }
 
 fn delivered(receiver: &Receiver, body: impl Into<Bytes>) -> Delivery {
-    receiver.open(receiver.verify(&[(SIGNATURE, TEXT)], body.into()).unwrap()).unwrap()
+    receiver.open(receiver.verify(&[("x-webhook-signature", TEXT)], body.into()).unwrap()).unwrap()
 }
 
 fn ours() -> impl Iterator<Item = (&'static str, &'static Fixture)> {
-    fixtures().iter().filter(|fixture| fixture.provider() == NAME).map(|fixture| {
+    fixtures().iter().filter(|fixture| fixture.provider() == FACTS.name).map(|fixture| {
         let name = fixture.path().strip_prefix("mediquo/").unwrap();
         (name.split('.').next().unwrap(), fixture)
     })
@@ -451,7 +451,7 @@ fn any_secret_will_do_and_every_header_must() {
     for (headers, reason) in [
         (&[("x-key", TEXT)][..], Reason::MissingHeader),
         (&[("x-tenant", "acme")], Reason::MissingHeader),
-        (&[(SIGNATURE, TEXT), ("x-tenant", "acme")], Reason::MissingHeader),
+        (&[("x-webhook-signature", TEXT), ("x-tenant", "acme")], Reason::MissingHeader),
         (&[("x-key", TEXT), ("x-tenant", "acme "), ("x-tenant", "acme")], Reason::RepeatedHeader),
         (&[("x-key", TEXT), ("x-tenant", "")], Reason::MalformedHeader),
         (&[("x-key", TEXT), ("x-tenant", "Acme")], Reason::SignatureMismatch),
@@ -685,7 +685,7 @@ async fn two_messages_in_one_second_are_one_event_unless_nothing_is_remembered()
 #[test]
 fn a_custom_provider_by_this_name_gives_the_same_events() {
     let scheme = HmacSha256Body::new("x-mac");
-    let custom = Custom::new(NAME, scheme, secret("key", TEXT)).kind_pointer("/type").data_pointer("/payload");
+    let custom = Custom::new(FACTS.name, scheme, secret("key", TEXT)).kind_pointer("/type").data_pointer("/payload");
     let receiver = Receiver::builder("mediquo", custom).store(NoDedupe).build().unwrap();
     let signing =
         Signing::HmacSha256Body { header: "x-mac".to_owned(), prefix: String::new(), encoding: crate::Encoding::Hex };

@@ -1,91 +1,57 @@
 //! A proven body is handed over whatever it is, reads as an event without harm, and shows none of itself; and proves
 //! nothing any more once a bit of it is another.
 //!
-//! The bytes are a letter for the receiver, the place of the bit, and the body.
+//! The bytes are the number of the endpoint, the place of the bit, and the body.
 
-use medhook::testing::Signing;
-use medhook::{Azodha, Bytes, Cair, Fasten, HealthSync, MediQuo, Reason, Receiver, azodha, cair};
+use medhook::registry::{OptionName, PROVIDERS, ProviderFacts, ProviderOptions, SecretMode};
+use medhook::testing::{Signing, StoppedClock};
+use medhook::{Bytes, Freshness, NoDedupe, Reason, Receiver};
 
-use super::{NOW, SECRET, bodies, receiver, secret};
+use super::{NOW, SECRET, bodies, secret};
 use crate::providers;
 
 /// Occurs in nothing of ours. Where it is in a body, it must not be in what is printed.
 const MARK: &str = "canary";
 const LIMIT: usize = 1 << 20;
 
+/// An endpoint, whose number the first byte is.
 struct Endpoint {
-    letter: u8,
-    provider: &'static str,
-    receiver: fn() -> Receiver,
-    signing: fn() -> Signing,
+    facts: &'static ProviderFacts,
+    options: ProviderOptions,
 }
 
-const ENDPOINTS: &[Endpoint] = &[
-    Endpoint {
-        letter: b'a',
-        provider: "azodha",
-        receiver: || receiver(Azodha::hmac_sha256("x-signature", secret()), LIMIT),
-        signing: || Signing::hmac_sha256("x-signature"),
-    },
-    Endpoint {
-        letter: b'A',
-        provider: "azodha",
-        receiver: || {
-            let kind = azodha::Kind::ALL[0].as_str();
-            receiver(Azodha::hmac_sha256("x-signature", secret()).pin_kind(kind), LIMIT)
-        },
-        signing: || Signing::hmac_sha256("x-signature"),
-    },
-    Endpoint {
-        letter: b'c',
-        provider: "cair",
-        receiver: || receiver(Cair::hmac_sha256("x-signature", secret()), LIMIT),
-        signing: || Signing::hmac_sha256("x-signature"),
-    },
-    Endpoint {
-        letter: b'C',
-        provider: "cair",
-        receiver: || receiver(Cair::hmac_sha256("x-signature", secret()).pin_kind(cair::Kind::ChartAnalysis), LIMIT),
-        signing: || Signing::hmac_sha256("x-signature"),
-    },
-    Endpoint {
-        letter: b'f',
-        provider: "fasten",
-        receiver: || receiver(Fasten::any_mode(secret()), LIMIT),
-        signing: || Signing::StandardWebhooks,
-    },
-    Endpoint {
-        letter: b'F',
-        provider: "fasten",
-        receiver: || receiver(Fasten::live(secret()), LIMIT),
-        signing: || Signing::StandardWebhooks,
-    },
-    Endpoint {
-        letter: b'T',
-        provider: "fasten",
-        receiver: || receiver(Fasten::test(secret()), LIMIT),
-        signing: || Signing::StandardWebhooks,
-    },
-    Endpoint {
-        letter: b'h',
-        provider: "healthsync",
-        receiver: || receiver(HealthSync::new(secret()), LIMIT),
-        signing: Signing::healthsync,
-    },
-    Endpoint {
-        letter: b'm',
-        provider: "mediquo",
-        receiver: || receiver(MediQuo::new(secret()), LIMIT),
-        signing: Signing::mediquo,
-    },
-];
+/// Each provider's plainest endpoint, and one for each option that changes how bodies are read.
+fn endpoints() -> Vec<Endpoint> {
+    let of_provider = |facts: &&'static ProviderFacts| {
+        let plain = providers::options(facts, secret());
+        let mut all = vec![plain.clone()];
+        if facts.takes(OptionName::PinKind) {
+            let mut pinned = plain.clone();
+            pinned.pin_kind = facts.kinds.first().map(|kind| kind.name.to_owned());
+            all.push(pinned);
+        }
+        if facts.takes(OptionName::Mode) {
+            for mode in [SecretMode::Live, SecretMode::Test] {
+                let mut of_mode = plain.clone();
+                of_mode.mode = Some(mode);
+                all.push(of_mode);
+            }
+        }
+        let facts = *facts;
+        all.into_iter().map(move |options| Endpoint { facts, options }).collect::<Vec<_>>()
+    };
+    PROVIDERS.iter().flat_map(of_provider).collect()
+}
 
 pub(super) fn holds(data: &[u8]) {
-    let [letter, high, low, body @ ..] = data else { return };
-    let Some(endpoint) = ENDPOINTS.iter().find(|endpoint| endpoint.letter == *letter) else { return };
+    let [number, high, low, body @ ..] = data else { return };
+    let endpoints = endpoints();
+    let Some(Endpoint { facts, options }) = endpoints.get(usize::from(*number)) else { return };
     let body = Bytes::copy_from_slice(body);
-    let receiver = (endpoint.receiver)();
-    let signing = (endpoint.signing)();
+    let builder = Receiver::configured("property", facts, options).expect("options that fit");
+    let builder = builder.store(NoDedupe).clock(StoppedClock::at(NOW)).body_limit(LIMIT);
+    let receiver = builder.build().expect("a receiver");
+    let signing = providers::signing(facts, options);
     let headers = signing.headers(SECRET, "msg_1", &NOW.to_string(), &body).expect("signed");
 
     let verified = receiver.verify(&headers, body.clone()).expect("what was signed verifies");
@@ -102,14 +68,16 @@ pub(super) fn holds(data: &[u8]) {
             assert_eq!(providers::read(&again).printed, read.printed);
         }
         Err(rejection) => {
-            let (reason, provider) = (rejection.reason(), endpoint.provider);
+            let reason = rejection.reason();
             let may = match reason {
-                Reason::Stale | Reason::InTheFuture | Reason::TimeMissing => provider == "healthsync",
-                Reason::WrongMode => *letter == b'F',
-                Reason::SecretModeMismatch => *letter == b'T',
+                Reason::Stale | Reason::InTheFuture | Reason::TimeMissing => {
+                    matches!(facts.policy.freshness, Freshness::EventTime { .. })
+                }
+                Reason::WrongMode => options.mode == Some(SecretMode::Live),
+                Reason::SecretModeMismatch => options.mode == Some(SecretMode::Test),
                 _ => false,
             };
-            assert!(may, "{provider}: a genuine delivery was refused: {reason}");
+            assert!(may, "{}: a genuine delivery was rejected: {reason}", facts.name);
             shows_none(&body, &format!("{rejection:?} {rejection}"));
         }
     }
@@ -120,7 +88,8 @@ pub(super) fn holds(data: &[u8]) {
         *byte ^= 1 << (bit % 8);
         let verdict = receiver.verify(&headers, altered.into()).map(drop).map_err(|rejection| rejection.reason());
         // A shared secret proves the sender alone.
-        let expected = if endpoint.provider == "mediquo" { Ok(()) } else { Err(Reason::SignatureMismatch) };
+        let shared_secret = matches!(signing, Signing::SharedSecret { .. });
+        let expected = if shared_secret { Ok(()) } else { Err(Reason::SignatureMismatch) };
         assert_eq!(verdict, expected, "bit {bit}");
     }
 }
@@ -131,11 +100,11 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         let text = String::from_utf8_lossy(body).replace("\": \"", "\": \"canary ");
         Bytes::from(text)
     };
+    let endpoints = endpoints();
     let all = bodies().flat_map(|(provider, body)| {
-        let endpoints = ENDPOINTS.iter().filter(move |endpoint| endpoint.provider == provider);
-        endpoints.flat_map(move |endpoint| {
-            [body.clone(), marked(&body)].map(|body| [&[endpoint.letter, 0, 9], &*body].concat())
-        })
+        let of_provider = (0_u8..).zip(&endpoints).filter(move |(_, endpoint)| endpoint.facts.name == provider);
+        of_provider
+            .flat_map(move |(number, _)| [body.clone(), marked(&body)].map(|body| [&[number, 0, 9], &*body].concat()))
     });
     all.collect()
 }

@@ -1,0 +1,112 @@
+//! An event whose type is not named, for code that serves every provider.
+
+use std::any::Any;
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::delivery::Delivery;
+use crate::envelope::Problem;
+use crate::event::{Decoded, Event};
+
+/// A decoded event of any provider. Its `Debug` is that of the event, which shows no health data.
+#[non_exhaustive]
+pub struct AnyEvent {
+    /// How the body compares with the documentation.
+    pub decoding: Decoding,
+    /// Why it is the variant for what cannot be decoded.
+    pub problem: Option<Problem>,
+    /// Paths of fields left out because they hold something else than documented: at most 16.
+    pub drifted: Vec<Box<str>>,
+    event: Box<dyn ErasedEvent>,
+}
+
+/// How a body compares with its provider's documentation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Decoding {
+    /// The variant of its kind.
+    Documented,
+    /// A kind that is not documented.
+    Unknown,
+    /// A documented kind that could not be decoded, or no envelope at all.
+    Undecodable,
+}
+
+/// What every event enum that `events!` declares tells of itself.
+pub(crate) trait Classified: Event + fmt::Debug + PartialEq + Send + Sync + 'static {
+    fn decoding(&self) -> Decoding;
+
+    /// Whether the payload is the same after it was written as JSON and read again; `None` where it has no type.
+    #[cfg(feature = "testing")]
+    fn is_read_again_as_written(&self) -> Option<bool>;
+}
+
+/// For [`Classified::is_read_again_as_written`].
+#[cfg(feature = "testing")]
+pub(crate) fn is_read_again_as_written<T>(payload: &T) -> bool
+where
+    T: serde::Serialize + serde::de::DeserializeOwned + PartialEq,
+{
+    let written = serde_json::to_string(payload);
+    written.and_then(|json| serde_json::from_str::<T>(&json)).is_ok_and(|again| again == *payload)
+}
+
+impl AnyEvent {
+    pub(crate) fn from_delivery<E: Classified>(delivery: &Delivery) -> Self {
+        Self::new(E::from_delivery(delivery))
+    }
+
+    pub(crate) fn from_body<E: Classified>(kind: Option<&str>, body: &Bytes) -> Self {
+        Self::new(E::from_body(kind, body))
+    }
+
+    /// For this project's tests: whether the payload is the same after it was written as JSON and read again; `None` where
+    /// it has no type.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_read_again_as_written(&self) -> Option<bool> {
+        self.event.is_read_again_as_written()
+    }
+
+    fn new<E: Classified>(decoded: Decoded<E>) -> Self {
+        let Decoded { event, problem, drifted } = decoded;
+        AnyEvent { decoding: event.decoding(), problem, drifted, event: Box::new(event) }
+    }
+}
+
+impl fmt::Debug for AnyEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.event.fmt(f)
+    }
+}
+
+impl PartialEq for AnyEvent {
+    fn eq(&self, other: &Self) -> bool {
+        (self.decoding, &self.problem, &self.drifted) == (other.decoding, &other.problem, &other.drifted)
+            && self.event.equals(other.event.as_any())
+    }
+}
+
+trait ErasedEvent: fmt::Debug + Send + Sync {
+    fn as_any(&self) -> &dyn Any;
+    fn equals(&self, other: &dyn Any) -> bool;
+    #[cfg(feature = "testing")]
+    fn is_read_again_as_written(&self) -> Option<bool>;
+}
+
+impl<E: Classified> ErasedEvent for E {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn equals(&self, other: &dyn Any) -> bool {
+        other.downcast_ref::<E>() == Some(self)
+    }
+
+    #[cfg(feature = "testing")]
+    fn is_read_again_as_written(&self) -> Option<bool> {
+        Classified::is_read_again_as_written(self)
+    }
+}
