@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use http_body_util::BodyExt;
 use medhook::Encoding;
-use medhook::registry::SchemeChoice;
+use medhook::registry::{self, OptionName, SchemeChoice};
 use medhook::{Bytes, http};
 use medhook_conformance::Endpoint;
 use medhook_tests::faulty;
@@ -28,7 +28,7 @@ fn endpoint(provider: &str) -> (Endpoint, Vec<&'static str>) {
     let mut endpoint = Endpoint::new(provider);
     endpoint.secrets.insert("current".to_owned(), SECRET.to_owned());
     let mut arguments = vec!["--secret-env", "CANARY"];
-    if provider == "azodha" || provider == "cair" {
+    if registry::provider(provider).expect("a provider").required_options.contains(&OptionName::Scheme) {
         endpoint.scheme = Some(SchemeChoice::HmacSha256);
         endpoint.header = Some("x-signature".to_owned());
         endpoint.prefix = Some("sha256=".to_owned());

@@ -15,6 +15,7 @@ mod plant;
 
 use std::path::PathBuf;
 
+use medhook::registry::{self, OptionName};
 use medhook::sign::mac;
 use medhook::testing::{Signing, fixtures};
 use medhook_conformance::Endpoint;
@@ -26,6 +27,10 @@ use self::plant::Planted;
 const SECRET: &str = "whsec_Y2FuYXJ5LXRoYXQtbXVzdC1uZXZlci1iZS1zaG93bjE";
 const OTHER: &str = "whsec_YW5vdGhlci1jYW5hcnktdGhhdC1pcy1ub3Qtc2hvd24";
 const NOW: &str = "1767225600";
+
+fn agrees_on_scheme(provider: &str) -> bool {
+    registry::provider(provider).expect("a provider").required_options.contains(&OptionName::Scheme)
+}
 
 /// A recorded delivery.
 struct Recording {
@@ -40,7 +45,7 @@ impl Recording {
         let path = format!("{provider}/{kind}.json");
         let body = fixtures().iter().find(|fixture| fixture.path() == path).expect("a fixture").body();
         let mut recording = Recording { provider, headers: Vec::new(), body: body.to_vec(), more: Vec::new() };
-        if provider == "cair" || provider == "azodha" {
+        if agrees_on_scheme(provider) {
             recording.more = vec!["--scheme", "hmac-sha256", "--header", "X-Signature"];
         }
         recording.signed(SECRET)
@@ -48,7 +53,7 @@ impl Recording {
 
     fn signing(&self) -> Signing {
         match self.provider {
-            "cair" | "azodha" => Signing::hmac_sha256("x-signature"),
+            provider if agrees_on_scheme(provider) => Signing::hmac_sha256("x-signature"),
             provider => Endpoint::new(provider).signing().expect("a documented way"),
         }
     }
@@ -210,7 +215,7 @@ fn no_value_of_a_body_is_shown() {
         for body in bodies {
             let mut recording = Recording::of("healthsync", "document.uploaded");
             recording.provider = fixture.provider();
-            if ["cair", "azodha"].contains(&fixture.provider()) {
+            if agrees_on_scheme(fixture.provider()) {
                 recording.more = vec!["--scheme", "hmac-sha256", "--header", "X-Signature"];
             }
             recording.body = body.to_vec();

@@ -2,6 +2,8 @@
 
 use std::net::TcpListener;
 
+use medhook::registry::PROVIDERS;
+
 use crate::program::{Folder, Instance, OTHER_SECRET, SECRET, THIRD_SECRET, ends, medhook};
 
 /// A file that makes sense, one line for each key, so that a mistake can be made of any of them.
@@ -183,7 +185,11 @@ fn every_mistake_is_one_line_that_names_file_and_key() {
             &[CAIR, "`scheme`: \"hmac-256\" is none of \"hmac-sha256\""],
         ),
         ("scheme = \"hmac-sha256\"", "", &[CAIR, "`scheme`: missing"]),
-        ("scheme = \"hmac-sha256\"", "scheme = \"shared-secret\"\nprefix = \"v1=\"", &[CAIR, "`prefix`: of no use"]),
+        (
+            "scheme = \"hmac-sha256\"",
+            "scheme = \"shared-secret\"\nprefix = \"v1=\"",
+            &[CAIR, "`prefix`: is for HMAC-SHA256; a shared secret has none"],
+        ),
         ("header = \"X-API-KEY\"", "", &[CAIR, "`header`: missing"]),
         ("header = \"X-API-KEY\"", "header = \"X-API-KEY: hunter2\"", &[CAIR, "`header`: no name of a header"]),
         (
@@ -246,7 +252,11 @@ fn every_mistake_is_one_line_that_names_file_and_key() {
             "mode = \"live\"\ntest_secrets = [{ env = \"TEST_SECRET\" }]",
             &[FASTEN, "`test_secrets[0]`: the same secret as", "`secrets[0]`"],
         ),
-        ("mode = \"live\"", "mode = \"test\"\ntest_secrets = []", &[FASTEN, "`test_secrets`: of no use"]),
+        (
+            "mode = \"live\"",
+            "mode = \"test\"\ntest_secrets = [{ env = \"TEST_OTHER_SECRET\" }]",
+            &[FASTEN, "`test_secrets`: goes with the mode live alone"],
+        ),
         ("mode = \"live\"", "test_secrets = []", &[FASTEN, "`test_secrets`: missing"]),
         ("TEST_THIRD_SECRET", "TEST_SECRET", &[FASTEN, "`forward_secret`: the same secret as"]),
         ("TEST_THIRD_SECRET", "TEST_UNSET_SECRET", &[FASTEN, "`forward_secret`: `env`: the environment variable"]),
@@ -372,7 +382,7 @@ fn the_documented_file_is_read() {
     }
     let instance = Instance::run(command);
     let told = instance.stderr().join("\n");
-    for provider in ["azodha", "cair", "fasten", "healthsync", "mediquo", "acme"] {
+    for provider in PROVIDERS.iter().map(|facts| facts.name).chain(["acme"]) {
         assert!(told.contains(&format!(" of {provider}")), "{told}");
     }
 }
