@@ -49,7 +49,7 @@ mod tests {
         for path in &paths {
             assert!(project().join(path).exists(), "{path}");
         }
-        assert!(paths.len() > 30, "{paths:?}");
+        assert!(paths.len() > 20, "{paths:?}");
     }
 
     #[test]
