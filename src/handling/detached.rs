@@ -11,6 +11,8 @@ use tokio::task::JoinHandle;
 /// Resolves to `None` if the work panicked, or the runtime is shutting down.
 ///
 /// The returned future cannot be dropped in the middle of the first poll, so a handler that never waits needs no task.
+/// Spawning every handler takes 2,623 instructions (6 %) and one allocation more per delivery through tower, 2,611 through
+/// axum and 2,996 through actix-web (`scripts/count`).
 pub fn detached<F: Future>(
     work: F,
     spawn: impl FnOnce(Pin<Box<F>>) -> JoinHandle<F::Output>,

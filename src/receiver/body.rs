@@ -15,8 +15,7 @@ use crate::scheme::Check;
 /// A delivery whose head was accepted, and whose body is being read. Made by
 /// [`Receiver::begin`](crate::Receiver::begin).
 ///
-/// It collects the body itself, so that the bytes that are verified are the bytes that were hashed. A body that arrives
-/// in one piece is neither copied nor hashed before it is complete.
+/// It collects the body itself, so that the bytes that are verified are the bytes that were hashed.
 pub struct Intake<'a> {
     pub(super) endpoint: &'a Arc<EndpointFacts>,
     pub(super) check: Check<'a>,
@@ -25,6 +24,9 @@ pub struct Intake<'a> {
     pub(super) too_large: bool,
 }
 
+/// The pieces of a body, put together. A body in one piece is neither copied nor hashed before it is complete, as most
+/// bodies arrive in one. With a `BytesMut` for all, `verify` takes 437 instructions (11 %) and one allocation more per
+/// delivery, and the layers two allocations (`scripts/count`). http-body-util's `collect` hashes nothing as it arrives.
 pub(super) enum Collected {
     Whole(Bytes),
     Parts(BytesMut),
@@ -87,9 +89,6 @@ impl<'a> Intake<'a> {
 /// How much is hashed in one go: some 40 µs of work.
 const AT_ONCE: usize = 64 * 1024;
 
-/// The most that is reserved beyond what has arrived when pieces begin to be put together.
-const RESERVED_AT_FIRST: usize = 16 * 1024;
-
 impl Collected {
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
@@ -103,9 +102,7 @@ impl Collected {
             Collected::Whole(bytes) if bytes.is_empty() => *bytes = piece,
             Collected::Whole(_) if piece.is_empty() => {}
             Collected::Whole(bytes) => {
-                let known = bytes.len().saturating_add(piece.len());
-                let mut parts = BytesMut::with_capacity(known.max(RESERVED_AT_FIRST));
-                parts.extend_from_slice(bytes);
+                let mut parts = BytesMut::from(std::mem::take(bytes));
                 parts.extend_from_slice(&piece);
                 *self = Collected::Parts(parts);
             }

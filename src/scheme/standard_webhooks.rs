@@ -68,10 +68,9 @@ impl KeyedStandardWebhooks {
         freshness: Freshness,
         now: impl FnOnce() -> i64,
     ) -> Result<StandardWebhooksCheck<'a>, Reason> {
-        let [id, timestamp, signatures] = headers.find_three([&ID, &TIMESTAMP, &SIGNATURE]);
-        let id = message_id(needed(id)?)?;
-        let timestamp = needed(timestamp)?;
-        let signatures = needed(signatures)?;
+        let id = message_id(needed(headers.find(&ID))?)?;
+        let timestamp = needed(headers.find(&TIMESTAMP))?;
+        let signatures = needed(headers.find(&SIGNATURE))?;
         let attempted_at = canonical_seconds(timestamp)?;
         well_formed(signatures)?;
         freshness.judge(attempted_at, now())?;

@@ -22,8 +22,9 @@ impl Headers for RequestHeaders<'_> {
     }
 }
 
-/// The map is of another version of `http`, so a name is parsed before it is looked up, which takes most of the time.
-/// These are parsed already.
+/// Names that are parsed already. The map is of `http` 0.2, so every other name is parsed for each lookup: without this
+/// list a delivery takes 1,112 instructions (2.5 %) and three allocations more (`scripts/count`, actix-web). To be removed
+/// with an actix-web that uses `http` 1: <https://github.com/actix/actix-web/pull/3443>.
 static FREQUENT: [HeaderName; 5] = [
     header::CONTENT_ENCODING,
     header::CONTENT_LENGTH,
