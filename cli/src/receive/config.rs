@@ -19,14 +19,14 @@ use super::keys::{TableKeys, cut, is_name};
 use super::path;
 use super::provider::{self, Classify};
 use super::secrets::{self, Group, no_secret_twice};
-use super::store;
+use super::store::{StoreConfig, Url};
 use crate::failure::Failure;
 use crate::server::Limits;
 
 /// A file that makes sense. What it asks of the system (a port, a store) is yet to be seen.
 pub(super) struct Config {
     pub(super) listen: Placed<SocketAddr>,
-    pub(super) store: Placed<store::Url>,
+    pub(super) store: Placed<StoreConfig>,
     pub(super) limits: Limits,
     /// Where health is answered, too, so that deliveries cannot keep it from being answered.
     pub(super) operations: Option<Placed<SocketAddr>>,
@@ -232,29 +232,56 @@ fn operations(keys: &mut TableKeys) -> Result<Option<Placed<SocketAddr>>, Failur
     address(listen, "127.0.0.1:8788").map(Some)
 }
 
-/// A URL can hold a password, so the file may say where it stands, as it does of secrets.
-fn store(keys: &mut TableKeys, instead: Option<String>) -> Result<Placed<store::Url>, Failure> {
-    let (named, argument) = (keys.is_table("store"), instead.is_some());
-    let store = match instead {
-        None if named => {
-            let url = secrets::one(keys, "store")?.map(|named| named.secret.expose_secret().to_owned());
-            Placed { place: format!("{}: `store`", keys.place()), value: keys.needed("store", url)? }
-        }
-        Some(value) if named => {
-            keys.table("store", secrets::SUCH_AS)?;
-            Placed { place: "--store".to_owned(), value }
-        }
-        instead => placed(keys, "store", instead, "sqlite:medhook.db")?,
-    };
-    let url = store::Url::parse(&store.value).map_err(|problem| store.wrong(problem))?;
+/// Reads the store: a URL, or a table that says what or where the URL is. `--store` replaces all of it.
+fn store(keys: &mut TableKeys, instead: Option<String>) -> Result<Placed<StoreConfig>, Failure> {
+    let (is_table, argument) = (keys.is_table("store"), instead.is_some());
+    let table = if is_table { keys.table("store", STORE_SUCH_AS)? } else { None };
+    if let Some(table) = table.filter(|_| !argument) {
+        return store_in(TableKeys::within(format!("{}: `store`", keys.place()), table));
+    }
+    let store = placed(keys, "store", instead, "sqlite:medhook.db")?;
+    let url = Url::parse(&store.value).map_err(|problem| store.wrong(problem))?;
     if argument && url.has_password() {
         return Err(store.wrong(
             "a password in an argument shows in the process list: say where the URL stands in the config file, \
              `store = { env = \"MEDHOOK_STORE\" }` or `store = { file = \"/run/secrets/store\" }`",
         ));
     }
-    Ok(Placed { place: store.place, value: url })
+    Ok(Placed { place: store.place, value: StoreConfig::new(url) })
 }
+
+/// Reads the table of a store. A URL can hold a password, so the table may name its variable or file, like a secret's.
+fn store_in(mut keys: TableKeys) -> Result<Placed<StoreConfig>, Failure> {
+    keys.all_known(&[OF_STORE, secrets::KEYS].concat())?;
+    let place = keys.place().to_owned();
+    let wrong = |problem: String| Failure::because(&place, problem);
+    let number = keys.count("max_connections")?;
+    let url = keys.text("url")?;
+    if [url.is_some(), keys.has("env"), keys.has("file")].into_iter().filter(|is_there| *is_there).count() != 1 {
+        return Err(wrong("needs one of `url`, `env` and `file`".to_owned()));
+    }
+    let url = match url {
+        Some(url) => {
+            keys.all_taken("of no use beside `url`")?;
+            url
+        }
+        None => match secrets::named(keys)? {
+            Some(named) => named.secret.expose_secret().to_owned(),
+            None => return Err(wrong("cannot be optional".to_owned())),
+        },
+    };
+    let mut store = StoreConfig::new(Url::parse(&url).map_err(wrong)?);
+    if let Some(number) = number {
+        store = store.max_connections(number).map_err(|problem| wrong(format!("`max_connections`: {problem}")))?;
+    }
+    Ok(Placed { place, value: store })
+}
+
+/// How the table of a store is written.
+const STORE_SUCH_AS: &str = "a table such as { url = \"sqlite:medhook.db\" }";
+
+/// The keys of a store's table, beside those of a secret.
+const OF_STORE: &[&str] = &["url", "max_connections"];
 
 /// What has been read so far.
 struct Reading<'f> {

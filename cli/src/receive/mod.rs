@@ -161,7 +161,8 @@ fn raise_file_limit(config: &Config) {
     {
         let forwarded = config.endpoints.iter().filter(|endpoint| endpoint.forward.is_some());
         let forwarded = forwarded.map(|endpoint| endpoint.max_in_flight).fold(0, usize::saturating_add);
-        let all = [config.limits.connections, OPERATIONS.connections, forwarded, OTHER_FILES];
+        let store = config.store.value.files();
+        let all = [config.limits.connections, OPERATIONS.connections, forwarded, store, OTHER_FILES];
         let needed = all.into_iter().fold(0, usize::saturating_add);
         // Where it cannot be raised, it is as it was.
         let limit = rlimit::increase_nofile_limit(u64::MAX).or_else(|_| rlimit::Resource::NOFILE.get_soft());

@@ -33,7 +33,7 @@ pub(super) fn one(keys: &mut TableKeys, key: &str) -> Result<Option<Named>, Fail
 }
 
 /// How a secret's place is written.
-pub(super) const SUCH_AS: &str = "a table such as { env = \"NAME\" }";
+const SUCH_AS: &str = "a table such as { env = \"NAME\" }";
 
 /// A secret, and where it is named.
 #[derive(Debug)]
@@ -92,8 +92,16 @@ impl Group {
 }
 
 fn read(place: String, table: Table) -> Result<Option<Named>, Failure> {
-    let mut keys = TableKeys::within(place, table);
-    keys.all_known(&["env", "file", "label", "optional"])?;
+    let keys = TableKeys::within(place, table);
+    keys.all_known(KEYS)?;
+    named(keys)
+}
+
+/// The keys of a secret.
+pub(super) const KEYS: &[&str] = &["env", "file", "label", "optional"];
+
+/// Reads the secret that a table with [`KEYS`] names; `None` if it is optional and not there.
+pub(super) fn named(mut keys: TableKeys) -> Result<Option<Named>, Failure> {
     let (env, file) = (keys.text("env")?, keys.text("file")?);
     let (label, optional) = (keys.text("label")?, keys.flag("optional")?);
     let (key, secret, missing) = match (&env, &file) {

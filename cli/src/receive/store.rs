@@ -1,4 +1,4 @@
-//! The store behind a URL: the one place where stores are told apart.
+//! The store of a config file: the one place where stores are told apart.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -7,6 +7,56 @@ use medhook::{ConfigError, DedupeStore, MemoryStore, SqliteStore};
 
 /// What a store's URL may be.
 pub(super) const FORMS: &str = "\"memory\", \"sqlite:PATH\", \"postgres://..\" or \"redis://..\"";
+
+/// A store's URL, and how many connections it may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StoreConfig {
+    url: Url,
+    max_connections: Option<u32>,
+}
+
+impl StoreConfig {
+    /// Creates a config without `max_connections`: the store's own default holds.
+    pub(super) fn new(url: Url) -> Self {
+        StoreConfig { url, max_connections: None }
+    }
+
+    /// Sets `max_connections`. The error says what is wrong with the number, or that this store has no such limit.
+    pub(super) fn max_connections(self, number: usize) -> Result<Self, String> {
+        match self.url {
+            Url::Memory => return Err("a store in memory has no connections; remove it".to_owned()),
+            Url::Sqlite(_) => return Err("a SQLite store has a single connection; remove it".to_owned()),
+            Url::Postgres(_) | Url::Redis(_) => {}
+        }
+        match u32::try_from(number) {
+            Ok(number) if number <= MOST_CONNECTIONS => Ok(StoreConfig { max_connections: Some(number), ..self }),
+            _ => Err(format!("must be at most {MOST_CONNECTIONS}")),
+        }
+    }
+
+    /// Describes the store for the operator, without user, password and options.
+    pub(super) fn shown(&self) -> String {
+        self.url.shown()
+    }
+
+    /// Returns how many file descriptors `max_connections` asks for.
+    pub(super) fn files(&self) -> usize {
+        self.max_connections.map_or(0, |number| usize::try_from(number).unwrap_or(usize::MAX))
+    }
+
+    /// Opens the store.
+    pub(super) async fn open(&self) -> Result<Arc<dyn DedupeStore>, String> {
+        Ok(match &self.url {
+            Url::Memory => Arc::new(MemoryStore::new(IN_MEMORY)),
+            Url::Sqlite(path) => Arc::new(SqliteStore::open(path).await.map_err(told)?),
+            Url::Postgres(url) => postgres(url, self.max_connections).await?,
+            Url::Redis(url) => redis(url, self.max_connections).await?,
+        })
+    }
+}
+
+/// More than any server for stores takes from one client.
+const MOST_CONNECTIONS: u32 = 1_000;
 
 /// A store's URL, found to be of a known form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +97,7 @@ impl Url {
     }
 
     /// For the operator: without user, password and options.
-    pub(super) fn shown(&self) -> String {
+    fn shown(&self) -> String {
         match self {
             Url::Memory => "memory (forgotten at the end)".to_owned(),
             Url::Sqlite(path) => format!("sqlite:{path}"),
@@ -78,16 +128,6 @@ impl Url {
         });
         before_host || among_options
     }
-
-    /// Opens it.
-    pub(super) async fn open(&self) -> Result<Arc<dyn DedupeStore>, String> {
-        Ok(match self {
-            Url::Memory => Arc::new(MemoryStore::new(IN_MEMORY)),
-            Url::Sqlite(path) => Arc::new(SqliteStore::open(path).await.map_err(told)?),
-            Url::Postgres(url) => postgres(url).await?,
-            Url::Redis(url) => redis(url).await?,
-        })
-    }
 }
 
 fn without_options(url: &str) -> &str {
@@ -106,26 +146,34 @@ fn told(error: ConfigError) -> String {
 }
 
 #[cfg(feature = "postgres")]
-async fn postgres(url: &str) -> Result<Arc<dyn DedupeStore>, String> {
+async fn postgres(url: &str, max_connections: Option<u32>) -> Result<Arc<dyn DedupeStore>, String> {
+    let mut builder = medhook::PostgresStore::builder();
+    if let Some(number) = max_connections {
+        builder = builder.max_connections(number);
+    }
     // Its line says what is behind it.
-    let store = medhook::PostgresStore::connect(url).await.map_err(|error| error.to_string())?;
+    let store = builder.connect(url).await.map_err(|error| error.to_string())?;
     Ok(Arc::new(store))
 }
 
 #[cfg(not(feature = "postgres"))]
-async fn postgres(_: &str) -> Result<Arc<dyn DedupeStore>, String> {
+async fn postgres(_: &str, _: Option<u32>) -> Result<Arc<dyn DedupeStore>, String> {
     Err(not_built("PostgreSQL", "postgres"))
 }
 
 #[cfg(feature = "redis")]
-async fn redis(url: &str) -> Result<Arc<dyn DedupeStore>, String> {
+async fn redis(url: &str, max_connections: Option<u32>) -> Result<Arc<dyn DedupeStore>, String> {
+    let mut builder = medhook::RedisStore::builder();
+    if let Some(number) = max_connections.and_then(|number| usize::try_from(number).ok()) {
+        builder = builder.max_connections(number);
+    }
     // Its line says what is behind it.
-    let store = medhook::RedisStore::connect(url).await.map_err(|error| error.to_string())?;
+    let store = builder.connect(url).await.map_err(|error| error.to_string())?;
     Ok(Arc::new(store))
 }
 
 #[cfg(not(feature = "redis"))]
-async fn redis(_: &str) -> Result<Arc<dyn DedupeStore>, String> {
+async fn redis(_: &str, _: Option<u32>) -> Result<Arc<dyn DedupeStore>, String> {
     Err(not_built("Redis", "redis"))
 }
 

@@ -120,8 +120,45 @@ fn every_mistake_is_one_line_that_names_file_and_key() {
             "store = \"sqlite:no/such/folder/db\"",
             &["medhook.toml: `store`: SQLite store no/such"],
         ),
-        ("\"memory\"", "{ url = \"hunter2\" }", &["medhook.toml: `store`: unknown key `url`"]),
-        ("\"memory\"", "{}", &["medhook.toml: `store`: needs either `env` or `file`"]),
+        ("\"memory\"", "{ url = \"hunter2\" }", &["medhook.toml: `store`: must be \"memory\""]),
+        ("\"memory\"", "{ url = 1 }", &["medhook.toml: `store`: `url`: must be a text", "integer"]),
+        ("\"memory\"", "{ path = \"hunter2\" }", &["medhook.toml: `store`: unknown key `path`"]),
+        ("\"memory\"", "{}", &["medhook.toml: `store`: needs one of `url`, `env` and `file`"]),
+        (
+            "\"memory\"",
+            "{ url = \"memory\", env = \"TEST_SECRET\" }",
+            &["medhook.toml: `store`: needs one of `url`, `env` and `file`"],
+        ),
+        (
+            "\"memory\"",
+            "{ url = \"memory\", optional = true }",
+            &["medhook.toml: `store`: `optional`: of no use beside `url`"],
+        ),
+        (
+            "\"memory\"",
+            "{ url = \"memory\", max_connections = 1 }",
+            &["medhook.toml: `store`: `max_connections`: a store in memory has no connections; remove it"],
+        ),
+        (
+            "\"memory\"",
+            "{ url = \"sqlite:a.db\", max_connections = 1 }",
+            &["medhook.toml: `store`: `max_connections`: a SQLite store has a single connection; remove it"],
+        ),
+        (
+            "\"memory\"",
+            "{ url = \"redis://me:hunter2@h\", max_connections = 0 }",
+            &["medhook.toml: `store`: `max_connections`: must be at least 1, and not 0"],
+        ),
+        (
+            "\"memory\"",
+            "{ url = \"postgres://me:hunter2@h/d\", max_connections = 1001 }",
+            &["medhook.toml: `store`: `max_connections`: must be at most 1000"],
+        ),
+        (
+            "\"memory\"",
+            "{ url = \"redis://me:hunter2@h\", max_connections = \"2\" }",
+            &["medhook.toml: `store`: `max_connections`: must be a whole number", "string"],
+        ),
         (
             "\"memory\"",
             "{ env = \"TEST_UNSET_SECRET\" }",
@@ -304,7 +341,11 @@ fn what_the_command_line_says_instead_is_named_as_such() {
 fn a_store_may_be_named_by_a_variable_or_a_file() {
     let folder = Folder::new();
     folder.file("url", "sqlite:by-file.db\n");
-    for (named, store) in [("{ env = \"TEST_STORE\" }", "by-env.db"), ("{ file = \"url\" }", "by-file.db")] {
+    for (named, store) in [
+        ("{ env = \"TEST_STORE\" }", "by-env.db"),
+        ("{ file = \"url\" }", "by-file.db"),
+        ("{ url = \"sqlite:by-url.db\" }", "by-url.db"),
+    ] {
         folder.file("medhook.toml", &GOOD.replace("\"memory\"", named));
         let mut command = medhook(&folder, &[]);
         command.env("TEST_STORE", "sqlite:by-env.db");
@@ -313,9 +354,10 @@ fn a_store_may_be_named_by_a_variable_or_a_file() {
         assert!(told.contains(&format!("remembered in sqlite:{store}\n")), "{told}");
         assert!(folder.path().join(store).exists(), "{store}");
     }
-    // What the command line says instead needs no variable.
-    let unset = GOOD.replace("\"memory\"", "{ env = \"TEST_UNSET_SECRET\" }");
-    Instance::start(&folder, &unset, &["--store", "memory"]);
+    // `--store` replaces the whole table: no variable is read, and no number of connections is kept.
+    for table in ["{ env = \"TEST_UNSET_SECRET\" }", "{ url = \"redis://h\", max_connections = 5 }"] {
+        Instance::start(&folder, &GOOD.replace("\"memory\"", table), &["--store", "memory"]);
+    }
 }
 
 #[test]

@@ -20,3 +20,5 @@ mod program;
 mod providers;
 mod sender;
 mod serving;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod stores;

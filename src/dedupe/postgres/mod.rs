@@ -337,7 +337,7 @@ impl PostgresBuilder {
 
     fn check(&self) -> Result<(), ConfigError> {
         if self.max_connections == 0 {
-            return Err(ConfigError::new("PostgreSQL: a pool of no connections"));
+            return Err(ConfigError::new("PostgreSQL: max_connections must be greater than 0"));
         }
         if self.step_timeout < SHORTEST || self.purge_every < SHORTEST {
             return Err(ConfigError::new("PostgreSQL: a time under 10 ms"));
@@ -396,7 +396,7 @@ mod tests {
     fn too_little_of_anything_is_a_mistake() {
         let nine = Duration::from_millis(9);
         for (builder, said) in [
-            (PostgresStore::builder().max_connections(0), "a pool of no connections"),
+            (PostgresStore::builder().max_connections(0), "max_connections must be greater than 0"),
             (PostgresStore::builder().step_timeout(nine), "a time under 10 ms"),
             (PostgresStore::builder().purge_every(nine), "a time under 10 ms"),
         ] {

@@ -40,7 +40,7 @@ pub(super) struct Links {
 
 impl Links {
     pub(super) fn new(server: Server, number: usize, step_timeout: Duration) -> Self {
-        let links = std::iter::repeat_with(Mutex::default).take(number.max(1)).collect();
+        let links = std::iter::repeat_with(Mutex::default).take(number).collect();
         Links { server, links, next: AtomicUsize::new(0), step_timeout }
     }
 

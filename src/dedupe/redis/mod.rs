@@ -70,7 +70,7 @@ impl RedisStore {
     pub fn builder() -> RedisBuilder {
         RedisBuilder {
             namespace: Ok(Namespace::default()),
-            connections: 2,
+            max_connections: 2,
             step_timeout: Duration::from_secs(3),
             replicas: None,
             root_certificates: None,
@@ -199,7 +199,7 @@ impl fmt::Debug for RedisStore {
 #[must_use = "nothing is connected until `connect`"]
 pub struct RedisBuilder {
     namespace: Result<Namespace, ConfigError>,
-    connections: usize,
+    max_connections: usize,
     step_timeout: Duration,
     replicas: Option<(u32, Duration)>,
     root_certificates: Option<PathBuf>,
@@ -215,7 +215,7 @@ impl RedisBuilder {
 
     /// How many connections there are. By default 2; each is shared by many steps.
     pub fn max_connections(self, number: usize) -> Self {
-        RedisBuilder { connections: number, ..self }
+        RedisBuilder { max_connections: number, ..self }
     }
 
     /// How long a step may take. By default 3 s, which fits a receiver's default lease; it should be less than a third
@@ -253,7 +253,7 @@ impl RedisBuilder {
     pub async fn connect(self, url: &str) -> Result<RedisStore, ConfigError> {
         self.check()?;
         let server = Server::new(url, self.root_certificates.as_ref())?;
-        let links = Links::new(server, self.connections, self.step_timeout);
+        let links = Links::new(server, self.max_connections, self.step_timeout);
         inspect::inspect(&links, self.allow_eviction).await?;
         let inner = RedisInner { links, namespace: self.namespace?, replicas: self.replicas };
         let store = RedisStore { inner: Arc::new(inner) };
@@ -262,6 +262,9 @@ impl RedisBuilder {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
+        if self.max_connections == 0 {
+            return Err(ConfigError::new("Redis: max_connections must be greater than 0"));
+        }
         if self.step_timeout < SHORTEST {
             return Err(ConfigError::new("Redis: a step of less than 10 ms"));
         }
@@ -292,6 +295,13 @@ impl RedisStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_without_connections_is_rejected() {
+        let error = RedisStore::builder().max_connections(0).check().unwrap_err();
+        assert_eq!(error.to_string(), "Redis: max_connections must be greater than 0");
+        assert!(RedisStore::builder().max_connections(1).check().is_ok());
+    }
 
     #[test]
     fn times_that_cannot_be_kept_are_a_mistake() {

@@ -56,7 +56,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         texts.push(alone.replace("{ file = \"/run/secrets/", "{ value = \"hunter2"));
         texts.push(alone.replace("/run/secrets/", "hunter2"));
         texts.push(alone.replace("secrets  = [", "secrets = [\"hunter2\", "));
-        texts.push(alone.replace("provider", "body_limit = 1\nmax_handling = \"1s\"\nlease = \"1s\"\nprovider"));
+        texts.push(alone.replace("provider", "body_limit = 1\nhandler_timeout = \"1s\"\nlease = \"1s\"\nprovider"));
         texts.push(alone);
     }
     for store in [
@@ -68,6 +68,8 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         "redis://:a?hunter2@127.0.0.1",
     ] {
         texts.push(text.replace("sqlite:medhook.db", store));
+        let table = format!("{{ url = \"{store}\", max_connections = 2 }}");
+        texts.push(text.replace("\"sqlite:medhook.db\"", &table));
     }
     // Long, and with what a terminal would obey.
     let text = text.replace("\"48h\"", "\"48h\"\ndedupe = \"natural\"");
@@ -108,7 +110,7 @@ fn documented() -> String {
 /// Whether the mark stands where a value is quoted, since it is no place for a secret; as a key's name it always does.
 fn may_show(key: &str, value: &Value, taken: bool) -> bool {
     match value {
-        Value::String(text) if taken && ["store", "forward"].contains(&key) => leads_to(text).contains(MARK),
+        Value::String(text) if taken && ["store", "url", "forward"].contains(&key) => leads_to(text).contains(MARK),
         Value::String(text) => QUOTED.contains(&key) && text.contains(MARK),
         Value::Array(items) => items.iter().any(|item| may_show(key, item, taken)),
         Value::Table(table) => table.iter().any(|(key, value)| key.contains(MARK) || may_show(key, value, taken)),
