@@ -115,17 +115,42 @@ impl Recording {
         ran
     }
 
-    /// One mistake, and what has to be said about it.
-    fn probably(&self, wanted: &str) {
-        self.probably_with(&[], wanted);
+    /// Asserts that this mistake is found, and makes the signature valid.
+    fn has_cause(&self, code: &str, text: &str) {
+        self.is_explained(&[], (code, true), text);
     }
 
-    fn probably_with(&self, more: &[&str], wanted: &str) {
-        let Ran { code, stdout, stderr } = self.look(more);
-        assert_eq!(code, Some(1), "{wanted}: {stdout}{stderr}");
-        let said = stdout.lines().any(|line| line.starts_with("probably: ") && line.contains(wanted));
-        assert!(said, "{wanted}: {stdout}");
+    fn has_cause_with(&self, more: &[&str], code: &str, text: &str) {
+        self.is_explained(more, (code, true), text);
     }
+
+    /// Asserts that this mistake is suggested.
+    fn has_possible_cause(&self, code: &str, text: &str) {
+        self.is_explained(&[], (code, false), text);
+    }
+
+    /// Asserts that there is such a cause, in words and as JSON.
+    fn is_explained(&self, more: &[&str], (code, fits): (&str, bool), text: &str) {
+        let Ran { code: exit, stdout, stderr } = self.look(more);
+        assert_eq!(exit, Some(1), "{text}: {stdout}{stderr}");
+        let begin = if fits { "cause: " } else { "possible cause: " };
+        let said = stdout.lines().any(|line| line.starts_with(begin) && line.contains(text));
+        assert!(said, "{begin}{text}: {stdout}");
+        let report = self.report(more);
+        let causes = report["causes"].as_array().expect("a list");
+        let of_the_code = |cause: &&serde_json::Value| cause["code"] == code && cause["fits"] == fits;
+        let found = causes.iter().filter(of_the_code).any(|cause| cause["text"].as_str().unwrap().contains(text));
+        assert!(found, "{code}, {fits}, {text}: {report}");
+        assert!(documented(code), "{code}");
+    }
+
+    fn report(&self, more: &[&str]) -> serde_json::Value {
+        serde_json::from_str(&self.look(&[more, &["--json"]].concat()).stdout).expect("JSON")
+    }
+}
+
+fn documented(code: &str) -> bool {
+    include_str!("../../docs/verify.md").lines().any(|line| line.starts_with(&format!("| `{code}` |")))
 }
 
 fn folder() -> PathBuf {
@@ -169,7 +194,7 @@ fn what_is_genuine_is_verified() {
     for (provider, kind) in KINDS {
         let Ran { code, stdout, stderr } = Recording::of(provider, kind).look(&[]);
         assert_eq!(code, Some(0), "{provider}: {stdout}{stderr}");
-        assert!(stdout.contains("\nverified\n") && stdout.contains("secret CANARY proves"), "{stdout}");
+        assert!(stdout.contains("\nverified\n") && stdout.contains("secret CANARY verifies"), "{stdout}");
         assert!(stdout.contains(&format!("kind {kind}")), "{stdout}");
     }
 }
@@ -180,7 +205,7 @@ fn the_second_of_two_secrets_is_found() {
         let recording = Recording::of(provider, kind).signed(OTHER);
         let Ran { code, stdout, .. } = recording.look(&["--secret-env", "CANARY", "--secret-env", "OTHER"]);
         assert_eq!(code, Some(0), "{provider}: {stdout}");
-        assert!(stdout.contains("secret OTHER proves"), "{stdout}");
+        assert!(stdout.contains("secret OTHER verifies"), "{stdout}");
     }
 }
 
@@ -189,13 +214,13 @@ fn another_secret_or_an_altered_body_is_not_explained() {
     for (provider, kind) in KINDS {
         let Ran { code, stdout, .. } = Recording::of(provider, kind).signed(OTHER).look(&[]);
         assert_eq!(code, Some(1), "{provider}: {stdout}");
-        assert!(stdout.contains("proof     NOT HELD  signature_mismatch"), "{stdout}");
-        assert!(stdout.contains("nothing that was tried explains it"), "{stdout}");
+        assert!(stdout.contains("verify    FAILED     signature_mismatch"), "{stdout}");
+        assert!(stdout.contains("no known cause matches"), "{stdout}");
         assert!(!stdout.contains("combinations") || !stdout.contains("\n0 combinations"), "{stdout}");
     }
     let mut altered = Recording::of("healthsync", "document.uploaded");
     altered.body[20] ^= 1;
-    assert!(altered.look(&[]).stdout.contains("nothing that was tried explains it"));
+    assert!(altered.look(&[]).stdout.contains("no known cause matches"));
 }
 
 /// Genuine or not, in words or as JSON.
@@ -222,7 +247,7 @@ fn no_value_of_a_body_is_shown() {
             let genuine = recording.signed(SECRET);
             let held = genuine.look(&[]);
             let forged = genuine.signed(OTHER).look(&["--json"]);
-            assert!(held.stdout.contains("proof     held"), "{}", held.stdout);
+            assert!(held.stdout.contains("verify    passed"), "{}", held.stdout);
             assert!(forged.stdout.contains("\"verified\":false"), "{}", forged.stdout);
             for written in [held.stdout, held.stderr, forged.stdout, forged.stderr] {
                 let marks = planted.marks.iter().map(String::as_str).chain(["canary"]);
@@ -240,12 +265,16 @@ fn a_secret_that_was_taken_the_wrong_way() {
     let fasten = || Recording::of("fasten", "webhook.test");
     let body = fasten().body;
     let as_text = fasten().signed_by(SECRET.as_bytes(), &body);
-    as_text.probably("secret CANARY was taken as text, and has to be taken as base64");
+    as_text.has_cause("secret_read_as_text", "secret CANARY was taken as text, and has to be taken as base64");
     let healthsync = || Recording::of("healthsync", "document.uploaded");
     let body = healthsync().body;
-    healthsync().signed_by(key, &body).probably("secret CANARY was taken as base64, and has to be taken as text");
+    healthsync()
+        .signed_by(key, &body)
+        .has_cause("secret_read_as_base64", "secret CANARY was taken as base64, and has to be taken as text");
     let with_line_break = format!("{SECRET}\n");
-    healthsync().signed_by(with_line_break.as_bytes(), &body).probably("was taken together with a line break");
+    healthsync()
+        .signed_by(with_line_break.as_bytes(), &body)
+        .has_cause("secret_read_with_line_break", "was taken together with a line break");
 }
 
 #[test]
@@ -260,18 +289,18 @@ fn a_body_that_was_written_anew() {
         let mut spaced = recording().signed_by(&key, &signed);
         spaced.body = pretty.clone().into();
         if serde_json::from_slice::<serde_json::Value>(&signed).unwrap().to_string().as_bytes() == signed {
-            spaced.probably("its JSON without white space");
+            spaced.has_cause("json_was_compact", "its JSON without whitespace");
         }
         let mut packed = recording().signed_by(&key, pretty.as_bytes());
         packed.body = serde_json::from_str::<serde_json::Value>(&pretty).unwrap().to_string().into();
-        packed.probably("its JSON on lines indented by 2");
+        packed.has_cause("json_was_indented_by_2", "its JSON on lines indented by 2");
 
         let mut longer = recording();
         longer.body.push(b'\n');
-        longer.probably("the body's last line break is not part of what was signed");
+        longer.has_cause("trailing_line_break_added", "the body's last line break is not part of what was signed");
         let mut shorter = recording().signed_by(&key, &[&*signed, b"\r\n"].concat());
         shorter.body.clone_from(&signed);
-        shorter.probably("a line break (CR LF) after the body was signed");
+        shorter.has_cause("trailing_crlf_lost", "a line break (CR LF) after the body was signed");
     }
 }
 
@@ -280,11 +309,15 @@ fn escapes_and_order_that_changed() {
     let mut recording = Recording::of("healthsync", "document.uploaded");
     recording.body = r#"{"type":"a","id":"\u00f1","created_at":"2026-01-01T00:00:00Z"}"#.into();
     let signed = r#"{"type":"a","id":"ñ","created_at":"2026-01-01T00:00:00Z"}"#;
-    recording.signed_by(SECRET.as_bytes(), signed.as_bytes()).probably("other escapes in its JSON");
+    recording
+        .signed_by(SECRET.as_bytes(), signed.as_bytes())
+        .has_cause("json_escapes_changed", "other escapes in its JSON");
 
     let mut recording = Recording::of("healthsync", "document.uploaded");
     recording.body = br#"{"b":1,"a":2}"#.into();
-    recording.signed_by(SECRET.as_bytes(), br#"{"a":2,"b":1}"#).probably("its members in alphabetical order");
+    recording
+        .signed_by(SECRET.as_bytes(), br#"{"a":2,"b":1}"#)
+        .has_cause("json_members_reordered", "its members in alphabetical order");
 }
 
 #[test]
@@ -293,55 +326,58 @@ fn two_mistakes_at_once() {
     let signed = recording.body.clone();
     recording = recording.signed_by(b"canary-that-must-never-be-shown1", &signed);
     recording.body.push(b'\n');
-    recording.probably("was taken as base64");
-    recording.probably("last line break is not part");
+    recording.has_cause("secret_read_as_base64", "was taken as base64");
+    recording.has_cause("trailing_line_break_added", "last line break is not part");
 }
 
 #[test]
 fn a_signature_in_another_place_or_writing() {
     let mut other = Recording::of("cair", "CLAIM_STATUS_CHANGE");
     other.headers[0].0 = "X-Hub-Signature".to_owned();
-    other.probably("in the header x-hub-signature, and is looked for in x-signature");
-    other.probably("there is no header x-signature");
+    other.has_cause("signature_in_other_header", "in the header x-hub-signature, and is looked for in x-signature");
+    other.has_possible_cause("missing_header", "there is no header x-signature");
 
     let mut prefixed = Recording::of("cair", "CLAIM_STATUS_CHANGE");
     prefixed.value(|value| format!("sha256={value}"));
-    prefixed.probably("something stands before or after the signature");
+    prefixed.has_cause("text_around_signature", "something stands before or after the signature");
     let mut bare = Recording::of("healthsync", "document.uploaded");
     bare.value(|value| value.replace("sha256=", ""));
-    bare.probably("there has to be `sha256=`");
+    bare.has_cause("wrong_prefix", "there has to be `sha256=`");
     let tag = mac(SECRET.as_bytes(), &[&bare.body]);
     let mut base = Recording::of("healthsync", "document.uploaded");
     base.value(|_| format!("sha256={}", base64(&tag)));
-    base.probably("the signature is written in base64");
+    base.has_cause("wrong_encoding", "the signature is written in base64");
 
     let mut svix = Recording::of("fasten", "webhook.test");
     for (name, _) in &mut svix.headers {
         *name = name.replace("webhook-", "svix-");
     }
-    svix.probably("the headers are called svix-*");
-    svix.probably("id and time are those of the headers svix-*");
+    svix.has_possible_cause("svix_headers", "the headers are called svix-*");
+    svix.has_cause("svix_id_and_time", "id and time are those of the headers svix-*");
 
     let twice = Recording::of("healthsync", "document.uploaded");
     let again = twice.headers[0].1.clone();
-    twice.header("x-healthsync-signature", &again).probably("is there 2 times");
+    twice.header("x-healthsync-signature", &again).has_possible_cause("repeated_header", "is there 2 times");
 }
 
 #[test]
 fn a_shared_secret_in_another_place_or_writing() {
     let mut other = Recording::of("mediquo", "patient_message_received");
     other.headers[0].0 = "X-Api-Key".to_owned();
-    other.probably("secret CANARY is in the header x-api-key, and is looked for in x-webhook-signature");
+    other.has_cause(
+        "secret_in_other_header",
+        "secret CANARY is in the header x-api-key, and is looked for in x-webhook-signature",
+    );
     let mut bearer = Recording::of("mediquo", "patient_message_received");
     bearer.value(|value| format!("Bearer {value}"));
-    bearer.probably("a word stands before secret CANARY");
+    bearer.has_cause("secret_after_word", "a word stands before secret CANARY");
     let mut cut = Recording::of("mediquo", "patient_message_received");
     cut.value(|value| value[..20].to_owned());
-    cut.probably("one of them is cut off");
+    cut.has_possible_cause("secret_cut_off", "one of them is cut off");
     let mut signed = Recording::of("mediquo", "patient_message_received");
     let tag = mac(SECRET.as_bytes(), &[&signed.body]);
     signed.value(|_| hex(&tag));
-    signed.probably("has an HMAC of the body under secret CANARY");
+    signed.has_cause("hmac_instead_of_secret", "has an HMAC of the body under secret CANARY");
     let mut bare = Recording::of("cair", "CLAIM_STATUS_CHANGE");
     bare.value(|_| SECRET.to_owned());
     // Nothing of the right length, and not by chance.
@@ -352,42 +388,44 @@ fn a_shared_secret_in_another_place_or_writing() {
 #[test]
 fn clocks_and_ages() {
     let fasten = || Recording::of("fasten", "webhook.test");
-    fasten().probably_with(&["--at", "1767229200"], "unless --at tells when it arrived");
+    fasten().is_explained(&["--at", "1767229200"], ("stale_delivery", false), "unless --at tells when it arrived");
     let Ran { code, stdout, .. } = fasten().look(&["--at", "1767229200"]);
     assert_eq!(code, Some(1));
-    assert!(stdout.contains("fresh     NOT HELD  stale: 60 min old"), "{stdout}");
-    assert!(stdout.contains("proof     held"), "{stdout}");
+    assert!(stdout.contains("fresh     FAILED     stale: 60 min old"), "{stdout}");
+    assert!(stdout.contains("verify    passed"), "{stdout}");
     assert!(fasten().look(&["--at", "1767222000"]).stdout.contains("in_the_future: 60 min ahead"));
-    assert!(fasten().look(&["--at", "2026-01-01T00:04:00Z"]).stdout.contains("fresh     held      4 min old"));
+    assert!(fasten().look(&["--at", "2026-01-01T00:04:00Z"]).stdout.contains("fresh     passed     4 min old"));
 
     let mut millis = fasten();
     let headers = Signing::StandardWebhooks.headers(SECRET, "msg_1", "1767225600000", &millis.body).unwrap();
     millis.headers = headers;
-    millis.probably("webhook-timestamp is in milliseconds");
+    millis.has_possible_cause("timestamp_in_milliseconds", "webhook-timestamp is in milliseconds");
 
     let healthsync = Recording::of("healthsync", "document.uploaded");
     let stdout = healthsync.look(&["--at", "1767312000"]).stdout;
-    assert!(stdout.contains("fresh     NOT HELD  stale: 24 h old"), "{stdout}");
+    assert!(stdout.contains("fresh     FAILED     stale: 24 h old"), "{stdout}");
 }
 
 #[test]
 fn test_secrets_and_live_events() {
     let live = Recording::of("fasten", "patient.ehi_export_success");
-    live.probably_with(&["--test-secret-env", "CANARY"], "each mode has a secret of its own");
-    live.probably_with(
+    let code = "test_secret_for_other_event";
+    live.has_cause_with(&["--test-secret-env", "CANARY"], code, "each mode has a secret of its own");
+    live.has_cause_with(
         &["--test-secret-env", "CANARY"],
+        code,
         "secret CANARY was given as a test secret, and the event is a live event; give a live secret with --secret-env",
     );
     let stdout = live.look(&["--test-secret-env", "CANARY"]).stdout;
-    let step =
-        "envelope  NOT HELD  secret_mode_mismatch: the secret was given as a test secret, and this is not a test event";
+    let step = "envelope  FAILED     secret_mode_mismatch: the secret was given as a test secret, and this is not a test event";
     assert!(stdout.contains(step), "{stdout}");
     // Swapped: the test mode's secret is given as the live one, and the other way round.
     let swapped = ["--secret-env", "OTHER", "--test-secret-env", "CANARY"];
-    live.probably_with(&swapped, "secret CANARY was given as a test secret, and the event is a live event");
+    live.has_cause_with(&swapped, code, "secret CANARY was given as a test secret, and the event is a live event");
     let test_event = Recording::of("fasten", "patient.ehi_export_success.test-mode").signed(OTHER);
-    test_event.probably_with(
+    test_event.has_cause_with(
         &swapped,
+        "live_secret_for_test_event",
         "secret OTHER was given as a live secret, and the event is a test event; give a test secret with --test-secret-env",
     );
     for (mode, wanted) in [
@@ -398,11 +436,11 @@ fn test_secrets_and_live_events() {
         let mut other = Recording::of("fasten", "webhook.test");
         other.body = format!(r#"{{"id":"1","type":"webhook.test","api_mode":{mode},"data":{{}}}}"#).into_bytes();
         let other = other.signed(SECRET);
-        other.probably_with(&["--test-secret-env", "CANARY"], wanted);
+        other.has_cause_with(&["--test-secret-env", "CANARY"], code, wanted);
         assert!(!other.look(&["--test-secret-env", "CANARY"]).stdout.contains("sandbox"));
     }
     let test = Recording::of("fasten", "patient.ehi_export_success.test-mode").signed(OTHER);
-    test.probably("the test mode has a secret of its own");
+    test.has_possible_cause("test_event_without_test_secret", "the test mode has a secret of its own");
     let Ran { code, stdout, .. } = test.look(&["--secret-env", "CANARY", "--test-secret-env", "OTHER"]);
     assert_eq!(code, Some(0), "{stdout}");
 }
@@ -410,11 +448,13 @@ fn test_secrets_and_live_events() {
 #[test]
 fn what_proxies_do() {
     let recording = || Recording::of("healthsync", "document.uploaded").signed(OTHER);
-    recording().header("content-encoding", "gzip").probably("something between unpacked it");
+    recording()
+        .header("content-encoding", "gzip")
+        .has_possible_cause("decompressed_in_transit", "something between unpacked it");
     let mut packed = recording();
     packed.body = b"\x1f\x8b\x08\0\0".to_vec();
-    packed.probably("the body is packed with gzip, and no header says so");
-    recording().header("content-length", "3").probably("content-length was 3");
+    packed.has_possible_cause("compressed_without_header", "the body is packed with gzip, and no header says so");
+    recording().header("content-length", "3").has_possible_cause("body_length_differs", "content-length was 3");
 }
 
 #[test]
@@ -424,11 +464,62 @@ fn as_json_and_with_the_body() {
     let ran = recording.look(&["--json"]);
     let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((ran.code, &report["verified"]), (Some(1), &false.into()));
-    assert_eq!(report["steps"][1]["reason"], "signature_mismatch");
-    assert!(report["probably"][0].as_str().unwrap().contains("last line break"), "{report}");
+    assert_eq!(report["signature"], "invalid");
+    let step = &report["steps"][1];
+    assert_eq!(
+        (&step["step"], &step["result"], &step["reason"]),
+        (&"verify".into(), &"failed".into(), &"signature_mismatch".into())
+    );
+    assert_eq!(report["steps"][2]["result"], "unchecked");
+    let cause = &report["causes"][0];
+    assert_eq!((&cause["code"], &cause["fits"]), (&"trailing_line_break_added".into(), &true.into()), "{report}");
+    assert!(report["tried"].as_u64().unwrap() > 0, "{report}");
     assert!(report.get("body").is_none() && !ran.stdout.contains("filename"), "{report}");
     let shown = recording.look(&["--show-body"]).stdout;
     assert!(shown.contains("\"filename\"") && shown.trim_end().ends_with("\\n"), "{shown}");
+}
+
+#[test]
+fn the_report_says_whether_the_signature_is_valid() {
+    let signature = |recording: &Recording, more: &[&str]| {
+        let report = recording.report(more);
+        (report["verified"].as_bool().unwrap(), report["signature"].as_str().unwrap().to_owned())
+    };
+    for (provider, kind) in KINDS {
+        let genuine = Recording::of(provider, kind);
+        assert_eq!(signature(&genuine, &[]), (true, "valid".to_owned()), "{provider}");
+        assert_eq!(signature(&genuine.signed(OTHER), &[]), (false, "invalid".to_owned()), "{provider}");
+    }
+    let fasten = Recording::of("fasten", "webhook.test");
+    assert_eq!(signature(&fasten, &["--at", "1767229200"]), (false, "valid".to_owned()), "stale");
+    let mut headless = Recording::of("healthsync", "document.uploaded");
+    headless.headers.clear();
+    assert_eq!(signature(&headless, &[]), (false, "unchecked".to_owned()));
+    let mut long = Recording::of("healthsync", "document.uploaded");
+    long.body = vec![b' '; 1024 * 1024 + 1];
+    assert_eq!(signature(&long.signed(SECRET), &[]), (false, "unchecked".to_owned()), "too large");
+}
+
+/// Scripts read the codes: each is documented, and each that is documented exists.
+#[test]
+fn every_code_is_documented() {
+    let sources = [include_str!("../src/verify/causes.rs"), include_str!("../src/verify/rewritten.rs")];
+    let sources = sources.map(|source| source.split("#[cfg(test)]").next().unwrap()).concat();
+    let is_code = |text: &&str| {
+        text.contains('_')
+            && !text.ends_with('_')
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    let mut codes: Vec<_> = sources.split('"').filter(is_code).collect();
+    for code in &codes {
+        assert!(documented(code), "{code} is not documented");
+    }
+    let listed =
+        include_str!("../../docs/verify.md").lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    for (code, _) in listed.filter(|(code, _)| is_code(code)) {
+        assert!(codes.contains(&code), "{code} is documented and does not exist");
+    }
+    assert!(codes.len() > 40, "{codes:?}");
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! `medhook verify`: a recorded delivery, step by step, and what probably happened to it.
+//! `medhook verify`: a recorded delivery, step by step, and why it is not verified.
 //!
 //! - `headers`: the recorded head
-//! - `steps`: what held and what did not
-//! - `guess`, `rewritten`: the common mistakes, tried
+//! - `steps`: the steps of a receiver, and the result of each
+//! - `causes`, `rewritten`: the common mistakes, tried
 
-mod guess;
+mod causes;
 mod headers;
 mod rewritten;
 mod steps;
@@ -15,23 +15,23 @@ use std::path::{Path, PathBuf};
 use medhook::Bytes;
 use serde_json::json;
 
-use self::guess::{Case, Guesses};
+use self::causes::{Case, Cause, Causes};
 use self::headers::Head;
-use self::steps::Steps;
+use self::steps::{StepResult, Steps};
 use crate::clock;
 use crate::endpoint::{Dialect, Provider, SecretArgs, TestSecretArgs, entry, provider_parser};
 use crate::failure::Failure;
 use crate::output::{harmless, say};
 use crate::verdict::Verdict;
 
-/// Look at a recorded delivery, and say what held, what did not, and what probably
-/// happened.
+/// Verify a recorded delivery, and find out why it fails.
 ///
 /// The headers are lines of `Name: value`, as `curl -v` or a log has them; the body
-/// is a file, byte for byte. The steps are those of a receiver: head, proof,
-/// envelope, fresh. Where the proof does not hold, the common mistakes are tried:
-/// the secret decoded the wrong way, a body that was written anew or has another
-/// line break at its end, another header, prefix or encoding, and more.
+/// is a file, byte for byte. The steps are those of a receiver: head, verify,
+/// envelope, fresh. If the signature is not valid, the common mistakes are tried:
+/// the secret decoded the wrong way, a body that was serialized again or has another
+/// line break at its end, another header, prefix or encoding, and more. A `cause`
+/// makes the signature valid; a `possible cause` is only suggested by the headers.
 ///
 /// No secret, no signature and no header's value but a body's length is ever
 /// shown. The exit code is 0 if the delivery is verified, 1 if not, and 2 if that
@@ -86,12 +86,12 @@ pub(crate) fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<Verdict, Fai
     let at = args.at.map_or_else(clock::now, Ok)?;
     let steps = Steps::judge(&endpoint, &head, &body, at)?;
     let case = Case { endpoint: &endpoint, signing: &signing, secrets: &secrets, head: &head, body: &body, at };
-    let guesses = if steps.all_held() { Guesses { lines: Vec::new(), tried: 0 } } else { case.guesses(&steps) };
+    let causes = if steps.all_passed() { Causes::default() } else { case.causes(&steps) };
 
     let shown = args.show_body.then(|| harmless(body.get(..body.len().min(16 * 1024)).unwrap_or_default()));
-    let text = if args.json { as_json(&steps, &guesses, shown) } else { as_text(&steps, &guesses, shown) };
+    let text = if args.json { as_json(&steps, &causes, shown) } else { as_text(&steps, &causes, shown) };
     say(out, &text)?;
-    Ok(if steps.all_held() { Verdict::AllIsWell } else { Verdict::SomethingIsNot })
+    Ok(if steps.all_passed() { Verdict::AllIsWell } else { Verdict::SomethingIsNot })
 }
 
 const LONGEST_HEAD: u64 = 1024 * 1024;
@@ -117,30 +117,30 @@ fn labeled(secrets: &[medhook::Secret]) -> Result<std::collections::BTreeMap<Str
     Ok(map)
 }
 
-fn as_text(steps: &Steps, guesses: &Guesses, body: Option<String>) -> String {
+fn as_text(steps: &Steps, causes: &Causes, body: Option<String>) -> String {
     let mut text = String::new();
     for step in steps.all() {
-        let held = match step.held {
-            Some(true) => "held",
-            Some(false) => "NOT HELD",
-            None => "-",
+        let result = match step.result {
+            StepResult::Failed => "FAILED",
+            result => result.as_str(),
         };
         let reason = step.reason.map(|reason| format!("{reason}: ")).unwrap_or_default();
-        text.push_str(&format!("{:<9} {held:<9} {reason}{}\n", step.name, step.detail));
+        text.push_str(&format!("{:<9} {result:<10} {reason}{}\n", step.name, step.detail));
     }
-    text.push_str("claim     -         not judged: whether the event was handled before, only the receiver knows\n");
-    if steps.all_held() {
+    text.push_str("claim     unchecked  only the receiver knows whether the event was handled before\n");
+    if steps.all_passed() {
         text.push_str("\nverified\n");
     } else {
         text.push_str("\nnot verified\n");
-        for line in &guesses.lines {
-            text.push_str(&format!("probably: {line}\n"));
+        for Cause { text: cause, fits, .. } in &causes.list {
+            let how_sure = if *fits { "cause" } else { "possible cause" };
+            text.push_str(&format!("{how_sure}: {cause}\n"));
         }
-        if steps.proof.held != Some(true) && guesses.tried > 0 {
-            text.push_str(&format!("{} combinations of secret, signature and body were tried\n", guesses.tried));
+        if !steps.verify.has_passed() && causes.tried > 0 {
+            text.push_str(&format!("{} combinations of secret, signature and body were tried\n", causes.tried));
         }
-        if guesses.lines.is_empty() {
-            text.push_str("nothing that was tried explains it: another secret, or a body that was altered\n");
+        if causes.list.is_empty() {
+            text.push_str("no known cause matches: the secret differs, or the body was modified\n");
         }
     }
     if let Some(body) = body {
@@ -149,24 +149,30 @@ fn as_text(steps: &Steps, guesses: &Guesses, body: Option<String>) -> String {
     text
 }
 
-fn as_json(steps: &Steps, guesses: &Guesses, body: Option<String>) -> String {
+fn as_json(steps: &Steps, causes: &Causes, body: Option<String>) -> String {
     let steps_as_json: Vec<_> = steps
         .all()
         .iter()
         .map(|step| {
             json!({
                 "step": step.name,
-                "held": step.held,
+                "result": step.result.as_str(),
                 "reason": step.reason.map(medhook::Reason::as_str),
                 "detail": step.detail,
             })
         })
         .collect();
+    let causes_as_json: Vec<_> = causes
+        .list
+        .iter()
+        .map(|Cause { code, text, fits }| json!({ "code": code, "text": text, "fits": fits }))
+        .collect();
     let mut report = json!({
-        "verified": steps.all_held(),
+        "verified": steps.all_passed(),
+        "signature": steps.signature(),
         "steps": steps_as_json,
-        "probably": guesses.lines,
-        "tried": guesses.tried,
+        "causes": causes_as_json,
+        "tried": causes.tried,
     });
     if let (Some(body), Some(members)) = (body, report.as_object_mut()) {
         members.insert("body".to_owned(), body.into());

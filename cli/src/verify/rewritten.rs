@@ -3,53 +3,80 @@
 //! Where a body arrived altered, one of these may be what was signed. The JSON is rewritten on its characters, so that
 //! numbers and the order of members stay.
 
-/// The body itself, and then in other ways of writing it, each with what would explain it.
-pub(super) fn all(body: &[u8]) -> Vec<(Option<&'static str>, Vec<u8>)> {
+/// The code of a cause, and its text or the end of it.
+pub(super) type Explanation = (&'static str, &'static str);
+
+/// Returns the body itself, and then what may have been signed instead, each with its explanation.
+pub(super) fn all(body: &[u8]) -> Vec<(Option<Explanation>, Vec<u8>)> {
     let mut all = vec![(None, body.to_vec())];
-    let mut add = |explanation, other: Vec<u8>| {
+    let mut add = |code, text, other: Vec<u8>| {
         if !all.iter().any(|(_, known)| *known == other) {
-            all.push((Some(explanation), other));
+            all.push((Some((code, text)), other));
         }
     };
     let without = body.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     if let Some(without) = without {
         add(
+            "trailing_line_break_added",
             "the body's last line break is not part of what was signed: an editor or a tool added it",
             without.to_vec(),
         );
     }
-    add("a line break after the body was signed, and is lost", [body, b"\n"].concat());
-    add("a line break (CR LF) after the body was signed, and is lost", [body, b"\r\n"].concat());
-    add("line breaks were signed as LF, and are CR LF now", replaced(body, b"\r\n", b"\n"));
-    add("line breaks were signed as CR LF, and are LF now", replaced(&replaced(body, b"\r\n", b"\n"), b"\n", b"\r\n"));
-    add("a byte order mark was put before the body", body.strip_prefix(BOM).unwrap_or(body).to_vec());
-    add("a byte order mark before the body was signed, and is lost", [BOM, body].concat());
+    add("trailing_line_break_lost", "a line break after the body was signed, and is lost", [body, b"\n"].concat());
+    add("trailing_crlf_lost", "a line break (CR LF) after the body was signed, and is lost", [body, b"\r\n"].concat());
+    add("lf_became_crlf", "line breaks were signed as LF, and are CR LF now", replaced(body, b"\r\n", b"\n"));
+    add(
+        "crlf_became_lf",
+        "line breaks were signed as CR LF, and are LF now",
+        replaced(&replaced(body, b"\r\n", b"\n"), b"\n", b"\r\n"),
+    );
+    add(
+        "byte_order_mark_added",
+        "a byte order mark was put before the body",
+        body.strip_prefix(BOM).unwrap_or(body).to_vec(),
+    );
+    add("byte_order_mark_lost", "a byte order mark before the body was signed, and is lost", [BOM, body].concat());
 
     if body.len() > LONGEST || serde_json::from_slice::<serde::de::IgnoredAny>(body).is_err() {
         return all;
     }
     let plain = compact(body);
-    for (written, how) in [
-        (Some(plain.clone()), "the body was written anew: what was signed is its JSON without white space"),
+    for (code, written, text) in [
         (
-            spread(&plain, None),
-            "the body was written anew: what was signed is its JSON with a space after each comma and colon",
+            "json_was_compact",
+            Some(plain.clone()),
+            "the body was serialized again: what was signed is its JSON without whitespace",
         ),
-        (spread(&plain, Some(2)), "the body was written anew: what was signed is its JSON on lines indented by 2"),
-        (spread(&plain, Some(4)), "the body was written anew: what was signed is its JSON on lines indented by 4"),
+        (
+            "json_was_spaced",
+            spread(&plain, None),
+            "the body was serialized again: what was signed is its JSON with a space after each comma and colon",
+        ),
+        (
+            "json_was_indented_by_2",
+            spread(&plain, Some(2)),
+            "the body was serialized again: what was signed is its JSON on lines indented by 2",
+        ),
+        (
+            "json_was_indented_by_4",
+            spread(&plain, Some(4)),
+            "the body was serialized again: what was signed is its JSON on lines indented by 4",
+        ),
     ] {
         let Some(written) = written else { continue };
-        add(how, written.clone());
-        add(how, [&written, b"\n".as_slice()].concat());
-        let escapes = "the body was written anew: what was signed has other escapes in its JSON";
-        add(escapes, escaped(&written));
-        add(escapes, unescaped(&written));
-        add(escapes, replaced(&written, b"/", b"\\/"));
-        add(escapes, replaced(&written, b"\\/", b"/"));
+        add(code, text, written.clone());
+        add(code, text, [&written, b"\n".as_slice()].concat());
+        let (code, text) =
+            ("json_escapes_changed", "the body was serialized again: what was signed has other escapes in its JSON");
+        add(code, text, escaped(&written));
+        add(code, text, unescaped(&written));
+        add(code, text, replaced(&written, b"/", b"\\/"));
+        add(code, text, replaced(&written, b"\\/", b"/"));
     }
     if let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) {
         add(
-            "the body was written anew: what was signed has its members in alphabetical order",
+            "json_members_reordered",
+            "the body was serialized again: what was signed has its members in alphabetical order",
             value.to_string().into(),
         );
     }

@@ -1,4 +1,4 @@
-//! What held and what did not, along the way of a delivery.
+//! The steps of a receiver, and the result of each.
 
 use medhook::testing::{Signing, StoppedClock};
 use medhook::{Bytes, Delivery, Freshness, Mode, NoDedupe, Reason, Receiver, RequestHead, SignatureScope};
@@ -12,16 +12,34 @@ use crate::read::DecodeOutcome;
 /// One step.
 pub(super) struct Step {
     pub(super) name: &'static str,
-    /// `None` where an earlier step kept it from being judged.
-    pub(super) held: Option<bool>,
+    pub(super) result: StepResult,
     pub(super) reason: Option<Reason>,
     pub(super) detail: String,
+}
+
+/// The result of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StepResult {
+    Passed,
+    Failed,
+    /// An earlier step failed.
+    Unchecked,
+}
+
+impl StepResult {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            StepResult::Passed => "passed",
+            StepResult::Failed => "failed",
+            StepResult::Unchecked => "unchecked",
+        }
+    }
 }
 
 /// The steps, in order. The claim is not among them.
 pub(super) struct Steps {
     pub(super) head: Step,
-    pub(super) proof: Step,
+    pub(super) verify: Step,
     pub(super) envelope: Step,
     pub(super) fresh: Step,
     /// The label of the secret that verified the delivery.
@@ -42,21 +60,21 @@ impl Steps {
         let began = ageless.begin(&RequestHead::new(method, "/", headers)).map(drop);
         let mut steps = Steps {
             head: match began {
-                // A shared secret stands in the head, but it is the proof.
+                // A shared secret stands in the head, but `verify` compares it.
                 Err(rejection) if rejection.reason() != Reason::SignatureMismatch => {
                     failed("head", rejection.reason(), in_head(rejection.reason()))
                 }
-                _ => held("head", "all that is needed is there, once and well formed"),
+                _ => passed("head", "every header that the scheme needs is there, once and well formed"),
             },
-            proof: unjudged("proof"),
-            envelope: unjudged("envelope"),
-            fresh: unjudged("fresh"),
+            verify: unchecked("verify"),
+            envelope: unchecked("envelope"),
+            fresh: unchecked("fresh"),
             secret: None,
         };
-        if steps.head.held != Some(true) {
+        if !steps.head.has_passed() {
             return Ok(steps);
         }
-        // Where the attempt's own time is signed, the head alone tells the age, whether or not the proof holds.
+        // Where the attempt's own time is signed, the head alone tells the age, whether or not the signature is valid.
         let attempted_at = head.text("webhook-timestamp").filter(|_| matches!(signing, Signing::StandardWebhooks));
         let attempted_at = attempted_at.and_then(|text| text.parse().ok());
 
@@ -69,7 +87,7 @@ impl Steps {
                     _ if head_only => "no secret that was given is in the header".to_owned(),
                     _ => "no secret that was given fits the body as it is in the file".to_owned(),
                 };
-                steps.proof = failed("proof", rejection.reason(), detail);
+                steps.verify = failed("verify", rejection.reason(), detail);
                 return Ok(steps);
             }
         };
@@ -78,7 +96,7 @@ impl Steps {
             SignatureScope::Body => "the body",
             _ => "the sender, not the body",
         };
-        steps.proof = held("proof", format!("secret {} proves {covers}", verified.secret_label()));
+        steps.verify = passed("verify", format!("secret {} verifies {covers}", verified.secret_label()));
         steps.secret = Some(verified.secret_label().to_owned());
 
         let delivery = match ageless.open(verified) {
@@ -92,25 +110,40 @@ impl Steps {
                 return Ok(steps);
             }
         };
-        steps.envelope = held("envelope", said(&delivery));
+        steps.envelope = passed("envelope", said(&delivery));
         let told = attempted_at.or_else(|| delivery.occurred_at().and_then(medhook::Time::unix));
         let judged = strict.verify(headers, body.clone()).and_then(|verified| strict.open(verified));
         steps.fresh = match judged {
             Ok(_) if facts.policy.freshness == Freshness::Unchecked => {
-                held("fresh", "not judged: the provider signs no time")
+                passed("fresh", "not judged: the provider signs no time")
             }
-            Ok(_) => held("fresh", age(told, at)),
+            Ok(_) => passed("fresh", age(told, at)),
             Err(rejection) => failed("fresh", rejection.reason(), age(told, at)),
         };
         Ok(steps)
     }
 
     pub(super) fn all(&self) -> [&Step; 4] {
-        [&self.head, &self.proof, &self.envelope, &self.fresh]
+        [&self.head, &self.verify, &self.envelope, &self.fresh]
     }
 
-    pub(super) fn all_held(&self) -> bool {
-        self.all().iter().all(|step| step.held == Some(true))
+    pub(super) fn all_passed(&self) -> bool {
+        self.all().iter().all(|step| step.has_passed())
+    }
+
+    /// Returns the state of the signature. A body over the limit is rejected before its signature is compared.
+    pub(super) fn signature(&self) -> &'static str {
+        match (self.verify.result, self.verify.reason) {
+            (StepResult::Passed, _) => "valid",
+            (StepResult::Failed, Some(Reason::SignatureMismatch)) => "invalid",
+            _ => "unchecked",
+        }
+    }
+}
+
+impl Step {
+    pub(super) fn has_passed(&self) -> bool {
+        self.result == StepResult::Passed
     }
 }
 
@@ -126,13 +159,13 @@ fn built(endpoint: &Endpoint, at: i64, freshness: Option<Freshness>) -> Result<R
 
 fn in_head(reason: Reason) -> &'static str {
     match reason {
-        Reason::MissingHeader => "a header that the proof needs is not there",
-        Reason::RepeatedHeader => "a header that the proof needs is there more than once",
-        Reason::MalformedHeader => "a header that the proof needs does not hold what it has to",
+        Reason::MissingHeader => "a header that the scheme needs is missing",
+        Reason::RepeatedHeader => "a header that the scheme needs is there more than once",
+        Reason::MalformedHeader => "a header that the scheme needs is malformed",
         Reason::ContentEncoding => "the body is said to be packed, and a signature covers what is on the wire",
         Reason::TooLarge => "the body is said to be longer than 1 MiB, the limit unless another is set",
-        Reason::Method => "it is no POST",
-        _ => "it is refused",
+        Reason::Method => "the method is not POST",
+        _ => "it is rejected",
     }
 }
 
@@ -165,14 +198,14 @@ fn age(told: Option<i64>, at: i64) -> String {
     }
 }
 
-fn held(name: &'static str, detail: impl Into<String>) -> Step {
-    Step { name, held: Some(true), reason: None, detail: detail.into() }
+fn passed(name: &'static str, detail: impl Into<String>) -> Step {
+    Step { name, result: StepResult::Passed, reason: None, detail: detail.into() }
 }
 
 fn failed(name: &'static str, reason: Reason, detail: impl Into<String>) -> Step {
-    Step { name, held: Some(false), reason: Some(reason), detail: detail.into() }
+    Step { name, result: StepResult::Failed, reason: Some(reason), detail: detail.into() }
 }
 
-fn unjudged(name: &'static str) -> Step {
-    Step { name, held: None, reason: None, detail: "not judged, since an earlier step did not hold".to_owned() }
+fn unchecked(name: &'static str) -> Step {
+    Step { name, result: StepResult::Unchecked, reason: None, detail: "an earlier step failed".to_owned() }
 }
