@@ -38,7 +38,7 @@
 //!     }
 //! }
 //!
-//! // SIGTERM and SIGINT: running handlers finish and settle, or are given up after half a minute.
+//! // SIGTERM and SIGINT: running handlers finish and settle, or are canceled after half a minute.
 //! let shutdown = Shutdown::on_signals(Duration::from_secs(30))?.receivers([fasten]);
 //! shutdown.serve(axum::serve(listener, app).with_graceful_shutdown(shutdown.draining())).await?;
 //! ```

@@ -322,15 +322,15 @@ pub(crate) fn draining(receivers: usize, within: std::time::Duration) {
 
 /// All receivers are drained.
 #[cfg(feature = "shutdown")]
-pub(crate) fn drained(given_up: usize) {
+pub(crate) fn drained(canceled: usize) {
     apart(|| {
         #[cfg(feature = "tracing")]
-        if given_up == 0 {
-            tracing::info!(given_up, "webhook receivers drained");
+        if canceled == 0 {
+            tracing::info!(canceled, "webhook receivers drained");
         } else {
-            tracing::warn!(given_up, "webhook receivers drained; handlers were given up and their claims released");
+            tracing::warn!(canceled, "webhook receivers drained; handlers were canceled and their claims released");
         }
-        let _ = given_up;
+        let _ = canceled;
     });
 }
 

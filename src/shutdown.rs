@@ -31,7 +31,7 @@ use crate::{ConfigError, Receiver, observe};
 ///    dropped, with the connections that are still open.
 ///
 /// A second signal ends the delay and the waiting at once: handlers are canceled, claims are released, and the server
-/// has 2 s for its answers. With the feature `tracing` the steps are logged, and how many handlers were given up.
+/// has 2 s for its answers. With the feature `tracing` the steps are logged, and how many handlers were canceled.
 ///
 /// # How long it takes
 /// It takes as long as the slowest handler and server, and never longer than `drain_delay` + `within` + 7 s: 5 s for a
@@ -69,9 +69,9 @@ use crate::{ConfigError, Receiver, observe};
 ///     Ok::<_, std::io::Error>(())
 /// };
 /// # shutdown.request();
-/// let given_up = shutdown.serve(server).await?; // returns after a signal
+/// let canceled = shutdown.serve(server).await?; // returns after a signal
 ///
-/// assert_eq!(given_up, 0);
+/// assert_eq!(canceled, 0);
 /// let head = RequestHead::new("POST", "/", &[("x-healthsync-signature", "")]);
 /// let rejected = receiver.begin(&head).map(drop).unwrap_err();
 /// assert_eq!(rejected.reason(), Reason::Draining);
@@ -229,7 +229,7 @@ impl Shutdown {
     /// The server has to stop by itself, on [`draining`](Shutdown::draining) or [`drained`](Shutdown::drained); if it has
     /// not stopped 2 s after the deadline, it is dropped, and the result is `Ok`.
     ///
-    /// Returns how many deliveries were given up, over all receivers.
+    /// Returns how many handlers were canceled, over all receivers.
     ///
     /// A server that ends by itself, with or without an error, skips the delay: its receivers are drained, since the
     /// process is going to end, and this returns at once if no handler runs.
@@ -261,23 +261,23 @@ impl Shutdown {
                 output = &mut server => Some(output),
             }
         };
-        let (given_up, stopped) = tokio::join!(self.drain(deadline), stopped);
+        let (canceled, stopped) = tokio::join!(self.drain(deadline), stopped);
         match stopped {
             Some(output) => output?,
             None => observe::server_dropped(),
         }
-        Ok(given_up)
+        Ok(canceled)
     }
 
     async fn drain(&self, deadline: Option<Instant>) -> usize {
         let drains = self.receivers.iter().map(|receiver| receiver.drain_until(self.time_is_up(deadline)));
-        let given_up = join_all(drains).await.into_iter().fold(0, usize::saturating_add);
-        observe::drained(given_up);
+        let canceled = join_all(drains).await.into_iter().fold(0, usize::saturating_add);
+        observe::drained(canceled);
         self.state.send_modify(|state| state.drained = true);
-        given_up
+        canceled
     }
 
-    /// Waits for the deadline and for the answers of handlers that were given up at it.
+    /// Waits for the deadline and for the answers of handlers that were canceled at it.
     async fn server_is_late(&self, deadline: Option<Instant>) {
         self.drained().await;
         self.time_is_up(deadline).await;
@@ -365,7 +365,7 @@ impl Signals {
     }
 }
 
-/// How long a server may take after the deadline to send the answers of handlers that were given up.
+/// How long a server may take after the deadline to send the answers of handlers that were canceled.
 const TIME_FOR_ANSWERS: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

@@ -62,8 +62,8 @@ fn serving(
 ) -> JoinHandle<usize> {
     let shutdown = shutdown.clone();
     tokio::spawn(async move {
-        let Ok(given_up) = shutdown.serve(server).await;
-        given_up
+        let Ok(canceled) = shutdown.serve(server).await;
+        canceled
     })
 }
 
@@ -77,8 +77,8 @@ async fn all_receivers_share_one_deadline() {
     let shutdown = shutdown(&receivers);
     let began = Instant::now();
     shutdown.request();
-    let given_up = shutdown.serve(graceful(shutdown.draining())).await;
-    assert_eq!(given_up, Ok(3));
+    let canceled = shutdown.serve(graceful(shutdown.draining())).await;
+    assert_eq!(canceled, Ok(3));
     assert_eq!(began.elapsed().as_secs(), 30);
     for handler in handlers {
         assert_eq!(handler.await.unwrap(), Err(Reason::Draining));
@@ -151,14 +151,14 @@ async fn a_second_request_ends_the_delay_and_the_waiting() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_given_up_event_can_be_claimed_at_once() {
+async fn a_canceled_event_can_be_claimed_at_once() {
     let store = MemoryStore::new(100);
     let instance = || {
         let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("0123456789abcdef").unwrap());
         Receiver::builder("acme", custom.id_pointer("/id")).store(store.clone()).build().unwrap()
     };
     let (one, another) = (instance(), instance());
-    let _given_up = running(&one, 1, HOUR).await;
+    let _canceled = running(&one, 1, HOUR).await;
     assert!(matches!(handle(&another, 1, async { 200 }).await, Err(Reason::InFlight)));
     let shutdown = shutdown(&[one]);
     shutdown.request();
@@ -169,7 +169,7 @@ async fn a_given_up_event_can_be_claimed_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_never_stops_is_dropped_after_the_deadline() {
     let receiver = receiver("acme");
-    let _given_up = running(&receiver, 1, HOUR).await;
+    let _canceled = running(&receiver, 1, HOUR).await;
     let shutdown = shutdown(&[receiver]);
     let began = Instant::now();
     shutdown.request();
@@ -198,7 +198,7 @@ async fn a_server_that_is_always_busy_starves_no_deadline() {
         }
     }
     let receiver = receiver("acme");
-    let _given_up = running(&receiver, 1, HOUR).await;
+    let _canceled = running(&receiver, 1, HOUR).await;
     let shutdown = shutdown(&[receiver]);
     let served = serving(&shutdown, busy());
     shutdown.request();

@@ -115,7 +115,7 @@ impl Claim {
                 Some(ran) => ran.map_err(|_panic| Reason::HandlerPanicked),
                 None => Err(Reason::HandlerTimeout),
             },
-            () = unconstrained(self.permit.given_up()) => Err(Reason::Draining),
+            () = unconstrained(self.permit.canceled()) => Err(Reason::Draining),
             never = unconstrained(self.keep()) => match never {},
         }
     }
@@ -170,10 +170,10 @@ impl Claim {
             let mut settlings: u8 = if ending == Ending::Disown { 2 } else { 1 };
             let mut wait = FIRST_RETRY;
             loop {
-                let given_up = tokio::select! {
+                let canceled = tokio::select! {
                     () = sleep(wait) => false,
                     // This is the last that can be done for it.
-                    () = self.permit.given_up() => true,
+                    () = self.permit.canceled() => true,
                 };
                 if self.try_settle(ending).await {
                     settlings = settlings.saturating_sub(1);
@@ -183,7 +183,7 @@ impl Claim {
                 } else {
                     wait = wait.saturating_mul(2).min(settings.part_of_lease(3));
                 }
-                if settlings == 0 || given_up || began.elapsed() >= longest {
+                if settlings == 0 || canceled || began.elapsed() >= longest {
                     return;
                 }
                 if ending == Ending::Commit {

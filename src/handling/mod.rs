@@ -57,7 +57,7 @@ impl Handling {
         if drained.unsettled > 0 {
             observe::unsettled(endpoint, drained.unsettled);
         }
-        drained.given_up
+        drained.canceled
     }
 }
 

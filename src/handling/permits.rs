@@ -17,7 +17,7 @@ pub(crate) struct Permits {
     free: Semaphore,
     most: u32,
     draining: AtomicBool,
-    give_up: watch::Sender<bool>,
+    cancel: watch::Sender<bool>,
     /// Deliveries without an outcome yet. Claims that are only settled hold a permit, too, but are not among them.
     unfinished: AtomicUsize,
     token_seed: [u8; 8],
@@ -27,7 +27,7 @@ pub(crate) struct Permits {
 /// The result of draining.
 pub(super) struct Drained {
     /// Handlers that were canceled.
-    pub(super) given_up: usize,
+    pub(super) canceled: usize,
     /// Claims that the store had not settled when the receiver closed.
     pub(super) unsettled: usize,
 }
@@ -41,7 +41,7 @@ impl Permits {
             free: Semaphore::new(most as usize),
             most,
             draining: AtomicBool::new(false),
-            give_up: watch::Sender::new(false),
+            cancel: watch::Sender::new(false),
             unfinished: AtomicUsize::new(0),
             token_seed,
             tokens: AtomicU64::new(0),
@@ -87,10 +87,10 @@ impl Permits {
             _ = self.free.acquire_many(self.most) => true,
             () = deadline => false,
         };
-        let mut drained = Drained { given_up: 0, unsettled: 0 };
+        let mut drained = Drained { canceled: 0, unsettled: 0 };
         if !all_settled {
-            drained.given_up = self.unfinished.load(Ordering::SeqCst);
-            self.give_up.send_replace(true);
+            drained.canceled = self.unfinished.load(Ordering::SeqCst);
+            self.cancel.send_replace(true);
             // The store may be unavailable, and then no claim is released.
             if timeout(store_timeout, self.free.acquire_many(self.most)).await.is_err() {
                 drained.unsettled = (self.most as usize).saturating_sub(self.free.available_permits());
@@ -124,10 +124,10 @@ impl Permit {
     }
 
     /// Resolves when a drain has reached its deadline.
-    pub(super) async fn given_up(&self) {
-        let mut give_up = self.permits.give_up.subscribe();
+    pub(super) async fn canceled(&self) {
+        let mut cancel = self.permits.cancel.subscribe();
         // The sender lives as long as the permit.
-        let _ = give_up.wait_for(|now| *now).await;
+        let _ = cancel.wait_for(|now| *now).await;
     }
 }
 

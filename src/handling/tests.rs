@@ -187,7 +187,7 @@ async fn a_panic_is_contained_and_the_retry_is_handled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_never_ends_is_given_up_and_the_retry_is_handled() {
+async fn a_handler_that_never_ends_is_canceled_and_the_retry_is_handled() {
     let receiver = receiver(&Faulty::new(), 10);
     let began = Instant::now();
     assert_eq!(run(&receiver, std::future::pending()).await, Err(Reason::HandlerTimeout));
@@ -347,7 +347,7 @@ async fn draining_lets_what_runs_finish_and_lets_nothing_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_still_runs_at_the_deadline_is_given_up_and_released() {
+async fn what_still_runs_at_the_deadline_is_canceled_and_released() {
     let store = Faulty::new();
     let one = receiver(&store, 10);
     let another = receiver(&store, 10);
@@ -398,7 +398,7 @@ async fn draining_ends_when_what_it_gave_up_is_released() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handled_event_that_the_store_has_not_marked_is_not_given_up_and_does_not_delay_the_end() {
+async fn a_handled_event_that_the_store_has_not_marked_is_not_canceled_and_does_not_delay_the_end() {
     let store = Faulty::new();
     let receiver = receiver(&store, 10);
     let breaks = store.clone();
@@ -597,9 +597,9 @@ async fn what_waits_goes_on_when_nobody_waits_for_it() {
         waits.notified().await;
         tells.notify_one();
     };
-    let mut given_up = Box::pin(detached(work, tokio::spawn));
-    assert!(given_up.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    drop(given_up);
+    let mut dropped = Box::pin(detached(work, tokio::spawn));
+    assert!(dropped.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    drop(dropped);
     go.notify_one();
     timeout(Duration::from_secs(60), over.notified()).await.expect("it came to its end");
 }
@@ -644,7 +644,7 @@ async fn a_handler_that_is_never_idle_keeps_its_claim() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_is_never_idle_is_given_up_all_the_same() {
+async fn a_handler_that_is_never_idle_is_canceled_all_the_same() {
     for limit in [Reason::Draining, Reason::HandlerTimeout] {
         let one = builder(&Faulty::new(), 10).handler_timeout(LEASE * 10).build().unwrap();
         let done = Arc::new(AtomicBool::new(false));

@@ -124,7 +124,7 @@ impl Builder {
         self
     }
 
-    /// How long a handler may take before it is given up. By default 10 minutes.
+    /// How long a handler may take before it is canceled. By default 10 minutes.
     pub fn handler_timeout(mut self, longest: Duration) -> Self {
         self.handler_timeout = longest;
         self

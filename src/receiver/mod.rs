@@ -160,7 +160,7 @@ impl Receiver {
     /// Shuts the receiver down: new deliveries are answered 503, and running handlers may finish. Handlers that still run
     /// after `within` are canceled and their claims released, so that another instance can handle the events at once.
     ///
-    /// Returns how many were canceled. Afterwards the receiver stays shut. `Shutdown` (feature `shutdown`) drains all
+    /// Returns how many handlers were canceled. Afterwards the receiver stays shut. `Shutdown` (feature `shutdown`) drains all
     /// receivers of an application under one deadline, when the process is signaled to stop.
     ///
     /// # Panics

@@ -39,7 +39,7 @@ macro_rules! for_every_framework {
 for_every_framework! {
     a_running_handler_finishes_and_its_sender_is_answered
     a_handler_whose_sender_hung_up_finishes
-    a_handler_that_outlives_the_deadline_is_given_up_and_its_claim_released
+    a_handler_that_outlives_the_deadline_is_canceled_and_its_claim_released
     deliveries_are_handled_during_the_delay_and_a_second_signal_ends_it
 }
 
@@ -53,7 +53,7 @@ async fn a_running_handler_finishes_and_its_sender_is_answered(framework: &str, 
     let response = sent.await.unwrap().expect("an answer");
     assert_eq!(response.status(), 200);
     process.ended().await;
-    process.line("given up: 0").await;
+    process.line("canceled: 0").await;
     assert_eq!(handled_by_another_instance(&process, "1").await, Err(Reason::Duplicate));
 }
 
@@ -68,17 +68,17 @@ async fn a_handler_whose_sender_hung_up_finishes(framework: &str, signal: &str) 
     no_longer_ready(&process).await;
     process.release_handlers();
     process.ended().await;
-    process.line("given up: 0").await;
+    process.line("canceled: 0").await;
     assert_eq!(handled_by_another_instance(&process, "1").await, Err(Reason::Duplicate));
 }
 
-async fn a_handler_that_outlives_the_deadline_is_given_up_and_its_claim_released(framework: &str, signal: &str) {
+async fn a_handler_that_outlives_the_deadline_is_canceled_and_its_claim_released(framework: &str, signal: &str) {
     let mut process = Process::start(framework, Duration::from_millis(500), NO_DELAY);
     let sent = tokio::spawn(sender::send(process.address, PATH.to_owned(), delivery("1")));
     process.line("handling").await;
     process.signal(signal);
     process.ended().await;
-    process.line("given up: 1").await;
+    process.line("canceled: 1").await;
     let response = sent.await.unwrap().expect("an answer");
     assert_eq!(response.status(), 503);
     assert!(response.headers().contains_key("retry-after"));
@@ -97,7 +97,7 @@ async fn deliveries_are_handled_during_the_delay_and_a_second_signal_ends_it(fra
     assert_eq!(response.status(), 200);
     process.signal(signal);
     process.ended().await;
-    process.line("given up: 0").await;
+    process.line("canceled: 0").await;
 }
 
 /// The server of the other tests, in a process of its own; see [`Process::start`].

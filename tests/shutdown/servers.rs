@@ -33,13 +33,13 @@ pub fn receiver(store: impl DedupeStore) -> Receiver {
 
 /// Serves until the process is signaled to stop.
 pub fn run(framework: &str) {
-    let given_up = match framework {
+    let canceled = match framework {
         "axum" => tokio_main(axum()),
         "hyper" => tokio_main(hyper()),
         "actix" => actix_web::rt::System::new().block_on(actix()),
         _ => panic!("{FRAMEWORK}: {framework}"),
     };
-    eprintln!("given up: {}", given_up.expect("served"));
+    eprintln!("canceled: {}", canceled.expect("served"));
 }
 
 /// Does the same as `#[tokio::main]`.

@@ -60,7 +60,7 @@ use crate::verdict::Verdict;
 ///
 /// SIGTERM and SIGINT end it; running events are finished first. After SIGTERM it
 /// still accepts deliveries for `drain_delay`, while /readyz is 503. The exit code
-/// is 0 if all events were finished, 1 if some were given up (their senders are
+/// is 0 if all events were finished, 1 if some were canceled (their senders are
 /// answered 503), and 2 if the receiver could not start. SIGHUP is ignored: restart
 /// the receiver to apply a changed config file.
 #[derive(Debug, clap::Args)]
@@ -262,7 +262,7 @@ async fn received(args: &ReceiveArgs, config: Config, log: &Printer, output: Pri
     let deadline = Instant::now().checked_add(config.shutdown);
     // Connections that were made just before the listener was closed are answered 503, if they send soon.
     let grace = if config.drain_delay.is_zero() { Duration::ZERO } else { GRACE };
-    let (given_up, ()) = tokio::join!(drained(&endpoints, config.shutdown, &mut signals), sleep(grace));
+    let (canceled, ()) = tokio::join!(drained(&endpoints, config.shutdown, &mut signals), sleep(grace));
     tokio::spawn(async move {
         signals.next().await;
         std::process::exit(1);
@@ -278,31 +278,31 @@ async fn received(args: &ReceiveArgs, config: Config, log: &Printer, output: Pri
     if left_out > 0 {
         log.mention(format!("medhook: {left_out} lines were not written to the standard output\n"));
     }
-    if given_up > 0 {
+    if canceled > 0 {
         log.mention(format!(
-            "medhook: gave up {given_up} deliveries that were not finished; their senders were answered 503\n"
+            "medhook: canceled {canceled} deliveries that were not finished; their senders were answered 503\n"
         ));
     }
     log.flush(LAST).await;
-    Ok(if given_up == 0 { Verdict::AllIsWell } else { Verdict::SomethingIsNot })
+    Ok(if canceled == 0 { Verdict::AllIsWell } else { Verdict::SomethingIsNot })
 }
 
-/// Waits until running events have finished, or gives them up at the deadline or the next signal; one more signal ends the
-/// process. Returns how many were given up.
+/// Waits until running events have finished, or cancels them at the deadline or the next signal; one more signal ends the
+/// process. Returns how many were canceled.
 async fn drained(endpoints: &[Arc<ServedEndpoint>], within: Duration, signals: &mut Signals) -> usize {
     let drain = async |within: Duration| {
-        let given_up = join_all(endpoints.iter().map(|endpoint| endpoint.receiver.drain(within))).await;
-        given_up.into_iter().fold(0_usize, usize::saturating_add)
+        let canceled = join_all(endpoints.iter().map(|endpoint| endpoint.receiver.drain(within))).await;
+        canceled.into_iter().fold(0_usize, usize::saturating_add)
     };
     let mut finished = pin!(drain(within));
     tokio::select! {
-        given_up = &mut finished => return given_up,
+        canceled = &mut finished => return canceled,
         _ = signals.next() => {}
     }
     // Their senders are answered 503, and their claims released.
     let both = async { tokio::join!(finished, drain(Duration::ZERO)) };
     tokio::select! {
-        (before, given_up) = both => before.max(given_up),
+        (before, canceled) = both => before.max(canceled),
         _ = signals.next() => std::process::exit(1),
     }
 }

@@ -359,7 +359,7 @@ fn while_it_starts_it_is_alive_and_not_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_come_to_its_end_is_given_up_and_released() {
+async fn what_does_not_come_to_its_end_is_canceled_and_released() {
     let (_let_go, application) = waiting().await;
     let folder = Folder::new();
     let config = format!(
@@ -372,7 +372,7 @@ async fn what_does_not_come_to_its_end_is_given_up_and_released() {
     called(&application).await;
     assert_eq!(instance.terminate().code(), Some(1));
     assert_eq!(held.await.unwrap(), Ok(503));
-    assert!(instance.stderr().join("\n").contains("gave up 1 deliveries"));
+    assert!(instance.stderr().join("\n").contains("canceled 1 deliveries"));
     assert!(instance.lines(1)[0].contains("\"reason\":\"draining\""));
 
     // Released, not left to its lease of 30 s.

@@ -23,8 +23,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let shutdown = Shutdown::on_signals(Duration::from_secs(30))?.receivers([fasten.clone()]);
     let listener = TcpListener::bind("127.0.0.1:8787").await?;
     let server = axum::serve(listener, app(fasten)).with_graceful_shutdown(shutdown.draining());
-    let given_up = shutdown.serve(server).await?;
-    println!("stopped, {given_up} handlers were given up");
+    let canceled = shutdown.serve(server).await?;
+    println!("stopped, {canceled} handlers were canceled");
     Ok(())
 }
 

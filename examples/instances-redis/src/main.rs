@@ -19,7 +19,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Refused at once if the server may evict keys: each would be an event to be handled again.
     let store = RedisStore::connect(&std::env::var("REDIS_URL")?).await?;
     let receiver = receiver(Secrets::from_env("HEALTHSYNC_SECRET")?, store)?;
-    // Handlers that are not done within 20 s are given up, and another instance takes their events at the next attempt.
+    // Handlers that are not done within 20 s are canceled, and another instance takes their events at the next attempt.
     // Until the load balancer sends nothing more to this instance, its deliveries are still handled.
     let shutdown = Shutdown::on_signals(Duration::from_secs(20))?
         .drain_delay(Duration::from_secs(5))

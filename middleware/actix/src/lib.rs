@@ -21,7 +21,7 @@
 //!
 //! If the body was not read to its end, actix-web closes the connection.
 //!
-//! A handler that panics, takes too long or is given up takes its request down with it, and actix-web's services make
+//! A handler that panics, takes too long or is canceled takes its request down with it, and actix-web's services make
 //! no response without one. The middlewares outside then see an `Err`, whose `error_response()` is the response
 //! described here and the one that is sent; those that look at responses alone (`Logger`) do not see it. An `Err` of a
 //! middleware inside is passed on as it is.

@@ -303,13 +303,13 @@ async fn while_an_event_is_handled_its_retries_wait_and_others_do_not() {
 }
 
 #[actix_web::test]
-async fn a_handler_that_is_given_up_is_answered_with_an_error() {
+async fn a_handler_that_is_canceled_is_answered_with_an_error() {
     let (slow, receiver) = (Slow::default(), builder().build().unwrap());
     let app = init_service(App::new().service(slow.endpoint(Verify::new(receiver.clone())))).await;
     let mut call = Box::pin(error(&app, genuine().to_request()));
     slow.begins_in(&mut call).await;
-    let (response, given_up) = join!(call, receiver.drain(Duration::ZERO));
-    assert_eq!(given_up, 1);
+    let (response, canceled) = join!(call, receiver.drain(Duration::ZERO));
+    assert_eq!(canceled, 1);
     assert_eq!(seen(&response), refused_for(Reason::Draining));
     assert_eq!(response.headers().get(header::RETRY_AFTER).unwrap(), "5");
 }
