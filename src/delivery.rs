@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use crate::claim::{ClaimToken, EventKey, Retention};
+use crate::claim_token::ClaimToken;
 use crate::endpoint::EndpointFacts;
 use crate::envelope::{Envelope, Mode};
 use crate::event::{Decoded, Event};
+use crate::event_key::EventKey;
 use crate::observe;
+use crate::retention::Retention;
 use crate::scheme::SignatureScope;
 use crate::time::Time;
 use crate::verified::Verified;

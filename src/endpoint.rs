@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::claim::Retention;
 use crate::once_per_minute::OncePerMinute;
+use crate::retention::Retention;
 use crate::time::{Clock, unix_seconds};
 
 /// An endpoint: its name, its provider's, and what is needed to verify, log and count its deliveries.

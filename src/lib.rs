@@ -83,13 +83,14 @@
 )]
 
 mod any_event;
-mod claim;
+mod claim_token;
 mod dedupe;
 mod delivery;
 mod endpoint;
 mod envelope;
 mod error;
 mod event;
+mod event_key;
 #[cfg(any(feature = "actix-web-4", feature = "axum-core-05"))]
 mod extract;
 mod freshness;
@@ -103,6 +104,7 @@ mod provider;
 mod receiver;
 mod rejection;
 mod reply;
+mod retention;
 mod scheme;
 mod secret;
 #[cfg(feature = "shutdown")]
@@ -117,7 +119,7 @@ mod verified;
 pub use bytes::Bytes;
 pub use http;
 
-pub use self::claim::{ClaimToken, EventKey, Retention};
+pub use self::claim_token::ClaimToken;
 pub use self::dedupe::{Claimed, DedupeStore, MemoryStore, NoDedupe, Settled, StoreFuture};
 #[cfg(feature = "postgres")]
 pub use self::dedupe::{PostgresBuilder, PostgresStore};
@@ -129,6 +131,7 @@ pub use self::delivery::{Delivery, WrongProvider};
 pub use self::envelope::{Envelope, KindName, Mode, Problem};
 pub use self::error::{ConfigError, Outcome, Reason, StoreError};
 pub use self::event::{Decoded, Event, Undecodable, Undocumented, Unknown};
+pub use self::event_key::EventKey;
 #[cfg(any(feature = "actix-web-4", feature = "axum-core-05"))]
 pub use self::extract::{Misplaced, Webhook};
 pub use self::freshness::Freshness;
@@ -140,6 +143,7 @@ pub use self::provider::{Custom, Policy, Provider};
 pub use self::receiver::{Builder, Dedupe, Intake, Received, Receiver, RequestHead};
 pub use self::rejection::Rejection;
 pub use self::reply::Reply;
+pub use self::retention::Retention;
 pub use self::scheme::{Encoding, HmacSha256Body, SchemeConfig, SharedSecret, SignatureScope, StandardWebhooks};
 pub use self::secret::{Secret, Secrets};
 #[cfg(feature = "shutdown")]

@@ -4,10 +4,10 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::claim::EventKey;
 use crate::endpoint::EndpointFacts;
 use crate::envelope::Problem;
 use crate::error::{Outcome, Reason, StoreError};
+use crate::event_key::EventKey;
 #[cfg(feature = "tracing")]
 use crate::once_per_minute::OncePerMinute;
 use crate::rejection::Rejection;

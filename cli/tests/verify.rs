@@ -510,7 +510,7 @@ fn every_code_is_documented() {
             && !text.ends_with('_')
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
     };
-    let mut codes: Vec<_> = sources.split('"').filter(is_code).collect();
+    let codes: Vec<_> = sources.split('"').filter(is_code).collect();
     for code in &codes {
         assert!(documented(code), "{code} is not documented");
     }

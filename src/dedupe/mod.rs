@@ -33,8 +33,10 @@ pub use self::redis::{RedisBuilder, RedisStore};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteBuilder, SqliteStore};
 
-use crate::claim::{ClaimToken, EventKey, Retention};
+use crate::claim_token::ClaimToken;
 use crate::error::StoreError;
+use crate::event_key::EventKey;
+use crate::retention::Retention;
 
 /// A store's answer, under way.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;

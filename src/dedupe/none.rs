@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use super::{Claimed, DedupeStore, Settled, StoreFuture};
-use crate::claim::{ClaimToken, EventKey, Retention};
+use crate::claim_token::ClaimToken;
+use crate::event_key::EventKey;
+use crate::retention::Retention;
 
 /// Remembers nothing: every genuine, fresh delivery is handed over, repeated ones included. For handlers that are
 /// idempotent by themselves.

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::permits::Permit;
 use super::settings::{OnStoreError, Settings};
-use crate::claim::ClaimToken;
+use crate::claim_token::ClaimToken;
 use crate::dedupe::{Claimed, DedupeStore, Settled, StoreFuture};
 use crate::delivery::Delivery;
 use crate::error::{Outcome, Reason, StoreError};

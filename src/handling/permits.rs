@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, TryAcquireError, watch};
 use tokio::time::timeout;
 
-use crate::claim::ClaimToken;
+use crate::claim_token::ClaimToken;
 use crate::error::Reason;
 
 /// The permits of a receiver, `max_in_flight` of them, and whether it is draining.

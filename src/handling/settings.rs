@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::claim::Retention;
 use crate::dedupe::DedupeStore;
+use crate::retention::Retention;
 
 /// Where events are claimed, for how long, and how long their handlers may run.
 pub(crate) struct Settings {

@@ -10,8 +10,10 @@ use tokio::time::{Instant, advance, sleep, timeout};
 
 use super::claim::FIRST_RETRY;
 use super::*;
-use crate::claim::{ClaimToken, EventKey, Retention};
+use crate::claim_token::ClaimToken;
 use crate::dedupe::{Claimed, DedupeStore, MemoryStore, Settled, StoreFuture};
+use crate::event_key::EventKey;
+use crate::retention::Retention;
 use crate::{Bytes, Custom, Receiver, RequestHead, Secret, SharedSecret, StoreError};
 
 const LEASE: Duration = Duration::from_secs(30);

@@ -4,17 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::event_key::{Dedupe, KeyRule};
 use super::fresh::AgeLimit;
+use super::key_rule::{Dedupe, KeyRule};
 use super::{Receiver, ReceiverState};
-use crate::claim::{EventKeys, Retention};
 use crate::dedupe::{DedupeStore, NoDedupe};
 use crate::endpoint::{EndpointFacts, Limits};
 use crate::error::ConfigError;
+use crate::event_key::EventKeys;
 use crate::freshness::Freshness;
 use crate::handling::{Handling, OnStoreError, Permits, Settings};
 use crate::observe;
 use crate::provider::{OptionError, Policy, Provider, ProviderFacts, ProviderOptions, sealed};
+use crate::retention::Retention;
 use crate::scheme::SchemeVerifier;
 use crate::time::{Clock, SystemClock};
 

@@ -7,16 +7,16 @@
 //! | 3. body | `body` | counted against the limit, and fed to the MACs as it arrives |
 //! | 4. verify | `verify` | a [`Verified`] body |
 //! | 5. envelope | `envelope` | id, kind, times and mode; the mode must be the secret's |
-//! | 6. event age | `fresh`, then `event_key` | a [`Delivery`], of a known event |
+//! | 6. event age | `fresh`, then `key_rule` | a [`Delivery`], of a known event |
 //! | 7. claim, handler, settle | `crate::handling::claim` | the handler's answer; 2xx commits the claim, any other releases it |
 
 mod body;
 mod builder;
 mod envelope;
-mod event_key;
 mod fresh;
 mod handshake;
 mod head;
+mod key_rule;
 mod tenant;
 mod verify;
 
@@ -32,12 +32,12 @@ use tokio::time::sleep;
 
 pub use self::body::Intake;
 pub use self::builder::Builder;
-pub use self::event_key::Dedupe;
 pub use self::handshake::Received;
 pub use self::head::RequestHead;
+pub use self::key_rule::Dedupe;
 
-use self::event_key::KeyRule;
 use self::fresh::AgeLimit;
+use self::key_rule::KeyRule;
 use crate::delivery::Delivery;
 use crate::endpoint::EndpointFacts;
 use crate::error::Reason;

@@ -8,7 +8,9 @@ use tokio::time::Instant;
 
 use self::shard::{Shard, millis};
 use super::{Claimed, DedupeStore, Settled, StoreFuture};
-use crate::claim::{ClaimToken, EventKey, Retention};
+use crate::claim_token::ClaimToken;
+use crate::event_key::EventKey;
+use crate::retention::Retention;
 use crate::{StoreError, observe};
 
 /// Remembers events in this process, up to a given number of them, in 92 to 150 bytes for each, and no more than 120
@@ -125,7 +127,7 @@ impl DedupeStore for MemoryStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::claim::EventKeys;
+    use crate::event_key::EventKeys;
 
     const LEASE: Duration = Duration::from_secs(30);
     const HOUR: Duration = Duration::from_secs(3600);

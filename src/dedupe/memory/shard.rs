@@ -5,7 +5,9 @@ use lru::LruCache;
 
 use super::super::{Claimed, Settled};
 use crate::StoreError;
-use crate::claim::{ClaimToken, EventKey, Retention};
+use crate::claim_token::ClaimToken;
+use crate::event_key::EventKey;
+use crate::retention::Retention;
 
 /// A part of the events, from the one claimed or settled last to the one longest ago. Times are milliseconds since the
 /// store began.

@@ -29,7 +29,8 @@ use tokio::time::{sleep, timeout};
 
 use super::super::url;
 use super::probe::{Backend, LONGEST_CONNECT, Probe};
-use crate::claim::{ClaimToken, EventKey};
+use crate::claim_token::ClaimToken;
+use crate::event_key::EventKey;
 use crate::{ConfigError, StoreError};
 
 /// The connections of one store, opened when they are first needed.

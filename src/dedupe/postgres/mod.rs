@@ -14,7 +14,9 @@ use self::connection::{BoundStatement, Connections};
 use self::statements::{Statements, TABLES};
 use super::namespace::Namespace;
 use super::{Claimed, DedupeStore, Settled, StoreFuture};
-use crate::claim::{ClaimToken, EventKey, Retention};
+use crate::claim_token::ClaimToken;
+use crate::event_key::EventKey;
+use crate::retention::Retention;
 use crate::{ConfigError, StoreError, observe};
 
 /// Remembers events in a PostgreSQL database, for any number of instances.

@@ -11,7 +11,9 @@ use redis::Script;
 use self::link::{LinkError, Links, Server};
 use super::namespace::Namespace;
 use super::{Claimed, DedupeStore, Settled, StoreFuture};
-use crate::claim::{ClaimToken, EventKey, Retention};
+use crate::claim_token::ClaimToken;
+use crate::event_key::EventKey;
+use crate::retention::Retention;
 use crate::{ConfigError, StoreError};
 
 /// Remembers events in a Redis or Valkey server, for any number of instances.

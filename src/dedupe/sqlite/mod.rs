@@ -18,7 +18,9 @@ use self::tables::Tables;
 use self::writer::Op;
 use super::namespace::Namespace;
 use super::{Claimed, DedupeStore, Settled, StoreFuture};
-use crate::claim::{ClaimToken, EventKey, Retention};
+use crate::claim_token::ClaimToken;
+use crate::event_key::EventKey;
+use crate::retention::Retention;
 use crate::{Clock, ConfigError, StoreError, SystemClock};
 
 /// Remembers events in a SQLite file: over restarts, and for several processes on one machine.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::super::{Claimed, Settled};
 use crate::StoreError;
-use crate::claim::{ClaimToken, Retention};
+use crate::claim_token::ClaimToken;
+use crate::retention::Retention;
 
 /// What the table says of an event. Times are milliseconds since 1970 by the store's clock.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,9 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::fault::Fault;
 use super::rules::EventRow;
-use crate::claim::{ClaimToken, EventKey};
+use crate::claim_token::ClaimToken;
 use crate::dedupe::namespace::Namespace;
+use crate::event_key::EventKey;
 
 /// The statements of one namespace. Namespaces are checked to be names, and nothing else is ever put into SQL.
 #[derive(Debug)]

@@ -14,7 +14,8 @@ use super::connect::{BEGIN, COMMIT, Connected, Database, ROLLBACK, run};
 use super::fault::Fault;
 use super::rules::{EventRow, Operation, OperationResult};
 use super::tables::{MOST, Tables};
-use crate::claim::{ClaimToken, EventKey};
+use crate::claim_token::ClaimToken;
+use crate::event_key::EventKey;
 use crate::{Clock, ConfigError, StoreError};
 
 /// One step that somebody waits for.

@@ -4,8 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::claim::{EventKey, EventKeys};
 use crate::envelope::{Envelope, Mode};
+use crate::event_key::{EventKey, EventKeys};
 
 /// The rule by which deliveries are of the same event.
 pub struct Dedupe(DedupeMode);

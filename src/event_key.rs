@@ -1,8 +1,6 @@
-//! The values that a claim consists of: the key of its event, the token of its holder, and how long a handled event is
-//! remembered.
+//! The key of an event, and how it is made.
 
 use std::fmt;
-use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -87,48 +85,6 @@ impl fmt::Debug for EventKey {
     }
 }
 
-/// Fencing token that identifies the holder of a claim. Unique per claim, generated before the claim is attempted.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ClaimToken([u8; 16]);
-
-impl ClaimToken {
-    /// A token from its bytes, as a store's own tests need them.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        ClaimToken(bytes)
-    }
-
-    /// The token's bytes.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for ClaimToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ClaimToken(..)")
-    }
-}
-
-/// How long a handled event is remembered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Retention {
-    /// As long as the same bytes would be accepted again: never to be forgotten earlier, even if room runs out.
-    pub replay: Duration,
-    /// As long as the sender may retry, and longer.
-    pub total: Duration,
-}
-
-impl Retention {
-    /// A retention; `total` is at least `replay`.
-    #[must_use]
-    pub fn new(replay: Duration, total: Duration) -> Self {
-        Retention { replay, total: total.max(replay) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,11 +117,11 @@ mod tests {
         let expected: [u8; 32] = Sha256::digest(parts).into();
         assert_eq!(EventKeys::new("fasten", "clinic").of_id("live", "7d4b9f0e").as_bytes(), &expected);
     }
+
     #[test]
-    fn a_key_is_shown_by_its_first_digits_and_a_token_not_at_all() {
+    fn a_key_is_shown_by_its_first_digits() {
         let key = EventKey::from_bytes(std::array::from_fn(|at| at as u8));
         assert_eq!(key.to_string(), "0001020304050607");
         assert_eq!(format!("{key:?}"), "EventKey(0001020304050607)");
-        assert_eq!(format!("{:?}", ClaimToken::from_bytes([1; 16])), "ClaimToken(..)");
     }
 }
