@@ -1,4 +1,7 @@
 //! The signals that end the process, and the one that does not.
+//!
+//! `medhook::Shutdown` is not used: it treats SIGTERM and SIGINT alike, its second signal skips the delay and the waiting
+//! together, and it leaves SIGHUP alone. Here SIGINT has no delay, each signal skips one stage, and the last one exits.
 
 use std::io;
 

@@ -1,0 +1,51 @@
+//! Which endpoint is at which path, and what is answered at all others.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use medhook::Bytes;
+
+use super::endpoint::ServedEndpoint;
+use super::health::{Health, Phase};
+use crate::server::empty;
+
+/// The endpoints by path, and the health checks.
+pub(super) struct ReceiveRoutes {
+    /// From when the store is open.
+    pub(super) endpoints: OnceLock<HashMap<String, Arc<ServedEndpoint>>>,
+    pub(super) health: Health,
+}
+
+impl ReceiveRoutes {
+    pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let mut response = match self.health.answer(request.method(), request.uri().path()) {
+            Some(response) => response,
+            None => self.answer_endpoint(request).await,
+        };
+        if self.health.is_in(Phase::Ending) {
+            // The next delivery comes over a new connection, which a load balancer opens to another receiver.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn answer_endpoint(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let Some(endpoints) = self.endpoints.get() else {
+            let mut response = empty(StatusCode::SERVICE_UNAVAILABLE);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            return response;
+        };
+        match endpoints.get(request.uri().path()) {
+            Some(endpoint) => endpoint.clone().answer(request).await,
+            None => empty(StatusCode::NOT_FOUND),
+        }
+    }
+
+    pub(super) fn answer_operations(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let health = self.health.answer(request.method(), request.uri().path());
+        health.unwrap_or_else(|| empty(StatusCode::NOT_FOUND))
+    }
+}

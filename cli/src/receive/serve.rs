@@ -1,0 +1,215 @@
+//! From the sockets to the last answer: opens the store, serves the endpoints, and ends when a signal says so.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use medhook::DedupeStore;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
+
+use super::budget::Budget;
+use super::config::{Config, EndpointConfig, Placed};
+use super::endpoint::{Application, ServedEndpoint};
+use super::forward::Forwarder;
+use super::health::{Health, Needs, Phase};
+use super::printer::Printer;
+use super::report::Style;
+use super::routes::ReceiveRoutes;
+use super::signals::{Signal, Signals};
+use crate::failure::Failure;
+use crate::server::{Limits, accept};
+use crate::verdict::Verdict;
+
+/// Receives until a signal ends it.
+pub(super) async fn serve(config: Config, style: Style, log: &Printer, output: Printer) -> Result<Verdict, Failure> {
+    let listener = listen(&config.listen).await?;
+    let operations = match &config.operations {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    let mut signals = {
+        let log = log.clone();
+        let hangup = move || {
+            log.mention(HANGUP.to_owned());
+        };
+        Signals::listen(hangup).map_err(|error| Failure::because("cannot listen to signals", error))?
+    };
+
+    let needs = Needs {
+        store: config.endpoints.iter().all(|endpoint| endpoint.needs_store),
+        // Without an application an event is handled when its line is written.
+        output: config.endpoints.iter().any(|endpoint| endpoint.forward.is_none()).then(|| output.clone()),
+    };
+    let routes = Arc::new(ReceiveRoutes { endpoints: OnceLock::new(), health: Health::new(needs) });
+    let (stop, stopped) = watch::channel(false);
+    let address = listener.address;
+    let accepting = tokio::spawn({
+        let routes = routes.clone();
+        let answer = move |request| routes.clone().answer(request);
+        let stopped = async move {
+            let mut stopped = stopped;
+            // The sender lives as long as this process serves.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        };
+        accept(listener.listener, config.limits, answer, stopped)
+    });
+    let mut told = String::new();
+    if let Some(operations) = operations {
+        told = format!("medhook: health checks at http://{}\n", operations.address);
+        let routes = routes.clone();
+        let answer = move |request| std::future::ready(routes.answer_operations(&request));
+        // To the very end: `/livez` stays 200 while the process ends.
+        tokio::spawn(accept(operations.listener, OPERATIONS, answer, std::future::pending()));
+    }
+
+    let opened = tokio::select! {
+        store = config.store.value.open() => store.map_err(|problem| config.store.wrong(problem))?,
+        _ = signals.next() => return Ok(Verdict::AllIsWell),
+    };
+    let store = routes.health.watch(opened);
+    let endpoints = endpoints(config.endpoints, &store, &output, style)?;
+    let lines = endpoints.iter().map(|(line, _)| format!("medhook: {line}\n"));
+    told.insert_str(0, &format!("medhook: events are remembered in {}\n", config.store.value.shown()));
+    told.extend(lines);
+    let endpoints: Vec<_> = endpoints.into_iter().map(|(_, endpoint)| endpoint).collect();
+    let by_path = endpoints.iter().map(|endpoint| (endpoint.path.clone(), endpoint.clone())).collect();
+    routes.endpoints.get_or_init(|| by_path);
+    routes.health.enter(Phase::Serving);
+    log.mention(format!("{told}medhook: listening at http://{address}\n"));
+    let watching = tokio::spawn(watch_over(endpoints.clone(), output.clone()));
+
+    let signal = signals.next().await;
+    routes.health.enter(Phase::Ending);
+    if signal == Signal::Terminate && !config.drain_delay.is_zero() {
+        let delay = config.drain_delay;
+        log.mention(format!("medhook: ending in {delay:?}; until then new deliveries are still accepted\n"));
+        tokio::select! {
+            () = sleep(delay) => {}
+            _ = signals.next() => {}
+        }
+    }
+    stop.send_replace(true);
+    let connections = accepting.await.map_err(|error| Failure::because("the listener failed", error))?;
+    log.mention(format!("medhook: ending; waiting up to {:?} for running events\n", config.shutdown));
+    let deadline = Instant::now().checked_add(config.shutdown);
+    // Connections that were made just before the listener was closed are answered 503, if they send soon.
+    let grace = if config.drain_delay.is_zero() { Duration::ZERO } else { GRACE };
+    let (canceled, ()) = tokio::join!(drained(&endpoints, config.shutdown, &mut signals), sleep(grace));
+    tokio::spawn(async move {
+        signals.next().await;
+        std::process::exit(1);
+    });
+    // Answers that are on their way, also when all of the time went into the draining.
+    let deadline =
+        deadline.unwrap_or_else(Instant::now).max(Instant::now().checked_add(LAST).unwrap_or_else(Instant::now));
+    let _ = timeout_at(deadline, connections.finish()).await;
+    watching.abort();
+    endpoints.iter().for_each(|endpoint| endpoint.report_counts(endpoint.budget.rest()));
+    output.flush(LAST).await;
+    let left_out = output.take_left_out();
+    if left_out > 0 {
+        log.mention(format!("medhook: {left_out} lines were not written to the standard output\n"));
+    }
+    if canceled > 0 {
+        log.mention(format!(
+            "medhook: canceled {canceled} deliveries that were not finished; their senders were answered 503\n"
+        ));
+    }
+    log.flush(LAST).await;
+    Ok(if canceled == 0 { Verdict::AllIsWell } else { Verdict::SomethingIsNot })
+}
+
+/// Waits until running events have finished, or cancels them at the deadline or the next signal; one more signal ends the
+/// process. Returns how many were canceled.
+async fn drained(endpoints: &[Arc<ServedEndpoint>], within: Duration, signals: &mut Signals) -> usize {
+    let drain = async |within: Duration| {
+        let canceled = join_all(endpoints.iter().map(|endpoint| endpoint.receiver.drain(within))).await;
+        canceled.into_iter().fold(0_usize, usize::saturating_add)
+    };
+    let mut finished = pin!(drain(within));
+    tokio::select! {
+        canceled = &mut finished => return canceled,
+        _ = signals.next() => {}
+    }
+    // Their senders are answered 503, and their claims released.
+    let both = async { tokio::join!(finished, drain(Duration::ZERO)) };
+    tokio::select! {
+        (before, canceled) = both => before.max(canceled),
+        _ = signals.next() => std::process::exit(1),
+    }
+}
+
+const HANGUP: &str = "medhook: SIGHUP ignored; restart the receiver to apply a changed config file\n";
+
+/// What the listener for health checks takes. It is not for the public: a few connections are enough.
+pub(super) const OPERATIONS: Limits = Limits {
+    connections: 64,
+    head: Duration::from_secs(10),
+    age: Duration::from_secs(600),
+    last_answer: Duration::from_secs(10),
+    half_close: true,
+};
+
+struct Listening {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+async fn listen(at: &Placed<SocketAddr>) -> Result<Listening, Failure> {
+    let cannot = |error| at.wrong(format_args!("cannot listen at {}: {error}", at.value));
+    let listener = TcpListener::bind(at.value).await.map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
+    Ok(Listening { listener, address })
+}
+
+/// The endpoints of the file with their store, each with the line that describes it at the start.
+fn endpoints(
+    configured: Vec<EndpointConfig>,
+    store: &Arc<dyn DedupeStore>,
+    output: &Printer,
+    style: Style,
+) -> Result<Vec<(String, Arc<ServedEndpoint>)>, Failure> {
+    let forwarder = Forwarder::new();
+    let ready = configured.into_iter().map(|endpoint| {
+        let ready = endpoint.ready(store.clone())?;
+        let line = ready.to_string();
+        let application = ready.forward.map(|forward| Application {
+            forwarder: forwarder.clone(),
+            target: forward.target,
+            signer: forward.signer,
+        });
+        let endpoint = ServedEndpoint {
+            path: ready.path,
+            receiver: ready.receiver,
+            read: ready.read,
+            application,
+            output: output.clone(),
+            style,
+            budget: Budget::default(),
+        };
+        Ok((line, Arc::new(endpoint)))
+    });
+    ready.collect()
+}
+
+/// Once a second: reports rejections that were only counted, and notices an output that is stuck though nothing waits
+/// for it.
+async fn watch_over(endpoints: Vec<Arc<ServedEndpoint>>, output: Printer) {
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        seconds.tick().await;
+        endpoints.iter().for_each(|endpoint| endpoint.report_counts(endpoint.budget.due()));
+        output.is_stuck();
+    }
+}
+
+/// How long a connection may take to send a request that was on its way when the listener was closed.
+const GRACE: Duration = Duration::from_millis(300);
+
+/// What is left for the last words.
+const LAST: Duration = Duration::from_secs(2);

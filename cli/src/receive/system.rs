@@ -1,0 +1,77 @@
+//! The process and its system: the limit of open files, a discarded output, and where warnings go.
+
+use std::io::{self, Write};
+
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use super::config::Config;
+use super::printer::Printer;
+use super::serve::OPERATIONS;
+
+/// Returns whether everything written to this output is lost. The standard library opens /dev/null where a standard
+/// stream is closed.
+pub(super) fn is_discarded(output: &std::fs::File) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::fs::{FileTypeExt, MetadataExt};
+        const NULL: u64 = 0x103; // major 1, minor 3
+        output.metadata().is_ok_and(|file| file.file_type().is_char_device() && file.rdev() == NULL)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = output;
+        false
+    }
+}
+
+/// Raises the limit of open files as far as the system allows, and warns if it is too low for the connections that the file
+/// asks for: then even health checks could not be answered.
+pub(super) fn raise_file_limit(config: &Config) {
+    #[cfg(unix)]
+    {
+        let forwarded = config.endpoints.iter().filter(|endpoint| endpoint.forward.is_some());
+        let forwarded = forwarded.map(|endpoint| endpoint.max_in_flight).fold(0, usize::saturating_add);
+        let store = config.store.value.files();
+        let all = [config.limits.connections, OPERATIONS.connections, forwarded, store, OTHER_FILES];
+        let needed = all.into_iter().fold(0, usize::saturating_add);
+        // Where it cannot be raised, it is as it was.
+        let limit = rlimit::increase_nofile_limit(u64::MAX).or_else(|_| rlimit::Resource::NOFILE.get_soft());
+        if let Ok(limit) = limit
+            && limit < needed as u64
+        {
+            tracing::warn!(
+                limit,
+                needed,
+                "the limit of open files is lower than max_connections and max_in_flight need: raise it (ulimit -n, \
+                 LimitNOFILE=), or lower these"
+            );
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = config;
+}
+
+/// Files of the store, of the outputs and of the runtime.
+const OTHER_FILES: usize = 64;
+
+/// Writes the warnings of the library and of this program to the log, and those of no dependency.
+pub(super) fn log_warnings_to(log: Printer) {
+    struct Log(Printer);
+    impl Write for Log {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.mention(String::from_utf8_lossy(line).into_owned());
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || Log(log.clone()));
+    let ours = Targets::new().with_target("medhook", LevelFilter::WARN);
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(ours));
+    // There is no other in this process.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
