@@ -67,7 +67,7 @@
 //! `sqlite`, `postgres` and `redis` add stores that remember events over restarts; with `sqlx-09` the first two can be in
 //! the application's own database, and part of its transactions. `tracing` logs one event per delivery; `metrics` counts
 //! them; `shutdown` adds `Shutdown`, which drains all receivers when the process is signaled to stop (on by default in the
-//! crates for frameworks); `jiff-02` adds [`Time::to_jiff`]; `sign` adds `sign::Signer`, which signs what your own code sends;
+//! crates for frameworks); `jiff-02` adds `Time::to_jiff`; `sign` adds `sign::Signer`, which signs what your own code sends;
 //! `testing` adds signed test requests and this project's fixtures, and includes `sign`. `axum-core-05` and `actix-web-4`
 //! implement the traits of these frameworks for [`Delivery`] and add the extractor `Webhook`; `medhook-axum` and
 //! `medhook-actix` enable them. No feature changes what another does.

@@ -130,6 +130,7 @@ pub fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scheme::rfc_4231;
     use crate::{Bytes, Custom, Encoding, HmacSha256Body, NoDedupe, Receiver, SharedSecret, StandardWebhooks};
 
     fn secret(text: &str) -> Secret {
@@ -140,36 +141,16 @@ mod tests {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// <https://www.rfc-editor.org/rfc/rfc4231#section-4>, without the truncated fifth case.
     #[test]
     fn macs_match_rfc_4231() {
-        let counted: Vec<u8> = (1..=25).collect();
-        let long = "This is a test using a larger than block-size key and a larger than block-size data. The key \
-                    needs to be hashed before being used by the HMAC algorithm.";
-        let cases: [(&[u8], &[u8], &str); 6] = [
-            (&[0x0b; 20], b"Hi There", "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"),
-            (
-                b"Jefe",
-                b"what do ya want for nothing?",
-                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
-            ),
-            (&[0xaa; 20], &[0xdd; 50], "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe"),
-            (&counted, &[0xcd; 50], "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b"),
-            (
-                &[0xaa; 131],
-                b"Test Using Larger Than Block-Size Key - Hash Key First",
-                "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
-            ),
-            (&[0xaa; 131], long.as_bytes(), "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2"),
-        ];
-        for (key, data, expected) in cases {
-            assert_eq!(hex(&mac(key, &[data])), expected);
+        for (key, data, expected) in rfc_4231::CASES {
+            assert!(hex(&mac(key, &[data])).starts_with(expected), "{expected}");
             let (before, after) = data.split_at(data.len() / 2);
-            assert_eq!(hex(&mac(key, &[before, b"", after])), expected);
+            assert!(hex(&mac(key, &[before, b"", after])).starts_with(expected), "{expected}");
             // As a signer's secret, where the key is text.
             if let Ok(secret) = str::from_utf8(key).map_err(drop).and_then(|text| Secret::new(text).map_err(drop)) {
                 let headers = Signer::new(HmacSha256Body::new("x-mac"), &secret).unwrap().sign("", 0, data).unwrap();
-                assert_eq!(headers["x-mac"], expected);
+                assert!(headers["x-mac"].to_str().unwrap().starts_with(expected), "{expected}");
             }
         }
     }

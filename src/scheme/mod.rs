@@ -7,6 +7,8 @@
 mod header;
 mod hmac_sha256;
 mod keys;
+#[cfg(test)]
+pub(crate) mod rfc_4231;
 mod shared_secret;
 #[cfg(feature = "sign")]
 mod sign;
