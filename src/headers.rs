@@ -1,8 +1,8 @@
-//! Borrowed look-up of request headers, whatever map a framework keeps them in.
+//! Borrowed lookup of request headers, whatever map a framework keeps them in.
 
 use http::{HeaderMap, HeaderName};
 
-/// What a look-up found.
+/// What a lookup found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found<'h> {
     /// The header is not there.

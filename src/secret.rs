@@ -295,7 +295,7 @@ mod tests {
     use super::*;
 
     fn message<T: fmt::Debug>(result: Result<T, ConfigError>) -> String {
-        result.expect_err("refused").to_string()
+        result.expect_err("rejected").to_string()
     }
 
     #[test]

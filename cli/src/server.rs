@@ -76,12 +76,12 @@ where
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
     let (connections, _) = watch::channel(());
-    let places = Arc::new(Semaphore::new(limits.connections));
-    let begin = |stream, place: Option<OwnedSemaphorePermit>| {
+    let permits = Arc::new(Semaphore::new(limits.connections));
+    let begin = |stream, permit: Option<OwnedSemaphorePermit>| {
         let (answer, finish) = (answer.clone(), connections.subscribe());
         tokio::spawn(async move {
             serve(stream, limits, answer, finish).await;
-            drop(place);
+            drop(permit);
         });
     };
     let mut stop = pin!(stop);
@@ -91,17 +91,17 @@ where
     loop {
         let accepted = async {
             // Nobody closes the semaphore.
-            let place = places.clone().acquire_owned().await.ok();
-            (place, listener.accept().await)
+            let permit = permits.clone().acquire_owned().await.ok();
+            (permit, listener.accept().await)
         };
-        let (place, accepted) = tokio::select! {
+        let (permit, accepted) = tokio::select! {
             accepted = accepted => accepted,
             () = &mut stop => break,
         };
         match accepted {
             Ok((stream, _)) => {
                 pause = SHORTEST_PAUSE;
-                begin(stream, place);
+                begin(stream, permit);
             }
             Err(error) if is_the_visitors(&error) => {}
             Err(error) => {
@@ -120,10 +120,10 @@ where
         }
     }
     // Connections that the system has accepted already would be reset when the listener is closed.
-    while let Ok(place) = places.clone().try_acquire_owned()
+    while let Ok(permit) = permits.clone().try_acquire_owned()
         && let Some(Ok((stream, _))) = listener.accept().now_or_never()
     {
-        begin(stream, Some(place));
+        begin(stream, Some(permit));
     }
     Connections(connections)
 }

@@ -23,7 +23,7 @@ const LEASE: Duration = Duration::from_secs(30);
 enum Fault {
     None,
     /// Nothing is done and an error is answered.
-    Refuses,
+    Rejects,
     /// All is done, and the answer gets lost.
     LosesAnswers,
     /// Nothing is ever answered.
@@ -33,7 +33,7 @@ enum Fault {
     /// It panics when it is waited for.
     PanicsLater,
     /// Commits alone are refused.
-    RefusesCommits,
+    RejectsCommits,
     /// All is done, a second late.
     Slow,
     /// Claims are made after a while, when nobody waits for them any more.
@@ -62,14 +62,14 @@ impl Faulty {
         match fault {
             Fault::Hangs => std::future::pending().await,
             Fault::Panics | Fault::PanicsLater => panic!("the store's own"),
-            Fault::Refuses => down(),
-            Fault::RefusesCommits if commit => down(),
+            Fault::Rejects => down(),
+            Fault::RejectsCommits if commit => down(),
             Fault::LosesAnswers => step.await.and_then(|_| down()),
             Fault::Slow => {
                 sleep(Duration::from_secs(1)).await;
                 step.await
             }
-            Fault::None | Fault::RefusesCommits | Fault::ClaimsLater => step.await,
+            Fault::None | Fault::RejectsCommits | Fault::ClaimsLater => step.await,
         }
     }
 }
@@ -226,7 +226,7 @@ async fn a_lost_claim_is_told_to_its_handler_which_is_not_killed() {
         |_| true,
     ));
     sleep(LEASE / 6).await;
-    store.set(Fault::Refuses);
+    store.set(Fault::Rejects);
     sleep(LEASE * 3 / 2).await;
     assert!(!first.claim_lost(), "nobody has taken it yet");
     store.set(Fault::None);
@@ -242,7 +242,7 @@ async fn a_lost_claim_is_told_to_its_handler_which_is_not_killed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_fails_is_made_up_for_and_the_answer_does_not_wait() {
-    for fault in [Fault::Refuses, Fault::RefusesCommits, Fault::LosesAnswers, Fault::Hangs, Fault::PanicsLater] {
+    for fault in [Fault::Rejects, Fault::RejectsCommits, Fault::LosesAnswers, Fault::Hangs, Fault::PanicsLater] {
         let store = Faulty::new();
         let receiver = receiver(&store, 10);
         let breaks = store.clone();
@@ -264,7 +264,7 @@ async fn while_a_commit_is_made_up_for_the_claim_is_kept() {
     let receiver = receiver(&store, 10);
     let breaks = store.clone();
     let answer = run(&receiver, async move {
-        breaks.set(Fault::RefusesCommits);
+        breaks.set(Fault::RejectsCommits);
         200
     });
     assert_eq!(answer.await, Ok(200));
@@ -276,7 +276,7 @@ async fn while_a_commit_is_made_up_for_the_claim_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn without_its_store_nothing_is_handled_and_nothing_stays_claimed() {
-    for fault in [Fault::Refuses, Fault::LosesAnswers, Fault::Hangs, Fault::Panics, Fault::PanicsLater] {
+    for fault in [Fault::Rejects, Fault::LosesAnswers, Fault::Hangs, Fault::Panics, Fault::PanicsLater] {
         let store = Faulty::new();
         let receiver = receiver(&store, 10);
         store.set(fault);
@@ -368,7 +368,7 @@ async fn tokens_are_never_used_twice_nor_by_two_receivers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_proven_before_the_draining_began_is_not_let_in_after_it() {
+async fn a_delivery_verified_before_the_draining_began_is_rejected_after_it() {
     let receiver = receiver(&Faulty::new(), 10);
     let verified = delivery(&receiver, "2");
     let running = spawn(&receiver, async {
@@ -405,7 +405,7 @@ async fn a_handled_event_that_the_store_has_not_marked_is_not_canceled_and_does_
     let receiver = receiver(&store, 10);
     let breaks = store.clone();
     let answer = run(&receiver, async move {
-        breaks.set(Fault::RefusesCommits);
+        breaks.set(Fault::RejectsCommits);
         200
     });
     assert_eq!(answer.await, Ok(200));
@@ -420,7 +420,7 @@ async fn a_commit_is_made_up_for_as_long_as_an_hour_and_holds_its_place() {
     let receiver = receiver(&store, 1);
     let breaks = store.clone();
     let answer = run(&receiver, async move {
-        breaks.set(Fault::RefusesCommits);
+        breaks.set(Fault::RejectsCommits);
         200
     });
     assert_eq!(answer.await, Ok(200));
@@ -458,7 +458,7 @@ async fn a_claim_lost_without_notice_is_noticed_when_it_is_settled() {
         |_| true,
     ));
     sleep(LEASE / 6).await;
-    store.set(Fault::Refuses);
+    store.set(Fault::Rejects);
     sleep(LEASE * 3 / 2).await;
     let thief = store.store.claim(first.event_key(), ClaimToken::from_bytes([9; 16]), LEASE * 9).await;
     assert_eq!(thief.unwrap(), Claimed::Acquired);
@@ -488,14 +488,14 @@ async fn what_was_never_had_is_not_lost_to_whoever_has_it() {
     let store = Faulty::new();
     let receiver = receiver(&store, 10);
     let admitted = receiver.admit(delivery(&receiver, "1")).unwrap();
-    let refused = admitted.delivery().clone();
-    store.set(Fault::Refuses);
+    let rejected = admitted.delivery().clone();
+    store.set(Fault::Rejects);
     assert!(admitted.run(async { 200 }, |_| true).await.is_err());
-    let other = store.store.claim(refused.event_key(), ClaimToken::from_bytes([9; 16]), LEASE * 9).await;
+    let other = store.store.claim(rejected.event_key(), ClaimToken::from_bytes([9; 16]), LEASE * 9).await;
     assert_eq!(other.unwrap(), Claimed::Acquired);
     store.set(Fault::None);
     sleep(LEASE).await;
-    assert!(!refused.claim_lost());
+    assert!(!rejected.claim_lost());
     assert_eq!(handle(&receiver, 200).await, Err(Reason::InFlight), "the other's claim is as it was");
 }
 
@@ -516,7 +516,7 @@ fn of_a_sender_that_never_tries_again(store: &Faulty, most: usize) -> Receiver {
 
 #[tokio::test(start_paused = true)]
 async fn for_a_sender_that_never_tries_again_the_event_is_handled_without_its_store() {
-    for fault in [Fault::Refuses, Fault::LosesAnswers, Fault::Hangs] {
+    for fault in [Fault::Rejects, Fault::LosesAnswers, Fault::Hangs] {
         let store = Faulty::new();
         let receiver = of_a_sender_that_never_tries_again(&store, 10);
         store.set(fault);
@@ -549,7 +549,7 @@ async fn with_its_store_a_sender_that_never_tries_again_is_as_any_other() {
 async fn a_store_that_comes_back_while_an_unclaimed_event_is_handled_has_it_claimed_and_committed() {
     let store = Faulty::new();
     let receiver = of_a_sender_that_never_tries_again(&store, 10);
-    store.set(Fault::Refuses);
+    store.set(Fault::Rejects);
     let first = spawn(&receiver, async {
         sleep(LEASE * 2).await;
         200
@@ -567,7 +567,7 @@ async fn a_store_that_comes_back_while_an_unclaimed_event_is_handled_has_it_clai
 async fn what_was_handled_unclaimed_holds_no_place_while_its_store_stays_away() {
     let store = Faulty::new();
     let receiver = of_a_sender_that_never_tries_again(&store, 1);
-    store.set(Fault::Refuses);
+    store.set(Fault::Rejects);
     for _ in 0..5 {
         assert_eq!(handle(&receiver, 200).await, Ok(200));
         sleep(Duration::from_millis(1)).await;
@@ -693,13 +693,13 @@ async fn a_listener_that_panics_changes_nothing() {
     let _listening = tracing::subscriber::set_default(Panics);
     assert_eq!(handle(&receiver, 500).await, Ok(500));
     // Told of: a renewal that fails, a commit that fails, and the handler's end.
-    store.set(Fault::Refuses);
-    let refused = run(&receiver, async { 200 }).await;
-    assert_eq!(refused, Err(Reason::StoreUnavailable));
+    store.set(Fault::Rejects);
+    let rejected = run(&receiver, async { 200 }).await;
+    assert_eq!(rejected, Err(Reason::StoreUnavailable));
     store.set(Fault::None);
     let (set, until) = (store.clone(), store.clone());
     let handled = run(&receiver, async move {
-        set.set(Fault::Refuses);
+        set.set(Fault::Rejects);
         sleep(LEASE / 2).await;
         200
     });

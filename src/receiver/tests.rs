@@ -202,7 +202,7 @@ async fn a_long_body_gives_way_to_other_tasks_while_it_is_hashed() {
 }
 
 #[test]
-fn what_another_receiver_proved_proves_nothing_here() {
+fn a_delivery_that_another_receiver_verified_is_rejected() {
     let (one, other) = (builder(custom()).build().unwrap(), builder(custom()).build().unwrap());
     let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
     let verified = || one.verify(&headers, Bytes::from_static(b"{}")).unwrap();
@@ -234,7 +234,7 @@ fn only_a_body_as_it_is_is_taken() {
 }
 
 #[test]
-fn what_says_itself_that_it_is_too_large_is_refused_unread() {
+fn what_says_itself_that_it_is_too_large_is_rejected_unread() {
     let receiver = builder(custom()).body_limit(10).build().unwrap();
     let begun = |length: &str| {
         let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg=="), ("content-length", length)];
@@ -250,7 +250,7 @@ fn what_says_itself_that_it_is_too_large_is_refused_unread() {
 }
 
 #[test]
-fn a_secret_vouches_for_its_own_mode_only() {
+fn a_secret_is_for_its_own_mode_only() {
     let test = Secret::new("ZmVkY2JhOTg3NjU0MzIxMA==").unwrap();
     let receiver = builder(Fasten::live(secret()).and_test(test)).build().unwrap();
     let judged = |secret, mode: Option<&str>| {
@@ -302,9 +302,9 @@ fn a_body_with_a_piece_too_many_is_never_whole() {
 }
 
 #[test]
-fn what_is_proven_is_told_of_the_delivery_that_proved_it() {
-    let vouches = Secret::new("ZmVkY2JhOTg3NjU0MzIxMA==").unwrap().labeled("vouches").unwrap();
-    let fasten = Fasten::live(secret()).and_test(vouches);
+fn a_verified_body_says_what_was_signed_when_and_by_which_secret() {
+    let verifying = Secret::new("ZmVkY2JhOTg3NjU0MzIxMA==").unwrap().labeled("verifying").unwrap();
+    let fasten = Fasten::live(secret()).and_test(verifying);
     let receiver = builder(fasten).clock(At(1_700_000_000)).build().unwrap();
     // As in the schemes' own tests.
     let headers = [
@@ -315,10 +315,10 @@ fn what_is_proven_is_told_of_the_delivery_that_proved_it() {
     let verified = receiver.verify(&headers, Bytes::from_static(b"{}")).unwrap();
     assert_eq!((verified.signature_scope(), &verified.body()[..]), (SignatureScope::BodyAndTime, &b"{}"[..]));
     assert_eq!((verified.message_id(), verified.attempted_at()), (Some("msg_1"), Some(1_700_000_000)));
-    assert_eq!((verified.secret_label(), verified.secret_index()), ("vouches", 1));
+    assert_eq!((verified.secret_label(), verified.secret_index()), ("verifying", 1));
     assert_eq!(
         format!("{verified:?}"),
-        r#"Verified { signature_scope: BodyAndTime, secret: "vouches", body_len: 2, .. }"#
+        r#"Verified { signature_scope: BodyAndTime, secret: "verifying", body_len: 2, .. }"#
     );
     assert_eq!(verified.into_body(), "{}");
 }

@@ -136,7 +136,7 @@ mod tests {
             assert!(keyed(prefix).is_ok(), "{prefix:?}");
         }
         for prefix in [" sha256=", "\tv1", "v1\n", "é="] {
-            let problem = keyed(prefix).err().expect("refused").to_string();
+            let problem = keyed(prefix).err().expect("rejected").to_string();
             assert_eq!(problem, format!("no header's value can begin with {prefix:?}"));
         }
     }

@@ -154,7 +154,7 @@ impl<'a> Check<'a> {
         match self {
             Check::StandardWebhooks(check) => check.finish(rest),
             Check::HmacSha256Body(check) => check.finish(rest),
-            Check::Done(proof) => Ok(proof),
+            Check::Done(verification) => Ok(verification),
         }
     }
 }
@@ -178,7 +178,7 @@ mod tests {
     /// Signed by Python's `hmac` with the second of the secrets: `hmac.new(key, message, "sha256")`, where the key is the
     /// text and the message `{}`; or the key is what the text decodes to, and the message `msg_1.1700000000.{}`.
     #[test]
-    fn a_proof_says_what_it_covers_and_which_secret_vouches() {
+    fn a_verification_says_what_is_signed_and_by_which_secret() {
         let standard = scheme(StandardWebhooks::new());
         let headers = [
             ("webhook-id", "msg_1"),
@@ -218,10 +218,18 @@ mod tests {
                 pieces.iter().for_each(|piece| check.push(piece.as_bytes()));
                 check.finish(rest.as_bytes())
             };
-            let proof = finished(rest).unwrap();
-            assert_eq!((proof.signature_scope, proof.message_id, proof.attempted_at), (of, id, at), "{pieces:?}");
-            assert_eq!((proof.secret, scheme.label(proof.secret), scheme.label(2)), (1, "new", ""), "{pieces:?}");
-            let altered = finished(&format!("{rest} ")).map(|proof| proof.signature_scope);
+            let verification = finished(rest).unwrap();
+            assert_eq!(
+                (verification.signature_scope, verification.message_id, verification.attempted_at),
+                (of, id, at),
+                "{pieces:?}"
+            );
+            assert_eq!(
+                (verification.secret, scheme.label(verification.secret), scheme.label(2)),
+                (1, "new", ""),
+                "{pieces:?}"
+            );
+            let altered = finished(&format!("{rest} ")).map(|verification| verification.signature_scope);
             let expected = if of == SignatureScope::SenderOnly { Ok(of) } else { Err(Reason::SignatureMismatch) };
             assert_eq!(altered, expected, "{pieces:?}");
         }

@@ -148,7 +148,7 @@ mod tests {
     }
 
     fn found(scheme: &KeyedSharedSecret, headers: &[(&str, &str)]) -> Result<usize, Reason> {
-        scheme.begin(headers).map(|proof| proof.secret)
+        scheme.begin(headers).map(|verification| verification.secret)
     }
 
     #[test]
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn what_is_no_header_is_named_and_none_is_asked_for_twice() {
         let keys = secrets("one", &["first"]);
-        let error = |scheme: SharedSecret| scheme.keyed(&keys).err().expect("refused").to_string();
+        let error = |scheme: SharedSecret| scheme.keyed(&keys).err().expect("rejected").to_string();
         assert_eq!(error(SharedSecret::new("")), "\"\" is no header name");
         assert_eq!(error(SharedSecret::new("x one")), "\"x one\" is no header name");
         assert_eq!(error(SharedSecret::new("x-one").also_header("x:two", keys.clone())), "\"x:two\" is no header name");

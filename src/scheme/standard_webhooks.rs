@@ -205,7 +205,7 @@ mod tests {
     fn one_key_written_two_ways_is_no_rotation() {
         let secrets = Secrets::new(Secret::new("whsec_AAECAwQFBgcICQoLDA0ODw==").unwrap().labeled("new").unwrap());
         let secrets = secrets.also(Secret::new("AAECAwQFBgcICQoLDA0ODw==").unwrap().labeled("old").unwrap()).unwrap();
-        let error = StandardWebhooks::new().keyed(&secrets).err().expect("refused");
+        let error = StandardWebhooks::new().keyed(&secrets).err().expect("rejected");
         assert_eq!(error.to_string(), "secret old: the same key as new");
         let empty = Secrets::new(Secret::new("whsec_").unwrap().labeled("none").unwrap());
         assert!(StandardWebhooks::new().keyed(&empty).is_err());

@@ -87,7 +87,7 @@ fn opened(receiver: &Receiver, sample: testing::Sample, change: impl Fn(String) 
     let body = sample.clone().secret(SECRET).request("/").into_body();
     let body = change(String::from_utf8(body.to_vec()).expect("UTF-8"));
     let request = sample.secret(SECRET).body(Bytes::from(body)).request("/");
-    let verified = receiver.verify(request.headers(), request.body().clone()).expect("proven");
+    let verified = receiver.verify(request.headers(), request.body().clone()).expect("verified");
     receiver.open(verified).expect("fresh")
 }
 

@@ -13,7 +13,7 @@ use crate::world::{SECRET, World};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answer {
     Status(u16),
-    Refused(Reason),
+    Rejected(Reason),
     HungUp,
 }
 
@@ -48,7 +48,7 @@ pub async fn send_until_accepted(world: World, number: u64) {
 fn accepts(world: &World, number: u64, answer: Answer) -> bool {
     let accepted = match answer {
         Answer::Status(status) => status == 200,
-        Answer::Refused(reason) => reason.status().is_success(),
+        Answer::Rejected(reason) => reason.status().is_success(),
         Answer::HungUp => false,
     };
     let handled = world.event(number, |event| !event.handled_by.is_empty());
@@ -78,7 +78,7 @@ async fn attempt(world: World, number: u64) -> Answer {
                 _ => false,
             };
             assert!(expected, "a genuine delivery was refused: {}", rejection.reason());
-            return Answer::Refused(rejection.reason());
+            return Answer::Rejected(rejection.reason());
         }
     };
     let admitted = match receiver.admit(delivery) {
@@ -109,5 +109,5 @@ async fn attempt(world: World, number: u64) -> Answer {
 /// A rejection after the proof: our own trouble, or a duplicate.
 fn ours(reason: Reason) -> Answer {
     assert!(reason.status().is_server_error() || reason == Reason::Duplicate, "{reason} for a genuine delivery");
-    Answer::Refused(reason)
+    Answer::Rejected(reason)
 }

@@ -40,7 +40,7 @@ enum Broken {
 #[derive(Clone, Copy)]
 enum Fault {
     None,
-    Refuses,
+    Rejects,
     LosesTheAnswer,
     Hangs,
     HangsAfterwards,
@@ -88,12 +88,12 @@ impl Failing {
             _ if broken == Broken::No => Fault::None,
             even if broken == Broken::Down => {
                 if even % 2 == 0 {
-                    Fault::Refuses
+                    Fault::Rejects
                 } else {
                     Fault::Hangs
                 }
             }
-            0..4 => Fault::Refuses,
+            0..4 => Fault::Rejects,
             4 | 5 => Fault::LosesTheAnswer,
             6 => Fault::Hangs,
             7 => Fault::HangsAfterwards,
@@ -113,7 +113,7 @@ impl Failing {
         }
         match fault {
             Fault::None => step.await,
-            Fault::Refuses => Err(StoreError::unavailable("out of order")),
+            Fault::Rejects => Err(StoreError::unavailable("out of order")),
             Fault::LosesTheAnswer => step.await.and_then(|_| Err(StoreError::unavailable("the answer got lost"))),
             Fault::Hangs => std::future::pending().await,
             Fault::HangsAfterwards => {

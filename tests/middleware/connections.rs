@@ -43,7 +43,7 @@ enum Next {
 /// With what came together with the head hyper reads on, and with what comes so soon after it that one look finds it;
 /// actix-web does not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_refusal_by_the_head_the_next_request_is_answered_or_the_connection_closed() {
+async fn after_a_rejection_by_the_head_the_next_request_is_answered_or_the_connection_closed() {
     use Next::{Answered, Closed, Either};
     for ((name, start), reads_on) in servers::ALL.iter().zip([true, true, false]) {
         let (route, watched) = Route::watched(receiver());
@@ -51,9 +51,9 @@ async fn after_a_refusal_by_the_head_the_next_request_is_answered_or_the_connect
         let (together, soon) = if reads_on { (Answered, Either) } else { (Closed, Closed) };
         let rows = [(0, true, Answered), (1, true, together), (1, false, soon), (1_000, false, Closed)];
         for (n, (copies, at_once, expected)) in rows.into_iter().enumerate() {
-            let refused = unsigned(copies);
-            let bytes = kept("/0", &refused);
-            let (head, rest) = bytes.split_at(bytes.len() - refused.body.len());
+            let rejected = unsigned(copies);
+            let bytes = kept("/0", &rejected);
+            let (head, rest) = bytes.split_at(bytes.len() - rejected.body.len());
             let next = genuine_of(&n.to_string());
             let mut connection = Connection::open(address).await;
             connection.send(if at_once { &bytes } else { head }).await;
@@ -84,7 +84,7 @@ async fn after_a_refusal_by_the_head_the_next_request_is_answered_or_the_connect
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_refused_sender_goes_on_sending_is_not_read_for_ever() {
+async fn what_a_rejected_sender_goes_on_sending_is_not_read_for_ever() {
     let framings =
         [("content-length: 1000000000000", 413), ("content-length: 1000000", 401), ("transfer-encoding: chunked", 401)];
     let senders = servers::ALL.iter().flat_map(|(name, start)| {

@@ -30,12 +30,12 @@ enum Seen {
     /// The handler got the body as it was sent.
     Handled,
     /// The layer refused it.
-    Refused(Reason),
+    Rejected(Reason),
     /// The server answered on its own, with this status.
     Server(u16),
 }
 
-use Seen::{Handled, Refused, Server};
+use Seen::{Handled, Rejected, Server};
 
 fn rows() -> Vec<Row> {
     let body = genuine().body().len();
@@ -45,13 +45,13 @@ fn rows() -> Vec<Row> {
     let row = |name, head: Vec<u8>, rest, expected| Row { name, head, rest, expected };
 
     let handled = [Handled; 3];
-    let refused = |reason| [Refused(reason); 3];
+    let rejected = |reason| [Rejected(reason); 3];
     let bad = [Server(400); 3];
     let too_many = [Server(431); 3];
-    let incomplete = refused(Reason::BodyIncomplete);
+    let incomplete = rejected(Reason::BodyIncomplete);
     vec![
         row("a length", sized(""), whole, handled),
-        row("no length and no chunks: no body", text(""), whole, refused(Reason::SignatureMismatch)),
+        row("no length and no chunks: no body", text(""), whole, rejected(Reason::SignatureMismatch)),
         row(
             "a length twice, agreeing",
             sized(&format!("content-length: {body}\r\n")),
@@ -68,7 +68,7 @@ fn rows() -> Vec<Row> {
             "a length of 2^64 - 1",
             text("content-length: 18446744073709551615\r\n"),
             whole,
-            [Server(431), Server(431), Refused(Reason::TooLarge)],
+            [Server(431), Server(431), Rejected(Reason::TooLarge)],
         ),
         row("chunks", chunked(), in_chunks, handled),
         row("chunks with extensions", chunked(), |body| framed("%;a=b\r\n", body, "\r\n0;c\r\n\r\n"), handled),
@@ -91,13 +91,13 @@ fn rows() -> Vec<Row> {
             "a chunk's extension of 1 MiB",
             chunked(),
             |body| framed(&format!("%;{}\r\n", "a".repeat(1 << 20)), body, "\r\n0\r\n\r\n"),
-            [Refused(Reason::BodyIncomplete), Refused(Reason::BodyIncomplete), Handled],
+            [Rejected(Reason::BodyIncomplete), Rejected(Reason::BodyIncomplete), Handled],
         ),
         row(
             "trailers of 1 MiB",
             chunked(),
             |body| framed("%\r\n", body, &format!("\r\n0\r\na: {}\r\n\r\n", "a".repeat(1 << 20))),
-            [Refused(Reason::BodyIncomplete), Refused(Reason::BodyIncomplete), Handled],
+            [Rejected(Reason::BodyIncomplete), Rejected(Reason::BodyIncomplete), Handled],
         ),
         row("a space before a colon", sized("webhook-id : b\r\n"), whole, bad),
         row("a header folded over two lines", sized("x: a\r\n b\r\n"), whole, bad),
@@ -113,7 +113,7 @@ fn rows() -> Vec<Row> {
             "an upgrade",
             sized("connection: upgrade\r\nupgrade: websocket\r\n"),
             whole,
-            [Handled, Handled, Refused(Reason::BodyTimeout)],
+            [Handled, Handled, Rejected(Reason::BodyTimeout)],
         ),
         row("an expectation", sized("expect: 100-continue\r\n"), whole, handled),
         row("an expectation of something else", sized("expect: a miracle\r\n"), whole, handled),
@@ -146,7 +146,7 @@ async fn play_all(server: usize) {
     let receiver = |row: &Row| {
         let fasten = Fasten::live(Secret::new(SECRET).expect("a secret"));
         let builder = Receiver::builder("framing", fasten).store(NoDedupe).clock(StoppedClock::at(NOW));
-        let waits = row.expected[server] == Refused(Reason::BodyTimeout);
+        let waits = row.expected[server] == Rejected(Reason::BodyTimeout);
         let builder = builder.body_timeout(Duration::from_millis(if waits { 500 } else { 60_000 }));
         builder.build().expect("a receiver")
     };
@@ -160,7 +160,7 @@ async fn play_all(server: usize) {
         let handed_over = bodies.iter().all(|body| body == genuine().body());
         let seen = match (&answers[..], bodies.len()) {
             ([], 0) => Server(status),
-            ([Answer { reason: Some(reason), .. }], 0) if reason.status() == status => Refused(*reason),
+            ([Answer { reason: Some(reason), .. }], 0) if reason.status() == status => Rejected(*reason),
             ([Answer { outcome: Some(Outcome::Handled), .. }], 1) if handed_over && status == 200 => Handled,
             other => panic!("{}: {status}, {other:?}", row.name),
         };

@@ -126,7 +126,7 @@ fn an_empty_secret_is_no_secret() {
 }
 
 /// Refused, and no handler called.
-fn refused(watched: &Watched, reason: Reason) -> bool {
+fn rejected(watched: &Watched, reason: Reason) -> bool {
     let answer = Answer { status: reason.status().as_u16(), outcome: Some(reason.outcome()), reason: Some(reason) };
     watched.bodies().is_empty() && watched.answers() == [answer]
 }
@@ -152,7 +152,7 @@ async fn a_body_that_comes_byte_by_byte_has_no_more_time_than_others() {
                 connection.send(if transfer == Transfer::Whole { &piece[3..4] } else { &piece }).await;
             }
             assert_eq!(connection.response().await.expect("an answer").status(), 408, "{name}: {transfer:?}");
-            assert!(refused(&watched, Reason::BodyTimeout), "{name}: {transfer:?}");
+            assert!(rejected(&watched, Reason::BodyTimeout), "{name}: {transfer:?}");
         }
     }
 }
@@ -202,7 +202,7 @@ async fn a_mebibyte_in_chunks_of_one_byte_arrives() {
 
 /// The same without a server.
 #[tokio::test]
-async fn a_mebibyte_in_pieces_of_one_byte_is_proven() {
+async fn a_mebibyte_in_pieces_of_one_byte_is_verified() {
     let body = vec![b' '; 1 << 20];
     let request = testing::healthsync("document.uploaded").secret(SECRET).body(body).request("/");
     let (head, body) = request.into_parts();
@@ -233,7 +233,7 @@ async fn eight_thousand_signatures_are_no_signature() {
         let answer = answer.map(|response| response.status().as_u16());
         match own {
             None => {
-                assert!(refused(&watched, Reason::MalformedHeader), "{name}");
+                assert!(rejected(&watched, Reason::MalformedHeader), "{name}");
                 assert_eq!(answer, Some(401), "{name}");
             }
             // Who has not read the head may close before the answer is read.

@@ -43,7 +43,7 @@ type Seen = (u16, Option<Outcome>, Option<Reason>);
 const HANDLED: Seen = (200, Some(Outcome::Handled), None);
 const DUPLICATE: Seen = (200, Some(Outcome::Duplicate), Some(Reason::Duplicate));
 
-fn refused_for(reason: Reason) -> Seen {
+fn rejected_for(reason: Reason) -> Seen {
     (reason.status().as_u16(), Some(reason.outcome()), Some(reason))
 }
 
@@ -84,10 +84,10 @@ async fn layers_outside_see_the_answers_and_change_nothing() {
     assert_eq!(seen(&handled), HANDLED);
     assert_eq!(handled.headers()[header::CONTENT_ENCODING], "gzip");
     assert!(handled.headers().contains_key(&id));
-    let refused = with(forged()).await.expect("an answer");
-    assert_eq!(seen(&refused), refused_for(Reason::SignatureMismatch));
-    assert!(refused.headers().contains_key(&id));
-    assert_eq!(refused.into_body().collect().await.expect("a body").to_bytes(), "");
+    let rejected = with(forged()).await.expect("an answer");
+    assert_eq!(seen(&rejected), rejected_for(Reason::SignatureMismatch));
+    assert!(rejected.headers().contains_key(&id));
+    assert_eq!(rejected.into_body().collect().await.expect("a body").to_bytes(), "");
     assert_eq!(answer(&app, genuine("1")).await, DUPLICATE);
 }
 
@@ -101,13 +101,13 @@ async fn a_limit_outside_is_a_limit_of_its_own() {
         request
     };
     assert_eq!(answer(&app, sized(genuine("1"))).await, (413, None, None));
-    assert_eq!(answer(&app, genuine("1")).await, refused_for(Reason::BodyIncomplete));
+    assert_eq!(answer(&app, genuine("1")).await, rejected_for(Reason::BodyIncomplete));
 }
 
 /// Signatures are of the bytes on the wire, and a layer that alters them cannot be seen. Without it, it is an encoding
 /// that is refused.
 #[tokio::test]
-async fn a_decompression_outside_breaks_the_proof() {
+async fn a_decompression_outside_breaks_the_signature() {
     let packed = packed(genuine("1").into_body().collect().await.expect("a body").to_bytes());
     let request = || {
         let mut request = testing::healthsync("document.uploaded").secret(SECRET).body(packed.clone()).request("/");
@@ -115,14 +115,14 @@ async fn a_decompression_outside_breaks_the_proof() {
         request.map(Body::from)
     };
     let plain = Router::new().route("/", post(async || ()).layer(VerifyLayer::new(receiver())));
-    assert_eq!(answer(&plain, request()).await, refused_for(Reason::ContentEncoding));
+    assert_eq!(answer(&plain, request()).await, rejected_for(Reason::ContentEncoding));
     let verify = VerifyLayer::new(receiver());
     let layers = ServiceBuilder::new()
         .layer(RequestDecompressionLayer::new())
         .map_request(|r: Request<_>| r.map(Body::new))
         .layer(verify);
     let unpacking = Router::new().route("/", post(async || ()).layer(layers));
-    assert_eq!(answer(&unpacking, request()).await, refused_for(Reason::SignatureMismatch));
+    assert_eq!(answer(&unpacking, request()).await, rejected_for(Reason::SignatureMismatch));
     assert_eq!(answer(&unpacking, genuine("1")).await, HANDLED, "what is not packed passes");
 }
 
@@ -151,7 +151,7 @@ async fn a_time_out_belongs_inside() {
     assert_eq!(answer(&outside, genuine("1")).await, (504, None, None));
     // Its claim is held, unless the answer of the retry is too late, too.
     let retry = answer(&outside, genuine("1")).await;
-    assert!([refused_for(Reason::InFlight), (504, None, None)].contains(&retry), "{retry:?}");
+    assert!([rejected_for(Reason::InFlight), (504, None, None)].contains(&retry), "{retry:?}");
 
     gate.add_permits(1_000);
     soon(async {
@@ -194,7 +194,7 @@ async fn stalled_bodies_take_no_place_of_a_limit_inside() {
     // Another genuine one waits for its place, and is not refused.
     let other = spawn(genuine("2"));
     let forged = soon(answer(&app, forged())).await;
-    assert_eq!(forged, refused_for(Reason::SignatureMismatch), "what is not proven does not wait");
+    assert_eq!(forged, rejected_for(Reason::SignatureMismatch), "unverified deliveries do not wait");
     assert!(!one.is_finished() && !other.is_finished());
     assert_eq!(begun.load(Ordering::SeqCst), 1, "one at a time");
     gate.add_permits(1_000);
@@ -245,8 +245,8 @@ async fn nested_routers_have_a_provider_each_and_a_store_together() {
         assert_eq!(to("/webhooks/one/in", genuine("1")).await, expected);
         assert_eq!(to("/webhooks/other/in", genuine("1")).await, expected);
     }
-    assert_eq!(to("/webhooks/fasten/in", genuine("1")).await, refused_for(Reason::MissingHeader));
-    assert_eq!(to("/webhooks/one/in", fastens()).await, refused_for(Reason::MissingHeader));
+    assert_eq!(to("/webhooks/fasten/in", genuine("1")).await, rejected_for(Reason::MissingHeader));
+    assert_eq!(to("/webhooks/one/in", fastens()).await, rejected_for(Reason::MissingHeader));
     assert_eq!(to("/webhooks/none/in", genuine("1")).await, (404, None, None));
     assert_eq!(to("/", forged()).await, (200, None, None), "no webhook's business");
 }

@@ -153,7 +153,9 @@ impl ForwardUrl {
         }
         let authority = uri.authority().ok_or(SUCH_AS)?;
         if authority.as_str().contains('@') {
-            return Err("no user or password in it, please: `forward_secret` proves us to the application".to_owned());
+            return Err(
+                "no user or password in it, please: `forward_secret` signs what the application gets".to_owned()
+            );
         }
         let port_as_it_should_be =
             authority.as_str() == authority.host() || authority.port_u16().is_some_and(|port| port > 0);
@@ -309,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_url_is_refused_without_being_quoted() {
+    fn a_wrong_url_is_rejected_without_being_quoted() {
         for url in [
             "",
             "hunter2",

@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_that_the_output_refuses_is_not_written_and_the_next_begins_anew() {
+    async fn a_line_that_the_output_rejects_is_not_written_and_the_next_begins_anew() {
         let stage = Stage::new();
         stage.takes.send(Ok(4)).unwrap();
         stage.takes.send(Err(ErrorKind::StorageFull.into())).unwrap();

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_one_is_refused_without_being_quoted() {
+    fn a_wrong_one_is_rejected_without_being_quoted() {
         for text in [
             "",
             "hunter2",

@@ -48,7 +48,7 @@ fn the_good_file_is_good() {
 }
 
 /// Asserts that the file is refused with one line that has all of these parts.
-fn refused(config: &str, arguments: &[&str], parts: &[&str]) {
+fn rejected(config: &str, arguments: &[&str], parts: &[&str]) {
     let folder = Folder::new();
     folder.file("empty", "");
     folder.file("blank", "\n");
@@ -308,30 +308,30 @@ fn every_mistake_is_one_line_that_names_file_and_key() {
     ];
     for (good, mistake, parts) in mistakes {
         assert!(GOOD.contains(good), "{good}");
-        refused(&GOOD.replacen(good, mistake, 1), &[], parts);
+        rejected(&GOOD.replacen(good, mistake, 1), &[], parts);
     }
 }
 
 #[test]
 fn a_file_without_endpoints_receives_nothing() {
-    refused("store = \"memory\"", &[], &["medhook.toml: `endpoint`: missing"]);
-    refused("endpoint = 1", &[], &["medhook.toml: `endpoint`: must be written as [[endpoint]]"]);
+    rejected("store = \"memory\"", &[], &["medhook.toml: `endpoint`: missing"]);
+    rejected("endpoint = 1", &[], &["medhook.toml: `endpoint`: must be written as [[endpoint]]"]);
 }
 
 #[test]
 fn what_the_command_line_says_instead_is_named_as_such() {
-    refused(GOOD, &["--listen", "nowhere"], &["medhook: --listen: must be an IP address and a port"]);
-    refused(GOOD, &["--store", "mysql://me:hunter2@h/"], &["medhook: --store: must be \"memory\""]);
+    rejected(GOOD, &["--listen", "nowhere"], &["medhook: --listen: must be an IP address and a port"]);
+    rejected(GOOD, &["--store", "mysql://me:hunter2@h/"], &["medhook: --store: must be \"memory\""]);
     for url in ["postgres://me:hunter2@h/d", "redis://:hunter2@h", "postgres://h/d?password=hunter2"] {
-        refused(
+        rejected(
             GOOD,
             &["--store", url],
             &["medhook: --store: a password in an argument shows", "config file, `store = { env = "],
         );
     }
-    refused(GOOD, &["--config", "none.toml"], &["medhook: none.toml: cannot be read: "]);
-    refused(GOOD, &["--config", "."], &["medhook: .: cannot be read: "]);
-    refused(GOOD, &["--config", "/dev/zero"], &["medhook: /dev/zero: longer than "]);
+    rejected(GOOD, &["--config", "none.toml"], &["medhook: none.toml: cannot be read: "]);
+    rejected(GOOD, &["--config", "."], &["medhook: .: cannot be read: "]);
+    rejected(GOOD, &["--config", "/dev/zero"], &["medhook: /dev/zero: longer than "]);
     let folder = Folder::new();
     let config = GOOD.replace("\"127.0.0.1:0\"", "\"192.0.2.1:1\"").replace("memory", "sqlite:no/such/folder/db");
     Instance::start(&folder, &config, &["--listen", "127.0.0.1:0", "--store", "memory"]);
@@ -365,8 +365,8 @@ fn a_port_that_is_taken_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let config = GOOD.replace("127.0.0.1:0", &address);
-    refused(&config, &[], &[&format!("medhook.toml: `listen`: cannot listen at {address}: ")]);
-    refused(GOOD, &["--listen", &address], &[&format!("medhook: --listen: cannot listen at {address}: ")]);
+    rejected(&config, &[], &[&format!("medhook.toml: `listen`: cannot listen at {address}: ")]);
+    rejected(GOOD, &["--listen", &address], &[&format!("medhook: --listen: cannot listen at {address}: ")]);
 }
 
 #[cfg(not(any(feature = "postgres", feature = "redis")))]
@@ -377,7 +377,7 @@ fn a_store_that_is_not_built_in_says_how_to_get_it() {
     {
         let url = format!("{scheme}://me:hunter2@127.0.0.1/");
         let config = GOOD.replace("store = \"memory\"", &format!("store = \"{url}\""));
-        refused(
+        rejected(
             &config,
             &[],
             &["medhook.toml: `store`: this medhook is built without", &format!("--features {feature}`")],
@@ -390,7 +390,7 @@ fn a_secret_may_serve_two_endpoints_where_both_say_so() {
     let shared = GOOD.replace("TEST_OTHER_SECRET", "TEST_SECRET");
     let both = shared.replace("provider =", "reuse_secret = true\nprovider =");
     Instance::start(&Folder::new(), &both, &[]);
-    refused(&both.replacen("reuse_secret = true", "reuse_secret = false", 1), &[], &["the same secret as"]);
+    rejected(&both.replacen("reuse_secret = true", "reuse_secret = false", 1), &[], &["the same secret as"]);
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn config(url: &str, more: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_application_gets_the_proven_bytes_and_nothing_else_of_the_senders() {
+async fn the_application_gets_the_verified_bytes_and_nothing_else_of_the_senders() {
     let application = Application::answering(204).await;
     let folder = Folder::new();
     let signed = "forward_secret = { env = \"TEST_THIRD_SECRET\" }";

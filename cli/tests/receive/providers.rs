@@ -43,7 +43,7 @@ fn request(sample: Sample) -> Request<Bytes> {
 }
 
 fn hmac(prefix: &str, encoding: Encoding) -> Signing {
-    Signing::HmacSha256Body { header: "x-proof".to_owned(), prefix: prefix.to_owned(), encoding }
+    Signing::HmacSha256Body { header: "x-signature".to_owned(), prefix: prefix.to_owned(), encoding }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,16 +107,16 @@ async fn swapped_secrets_of_fasten_lose_no_live_event_and_are_explained() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn azodha_and_cair_prove_themselves_as_the_file_says() {
+async fn azodha_and_cair_are_verified_as_the_file_says() {
     let mut proofs = vec![
         request(testing::azodha("BookAppointment").signing(hmac("", Encoding::Hex))),
         request(testing::azodha("BookAppointment").signing(hmac("v1=", Encoding::Base64))),
-        request(testing::azodha("BookAppointment").signing(Signing::shared_secret("x-proof"))),
+        request(testing::azodha("BookAppointment").signing(Signing::shared_secret("x-signature"))),
     ];
     // By bytes: other bytes are another event.
-    let refused = ["rejected signature_mismatch -", "rejected malformed_header -"];
+    let rejected = ["rejected signature_mismatch -", "rejected malformed_header -"];
     let head = |provider: &str, scheme: &str| {
-        format!("provider = \"{provider}\"\nheader = \"X-Proof\"\nscheme = \"{scheme}\"\n")
+        format!("provider = \"{provider}\"\nheader = \"X-Signature\"\nscheme = \"{scheme}\"\n")
     };
     for (provider, mac, secret) in
         [("azodha", "hmac-sha256", "shared-secret"), ("cair", "hmac-sha256", "shared-secret")]
@@ -126,7 +126,7 @@ async fn azodha_and_cair_prove_themselves_as_the_file_says() {
             proofs = vec![
                 request(sample().signing(hmac("", Encoding::Hex))),
                 request(sample().signing(hmac("v1=", Encoding::Base64))),
-                request(sample().signing(Signing::shared_secret("x-proof"))),
+                request(sample().signing(Signing::shared_secret("x-signature"))),
             ];
         }
         for (keys, accepted) in [
@@ -142,26 +142,27 @@ async fn azodha_and_cair_prove_themselves_as_the_file_says() {
                 if number == accepted {
                     assert!(became.starts_with("handled - "), "{keys}: {number} {became}");
                 } else {
-                    assert!(refused.contains(&became.as_str()), "{keys}: {number} {became}");
+                    assert!(rejected.contains(&became.as_str()), "{keys}: {number} {became}");
                 }
             }
         }
         // As the file has it, and not as it comes.
         let strict = format!("{}encoding = \"base64\"", head(provider, mac));
-        assert_eq!(became(&strict, &proofs[..1]).await, [refused[1]]);
+        assert_eq!(became(&strict, &proofs[..1]).await, [rejected[1]]);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kind_is_pinned_to_its_endpoint() {
-    let cair = |event: &str| format!("provider = \"cair\"\nheader = \"x-proof\"\nscheme = \"hmac-sha256\"\n{event}");
+    let cair =
+        |event: &str| format!("provider = \"cair\"\nheader = \"x-signature\"\nscheme = \"hmac-sha256\"\n{event}");
     let remittance = [request(testing::cair("CLAIMS_REMIT_DENIED").signing(hmac("", Encoding::Hex)))];
     assert_eq!(became(&cair(""), &remittance).await, ["handled - CLAIMS_REMIT_ALL"]);
     let pinned = cair("pin_kind = \"CLAIMS_REMIT_DENIED\"");
     assert_eq!(became(&pinned, &remittance).await, ["handled - CLAIMS_REMIT_DENIED"]);
 
     let azodha =
-        |event: &str| format!("provider = \"azodha\"\nheader = \"x-proof\"\nscheme = \"hmac-sha256\"\n{event}");
+        |event: &str| format!("provider = \"azodha\"\nheader = \"x-signature\"\nscheme = \"hmac-sha256\"\n{event}");
     let booked = [request(testing::azodha("BookAppointment").signing(hmac("", Encoding::Hex)))];
     assert_eq!(became(&azodha("pin_kind = \"BookAppointment\""), &booked).await, ["handled - BookAppointment"]);
     assert_ne!(became(&azodha(""), &booked).await, ["handled - BookAppointment"]);
@@ -199,7 +200,7 @@ async fn an_age_is_judged_as_the_file_says() {
 async fn what_is_the_same_event_the_file_says() {
     let keys = |dedupe: &str| {
         format!(
-            "provider = \"azodha\"\nheader = \"x-proof\"\nscheme = \"hmac-sha256\"\npin_kind = \"BookAppointment\"\n{dedupe}"
+            "provider = \"azodha\"\nheader = \"x-signature\"\nscheme = \"hmac-sha256\"\npin_kind = \"BookAppointment\"\n{dedupe}"
         )
     };
     let sample = || testing::azodha("BookAppointment").signing(hmac("", Encoding::Hex)).secret(SECRET);
@@ -220,7 +221,7 @@ async fn what_is_the_same_event_the_file_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_appointment_that_was_moved_is_handled_with_natural_keys() {
-    let keys = "provider = \"azodha\"\nheader = \"x-proof\"\nscheme = \"hmac-sha256\"\npin_kind = \"BookAppointment\"\n\
+    let keys = "provider = \"azodha\"\nheader = \"x-signature\"\nscheme = \"hmac-sha256\"\npin_kind = \"BookAppointment\"\n\
                 dedupe = \"natural\"";
     let sample = || testing::azodha("BookAppointment").signing(hmac("", Encoding::Hex)).secret(SECRET);
     let booked = sample().request(PATH);
@@ -257,8 +258,8 @@ async fn a_sender_of_ones_own() {
     let expected = ["handled - known", "duplicate duplicate known", "handled - new unknown"];
     for (keys, signing) in [
         ("scheme = \"standard-webhooks\"", Signing::StandardWebhooks),
-        ("scheme = \"hmac-sha256\"\nheader = \"x-proof\"\nprefix = \"v1=\"", hmac("v1=", Encoding::Hex)),
-        ("scheme = \"shared-secret\"\nheader = \"x-proof\"", Signing::shared_secret("x-proof")),
+        ("scheme = \"hmac-sha256\"\nheader = \"x-signature\"\nprefix = \"v1=\"", hmac("v1=", Encoding::Hex)),
+        ("scheme = \"shared-secret\"\nheader = \"x-signature\"", Signing::shared_secret("x-signature")),
     ] {
         let requests =
             [("1", "known"), ("1", "known"), ("2", "new")].map(|(id, kind)| signed(signing.clone(), body(id, kind)));

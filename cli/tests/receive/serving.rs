@@ -120,7 +120,7 @@ fn half_a_head_and_an_idle_connection_have_an_end() {
 }
 
 #[test]
-fn a_head_that_is_too_long_or_no_head_is_refused() {
+fn a_head_that_is_too_long_or_no_head_is_rejected() {
     let folder = Folder::new();
     let instance = Instance::start(&folder, &format!("{TOP}{ENDPOINT}"), &[]);
     for (name, head) in [
@@ -442,25 +442,25 @@ async fn without_its_store_it_does_as_the_file_says() {
         );
         Instance::start(&Folder::new(), &config, &["--json"])
     };
-    let (refuses, handles) = (start("reject"), start("handle-unclaimed"));
+    let (rejects, handles) = (start("reject"), start("handle-unclaimed"));
     server.stop();
     let sender = Sender::new();
-    assert_eq!(sender.send(refuses.address, &delivery("evt-1")).await, Ok(503));
-    assert!(refuses.lines(1)[0].contains("\"reason\":\"store_unavailable\""));
+    assert_eq!(sender.send(rejects.address, &delivery("evt-1")).await, Ok(503));
+    assert!(rejects.lines(1)[0].contains("\"reason\":\"store_unavailable\""));
     assert_eq!(application.calls().len(), 0);
     assert_eq!(sender.send(handles.address, &delivery("evt-1")).await, Ok(200));
     assert_eq!(application.calls().len(), 1);
     assert_eq!(status_of(handles.address, "/readyz"), 200, "its events are handled");
     // A supervisor does not restart it, a load balancer sends deliveries elsewhere.
-    assert_eq!(status_of(refuses.address, "/livez"), 200);
-    assert_eq!(sender.send(refuses.address, &delivery("evt-2")).await, Ok(503));
-    assert_eq!(status_of(refuses.address, "/readyz"), 503);
+    assert_eq!(status_of(rejects.address, "/livez"), 200);
+    assert_eq!(sender.send(rejects.address, &delivery("evt-2")).await, Ok(503));
+    assert_eq!(status_of(rejects.address, "/readyz"), 503);
     server.start();
     let began = Instant::now();
-    while sender.send(refuses.address, &delivery("evt-3")).await != Ok(200) {
+    while sender.send(rejects.address, &delivery("evt-3")).await != Ok(200) {
         assert!(began.elapsed() < PATIENCE);
     }
-    assert_eq!(status_of(refuses.address, "/readyz"), 200);
+    assert_eq!(status_of(rejects.address, "/readyz"), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

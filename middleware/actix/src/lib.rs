@@ -277,7 +277,7 @@ where
             match verified(resolver, &mut request, &mut body).await {
                 Ok(Step::Admitted(admitted)) => handled(admitted, inner, request).await,
                 Ok(Step::Reply(reply)) => Ok(replied(request, *reply, body)),
-                Err(rejection) => Ok(refused(request, &rejection, body)),
+                Err(rejection) => Ok(rejected(request, &rejection, body)),
             }
         })
     }
@@ -328,7 +328,7 @@ where
         let inner = inner.lock().await;
         poll_fn(|context| inner.poll_ready(context)).await?;
         // Nobody else takes it before this.
-        let request = taken.take().ok_or(Refused(Reason::HandlerPanicked.into()))?;
+        let request = taken.take().ok_or(Rejected(Reason::HandlerPanicked.into()))?;
         let answer = inner.call(request);
         drop(inner);
         answer.await
@@ -353,15 +353,15 @@ where
             None => Reason::HandlerPanicked.into(),
         };
         match waiting.take() {
-            Some(request) => Ok(refused(request, &rejection, Payload::None)),
-            None => Err(Refused(rejection).into()),
+            Some(request) => Ok(rejected(request, &rejection, Payload::None)),
+            None => Err(Rejected(rejection).into()),
         }
     }
 }
 
 /// Keeps what is unread of the body until it is answered: if it were dropped before, actix-web would read the rest of one
 /// in chunks for as long as its sender likes; so it closes the connection.
-fn refused<B>(request: ServiceRequest, rejection: &Rejection, unread: Payload) -> ServiceResponse<EitherBody<B>> {
+fn rejected<B>(request: ServiceRequest, rejection: &Rejection, unread: Payload) -> ServiceResponse<EitherBody<B>> {
     let mut response = response(rejection);
     response.extensions_mut().insert(unread);
     request.into_response(response).map_into_right_body()
@@ -394,15 +394,15 @@ fn status(status: http::StatusCode) -> StatusCode {
 
 /// A rejection that has no request to answer any more.
 #[derive(Debug)]
-struct Refused(Rejection);
+struct Rejected(Rejection);
 
-impl fmt::Display for Refused {
+impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl ResponseError for Refused {
+impl ResponseError for Rejected {
     fn status_code(&self) -> StatusCode {
         self.error_response().status()
     }

@@ -59,7 +59,7 @@ type Seen = (u16, Option<Outcome>, Option<Reason>);
 
 const HANDLED: Seen = (204, Some(Outcome::Handled), None);
 
-fn refused_for(reason: Reason) -> Seen {
+fn rejected_for(reason: Reason) -> Seen {
     (reason.status().as_u16(), Some(reason.outcome()), Some(reason))
 }
 
@@ -174,7 +174,7 @@ async fn an_event_is_handled_once() {
     let app = init_service(App::new().service(endpoint(verify(), handler))).await;
     assert_eq!(answer(&app, genuine().to_request()).await, HANDLED);
     let again = call_service(&app, genuine().to_request()).await.into_parts().1;
-    assert_eq!(seen(&again), refused_for(Reason::Duplicate));
+    assert_eq!(seen(&again), rejected_for(Reason::Duplicate));
     assert!(is_empty(again).await);
     assert_eq!(calls.so_far(), 1);
 }
@@ -197,23 +197,23 @@ async fn middlewares_outside_see_why_and_senders_do_not() {
     });
     let app = init_service(app).await;
     let response = call_service(&app, altered().to_request()).await.into_parts().1;
-    assert_eq!(*notes.borrow(), [refused_for(Reason::SignatureMismatch)]);
+    assert_eq!(*notes.borrow(), [rejected_for(Reason::SignatureMismatch)]);
     assert_eq!(calls.so_far(), 0);
     assert!(is_empty(response).await);
 }
 
 #[actix_web::test]
-async fn headers_that_belong_to_a_refusal_are_sent() {
+async fn headers_that_belong_to_a_rejection_are_sent() {
     let receiver = builder().build().unwrap();
     let app = init_service(App::new().service(endpoint(Verify::new(receiver.clone()), HttpResponse::NoContent))).await;
 
     let get = call_service(&app, genuine().method(Method::GET).to_request()).await;
-    assert_eq!(seen(get.response()), refused_for(Reason::Method));
+    assert_eq!(seen(get.response()), rejected_for(Reason::Method));
     assert_eq!(get.headers().get(header::ALLOW).unwrap(), "POST");
 
     receiver.drain(Duration::ZERO).await;
     let late = call_service(&app, genuine().to_request()).await;
-    assert_eq!(seen(late.response()), refused_for(Reason::Draining));
+    assert_eq!(seen(late.response()), rejected_for(Reason::Draining));
     assert_eq!(late.headers().get(header::RETRY_AFTER).unwrap(), "5");
 }
 
@@ -222,12 +222,12 @@ async fn a_signature_is_needed_once() {
     let app = init_service(App::new().service(endpoint(verify(), HttpResponse::NoContent))).await;
     let mut request = genuine().to_request();
     request.headers_mut().remove("webhook-signature");
-    assert_eq!(answer(&app, request).await, refused_for(Reason::MissingHeader));
+    assert_eq!(answer(&app, request).await, rejected_for(Reason::MissingHeader));
 
     let mut request = genuine().to_request();
     let signature = request.headers().get("webhook-signature").unwrap().clone();
     request.headers_mut().append("Webhook-Signature".parse().unwrap(), signature);
-    assert_eq!(answer(&app, request).await, refused_for(Reason::RepeatedHeader));
+    assert_eq!(answer(&app, request).await, rejected_for(Reason::RepeatedHeader));
 }
 
 #[actix_web::test]
@@ -242,7 +242,7 @@ async fn after_a_panic_the_retry_is_handled() {
     };
     let app = init_service(App::new().service(endpoint(verify(), handler))).await;
     let panicked = error(&app, genuine().to_request()).await;
-    assert_eq!(seen(&panicked), refused_for(Reason::HandlerPanicked));
+    assert_eq!(seen(&panicked), rejected_for(Reason::HandlerPanicked));
     assert!(is_empty(panicked).await);
     assert_eq!(answer(&app, genuine().to_request()).await, HANDLED);
 }
@@ -283,10 +283,10 @@ async fn a_sender_that_hangs_up_does_not_stop_the_handler() {
     drop(call);
     slow.go.notify_one();
     let mut retry = answer(&app, genuine().to_request()).await;
-    while retry == refused_for(Reason::InFlight) {
+    while retry == rejected_for(Reason::InFlight) {
         retry = answer(&app, genuine().to_request()).await;
     }
-    assert_eq!(retry, refused_for(Reason::Duplicate));
+    assert_eq!(retry, rejected_for(Reason::Duplicate));
 }
 
 #[actix_web::test]
@@ -295,7 +295,7 @@ async fn while_an_event_is_handled_its_retries_wait_and_others_do_not() {
     let app = init_service(App::new().service(slow.endpoint(verify()))).await;
     let mut call = Box::pin(answer(&app, genuine().to_request()));
     slow.begins_in(&mut call).await;
-    assert_eq!(answer(&app, genuine().to_request()).await, refused_for(Reason::InFlight));
+    assert_eq!(answer(&app, genuine().to_request()).await, rejected_for(Reason::InFlight));
     let mut other = Box::pin(answer(&app, genuine_of("another").to_request()));
     slow.begins_in(&mut other).await;
     slow.go.notify_waiters();
@@ -310,7 +310,7 @@ async fn a_handler_that_is_canceled_is_answered_with_an_error() {
     slow.begins_in(&mut call).await;
     let (response, canceled) = join!(call, receiver.drain(Duration::ZERO));
     assert_eq!(canceled, 1);
-    assert_eq!(seen(&response), refused_for(Reason::Draining));
+    assert_eq!(seen(&response), rejected_for(Reason::Draining));
     assert_eq!(response.headers().get(header::RETRY_AFTER).unwrap(), "5");
 }
 
@@ -318,7 +318,7 @@ async fn a_handler_that_is_canceled_is_answered_with_an_error() {
 async fn a_handler_that_takes_too_long_is_answered_with_an_error() {
     let (slow, receiver) = (Slow::default(), builder().handler_timeout(Duration::from_millis(1)).build().unwrap());
     let app = init_service(App::new().service(slow.endpoint(Verify::new(receiver)))).await;
-    assert_eq!(seen(&error(&app, genuine().to_request()).await), refused_for(Reason::HandlerTimeout));
+    assert_eq!(seen(&error(&app, genuine().to_request()).await), rejected_for(Reason::HandlerTimeout));
 }
 
 #[actix_web::test]
@@ -343,7 +343,7 @@ async fn it_wraps_scopes() {
     let path = "/hooks/tenant/in/7";
     assert_eq!(answer(&app, export().actix_request(path).to_request()).await, HANDLED);
     let again = call_service(&app, export().actix_request(path).to_request()).await;
-    assert_eq!(seen(again.response()), refused_for(Reason::Duplicate));
+    assert_eq!(seen(again.response()), rejected_for(Reason::Duplicate));
     assert_eq!(again.request().path(), path);
 }
 
@@ -351,7 +351,7 @@ async fn it_wraps_scopes() {
 async fn it_wraps_an_app() {
     let app = init_service(App::new().wrap(verify()).route("/{n}", web::post().to(HttpResponse::NoContent))).await;
     assert_eq!(answer(&app, export().actix_request("/7").to_request()).await, HANDLED);
-    assert_eq!(answer(&app, altered().to_request()).await, refused_for(Reason::SignatureMismatch));
+    assert_eq!(answer(&app, altered().to_request()).await, rejected_for(Reason::SignatureMismatch));
 }
 
 const NORTH: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgbm9ydGg=";
@@ -391,9 +391,9 @@ async fn each_tenant_has_its_own_receiver_wherever_its_path_is_matched() {
         for (secret, tenant, expected) in [
             (NORTH, "north", HANDLED),
             (SOUTH, "south", HANDLED),
-            (SOUTH, "north", refused_for(Reason::SignatureMismatch)),
-            (NORTH, "west", refused_for(Reason::UnknownTenant)),
-            (NORTH, "lost", refused_for(Reason::TenantLookupFailed)),
+            (SOUTH, "north", rejected_for(Reason::SignatureMismatch)),
+            (NORTH, "west", rejected_for(Reason::UnknownTenant)),
+            (NORTH, "lost", rejected_for(Reason::TenantLookupFailed)),
         ] {
             let path = format!("/{wrapped}/{tenant}/fasten");
             assert_eq!(answer(&app, sent_to(&path, secret).to_request()).await, expected, "{path}");
@@ -428,7 +428,7 @@ async fn a_key_that_cannot_be_extracted_lets_nobody_in() {
     for (path, reason) in
         [("/n/north", Reason::UnknownTenant), ("/unset", Reason::TenantLookupFailed), ("/body", Reason::UnknownTenant)]
     {
-        assert_eq!(answer(&app, sent_to(path, NORTH).to_request()).await, refused_for(reason), "{path}");
+        assert_eq!(answer(&app, sent_to(path, NORTH).to_request()).await, rejected_for(reason), "{path}");
     }
 }
 
@@ -463,13 +463,13 @@ impl Service<ServiceRequest> for OneAtATime {
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         assert!(!self.0.taken.replace(true), "called without being ready");
-        let place = self.0.clone();
+        let permit = self.0.clone();
         Box::pin(async move {
             for _ in 0..10 {
                 yield_now().await;
             }
-            place.taken.set(false);
-            if let Some(asked) = place.asked.take() {
+            permit.taken.set(false);
+            if let Some(asked) = permit.asked.take() {
                 asked.wake();
             }
             Ok(request.into_response(HttpResponse::NoContent()))
@@ -487,13 +487,13 @@ async fn handlers_wait_until_the_inner_service_is_ready() {
 }
 
 #[actix_web::test]
-async fn what_is_not_proven_does_not_wait_for_the_inner_service() {
+async fn unverified_deliveries_do_not_wait_for_the_inner_service() {
     let (receiver, full) =
         (builder().handler_timeout(Duration::from_millis(1)).build().unwrap(), OneAtATime::default());
     full.0.taken.set(true);
     let service = Verify::new(receiver).new_transform(full).await.unwrap();
     assert!(service.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
-    assert_eq!(answer(&service, altered().to_srv_request()).await, refused_for(Reason::SignatureMismatch));
+    assert_eq!(answer(&service, altered().to_srv_request()).await, rejected_for(Reason::SignatureMismatch));
     // What is proven does, as long as a handler may take.
-    assert_eq!(answer(&service, genuine().to_srv_request()).await, refused_for(Reason::HandlerTimeout));
+    assert_eq!(answer(&service, genuine().to_srv_request()).await, rejected_for(Reason::HandlerTimeout));
 }

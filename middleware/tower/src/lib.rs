@@ -241,7 +241,7 @@ where
             match verified(resolver, request).await {
                 Ok(Step::Admitted(admitted, request)) => handled(admitted, inner, request).await,
                 Ok(Step::Reply(reply)) => Ok(replied(*reply)),
-                Err(rejection) => Ok(refused(&rejection)),
+                Err(rejection) => Ok(rejected(&rejection)),
             }
         })
     }
@@ -303,9 +303,9 @@ where
                 response.extensions_mut().insert(outcome);
                 response
             }),
-            Some(Err(rejection)) => Ok(refused(&rejection)),
+            Some(Err(rejection)) => Ok(rejected(&rejection)),
             // The runtime is shutting down, or a destructor of the handler panicked: not handled, as far as we know.
-            None => Ok(refused(&Reason::HandlerPanicked.into())),
+            None => Ok(rejected(&Reason::HandlerPanicked.into())),
         }
     }
 }
@@ -317,7 +317,7 @@ fn replied<ResBody: From<Bytes>>(reply: Reply) -> Response<ResBody> {
     response
 }
 
-fn refused<ResBody: From<Bytes>>(rejection: &Rejection) -> Response<ResBody> {
+fn rejected<ResBody: From<Bytes>>(rejection: &Rejection) -> Response<ResBody> {
     let mut response = Response::new(Bytes::new().into());
     *response.status_mut() = rejection.status();
     if let Some((name, value)) = rejection.header() {

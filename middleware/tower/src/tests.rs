@@ -24,7 +24,7 @@ type Seen = (u16, Option<Outcome>, Option<Reason>);
 
 const HANDLED: Seen = (200, Some(Outcome::Handled), None);
 
-fn refused_for(reason: Reason) -> Seen {
+fn rejected_for(reason: Reason) -> Seen {
     (reason.status().as_u16(), Some(reason.outcome()), Some(reason))
 }
 
@@ -94,7 +94,7 @@ async fn the_inner_service_is_called_when_it_is_ready() {
 }
 
 #[tokio::test]
-async fn what_is_not_proven_does_not_wait_for_the_inner_service() {
+async fn unverified_deliveries_do_not_wait_for_the_inner_service() {
     /// A service that is never ready.
     #[derive(Clone)]
     struct NeverReady;
@@ -110,7 +110,7 @@ async fn what_is_not_proven_does_not_wait_for_the_inner_service() {
         }
     }
     let service = VerifyLayer::new(receiver("healthsync", SECRET)).layer(NeverReady);
-    assert_eq!(answer(&service, genuine("another", "/")).await, refused_for(Reason::SignatureMismatch));
+    assert_eq!(answer(&service, genuine("another", "/")).await, rejected_for(Reason::SignatureMismatch));
 }
 
 type Tenants = Arc<HashMap<&'static str, Receiver>>;
@@ -141,10 +141,10 @@ async fn each_tenant_has_its_own_receiver() {
     for (secret, path, expected) in [
         (north, "/north", HANDLED),
         (south, "/south", HANDLED),
-        (south, "/south", refused_for(Reason::Duplicate)),
-        (south, "/north", refused_for(Reason::SignatureMismatch)),
-        (north, "/west", refused_for(Reason::UnknownTenant)),
-        (north, "/lost", refused_for(Reason::TenantLookupFailed)),
+        (south, "/south", rejected_for(Reason::Duplicate)),
+        (south, "/north", rejected_for(Reason::SignatureMismatch)),
+        (north, "/west", rejected_for(Reason::UnknownTenant)),
+        (north, "/lost", rejected_for(Reason::TenantLookupFailed)),
     ] {
         assert_eq!(answer(&service, genuine(secret, path)).await, expected, "{secret} {path}");
     }

@@ -15,7 +15,7 @@ use crate::signed::{self, HmacSha256};
 
 /// Why not; a handler makes a status of it.
 #[derive(Debug)]
-pub struct Refused;
+pub struct Rejected;
 
 pub struct ByHand {
     key: HmacSha256,
@@ -32,14 +32,14 @@ impl ByHand {
     }
 
     /// All of it: a delivery of Fasten's, once.
-    pub fn receive<'h>(&self, header: impl Fn(&str) -> Option<&'h str>, body: &[u8]) -> Result<Export, Refused> {
+    pub fn receive<'h>(&self, header: impl Fn(&str) -> Option<&'h str>, body: &[u8]) -> Result<Export, Rejected> {
         let (id, export) = self.fasten(header, body)?;
-        if self.remember(id)? { Ok(export) } else { Err(Refused) }
+        if self.remember(id)? { Ok(export) } else { Err(Rejected) }
     }
 
     /// Records an event's id and returns whether it is new.
-    pub fn remember(&self, id: String) -> Result<bool, Refused> {
-        Ok(self.seen.lock().map_err(|_| Refused)?.insert(id))
+    pub fn remember(&self, id: String) -> Result<bool, Rejected> {
+        Ok(self.seen.lock().map_err(|_| Rejected)?.insert(id))
     }
 
     /// Without looking whether it was there before.
@@ -47,9 +47,9 @@ impl ByHand {
         &self,
         header: impl Fn(&str) -> Option<&'h str>,
         body: &[u8],
-    ) -> Result<(String, Export), Refused> {
+    ) -> Result<(String, Export), Rejected> {
         let envelope = self.envelope(header, body)?;
-        let export = serde_json::from_str(envelope.data.get()).map_err(|_| Refused)?;
+        let export = serde_json::from_str(envelope.data.get()).map_err(|_| Rejected)?;
         Ok((envelope.id, export))
     }
 
@@ -58,23 +58,23 @@ impl ByHand {
         &self,
         header: impl Fn(&str) -> Option<&'h str>,
         body: &'b [u8],
-    ) -> Result<Envelope<'b>, Refused> {
+    ) -> Result<Envelope<'b>, Rejected> {
         self.verify(header, body)?;
-        let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|_| Refused)?;
+        let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|_| Rejected)?;
         if envelope.kind != "patient.ehi_export_success" || envelope.api_mode != "live" {
-            return Err(Refused);
+            return Err(Rejected);
         }
         Ok(envelope)
     }
 
     /// Verifies signature and freshness of a Fasten delivery.
-    pub fn verify<'h>(&self, header: impl Fn(&str) -> Option<&'h str>, body: &[u8]) -> Result<(), Refused> {
-        let id = header("webhook-id").ok_or(Refused)?;
-        let timestamp = header("webhook-timestamp").ok_or(Refused)?;
-        let signatures = header("webhook-signature").ok_or(Refused)?;
-        let sent: i64 = timestamp.parse().map_err(|_| Refused)?;
+    pub fn verify<'h>(&self, header: impl Fn(&str) -> Option<&'h str>, body: &[u8]) -> Result<(), Rejected> {
+        let id = header("webhook-id").ok_or(Rejected)?;
+        let timestamp = header("webhook-timestamp").ok_or(Rejected)?;
+        let signatures = header("webhook-signature").ok_or(Rejected)?;
+        let sent: i64 = timestamp.parse().map_err(|_| Rejected)?;
         if sent.abs_diff(now()) > 300 {
-            return Err(Refused);
+            return Err(Rejected);
         }
         let mut mac = self.key.clone();
         mac.update(id.as_bytes());
@@ -86,7 +86,7 @@ impl ByHand {
             let mut tag = [0; 32];
             Base64::decode(signature, &mut tag).is_ok_and(|tag| mac.clone().verify_slice(tag).is_ok())
         });
-        if genuine { Ok(()) } else { Err(Refused) }
+        if genuine { Ok(()) } else { Err(Rejected) }
     }
 
     /// A chart report of Cair's, and the digest that it would be remembered by: it has no id.
@@ -94,15 +94,15 @@ impl ByHand {
         &self,
         header: impl Fn(&str) -> Option<&'h str>,
         body: &[u8],
-    ) -> Result<([u8; 32], Chart), Refused> {
-        let signature = header(signed::HMAC_HEADER).ok_or(Refused)?;
-        let signature = signature.strip_prefix(signed::HMAC_PREFIX).ok_or(Refused)?;
+    ) -> Result<([u8; 32], Chart), Rejected> {
+        let signature = header(signed::HMAC_HEADER).ok_or(Rejected)?;
+        let signature = signature.strip_prefix(signed::HMAC_PREFIX).ok_or(Rejected)?;
         let mut tag = [0; 32];
-        let tag = base16ct::mixed::decode(signature, &mut tag).map_err(|_| Refused)?;
+        let tag = base16ct::mixed::decode(signature, &mut tag).map_err(|_| Rejected)?;
         let mut mac = self.key.clone();
         mac.update(body);
-        mac.verify_slice(tag).map_err(|_| Refused)?;
-        let chart = serde_json::from_slice(body).map_err(|_| Refused)?;
+        mac.verify_slice(tag).map_err(|_| Rejected)?;
+        let chart = serde_json::from_slice(body).map_err(|_| Rejected)?;
         Ok((Sha256::digest(body).into(), chart))
     }
 }

@@ -62,12 +62,12 @@ fn signed(signing: &Signing, secret: &str, id: &str, body: &[u8]) -> HeaderMap {
         ("x-forwarded-for", "203.0.113.7"),
         ("x-forwarded-proto", "https"),
     ];
-    let proof = signing.headers(secret, id, &now().to_string(), body).expect("a secret of its scheme");
+    let signature = signing.headers(secret, id, &now().to_string(), body).expect("a secret of its scheme");
     let usual = usual.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let named = |(name, value): (String, String)| {
         (HeaderName::try_from(name).expect("a name"), HeaderValue::try_from(value).expect("a value"))
     };
-    usual.into_iter().chain(proof).map(named).collect()
+    usual.into_iter().chain(signature).map(named).collect()
 }
 
 /// An export of Fasten's of about this size: more download links make it longer.

@@ -157,8 +157,8 @@ fn rejections(report: &mut Report) {
                 mac.finalize()
             })
         }),
-        Subject::new("one junk signature", || refused(&one, &one_junk, &body)),
-        Subject::new("32 junk signatures", || refused(&one, &many_junk, &body)),
+        Subject::new("one junk signature", || rejected(&one, &one_junk, &body)),
+        Subject::new("32 junk signatures", || rejected(&one, &many_junk, &body)),
         Subject::new("webhook-verify", || assert!(their_answer(&many_junk))),
     ];
     let figures = medians(&mut subjects);
@@ -179,8 +179,8 @@ fn rejections(report: &mut Report) {
     stale.insert("webhook-timestamp", HeaderValue::from(setting::now() - 301));
     for (body, size) in [(&body, "1 KiB"), (&huge, "1 MiB")] {
         let mut subjects = [
-            Subject::new("refused: missing signature", || refused(&one, &unsigned, body)),
-            Subject::new("refused: stale", || refused(&one, &stale, body)),
+            Subject::new("rejected: missing signature", || rejected(&one, &unsigned, body)),
+            Subject::new("rejected: stale", || rejected(&one, &stale, body)),
         ];
         let figures = medians(&mut subjects);
         for (subject, figure) in subjects.iter().zip(figures) {
@@ -199,8 +199,8 @@ fn genuine(receiver: &Receiver, headers: &HeaderMap, body: &Bytes) {
     assert!(receiver.verify(headers, body.clone()).is_ok());
 }
 
-fn refused(receiver: &Receiver, headers: &HeaderMap, body: &Bytes) -> Rejection {
-    receiver.verify(headers, body.clone()).expect_err("refused")
+fn rejected(receiver: &Receiver, headers: &HeaderMap, body: &Bytes) -> Rejection {
+    receiver.verify(headers, body.clone()).expect_err("rejected")
 }
 
 /// One row for each of the others.

@@ -114,7 +114,7 @@ fn which_secret_matches(form: &Form) -> Group {
     let genuine = names.into_iter().zip(SECRETS);
     let attempts =
         genuine.map(|(name, secret)| attempt(name, true, &receiver, (form.headers)(&form.tag(secret)))).collect();
-    Group { name: format!("{}: which of 4 secrets vouches", form.name), attempts, control: false }
+    Group { name: format!("{}: which of 4 secrets verifies", form.name), attempts, control: false }
 }
 
 fn place_in_the_list() -> Group {
@@ -180,7 +180,7 @@ fn which_token_matches() -> Group {
     let genuine = names.into_iter().zip(SECRETS);
     let attempts =
         genuine.map(|(name, token)| attempt(name, true, &receiver, vec![("x-token", token.to_owned())])).collect();
-    Group { name: "shared secret: which of 4 vouches".to_owned(), attempts, control: false }
+    Group { name: "shared secret: which of 4 verifies".to_owned(), attempts, control: false }
 }
 
 fn control() -> Group {

@@ -9,7 +9,7 @@ use actix_web::{App, Error, HttpMessage, web};
 use medhook::{Bytes, Fasten, HealthSync, MemoryStore, Outcome, Reason, Receiver, Secret, testing};
 use medhook_actix::{Delivery, Verify};
 
-use super::{DUPLICATE, HANDLED, Seen, refused_for};
+use super::{DUPLICATE, HANDLED, Seen, rejected_for};
 use crate::endpoint::{SECRET, builder, receiver};
 
 fn genuine(path: &str) -> TestRequest {
@@ -45,15 +45,15 @@ async fn middlewares_outside_see_the_answers_and_change_nothing() {
     let handled = answered(&app, packed(genuine("/"))).await;
     assert_eq!(seen(&handled), HANDLED);
     assert_eq!(handled.headers().get(header::CONTENT_ENCODING).expect("packed"), "gzip");
-    let refused = answered(&app, packed(forged("/"))).await;
-    assert_eq!(seen(&refused), refused_for(Reason::SignatureMismatch));
-    assert!(to_bytes(refused.into_body()).await.is_ok_and(|body| body.is_empty()));
+    let rejected = answered(&app, packed(forged("/"))).await;
+    assert_eq!(seen(&rejected), rejected_for(Reason::SignatureMismatch));
+    assert!(to_bytes(rejected.into_body()).await.is_ok_and(|body| body.is_empty()));
     assert_eq!(seen(&answered(&app, genuine("/").to_request()).await), DUPLICATE);
 }
 
 /// Signatures are of the bytes on the wire, and a middleware that alters them cannot be seen.
 #[actix_web::test]
-async fn a_decompression_outside_breaks_the_proof() {
+async fn a_decompression_outside_breaks_the_signature() {
     async fn unpack(
         mut request: ServiceRequest,
         next: Next<impl MessageBody>,
@@ -69,9 +69,9 @@ async fn a_decompression_outside_breaks_the_proof() {
     };
     let endpoint = || web::resource("/").wrap(Verify::new(receiver()));
     let plain = init_service(App::new().service(endpoint().to(async || ""))).await;
-    assert_eq!(seen(&answered(&plain, packed()).await), refused_for(Reason::ContentEncoding));
+    assert_eq!(seen(&answered(&plain, packed()).await), rejected_for(Reason::ContentEncoding));
     let unpacking = init_service(App::new().service(endpoint().wrap(from_fn(unpack)).to(async || ""))).await;
-    assert_eq!(seen(&answered(&unpacking, packed()).await), refused_for(Reason::SignatureMismatch));
+    assert_eq!(seen(&answered(&unpacking, packed()).await), rejected_for(Reason::SignatureMismatch));
     assert_eq!(seen(&answered(&unpacking, genuine("/").to_request()).await), HANDLED, "what is not packed passes");
 }
 
@@ -103,8 +103,8 @@ async fn scopes_have_a_provider_each_and_a_store_together() {
         assert_eq!(to(genuine("/webhooks/one/in")).await, expected);
         assert_eq!(to(genuine("/webhooks/other/in")).await, expected);
     }
-    assert_eq!(to(genuine("/webhooks/fasten/in")).await, refused_for(Reason::MissingHeader));
-    assert_eq!(to(fastens("/webhooks/one/in")).await, refused_for(Reason::MissingHeader));
+    assert_eq!(to(genuine("/webhooks/fasten/in")).await, rejected_for(Reason::MissingHeader));
+    assert_eq!(to(fastens("/webhooks/one/in")).await, rejected_for(Reason::MissingHeader));
     assert_eq!(to(genuine("/webhooks/none/in")).await, (404, None, None));
     assert_eq!(to(forged("/")).await, (200, None, None), "no webhook's business");
 }

@@ -62,7 +62,7 @@ impl Endpoint {
         false
     }
 
-    pub async fn is_refused_for_now(&self, id: usize) {
+    pub async fn is_rejected_for_now(&self, id: usize) {
         let before = self.handled();
         let rejection = self.deliver(id).await.unwrap_err();
         assert_eq!(rejection.reason(), Reason::StoreUnavailable);
@@ -75,8 +75,8 @@ pub async fn a_stopped_server_is_503_and_its_return_needs_no_restart(mut server:
     let endpoint = Endpoint::new(store);
     endpoint.deliver_until_handled(1).await;
     server.stop();
-    endpoint.is_refused_for_now(1).await;
-    endpoint.is_refused_for_now(2).await;
+    endpoint.is_rejected_for_now(1).await;
+    endpoint.is_rejected_for_now(2).await;
     server.start();
     endpoint.deliver_until_handled(2).await;
     assert!(endpoint.deliver_until_handled(1).await, "it was kept");
@@ -184,8 +184,8 @@ pub async fn a_server_that_says_nothing_is_503_and_leaves_no_claim(server: Serve
     let endpoint = Endpoint::new(store);
     endpoint.deliver_until_handled(1).await;
     server.pause();
-    endpoint.is_refused_for_now(2).await;
-    endpoint.is_refused_for_now(3).await;
+    endpoint.is_rejected_for_now(2).await;
+    endpoint.is_rejected_for_now(3).await;
     server.resume();
     // Long before a lease runs out by itself: a claim whose answer was lost is released.
     endpoint.deliver_until_handled(2).await;

@@ -33,7 +33,7 @@ fn builder(namespace: &str) -> PostgresBuilder {
 }
 
 /// The one line that a store which cannot be had gives.
-async fn refused(url: &str, namespace: &str) -> String {
+async fn rejected(url: &str, namespace: &str) -> String {
     let line = PostgresStore::builder().namespace(namespace).connect(url).await.unwrap_err().to_string();
     assert!(line.starts_with("PostgreSQL: ") && !line.contains('\n'), "{line}");
     line
@@ -153,19 +153,19 @@ async fn a_wrong_url_or_password_is_one_line_without_it() {
         (format!("postgres://{user}:{PASSWORD}@{place}?sslmode=sometimes"), "ssl"),
         (format!("postgres://{user}:{PASSWORD}@{place}?sslmode=require"), "TLS"),
     ] {
-        let line = refused(&url, "medhook").await;
+        let line = rejected(&url, "medhook").await;
         assert!(line.contains(problem) && !line.contains(PASSWORD), "{line}");
     }
     let (all_but_database, _) = url.rsplit_once('/').unwrap();
-    assert!(refused(&format!("{all_but_database}/nowhere"), "medhook").await.contains("\"nowhere\" does not exist"));
+    assert!(rejected(&format!("{all_but_database}/nowhere"), "medhook").await.contains("\"nowhere\" does not exist"));
 }
 
 #[tokio::test]
-async fn a_standby_is_refused() {
+async fn a_standby_is_rejected() {
     let namespace = unique();
     drop(store(&namespace).await);
     let url = format!("{}?options=-c%20default_transaction_read_only%3Don", shared_postgres());
-    assert!(refused(&url, &namespace).await.contains("takes no writes"), "though the tables are there");
+    assert!(rejected(&url, &namespace).await.contains("takes no writes"), "though the tables are there");
 }
 
 #[tokio::test]
@@ -208,7 +208,7 @@ async fn tables_of_another_version_are_left_alone() {
     let namespace = unique();
     drop(store(&namespace).await);
     run(&mut direct().await, format!("UPDATE {namespace}_schema SET version = 2")).await;
-    let line = refused(&shared_postgres(), &namespace).await;
+    let line = rejected(&shared_postgres(), &namespace).await;
     assert!(line.contains("are of version 2, and this medhook knows version 1"), "{line}");
 }
 
@@ -218,7 +218,7 @@ async fn a_role_that_may_make_no_tables_uses_those_that_are_there() {
     let mut admin = direct().await;
     run(&mut admin, format!("CREATE ROLE {namespace} LOGIN PASSWORD '{PASSWORD}'")).await;
     let url = with_role(&shared_postgres(), &namespace);
-    let line = refused(&url, &namespace).await;
+    let line = rejected(&url, &namespace).await;
     assert!(line.contains("cannot be made (permission denied for schema public)") && line.contains("ddl"), "{line}");
     let told = PostgresStore::builder().namespace(&namespace).create_tables(false).connect(&shared_postgres()).await;
     assert!(told.unwrap_err().to_string().contains("not to make them"));
@@ -228,7 +228,7 @@ async fn a_role_that_may_make_no_tables_uses_those_that_are_there() {
     let all_but_one =
         format!("GRANT SELECT, INSERT, UPDATE ON {namespace}_events, {namespace}_committed TO {namespace}");
     run(&mut admin, all_but_one).await;
-    assert!(refused(&url, &namespace).await.contains("needs SELECT, INSERT, UPDATE and DELETE"));
+    assert!(rejected(&url, &namespace).await.contains("needs SELECT, INSERT, UPDATE and DELETE"));
 
     run(&mut admin, format!("GRANT DELETE ON {namespace}_events, {namespace}_committed TO {namespace}")).await;
     let store = builder(&namespace).connect(&url).await.unwrap();

@@ -32,7 +32,7 @@ async fn stat(url: &str, section: &str, name: &str) -> String {
 }
 
 /// The one line that a store which cannot be had gives.
-async fn refused(url: &str) -> String {
+async fn rejected(url: &str) -> String {
     let error = RedisStore::connect(url).await.unwrap_err();
     let line = error.to_string();
     assert!(line.starts_with("Redis: ") && !line.contains('\n') && !line.contains(PASSWORD), "{line}");
@@ -108,7 +108,7 @@ async fn a_wrong_url_or_password_is_one_line_without_it() {
         (format!("rediss://:{PASSWORD}@{place}#insecure"), "`#`"),
         (format!("redis://:{PASSWORD}@{place}99"), "DB index is out of range"),
     ] {
-        let line = refused(&url).await;
+        let line = rejected(&url).await;
         assert!(line.contains(problem), "{line}");
     }
     let nobody = RedisStore::builder().allow_eviction(true).connect("redis://127.0.0.1:1").await.unwrap_err();
@@ -116,9 +116,9 @@ async fn a_wrong_url_or_password_is_one_line_without_it() {
 }
 
 #[tokio::test]
-async fn a_server_that_drops_events_is_refused_unless_allowed() {
+async fn a_server_that_drops_events_is_rejected_unless_allowed() {
     let server = Server::redis(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
-    let line = refused(&server.url()).await;
+    let line = rejected(&server.url()).await;
     assert!(line.contains("maxmemory-policy is allkeys-lru") && line.contains("`allow_eviction`"), "{line}");
     RedisStore::builder().allow_eviction(true).connect(&server.url()).await.unwrap();
     ask::<()>(&server.url(), "CONFIG SET maxmemory-policy noeviction").await;
@@ -126,7 +126,7 @@ async fn a_server_that_drops_events_is_refused_unless_allowed() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_say_whether_it_drops_events_is_refused_unless_allowed() {
+async fn a_server_that_does_not_say_whether_it_drops_events_is_rejected_unless_allowed() {
     let server = Server::redis(&[]);
     let set_user = format!("ACL SETUSER app on >{PASSWORD} ~medhook:* +@all");
     ask::<()>(&server.url(), &set_user).await;
@@ -135,7 +135,7 @@ async fn a_server_that_does_not_say_whether_it_drops_events_is_refused_unless_al
         RedisStore::connect(&url).await.unwrap();
         ask::<()>(&server.url(), &format!("ACL SETUSER app {withheld}")).await;
     }
-    assert!(refused(&url).await.contains("does not tell its maxmemory-policy"));
+    assert!(rejected(&url).await.contains("does not tell its maxmemory-policy"));
     RedisStore::builder().allow_eviction(true).connect(&url).await.unwrap();
 }
 
@@ -152,7 +152,7 @@ async fn the_rights_that_are_documented_are_enough_and_missing_ones_show_at_once
     for (less, again) in [("-eval", "+eval"), ("-set", "+set"), ("resetkeys", "~medhook:*")] {
         ask::<()>(&server.url(), &format!("ACL SETUSER app {less}")).await;
         ask::<()>(&server.url(), "SCRIPT FLUSH").await;
-        let line = refused(&url).await;
+        let line = rejected(&url).await;
         assert!(line.contains("permission") || line.contains("can't run this command"), "{less}: {line}");
         ask::<()>(&server.url(), &format!("ACL SETUSER app {again}")).await;
     }
@@ -228,7 +228,7 @@ async fn a_server_that_became_a_replica_is_unavailable_until_it_is_none() {
     ask::<()>(&server.url(), "REPLICAOF 127.0.0.1 1").await;
     let error = store.claim(key(1), token(1), HOUR).await.unwrap_err();
     assert!(error.to_string().contains("READONLY") || error.to_string().contains("MASTERDOWN"), "{error}");
-    assert!(refused(&server.url()).await.contains("is a replica"));
+    assert!(rejected(&server.url()).await.contains("is a replica"));
     ask::<()>(&server.url(), "REPLICAOF NO ONE").await;
     assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
 }
@@ -271,9 +271,9 @@ async fn what_has_not_reached_a_replica_is_not_promised() {
 }
 
 #[tokio::test]
-async fn a_node_of_a_cluster_is_refused() {
+async fn a_node_of_a_cluster_is_rejected() {
     let server = Server::redis(&["--cluster-enabled", "yes"]);
-    assert!(refused(&server.url()).await.contains("node of a Redis Cluster"));
+    assert!(rejected(&server.url()).await.contains("node of a Redis Cluster"));
 }
 
 #[tokio::test]

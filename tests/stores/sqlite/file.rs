@@ -130,7 +130,7 @@ async fn a_path_that_looks_like_a_uri_is_a_path() {
 }
 
 #[tokio::test]
-async fn tables_of_a_newer_version_are_refused_and_left_alone() {
+async fn tables_of_a_newer_version_are_rejected_and_left_alone() {
     let place = Sqlite::fresh().await;
     drop(SqliteStore::open(place.path()).await.unwrap());
     let mut by_hand = connection(&place.path()).await;
@@ -155,7 +155,7 @@ async fn tables_are_only_made_if_they_may_be() {
 }
 
 #[tokio::test]
-async fn a_namespace_that_is_none_is_refused() {
+async fn a_namespace_that_is_none_is_rejected() {
     let place = Sqlite::fresh().await;
     let error = SqliteStore::builder().namespace("a; DROP TABLE b").open(place.path()).await.unwrap_err();
     assert!(error.to_string().contains("`a; DROP TABLE b` is none"), "{error}");
@@ -163,7 +163,7 @@ async fn a_namespace_that_is_none_is_refused() {
 }
 
 #[tokio::test]
-async fn a_file_that_only_can_be_read_is_refused() {
+async fn a_file_that_only_can_be_read_is_rejected() {
     let place = Sqlite::fresh().await;
     drop(SqliteStore::open(place.path()).await.unwrap());
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(place.path()).read_only(true);

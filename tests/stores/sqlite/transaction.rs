@@ -125,7 +125,7 @@ async fn a_store_needs_none_of_the_pools_connections() {
 }
 
 #[tokio::test]
-async fn a_database_in_memory_is_refused() {
+async fn a_database_in_memory_is_rejected() {
     for url in ["sqlite::memory:", "sqlite://"] {
         let pool = SqlitePool::connect(url).await.unwrap();
         let line = SqliteStore::on(&pool).await.unwrap_err().to_string();

@@ -80,7 +80,7 @@ pub async fn limited() {
 
 #[tokio::test]
 #[ignore = "mounts a file system, so it needs root: cargo test -p medhook-tests --test stores -- --ignored full_disk"]
-async fn a_full_disk_loses_nothing_and_one_that_is_read_only_is_refused() {
+async fn a_full_disk_loses_nothing_and_one_that_is_read_only_is_rejected() {
     let place = Sqlite::fresh().await;
     let disk = Mounted::small(place.folder.path());
     let ballast = place.folder.path().join("ballast");
