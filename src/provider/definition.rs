@@ -13,7 +13,7 @@ use crate::verified::Verified;
 
 /// A sender of webhooks: how its deliveries are verified, and where their bodies say what happened.
 ///
-/// The set is closed. A sender that is not among them is a [`Custom`].
+/// The set is closed. For a provider that is not in it there is [`Custom`](crate::Custom).
 pub trait Provider: fmt::Debug + Send + Sync + 'static + sealed::Sealed {
     /// Its name in keys, logs and metrics.
     fn name(&self) -> &str;
