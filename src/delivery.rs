@@ -26,11 +26,12 @@ use crate::verified::Verified;
 #[derive(Clone)]
 pub struct Delivery {
     opened: Arc<OpenedDelivery>,
-    /// From when it is let in.
-    held: Option<Arc<Held>>,
+    /// From when it is admitted.
+    claim: Option<Arc<DeliveryClaim>>,
 }
 
-struct Held {
+/// The claim under which a delivery is handled. All clones of the delivery share it.
+struct DeliveryClaim {
     token: ClaimToken,
     lost: AtomicBool,
 }
@@ -43,7 +44,7 @@ struct OpenedDelivery {
     signature_scope: SignatureScope,
     secret: usize,
     key: EventKey,
-    problem_told: AtomicBool,
+    problem_logged: AtomicBool,
 }
 
 impl Delivery {
@@ -57,14 +58,14 @@ impl Delivery {
             secret: verified.secret_index(),
             body: verified.into_body(),
             key,
-            problem_told: AtomicBool::new(false),
+            problem_logged: AtomicBool::new(false),
         });
-        Delivery { opened, held: None }
+        Delivery { opened, claim: None }
     }
 
     /// Returns the same delivery with the token that its event is to be claimed with.
-    pub(crate) fn held(self, token: ClaimToken) -> Self {
-        Delivery { held: Some(Arc::new(Held { token, lost: AtomicBool::new(false) })), ..self }
+    pub(crate) fn with_claim_token(self, token: ClaimToken) -> Self {
+        Delivery { claim: Some(Arc::new(DeliveryClaim { token, lost: AtomicBool::new(false) })), ..self }
     }
 
     /// The proven body, byte for byte.
@@ -96,7 +97,7 @@ impl Delivery {
 
     fn tell<E>(&self, decoded: &Decoded<E>) {
         let as_documented = decoded.problem.is_none() && decoded.drifted.is_empty();
-        if !as_documented && !self.opened.problem_told.swap(true, Ordering::Relaxed) {
+        if !as_documented && !self.opened.problem_logged.swap(true, Ordering::Relaxed) {
             observe::not_as_documented(self.subject(), decoded.problem.as_ref(), &decoded.drifted);
         }
     }
@@ -172,20 +173,20 @@ impl Delivery {
     /// does may be done twice.
     #[must_use]
     pub fn claim_lost(&self) -> bool {
-        self.held.as_ref().is_some_and(|held| held.lost.load(Ordering::Relaxed))
+        self.claim.as_ref().is_some_and(|claim| claim.lost.load(Ordering::Relaxed))
     }
 
     /// Whose claim its event is under; `None` before [`Receiver::admit`](crate::Receiver::admit). A store that commits
     /// within a transaction of the application's goes by it.
     #[must_use]
     pub fn claim_token(&self) -> Option<ClaimToken> {
-        self.held.as_ref().map(|held| held.token)
+        self.claim.as_ref().map(|claim| claim.token)
     }
 
     /// How long its event is to be remembered; `None` before [`Receiver::admit`](crate::Receiver::admit).
     #[must_use]
     pub fn retention(&self) -> Option<Retention> {
-        self.held.as_ref().map(|_| self.opened.endpoint.limits().retention)
+        self.claim.as_ref().map(|_| self.opened.endpoint.limits().retention)
     }
 
     /// Returns whether the delivery came through this endpoint, and not through another of the same name.
@@ -204,8 +205,8 @@ impl Delivery {
     }
 
     pub(crate) fn lose_claim(&self) {
-        if let Some(held) = &self.held {
-            held.lost.store(true, Ordering::Relaxed);
+        if let Some(claim) = &self.claim {
+            claim.lost.store(true, Ordering::Relaxed);
         }
     }
 

@@ -500,6 +500,16 @@ fn the_report_says_whether_the_signature_is_valid() {
     assert_eq!(signature(&long.signed(SECRET), &[]), (false, "unchecked".to_owned()), "too large");
 }
 
+#[test]
+fn a_valid_signature_is_not_blamed_on_the_secret_or_the_body() {
+    let mut recording = Recording::of("healthsync", "document.uploaded");
+    recording.body = br#"{"type":"document.uploaded","id":"1"}"#.to_vec();
+    let Ran { code, stdout, .. } = recording.signed(SECRET).look(&[]);
+    assert_eq!(code, Some(1), "{stdout}");
+    assert!(stdout.contains("fresh     FAILED     time_missing"), "{stdout}");
+    assert!(!stdout.contains("no known cause"), "{stdout}");
+}
+
 /// Scripts read the codes: each is documented, and each that is documented exists.
 #[test]
 fn every_code_is_documented() {

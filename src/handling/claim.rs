@@ -50,7 +50,7 @@ impl Claim {
     /// Prepares the claim of a delivery's event. The store is not asked yet.
     #[inline]
     pub(super) fn new(delivery: Delivery, token: ClaimToken, settings: Arc<Settings>, permit: Permit) -> Self {
-        let delivery = delivery.held(token);
+        let delivery = delivery.with_claim_token(token);
         Claim { delivery, token, settings, permit }
     }
 

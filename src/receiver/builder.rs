@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fresh::AgeLimit;
+use super::fresh::FreshnessRule;
 use super::key_rule::{Dedupe, KeyRule};
 use super::{Receiver, ReceiverState};
 use crate::dedupe::{DedupeStore, NoDedupe};
@@ -201,7 +201,10 @@ impl Builder {
             )),
             scheme,
             body_timeout: self.body_timeout,
-            age_limit: AgeLimit { freshness, unknown_kinds_have_event_time: policy.unknown_kinds_have_event_time },
+            freshness_rule: FreshnessRule {
+                freshness,
+                unknown_kinds_have_event_time: policy.unknown_kinds_have_event_time,
+            },
             key_rule: KeyRule::new(EventKeys::new(self.provider.name(), &self.name), self.dedupe),
             provider: self.provider,
             handling: Handling::new(settings, permits),

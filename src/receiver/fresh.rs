@@ -6,13 +6,13 @@ use crate::freshness::Freshness;
 use crate::time::Time;
 
 /// The endpoint's freshness, and which events must have a time.
-pub(super) struct AgeLimit {
+pub(super) struct FreshnessRule {
     pub(super) freshness: Freshness,
     /// Whether events of unknown kinds must have a time as well, as those of documented kinds must.
     pub(super) unknown_kinds_have_event_time: bool,
 }
 
-impl AgeLimit {
+impl FreshnessRule {
     /// Checks the event's own time, if freshness depends on it. An event of an undocumented kind may lack it, such as
     /// one from a provider's test button, and is delivered to the handler.
     #[inline]

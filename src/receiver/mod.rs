@@ -36,7 +36,7 @@ pub use self::handshake::Received;
 pub use self::head::RequestHead;
 pub use self::key_rule::Dedupe;
 
-use self::fresh::AgeLimit;
+use self::fresh::FreshnessRule;
 use self::key_rule::KeyRule;
 use crate::delivery::Delivery;
 use crate::endpoint::EndpointFacts;
@@ -63,7 +63,7 @@ struct ReceiverState {
     provider: Box<dyn Provider>,
     scheme: SchemeVerifier,
     body_timeout: Duration,
-    age_limit: AgeLimit,
+    freshness_rule: FreshnessRule,
     key_rule: KeyRule,
     handling: Handling,
     warnings: Vec<String>,
@@ -138,7 +138,7 @@ impl Receiver {
         let envelope = envelope::read(&*state.provider, &verified);
         let secret_mode = state.provider.mode_of_secret(verified.secret_index());
         let accepted = envelope::check_mode(secret_mode, envelope.mode.as_ref())
-            .and_then(|()| state.age_limit.check_event(&envelope, || state.endpoint.now()));
+            .and_then(|()| state.freshness_rule.check_event(&envelope, || state.endpoint.now()));
         if let Err(reason) = accepted {
             return Err(Rejection::new(reason).about(envelope.kind, verified.secret_label()));
         }
@@ -209,7 +209,7 @@ impl Receiver {
     #[inline]
     fn intake<'a>(&'a self, headers: &'a (impl Headers + ?Sized)) -> Result<Intake<'a>, Rejection> {
         let state = &*self.0;
-        let check = state.scheme.begin(headers, state.age_limit.freshness, || state.endpoint.now())?;
+        let check = state.scheme.begin(headers, state.freshness_rule.freshness, || state.endpoint.now())?;
         Ok(Intake::new(&state.endpoint, check))
     }
 }
@@ -219,7 +219,7 @@ impl fmt::Debug for Receiver {
         f.debug_struct("Receiver")
             .field("name", &self.name())
             .field("provider", &self.0.provider)
-            .field("freshness", &self.0.age_limit.freshness)
+            .field("freshness", &self.0.freshness_rule.freshness)
             .field("store", &self.0.handling.settings().store)
             .finish_non_exhaustive()
     }

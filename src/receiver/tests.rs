@@ -352,7 +352,7 @@ fn of_a_provider_of_ones_own_every_event_needs_the_time_that_was_asked_for() {
 #[test]
 fn of_a_provider_only_what_is_documented_needs_its_time() {
     let receiver = builder(HealthSync::new(secret())).build().unwrap();
-    let fresh = |kind| receiver.0.age_limit.check_event(&Envelope { kind, ..Envelope::default() }, || 0);
+    let fresh = |kind| receiver.0.freshness_rule.check_event(&Envelope { kind, ..Envelope::default() }, || 0);
     assert_eq!(fresh(Some(KindName::documented("document.uploaded"))), Err(Reason::TimeMissing));
     assert_eq!(fresh(Some(KindName::unknown("ping".to_owned()))), Ok(()));
     assert_eq!(fresh(None), Ok(()));
