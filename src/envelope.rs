@@ -1,5 +1,7 @@
 //! The envelope: what a verified body says about its event.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use std::borrow::Cow;
 use std::fmt;
 

@@ -3,6 +3,8 @@
 //! This module and `delivery` import each other: [`Delivery::decode`] returns any [`Event`], and
 //! [`Event::from_delivery`] reads any [`Delivery`].
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use bytes::Bytes;
 use serde::de::{DeserializeOwned, Deserializer};
 

@@ -1,5 +1,7 @@
 //! The age of a delivery that is still accepted.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use std::time::Duration;
 
 use crate::{ConfigError, Reason};

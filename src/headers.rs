@@ -1,5 +1,7 @@
 //! Borrowed lookup of request headers, whatever map a framework keeps them in.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use http::{HeaderMap, HeaderName};
 
 /// What a lookup found.

@@ -17,7 +17,7 @@ impl OncePerMinute {
     pub(crate) fn count(&self, now: i64) -> Option<u64> {
         let mut since = self.since.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (logged, count) = &mut *since;
-        *count = count.saturating_add(1);
+        *count += 1;
         if logged.is_some_and(|logged| now.abs_diff(logged) < 60) {
             return None;
         }

@@ -4,6 +4,8 @@
 //! costs the field it stands in, never the event, and is noted as [`Drift`] by its path. One pass, no intermediate
 //! tree. Of a key that stands twice in one object the later one counts.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,5 +1,7 @@
 //! The answer to a delivery that is not handled.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;

@@ -157,8 +157,8 @@ impl Secret {
             Err(error) => return Err(unreadable(error)),
         };
         // All the room at once: a string that grows would leave copies of the secret behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST.saturating_add(8)));
-        file.take(LONGEST.saturating_add(3) as u64).read_to_end(&mut bytes).map_err(unreadable)?;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 8));
+        file.take(LONGEST as u64 + 3).read_to_end(&mut bytes).map_err(unreadable)?;
         let Ok(text) = str::from_utf8(&bytes) else {
             return Err(ConfigError::new(format!("secret file {shown}: not UTF-8")));
         };
@@ -229,7 +229,7 @@ impl Secrets {
     /// One that is there already, under whatever label, a label that is there already, or a fifth.
     pub fn also(mut self, mut secret: Secret) -> Result<Self, ConfigError> {
         if secret.label.is_none() {
-            secret.label = Some(format!("{UNLABELED}-{}", self.0.len().saturating_add(1)).into());
+            secret.label = Some(format!("{UNLABELED}-{}", self.0.len() + 1).into());
         }
         let label = secret.label();
         if self.0.len() >= Self::MOST {

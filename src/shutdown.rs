@@ -271,7 +271,7 @@ impl Shutdown {
 
     async fn drain(&self, deadline: Option<Instant>) -> usize {
         let drains = self.receivers.iter().map(|receiver| receiver.drain_until(self.time_is_up(deadline)));
-        let canceled = join_all(drains).await.into_iter().fold(0, usize::saturating_add);
+        let canceled = join_all(drains).await.into_iter().sum();
         observe::drained(canceled);
         self.state.send_modify(|state| state.drained = true);
         canceled

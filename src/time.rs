@@ -1,5 +1,7 @@
 //! Times as they were sent, the clock that judges them, and limits.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use std::fmt;
 use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

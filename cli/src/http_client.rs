@@ -1,5 +1,7 @@
 //! Requests over HTTP/1.1, each on a connection of its own: what providers do, and what all commands that send do.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;

@@ -106,7 +106,7 @@ where
             Err(error) if is_the_visitors(&error) => {}
             Err(error) => {
                 // Such as too many open files: connections wait in the system's queue until some are closed.
-                failures = failures.saturating_add(1);
+                failures += 1;
                 if logged.is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL) {
                     tracing::warn!(%error, failures, "cannot accept connections for the moment");
                     (logged, failures) = (Some(Instant::now()), 0);
@@ -115,7 +115,7 @@ where
                     () = sleep(pause) => {}
                     () = &mut stop => break,
                 }
-                pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }

@@ -1,7 +1,6 @@
 //! `medhook verify`, run as a user runs it: every mistake it knows is made, and has to be found.
 
 #![allow(
-    clippy::arithmetic_side_effects,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::string_slice,

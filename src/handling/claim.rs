@@ -176,7 +176,7 @@ impl Claim {
                     () = self.permit.canceled() => true,
                 };
                 if self.try_settle(ending).await {
-                    settlings = settlings.saturating_sub(1);
+                    settlings -= 1;
                     wait = settings.store_timeout;
                     // The store is back: the permit is for the next delivery.
                     self.permit.free();

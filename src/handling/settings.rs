@@ -19,7 +19,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(super) fn part_of_lease(&self, parts: u32) -> Duration {
-        self.lease.checked_div(parts).unwrap_or(self.lease)
+        self.lease / parts
     }
 }
 

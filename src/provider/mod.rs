@@ -5,6 +5,8 @@
 //! - `events`: the macro that declares its events as types
 //! - `agreed`, `json`, `key`: what several providers share
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 mod agreed;
 mod custom;
 mod definition;

@@ -10,6 +10,8 @@
 //! | 6. event age | `fresh`, then `key_rule` | a [`Delivery`], of a known event |
 //! | 7. claim, handler, settle | `crate::handling::claim` | the handler's answer; 2xx commits the claim, any other releases it |
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 mod body;
 mod builder;
 mod envelope;

@@ -4,6 +4,8 @@
 //! ([`push`](Check::push)) and compares at the end ([`finish`](Check::finish)). The set is closed. A [`Verification`] is
 //! made here only, and without one there is no [`Verified`](crate::Verified) body.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 mod header;
 mod hmac_sha256;
 mod keys;

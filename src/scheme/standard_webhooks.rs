@@ -157,7 +157,7 @@ fn entries(mut signatures: &[u8]) -> impl Iterator<Item = Option<&[u8; ENCODED_L
 
 fn well_formed(signatures: &[u8]) -> Result<(), Reason> {
     let (mut count, mut plausible) = (0_usize, false);
-    for entry in entries(signatures).take(MOST_SIGNATURES.saturating_add(1)) {
+    for entry in entries(signatures).take(MOST_SIGNATURES + 1) {
         count = count.saturating_add(1);
         plausible |= entry.is_some();
     }

@@ -33,7 +33,7 @@ impl Budget {
         match bursts.get_mut(&reason) {
             Some(burst) => {
                 burst.last = now;
-                burst.count = burst.count.saturating_add(1);
+                burst.count += 1;
                 false
             }
             None => {
@@ -66,7 +66,7 @@ impl Budget {
     pub(super) fn put_back(&self, reason: Reason, count: u64) {
         let mut bursts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(burst) = bursts.get_mut(&reason) {
-            burst.count = burst.count.saturating_add(count);
+            burst.count += count;
         }
     }
 

@@ -1,5 +1,7 @@
 //! `medhook.toml`: every key, its default, and one clear line for every mistake.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
@@ -114,7 +116,7 @@ impl Config {
     /// Reads what stands in a file of this name.
     pub(super) fn read(file: &str, content: impl Read, overrides: Overrides) -> Result<Self, Failure> {
         let mut text = String::new();
-        let content = content.take(LONGEST.saturating_add(1)).read_to_string(&mut text);
+        let content = content.take(LONGEST + 1).read_to_string(&mut text);
         content.map_err(|error| unreadable(file, error))?;
         if text.len() as u64 > LONGEST {
             return Err(Failure::new(format!("{file}: longer than {LONGEST} bytes")));

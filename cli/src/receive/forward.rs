@@ -3,6 +3,8 @@
 //! The application's status alone is the answer, and is not kept waiting by its body: that is read aside, up to a bound,
 //! so that the connection can be used again, and thrown away.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use std::error::Error as _;
 use std::fmt;
 use std::io;

@@ -1,6 +1,8 @@
 //! Tables of a config file, read key by key, so that whatever is wrong is one line that names file, place and key.
 //! A value is never quoted unless it cannot be a secret.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use std::borrow::Cow;
 use std::time::Duration;
 

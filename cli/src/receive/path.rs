@@ -1,5 +1,7 @@
 //! Paths that endpoints have, and the names made of them.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 /// Checks a path. It is compared with a request's byte for byte: no pattern, no escapes, no two ways to write it.
 pub(super) fn checked(path: &str) -> Result<(), String> {
     if !path.starts_with('/') {

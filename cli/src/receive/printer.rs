@@ -109,8 +109,8 @@ impl Printer {
 
     /// Takes the number of lines left out that has not been logged, those still waiting included.
     pub(super) fn take_left_out(&self) -> u64 {
-        let waiting = ROOM.saturating_sub(self.lines.capacity());
-        self.state.left_out.swap(0, Ordering::Relaxed).saturating_add(waiting as u64)
+        let waiting = ROOM - self.lines.capacity();
+        self.state.left_out.swap(0, Ordering::Relaxed) + waiting as u64
     }
 
     /// Whether one write has been waiting for the reader for [`LONGEST_WRITE`]. The first time it is noticed, that is
@@ -191,7 +191,7 @@ impl<W: Write> Writing<W> {
             }
             match taken {
                 Ok(0) => return self.failed(text, written, &ErrorKind::WriteZero.into()),
-                Ok(count) => written = written.saturating_add(count),
+                Ok(count) => written += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // The output was made non-blocking by another process.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(10)),

@@ -4,6 +4,8 @@
 //! - `steps`: the steps of a receiver, and the result of each
 //! - `causes`, `rewritten`: the common mistakes, tried
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 mod causes;
 mod headers;
 mod rewritten;

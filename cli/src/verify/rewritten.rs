@@ -147,7 +147,7 @@ fn spread(compact: &[u8], indent: Option<usize>) -> Option<Vec<u8>> {
             out.push(b'\n');
             let end = out.len().saturating_add(depth.saturating_mul(indent));
             // Past the bound is enough to be found there.
-            out.resize(end.min(MOST_SPREAD.saturating_add(1)).max(out.len()), b' ');
+            out.resize(end.min(MOST_SPREAD + 1).max(out.len()), b' ');
         }
     };
     let mut before = 0;

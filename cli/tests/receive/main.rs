@@ -7,7 +7,6 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
-    clippy::arithmetic_side_effects,
     reason = "a failed assumption of a test should end the test"
 )]
 

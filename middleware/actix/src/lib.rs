@@ -175,6 +175,8 @@
 //! # }
 //! ```
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 mod head;
 mod resolver;
 

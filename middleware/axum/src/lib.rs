@@ -147,6 +147,8 @@
 //! # }
 //! ```
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use std::future::Future;
 use std::sync::Arc;
 

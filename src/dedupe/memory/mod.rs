@@ -38,7 +38,7 @@ impl MemoryStore {
         // Small stores have one shard: split up, an unlucky shard would be full before its store is.
         let mut table = FULL_TABLE;
         while capacity.div_ceil(table) > MOST_SHARDS {
-            table = table.saturating_mul(2);
+            table *= 2;
         }
         let shards = capacity.div_ceil(table);
         let of_each = capacity.div_ceil(shards);
@@ -62,7 +62,7 @@ impl MemoryStore {
     /// retry, they are handled again. With the feature `metrics` they are counted in `medhook_store_forgotten_total`.
     #[must_use]
     pub fn forgotten(&self) -> u64 {
-        self.shards.iter().map(|shard| lock(shard).forgotten()).fold(0, u64::saturating_add)
+        self.shards.iter().map(|shard| lock(shard).forgotten()).sum()
     }
 
     fn with<T>(
@@ -73,8 +73,8 @@ impl MemoryStore {
         let now = millis(self.began.elapsed());
         // The map within a shard goes by the first bytes of the key; these are others.
         let [.., a, b] = *key.as_bytes();
-        let index = usize::from(u16::from_le_bytes([a, b])).checked_rem(self.shards.len());
-        let Some(shard) = index.and_then(|index| self.shards.get(index)) else {
+        let index = usize::from(u16::from_le_bytes([a, b])) % self.shards.len();
+        let Some(shard) = self.shards.get(index) else {
             return Err(StoreError::unavailable("the memory store has no shards"));
         };
         let (done, forgot) = {

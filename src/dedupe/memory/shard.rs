@@ -35,7 +35,7 @@ impl EntryState {
     /// Handled, and to be remembered until then; before `replay` at any price.
     fn handled(replay: u64, until: u64) -> Self {
         let EntryState(claimed) = EntryState::claimed(until);
-        let early = until.saturating_sub(replay).checked_div(MINUTE).unwrap_or(0).min(EARLY);
+        let early = (until.saturating_sub(replay) / MINUTE).min(EARLY);
         EntryState(claimed | HANDLED | early)
     }
 
@@ -53,7 +53,7 @@ impl EntryState {
 
     /// Whether it may go when room is needed.
     fn may_go(self, now: u64) -> bool {
-        let early = (self.0 & EARLY).saturating_mul(MINUTE);
+        let early = (self.0 & EARLY) * MINUTE;
         self.until().saturating_sub(early) <= now
     }
 }
@@ -169,7 +169,7 @@ impl Shard {
         for _ in 0..AT_ONCE.min(self.events.len()) {
             match self.events.peek_lru().map(|(key, event)| (*key, event.state)) {
                 Some((key, state)) if state.may_go(now) => {
-                    self.forgotten = self.forgotten.saturating_add(u64::from(!state.has_run_out(now)));
+                    self.forgotten += u64::from(!state.has_run_out(now));
                     self.events.pop(&key);
                     return Ok(());
                 }

@@ -101,7 +101,7 @@ impl Connections {
                 Err(StepError::Error(error)) if is_of_the_connection(&error) && tries < MOST_TRIES => self.distrust(),
                 Err(failed) => return Err(self.error(step.name, failed)),
             }
-            tries = tries.saturating_add(1);
+            tries += 1;
         }
     }
 
@@ -121,7 +121,7 @@ impl Connections {
     async fn take(self: &Arc<Self>) -> Result<HeldConnection, StepError> {
         let began = Instant::now();
         let Ok(permit) = timeout(self.step_timeout, self.permits.clone().acquire_owned()).await else {
-            return Err(StepError::NoneFree(Arc::strong_count(&self.abandoned).saturating_sub(1)));
+            return Err(StepError::NoneFree(Arc::strong_count(&self.abandoned) - 1));
         };
         let permit = permit.map_err(|_closed| StepError::Error(sqlx::Error::PoolClosed))?;
         let idle = match self.pop() {
@@ -194,7 +194,7 @@ impl Connections {
                 Err(error) if may_pass(&error) && !caller.is_closed() => sleep(wait).await,
                 connected => return connected,
             }
-            wait = wait.saturating_mul(2).min(LONGEST_WAIT);
+            wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
 
@@ -261,7 +261,7 @@ impl Connections {
             if let Ok(true) = tokio::spawn(async move { probe.has_ended(&backend).await }).await {
                 return;
             }
-            wait = wait.saturating_mul(2).min(LONGEST_BETWEEN_PROBES);
+            wait = (wait * 2).min(LONGEST_BETWEEN_PROBES);
         }
     }
 
@@ -401,10 +401,10 @@ pub(super) fn options(url: &str) -> Result<PgConnectOptions, ConfigError> {
 /// Adds the settings that the statements and the pool of this store rely on.
 pub(super) fn for_steps(options: PgConnectOptions, step_timeout: Duration) -> PgConnectOptions {
     // Shorter than the caller waits for the step, so that the server ends the statement and reports the reason.
-    let third = step_timeout.checked_div(3).unwrap_or(step_timeout).as_millis();
+    let third = (step_timeout / 3).as_millis();
     options.disable_statement_logging().options([
         ("lock_timeout", third.to_string()),
-        ("statement_timeout", third.saturating_mul(2).to_string()),
+        ("statement_timeout", (third * 2).to_string()),
         ("default_transaction_isolation", "read committed".to_owned()),
         // The server notices within about 30 s that its client or the network is gone. The system's default is two hours.
         // Without effect over Unix sockets.

@@ -51,8 +51,7 @@ impl Links {
 
     async fn ask_until_answered<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, LinkError> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let place =
-            turn.checked_rem(self.links.len()).and_then(|place| self.links.get(place)).ok_or(LinkError::NoAnswer)?;
+        let place = self.links.get(turn % self.links.len()).ok_or(LinkError::NoAnswer)?;
         let mut tries: u32 = 1;
         loop {
             // A connection can break while it is made, too.
@@ -75,7 +74,7 @@ impl Links {
             if !failed.is_unrecoverable_error() || tries >= MOST_TRIES {
                 return Err(LinkError::With(failed));
             }
-            tries = tries.saturating_add(1);
+            tries += 1;
         }
     }
 

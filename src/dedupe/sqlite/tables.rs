@@ -32,7 +32,7 @@ impl Tables {
     pub(super) fn new(namespace: &Namespace) -> Self {
         let name = namespace.as_str();
         let lists = |one: &str, around: &dyn Fn(String) -> String| {
-            std::iter::successors(Some(1_usize), |size| size.checked_mul(2))
+            std::iter::successors(Some(1_usize), |size| Some(size * 2))
                 .take_while(|size| *size <= MOST)
                 .map(|size| around(vec![one; size].join(",")).into())
                 .collect()

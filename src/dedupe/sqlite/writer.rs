@@ -100,7 +100,7 @@ impl Writer {
         if batch.is_empty() {
             return;
         }
-        match self.transact(batch, batch.len().saturating_mul(2)).await {
+        match self.transact(batch, batch.len() * 2).await {
             Ok(answers) => batch.drain(..).zip(answers).for_each(|(op, answer)| op.answer(Ok(answer))),
             // Perhaps it is one event's row that is damaged, or there is room for one and not for all.
             Err(fault) if batch.len() > 1 && !fault.is_busy() => self.answer_one_by_one(batch).await,
@@ -121,7 +121,7 @@ impl Writer {
                     [op].into_iter().zip(answers).for_each(|(op, answer)| op.answer(Ok(answer)));
                 }
                 Err(fault) => {
-                    in_a_row = in_a_row.saturating_add(1);
+                    in_a_row += 1;
                     op.answer(Err(fault.to_store_error()));
                     last = Some(fault);
                 }
