@@ -1,6 +1,7 @@
 //! A counter whose log line is written once a minute.
 
-/// Counts occurrences, so that a line about them can be logged with the first one, then at most once a minute.
+/// Counts occurrences, so that a line about them can be logged with the first one, then at most once a minute. A sender
+/// can cause any number of them, and `tracing` has no limit of its own.
 #[derive(Default)]
 pub(crate) struct OncePerMinute {
     #[cfg(feature = "tracing")]

@@ -3,6 +3,10 @@
 //! A provider's payload drifts: a number becomes a text, a field goes missing, a new one appears. What cannot be read
 //! costs the field it stands in, never the event, and is noted as [`Drift`] by its path. One pass, no intermediate
 //! tree. Of a key that stands twice in one object the later one counts.
+//!
+//! Types with serde's derive would need 13,324 instructions for the event of `scripts/count`, where these need 16,196
+//! (`verify + envelope + event` less `verify + envelope`). But one wrong value fails all of such a type:
+//! `a_drifted_field_costs_itself_and_is_named`.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 

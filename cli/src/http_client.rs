@@ -1,4 +1,7 @@
 //! Requests over HTTP/1.1, each on a connection of its own: what providers do, and what all commands that send do.
+//!
+//! hyper's connection itself, without a client on top: a client keeps and hides its connections, and `check` and `demo` also
+//! write bytes on [`Target::connect`] that no client sends, such as a body without an end.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 

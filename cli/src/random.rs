@@ -7,7 +7,7 @@ pub(crate) fn secret() -> Result<String, Failure> {
     bytes::<32>().map(|bytes| hex(&bytes))
 }
 
-/// A UUID of version 4.
+/// A UUID of version 4. No crate that we depend on has one.
 pub(crate) fn uuid() -> Result<String, Failure> {
     let mut bytes = bytes::<16>()?;
     let [_, _, _, _, _, _, version, _, variant, ..] = &mut bytes;

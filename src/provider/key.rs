@@ -35,6 +35,7 @@ pub(super) fn written(kind: &str, parts: &impl Serialize) -> Option<String> {
     serde_json::to_string(&(kind, parts)).ok()
 }
 
+/// A visitor, because a map of serde's keeps one of two members with the same name and does not say so.
 struct Members<'n, const N: usize>([&'n str; N]);
 
 impl<'de, const N: usize> DeserializeSeed<'de> for Members<'_, N> {

@@ -144,8 +144,8 @@ pub(super) fn same<const LENGTH: usize>(ours: &[u8; LENGTH], theirs: &[u8; LENGT
 
 /// Whether a text is the same as any of others, in the same time whatever they hold.
 ///
-/// What differs is gathered by words, and all of it asked about once: [`subtle`]'s comparison of slices asks, behind a
-/// barrier to the optimiser, about every byte.
+/// What differs is gathered by words, and compared with zero once. [`subtle`]'s comparison of slices has a barrier to the
+/// optimizer for every byte, which takes 533 instructions (14 %) more in `verify` (`scripts/count`).
 #[inline]
 pub(super) fn same_as_any<'t, const LENGTH: usize>(
     ours: &[u8; LENGTH],

@@ -116,8 +116,9 @@ impl<'a> StandardWebhooksCheck<'a> {
     }
 }
 
-/// A MAC in the one base64 form it has, padded. Encoding ours once and comparing text costs less than decoding each of
-/// up to [`MOST_SIGNATURES`] candidates, and accepts the same: canonical base64 of 32 bytes, and nothing else.
+/// A MAC in the one base64 form it has, padded. Encoding ours once takes 671 instructions, and decoding one candidate of
+/// up to [`MOST_SIGNATURES`] 1,309 (`scripts/count --functions verify`). Comparing the texts accepts the same: canonical
+/// base64 of 32 bytes, and nothing else.
 ///
 /// base64ct does this in constant time. It cannot fail, as the room is what 32 bytes take; were that wrong, there would
 /// be nothing to compare with.
@@ -167,7 +168,8 @@ fn well_formed(signatures: &[u8]) -> Result<(), Reason> {
 
 const MOST_SIGNATURES: usize = 32;
 
-/// Visible ASCII without a dot. Every byte is looked at, which is faster than stopping at the first that is wrong.
+/// Returns the id, if it is visible ASCII without a dot. Stopping at the first wrong byte (`all`) takes 26 instructions more
+/// for a right one in `verify` (`scripts/count`).
 fn message_id(value: &[u8]) -> Result<&[u8], Reason> {
     let clean = value.iter().fold(true, |clean, byte| clean & byte.is_ascii_graphic() & (*byte != b'.'));
     if clean { Ok(value) } else { Err(Reason::MalformedHeader) }

@@ -1,11 +1,12 @@
 mod inspect;
 mod link;
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use base16ct::HexDisplay;
 use redis::Script;
 
 use self::link::{LinkError, Links, Server};
@@ -163,12 +164,7 @@ fn millis(time: Duration) -> u64 {
 
 impl RedisInner {
     fn key(&self, key: EventKey) -> String {
-        let mut name = format!("{}:", self.namespace.as_str());
-        for byte in key.as_bytes() {
-            // Writing to text does not fail.
-            let _ = write!(name, "{byte:02x}");
-        }
-        name
+        format!("{}:{:x}", self.namespace.as_str(), HexDisplay(key.as_bytes()))
     }
 }
 
