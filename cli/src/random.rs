@@ -1,5 +1,7 @@
 //! What must be new each time: secrets and ids.
 
+use base16ct::HexDisplay;
+
 use crate::failure::Failure;
 
 /// 32 random bytes in hexadecimal: a good secret where it is taken as text, and good base64 where it is decoded.
@@ -29,7 +31,7 @@ fn bytes<const LENGTH: usize>() -> Result<[u8; LENGTH], Failure> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", HexDisplay(bytes))
 }
 
 #[cfg(test)]

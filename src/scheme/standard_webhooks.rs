@@ -133,6 +133,8 @@ const ENCODED_LENGTH: usize = 44;
 
 /// What stands between the spaces of a list: a signature that could be one of ours, that is, of version 1 and of the
 /// right length; or something else, which is skipped, as the specification has it for versions one does not know.
+///
+/// With `split` at every space `verify` takes 548 instructions (14 %) more for one signature (`scripts/count`).
 #[inline]
 fn entries(mut signatures: &[u8]) -> impl Iterator<Item = Option<&[u8; ENCODED_LENGTH]>> {
     std::iter::from_fn(move || {

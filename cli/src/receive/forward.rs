@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base16ct::HexDisplay;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body as _, Incoming};
@@ -184,12 +185,7 @@ impl fmt::Display for ForwardUrl {
 
 /// The same for every attempt to deliver an event, and for no other event.
 fn message_id(key: EventKey) -> String {
-    use fmt::Write as _;
-    key.as_bytes().iter().fold("medhook_".to_owned(), |mut id, byte| {
-        // Into a text nothing fails.
-        let _ = write!(id, "{byte:02x}");
-        id
-    })
+    format!("medhook_{:x}", HexDisplay(key.as_bytes()))
 }
 
 fn headers(delivery: &Delivery, content_type: Option<HeaderValue>) -> HeaderMap {

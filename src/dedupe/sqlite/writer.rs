@@ -1,4 +1,7 @@
 //! The one thread that writes: what waits in the queue goes into one transaction, and is answered after its COMMIT.
+//!
+//! A COMMIT of their own for each step costs a caller 323 µs per claim, whatever the others do; 64 callers that share one
+//! claim in 31 µs each (docs/performance.md).
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
