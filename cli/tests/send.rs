@@ -28,7 +28,7 @@ fn endpoint(provider: &str) -> (Endpoint, Vec<&'static str>) {
     let mut endpoint = Endpoint::new(provider);
     endpoint.secrets.insert("current".to_owned(), SECRET.to_owned());
     let mut arguments = vec!["--secret-env", "CANARY"];
-    if registry::provider(provider).expect("a provider").required_options.contains(&OptionName::Scheme) {
+    if registry::provider(provider).is_some_and(|facts| facts.required_options.contains(&OptionName::Scheme)) {
         endpoint.scheme = Some(SchemeChoice::HmacSha256);
         endpoint.header = Some("x-signature".to_owned());
         endpoint.prefix = Some("sha256=".to_owned());
