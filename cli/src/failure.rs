@@ -17,6 +17,12 @@ impl Failure {
     }
 }
 
+impl From<medhook_conformance::CaseError> for Failure {
+    fn from(error: medhook_conformance::CaseError) -> Self {
+        Failure(error.to_string())
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -7,7 +7,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use hyper::body::Frame;
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use medhook::Bytes;
+use medhook_conformance::Lost;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -152,6 +153,13 @@ impl HttpConnection {
         self.send_body(request.map(pieces)).await
     }
 
+    /// Sends a request that announces its body, and nothing of the body.
+    pub(crate) async fn announce(self, mut request: Request<Bytes>) -> Result<HttpAnswer, Lost> {
+        let length = HeaderValue::from(request.body().len());
+        request.headers_mut().insert(header::CONTENT_LENGTH, length);
+        self.send_body(request.map(|_| StreamBody::new(stream::pending()).boxed())).await
+    }
+
     async fn send_body(self, mut request: Request<Body>) -> Result<HttpAnswer, Lost> {
         let HttpConnection { authority, mut requests, connection } = self;
         request.headers_mut().insert(header::HOST, authority);
@@ -171,10 +179,13 @@ impl HttpConnection {
                 }
             }
             Ok(HttpAnswer { status, size, body: kept.into(), took: begun.elapsed() })
-            // Here `requests` ends, and with it the connection.
         };
-        // How the connection ended is of no interest once the answer is there.
-        let (answer, _) = tokio::join!(answered, connection);
+        let mut answered = pin!(answered);
+        let answer = tokio::select! {
+            answer = answered.as_mut() => answer,
+            // The answer may have come before the connection ended.
+            _ = connection => answered.await,
+        };
         answer.map_err(|error: hyper::Error| Lost::NoAnswer(causes(&error)))
     }
 }
@@ -194,24 +205,6 @@ pub(crate) struct HttpAnswer {
     /// The beginning of its body.
     pub(crate) body: Bytes,
     pub(crate) took: Duration,
-}
-
-/// Why there is no answer.
-#[derive(Debug, Clone)]
-pub(crate) enum Lost {
-    NoConnection(String),
-    NoAnswer(String),
-    TimedOut(Duration),
-}
-
-impl fmt::Display for Lost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Lost::NoConnection(error) => write!(f, "no connection: {error}"),
-            Lost::NoAnswer(error) => write!(f, "no answer: {error}"),
-            Lost::TimedOut(patience) => write!(f, "no answer within {} s", patience.as_secs_f64()),
-        }
-    }
 }
 
 impl From<Lost> for Failure {

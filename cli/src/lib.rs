@@ -15,6 +15,7 @@ mod read;
 mod receive;
 mod runtime;
 mod send;
+mod sender;
 mod server;
 mod verdict;
 mod verify;

@@ -1,8 +1,11 @@
 //! One case: a delivery, and the expected result.
 
+use std::fmt;
+
 use bytes::Bytes;
 use medhook::{Outcome, Reason};
 
+use crate::answer::{Answer, Call};
 use crate::change::{Change, State};
 
 /// One delivery, ready to be sent, and what must become of it.
@@ -50,6 +53,37 @@ pub struct Expected {
     /// Whether the event decodes as the variant of its kind (`kind`), as one for an unknown kind (`unknown`), or not
     /// (`undecodable`); `None` where the handler is not called.
     pub decodes: Option<String>,
+}
+
+impl Expected {
+    /// Returns the answer that shows all of it.
+    #[must_use]
+    pub fn answer(&self) -> Answer {
+        Answer { status: self.status, outcome: Some(self.outcome), reason: self.reason }
+    }
+
+    /// Returns whether the handler was called with what it has to be called with, or not at all if it must not be.
+    #[must_use]
+    pub fn matches_call(&self, call: Option<&Call>) -> bool {
+        match (&self.decodes, call) {
+            (None, None) => true,
+            (Some(decodes), Some(call)) => self.kind == call.kind && *decodes == call.decodes,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, ", self.answer())?;
+        match (&self.decodes, self.outcome) {
+            (Some(decodes), Outcome::Handled) => {
+                let decodes = if decodes == "kind" { "its type" } else { decodes };
+                write!(f, "handled once: {} as {decodes}", self.kind.as_deref().unwrap_or("no kind"))
+            }
+            _ => f.write_str("not handled"),
+        }
+    }
 }
 
 /// How a body is sent.

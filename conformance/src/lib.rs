@@ -21,6 +21,7 @@
     )
 )]
 
+mod answer;
 mod body;
 mod case;
 mod cases;
@@ -28,13 +29,20 @@ mod change;
 mod draft;
 mod endpoint;
 mod error;
+mod judge;
 mod list;
 mod outside;
+mod player;
 mod recipe;
+mod site;
 
+pub use self::answer::{Answer, Call, Lost, Sent};
 pub use self::case::{Case, Expected, Transfer};
 pub use self::cases::{Cases, cases, cases_at};
 pub use self::change::{Change, State};
 pub use self::endpoint::Endpoint;
 pub use self::error::{CaseError, EndpointError};
-pub use self::outside::{Outside, cases_outside};
+pub use self::judge::{Finding, Judgement};
+pub use self::outside::{Prepared, cases_inside, cases_outside};
+pub use self::player::{Plan, Player};
+pub use self::site::Site;

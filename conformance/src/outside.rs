@@ -20,49 +20,67 @@ use crate::recipe::{Recipe, make_all};
 ///
 /// # Errors
 /// As with [`cases`](crate::cases()).
-pub fn cases_outside(endpoint: &Endpoint, mark: &str, now: i64) -> Result<Vec<Outside>, CaseError> {
+pub fn cases_outside(endpoint: &Endpoint, mark: &str, now: i64) -> Result<Vec<Prepared>, CaseError> {
+    prepare(endpoint, mark, now, false)
+}
+
+/// As [`cases_outside`], for an endpoint with the settings that the list has for the provider's first endpoint, whose
+/// receiver has the usual limit for bodies and can be made to shut down. Cases for other settings cannot be played.
+///
+/// # Errors
+/// As with [`cases`](crate::cases()).
+pub fn cases_inside(endpoint: &Endpoint, mark: &str, now: i64) -> Result<Vec<Prepared>, CaseError> {
+    prepare(endpoint, mark, now, true)
+}
+
+fn prepare(endpoint: &Endpoint, mark: &str, now: i64, inside: bool) -> Result<Vec<Prepared>, CaseError> {
     let Some(List { endpoints, rows, .. }) = list::of(&endpoint.provider)? else {
         return Ok(Vec::new());
     };
-    let mut outside = Vec::new();
+    let mut prepared = Vec::new();
     for (number, (row, (recipe, case))) in rows.iter().zip(make_all(&rows, &endpoints, now)?).enumerate() {
         let in_row = |problem: String| CaseError(format!("{}: {problem}", row.place));
         let listed = endpoints.get(recipe.endpoint).ok_or_else(|| in_row("no such endpoint".to_owned()))?;
-        let site = Site { listed, endpoint, mark: format!("{mark}{number}-"), now };
-        outside.push(match site.remade(&recipe, case.clone()).map_err(in_row)? {
-            Ok(case) => Outside { case, skipped: None },
-            Err(reason) => Outside { case, skipped: Some(reason) },
+        let adaption = Adaption { listed, endpoint, mark: format!("{mark}{number}-"), now, inside };
+        prepared.push(match adaption.remade(&recipe, case.clone()).map_err(in_row)? {
+            Ok(case) => Prepared { case, skipped: None },
+            Err(reason) => Prepared { case, skipped: Some(reason) },
         });
     }
-    Ok(outside)
+    Ok(prepared)
 }
 
-/// A case, and why it cannot be played from outside, if so.
+/// A case that is signed for an endpoint, and why it cannot be played there, if so.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Outside {
+pub struct Prepared {
     /// The case, ready to be sent if it can be.
     pub case: Case,
-    /// Why it cannot.
+    /// Why it cannot be played.
     pub skipped: Option<&'static str>,
 }
 
 /// An endpoint of the list, and the one that its cases are made anew for.
-struct Site<'s> {
+struct Adaption<'s> {
     listed: &'s Endpoint,
     endpoint: &'s Endpoint,
     mark: String,
     now: i64,
+    /// Whether the receiver runs in this process.
+    inside: bool,
 }
 
 /// Made anew, or why not.
 type Remade<T> = Result<T, &'static str>;
 
-impl Site<'_> {
+impl Adaption<'_> {
     fn remade(&self, recipe: &Recipe<'_>, case: Case) -> Result<Remade<Case>, String> {
+        if self.inside && case.endpoint != self.endpoint.provider {
+            return Ok(Err("for an endpoint with other settings"));
+        }
         let changes = self.fits(recipe).and_then(|()| {
             let refused = case.expected.reason.is_some_and(|reason| reason.outcome() == Outcome::Rejected);
-            if case.expected.reason == Some(Reason::TooLarge) {
+            if !self.inside && case.expected.reason == Some(Reason::TooLarge) {
                 return Err("how long a body may be is the endpoint's own");
             }
             recipe.changes.iter().map(|change| self.adapted(change, refused)).collect::<Remade<Vec<_>>>()
@@ -94,7 +112,7 @@ impl Site<'_> {
     /// Whether the listed endpoint is one like ours, as far as can be seen from outside. Which kind is pinned there
     /// cannot be: a genuine delivery is to be accepted, whatever its kind.
     fn fits(&self, recipe: &Recipe<'_>) -> Remade<()> {
-        let Site { listed, endpoint, .. } = self;
+        let Adaption { listed, endpoint, .. } = self;
         if listed.scheme != endpoint.scheme && !recipe.changes.iter().all(|change| self.fits_any_scheme(change)) {
             return Err("for endpoints of the other scheme");
         }
@@ -192,6 +210,7 @@ impl Site<'_> {
             Change::HangsUp => return Err("who hangs up gets no answer"),
             Change::Stalls => return Err("how long a body may take is the endpoint's own"),
             Change::State(State::Usual | State::Handled | State::InFlight) => change.clone(),
+            Change::State(State::Draining) if self.inside => change.clone(),
             Change::State(_) => return Err("the state of a receiver cannot be brought about from outside"),
             Change::Handler(_) => return Err("what a handler answers cannot be brought about from outside"),
 

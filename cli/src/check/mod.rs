@@ -1,12 +1,8 @@
 //! `medhook check`: the cases that this project holds itself to, played at any endpoint.
 //!
 //! - `site`: the endpoint, and what else its operator gives to look at it
-//! - `judge`: what has to become of a case, and what to think of what did
-//! - `play`: the cases, and what no list can say
 //! - `report`: what is printed
 
-mod judge;
-mod play;
 mod report;
 mod site;
 
@@ -15,15 +11,17 @@ use std::io::Write;
 use std::time::Duration;
 
 use medhook::Secret;
+use medhook_conformance::{Plan, Player};
 
 use self::report::CheckReport;
-use self::site::Site;
+use self::site::CheckedSite;
 use crate::endpoint::{Dialect, Provider, SecretArgs, TestSecretArgs, answer_timeout, entry, provider_parser};
 use crate::failure::Failure;
 use crate::http_client::Target;
 use crate::output::{Screen, say};
 use crate::random;
 use crate::runtime::run_async;
+use crate::sender::Sender;
 use crate::verdict::Verdict;
 
 /// Play every known case at an endpoint, of whatever language, and report what it
@@ -110,21 +108,15 @@ pub(crate) fn run(args: &CheckArgs, out: &mut dyn Write) -> Result<Verdict, Fail
     endpoint.test_secrets = named(&args.test_keys.read(args.provider)?, "test-secret", ["test"])?;
 
     let mark = format!("medhook-check-{}-", random::mark()?);
-    let site = Site {
-        target: at,
-        provider: args.provider,
-        endpoint,
-        patience: args.timeout.map_or_else(|| answer_timeout(args.provider), Duration::from_secs),
-        count,
-        fail_next,
-        body_limit: args.body_limit,
-        copies: args.copies,
-        mark,
-    };
-    let cases = site.cases()?;
-    let mut report = CheckReport::new(args.json, args.strict, Screen::detect(), cases.len());
-    say(out, &report.begun(&site))?;
-    run_async(play::all(&site, cases, &mut |finding| say(out, &report.found(finding))))?;
+    let mut plan = Plan::outside(endpoint.clone(), mark.clone());
+    plan.body_limit = args.body_limit;
+    plan.copies = args.copies.into();
+    let patience = args.timeout.map_or_else(|| answer_timeout(args.provider), Duration::from_secs);
+    let site = CheckedSite { sender: Sender { target: at, endpoint, patience }, count, fail_next };
+    let mut player = Player::new(&site, plan)?;
+    let mut report = CheckReport::new(args.json, args.strict, Screen::detect(), player.cases().len());
+    say(out, &report.begun(&site.sender, &mark))?;
+    run_async(player.play_all(&mut |finding| say(out, &report.found(finding))))?;
     say(out, &report.ended())?;
     Ok(report.verdict())
 }

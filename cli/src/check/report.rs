@@ -4,9 +4,10 @@ use std::io::{IsTerminal, Write};
 
 use serde_json::json;
 
-use super::judge::{Finding, Judgement};
-use super::site::Site;
+use medhook_conformance::{Finding, Judgement};
+
 use crate::output::{Screen, harmless};
+use crate::sender::Sender;
 use crate::verdict::Verdict;
 
 /// The findings so far.
@@ -29,11 +30,11 @@ impl CheckReport {
         CheckReport { json, strict, screen, of, counts: [0; 5] }
     }
 
-    pub(super) fn begun(&self, site: &Site) -> String {
+    pub(super) fn begun(&self, sender: &Sender, mark: &str) -> String {
         if self.json {
             return String::new();
         }
-        format!("to {}, as {}: every id that is sent begins with {}\n\n", site.target, site.provider.name, site.mark)
+        format!("to {}, as {}: every id that is sent begins with {mark}\n\n", sender.target, sender.endpoint.provider)
     }
 
     /// The text for a finding, maybe none.
@@ -71,9 +72,9 @@ impl CheckReport {
         let [ok, faults, remarks, unclear, skipped] = self.counts;
         if self.json {
             let verdict = match self.verdict() {
-                Verdict::AllIsWell => "as expected",
-                Verdict::SomethingIsNot => "not as expected",
-                Verdict::CannotTell => "cannot tell",
+                Verdict::AllIsWell => "as_expected",
+                Verdict::SomethingIsNot => "not_as_expected",
+                Verdict::CannotTell => "cannot_tell",
             };
             let line = json!({
                 "verdict": verdict,
@@ -139,7 +140,7 @@ mod tests {
     fn on_a_terminal_only_what_is_well_goes_unsaid() {
         let finding = |judgement| Finding {
             name: "the-case".to_owned(),
-            expected: "accepted with a 2xx",
+            expected: "accepted with a 2xx".to_owned(),
             happened: "the reason".to_owned(),
             judgement,
             why: String::new(),

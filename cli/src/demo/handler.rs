@@ -1,4 +1,4 @@
-//! The application behind the receiver: one handler for each endpoint, which counts its calls and does as it is told.
+//! The application behind the receiver: a handler that counts its calls and does as it is told.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -12,97 +12,69 @@ use medhook::{Bytes, Delivery};
 use tokio::sync::watch;
 use tower_service::Service;
 
-use super::patience::within;
-use super::seen::Call;
-use crate::failure::Failure;
-use crate::read::DecodeOutcome;
+use crate::server::empty;
 
-/// A handler. Clones are the same one.
+/// The handler of one endpoint. Clones are the same one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Handler {
     board: Arc<watch::Sender<Board>>,
 }
 
-/// What the handler is to do in a step, and what it has done.
+/// What the handler is to do, and what it has done.
 #[derive(Debug, Default)]
-pub(super) struct Board {
-    /// The step. A handler that an earlier one has left behind must not write here.
-    step: u64,
-    conduct: Conduct,
-    /// How many calls have begun.
-    pub(super) begun: usize,
-    /// The calls that have ended.
-    pub(super) calls: Vec<Call>,
-}
-
-/// What the handler is to do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Conduct {
-    /// Answer 200.
-    #[default]
-    Succeed,
-    /// Answer 500 once, then 200.
-    FailOnce,
-    /// Wait to be let go, then answer 200.
-    Wait,
+struct Board {
+    /// Whether the next call fails.
+    fails: bool,
+    /// How many deliveries must be in the handler or answered before a call ends.
+    held_until: usize,
+    /// How many calls have begun and how many deliveries have been answered since then.
+    arrived: usize,
+    handled: u64,
+    last: Option<Delivery>,
 }
 
 impl Handler {
-    /// Begins a step: nothing has been called yet.
-    pub(super) fn begin(&self, conduct: Conduct) {
-        self.board.send_modify(|board| {
-            *board = Board { step: board.step.saturating_add(1), conduct, ..Board::default() };
-        });
+    /// Makes the next call fail.
+    pub(super) fn fail_next(&self) {
+        self.board.send_modify(|board| board.fails = true);
     }
 
-    /// Lets go what waits, and what comes.
-    pub(super) fn let_go(&self) {
-        self.board.send_modify(|board| board.conduct = Conduct::Succeed);
+    /// Lets no call end until this many deliveries are in the handler or answered.
+    pub(super) fn hold_until(&self, deliveries: usize) {
+        self.board.send_modify(|board| (board.held_until, board.arrived) = (deliveries, 0));
     }
 
-    /// What has been done in this step, and every change of it.
-    pub(super) fn watch(&self) -> watch::Receiver<Board> {
-        self.board.subscribe()
+    /// Notes that a delivery was answered.
+    pub(super) fn answered(&self) {
+        self.board.send_modify(|board| board.arrived = board.arrived.saturating_add(1));
     }
 
-    /// Waits until so much has been done.
-    pub(super) async fn wait_for(&self, what: &str, done: impl FnMut(&Board) -> bool) -> Result<(), Failure> {
-        let mut board = self.watch();
-        within(what, board.wait_for(done)).await?.map_err(|_| Failure::new("no handler"))?;
-        Ok(())
+    /// Returns how many deliveries were handled.
+    pub(super) fn handled(&self) -> u64 {
+        self.board.borrow().handled
     }
 
-    /// The calls of this step that have ended.
-    pub(super) fn calls(&self) -> Vec<Call> {
-        self.board.borrow().calls.clone()
+    /// Returns the delivery that was handled last.
+    pub(super) fn last(&self) -> Option<Delivery> {
+        self.board.borrow().last.clone()
     }
 
     async fn handle(&self, delivery: &Delivery) -> StatusCode {
-        let mut step = 0;
+        let mut fails = false;
         self.board.send_modify(|board| {
-            step = board.step;
-            board.begun = board.begun.saturating_add(1);
+            fails = std::mem::take(&mut board.fails);
+            board.arrived = board.arrived.saturating_add(1);
         });
-        // Its sender lives in `self`.
-        let let_go = |board: &Board| board.step != step || board.conduct != Conduct::Wait;
-        let _ = self.watch().wait_for(let_go).await;
-
-        let call = Call {
-            kind: delivery.kind().map(Into::into),
-            read: DecodeOutcome::of(delivery),
-            secret: delivery.secret_label().to_owned(),
-        };
-        let mut status = StatusCode::OK;
+        if fails {
+            return StatusCode::INTERNAL_SERVER_ERROR;
+        }
+        // The sender of the board lives in `self`.
+        let _ = self.board.subscribe().wait_for(|board| board.arrived >= board.held_until).await;
         self.board.send_modify(|board| {
-            if board.step == step {
-                board.calls.push(call);
-                if board.conduct == Conduct::FailOnce {
-                    board.conduct = Conduct::Succeed;
-                    status = StatusCode::INTERNAL_SERVER_ERROR;
-                }
-            }
+            board.handled = board.handled.saturating_add(1);
+            board.last = Some(delivery.clone());
         });
-        status
+        StatusCode::OK
     }
 }
 
@@ -118,14 +90,11 @@ impl Service<Request<Full<Bytes>>> for Handler {
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
         let handler = self.clone();
         Box::pin(async move {
-            let status = match request.extensions().get() {
+            Ok(empty(match request.extensions().get() {
                 Some(delivery) => handler.handle(delivery).await,
                 // Without its layer: never an open door.
                 None => StatusCode::INTERNAL_SERVER_ERROR,
-            };
-            let mut response = Response::new(Full::default());
-            *response.status_mut() = status;
-            Ok(response)
+            }))
         })
     }
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use medhook::registry::RetrySchedule;
+use medhook_conformance::Lost;
 
 use super::delivery::Delivery;
 use crate::clock::in_words;
 use crate::failure::Failure;
-use crate::http_client::{HttpAnswer, Lost, Target};
+use crate::http_client::{HttpAnswer, Target};
 use crate::output::{harmless, say};
 use crate::verdict::Verdict;
 

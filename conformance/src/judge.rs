@@ -1,34 +1,45 @@
-//! What has to become of a case, and what to think of what did.
+//! What has to become of a case, and the judgement of what did.
 
+use crate::answer::{Lost, Sent};
+use crate::case::Case;
+use crate::change::{Change, State};
 use medhook::{Outcome, Reason};
-use medhook_conformance::{Case, Change, State};
 
-use crate::http_client::{HttpAnswer, Lost};
-
-/// What was found out about one case.
+/// The result of playing one case.
 #[derive(Debug, Clone)]
-pub(super) struct Finding {
-    pub(super) name: String,
-    pub(super) expected: &'static str,
-    pub(super) happened: String,
-    pub(super) judgement: Judgement,
-    pub(super) why: String,
+pub struct Finding {
+    /// The name of the case.
+    pub name: String,
+    /// What has to become of it.
+    pub expected: String,
+    /// What became of it, or why it was not played.
+    pub happened: String,
+    /// Whether the two agree.
+    pub judgement: Judgement,
+    /// Why it matters.
+    pub why: String,
 }
 
-/// What to think of it.
+/// Whether what happened is what has to happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Judgement {
+#[non_exhaustive]
+pub enum Judgement {
+    /// It is.
     Ok,
-    /// Let through, or refused though it is genuine.
+    /// A forged delivery was accepted, or a genuine one was rejected.
     Fault,
-    /// Not as medhook has it, but open to nobody who does not know the secret.
+    /// The endpoint differs from medhook in something that only a sender who knows the secret can use.
     Remark,
+    /// The answers do not say.
     Unclear,
+    /// The case was not played.
     Skipped,
 }
 
 impl Judgement {
-    pub(super) fn as_str(self) -> &'static str {
+    /// Returns the word for it in a report.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Judgement::Ok => "ok",
             Judgement::Fault => "NOT OK",
@@ -41,7 +52,7 @@ impl Judgement {
 
 /// What has to become of a single delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(crate) enum Wanted {
     /// 4xx, and nothing is handled.
     Refused,
     /// 2xx.
@@ -53,7 +64,7 @@ pub(super) enum Wanted {
 }
 
 impl Wanted {
-    pub(super) fn of(case: &Case) -> Self {
+    pub(crate) fn of(case: &Case) -> Self {
         match case.expected.outcome {
             Outcome::Rejected if case.expected.reason == Some(Reason::SecretModeMismatch) => Wanted::Retried,
             Outcome::Rejected => Wanted::Refused,
@@ -62,7 +73,7 @@ impl Wanted {
         }
     }
 
-    pub(super) fn in_words(self) -> &'static str {
+    pub(crate) fn in_words(self) -> &'static str {
         match self {
             Wanted::Refused => "refused with a 4xx",
             Wanted::Accepted => "accepted with a 2xx",
@@ -73,21 +84,21 @@ impl Wanted {
 }
 
 /// What is known of a delivery after it was sent.
-pub(super) struct CaseResult<'s> {
-    pub(super) answer: &'s Result<HttpAnswer, Lost>,
+pub(crate) struct CaseResult<'s> {
+    pub(crate) answer: &'s Sent,
     /// By how much the number of handled events rose, where it can be asked for.
-    pub(super) handled: Option<u64>,
+    pub(crate) handled: Option<u64>,
     /// By how much it has to have risen, where that is known.
-    pub(super) has_to: Option<u64>,
+    pub(crate) has_to: Option<u64>,
     /// Whether the genuine delivery that this one is like was refused.
-    pub(super) like_refused: bool,
+    pub(crate) like_refused: bool,
 }
 
 /// Judges a single delivery. `slight` is for what [`is_slight`] says.
-pub(super) fn judge(wanted: Wanted, seen: &CaseResult<'_>, slight: bool) -> (Judgement, String) {
+pub(crate) fn judge(wanted: Wanted, seen: &CaseResult<'_>, slight: bool) -> (Judgement, String) {
     let wrong = if slight { Judgement::Remark } else { Judgement::Fault };
-    let status = match seen.answer {
-        Ok(answer) => answer.status,
+    let answer = match seen.answer {
+        Ok(answer) => answer,
         Err(lost @ Lost::NoConnection(_)) => return (Judgement::Unclear, lost.to_string()),
         Err(lost) if matches!(wanted, Wanted::Refused | Wanted::Retried) => {
             return (Judgement::Unclear, lost.to_string());
@@ -96,15 +107,15 @@ pub(super) fn judge(wanted: Wanted, seen: &CaseResult<'_>, slight: bool) -> (Jud
     };
     let handled = seen.handled.unwrap_or(0);
     let happened = match seen.handled {
-        Some(handled) => format!("{status}, {}", times(handled)),
-        None => status.to_string(),
+        Some(handled) => format!("{answer}, {}", times(handled)),
+        None => answer.to_string(),
     };
-    let accepted = (200..300).contains(&status);
+    let accepted = answer.is_2xx();
     match wanted {
         Wanted::Refused if accepted => (wrong, happened),
         // Refused, and handled all the same.
         Wanted::Refused if handled > 0 => (Judgement::Fault, happened),
-        Wanted::Refused if !(400..500).contains(&status) => {
+        Wanted::Refused if !(400..500).contains(&answer.status) => {
             (Judgement::Unclear, format!("{happened}: whether it was refused, or broke something, cannot be seen"))
         }
         Wanted::Ignored | Wanted::Retried if handled > 0 => (wrong, happened),
@@ -120,7 +131,7 @@ pub(super) fn judge(wanted: Wanted, seen: &CaseResult<'_>, slight: bool) -> (Jud
     }
 }
 
-pub(super) fn times(handled: u64) -> String {
+pub(crate) fn times(handled: u64) -> String {
     match handled {
         0 => "not handled".to_owned(),
         1 => "handled once".to_owned(),
@@ -131,7 +142,7 @@ pub(super) fn times(handled: u64) -> String {
 
 /// Whether it guards against nobody who does not know the secret: how strictly what only the sender can write is read,
 /// and what becomes of deliveries that no provider sends.
-pub(super) fn is_slight(case: &Case, changes: &[Change]) -> bool {
+pub(crate) fn is_slight(case: &Case, changes: &[Change]) -> bool {
     let last = changes.first();
     match (Wanted::of(case), case.expected.reason) {
         (Wanted::Ignored | Wanted::Retried, _) => true,
@@ -175,12 +186,12 @@ pub(super) fn is_slight(case: &Case, changes: &[Change]) -> bool {
 }
 
 /// Whether the body is that of the case it is like, so that the same has to become of it.
-pub(super) fn only_headers_differ(changes: &[Change]) -> bool {
+pub(crate) fn only_headers_differ(changes: &[Change]) -> bool {
     matches!(changes.first(), Some(Change::Header(..) | Change::And(..) | Change::Chunked(_)))
 }
 
 /// Why it matters.
-pub(super) fn why(case: &Case) -> String {
+pub(crate) fn why(case: &Case) -> String {
     if let Some(why) = &case.why {
         return why.clone();
     }
@@ -218,15 +229,11 @@ pub(super) fn why(case: &Case) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use medhook::Bytes;
-
     use super::*;
+    use crate::answer::Answer;
 
     fn judged(wanted: Wanted, status: u16, handled: Option<u64>) -> Judgement {
-        let answer = HttpAnswer { status, size: 0, body: Bytes::new(), took: Duration::ZERO };
-        let seen = CaseResult { answer: &Ok(answer), handled, has_to: None, like_refused: false };
+        let seen = CaseResult { answer: &Ok(Answer::of(status)), handled, has_to: None, like_refused: false };
         judge(wanted, &seen, false).0
     }
 
@@ -266,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_refusal_says_nothing_where_what_is_genuine_is_refused_too() {
-        let answer = Ok(HttpAnswer { status: 401, size: 0, body: Bytes::new(), took: Duration::ZERO });
+        let answer = Ok(Answer::of(401));
         let seen = CaseResult { answer: &answer, handled: None, has_to: None, like_refused: true };
         assert_eq!(judge(Wanted::Refused, &seen, false).0, Judgement::Unclear);
     }
@@ -284,7 +291,7 @@ mod tests {
 
     #[test]
     fn what_is_handled_differently_for_an_unsigned_header_is_a_fault() {
-        let answer = Ok(HttpAnswer { status: 200, size: 0, body: Bytes::new(), took: Duration::ZERO });
+        let answer = Ok(Answer::of(200));
         let seen = CaseResult { answer: &answer, handled: Some(0), has_to: Some(1), like_refused: false };
         assert_eq!(judge(Wanted::Accepted, &seen, false).0, Judgement::Fault);
     }

@@ -1,0 +1,88 @@
+//! What comes back for a delivery, and what the handler was called with.
+
+use std::fmt;
+use std::time::Duration;
+
+use medhook::{Outcome, Reason};
+
+/// The answer to a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The outcome, where the receiver runs in this process: a sender learns no more than the status.
+    pub outcome: Option<Outcome>,
+    /// The reason, likewise.
+    pub reason: Option<Reason>,
+}
+
+impl Answer {
+    /// Returns an answer of which only the status is known.
+    #[must_use]
+    pub const fn of(status: u16) -> Self {
+        Answer { status, outcome: None, reason: None }
+    }
+
+    /// Returns whether the status is 2xx.
+    #[must_use]
+    pub const fn is_2xx(&self) -> bool {
+        matches!(self.status, 200..=299)
+    }
+}
+
+/// The status, and the reason or the outcome where they are known.
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.reason, self.outcome) {
+            (Some(reason), _) => write!(f, "{} {reason}", self.status),
+            (None, Some(outcome)) => write!(f, "{} {outcome}", self.status),
+            (None, None) => write!(f, "{}", self.status),
+        }
+    }
+}
+
+/// The result of sending a delivery.
+pub type Sent = Result<Answer, Lost>;
+
+/// Why there is no answer.
+#[derive(Debug, Clone)]
+pub enum Lost {
+    /// The connection could not be opened.
+    NoConnection(String),
+    /// The connection ended without an answer.
+    NoAnswer(String),
+    /// The time limit passed.
+    TimedOut(Duration),
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lost::NoConnection(error) => write!(f, "no connection: {error}"),
+            Lost::NoAnswer(error) => write!(f, "no answer: {error}"),
+            Lost::TimedOut(limit) => write!(f, "no answer within {} s", limit.as_secs_f64()),
+        }
+    }
+}
+
+/// What the handler was called with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The kind of the event, as sent.
+    pub kind: Option<String>,
+    /// How the event decodes: `kind`, `unknown` or `undecodable`, as in [`Expected`](crate::Expected).
+    pub decodes: &'static str,
+    /// The paths of the fields that were left out because they are not as documented.
+    pub without: Vec<String>,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let decodes = match self.decodes {
+            "kind" => "its type",
+            other => other,
+        };
+        write!(f, "{} as {decodes}", self.kind.as_deref().unwrap_or("no kind"))?;
+        if self.without.is_empty() { Ok(()) } else { write!(f, " without {}", self.without.join(", ")) }
+    }
+}
