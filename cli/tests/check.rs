@@ -386,6 +386,19 @@ fn what_cannot_be_told_is_2() {
 }
 
 #[test]
+fn the_last_line_of_json_has_the_verdict_in_snake_case() {
+    let (unused, _held) = nobody();
+    let nowhere = format!("http://{unused}/in");
+    let served = [faulty::healthsync(SECRET, None), faulty::healthsync(SECRET, Some(Fault::AnyAge))];
+    let urls = [served[0].url("/in"), served[1].url("/in"), nowhere];
+    for (url, verdict) in urls.iter().zip(["as_expected", "not_as_expected", "cannot_tell"]) {
+        let ran = check(&[url, "healthsync", "--json", "--secret-env", "CANARY"]);
+        let last: serde_json::Value = serde_json::from_str(ran.stdout.lines().last().expect("a line")).expect("JSON");
+        assert_eq!(last["verdict"], verdict, "{ran:?}");
+    }
+}
+
+#[test]
 fn in_a_pipe_there_is_a_line_for_each_case_and_why_it_matters() {
     let served = faulty::healthsync(SECRET, Some(Fault::AnyAge));
     let url = served.url("/in");

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use medhook::{Outcome, Reason};
+use medhook::registry::{self, Decoding};
+use medhook::{Delivery, Outcome, Reason};
 
 /// The answer to a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +75,21 @@ pub struct Call {
     pub decodes: &'static str,
     /// The paths of the fields that were left out because they are not as documented.
     pub without: Vec<String>,
+}
+
+impl Call {
+    /// Returns the call of a handler with this delivery.
+    #[must_use]
+    pub fn of(delivery: &Delivery) -> Self {
+        let event = registry::provider(delivery.provider()).map(|facts| facts.decode(delivery));
+        let decodes = match event.as_ref().map(|event| event.decoding) {
+            Some(Decoding::Documented) => "kind",
+            Some(Decoding::Undecodable) => "undecodable",
+            _ => "unknown",
+        };
+        let without = event.iter().flat_map(|event| &event.drifted).map(ToString::to_string).collect();
+        Call { kind: delivery.kind().map(str::to_owned), decodes, without }
+    }
 }
 
 impl fmt::Display for Call {

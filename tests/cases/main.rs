@@ -16,9 +16,8 @@ use std::time::Duration;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use medhook::testing;
 use medhook::{Bytes, Delivery, MemoryStore, Outcome, Reason, Received, Rejection, RequestHead};
-use medhook_conformance::{Case, Cases, State, Transfer};
+use medhook_conformance::{Answer, Case, Cases, State, Transfer};
 use medhook_tests::providers::{facts, read, reads_body_alike};
-use medhook_tests::route::Answer;
 use medhook_tests::stage::Stage;
 use tokio::time::timeout;
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use medhook::testing::{self, StoppedClock};
 use medhook::{Fasten, NoDedupe, Outcome, Reason, Receiver, Secret};
-use medhook_tests::route::{Answer, Route};
+use medhook_conformance::Answer;
+use medhook_tests::route::Route;
 use medhook_tests::sender::Connection;
 
 use crate::servers;

@@ -9,8 +9,8 @@ use medhook::{
     ClaimToken, Claimed, DedupeStore, EventKey, Fasten, Freshness, MemoryStore, NoDedupe, Outcome, Reason, Received,
     Receiver, RequestHead, Retention, Secret, Secrets, Settled, StoreFuture, testing,
 };
-use medhook_conformance::{Transfer, cases};
-use medhook_tests::route::{Answer, Route, Watched};
+use medhook_conformance::{Answer, Transfer, cases};
+use medhook_tests::route::{Route, Watched};
 use medhook_tests::sender::{Connection, Outgoing, begin, kept, send};
 use tokio::sync::Semaphore;
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 use medhook::{Bytes, Delivery, Outcome, Reason, Receiver};
+use medhook_conformance::Answer;
 
 use crate::stage::Stage;
 
@@ -33,14 +34,6 @@ impl Watched {
     pub fn answers(&self) -> Vec<Answer> {
         std::mem::take(&mut *self.answers.lock().unwrap())
     }
-}
-
-/// An answer, and what its extensions say about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answer {
-    pub status: u16,
-    pub outcome: Option<Outcome>,
-    pub reason: Option<Reason>,
 }
 
 impl Route {

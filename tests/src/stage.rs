@@ -9,11 +9,8 @@ use medhook::{
     Bytes, ClaimToken, Claimed, DedupeStore, Delivery, EventKey, MemoryStore, Outcome, Receiver, Retention, Settled,
     StoreError, StoreFuture,
 };
-use medhook_conformance::{Case, Cases, State};
+use medhook_conformance::{Answer, Call, Case, Cases, State};
 use tokio::sync::{Notify, Semaphore};
-
-use crate::providers::read;
-use crate::route::Answer;
 
 /// One case, ready to be played any number of times.
 #[derive(Debug)]
@@ -91,7 +88,7 @@ impl Stage {
         }
 
         let expected = &self.case.expected;
-        let wanted = Answer { status: expected.status, outcome: Some(expected.outcome), reason: expected.reason };
+        let wanted = expected.answer();
         if answer != wanted {
             return Err(format!("{answer:?} instead of {wanted:?}"));
         }
@@ -129,8 +126,7 @@ pub struct Handler {
 
 #[derive(Debug, Clone)]
 struct Seen {
-    kind: Option<String>,
-    decodes: &'static str,
+    call: Call,
     body: Bytes,
     verified: Bytes,
 }
@@ -148,12 +144,7 @@ impl Handler {
 
     /// Handles a delivery whose body reached the handler as `body`.
     pub async fn handle(&self, delivery: &Delivery, body: Bytes) -> u16 {
-        self.seen.lock().unwrap().push(Seen {
-            kind: delivery.kind().map(str::to_owned),
-            decodes: read(delivery).decodes,
-            body,
-            verified: delivery.body().clone(),
-        });
+        self.seen.lock().unwrap().push(Seen { call: Call::of(delivery), body, verified: delivery.body().clone() });
         self.calls.fetch_add(1, Ordering::SeqCst);
         self.begun.notify_one();
         let _go = self.gate.acquire().await;
@@ -186,13 +177,7 @@ impl Seen {
         if self.body != case.body || self.verified != case.body {
             return Err("the handler saw another body".to_owned());
         }
-        if self.kind != case.expected.kind {
-            return Err(format!("kind {:?}", self.kind));
-        }
-        match &case.expected.decodes {
-            Some(decodes) if decodes != self.decodes => Err(format!("decodes as {}", self.decodes)),
-            _ => Ok(()),
-        }
+        if case.expected.matches_call(Some(&self.call)) { Ok(()) } else { Err(format!("called with {}", self.call)) }
     }
 }
 

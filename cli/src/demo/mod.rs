@@ -54,7 +54,8 @@ async fn shown(args: &DemoArgs, out: &mut dyn Write, screen: Screen) -> Result<V
     server.stop().await?;
     say(out, &matrix.in_full(args.verbose, screen))?;
     say(out, &matrix.table(screen))?;
-    let followed = steps.as_ref().map_or_else(|failure| format!("{failure}\n"), |steps| steps.to_string());
+    let failed = |failure| format!("{} one delivery, step by step: {failure}\n", screen.red("NOT OK"));
+    let followed = steps.as_ref().map_or_else(failed, Clone::clone);
     say(out, &followed)?;
     Ok(if matrix.is_ok() && steps.is_ok() { Verdict::AllIsWell } else { Verdict::SomethingIsNot })
 }

@@ -6,7 +6,6 @@ use medhook_conformance::{Answer, Call, Case, Plan, Player, Sent, Site};
 use super::handler::Handler;
 use crate::failure::Failure;
 use crate::http_client::HttpAnswer;
-use crate::read::DecodeOutcome;
 use crate::sender::Sender;
 
 /// An endpoint of the demo, and a sender to it.
@@ -54,14 +53,7 @@ impl Site for DemoSite {
     }
 
     fn last_call(&self) -> Option<Call> {
-        let delivery = self.handler.last()?;
-        let (decodes, without) = match DecodeOutcome::of(&delivery) {
-            DecodeOutcome::AsDocumented => ("kind", Vec::new()),
-            DecodeOutcome::Without(paths) => ("kind", paths),
-            DecodeOutcome::Unknown => ("unknown", Vec::new()),
-            DecodeOutcome::Undecodable => ("undecodable", Vec::new()),
-        };
-        Some(Call { kind: delivery.kind().map(str::to_owned), decodes, without })
+        Some(Call::of(&self.handler.last()?))
     }
 
     async fn fail_next(&self) -> Result<Result<(), &'static str>, Failure> {
