@@ -1,6 +1,6 @@
 //! One provider's endpoint, as cases are played at it.
 
-use medhook::{Bytes, Outcome, Reason, Receiver};
+use medhook::{Outcome, Reason, Receiver};
 use medhook_conformance::{Answer, Call, Case, Plan, Player, Sent, Site};
 
 use super::handler::Handler;
@@ -71,7 +71,7 @@ impl Site for DemoSite {
 
 /// Reads what the demo's server adds to an answer.
 fn answer_of(answer: HttpAnswer) -> Answer {
-    let named = |name: &str| answer.body == Bytes::from(name.to_owned());
+    let named = |name: &str| answer.body == name.as_bytes();
     let reason = Reason::ALL.iter().copied().find(|reason| named(reason.as_str()));
     let outcome = [Outcome::Handled, Outcome::Failed].into_iter().find(|outcome| named(outcome.as_str()));
     Answer { status: answer.status, outcome: reason.map(Reason::outcome).or(outcome), reason }
