@@ -405,7 +405,7 @@ fn in_a_pipe_there_is_a_line_for_each_case_and_why_it_matters() {
     let ran = check(&[&url, "healthsync", "--secret-env", "CANARY"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(1), ""));
     assert!(ran.stdout.contains("NOT OK   healthsync: happened 7,201 s ago: 200\n"), "{}", ran.stdout);
-    assert!(ran.stdout.contains("Who once saw a delivery could send it again"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("An attacker who captured a delivery could replay it"), "{}", ran.stdout);
     assert!(ran.stdout.contains("ok       healthsync: document.uploaded: 200\n"), "{}", ran.stdout);
     assert!(!ran.stdout.contains('\x1b'), "{}", ran.stdout);
 }

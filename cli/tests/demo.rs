@@ -1,5 +1,7 @@
 //! The built program, run as a user runs it.
 
+#![allow(clippy::expect_used, reason = "a failed assumption of a test should end the test")]
+
 use std::process::{Command, Output, Stdio};
 
 fn medhook(arguments: &[&str]) -> Command {

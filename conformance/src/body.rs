@@ -1,4 +1,4 @@
-//! Puts other values into JSON bodies, and leaves every other byte as it is.
+//! Replaces values in JSON bodies byte for byte.
 
 use bytes::Bytes;
 use medhook::testing::replaced_at;
@@ -8,7 +8,7 @@ pub(crate) fn dated(body: &Bytes, pointer: &str, unix: i64) -> Bytes {
     replaced_at(body, pointer, |time| written_like(time, unix).into_bytes()).unwrap_or_else(|| body.clone())
 }
 
-/// A time as JSON, in the notation of the JSON before it: a number of seconds or a text, with the same fraction and the
+/// Returns a time as JSON, in the notation of the JSON before it: a number of seconds or a text, with the same fraction and the
 /// same offset from UTC.
 pub(crate) fn written_like(before: &[u8], unix: i64) -> String {
     if let Ok(number) = serde_json::from_slice::<serde_json::Number>(before) {

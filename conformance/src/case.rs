@@ -8,7 +8,7 @@ use medhook::{Outcome, Reason};
 use crate::answer::{Answer, Call};
 use crate::change::{Change, State};
 
-/// One delivery, ready to be sent, and what must become of it.
+/// One delivery, ready to be sent, and the expected result.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Case {
@@ -16,9 +16,9 @@ pub struct Case {
     pub name: String,
     /// The name of its endpoint.
     pub endpoint: String,
-    /// The case, handled itself, from which it differs in one thing; `None` for one that stands for itself.
+    /// The name of the case that it differs from in one thing; that case is handled. `None` for a signed fixture.
     pub like: Option<String>,
-    /// That one thing.
+    /// The one thing that differs.
     pub change: Option<Change>,
     /// Why it matters, where the name does not say it.
     pub why: Option<String>,
@@ -30,15 +30,15 @@ pub struct Case {
     pub body: Bytes,
     /// How the body is sent.
     pub transfer: Transfer,
-    /// What else is the matter while it is sent.
+    /// The state of the receiver while it is sent.
     pub state: State,
     /// The status that the handler answers with.
     pub handler: u16,
-    /// What must become of it.
+    /// The expected result.
     pub expected: Expected,
 }
 
-/// What must become of a case.
+/// The expected result of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Expected {
@@ -48,21 +48,21 @@ pub struct Expected {
     pub reason: Option<Reason>,
     /// The status.
     pub status: u16,
-    /// The kind that the handler gets, where it is called and the body says one.
+    /// The kind that the handler is called with, where it is called and the body names one.
     pub kind: Option<String>,
-    /// Whether the event decodes as the variant of its kind (`kind`), as one for an unknown kind (`unknown`), or not
-    /// (`undecodable`); `None` where the handler is not called.
+    /// How the event decodes: as the variant of its kind (`kind`), as an unknown kind (`unknown`) or not at all
+    /// (`undecodable`). `None` where the handler is not called.
     pub decodes: Option<String>,
 }
 
 impl Expected {
-    /// Returns the answer that shows all of it.
+    /// Returns the expected answer, with outcome and reason.
     #[must_use]
     pub fn answer(&self) -> Answer {
         Answer { status: self.status, outcome: Some(self.outcome), reason: self.reason }
     }
 
-    /// Returns whether the handler was called with what it has to be called with, or not at all if it must not be.
+    /// Returns whether the handler was called as expected; `None` stands for no call.
     #[must_use]
     pub fn matches_call(&self, call: Option<&Call>) -> bool {
         match (&self.decodes, call) {
@@ -90,15 +90,15 @@ impl fmt::Display for Expected {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Transfer {
-    /// With its length.
+    /// In one piece, with a `content-length`.
     #[default]
     Whole,
-    /// In chunks of this many bytes, without its length.
+    /// In chunks of this many bytes, without a `content-length`.
     Chunked(usize),
-    /// With a length that is not its own.
+    /// With a `content-length` of another number of bytes.
     Declares(u64),
-    /// Half of it, and then the connection is closed.
+    /// The first half is sent, then the connection is closed.
     HangsUp,
-    /// Half of it, and then nothing.
+    /// The first half is sent, and the connection stays open.
     Stalls,
 }

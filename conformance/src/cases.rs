@@ -1,4 +1,4 @@
-//! The whole list, with the endpoints that its cases are for.
+//! The whole list, and its endpoints.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,15 @@ use crate::error::CaseError;
 use crate::list::{self, List};
 use crate::recipe::make_all;
 
-/// Every case, at the list's own time.
+/// Returns every case, at the list's own time.
 ///
 /// # Errors
-/// The list does not make sense; a test of this project's sees to it that it does.
+/// The list is malformed; the tests of this project make sure that it is not.
 pub fn cases() -> Result<Cases, CaseError> {
     load(None)
 }
 
-/// Every case, as if it were sent now, at this Unix time in seconds.
+/// Returns every case as it would be sent at this Unix time, in seconds.
 ///
 /// # Errors
 /// As with [`cases`].
@@ -24,13 +24,13 @@ pub fn cases_at(now: i64) -> Result<Cases, CaseError> {
     load(Some(now))
 }
 
-/// The list.
+/// The list of cases.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Cases {
     /// The receivers' clock, in Unix seconds.
     pub now: i64,
-    /// The receivers that cases are for, by name.
+    /// The endpoints that the cases are for, by name.
     pub endpoints: BTreeMap<String, Endpoint>,
     /// The cases.
     pub cases: Vec<Case>,

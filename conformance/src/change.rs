@@ -3,8 +3,8 @@
 use medhook::registry::SchemeChoice;
 use serde::Deserialize;
 
-/// The one thing in which a case differs from another. *Before* signing means that the sender, who knows the secret,
-/// did it; *after*, that someone on the way did.
+/// The one thing in which a case differs from another. A change *before signing* is made by a sender that knows the
+/// secret, one *after signing* by an attacker or a proxy between sender and receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -13,82 +13,82 @@ pub enum Change {
     Secret(String),
     /// Signed with this secret, which the endpoint does not have.
     ForeignSecret(String),
-    /// Verified in the same header, but as this scheme has it.
+    /// Signed by this scheme, in the same header.
     Scheme(SchemeChoice),
     /// Signed with an HMAC in base64.
     Base64,
-    /// Before signing: this text instead of the body.
+    /// Before signing: the body is replaced by this text.
     Text(String),
-    /// Before signing: these bytes, in hexadecimal, instead of the body.
+    /// Before signing: the body is replaced by these bytes, in hexadecimal.
     Bytes(String),
-    /// Before signing: the first text replaced by the second, once.
+    /// Before signing: the first occurrence of a text is replaced by another text.
     Replace(String, String),
-    /// Before signing: at this JSON pointer, this JSON. `{now}` stands for the time, as a number.
+    /// Before signing: the value at a JSON pointer is replaced by this JSON. `{now}` stands for the time, as a number.
     Set(String, String),
-    /// Before signing: what is at this JSON pointer, inside this many arrays.
+    /// Before signing: the value at a JSON pointer is nested in this many arrays.
     Nest(String, usize),
-    /// Before signing: at this JSON pointer, a text of this many letters.
+    /// Before signing: the value at a JSON pointer is replaced by a text of this many letters.
     Long(String, usize),
-    /// Before signing: text before and after the body.
+    /// Before signing: text is put before and after the body.
     Wrap(String, String),
-    /// Before signing: spaces after the body, up to this many bytes.
+    /// Before signing: the body is padded with spaces to this many bytes.
     Pad(usize),
     /// Signed with this message id.
     MessageId(String),
-    /// Signed with this text for a timestamp. `{now}` stands for the genuine one.
+    /// Signed with this text as the timestamp. `{now}` stands for the genuine one.
     Timestamp(String),
-    /// Attempted this many seconds from now.
+    /// The signed timestamp of the attempt is this many seconds from now.
     Attempt(i64),
-    /// Happened this many seconds from now.
+    /// The event's time is this many seconds from now.
     Event(i64),
-    /// After signing: one bit of the body flipped, counted from its first.
+    /// After signing: one bit of the body is flipped, counted from the first.
     Flip(usize),
-    /// After signing: text appended to the body.
+    /// After signing: text is appended to the body.
     Append(String),
-    /// After signing: without this header.
+    /// After signing: this header is removed.
     Without(String),
-    /// After signing: a header's value replaced, or the header added. `{name}` stands for a genuine header's value.
+    /// After signing: a header's value is replaced, or the header added. `{name}` stands for the value of a genuine header.
     Header(String, String),
-    /// After signing: another line of a header, whether or not there is one; filled as with `Header`.
+    /// After signing: another line of a header is added, with placeholders as in `Header`.
     And(String, String),
-    /// After signing: in a header's value the first text replaced by the second, once.
+    /// After signing: the first occurrence of a text in a header's value is replaced by another text.
     Edit(String, String, String),
-    /// After signing: a header's value, or what of it stands after the first `=`, in upper case.
+    /// After signing: a header's value, or the part after its first `=`, is converted to upper case.
     UpperCase(String),
-    /// After signing: a header's value made this many bytes long by letters after it.
+    /// After signing: a header's value is padded with letters to this many bytes.
     Lengthen(String, usize),
-    /// After signing: no more than this many bytes of a header's value.
+    /// After signing: a header's value is cut to this many bytes.
     Cut(String, usize),
-    /// After signing: the digit so far from the end of a header's value made another one; the last is 1 from it.
+    /// After signing: a digit of a header's value is replaced by another one, counted from the end; the last one is 1.
     Spoil(String, usize),
-    /// After signing: the timestamp moved by this many seconds.
+    /// After signing: the timestamp is moved by this many seconds.
     Redate(i64),
-    /// After signing: the signature as the last of this many in its list, the others made up.
+    /// After signing: the signature becomes the last of this many, the others made up.
     Among(usize),
-    /// After signing: the list of signatures made this many bytes long by one that nobody could have made.
+    /// After signing: the list of signatures is padded to this many bytes with one that cannot be valid.
     Stretch(usize),
-    /// Another method.
+    /// Sent with this method.
     Method(String),
-    /// In chunks of this many bytes.
+    /// Sent in chunks of this many bytes.
     Chunked(usize),
-    /// With this for the length.
+    /// Sent with this `content-length`.
     Declares(u64),
-    /// Half of the body, and then the connection is closed.
+    /// The first half of the body is sent, then the connection is closed.
     HangsUp,
-    /// Half of the body, and then nothing.
+    /// The first half of the body is sent, and the connection stays open.
     Stalls,
-    /// Something else is the matter.
+    /// Sent while the receiver is in this state.
     State(State),
     /// The handler answers with this status.
     Handler(u16),
 }
 
-/// What else is the matter while a case is sent.
+/// The state of a receiver while a case is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum State {
-    /// Nothing.
+    /// Ready, with an empty store.
     #[default]
     Usual,
     /// The same delivery was handled before.
@@ -99,7 +99,7 @@ pub enum State {
     StoreDown,
     /// The store is full.
     StoreFull,
-    /// As many handlers run as may.
+    /// The `max_in_flight` limit is reached.
     Busy,
     /// The receiver is shutting down.
     Draining,

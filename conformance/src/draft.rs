@@ -20,7 +20,7 @@ pub(crate) struct Draft<'l> {
     secret: String,
     message_id: String,
     timestamp: String,
-    /// What its id begins with, if that is not the fixture's.
+    /// The beginning of its id, if that is not the fixture's.
     mark: Option<String>,
 }
 
@@ -45,14 +45,14 @@ impl<'l> Draft<'l> {
         Ok(draft)
     }
 
-    /// Makes it an event of its own.
+    /// Gives it an id of its own.
     pub(crate) fn mark(&mut self, mark: &str) {
         self.body = marked(&self.endpoint.provider, &self.body, mark);
         self.message_id = mark.to_owned();
         self.mark = Some(mark.to_owned());
     }
 
-    /// Where a change took its mark away, white space after the JSON tells it from others that lost theirs.
+    /// Makes the bytes unique by trailing whitespace if a change removed the mark.
     pub(crate) fn tell_apart(&mut self, mark: &str) {
         let is_marked = String::from_utf8_lossy(&self.body).contains(mark);
         if !is_marked && serde_json::from_slice::<serde::de::IgnoredAny>(&self.body).is_ok() {
@@ -60,7 +60,7 @@ impl<'l> Draft<'l> {
         }
     }
 
-    /// Whether the body has an id that does not begin so.
+    /// Returns whether the body has an id that does not begin with the mark.
     pub(crate) fn has_an_id_without(&self, mark: &str) -> bool {
         let json: Option<serde_json::Value> = serde_json::from_slice(&self.body).ok();
         match json.as_ref().and_then(|json| json.pointer("/id")) {
@@ -128,7 +128,7 @@ impl<'l> Draft<'l> {
         Ok(())
     }
 
-    /// The headers that prove the body, and the body.
+    /// Returns the headers that sign the body, and the body.
     pub(crate) fn sign(self) -> Result<(Vec<(String, String)>, Bytes), String> {
         let signed = self.signing.headers(&self.secret, &self.message_id, &self.timestamp, &self.body);
         let mut headers = signed.map_err(|error| error.to_string())?;
@@ -136,7 +136,7 @@ impl<'l> Draft<'l> {
         Ok((headers, self.body))
     }
 
-    /// Puts other JSON where a pointer leads to.
+    /// Replaces the JSON at a pointer.
     fn put(&mut self, pointer: &str, other: impl FnOnce(&[u8]) -> Vec<u8>) -> Result<(), String> {
         self.body = replaced_at(&self.body, pointer, other).ok_or_else(|| format!("nothing at {pointer}"))?;
         Ok(())

@@ -1,4 +1,4 @@
-//! What has to become of a case, and the judgement of what did.
+//! The expected result of a case as it can be seen from outside, and the judgement of the actual one.
 
 use crate::answer::{Lost, Sent};
 use crate::case::Case;
@@ -10,9 +10,9 @@ use medhook::{Outcome, Reason};
 pub struct Finding {
     /// The name of the case.
     pub name: String,
-    /// What has to become of it.
+    /// The expected result, in words.
     pub expected: String,
-    /// What became of it, or why it was not played.
+    /// The actual result, or why the case was not played.
     pub happened: String,
     /// Whether the two agree.
     pub judgement: Judgement,
@@ -20,11 +20,11 @@ pub struct Finding {
     pub why: String,
 }
 
-/// Whether what happened is what has to happen.
+/// Whether a result is the expected one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Judgement {
-    /// It is.
+    /// It is the expected one.
     Ok,
     /// A forged delivery was accepted, or a genuine one was rejected.
     Fault,
@@ -50,7 +50,7 @@ impl Judgement {
     }
 }
 
-/// What has to become of a single delivery.
+/// The expected result of a single delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// 4xx, and nothing is handled.
@@ -83,18 +83,18 @@ impl Wanted {
     }
 }
 
-/// What is known of a delivery after it was sent.
+/// What can be seen of a delivery after it was sent.
 pub(crate) struct CaseResult<'s> {
     pub(crate) answer: &'s Sent,
-    /// By how much the number of handled events rose, where it can be asked for.
+    /// The increase of the number of handled events, where it can be seen.
     pub(crate) handled: Option<u64>,
-    /// By how much it has to have risen, where that is known.
+    /// The expected increase, where it is known.
     pub(crate) has_to: Option<u64>,
-    /// Whether the genuine delivery that this one is like was refused.
+    /// Whether the genuine delivery that this one differs from was rejected.
     pub(crate) like_refused: bool,
 }
 
-/// Judges a single delivery. `slight` is for what [`is_slight`] says.
+/// Judges a single delivery. `slight` is the result of [`is_slight`].
 pub(crate) fn judge(wanted: Wanted, seen: &CaseResult<'_>, slight: bool) -> (Judgement, String) {
     let wrong = if slight { Judgement::Remark } else { Judgement::Fault };
     let answer = match seen.answer {
@@ -113,7 +113,7 @@ pub(crate) fn judge(wanted: Wanted, seen: &CaseResult<'_>, slight: bool) -> (Jud
     let accepted = answer.is_2xx();
     match wanted {
         Wanted::Refused if accepted => (wrong, happened),
-        // Refused, and handled all the same.
+        // Rejected, but handled.
         Wanted::Refused if handled > 0 => (Judgement::Fault, happened),
         Wanted::Refused if !(400..500).contains(&answer.status) => {
             (Judgement::Unclear, format!("{happened}: whether it was refused, or broke something, cannot be seen"))
@@ -140,8 +140,8 @@ pub(crate) fn times(handled: u64) -> String {
     }
 }
 
-/// Whether it guards against nobody who does not know the secret: how strictly what only the sender can write is read,
-/// and what becomes of deliveries that no provider sends.
+/// Returns whether only a sender that knows the secret could use a difference: how strictly a receiver parses what such a
+/// sender wrote, and how it treats deliveries that no provider sends.
 pub(crate) fn is_slight(case: &Case, changes: &[Change]) -> bool {
     let last = changes.first();
     match (Wanted::of(case), case.expected.reason) {
@@ -149,7 +149,7 @@ pub(crate) fn is_slight(case: &Case, changes: &[Change]) -> bool {
         (Wanted::Refused, Some(reason)) => match reason {
             Reason::RepeatedHeader | Reason::ContentEncoding | Reason::Method | Reason::TimeMissing => true,
             Reason::MalformedHeader => match last {
-                // The genuine proof is still in it.
+                // It still contains the genuine signature.
                 Some(Change::Header(_, template)) => template.contains('{'),
                 Some(
                     Change::Timestamp(_)
@@ -185,44 +185,44 @@ pub(crate) fn is_slight(case: &Case, changes: &[Change]) -> bool {
     }
 }
 
-/// Whether the body is that of the case it is like, so that the same has to become of it.
+/// Returns whether the body is the same as in the case that it differs from, so that the same result is expected.
 pub(crate) fn only_headers_differ(changes: &[Change]) -> bool {
     matches!(changes.first(), Some(Change::Header(..) | Change::And(..) | Change::Chunked(_)))
 }
 
-/// Why it matters.
+/// Returns why a case matters.
 pub(crate) fn why(case: &Case) -> String {
     if let Some(why) = &case.why {
         return why.clone();
     }
     let why = match (case.state, Wanted::of(case), case.expected.reason) {
         (State::Handled, ..) => {
-            "Providers send an event again whenever they missed the answer, for as long as it is no 2xx."
+            "Providers retry an event until they receive a 2xx, also when its first answer was lost."
         }
-        (State::InFlight, ..) => "Copies come at once whenever a sender is impatient: each would be handled.",
+        (State::InFlight, ..) => "An impatient sender sends copies at the same time; each of them would be handled.",
         (_, Wanted::Accepted, _) if case.expected.decodes.as_deref() == Some("unknown") => {
-            "Providers add kinds without notice, and switch an endpoint off that refuses them."
+            "Providers add kinds without notice, and disable an endpoint that rejects them."
         }
-        (_, Wanted::Accepted, _) => "It is genuine: what is not answered 2xx is lost when the provider gives up.",
-        (_, Wanted::Ignored, _) => "It is genuine, and of the other mode: a 4xx would get the endpoint switched off.",
+        (_, Wanted::Accepted, _) => "It is genuine: an event without a 2xx is lost when the provider stops retrying.",
+        (_, Wanted::Ignored, _) => "It is genuine, and of the other mode: a 4xx would get the endpoint disabled.",
         (_, Wanted::Retried, _) => {
-            "It is genuine, and only the endpoint's own secrets can be swapped: what is answered 2xx is lost."
+            "It is genuine, and only the endpoint's own secrets can be swapped: a 2xx would lose the event."
         }
         (_, _, Some(Reason::SignatureMismatch)) => {
-            "Anybody who knows the URL could send made-up patients' data, or alter real ones."
+            "An attacker who knows the URL could send made-up health data, or alter real ones."
         }
-        (_, _, Some(Reason::MissingHeader)) => "Anybody who knows the URL could send made-up patients' data.",
+        (_, _, Some(Reason::MissingHeader)) => "An attacker who knows the URL could send made-up health data.",
         (_, _, Some(Reason::Stale | Reason::InTheFuture)) => {
-            "Who once saw a delivery could send it again whenever it suits."
+            "An attacker who captured a delivery could replay it at any time."
         }
         (_, _, Some(Reason::MalformedHeader | Reason::RepeatedHeader)) => {
-            "What is not written as it has to be may be read differently by a proxy before it."
+            "A proxy may read a malformed header differently from the receiver."
         }
         (_, _, Some(Reason::ContentEncoding)) => {
-            "Signatures cover what is on the wire, and what has to be unpacked may never end."
+            "Signatures cover the bytes on the wire, and decompressing an unverified body invites a zip bomb."
         }
-        (_, _, Some(Reason::TimeMissing)) => "Without its time an event stays fresh for ever.",
-        _ => "Receivers that take less have less to guard.",
+        (_, _, Some(Reason::TimeMissing)) => "An event without its time never becomes stale.",
+        _ => "A receiver that accepts less has a smaller attack surface.",
     };
     why.to_owned()
 }

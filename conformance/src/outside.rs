@@ -1,4 +1,4 @@
-//! The cases that can be played at somebody else's endpoint, of which only the answers are seen.
+//! The cases of one provider, signed for another endpoint than the list's.
 
 use medhook::registry::SchemeChoice;
 use medhook::testing::Signing;
@@ -12,11 +12,12 @@ use crate::error::CaseError;
 use crate::list::{self, List};
 use crate::recipe::{Recipe, make_all};
 
-/// Every case of an endpoint's provider, signed for that endpoint as if it were sent now, at this Unix time in seconds.
-/// Each has an id of its own that begins with `mark`, where it has one; no dot may be in it.
+/// Returns every case of an endpoint's provider, signed for that endpoint as it would be sent at this Unix time, in
+/// seconds. Ids begin with `mark`, which must not contain a dot, and differ from case to case.
 ///
 /// The endpoint's secrets have the labels of the list: `current`, `old` for a second one, and `test` for Fasten's test
-/// mode. What needs another than there is cannot be played, nor can what is about the inside of a receiver.
+/// mode. A case that needs a secret that the endpoint does not have cannot be played, nor can one about the inside of a
+/// receiver.
 ///
 /// # Errors
 /// As with [`cases`](crate::cases()).
@@ -24,8 +25,9 @@ pub fn cases_outside(endpoint: &Endpoint, mark: &str, now: i64) -> Result<Vec<Pr
     prepare(endpoint, mark, now, false)
 }
 
-/// As [`cases_outside`], for an endpoint with the settings that the list has for the provider's first endpoint, whose
-/// receiver has the usual limit for bodies and can be made to shut down. Cases for other settings cannot be played.
+/// Returns the same as [`cases_outside`] for a receiver in this process, with the settings of the listed endpoint that has
+/// the provider's name: its limit for bodies is the default one, and it can be shut down. Cases for endpoints with other
+/// settings cannot be played.
 ///
 /// # Errors
 /// As with [`cases`](crate::cases()).
@@ -60,7 +62,7 @@ pub struct Prepared {
     pub skipped: Option<&'static str>,
 }
 
-/// An endpoint of the list, and the one that its cases are made anew for.
+/// Signs cases of a listed endpoint for another endpoint.
 struct Adaption<'s> {
     listed: &'s Endpoint,
     endpoint: &'s Endpoint,
@@ -70,7 +72,7 @@ struct Adaption<'s> {
     inside: bool,
 }
 
-/// Made anew, or why not.
+/// A result, or why there is none.
 type Remade<T> = Result<T, &'static str>;
 
 impl Adaption<'_> {
@@ -109,8 +111,8 @@ impl Adaption<'_> {
         Ok(Ok(remade))
     }
 
-    /// Whether the listed endpoint is one like ours, as far as can be seen from outside. Which kind is pinned there
-    /// cannot be: a genuine delivery is to be accepted, whatever its kind.
+    /// Checks that the listed endpoint has the settings of ours that matter from outside. A pinned kind does not: a genuine
+    /// delivery is accepted, whatever its kind.
     fn fits(&self, recipe: &Recipe<'_>) -> Remade<()> {
         let Adaption { listed, endpoint, .. } = self;
         if listed.scheme != endpoint.scheme && !recipe.changes.iter().all(|change| self.fits_any_scheme(change)) {
@@ -139,7 +141,7 @@ impl Adaption<'_> {
         }
     }
 
-    /// Whether the same becomes of it, however deliveries are verified.
+    /// Returns whether a change has the same result under every scheme.
     fn fits_any_scheme(&self, change: &Change) -> bool {
         match change {
             Change::Header(name, _) | Change::And(name, _) => signature_header(self.listed).as_ref() != Some(name),
@@ -159,7 +161,7 @@ impl Adaption<'_> {
         }
     }
 
-    /// A change, made for our endpoint. Every kind of change has to be decided on here.
+    /// Returns a change as it has to be for our endpoint. Every kind of change is decided on here.
     fn adapted(&self, change: &Change, refused: bool) -> Remade<Change> {
         Ok(match change {
             Change::ForeignSecret(text) => Change::ForeignSecret(self.foreign(text)?),
@@ -236,7 +238,8 @@ impl Adaption<'_> {
         })
     }
 
-    /// Another secret that is like the listed one (with a letter more or less) becomes one that is like ours.
+    /// Returns a foreign secret. One that differs from the listed secret in its last letter becomes one that differs so
+    /// from ours.
     fn foreign(&self, text: &str) -> Remade<String> {
         let (Some(listed), Some(ours)) = (self.listed.secret(None), self.endpoint.secret(None)) else {
             return Err("needs a secret");
@@ -255,7 +258,7 @@ impl Adaption<'_> {
         Ok(text.to_owned())
     }
 
-    /// JSON for an id, as one of ours if it is a text.
+    /// Returns the JSON of an id, with our mark if it is a text.
     fn marked(&self, json: &str) -> String {
         match serde_json::from_str(json) {
             Ok(serde_json::Value::String(text)) if !text.is_empty() => {
@@ -272,7 +275,7 @@ impl Adaption<'_> {
         if shown { Err("it would show a secret, or mean nothing with yours") } else { Ok(()) }
     }
 
-    /// What is done to the text of a proof makes sense only where that is written the same way.
+    /// Checks that both endpoints write signatures the same way, which changes of their text depend on.
     fn same_writing(&self, name: &str) -> Remade<()> {
         let written = |endpoint: &Endpoint| (endpoint.prefix.clone(), endpoint.encoding.unwrap_or(Encoding::Hex));
         if signature_header(self.listed).as_deref() == Some(name) && written(self.listed) != written(self.endpoint) {
@@ -308,8 +311,7 @@ fn signature_header(endpoint: &Endpoint) -> Option<String> {
     }
 }
 
-/// Two clocks are never quite the same, and a delivery takes its time: what is exactly at a limit goes a little to the
-/// side that it is meant for.
+/// Moves a time that is exactly at a limit to the side that it is meant for: clocks differ, and a delivery takes time.
 fn clear_of_the_limit(offset: i64, refused: bool) -> i64 {
     let margin = if refused { 60_i64 } else { -10 };
     offset.saturating_add(margin.saturating_mul(offset.signum()))

@@ -317,7 +317,7 @@ impl<'s, S: Site> Player<'s, S> {
             expected: "refused with a 4xx, or hung up on, before its end".to_owned(),
             happened,
             judgement,
-            why: "Anybody could fill the endpoint's memory, without knowing any secret.".to_owned(),
+            why: "An attacker who knows no secret could exhaust the endpoint's memory.".to_owned(),
         };
         let mark = format!("{}endless", self.plan.mark);
         let Some(mut case) = self.genuine(&mark)? else {

@@ -1,4 +1,4 @@
-//! Makes cases of the rows of a list.
+//! Expands the rows of a list into cases.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::endpoint::Endpoint;
 use crate::error::CaseError;
 use crate::list::{Fields, Origin, Row};
 
-/// A fixture, and the changes to it, first change first.
+/// A fixture, and the changes to it in order.
 #[derive(Clone)]
 pub(crate) struct Recipe<'l> {
     pub(crate) endpoint: &'l str,
@@ -20,7 +20,7 @@ pub(crate) struct Recipe<'l> {
     pub(crate) changes: Vec<&'l Change>,
 }
 
-/// Makes the cases of one provider, in the order of their rows. A row may be like a later one.
+/// Expands the rows of one provider, in their order. A row may differ from a later one.
 pub(crate) fn make_all<'l>(
     rows: &'l [Row],
     endpoints: &BTreeMap<String, Endpoint>,

@@ -2,41 +2,41 @@
 
 use std::collections::HashSet;
 
+use medhook::Reason;
 use medhook_conformance::{Finding, Judgement, Player};
 
 use super::site::DemoSite;
 use crate::failure::Failure;
 use crate::output::{Screen, harmless};
 
-/// The rows, in the order in which they are played. The last one ends with a receiver that has shut down.
+/// The rows, in the order in which they are played. The last one leaves receivers that have shut down.
 const ROWS: &[Row] = &[
     Row { title: "genuine, one of each kind", plays: Plays::EachKind },
-    Row { title: "signed with the older secret", plays: OLDER_SECRET },
+    Row { title: "signed with older secret", plays: Plays::First(OLDER_SECRET) },
     Row { title: "the same delivery again", plays: Plays::First(&["the same delivery was handled"]) },
     Row { title: "20 copies at once", plays: Plays::First(&["the same delivery is being handled"]) },
-    Row { title: "handler fails, then a retry", plays: Plays::Failing },
-    Row { title: "a kind that is not documented", plays: Plays::First(&["a kind that is not documented"]) },
-    Row { title: "a field of another type", plays: DRIFTED },
+    Row { title: "handler fails, then retry", plays: Plays::Failing },
+    Row { title: "undocumented kind", plays: Plays::First(&["a kind that is not documented"]) },
+    Row { title: "a field of another type", plays: Plays::First(DRIFTED) },
     Row { title: "not signed", plays: Plays::First(&["no signature", "no shared secret"]) },
-    Row { title: "signed with another secret", plays: OTHER_SECRET },
+    Row { title: "signed by another secret", plays: Plays::First(OTHER_SECRET) },
     Row { title: "body changed on the way", plays: Plays::First(&["the first bit of the body flipped on the way"]) },
-    Row { title: "too old", plays: Plays::First(&["attempted 301 s ago", "happened 7,201 s ago"]) },
-    Row { title: "too far in the future", plays: Plays::First(&["attempted 301 s ahead", "happened 301 s ahead"]) },
+    Row { title: "too old", plays: Plays::RejectedAs(Reason::Stale) },
+    Row { title: "too far in the future", plays: Plays::RejectedAs(Reason::InTheFuture) },
     Row { title: "one byte over 1 MiB", plays: Plays::First(&["a body one byte over 1 MiB"]) },
     Row { title: "GET instead of POST", plays: Plays::First(&["GET"]) },
     Row { title: "while shutting down", plays: Plays::First(&["the receiver is shutting down"]) },
 ];
 
-const OLDER_SECRET: Plays = Plays::First(&["signed with the older of two secrets", "the older of two shared secrets"]);
-const OTHER_SECRET: Plays =
-    Plays::First(&["signed with another customer's secret", "another customer's shared secret"]);
-const DRIFTED: Plays = Plays::First(&[
+const OLDER_SECRET: &[&str] = &["signed with the older of two secrets", "the older of two shared secrets"];
+const OTHER_SECRET: &[&str] = &["signed with another customer's secret", "another customer's shared secret"];
+const DRIFTED: &[&str] = &[
     "a field of another type than documented",
     "a count that is no number",
     "a status that is an object",
     "patient.ehi_export_success.drifted",
     "document.uploaded.drifted",
-]);
+];
 
 struct Row {
     title: &'static str,
@@ -47,8 +47,10 @@ enum Plays {
     /// The first genuine delivery of each documented kind. Kinds that their bodies do not name are not among them: they
     /// need an endpoint of their own.
     EachKind,
-    /// The first of these cases that the provider has.
+    /// The first case of the provider's that has one of these names.
     First(&'static [&'static str]),
+    /// The first case of the provider's that is rejected for this reason.
+    RejectedAs(Reason),
     /// A delivery whose handler fails, and that comes again.
     Failing,
 }
@@ -85,9 +87,20 @@ impl Plays {
         let names: Vec<String> = match self {
             Plays::Failing => return Ok(vec![player.play_failing().await?]),
             Plays::First(names) => {
-                let names = names.iter().map(|name| format!("{}: {name}", site.provider()));
-                let is_there = |name: &String| player.cases().iter().any(|prepared| prepared.case.name == *name);
-                names.into_iter().find(is_there).into_iter().collect()
+                let names: Vec<_> = names.iter().map(|name| format!("{}: {name}", site.provider())).collect();
+                player
+                    .cases()
+                    .iter()
+                    .map(|prepared| &prepared.case.name)
+                    .find(|name| names.contains(name))
+                    .into_iter()
+                    .cloned()
+                    .collect()
+            }
+            Plays::RejectedAs(reason) => {
+                let mut playable = player.cases().iter().filter(|prepared| prepared.skipped.is_none());
+                let found = playable.find(|prepared| prepared.case.expected.reason == Some(*reason));
+                found.map(|prepared| prepared.case.name.clone()).into_iter().collect()
             }
             Plays::EachKind => {
                 let mut kinds = HashSet::new();
@@ -129,11 +142,17 @@ impl Matrix {
     /// Returns the matrix, of at most 80 columns, and a line that counts.
     pub(super) fn table(&self, screen: Screen) -> String {
         let widths = self.columns.iter().map(|column| column.provider.len().max(6));
+        let gaps =
+            if widths.clone().map(|width| width.saturating_add(2)).sum::<usize>() > 80_usize.saturating_sub(TITLE) {
+                1
+            } else {
+                2
+            };
         let mut text = " ".repeat(TITLE);
-        self.columns.iter().for_each(|column| text.push_str(&format!("  {:<6}", column.provider)));
+        self.columns.iter().for_each(|column| text.push_str(&format!("{:gaps$}{:<6}", "", column.provider)));
         text.push('\n');
         for (number, row) in ROWS.iter().enumerate() {
-            let (mut line, mut padding) = (format!("{:<TITLE$}", row.title), 2);
+            let (mut line, mut padding) = (format!("{:<TITLE$}", row.title), gaps);
             for (column, width) in self.columns.iter().zip(widths.clone()) {
                 let (word, painted) = match column.cells.get(number).and_then(verdict) {
                     Some(true) => ("ok", screen.green("ok")),
@@ -142,7 +161,7 @@ impl Matrix {
                 };
                 line.push_str(&" ".repeat(padding));
                 line.push_str(&painted);
-                padding = width.saturating_sub(word.len()).saturating_add(2);
+                padding = width.saturating_sub(word.len()).saturating_add(gaps);
             }
             text.push_str(&line);
             text.push('\n');
@@ -195,7 +214,7 @@ fn is_wrong(finding: &Finding) -> bool {
 }
 
 /// The width of the titles.
-const TITLE: usize = 30;
+const TITLE: usize = 26;
 
 #[cfg(test)]
 mod tests {
@@ -250,7 +269,6 @@ mod tests {
         assert_eq!(
             left_out,
             [
-                ("a kind that is not documented", "cair"),
                 ("body changed on the way", "mediquo"),
                 ("too far in the future", "azodha"),
                 ("too far in the future", "cair"),
@@ -258,6 +276,7 @@ mod tests {
                 ("too old", "azodha"),
                 ("too old", "cair"),
                 ("too old", "mediquo"),
+                ("undocumented kind", "cair"),
             ]
         );
         let kinds = |column: &Column| (column.provider.clone(), column.cells[0].as_ref().unwrap().len());
@@ -311,6 +330,15 @@ mod tests {
         let limit = 2 * 1024 * 1024;
         let wrong = not_ok(|builder| builder.store(store()).body_limit(limit).body_timeout(Duration::from_secs(2)));
         assert_eq!(wrong.await, at(&["one byte over 1 MiB"], &PROVIDERS));
+    }
+
+    #[test]
+    fn there_is_room_for_a_sixth_provider() {
+        let column = |provider: &&str| Column { provider: (*provider).to_owned(), cells: Vec::new() };
+        let columns = PROVIDERS.iter().chain(&["examplelab"]).map(column).collect();
+        for line in (Matrix { columns }).table(Screen::default()).lines() {
+            assert!(line.len() <= 80, "{line}");
+        }
     }
 
     #[test]
