@@ -382,7 +382,7 @@ fn what_cannot_be_told_is_2() {
     let (url, none) = (served.url("/in"), served.url("/none"));
     let ran = check(&[&url, "healthsync", "--secret-env", "CANARY", "--count-url", &none]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
-    assert_eq!(ran.stderr, "medhook: the number of handled events cannot be read: it is answered 404\n");
+    assert_eq!(ran.stderr, "medhook: cannot read the number of handled events: the answer is 404\n");
 }
 
 #[test]

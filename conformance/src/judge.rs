@@ -54,7 +54,7 @@ impl Judgement {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// 4xx, and nothing is handled.
-    Refused,
+    Rejected,
     /// 2xx.
     Accepted,
     /// 2xx, and nothing is handled.
@@ -67,7 +67,7 @@ impl Wanted {
     pub(crate) fn of(case: &Case) -> Self {
         match case.expected.outcome {
             Outcome::Rejected if case.expected.reason == Some(Reason::SecretModeMismatch) => Wanted::Retried,
-            Outcome::Rejected => Wanted::Refused,
+            Outcome::Rejected => Wanted::Rejected,
             Outcome::Ignored => Wanted::Ignored,
             _ => Wanted::Accepted,
         }
@@ -75,7 +75,7 @@ impl Wanted {
 
     pub(crate) fn in_words(self) -> &'static str {
         match self {
-            Wanted::Refused => "refused with a 4xx",
+            Wanted::Rejected => "rejected with a 4xx",
             Wanted::Accepted => "accepted with a 2xx",
             Wanted::Ignored => "answered 2xx and not handled",
             Wanted::Retried => "not answered 2xx and not handled",
@@ -91,7 +91,7 @@ pub(crate) struct CaseResult<'s> {
     /// The expected increase, where it is known.
     pub(crate) has_to: Option<u64>,
     /// Whether the genuine delivery that this one differs from was rejected.
-    pub(crate) like_refused: bool,
+    pub(crate) like_rejected: bool,
 }
 
 /// Judges a single delivery. `slight` is the result of [`is_slight`].
@@ -100,7 +100,7 @@ pub(crate) fn judge(wanted: Wanted, seen: &CaseResult<'_>, slight: bool) -> (Jud
     let answer = match seen.answer {
         Ok(answer) => answer,
         Err(lost @ Lost::NoConnection(_)) => return (Judgement::Unclear, lost.to_string()),
-        Err(lost) if matches!(wanted, Wanted::Refused | Wanted::Retried) => {
+        Err(lost) if matches!(wanted, Wanted::Rejected | Wanted::Retried) => {
             return (Judgement::Unclear, lost.to_string());
         }
         Err(lost) => return (wrong, lost.to_string()),
@@ -112,16 +112,16 @@ pub(crate) fn judge(wanted: Wanted, seen: &CaseResult<'_>, slight: bool) -> (Jud
     };
     let accepted = answer.is_2xx();
     match wanted {
-        Wanted::Refused if accepted => (wrong, happened),
+        Wanted::Rejected if accepted => (wrong, happened),
         // Rejected, but handled.
-        Wanted::Refused if handled > 0 => (Judgement::Fault, happened),
-        Wanted::Refused if !(400..500).contains(&answer.status) => {
-            (Judgement::Unclear, format!("{happened}: whether it was refused, or broke something, cannot be seen"))
+        Wanted::Rejected if handled > 0 => (Judgement::Fault, happened),
+        Wanted::Rejected if !(400..500).contains(&answer.status) => {
+            (Judgement::Unclear, format!("{happened}: may be a rejection or a failure"))
         }
         Wanted::Ignored | Wanted::Retried if handled > 0 => (wrong, happened),
         Wanted::Retried if accepted => (wrong, happened),
-        Wanted::Refused | Wanted::Retried if seen.like_refused => {
-            (Judgement::Unclear, format!("{happened}: but the genuine one that it is like was refused, too"))
+        Wanted::Rejected | Wanted::Retried if seen.like_rejected => {
+            (Judgement::Unclear, format!("{happened}: but the genuine delivery that it differs from was rejected, too"))
         }
         Wanted::Accepted | Wanted::Ignored if !accepted => (wrong, happened),
         Wanted::Accepted if seen.handled.zip(seen.has_to).is_some_and(|(handled, has_to)| handled != has_to) => {
@@ -146,7 +146,7 @@ pub(crate) fn is_slight(case: &Case, changes: &[Change]) -> bool {
     let last = changes.first();
     match (Wanted::of(case), case.expected.reason) {
         (Wanted::Ignored | Wanted::Retried, _) => true,
-        (Wanted::Refused, Some(reason)) => match reason {
+        (Wanted::Rejected, Some(reason)) => match reason {
             Reason::RepeatedHeader | Reason::ContentEncoding | Reason::Method | Reason::TimeMissing => true,
             Reason::MalformedHeader => match last {
                 // It still contains the genuine signature.
@@ -233,24 +233,24 @@ mod tests {
     use crate::answer::Answer;
 
     fn judged(wanted: Wanted, status: u16, handled: Option<u64>) -> Judgement {
-        let seen = CaseResult { answer: &Ok(Answer::of(status)), handled, has_to: None, like_refused: false };
+        let seen = CaseResult { answer: &Ok(Answer::of(status)), handled, has_to: None, like_rejected: false };
         judge(wanted, &seen, false).0
     }
 
     #[test]
-    fn what_is_forged_has_to_be_refused_and_a_breakdown_is_no_refusal() {
-        assert_eq!(judged(Wanted::Refused, 401, None), Judgement::Ok);
-        assert_eq!(judged(Wanted::Refused, 413, Some(0)), Judgement::Ok);
-        assert_eq!(judged(Wanted::Refused, 200, None), Judgement::Fault);
-        assert_eq!(judged(Wanted::Refused, 401, Some(1)), Judgement::Fault);
+    fn forged_deliveries_have_to_be_rejected_and_a_5xx_is_no_rejection() {
+        assert_eq!(judged(Wanted::Rejected, 401, None), Judgement::Ok);
+        assert_eq!(judged(Wanted::Rejected, 413, Some(0)), Judgement::Ok);
+        assert_eq!(judged(Wanted::Rejected, 200, None), Judgement::Fault);
+        assert_eq!(judged(Wanted::Rejected, 401, Some(1)), Judgement::Fault);
         for status in [500, 503, 302] {
-            assert_eq!(judged(Wanted::Refused, status, None), Judgement::Unclear, "{status}");
-            assert_eq!(judged(Wanted::Refused, status, Some(1)), Judgement::Fault, "{status}");
+            assert_eq!(judged(Wanted::Rejected, status, None), Judgement::Unclear, "{status}");
+            assert_eq!(judged(Wanted::Rejected, status, Some(1)), Judgement::Fault, "{status}");
         }
     }
 
     #[test]
-    fn what_is_genuine_has_to_be_accepted() {
+    fn genuine_deliveries_have_to_be_accepted() {
         assert_eq!(judged(Wanted::Accepted, 204, None), Judgement::Ok);
         for status in [400, 401, 500, 302] {
             assert_eq!(judged(Wanted::Accepted, status, None), Judgement::Fault, "{status}");
@@ -272,27 +272,27 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_nothing_where_what_is_genuine_is_refused_too() {
+    fn a_rejection_says_nothing_where_the_genuine_delivery_is_rejected_too() {
         let answer = Ok(Answer::of(401));
-        let seen = CaseResult { answer: &answer, handled: None, has_to: None, like_refused: true };
-        assert_eq!(judge(Wanted::Refused, &seen, false).0, Judgement::Unclear);
+        let seen = CaseResult { answer: &answer, handled: None, has_to: None, like_rejected: true };
+        assert_eq!(judge(Wanted::Rejected, &seen, false).0, Judgement::Unclear);
     }
 
     #[test]
     fn no_answer_is_a_fault_only_where_one_was_due() {
         let gone = Err(Lost::NoAnswer(String::new()));
-        let seen = CaseResult { answer: &gone, handled: None, has_to: None, like_refused: false };
+        let seen = CaseResult { answer: &gone, handled: None, has_to: None, like_rejected: false };
         assert_eq!(judge(Wanted::Accepted, &seen, false).0, Judgement::Fault);
-        assert_eq!(judge(Wanted::Refused, &seen, false).0, Judgement::Unclear);
+        assert_eq!(judge(Wanted::Rejected, &seen, false).0, Judgement::Unclear);
         let nobody = Err(Lost::NoConnection(String::new()));
         let seen = CaseResult { answer: &nobody, ..seen };
         assert_eq!(judge(Wanted::Accepted, &seen, false).0, Judgement::Unclear);
     }
 
     #[test]
-    fn what_is_handled_differently_for_an_unsigned_header_is_a_fault() {
+    fn a_delivery_that_an_unsigned_header_keeps_from_the_handler_is_a_fault() {
         let answer = Ok(Answer::of(200));
-        let seen = CaseResult { answer: &answer, handled: Some(0), has_to: Some(1), like_refused: false };
+        let seen = CaseResult { answer: &answer, handled: Some(0), has_to: Some(1), like_rejected: false };
         assert_eq!(judge(Wanted::Accepted, &seen, false).0, Judgement::Fault);
     }
 }

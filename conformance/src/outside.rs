@@ -81,11 +81,11 @@ impl Adaption<'_> {
             return Ok(Err("for an endpoint with other settings"));
         }
         let changes = self.fits(recipe).and_then(|()| {
-            let refused = case.expected.reason.is_some_and(|reason| reason.outcome() == Outcome::Rejected);
+            let rejected = case.expected.reason.is_some_and(|reason| reason.outcome() == Outcome::Rejected);
             if !self.inside && case.expected.reason == Some(Reason::TooLarge) {
                 return Err("how long a body may be is the endpoint's own");
             }
-            recipe.changes.iter().map(|change| self.adapted(change, refused)).collect::<Remade<Vec<_>>>()
+            recipe.changes.iter().map(|change| self.adapted(change, rejected)).collect::<Remade<Vec<_>>>()
         });
         let changes = match changes {
             Ok(changes) => changes,
@@ -161,8 +161,8 @@ impl Adaption<'_> {
         }
     }
 
-    /// Returns a change as it has to be for our endpoint. Every kind of change is decided on here.
-    fn adapted(&self, change: &Change, refused: bool) -> Remade<Change> {
+    /// Returns a change adapted to our endpoint. Every kind of change is decided on here.
+    fn adapted(&self, change: &Change, rejected: bool) -> Remade<Change> {
         Ok(match change {
             Change::ForeignSecret(text) => Change::ForeignSecret(self.foreign(text)?),
             Change::Set(pointer, json) if pointer == "/id" => Change::Set(pointer.clone(), self.marked(json)),
@@ -172,8 +172,8 @@ impl Adaption<'_> {
             }
             Change::Wrap(_, text) if text.contains("\"id\"") => return Err("its id could not be told from a real one"),
             Change::MessageId(id) if !id.is_empty() => Change::MessageId(format!("{}{id}", self.mark)),
-            Change::Attempt(offset) => Change::Attempt(clear_of_the_limit(*offset, refused)),
-            Change::Event(offset) => Change::Event(clear_of_the_limit(*offset, refused)),
+            Change::Attempt(offset) => Change::Attempt(clear_of_the_limit(*offset, rejected)),
+            Change::Event(offset) => Change::Event(clear_of_the_limit(*offset, rejected)),
             Change::Scheme(SchemeChoice::HmacSha256) if self.listed.scheme == Some(SchemeChoice::HmacSha256) => {
                 return Err("how an HMAC is written is the endpoint's own");
             }
@@ -209,7 +209,7 @@ impl Adaption<'_> {
             Change::Spoil(name, place) => Change::Spoil(self.renamed(name), *place),
 
             Change::Declares(_) => return Err("how long a body may be is the endpoint's own"),
-            Change::HangsUp => return Err("who hangs up gets no answer"),
+            Change::HangsUp => return Err("a sender that disconnects gets no answer"),
             Change::Stalls => return Err("how long a body may take is the endpoint's own"),
             Change::State(State::Usual | State::Handled | State::InFlight) => change.clone(),
             Change::State(State::Draining) if self.inside => change.clone(),
@@ -312,8 +312,8 @@ fn signature_header(endpoint: &Endpoint) -> Option<String> {
 }
 
 /// Moves a time that is exactly at a limit to the side that it is meant for: clocks differ, and a delivery takes time.
-fn clear_of_the_limit(offset: i64, refused: bool) -> i64 {
-    let margin = if refused { 60_i64 } else { -10 };
+fn clear_of_the_limit(offset: i64, rejected: bool) -> i64 {
+    let margin = if rejected { 60_i64 } else { -10 };
     offset.saturating_add(margin.saturating_mul(offset.signum()))
 }
 

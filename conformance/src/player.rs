@@ -87,8 +87,8 @@ impl<'s, S: Site> Player<'s, S> {
         let mut is_first = true;
         for name in names {
             let Some(finding) = self.play(&name).await? else { break };
-            let refused = finding.judgement != Judgement::Ok && finding.judgement != Judgement::Skipped;
-            let ends_it = is_first && refused;
+            let failed = finding.judgement != Judgement::Ok && finding.judgement != Judgement::Skipped;
+            let ends_it = is_first && failed;
             is_first &= finding.judgement == Judgement::Skipped;
             found(finding)?;
             if ends_it {
@@ -181,9 +181,9 @@ impl<'s, S: Site> Player<'s, S> {
             _ if self.known.is_empty() && before.is_some() => Some(1),
             _ => None,
         };
-        let like_refused = like.is_some_and(|(accepted, _)| !accepted);
+        let like_rejected = like.is_some_and(|(accepted, _)| !accepted);
         let wanted = Wanted::of(case);
-        let seen = CaseResult { answer: &sent, handled, has_to, like_refused };
+        let seen = CaseResult { answer: &sent, handled, has_to, like_rejected };
         let judged = judge(wanted, &seen, is_slight(case, &changes));
         if wanted == Wanted::Accepted {
             self.known.insert(case.name.clone(), (is_2xx(&sent), handled));
@@ -314,7 +314,7 @@ impl<'s, S: Site> Player<'s, S> {
     pub async fn play_endless(&self) -> Result<Finding, S::Error> {
         let finding = |judgement, happened| Finding {
             name: format!("{}: a forged delivery with a body over the limit, and no end", self.plan.endpoint.provider),
-            expected: "refused with a 4xx, or hung up on, before its end".to_owned(),
+            expected: "rejected with a 4xx, or disconnected, before its end".to_owned(),
             happened,
             judgement,
             why: "An attacker who knows no secret could exhaust the endpoint's memory.".to_owned(),
@@ -328,12 +328,12 @@ impl<'s, S: Site> Player<'s, S> {
         Ok(match self.site.deliver_endless(&case, over).await? {
             Err(lost @ Lost::NoConnection(_)) => finding(Judgement::Unclear, lost.to_string()),
             Ok(Answer { status: 408, .. }) | Err(Lost::TimedOut(_)) => {
-                finding(Judgement::Fault, format!("{over} bytes were taken, and more waited for"))
+                finding(Judgement::Fault, format!("{over} bytes were read, and more awaited"))
             }
             Ok(Answer { status, .. }) if (400..500).contains(&status) => finding(Judgement::Ok, status.to_string()),
             Ok(Answer { status, .. }) if (200..300).contains(&status) => finding(Judgement::Fault, status.to_string()),
             Ok(Answer { status, .. }) => finding(Judgement::Unclear, status.to_string()),
-            Err(Lost::NoAnswer(_)) => finding(Judgement::Ok, "hung up on".to_owned()),
+            Err(Lost::NoAnswer(_)) => finding(Judgement::Ok, "disconnected".to_owned()),
         })
     }
 

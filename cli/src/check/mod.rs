@@ -1,7 +1,7 @@
-//! `medhook check`: the cases that this project holds itself to, played at any endpoint.
+//! `medhook check`: plays the cases of `medhook-conformance` at any endpoint.
 //!
-//! - `site`: the endpoint, and what else its operator gives to look at it
-//! - `report`: what is printed
+//! - `site`: the endpoint, and the URLs that show what it handles
+//! - `report`: the output
 
 mod report;
 mod site;
@@ -24,25 +24,25 @@ use crate::runtime::run_async;
 use crate::sender::Sender;
 use crate::verdict::Verdict;
 
-/// Play every known case at an endpoint, of whatever language, and report what it
-/// lets through, what it refuses that is genuine, and why it matters.
+/// Play every known case at an endpoint, in whatever language it is written, and report
+/// which forged deliveries it accepts, which genuine ones it rejects, and why it matters.
 ///
-/// Everything sent is made up, and every id in it begins with `medhook-check-`, but
-/// the endpoint takes it for real: point it at one that may. What is tampered with,
-/// forged, stale or unsigned has to be answered 4xx; what is genuine 2xx, even if its
-/// kind is not known or a field is not as documented. A 5xx to what is forged is no
-/// rejection: it may have broken before it looked, and a sender would try again.
+/// All data is made up, and every id begins with `medhook-check-`, but the endpoint
+/// handles it as real: use one that may. Altered, forged, stale and unsigned deliveries
+/// have to be answered 4xx, and genuine ones 2xx, even if their kind is unknown or a
+/// field is not as documented. A 5xx is no rejection of a forged delivery: the endpoint
+/// may have failed before it verified the signature, and a provider would retry.
 ///
-/// An answer does not say what was handled. With --count-url, a URL that answers a GET
-/// with the number of events handled so far, in plain text, that is looked at as well:
-/// that nothing forged is handled, and that copies, one after another or at once, are
-/// handled once. The number must have risen by the time of the 2xx.
-/// With --fail-next-url besides, a URL that makes the handling of the next event fail
-/// after a POST to it: that an event that failed is handled when it comes again.
+/// An answer does not say what was handled. --count-url names a URL that answers a GET
+/// with the number of events handled so far, in plain text. With it the check sees that
+/// no forged delivery is handled, and that copies, one after another or at once, are
+/// handled once. The number must be up to date when the 2xx is sent.
+/// --fail-next-url names a URL that makes the handling of the next event fail after a
+/// POST. With it the check sees that a failed event is handled when it is sent again.
 ///
-/// Strictness that guards against nobody without the secret is a remark, which counts
-/// with --strict. The exit code is 0 if nothing was let through and nothing genuine
-/// refused, 1 if something was, and 2 if that could not be told of all cases.
+/// Differences that only a sender with the secret could use are remarks, which count
+/// with --strict. The exit code is 0 if no forged delivery was accepted and no genuine
+/// one rejected, 1 if one was, and 2 if the results of some cases are unclear.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
@@ -54,7 +54,7 @@ use crate::verdict::Verdict;
 pub(crate) struct CheckArgs {
     /// The endpoint, http:// or https://
     url: String,
-    /// Whose endpoint it is
+    /// The provider
     #[arg(value_parser = provider_parser())]
     provider: Provider,
     #[command(flatten)]
@@ -63,28 +63,28 @@ pub(crate) struct CheckArgs {
     test_keys: TestSecretArgs,
     #[command(flatten)]
     dialect: Dialect,
-    /// Where the number of handled events is
+    /// The URL of the number of handled events
     #[arg(long, value_name = "URL")]
     count_url: Option<String>,
-    /// Where a POST makes the handling of the next event fail
+    /// The URL where a POST makes the handling of the next event fail
     #[arg(long, value_name = "URL", requires = "count_url")]
     fail_next_url: Option<String>,
-    /// The longest body that the endpoint takes, in bytes
+    /// The endpoint's limit for bodies, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024, value_parser = clap::value_parser!(u64).range(1_024..=256 * 1024 * 1024))]
     body_limit: u64,
-    /// How many copies are sent at once
+    /// The number of copies sent at once
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..=200))]
     copies: u16,
-    /// How long an answer may take, in seconds; by default as long as the provider waits
+    /// The time limit for an answer, in seconds; by default the provider's
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
     timeout: Option<u64>,
-    /// Remarks count, too
+    /// Count remarks as faults
     #[arg(long)]
     strict: bool,
-    /// One line of JSON for each case, and one for the whole
+    /// Print a line of JSON for each case, and one with the verdict
     #[arg(long)]
     json: bool,
-    /// It is not on this machine, and it is mine to send this to
+    /// Confirm that you operate this non-loopback endpoint
     #[arg(long)]
     i_operate_this_endpoint: bool,
 }
@@ -100,7 +100,7 @@ pub(crate) fn run(args: &CheckArgs, out: &mut dyn Write) -> Result<Verdict, Fail
     let all_here = [Some(&at), count.as_ref(), fail_next.as_ref()].into_iter().flatten().all(Target::is_loopback);
     if !all_here && !args.i_operate_this_endpoint {
         return Err(Failure::new(
-            "this is not on this machine: some 200 deliveries, forged ones among them, need --i-operate-this-endpoint",
+            "the URLs are not loopback addresses; pass --i-operate-this-endpoint to send some 200 deliveries, some of them forged",
         ));
     }
     let mut endpoint = args.dialect.endpoint(args.provider)?;
@@ -121,7 +121,7 @@ pub(crate) fn run(args: &CheckArgs, out: &mut dyn Write) -> Result<Verdict, Fail
     Ok(report.verdict())
 }
 
-/// Secrets by the names that the cases have for them. One without a name would not be tried.
+/// Labels secrets with the names that the cases use. A secret without such a name would not be tried.
 fn named<const N: usize>(
     secrets: &[Secret],
     option: &str,
@@ -129,7 +129,7 @@ fn named<const N: usize>(
 ) -> Result<BTreeMap<String, String>, Failure> {
     if secrets.len() > N {
         return Err(Failure::new(format!(
-            "--{option}-env, --{option}-file: more than {N}, which is all that the cases try"
+            "--{option}-env, --{option}-file: more than {N}, the most that the cases use"
         )));
     }
     Ok(names.into_iter().zip(secrets).map(|(name, secret)| (name.to_owned(), entry(secret).1)).collect())

@@ -1,4 +1,4 @@
-//! What is printed: in a pipe a line for each case, on a terminal what is worth one, or JSON.
+//! Output: in a pipe a line for each case, on a terminal only those that are not ok, or JSON.
 
 use std::io::{IsTerminal, Write};
 
@@ -15,7 +15,7 @@ pub(super) struct CheckReport {
     json: bool,
     strict: bool,
     screen: Screen,
-    /// How many cases there are, where progress is shown.
+    /// The number of cases, where progress is shown.
     of: Option<usize>,
     counts: [usize; 5],
 }
@@ -37,7 +37,7 @@ impl CheckReport {
         format!("to {}, as {}: every id that is sent begins with {mark}\n\n", sender.target, sender.endpoint.provider)
     }
 
-    /// The text for a finding, maybe none.
+    /// Returns the text for a finding, which may be empty.
     pub(super) fn found(&mut self, finding: Finding) -> String {
         for (count, judgement) in self.counts.iter_mut().zip(JUDGEMENTS) {
             if judgement == finding.judgement {
@@ -63,7 +63,7 @@ impl CheckReport {
             Judgement::Ok | Judgement::Skipped => format!("{verdict} {name}: {happened}\n"),
             _ => {
                 let verdict = if judgement == Judgement::Fault { self.screen.red(&verdict) } else { verdict };
-                format!("{verdict} {name}: {happened}\n         it has to be {expected}. {why}\n")
+                format!("{verdict} {name}: {happened}\n         expected: {expected}. {why}\n")
             }
         }
     }
@@ -92,11 +92,11 @@ impl CheckReport {
         let counts = format!("{ok} ok, {faults} not ok, {remarks} remarks, {unclear} unclear, {skipped} skipped");
         match self.verdict() {
             Verdict::AllIsWell => {
-                let text = "Nothing was let through, and nothing genuine refused.";
+                let text = "No forged delivery was accepted, and no genuine one rejected.";
                 format!("\n{} {counts}\n", self.screen.green(text))
             }
-            Verdict::SomethingIsNot => format!("\n{} {counts}\n", self.screen.red("Not as it has to be.")),
-            Verdict::CannotTell => format!("\nIt cannot be told of all cases. {counts}\n"),
+            Verdict::SomethingIsNot => format!("\n{} {counts}\n", self.screen.red("Not as expected.")),
+            Verdict::CannotTell => format!("\nSome results are unclear. {counts}\n"),
         }
     }
 
@@ -114,7 +114,7 @@ impl CheckReport {
     fn progress(&self) {
         if let Some(of) = self.of {
             let done: usize = self.counts.iter().sum();
-            // Progress that cannot be shown is not missed. A line of the report writes over it.
+            // Progress that cannot be written does not matter. A line of the report overwrites it.
             let _ = write!(std::io::stderr(), "\r\x1b[K{done} of {of}\r");
         }
     }
@@ -124,7 +124,7 @@ fn clear_line() {
     let _ = write!(std::io::stderr(), "\r\x1b[K");
 }
 
-/// In JSON, as one word.
+/// Returns the value in JSON.
 fn word(judgement: Judgement) -> &'static str {
     match judgement {
         Judgement::Fault => "not_ok",

@@ -1,4 +1,4 @@
-//! The endpoint, as far as it can be seen from outside.
+//! The endpoint, as it can be seen from outside.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::http_client::Target;
 use crate::sender::Sender;
 
-/// An endpoint that is checked, and what its operator gives to look at it.
+/// An endpoint that is checked, and the URLs that its operator names.
 pub(super) struct CheckedSite {
     pub(super) sender: Sender,
     pub(super) count: Option<Target>,
@@ -37,28 +37,28 @@ impl Site for CheckedSite {
         let Some(count) = &self.count else {
             return Ok(None);
         };
-        let cannot = |problem: String| Failure::new(format!("the number of handled events cannot be read: {problem}"));
+        let cannot = |problem: String| Failure::new(format!("cannot read the number of handled events: {problem}"));
         let mut request = Request::new(Bytes::new());
         *request.uri_mut() = count.path().parse().map_err(|_| cannot("not a path".to_owned()))?;
         let answer = count.send(request, COUNTING).await.map_err(|lost| cannot(lost.to_string()))?;
         if answer.status != 200 {
-            return Err(cannot(format!("it is answered {}", answer.status)));
+            return Err(cannot(format!("the answer is {}", answer.status)));
         }
         let number = str::from_utf8(&answer.body).ok().and_then(|text| text.trim().parse().ok());
-        number.map(Some).ok_or_else(|| cannot("what is answered is no number".to_owned()))
+        number.map(Some).ok_or_else(|| cannot("the answer is no number".to_owned()))
     }
 
     async fn fail_next(&self) -> Result<Result<(), &'static str>, Failure> {
         let Some(at) = &self.fail_next else {
-            return Ok(Err("needs --count-url and --fail-next-url: no handler fails at a sender's wish"));
+            return Ok(Err("needs --count-url and --fail-next-url to make a handler fail"));
         };
-        let cannot = |problem: String| Failure::new(format!("the next event cannot be made to fail: {problem}"));
+        let cannot = |problem: String| Failure::new(format!("cannot make the next event fail: {problem}"));
         let request = Request::post(at.path()).body(Bytes::new()).map_err(|error| cannot(error.to_string()))?;
         let answer = at.send(request, COUNTING).await.map_err(|lost| cannot(lost.to_string()))?;
         if (200..300).contains(&answer.status) {
             Ok(Ok(()))
         } else {
-            Err(cannot(format!("it is answered {}", answer.status)))
+            Err(cannot(format!("the answer is {}", answer.status)))
         }
     }
 }
