@@ -105,7 +105,7 @@ impl Sender {
             let mut sent = 0_u64;
             while sent < bytes {
                 writes.write_all(&piece).await?;
-                sent = sent.saturating_add(PIECE as u64);
+                sent += PIECE as u64;
             }
             writes.flush().await?;
             // The body does not end here: an endpoint that waits for its end waits in vain.

@@ -362,7 +362,7 @@ fn in_order<T>(rows: Rows<T>) -> Vec<(String, Spanned<T>)> {
 }
 
 fn line<T>(text: &str, row: &Spanned<T>) -> usize {
-    text.bytes().take(row.span().start).filter(|byte| *byte == b'\n').count().saturating_add(1)
+    text.bytes().take(row.span().start).filter(|byte| *byte == b'\n').count() + 1
 }
 
 #[cfg(test)]

@@ -251,7 +251,7 @@ impl<'s, S: Site> Player<'s, S> {
         let accepted = answers.iter().filter(|sent| is_2xx(sent)).count();
         let happened = format!("{accepted} of {} accepted, then {}{}", answers.len(), shown(&last), of(handled));
         let told_to_come_back = answers.iter().filter(|sent| is(sent, case.expected.answer())).count();
-        let overlap = accepted == 1 && told_to_come_back.saturating_add(1) == answers.len() && is(&last, DUPLICATE);
+        let overlap = accepted == 1 && told_to_come_back + 1 == answers.len() && is(&last, DUPLICATE);
         let judgement = match () {
             () if answers.is_empty() => Judgement::Unclear,
             () if accepted == 0 || !is_2xx(&last) || handled.is_some_and(|handled| handled != 1) => Judgement::Fault,

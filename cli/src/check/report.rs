@@ -41,7 +41,7 @@ impl CheckReport {
     pub(super) fn found(&mut self, finding: Finding) -> String {
         for (count, judgement) in self.counts.iter_mut().zip(JUDGEMENTS) {
             if judgement == finding.judgement {
-                *count = count.saturating_add(1);
+                *count += 1;
             }
         }
         let Finding { name, expected, happened, judgement, why } = finding;

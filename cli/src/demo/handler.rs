@@ -46,7 +46,7 @@ impl Handler {
 
     /// Notes that a delivery was answered.
     pub(super) fn answered(&self) {
-        self.board.send_modify(|board| board.arrived = board.arrived.saturating_add(1));
+        self.board.send_modify(|board| board.arrived += 1);
     }
 
     /// Returns how many deliveries were handled.
@@ -63,7 +63,7 @@ impl Handler {
         let mut fails = false;
         self.board.send_modify(|board| {
             fails = std::mem::take(&mut board.fails);
-            board.arrived = board.arrived.saturating_add(1);
+            board.arrived += 1;
         });
         if fails {
             return StatusCode::INTERNAL_SERVER_ERROR;
@@ -71,7 +71,7 @@ impl Handler {
         // The sender of the board lives in `self`.
         let _ = self.board.subscribe().wait_for(|board| board.arrived >= board.held_until).await;
         self.board.send_modify(|board| {
-            board.handled = board.handled.saturating_add(1);
+            board.handled += 1;
             board.last = Some(delivery.clone());
         });
         StatusCode::OK

@@ -142,12 +142,7 @@ impl Matrix {
     /// Returns the matrix, of at most 80 columns, and a line that counts.
     pub(super) fn table(&self, screen: Screen) -> String {
         let widths = self.columns.iter().map(|column| column.provider.len().max(6));
-        let gaps =
-            if widths.clone().map(|width| width.saturating_add(2)).sum::<usize>() > 80_usize.saturating_sub(TITLE) {
-                1
-            } else {
-                2
-            };
+        let gaps = if widths.clone().map(|width| width + 2).sum::<usize>() + TITLE > 80 { 1 } else { 2 };
         let mut text = " ".repeat(TITLE);
         self.columns.iter().for_each(|column| text.push_str(&format!("{:gaps$}{:<6}", "", column.provider)));
         text.push('\n');
@@ -161,7 +156,7 @@ impl Matrix {
                 };
                 line.push_str(&" ".repeat(padding));
                 line.push_str(&painted);
-                padding = width.saturating_sub(word.len()).saturating_add(gaps);
+                padding = width - word.len() + gaps;
             }
             text.push_str(&line);
             text.push('\n');
@@ -169,7 +164,7 @@ impl Matrix {
         let (ok, not_ok, none) = (self.count(Some(true)), self.count(Some(false)), self.count(None));
         text.push_str(&match not_ok {
             0 => screen.green(&format!("All {ok} came out as expected")),
-            _ => screen.red(&format!("{not_ok} of {} did not come out as expected", ok.saturating_add(not_ok))),
+            _ => screen.red(&format!("{not_ok} of {} did not come out as expected", ok + not_ok)),
         });
         let details = if not_ok == 0 { "Details: medhook demo --verbose" } else { "Details are above." };
         text.push_str(&format!("; {none} do not apply. {details}\n"));
