@@ -1,6 +1,6 @@
 //! The cases of one provider, signed for another endpoint than the list's.
 
-use medhook::registry::SchemeChoice;
+use medhook::registry::{PROVIDERS, SchemeChoice, UnsignedValue};
 use medhook::testing::Signing;
 use medhook::{Encoding, Outcome, Reason};
 
@@ -83,7 +83,7 @@ impl Adaption<'_> {
         let changes = self.fits(recipe).and_then(|()| {
             let rejected = case.expected.reason.is_some_and(|reason| reason.outcome() == Outcome::Rejected);
             if !self.inside && case.expected.reason == Some(Reason::TooLarge) {
-                return Err("how long a body may be is the endpoint's own");
+                return Err("depends on the endpoint's own limit for bodies");
             }
             recipe.changes.iter().map(|change| self.adapted(change, rejected)).collect::<Remade<Vec<_>>>()
         });
@@ -100,7 +100,7 @@ impl Adaption<'_> {
         }
         draft.tell_apart(&self.mark);
         if draft.has_an_id_without(&self.mark) {
-            return Ok(Err("its id could not be told from a real one"));
+            return Ok(Err("its id could be taken for a real one"));
         }
         let (headers, body) = draft.sign()?;
         let mut remade = Case { headers, body, transfer: Transfer::Whole, ..case };
@@ -122,10 +122,10 @@ impl Adaption<'_> {
             return Err("for endpoints with another number of headers that hold a secret");
         }
         if listed.body_limit.is_some() || listed.body_timeout_ms.is_some() {
-            return Err("how long a body may be, and may take, is the endpoint's own");
+            return Err("depends on the endpoint's own limits for bodies");
         }
         if listed.event_age.is_some() {
-            return Err("for endpoints that are told to judge ages");
+            return Err("for endpoints that check the age of events");
         }
         let needed = recipe.changes.iter().rev().find_map(|change| match change {
             Change::Secret(label) => Some(label.as_str()),
@@ -168,21 +168,21 @@ impl Adaption<'_> {
             Change::Set(pointer, json) if pointer == "/id" => Change::Set(pointer.clone(), self.marked(json)),
             Change::Long(pointer, _) if pointer == "/id" => change.clone(),
             Change::Replace(_, text) | Change::Text(text) | Change::Wrap(text, _) if text.contains("\"id\"") => {
-                return Err("its id could not be told from a real one");
+                return Err("its id could be taken for a real one");
             }
-            Change::Wrap(_, text) if text.contains("\"id\"") => return Err("its id could not be told from a real one"),
+            Change::Wrap(_, text) if text.contains("\"id\"") => return Err("its id could be taken for a real one"),
             Change::MessageId(id) if !id.is_empty() => Change::MessageId(format!("{}{id}", self.mark)),
             Change::Attempt(offset) => Change::Attempt(clear_of_the_limit(*offset, rejected)),
             Change::Event(offset) => Change::Event(clear_of_the_limit(*offset, rejected)),
             Change::Scheme(SchemeChoice::HmacSha256) if self.listed.scheme == Some(SchemeChoice::HmacSha256) => {
-                return Err("how an HMAC is written is the endpoint's own");
+                return Err("depends on how the endpoint's HMAC is encoded");
             }
-            Change::Scheme(scheme) if *scheme != SchemeChoice::HmacSha256 => return Err("it would show the secret"),
-            Change::Base64 => return Err("how an HMAC is written is the endpoint's own"),
+            Change::Scheme(scheme) if *scheme != SchemeChoice::HmacSha256 => return Err("it would send the secret"),
+            Change::Base64 => return Err("depends on how the endpoint's HMAC is encoded"),
 
             Change::Without(name) => Change::Without(self.renamed(name)),
-            Change::Header(name, _) | Change::And(name, _) if name == "x-healthsync-delivery" => {
-                return Err("it could do harm where it is believed");
+            Change::Header(name, _) | Change::And(name, _) if is_attempt_id(name) => {
+                return Err("it could do harm at an endpoint that trusts the header");
             }
             Change::Header(name, template) => {
                 self.shows_no_secret(template)?;
@@ -208,13 +208,13 @@ impl Adaption<'_> {
             }
             Change::Spoil(name, place) => Change::Spoil(self.renamed(name), *place),
 
-            Change::Declares(_) => return Err("how long a body may be is the endpoint's own"),
+            Change::Declares(_) => return Err("depends on the endpoint's own limit for bodies"),
             Change::HangsUp => return Err("a sender that disconnects gets no answer"),
-            Change::Stalls => return Err("how long a body may take is the endpoint's own"),
+            Change::Stalls => return Err("depends on the endpoint's own time limit for bodies"),
             Change::State(State::Usual | State::Handled | State::InFlight) => change.clone(),
             Change::State(State::Draining) if self.inside => change.clone(),
-            Change::State(_) => return Err("the state of a receiver cannot be brought about from outside"),
-            Change::Handler(_) => return Err("what a handler answers cannot be brought about from outside"),
+            Change::State(_) => return Err("a receiver cannot be brought into this state from outside"),
+            Change::Handler(_) => return Err("a handler's answer cannot be chosen from outside"),
 
             Change::Secret(_)
             | Change::Scheme(_)
@@ -272,7 +272,7 @@ impl Adaption<'_> {
         let listed = [&self.listed.secrets, &self.listed.test_secrets, &self.listed.also_secrets];
         let shown =
             listed.into_iter().flat_map(|secrets| secrets.values()).any(|secret| template.contains(secret.as_str()));
-        if shown { Err("it would show a secret, or mean nothing with yours") } else { Ok(()) }
+        if shown { Err("it would send a secret, or have no meaning with yours") } else { Ok(()) }
     }
 
     /// Checks that both endpoints write signatures the same way, which changes of their text depend on.
@@ -302,6 +302,12 @@ impl Adaption<'_> {
             text.replace(&format!("{{{name}}}"), &format!("{{{}}}", self.renamed(&name)))
         })
     }
+}
+
+/// Returns whether a provider sends the id of an attempt in this header, which nothing signs.
+fn is_attempt_id(name: &str) -> bool {
+    let unsigned = PROVIDERS.iter().flat_map(|facts| facts.unsigned_headers);
+    unsigned.filter(|header| header.value == UnsignedValue::AttemptId).any(|header| header.name == name)
 }
 
 fn signature_header(endpoint: &Endpoint) -> Option<String> {
