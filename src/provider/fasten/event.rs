@@ -1,7 +1,7 @@
-//! Fasten Connect's events: <https://docs.connect.fastenhealth.com/webhooks/events>.
+//! The events of Fasten Connect: <https://docs.connect.fastenhealth.com/webhooks/events>.
 //!
-//! Every field is optional: the documentation, the portal's simulator and the API's catalogue disagree about which are
-//! required. Ids are opaque texts (some are not the UUIDs they look like); an empty one counts as absent.
+//! Every field is optional, because the documentation, the portal's simulator and the API catalogue disagree about
+//! which are required. Ids are opaque strings (some look like UUIDs but are not); an empty id counts as absent.
 
 use std::collections::BTreeMap;
 
@@ -18,147 +18,148 @@ crate::provider::events::events! { "fasten":
     EhiExportFailed(EhiExportFailed) = "patient.ehi_export_failed",
     /// A patient connected a health system (opt-in).
     ConnectionSuccess(ConnectionSuccess) = "patient.connection_success",
-    /// A patient's authorization was revoked (opt-in). Comes in bursts.
+    /// A patient's authorization was revoked (opt-in). Sent in bulk.
     AuthorizationRevoked(AuthorizationRevoked) = "patient.authorization_revoked",
-    /// A patient asks for a health system that is not listed (opt-in).
+    /// A patient requested a health system that is not listed (opt-in).
     RequestHealthSystem(RequestHealthSystem) = "patient.request_health_system",
-    /// A patient asks for help (opt-in, beta).
+    /// A patient requested support (opt-in, beta).
     RequestSupport(RequestSupport) = "patient.request_support",
-    /// The portal's test button.
+    /// A test event, sent from the portal.
     Test(TestPing) = "webhook.test",
 }
 
 payload! {
     /// An export of a patient's records is ready.
     pub struct EhiExportSuccess {
-        /// Where to fetch it. Prefer [`urls`](EhiExportSuccess::urls), which reads the older field, too.
+        /// Links to the export. Prefer [`urls`](EhiExportSuccess::urls), which also reads the older field.
         pub download_links: Vec<DownloadLink> = "download_links",
-        /// The older field, deprecated since October 2025: the simulator still sends it alone.
+        /// The older field, deprecated since October 2025. The portal's simulator still sends only this one.
         pub download_link: Option<DownloadLink> = "download_link",
-        /// The patient's connection.
+        /// The id of the patient's connection.
         pub org_connection_id: Option<Phi<String>> = "org_connection_id",
-        /// Correlates with the request for the export.
+        /// The id that correlates this event with the export request.
         pub task_id: Option<Phi<String>> = "task_id",
-        /// Your organization.
+        /// The id of your organization.
         pub org_id: Option<Phi<String>> = "org_id",
-        /// What the export holds.
+        /// Resource counts of the export.
         pub stats: Option<ExportStats> = "stats",
     }
 
-    /// What an export holds.
+    /// Resource counts of an export.
     pub struct ExportStats {
-        /// How many resources in all.
+        /// The total number of resources.
         pub total_resources: Option<Phi<u64>> = "total_resources",
-        /// How many of each FHIR resource type.
+        /// The number of resources per FHIR resource type.
         pub total_by_resource_type: Option<Phi<BTreeMap<String, u64>>> = "total_by_resource_type",
     }
 
     /// An export of a patient's records failed.
     pub struct EhiExportFailed {
-        /// Why.
+        /// The reason of the failure.
         pub failure_reason: Option<FailureReason> = "failure_reason",
-        /// The patient's connection.
+        /// The id of the patient's connection.
         pub org_connection_id: Option<Phi<String>> = "org_connection_id",
-        /// Correlates with the request for the export.
+        /// The id that correlates this event with the export request.
         pub task_id: Option<Phi<String>> = "task_id",
-        /// Your organization.
+        /// The id of your organization.
         pub org_id: Option<Phi<String>> = "org_id",
     }
 
     /// A patient connected a health system.
     pub struct ConnectionSuccess {
-        /// The connection: store it, exports are asked for by it.
+        /// The id of the connection. Store it: export requests need it.
         pub org_connection_id: Option<Phi<String>> = "org_connection_id",
-        /// The health system's endpoint; may be missing under TEFCA, as the next two.
+        /// The id of the health system's endpoint. May be missing in TEFCA mode.
         pub endpoint_id: Option<Phi<String>> = "endpoint_id",
-        /// The health system's portal.
+        /// The id of the health system's portal. May be missing in TEFCA mode.
         pub portal_id: Option<Phi<String>> = "portal_id",
-        /// The health system's brand.
+        /// The id of the health system's brand. May be missing in TEFCA mode.
         pub brand_id: Option<Phi<String>> = "brand_id",
-        /// Where the connection stands.
+        /// The status of the connection.
         pub connection_status: Option<ConnectionStatus> = "connection_status",
-        /// The records system, such as `epic`.
+        /// The type of the EHR system, such as `epic`.
         pub platform_type: Option<Phi<String>> = "platform_type",
-        /// The request. The documentation's table spells it with a hyphen, its sample with an underscore.
+        /// The id of the request. The documentation spells the key `request-id` in its table and `request_id` in its
+        /// sample; both are read.
         pub request_id: Option<Phi<String>> = "request_id" | "request-id",
-        /// Your own name for the patient, sent back.
+        /// Your own id of the patient, echoed by Fasten.
         pub external_id: Option<Phi<String>> = "external_id",
-        /// Your own name for this attempt to connect, sent back.
+        /// Your own id of this connection attempt, echoed by Fasten.
         pub external_state: Option<Phi<String>> = "external_state",
         /// SMART scopes, separated by spaces.
         pub scope: Option<Phi<String>> = "scope",
-        /// When the consent ends, where the records system tells.
+        /// When the consent expires. Absent where the EHR system does not report it.
         pub consent_expires_at: Option<Time> = "consent_expires_at",
-        /// The directory entry, under TEFCA.
+        /// The id of the TEFCA directory entry. TEFCA mode only.
         pub tefca_directory_id: Option<Phi<String>> = "tefca_directory_id",
     }
 
     /// A patient's authorization was revoked.
     pub struct AuthorizationRevoked {
-        /// The connection that no longer works.
+        /// The id of the revoked connection.
         pub org_connection_id: Option<Phi<String>> = "org_connection_id",
-        /// Where the connection stands: `revoked`.
+        /// The status of the connection: always `revoked`.
         pub connection_status: Option<ConnectionStatus> = "connection_status",
-        /// The records system, such as `epic`.
+        /// The type of the EHR system, such as `epic`.
         pub platform_type: Option<Phi<String>> = "platform_type",
-        /// The health system's endpoint.
+        /// The id of the health system's endpoint.
         pub endpoint_id: Option<Phi<String>> = "endpoint_id",
-        /// The health system's portal.
+        /// The id of the health system's portal.
         pub portal_id: Option<Phi<String>> = "portal_id",
-        /// The health system's brand.
+        /// The id of the health system's brand.
         pub brand_id: Option<Phi<String>> = "brand_id",
     }
 
-    /// A patient asks for a health system that is not listed.
+    /// A patient requested a health system that is not listed.
     pub struct RequestHealthSystem {
         /// The patient's e-mail address.
         pub email: Option<Phi<String>> = "email",
         /// The health system's name.
         pub name: Option<Phi<String>> = "name",
-        /// The health system's site.
+        /// The health system's website.
         pub website: Option<Phi<String>> = "website",
-        /// The health system's address.
+        /// The health system's street address.
         pub street_address: Option<Phi<String>> = "street_address",
     }
 
-    /// A patient asks for help.
+    /// A patient requested support.
     pub struct RequestSupport {
         /// The patient's e-mail address.
         pub email: Option<Phi<String>> = "email",
         /// The patient's name.
         pub name: Option<Phi<String>> = "name",
-        /// What the patient wrote: any text.
+        /// The patient's message, as free text.
         pub body: Option<Phi<String>> = "body",
     }
 
-    /// The portal's test button.
+    /// A test event, sent from the portal.
     pub struct TestPing {
         /// `world`.
         pub hello: Option<Phi<String>> = "hello",
-        /// A random text.
+        /// A random string.
         pub random: Option<Phi<String>> = "random",
     }
 }
 
 impl EhiExportSuccess {
-    /// Every link to the export, in whichever field and form it came.
+    /// Returns every link to the export, from either field and in any documented form.
     ///
-    /// Each needs your API key to fetch. Check the host before you send the key there.
+    /// Fetching a link needs your API key. Check the host before you send the key to it.
     pub fn urls(&self) -> impl Iterator<Item = &Phi<String>> {
         let older = self.download_link.as_ref().filter(|_| self.download_links.is_empty());
         self.download_links.iter().chain(older).filter_map(|link| link.url.as_ref())
     }
 }
 
-/// A link to a part of an export. On the wire it is an object, or the URL alone.
+/// A link to a part of an export. Sent as an object or as a bare URL.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct DownloadLink {
-    /// The URL. Treat it as a secret: older documentation calls it signed.
+    /// The URL. Treat it as a secret: older documentation calls it a signed URL.
     pub url: Option<Phi<String>>,
-    /// Such as `jsonl`.
+    /// The export format, such as `jsonl`.
     pub export_type: Option<Phi<String>>,
-    /// Such as `application/fhir+ndjson`.
+    /// The media type, such as `application/fhir+ndjson`.
     pub content_type: Option<Phi<String>>,
 }
 
@@ -167,7 +168,7 @@ payload! {
     struct LinkObject {
         /// The URL.
         pub url: Option<Phi<String>> = "url",
-        /// The format.
+        /// The export format.
         pub export_type: Option<Phi<String>> = "export_type",
         /// The media type.
         pub content_type: Option<Phi<String>> = "content_type",
@@ -195,36 +196,36 @@ impl Serialize for DownloadLink {
 impl<'de> Deserialize<'de> for DownloadLink {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::read(deserializer, &mut Drift::default())?
-            .ok_or_else(|| serde::de::Error::custom("neither a link nor an object"))
+            .ok_or_else(|| serde::de::Error::custom("a link must be a string or an object"))
     }
 }
 
 open_enum! {
-    /// Why an export failed.
+    /// The reason why an export failed.
     pub enum FailureReason {
         /// The patient's authorization could not be renewed.
         TokenRefreshFailure = "token_refresh_failure",
-        /// The patient granted no access to patient records.
+        /// The granted scopes do not include access to the patient record.
         ScopePatientMissing = "scope_patient_missing",
         /// The patient's own record could not be fetched.
         ResourcePatientFailure = "resource_patient_failure",
-        /// The health system answered with something that is no FHIR.
+        /// The health system's answer was not FHIR.
         ResourceInvalidContent = "resource_invalid_content",
-        /// No documents were found over TEFCA.
+        /// No documents were found through TEFCA.
         TefcaNoDocumentsFound = "tefca_no_documents_found",
-        /// Withheld, since it may hold health data: ask Fasten.
+        /// The reason is withheld, because it may contain health data. Ask Fasten.
         SuppressedPleaseContact = "suppressed_please_contact",
     }
 }
 
 open_enum! {
-    /// Where a connection stands.
+    /// The status of a connection.
     pub enum ConnectionStatus {
-        /// It works.
+        /// The connection works.
         Authorized = "authorized",
-        /// It was revoked.
+        /// The authorization was revoked.
         Revoked = "revoked",
-        /// Its tokens are being renewed (told by the REST API's schema of the same object).
+        /// The tokens are being refreshed. Documented only in the REST API's schema of the same object.
         Refreshing = "refreshing",
     }
 }

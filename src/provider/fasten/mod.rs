@@ -1,44 +1,44 @@
-//! Fasten Connect: exports of patients' records as FHIR.
+//! Fasten Connect: exports of patient records as FHIR.
 //!
-//! | what | where | standing |
+//! | what | where | trust |
 //! |---|---|---|
-//! | origin | `webhook-signature`: [Standard Webhooks](https://www.standardwebhooks.com) `v1`, HMAC-SHA256, key = base64 after `whsec_` | proves the body and the time of the attempt |
+//! | authentication | `webhook-signature`: [Standard Webhooks](https://www.standardwebhooks.com) `v1`, HMAC-SHA256, key = base64 after `whsec_` | covers the body, `webhook-id` and the time of the attempt |
 //! | body | `{api_mode, type, date, id, data}` | signed |
-//! | time | `webhook-timestamp`, new with each attempt; judged within 300 s either way | signed |
-//! | | `date` in the body: the same moment. When the event happened is told nowhere | signed |
-//! | id | `id` in the body, the same over all attempts | signed |
+//! | time of the attempt | `webhook-timestamp`, new for each attempt; accepted within 300 s either way | signed |
+//! | | `date` in the body: the same moment | signed |
+//! | time of the event | absent | |
+//! | event id | `id` in the body, the same for all attempts | signed |
 //!
-//! Source of each fact, unless another is named: <https://docs.connect.fastenhealth.com/webhooks> and the pages below
-//! it.
+//! Source of each fact, unless stated otherwise: <https://docs.connect.fastenhealth.com/webhooks> and its subpages.
 //!
-//! # Attempts
-//! Any 2xx within 60 s counts as received. Up to four retries follow over about 24 hours, each with a fresh timestamp
-//! and signature, so five minutes of tolerance are right for all of them, and an event is remembered for 72 hours.
-//! After repeated failures the endpoint is switched off; so test events that a live endpoint does not expect are answered
-//! 200.
+//! # Retries
+//! Fasten treats any 2xx within 60 s as success. Up to four retries follow over about 24 hours. Each carries a fresh
+//! timestamp and signature, so the tolerance of five minutes fits all of them. Events are remembered for 72 hours.
+//! Fasten disables an endpoint after repeated failures, so a live endpoint answers unexpected test events with 200.
 //!
-//! # Test and live
-//! Each endpoint has one secret per mode, and the body's `api_mode` says which mode an event is of. Here a secret is bound
-//! to its mode:
+//! # Test and live mode
+//! Each endpoint has one secret per mode, and `api_mode` in the body names the mode of the event. medhook binds each
+//! secret to its mode:
 //!
 //! | verified by | `test` | `live` | no mode, or an undocumented one |
 //! |---|---|---|---|
-//! | a live secret ([`Fasten::live`]) | 200, dropped: [`WrongMode`](crate::Reason::WrongMode) | delivered | delivered, since it may be about a patient: [`Delivery::mode`](crate::Delivery::mode) tells |
+//! | a live secret ([`Fasten::live`]) | 200, dropped: [`WrongMode`](crate::Reason::WrongMode) | delivered | delivered, because it may concern a real patient; see [`Delivery::mode`](crate::Delivery::mode) |
 //! | a test secret ([`Fasten::test`], [`Fasten::and_test`]) | delivered | 503: [`SecretModeMismatch`](crate::Reason::SecretModeMismatch) | 503: [`SecretModeMismatch`](crate::Reason::SecretModeMismatch) |
 //! | a secret of [`Fasten::any_mode`] | delivered | delivered | delivered |
 //!
-//! A test event under the live secret is dropped with a 200, since a 4xx would get the endpoint switched off. Anything
-//! but a test event under a test secret means that the secrets are swapped in our own configuration, since Fasten signs
-//! live events with the live secret alone. The 503 makes Fasten send the event again, and with the feature `tracing` a
-//! warning names the secret.
+//! Test events under the live secret are dropped with 200, because 4xx answers would get the endpoint disabled. Any
+//! other event under a test secret means that the secrets are swapped in the configuration, because Fasten signs live
+//! events with the live secret only. The 503 makes Fasten retry the event. With the feature `tracing`, a warning names
+//! the secret.
 //!
-//! # What the documentation leaves open
-//! - Whether `webhook-id` equals the body's `id`. Equality is not asked for; the body's `id` is the event's. Where it
-//!   is missing, `webhook-id` stands in, which is signed as well.
-//! - `download_links` replaced `download_link` in October 2025, yet the portal's simulator sends the older one alone,
-//!   as text, and the catalogue of the API calls it an object. All three forms are read:
-//!   [`EhiExportSuccess::urls`] gives the links whichever way they came.
-//! - The exact schedule of the retries (`medhook send --retry` follows the guess in [`registry`](crate::registry)), and how many failures switch an endpoint off.
+//! # Undocumented behavior
+//! - Whether `webhook-id` equals the `id` in the body. The two are not compared. The `id` in the body is the event's
+//!   id; if it is missing, `webhook-id` is used, which is signed as well.
+//! - The form of the download links. `download_links` replaced `download_link` in October 2025, but the portal's
+//!   simulator sends only the older field, as a string, and the API catalogue describes it as an object. All three
+//!   forms are read; [`EhiExportSuccess::urls`] returns the links from any of them.
+//! - The exact retry schedule, and how many failures disable an endpoint. `medhook send --retry` follows the guess in
+//!   [`registry`](crate::registry).
 
 mod event;
 #[cfg(feature = "testing")]
@@ -64,7 +64,7 @@ use crate::envelope::{Envelope, Mode};
 use crate::scheme::StandardWebhooks;
 use crate::{ConfigError, Freshness, Secrets, Verified};
 
-/// What is known about Fasten Connect.
+/// The facts about Fasten Connect.
 pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     name: "fasten",
     title: "Fasten Connect",
@@ -82,14 +82,14 @@ pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     pointers: Pointers { id: Some("/id"), kind: Some("/type"), time: Some("/date"), mode: Some("/api_mode") },
     answer_timeout: Some(Duration::from_secs(60)),
     retries: Some(RetrySchedule {
-        // Each four times the one before it, and 24 h in all.
+        // Each wait is four times the previous one; together they take 24 h.
         waits: &[
             Duration::from_secs(1_016),
             Duration::from_secs(4_066),
             Duration::from_secs(16_264),
             Duration::from_secs(65_054),
         ],
-        remark: "fasten documents up to 4 retries with growing waits over about 24 h: how they grow is a guess",
+        remark: "fasten documents up to 4 retries with exponential backoff over about 24 h; these waits are a guess",
     }),
     unsigned_headers: &[],
     id_prefix: "",
@@ -101,7 +101,7 @@ pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     test_data: test_data::TEST_DATA,
 };
 
-/// Fasten Connect. See the [module](self) for what is checked and why.
+/// The Fasten Connect provider. The [module](self) documents its checks.
 #[derive(Debug, Clone)]
 pub struct Fasten {
     secrets: Result<Secrets, std::sync::Arc<ConfigError>>,
@@ -109,29 +109,30 @@ pub struct Fasten {
 }
 
 impl Fasten {
-    /// Takes live events, with the live mode's secrets.
+    /// Accepts live events, verified with the live mode's secrets.
     #[must_use]
     pub fn live(secrets: impl Into<Secrets>) -> Self {
         Self::bound(secrets.into(), Some(Mode::Live))
     }
 
-    /// Takes test events, with the test mode's secrets. Any other event under one of them is answered 503:
-    /// [`Reason::SecretModeMismatch`](crate::Reason::SecretModeMismatch).
+    /// Accepts test events, verified with the test mode's secrets. Any other event under one of these secrets is
+    /// answered with 503: [`Reason::SecretModeMismatch`](crate::Reason::SecretModeMismatch).
     #[must_use]
     pub fn test(secrets: impl Into<Secrets>) -> Self {
         Self::bound(secrets.into(), Some(Mode::Test))
     }
 
-    /// Takes events of either mode with any of the secrets. A test event then looks like any other to a handler that
-    /// does not ask for its mode: prefer [`live`](Fasten::live) and, for an endpoint that serves both,
-    /// [`and_test`](Fasten::and_test).
+    /// Accepts events of either mode under any of the secrets.
+    ///
+    /// A handler that does not check [`Delivery::mode`](crate::Delivery::mode) then cannot tell test events from live
+    /// ones. Prefer [`live`](Fasten::live) and, for an endpoint that serves both modes, [`and_test`](Fasten::and_test).
     #[must_use]
     pub fn any_mode(secrets: impl Into<Secrets>) -> Self {
         Self::bound(secrets.into(), None)
     }
 
-    /// Takes test events on the same endpoint, if the test mode's secrets verify them. Any other event under one of these
-    /// secrets is answered 503: [`Reason::SecretModeMismatch`](crate::Reason::SecretModeMismatch).
+    /// Also accepts test events on this endpoint, verified with the test mode's secrets. Any other event under one of
+    /// these secrets is answered with 503: [`Reason::SecretModeMismatch`](crate::Reason::SecretModeMismatch).
     #[must_use]
     pub fn and_test(mut self, secrets: impl Into<Secrets>) -> Self {
         let more = secrets.into();
@@ -152,7 +153,7 @@ impl Fasten {
             (SecretMode::Test, None) => Fasten::test(secrets()?),
             (SecretMode::Any, None) => Fasten::any_mode(secrets()?),
             (SecretMode::Test | SecretMode::Any, Some(_)) => {
-                return Err(OptionError::new(OptionName::TestSecrets, "goes with the mode live alone"));
+                return Err(OptionError::new(OptionName::TestSecrets, "can only be combined with `mode` live"));
             }
         })
     }
@@ -188,7 +189,7 @@ impl Provider for Fasten {
     }
 }
 
-/// Reads the envelope of a body, with `kind` for one that names none.
+/// Reads the envelope of a body; `kind` is the fallback for a body that names no kind.
 fn envelope(kind: Option<&str>, body: &Bytes) -> Envelope {
     match envelope_of::<FastenEnvelope<'_>>(body) {
         Ok(fields) => Envelope {

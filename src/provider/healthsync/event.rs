@@ -1,4 +1,4 @@
-//! HealthSync's events. Only `document.uploaded` has a documented payload.
+//! The events of HealthSync. Only `document.uploaded` has a documented payload.
 
 use crate::event::Undocumented;
 use crate::payload::payload;
@@ -11,7 +11,7 @@ crate::provider::events::events! { "healthsync":
     DocumentUpdated(Undocumented) = "document.updated",
     /// A document was deleted.
     DocumentDeleted(Undocumented) = "document.deleted",
-    /// A document was shared with someone.
+    /// A document was shared.
     DocumentShared(Undocumented) = "document.shared",
     /// An analysis finished.
     AnalysisCompleted(Undocumented) = "analysis.completed",
@@ -19,38 +19,38 @@ crate::provider::events::events! { "healthsync":
     AnalysisFailed(Undocumented) = "analysis.failed",
     /// A user's profile changed.
     UserUpdated(Undocumented) = "user.updated",
-    /// A member joined a family.
+    /// A family member was added.
     FamilyMemberAdded(Undocumented) = "family_member.added",
-    /// A member left a family.
+    /// A family member was removed.
     FamilyMemberRemoved(Undocumented) = "family_member.removed",
-    /// A link to share was made.
+    /// A share was created.
     ShareCreated(Undocumented) = "share.created",
-    /// Someone looked at a shared record.
+    /// A share was accessed.
     ShareAccessed(Undocumented) = "share.accessed",
-    /// A link to share ran out.
+    /// A share expired.
     ShareExpired(Undocumented) = "share.expired",
-    /// A link to share was revoked.
+    /// A share was revoked.
     ShareRevoked(Undocumented) = "share.revoked",
 }
 
 payload! {
     /// A document was uploaded.
     pub struct DocumentUploaded {
-        /// The document.
+        /// The uploaded document.
         pub object: Option<Document> = "object",
     }
 
     /// A document.
     pub struct Document {
-        /// Its id, `doc_…`.
+        /// The document's id, `doc_…`.
         pub id: Option<Phi<String>> = "id",
-        /// Whose it is, `user_…`.
+        /// The id of the document's user, `user_…`.
         pub user_id: Option<Phi<String>> = "user_id",
-        /// Its file name.
+        /// The file name.
         pub filename: Option<Phi<String>> = "filename",
-        /// Its size; in bytes, presumably.
+        /// The size, presumably in bytes.
         pub file_size: Option<Phi<u64>> = "file_size",
-        /// What it is, such as `lab_results`.
+        /// The category, such as `lab_results`.
         pub category: Option<Phi<String>> = "category",
         /// When it was uploaded.
         pub uploaded_at: Option<Time> = "uploaded_at",

@@ -1,28 +1,28 @@
-//! HealthSync: documents, their analysis, and who shares them.
+//! HealthSync: documents, their analysis, and shares.
 //!
-//! | what | where | standing |
+//! | what | where | trust |
 //! |---|---|---|
-//! | origin | `X-HealthSync-Signature: sha256=<hex>`: HMAC-SHA256 over the raw body, key = the secret's UTF-8 bytes | proves the body |
+//! | authentication | `X-HealthSync-Signature: sha256=<hex>`: HMAC-SHA256 over the raw body, key = the secret's UTF-8 bytes | covers the body |
 //! | body | `{id, type, created_at, data: {object}}` | signed |
-//! | time | `created_at`: when the event was made, the same over all attempts; judged within 2 h back, 5 min ahead | signed |
-//! | | when an attempt was made | absent |
-//! | id | `id` in the body | signed |
-//! | | `X-HealthSync-Event`, `X-HealthSync-Delivery` | only claimed: not looked at |
+//! | time of the event | `created_at`, the same for all attempts; accepted up to 2 h old and 5 min ahead | signed |
+//! | time of the attempt | absent | |
+//! | event id | `id` in the body | signed |
+//! | other headers | `X-HealthSync-Event`, `X-HealthSync-Delivery` | unsigned: ignored |
 //!
 //! Source of each fact: HealthSync's developer page "Webhooks & Event Subscriptions".
 //!
-//! # Attempts
-//! 200 within 5 s counts as received. Retries follow "after 1 minute, 5 minutes, 30 minutes, 1 hour"; whether these
-//! are intervals or offsets, and whether four or five attempts in all, is not said. By the longest reading the last
-//! attempt comes 96 minutes after the event, so an age of two hours is accepted. Within that time captured bytes would
-//! pass again; therefore an event is remembered for longer (24 hours).
+//! # Retries
+//! HealthSync treats a 200 within 5 s as success. Retries follow "after 1 minute, 5 minutes, 30 minutes, 1 hour". The
+//! documentation does not say whether these are intervals or offsets, or whether there are four or five attempts in
+//! total. In the longest reading the last attempt comes 96 minutes after the event, so events up to two hours old are
+//! accepted. A captured delivery would pass the age check for that long, so events are remembered for longer: 24 hours.
 //!
-//! # What the documentation leaves open
-//! - The payloads of all kinds but `document.uploaded`: these events carry their payload as [`Undocumented`], and no
-//!   field is made up.
-//! - What the dashboard's "Send Test Event" sends. It is proven like any other and handed over as
-//!   [`Event::Unknown`] or [`Event::Undecodable`]; an event of no documented kind may come without `created_at`, one
-//!   of a documented kind may not.
+//! # Undocumented behavior
+//! - The payloads of all kinds except `document.uploaded`. These events carry their payload as [`Undocumented`], and no
+//!   field is invented.
+//! - The content of the dashboard's "Send Test Event". The delivery is verified like any other and decoded as
+//!   [`Event::Unknown`] or [`Event::Undecodable`]. `created_at` may be missing from events of an undocumented kind, but
+//!   not from events of a documented kind.
 
 mod event;
 #[cfg(feature = "testing")]
@@ -46,7 +46,7 @@ use crate::envelope::Envelope;
 use crate::scheme::{Encoding, HmacSha256Body};
 use crate::{ConfigError, Freshness, Secrets, Verified};
 
-/// What is known about HealthSync.
+/// The facts about HealthSync.
 pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     name: "healthsync",
     title: "HealthSync",
@@ -54,7 +54,7 @@ pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     policy: Policy {
         freshness: Freshness::EventTime { max_age: Duration::from_secs(2 * 3600), max_skew: Duration::from_secs(300) },
         retention: Duration::from_secs(24 * 3600),
-        // The waits below, and five answers that do not come.
+        // The waits below, plus the timeouts of the four attempts before the last one.
         retry_horizon: Duration::from_secs(96 * 60 + 20),
         methods: METHODS,
         has_event_time: true,
@@ -71,7 +71,7 @@ pub(crate) static FACTS: ProviderFacts = ProviderFacts {
             Duration::from_secs(1_800),
             Duration::from_secs(3_600),
         ],
-        remark: "healthsync documents retries after 1 min, 5 min, 30 min and 1 h: taken here as waits between attempts",
+        remark: "healthsync documents retries after 1 min, 5 min, 30 min and 1 h, read here as waits between attempts",
     }),
     unsigned_headers: &[
         UnsignedHeader { name: "x-healthsync-event", value: UnsignedValue::Kind },
@@ -86,14 +86,14 @@ pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     test_data: test_data::TEST_DATA,
 };
 
-/// HealthSync. See the [module](self) for what is checked and why.
+/// The HealthSync provider. The [module](self) documents its checks.
 #[derive(Debug, Clone)]
 pub struct HealthSync {
     secrets: Secrets,
 }
 
 impl HealthSync {
-    /// Takes events signed with any of the secrets, which are used as they are, not decoded.
+    /// Accepts events signed with any of the secrets. The keys are the secrets' UTF-8 bytes, not decoded.
     #[must_use]
     pub fn new(secrets: impl Into<Secrets>) -> Self {
         HealthSync { secrets: secrets.into() }
@@ -121,7 +121,7 @@ impl Provider for HealthSync {
     }
 }
 
-/// Reads the envelope of a body, with `kind` for one that names none.
+/// Reads the envelope of a body; `kind` is the fallback for a body that names no kind.
 fn envelope(kind: Option<&str>, body: &Bytes) -> Envelope {
     match envelope_of::<HealthSyncEnvelope<'_>>(body) {
         Ok(fields) => Envelope {

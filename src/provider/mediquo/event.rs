@@ -1,7 +1,8 @@
-//! MediQuo's events: <https://github.com/mediquo/mediquo-api-docs/tree/HEAD/webhooks>.
+//! The events of MediQuo: <https://github.com/mediquo/mediquo-api-docs/tree/HEAD/webhooks>.
 //!
-//! Every field is optional: MediQuo's documents disagree about which are there, and which may be `null`. Ids are opaque
-//! texts, and some come as numbers. Links are secrets: most of them open without any further authentication.
+//! Every field is optional, because MediQuo's documents disagree about which fields are required and which are nullable.
+//! Ids are opaque strings, though some are sent as numbers. Treat links as secrets: most of them work without
+//! authentication.
 
 use crate::payload::{open_enum, payload};
 use crate::{Phi, Time};
@@ -9,23 +10,23 @@ use crate::{Phi, Time};
 crate::provider::events::events! { "mediquo":
     /// An appointment was booked.
     PatientConsultationCreated(PatientConsultation) = "patient_consultation_created",
-    /// An appointment was cancelled.
+    /// An appointment was canceled.
     PatientConsultationCancelled(PatientConsultation) = "patient_consultation_cancelled",
-    /// An appointment got another time or another professional.
+    /// An appointment was moved to another time or another professional.
     PatientConsultationRescheduled(PatientConsultation) = "patient_consultation_rescheduled",
     /// An appointment or a chat ended.
     PatientConsultationFinished(PatientConsultation) = "patient_consultation_finished",
-    /// A patient did not come to an appointment.
+    /// A patient missed an appointment.
     PatientConsultationNoShow(PatientConsultationNoShow) = "patient_consultation_no_show",
-    /// A professional wrote to a patient; in older documents, a patient has an unread message.
+    /// A professional sent a message to a patient. In older documents: a patient has an unread message.
     PatientMessageReceived(PatientMessageReceived) = "patient_message_received" | "patient_message_sent",
     /// An immediate video call was assigned to a professional.
     PatientImmediateVideoCallAssigned(PatientImmediateVideoCallAssigned) = "patient_immediate_video_call_assigned",
-    /// A professional made a report for a patient.
+    /// A professional wrote a report for a patient.
     PatientReportSent(PatientReportSent) = "patient_report_sent",
-    /// A prescription's PDF is ready. `occurred_on` is when it was prescribed, which may be a while ago.
+    /// A prescription's PDF is ready. `occurred_on` is the time of the prescription, which may be much earlier.
     PrescriptionCreated(PrescriptionCreated) = "prescription_created",
-    /// A patient moved in the waiting room. One for each patient who did, many of them in the same second.
+    /// A patient moved in the waiting room. One event per queued patient, many of them in the same second.
     PatientWaitingRoomPositionUpdate(PatientWaitingRoomPositionUpdate) = "patient_waiting_room_position_update",
     /// A professional's time was blocked.
     ProfessionalBlockCreated(ProfessionalBlock) = "professional_block_created",
@@ -36,25 +37,25 @@ crate::provider::events::events! { "mediquo":
 }
 
 payload! {
-    /// A consultation, and all that came of it.
+    /// A consultation and its results.
     pub struct PatientConsultation {
         /// The consultation.
         pub consultation: Option<Consultation> = "consultation",
-        /// Reports written in it.
+        /// Reports written in the consultation.
         pub reports: Vec<ConsultationReport> = "reports",
         /// The patient, with the medical history.
         pub patient: Option<Patient> = "patient",
         /// The professional.
         pub professional: Option<Professional> = "professional",
-        /// Prescriptions made in it.
+        /// Prescriptions made in the consultation.
         pub prescriptions: Vec<Prescription> = "prescriptions",
-        /// Where the patient was referred to: finished appointments only.
+        /// The referral of the patient. Finished appointments only.
         pub derivation: Option<Derivation> = "derivation",
-        /// What the patient said beforehand: since May 2026, and empty for chats.
+        /// The patient's information before the appointment. Since May 2026; empty for chats.
         pub preconsultation: Option<PreConsultation> = "preconsultation",
     }
 
-    /// A patient did not come to an appointment.
+    /// A patient missed an appointment.
     pub struct PatientConsultationNoShow {
         /// The appointment.
         pub consultation: Option<Consultation> = "consultation",
@@ -62,23 +63,23 @@ payload! {
         pub patient: Option<Patient> = "patient",
         /// The professional.
         pub professional: Option<Professional> = "professional",
-        /// What the patient said beforehand: since May 2026.
+        /// The patient's information before the appointment. Since May 2026.
         pub preconsultation: Option<PreConsultation> = "preconsultation",
     }
 
-    /// A professional wrote to a patient. The message itself is not told, nor an id of it.
+    /// A professional sent a message to a patient. The event contains neither the message nor its id.
     pub struct PatientMessageReceived {
-        /// Who wrote it.
+        /// The sender of the message.
         pub professional: Option<Professional> = "professional",
-        /// Who is to read it.
+        /// The recipient of the message.
         pub patient: Option<PatientCode> = "patient",
-        /// Where the message stands: since May 2026.
+        /// The state of the message. Since May 2026.
         pub message: Option<Message> = "message",
     }
 
-    /// Where a message stands.
+    /// The state of a message.
     pub struct Message {
-        /// Whether the patient had read it when the delivery was made, some two seconds later.
+        /// Whether the patient had read the message when the delivery was sent, some two seconds later.
         pub is_read: Option<Phi<bool>> = "is_read",
     }
 
@@ -94,19 +95,19 @@ payload! {
 
     /// An immediate video call.
     pub struct ImmediateVideoCall {
-        /// Its id.
+        /// The id.
         pub id: Option<Phi<String>> = "id",
         /// The medical speciality.
         pub speciality: Option<Speciality> = "speciality",
-        /// The patient's way into the room: signed, so a secret.
+        /// The signed URL of the patient's video room: a secret.
         pub url: Option<Phi<String>> = "url",
     }
 
-    /// A professional made a report for a patient. It has no id.
+    /// A professional wrote a report for a patient. The report has no id.
     pub struct PatientReportSent {
-        /// What kind of report it is.
+        /// The type of the report.
         pub report_type: Option<ReportType> = "type",
-        /// What it says.
+        /// The content of the report.
         pub content: Option<ReportContent> = "content",
         /// The patient.
         pub patient: Option<PatientCode> = "patient",
@@ -124,19 +125,19 @@ payload! {
 
     /// A prescription with its PDF.
     pub struct IssuedPrescription {
-        /// Its id.
+        /// The id.
         pub id: Option<Phi<String>> = "id",
-        /// Its short code.
+        /// The short code.
         pub short_code: Option<Phi<String>> = "short_code",
-        /// What was prescribed.
+        /// The prescribed substances.
         pub active_substances: Vec<Phi<String>> = "active_substances",
-        /// When.
+        /// The time of the prescription.
         pub prescribed_at: Option<Time> = "prescribed_at",
-        /// The PDF: whoever has the link can read it.
+        /// The link to the PDF. It works without authentication: a secret.
         pub pdf_url: Option<Phi<String>> = "pdf_url",
-        /// What it came of.
+        /// The type of the consultation that led to the prescription.
         pub consultation_type: Option<ConsultationType> = "consultation_type",
-        /// The consultation it came of.
+        /// The id of the consultation that led to the prescription.
         pub consultation_id: Option<Phi<String>> = "consultation_id",
     }
 
@@ -148,33 +149,33 @@ payload! {
         pub patient: Option<PatientCode> = "patient",
     }
 
-    /// A patient's place in a waiting room.
+    /// A patient's position in a waiting room.
     pub struct WaitingRoom {
-        /// What is waited for.
+        /// The medical speciality.
         pub speciality: Option<Speciality> = "speciality",
-        /// The place.
+        /// The patient's position.
         pub position: Option<Phi<u64>> = "position",
-        /// The patient's way into the room: its query has a token, so a secret.
+        /// The URL of the patient's video room, with a token in its query: a secret.
         pub url: Option<Phi<String>> = "url",
     }
 
-    /// A time in which a professional is not available.
+    /// A period in which a professional is not available.
     pub struct ProfessionalBlock {
-        /// Its id.
+        /// The id.
         pub id: Option<Phi<String>> = "id",
-        /// Its name.
+        /// The name of the block.
         pub name: Option<Phi<String>> = "name",
-        /// When it begins.
+        /// When the block begins.
         pub starts_at: Option<Time> = "starts_at",
-        /// When it ends.
+        /// When the block ends.
         pub finishes_at: Option<Time> = "finishes_at",
-        /// Whose time.
+        /// The professional who is not available.
         pub professional: Option<BlockedProfessional> = "professional",
     }
 
-    /// A professional as blocks have one: other names than in [`Professional`].
+    /// A professional, in the shape that blocks use. Its keys differ from those of [`Professional`].
     pub struct BlockedProfessional {
-        /// The same as [`Professional::id`].
+        /// The id of the professional, as in [`Professional::id`].
         pub hash: Option<Phi<String>> = "hash",
         /// The name.
         pub name: Option<Phi<String>> = "name",
@@ -184,29 +185,29 @@ payload! {
 
     /// An appointment or a chat.
     pub struct Consultation {
-        /// Its id.
+        /// The id.
         pub id: Option<Phi<String>> = "id",
-        /// Which of the two.
+        /// The type: an appointment or a chat.
         pub consultation_type: Option<ConsultationType> = "type",
-        /// How the two talk.
+        /// The communication channel.
         pub channel: Option<Channel> = "channel",
-        /// How it came about; not with chats.
+        /// How the appointment was arranged. Absent for chats.
         pub service_type: Option<ServiceType> = "service_type",
-        /// The way into the video room, so a secret; not with chats.
+        /// The URL of the video room: a secret. Absent for chats.
         pub consultation_url: Option<Phi<String>> = "consultation_url",
-        /// When it is to begin; not with chats.
+        /// The scheduled start. Absent for chats.
         pub scheduled_start_date: Option<Time> = "scheduled_start_date",
-        /// When it is to end; not with chats.
+        /// The scheduled end. Absent for chats.
         pub scheduled_end_date: Option<Time> = "scheduled_end_date",
-        /// When it was to begin before it was rescheduled.
+        /// The scheduled start before the appointment was rescheduled.
         pub previous_scheduled_start_date: Option<Time> = "previous_scheduled_start_date",
-        /// When it was to end before it was rescheduled.
+        /// The scheduled end before the appointment was rescheduled.
         pub previous_scheduled_end_date: Option<Time> = "previous_scheduled_end_date",
-        /// When it began.
+        /// The actual start.
         pub start_date: Option<Time> = "start_date",
-        /// When it ended.
+        /// The actual end.
         pub end_date: Option<Time> = "end_date",
-        /// When it was created.
+        /// When the consultation was created.
         pub created_at: Option<Time> = "created_at",
         /// The medical speciality.
         pub speciality: Option<Speciality> = "speciality",
@@ -214,15 +215,15 @@ payload! {
 
     /// A medical speciality.
     pub struct Speciality {
-        /// Its id.
+        /// The id.
         pub id: Option<Phi<String>> = "id",
-        /// Its name; in a waiting room, its schedule's.
+        /// The name of the speciality. In a waiting room: the name of its schedule.
         pub name: Option<Phi<String>> = "name",
     }
 
     /// A patient, with the medical history.
     pub struct Patient {
-        /// Your own name for the patient.
+        /// Your own id of the patient.
         pub code: Option<Phi<String>> = "code",
         /// Allergies.
         pub allergies: Vec<HistoryEntry> = "allergies",
@@ -232,37 +233,37 @@ payload! {
         pub medications: Vec<Medication> = "medications",
     }
 
-    /// A patient, without anything else.
+    /// A patient, identified by your own id only.
     pub struct PatientCode {
-        /// Your own name for the patient.
+        /// Your own id of the patient.
         pub code: Option<Phi<String>> = "code",
     }
 
     /// An allergy or a disease.
     pub struct HistoryEntry {
-        /// Its id.
+        /// The id.
         pub id: Option<Phi<String>> = "id",
-        /// What it is.
+        /// The name.
         pub name: Option<Phi<String>> = "name",
-        /// More about it.
+        /// A description.
         pub description: Option<Phi<String>> = "description",
     }
 
     /// A medication.
     pub struct Medication {
-        /// Its id.
+        /// The id.
         pub id: Option<Phi<String>> = "id",
-        /// What it is.
+        /// The name.
         pub name: Option<Phi<String>> = "name",
-        /// More about it.
+        /// A description.
         pub description: Option<Phi<String>> = "description",
-        /// How it is taken.
+        /// The dosage instructions.
         pub posology: Option<Phi<String>> = "posology",
     }
 
     /// A professional.
     pub struct Professional {
-        /// The id, a hash.
+        /// The professional's id, a hash.
         pub id: Option<Phi<String>> = "id",
         /// The name.
         pub name: Option<Phi<String>> = "name",
@@ -272,67 +273,68 @@ payload! {
 
     /// A report written in a consultation.
     pub struct ConsultationReport {
-        /// Its id.
+        /// The id.
         pub id: Option<Phi<String>> = "id",
-        /// What kind of report it is.
+        /// The type of the report.
         pub report_type: Option<ReportType> = "type",
-        /// What it says.
+        /// The content of the report.
         pub content: Option<ReportContent> = "content",
     }
 
-    /// What a report says. The four fields are those of a [`ReportType::Soap`]; no other type is documented.
+    /// The content of a report. The four fields are those of a [`ReportType::Soap`]; no other type is documented.
     pub struct ReportContent {
-        /// What the patient tells.
+        /// The patient's account.
         pub subjective: Option<Phi<String>> = "subjective",
-        /// What was found.
+        /// The findings.
         pub objective: Option<Phi<String>> = "objective",
-        /// What it is taken for. By the newest documents an ICD-10 code, a space and its description in the
-        /// catalogue's language; by older ones any text.
+        /// The diagnosis. In the newest documents an ICD-10 code, a space and its description in the language of the
+        /// catalogue; in older ones free text.
         pub assessment: Option<Phi<String>> = "assessment",
-        /// What is to be done.
+        /// The treatment plan.
         pub plan: Option<Phi<String>> = "plan",
         ..
-        /// What other types of report hold, by key.
+        /// The fields of other report types, by key.
         pub rest,
     }
 
     /// A prescription made in a consultation.
     pub struct Prescription {
-        /// Its id.
+        /// The id.
         pub id: Option<Phi<String>> = "id",
-        /// What was prescribed.
+        /// The prescribed substances.
         pub active_substances: Vec<Phi<String>> = "active_substances",
     }
 
-    /// Where a patient was referred to.
+    /// A referral of a patient.
     pub struct Derivation {
-        /// Its id.
+        /// The id.
         pub id: Option<Phi<String>> = "id",
-        /// What it is.
+        /// The description of the referral.
         pub description: Option<Phi<String>> = "description",
     }
 
-    /// What a patient said before an appointment.
+    /// Information that a patient gave before an appointment.
     pub struct PreConsultation {
-        /// Why the patient comes: any text.
+        /// The reason for the appointment, as free text.
         pub reason: Option<Phi<String>> = "reason",
-        /// What the patient attached.
+        /// The documents that the patient attached.
         pub documents: Vec<AttachedDocument> = "documents",
     }
 
     /// A document that a patient attached.
     pub struct AttachedDocument {
-        /// Its id.
+        /// The id.
         pub id: Option<Phi<String>> = "id",
-        /// Its name.
+        /// The file name.
         pub file_name: Option<Phi<String>> = "file_name",
-        /// Where to fetch it, without authentication, until 24 hours after the delivery was sent: a secret.
+        /// The link to the document: a secret. It works without authentication and expires 24 hours after the delivery
+        /// was sent.
         pub url: Option<Phi<String>> = "url",
     }
 }
 
 open_enum! {
-    /// What a consultation is.
+    /// The type of a consultation.
     pub enum ConsultationType {
         /// An appointment.
         Appointment = "appointment",
@@ -342,31 +344,31 @@ open_enum! {
 }
 
 open_enum! {
-    /// How patient and professional talk.
+    /// The channel between patient and professional.
     pub enum Channel {
-        /// By video.
+        /// Video.
         Video = "video",
-        /// By phone.
+        /// Phone.
         Phone = "phone",
-        /// In writing.
+        /// Text chat.
         Chat = "chat",
     }
 }
 
 open_enum! {
-    /// How an appointment came about.
+    /// How an appointment was arranged.
     pub enum ServiceType {
-        /// It was planned.
+        /// It was scheduled in advance.
         Scheduled = "scheduled",
-        /// It was asked for at once.
+        /// It was requested for immediately.
         Immediate = "immediate",
     }
 }
 
 open_enum! {
-    /// What kind of report it is.
+    /// The type of a report.
     pub enum ReportType {
-        /// Subjective, objective, assessment, plan.
+        /// A SOAP note: subjective, objective, assessment, plan.
         Soap = "soap",
     }
 }

@@ -1,4 +1,4 @@
-//! Natural keys: MediQuo's events have no id.
+//! Natural keys, because MediQuo's events have no id.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -8,27 +8,28 @@ use super::Kind;
 use crate::Envelope;
 use crate::provider::key::{self, Part, members, scalar};
 
-/// Returns a key made of everything that MediQuo documents of an event, except what differs between attempts: of a link
-/// only its presence counts, and `message.is_read` and `avatar` do not count. For [`Dedupe::by`](crate::Dedupe::by).
+/// Returns a key for [`Dedupe::by`](crate::Dedupe::by), made of every documented field of the event that does not change
+/// between attempts.
 ///
-/// `type` and `occurred_on` are part of every key. Every part is taken exactly as it stands in the body, so that
-/// `1700000000`, `1700000000.5` and `"1700000000"` are three different times. An absent part (or `null`) differs from a
-/// present one. A speciality and a professional are their `id`, or their `name` where they have no `id`.
+/// Of a link, only its presence is part of the key; `message.is_read` and `avatar` are not. `type` and `occurred_on` are
+/// part of every key. Every part is used exactly as it appears in the body, so `1700000000`, `1700000000.5` and
+/// `"1700000000"` are three different times. An absent part (or `null`) differs from a present one. A speciality or a
+/// professional is represented by its `id`, or by its `name` if it has no `id`.
 ///
-/// Returns `None`, so that the body's bytes decide, where `occurred_on` or another required part is missing, empty or of
-/// another type, or where a name stands twice in one object.
+/// Returns `None` if `occurred_on` or another required part is missing, empty or of another type, or if an object
+/// contains a key twice. The event is then identified by the bytes of its body.
 ///
-/// | kind | required | also part of the key | two events that are taken for one |
+/// | kind | required | also part of the key | distinct events with the same key |
 /// |---|---|---|---|
-/// | `patient_consultation_…` | `consultation.id`; of a rescheduled one `consultation.scheduled_start_date` | the rest of `consultation`, `patient`, `professional`, `reports`, `prescriptions`, `derivation`, `preconsultation` | none that differ in anything documented but links |
-/// | `patient_immediate_video_call_assigned` | `consultation.id` | the speciality, `patient`, `professional` | none that differ in anything documented but links |
-/// | `patient_message_received` | `professional.id`, `patient.code` | | two messages from one professional to one patient within one second: a message has no id. The deliveries of the subscriptions `message_unread` and `patient_message_received` about one message within one second |
-/// | `prescription_created` | `prescription.id` | the rest of `prescription`, `patient`, `professional` | the PDF was made again for the same prescription: `occurred_on` is when it was prescribed |
-/// | `patient_waiting_room_position_update` | `consultation.position`, `patient.code`, the speciality | | the same patient came back to the same position within one second |
-/// | `professional_block_…` | `id` | `name`, `starts_at`, `finishes_at`, `professional` | none that differ in anything documented |
-/// | `patient_report_sent` | no key | | its report has no id, and nothing in it changes between attempts: the bytes decide |
+/// | `patient_consultation_…` | `consultation.id`; of a rescheduled one `consultation.scheduled_start_date` | the rest of `consultation`, `patient`, `professional`, `reports`, `prescriptions`, `derivation`, `preconsultation` | none, except events that differ only in links or undocumented fields |
+/// | `patient_immediate_video_call_assigned` | `consultation.id` | the speciality, `patient`, `professional` | none, except events that differ only in links or undocumented fields |
+/// | `patient_message_received` | `professional.id`, `patient.code` | | two messages from one professional to one patient within one second, because a message has no id; the deliveries of the subscriptions `message_unread` and `patient_message_received` for one message within one second |
+/// | `prescription_created` | `prescription.id` | the rest of `prescription`, `patient`, `professional` | a PDF that was generated again for the same prescription, because `occurred_on` is the time of the prescription |
+/// | `patient_waiting_room_position_update` | `consultation.position`, `patient.code`, the speciality | | a patient's return to the same position within one second |
+/// | `professional_block_…` | `id` | `name`, `starts_at`, `finishes_at`, `professional` | none, except events that differ only in undocumented fields |
+/// | `patient_report_sent` | no key | | none: the bytes identify the event, because a report has no id and nothing in it changes between attempts |
 ///
-/// The key holds health data. [`Dedupe`](crate::Dedupe) passes only its digest to a store; do the same.
+/// The key contains health data. [`Dedupe`](crate::Dedupe) passes only its digest to a store; do the same.
 #[must_use]
 pub fn natural_key(envelope: &Envelope, body: &Bytes) -> Option<String> {
     let kind = Kind::from_name(envelope.kind.as_ref()?.as_str())?;
@@ -41,7 +42,7 @@ pub fn natural_key(envelope: &Envelope, body: &Bytes) -> Option<String> {
         | Kind::PatientConsultationRescheduled
         | Kind::PatientConsultationFinished
         | Kind::PatientConsultationNoShow => {
-            let [consultation, professional, preconsultation, others @ ..] = members(payload, CONSULTED)?;
+            let [consultation, professional, preconsultation, others @ ..] = members(payload, CONSULTATION_PAYLOAD)?;
             let [link, speciality, consultation @ ..] = members(consultation, CONSULTATION)?;
             let [id, scheduled_start_date, ..] = consultation;
             scalar(id)?;
@@ -49,7 +50,7 @@ pub fn natural_key(envelope: &Envelope, body: &Bytes) -> Option<String> {
                 scalar(scheduled_start_date)?;
             }
             let consultation = (consultation, id_or_name(speciality)?, link.is_some());
-            let (professional, preconsultation) = (id_or_name(professional)?, said_before(preconsultation)?);
+            let (professional, preconsultation) = (id_or_name(professional)?, preconsultation_key(preconsultation)?);
             key::written(kind.as_str(), &(occurred_on, consultation, professional, preconsultation, others))
         }
         Kind::PatientImmediateVideoCallAssigned => {
@@ -90,11 +91,11 @@ pub fn natural_key(envelope: &Envelope, body: &Bytes) -> Option<String> {
     }
 }
 
-/// A consultation's payload.
-const CONSULTED: [&str; 7] =
+/// The members of a consultation event's payload.
+const CONSULTATION_PAYLOAD: [&str; 7] =
     ["consultation", "professional", "preconsultation", "patient", "reports", "prescriptions", "derivation"];
 
-/// A consultation: its link, its speciality, and what is part of the key as it stands.
+/// The members of a consultation: its link, its speciality, and the parts that the key uses unchanged.
 const CONSULTATION: [&str; 13] = [
     "consultation_url",
     "speciality",
@@ -111,11 +112,11 @@ const CONSULTATION: [&str; 13] = [
     "service_type",
 ];
 
-/// A prescription: its link, and what is part of the key as it stands.
+/// The members of a prescription: its link, and the parts that the key uses unchanged.
 const PRESCRIPTION: [&str; 7] =
     ["pdf_url", "id", "short_code", "active_substances", "prescribed_at", "consultation_type", "consultation_id"];
 
-/// A speciality or a professional.
+/// The identity of a speciality or a professional.
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
 enum IdOrName<'b> {
@@ -128,11 +129,11 @@ fn id_or_name(part: Part<'_>) -> Option<Option<IdOrName<'_>>> {
     Some(id.map(IdOrName::Id).or(name.map(IdOrName::Name)))
 }
 
-/// A document without its link: its id, its name, and whether there is a link.
+/// A document's id and name, and whether it has a link.
 type DocumentKey<'b> = (Part<'b>, Part<'b>, bool);
 
-/// What a patient said before an appointment: the reason and the documents.
-fn said_before(preconsultation: Part<'_>) -> Option<(Part<'_>, Option<Vec<DocumentKey<'_>>>)> {
+/// Returns the reason and the documents of a patient's information before an appointment.
+fn preconsultation_key(preconsultation: Part<'_>) -> Option<(Part<'_>, Option<Vec<DocumentKey<'_>>>)> {
     let [reason, documents] = members(preconsultation, ["reason", "documents"])?;
     let Some(documents) = documents else { return Some((reason, None)) };
     let documents: Vec<&RawValue> = serde_json::from_str(documents.get()).ok()?;

@@ -1,63 +1,69 @@
 //! MediQuo: consultations, reports, prescriptions and messages of a telehealth service.
 //!
-//! | what | where | standing |
+//! | what | where | trust |
 //! |---|---|---|
-//! | origin | `x-webhook-signature`: a text agreed upon with MediQuo, the same in every request; or any header of the subscription's `meta.headers` | proves that the sender knows it, and nothing about the body |
-//! | body | `{type, occurred_on, payload}` | only claimed: nothing signs it |
-//! | time | `occurred_on`: when the event happened, in Unix seconds | only claimed: a hint |
-//! | | when an attempt was made | absent |
-//! | id | | absent: the digest of the body stands in |
+//! | authentication | `x-webhook-signature`: a shared secret agreed with MediQuo, the same in every request; or any header of the subscription's `meta.headers` | authenticates the sender, covers nothing of the body |
+//! | body | `{type, occurred_on, payload}` | unsigned |
+//! | time of the event | `occurred_on`, in Unix seconds | unsigned: a hint |
+//! | time of the attempt | absent | |
+//! | event id | absent: the digest of the body is used | |
 //!
 //! Sources: MediQuo's [SDK documentation](https://github.com/mediquo/docs-sdk/blob/HEAD/docs/api/sdk/webhooks.md) for
-//! the header, its [API documentation](https://github.com/mediquo/mediquo-api-docs) for subscriptions
-//! (`api-v1/organizations`) and payloads (`webhooks`), as of May 2026. Where the two disagree, both are read.
+//! the header, and its [API documentation](https://github.com/mediquo/mediquo-api-docs) for subscriptions
+//! (`api-v1/organizations`) and payloads (`webhooks`), as of May 2026. Where the two disagree, both forms are read.
 //!
-//! # What the header is worth
-//! It is called a signature but does not depend on the body: whoever sees one request can make any other, with any
-//! payload. So take deliveries over TLS only, let the text be long and random (32 bytes or more), keep it out of the
-//! proxy's logs, too, and have MediQuo's addresses or a client certificate checked by the proxy where you can.
+//! # Security of the header
+//! Despite its name, the header is no signature of the body. An attacker who sees one request can forge others with any
+//! payload. Therefore:
+//!
+//! - Accept deliveries over TLS only.
+//! - Use a long random secret of at least 32 bytes.
+//! - Keep the header out of the proxy's logs.
+//! - If possible, let the proxy check MediQuo's addresses or a client certificate.
+//!
 //! [`Delivery::signature_scope`](crate::Delivery::signature_scope) is [`SenderOnly`](crate::SignatureScope::SenderOnly).
 //!
-//! Several [`Secrets`] are a rotation: any of them will do. Several headers are further factors: with
-//! [`MediQuo::also_header`] every one of them must be right.
+//! Several [`Secrets`] serve rotation: a delivery needs one of them. Several headers are additional factors: with
+//! [`MediQuo::also_header`], a delivery needs a valid secret in every header.
 //!
 //! ```
 //! use medhook::{MediQuo, MemoryStore, Receiver, Secret};
 //!
-//! let text = Secret::new("agreed-upon-with-the-support-team")?.labeled("signature")?;
+//! let secret = Secret::new("agreed-upon-with-the-support-team")?.labeled("signature")?;
 //! let other = Secret::new("set-as-a-header-of-the-subscription")?;
-//! let mediquo = MediQuo::new(text).also_header("x-tenant-key", other);
-//! let receiver = Receiver::builder("mediquo", mediquo).store(MemoryStore::new(10_000)).build()?;
+//! let mediquo = MediQuo::new(secret).also_header("x-tenant-key", other);
+//! let store = MemoryStore::new(10_000);
+//! let receiver = Receiver::builder("mediquo", mediquo).store(store).build()?;
 //! # Ok::<(), medhook::ConfigError>(())
 //! ```
 //!
-//! User and password, should they be what was agreed upon, are a header like any other: `authorization`, with
-//! `Basic …` as its text. Should MediQuo ever compute a MAC for you, [`Custom`](crate::Custom) by the name `mediquo`
-//! takes it, and its deliveries decode as this module's [`Event`].
+//! If MediQuo's support team agrees on a user name and password with you, use the header `authorization` with the
+//! secret `Basic …`. If it computes a MAC for you, use [`Custom`](crate::Custom) with the name `mediquo`; its
+//! deliveries decode as this module's [`Event`].
 //!
-//! # Attempts
-//! "Your endpoint … returns a `2xx` response" is all that is said: not how long MediQuo waits, not whether or when it
-//! tries again, not in which order events come. Count on no retry.
+//! # Retries
+//! MediQuo documents only "Your endpoint … returns a `2xx` response". Its timeout, its retries and the order of events
+//! are undocumented. Do not rely on retries.
 //!
-//! # Age
-//! None is judged ([`Freshness::Unchecked`]). The only time, `occurred_on`, is as easily forged as the rest of the
-//! body; a `prescription_created` carries the time of the prescription, though it is sent when its PDF is there; and
-//! how late a retry may come is not documented. A captured delivery is therefore accepted again once its event is no
-//! longer remembered, after 24 hours.
+//! # Freshness
+//! The age of deliveries is not checked by default ([`Freshness::Unchecked`]). The only time, `occurred_on`, is as easy
+//! to forge as the rest of the body. A `prescription_created` carries the time of the prescription, although it is sent
+//! when the PDF is ready, and the retry horizon is undocumented. A captured delivery is therefore accepted again once
+//! its event expires from the store, after 24 hours.
 //!
-//! [`Freshness::EventTime`] can be switched on at the [`Builder`](crate::Builder). Contrary to its name it goes by
-//! an unsigned time here: a hint that keeps out late copies, and nobody who edits them.
+//! [`Freshness::EventTime`] can be enabled in the [`Builder`](crate::Builder). Here it checks an unsigned time: it
+//! rejects late copies, but not copies with an edited time.
 //!
-//! # The same event again
-//! Without an id, deliveries are the same event if their bodies are the same bytes, at one endpoint, within 24 hours.
-//! That fails in two ways:
+//! # Deduplication
+//! Without an id, deliveries are treated as the same event if their bodies are identical, at one endpoint, within 24
+//! hours. This is wrong in two cases:
 //!
-//! - *Two events are one.* A `patient_message_received` says who wrote to whom in which second, and nothing of the
-//!   message: two messages within one second are one body, and the second is answered as a duplicate. Where each
-//!   counts, use [`Dedupe::off`](crate::Dedupe::off) and a handler that may run twice for one event, or
-//!   [`Dedupe::by`](crate::Dedupe::by) with a key of your own.
-//! - *One event is two.* Links are signed and `is_read` is looked up for each sending, presumably, so the same event
-//!   may come in other bytes. [`natural_key`] leaves these out:
+//! - *Two events with one body.* A `patient_message_received` names the professional, the patient and the second, but
+//!   nothing of the message. Two messages within one second have identical bodies, and the second is answered as a
+//!   duplicate. If each message matters, use [`Dedupe::off`](crate::Dedupe::off) with a handler that tolerates
+//!   duplicates, or [`Dedupe::by`](crate::Dedupe::by) with a key of your own.
+//! - *One event with two bodies.* MediQuo presumably signs links and evaluates `is_read` for each attempt, so the bytes
+//!   of an event may differ between attempts. [`natural_key`] ignores these fields:
 //!
 //! ```
 //! use medhook::{Dedupe, MediQuo, MemoryStore, Receiver, Secret, mediquo};
@@ -70,25 +76,27 @@
 //! # Ok::<(), medhook::ConfigError>(())
 //! ```
 //!
-//! Several subscriptions may deliver the same event to one endpoint; with equal bodies it is handed over once.
+//! Several subscriptions may send the same event to one endpoint. If the bodies are identical, it is delivered to the
+//! handler once.
 //!
-//! # What the documentation leaves open
-//! - Ids are numbers here and texts there, times have an offset or none (read as UTC, which the overview promises),
-//!   and what is nullable differs from page to page. All of it is read; every field is optional.
-//! - `reports` is an object in one table and an array in its example: both are read.
-//! - `occurred_on` is a `number` here and an `integer` there: of a fraction only whole seconds are kept, except in the
-//!   [`natural_key`], which takes the number as it stands.
-//! - The SDK documentation calls an event `patient_message_sent` whose example says `patient_message_received`. The
-//!   former is read as the latter; [`Delivery::kind`](crate::Delivery::kind) tells which was sent.
-//! - The subscriptions `message_unread` and `patient_message_received` deliver the same kind, and so do
-//!   `appointment_finished` and `chat_consultation_finished`: look at the payload.
-//! - A report's `content` depends on its type, of which only `soap` is documented: the four fields of that are typed,
-//!   [`rest`](ReportContent::rest) keeps all others.
-//! - Whether `active_substances` is always a list of texts, as in every example.
+//! # Undocumented behavior
+//! - Types. The pages disagree about whether ids are numbers or strings, whether times have an offset, and which fields
+//!   are nullable. All forms are read, times without an offset as UTC (promised by the overview), and every field is
+//!   optional.
+//! - `reports` is an object in one table and an array in its example. Both are read.
+//! - `occurred_on` is a `number` on one page and an `integer` on another. A fraction is rounded down to whole seconds,
+//!   except in [`natural_key`], which uses the number exactly as sent.
+//! - The SDK documentation names an event `patient_message_sent`, but its example contains `patient_message_received`.
+//!   The former is read as the latter; [`Delivery::kind`](crate::Delivery::kind) returns the name that was sent.
+//! - The subscriptions `message_unread` and `patient_message_received` send the same kind, and so do
+//!   `appointment_finished` and `chat_consultation_finished`. Only the payload can distinguish them.
+//! - The `content` of a report depends on its type, and only `soap` is documented. Its four fields are typed; all
+//!   others are in [`rest`](ReportContent::rest).
+//! - Whether `active_substances` is always a list of strings, as in every example.
 //!
 //! # Links
-//! `url`, `consultation_url` and `pdf_url` are signed or public, and open to whoever has them: treat them as secrets.
-//! Those of `preconsultation.documents` end 24 hours after the delivery was sent.
+//! `url`, `consultation_url` and `pdf_url` are signed or public, and work without authentication: treat them as secrets.
+//! The links of `preconsultation.documents` expire 24 hours after the delivery was sent.
 //!
 //! [`Freshness::EventTime`]: crate::Freshness::EventTime
 //! [`Freshness::Unchecked`]: crate::Freshness::Unchecked
@@ -122,7 +130,7 @@ use crate::envelope::Envelope;
 use crate::scheme::SharedSecret;
 use crate::{ConfigError, Secrets, Time, Verified};
 
-/// What is known about MediQuo.
+/// The facts about MediQuo.
 pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     name: "mediquo",
     title: "MediQuo",
@@ -143,7 +151,7 @@ pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     test_data: test_data::TEST_DATA,
 };
 
-/// MediQuo. See the [module](self) for what is checked and why.
+/// The MediQuo provider. The [module](self) documents its checks.
 #[derive(Debug, Clone)]
 pub struct MediQuo {
     header: String,
@@ -152,20 +160,20 @@ pub struct MediQuo {
 }
 
 impl MediQuo {
-    /// Takes deliveries with any of the secrets, as it is, in `x-webhook-signature`.
+    /// Accepts deliveries with any of the secrets, verbatim, in the header `x-webhook-signature`.
     #[must_use]
     pub fn new(secrets: impl Into<Secrets>) -> Self {
         MediQuo { header: "x-webhook-signature".to_owned(), secrets: secrets.into(), others: Vec::new() }
     }
 
-    /// Reads the secret from this header instead.
+    /// Reads the secret from this header instead of `x-webhook-signature`.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>) -> Self {
         self.header = name.into();
         self
     }
 
-    /// Asks for one of these secrets in another header, too: every header must hold one of its own.
+    /// Additionally requires one of these secrets in another header. Every header must contain one of its own secrets.
     #[must_use]
     pub fn also_header(mut self, name: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
         self.others.push((name.into(), secrets.into()));
@@ -179,7 +187,7 @@ impl MediQuo {
         }
         Ok(match (&options.also_header, &options.also_secrets) {
             (Some(header), also) => mediquo.also_header(header, needed(OptionName::AlsoSecrets, also.as_ref())?),
-            (None, Some(_)) => return Err(OptionError::new(OptionName::AlsoHeader, "is needed for `also_secrets`")),
+            (None, Some(_)) => return Err(OptionError::new(OptionName::AlsoHeader, "is required with `also_secrets`")),
             (None, None) => mediquo,
         })
     }
@@ -208,7 +216,7 @@ impl Provider for MediQuo {
     }
 }
 
-/// Reads the envelope of a body, with `kind` for one that names none.
+/// Reads the envelope of a body; `kind` is the fallback for a body that names no kind.
 fn envelope(kind: Option<&str>, body: &Bytes) -> Envelope {
     match envelope_of::<MediQuoEnvelope<'_>>(body) {
         Ok(fields) => Envelope {
@@ -231,7 +239,7 @@ struct MediQuoEnvelope<'b> {
     payload: Option<&'b RawValue>,
 }
 
-/// A time in seconds, whole or not.
+/// Reads a time in seconds, which may have a fraction.
 fn seconds(json: &RawValue) -> Option<Time> {
     let scalar: Scalar<'_> = serde_json::from_str(json.get()).ok()?;
     scalar.into_time().or_else(|| {
