@@ -1,7 +1,7 @@
-//! Cair Health's events.
+//! The events of Cair Health.
 //!
-//! Every field is optional: the documentation shows samples, and says of few fields whether they are always there.
-//! Objects keep in their `rest` what they have no field for, wherever the documentation was cut short.
+//! Every field is optional, because the documentation shows samples and rarely says whether a field is always present.
+//! Where the documentation is truncated, objects keep undocumented fields in `rest`.
 
 use std::collections::BTreeMap;
 
@@ -13,393 +13,394 @@ use crate::{Phi, RawJson, Time};
 crate::provider::events::events! { "cair":
     /// The analysis of a patient's chart is complete.
     ChartAnalysis(ChartReport) = "PATIENT_CHART_ANALYSIS_COMPLETE",
-    /// The claim scrubber is done with a claim.
+    /// The claim scrubber finished a claim.
     ClaimsAiOptimizer(ClaimsAiOptimizer) = "CLAIMS_AI_OPTIMIZER",
-    /// A claim was submitted, or rejected, or could not be submitted.
+    /// A claim was submitted, was rejected, or failed to be submitted.
     ClaimStatusChange(ClaimStatusChange) = "CLAIM_STATUS_CHANGE",
-    /// A remittance, approved or denied. Also every remittance whose subscription no one told: its body is the same
-    /// in all three.
+    /// A remittance, approved or denied. Also every remittance at an endpoint without a pinned kind, because the body
+    /// has the same shape for all three.
     ClaimsRemitAll(Remittance) = "CLAIMS_REMIT_ALL",
-    /// A remittance that approves. Never told by its body: [pin](super::Cair::pin_kind) it.
+    /// An approved remittance. Never inferred from the body: [pin](super::Cair::pin_kind) this kind.
     ClaimsRemitApproved(Remittance) = "CLAIMS_REMIT_APPROVED",
-    /// A remittance that denies. Never told by its body: [pin](super::Cair::pin_kind) it.
+    /// A denied remittance. Never inferred from the body: [pin](super::Cair::pin_kind) this kind.
     ClaimsRemitDenied(Remittance) = "CLAIMS_REMIT_DENIED",
-    /// The older optimizer of X12 claims is done with one. Cair gives this webhook no event name: this one is ours.
+    /// The older X12 claim optimizer finished a claim. Cair documents no name for this event; this name is medhook's.
     X12Optimizer(X12Optimizer) = "x12-optimizer",
-    /// A phone call made by AI goes on, or is over. Cair gives this webhook no event name: this one is ours.
+    /// An AI phone call is in progress or ended. Cair documents no name for this event; this name is medhook's.
     AiPhoneCall(AiPhoneCall) = "ai-phone-call",
 }
 
 payload! {
     /// The analysis of a patient's chart is complete.
     ///
-    /// The documentation has three shapes of it, and the fields are where each has them. The methods read them all and
-    /// give the same, whichever came:
+    /// The documentation shows three shapes. The fields mirror them; the methods return the same result for every
+    /// shape:
     ///
     /// | shape | where the report is |
     /// |---|---|
-    /// | [today's](https://docs.cairhealth.com/api-reference/endpoint/patient-chart-analysis/get-patient-chart) | `report` |
-    /// | [the older webhook's](https://docs.cairhealth.com/api-reference/endpoint/claims/patient-chart-analysis-webhooks) | `report.chart_report`, its id and time in `report` |
-    /// | [the older API's answer](https://docs.cairhealth.com/api-reference/endpoint/claims/analyze-patient-chart) | `analysis_result.chart_report`, its id and time at the top |
+    /// | [current](https://docs.cairhealth.com/api-reference/endpoint/patient-chart-analysis/get-patient-chart) | `report` |
+    /// | [older webhook](https://docs.cairhealth.com/api-reference/endpoint/claims/patient-chart-analysis-webhooks) | `report.chart_report`, its id and time in `report` |
+    /// | [older API's response](https://docs.cairhealth.com/api-reference/endpoint/claims/analyze-patient-chart) | `analysis_result.chart_report`, its id and time at the top level |
     pub struct ChartReport {
-        /// The analysis's id. Prefer [`report_id`](ChartReport::report_id).
+        /// The id of the analysis. Prefer [`report_id`](ChartReport::report_id).
         pub id: Option<Phi<String>> = "id",
-        /// Where the analysis stands.
+        /// The status of the analysis.
         pub status: Option<AnalysisStatus> = "status",
-        /// What is done of it: an analysis may be partial.
+        /// The completed steps. An analysis may be partial.
         pub completed_events: Vec<CompletedEvent> = "completed_events",
         /// The report.
         pub report: Option<Box<Report>> = "report",
-        /// Older API: whether the analysis came about.
+        /// Older API: whether the analysis succeeded.
         pub success: Option<Phi<bool>> = "success",
-        /// Older API: when. Prefer [`created_at`](ChartReport::created_at).
+        /// Older API: the creation time. Prefer [`created_at`](ChartReport::created_at).
         pub created_at: Option<Time> = "created_at",
-        /// Older API: how many issues someone should look at.
+        /// Older API: the number of issues that need review.
         pub issues_for_review: Option<Phi<u64>> = "issues_for_review",
-        /// Older API: how many checks found nothing.
+        /// Older API: the number of checks that passed.
         pub checks_passed: Option<Phi<u64>> = "checks_passed",
-        /// Older API: whom the chart is about.
+        /// Older API: the subject of the chart.
         pub demographics: Option<Demographics> = "demographics",
-        /// Older API: what holds the report.
+        /// Older API: the container of the report.
         pub analysis_result: Option<Box<Report>> = "analysis_result",
     }
 
-    /// A report on a chart, or what holds one.
+    /// A report on a chart, or the container of one.
     pub struct Report {
-        /// Its id.
+        /// The id of the report.
         pub id: Option<Phi<String>> = "id" | "report_id",
-        /// The claim's id.
+        /// The id of the claim.
         pub claim_id: Option<Phi<String>> = "claim_id",
-        /// Older webhook: when it was made. The sample has no offset; it is read as UTC.
+        /// Older webhook: the creation time. The sample has no offset; it is read as UTC.
         pub created_at: Option<Time> = "created_at",
-        /// Older webhook: names the chart's file. In the sample an id, no address.
+        /// Older webhook: the chart's file. In the sample this is an id, not a URL.
         pub file_uri: Option<Phi<String>> = "file_uri",
-        /// Older shapes: the sub-reports, one level further in.
+        /// Older shapes: the container of the sub-reports, one level deeper.
         pub chart_report: Option<Box<Report>> = "chart_report",
         /// The codes that the chart supports.
         pub coding_report: Option<CodingReport> = "coding_report",
-        /// Where the chart contradicts itself.
+        /// Contradictions in the chart.
         pub documentation_discrepancy_report: Option<DocumentationDiscrepancyReport> =
             "documentation_discrepancy_report",
-        /// Whether the diagnoses are covered.
+        /// The coverage of the diagnoses.
         pub ncd_lcd_analysis: Option<NcdLcdAnalysis> = "ncd_lcd_analysis",
-        /// What could be done about it all.
+        /// Suggestions for fixing the issues.
         pub suggestions_for_fixing_issues_report: Option<SuggestionsReport> = "suggestions_for_fixing_issues_report",
-        /// Whether codes billed by time have their times documented.
+        /// Whether the times of time-based codes are documented.
         pub time_based_requirements_report: Option<TimeBasedRequirementsReport> = "time_based_requirements_report",
         ..
-        /// Sub-reports without a type of their own: see [`Finding::within`].
+        /// Undocumented sub-reports. Read them with [`Finding::within`].
         pub rest,
     }
 
     /// The codes that a chart supports.
     pub struct CodingReport {
-        /// Diagnoses.
+        /// The ICD-10 codes of the diagnoses.
         pub icd_10_codes: Vec<DiagnosisCode> = "icd_10_codes",
-        /// Procedures.
+        /// The CPT codes of the procedures.
         pub cpt_codes: Vec<ProcedureCode> = "cpt_codes",
         ..
-        /// What else it says.
+        /// Undocumented fields.
         pub rest,
     }
 
-    /// A diagnosis: sent as an object in the older shapes, as a text in today's.
+    /// A diagnosis code. Sent as an object in the older shapes, as a string in the current shape.
     pub struct DiagnosisCode or text as code {
-        /// An ICD-10 code.
+        /// The ICD-10 code.
         pub code: Option<Phi<String>> = "icd_10_code",
-        /// How much it matters.
+        /// The severity.
         pub severity: Option<Severity> = "severity",
         ..
-        /// What else it says.
+        /// Undocumented fields.
         pub rest,
     }
 
-    /// A procedure: sent as a text in today's shape. The older samples are cut before their first one; if these are
-    /// objects like the diagnoses, their code is read from `cpt_code`.
+    /// A procedure code. Sent as a string in the current shape. The older samples are truncated before their first one;
+    /// if the codes are objects like those of diagnoses, the code is read from `cpt_code`.
     pub struct ProcedureCode or text as code {
-        /// A CPT code.
+        /// The CPT code.
         pub code: Option<Phi<String>> = "cpt_code",
-        /// How much it matters.
+        /// The severity.
         pub severity: Option<Severity> = "severity",
         ..
-        /// What else it says.
+        /// Undocumented fields.
         pub rest,
     }
 
-    /// Where a chart contradicts itself.
+    /// Contradictions in a chart.
     pub struct DocumentationDiscrepancyReport {
-        /// Between chief complaint and history of present illness.
+        /// The discrepancy between chief complaint and history of present illness.
         pub chief_complaint_hpi_discrepancy: Option<Finding> = "chief_complaint_hpi_discrepancy",
-        /// Between review of systems and history of present illness.
+        /// The discrepancy between review of systems and history of present illness.
         pub ros_hpi_discrepancy: Option<Finding> = "ros_hpi_discrepancy",
-        /// Between vital signs and examination.
+        /// The discrepancy between vital signs and examination.
         pub vitals_exam_discrepancy: Option<Finding> = "vitals_exam_discrepancy",
-        /// All of it in a few words.
+        /// A summary of the sub-report.
         pub report_summary: Option<Phi<String>> = "report_summary",
-        /// The verdict.
+        /// The result of the sub-report.
         pub status: Option<ReportStatus> = "status",
         ..
-        /// What else it says: see [`Finding::read`].
+        /// Undocumented fields. Read findings with [`Finding::read`].
         pub rest,
     }
 
-    /// Whether diagnoses fit national and local coverage determinations (NCD, LCD).
+    /// The match of diagnoses with national and local coverage determinations (NCD, LCD).
     pub struct NcdLcdAnalysis {
-        /// Whether the diagnoses are among those covered.
+        /// Whether the diagnoses are covered.
         pub diagnoses_match_ncd_lcd: Option<Finding> = "diagnoses_match_ncd_lcd",
-        /// Too often?
+        /// Whether the frequency is exceeded.
         pub frequency_discrepancy: Option<Finding> = "frequency_discrepancy",
-        /// Too young or too old?
+        /// Whether the patient's age does not match.
         pub age_discrepancy: Option<Finding> = "age_discrepancy",
-        /// In the wrong place?
+        /// Whether the place of service does not match.
         pub place_of_service_discrepancy: Option<Finding> = "place_of_service_discrepancy",
-        /// All of it in a few words.
+        /// A summary of the sub-report.
         pub report_summary: Option<Phi<String>> = "report_summary",
-        /// The verdict.
+        /// The result of the sub-report.
         pub status: Option<ReportStatus> = "status",
         ..
-        /// What else it says: see [`Finding::read`].
+        /// Undocumented fields. Read findings with [`Finding::read`].
         pub rest,
     }
 
-    /// What could be done about the issues.
+    /// Suggestions for fixing the issues of a chart.
     pub struct SuggestionsReport {
-        /// One by one.
+        /// The suggestions.
         pub suggestions: Vec<Phi<String>> = "suggestions",
         ..
-        /// What else it says.
+        /// Undocumented fields.
         pub rest,
     }
 
-    /// Whether codes billed by time have their times documented. The sample is cut after its second finding.
+    /// Whether the times of time-based codes are documented. The sample is truncated after its second finding.
     pub struct TimeBasedRequirementsReport {
-        /// The total time.
+        /// The documentation of the total time.
         pub total_time_documented: Option<Finding> = "total_time_documented",
-        /// The time it began.
+        /// The documentation of the start time.
         pub start_time: Option<Finding> = "start_time",
         ..
-        /// What else it says: see [`Finding::read`].
+        /// Undocumented fields. Read findings with [`Finding::read`].
         pub rest,
     }
 
-    /// One thing that was looked at.
+    /// One finding of a sub-report.
     pub struct Finding {
-        /// What.
+        /// The subject of the finding.
         pub label: Option<Phi<String>> = "label",
-        /// What was found.
+        /// The finding itself.
         pub value: Option<Phi<String>> = "value",
-        /// How much it matters.
+        /// The severity.
         pub severity: Option<Severity> = "severity",
     }
 
-    /// Whom a chart is about, in the older API's answer.
+    /// The subject of a chart, in the older API's response.
     pub struct Demographics {
         /// The patient's name.
         pub patient_name: Option<Phi<String>> = "patient_name",
         /// The provider's name.
         pub provider_name: Option<Phi<String>> = "provider_name",
-        /// The day of the service.
+        /// The date of the service.
         pub date_of_service: Option<Time> = "date_of_service",
-        /// The day the patient was born.
+        /// The patient's date of birth.
         pub patient_birth_date: Option<Time> = "patient_birth_date",
         /// The facility's name.
         pub facility_name: Option<Phi<String>> = "facility_name",
     }
 
-    /// The claim scrubber is done with a claim:
+    /// The claim scrubber finished a claim:
     /// <https://docs.cairhealth.com/api-reference/endpoint/agent-actions/webhook-delivery>.
     pub struct ClaimsAiOptimizer {
-        /// What it made.
+        /// The output of the claim scrubber.
         pub output: Option<OptimizerOutput> = "output",
     }
 
-    /// What the claim scrubber made of a claim. The sample is cut after the description.
+    /// The output of the claim scrubber for one claim. The sample is truncated after the description.
     pub struct OptimizerOutput {
-        /// The claim's id.
+        /// The id of the claim.
         pub claim_id: Option<Phi<String>> = "claim_id",
-        /// The run's id.
+        /// The id of the run.
         pub optimizer_run_id: Option<Phi<String>> = "optimizer_run_id",
-        /// The claim in words, as Markdown with the patient in it; in the documentation's newer sample only the word
-        /// `Deprecated`. Prefer [`claim_in_words`](OptimizerOutput::claim_in_words).
+        /// A description of the claim, as Markdown that includes the patient. In the documentation's newer sample only
+        /// the word `Deprecated`. Prefer [`claim_in_words`](OptimizerOutput::claim_in_words).
         pub ai_generated_claim_extended: Option<Phi<String>> = "ai_generated_claim_extended",
-        /// The encounter in words, as Markdown.
+        /// A description of the encounter, as Markdown.
         pub ai_generated_encounter_description: Option<Phi<String>> = "ai_generated_encounter_description",
-        /// What to change, if it is told here as by the older [`X12Optimizer`]: documented for that one alone.
+        /// The proposed changes, if they are sent as in the older [`X12Optimizer`], for which alone they are
+        /// documented.
         pub edits: Vec<Edit> = "edits",
         ..
-        /// What else there is.
+        /// Undocumented fields.
         pub rest,
     }
 
     /// A change proposed to a claim.
     pub struct Edit {
-        /// What differs.
+        /// The proposed difference.
         pub difference: Option<Phi<String>> = "difference",
-        /// Why.
+        /// The reason for the change.
         pub rationale: Option<Phi<String>> = "rationale",
     }
 
-    /// A claim was submitted, or rejected, or could not be submitted; a primary, secondary or resubmitted one:
+    /// A primary, secondary or resubmitted claim was submitted, was rejected, or failed to be submitted:
     /// <https://docs.cairhealth.com/api-reference/endpoint/claims/claim-status-change-webhooks>.
     pub struct ClaimStatusChange {
-        /// The claim's id in FHIR, which stays the same.
+        /// The stable FHIR id of the claim.
         pub claim_fhir_id: Option<Phi<String>> = "claimFhirId",
-        /// The claim's id in Cair's addresses and API.
+        /// The id of the claim in Cair's URLs and API.
         pub claim_lifecycle_id: Option<Phi<String>> = "claimLifecycleId",
-        /// Whose claim it is.
+        /// The id of the organization that owns the claim.
         pub organization_id: Option<Phi<String>> = "organizationId",
-        /// The status it has now.
+        /// The new status.
         pub new_status: Option<ClaimStatus> = "newStatus",
-        /// The status it had, where that is known.
+        /// The previous status, if known.
         pub previous_status: Option<ClaimStatus> = "previousStatus",
         /// When the change was recorded.
         pub timestamp: Option<Time> = "timestamp",
-        /// Why it could not be submitted.
+        /// The errors of a failed submission.
         pub submission_failure_errors: Vec<Phi<String>> = "submissionFailureErrors",
-        /// The payer's status code (277CA) for a rejection.
+        /// The payer's status code (277CA) of a rejection.
         pub status_code_277: Option<Phi<String>> = "statusCode277",
     }
 
-    /// A remittance: a `ClaimResponse` of FHIR R4B, as it was created or updated:
+    /// A remittance: a FHIR R4B `ClaimResponse` that was created or updated:
     /// <https://docs.cairhealth.com/api-reference/endpoint/claims/fhir-claim-response-webhooks>.
     ///
-    /// Four of its elements are fields, the others as they came. For a FHIR type of your own there is
-    /// [`decode`](Remittance::decode).
+    /// Four of its elements have fields; the others are kept unchanged in `rest`. To read it as a FHIR type of your
+    /// own, use [`decode`](Remittance::decode).
     pub struct Remittance {
-        /// `ClaimResponse`.
+        /// The type of the resource: `ClaimResponse`.
         pub resource_type: Option<Phi<String>> = "resourceType",
-        /// The resource's id.
+        /// The id of the resource.
         pub id: Option<Phi<String>> = "id",
-        /// Where the resource stands.
+        /// The status of the resource.
         pub status: Option<RemittanceStatus> = "status",
-        /// How far the claim was processed; not whether it was approved.
+        /// The outcome of processing the claim. It does not say whether the claim was approved.
         pub outcome: Option<RemittanceOutcome> = "outcome",
         ..
         /// All other elements.
         pub rest,
     }
 
-    /// The older optimizer of X12 claims is done with one:
+    /// The older X12 claim optimizer finished a claim:
     /// <https://docs.cairhealth.com/api-reference/endpoint/claims/webhook-delivery>.
     pub struct X12Optimizer {
-        /// The claim's id.
+        /// The id of the claim.
         pub claim_id: Option<Phi<String>> = "claim_id",
         /// The patient's control number.
         pub patient_control_number: Option<Phi<String>> = "patient_control_number",
-        /// What to change. Not in a claim drafted from notes.
+        /// The proposed changes. Absent for claims drafted from notes.
         pub edits: Vec<Edit> = "edits",
-        /// The claim as it should be. Its type is not documented.
+        /// The optimized claim. Its type is undocumented.
         pub ai_generated_claim: Option<RawJson> = "ai_generated_claim",
-        /// The encounter in words.
+        /// A summary of the encounter.
         pub ai_generated_encounter_summary: Option<Phi<String>> = "ai_generated_encounter_summary",
-        /// An X12 837, ready to be submitted: in a claim drafted from notes.
+        /// An X12 837, ready for submission. Only for claims drafted from notes.
         pub ai_generated_x12_837: Option<Phi<String>> = "ai_generated_x12_837",
     }
 
-    /// A phone call made by AI goes on, or is over:
+    /// An AI phone call is in progress or ended:
     /// <https://docs.cairhealth.com/api-reference/endpoint/aiphonecall/webhook-delivery>.
     pub struct AiPhoneCall {
-        /// The call's id.
+        /// The id of the call.
         pub call_id: Option<Phi<String>> = "callId",
-        /// Where it stands.
+        /// The status of the call.
         pub status: Option<CallStatus> = "status",
-        /// What was asked and answered, once it is completed: by a name for each question.
+        /// The questions and answers of a completed call, by question key.
         pub results: Option<Phi<BTreeMap<String, Answer>>> = "results",
-        /// Why it failed.
+        /// The error of a failed call.
         pub error: Option<Phi<String>> = "error",
-        /// More about why it failed.
+        /// Details of the error.
         pub error_details: Option<CallError> = "errorDetails",
     }
 
-    /// A question of a call, and its answer.
+    /// A question asked in a call, and its answer.
     pub struct Answer {
-        /// What was asked.
+        /// The question.
         pub question: Option<Phi<String>> = "question",
-        /// What was answered.
+        /// The answer.
         pub answer: Option<Phi<String>> = "answer",
     }
 
-    /// Why a call failed.
+    /// The error details of a failed call.
     pub struct CallError {
-        /// The error itself.
+        /// The original error.
         pub original_error: Option<Phi<String>> = "originalError",
-        /// For Cair's support.
+        /// An internal tag, for Cair's support.
         pub internal_tag: Option<Phi<String>> = "internalTag",
-        /// For Cair's support.
+        /// An internal id, for Cair's support.
         pub internal_id: Option<Phi<String>> = "internalId",
-        /// When.
+        /// The time of the error.
         pub timestamp: Option<Time> = "timestamp",
-        /// What Cair itself was sent, perhaps by another company: anything.
+        /// The webhook that Cair itself received, possibly from another company, in any shape.
         pub webhook_body: Option<RawJson> = "webhookBody",
     }
 }
 
 impl ChartReport {
-    /// The report's id; where it has none, the analysis's.
+    /// Returns the id of the report, or that of the analysis if the report has none.
     #[must_use]
     pub fn report_id(&self) -> Option<&Phi<String>> {
         self.first(|report| report.id.as_ref()).or(self.id.as_ref())
     }
 
-    /// The claim's id.
+    /// Returns the id of the claim.
     #[must_use]
     pub fn claim_id(&self) -> Option<&Phi<String>> {
         self.first(|report| report.claim_id.as_ref())
     }
 
-    /// When the report was made: told by the older shapes alone.
+    /// Returns the creation time of the report. Only the older shapes contain it.
     #[must_use]
     pub fn created_at(&self) -> Option<&Time> {
         self.first(|report| report.created_at.as_ref()).or(self.created_at.as_ref())
     }
 
-    /// Names the chart's file: in the older webhook alone.
+    /// Returns the id of the chart's file. Only the older webhook contains it.
     #[must_use]
     pub fn file_uri(&self) -> Option<&Phi<String>> {
         self.first(|report| report.file_uri.as_ref())
     }
 
-    /// The codes that the chart supports.
+    /// Returns the codes that the chart supports.
     #[must_use]
     pub fn coding(&self) -> Option<&CodingReport> {
         self.first(|report| report.coding_report.as_ref())
     }
 
-    /// The diagnoses among these codes.
+    /// Returns the diagnosis codes.
     pub fn diagnoses(&self) -> impl Iterator<Item = &DiagnosisCode> {
         self.coding().into_iter().flat_map(|coding| &coding.icd_10_codes)
     }
 
-    /// The procedures among these codes.
+    /// Returns the procedure codes.
     pub fn procedures(&self) -> impl Iterator<Item = &ProcedureCode> {
         self.coding().into_iter().flat_map(|coding| &coding.cpt_codes)
     }
 
-    /// Where the chart contradicts itself.
+    /// Returns the contradictions in the chart.
     #[must_use]
     pub fn documentation_discrepancies(&self) -> Option<&DocumentationDiscrepancyReport> {
         self.first(|report| report.documentation_discrepancy_report.as_ref())
     }
 
-    /// Whether the diagnoses are covered.
+    /// Returns the coverage of the diagnoses.
     #[must_use]
     pub fn ncd_lcd(&self) -> Option<&NcdLcdAnalysis> {
         self.first(|report| report.ncd_lcd_analysis.as_ref())
     }
 
-    /// What could be done about it all.
+    /// Returns the suggestions for fixing the issues.
     pub fn suggestions(&self) -> impl Iterator<Item = &Phi<String>> {
         let report = self.first(|report| report.suggestions_for_fixing_issues_report.as_ref());
         report.into_iter().flat_map(|report| &report.suggestions)
     }
 
-    /// Whether codes billed by time have their times documented.
+    /// Returns whether the times of time-based codes are documented.
     #[must_use]
     pub fn time_based_requirements(&self) -> Option<&TimeBasedRequirementsReport> {
         self.first(|report| report.time_based_requirements_report.as_ref())
     }
 
-    /// Sub-reports without a type of their own, by name: [`Finding::within`] reads them.
+    /// Returns the undocumented sub-reports by name. Read them with [`Finding::within`].
     pub fn other_reports(&self) -> impl Iterator<Item = (&str, &RawJson)> {
         self.reports().flat_map(|report| report.rest.iter()).map(|(name, report)| (name.as_str(), report))
     }
@@ -408,7 +409,7 @@ impl ChartReport {
         self.reports().find_map(part)
     }
 
-    /// Wherever a shape has what belongs to the report.
+    /// Returns every object that can contain parts of the report, in any shape.
     fn reports(&self) -> impl Iterator<Item = &Report> {
         let outer = [self.report.as_deref(), self.analysis_result.as_deref()].into_iter().flatten();
         outer.flat_map(|report| std::iter::once(report).chain(report.chart_report.as_deref()))
@@ -416,7 +417,8 @@ impl ChartReport {
 }
 
 impl Finding {
-    /// The finding that a value is: an object with at least two of a finding's three keys.
+    /// Reads a finding from a value: an object with at least two of a finding's three keys. Returns `None` for any
+    /// other value.
     ///
     /// ```
     /// use medhook::RawJson;
@@ -435,7 +437,7 @@ impl Finding {
         (keys.into_iter().filter(|there| *there).count() >= 2).then_some(finding)
     }
 
-    /// The findings that stand in a sub-report, by their names.
+    /// Returns the findings of a sub-report, by name.
     #[must_use]
     pub fn within(report: &RawJson) -> BTreeMap<String, Finding> {
         let parts: BTreeMap<String, RawJson> = report.decode().unwrap_or_default();
@@ -444,7 +446,7 @@ impl Finding {
 }
 
 impl OptimizerOutput {
-    /// The claim in words, where it is more than the word that stands for a field no longer used.
+    /// Returns the description of the claim, unless it is only the word `Deprecated`.
     #[must_use]
     pub fn claim_in_words(&self) -> Option<&Phi<String>> {
         self.ai_generated_claim_extended.as_ref().filter(|text| **text != "Deprecated")
@@ -452,55 +454,56 @@ impl OptimizerOutput {
 }
 
 impl Remittance {
-    /// The whole resource as a FHIR type of your own. Its bytes as they came are [`Delivery::body`](crate::Delivery::body).
+    /// Decodes the whole resource as a FHIR type of your own. [`Delivery::body`](crate::Delivery::body) returns the
+    /// original bytes.
     ///
     /// # Errors
-    /// `serde_json`'s, whose text may quote the resource: do not log it as it is.
+    /// Returns the error of `serde_json`. Its text may quote the resource, so do not log it.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_slice(&serde_json::to_vec(self)?)
     }
 }
 
 open_enum! {
-    /// Where an analysis stands.
+    /// The status of an analysis.
     pub enum AnalysisStatus {
-        /// It is complete. No other value is documented.
+        /// The analysis is complete. No other value is documented.
         Complete = "complete",
     }
 }
 
 open_enum! {
-    /// A part of an analysis that is done.
+    /// A completed step of an analysis.
     pub enum CompletedEvent {
-        /// The codes. No other value is documented.
+        /// The coding report was generated. No other value is documented.
         GenerateCodingReport = "GENERATE_CODING_REPORT",
     }
 }
 
 open_enum! {
-    /// How much a finding matters.
+    /// The severity of a finding.
     pub enum Severity {
-        /// Little. No other value is documented.
+        /// Low severity. No other value is documented.
         Low = "Low",
     }
 }
 
 open_enum! {
-    /// The verdict of a sub-report.
+    /// The result of a sub-report.
     pub enum ReportStatus {
-        /// All is well. No other value is documented.
+        /// The check passed. No other value is documented.
         Pass = "Pass",
     }
 }
 
 open_enum! {
-    /// The status of a claim. The documentation's list is one of examples.
+    /// The status of a claim. The documentation lists examples only.
     pub enum ClaimStatus {
-        /// It is with the clearinghouse, or someone marked it so.
+        /// The claim was submitted to the clearinghouse, or marked as submitted by a user.
         Submitted = "Submitted",
-        /// The payer rejected it.
+        /// The payer rejected the claim.
         Rejected = "Rejected",
-        /// It did not get to the clearinghouse.
+        /// The claim did not reach the clearinghouse.
         FailedToSubmit = "Failed_To_Submit",
     }
 }
@@ -508,39 +511,39 @@ open_enum! {
 open_enum! {
     /// The status of a FHIR resource: <https://hl7.org/fhir/R4B/valueset-fm-status.html>.
     pub enum RemittanceStatus {
-        /// In force.
+        /// The resource is in force.
         Active = "active",
-        /// Withdrawn.
+        /// The resource was withdrawn.
         Cancelled = "cancelled",
-        /// Not final.
+        /// The resource is not final.
         Draft = "draft",
-        /// Never meant.
+        /// The resource was created by mistake.
         EnteredInError = "entered-in-error",
     }
 }
 
 open_enum! {
-    /// How far a claim was processed: <https://hl7.org/fhir/R4B/valueset-remittance-outcome.html>.
+    /// The outcome of processing a claim: <https://hl7.org/fhir/R4B/valueset-remittance-outcome.html>.
     pub enum RemittanceOutcome {
-        /// Not yet.
+        /// Processing has not begun.
         Queued = "queued",
-        /// To the end.
+        /// Processing is complete.
         Complete = "complete",
-        /// To an error.
+        /// Processing ended with an error.
         Error = "error",
-        /// In part.
+        /// The claim was partially processed.
         Partial = "partial",
     }
 }
 
 open_enum! {
-    /// Where a call stands.
+    /// The status of a call.
     pub enum CallStatus {
-        /// It is over, and has results.
+        /// The call was completed and has results.
         Completed = "completed",
-        /// It failed.
+        /// The call failed.
         Failed = "failed",
-        /// It goes on.
+        /// The call is in progress.
         InProgress = "in_progress",
     }
 }

@@ -1,118 +1,136 @@
-//! Cair Health: analyses of patients' charts, claims on their way, remittances.
+//! Cair Health: chart analyses, claim status changes, remittances.
 //!
-//! | what | where | standing |
+//! | what | where | trust |
 //! |---|---|---|
-//! | origin | a header whose name you choose at Cair, so it has no default. `HMAC-256`, [`Cair::hmac_sha256`]: HMAC-SHA256 over the raw body | proves the body |
-//! | | `API_SECRET`, [`Cair::shared_secret`]: the secret itself | proves the sender alone |
-//! | body | JSON, of another shape for each kind; no envelope | signed with `HMAC-256`, only claimed with `API_SECRET` |
-//! | kind | absent: [pinned](Cair::pin_kind) per endpoint, else told by the [shape](self#kinds-and-shapes) of the body | the pin is yours; the shape as the body |
-//! | time | of the event: `timestamp` of a claim's change of status, `created_at` of a chart report in the older shapes; not judged by default | as the body |
-//! | | of the attempt | absent |
-//! | id | absent: the same bytes are the same event | |
-//! | test or live | absent | |
+//! | authentication | a header whose name you choose at Cair, so it has no default. `HMAC-256`, [`Cair::hmac_sha256`]: HMAC-SHA256 over the raw body | covers the body |
+//! | | `API_SECRET`, [`Cair::shared_secret`]: the secret itself | authenticates the sender only |
+//! | body | JSON, with another shape for each kind; no envelope | signed with `HMAC-256`, unsigned with `API_SECRET` |
+//! | kind | absent: [pinned](Cair::pin_kind) per endpoint, otherwise inferred from the [shape](self#kinds-and-shapes) of the body | the pin is yours; the shape is as trustworthy as the body |
+//! | time of the event | `timestamp` of a claim status change, `created_at` of a chart report in the older shapes; not checked by default | as the body |
+//! | time of the attempt | absent | |
+//! | event id | absent: the digest of the body is used | |
+//! | test or live mode | absent | |
 //!
-//! Source of each fact, unless another is named: the page of each webhook below
-//! <https://docs.cairhealth.com/api-reference/endpoint/>, such as
-//! [Chart Analysis](https://docs.cairhealth.com/api-reference/endpoint/patient-chart-analysis/patient-chart-analysis-webhooks); each event's
-//! type names its own.
+//! Source of each fact, unless stated otherwise: the page of each webhook under
+//! <https://docs.cairhealth.com/api-reference/endpoint/>, such as [Chart
+//! Analysis](https://docs.cairhealth.com/api-reference/endpoint/patient-chart-analysis/patient-chart-analysis-webhooks);
+//! each event's type links to its page.
 //!
-//! # Attempts
-//! Nothing is documented: not which answer counts as received, nor how long it may take, nor whether there are retries.
-//! None are assumed; whoever sends the same bytes again within 24 hours is told that they were handled.
+//! # Retries
+//! Cair documents nothing about retries, timeouts or the expected status. medhook assumes no retries; the same bytes
+//! within 24 hours are answered as a duplicate.
 //!
 //! # Kinds and shapes
-//! At Cair an event type is chosen for each URL, and the body does not repeat it. Pin it, then nothing is guessed:
+//! At Cair, each URL is subscribed to one event type, and the body does not repeat it. Pin the kind, so that nothing
+//! has to be inferred:
 //!
 //! ```
 //! use medhook::{Cair, MemoryStore, Receiver, Secret, cair};
 //!
 //! let secret = Secret::new("the secret of the credentials set")?;
-//! let charts = Cair::hmac_sha256("X-Cair-Signature", secret).pin_kind(cair::Kind::ChartAnalysis);
-//! let receiver = Receiver::builder("cair-charts", charts).store(MemoryStore::new(10_000)).build()?;
+//! let charts =
+//!     Cair::hmac_sha256("X-Cair-Signature", secret).pin_kind(cair::Kind::ChartAnalysis);
+//! let store = MemoryStore::new(10_000);
+//! let receiver = Receiver::builder("cair-charts", charts).store(store).build()?;
 //! # Ok::<(), medhook::ConfigError>(())
 //! ```
 //!
-//! Whatever arrives at such an endpoint is of that kind, and decoded as far as it fits. Without a pin the first of
-//! these that holds tells the kind:
+//! Every delivery to such an endpoint has the pinned kind, and its body is decoded as far as it fits. Without a pin,
+//! the first matching row determines the kind:
 //!
 //! | the body has | kind |
 //! |---|---|
-//! | `resourceType`, and it is `ClaimResponse` | [`Kind::ClaimsRemitAll`]: the three kinds of remittance have one body, and this one is true of all |
+//! | `resourceType` with the value `ClaimResponse` | [`Kind::ClaimsRemitAll`]: the three remittance kinds share one shape, and this kind covers all of them |
 //! | `claimLifecycleId` and `newStatus` | [`Kind::ClaimStatusChange`] |
 //! | `output`, an object with `optimizer_run_id` | [`Kind::ClaimsAiOptimizer`] |
-//! | `report`, an object; or `analysis_result`, one as well | [`Kind::ChartAnalysis`] |
+//! | `report` or `analysis_result`, an object | [`Kind::ChartAnalysis`] |
 //! | `callId` and `status` | [`Kind::AiPhoneCall`] |
 //! | `edits` or `ai_generated_x12_837` | [`Kind::X12Optimizer`] |
 //!
-//! A body with none of these is handed over without a kind, as an [`Event::Undecodable`], and is logged: there may be a
-//! new kind.
+//! A body that matches no row may be of a new kind. It is delivered without a kind, as an [`Event::Undecodable`], and
+//! logged.
 //!
-//! # Age
-//! No delivery says when it was sent, and most kinds not when they happened, so by default any age is accepted
-//! ([`Freshness::Unchecked`]): who has captured a delivery can send it again once its event is forgotten. A longer
-//! [`retention`](crate::Builder::retention) puts that off; with `API_SECRET`, though, what was captured can be altered
-//! and is then another event at once. Where every event has a time, its age can be judged:
+//! # Freshness
+//! No delivery contains the time of the attempt, and most kinds lack the time of the event. By default, deliveries of
+//! any age are accepted ([`Freshness::Unchecked`]): an attacker can replay a captured delivery once its event expires
+//! from the store. A longer [`retention`](crate::Builder::retention) delays that. With `API_SECRET` an attacker can
+//! also alter a captured delivery, which then counts as a new event at once. If every event of an endpoint has a time,
+//! check its age:
 //!
 //! ```
 //! # use std::time::Duration;
 //! # use medhook::{Cair, Freshness, MemoryStore, Receiver, Secret, cair};
 //! # let secret = Secret::new("the secret of the credentials set")?;
-//! let changes = Cair::hmac_sha256("X-Cair-Signature", secret).pin_kind(cair::Kind::ClaimStatusChange);
+//! let changes = Cair::hmac_sha256("X-Cair-Signature", secret)
+//!     .pin_kind(cair::Kind::ClaimStatusChange);
 //! let receiver = Receiver::builder("cair-claims", changes)
-//!     .freshness(Freshness::EventTime { max_age: Duration::from_secs(24 * 3600), max_skew: Duration::from_secs(300) })
+//!     .freshness(Freshness::EventTime {
+//!         max_age: Duration::from_secs(24 * 3600),
+//!         max_skew: Duration::from_secs(300),
+//!     })
 //!     .store(MemoryStore::new(10_000))
 //!     .build()?;
 //! # Ok::<(), medhook::ConfigError>(())
 //! ```
 //!
-//! Do so with that pin only. An event of a documented kind without a time is then refused with 401
-//! ([`Reason::TimeMissing`](crate::Reason::TimeMissing)), and that is every chart report in today's shape and every
-//! event of the other kinds; with a pin to one of these no receiver is built. How long after an event Cair delivers it is not documented: be generous. With
-//! `API_SECRET` the time is not signed but claimed, and its age a hint: who can send deliveries can date them.
+//! Use this only with a pin to that kind. An event of a documented kind without a time is then rejected with 401
+//! ([`Reason::TimeMissing`](crate::Reason::TimeMissing)): every chart report in the current shape, and every event of
+//! the other kinds. A receiver pinned to one of those other kinds fails to build with [`Freshness::EventTime`]. The
+//! delay between an event and its delivery is undocumented, so choose a generous age. With `API_SECRET` the time is
+//! unsigned and its age only a hint, because any sender who knows the secret can set it.
 //!
-//! # The same event again
-//! Ids in the bodies are those of charts, claims and calls, and these may come again with news: whether each completed
-//! step of an analysis is sent under the same id is not documented, for one. By such an id the news would be dropped;
-//! so it is the bytes that tell events apart. A remittance sent for two subscriptions (`CLAIMS_REMIT_ALL` and another)
-//! is the same bytes twice: at one endpoint it is handled once, at two endpoints once at each. Where an id is enough
-//! for you, as `output.optimizer_run_id` may be, use [`Dedupe::by`](crate::Dedupe::by).
+//! # Deduplication
+//! The bodies contain ids of charts, claims and calls, but these may be sent again with new content. For example, the
+//! documentation does not say whether each completed step of an analysis is sent under the same id. Deduplication by
+//! such an id would lose the later event, so the bytes of the body identify an event. A remittance sent for two
+//! subscriptions (`CLAIMS_REMIT_ALL` and another) has the same bytes twice: it is handled once at one endpoint, and
+//! once each at two endpoints. If an id is enough, such as `output.optimizer_run_id`, use
+//! [`Dedupe::by`](crate::Dedupe::by).
 //!
 //! # Samples for tests
-//! Cair takes the header's name from you and has two ways to fill it: tell a sample what your receiver was told. Kinds
-//! have the names of [`Kind`]. Only `CLAIM_STATUS_CHANGE` has a time for `at` to set. No event has an id, and the same
-//! bytes are the same event: `id` makes other bytes of chart reports and remittances, and `body` of all.
+//! Configure a sample with the header and the scheme of your receiver. The names of the kinds are those of [`Kind`].
+//! `at` sets the time of `CLAIM_STATUS_CHANGE` only. No event has an id, and the same bytes are the same event: use
+//! `id` to get different bytes for chart reports and remittances, and `body` for any kind.
 //!
 //! ```
 //! use medhook::testing::{self, Signing};
 //! use medhook::{Cair, NoDedupe, Receiver, Secret, cair};
 //!
-//! let cair = Cair::hmac_sha256("X-API-KEY", Secret::new("a-secret-of-some-length")?);
-//! let receiver = Receiver::builder("cair", cair.pin_kind(cair::Kind::ChartAnalysis)).store(NoDedupe).build()?;
+//! let secret = "a-secret-of-some-length";
+//! let charts = Cair::hmac_sha256("X-API-KEY", Secret::new(secret)?)
+//!     .pin_kind(cair::Kind::ChartAnalysis);
+//! let receiver = Receiver::builder("cair", charts).store(NoDedupe).build()?;
 //!
-//! let sample = testing::cair("PATIENT_CHART_ANALYSIS_COMPLETE").signing(Signing::hmac_sha256("x-api-key"));
-//! let request = sample.secret("a-secret-of-some-length").request("/webhooks/cair");
-//! let delivery = receiver.open(receiver.verify(request.headers(), request.body().clone())?)?;
+//! let request = testing::cair("PATIENT_CHART_ANALYSIS_COMPLETE")
+//!     .signing(Signing::hmac_sha256("x-api-key"))
+//!     .secret(secret)
+//!     .request("/webhooks/cair");
+//! let verified = receiver.verify(request.headers(), request.body().clone())?;
+//! let delivery = receiver.open(verified)?;
 //! assert!(matches!(delivery.decode()?, cair::Event::ChartAnalysis(_)));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What the documentation leaves open
-//! - Everything about `HMAC-256` but its name. The key is taken to be the secret's UTF-8 bytes, the message the raw
-//!   body; hexadecimal and base64 are both read, as both must come to the same 32 bytes. [`encoding`](Cair::encoding)
-//!   and [`prefix`](Cair::prefix) are there for what your deliveries show. The bare secret is never accepted in its
-//!   place.
-//! - Whether a chart report is sent in the shape of today's API, as the webhook's page says by a link, or in that of
-//!   the older webhook's page. [`ChartReport`] reads both, and the older API's.
-//! - The samples of chart reports and of the claim scrubber's output are cut, and many values have one example. What
-//!   is not documented is in the `rest` of the object it stands in, as it came; enums are open.
-//! - How large a body can be. Reports hold long texts; some hundred kilobytes fit the default limit of 1 MiB, and
-//!   [`body_limit`](crate::Builder::body_limit) raises it.
-//! - The [webhook of AI phone calls](https://docs.cairhealth.com/api-reference/endpoint/aiphonecall/webhook-delivery)
-//!   has settings of its own, and no credentials among them. If it sends none, a receiver refuses it: nobody could tell
-//!   who sent it.
-//! - Names for that webhook and for the older [X12 optimizer's](https://docs.cairhealth.com/api-reference/endpoint/claims/webhook-delivery):
-//!   `ai-phone-call` and `x12-optimizer` are ours.
+//! # Undocumented behavior
+//! - Everything about `HMAC-256` except its name. medhook uses the secret's UTF-8 bytes as the key and the raw body as
+//!   the message, and reads both hexadecimal and base64, because either must decode to exactly 32 bytes. Set
+//!   [`encoding`](Cair::encoding) and [`prefix`](Cair::prefix) to match your deliveries. The bare secret is never
+//!   accepted in place of a MAC.
+//! - The shape of chart reports: that of the current API, which the webhook's page links to, or that of the older
+//!   webhook's page. [`ChartReport`] reads both, and the older API's shape as well.
+//! - The rest of the truncated samples of chart reports and of the claim scrubber's output, and the possible values of
+//!   fields with only one example. Undocumented fields are kept unchanged in the `rest` of their object; enums are
+//!   open.
+//! - The maximum size of a body. Reports contain long texts; several hundred kilobytes fit the default limit of 1 MiB,
+//!   and [`body_limit`](crate::Builder::body_limit) raises it.
+//! - The authentication of the [webhook of AI phone
+//!   calls](https://docs.cairhealth.com/api-reference/endpoint/aiphonecall/webhook-delivery), whose separate settings
+//!   contain no credentials. If it sends none, receivers reject it, because it cannot be authenticated.
+//! - Names for that webhook and for the
+//!   [older X12 optimizer](https://docs.cairhealth.com/api-reference/endpoint/claims/webhook-delivery). medhook calls
+//!   them `ai-phone-call` and `x12-optimizer`.
 //!
+//! [`Freshness::EventTime`]: crate::Freshness::EventTime
 //! [`Freshness::Unchecked`]: crate::Freshness::Unchecked
 
 mod event;
@@ -143,7 +161,7 @@ use crate::payload::{Drift, FromPayload, payload};
 use crate::scheme::Encoding;
 use crate::{ConfigError, Secrets, Time, Verified};
 
-/// What is known about Cair Health.
+/// The facts about Cair Health.
 pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     name: "cair",
     title: "Cair Health",
@@ -151,7 +169,7 @@ pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     policy: Policy::undocumented(true),
     required_options: &[OptionName::Scheme, OptionName::Header],
     optional_options: &[OptionName::Prefix, OptionName::Encoding, OptionName::PinKind],
-    // The time of the one kind that plainly has it.
+    // `CLAIM_STATUS_CHANGE` is the only kind with a time at one documented place.
     pointers: Pointers { time: Some("/timestamp"), ..Pointers::NONE },
     answer_timeout: None,
     retries: None,
@@ -165,7 +183,7 @@ pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     test_data: test_data::TEST_DATA,
 };
 
-/// Cair Health. See the [module](self) for what is checked and why.
+/// The Cair Health provider. The [module](self) documents its checks.
 #[derive(Debug, Clone)]
 pub struct Cair {
     scheme: AgreedScheme,
@@ -174,37 +192,40 @@ pub struct Cair {
 }
 
 impl Cair {
-    /// Authentication type `API_SECRET`: the header holds the secret itself. It proves the sender and not the body,
-    /// and whoever sees one delivery can make others: prefer [`hmac_sha256`](Cair::hmac_sha256).
+    /// Accepts deliveries with the authentication type `API_SECRET`: the header contains the secret itself.
+    ///
+    /// This authenticates the sender but not the body, and an attacker who sees one delivery can forge others. Prefer
+    /// [`hmac_sha256`](Cair::hmac_sha256).
     #[must_use]
     #[doc(alias = "API_SECRET")]
     pub fn shared_secret(header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
         Self::with(AgreedScheme::shared_secret(header), secrets.into())
     }
 
-    /// Authentication type `HMAC-256`: the header holds the HMAC-SHA256 of the body. The key is the secret's UTF-8
-    /// bytes.
+    /// Accepts deliveries with the authentication type `HMAC-256`: the header contains the HMAC-SHA256 of the body. The
+    /// key is the secret's UTF-8 bytes.
     #[must_use]
     #[doc(alias = "HMAC-256")]
     pub fn hmac_sha256(header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
         Self::with(AgreedScheme::hmac_sha256(header), secrets.into())
     }
 
-    /// `HMAC-256`: how the MAC is written. By default either way.
+    /// Sets the encoding of the MAC (`HMAC-256` only). By default hex and base64 are both accepted.
     #[must_use]
     pub fn encoding(mut self, encoding: Encoding) -> Self {
         self.scheme = self.scheme.encoding(encoding);
         self
     }
 
-    /// `HMAC-256`: text that stands before the MAC, exactly so. By default there is none.
+    /// Sets the exact text that precedes the MAC (`HMAC-256` only). By default there is none.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.scheme = self.scheme.prefix(prefix);
         self
     }
 
-    /// Takes every event for one of this kind: that of the subscription that has this endpoint's URL.
+    /// Pins the kind: every event at this endpoint is read as this kind. Use the event type of the subscription with
+    /// this endpoint's URL.
     #[must_use]
     pub fn pin_kind(mut self, kind: Kind) -> Self {
         self.pinned = Some(kind);
@@ -242,7 +263,7 @@ impl Provider for Cair {
     }
 }
 
-/// Reads the envelope of a body of this kind.
+/// Reads the envelope of a body; a documented `kind` takes precedence over the shape of the body.
 fn envelope(kind: Option<&str>, body: &Bytes) -> Envelope {
     pinned_envelope(kind.and_then(Kind::from_name), body)
 }
@@ -257,52 +278,52 @@ fn pinned_envelope(pinned: Option<Kind>, body: &Bytes) -> Envelope {
         kind: kind.map(|kind| KindName::documented(kind.as_str())),
         occurred_at: kind.and_then(|kind| shape.as_ref()?.time(kind)).cloned(),
         data: shape.is_some().then(|| body.clone()),
-        problem: problem.or_else(|| kind.is_none().then(|| Problem::new("the shape of no documented kind"))),
+        problem: problem.or_else(|| kind.is_none().then(|| Problem::new("the body matches no documented kind"))),
         ..Envelope::default()
     }
 }
 
-/// The kinds that can say when they happened. See [`Shape::time`].
+/// The kinds whose bodies can contain the time of the event. See [`Shape::time`].
 const TIMED: [Kind; 2] = [Kind::ClaimStatusChange, Kind::ChartAnalysis];
 
 payload! {
-    /// What tells one kind from another, and when.
+    /// The members that identify the kind and the time of an event.
     struct Shape {
-        /// `ClaimResponse`.
+        /// Remittances: `ClaimResponse`.
         pub resource_type: Option<String> = "resourceType",
-        /// Of a change of status.
+        /// Claim status changes.
         pub claim_lifecycle_id: Option<Anything> = "claimLifecycleId",
-        /// Of a change of status.
+        /// Claim status changes.
         pub new_status: Option<Anything> = "newStatus",
-        /// Of a change of status.
+        /// Claim status changes.
         pub timestamp: Option<Time> = "timestamp",
-        /// The claim scrubber's.
+        /// The claim scrubber.
         pub output: Option<Output> = "output",
-        /// A chart's.
+        /// Chart reports.
         pub report: Option<Timed> = "report",
-        /// A chart's.
+        /// Chart reports.
         pub analysis_result: Option<Timed> = "analysis_result",
-        /// A chart's.
+        /// Chart reports.
         pub created_at: Option<Time> = "created_at",
-        /// A phone call's.
+        /// Phone calls.
         pub call_id: Option<Anything> = "callId",
-        /// A phone call's.
+        /// Phone calls.
         pub status: Option<Anything> = "status",
-        /// The X12 optimizer's.
+        /// The X12 optimizer.
         pub edits: Option<Anything> = "edits",
-        /// The X12 optimizer's.
+        /// The X12 optimizer.
         pub ai_generated_x12_837: Option<Anything> = "ai_generated_x12_837",
     }
 
     /// The claim scrubber's output.
     struct Output {
-        /// The run.
+        /// The id of the run.
         pub optimizer_run_id: Option<Anything> = "optimizer_run_id",
     }
 
     /// A chart's report.
     struct Timed {
-        /// When it was made.
+        /// When the report was created.
         pub created_at: Option<Time> = "created_at",
     }
 }
@@ -331,7 +352,7 @@ impl Shape {
         }
     }
 
-    /// When an event of this kind happened, where that is documented.
+    /// Returns the time of an event of this kind, if its place is documented.
     fn time(&self, kind: Kind) -> Option<&Time> {
         match kind {
             Kind::ClaimStatusChange => self.timestamp.as_ref(),
@@ -343,7 +364,7 @@ impl Shape {
     }
 }
 
-/// A value that is there, whatever it is.
+/// The presence of a value of any type.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
 struct Anything;
 

@@ -407,7 +407,7 @@ fn without_a_kind_the_whole_body_is_handed_over() {
     };
     let event = undecodable(br#"{"something": ["new"]}"#);
     assert_eq!(event.kind, None);
-    assert_eq!(event.problem.to_string(), "the shape of no documented kind");
+    assert_eq!(event.problem.to_string(), "the body matches no documented kind");
     assert_eq!(event.data.as_ref().map(RawJson::as_bytes), Some(br#"{"something": ["new"]}"#.as_slice()));
     for (body, problem) in [
         (b"[]".as_slice(), "the payload is no object"),

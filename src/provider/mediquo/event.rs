@@ -1,7 +1,7 @@
 //! The events of MediQuo: <https://github.com/mediquo/mediquo-api-docs/tree/HEAD/webhooks>.
 //!
-//! Every field is optional, because MediQuo's documents disagree about which fields are required and which are nullable.
-//! Ids are opaque strings, though some are sent as numbers. Treat links as secrets: most of them work without
+//! Every field is optional, because MediQuo's documents disagree about which fields are required and which are
+//! nullable. Ids are opaque strings, though some are sent as numbers. Treat links as secrets: most of them work without
 //! authentication.
 
 use crate::payload::{open_enum, payload};

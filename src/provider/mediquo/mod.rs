@@ -21,7 +21,8 @@
 //! - Keep the header out of the proxy's logs.
 //! - If possible, let the proxy check MediQuo's addresses or a client certificate.
 //!
-//! [`Delivery::signature_scope`](crate::Delivery::signature_scope) is [`SenderOnly`](crate::SignatureScope::SenderOnly).
+//! [`Delivery::signature_scope`](crate::Delivery::signature_scope) is
+//! [`SenderOnly`](crate::SignatureScope::SenderOnly).
 //!
 //! Several [`Secrets`] serve rotation: a delivery needs one of them. Several headers are additional factors: with
 //! [`MediQuo::also_header`], a delivery needs a valid secret in every header.
@@ -95,8 +96,8 @@
 //! - Whether `active_substances` is always a list of strings, as in every example.
 //!
 //! # Links
-//! `url`, `consultation_url` and `pdf_url` are signed or public, and work without authentication: treat them as secrets.
-//! The links of `preconsultation.documents` expire 24 hours after the delivery was sent.
+//! `url`, `consultation_url` and `pdf_url` are signed or public, and work without authentication: treat them as
+//! secrets. The links of `preconsultation.documents` expire 24 hours after the delivery was sent.
 //!
 //! [`Freshness::EventTime`]: crate::Freshness::EventTime
 //! [`Freshness::Unchecked`]: crate::Freshness::Unchecked
