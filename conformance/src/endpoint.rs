@@ -184,7 +184,7 @@ mod tests {
             endpoint.builder("name").unwrap_err().to_string()
         };
         assert_eq!(problem("unlisted", ""), "no provider \"unlisted\" is known to the list");
-        assert_eq!(problem("azodha", ""), "`scheme` is needed for azodha");
-        assert_eq!(problem("azodha", "scheme = \"hmac-sha256\""), "`header` is needed for azodha");
+        assert_eq!(problem("azodha", ""), "`scheme` is required for azodha");
+        assert_eq!(problem("azodha", "scheme = \"hmac-sha256\""), "`header` is required for azodha");
     }
 }

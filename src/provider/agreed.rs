@@ -1,14 +1,14 @@
-//! A scheme that the provider agrees on with each endpoint: an HMAC of the body or a shared secret, in any header.
+//! The scheme of providers that let each endpoint choose it: an HMAC of the body or a shared secret, in any header.
 
-use super::options::{OptionError, OptionName, ProviderOptions, SchemeChoice, needed};
+use super::options::{OptionError, OptionName, ProviderOptions, SchemeChoice, required};
 use crate::error::ConfigError;
 use crate::scheme::{Encoding, HmacSha256Body, SchemeConfig, SharedSecret};
 
-/// The agreed scheme, and the first mistake in it.
+/// The scheme of an endpoint, and its first configuration error.
 #[derive(Debug, Clone)]
 pub(super) struct AgreedScheme {
     scheme: HmacOrSecret,
-    mistake: Option<String>,
+    error: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -19,17 +19,17 @@ enum HmacOrSecret {
 
 impl AgreedScheme {
     pub(super) fn hmac_sha256(header: impl Into<String>) -> Self {
-        AgreedScheme { scheme: HmacOrSecret::Hmac(HmacSha256Body::new(header)), mistake: None }
+        AgreedScheme { scheme: HmacOrSecret::Hmac(HmacSha256Body::new(header)), error: None }
     }
 
     pub(super) fn shared_secret(header: impl Into<String>) -> Self {
-        AgreedScheme { scheme: HmacOrSecret::Secret(SharedSecret::new(header)), mistake: None }
+        AgreedScheme { scheme: HmacOrSecret::Secret(SharedSecret::new(header)), error: None }
     }
 
-    /// As the options say.
+    /// Creates the scheme that the options describe.
     pub(super) fn of(options: &ProviderOptions) -> Result<Self, OptionError> {
-        let header = needed(OptionName::Header, options.header.as_ref())?;
-        let mut scheme = match needed(OptionName::Scheme, options.scheme.as_ref())? {
+        let header = required(OptionName::Header, options.header.as_ref())?;
+        let mut scheme = match required(OptionName::Scheme, options.scheme.as_ref())? {
             SchemeChoice::HmacSha256 => Self::hmac_sha256(header),
             SchemeChoice::SharedSecret => Self::shared_secret(header),
         };
@@ -50,26 +50,26 @@ impl AgreedScheme {
         self.of_hmac("prefix", |hmac| hmac.prefix(prefix))
     }
 
-    fn of_hmac(mut self, what: &str, change: impl FnOnce(HmacSha256Body) -> HmacSha256Body) -> Self {
+    fn of_hmac(mut self, option: &str, change: impl FnOnce(HmacSha256Body) -> HmacSha256Body) -> Self {
         match self.scheme {
             HmacOrSecret::Hmac(hmac) => {
                 self.scheme = HmacOrSecret::Hmac(change(hmac));
                 self
             }
-            HmacOrSecret::Secret(_) => self.mistaken(format!("a shared secret has no {what}")),
+            HmacOrSecret::Secret(_) => self.with_error(format!("{option} does not apply to a shared secret")),
         }
     }
 
-    /// Remembers a mistake, to be told when the receiver is built. The first one counts.
-    pub(super) fn mistaken(mut self, problem: String) -> Self {
-        self.mistake.get_or_insert(problem);
+    /// Records an error, which building the receiver reports. Only the first one is kept.
+    pub(super) fn with_error(mut self, problem: String) -> Self {
+        self.error.get_or_insert(problem);
         self
     }
 
-    /// The scheme, or the mistake in it.
+    /// Returns the scheme, or the recorded error.
     pub(super) fn config(&self, provider: &str) -> Result<SchemeConfig, ConfigError> {
-        if let Some(mistake) = &self.mistake {
-            return Err(ConfigError::new(format!("provider {provider}: {mistake}")));
+        if let Some(error) = &self.error {
+            return Err(ConfigError::new(format!("provider {provider}: {error}")));
         }
         Ok(match &self.scheme {
             HmacOrSecret::Hmac(hmac) => hmac.clone().into(),

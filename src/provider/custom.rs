@@ -1,4 +1,4 @@
-//! A sender this crate does not know.
+//! Providers that are not built in.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,23 +13,26 @@ use crate::envelope::{Envelope, KindName, Problem};
 use crate::scheme::SchemeConfig;
 use crate::{ConfigError, Freshness, Secrets, Time, Verified};
 
-/// A provider of your own: a scheme, and JSON pointers ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)) to what
-/// its bodies say about themselves.
+/// A provider of your own: a scheme, and JSON pointers ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)) to the
+/// parts of the envelope in its bodies.
 ///
 /// | what | default |
 /// |---|---|
-/// | id | none: the digest of the body stands in, or what Standard Webhooks signs as `webhook-id` |
+/// | id | the signed `webhook-id` with Standard Webhooks, otherwise the digest of the body |
 /// | kind | none |
-/// | times | none; with Standard Webhooks the attempt's is judged within 300 s |
+/// | times | none; with Standard Webhooks the time of the attempt must be within 300 s |
 /// | body | need not be JSON |
 ///
 /// ```
 /// use medhook::{Custom, HmacSha256Body, MemoryStore, Receiver, Secret};
 ///
 /// let scheme = HmacSha256Body::new("x-acme-signature").prefix("sha256=");
-/// let secret = Secret::new("a long random text")?;
-/// let acme = Custom::new("acme", scheme, secret).id_pointer("/id").kind_pointer("/type").time_pointer("/created");
-/// let receiver = Receiver::builder("acme", acme).store(MemoryStore::new(10_000)).build()?;
+/// let acme = Custom::new("acme", scheme, Secret::new("a long random text")?)
+///     .id_pointer("/id")
+///     .kind_pointer("/type")
+///     .time_pointer("/created");
+/// let store = MemoryStore::new(10_000);
+/// let receiver = Receiver::builder("acme", acme).store(store).build()?;
 /// # Ok::<(), medhook::ConfigError>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -45,7 +48,8 @@ pub struct Custom {
 }
 
 impl Custom {
-    /// A provider with a name of your choice (1 to 64 of `[a-z0-9._-]`), which proves itself by `scheme`.
+    /// Creates a provider whose deliveries `scheme` authenticates. The name consists of 1 to 64 characters of
+    /// `[a-z0-9._-]`.
     pub fn new(name: impl Into<String>, scheme: impl Into<SchemeConfig>, secrets: impl Into<Secrets>) -> Self {
         Custom {
             name: name.into(),
@@ -59,21 +63,22 @@ impl Custom {
         }
     }
 
-    /// Where the event's id is. It must be the same over all attempts, and never the same for two events.
+    /// Sets the JSON pointer to the event's id. The id must be the same for all attempts, and different for every
+    /// event.
     #[must_use]
     pub fn id_pointer(mut self, pointer: impl Into<String>) -> Self {
         self.id = Some(pointer.into());
         self
     }
 
-    /// Where the kind is.
+    /// Sets the JSON pointer to the kind.
     #[must_use]
     pub fn kind_pointer(mut self, pointer: impl Into<String>) -> Self {
         self.kind = Some(pointer.into());
         self
     }
 
-    /// Where the event's time is. It is judged only if the receiver is given
+    /// Sets the JSON pointer to the time of the event. It is checked only with
     /// [`Freshness::EventTime`](crate::Freshness::EventTime).
     #[must_use]
     pub fn time_pointer(mut self, pointer: impl Into<String>) -> Self {
@@ -81,15 +86,15 @@ impl Custom {
         self
     }
 
-    /// Where the payload is. By default the whole body is.
+    /// Sets the JSON pointer to the payload. By default the payload is the whole body.
     #[must_use]
     pub fn data_pointer(mut self, pointer: impl Into<String>) -> Self {
         self.data = Some(pointer.into());
         self
     }
 
-    /// The kinds you know. Logs and metrics show these by name and all others as `unknown`, since no label may be a
-    /// sender's own text.
+    /// Adds known kinds. Logs and metrics show these by name, and all others as `unknown`, because a label must never
+    /// be text from the sender.
     #[must_use]
     pub fn known_kinds(mut self, kinds: impl IntoIterator<Item = &'static str>) -> Self {
         self.kinds.extend(kinds);
@@ -119,7 +124,10 @@ impl Provider for Custom {
     fn scheme(&self, _: sealed::Seal) -> Result<sealed::SchemeWithSecrets, ConfigError> {
         for pointer in [&self.id, &self.kind, &self.occurred_at, &self.data].into_iter().flatten() {
             if !pointer.starts_with('/') {
-                return Err(ConfigError::new(format!("provider {}: JSON pointer {pointer:?} has no `/`", self.name)));
+                return Err(ConfigError::new(format!(
+                    "provider {}: JSON pointer {pointer:?} must start with `/`",
+                    self.name
+                )));
             }
         }
         Ok(sealed::SchemeWithSecrets { config: self.scheme.clone(), secrets: self.secrets.clone() })
@@ -154,7 +162,7 @@ pub(super) fn scalar_at(part: Option<&RawValue>) -> Option<Cow<'_, str>> {
     Scalar::of(part?).0
 }
 
-/// Follows a JSON pointer. A key that stands twice leads nowhere: which of the two is meant nobody can tell.
+/// Follows a JSON pointer. Returns `None` at a key that occurs twice in its object, because it is ambiguous.
 pub(super) fn follow<'b>(json: &'b RawValue, pointer: &str) -> Option<&'b RawValue> {
     pointer.split('/').skip(1).try_fold(json, |json, token| {
         let token = token.replace("~1", "/").replace("~0", "~");
@@ -195,7 +203,7 @@ impl<'de> Visitor<'de> for PointerToken<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
-        // Digits without a leading zero or a sign: an index has one text.
+        // RFC 6901: an index has neither a sign nor leading zeros.
         let canonical = self.0 == "0" || self.0.starts_with(|first: char| matches!(first, '1'..='9'));
         let wanted: Option<usize> = self.0.parse().ok().filter(|_| canonical);
         let mut found = None;
@@ -213,7 +221,7 @@ impl<'de> Visitor<'de> for PointerToken<'_> {
     }
 }
 
-/// Returns the bytes before and after the value that a JSON pointer leads to.
+/// Returns the bytes before and after the value at a JSON pointer.
 #[cfg(feature = "testing")]
 pub(crate) fn pointed_at<'b>(body: &'b bytes::Bytes, pointer: &str) -> Option<(&'b [u8], &'b [u8])> {
     let raw: &RawValue = serde_json::from_slice(body).ok()?;
@@ -227,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pointers_lead_to_one_place_or_none() {
+    fn pointers_find_one_value_or_none() {
         let json = r#"{"a": {"b/c": [1, {"~": "x"}]}, "twice": 1, "twice": 2, "n": null}"#;
         let raw: &RawValue = serde_json::from_str(json).unwrap();
         let at = |pointer| follow(raw, pointer).map(RawValue::get);

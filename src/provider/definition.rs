@@ -1,4 +1,4 @@
-//! What every provider implements, and what it asks of its receivers.
+//! The trait that every provider implements, and the policy of its receivers.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,42 +11,43 @@ use crate::scheme::SchemeConfig;
 use crate::secret::Secrets;
 use crate::verified::Verified;
 
-/// A sender of webhooks: how its deliveries are verified, and where their bodies say what happened.
+/// A sender of webhooks: the authentication of its deliveries, and the envelope in their bodies.
 ///
-/// The set is closed. For a provider that is not in it there is [`Custom`](crate::Custom).
+/// This trait is sealed. Use [`Custom`](crate::Custom) for a provider that is not built in.
 pub trait Provider: fmt::Debug + Send + Sync + 'static + sealed::Sealed {
-    /// Its name in keys, logs and metrics.
+    /// Returns the name in keys, logs and metrics.
     fn name(&self) -> &str;
 
-    /// What a receiver does for it unless told otherwise.
+    /// Returns the default policy of its receivers.
     fn policy(&self) -> Policy;
 
-    /// Its scheme, and the secrets for it.
+    /// Returns the scheme and its secrets.
     #[doc(hidden)]
     fn scheme(&self, _: sealed::Seal) -> Result<sealed::SchemeWithSecrets, ConfigError>;
 
-    /// The mode that a secret is for, by its index; `None` where it is for any.
+    /// Returns the mode of the secret with this index, or `None` if it is valid for any mode.
     #[doc(hidden)]
     fn mode_of_secret(&self, _secret: usize) -> Option<&Mode> {
         None
     }
 
-    /// Answers a handshake. By default a provider has none.
+    /// Answers a handshake. The default implementation answers none.
     #[doc(hidden)]
     fn handshake(&self, _method: &str, _target: &str) -> Option<Reply> {
         None
     }
 
-    /// Reads the envelope of a verified body. Never fails: what is no envelope has a [`Problem`](crate::Problem) for its kind.
+    /// Reads the envelope of a verified body. Never fails: the result for a body without an envelope contains a
+    /// [`Problem`](crate::Problem).
     fn open(&self, verified: &Verified<'_>) -> Envelope;
 }
 
-/// The methods that any provider uses.
+/// The methods that all built-in providers use.
 pub(crate) const METHODS: &[&str] = &["POST"];
 
-/// Keeps the set of providers closed.
+/// Seals [`Provider`].
 pub(crate) mod sealed {
-    #[allow(unreachable_pub, reason = "named in a public trait so that nobody else can implement it")]
+    #[allow(unreachable_pub, reason = "used in a public trait to seal it")]
     pub trait Sealed {}
     #[allow(missing_debug_implementations, unreachable_pub, reason = "as above")]
     pub struct Seal;
@@ -57,22 +58,22 @@ pub(crate) mod sealed {
     }
 }
 
-/// What a provider asks of its receivers.
+/// The policy of a provider's receivers.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Policy {
-    /// The age that is accepted.
+    /// The accepted age of deliveries.
     pub freshness: Freshness,
     /// How long a handled event is remembered.
     pub retention: Duration,
-    /// How long after the first attempt the provider may still retry.
+    /// The longest time between the first attempt and the last retry.
     pub retry_horizon: Duration,
-    /// The methods of its deliveries and handshakes.
+    /// The methods of deliveries and handshakes.
     pub methods: &'static [&'static str],
-    /// Whether the bodies of documented kinds carry the time of their event, which [`Freshness::EventTime`] needs.
+    /// Whether the bodies of documented kinds contain the time of their event, which [`Freshness::EventTime`] needs.
     pub has_event_time: bool,
-    /// Whether the bodies of all other kinds carry it as well. With [`Freshness::EventTime`] an event without a time that
-    /// its kind should have is rejected.
+    /// Whether the bodies of undocumented kinds contain it as well. With [`Freshness::EventTime`], an event that lacks
+    /// the time is rejected if its kind should have one.
     pub unknown_kinds_have_event_time: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The macro that declares the events of a provider, and how they are decoded.
+//! The macro that declares and decodes the events of a provider.
 
 use bytes::Bytes;
 
@@ -7,7 +7,7 @@ use crate::event::{Decoded, Undecodable, Unknown};
 use crate::payload::Drift;
 use crate::phi::RawJson;
 
-/// Declares a provider's documented kinds and the event enum that has a variant for each.
+/// Declares a provider's documented kinds, and the event enum with a variant for each.
 macro_rules! events {
     ($provider:literal: $($(#[$doc:meta])* $Variant:ident($Payload:ty) = $kind:literal $(| $alias:literal)*,)*) => {
         pub(super) const KINDS: &[$crate::registry::KindFacts] = &[$($crate::registry::KindFacts {
@@ -25,33 +25,33 @@ macro_rules! events {
             /// Every documented kind.
             pub const ALL: &'static [Kind] = &[$(Kind::$Variant,)*];
 
-            /// Its name on the wire.
+            /// Returns the name on the wire.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Kind::$Variant => $kind,)* }
             }
 
-            /// The kind of this name.
+            /// Returns the kind with this name or alias.
             #[must_use]
             pub fn from_name(name: &str) -> Option<Self> {
                 match name { $($kind $(| $alias)* => Some(Kind::$Variant),)* _ => None }
             }
 
-            /// The name itself, if it is a documented one. A kind that has two keeps the one it was sent under.
-            #[allow(dead_code, reason = "a provider whose kinds can be pinned names them by their `Kind`")]
+            /// Returns the name as a static string if it is documented. An alias is returned unchanged.
+            #[allow(dead_code, reason = "unused by providers whose kinds can be pinned")]
             pub(crate) fn documented(name: &str) -> Option<&'static str> {
                 match name { $($kind => Some($kind), $($alias => Some($alias),)*)* _ => None }
             }
         }
 
-        /// An event, by its kind.
+        /// A decoded event, by kind.
         #[derive(Debug, Clone, PartialEq)]
         #[non_exhaustive]
         pub enum Event {
             $($(#[$doc])* $Variant($Payload),)*
-            /// A kind that is not documented.
+            /// An event of an undocumented kind.
             Unknown($crate::event::Unknown),
-            /// A documented kind that could not be decoded, or no envelope at all.
+            /// An event of a documented kind that could not be decoded, or a body without an envelope.
             Undecodable($crate::event::Undecodable),
         }
 
@@ -123,7 +123,7 @@ pub(crate) fn decode<E, K>(
     };
     let Some(kind) = &envelope.kind else {
         let problem = envelope.problem.clone();
-        return fails(problem.unwrap_or_else(|| Problem::new("no kind in the envelope")));
+        return fails(problem.unwrap_or_else(|| Problem::new("the body names no kind")));
     };
     let Some(documented) = known(kind.as_str()) else {
         let data = envelope.data.clone().unwrap_or_else(|| body.clone());

@@ -1,4 +1,4 @@
-//! What is known about a provider, as data: each provider's folder declares it once, and everything else reads it here.
+//! The facts about a provider, as data. Each provider's folder declares them once, and all other code reads them here.
 
 use std::time::Duration;
 
@@ -13,33 +13,33 @@ use crate::error::ConfigError;
 use crate::scheme::SchemeConfig;
 use crate::secret::{Secret, Secrets};
 
-/// What is known about a provider. Its module's documentation has the source of each fact.
+/// The facts about a provider. The documentation of its module names the source of each fact.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ProviderFacts {
-    /// Its name in configurations, keys, logs and metrics.
+    /// The name in configurations, keys, logs and metrics.
     pub name: &'static str,
-    /// Its name for people.
+    /// The display name.
     pub title: &'static str,
-    /// Its documented kinds.
+    /// The documented kinds.
     pub kinds: &'static [KindFacts],
-    /// What it asks of its receivers, unless an option changes it.
+    /// The default policy of its receivers. Options may change it.
     pub policy: Policy,
-    /// The options that an endpoint of it needs, besides its secrets.
+    /// The options that an endpoint requires, besides its secrets.
     pub required_options: &'static [OptionName],
-    /// The options that an endpoint of it can have.
+    /// The options that an endpoint may have.
     pub optional_options: &'static [OptionName],
-    /// Where its bodies say what.
+    /// The places of the envelope's parts in a body.
     pub pointers: Pointers,
-    /// How long it waits for an answer; `None` if that is not documented.
+    /// The provider's response timeout; `None` if undocumented.
     pub answer_timeout: Option<Duration>,
-    /// When it tries again; `None` if that is not documented.
+    /// The retry schedule; `None` if undocumented.
     pub retries: Option<RetrySchedule>,
-    /// Headers that it sends besides those of its scheme. Nothing signs them, and receivers ignore them.
+    /// Headers that the provider sends besides those of its scheme. They are unsigned, and receivers ignore them.
     pub unsigned_headers: &'static [UnsignedHeader],
-    /// The text that ids of its events start with.
+    /// The prefix of event ids.
     pub id_prefix: &'static str,
-    /// A key for [`Dedupe::by`](crate::Dedupe::by) that tells events apart by their fields, where it has one.
+    /// A key for [`Dedupe::by`](crate::Dedupe::by) that identifies events by their fields, if the provider has one.
     pub natural_key: Option<NaturalKey>,
     pub(crate) build: fn(&ProviderOptions) -> Result<Box<dyn Provider>, OptionError>,
     pub(crate) from_delivery: fn(&Delivery) -> AnyEvent,
@@ -52,15 +52,16 @@ pub struct ProviderFacts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KindFacts {
-    /// Its name on the wire.
+    /// The name on the wire.
     pub name: &'static str,
-    /// Other names that mean the same kind.
+    /// Other names of the same kind.
     pub aliases: &'static [&'static str],
     /// The variant of the provider's `Event` and `Kind`.
     pub variant: &'static str,
 }
 
-/// Where the bodies of a provider say what, as JSON pointers; `None` where they do not say it, or not all in one place.
+/// The places of the envelope's parts in a body, as JSON pointers. `None` if the bodies lack the part, or if its place
+/// depends on the kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Pointers {
@@ -68,9 +69,9 @@ pub struct Pointers {
     pub id: Option<&'static str>,
     /// The kind.
     pub kind: Option<&'static str>,
-    /// When the event happened or was sent.
+    /// The time at which the event happened or was sent.
     pub time: Option<&'static str>,
-    /// Whether it is a test.
+    /// The mode: test or live.
     pub mode: Option<&'static str>,
 }
 
@@ -78,41 +79,41 @@ impl Pointers {
     pub(crate) const NONE: Pointers = Pointers { id: None, kind: None, time: None, mode: None };
 }
 
-/// When a provider tries again after an attempt that failed.
+/// The times at which a provider retries a failed delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetrySchedule {
-    /// The wait before each further attempt, counted from the failure of the one before.
+    /// The wait before each retry, counted from the failure of the previous attempt.
     pub waits: &'static [Duration],
-    /// What the documentation says, and where a guess begins.
+    /// A summary of the documentation that names every guess.
     pub remark: &'static str,
 }
 
-/// A header that a provider sends and nothing signs.
+/// A header that a provider sends unsigned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UnsignedHeader {
-    /// Its name.
+    /// The name of the header.
     pub name: &'static str,
-    /// What it holds.
+    /// The meaning of its value.
     pub value: UnsignedValue,
 }
 
-/// What an unsigned header holds.
+/// The meaning of an unsigned header's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnsignedValue {
     /// The kind, as in the body.
     Kind,
-    /// An id of the attempt.
+    /// The id of the attempt.
     AttemptId,
 }
 
-/// Makes a key of an event's fields; `None` where it cannot.
+/// A function that computes a key from an event's fields, or returns `None` if it cannot.
 pub type NaturalKey = fn(&Envelope, &Bytes) -> Option<String>;
 
 impl ProviderFacts {
-    /// Whether an endpoint of it can have this option.
+    /// Returns whether an endpoint of this provider may have this option.
     #[must_use]
     pub fn takes(&self, option: OptionName) -> bool {
         option == OptionName::Secrets
@@ -120,33 +121,33 @@ impl ProviderFacts {
             || self.optional_options.contains(&option)
     }
 
-    /// The documented kind of this name.
+    /// Returns the documented kind with this name or alias.
     #[must_use]
     pub fn kind(&self, name: &str) -> Option<&'static KindFacts> {
         self.kinds.iter().find(|kind| kind.name == name || kind.aliases.contains(&name))
     }
 
-    /// The scheme of an endpoint with these options. It does not depend on the secrets, which may be absent.
+    /// Returns the scheme of an endpoint with these options. It does not depend on the secrets, which may be absent.
     ///
     /// # Errors
-    /// An option that is missing, or that the provider cannot use.
+    /// Returns an error if a required option is missing, or if the provider does not accept an option.
     pub fn scheme(&self, options: &ProviderOptions) -> Result<SchemeConfig, OptionError> {
         let mut options = options.clone();
         if options.secrets.is_none() && options.test_secrets.is_none() {
-            options.secrets = Secret::new("stands in for a secret").ok().map(Secrets::new);
+            options.secrets = Secret::new("placeholder").ok().map(Secrets::new);
         }
         let scheme = self.provider(&options)?.scheme(sealed::Seal);
-        // Every mistake that a provider finds in its scheme is one of the options'.
+        // Every error that a provider reports for its scheme comes from an option.
         scheme.map(|scheme| scheme.config).map_err(|error| OptionError::new(OptionName::Scheme, error.to_string()))
     }
 
-    /// Decodes the event of a delivery of its own.
+    /// Decodes the event of a delivery from this provider.
     #[must_use]
     pub fn decode(&self, delivery: &Delivery) -> AnyEvent {
         (self.from_delivery)(delivery)
     }
 
-    /// Decodes a body, such as one that was stored. See [`Event::from_body`](crate::Event::from_body).
+    /// Decodes the event of a body, for example of a stored one. See [`Event::from_body`](crate::Event::from_body).
     #[must_use]
     pub fn decode_body(&self, kind: Option<&str>, body: &Bytes) -> AnyEvent {
         (self.from_body)(kind, body)
@@ -154,23 +155,23 @@ impl ProviderFacts {
 
     pub(crate) fn provider(&self, options: &ProviderOptions) -> Result<Box<dyn Provider>, OptionError> {
         let given: Vec<OptionName> = options.given().collect();
-        if let Some(foreign) = given.iter().find(|option| !self.takes(**option)) {
-            return Err(OptionError::new(*foreign, format!("is no option of {}", self.name)));
+        if let Some(unsupported) = given.iter().find(|option| !self.takes(**option)) {
+            return Err(OptionError::new(*unsupported, format!("is not an option of {}", self.name)));
         }
         if let Some(missing) = self.required_options.iter().find(|option| !given.contains(option)) {
-            return Err(OptionError::new(*missing, format!("is needed for {}", self.name)));
+            return Err(OptionError::new(*missing, format!("is required for {}", self.name)));
         }
         if options.scheme == Some(SchemeChoice::SharedSecret)
-            && let Some(of_mac) = given.iter().find(|name| matches!(name, OptionName::Prefix | OptionName::Encoding))
+            && let Some(hmac_only) = given.iter().find(|name| matches!(name, OptionName::Prefix | OptionName::Encoding))
         {
-            return Err(OptionError::new(*of_mac, "is for HMAC-SHA256; a shared secret has none"));
+            return Err(OptionError::new(*hmac_only, "only applies to the scheme hmac-sha256"));
         }
         if let Some(kind) = &options.pin_kind
             && self.kind(kind).is_none()
         {
             let shown: String = kind.chars().take(64).collect();
             let known: Vec<_> = self.kinds.iter().map(|kind| kind.name).collect();
-            return Err(OptionError::new(OptionName::PinKind, format!("{shown:?} is none of {}", known.join(", "))));
+            return Err(OptionError::new(OptionName::PinKind, format!("{shown:?} is not one of {}", known.join(", "))));
         }
         (self.build)(options)
     }
@@ -189,11 +190,11 @@ mod tests {
     use crate::{Encoding, MemoryStore, Receiver};
 
     fn options() -> ProviderOptions {
-        // Of a form that every scheme can read.
+        // Every scheme can decode this secret.
         ProviderOptions::new(Secret::new("whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz").unwrap())
     }
 
-    /// Options with which the provider is complete.
+    /// Returns options with everything that the provider requires.
     fn sufficient(facts: &ProviderFacts) -> ProviderOptions {
         let mut options = options();
         options.scheme = facts.takes(OptionName::Scheme).then_some(SchemeChoice::HmacSha256);
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn each_provider_is_built_from_its_options_and_is_what_its_facts_say() {
+    fn each_provider_is_built_from_its_options_and_matches_its_facts() {
         for facts in PROVIDERS {
             let built = facts.provider(&sufficient(facts)).unwrap();
             assert_eq!(built.name(), facts.name);
@@ -221,43 +222,43 @@ mod tests {
     }
 
     #[test]
-    fn an_option_that_is_missing_foreign_or_unusable_is_named() {
-        assert_eq!(problem("healthsync", |options| options.secrets = None), "`secrets` is needed");
-        assert_eq!(problem("azodha", |options| options.header = None), "`header` is needed for azodha");
+    fn errors_name_the_missing_unsupported_or_invalid_option() {
+        assert_eq!(problem("healthsync", |options| options.secrets = None), "`secrets` is required");
+        assert_eq!(problem("azodha", |options| options.header = None), "`header` is required for azodha");
         assert_eq!(
             problem("fasten", |options| options.header = Some(String::new())),
-            "`header` is no option of fasten"
+            "`header` is not an option of fasten"
         );
         assert_eq!(
             problem("cair", |options| {
                 options.scheme = Some(SchemeChoice::SharedSecret);
                 options.encoding = Some(Encoding::Hex);
             }),
-            "`encoding` is for HMAC-SHA256; a shared secret has none"
+            "`encoding` only applies to the scheme hmac-sha256"
         );
         let kinds = "AppointmentToCareTaskActivityLog, ";
         let unknown = problem("azodha", |options| options.pin_kind = Some("Appointment".to_owned()));
-        assert!(unknown.starts_with(&format!("`pin_kind` \"Appointment\" is none of {kinds}")), "{unknown}");
+        assert!(unknown.starts_with(&format!("`pin_kind` \"Appointment\" is not one of {kinds}")), "{unknown}");
         let secrets = options().secrets;
         assert_eq!(
             problem("fasten", |options| {
                 options.mode = Some(SecretMode::Any);
                 options.test_secrets = secrets.clone();
             }),
-            "`test_secrets` goes with the mode live alone"
+            "`test_secrets` can only be combined with `mode` live"
         );
         assert_eq!(
             problem("mediquo", |options| options.also_secrets = secrets),
-            "`also_header` is needed for `also_secrets`"
+            "`also_header` is required with `also_secrets`"
         );
         assert_eq!(
             problem("mediquo", |options| options.also_header = Some("x-second".to_owned())),
-            "`also_secrets` is needed"
+            "`also_secrets` is required"
         );
     }
 
     #[test]
-    fn what_the_facts_say_agrees() {
+    fn facts_of_each_provider_are_consistent() {
         for facts in PROVIDERS {
             let names: Vec<_> = facts.kinds.iter().flat_map(|kind| [&[kind.name], kind.aliases].concat()).collect();
             let once: std::collections::BTreeSet<_> = names.iter().collect();
@@ -270,7 +271,7 @@ mod tests {
 
     #[cfg(feature = "testing")]
     #[test]
-    fn pointers_lead_to_what_the_envelope_holds() {
+    fn every_pointer_matches_a_fixture() {
         use crate::provider::pointed_at;
 
         for facts in PROVIDERS {

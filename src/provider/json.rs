@@ -11,30 +11,30 @@ use serde_json::value::RawValue;
 use crate::envelope::{KindName, Mode, Problem};
 use crate::time::Time;
 
-/// Parses the one JSON object that an envelope is.
+/// Parses an envelope, which must be a JSON object.
 pub(crate) fn envelope_of<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Problem> {
     let text = str::from_utf8(body).map_err(|_| Problem::new("not UTF-8"))?;
-    // serde would read a struct from an array, too.
+    // serde also reads structs from arrays.
     if !text.trim_ascii_start().starts_with('{') {
         return Err(Problem::new("not a JSON object"));
     }
     serde_json::from_str(text).map_err(|error| Problem::json(&error))
 }
 
-/// The part of a body that a parser pointed at, without a copy.
+/// Returns a parsed part of a body as a slice of it, without copying.
 pub(crate) fn part_of(body: &Bytes, part: &RawValue) -> Bytes {
     body.slice_ref(part.get().as_bytes())
 }
 
-/// A text, or a whole number as its digits; anything else, `null` and `""` are absent.
+/// A string, or a whole number as its digits. `""`, `null` and values of other types are absent.
 #[derive(Default)]
 pub(crate) struct Scalar<'b>(pub(crate) Option<Cow<'b, str>>);
 
 impl<'b> Scalar<'b> {
-    /// What one value is. One that is JSON by its grammar alone (`1e999`, half of a surrogate pair) is absent, too, and
-    /// costs nothing else.
+    /// Reads one value. A value that is valid only by the JSON grammar (`1e999`, an unpaired surrogate) is absent, and
+    /// does not affect other values.
     pub(crate) fn of(raw: &'b RawValue) -> Self {
-        // A text without escapes is what stands between its quotes, and was parsed once to find its end.
+        // A string without escapes needs no second parse: the first one already found its end.
         let quoted = raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"'));
         if let Some(text) = quoted.filter(|text| !text.contains('\\')) {
             return Scalar((!text.is_empty()).then_some(Cow::Borrowed(text)));
@@ -69,7 +69,7 @@ impl<'b> Scalar<'b> {
             }
 
             fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-                // Digits may be lost by now, and two ids must not become one.
+                // Digits may be lost already, and two ids must not become equal.
                 Ok(Scalar(None))
             }
 
@@ -107,7 +107,7 @@ impl Scalar<'_> {
         self.0.map(|text| text.into_owned().into())
     }
 
-    /// The kind that the body names, else the `given` one.
+    /// Returns the kind that the body names, or else the `given` one.
     pub(crate) fn into_kind(
         self,
         given: Option<&str>,

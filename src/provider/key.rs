@@ -1,5 +1,5 @@
-//! What natural keys are made of: parts of a body, exactly as they stand in it, so that no two of them become one by
-//! being rounded or normalized.
+//! Parts of natural keys. They are used exactly as they appear in a body, so that rounding or normalization cannot make
+//! two keys equal.
 
 use std::fmt;
 
@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 /// A part of a body; `None` where it is absent or `null`.
 pub(super) type Part<'b> = Option<&'b RawValue>;
 
-/// The members of an object by these names, read in one pass. All of them are absent where the object is.
+/// Reads the members of an object with these names in one pass. If the object is absent, so are all members.
 ///
-/// `None` where there is no telling: the value is no object, or one of the names stands twice in it.
+/// Returns `None` if the value is not an object, or if it contains one of the names twice.
 pub(super) fn members<'b, const N: usize>(object: Part<'b>, names: [&str; N]) -> Option<[Part<'b>; N]> {
     match object {
         None => Some([None; N]),
@@ -20,22 +20,22 @@ pub(super) fn members<'b, const N: usize>(object: Part<'b>, names: [&str; N]) ->
     }
 }
 
-/// A part that has to be there: a number, or a text that is not empty.
+/// Returns the part if it is a number or a non-empty string.
 pub(super) fn scalar(part: Part<'_>) -> Part<'_> {
     part.filter(|raw| matches!(raw.get().as_bytes(), [b'"', _, _, ..] | [b'-' | b'0'..=b'9', ..]))
 }
 
-/// A part that has to be there: an object.
+/// Returns the part if it is an object.
 pub(super) fn object(part: Part<'_>) -> Part<'_> {
     part.filter(|raw| raw.get().starts_with('{'))
 }
 
-/// Writes a key as JSON, which keeps its parts apart, whatever they hold. An absent part is `null`.
+/// Writes a key as JSON, which delimits its parts unambiguously. An absent part is `null`.
 pub(super) fn written(kind: &str, parts: &impl Serialize) -> Option<String> {
     serde_json::to_string(&(kind, parts)).ok()
 }
 
-/// A visitor, because a map of serde's keeps one of two members with the same name and does not say so.
+/// A visitor that detects duplicate names, which serde's maps silently merge.
 struct Members<'n, const N: usize>([&'n str; N]);
 
 impl<'de, const N: usize> DeserializeSeed<'de> for Members<'_, N> {
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_read_exactly_as_they_stand() {
+    fn members_are_read_exactly_as_sent() {
         assert_eq!(read(r#"{"c": 1, "b": 1.50, "a":  "\u00e9" }"#), Some([Some(r#""\u00e9""#), Some("1.50")]));
         assert_eq!(read(r#"{"\u0061": [1, 2], "b": null}"#), Some([Some("[1, 2]"), None]));
         assert_eq!(read("{}"), Some([None, None]));
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_stands_twice_or_no_object_is_unreadable() {
+    fn duplicate_members_and_non_objects_are_unreadable() {
         for json in [r#"{"a": 1, "a": 1}"#, r#"{"a": null, "a": 1}"#, r#"{"a": 1, "\u0061": 1}"#, "[1, 2]", "7", "true"]
         {
             assert_eq!(read(json), None, "{json}");
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn required_parts_are_texts_and_numbers_or_objects() {
+    fn required_parts_are_scalars_or_objects() {
         for json in [r#""a""#, r#"" ""#, "0", "-1", "1e400", "123456789012345678901234567890", "0.5"] {
             assert!(scalar(Some(raw(json))).is_some() && object(Some(raw(json))).is_none(), "{json}");
         }
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_keep_their_parts_apart() {
+    fn keys_with_different_parts_are_different() {
         let key = |parts: [Option<&str>; 2]| written("kind", &parts.map(|part| part.map(raw))).unwrap();
         assert_eq!(key([Some(r#""a""#), None]), r#"["kind",["a",null]]"#);
         assert_ne!(key([Some(r#""a\",\"b""#), Some(r#""c""#)]), key([Some(r#""a""#), Some(r#""b\",\"c""#)]));

@@ -1,9 +1,9 @@
-//! The registry of providers. Each has a folder, which declares everything that is known about it.
+//! The registry of providers. Each provider has a folder, which declares everything about it.
 //!
-//! - `definition`: what a provider implements
-//! - `facts`, `options`: what its folder declares, and what the configuration of an endpoint says
-//! - `events`: the macro that declares its events as types
-//! - `agreed`, `json`, `key`: what several providers share
+//! - `definition`: the trait that a provider implements
+//! - `facts`, `options`: the facts that a folder declares, and the options of an endpoint's configuration
+//! - `events`: the macro that declares a provider's events as types
+//! - `agreed`, `json`, `key`: code that several providers share
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
@@ -28,7 +28,7 @@ pub use self::options::{OptionError, OptionName, ProviderOptions, SchemeChoice, 
 
 macro_rules! registry {
     ($($module:ident: $Provider:ident,)*) => {
-        /// Every provider, by name. A [`Custom`](crate::Custom) one is not among them.
+        /// Every built-in provider, sorted by name. [`Custom`](crate::Custom) providers are not listed.
         pub static PROVIDERS: &[&ProviderFacts] = &[$(&$module::FACTS),*];
 
         /// The crate's root re-exports these.
@@ -36,7 +36,7 @@ macro_rules! registry {
             $(pub use super::$module::{self, $Provider};)*
         }
 
-        /// Gives the names of all providers' modules to a macro.
+        /// Calls a macro with the names of all provider modules.
         #[cfg(feature = "testing")]
         macro_rules! each_provider {
             ($callback:ident) => {
@@ -48,7 +48,7 @@ macro_rules! registry {
     };
 }
 
-// A provider is added with two lines here, its module and its entry; CONTRIBUTING.md has the rest.
+// To add a provider, add two lines here, its module and its entry. CONTRIBUTING.md describes the other steps.
 pub mod azodha;
 pub mod cair;
 pub mod fasten;
@@ -63,7 +63,7 @@ registry! {
     mediquo: MediQuo,
 }
 
-/// The facts about the provider of this name.
+/// Returns the facts about the provider with this name.
 #[must_use]
 pub fn provider(name: &str) -> Option<&'static ProviderFacts> {
     PROVIDERS.iter().find(|facts| facts.name == name).copied()

@@ -1,45 +1,45 @@
-//! What an endpoint's configuration says about its provider, before it is a provider.
+//! The provider options of an endpoint's configuration.
 
 use std::fmt;
 
 use crate::scheme::Encoding;
 use crate::secret::Secrets;
 
-/// The options of an endpoint that depend on its provider, as configuration files and command lines give them. All are
-/// absent by default.
+/// The provider-specific options of an endpoint, as set in configuration files and on command lines. All are absent by
+/// default.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct ProviderOptions {
-    /// The secrets that verify its deliveries.
+    /// The secrets that verify deliveries.
     pub secrets: Option<Secrets>,
-    /// Secrets of the test mode, beside those of the live mode or alone.
+    /// The secrets of the test mode, with or without those of the live mode.
     pub test_secrets: Option<Secrets>,
-    /// Which mode `secrets` are for. By default the live mode.
+    /// The mode of `secrets`. By default live.
     pub mode: Option<SecretMode>,
-    /// How deliveries are signed.
+    /// The scheme of deliveries.
     pub scheme: Option<SchemeChoice>,
     /// The header with the signature or the shared secret.
     pub header: Option<String>,
-    /// Text before a MAC.
+    /// The text that precedes a MAC.
     pub prefix: Option<String>,
-    /// How a MAC is written. By default hex or base64.
+    /// The encoding of a MAC. By default hex and base64 are both accepted.
     pub encoding: Option<Encoding>,
     /// The name of the kind that the endpoint's URL is configured for.
     pub pin_kind: Option<String>,
-    /// A second header that must hold one of `also_secrets`.
+    /// A second header that must contain one of `also_secrets`.
     pub also_header: Option<String>,
-    /// The second header's secrets.
+    /// The secrets of the second header.
     pub also_secrets: Option<Secrets>,
 }
 
 impl ProviderOptions {
-    /// Options with these secrets and nothing else.
+    /// Creates options with these secrets only.
     #[must_use]
     pub fn new(secrets: impl Into<Secrets>) -> Self {
         ProviderOptions { secrets: Some(secrets.into()), ..ProviderOptions::default() }
     }
 
-    /// The options that are present.
+    /// Returns the names of the options that are present.
     pub(super) fn given(&self) -> impl Iterator<Item = OptionName> {
         OptionName::ALL.iter().copied().filter(|name| self.has(*name))
     }
@@ -60,12 +60,12 @@ impl ProviderOptions {
     }
 }
 
-/// Reads an option that is needed here.
-pub(super) fn needed<T: Clone>(option: OptionName, value: Option<&T>) -> Result<T, OptionError> {
-    value.cloned().ok_or_else(|| OptionError::new(option, "is needed"))
+/// Returns a required option.
+pub(super) fn required<T: Clone>(option: OptionName, value: Option<&T>) -> Result<T, OptionError> {
+    value.cloned().ok_or_else(|| OptionError::new(option, "is required"))
 }
 
-/// The mode that secrets are for.
+/// The mode of a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -78,14 +78,14 @@ pub enum SecretMode {
     Any,
 }
 
-/// How deliveries are signed, where the provider agrees on it with each endpoint.
+/// The scheme of deliveries, for providers whose scheme is configured per endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum SchemeChoice {
     /// HMAC-SHA256 over the body.
     HmacSha256,
-    /// The secret itself, in a header.
+    /// A shared secret, verbatim in a header.
     SharedSecret,
 }
 
@@ -130,7 +130,7 @@ impl OptionName {
         OptionName::AlsoSecrets,
     ];
 
-    /// The name as a configuration key.
+    /// Returns the name as a configuration key.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -154,14 +154,14 @@ impl fmt::Display for OptionName {
     }
 }
 
-/// An option that is missing, or that the provider cannot use. Quotes no secret and no header.
+/// The error for an option that is missing or that the provider does not accept. It quotes no secret and no header.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{option}` {problem}")]
 #[non_exhaustive]
 pub struct OptionError {
     /// The option.
     pub option: OptionName,
-    /// What is wrong with it, such as "is needed".
+    /// The problem, such as "is required".
     pub problem: String,
 }
 

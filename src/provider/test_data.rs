@@ -1,17 +1,17 @@
-//! A provider's bodies and cases under `fixtures/`, embedded under the feature `testing`.
+//! A provider's bodies and test cases under `fixtures/`, embedded with the feature `testing`.
 
-/// What tests know of one provider.
+/// The test data of one provider.
 #[derive(Debug)]
 pub(crate) struct TestData {
-    /// Paths below `fixtures/`, and the bytes.
+    /// Paths below `fixtures/`, with the bytes of each file.
     pub(crate) fixtures: &'static [(&'static str, &'static [u8])],
-    /// `fixtures/<provider>/cases.toml`.
+    /// The text of `fixtures/<provider>/cases.toml`.
     pub(crate) cases: &'static str,
-    /// Where a text can be put so that a body is that of another event, as JSON pointers: the first that is there.
+    /// JSON pointers to texts that identify an event. Replacing the first that exists makes the body another event's.
     pub(crate) marks: &'static [&'static str],
 }
 
-/// Embeds the fixtures of one provider, by the names of their files.
+/// Embeds the fixtures of one provider by file name.
 macro_rules! test_data {
     ($provider:literal, marks: $marks:expr, $($name:literal)*) => {
         $crate::provider::test_data::TestData {

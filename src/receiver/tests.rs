@@ -41,7 +41,7 @@ fn what_does_not_fit_is_one_line_each() {
         (Receiver::builder("in", custom()), "no store"),
         (builder(custom()).freshness(Freshness::STANDARD_WEBHOOKS), "signs no time of the attempt"),
         (builder(hmac).freshness(event), "no time of the event"),
-        (builder(custom().id_pointer("id")), "has no `/`"),
+        (builder(custom().id_pointer("id")), "must start with `/`"),
         (builder(Custom::new("acme", SharedSecret::new("x key"), secret())), "is no header name"),
         (builder(Fasten::live(Secret::new("no base64!").unwrap().labeled("key").unwrap())), "secret key: not base64"),
         (

@@ -225,7 +225,7 @@ fn every_mistake_is_one_line_that_names_file_and_key() {
         (
             "scheme = \"hmac-sha256\"",
             "scheme = \"shared-secret\"\nprefix = \"v1=\"",
-            &[CAIR, "`prefix`: is for HMAC-SHA256; a shared secret has none"],
+            &[CAIR, "`prefix`: only applies to the scheme hmac-sha256"],
         ),
         ("header = \"X-API-KEY\"", "", &[CAIR, "`header`: missing"]),
         ("header = \"X-API-KEY\"", "header = \"X-API-KEY: hunter2\"", &[CAIR, "`header`: no name of a header"]),
@@ -237,12 +237,12 @@ fn every_mistake_is_one_line_that_names_file_and_key() {
         (
             "pin_kind = \"PATIENT",
             "pin_kind = \"APATIENT",
-            &[CAIR, "`pin_kind`: \"APATIENT", "is none of", "CLAIMS_REMIT_ALL"],
+            &[CAIR, "`pin_kind`: \"APATIENT", "is not one of", "CLAIMS_REMIT_ALL"],
         ),
         (
             "provider = \"cair\"",
             "provider = \"azodha\"",
-            &["`pin_kind`: \"PATIENT_CHART_ANALYSIS_COMPLETE\" is none of"],
+            &["`pin_kind`: \"PATIENT_CHART_ANALYSIS_COMPLETE\" is not one of"],
         ),
         // Secrets.
         ("{ env = \"TEST_OTHER_SECRET\" }", "", &[CAIR, "`secrets`: missing"]),
@@ -292,7 +292,7 @@ fn every_mistake_is_one_line_that_names_file_and_key() {
         (
             "mode = \"live\"",
             "mode = \"test\"\ntest_secrets = [{ env = \"TEST_OTHER_SECRET\" }]",
-            &[FASTEN, "`test_secrets`: goes with the mode live alone"],
+            &[FASTEN, "`test_secrets`: can only be combined with `mode` live"],
         ),
         ("mode = \"live\"", "test_secrets = []", &[FASTEN, "`test_secrets`: missing"]),
         ("TEST_THIRD_SECRET", "TEST_SECRET", &[FASTEN, "`forward_secret`: the same secret as"]),

@@ -1,147 +1,147 @@
-//! Azodha's events: <https://docs.azodha.com/webhook-guide>, section "Event Details".
+//! The events of Azodha: <https://docs.azodha.com/webhook-guide>, section "Event Details".
 //!
-//! The guide names some keys of each event and shows no sample that could be read. A struct here has the keys that are
-//! named, as the guide writes them, and in `rest` all others as they came; an event of which no key is named is
-//! [`Undocumented`]. The payload of an event is the whole body. Where the guide does not tell a field's type, an id, a
-//! name or a date is a text (a whole number becomes its digits) and everything else is raw JSON.
+//! The guide names some keys of each event, and no readable sample exists. A struct has a field for each documented
+//! key, spelled as in the guide, and keeps all other keys unchanged in `rest`. An event without documented keys is
+//! [`Undocumented`]. The payload of an event is the whole body. Where the guide does not state a field's type, ids,
+//! names and dates are strings (a whole number is converted to its digits) and everything else is raw JSON.
 
 use crate::event::Undocumented;
 use crate::payload::{open_enum, payload};
 use crate::{Phi, RawJson};
 
 crate::provider::events::events! { "azodha":
-    /// An appointment was made or changed, and a care task's activity log with it.
+    /// An appointment was created or updated, with the activity log of a care task.
     AppointmentToCareTaskActivityLog(Undocumented) = "AppointmentToCareTaskActivityLog",
-    /// An uploaded PDF is to become observations.
+    /// An inference from an uploaded PDF to observations.
     InferenceToObservations(InferenceToObservations) = "InferenceToObservations",
-    /// Medical data is to become key findings.
+    /// An inference from medical data to key findings.
     InferenceToKeyFindings(InferenceToKeyFindings) = "InferenceToKeyFindings",
-    /// A wellbeing score is worked out from an assessment's answers.
+    /// A wellbeing score computed from the answers of an assessment.
     AssessmentResponseToWellbeingScore(AssessmentResponseToWellbeingScore) = "AssessmentResponseToWellbeingScore",
     /// An appointment was booked.
     BookAppointment(BookAppointment) = "BookAppointment",
-    /// Medical data is to become care tasks.
+    /// An inference from medical data to care tasks.
     InferenceToCareTasks(InferenceToCareTasks) = "InferenceToCareTasks",
-    /// How many health records a patient has.
+    /// The number of a patient's health records.
     HealthRecordCounter(HealthRecordCounter) = "HealthRecordCounter",
-    /// Something to notify of, such as a patient in the virtual waiting room.
+    /// A notification, such as of a patient in the virtual waiting room.
     Notification(Notification) = "Notification",
     /// A patient was enrolled in a health program.
     HealthProgramActivated(HealthProgramActivated) = "HealthProgramActivated",
-    /// A file was uploaded, and its tests are done.
+    /// A file was uploaded and its tests are complete.
     UploadedFileAndTest(UploadedFileAndTest) = "UploadedFileAndTest",
     /// A health assessment was completed.
     SurveyAssessment(SurveyAssessment) = "SurveyAssessment",
-    /// Something about telemedicine.
+    /// A telemedicine event.
     OpenTele(Undocumented) = "OpenTele",
 }
 
 payload! {
-    /// An uploaded PDF is to become observations.
+    /// An inference from an uploaded PDF to observations.
     ///
-    /// It reads like a request for an inference. Whether Azodha expects the result in the answer to this delivery is
-    /// [not documented](super#inference).
+    /// The event looks like a request for an inference. Whether Azodha expects the result in the response to the
+    /// delivery is [undocumented](super#inference).
     pub struct InferenceToObservations {
-        /// The file. Begins with your organization's id.
+        /// The id of the file. Begins with your organization's id.
         pub file_id: Option<Phi<String>> = "fileId",
-        /// The file's type; `application/pdf` only, so far.
+        /// The media type of the file. Only `application/pdf` is documented.
         pub mime_type: Option<Phi<String>> = "mimeType",
-        /// The kind's name.
+        /// The name of the kind.
         pub event: Option<Phi<String>> = "event",
-        /// In what context the inference is made.
+        /// The use case of the inference.
         pub use_case_name: Option<Phi<String>> = "useCaseName",
-        /// More for the inference to go by: an object.
+        /// Further data for the inference: an object.
         pub data: Option<RawJson> = "data",
         /// The model to use.
         pub model: Option<RawJson> = "model",
-        /// The prompts. They may hold clinical data.
+        /// The prompts. They may contain clinical data.
         pub prompts: Vec<Prompt> = "prompts",
         ..
-        /// Every key that no other field is for, with its value as sent.
+        /// All other keys, with their values as sent.
         pub rest,
     }
 
     /// A prompt for a model.
     pub struct Prompt {
-        /// Its id.
+        /// The id of the prompt.
         pub prompt_id: Option<Phi<String>> = "promptId",
-        /// What it says.
+        /// The text of the prompt.
         pub text: Option<Phi<String>> = "text",
-        /// The format that the output is to have, where there is one.
+        /// The expected output format, if applicable.
         pub expected_output_format: Option<RawJson> = "expectedOutputFormat",
         ..
-        /// Every key that no other field is for, with its value as sent.
+        /// All other keys, with their values as sent.
         pub rest,
     }
 
-    /// Medical data is to become key findings.
+    /// An inference from medical data to key findings.
     ///
-    /// It reads like a request for an inference. Whether Azodha expects the result in the answer to this delivery is
-    /// [not documented](super#inference).
+    /// The event looks like a request for an inference. Whether Azodha expects the result in the response to the
+    /// delivery is [undocumented](super#inference).
     pub struct InferenceToKeyFindings {
-        /// Files (such as blood tests and body scans), answers to surveys, codes of observations.
+        /// Files (such as blood tests and body scans), survey responses, and observation codes.
         pub input_data: Option<RawJson> = "inputData",
-        /// The kind's name.
+        /// The name of the kind.
         pub event: Option<Phi<String>> = "event",
         /// The patient.
         pub data: Option<KeyFindingsPatient> = "data",
-        /// What it is for: `Key Findings Generation`.
+        /// The use case of the inference: `Key Findings Generation`.
         pub use_case_name: Option<Phi<String>> = "useCaseName",
         /// The model to use.
         pub model: Option<RawJson> = "model",
-        /// The prompts, in a shape that is not documented here; perhaps a list of [`Prompt`]s, as in
-        /// [`InferenceToObservations`]. They may hold clinical data.
+        /// The prompts, in an undocumented shape; possibly a list of [`Prompt`]s, as in [`InferenceToObservations`].
+        /// They may contain clinical data.
         pub prompts: Option<RawJson> = "prompts",
         ..
-        /// Every key that no other field is for, with its value as sent.
+        /// All other keys, with their values as sent.
         pub rest,
     }
 
-    /// Whose key findings are asked for. The patient's preferred language is documented without its key, and so in
-    /// [`rest`](KeyFindingsPatient::rest).
+    /// The patient of an [`InferenceToKeyFindings`]. The guide does not name the key of the patient's preferred
+    /// language, so the language is in [`rest`](KeyFindingsPatient::rest).
     pub struct KeyFindingsPatient {
-        /// The patient.
+        /// The id of the patient.
         pub patient_id: Option<Phi<String>> = "patientId",
-        /// The patient's care plan.
+        /// The id of the patient's care plan.
         pub care_plan_id: Option<Phi<String>> = "carePlanId",
         ..
-        /// Every key that no other field is for, with its value as sent.
+        /// All other keys, with their values as sent.
         pub rest,
     }
 
-    /// A wellbeing score is worked out from an assessment's answers.
+    /// A wellbeing score computed from the answers of an assessment.
     pub struct AssessmentResponseToWellbeingScore {
-        /// The kind's name.
+        /// The name of the kind.
         pub event_name: Option<Phi<String>> = "eventName",
-        /// Whose score it is.
+        /// The id of the patient.
         pub patient_id: Option<Phi<String>> = "patientId",
-        /// What the event is about.
+        /// The entity that the event is about.
         pub event_entity: Option<EventEntity> = "eventEntity",
-        /// The answers.
+        /// The id of the assessment's answers.
         pub assessment_response_id: Option<Phi<String>> = "assessmentResponseId",
         ..
-        /// Every key that no other field is for, with its value as sent.
+        /// All other keys, with their values as sent.
         pub rest,
     }
 
     /// An appointment was booked.
     ///
-    /// The guide also speaks of the appointment's type (see [`AppointmentType`]), participants, attributes and
-    /// resources, without saying at which keys: they are in [`rest`](BookAppointment::rest).
+    /// The guide also mentions the appointment's type (see [`AppointmentType`]), participants, attributes and
+    /// resources, without naming their keys: they are in [`rest`](BookAppointment::rest).
     pub struct BookAppointment {
-        /// The appointment.
+        /// The id of the appointment.
         pub id: Option<Phi<String>> = "id",
-        /// Its day, in a format that is not documented.
+        /// The date of the appointment, in an undocumented format.
         pub date: Option<Phi<String>> = "date",
-        /// When it begins, as [`date`](BookAppointment::date).
+        /// The start of the appointment, in an undocumented format.
         pub start_time: Option<Phi<String>> = "startTime",
-        /// When it ends, as [`date`](BookAppointment::date).
+        /// The end of the appointment, in an undocumented format.
         pub end_time: Option<Phi<String>> = "endTime",
-        /// What kind of place it is at.
+        /// The type of the location.
         pub location_type: Option<Phi<String>> = "locationType",
-        /// Where it stands.
+        /// The status of the appointment.
         pub status: Option<Phi<String>> = "status",
-        /// The patient.
+        /// The id of the patient.
         pub patient_id: Option<Phi<String>> = "patientId",
         /// The patient's first name.
         pub first_name: Option<Phi<String>> = "firstName",
@@ -149,47 +149,47 @@ payload! {
         pub last_name: Option<Phi<String>> = "lastName",
         /// The patient's e-mail address.
         pub email: Option<Phi<String>> = "email",
-        /// The patient's telephone number.
+        /// The patient's mobile phone number.
         pub patient_mobile_number: Option<Phi<String>> = "patientMobileNumber",
         ..
-        /// Every key that no other field is for, with its value as sent.
+        /// All other keys, with their values as sent.
         pub rest,
     }
 
-    /// What kind of appointment it is. At which key of a [`BookAppointment`] or a [`NotifiedAppointment`] it stands is
-    /// not documented, so no event has it as a field: decode it from where you find it.
+    /// The type of an appointment. Its key in a [`BookAppointment`] or a [`NotifiedAppointment`] is undocumented, so no
+    /// event has a field for it: decode it from the key that you observe.
     ///
     /// ```
     /// use medhook::azodha::{AppointmentType, BookAppointment};
     ///
-    /// let json = r#"{"id": 1, "whereYouFindIt": {"name": "First visit", "durationInMinutes": 30}}"#;
+    /// let json = r#"{"id": 1, "observedKey": {"name": "First visit"}}"#;
     /// let booked: BookAppointment = serde_json::from_str(json)?;
-    /// let kind: AppointmentType = booked.rest["whereYouFindIt"].decode()?;
+    /// let kind: AppointmentType = booked.rest["observedKey"].decode()?;
     /// assert_eq!(kind.name.unwrap(), "First visit");
     /// # Ok::<(), serde_json::Error>(())
     /// ```
     pub struct AppointmentType {
-        /// Its name.
+        /// The name.
         pub name: Option<Phi<String>> = "name",
-        /// What it is.
+        /// The description.
         pub description: Option<Phi<String>> = "description",
-        /// How long it takes, in minutes.
+        /// The duration in minutes.
         pub duration_in_minutes: Option<RawJson> = "durationInMinutes",
         ..
-        /// Every key that no other field is for, with its value as sent.
+        /// All other keys, with their values as sent.
         pub rest,
     }
 
-    /// Medical data is to become care tasks.
+    /// An inference from medical data to care tasks.
     ///
-    /// It reads like a request for an inference. Whether Azodha expects the result in the answer to this delivery is
-    /// [not documented](super#inference).
+    /// The event looks like a request for an inference. Whether Azodha expects the result in the response to the
+    /// delivery is [undocumented](super#inference).
     pub struct InferenceToCareTasks {
-        /// Files, answers to surveys, codes of observations.
+        /// Files, survey responses, and observation codes.
         pub input_data: Option<RawJson> = "inputData",
-        /// The kind's name.
+        /// The name of the kind.
         pub event: Option<Phi<String>> = "event",
-        /// What it is for: `File Ingestion`.
+        /// The use case of the inference: `File Ingestion`.
         pub use_case_name: Option<Phi<String>> = "useCaseName",
         /// The patient, goals and key findings.
         pub data: Option<RawJson> = "data",
@@ -198,186 +198,187 @@ payload! {
         /// The prompts, as in [`InferenceToKeyFindings`].
         pub prompts: Option<RawJson> = "prompts",
         ..
-        /// Every key that no other field is for, with its value as sent.
+        /// All other keys, with their values as sent.
         pub rest,
     }
 
-    /// How many health records a patient has.
+    /// The number of a patient's health records.
     pub struct HealthRecordCounter {
-        /// How many.
+        /// The number of records.
         pub count: Option<Phi<u64>> = "count",
-        /// The kind's name.
+        /// The name of the kind.
         pub event_name: Option<Phi<String>> = "eventName",
-        /// Whose.
+        /// The id of the patient.
         pub patient_id: Option<Phi<String>> = "patientId",
         ..
-        /// Every key that no other field is for, with its value as sent.
+        /// All other keys, with their values as sent.
         pub rest,
     }
 
-    /// Something to notify of. Documented is a patient who joined the virtual waiting room. What tells one sort from
-    /// another is documented without its key, and so in [`rest`](Notification::rest).
+    /// A notification. The documented example is a patient who joined the virtual waiting room. The guide does not name
+    /// the keys of the event metadata, so the metadata is in [`rest`](Notification::rest).
     pub struct Notification {
-        /// What it is about.
+        /// The subject of the notification.
         pub data: Option<NotificationData> = "data",
         ..
-        /// Every key that no other field is for, with its value as sent.
+        /// All other keys, with their values as sent.
         pub rest,
     }
 
-    /// What a notification is about.
+    /// The subject of a notification.
     pub struct NotificationData {
         /// The appointment.
         pub appointment: Option<NotifiedAppointment> = "appointment",
         /// The patient's full name.
         pub patient_name: Option<Phi<String>> = "patientName",
         ..
-        /// Every key that no other field is for, with its value as sent.
+        /// All other keys, with their values as sent.
         pub rest,
     }
 
     /// The appointment that a notification is about.
     ///
-    /// Documented without their keys, and so in [`rest`](NotifiedAppointment::rest): the patient, the appointment's
-    /// attributes (such as the chief complaint) and its type (see [`AppointmentType`]).
+    /// The guide does not name the keys of the patient, the appointment's attributes (such as the chief complaint) and
+    /// its type (see [`AppointmentType`]), so they are in [`rest`](NotifiedAppointment::rest).
     pub struct NotifiedAppointment {
-        /// Its id.
+        /// The id of the appointment.
         pub id: Option<Phi<String>> = "id",
-        /// Its day, in a format that is not documented.
+        /// The date of the appointment, in an undocumented format.
         pub date: Option<Phi<String>> = "date",
-        /// Its time, as [`date`](NotifiedAppointment::date).
+        /// The time of the appointment, in an undocumented format.
         pub time: Option<Phi<String>> = "time",
-        /// Where it stands.
+        /// The status of the appointment.
         pub status: Option<Phi<String>> = "status",
-        /// The room of the video call. Treat it as a secret: to know it may be enough to enter.
+        /// The room of the video call. Treat it as a secret: it may suffice to enter the room.
         pub open_tele_room: Option<RawJson> = "openTeleRoom",
-        /// The providers who take part.
+        /// The participating providers.
         pub participants: Option<RawJson> = "participants",
         ..
-        /// Every key that no other field is for, with its value as sent.
+        /// All other keys, with their values as sent.
         pub rest,
     }
 
     /// A patient was enrolled in a health program.
     pub struct HealthProgramActivated {
-        /// The enrolment.
+        /// The enrollment.
         pub data: Option<HealthProgram> = "data",
         ..
-        /// Every key that no other field is for, with its value as sent.
+        /// All other keys, with their values as sent.
         pub rest,
     }
 
     /// A patient's health program.
     pub struct HealthProgram {
-        /// How long it goes on. Whether this is a number or a text, and in which unit, is not documented.
+        /// The duration. Its type (number or string) and its unit are undocumented.
         pub duration: Option<RawJson> = "duration",
-        /// The patient.
+        /// The id of the patient.
         pub patient_id: Option<Phi<String>> = "patientId",
-        /// The providers, with their roles and how to reach them.
+        /// The providers, with their roles and contact information.
         pub providers: Vec<RawJson> = "providers",
         /// The patient's name.
         pub patient_name: Option<Phi<String>> = "patientName",
         ..
-        /// Every key that no other field is for, with its value as sent.
+        /// All other keys, with their values as sent.
         pub rest,
     }
 
-    /// A file was uploaded, and its tests are done.
+    /// A file was uploaded and its tests are complete.
     pub struct UploadedFileAndTest {
-        /// Whose file, which file.
+        /// The file and its patient.
         pub data: Option<UploadedFileData> = "data",
         ..
-        /// Every key that no other field is for, with its value as sent.
+        /// All other keys, with their values as sent.
         pub rest,
     }
 
-    /// Whose file it is, and which.
+    /// An uploaded file and its patient.
     pub struct UploadedFileData {
         /// The patient, with demographics and health scores.
         pub patient: Option<RawJson> = "patient",
         /// The file.
         pub file: Option<UploadedFile> = "file",
-        /// The organization's providers, with their roles and how to reach them.
+        /// The organization's providers, with their roles and contact information.
         pub providers: Vec<RawJson> = "providers",
         ..
-        /// Every key that no other field is for, with its value as sent.
+        /// All other keys, with their values as sent.
         pub rest,
     }
 
     /// An uploaded file.
     ///
-    /// Documented without their keys, and so in [`rest`](UploadedFile::rest): what the file says about the patient, and
-    /// whether it is archived.
+    /// The guide does not name the keys of the patient details extracted from the file and of its archival status, so
+    /// they are in [`rest`](UploadedFile::rest).
     pub struct UploadedFile {
-        /// Its id.
+        /// The id of the file.
         pub id: Option<Phi<String>> = "id",
-        /// Its name.
+        /// The name of the file.
         pub name: Option<Phi<String>> = "name",
-        /// Where it is stored. Treat it as a secret: to know it may be enough to fetch the file.
+        /// The file's id in cloud storage. Treat it as a secret: it may suffice to fetch the file.
         pub cloud_id: Option<Phi<String>> = "cloudId",
         ..
-        /// Every key that no other field is for, with its value as sent.
+        /// All other keys, with their values as sent.
         pub rest,
     }
 
     /// A health assessment was completed.
     pub struct SurveyAssessment {
-        /// Whose assessment, and what came of it.
+        /// The assessment and its patient.
         pub data: Option<SurveyAssessmentData> = "data",
-        /// The kind's name.
+        /// The name of the kind.
         pub event_name: Option<Phi<String>> = "eventName",
-        /// What the event is about.
+        /// The type of the event.
         pub event_type: Option<EventType> = "eventType",
-        /// What happened to it.
+        /// The subtype of the event.
         pub event_sub_type: Option<EventSubType> = "eventSubType",
-        /// A sort of user; in what role is not documented.
+        /// A type of user. Its role in the event is undocumented.
         pub user_type: Option<UserType> = "userType",
         ..
-        /// Every key that no other field is for, with its value as sent.
+        /// All other keys, with their values as sent.
         pub rest,
     }
 
-    /// Whose assessment it is, and what came of it.
+    /// A completed assessment and its patient.
     pub struct SurveyAssessmentData {
-        /// The patient, with how to reach them and health scores.
+        /// The patient, with contact information and health scores.
         pub patient: Option<RawJson> = "patient",
         /// The assessment.
         pub assessment: Option<Assessment> = "assessment",
         ..
-        /// Every key that no other field is for, with its value as sent.
+        /// All other keys, with their values as sent.
         pub rest,
     }
 
     /// A health assessment.
     pub struct Assessment {
-        /// Its id. Whether this is the patient's own assessment or the form that many fill in is not documented.
+        /// The id of the assessment. Whether it identifies the patient's own assessment or a form that many patients
+        /// complete is undocumented.
         pub id: Option<Phi<String>> = "id",
-        /// Its name.
+        /// The name of the assessment.
         pub name: Option<Phi<String>> = "name",
-        /// Where it stands.
+        /// The status of the assessment.
         pub status: Option<Phi<String>> = "status",
-        /// How the questionnaire is built.
+        /// The structure of the questionnaire.
         pub assessment_questionnaire_object: Option<RawJson> = "assessmentQuestionnaireObject",
-        /// What the patient answered.
+        /// The patient's answers.
         pub assessment_response_object: Option<RawJson> = "assessmentResponseObject",
-        /// The providers who look after the patient.
+        /// The providers assigned to the patient.
         pub assigned_service_providers: Option<RawJson> = "assignedServiceProviders",
         ..
-        /// Every key that no other field is for, with its value as sent.
+        /// All other keys, with their values as sent.
         pub rest,
     }
 }
 
 open_enum! {
-    /// What an [`AssessmentResponseToWellbeingScore`] is about.
+    /// The entity that an [`AssessmentResponseToWellbeingScore`] is about.
     pub enum EventEntity {
-        /// Answers to a survey.
+        /// The answers to a survey.
         SurveyResponse = "Survey_Response",
     }
 }
 
 open_enum! {
-    /// What a [`SurveyAssessment`] is about.
+    /// The type of a [`SurveyAssessment`] event.
     pub enum EventType {
         /// A survey.
         Survey = "SURVEY",
@@ -385,7 +386,7 @@ open_enum! {
 }
 
 open_enum! {
-    /// What happened in a [`SurveyAssessment`].
+    /// The subtype of a [`SurveyAssessment`] event.
     pub enum EventSubType {
         /// The assessment was completed.
         AssessmentCompleted = "ASSESSMENT_COMPLETED",
@@ -393,9 +394,9 @@ open_enum! {
 }
 
 open_enum! {
-    /// A sort of user, in a [`SurveyAssessment`].
+    /// A type of user, in a [`SurveyAssessment`].
     pub enum UserType {
-        /// Someone who treats patients.
+        /// A provider who treats patients.
         ServiceProvider = "serviceProvider",
     }
 }

@@ -1,96 +1,108 @@
-//! Azodha: appointments, assessments, health records, and data for an inference.
+//! Azodha: appointments, assessments, health records, and data for inference.
 //!
-//! | what | where | standing |
+//! | what | where | trust |
 //! |---|---|---|
-//! | origin | a header of which neither the name nor the content is documented, so [`Azodha`] takes both: [`hmac_sha256`](Azodha::hmac_sha256) over the raw body, | proves the body |
-//! | | or [`shared_secret`](Azodha::shared_secret), the secret itself | proves the sender alone |
-//! | body | one JSON object, of another shape for each kind | signed with HMAC, only claimed with a shared secret |
-//! | kind | `eventName`, else `event`, else the one that [`pin_kind`](Azodha::pin_kind) pins | as the body; the pin is yours |
-//! | time | of the event and of the attempt | absent |
-//! | id | of the event | absent: the same bytes are the same event |
-//! | test or live | | absent |
+//! | authentication | a header whose name and content are undocumented, so [`Azodha`] takes both as arguments: [`hmac_sha256`](Azodha::hmac_sha256) over the raw body, | covers the body |
+//! | | or [`shared_secret`](Azodha::shared_secret), the secret itself | authenticates the sender only |
+//! | body | one JSON object, with another shape for each kind | signed with HMAC, unsigned with a shared secret |
+//! | kind | `eventName`, else `event`, else the kind pinned with [`pin_kind`](Azodha::pin_kind) | as the body; the pin is yours |
+//! | time of the event and of the attempt | absent | |
+//! | event id | absent: the digest of the body is used | |
+//! | test or live mode | absent | |
 //!
-//! Source of each fact: <https://docs.azodha.com/webhook-guide>. Its code blocks, the sample headers and payloads, are
-//! empty in every copy we could read: what the guide's prose names is what is known.
+//! Source of each fact: <https://docs.azodha.com/webhook-guide>. The code blocks with sample headers and payloads are
+//! empty in every copy that was available, so all facts come from the guide's prose.
 //!
-//! # Attempts
-//! Documented is a POST with JSON, and nothing else: not which answer counts as received, nor how long it may take, nor
-//! whether there are retries. ("Implement retry logic" is among the guide's advice to receivers.) None are assumed; an
-//! event is remembered for 24 hours.
+//! # Retries
+//! The guide documents only that deliveries are a POST with JSON. The expected status, the timeout and retries are
+//! undocumented. (Its "Implement retry logic" is advice to receivers.) medhook assumes no retries and remembers events
+//! for 24 hours.
 //!
-//! With no time to judge, any age is accepted ([`Freshness::Unchecked`]). A delivery that someone captured is dropped as
-//! a duplicate while its event is remembered, and passes again after that: a longer
-//! [`retention`](crate::Builder::retention) puts it off. [`Freshness::EventTime`] cannot be asked for.
+//! # Freshness
+//! Deliveries contain no time, so deliveries of any age are accepted ([`Freshness::Unchecked`]). A captured delivery is
+//! dropped as a duplicate until its event expires from the store, and accepted again after that. A longer
+//! [`retention`](crate::Builder::retention) delays that. [`Freshness::EventTime`] is not available.
 //!
-//! # The kind
-//! The guide names a key for it in six of the twelve kinds: `event` in the three `InferenceTo…`, `eventName` in
-//! [`AssessmentResponseToWellbeingScore`], [`HealthRecordCounter`] and [`SurveyAssessment`]. The others may have it or
-//! not. In Azodha's configuration each event has a URL of its own, so an endpoint can be told its kind:
+//! # Kind
+//! The guide names a key for the kind in six of the twelve kinds: `event` in the three `InferenceTo…` kinds,
+//! `eventName` in [`AssessmentResponseToWellbeingScore`], [`HealthRecordCounter`] and [`SurveyAssessment`]. The other
+//! kinds may or may not have one. In Azodha's configuration each event has its own URL, so the kind can be pinned to
+//! the endpoint:
 //!
 //! ```
 //! use medhook::{Azodha, MemoryStore, Receiver, Secret};
 //!
 //! let secret = Secret::new("the secret of the configuration")?;
-//! let booked = Azodha::hmac_sha256("x-webhook-signature", secret).pin_kind("BookAppointment");
-//! let receiver = Receiver::builder("azodha-booked", booked).store(MemoryStore::new(10_000)).build()?;
+//! let booked =
+//!     Azodha::hmac_sha256("x-webhook-signature", secret).pin_kind("BookAppointment");
+//! let store = MemoryStore::new(10_000);
+//! let receiver = Receiver::builder("azodha-booked", booked).store(store).build()?;
 //! # Ok::<(), medhook::ConfigError>(())
 //! ```
 //!
-//! 1. One of the twelve names in the body wins over the pin: an event is never read as what it says it is not. So a
-//!    handler of a pinned endpoint may be given another kind, and none is lost.
-//! 2. Any other text at these keys loses to the pin: it may be metadata, such as the sort of a [`Notification`]. It is
-//!    in the payload's `rest`. Without a pin the event is an [`Event::Unknown`] of that kind.
-//! 3. If `eventName` and `event` give two of the twelve names, the pin decides if it is either of them; else nobody can
-//!    tell, and it is an [`Event::Undecodable`] with the whole body, which is logged.
-//! 4. A body that names no kind, at an endpoint without a pin, is an [`Event::Undecodable`] as well: pin the kind there.
+//! 1. A documented kind in the body takes precedence over the pin. The handler of a pinned endpoint may therefore
+//!    receive another kind, and no event is lost.
+//! 2. The pin takes precedence over any other text at these keys, which may be metadata, such as the category of a
+//!    [`Notification`]. The text is kept in the payload's `rest`. Without a pin, the event is an [`Event::Unknown`]
+//!    with the text as its kind.
+//! 3. If `eventName` and `event` name two different documented kinds, the pin decides if it is one of them. Otherwise
+//!    the kind is ambiguous: the event is an [`Event::Undecodable`] with the whole body, and is logged.
+//! 4. A body that names no kind, at an endpoint without a pin, is also an [`Event::Undecodable`]. Pin the kind there.
 //!
 //! # Inference
 //! [`InferenceToObservations`], [`InferenceToKeyFindings`] and [`InferenceToCareTasks`] carry prompts and the name of a
-//! model: they read like requests. Whether Azodha expects the result in the answer to the delivery, or through its API,
-//! or not at all, is not documented; ask before you answer them with an empty body. The handler's own answer goes out as
-//! it is, so it can hold a result. A duplicate's does not: if results are expected in answers, set
+//! model, like requests. Whether Azodha expects the result in the response to the delivery, through its API, or not at
+//! all is undocumented. Ask Azodha before you answer these kinds with an empty body. The handler's response is sent
+//! unchanged, so it can contain a result. The response to a duplicate cannot: if responses must contain results, use
 //! [`Dedupe::off`](crate::Dedupe::off) for these endpoints.
 //!
-//! # The same event again
-//! Without an id the same bytes are the same event. Two events that are the same byte for byte would be taken for one:
+//! # Deduplication
+//! Without an id, deliveries with the same bytes are the same event. Two distinct events with identical bytes would be
+//! treated as one:
 //!
-//! | kind | could that be? | then |
+//! | kind | can that happen? | consequence |
 //! |---|---|---|
-//! | [`HealthRecordCounter`] | yes: the count went up and down again | the second is lost; to follow each change, [`Dedupe::off`](crate::Dedupe::off) |
-//! | the three `InferenceTo…` | yes: the same inference, asked for again | see [above](self#inference) |
-//! | `AppointmentToCareTaskActivityLog`, `OpenTele`, [`Notification`] | not known: keys that would tell are not documented | where losing one is worse than seeing one twice, [`Dedupe::off`](crate::Dedupe::off) |
-//! | [`BookAppointment`], [`UploadedFileAndTest`], [`SurveyAssessment`] | hardly: each names something that is made once | bytes will do; the other way round, [`natural_key`] takes an event that is sent again with other bytes for the same |
-//! | [`AssessmentResponseToWellbeingScore`] | perhaps: the score of the same answers was asked for again | [`Dedupe::off`](crate::Dedupe::off), if that matters |
-//! | [`HealthProgramActivated`] | perhaps: left and joined again | [`Dedupe::off`](crate::Dedupe::off), if that matters |
+//! | [`HealthRecordCounter`] | yes: the count changed and changed back | the second event is lost; to follow each change, use [`Dedupe::off`](crate::Dedupe::off) |
+//! | the three `InferenceTo…` kinds | yes: the same inference was requested again | see [Inference](self#inference) |
+//! | `AppointmentToCareTaskActivityLog`, `OpenTele`, [`Notification`] | unknown: keys that would distinguish events are undocumented | if losing an event is worse than handling it twice, use [`Dedupe::off`](crate::Dedupe::off) |
+//! | [`BookAppointment`], [`UploadedFileAndTest`], [`SurveyAssessment`] | unlikely: each names an object that is created once | the bytes suffice; for one event sent with different bytes, use [`natural_key`] |
+//! | [`AssessmentResponseToWellbeingScore`] | possible: the score of the same answers was requested again | if that matters, use [`Dedupe::off`](crate::Dedupe::off) |
+//! | [`HealthProgramActivated`] | possible: the patient left and joined again | if that matters, use [`Dedupe::off`](crate::Dedupe::off) |
 //!
 //! # Samples for tests
-//! How Azodha signs is not documented: tell a sample what your receiver was told. Its events have neither time nor id, so
-//! `at` and `id` change nothing. Where the kind is not documented to be in the body, it is not: pin it at the receiver.
+//! Configure a sample with the header and the scheme of your receiver, because Azodha's are undocumented. Its events
+//! have neither time nor id, so `at` and `id` have no effect. Samples contain the kind only where the guide documents a
+//! key for it; for the others, pin the kind at the receiver.
 //!
 //! ```
 //! use medhook::testing::{self, Signing};
 //! use medhook::{Azodha, NoDedupe, Receiver, Secret, azodha};
 //!
-//! let azodha = Azodha::hmac_sha256("x-signature", Secret::new("a-secret-of-some-length")?);
-//! let receiver = Receiver::builder("azodha", azodha.pin_kind("BookAppointment")).store(NoDedupe).build()?;
+//! let secret = "a-secret-of-some-length";
+//! let booked = Azodha::hmac_sha256("x-signature", Secret::new(secret)?)
+//!     .pin_kind("BookAppointment");
+//! let receiver = Receiver::builder("azodha", booked).store(NoDedupe).build()?;
 //!
-//! let sample = testing::azodha("BookAppointment").signing(Signing::hmac_sha256("x-signature"));
-//! let request = sample.secret("a-secret-of-some-length").request("/webhooks/azodha");
-//! let delivery = receiver.open(receiver.verify(request.headers(), request.body().clone())?)?;
+//! let request = testing::azodha("BookAppointment")
+//!     .signing(Signing::hmac_sha256("x-signature"))
+//!     .secret(secret)
+//!     .request("/webhooks/azodha");
+//! let verified = receiver.verify(request.headers(), request.body().clone())?;
+//! let delivery = receiver.open(verified)?;
 //! assert!(matches!(delivery.decode()?, azodha::Event::BookAppointment(_)));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What the documentation leaves open
-//! - How a delivery proves its origin. The guide speaks of validating "using the secret" of the configuration, and once
-//!   of a signature: no header, algorithm, encoding or prefix. Nothing is guessed here: header and mode have no default,
-//!   and what does not verify as an HMAC is never compared to the bare secret. Ask Azodha. The configuration also takes
-//!   `headers` of your choice; if, as one would think, they are sent along with each delivery, a shared secret of your
-//!   own there works whatever the signature is.
-//! - With a shared secret the body is not protected, and whoever sees one delivery can make others.
-//! - Most types, and some keys: see [`BookAppointment`]. What is not documented stays raw, and every object keeps in its
-//!   `rest` what it has no field for. The key of the organization's code (`sendOrganizationCode`) is one of these.
-//! - Whether ids are texts or numbers; the configuration's are numbers. Both are read.
+//! # Undocumented behavior
+//! - How deliveries are authenticated. The guide recommends validating "using the secret" of the configuration, and
+//!   once mentions a signature, but no header, algorithm, encoding or prefix. medhook guesses nothing: header and
+//!   scheme have no default, and a value that fails HMAC verification is never compared to the bare secret. Ask Azodha.
+//!   The configuration also takes `headers` of your choice. If they are sent with each delivery, as their name
+//!   suggests, a shared secret of your own works there, whatever the signature is.
+//! - With a shared secret the body is not authenticated, and an attacker who sees one delivery can forge others.
+//! - Most types and some keys; see [`BookAppointment`]. Undocumented values are raw JSON, and every object keeps
+//!   undocumented keys in its `rest`. The key of the organization code (`sendOrganizationCode`) is one of them.
+//! - Whether ids are strings or numbers; those of the configuration are numbers. Both are read.
 //!
 //! [`Freshness::EventTime`]: crate::Freshness::EventTime
 //! [`Freshness::Unchecked`]: crate::Freshness::Unchecked
@@ -120,13 +132,13 @@ use super::definition::{Policy, Provider, sealed};
 use super::facts::{Pointers, ProviderFacts};
 use super::json::{Scalar, envelope_of};
 use super::key::{self, members, object, scalar};
-use super::options::{OptionError, OptionName, ProviderOptions, needed};
+use super::options::{OptionError, OptionName, ProviderOptions, required};
 use crate::any_event::AnyEvent;
 use crate::envelope::{Envelope, KindName, Problem};
 use crate::scheme::Encoding;
 use crate::{ConfigError, Secrets, Verified};
 
-/// What is known about Azodha.
+/// The facts about Azodha.
 pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     name: "azodha",
     title: "Azodha",
@@ -147,7 +159,7 @@ pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     test_data: test_data::TEST_DATA,
 };
 
-/// Azodha. See the [module](self) for what is checked and why.
+/// The Azodha provider. The [module](self) documents its checks.
 #[derive(Debug, Clone)]
 pub struct Azodha {
     scheme: AgreedScheme,
@@ -156,42 +168,44 @@ pub struct Azodha {
 }
 
 impl Azodha {
-    /// Takes events with an HMAC-SHA256 of the raw body in this header, keyed with any of the secrets, which are used as
-    /// they are, not decoded. In hex or base64, unless [`encoding`](Azodha::encoding) says which.
+    /// Accepts events with an HMAC-SHA256 of the raw body in this header, keyed with any of the secrets. The keys are
+    /// the secrets' UTF-8 bytes, not decoded. The MAC may be hex or base64, unless [`encoding`](Azodha::encoding) sets
+    /// one.
     #[must_use]
     pub fn hmac_sha256(header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
         Self::with(AgreedScheme::hmac_sha256(header), secrets.into())
     }
 
-    /// Takes events with any of the secrets itself in this header. Prefer [`hmac_sha256`](Azodha::hmac_sha256) if
-    /// Azodha offers it to you: a shared secret proves nothing about the body.
+    /// Accepts events with any of the secrets, verbatim, in this header. Prefer [`hmac_sha256`](Azodha::hmac_sha256) if
+    /// Azodha offers it to you: a shared secret does not authenticate the body.
     #[must_use]
     pub fn shared_secret(header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
         Self::with(AgreedScheme::shared_secret(header), secrets.into())
     }
 
-    /// How the HMAC is written. By default either way.
+    /// Sets the encoding of the HMAC. By default hex and base64 are both accepted.
     #[must_use]
     pub fn encoding(mut self, encoding: Encoding) -> Self {
         self.scheme = self.scheme.encoding(encoding);
         self
     }
 
-    /// Text that stands before the HMAC, exactly so. By default there is none.
+    /// Sets the exact text that precedes the HMAC. By default there is none.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.scheme = self.scheme.prefix(prefix);
         self
     }
 
-    /// The [kind](Kind) that this endpoint's URL is configured for, for bodies that do not name their own.
+    /// Pins the [kind](Kind) that this endpoint's URL is configured for. It applies to bodies that name no documented
+    /// kind.
     #[must_use]
     pub fn pin_kind(mut self, name: impl AsRef<str>) -> Self {
         let name = name.as_ref();
         self.pinned = Kind::from_name(name);
         if self.pinned.is_none() {
-            let problem = format!("{name:?} is none of the {} documented kinds", Kind::ALL.len());
-            self.scheme = self.scheme.mistaken(problem);
+            let problem = format!("pin_kind {name:?} is not one of the {} documented kinds", Kind::ALL.len());
+            self.scheme = self.scheme.with_error(problem);
         }
         self
     }
@@ -201,7 +215,7 @@ impl Azodha {
     }
 
     fn configured(options: &ProviderOptions) -> Result<Self, OptionError> {
-        let secrets = needed(OptionName::Secrets, options.secrets.as_ref())?;
+        let secrets = required(OptionName::Secrets, options.secrets.as_ref())?;
         let azodha = Self::with(AgreedScheme::of(options)?, secrets);
         Ok(options.pin_kind.iter().fold(azodha, Azodha::pin_kind))
     }
@@ -227,7 +241,7 @@ impl Provider for Azodha {
     }
 }
 
-/// Reads the envelope of a body, with `kind` for one that names none.
+/// Reads the envelope of a body; `kind` is the fallback for a body that names no documented kind.
 fn envelope(kind: Option<&str>, body: &Bytes) -> Envelope {
     pinned_envelope(kind.and_then(Kind::from_name), body)
 }
@@ -236,9 +250,9 @@ fn pinned_envelope(pinned: Option<Kind>, body: &Bytes) -> Envelope {
     let kind = match envelope_of::<Names<'_>>(body) {
         Ok(names) => names.kind(pinned),
         Err(problem) if serde_json::from_slice::<&RawValue>(body).is_err() => return Envelope::none(problem),
-        // An object that says its kind twice is not taken for the pinned one.
+        // The pin does not apply to an object that contains a kind's key twice.
         Err(problem) if body.trim_ascii_start().starts_with(b"{") => Err(problem),
-        // Other JSON has no names in it. Where nothing is documented of a payload, that can be it.
+        // JSON other than an object names no kind, and can be the payload of a kind whose payload is undocumented.
         Err(problem) => pinned.map(documented).ok_or(problem),
     };
     let (kind, problem) = match kind {
@@ -248,40 +262,42 @@ fn pinned_envelope(pinned: Option<Kind>, body: &Bytes) -> Envelope {
     Envelope { kind, problem, data: Some(body.clone()), ..Envelope::default() }
 }
 
-/// Returns a key made of what the guide names of an event, for [`Dedupe::by`](crate::Dedupe::by): deliveries with the same
-/// key are the same event even if their bytes differ. Every part is taken exactly as it stands in the body. An absent
-/// part (or `null`) differs from a present one.
+/// Returns a key for [`Dedupe::by`](crate::Dedupe::by), made of the documented keys of an event.
 ///
-/// Returns `None`, so that the body's bytes decide, for every kind that is not in the table, and where a required part
-/// is missing, empty or of another type, or where a name stands twice in one object.
+/// Deliveries with the same key are the same event even if their bytes differ. Every part is used exactly as it appears
+/// in the body. An absent part (or `null`) differs from a present one.
 ///
-/// By default the bytes decide. Use this key only if Azodha is seen to send one event with different bytes, and if the
-/// last column does no harm:
+/// Returns `None` for every kind that is not in the table, and if a required part is missing, empty or of another type,
+/// or if an object contains a key twice. The event is then identified by the bytes of its body.
 ///
-/// | kind | required | also part of the key | two events that are taken for one |
+/// By default every event is identified by its bytes. Use this key only if you observe that Azodha sends one event with
+/// different bytes, and if the last column is acceptable:
+///
+/// | kind | required | also part of the key | distinct events with the same key |
 /// |---|---|---|---|
-/// | [`BookAppointment`] | `id`, `status`, `date`, `startTime` | `endTime`, `locationType`, `patientId`, `firstName`, `lastName`, `email`, `patientMobileNumber`; `appointmentType`, `participants`, `attributes` and `resources`, if they stand at these keys | an appointment that returns to an earlier state (booked, canceled, booked again) while that is remembered; bookings that differ only in type, participants, attributes or resources, if these stand at other keys: the guide names none |
-/// | [`UploadedFileAndTest`] | `data.file` with its `id`, `data.patient` | `data.providers` | none that differ in anything documented |
-/// | [`SurveyAssessment`] | `data.assessment` with its `id` and `status`, `data.patient` | `eventType`, `eventSubType`, `userType` | an assessment that returns to an earlier state while that is remembered |
+/// | [`BookAppointment`] | `id`, `status`, `date`, `startTime` | `endTime`, `locationType`, `patientId`, `firstName`, `lastName`, `email`, `patientMobileNumber`; `appointmentType`, `participants`, `attributes` and `resources`, if these are their keys | an appointment that returns to an earlier state (booked, canceled, booked again) within the retention; bookings that differ only in type, participants, attributes or resources, if these have other keys (the guide names none) |
+/// | [`UploadedFileAndTest`] | `data.file` with its `id`, `data.patient` | `data.providers` | none, except events that differ only in undocumented fields |
+/// | [`SurveyAssessment`] | `data.assessment` with its `id` and `status`, `data.patient` | `eventType`, `eventSubType`, `userType` | an assessment that returns to an earlier state within the retention |
 ///
-/// A moved appointment differs in `date` or `startTime`, one that became shorter in `endTime`, and one that became a
-/// video call in `locationType`. The objects `data.file`, `data.assessment` and `data.patient` are part of the key as a
-/// whole, since the guide puts results, scores and answers there without naming their keys. An
-/// [`AssessmentResponseToWellbeingScore`] has no key: the guide names no place for the score, so a second score of the
-/// same answers could not be told from the first one.
+/// A rescheduled appointment differs in `date` or `startTime`, a shortened one in `endTime`, and one changed to a video
+/// call in `locationType`. The objects `data.file`, `data.assessment` and `data.patient` are part of the key as a
+/// whole, because the guide places results, scores and answers there without naming their keys. An
+/// [`AssessmentResponseToWellbeingScore`] has no natural key: the guide names no key for the score, so two scores of
+/// the same answers could not be distinguished.
 ///
 /// ```
 /// use medhook::{Azodha, Dedupe, MemoryStore, Receiver, Secret, azodha};
 ///
 /// let secret = Secret::new("the secret of the configuration")?;
-/// let receiver = Receiver::builder("azodha", Azodha::hmac_sha256("x-webhook-signature", secret))
+/// let azodha = Azodha::hmac_sha256("x-webhook-signature", secret);
+/// let receiver = Receiver::builder("azodha", azodha)
 ///     .dedupe(Dedupe::by(azodha::natural_key))
 ///     .store(MemoryStore::new(10_000))
 ///     .build()?;
 /// # Ok::<(), medhook::ConfigError>(())
 /// ```
 ///
-/// The key holds health data. [`Dedupe`](crate::Dedupe) passes only its digest to a store; do the same.
+/// The key contains health data. [`Dedupe`](crate::Dedupe) passes only its digest to a store; do the same.
 #[must_use]
 pub fn natural_key(envelope: &Envelope, body: &Bytes) -> Option<String> {
     let kind = Kind::from_name(envelope.kind.as_ref()?.as_str())?;
@@ -312,8 +328,8 @@ pub fn natural_key(envelope: &Envelope, body: &Bytes) -> Option<String> {
     }
 }
 
-/// The parts of a [`BookAppointment`]'s natural key; the first four are required. The guide speaks of the last four
-/// without naming their keys: these are its own words.
+/// The parts of a [`BookAppointment`]'s natural key; the first four are required. The guide describes the last four
+/// without naming their keys; these names are its descriptions.
 const APPOINTMENT: [&str; 15] = [
     "id",
     "status",
@@ -332,7 +348,7 @@ const APPOINTMENT: [&str; 15] = [
     "resources",
 ];
 
-/// Where a body may say its kind.
+/// The keys at which a body may name its kind.
 #[derive(Deserialize)]
 struct Names<'b> {
     #[serde(borrow, default, rename = "eventName")]
@@ -355,7 +371,7 @@ impl Names<'_> {
         match (kind, names) {
             (Some(kind), _) => Ok(documented(kind)),
             (None, [Some(name), _] | [None, Some(name)]) => Ok(KindName::unknown(name.into_owned())),
-            (None, [None, None]) => Err(Problem::new("the body names no kind, and none is pinned")),
+            (None, [None, None]) => Err(Problem::new("the body names no kind and pin_kind is not set")),
         }
     }
 }

@@ -445,7 +445,7 @@ fn the_body_names_its_kind_in_either_key() {
             (false, Event::Undecodable(event)) => {
                 // Handed over with all there is.
                 assert_eq!(event.kind, None);
-                assert_eq!(event.problem.to_string(), "the body names no kind, and none is pinned");
+                assert_eq!(event.problem.to_string(), "the body names no kind and pin_kind is not set");
                 assert_eq!(event.data.unwrap().as_bytes(), fixture.body());
                 assert!(decoded.problem.is_some());
             }
@@ -459,7 +459,7 @@ fn of_two_names_and_a_pin_the_documented_one_is_the_kind() {
     use Kind::{BookAppointment, Notification, OpenTele};
     let (booked, noted) = (BookAppointment.as_str(), Notification.as_str());
     let conflict = Err("`eventName` and `event` name two kinds");
-    let nameless = Err("the body names no kind, and none is pinned");
+    let nameless = Err("the body names no kind and pin_kind is not set");
     for (body, pin, expected) in [
         // One name.
         (json!({"eventName": booked}), None, Ok(booked)),
@@ -624,7 +624,7 @@ fn a_shared_secret_proves_the_sender_alone() {
 }
 
 #[test]
-fn every_mistake_is_one_clear_line() {
+fn every_configuration_error_is_one_clear_line() {
     let short = || Secret::new("0123").unwrap().labeled("short").unwrap();
     for (azodha, message) in [
         (Azodha::hmac_sha256("", secrets()), r#""" is no header name"#),
@@ -633,22 +633,25 @@ fn every_mistake_is_one_clear_line() {
         (Azodha::shared_secret("x-azodhä", secrets()), r#""x-azodhä" is no header name"#),
         (
             hmac().pin_kind("BookAppointments"),
-            r#"provider azodha: "BookAppointments" is none of the 12 documented kinds"#,
+            r#"provider azodha: pin_kind "BookAppointments" is not one of the 12 documented kinds"#,
         ),
-        (hmac().pin_kind(""), r#"provider azodha: "" is none of the 12 documented kinds"#),
+        (hmac().pin_kind(""), r#"provider azodha: pin_kind "" is not one of the 12 documented kinds"#),
         (
             hmac().pin_kind("Book\nAppointment"),
-            r#"provider azodha: "Book\nAppointment" is none of the 12 documented kinds"#,
+            r#"provider azodha: pin_kind "Book\nAppointment" is not one of the 12 documented kinds"#,
         ),
         (
             hmac().pin_kind("OpenTel").pin_kind("OpenTele"),
-            r#"provider azodha: "OpenTel" is none of the 12 documented kinds"#,
+            r#"provider azodha: pin_kind "OpenTel" is not one of the 12 documented kinds"#,
         ),
         (
             Azodha::shared_secret(HEADER, short()).encoding(Encoding::Hex).pin_kind("x"),
-            "provider azodha: a shared secret has no encoding",
+            "provider azodha: encoding does not apply to a shared secret",
         ),
-        (Azodha::shared_secret(HEADER, short()).prefix("Bearer "), "provider azodha: a shared secret has no prefix"),
+        (
+            Azodha::shared_secret(HEADER, short()).prefix("Bearer "),
+            "provider azodha: prefix does not apply to a shared secret",
+        ),
     ] {
         let error = Receiver::builder("in", azodha).store(NoDedupe).build().unwrap_err();
         assert_eq!(error.to_string(), format!("receiver in: {message}"));

@@ -147,11 +147,11 @@ payload! {
     pub struct NcdLcdAnalysis {
         /// Whether the diagnoses are covered.
         pub diagnoses_match_ncd_lcd: Option<Finding> = "diagnoses_match_ncd_lcd",
-        /// Whether the frequency is exceeded.
+        /// A discrepancy in the frequency.
         pub frequency_discrepancy: Option<Finding> = "frequency_discrepancy",
-        /// Whether the patient's age does not match.
+        /// A discrepancy in the patient's age.
         pub age_discrepancy: Option<Finding> = "age_discrepancy",
-        /// Whether the place of service does not match.
+        /// A discrepancy in the place of service.
         pub place_of_service_discrepancy: Option<Finding> = "place_of_service_discrepancy",
         /// A summary of the sub-report.
         pub report_summary: Option<Phi<String>> = "report_summary",
@@ -424,8 +424,10 @@ impl Finding {
     /// use medhook::RawJson;
     /// use medhook::cair::Finding;
     ///
-    /// let raw: RawJson = serde_json::from_str(r#"{"label": "Signature", "value": "missing", "severity": "Low"}"#)?;
+    /// let json = r#"{"label": "Signature", "value": "missing", "severity": "Low"}"#;
+    /// let raw: RawJson = serde_json::from_str(json)?;
     /// assert_eq!(Finding::read(&raw).unwrap().value.unwrap(), "missing");
+    ///
     /// let raw: RawJson = serde_json::from_str(r#"{"label": "not a finding"}"#)?;
     /// assert!(Finding::read(&raw).is_none());
     /// # Ok::<(), serde_json::Error>(())

@@ -153,7 +153,7 @@ pub use self::event::{
 use super::agreed::AgreedScheme;
 use super::definition::{Policy, Provider, sealed};
 use super::facts::{Pointers, ProviderFacts};
-use super::options::{OptionError, OptionName, ProviderOptions, needed};
+use super::options::{OptionError, OptionName, ProviderOptions, required};
 use crate::any_event::AnyEvent;
 use crate::envelope::{Envelope, KindName, Problem};
 use crate::event::Payload;
@@ -237,7 +237,7 @@ impl Cair {
     }
 
     fn configured(options: &ProviderOptions) -> Result<Self, OptionError> {
-        let secrets = needed(OptionName::Secrets, options.secrets.as_ref())?;
+        let secrets = required(OptionName::Secrets, options.secrets.as_ref())?;
         let pinned = options.pin_kind.as_deref().and_then(Kind::from_name);
         Ok(Cair { pinned, ..Self::with(AgreedScheme::of(options)?, secrets) })
     }

@@ -1,4 +1,4 @@
-//! The fixtures of this provider. A test compares the list with the folder.
+//! The fixtures of this provider. A test compares this list with the folder.
 
 use crate::provider::test_data::{TestData, test_data};
 

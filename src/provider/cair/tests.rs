@@ -732,8 +732,8 @@ fn mistakes_are_one_line_that_says_what_is_wrong() {
         (Cair::shared_secret("", secret()), "header name"),
         (Cair::hmac_sha256("X API KEY", secret()), "header name"),
         (Cair::shared_secret("X-API-KEY:", secret()), "header name"),
-        (Cair::shared_secret("x", secret()).encoding(Encoding::Hex), "a shared secret has no encoding"),
-        (Cair::shared_secret("x", secret()).prefix("sha256="), "a shared secret has no prefix"),
+        (Cair::shared_secret("x", secret()).encoding(Encoding::Hex), "encoding does not apply to a shared secret"),
+        (Cair::shared_secret("x", secret()).prefix("sha256="), "prefix does not apply to a shared secret"),
         (Cair::hmac_sha256("x", secret()).prefix(" sha256="), "can begin with \" sha256=\""),
         (Cair::hmac_sha256("x", secret()).prefix("sha256=\n"), "can begin with \"sha256=\\n\""),
     ] {

@@ -58,7 +58,7 @@ pub use self::event::{
 use super::definition::{METHODS, Policy, Provider, sealed};
 use super::facts::{Pointers, ProviderFacts, RetrySchedule};
 use super::json::{Scalar, envelope_of, part_of};
-use super::options::{OptionError, OptionName, ProviderOptions, SecretMode, needed};
+use super::options::{OptionError, OptionName, ProviderOptions, SecretMode, required};
 use crate::any_event::AnyEvent;
 use crate::envelope::{Envelope, Mode};
 use crate::scheme::StandardWebhooks;
@@ -144,7 +144,7 @@ impl Fasten {
     }
 
     fn configured(options: &ProviderOptions) -> Result<Self, OptionError> {
-        let secrets = || needed(OptionName::Secrets, options.secrets.as_ref());
+        let secrets = || required(OptionName::Secrets, options.secrets.as_ref());
         let mode = options.mode.unwrap_or(SecretMode::Live);
         Ok(match (mode, &options.test_secrets) {
             (SecretMode::Live, Some(test)) if options.secrets.is_none() => Fasten::test(test.clone()),

@@ -40,7 +40,7 @@ pub use crate::event::Undocumented;
 use super::definition::{METHODS, Policy, Provider, sealed};
 use super::facts::{Pointers, ProviderFacts, RetrySchedule, UnsignedHeader, UnsignedValue};
 use super::json::{Scalar, envelope_of, part_of};
-use super::options::{OptionName, needed};
+use super::options::{OptionName, required};
 use crate::any_event::AnyEvent;
 use crate::envelope::Envelope;
 use crate::scheme::{Encoding, HmacSha256Body};
@@ -79,7 +79,7 @@ pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     ],
     id_prefix: "evt_",
     natural_key: None,
-    build: |options| Ok(Box::new(HealthSync::new(needed(OptionName::Secrets, options.secrets.as_ref())?))),
+    build: |options| Ok(Box::new(HealthSync::new(required(OptionName::Secrets, options.secrets.as_ref())?))),
     from_delivery: AnyEvent::from_delivery::<Event>,
     from_body: AnyEvent::from_body::<Event>,
     #[cfg(feature = "testing")]

@@ -125,7 +125,7 @@ pub use self::key::natural_key;
 use super::definition::{Policy, Provider, sealed};
 use super::facts::{Pointers, ProviderFacts};
 use super::json::{Scalar, envelope_of, part_of};
-use super::options::{OptionError, OptionName, ProviderOptions, needed};
+use super::options::{OptionError, OptionName, ProviderOptions, required};
 use crate::any_event::AnyEvent;
 use crate::envelope::Envelope;
 use crate::scheme::SharedSecret;
@@ -182,12 +182,12 @@ impl MediQuo {
     }
 
     fn configured(options: &ProviderOptions) -> Result<Self, OptionError> {
-        let mut mediquo = MediQuo::new(needed(OptionName::Secrets, options.secrets.as_ref())?);
+        let mut mediquo = MediQuo::new(required(OptionName::Secrets, options.secrets.as_ref())?);
         if let Some(header) = &options.header {
             mediquo = mediquo.header(header);
         }
         Ok(match (&options.also_header, &options.also_secrets) {
-            (Some(header), also) => mediquo.also_header(header, needed(OptionName::AlsoSecrets, also.as_ref())?),
+            (Some(header), also) => mediquo.also_header(header, required(OptionName::AlsoSecrets, also.as_ref())?),
             (None, Some(_)) => return Err(OptionError::new(OptionName::AlsoHeader, "is required with `also_secrets`")),
             (None, None) => mediquo,
         })
