@@ -1,4 +1,4 @@
-//! An event whose type is not named, for code that serves every provider.
+//! A decoded event with its type erased, for code that serves every provider.
 
 use std::any::Any;
 use std::fmt;
@@ -9,40 +9,40 @@ use crate::delivery::Delivery;
 use crate::envelope::Problem;
 use crate::event::{Decoded, Event};
 
-/// A decoded event of any provider. Its `Debug` is that of the event, which shows no health data.
+/// A decoded event of any provider. Its `Debug` output is that of the event, which shows no health data.
 #[non_exhaustive]
 pub struct AnyEvent {
-    /// How the body compares with the documentation.
+    /// The result of decoding.
     pub decoding: Decoding,
-    /// Why it is the variant for what cannot be decoded.
+    /// The reason why decoding failed, if it did.
     pub problem: Option<Problem>,
-    /// Paths of fields left out because they hold something else than documented: at most 16.
+    /// The paths of fields omitted because their values do not have the documented type. At most 16.
     pub drifted: Vec<Box<str>>,
     event: Box<dyn ErasedEvent>,
 }
 
-/// How a body compares with its provider's documentation.
+/// The result of decoding an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Decoding {
-    /// The variant of its kind.
+    /// The event has a documented kind and was decoded.
     Documented,
-    /// A kind that is not documented.
+    /// The event has an undocumented kind.
     Unknown,
-    /// A documented kind that could not be decoded, or no envelope at all.
+    /// The event has a documented kind but could not be decoded, or its body has no envelope.
     Undecodable,
 }
 
-/// What every event enum that `events!` declares tells of itself.
+/// Implemented for every event enum that `events!` declares.
 pub(crate) trait Classified: Event + fmt::Debug + PartialEq + Send + Sync + 'static {
     fn decoding(&self) -> Decoding;
 
-    /// Whether the payload is the same after it was written as JSON and read again; `None` where it has no type.
+    /// Returns whether the payload is unchanged after a round trip through JSON; `None` if it has no type.
     #[cfg(feature = "testing")]
     fn is_read_again_as_written(&self) -> Option<bool>;
 }
 
-/// For [`Classified::is_read_again_as_written`].
+/// Returns whether a payload is unchanged after a round trip through JSON.
 #[cfg(feature = "testing")]
 pub(crate) fn is_read_again_as_written<T>(payload: &T) -> bool
 where
@@ -61,8 +61,8 @@ impl AnyEvent {
         Self::new(E::from_body(kind, body))
     }
 
-    /// For this project's tests: whether the payload is the same after it was written as JSON and read again; `None` where
-    /// it has no type.
+    /// Returns whether the payload is unchanged after a round trip through JSON; `None` if it has no type. For the tests
+    /// of this project.
     #[cfg(feature = "testing")]
     #[doc(hidden)]
     #[must_use]

@@ -1,6 +1,6 @@
-//! The delivery, as it reaches the application.
+//! The verified delivery that the application receives.
 //!
-//! This module and `event` import each other: see there.
+//! This module and `event` import each other: see `event`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,17 +20,17 @@ use crate::scheme::SignatureScope;
 use crate::time::Time;
 use crate::verified::Verified;
 
-/// One verified, fresh delivery: the verified bytes and their envelope. Cheap to clone.
+/// A verified, fresh delivery: the verified body and its envelope. Cheap to clone.
 ///
-/// Nothing here comes from an unsigned header.
+/// It contains nothing from unsigned headers.
 #[derive(Clone)]
 pub struct Delivery {
     opened: Arc<OpenedDelivery>,
-    /// From when it is admitted.
+    /// Set when the delivery is admitted.
     claim: Option<Arc<DeliveryClaim>>,
 }
 
-/// The claim under which a delivery is handled. All clones of the delivery share it.
+/// The claim under which a delivery is handled, shared by all clones of the delivery.
 struct DeliveryClaim {
     token: ClaimToken,
     lost: AtomicBool,
@@ -63,133 +63,135 @@ impl Delivery {
         Delivery { opened, claim: None }
     }
 
-    /// Returns the same delivery with the token that its event is to be claimed with.
+    /// Returns the delivery with the token for claiming its event.
     pub(crate) fn with_claim_token(self, token: ClaimToken) -> Self {
         Delivery { claim: Some(Arc::new(DeliveryClaim { token, lost: AtomicBool::new(false) })), ..self }
     }
 
-    /// The proven body, byte for byte.
+    /// Returns the verified body, byte for byte.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.opened.body
     }
 
-    /// The body as a type of your own.
+    /// Decodes the body as a type of your own.
     ///
     /// # Errors
-    /// `serde_json`'s, whose text may quote the body: do not log it as it is.
+    /// Returns the error of `serde_json`. Its text may quote the body, so do not log it.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_slice(&self.opened.body)
     }
 
-    /// The event as its provider's type. What could not be read as documented is logged and counted, once.
+    /// Decodes the event as its provider's type. Deviations from the documentation are logged and counted, once per
+    /// delivery.
     ///
     /// # Errors
-    /// `E` is another provider's type.
+    /// Returns an error if `E` is the type of another provider.
     pub fn decode<E: Event>(&self) -> Result<E, WrongProvider> {
         if self.provider() != E::PROVIDER {
             return Err(WrongProvider { wanted: E::PROVIDER, is: self.provider().into() });
         }
         let decoded = E::from_delivery(self);
-        self.tell(&decoded);
+        self.report_deviations(&decoded);
         Ok(decoded.event)
     }
 
-    fn tell<E>(&self, decoded: &Decoded<E>) {
+    fn report_deviations<E>(&self, decoded: &Decoded<E>) {
         let as_documented = decoded.problem.is_none() && decoded.drifted.is_empty();
         if !as_documented && !self.opened.problem_logged.swap(true, Ordering::Relaxed) {
             observe::not_as_documented(self.subject(), decoded.problem.as_ref(), &decoded.drifted);
         }
     }
 
-    /// The kind of event, as sent; `None` where the body does not say.
+    /// Returns the kind as sent, or the pinned kind. `None` if the kind is unknown.
     #[must_use]
     pub fn kind(&self) -> Option<&str> {
         self.opened.envelope.kind.as_ref().map(|kind| kind.as_str())
     }
 
-    /// The kind for logs: its name if it is a documented one, else `unknown`.
+    /// Returns the kind for logs and metrics: `unknown` for an undocumented kind.
     #[must_use]
     pub fn kind_label(&self) -> &str {
         self.opened.envelope.kind.as_ref().map_or("unknown", |kind| kind.label())
     }
 
-    /// The event's id: the body's, else the one the scheme signs; `None` where there is neither. A provider's id may
-    /// be a patient's: treat it as health data.
+    /// Returns the event's id from the body, or else the id that the scheme signs. `None` if there is neither.
+    ///
+    /// Some providers' ids identify a patient: treat them as health data.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.opened.envelope.id.as_deref()
     }
 
-    /// When this attempt was made, where that is signed.
+    /// Returns the time of this attempt, if it is signed.
     #[must_use]
     pub fn sent_at(&self) -> Option<&Time> {
         self.opened.sent_at.as_ref()
     }
 
-    /// When the event happened, where the body says so.
+    /// Returns the time of the event, if the body contains it.
     #[must_use]
     pub fn occurred_at(&self) -> Option<&Time> {
         self.opened.envelope.occurred_at.as_ref()
     }
 
-    /// Test or live, where the body says so.
+    /// Returns the mode (test or live), if the body contains it.
     #[must_use]
     pub fn mode(&self) -> Option<&Mode> {
         self.opened.envelope.mode.as_ref()
     }
 
-    /// The name of the receiver it came through.
+    /// Returns the name of the endpoint that received the delivery.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         self.opened.endpoint.name()
     }
 
-    /// The name of the provider it came from.
+    /// Returns the name of the provider.
     #[must_use]
     pub fn provider(&self) -> &str {
         self.opened.endpoint.provider()
     }
 
-    /// The label of the secret that vouches for it.
+    /// Returns the label of the secret that verified the delivery.
     #[must_use]
     pub fn secret_label(&self) -> &str {
         self.opened.endpoint.secret_label(self.opened.secret)
     }
 
-    /// What is proven about it.
+    /// Returns what the signature covers.
     #[must_use]
     pub fn signature_scope(&self) -> SignatureScope {
         self.opened.signature_scope
     }
 
-    /// What stores know its event by.
+    /// Returns the key under which stores record this event.
     #[must_use]
     pub fn event_key(&self) -> EventKey {
         self.opened.key
     }
 
-    /// Whether the claim ran out while the handler ran and someone else has the event by now: what the handler still
-    /// does may be done twice.
+    /// Returns whether the claim was lost while the handler was running: it expired, and another delivery of the event
+    /// may have claimed it. Further work of the handler may then be done twice.
     #[must_use]
     pub fn claim_lost(&self) -> bool {
         self.claim.as_ref().is_some_and(|claim| claim.lost.load(Ordering::Relaxed))
     }
 
-    /// Whose claim its event is under; `None` before [`Receiver::admit`](crate::Receiver::admit). A store that commits
-    /// within a transaction of the application's goes by it.
+    /// Returns the token of the claim, or `None` before [`Receiver::admit`](crate::Receiver::admit). A store needs it to
+    /// commit within the application's own transaction.
     #[must_use]
     pub fn claim_token(&self) -> Option<ClaimToken> {
         self.claim.as_ref().map(|claim| claim.token)
     }
 
-    /// How long its event is to be remembered; `None` before [`Receiver::admit`](crate::Receiver::admit).
+    /// Returns how long the event is remembered, or `None` before [`Receiver::admit`](crate::Receiver::admit).
     #[must_use]
     pub fn retention(&self) -> Option<Retention> {
         self.claim.as_ref().map(|_| self.opened.endpoint.limits().retention)
     }
 
-    /// Returns whether the delivery came through this endpoint, and not through another of the same name.
+    /// Returns whether this very endpoint received the delivery, and not another one with the same name.
     pub(crate) fn is_of(&self, endpoint: &Arc<EndpointFacts>) -> bool {
         Arc::ptr_eq(&self.opened.endpoint, endpoint)
     }
@@ -227,9 +229,9 @@ impl fmt::Debug for Delivery {
     }
 }
 
-/// A delivery was to be decoded as another provider's event: a route has the wrong layer or the wrong extractor.
+/// The error for decoding a delivery as another provider's event. The route has the wrong layer or the wrong extractor.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the delivery is from provider {is}, the handler wants events of {wanted}")]
+#[error("the delivery is from provider {is}, but the handler expects events of provider {wanted}")]
 pub struct WrongProvider {
     wanted: &'static str,
     is: Box<str>,

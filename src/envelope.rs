@@ -1,4 +1,4 @@
-//! The envelope: what a verified body says about its event.
+//! The envelope of an event.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
@@ -14,24 +14,24 @@ use crate::time::Time;
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct Envelope {
-    /// The event's id, the same over all attempts.
+    /// The event's id, the same for all attempts.
     pub id: Option<Box<str>>,
-    /// The kind of event.
+    /// The kind of the event.
     pub kind: Option<KindName>,
-    /// When this attempt was made.
+    /// The time of the attempt.
     pub sent_at: Option<Time>,
-    /// When the event happened.
+    /// The time of the event.
     pub occurred_at: Option<Time>,
-    /// Test or live.
+    /// The mode: test or live.
     pub mode: Option<Mode>,
-    /// The payload: a part of the body.
+    /// The payload, a part of the body.
     pub data: Option<Bytes>,
-    /// Why the body is no envelope.
+    /// The reason why the body has no envelope.
     pub problem: Option<Problem>,
 }
 
 impl Envelope {
-    /// Creates the envelope of a body that has none.
+    /// Creates the result for a body without an envelope.
     pub(crate) fn none(problem: Problem) -> Self {
         Envelope { problem: Some(problem), ..Envelope::default() }
     }
@@ -43,8 +43,7 @@ impl fmt::Debug for Envelope {
     }
 }
 
-/// The name of a kind of event. Debug output shows it only where it is a documented one: anything else is the sender's
-/// own text.
+/// The name of a kind. `Debug` shows it only if it is documented, because any other name is text from the sender.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KindName {
     text: Cow<'static, str>,
@@ -60,19 +59,19 @@ impl KindName {
         KindName { text: Cow::Owned(text), documented: false }
     }
 
-    /// As sent.
+    /// Returns the name as sent.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether the provider's documentation has it.
+    /// Returns whether the provider documents this kind.
     #[must_use]
     pub fn is_documented(&self) -> bool {
         self.documented
     }
 
-    /// For logs and metrics: the name if it is a documented one, else `unknown`.
+    /// Returns the name for logs and metrics: `unknown` for an undocumented kind.
     #[must_use]
     pub fn label(&self) -> &str {
         if self.documented { &self.text } else { "unknown" }
@@ -85,20 +84,20 @@ impl fmt::Debug for KindName {
     }
 }
 
-/// Whether an event is about real patients.
+/// The mode of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Mode {
-    /// Real ones.
+    /// The event concerns real patients.
     Live,
-    /// Made-up ones.
+    /// The event is a test.
     Test,
-    /// A mode that is not documented.
+    /// An undocumented mode.
     Other(Phi<String>),
 }
 
 impl Mode {
-    /// The text sent for it.
+    /// Returns the mode as sent.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -119,7 +118,7 @@ impl From<&str> for Mode {
     }
 }
 
-/// Why a body or a payload could not be decoded: a place and a rule of ours, never a value.
+/// The reason why a body or a payload could not be decoded: a rule and a position, never a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem(Box<str>);
 
@@ -128,13 +127,13 @@ impl Problem {
         Problem(text.into())
     }
 
-    /// From an error of the parser, whose own text may quote the input.
+    /// Converts an error of the parser, whose own text may quote the input.
     pub(crate) fn json(error: &serde_json::Error) -> Self {
-        let what = match error.classify() {
+        let rule = match error.classify() {
             serde_json::error::Category::Data => "not of the documented shape",
             _ => "not JSON",
         };
-        Problem(format!("{what} (line {}, column {})", error.line(), error.column()).into())
+        Problem(format!("{rule} (line {}, column {})", error.line(), error.column()).into())
     }
 }
 
@@ -149,13 +148,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_problem_says_where_and_never_what() {
-        for (json, told) in [
+    fn a_problem_contains_the_position_but_no_value() {
+        for (json, expected) in [
             (r#""A. Patient""#, "not of the documented shape (line 1, column 12)"),
             ("{\n A. Patient", "not JSON (line 2, column 2)"),
         ] {
             let error = serde_json::from_str::<std::collections::BTreeMap<String, u8>>(json).unwrap_err();
-            assert_eq!(Problem::json(&error).to_string(), told);
+            assert_eq!(Problem::json(&error).to_string(), expected);
         }
     }
 }

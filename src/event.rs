@@ -13,32 +13,32 @@ use crate::envelope::{KindName, Problem};
 use crate::payload::{Drift, FromPayload};
 use crate::phi::RawJson;
 
-/// An event of a kind that nobody documented.
+/// An event whose kind is not in the provider's documentation.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Unknown {
-    /// Its kind, as sent.
+    /// The kind as sent.
     pub kind: KindName,
-    /// Its payload, or the whole body where it has none.
+    /// The payload, or the whole body if the event has none.
     pub data: RawJson,
 }
 
-/// A documented kind whose payload is not what is documented, or a proven body that is no envelope at all. The whole
-/// body is at [`Delivery::body`].
+/// An event of a documented kind whose payload does not match the documentation, or a verified body without an
+/// envelope. [`Delivery::body`] returns the whole body.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Undecodable {
-    /// The kind; `None` where the body is no envelope.
+    /// The kind, or `None` if the body has no envelope.
     pub kind: Option<KindName>,
-    /// What is wrong with it.
+    /// The reason why decoding failed.
     pub problem: Problem,
-    /// The payload as sent, where there is one.
+    /// The payload as sent, if any.
     pub data: Option<RawJson>,
 }
 
-/// Events of one provider as a type, which [`Delivery::decode`] and the frameworks' `Webhook` extractors return.
+/// The events of one provider as a type. [`Delivery::decode`] and the frameworks' `Webhook` extractors return it.
 ///
-/// Implement it for a type of your own to receive a [`Custom`](crate::Custom) provider's events the same way:
+/// Implement this trait for a type of your own to decode the events of a [`Custom`](crate::Custom) provider:
 ///
 /// ```
 /// use medhook::{Bytes, Decoded, Event, Problem};
@@ -61,7 +61,9 @@ pub struct Undecodable {
 ///
 ///     fn from_body(kind: Option<&str>, body: &Bytes) -> Decoded<Self> {
 ///         match kind {
-///             Some("result.ready") => Decoded::from_json(body, LabEvent::Ready, LabEvent::Undecodable),
+///             Some("result.ready") => {
+///                 Decoded::from_json(body, LabEvent::Ready, LabEvent::Undecodable)
+///             }
 ///             _ => Decoded::new(LabEvent::Unknown),
 ///         }
 ///     }
@@ -75,46 +77,48 @@ pub struct Undecodable {
 /// assert!(decoded.problem.is_some());
 /// ```
 pub trait Event: Sized {
-    /// The name of the provider whose deliveries these are.
+    /// The name of the provider that sends these events.
     const PROVIDER: &'static str;
 
-    /// Reads the event from a body, such as one that was stored: with the [`kind`](Delivery::kind) and the
-    /// [`body`](Delivery::body) of a delivery it returns the event that [`Delivery::decode`] does. Never fails: an event
-    /// that cannot be read is a value of the type, too.
+    /// Decodes the event of a body, for example of a stored one. With the [`kind`](Delivery::kind) and the
+    /// [`body`](Delivery::body) of a delivery it returns the same event as [`Delivery::decode`]. Never fails: an event
+    /// that cannot be decoded is also a value of the type.
     ///
-    /// The events of this crate's providers need `kind` where the kind was pinned to the endpoint, since the body does
-    /// not name it; a documented kind that the body names itself takes precedence, except for Cair, whose bodies name
-    /// none. They read the body in the provider's own format, as it was sent.
+    /// The events of this crate's providers need `kind` if the kind was pinned to the endpoint, because the body does
+    /// not name it. A documented kind in the body takes precedence, except for Cair, whose bodies name none. The body
+    /// must be in the provider's own format, as it was sent.
     ///
-    /// It does not verify the body: pass only what came from a verified delivery.
+    /// This does not verify the body: pass only bodies of verified deliveries.
     fn from_body(kind: Option<&str>, body: &Bytes) -> Decoded<Self>;
 
-    /// Reads the event of a delivery. By default [`from_body`](Event::from_body) of its kind and body.
+    /// Decodes the event of a delivery. The default implementation calls [`from_body`](Event::from_body) with its kind
+    /// and body.
     fn from_delivery(delivery: &Delivery) -> Decoded<Self> {
         Self::from_body(delivery.kind(), delivery.body())
     }
 }
 
-/// An event, and where its payload was not as documented.
+/// A decoded event, with the deviations of its payload from the documentation.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Decoded<E> {
     /// The event.
     pub event: E,
-    /// Why it is the variant for what cannot be decoded.
+    /// The reason why decoding failed, if it did.
     pub problem: Option<Problem>,
-    /// Paths, within the payload, of fields left out because they hold something else than documented: at most 16.
+    /// The paths, within the payload, of fields omitted because their values do not have the documented type. At most
+    /// 16.
     pub drifted: Vec<Box<str>>,
 }
 
 impl<E> Decoded<E> {
-    /// An event without anything to remark.
+    /// Creates a decoded event without deviations.
     pub fn new(event: E) -> Self {
         Decoded { event, problem: None, drifted: Vec::new() }
     }
 
-    /// An event whose kind is known: `event` of the body as a type of your own, or `undecodable` of the problem if the
-    /// body does not have that type. [`Delivery::decode`] logs and counts the problem, which quotes nothing of the body.
+    /// Decodes a body as a type of your own and wraps it with `event`. If that fails, wraps the problem with
+    /// `undecodable`. [`Delivery::decode`] logs and counts the problem, which never quotes the body.
     pub fn from_json<T: DeserializeOwned>(
         body: &[u8],
         event: impl FnOnce(T) -> E,
@@ -130,7 +134,7 @@ impl<E> Decoded<E> {
     }
 }
 
-/// A payload of a documented kind.
+/// The payload of a documented kind.
 pub(crate) trait Payload: Sized {
     fn from_data(data: &Bytes, drift: &mut Drift) -> Result<Self, Problem>;
 }
@@ -148,18 +152,18 @@ impl<T: FromPayload> Payload for T {
             read(drift)
         });
         match payload {
-            Ok(payload) => payload.ok_or_else(|| Problem::new("the payload is no object")),
+            Ok(payload) => payload.ok_or_else(|| Problem::new("the payload is not an object")),
             Err(error) => Err(Problem::json(&error)),
         }
     }
 }
 
-/// The payload of a kind that is documented by name only: all of it, and nothing made up.
+/// The payload of a kind that is documented by name only, as raw JSON.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 #[non_exhaustive]
 pub struct Undocumented {
-    /// As sent.
+    /// The payload as sent.
     pub data: RawJson,
 }
 
@@ -174,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stored_kind_stands_in_for_one_that_the_body_does_not_name() {
+    fn a_stored_kind_is_used_if_the_body_names_none() {
         use crate::{azodha, cair, fasten};
 
         let body = Bytes::from_static(br#"{"data": {}}"#);

@@ -1,4 +1,4 @@
-//! The age of a delivery that is still accepted.
+//! The accepted age of deliveries.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
@@ -6,38 +6,39 @@ use std::time::Duration;
 
 use crate::{ConfigError, Reason};
 
-/// Which signed time says how old a delivery is, and how old it may be.
+/// The signed time that determines the age of a delivery, and its accepted range.
 ///
-/// A signature proves where bytes come from, not when. What was captured once can be sent again for ever unless its
-/// age is judged, or its event remembered; after the time an event is remembered for, only the age is left.
+/// A signature authenticates the sender of a delivery, but not when it was sent. A captured delivery can be replayed at
+/// any later time, unless its age is checked or its event is remembered. Once the event expires from the store, only the
+/// age check prevents a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Freshness {
-    /// The scheme signs the time of each attempt: judged from the headers alone, before the body is read.
+    /// The time of the attempt, which the scheme signs. It is checked on the headers, before the body is read.
     AttemptTime {
-        /// How old an attempt may be.
+        /// The maximum age of an attempt.
         max_age: Duration,
-        /// How far ahead of ours the sender's clock may be.
+        /// The maximum time by which the sender's clock may be ahead.
         max_skew: Duration,
     },
-    /// The body, which is signed, says when the event was made: judged once the body is verified. The age must cover the
-    /// provider's last retry, which carries the same time as its first attempt.
+    /// The time of the event in the signed body. It is checked after the body is verified. `max_age` must cover the
+    /// provider's last retry, because all attempts contain the same time.
     EventTime {
-        /// How old an event may be.
+        /// The maximum age of an event.
         max_age: Duration,
-        /// How far ahead of ours the provider's clock may be.
+        /// The maximum time by which the provider's clock may be ahead.
         max_skew: Duration,
     },
-    /// No age is judged: a captured delivery is accepted again once its event is no longer remembered.
+    /// The age is not checked. A captured delivery is accepted again once its event expires from the store.
     Unchecked,
 }
 
 impl Freshness {
-    /// Five minutes to either side, as the Standard Webhooks reference libraries have it.
+    /// The tolerance of the Standard Webhooks reference libraries: five minutes in either direction.
     pub const STANDARD_WEBHOOKS: Freshness =
         Freshness::AttemptTime { max_age: Duration::from_secs(300), max_skew: Duration::from_secs(300) };
 
-    /// The longest time between the first and the last moment at which the same bytes are accepted.
+    /// Returns the length of the period in which the same bytes are accepted.
     pub(crate) fn window(self) -> Duration {
         match self {
             Freshness::AttemptTime { max_age, max_skew } => max_age.saturating_add(max_skew),
@@ -48,12 +49,12 @@ impl Freshness {
 
     pub(crate) fn validate(self) -> Result<(), ConfigError> {
         if self.window() > LONGEST_WINDOW {
-            return Err(ConfigError::new("a freshness window is longer than a year"));
+            return Err(ConfigError::new("freshness: max_age and max_skew together must not be longer than a year"));
         }
         Ok(())
     }
 
-    /// Judges a signed time. What is exactly as old as allowed is accepted.
+    /// Checks a signed time. Both limits are inclusive.
     pub(crate) fn judge(self, signed: i64, now: i64) -> Result<(), Reason> {
         let (max_age, max_skew) = match self {
             Freshness::AttemptTime { max_age, max_skew } => (max_age, max_skew),
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_edges_are_inside_and_the_next_second_is_not() {
+    fn both_limits_are_inclusive() {
         let freshness = Freshness::AttemptTime { max_age: Duration::from_secs(300), max_skew: Duration::from_secs(60) };
         let now = 1_700_000_000;
         assert_eq!(freshness.judge(now - 300, now), Ok(()));
@@ -87,17 +88,20 @@ mod tests {
     }
 
     #[test]
-    fn a_window_may_be_a_leap_year_and_no_second_more() {
+    fn the_longest_window_is_a_leap_year() {
         let window = |seconds| {
             let max_age = LONGEST_WINDOW - Duration::from_secs(60) + Duration::from_secs(seconds);
             Freshness::EventTime { max_age, max_skew: Duration::from_secs(60) }.validate()
         };
         assert!(window(0).is_ok());
-        assert_eq!(window(1).unwrap_err().to_string(), "a freshness window is longer than a year");
+        assert_eq!(
+            window(1).unwrap_err().to_string(),
+            "freshness: max_age and max_skew together must not be longer than a year"
+        );
     }
 
     #[test]
-    fn the_ends_of_time_do_not_overflow() {
+    fn extreme_timestamps_do_not_overflow() {
         for now in [i64::MIN, 0, i64::MAX] {
             for signed in [i64::MIN, -1, 0, 1, i64::MAX] {
                 let verdict = Freshness::STANDARD_WEBHOOKS.judge(signed, now);

@@ -1,23 +1,23 @@
-//! Borrowed lookup of request headers, whatever map a framework keeps them in.
+//! Header lookup for any header map, without copying.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 use http::{HeaderMap, HeaderName};
 
-/// What a lookup found.
+/// The result of a header lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found<'h> {
-    /// The header is not there.
+    /// The header is missing.
     Absent,
-    /// It is there once, with this value.
+    /// The header occurs once, with this value.
     Once(&'h [u8]),
-    /// It is there more than once, whether or not the values agree. Which of them a proxy would have believed nobody
-    /// knows, so nothing is decided by any of them.
+    /// The header occurs more than once, with equal or different values. It is ambiguous which value a proxy would use,
+    /// so none is used.
     Repeated,
 }
 
 impl<'h> Found<'h> {
-    /// Looks at the first two of all values of a name.
+    /// Creates the result from the values of a header. Reads at most two of them.
     pub fn among(mut values: impl Iterator<Item = &'h [u8]>) -> Self {
         match (values.next(), values.next()) {
             (None, _) => Found::Absent,
@@ -27,7 +27,7 @@ impl<'h> Found<'h> {
     }
 }
 
-/// Request headers: implemented for [`http::HeaderMap`] and for lists of name and value.
+/// Request headers. Implemented for [`http::HeaderMap`] and for lists of names and values.
 ///
 /// ```
 /// use medhook::{Found, Headers};
@@ -39,7 +39,7 @@ impl<'h> Found<'h> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Headers {
-    /// Finds a header by its name, whose case does not matter.
+    /// Finds a header by its case-insensitive name.
     fn find(&self, name: &HeaderName) -> Found<'_>;
 }
 
@@ -68,9 +68,9 @@ impl<N: AsRef<str>, V: AsRef<[u8]>> Headers for Vec<(N, V)> {
     }
 }
 
-/// Returns the number that a value of digits and nothing else stands for; `u64::MAX` if it is larger.
+/// Parses a value that consists of digits only. Returns `u64::MAX` if the number is larger.
 ///
-/// `str::from_utf8` and `str::parse` do the same with 298 instructions (8 %) more per delivery (`scripts/count`, verify).
+/// `str::from_utf8` and `str::parse` take 298 instructions (8 %) more per delivery (`scripts/count`, verify).
 pub(crate) fn number(value: &[u8]) -> Option<u64> {
     let appended = |number: u64, byte: &u8| {
         let digit = byte.wrapping_sub(b'0');
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_digits_only_and_has_no_end() {
+    fn numbers_are_digits_only_and_saturate() {
         for (value, expected) in
             [("0", 0), ("007", 7), ("1700000000", 1_700_000_000), ("18446744073709551615", u64::MAX)]
         {

@@ -1,4 +1,4 @@
-//! Health data that does not print itself.
+//! Health data that `Debug` output does not show.
 
 use std::fmt;
 use std::ops::Deref;
@@ -8,10 +8,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// Protected health information: a value that can be used like what it holds, but whose `Debug` shows none of it.
+/// Protected health information: a wrapper that dereferences to its value but hides it from `Debug`.
 ///
-/// It stands on the leaves of events, so that their structure can be matched and logged without the patient in it.
-/// There is no `Display`: printing takes an explicit [`expose`](Phi::expose).
+/// The leaves of events are wrapped in it, so that events can be matched and logged without exposing patients. It does
+/// not implement `Display`: printing needs an explicit [`expose`](Phi::expose).
 ///
 /// ```
 /// use medhook::Phi;
@@ -30,12 +30,12 @@ impl<T> Phi<T> {
         Phi(value)
     }
 
-    /// The value, named so that a reviewer can search for the places where it leaves.
+    /// Returns the value. A search for `expose` finds every place that uses it.
     pub const fn expose(&self) -> &T {
         &self.0
     }
 
-    /// Takes the value out.
+    /// Returns the value, consuming the wrapper.
     pub fn into_inner(self) -> T {
         self.0
     }
@@ -91,19 +91,19 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Phi<T> {
     }
 }
 
-/// A JSON value as it was sent, byte for byte. Its `Debug` shows none of it.
+/// A JSON value exactly as it was sent. `Debug` does not show it.
 ///
-/// Cheap to clone. Serialises, with `serde_json`, as the value itself.
+/// Cheap to clone. With `serde_json` it serializes as the value itself.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RawJson(Bytes);
 
 impl RawJson {
-    /// Keeps bytes that a parser has accepted as one JSON value.
+    /// Wraps bytes that a parser has accepted as one JSON value.
     pub(crate) fn accepted(bytes: Bytes) -> Self {
         RawJson(bytes)
     }
 
-    /// The value's text.
+    /// Returns the JSON text of the value.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -112,14 +112,14 @@ impl RawJson {
     /// Decodes the value as a type of your own.
     ///
     /// # Errors
-    /// `serde_json`'s, whose text may quote the value: do not log it as it is.
+    /// Returns the error of `serde_json`. Its text may quote the value, so do not log it.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_slice(&self.0)
     }
 }
 
 impl Default for RawJson {
-    /// `null`.
+    /// Returns `null`.
     fn default() -> Self {
         RawJson(Bytes::from_static(b"null"))
     }

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use crate::endpoint::EndpointFacts;
 use crate::scheme::{SignatureScope, Verification};
 
-/// A verified body, together with what its signature covers. Only verified bodies are parsed.
+/// A verified body and the scope of its signature. Only verified bodies are parsed.
 ///
-/// Only a [`Receiver`](crate::Receiver) makes one, from the bytes that its scheme verified.
+/// Only a [`Receiver`](crate::Receiver) creates it, from bytes that its scheme verified.
 pub struct Verified<'h> {
     body: Bytes,
     verification: Verification<'h>,
@@ -18,12 +18,12 @@ pub struct Verified<'h> {
 }
 
 impl<'h> Verified<'h> {
-    /// Joins a body with the result of its verification. The only place where a verified body is made.
+    /// Joins a body with the result of its verification. This is the only constructor of a verified body.
     pub(crate) fn assertion(body: Bytes, verification: Verification<'h>, by: &'h Arc<EndpointFacts>) -> Self {
         Verified { body, verification, by }
     }
 
-    /// Returns the endpoint that verified it.
+    /// Returns the endpoint that verified the delivery.
     pub(crate) fn endpoint(&self) -> &'h Arc<EndpointFacts> {
         self.by
     }
@@ -46,13 +46,13 @@ impl<'h> Verified<'h> {
         self.by.secret_label(self.verification.secret)
     }
 
-    /// Returns the id of the message, where the scheme signs one.
+    /// Returns the id of the message, if the scheme signs one.
     #[must_use]
     pub fn message_id(&self) -> Option<&'h str> {
         self.verification.message_id.and_then(|id| str::from_utf8(id).ok())
     }
 
-    /// Returns when this attempt was made, in Unix seconds, where the scheme signs it.
+    /// Returns the time of this attempt in Unix seconds, if the scheme signs it.
     #[must_use]
     pub fn attempted_at(&self) -> Option<i64> {
         self.verification.attempted_at

@@ -45,7 +45,7 @@ async fn a_misplaced_extractor_of_axum_answers_500_and_logs_the_mistake() {
     let (lines, _guard) = captured();
     let missing = "ERROR a handler extracts a webhook, but its route has no VerifyLayer";
     let other = "ERROR a handler extracts another provider's webhook than its VerifyLayer lets in \
-                 (the delivery is from provider healthsync, the handler wants events of fasten)";
+                 (the delivery is from provider healthsync, but the handler expects events of provider fasten)";
     let layer = || medhook_axum::VerifyLayer::new(receiver());
     for (handler, line) in [
         (post(async |_: Delivery| ()), missing),
@@ -81,7 +81,7 @@ async fn a_misplaced_extractor_of_actix_web_answers_500_and_logs_the_mistake() {
     let app = init_service(app).await;
     let missing = "ERROR a handler extracts a webhook, but its route has no Verify";
     let other = "ERROR a handler extracts another provider's webhook than its Verify lets in \
-                 (the delivery is from provider healthsync, the handler wants events of fasten)";
+                 (the delivery is from provider healthsync, but the handler expects events of provider fasten)";
     for (path, line) in [("/plain", missing), ("/typed", missing), ("/other", other)] {
         let response = call_service(&app, sample().actix_request(path).to_request()).await;
         assert_eq!(response.status().as_u16(), 500);

@@ -410,7 +410,7 @@ fn without_a_kind_the_whole_body_is_handed_over() {
     assert_eq!(event.problem.to_string(), "the body matches no documented kind");
     assert_eq!(event.data.as_ref().map(RawJson::as_bytes), Some(br#"{"something": ["new"]}"#.as_slice()));
     for (body, problem) in [
-        (b"[]".as_slice(), "the payload is no object"),
+        (b"[]".as_slice(), "the payload is not an object"),
         (b"{", "not JSON (line 1, column 1)"),
         (b"{\"report\": \"\xff\"}", "not UTF-8"),
         (b"", "not JSON (line 1, column 0)"),
@@ -429,7 +429,7 @@ fn a_pinned_kind_stays_whatever_the_body_is() {
             assert_eq!(delivery.kind(), Some(kind.as_str()));
             assert_eq!(parts(&delivery.decode().unwrap()).unwrap().0, *kind);
         }
-        for (body, problem) in [("[1]", "the payload is no object"), ("no JSON", "not JSON (line 1, column 2)")] {
+        for (body, problem) in [("[1]", "the payload is not an object"), ("no JSON", "not JSON (line 1, column 2)")] {
             let delivery = open(&pinned, body);
             assert_eq!(delivery.kind(), Some(kind.as_str()));
             let Event::Undecodable(event) = delivery.decode().unwrap() else { panic!("decoded") };
