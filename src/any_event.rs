@@ -61,8 +61,8 @@ impl AnyEvent {
         Self::new(E::from_body(kind, body))
     }
 
-    /// Returns whether the payload is unchanged after a round trip through JSON; `None` if it has no type. For the tests
-    /// of this project.
+    /// Returns whether the payload is unchanged after a round trip through JSON; `None` if it has no type. For the
+    /// tests of this project.
     #[cfg(feature = "testing")]
     #[doc(hidden)]
     #[must_use]

@@ -103,7 +103,7 @@ impl Delivery {
         }
     }
 
-    /// Returns the kind as sent, or the pinned kind. `None` if the kind is unknown.
+    /// Returns the kind, as the body or the pin names it. `None` if there is neither.
     #[must_use]
     pub fn kind(&self) -> Option<&str> {
         self.opened.envelope.kind.as_ref().map(|kind| kind.as_str())
@@ -178,8 +178,8 @@ impl Delivery {
         self.claim.as_ref().is_some_and(|claim| claim.lost.load(Ordering::Relaxed))
     }
 
-    /// Returns the token of the claim, or `None` before [`Receiver::admit`](crate::Receiver::admit). A store needs it to
-    /// commit within the application's own transaction.
+    /// Returns the token of the claim, or `None` before [`Receiver::admit`](crate::Receiver::admit). A store needs it
+    /// to commit within the application's own transaction.
     #[must_use]
     pub fn claim_token(&self) -> Option<ClaimToken> {
         self.claim.as_ref().map(|claim| claim.token)

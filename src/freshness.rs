@@ -9,8 +9,8 @@ use crate::{ConfigError, Reason};
 /// The signed time that determines the age of a delivery, and its accepted range.
 ///
 /// A signature authenticates the sender of a delivery, but not when it was sent. A captured delivery can be replayed at
-/// any later time, unless its age is checked or its event is remembered. Once the event expires from the store, only the
-/// age check prevents a replay.
+/// any later time, unless its age is checked or its event is remembered. Once the event expires from the store, only
+/// the age check prevents a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Freshness {

@@ -1,11 +1,11 @@
-//! Reading payloads as they really arrive.
+//! Decoding of payloads that deviate from their documentation.
 //!
-//! A provider's payload drifts: a number becomes a text, a field goes missing, a new one appears. What cannot be read
-//! costs the field it stands in, never the event, and is noted as [`Drift`] by its path. One pass, no intermediate
-//! tree. Of a key that stands twice in one object the later one counts.
+//! A provider's payloads drift: a number becomes a string, a field goes missing, a new one appears. A value that cannot
+//! be read costs its own field, never the event, and its path is recorded as [`Drift`]. Decoding is one pass without an
+//! intermediate tree. If an object contains a key twice, the last value is used.
 //!
 //! Types with serde's derive would need 13,324 instructions for the event of `scripts/count`, where these need 16,196
-//! (`verify + envelope + event` less `verify + envelope`). But one wrong value fails all of such a type:
+//! (`verify + envelope + event` less `verify + envelope`). But one wrong value would fail the whole type; see
 //! `a_drifted_field_costs_itself_and_is_named`.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
@@ -21,12 +21,12 @@ use serde_json::value::RawValue;
 
 use crate::{Phi, RawJson, Time};
 
-/// Where a payload was not what the documentation says. Paths name fields of ours and indices, map keys as `*`; never
-/// a value.
+/// The places where a payload deviates from the documentation. Paths contain documented field names and indices, with
+/// `*` for map keys, but never a value.
 #[derive(Default)]
 pub(crate) struct Drift {
-    /// Each path from its last step to its first: it grows on the way out of what was read, so that a payload without
-    /// drift, which is nearly all of them, pays for none.
+    /// Each path from its last step to its first. Paths are built while returning from nested values, so a payload
+    /// without drift, which is nearly every payload, has no cost.
     found: Vec<Vec<PathStep>>,
     levels: usize,
     one_by_one: bool,
@@ -40,13 +40,13 @@ pub(crate) enum PathStep {
 }
 
 impl Drift {
-    /// For a second try: every value is parsed by itself, so that one which is JSON by its grammar alone (`1e999`, half
-    /// of a surrogate pair) costs no more than its own field.
+    /// Creates the state for a second pass, which parses every value separately. A value that is valid only by the JSON
+    /// grammar (`1e999`, an unpaired surrogate) then costs only its own field.
     pub(crate) fn one_by_one() -> Self {
         Drift { one_by_one: true, ..Drift::default() }
     }
 
-    /// The paths, at most [`MOST_PATHS`] of them.
+    /// Returns the paths, at most [`MOST_PATHS`].
     pub(crate) fn into_paths(self) -> Vec<Box<str>> {
         self.found.iter().map(|steps| path(steps).into()).collect()
     }
@@ -82,51 +82,51 @@ fn path(steps: &[PathStep]) -> String {
 
 const MOST_PATHS: usize = 16;
 
-/// The longest list that is read. Two bytes of a list can stand for hundreds in memory; the body has all of it.
+/// The maximum length of a list. Two bytes of a list can take hundreds of bytes in memory. The body is kept in full.
 const MOST_ELEMENTS: usize = 10_000;
 
-/// How deep values are read one by one. What is documented is less than ten levels deep.
+/// The maximum depth of values that are parsed separately. Documented payloads have fewer than ten levels.
 const MOST_LEVELS: usize = 16;
 
-/// A value that reads itself from whichever JSON types it knows. `None` is a value of another type.
+/// A type that can be read from some JSON types. Reading returns `None` for a value of any other type.
 pub(crate) trait FromPayload: Sized {
-    /// From a text.
+    /// Reads a string.
     fn text(_: &str) -> Option<Self> {
         None
     }
 
-    /// From a whole number.
+    /// Reads a whole number.
     fn integer(_: i128) -> Option<Self> {
         None
     }
 
-    /// From `true` or `false`.
+    /// Reads a boolean.
     fn boolean(_: bool) -> Option<Self> {
         None
     }
 
-    /// From an array.
+    /// Reads an array.
     ///
     /// # Errors
-    /// Malformed JSON only.
+    /// Returns an error only for malformed JSON.
     fn array<'de, A: SeqAccess<'de>>(mut array: A, _: &mut Drift) -> Result<Option<Self>, A::Error> {
         while array.next_element::<IgnoredAny>()?.is_some() {}
         Ok(None)
     }
 
-    /// From an object.
+    /// Reads an object.
     ///
     /// # Errors
-    /// Malformed JSON only.
+    /// Returns an error only for malformed JSON.
     fn object<'de, A: MapAccess<'de>>(mut object: A, _: &mut Drift) -> Result<Option<Self>, A::Error> {
         while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(None)
     }
 
-    /// From anything, noting what it is not. `null` and `""` are nothing at all, and no drift.
+    /// Reads any value and records drift if its type is wrong. `null` and `""` are absent values, not drift.
     ///
     /// # Errors
-    /// Malformed JSON only.
+    /// Returns an error only for malformed JSON.
     fn read<'de, D: Deserializer<'de>>(deserializer: D, drift: &mut Drift) -> Result<Option<Self>, D::Error> {
         deserializer.deserialize_any(Reading { drift, into: PhantomData })
     }
@@ -170,7 +170,7 @@ impl<'de, T: FromPayload> Visitor<'de> for Reading<'_, T> {
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        // No documented field holds a fraction, and a whole number this large has lost digits by now.
+        // No documented field is a fraction, and a whole number of this size has already lost digits.
         self.or_drift(None)
     }
 
@@ -194,7 +194,7 @@ impl FromPayload for String {
         Some(text.to_owned())
     }
 
-    /// Ids are opaque text, and some providers send numbers.
+    /// Reads a number as text, because some providers send numeric ids.
     fn integer(number: i128) -> Option<Self> {
         Some(number.to_string())
     }
@@ -229,7 +229,7 @@ impl FromPayload for RawJson {
     }
 }
 
-/// Wrappers that read as what they hold.
+/// Implements [`FromPayload`] for wrappers, which read as their content.
 macro_rules! wrappers {
     ($($Wrapper:ident)*) => {$(
         impl<T: FromPayload> FromPayload for $Wrapper<T> {
@@ -276,7 +276,7 @@ impl<T: FromPayload> FromPayload for Vec<T> {
         Ok((!more).then_some(values))
     }
 
-    /// One alone, where a list of objects is meant.
+    /// Reads a single object as a list of one.
     fn object<'de, A: MapAccess<'de>>(object: A, drift: &mut Drift) -> Result<Option<Self>, A::Error> {
         Ok(T::object(object, drift)?.map(|one| vec![one]))
     }
@@ -315,7 +315,7 @@ impl<'de, T: FromPayload> DeserializeSeed<'de> for Seed<'_, T> {
         }
         let raw = <&RawValue>::deserialize(deserializer)?;
         if drift.levels > MOST_LEVELS {
-            // Each value has a parser of its own here, and so none of them sees how deep it all is.
+            // Each value has its own parser, so serde_json's depth limit does not apply.
             drift.note();
             return Ok(None);
         }
@@ -327,15 +327,15 @@ impl<'de, T: FromPayload> DeserializeSeed<'de> for Seed<'_, T> {
     }
 }
 
-/// A field of a payload: optional, or a list that may be empty.
+/// A field of a payload: an option or a list.
 pub(crate) trait Field: Serialize + Sized {
-    /// What it holds.
+    /// The type of the value.
     type Value: FromPayload;
 
-    /// Takes the value, or its absence.
+    /// Sets the value, or clears the field.
     fn set(&mut self, value: Option<Self::Value>);
 
-    /// Whether there is nothing to write.
+    /// Returns whether the field is omitted when the payload is written.
     fn is_absent(&self) -> bool;
 }
 
@@ -363,10 +363,10 @@ impl<T: FromPayload + Serialize> Field for Vec<T> {
     }
 }
 
-/// Reads the value of a field of an object.
+/// Reads the value of a field.
 ///
 /// # Errors
-/// Malformed JSON only.
+/// Returns an error only for malformed JSON.
 pub(crate) fn field<'de, F: Field, A: MapAccess<'de>>(
     field: &mut F,
     name: &'static str,
@@ -378,15 +378,16 @@ pub(crate) fn field<'de, F: Field, A: MapAccess<'de>>(
     Ok(())
 }
 
-/// A key of an object, borrowed where it has no escapes.
+/// A key of an object, borrowed if it contains no escapes.
 #[derive(Deserialize)]
 pub(crate) struct Name<'b>(#[serde(borrow)] pub(crate) Cow<'b, str>);
 
-/// Takes the value of a key that no field is for: as it came where there is room for it, `null` included.
+/// Reads the value of a key without a field: into `rest` unchanged, including `null`, or skips it if there is no
+/// `rest`.
 ///
 /// # Errors
-/// Malformed JSON only.
-pub(crate) fn unnamed<'de, A: MapAccess<'de>>(
+/// Returns an error only for malformed JSON.
+pub(crate) fn other_key<'de, A: MapAccess<'de>>(
     rest: Option<&mut BTreeMap<String, RawJson>>,
     key: Name<'_>,
     object: &mut A,
@@ -398,9 +399,9 @@ pub(crate) fn unnamed<'de, A: MapAccess<'de>>(
     Ok(())
 }
 
-/// Declares a payload: a struct whose fields name, each on its own line, the keys they are read from. The first key is
-/// the one written. A field after `..` keeps all other keys, as they were sent: for objects whose documentation has gaps.
-/// `or text as field` takes a bare text (or number) in the object's place for that field.
+/// Declares a payload: a struct whose fields name the keys they are read from. The first key is used for writing. A
+/// field after `..` keeps all other keys unchanged, for objects with incomplete documentation. With `or text as field`,
+/// a bare string (or number) in place of the object is read as that field.
 macro_rules! payload {
     ($($(#[$doc:meta])* $vis:vis struct $Name:ident $(or text as $text:ident)? {
         $($(#[$field_doc:meta])* pub $field:ident: $Type:ty = $key:literal $(| $alias:literal)*,)*
@@ -434,7 +435,7 @@ macro_rules! payload {
                 while let Some(key) = object.next_key::<$crate::payload::Name<'de>>()? {
                     match &*key.0 {
                         $($key $(| $alias)* => $crate::payload::field(&mut payload.$field, $key, &mut object, drift)?,)*
-                        _ => $crate::payload::unnamed(None$(.or(Some(&mut $rest)))?, key, &mut object)?,
+                        _ => $crate::payload::other_key(None$(.or(Some(&mut $rest)))?, key, &mut object)?,
                     }
                 }
                 $(payload.$rest = $crate::Phi::new($rest);)?
@@ -467,7 +468,7 @@ macro_rules! payload {
 }
 pub(crate) use payload;
 
-/// Declares an enum of texts that stays open: what nobody documented is kept as it came.
+/// Declares an open enum of strings, which keeps undocumented values unchanged.
 macro_rules! open_enum {
     ($(#[$doc:meta])* pub enum $Name:ident { $($(#[$variant_doc:meta])* $Variant:ident = $text:literal,)* }) => {
         $(#[$doc])*
@@ -475,12 +476,12 @@ macro_rules! open_enum {
         #[non_exhaustive]
         pub enum $Name {
             $($(#[$variant_doc])* $Variant,)*
-            /// One that is not documented.
+            /// An undocumented value.
             Other($crate::Phi<String>),
         }
 
         impl $Name {
-            /// The text sent for it.
+            /// Returns the value as sent.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 match self {
@@ -543,7 +544,7 @@ mod tests {
             pub when: Option<Time> = "when",
         }
 
-        /// One that may come as a text.
+        /// A payload that may be sent as a string.
         struct Code or text as code {
             /// Code.
             pub code: Option<Phi<String>> = "code",
@@ -551,12 +552,12 @@ mod tests {
             pub when: Option<Box<Time>> = "when",
         }
 
-        /// One that keeps all.
+        /// A payload that keeps all other keys.
         struct Whole {
             /// Id.
             pub id: Option<Phi<String>> = "id",
             ..
-            /// Else.
+            /// Other keys.
             pub rest,
         }
     }
@@ -595,7 +596,7 @@ mod tests {
     }
 
     #[test]
-    fn one_object_is_a_list_of_one_and_one_text_is_none() {
+    fn a_single_object_is_a_list_of_one_but_a_single_string_is_drift() {
         let (outer, drift) = read::<Outer>(r#"{"list": {"when": 5, "new": 1}}"#);
         assert_eq!(outer.list, [InnerPayload { when: Some(Time::from_unix(5)) }]);
         assert!(drift.is_empty());
@@ -606,7 +607,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_text_stands_for_the_object_that_has_it() {
+    fn a_bare_string_is_read_as_its_object() {
         let (codes, drift) = read::<BTreeMap<String, Vec<Code>>>(
             r#"{"codes": ["A1", 7, {"code": "B2", "when": 5}, {"code": []}, true, ["C3"], "", null]}"#,
         );
@@ -619,7 +620,7 @@ mod tests {
     }
 
     #[test]
-    fn rest_keeps_every_other_key_as_it_came_and_shows_none() {
+    fn rest_keeps_every_other_key_unchanged_and_debug_hides_them() {
         let json = r#"{"id":"a","A. Patient":{"b": [1.0]},"none":null,"twice":1,"twice":"2"}"#;
         let whole: Whole = serde_json::from_str(json).unwrap();
         assert_eq!(whole.rest.keys().collect::<Vec<_>>(), ["A. Patient", "none", "twice"]);
@@ -629,14 +630,14 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_lost_digits_is_no_id() {
+    fn a_number_that_lost_digits_is_not_read_as_an_id() {
         let (outer, drift) = read::<Outer>(r#"{"id": 123456789012345678901234567890}"#);
         assert_eq!(outer.id, None);
         assert_eq!(drift.len(), 1);
     }
 
     #[test]
-    fn what_is_json_by_its_grammar_alone_costs_its_own_field() {
+    fn a_value_that_is_valid_only_by_the_grammar_costs_its_own_field() {
         use crate::event::Payload;
 
         let json =
@@ -651,7 +652,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_longer_than_any_honest_one_costs_itself() {
+    fn a_list_above_the_maximum_length_costs_itself() {
         let list = |length| format!(r#"{{"id": "a", "list": [{}]}}"#, vec!["{}"; length].join(","));
         let (outer, drift) = read::<Outer>(&list(MOST_ELEMENTS));
         assert_eq!((outer.list.len(), drift.len()), (MOST_ELEMENTS, 0));

@@ -1,4 +1,4 @@
-//! Secrets: where they come from, what is wrong with them, and that they are never shown.
+//! Secrets: their sources, their validation, and the protection of their text.
 
 use std::env::VarError;
 use std::fmt;
@@ -10,54 +10,56 @@ use zeroize::Zeroizing;
 
 use crate::ConfigError;
 
-/// One secret, as text, with a label to tell it from others.
+/// A secret as text, with a label that identifies it.
 ///
-/// The label (the variable's or the file's name) is what logs and metrics show; the text is zeroized when dropped and
-/// never printed. What the text means depends on the scheme: Standard Webhooks reads base64 with or without `whsec_`,
-/// every other scheme takes the UTF-8 bytes as they are.
+/// Logs and metrics show the label (by default the name of the environment variable or file). The text is zeroized when
+/// dropped and never printed. The scheme decodes it: Standard Webhooks reads base64 with or without the prefix
+/// `whsec_`; every other scheme uses the UTF-8 bytes unchanged.
 #[derive(Clone)]
 pub struct Secret {
     label: Option<Arc<str>>,
     text: Zeroizing<String>,
 }
 
-/// The label of a secret that was given none.
+/// The default label.
 const UNLABELED: &str = "secret";
 
 impl Secret {
     /// Creates a secret from text. Its label is `secret`, unless [`labeled`](Secret::labeled) gives it another.
     ///
     /// # Errors
-    /// Empty, longer than 4,096 bytes, or with whitespace around it (which is nearly always a copying mistake).
+    /// Returns an error if the text is empty, is longer than 4,096 bytes, or has leading or trailing whitespace, which
+    /// is nearly always a copying mistake.
     pub fn new(text: impl Into<String>) -> Result<Self, ConfigError> {
         Secret { label: None, text: Zeroizing::new(text.into()) }.checked()
     }
 
-    /// Creates a secret without checks, for tests that sign with text that no receiver accepts, such as a line break.
+    /// Creates a secret without validation, for tests that sign with text that receivers reject, such as a line break.
     #[cfg(feature = "testing")]
     pub(crate) fn unchecked(text: &str) -> Self {
         Secret { label: None, text: Zeroizing::new(text.to_owned()) }
     }
 
-    /// Gives the secret a label: in logs and metrics it tells one secret from another, as during a rotation.
+    /// Sets the label, which identifies the secret in logs and metrics, for example during a rotation.
     ///
     /// # Errors
-    /// A label that is empty, longer than 128 bytes, not printable ASCII, or that looks like a secret itself.
+    /// Returns an error if the label is empty, is longer than 128 bytes, is not printable ASCII, or looks like a
+    /// secret.
     pub fn labeled(mut self, label: &str) -> Result<Self, ConfigError> {
         if label.is_empty() || label.len() > 128 || !label.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
             return Err(ConfigError::new("a secret's label must be 1 to 128 characters of printable ASCII"));
         }
         if label.starts_with("whsec_") {
             return Err(ConfigError::new(
-                "a secret's label looks like a secret: give the secret itself to Secret::new",
+                "a secret's label looks like a secret; choose another label and pass the secret to Secret::new",
             ));
         }
         self.label = Some(label.into());
         Ok(self)
     }
 
-    /// Text from a named place: the name is the label, also in the message about a text that cannot be a secret.
-    fn from_place(label: &str, text: impl Into<String>) -> Result<Self, ConfigError> {
+    /// Creates a secret whose label is the name of its source. Error messages also contain the label.
+    fn from_source(label: &str, text: impl Into<String>) -> Result<Self, ConfigError> {
         Secret { label: None, text: Zeroizing::new(text.into()) }.labeled(label)?.checked()
     }
 
@@ -72,7 +74,7 @@ impl Secret {
             return wrong("empty");
         }
         if self.text.trim().len() != self.text.len() {
-            return wrong("whitespace at its beginning or end");
+            return wrong("leading or trailing whitespace");
         }
         if self.text.len() > LONGEST {
             return wrong(&format!("longer than {LONGEST} bytes"));
@@ -80,33 +82,34 @@ impl Secret {
         Ok(self)
     }
 
-    /// A secret from an environment variable.
+    /// Creates a secret from an environment variable. Its label is the name of the variable.
     ///
     /// # Errors
-    /// Unset, not UTF-8, or as with [`new`](Secret::new).
+    /// Returns an error if the variable is not set or is not UTF-8, and for the same reasons as [`new`](Secret::new).
     pub fn from_env(variable: &str) -> Result<Self, ConfigError> {
         Self::from_env_if_set(variable)?
             .ok_or_else(|| ConfigError::new(format!("secret {variable}: the environment variable is not set")))
     }
 
-    /// A secret from a file, such as a mounted one. Exactly one final newline, `\n` or `\r\n`, is dropped.
+    /// Creates a secret from a file, such as a mounted one. Its label is the name of the file. One final newline, `\n`
+    /// or `\r\n`, is removed.
     ///
     /// # Errors
-    /// Not readable, not UTF-8, or as with [`new`](Secret::new).
+    /// Returns an error if the file cannot be read or is not UTF-8, and for the same reasons as [`new`](Secret::new).
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
-        Self::from_file_if_there(path)?
-            .ok_or_else(|| ConfigError::new(format!("secret file {}: there is no such file", path.display())))
+        Self::from_file_if_present(path)?
+            .ok_or_else(|| ConfigError::new(format!("secret file {}: no such file", path.display())))
     }
 
-    /// What logs and metrics call it.
+    /// Returns the label that logs and metrics show.
     #[must_use]
     pub fn label(&self) -> &str {
         self.label.as_deref().unwrap_or(UNLABELED)
     }
 
-    /// Whether both are one secret, under whatever label, and whether or not one of them is written with `whsec_` in
-    /// front or padding behind. What vouches for two things at once lets a delivery for one pass for the other.
+    /// Returns whether two secrets are the same, ignoring their labels, the prefix `whsec_` and base64 padding. Two
+    /// endpoints or modes with the same secret accept each other's deliveries.
     #[must_use]
     pub fn is_same_as(&self, other: &Secret) -> bool {
         bare(&self.text) == bare(&other.text)
@@ -114,8 +117,9 @@ impl Secret {
 
     /// Returns the secret's text.
     ///
-    /// Use it where a secret must be passed on, such as a URL with a password in it that is configured like a secret. A
-    /// search for `expose_secret` finds every such place. Do not log or store the result. To sign with a secret, use `sign::Signer` (feature `sign`) instead.
+    /// Use it to pass a secret to other code, such as a URL with a password that is configured like a secret. A search
+    /// for `expose_secret` finds every such place. Do not log or store the result. To sign with a secret, use
+    /// `sign::Signer` (feature `sign`) instead.
     ///
     /// ```
     /// let url = medhook::Secret::new("postgres://medhook:hunter2@localhost/medhook")?;
@@ -136,19 +140,19 @@ impl Secret {
         &self.text
     }
 
-    /// Creates a secret from an environment variable, if that is set.
+    /// Creates a secret from an environment variable. Returns `None` if the variable is not set.
     ///
     /// # Errors
-    /// Not UTF-8, or as with [`from_env`](Secret::from_env).
+    /// Returns an error if the variable is not UTF-8, and for the same reasons as [`new`](Secret::new).
     pub fn from_env_if_set(variable: &str) -> Result<Option<Self>, ConfigError> {
         match std::env::var(variable) {
-            Ok(text) => Secret::from_place(variable, text).map(Some),
+            Ok(text) => Secret::from_source(variable, text).map(Some),
             Err(VarError::NotPresent) => Ok(None),
             Err(VarError::NotUnicode(_)) => Err(ConfigError::new(format!("secret {variable}: not UTF-8"))),
         }
     }
 
-    fn from_file_if_there(path: &Path) -> Result<Option<Self>, ConfigError> {
+    fn from_file_if_present(path: &Path) -> Result<Option<Self>, ConfigError> {
         let shown = path.display();
         let unreadable = |error| ConfigError::new(format!("secret file {shown}: cannot be read")).with_source(error);
         let file = match std::fs::File::open(path) {
@@ -156,7 +160,7 @@ impl Secret {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(error)),
         };
-        // All the room at once: a string that grows would leave copies of the secret behind.
+        // The full capacity at once: a growing buffer would leave copies of the secret in memory.
         let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 8));
         file.take(LONGEST as u64 + 3).read_to_end(&mut bytes).map_err(unreadable)?;
         let Ok(text) = str::from_utf8(&bytes) else {
@@ -164,7 +168,7 @@ impl Secret {
         };
         let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
         let label = path.file_name().and_then(|name| name.to_str()).unwrap_or("file");
-        Secret::from_place(label, text).map(Some)
+        Secret::from_source(label, text).map(Some)
     }
 }
 
@@ -174,7 +178,7 @@ fn bare(text: &str) -> &str {
 
 const LONGEST: usize = 4096;
 
-/// Below this many bytes of key a secret could be guessed; a receiver warns of it.
+/// The minimum length of a key in bytes. Receivers warn about shorter keys, because they could be guessed.
 pub(crate) const SHORT: usize = 16;
 
 impl fmt::Debug for Secret {
@@ -183,7 +187,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// One to four secrets, any of which vouches for a delivery: the current one and those on their way in or out.
+/// One to four secrets, any of which can verify a delivery. Several secrets allow a rotation without downtime.
 ///
 /// ```
 /// use medhook::{Secret, Secrets};
@@ -198,27 +202,27 @@ impl fmt::Debug for Secret {
 pub struct Secrets(Vec<Secret>);
 
 impl Secrets {
-    /// The most that can be current at once. Every one costs a MAC over each body.
+    /// The maximum number of secrets. Each one costs a MAC over every body.
     pub const MOST: usize = 4;
 
-    /// Begins with one secret.
+    /// Creates a set of one secret.
     #[must_use]
     pub fn new(secret: Secret) -> Self {
         Secrets(vec![secret])
     }
 
-    /// Begins with a secret from an environment variable, which must be set.
+    /// Creates a set of one secret from an environment variable, which must be set.
     ///
     /// # Errors
-    /// As with [`Secret::from_env`].
+    /// Returns the errors of [`Secret::from_env`].
     pub fn from_env(variable: &str) -> Result<Self, ConfigError> {
         Secret::from_env(variable).map(Secrets::new)
     }
 
-    /// Begins with a secret from a file, which must be there.
+    /// Creates a set of one secret from a file, which must exist.
     ///
     /// # Errors
-    /// As with [`Secret::from_file`].
+    /// Returns the errors of [`Secret::from_file`].
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         Secret::from_file(path).map(Secrets::new)
     }
@@ -226,31 +230,32 @@ impl Secrets {
     /// Adds another secret.
     ///
     /// # Errors
-    /// One that is there already, under whatever label, a label that is there already, or a fifth.
+    /// Returns an error if the set already contains the secret (under any label), the label, or four secrets.
     pub fn also(mut self, mut secret: Secret) -> Result<Self, ConfigError> {
         if secret.label.is_none() {
             secret.label = Some(format!("{UNLABELED}-{}", self.0.len() + 1).into());
         }
         let label = secret.label();
         if self.0.len() >= Self::MOST {
-            return Err(ConfigError::new(format!("secret {label}: more than {} secrets at once", Self::MOST)));
+            return Err(ConfigError::new(format!("secret {label}: more than {} secrets", Self::MOST)));
         }
         for known in &self.0 {
             if known.text == secret.text {
                 return Err(ConfigError::new(format!("secret {label}: the same as {}", known.label())));
             }
             if known.label() == label {
-                return Err(ConfigError::new(format!("secret {label}: two secrets with this label")));
+                return Err(ConfigError::new(format!("secret {label}: another secret has the same label")));
             }
         }
         self.0.push(secret);
         Ok(self)
     }
 
-    /// Adds a secret from an environment variable, if it is set: outside a rotation it need not be.
+    /// Adds a secret from an environment variable, if it is set. Outside a rotation it can be unset.
     ///
     /// # Errors
-    /// Set but empty, or as with [`Secret::from_env`] and [`also`](Secrets::also).
+    /// Returns the errors of [`Secret::from_env_if_set`] and [`also`](Secrets::also), for example if the variable is
+    /// set but empty.
     pub fn also_env(self, variable: &str) -> Result<Self, ConfigError> {
         match Secret::from_env_if_set(variable)? {
             Some(secret) => self.also(secret),
@@ -258,12 +263,13 @@ impl Secrets {
         }
     }
 
-    /// Adds a secret from a file, if it is there: outside a rotation it need not be.
+    /// Adds a secret from a file, if it exists. Outside a rotation it can be missing.
     ///
     /// # Errors
-    /// There but empty, or as with [`Secret::from_file`] and [`also`](Secrets::also).
+    /// Returns the errors of [`Secret::from_file`] and [`also`](Secrets::also), for example if the file is empty. A
+    /// missing file is no error.
     pub fn also_file(self, path: impl AsRef<Path>) -> Result<Self, ConfigError> {
-        match Secret::from_file_if_there(path.as_ref())? {
+        match Secret::from_file_if_present(path.as_ref())? {
             Some(secret) => self.also(secret),
             None => Ok(self),
         }
@@ -299,14 +305,14 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_named_and_none_shows_the_secret() {
+    fn errors_name_the_problem_but_never_show_the_secret() {
         for (text, problem) in [
             ("", "empty"),
             (" hunter2hunter2", "whitespace"),
             ("hunter2hunter2\n", "whitespace"),
             (&"hunter2".repeat(1000), "longer than 4096"),
         ] {
-            let message = message(Secret::from_place("KEY", text));
+            let message = message(Secret::from_source("KEY", text));
             assert!(message.contains("KEY") && message.contains(problem), "{message}");
             assert!(!message.contains("hunter2"), "{message}");
             assert!(self::message(Secret::new(text)).starts_with("secret: "));
@@ -314,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_loses_one_final_newline_and_no_more() {
+    fn exactly_one_final_newline_of_a_file_is_removed() {
         let folder = std::env::temp_dir().join(format!("medhook-secret-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let read = |content: &[u8]| {
@@ -336,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn one_secret_is_known_again_however_it_is_written() {
+    fn equal_secrets_are_recognized_with_and_without_prefix_and_padding() {
         let secret = |text: &str| Secret::new(text).unwrap();
         let one = secret("whsec_AAECAwQFBgcICQoLDA0ODw==");
         for same in ["whsec_AAECAwQFBgcICQoLDA0ODw==", "AAECAwQFBgcICQoLDA0ODw==", "AAECAwQFBgcICQoLDA0ODw"] {
@@ -348,11 +354,11 @@ mod tests {
     }
 
     #[test]
-    fn at_most_four_and_no_two_alike() {
+    fn a_fifth_secret_and_duplicates_are_rejected() {
         let secret = |label: &str, text: &str| Secret::new(text).unwrap().labeled(label).unwrap();
         let mut keys = Secrets::new(secret("0", "secret-0"));
         assert!(message(keys.clone().also(secret("x", "secret-0"))).contains("the same as 0"));
-        assert!(message(keys.clone().also(secret("0", "secret-x"))).contains("two secrets"));
+        assert!(message(keys.clone().also(secret("0", "secret-x"))).contains("the same label"));
         for n in ["1", "2", "3"] {
             keys = keys.also(secret(n, &format!("secret-{n}"))).unwrap();
         }
@@ -369,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unset_second_variable_is_fine_and_an_unset_first_is_not() {
+    fn only_the_first_variable_must_be_set() {
         let keys = Secrets::new(Secret::new("0123456789abcdef").unwrap());
         assert_eq!(keys.also_env("MEDHOOK_TEST_IS_NEVER_SET").unwrap().len(), 1);
         assert!(message(Secrets::from_env("MEDHOOK_TEST_IS_NEVER_SET")).contains("not set"));

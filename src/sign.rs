@@ -1,8 +1,8 @@
-//! Signing webhooks, with the schemes that a receiver verifies.
+//! Signing of webhooks, with the schemes that a receiver verifies.
 //!
-//! Use it in production code that sends webhooks: a relay that forwards verified events to an internal service, or a
-//! service with webhooks of its own. A [`Signer`] is a scheme with a secret. The scheme is the value that configures the receiving
-//! side, so that both sides share one description:
+//! Use this module in production code that sends webhooks: a relay that forwards verified events to an internal
+//! service, or a service with webhooks of its own. A [`Signer`] is a scheme with a secret. The scheme is the same value
+//! that configures the receiver, so both sides share one configuration:
 //!
 //! | scheme | headers |
 //! |---|---|
@@ -10,22 +10,25 @@
 //! | [`HmacSha256Body`](crate::HmacSha256Body) | the configured header: the prefix, then the MAC of the body |
 //! | [`SharedSecret`](crate::SharedSecret) | the configured header: the secret itself |
 //!
-//! Prefer Standard Webhooks for anything new: it alone signs when an attempt was made, so that a recorded delivery
-//! cannot be sent again later.
+//! Prefer Standard Webhooks for new webhooks: it is the only scheme that signs the time of the attempt, which prevents
+//! a later replay of a captured delivery.
 //!
 //! ```
-//! use medhook::{Bytes, Custom, NoDedupe, Receiver, Secret, StandardWebhooks, sign::Signer};
+//! use medhook::sign::Signer;
+//! use medhook::{Bytes, Custom, NoDedupe, Receiver, Secret, StandardWebhooks};
 //!
 //! let secret = Secret::new("whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz")?;
 //! let body = Bytes::from_static(br#"{"type":"report.ready"}"#);
 //!
-//! // The sender builds the signer once, and signs each attempt with the event's id and the time of the attempt.
+//! // The sender builds the signer once. It signs each attempt with the event's id and
+//! // the time of the attempt.
 //! let signer = Signer::new(StandardWebhooks::new(), &secret)?;
 //! let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
 //! let headers = signer.sign("msg_1", i64::try_from(now)?, &body)?;
 //!
 //! // The receiver has the same scheme and the same secret.
-//! let acme = Custom::new("acme", StandardWebhooks::new(), secret).kind_pointer("/type");
+//! let acme =
+//!     Custom::new("acme", StandardWebhooks::new(), secret).kind_pointer("/type");
 //! let receiver = Receiver::builder("acme", acme).store(NoDedupe).build()?;
 //! let verified = receiver.verify(&headers, body)?;
 //! assert_eq!(verified.message_id(), Some("msg_1"));
@@ -40,10 +43,10 @@ use http::{HeaderMap, HeaderValue};
 use crate::scheme::{SigningScheme, hmac_tag};
 use crate::{ConfigError, SchemeConfig, Secret};
 
-/// A scheme and the secret that signs: makes the headers of deliveries.
+/// A scheme with a signing secret, which creates the headers of deliveries.
 ///
-/// The secret is decoded once, here. A clone shares it, and its memory is zeroized when the last clone is dropped.
-/// `Debug` shows the secret's label only.
+/// The secret is decoded once, when the signer is created. Clones share it, and its memory is zeroized when the last
+/// clone is dropped. `Debug` shows only the secret's label.
 #[derive(Clone)]
 pub struct Signer {
     scheme: SigningScheme,
@@ -52,54 +55,61 @@ pub struct Signer {
 
 impl Signer {
     /// Creates a signer. The scheme is [`StandardWebhooks`](crate::StandardWebhooks),
-    /// [`HmacSha256Body`](crate::HmacSha256Body) or [`SharedSecret`](crate::SharedSecret), configured as at the receiver.
+    /// [`HmacSha256Body`](crate::HmacSha256Body) or [`SharedSecret`](crate::SharedSecret), configured as at the
+    /// receiver.
     ///
-    /// A signer has one secret. To rotate, let receivers accept the new secret first, then replace the signer. Where
-    /// [`SharedSecret`](crate::SharedSecret) asks for further headers, the first secret of each is sent.
+    /// A signer has one secret. To rotate it, add the new secret to all receivers first, then replace the signer. If a
+    /// [`SharedSecret`](crate::SharedSecret) requires further headers, the signer sends the first secret of each.
     ///
     /// # Errors
-    /// A secret, a header or a prefix that the scheme cannot use, for the same reasons as at a receiver.
+    /// Returns an error if the scheme cannot use the secret, a header or the prefix, for the same reasons as a
+    /// receiver.
     pub fn new(scheme: impl Into<SchemeConfig>, secret: &Secret) -> Result<Self, ConfigError> {
         Ok(Signer { scheme: SigningScheme::new(&scheme.into(), secret)?, label: secret.shared_label() })
     }
 
     /// Returns the headers that authenticate one attempt to deliver `body`.
     ///
-    /// `id` is the event's: the same for every attempt. `timestamp` is when this attempt is made, in Unix seconds. Only
-    /// Standard Webhooks signs and sends these two; the other schemes use neither.
+    /// `id` is the id of the event, the same for every attempt. `timestamp` is the time of this attempt in Unix
+    /// seconds. Only Standard Webhooks signs and sends these two; the other schemes ignore them.
     ///
     /// - Standard Webhooks: version `v1`, one signature, padded base64.
-    /// - HMAC: hex in lower case, or padded base64 with [`Encoding::Base64`](crate::Encoding::Base64).
-    /// - Every value is marked [sensitive](HeaderValue::is_sensitive): `Debug` does not print it, and HTTP/2 does not put
-    ///   it into its compression table. A value cannot be zeroized; with a shared secret it is the secret itself.
+    /// - HMAC: lower-case hex, or padded base64 with [`Encoding::Base64`](crate::Encoding::Base64).
+    /// - Every value is marked [sensitive](HeaderValue::is_sensitive): `Debug` does not print it, and HTTP/2 does not
+    ///   add it to its compression table. Header values are not zeroized; with a shared secret, the value is the
+    ///   secret.
     ///
     /// ```
     /// use medhook::{HmacSha256Body, Secret, sign::Signer};
     ///
     /// let secret = Secret::new("Jefe")?;
-    /// let signer = Signer::new(HmacSha256Body::new("x-acme-signature").prefix("sha256="), &secret)?;
+    /// let scheme = HmacSha256Body::new("x-acme-signature").prefix("sha256=");
+    /// let signer = Signer::new(scheme, &secret)?;
     /// let headers = signer.sign("", 0, b"what do ya want for nothing?")?;
-    /// let expected = "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
-    /// assert_eq!(headers["x-acme-signature"], expected);
+    /// assert_eq!(
+    ///     headers["x-acme-signature"],
+    ///     "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+    /// );
     /// # Ok::<(), medhook::ConfigError>(())
     /// ```
     ///
     /// # Errors
-    /// With Standard Webhooks, an id or a timestamp that receivers reject: the id must be 1 to 4,096 visible ASCII
-    /// characters without a `.`, the timestamp not before 1970. The other schemes return no error.
+    /// With Standard Webhooks, returns an error for an id or a timestamp that receivers reject: the id must be 1 to
+    /// 4,096 visible ASCII characters without a `.`, and the timestamp must not be before 1970. The other schemes
+    /// return no error.
     pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> Result<HeaderMap, ConfigError> {
         self.scheme.check(id, timestamp)?;
         let headers = self.scheme.headers(id, &timestamp.to_string(), body);
         let valued = headers.into_iter().map(|(name, value)| {
             let mut value = HeaderValue::from_bytes(value.as_bytes())
-                .map_err(|error| ConfigError::new(format!("{name}: no header value")).with_source(error))?;
+                .map_err(|error| ConfigError::new(format!("header {name}: invalid value")).with_source(error))?;
             value.set_sensitive(true);
             Ok((name, value))
         });
         valued.collect()
     }
 
-    /// Returns the headers as text, with an id and a timestamp that may be malformed.
+    /// Returns the headers as text. The id and the timestamp may be malformed.
     #[cfg(feature = "testing")]
     pub(crate) fn sign_unchecked(&self, id: &str, timestamp: &str, body: &[u8]) -> Vec<(String, String)> {
         let headers = self.scheme.headers(id, timestamp, body).into_iter();
@@ -120,7 +130,7 @@ impl fmt::Debug for Signer {
 
 /// Computes HMAC-SHA256 over the concatenation of `parts`.
 ///
-/// This is meant for tools that examine signatures, where the key is bytes and not a [`Secret`]. To send, use a [`Signer`]; to
+/// Use it in tools that examine signatures, where the key is bytes and not a [`Secret`]. To send, use a [`Signer`]. To
 /// verify, use a [`Receiver`](crate::Receiver), which compares in constant time.
 #[must_use]
 pub fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
@@ -147,7 +157,7 @@ mod tests {
             assert!(hex(&mac(key, &[data])).starts_with(expected), "{expected}");
             let (before, after) = data.split_at(data.len() / 2);
             assert!(hex(&mac(key, &[before, b"", after])).starts_with(expected), "{expected}");
-            // As a signer's secret, where the key is text.
+            // Keys that are text also work as a signer's secret.
             if let Ok(secret) = str::from_utf8(key).map_err(drop).and_then(|text| Secret::new(text).map_err(drop)) {
                 let headers = Signer::new(HmacSha256Body::new("x-mac"), &secret).unwrap().sign("", 0, data).unwrap();
                 assert!(headers["x-mac"].to_str().unwrap().starts_with(expected), "{expected}");
@@ -155,7 +165,7 @@ mod tests {
         }
     }
 
-    /// The vector that the reference libraries test themselves with:
+    /// The test vector of the reference libraries:
     /// <https://github.com/standard-webhooks/standard-webhooks/blob/main/libraries/rust/src/lib.rs>.
     #[test]
     fn signatures_match_the_standard_webhooks_reference() {
@@ -184,7 +194,7 @@ mod tests {
     const OTHER: &str = "YW5vdGhlciBzZWNyZXQgb2YgdGhlIHNlbmRlcnM=";
 
     #[test]
-    fn a_receiver_with_the_same_scheme_verifies_what_is_signed_and_no_other_does() {
+    fn only_a_receiver_with_the_same_scheme_and_secret_verifies_a_signed_body() {
         let now = crate::time::unix_seconds(std::time::SystemTime::now());
         let verifies = |scheme: &SchemeConfig, text: &str, headers: &HeaderMap, body: &'static [u8]| {
             let custom = Custom::new("acme", scheme.clone(), secret(text)).kind_pointer("/type");
@@ -205,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_and_timestamps_that_receivers_reject_are_errors_where_they_are_signed() {
+    fn ids_and_timestamps_that_receivers_reject_are_errors_in_schemes_that_sign_them() {
         let of = |scheme: SchemeConfig| Signer::new(scheme, &secret(TEXT)).unwrap();
         let standard = of(StandardWebhooks::new().into());
         let longest = "m".repeat(4096);
@@ -222,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_that_no_receiver_could_have_is_an_error() {
+    fn a_configuration_that_receivers_reject_is_an_error() {
         let problem = |scheme: SchemeConfig, text: &str| Signer::new(scheme, &secret(text)).unwrap_err().to_string();
         assert!(problem(StandardWebhooks::new().into(), "not base64!").starts_with("secret current: not base64"));
         assert!(problem(HmacSha256Body::new("x mac").into(), TEXT).contains("is no header name"));

@@ -8,7 +8,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseErr
 use super::{Misplaced, Webhook};
 use crate::{Delivery, Event};
 
-/// The name that the log gives the missing middleware.
+/// The name of the middleware in log messages.
 const MIDDLEWARE: &str = "Verify";
 
 impl FromRequest for Delivery {

@@ -8,7 +8,7 @@ use http::request::Parts;
 use super::{Misplaced, Webhook};
 use crate::{Delivery, Event};
 
-/// The name that the log gives the missing middleware.
+/// The name of the middleware in log messages.
 const MIDDLEWARE: &str = "VerifyLayer";
 
 impl<S: Sync> FromRequestParts<S> for Delivery {

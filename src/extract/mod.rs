@@ -1,7 +1,7 @@
 //! Extractors for web frameworks: [`Webhook`], and [`Delivery`](crate::Delivery) itself.
 //!
-//! They are here and not in the framework crates because only the crate of a type may implement another crate's trait
-//! for it. The middleware that runs before them is in those crates.
+//! They are in this crate because of the orphan rule. The middleware that must run before them is in the framework
+//! crates.
 
 #[cfg(feature = "actix-web-4")]
 mod actix;
@@ -15,29 +15,29 @@ use crate::WrongProvider;
 /// Extracts the event as its provider's type.
 ///
 /// Never fails behind the middleware (`VerifyLayer` in axum, `Verify` in actix-web) of that provider: an event that
-/// cannot be read as documented is a value of the type, too. Without the middleware, or behind another provider's, the
-/// answer is a 500 and the log names the mistake.
+/// cannot be decoded is also a value of the type. Without the middleware, or behind that of another provider, the
+/// response is a 500 and the log names the mistake.
 #[derive(Debug, Clone)]
 pub struct Webhook<E>(pub E);
 
-/// The rejection of an extractor on a route that lacks the middleware or has another provider's. Answers 500, so that
-/// an unverified request is never taken for a genuine one.
+/// The rejection of an extractor on a route that lacks the middleware or has that of another provider. It responds with
+/// 500, so that an unverified request never reaches the handler.
 #[derive(Debug)]
 pub struct Misplaced(());
 
 impl Misplaced {
-    /// Logs that `middleware` is missing in front of the handler.
+    /// Logs that the route of the handler lacks `middleware`.
     fn no_middleware(middleware: &'static str) -> Self {
         #[cfg(feature = "tracing")]
-        tracing::error!("a handler extracts a webhook, but its route has no {middleware}");
+        tracing::error!("the handler extracts a webhook, but its route has no {middleware}; add one");
         let _ = middleware;
         Misplaced(())
     }
 
-    /// Logs that `middleware` is of another provider than the event's type.
+    /// Logs that `middleware` belongs to another provider than the event's type.
     fn wrong_provider(error: &WrongProvider, middleware: &'static str) -> Self {
         #[cfg(feature = "tracing")]
-        tracing::error!(%error, "a handler extracts another provider's webhook than its {middleware} lets in");
+        tracing::error!(%error, "the handler extracts events of another provider than its {middleware} verifies");
         let _ = (error, middleware);
         Misplaced(())
     }
@@ -45,7 +45,7 @@ impl Misplaced {
 
 impl fmt::Display for Misplaced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a handler extracts a webhook that nothing in front of it verifies")
+        f.write_str("no middleware on the route of this handler verifies webhooks of this provider")
     }
 }
 

@@ -1,4 +1,4 @@
-//! Test requests of actix-web 4.
+//! Test requests for actix-web 4.
 
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
@@ -7,24 +7,24 @@ use bytes::Bytes;
 use super::{Sample, fails};
 
 impl Sample {
-    /// Returns the signed request as actix-web's tests take it: `call_service(&app, request.to_request())`.
+    /// Returns the signed request for tests with actix-web: `call_service(&app, request.to_request())`.
     ///
     /// # Panics
-    /// As [`request`](Sample::request).
+    /// Panics for the same reasons as [`request`](Sample::request).
     #[must_use]
     pub fn actix_request(&self, path: &str) -> TestRequest {
         actix_request(self.request(path))
     }
 }
 
-/// Converts a request into actix-web's for tests, with all of its headers and its body.
+/// Converts a request, with its headers and body, into a test request of actix-web.
 ///
 /// # Panics
-/// If actix-web does not accept the method or the URI.
+/// Panics if actix-web does not accept the method or the URI.
 #[must_use]
 pub fn actix_request(request: http::Request<Bytes>) -> TestRequest {
     let (head, body) = request.into_parts();
-    // actix-web's `http` is an older version than ours, so its types are made from text.
+    // actix-web uses an older version of `http`, so its types are created from text.
     let method = Method::from_bytes(head.method.as_str().as_bytes())
         .unwrap_or_else(|error| fails(&format!("actix-web does not accept the method: {error}")));
     let request = TestRequest::with_uri(&head.uri.to_string()).method(method).set_payload(body);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::provider::{PROVIDERS, ProviderFacts, pointed_at};
 
-/// A body in a provider's documented shape, with values of our own.
+/// A body in a provider's documented shape, with invented values.
 #[derive(Debug, Clone, Copy)]
 pub struct Fixture {
     path: &'static str,
@@ -16,26 +16,26 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    /// Its path below `fixtures/`: `<provider>/<kind>[.<variant>].json`.
+    /// Returns the path below `fixtures/`: `<provider>/<kind>[.<variant>].json`.
     #[must_use]
     pub fn path(&self) -> &'static str {
         self.path
     }
 
-    /// Its provider.
+    /// Returns the name of the provider.
     #[must_use]
     pub fn provider(&self) -> &'static str {
         self.path.split_once('/').map_or("", |(provider, _)| provider)
     }
 
-    /// The bytes.
+    /// Returns the body.
     #[must_use]
     pub fn body(&self) -> Bytes {
         Bytes::from_static(self.body)
     }
 }
 
-/// A file that lists deliveries and the expected result of each. The crate `medhook-conformance` expands it.
+/// A file that lists deliveries and their expected results. The crate `medhook-conformance` expands it.
 #[derive(Debug, Clone, Copy)]
 pub struct CaseFile {
     provider: Option<&'static str>,
@@ -43,20 +43,20 @@ pub struct CaseFile {
 }
 
 impl CaseFile {
-    /// Returns the provider whose cases it lists; `None` for the file that all share.
+    /// Returns the name of the provider whose cases the file lists; `None` for the shared file.
     #[must_use]
     pub fn provider(&self) -> Option<&'static str> {
         self.provider
     }
 
-    /// Returns its text, which is TOML.
+    /// Returns the text of the file, which is TOML.
     #[must_use]
     pub fn text(&self) -> &'static str {
         self.text
     }
 }
 
-/// Returns every case file: the shared one, and those of the providers in the order of their names.
+/// Returns every case file: the shared one, then those of the providers sorted by name.
 #[must_use]
 pub fn case_files() -> &'static [CaseFile] {
     static CASE_FILES: LazyLock<Vec<CaseFile>> = LazyLock::new(|| {
@@ -70,7 +70,7 @@ pub fn case_files() -> &'static [CaseFile] {
 
 const SHARED_CASES: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/shared.toml"));
 
-/// Every fixture.
+/// Returns every fixture.
 #[must_use]
 pub fn fixtures() -> &'static [Fixture] {
     static FIXTURES: LazyLock<Vec<Fixture>> = LazyLock::new(|| {
@@ -80,25 +80,26 @@ pub fn fixtures() -> &'static [Fixture] {
     &FIXTURES
 }
 
-/// The plain one of a kind.
+/// Returns the fixture of a kind that has no variant in its name.
 pub(super) fn fixture(provider: &str, kind: &str) -> Option<&'static Fixture> {
     let path = format!("{provider}/{kind}.json");
     fixtures().iter().find(|fixture| fixture.path == path)
 }
 
-/// The body with another text at a JSON pointer; the same body if nothing is there.
+/// Returns the body with another text at a JSON pointer, or the same body if the pointer matches nothing.
 pub(super) fn with_text(body: &Bytes, pointer: &str, text: &str) -> Bytes {
     replaced(body, pointer, |_| text.into())
 }
 
-/// The body with another time at a JSON pointer, written as the one before it: in Unix seconds or as a text.
+/// Returns the body with another time at a JSON pointer, in the existing format: Unix seconds or RFC 3339.
 pub(super) fn with_time(body: &Bytes, pointer: &str, unix: i64) -> Bytes {
     replaced(body, pointer, |known| if known.is_number() { unix.into() } else { rfc3339(unix).into() })
 }
 
-/// The body as that of another event: with this text for its id. Where the provider's events have none, it is put where
-/// a body of its kind names what it is about; and where that is nowhere, white space after the JSON tells the event
-/// apart, which is all that a receiver can go by there.
+/// Returns the body changed to that of another event, which `mark` identifies.
+///
+/// `mark` replaces the event's id, or else another identifying text of its kind. If the body has neither, it is encoded
+/// as trailing whitespace, because a receiver identifies such an event by its bytes.
 #[must_use]
 pub fn marked(provider: &str, body: &Bytes, mark: &str) -> Bytes {
     let known: Option<Value> = serde_json::from_slice(body).ok();
@@ -110,7 +111,7 @@ pub fn marked(provider: &str, body: &Bytes, mark: &str) -> Bytes {
     }
 }
 
-/// Returns the body with trailing whitespace that encodes a text: other bytes, but the same JSON.
+/// Returns the body with trailing whitespace that encodes a text. The bytes differ, but the JSON is the same.
 #[must_use]
 pub fn spaced(body: &Bytes, text: &str) -> Bytes {
     let bits = text.bytes().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1));
@@ -118,8 +119,8 @@ pub fn spaced(body: &Bytes, text: &str) -> Bytes {
     body.iter().copied().chain(spaces).collect()
 }
 
-/// Returns the body with other JSON at a JSON pointer, and `None` if nothing is there. Every other byte stays as it is.
-/// `other` is given the JSON that was there.
+/// Returns the body with other JSON at a JSON pointer, or `None` if the pointer matches nothing. All other bytes are
+/// unchanged. `other` receives the existing JSON.
 #[must_use]
 pub fn replaced_at(body: &Bytes, pointer: &str, other: impl FnOnce(&[u8]) -> Vec<u8>) -> Option<Bytes> {
     let (before, after) = pointed_at(body, pointer)?;
@@ -150,7 +151,7 @@ mod tests {
             assert!(one != body && one != two, "{}", fixture.path());
             let [before, after]: [Option<Value>; 2] = [&body, &one].map(|body| serde_json::from_slice(body).ok());
             assert_eq!(before.is_some(), after.is_some(), "{}", fixture.path());
-            // Either a text is another one, or only white space is new.
+            // Either a text was replaced, or only whitespace was added.
             assert!(
                 after.is_none() || after == before || one.windows(4).any(|bytes| bytes == b"one-"),
                 "{}",

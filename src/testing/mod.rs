@@ -1,19 +1,25 @@
-//! For tests of your own handlers, and for this project's.
+//! Helpers for tests of your own handlers, and for the tests of this project.
 //!
-//! Signed requests like a provider's ([`sample()`], and a function with the name of each provider) and those of a
-//! provider of your own ([`custom()`]), a [`StoppedClock`], every fixture ([`fixtures()`]), and the files that list
-//! the cases of this project ([`case_files()`]), which the crate `medhook-conformance` plays.
+//! - Signed requests of a built-in provider ([`sample()`], and a function named after each provider) or of a provider
+//!   of your own ([`custom()`])
+//! - A [`StoppedClock`]
+//! - All fixtures ([`fixtures()`])
+//! - The case files of this project ([`case_files()`]), which the crate `medhook-conformance` runs
 //!
-//! Helpers for tests fail loudly: what a sample cannot do panics with one line.
+//! These helpers panic with a one-line message if they are used incorrectly.
 //!
 //! ```
 //! use medhook::{Fasten, NoDedupe, Receiver, Secret, fasten, testing};
 //!
 //! let secret = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
-//! let receiver = Receiver::builder("fasten", Fasten::live(Secret::new(secret)?)).store(NoDedupe).build()?;
+//! let fasten = Fasten::live(Secret::new(secret)?);
+//! let receiver = Receiver::builder("fasten", fasten).store(NoDedupe).build()?;
 //!
-//! let request = testing::fasten("patient.ehi_export_success").secret(secret).request("/webhooks/fasten");
-//! let delivery = receiver.open(receiver.verify(request.headers(), request.body().clone())?)?;
+//! let request = testing::fasten("patient.ehi_export_success")
+//!     .secret(secret)
+//!     .request("/webhooks/fasten");
+//! let verified = receiver.verify(request.headers(), request.body().clone())?;
+//! let delivery = receiver.open(verified)?;
 //! assert!(matches!(delivery.decode()?, fasten::Event::EhiExportSuccess(_)));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -41,18 +47,18 @@ use crate::time::{Clock, SystemClock, unix_seconds};
 use crate::{Secrets, SharedSecret};
 use fixtures::{fixture, with_text, with_time};
 
-/// A clock that moves only when told to. Clones show the same time.
+/// A clock that changes only when it is set. Clones share the time.
 #[derive(Debug, Clone)]
 pub struct StoppedClock(Arc<AtomicI64>);
 
 impl StoppedClock {
-    /// Stopped at this Unix time, in seconds.
+    /// Creates a clock that shows this Unix time, in seconds.
     #[must_use]
     pub fn at(unix: i64) -> Self {
         StoppedClock(Arc::new(AtomicI64::new(unix)))
     }
 
-    /// Sets it, forward or back.
+    /// Sets the clock to this Unix time, in seconds.
     pub fn set(&self, unix: i64) {
         self.0.store(unix, Ordering::SeqCst);
     }
@@ -67,14 +73,18 @@ impl Clock for StoppedClock {
     }
 }
 
-/// A genuine delivery of this kind from the provider of this name, with made-up values in the documented shape; where the
-/// payload is not documented, an invented one.
+/// Returns a sample delivery of a built-in provider, by the names of the provider and the kind. Its values are
+/// invented; its shape is the documented one, or invented if the payload is undocumented.
 ///
-/// Where a provider agrees on its scheme with each endpoint, say it with [`signing`](Sample::signing), as your receiver has
-/// it. [`at`](Sample::at) and [`id`](Sample::id) change nothing where the provider's events have no time or id.
+/// If the provider's scheme is configured per endpoint, set the scheme of your receiver with
+/// [`signing`](Sample::signing). [`at`](Sample::at) and [`id`](Sample::id) have no effect if the provider's events have
+/// no time or id.
+///
+/// # Panics
+/// Panics if there is no sample of this provider and kind.
 pub fn sample(provider: &str, kind: &str) -> Sample {
     let known = registry::provider(provider).zip(fixture(provider, kind));
-    let (facts, fixture) = known.unwrap_or_else(|| fails(&format!("no sample of {provider} {kind}")));
+    let (facts, fixture) = known.unwrap_or_else(|| fails(&format!("there is no sample of {provider} {kind}")));
     let body = fixture.body();
     Sample { provider: Some(facts), time_at: facts.pointers.time, ..Sample::of(body) }
 }
@@ -82,7 +92,9 @@ pub fn sample(provider: &str, kind: &str) -> Sample {
 macro_rules! samples {
     ($($provider:ident)*) => {
         $(
-            #[doc = concat!("A [`sample`] of [`", stringify!($provider), "`](mod@crate::", stringify!($provider), ").")]
+            #[doc = concat!(
+                "Returns a [`sample`] of [`", stringify!($provider), "`](mod@crate::", stringify!($provider), ")."
+            )]
             pub fn $provider(kind: &str) -> Sample {
                 sample(stringify!($provider), kind)
             }
@@ -91,21 +103,26 @@ macro_rules! samples {
 }
 each_provider!(samples);
 
-/// A genuine delivery of a [`Custom`](crate::Custom) provider, signed by the scheme that its receiver has.
+/// Returns a sample delivery of a [`Custom`](crate::Custom) provider, signed with the scheme of its receiver.
 ///
-/// The body is sent byte for byte, with the id, the kind and the time that it has itself. [`id`](Sample::id) and
-/// [`at`](Sample::at) set the headers `webhook-id` (`msg_` and the id) and `webhook-timestamp` of
-/// [`StandardWebhooks`](crate::StandardWebhooks), and nothing in the other schemes.
+/// The body is sent unchanged. With [`StandardWebhooks`](crate::StandardWebhooks), [`id`](Sample::id) and
+/// [`at`](Sample::at) set the headers `webhook-id` (`msg_` and the id) and `webhook-timestamp`; with other schemes they
+/// have no effect.
 ///
 /// ```
 /// use medhook::{Custom, HmacSha256Body, NoDedupe, Receiver, Secret, testing};
 ///
 /// let scheme = HmacSha256Body::new("x-lab-signature").prefix("sha256=");
-/// let laboratory = Custom::new("laboratory", scheme.clone(), Secret::new("a long random text")?).id_pointer("/id");
+/// let secret = "a long random text";
+/// let laboratory =
+///     Custom::new("laboratory", scheme.clone(), Secret::new(secret)?).id_pointer("/id");
 /// let receiver = Receiver::builder("laboratory", laboratory).store(NoDedupe).build()?;
 ///
-/// let request = testing::custom(scheme, r#"{"id": "1"}"#).secret("a long random text").request("/webhooks/laboratory");
-/// let delivery = receiver.open(receiver.verify(request.headers(), request.body().clone())?)?;
+/// let request = testing::custom(scheme, r#"{"id": "1"}"#)
+///     .secret(secret)
+///     .request("/webhooks/laboratory");
+/// let verified = receiver.verify(request.headers(), request.body().clone())?;
+/// let delivery = receiver.open(verified)?;
 /// assert_eq!(delivery.id(), Some("1"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -121,15 +138,15 @@ pub fn custom(scheme: impl Into<SchemeConfig>, body: impl Into<Bytes>) -> Sample
     Sample { signing: Some(Signing::from(&scheme)), more, ..Sample::of(body.into()) }
 }
 
-/// A delivery to be signed. Made by [`fasten()`] and its like.
+/// A builder of a signed delivery, created by [`sample()`], [`custom()`] or the function of a provider.
 #[derive(Debug, Clone)]
-#[must_use = "a sample is nothing until `request`"]
+#[must_use = "a sample does nothing until `request` is called"]
 pub struct Sample {
     provider: Option<&'static ProviderFacts>,
     signing: Option<Signing>,
-    /// Further headers with a secret of their own.
+    /// Further headers, each with its own secret.
     more: Vec<(String, String)>,
-    /// Where the time is put, if anywhere.
+    /// The JSON pointer to the time in the body, if it is set.
     time_at: Option<&'static str>,
     body: Bytes,
     secret: Option<String>,
@@ -143,45 +160,46 @@ impl Sample {
         Sample { provider: None, signing: None, more: Vec::new(), time_at: None, body, secret: None, id: None, at }
     }
 
-    /// Signs with this secret, given as a receiver is given it. Needed.
+    /// Signs with this secret, written as in the receiver's configuration. Required.
     pub fn secret(mut self, secret: impl Into<String>) -> Self {
         self.secret = Some(secret.into());
         self
     }
 
-    /// Signs this way. Needed where the provider's way is not documented.
+    /// Signs with this scheme. Required if the provider's scheme is undocumented.
     pub fn signing(mut self, signing: Signing) -> Self {
         self.signing = Some(signing);
         self
     }
 
-    /// Happens, and is sent, at this Unix time, in seconds. By default now.
+    /// Sets the time of the event and of the attempt, in Unix seconds. By default the current time.
     pub fn at(mut self, unix: i64) -> Self {
         self.at = unix;
         self
     }
 
-    /// With this event id, if the provider has any. By default the fixture's, which is always the same.
+    /// Sets the event id, if the provider's events have one. By default the id of the fixture, which is always the
+    /// same.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
     }
 
-    /// With this body, byte for byte: neither time nor id are put into it.
+    /// Sets the exact body. The time and the id in it are not changed.
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self.time_at = None;
         self
     }
 
-    /// The request, signed.
+    /// Returns the signed request.
     ///
     /// # Panics
-    /// Without a secret or a way to sign, or with a secret that the scheme cannot read.
+    /// Panics without a secret or a scheme, and if the scheme cannot decode the secret.
     pub fn request(&self, path: &str) -> http::Request<Bytes> {
-        let secret = self.secret.as_deref().unwrap_or_else(|| fails("a sample needs a secret to be signed with"));
+        let secret = self.secret.as_deref().unwrap_or_else(|| fails("a sample needs a secret; call `secret`"));
         let signing = self.signing.clone().or_else(|| self.documented_signing());
-        let signing = signing.unwrap_or_else(|| fails("a sample of this provider needs its `signing`"));
+        let signing = signing.unwrap_or_else(|| fails("the scheme of this provider is undocumented; call `signing`"));
         let mut body = self.body.clone();
         if let Some(time_at) = self.time_at {
             body = with_time(&body, time_at, self.at);
@@ -197,17 +215,17 @@ impl Sample {
         for (name, value) in headers.iter().chain(&self.more) {
             request = request.header(name, value);
         }
-        request.body(body).unwrap_or_else(|error| fails(&format!("no request: {error}")))
+        request.body(body).unwrap_or_else(|error| fails(&format!("cannot build the request: {error}")))
     }
 
-    /// How the provider signs, where it needs no option to say so.
+    /// Returns the provider's scheme, if it needs no configuration.
     fn documented_signing(&self) -> Option<Signing> {
         self.provider?.scheme(&ProviderOptions::default()).ok().as_ref().map(Signing::from)
     }
 }
 
 #[track_caller]
-#[allow(clippy::panic, reason = "a helper for tests: a wrong call is a failing test")]
+#[allow(clippy::panic, reason = "a test helper reports incorrect use by failing the test")]
 fn fails(problem: &str) -> ! {
     panic!("medhook::testing: {problem}")
 }
@@ -218,7 +236,7 @@ mod tests {
     use crate::{Custom, Encoding, HmacSha256Body, MemoryStore, Receiver, Secret, StandardWebhooks};
 
     #[test]
-    fn a_custom_sample_is_genuine_under_every_scheme() {
+    fn a_receiver_verifies_a_custom_sample_in_every_scheme() {
         const SECRET: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
         let secret = |text: &str| Secret::new(text).unwrap();
         let hmac = |encoding| HmacSha256Body::new("x-mac").prefix("v1=").encoding(encoding);

@@ -1,10 +1,10 @@
-//! How the providers sign, for samples and cases: [`sign`](crate::sign) with text as its input.
+//! The schemes of the providers, for samples and test cases: [`sign`](crate::sign) with text as its input.
 
 use crate::scheme::Config;
 use crate::sign::Signer;
 use crate::{ConfigError, Encoding, HmacSha256Body, SchemeConfig, Secret, SharedSecret, StandardWebhooks};
 
-/// How a provider signs. To sign in production, use [`sign::Signer`](Signer), which takes a `Signing` for its scheme, too.
+/// The signing scheme of a sample. To sign in production, use [`sign::Signer`](Signer), which also accepts a `Signing`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Signing {
@@ -14,9 +14,9 @@ pub enum Signing {
     HmacSha256Body {
         /// The header.
         header: String,
-        /// The text before the MAC.
+        /// The text that precedes the MAC.
         prefix: String,
-        /// How the MAC is written; hex where either will do.
+        /// The encoding of the MAC. `Either` signs in hex.
         encoding: Encoding,
     },
     /// The secret itself, in a header.
@@ -27,23 +27,23 @@ pub enum Signing {
 }
 
 impl Signing {
-    /// HMAC-SHA256 over the body, in hex, in this header.
+    /// Creates the scheme HMAC-SHA256 over the body, as hex in this header.
     #[must_use]
     pub fn hmac_sha256(header: impl Into<String>) -> Self {
         Signing::HmacSha256Body { header: header.into(), prefix: String::new(), encoding: Encoding::Hex }
     }
 
-    /// The secret itself, in this header.
+    /// Creates the scheme with the secret itself in this header.
     #[must_use]
     pub fn shared_secret(header: impl Into<String>) -> Self {
         Signing::SharedSecret { header: header.into() }
     }
 
-    /// Returns the headers that sign a body, as text. `id` and `timestamp` are used where the scheme signs them. These two
-    /// may be malformed, and the secret one that no receiver accepts: tests sign with such values, too.
+    /// Returns the headers that sign a body, as text. `id` and `timestamp` are used if the scheme signs them. For
+    /// negative tests, both may be malformed, and the secret may be one that receivers reject.
     ///
     /// # Errors
-    /// A secret or a header that the scheme cannot use.
+    /// Returns an error if the scheme cannot use the secret or the header.
     pub fn headers(
         &self,
         secret: &str,
@@ -67,7 +67,7 @@ impl From<&Signing> for SchemeConfig {
     }
 }
 
-/// With the first encoding that the receiver reads, and without the secrets of further headers.
+/// Takes the first encoding that the receiver accepts, and omits the secrets of further headers.
 impl From<&SchemeConfig> for Signing {
     fn from(scheme: &SchemeConfig) -> Self {
         match &scheme.0 {

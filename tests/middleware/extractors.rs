@@ -43,8 +43,8 @@ async fn a_delivery_can_be_taken_as_an_extension() {
 #[tokio::test]
 async fn a_misplaced_extractor_of_axum_answers_500_and_logs_the_mistake() {
     let (lines, _guard) = captured();
-    let missing = "ERROR a handler extracts a webhook, but its route has no VerifyLayer";
-    let other = "ERROR a handler extracts another provider's webhook than its VerifyLayer lets in \
+    let missing = "ERROR the handler extracts a webhook, but its route has no VerifyLayer; add one";
+    let other = "ERROR the handler extracts events of another provider than its VerifyLayer verifies \
                  (the delivery is from provider healthsync, but the handler expects events of provider fasten)";
     let layer = || medhook_axum::VerifyLayer::new(receiver());
     for (handler, line) in [
@@ -79,8 +79,8 @@ async fn a_misplaced_extractor_of_actix_web_answers_500_and_logs_the_mistake() {
         .route("/typed", web::post().to(typed))
         .service(web::resource("/other").wrap(verify).route(web::post().to(other)));
     let app = init_service(app).await;
-    let missing = "ERROR a handler extracts a webhook, but its route has no Verify";
-    let other = "ERROR a handler extracts another provider's webhook than its Verify lets in \
+    let missing = "ERROR the handler extracts a webhook, but its route has no Verify; add one";
+    let other = "ERROR the handler extracts events of another provider than its Verify verifies \
                  (the delivery is from provider healthsync, but the handler expects events of provider fasten)";
     for (path, line) in [("/plain", missing), ("/typed", missing), ("/other", other)] {
         let response = call_service(&app, sample().actix_request(path).to_request()).await;
