@@ -46,7 +46,7 @@ fn fixture(file: &str) -> Bytes {
     ours().find(|fixture| fixture.path() == path).expect("there is such a fixture").body()
 }
 
-/// Signs a body, proves and opens it.
+/// Signs, verifies and opens a body.
 fn deliver(receiver: &Receiver, body: impl Into<Bytes>) -> Delivery {
     let request = testing::azodha("OpenTele").signing(Signing::hmac_sha256(HEADER)).secret(SECRET).body(body);
     let request = request.request("/");
@@ -61,16 +61,16 @@ fn pinned(kind: Kind) -> Receiver {
     receiver(hmac().pin_kind(kind.as_str()))
 }
 
-/// The documented kind that an event was decoded as.
+/// Returns the documented kind that an event was decoded as.
 fn variant(event: &Event) -> Option<Kind> {
     written(event).map(|(kind, _)| kind)
 }
 
-/// An event's payload, written and read again, which has to give the same.
+/// Returns an event's kind and payload as JSON, after asserting that the payload survives a round trip.
 fn written(event: &Event) -> Option<(Kind, Value)> {
     fn again<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(payload: &T) -> Value {
         let json = serde_json::to_string(payload).unwrap();
-        assert!(serde_json::from_str::<T>(&json).unwrap() == *payload, "not the same once written and read");
+        assert!(serde_json::from_str::<T>(&json).unwrap() == *payload, "the payload changed in the round trip");
         serde_json::from_str(&json).unwrap()
     }
     macro_rules! variants {
@@ -132,7 +132,7 @@ fn every_kind_has_a_fixture_and_each_is_decoded_without_loss() {
 }
 
 #[test]
-fn samples_are_signed_as_told() {
+fn samples_are_signed_with_the_configured_scheme() {
     for kind in Kind::ALL {
         let sample = testing::azodha(kind.as_str()).secret(SECRET);
         for (azodha, signing) in [
@@ -149,7 +149,7 @@ fn samples_are_signed_as_told() {
 }
 
 #[test]
-fn kinds_without_a_named_key_are_raw_as_a_whole() {
+fn kinds_without_documented_keys_are_raw_json() {
     let log = payload!("AppointmentToCareTaskActivityLog" as AppointmentToCareTaskActivityLog);
     assert_eq!(log.data.as_bytes(), fixture("AppointmentToCareTaskActivityLog"));
     let tele = payload!("OpenTele" as OpenTele);
@@ -157,7 +157,7 @@ fn kinds_without_a_named_key_are_raw_as_a_whole() {
 }
 
 #[test]
-fn inferences_have_their_prompts() {
+fn inferences_contain_their_prompts() {
     let observations = payload!("InferenceToObservations" as InferenceToObservations);
     assert_eq!(observations.file_id.unwrap(), "4711/9f0c2b7e-lab.pdf");
     assert_eq!(observations.mime_type.unwrap(), "application/pdf");
@@ -182,13 +182,13 @@ fn inferences_have_their_prompts() {
     let tasks = payload!("InferenceToCareTasks" as InferenceToCareTasks);
     assert_eq!(tasks.use_case_name.unwrap(), "File Ingestion");
     assert!(tasks.input_data.is_some() && tasks.data.is_some() && tasks.model.is_some());
-    // A list of prompts can be read as such, though here it is not documented to be one.
+    // The shape of these prompts is undocumented, but a list can be decoded.
     let prompts: Vec<Prompt> = tasks.prompts.unwrap().decode().unwrap();
     assert_eq!(prompts[0].prompt_id, Some("prm-70".into()));
 }
 
 #[test]
-fn a_score_and_a_count_have_their_fields() {
+fn scores_and_counts_are_decoded() {
     let score = payload!("AssessmentResponseToWellbeingScore" as AssessmentResponseToWellbeingScore);
     assert_eq!(score.event_name.unwrap(), "AssessmentResponseToWellbeingScore");
     assert_eq!(score.patient_id.unwrap(), "pat-6621");
@@ -204,7 +204,7 @@ fn a_score_and_a_count_have_their_fields() {
 }
 
 #[test]
-fn an_appointment_has_its_fields_whether_ids_are_texts_or_numbers() {
+fn appointments_are_decoded_with_string_and_with_numeric_ids() {
     let booked = payload!("BookAppointment" as BookAppointment);
     for (field, value) in [
         (booked.id, "apt-7f31c2"),
@@ -236,7 +236,7 @@ fn an_appointment_has_its_fields_whether_ids_are_texts_or_numbers() {
 }
 
 #[test]
-fn what_stands_in_data_is_reached() {
+fn nested_data_is_decoded() {
     for file in ["Notification", "Notification.event-name"] {
         let Event::Notification(note) = decode(&pinned(Kind::Notification), fixture(file)).event else {
             panic!("a notification")
@@ -287,7 +287,7 @@ fn what_stands_in_data_is_reached() {
     assert!(assessment.assigned_service_providers.is_some() && assessment.rest.contains_key("completedBy"));
 }
 
-/// JSON pointers to all that is in a value. No key of a fixture's needs escapes.
+/// Collects the JSON pointers to everything in a value. No key in a fixture needs escapes.
 fn places(value: &Value, at: &str, into: &mut Vec<String>) {
     let members: Vec<(String, &Value)> = match value {
         Value::Object(members) => members.iter().map(|(key, value)| (key.clone(), value)).collect(),
@@ -301,7 +301,7 @@ fn places(value: &Value, at: &str, into: &mut Vec<String>) {
     }
 }
 
-/// The same with another value at a place, or without what is there.
+/// Returns the document with another value at a place, or without the value there.
 fn with(document: &Value, place: &str, to: Option<&Value>) -> Value {
     let mut document = document.clone();
     if let Some(to) = to {
@@ -312,12 +312,12 @@ fn with(document: &Value, place: &str, to: Option<&Value>) -> Value {
     match document.pointer_mut(parent).unwrap() {
         Value::Object(members) => drop(members.remove(last)),
         Value::Array(elements) => drop(elements.remove(last.parse().unwrap())),
-        _ => unreachable!("a place is in an object or an array"),
+        _ => unreachable!("the parent of a place is an object or an array"),
     }
     document
 }
 
-/// Without members that are an empty list: that is how a payload writes them.
+/// Removes members that are empty lists, because payloads omit them when written.
 fn bare(mut value: Value) -> Value {
     if let Value::Object(members) = &mut value {
         members.retain(|_, member| *member != json!([]));
@@ -327,7 +327,7 @@ fn bare(mut value: Value) -> Value {
 }
 
 #[test]
-fn whatever_becomes_of_a_field_costs_that_field_at_most() {
+fn a_changed_field_costs_only_itself() {
     let instead = [
         Value::Null,
         json!(""),
@@ -352,12 +352,12 @@ fn whatever_becomes_of_a_field_costs_that_field_at_most() {
             let without = bare(with(&as_read, place, None));
             for to in std::iter::once(None).chain(instead.iter().map(Some)) {
                 let decoded = decode(&receiver, with(&document, place, to).to_string());
-                let told = format!("{} with {to:?} at {place}: {:?}", fixture.path(), decoded.drifted);
-                let Some((kind, payload)) = written(&decoded.event) else { panic!("{told}") };
-                assert_eq!(kind, kind_of(fixture), "{told}");
+                let change = format!("{} with {to:?} at {place}: {:?}", fixture.path(), decoded.drifted);
+                let Some((kind, payload)) = written(&decoded.event) else { panic!("{change}") };
+                assert_eq!(kind, kind_of(fixture), "{change}");
                 let payload = bare(payload);
 
-                // A number for a text is the text of its digits, an object for a list the list of it.
+                // A number in place of a string is read as its digits, an object in place of a list as a list of one.
                 let digits = to.map(|to| to.to_string().into());
                 let list = to.filter(|to| to.is_object()).map(|to| json!([to]));
                 let kept = [to, digits.as_ref(), list.as_ref().or(to)]
@@ -365,11 +365,11 @@ fn whatever_becomes_of_a_field_costs_that_field_at_most() {
                     .any(|to| payload == bare(with(&as_read, place, *to)));
                 let unharmed = payload == without
                     || payload.pointer(place).is_some_and(|_| bare(with(&payload, place, None)) == without);
-                assert!(kept || unharmed, "{told} {payload}");
+                assert!(kept || unharmed, "{change} {payload}");
 
-                // A loss shows, and nothing else does.
+                // A lost value is drift, and a kept one is not.
                 let nothing = to.is_none_or(|to| to.is_null() || *to == "" || *to == json!([]));
-                assert!(nothing || kept == decoded.drifted.is_empty(), "{told}");
+                assert!(nothing || kept == decoded.drifted.is_empty(), "{change}");
                 tried += 1;
             }
         }
@@ -402,18 +402,18 @@ fn leaves(value: &Value, into: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn debug_shows_nothing_that_was_sent_but_documented_names() {
+fn debug_shows_nothing_of_a_body_but_documented_names() {
     let documented: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
     for fixture in ours() {
         let document: Value = serde_json::from_slice(&fixture.body()).unwrap();
         let mut sent = BTreeSet::new();
         leaves(&document, &mut sent);
         sent.retain(|text| text.len() > 3 && !documented.contains(text.as_str()));
-        // Keys that are not documented are the sender's own texts.
+        // Undocumented keys are text from the sender.
         for key in ["preferredLanguage", "organizationCode", "appointmentType", "clientDetails", "completedBy"] {
             sent.insert(key.to_owned());
         }
-        // With all in another enum's place, too, and as an event of no kind.
+        // Also with an undocumented value in every enum, and as an event without a kind.
         let odd = fixture.body().iter().map(|byte| char::from(*byte)).collect::<String>();
         let odd = odd.replace("SURVEY", "Kumquat").replace("Survey_Response", "Kumquat");
         sent.insert("Kumquat".to_owned());
@@ -434,7 +434,7 @@ fn debug_shows_nothing_that_was_sent_but_documented_names() {
 }
 
 #[test]
-fn the_body_names_its_kind_in_either_key() {
+fn the_kind_is_read_from_either_key() {
     let unpinned = receiver(hmac());
     for fixture in ours() {
         let document: Value = serde_json::from_slice(&fixture.body()).unwrap();
@@ -443,7 +443,7 @@ fn the_body_names_its_kind_in_either_key() {
         match (named, decoded.event) {
             (true, event) => assert_eq!(variant(&event), Some(kind_of(fixture)), "{}", fixture.path()),
             (false, Event::Undecodable(event)) => {
-                // Handed over with all there is.
+                // The event contains the whole body.
                 assert_eq!(event.kind, None);
                 assert_eq!(event.problem.to_string(), "the body names no kind and pin_kind is not set");
                 assert_eq!(event.data.unwrap().as_bytes(), fixture.body());
@@ -455,7 +455,7 @@ fn the_body_names_its_kind_in_either_key() {
 }
 
 #[test]
-fn of_two_names_and_a_pin_the_documented_one_is_the_kind() {
+fn a_documented_name_takes_precedence_over_the_pin_and_the_pin_over_other_names() {
     use Kind::{BookAppointment, Notification, OpenTele};
     let (booked, noted) = (BookAppointment.as_str(), Notification.as_str());
     let conflict = Err("`eventName` and `event` name two kinds");
@@ -465,14 +465,14 @@ fn of_two_names_and_a_pin_the_documented_one_is_the_kind() {
         (json!({"eventName": booked}), None, Ok(booked)),
         (json!({"event": booked}), None, Ok(booked)),
         (json!({"eventName": booked, "event": booked}), None, Ok(booked)),
-        // The body's own documented name wins over the pin.
+        // A documented name in the body takes precedence over the pin.
         (json!({"eventName": booked}), Some(OpenTele), Ok(booked)),
         (json!({"event": booked}), Some(OpenTele), Ok(booked)),
         (json!({"event": booked}), Some(BookAppointment), Ok(booked)),
-        // A text of another sort beside a documented name.
+        // An undocumented name next to a documented one.
         (json!({"eventName": "JOINED", "event": booked}), None, Ok(booked)),
         (json!({"eventName": booked, "event": "JOINED"}), None, Ok(booked)),
-        // A text of another sort alone: the pin, or else a kind that is not documented.
+        // Only an undocumented name: the pin if there is one, or else an undocumented kind.
         (json!({"event": "JOINED"}), Some(Notification), Ok(noted)),
         (json!({"eventName": "JOINED", "event": "LEFT"}), Some(Notification), Ok(noted)),
         (json!({"event": "JOINED"}), None, Ok("JOINED")),
@@ -514,14 +514,14 @@ fn of_two_names_and_a_pin_the_documented_one_is_the_kind() {
 }
 
 #[test]
-fn a_name_that_lost_to_the_pin_is_still_in_the_payload() {
+fn a_name_that_the_pin_overrides_stays_in_the_payload() {
     let body = r#"{"event":"JOINED","data":{}}"#;
     let Event::Notification(note) = decode(&pinned(Kind::Notification), body).event else { panic!("a notification") };
     assert_eq!(text(&note.rest["event"]), r#""JOINED""#);
 }
 
 #[test]
-fn a_proven_body_that_is_no_envelope_is_handed_over() {
+fn a_verified_body_without_an_envelope_is_delivered() {
     let raw = |event: &Undecodable| event.data.as_ref().map(|data| text(data).to_owned());
     use crate::Undecodable;
     let twice = r#"{"event":"OpenTele","event":"Notification"}"#;
@@ -536,7 +536,7 @@ fn a_proven_body_that_is_no_envelope_is_handed_over() {
         (b"[1]", None, None, Some("[1]")),
         (b"[1]", Some("BookAppointment"), Some("BookAppointment"), Some("[1]")),
         (twice.as_bytes(), None, None, Some(twice)),
-        // Not taken for the pinned one, even if one of its two names is that.
+        // The pin does not apply, even if one of the two names is the pinned kind.
         (twice.as_bytes(), Some("OpenTele"), None, Some(twice)),
     ] {
         let receiver = receiver(pin.map_or(hmac(), |pin| hmac().pin_kind(pin)));
@@ -545,18 +545,18 @@ fn a_proven_body_that_is_no_envelope_is_handed_over() {
         assert_eq!(event.kind.as_ref().map(KindName::as_str), kind, "{body:?}");
         assert_eq!(raw(&event).as_deref(), data, "{body:?}");
     }
-    // Nothing is documented of these payloads: any JSON will do.
+    // These payloads are undocumented, so any JSON is accepted.
     for body in ["[1]", "7", r#""text""#] {
         let Event::OpenTele(event) = decode(&pinned(Kind::OpenTele), body).event else { panic!("{body}") };
         assert_eq!(text(&event.data), body);
     }
-    // As deep as anyone likes.
+    // At any depth.
     let deep_event = |body: String| decode(&receiver(hmac()), body).event;
     let deep = format!(r#"{{"event":"OpenTele","data":{}{}}}"#, "[".repeat(500), "]".repeat(500));
     assert!(matches!(deep_event(deep), Event::OpenTele(_)));
 }
 
-/// What a header of this value with this body leads to.
+/// Returns the label of the secret that verifies this header value and body, or the reason of the rejection.
 fn outcome(receiver: &Receiver, value: &str, body: &Bytes) -> Result<String, Reason> {
     let headers = [(HEADER, value)];
     match receiver.verify(headers.as_slice(), body.clone()) {
@@ -570,7 +570,7 @@ fn signature(signing: &Signing, secret: &str, body: &[u8]) -> String {
 }
 
 #[test]
-fn an_hmac_is_read_in_hex_and_base64_or_as_told() {
+fn an_hmac_is_read_in_hex_and_base64_unless_configured() {
     let body = fixture("SurveyAssessment");
     let written = |encoding, prefix: &str| {
         let signing = Signing::HmacSha256Body { header: HEADER.to_owned(), prefix: prefix.to_owned(), encoding };
@@ -598,10 +598,10 @@ fn an_hmac_is_read_in_hex_and_base64_or_as_told() {
 }
 
 #[test]
-fn an_hmac_is_never_taken_for_the_bare_secret_nor_the_other_way_round() {
+fn an_hmac_and_the_bare_secret_are_never_interchangeable() {
     let body = fixture("SurveyAssessment");
     assert_eq!(outcome(&receiver(hmac()), SECRET, &body), Err(Reason::MalformedHeader));
-    // A secret that could be an HMAC by its looks.
+    // A secret that has the form of an HMAC.
     let looks = "5f".repeat(32);
     let secret = || Secret::new(looks.as_str()).unwrap().labeled("looks").unwrap();
     let by_hmac = receiver(Azodha::hmac_sha256(HEADER, secret()));
@@ -613,7 +613,7 @@ fn an_hmac_is_never_taken_for_the_bare_secret_nor_the_other_way_round() {
 }
 
 #[test]
-fn a_shared_secret_proves_the_sender_alone() {
+fn a_shared_secret_authenticates_the_sender_only() {
     let receiver = receiver(Azodha::shared_secret("X-Azodha-Signature", secrets()));
     let body = fixture("SurveyAssessment");
     assert_eq!(outcome(&receiver, SECRET, &body), Ok("current".to_owned()));
@@ -663,7 +663,7 @@ fn every_configuration_error_is_one_clear_line() {
 }
 
 #[test]
-fn without_a_time_no_age_is_judged_and_none_can_be() {
+fn any_age_is_accepted_and_event_time_freshness_is_a_configuration_error() {
     for now in [0, i64::from(u32::MAX)] {
         let builder = Receiver::builder("azodha", hmac()).store(NoDedupe).clock(testing::StoppedClock::at(now));
         deliver(&builder.build().unwrap(), fixture("SurveyAssessment"));
@@ -675,7 +675,7 @@ fn without_a_time_no_age_is_judged_and_none_can_be() {
 }
 
 #[test]
-fn the_same_bytes_are_the_same_event_at_one_endpoint() {
+fn equal_bytes_are_the_same_event_at_one_endpoint() {
     let keys = |name: &str, body: &'static str| {
         deliver(&Receiver::builder(name, hmac()).store(NoDedupe).build().unwrap(), body).event_key()
     };
@@ -685,13 +685,13 @@ fn the_same_bytes_are_the_same_event_at_one_endpoint() {
     assert_ne!(keys("one", body), keys("one", r#"{"event":"OpenTele" }"#));
 }
 
-/// The natural key of an event of this kind.
+/// Returns the natural key of an event of this kind.
 fn natural(kind: Kind, body: &str) -> Option<String> {
     let envelope = Envelope { kind: Some(documented(kind)), ..Envelope::default() };
     natural_key(&envelope, &Bytes::from(body.to_owned()))
 }
 
-/// The kinds that have a natural key, each with what it requires.
+/// The kinds that have a natural key, each with its required parts.
 const NATURAL: [(Kind, &[&str]); 3] = [
     (Kind::BookAppointment, &["/id", "/status", "/date", "/startTime"]),
     (Kind::UploadedFileAndTest, &["/data/file/id", "/data/patient", "/data/file", "/data"]),
@@ -711,7 +711,7 @@ fn by_natural_key(kind: Kind) -> Receiver {
     Receiver::builder("azodha", azodha).store(NoDedupe).dedupe(Dedupe::by(natural_key)).build().unwrap()
 }
 
-/// The pointer to every value but the outermost.
+/// Returns the pointers to every value except the outermost.
 fn pointers(value: &Value) -> Vec<String> {
     let members: Vec<(String, &Value)> = match value {
         Value::Object(members) => members.iter().map(|(key, member)| (key.clone(), member)).collect(),
@@ -726,7 +726,7 @@ fn pointers(value: &Value) -> Vec<String> {
 }
 
 #[test]
-fn a_moved_appointment_is_another_event() {
+fn a_rescheduled_appointment_is_another_event() {
     let receiver = by_natural_key(Kind::BookAppointment);
     let key = |body: &Value| deliver(&receiver, body.to_string()).event_key();
     let booked = json(Kind::BookAppointment);
@@ -753,7 +753,7 @@ fn a_change_to_any_documented_field_changes_the_natural_key() {
         let key = |body: &Value| deliver(&receiver, body.to_string()).event_key();
         let sent = json(*kind);
         for pointer in pointers(&sent) {
-            // The name of the kind, and metadata at a key that the guide does not name.
+            // The name of the kind, and metadata at an undocumented key.
             if ["/event", "/eventName", "/context"].contains(&pointer.as_str()) {
                 continue;
             }
@@ -767,7 +767,7 @@ fn a_change_to_any_documented_field_changes_the_natural_key() {
 }
 
 #[test]
-fn a_natural_key_leaves_out_what_the_guide_does_not_name() {
+fn a_natural_key_ignores_undocumented_keys() {
     for (kind, _) in NATURAL {
         let mut altered = json(kind);
         altered["undocumented"] = json!("2026-01-01T00:00:01Z");
@@ -802,7 +802,7 @@ fn there_is_no_natural_key_without_a_required_part() {
 }
 
 #[test]
-fn a_natural_key_has_every_part_exactly_as_it_stands() {
+fn a_natural_key_uses_every_part_exactly_as_sent() {
     let booked = |more: &str| {
         let body = format!(r#"{{"id":7,"status":"BOOKED","date":1768348800,"startTime":"09:40"{more}}}"#);
         natural(Kind::BookAppointment, &body)
@@ -810,14 +810,14 @@ fn a_natural_key_has_every_part_exactly_as_it_stands() {
     let expected =
         r#"["BookAppointment",[7,"BOOKED",1768348800,"09:40",null,null,null,null,null,null,null,null,null,null,null]]"#;
     assert_eq!(booked("").as_deref(), Some(expected));
-    // Neither the order of the members nor white space between them counts.
+    // The order of the members and whitespace between them do not matter.
     let spaced = r#"{ "startTime": "09:40", "date": 1768348800, "status": "BOOKED", "id": 7 }"#;
     assert_eq!(natural(Kind::BookAppointment, spaced).as_deref(), Some(expected));
     let keys: BTreeSet<_> = ["", r#""""#, "1", "1.0", r#""1""#, "1000000000000000000001", "1000000000000000000002"]
         .map(|value| booked(&if value.is_empty() { String::new() } else { format!(r#","endTime":{value}"#) }).unwrap())
         .into();
     assert_eq!(keys.len(), 7, "{keys:?}");
-    // A name that stands twice, and what is no object.
+    // Duplicate names, and values that are not objects.
     for more in [r#","id":7"#, r#","endTime":1,"endTime":1"#] {
         assert_eq!(booked(more), None, "{more}");
     }
@@ -827,7 +827,7 @@ fn a_natural_key_has_every_part_exactly_as_it_stands() {
 }
 
 #[test]
-fn a_natural_key_decides_what_the_same_event_is() {
+fn a_natural_key_identifies_an_event() {
     let build = |dedupe| {
         let azodha = hmac().pin_kind("BookAppointment");
         Receiver::builder("azodha", azodha).store(MemoryStore::new(10)).dedupe(dedupe).build().unwrap()
@@ -840,7 +840,7 @@ fn a_natural_key_decides_what_the_same_event_is() {
     assert_eq!(key(&by_key, one), key(&by_key, again));
     assert_ne!(key(&by_bytes, one), key(&by_bytes, again));
     assert_ne!(key(&by_key, one), key(&by_key, cancelled));
-    // Without a natural key, the bytes decide.
+    // Without a natural key, the bytes identify the event.
     assert_eq!(key(&by_key, r#"{"id":1}"#), key(&by_bytes, r#"{"id":1}"#));
     assert_ne!(key(&by_key, r#"{"id":1}"#), key(&by_key, r#"{"id":1 }"#));
 }

@@ -1,4 +1,4 @@
-//! Every fixture as it is, and with each of its values gone or of another type.
+//! Tests every fixture unchanged, and with each of its values removed or of another type.
 
 use std::time::Duration;
 
@@ -49,8 +49,8 @@ fn named(fixture: &Fixture) -> Kind {
     Kind::from_name(name).unwrap_or_else(|| panic!("no kind {name}"))
 }
 
-/// The kind that an unpinned receiver tells.
-fn told(kind: Kind) -> Kind {
+/// Returns the kind that an unpinned receiver infers.
+fn inferred(kind: Kind) -> Kind {
     match kind {
         Kind::ClaimsRemitApproved | Kind::ClaimsRemitDenied => Kind::ClaimsRemitAll,
         other => other,
@@ -61,7 +61,7 @@ fn body(path: &str) -> Bytes {
     fixtures().into_iter().find(|fixture| fixture.path() == format!("cair/{path}.json")).expect(path).body()
 }
 
-/// The kind of the variant, and its payload as it is written.
+/// Returns the kind of the event's variant, and its payload as JSON.
 fn parts(event: &Event) -> Option<(Kind, String)> {
     fn written(payload: &impl serde::Serialize) -> String {
         serde_json::to_string(payload).unwrap()
@@ -84,17 +84,17 @@ fn parts(event: &Event) -> Option<(Kind, String)> {
 fn every_kind_has_a_sample() {
     for kind in Kind::ALL {
         let body = sample(kind.as_str()).request("/").into_body();
-        assert_eq!(parts(&decode(&receiver(signed()), body)).unwrap().0, told(*kind));
+        assert_eq!(parts(&decode(&receiver(signed()), body)).unwrap().0, inferred(*kind));
     }
 }
 
 #[test]
-fn every_fixture_is_of_its_kind_told_or_pinned_and_survives_being_written() {
+fn every_fixture_has_its_inferred_or_pinned_kind_and_survives_a_round_trip() {
     let unpinned = receiver(signed());
     for fixture in fixtures() {
         let kind = named(fixture);
         let pinned = receiver(signed().pin_kind(kind));
-        for (receiver, expected) in [(&unpinned, told(kind)), (&pinned, kind)] {
+        for (receiver, expected) in [(&unpinned, inferred(kind)), (&pinned, kind)] {
             let delivery = open(receiver, fixture.body());
             assert_eq!(delivery.kind(), Some(expected.as_str()), "{}", fixture.path());
             assert_eq!((delivery.signature_scope(), delivery.id()), (SignatureScope::Body, None));
@@ -108,7 +108,7 @@ fn every_fixture_is_of_its_kind_told_or_pinned_and_survives_being_written() {
 }
 
 #[test]
-fn a_chart_report_in_todays_shape() {
+fn a_chart_report_in_the_current_shape_is_decoded() {
     let Event::ChartAnalysis(chart) = decode(&receiver(signed()), body("PATIENT_CHART_ANALYSIS_COMPLETE")) else {
         panic!("another kind")
     };
@@ -147,7 +147,7 @@ fn a_chart_report_in_todays_shape() {
 }
 
 #[test]
-fn the_three_shapes_of_a_chart_report_say_the_same() {
+fn the_three_shapes_of_a_chart_report_decode_alike() {
     let reports = json!({
         "coding_report": {
             "icd_10_codes": [{"icd_10_code": "J45.40", "severity": "Low"}],
@@ -186,7 +186,7 @@ fn the_three_shapes_of_a_chart_report_say_the_same() {
 }
 
 #[test]
-fn a_chart_report_in_the_older_shapes() {
+fn a_chart_report_in_the_older_shapes_is_decoded() {
     let receiver = receiver(signed());
     let delivery = open(&receiver, body("PATIENT_CHART_ANALYSIS_COMPLETE.chart-report"));
     assert_eq!(delivery.occurred_at().and_then(Time::unix), Some(NOW), "no offset means UTC");
@@ -213,7 +213,7 @@ fn a_chart_report_in_the_older_shapes() {
 }
 
 #[test]
-fn what_is_not_documented_of_a_chart_is_kept_with_its_findings() {
+fn undocumented_parts_of_a_chart_report_are_kept_with_their_findings() {
     let Event::ChartAnalysis(chart) = decode(&receiver(signed()), body("PATIENT_CHART_ANALYSIS_COMPLETE.partial"))
     else {
         panic!("another kind")
@@ -234,7 +234,7 @@ fn what_is_not_documented_of_a_chart_is_kept_with_its_findings() {
 }
 
 #[test]
-fn the_claim_scrubber() {
+fn claim_scrubber_output_is_decoded() {
     let receiver = receiver(signed());
     let Event::ClaimsAiOptimizer(newer) = decode(&receiver, body("CLAIMS_AI_OPTIMIZER")) else {
         panic!("another kind")
@@ -255,7 +255,7 @@ fn the_claim_scrubber() {
 }
 
 #[test]
-fn changes_of_status() {
+fn claim_status_changes_are_decoded() {
     let receiver = receiver(signed());
     let change = |name: &str| {
         let delivery = open(&receiver, body(name));
@@ -280,7 +280,7 @@ fn changes_of_status() {
 }
 
 #[test]
-fn remittances_are_told_apart_by_the_pin_alone_and_stay_whole() {
+fn only_the_pin_distinguishes_remittances_and_no_element_is_lost() {
     #[derive(serde::Deserialize)]
     struct Own {
         disposition: String,
@@ -313,7 +313,7 @@ fn remittances_are_told_apart_by_the_pin_alone_and_stay_whole() {
 }
 
 #[test]
-fn the_two_webhooks_without_a_name() {
+fn the_two_webhooks_without_a_documented_name_are_decoded() {
     let receiver = receiver(signed());
     let Event::X12Optimizer(denied) = decode(&receiver, body("x12-optimizer")) else { panic!("another kind") };
     assert_eq!(denied.claim_id.unwrap(), "660417");
@@ -351,9 +351,9 @@ fn the_two_webhooks_without_a_name() {
 }
 
 #[test]
-fn the_first_shape_that_holds_tells_the_kind() {
+fn the_first_matching_shape_determines_the_kind() {
     let receiver = receiver(signed());
-    let told = |body: &str| open(&receiver, body.to_owned()).kind().map(str::to_owned);
+    let kind_of = |body: &str| open(&receiver, body.to_owned()).kind().map(str::to_owned);
     let rows = [
         ("CLAIMS_REMIT_ALL", r#""resourceType": "ClaimResponse""#),
         ("CLAIM_STATUS_CHANGE", r#""claimLifecycleId": "c", "newStatus": "n""#),
@@ -363,12 +363,12 @@ fn the_first_shape_that_holds_tells_the_kind() {
         ("x12-optimizer", r#""edits": []"#),
     ];
     for (at, (kind, members)) in rows.iter().enumerate() {
-        assert_eq!(told(&format!("{{{members}}}")).as_deref(), Some(*kind));
-        // With all the rows below it, in their order and the other way round.
+        assert_eq!(kind_of(&format!("{{{members}}}")).as_deref(), Some(*kind));
+        // With the members of all rows below it, in order and in reverse.
         let mut members: Vec<_> = rows[at..].iter().map(|(_, members)| *members).collect();
-        assert_eq!(told(&format!("{{{}}}", members.join(","))).as_deref(), Some(*kind));
+        assert_eq!(kind_of(&format!("{{{}}}", members.join(","))).as_deref(), Some(*kind));
         members.reverse();
-        assert_eq!(told(&format!("{{{}}}", members.join(","))).as_deref(), Some(*kind));
+        assert_eq!(kind_of(&format!("{{{}}}", members.join(","))).as_deref(), Some(*kind));
     }
     for body in [
         r#"{"resourceType": "Claim"}"#,
@@ -390,16 +390,16 @@ fn the_first_shape_that_holds_tells_the_kind() {
         "{\"report\": {}} {}",
         "\u{feff}{\"report\": {}}",
     ] {
-        assert_eq!(told(body), None, "{body}");
+        assert_eq!(kind_of(body), None, "{body}");
     }
-    assert_eq!(told(r#"{"analysis_result": {}}"#).as_deref(), Some("PATIENT_CHART_ANALYSIS_COMPLETE"));
-    assert_eq!(told(r#"{"ai_generated_x12_837": 1}"#).as_deref(), Some("x12-optimizer"));
-    assert_eq!(told(r#"{"rep\u006frt": {}}"#).as_deref(), Some("PATIENT_CHART_ANALYSIS_COMPLETE"));
-    assert_eq!(told(r#"{"edits": [], "edits": []}"#).as_deref(), Some("x12-optimizer"));
+    assert_eq!(kind_of(r#"{"analysis_result": {}}"#).as_deref(), Some("PATIENT_CHART_ANALYSIS_COMPLETE"));
+    assert_eq!(kind_of(r#"{"ai_generated_x12_837": 1}"#).as_deref(), Some("x12-optimizer"));
+    assert_eq!(kind_of(r#"{"rep\u006frt": {}}"#).as_deref(), Some("PATIENT_CHART_ANALYSIS_COMPLETE"));
+    assert_eq!(kind_of(r#"{"edits": [], "edits": []}"#).as_deref(), Some("x12-optimizer"));
 }
 
 #[test]
-fn without_a_kind_the_whole_body_is_handed_over() {
+fn an_event_without_a_kind_contains_the_whole_body() {
     let receiver = receiver(signed());
     let undecodable = |body: &[u8]| match decode(&receiver, body.to_vec()) {
         Event::Undecodable(event) => event,
@@ -421,7 +421,7 @@ fn without_a_kind_the_whole_body_is_handed_over() {
 }
 
 #[test]
-fn a_pinned_kind_stays_whatever_the_body_is() {
+fn a_pinned_kind_takes_precedence_over_the_body() {
     for kind in Kind::ALL {
         let pinned = receiver(signed().pin_kind(*kind));
         for body in [body("CLAIM_STATUS_CHANGE"), body("ai-phone-call"), Bytes::from_static(b"{}")] {
@@ -437,7 +437,7 @@ fn a_pinned_kind_stays_whatever_the_body_is() {
             assert_eq!((event.problem.to_string().as_str(), event.data), (problem, None));
         }
     }
-    // As far as it fits.
+    // The matching fields are decoded.
     let pinned = receiver(signed().pin_kind(Kind::ClaimStatusChange));
     let Event::ClaimStatusChange(change) = decode(&pinned, r#"{"timestamp": 5, "newStatus": {"new": 1}}"#) else {
         panic!("another kind")
@@ -446,7 +446,7 @@ fn a_pinned_kind_stays_whatever_the_body_is() {
 }
 
 #[test]
-fn a_body_too_deep_to_be_read_is_handed_over_all_the_same() {
+fn a_body_nested_too_deeply_is_still_delivered() {
     let deep = |key: &str, levels: usize| {
         format!(r#"{{"report": {}{{}}{}}}"#, format!("{{\"{key}\": ").repeat(levels), "}".repeat(levels))
     };
@@ -454,11 +454,11 @@ fn a_body_too_deep_to_be_read_is_handed_over_all_the_same() {
     let event = decode(&receiver, deep("new", 50_000));
     assert!(matches!(event, Event::ChartAnalysis(_)), "{event:?}");
     let decoded = <Event as crate::Event>::from_delivery(&open(&receiver, deep("chart_report", 50_000)));
-    assert!(matches!(decoded.event, Event::ChartAnalysis(_)), "read as far as the documented shapes could be deep");
+    assert!(matches!(decoded.event, Event::ChartAnalysis(_)), "decoded to the depth of the documented shapes");
     assert_eq!(decoded.drifted.len(), 1);
 }
 
-/// What stands in a value's place.
+/// Returns the replacements for a value. `None` removes it.
 fn replacements() -> [Option<Value>; 8] {
     [
         None,
@@ -473,7 +473,7 @@ fn replacements() -> [Option<Value>; 8] {
 }
 
 #[test]
-fn one_value_gone_or_of_another_type_costs_itself_and_no_more() {
+fn a_removed_or_changed_value_costs_only_itself() {
     let unpinned = receiver(signed());
     let mut tried = 0;
     for fixture in fixtures() {
@@ -495,7 +495,7 @@ fn one_value_gone_or_of_another_type_costs_itself_and_no_more() {
                 assert_eq!(decode(&pinned, left), event, "{}", what());
                 let by_shape = decode(&unpinned, changed.to_string());
                 match parts(&by_shape) {
-                    Some((variant, _)) if variant == told(kind) => {}
+                    Some((variant, _)) if variant == inferred(kind) => {}
                     _ => assert!(decides(kind, &path), "{} {by_shape:?}", what()),
                 }
                 tried += 1;
@@ -505,9 +505,9 @@ fn one_value_gone_or_of_another_type_costs_itself_and_no_more() {
     assert!(tried > 2_000, "{tried}");
 }
 
-/// Whether a kind is told by what stands there.
+/// Returns whether the inferred kind depends on the value at this path.
 fn decides(kind: Kind, path: &[Value]) -> bool {
-    let keys: &[&[&str]] = match told(kind) {
+    let keys: &[&[&str]] = match inferred(kind) {
         Kind::ClaimsRemitAll => &[&["resourceType"]],
         Kind::ClaimStatusChange => &[&["claimLifecycleId"], &["newStatus"]],
         Kind::ClaimsAiOptimizer => &[&["output"], &["output", "optimizer_run_id"]],
@@ -518,7 +518,7 @@ fn decides(kind: Kind, path: &[Value]) -> bool {
     keys.iter().any(|keys| keys.iter().eq(path))
 }
 
-/// The paths to all values but the outermost.
+/// Returns the paths to all values except the outermost.
 fn paths(value: &Value) -> Vec<Vec<Value>> {
     let members: Vec<(Value, &Value)> = match value {
         Value::Object(members) => members.iter().map(|(key, member)| (key.as_str().into(), member)).collect(),
@@ -533,7 +533,7 @@ fn paths(value: &Value) -> Vec<Vec<Value>> {
     all
 }
 
-/// Another value at a path; `None` takes the one there away.
+/// Replaces the value at a path; `None` removes it.
 fn put(value: &mut Value, path: &[Value], replacement: Option<Value>) {
     match (value, path) {
         (Value::Object(members), [Value::String(key)]) => match replacement {
@@ -557,13 +557,13 @@ fn put(value: &mut Value, path: &[Value], replacement: Option<Value>) {
     }
 }
 
-/// A written payload without what stands at a path of the body, and without what is empty. `whole` tells whether a list
-/// has lost an element already.
+/// Returns a written payload without the value at a path of the body, and without empty values. `whole` shows whether a
+/// list has already lost an element.
 fn without(mut left: Value, path: &[Value], whole: &Value) -> Value {
     fn take(value: &mut Value, path: &[Value], whole: &Value) {
         match (value, path) {
             (Value::Object(members), [Value::String(key), rest @ ..]) => {
-                // An alias is written as the first name.
+                // An alias is written under the first name.
                 let key = if key == "report_id" { "id" } else { key };
                 if rest.is_empty() {
                     members.remove(key);
@@ -580,7 +580,7 @@ fn without(mut left: Value, path: &[Value], whole: &Value) -> Value {
                     take(element, rest, whole);
                 }
             }
-            // Codes are sent as texts and written as objects: below one there is nothing to take.
+            // Codes are sent as strings and written as objects: there is nothing to remove below one.
             _ => {}
         }
     }
@@ -605,7 +605,7 @@ fn without(mut left: Value, path: &[Value], whole: &Value) -> Value {
 }
 
 #[test]
-fn debug_output_shows_nothing_that_was_sent() {
+fn debug_output_shows_nothing_of_a_body() {
     for fixture in fixtures() {
         let pinned = receiver(signed().pin_kind(named(fixture)));
         let delivery = open(&pinned, fixture.body());
@@ -633,19 +633,19 @@ fn debug_output_shows_nothing_that_was_sent() {
     }
 }
 
-/// Names that the documentation has, and that `Debug` may show as variants or fields.
+/// Documented names, which `Debug` may show as variants or fields.
 const DOCUMENTED: &[&str] =
     &["complete", "completed", "failed", "in_progress", "Pass", "Submitted", "Rejected", "active"];
 
 #[test]
-fn the_bare_secret_is_no_mac() {
+fn the_bare_secret_is_not_accepted_as_a_mac_nor_a_mac_as_the_secret() {
     let body = body("CLAIM_STATUS_CHANGE");
     let hex = "05252f884d6138725c14f8e82d5e9bf8d06b1b3772a601b4a76fbddabc223da5";
     for (text, reason) in [(SECRET, Reason::MalformedHeader), (hex, Reason::SignatureMismatch)] {
         let receiver = receiver(Cair::hmac_sha256("X-API-KEY", Secret::new(text).unwrap()));
         let rejection = receiver.verify(&[("x-api-key", text)], body.clone()).unwrap_err();
         assert_eq!(rejection.reason(), reason);
-        // Nor is a MAC the secret.
+        // A MAC is not accepted as the secret.
         let bare = Receiver::builder("bare", Cair::shared_secret("X-API-KEY", Secret::new(text).unwrap()));
         let bare = bare.store(NoDedupe).build().unwrap();
         let signed = sample("CLAIM_STATUS_CHANGE").secret(text).body(body.clone()).request("/");
@@ -658,7 +658,7 @@ fn the_bare_secret_is_no_mac() {
 }
 
 #[test]
-fn a_mac_is_read_as_it_is_said_to_be_written() {
+fn a_mac_must_have_the_configured_encoding_and_prefix() {
     let signing = |encoding, prefix: &str| Signing::HmacSha256Body {
         header: "x-cair".to_owned(),
         prefix: prefix.to_owned(),
@@ -682,7 +682,7 @@ fn a_mac_is_read_as_it_is_said_to_be_written() {
 }
 
 #[test]
-fn an_age_is_judged_where_it_is_asked_for() {
+fn the_age_is_checked_only_if_configured() {
     let freshness = Freshness::EventTime { max_age: Duration::from_secs(3600), max_skew: Duration::from_secs(60) };
     let build = |cair: Cair| {
         let builder = Receiver::builder("cair", cair).store(NoDedupe).clock(StoppedClock::at(NOW));
@@ -693,20 +693,20 @@ fn an_age_is_judged_where_it_is_asked_for() {
         let verified = receiver.verify(request.headers(), request.body().clone()).unwrap();
         receiver.open(verified).map(|_| ()).map_err(|rejection| rejection.reason())
     };
-    for judging in [build(signed()), build(signed().pin_kind(Kind::ClaimStatusChange))] {
-        assert_eq!(outcome(&judging, "CLAIM_STATUS_CHANGE", NOW - 3600), Ok(()));
-        assert_eq!(outcome(&judging, "CLAIM_STATUS_CHANGE", NOW - 3601), Err(Reason::Stale));
-        assert_eq!(outcome(&judging, "CLAIM_STATUS_CHANGE", NOW + 61), Err(Reason::InTheFuture));
+    for checking in [build(signed()), build(signed().pin_kind(Kind::ClaimStatusChange))] {
+        assert_eq!(outcome(&checking, "CLAIM_STATUS_CHANGE", NOW - 3600), Ok(()));
+        assert_eq!(outcome(&checking, "CLAIM_STATUS_CHANGE", NOW - 3601), Err(Reason::Stale));
+        assert_eq!(outcome(&checking, "CLAIM_STATUS_CHANGE", NOW + 61), Err(Reason::InTheFuture));
     }
-    let judging = build(signed());
+    let checking = build(signed());
     for kind in ["PATIENT_CHART_ANALYSIS_COMPLETE", "CLAIMS_REMIT_ALL", "CLAIMS_AI_OPTIMIZER", "ai-phone-call.failed"] {
-        assert_eq!(outcome(&judging, kind, NOW), Err(Reason::TimeMissing), "{kind}");
+        assert_eq!(outcome(&checking, kind, NOW), Err(Reason::TimeMissing), "{kind}");
         assert_eq!(outcome(&receiver(signed()), kind, NOW), Ok(()), "{kind}");
     }
-    assert_eq!(outcome(&judging, "PATIENT_CHART_ANALYSIS_COMPLETE.chart-report", NOW), Ok(()));
+    assert_eq!(outcome(&checking, "PATIENT_CHART_ANALYSIS_COMPLETE.chart-report", NOW), Ok(()));
     assert_eq!(outcome(&receiver(signed()), "CLAIM_STATUS_CHANGE", 0), Ok(()), "any age by default");
-    // Of no kind: a new one may lack the time.
-    assert!(judging.open(judging.verify(&mac(b"{}")[..], Bytes::from_static(b"{}")).unwrap()).is_ok());
+    // Without a kind: events of a new kind may lack the time.
+    assert!(checking.open(checking.verify(&mac(b"{}")[..], Bytes::from_static(b"{}")).unwrap()).is_ok());
 }
 
 fn mac(body: &[u8]) -> Vec<(String, String)> {
@@ -714,20 +714,20 @@ fn mac(body: &[u8]) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_same_bytes_are_the_same_event_and_no_others() {
+fn only_equal_bytes_are_the_same_event() {
     let receiver = receiver(signed());
     let key = |body: Bytes| open(&receiver, body).event_key();
     let chart = body("PATIENT_CHART_ANALYSIS_COMPLETE");
     assert_eq!(key(chart.clone()), key(chart.clone()));
-    // The same ids, and more to it.
+    // The same ids with different bytes.
     assert_ne!(key(chart.clone()), key(body("PATIENT_CHART_ANALYSIS_COMPLETE.partial")));
     assert_ne!(key(chart.clone()), key([&chart[..], b" "].concat().into()));
 }
 
 #[test]
-fn mistakes_are_one_line_that_says_what_is_wrong() {
+fn every_configuration_error_is_one_clear_line() {
     let problem = |cair: Cair| Receiver::builder("cair", cair).store(NoDedupe).build().unwrap_err().to_string();
-    for (cair, told) in [
+    for (cair, expected) in [
         (Cair::hmac_sha256("", secret()), "header name"),
         (Cair::shared_secret("", secret()), "header name"),
         (Cair::hmac_sha256("X API KEY", secret()), "header name"),
@@ -738,7 +738,7 @@ fn mistakes_are_one_line_that_says_what_is_wrong() {
         (Cair::hmac_sha256("x", secret()).prefix("sha256=\n"), "can begin with \"sha256=\\n\""),
     ] {
         let problem = problem(cair);
-        assert!(problem.starts_with("receiver cair: ") && problem.contains(told), "{problem}");
+        assert!(problem.starts_with("receiver cair: ") && problem.contains(expected), "{problem}");
         assert!(!problem.contains('\n') && !problem.contains(SECRET), "{problem}");
     }
     assert_eq!(Kind::from_name("patient_chart_analysis_complete"), None);

@@ -11,10 +11,10 @@ use crate::provider::key::{self, Part, members, scalar};
 /// Returns a key for [`Dedupe::by`](crate::Dedupe::by), made of every documented field of the event that does not
 /// change between attempts.
 ///
-/// Of a link, only its presence is part of the key; `message.is_read` and `avatar` are not. `type` and `occurred_on`
-/// are part of every key. Every part is used exactly as it appears in the body, so `1700000000`, `1700000000.5` and
-/// `"1700000000"` are three different times. An absent part (or `null`) differs from a present one. A speciality or a
-/// professional is represented by its `id`, or by its `name` if it has no `id`.
+/// The presence of a link is part of the key, but not the link itself, nor `message.is_read` and `avatar`. `type` and
+/// `occurred_on` are part of every key. Every part is used exactly as it appears in the body, so `1700000000`,
+/// `1700000000.5` and `"1700000000"` are three different times. An absent part (or `null`) differs from a present one.
+/// A speciality or a professional is represented by its `id`, or by its `name` if it has no `id`.
 ///
 /// Returns `None` if `occurred_on` or another required part is missing, empty or of another type, or if an object
 /// contains a key twice. The event is then identified by the bytes of its body.

@@ -42,7 +42,7 @@ fn ours() -> impl Iterator<Item = (&'static str, &'static Fixture)> {
     })
 }
 
-/// The event of a fixture, by its name without `mediquo/` and `.json`.
+/// Returns the event of a fixture, by its name without `mediquo/` and `.json`.
 fn event(name: &str) -> Event {
     let path = format!("mediquo/{name}.json");
     let (_, fixture) = ours().find(|(_, fixture)| fixture.path() == path).unwrap();
@@ -53,7 +53,7 @@ fn value(fixture: &Fixture) -> Value {
     serde_json::from_slice(&fixture.body()).unwrap()
 }
 
-/// The payload of the named fixture's event, which must be of the variant.
+/// Returns the payload of the named fixture's event, which must have the variant.
 macro_rules! decoded {
     ($Variant:ident, $name:literal) => {
         match event($name) {
@@ -63,7 +63,7 @@ macro_rules! decoded {
     };
 }
 
-/// Does the same with the payload of any documented kind.
+/// Evaluates an expression with the payload of any documented kind.
 macro_rules! with_payload {
     ($event:expr, $payload:ident => $do:expr) => {
         match $event {
@@ -90,7 +90,7 @@ fn written(event: &Event) -> Value {
 }
 
 #[test]
-fn every_kind_has_a_fixture_and_every_fixture_is_proven_and_decodes_without_drift() {
+fn every_kind_has_a_fixture_and_every_fixture_verifies_and_decodes_without_drift() {
     let receiver = receiver();
     let mut kinds = BTreeSet::new();
     for (kind, fixture) in ours() {
@@ -109,7 +109,7 @@ fn every_kind_has_a_fixture_and_every_fixture_is_proven_and_decodes_without_drif
 }
 
 #[test]
-fn consultations_are_read_in_every_shape() {
+fn consultations_are_decoded_in_every_shape() {
     let created = decoded!(PatientConsultationCreated, "patient_consultation_created");
     let consultation = created.consultation.unwrap();
     assert_eq!(consultation.id.unwrap(), "0d5b7c1e-3a42-4f0b-8f66-2c9e51ab7701");
@@ -182,7 +182,7 @@ fn consultations_are_read_in_every_shape() {
 }
 
 #[test]
-fn everything_else_is_read_in_every_shape() {
+fn all_other_kinds_are_decoded_in_every_shape() {
     let message = decoded!(PatientMessageReceived, "patient_message_received");
     assert_eq!(message.message.unwrap().is_read, Some(Phi::new(false)));
     assert_eq!(message.professional.unwrap().id.unwrap(), "p7Qw2LmX9a");
@@ -247,7 +247,7 @@ fn everything_else_is_read_in_every_shape() {
 }
 
 #[test]
-fn a_kind_with_two_names_keeps_the_one_it_was_sent_under() {
+fn an_alias_of_a_kind_is_kept_as_sent() {
     let request = testing::mediquo("patient_message_sent").secret(TEXT).at(NOW + 7).request("/");
     let receiver = receiver();
     let delivery = receiver.open(receiver.verify(request.headers(), request.body().clone()).unwrap()).unwrap();
@@ -258,7 +258,7 @@ fn a_kind_with_two_names_keeps_the_one_it_was_sent_under() {
 }
 
 #[test]
-fn what_is_written_is_what_was_read() {
+fn payloads_survive_a_round_trip() {
     for (_, fixture) in ours() {
         let event = delivered(&receiver(), fixture.body()).decode::<Event>().unwrap();
         let mut payload = value(fixture)["payload"].take();
@@ -275,7 +275,7 @@ fn what_is_written_is_what_was_read() {
     }
 }
 
-/// Without what counts as absent, and with numbers as texts.
+/// Removes absent values, and converts numbers to strings.
 fn comparable(value: Value) -> Value {
     let absent = |value: &Value| *value == Value::Null || *value == json!("") || *value == json!([]);
     match value {
@@ -292,7 +292,7 @@ fn comparable(value: Value) -> Value {
 }
 
 #[test]
-fn one_altered_field_costs_that_field_and_nothing_else() {
+fn a_changed_field_costs_only_itself() {
     let receiver = receiver();
     let mut alterations = 0;
     for (_, fixture) in ours() {
@@ -313,7 +313,7 @@ fn one_altered_field_costs_that_field_and_nothing_else() {
                 let (mut altered, mut expected) = (written(&event), written(&unaltered));
                 let elements = siblings(&expected, &path);
                 remove(&mut expected, &path);
-                // An element that could not be read is left out; one that could stands in its place.
+                // An unreadable element is omitted, a readable one is kept.
                 if elements.is_none() || siblings(&altered, &path) == elements {
                     remove(&mut altered, &path);
                 }
@@ -325,7 +325,7 @@ fn one_altered_field_costs_that_field_and_nothing_else() {
     assert!(alterations > 5_000, "{alterations}");
 }
 
-/// The way to every value but the outermost.
+/// Returns the paths to all values except the outermost.
 fn paths(value: &Value) -> Vec<Vec<String>> {
     let members: Vec<(String, &Value)> = match value {
         Value::Object(members) => members.iter().map(|(key, member)| (key.clone(), member)).collect(),
@@ -340,7 +340,7 @@ fn paths(value: &Value) -> Vec<Vec<String>> {
     members.into_iter().flat_map(deeper).collect()
 }
 
-/// One alone is written as a list of one.
+/// Returns the value at a path. A single object counts as a list of one.
 fn at<'v>(value: &'v mut Value, path: &[String]) -> Option<&'v mut Value> {
     path.iter().try_fold(value, |value, key| match value {
         Value::Array(elements) => match key.parse::<usize>() {
@@ -364,7 +364,7 @@ fn remove(value: &mut Value, path: &[String]) {
     }
 }
 
-/// How many elements the list has that the path ends in, if it does.
+/// Returns the length of the list that contains the last element of the path, if it is in a list.
 fn siblings(value: &Value, path: &[String]) -> Option<usize> {
     let (last, way) = path.split_last().unwrap();
     last.parse::<usize>().ok()?;
@@ -372,7 +372,7 @@ fn siblings(value: &Value, path: &[String]) -> Option<usize> {
 }
 
 #[test]
-fn an_odd_envelope_reaches_the_handler_too() {
+fn a_malformed_envelope_is_delivered() {
     let receiver = receiver();
     let report = |change: &dyn Fn(&mut Value)| {
         let mut body = value(ours().find(|(kind, _)| *kind == "patient_report_sent").unwrap().1);
@@ -406,15 +406,15 @@ fn an_odd_envelope_reaches_the_handler_too() {
 }
 
 #[test]
-fn nothing_of_a_payload_is_printed() {
+fn debug_output_shows_nothing_of_a_payload() {
     let documented = ["appointment", "chat", "video", "phone", "scheduled", "immediate", "soap"];
     for (kind, fixture) in ours() {
         let delivery = delivered(&receiver(), fixture.body());
         let event: Event = delivery.decode().unwrap();
         let printed = format!("{event:?} {event:#?} {delivery:?} {:?}", delivery.envelope());
         for leaf in leaves(&value(fixture)) {
-            let told = leaf == kind || documented.contains(&&*leaf);
-            assert!(told || leaf.len() <= 3 || !printed.contains(&leaf), "{leaf} in {printed}");
+            let may_show = leaf == kind || documented.contains(&&*leaf);
+            assert!(may_show || leaf.len() <= 3 || !printed.contains(&leaf), "{leaf} in {printed}");
         }
     }
 }
@@ -430,7 +430,7 @@ fn leaves(value: &Value) -> Vec<String> {
 }
 
 #[test]
-fn any_secret_will_do_and_every_header_must() {
+fn every_header_needs_any_one_of_its_secrets() {
     let secrets = Secrets::new(secret("new", TEXT)).also(secret("old", "the-one-before")).unwrap();
     let mediquo = MediQuo::new(secrets).also_header("x-tenant", secret("tenant", "acme")).header("X-Key");
     assert_eq!(
@@ -462,7 +462,7 @@ fn any_secret_will_do_and_every_header_must() {
 }
 
 #[test]
-fn mistakes_are_told_in_one_line() {
+fn every_configuration_error_is_one_clear_line() {
     let error = |mediquo: MediQuo| {
         let error = Receiver::builder("mediquo", mediquo).store(NoDedupe).build().unwrap_err().to_string();
         assert!(!error.contains('\n') && !error.contains(TEXT), "{error}");
@@ -485,7 +485,7 @@ fn mistakes_are_told_in_one_line() {
 }
 
 #[test]
-fn age_is_judged_only_on_request_and_by_a_time_that_nothing_signs() {
+fn the_age_is_checked_only_if_configured_by_an_unsigned_time() {
     let sent = |at: i64, receiver: &Receiver| {
         let request = testing::mediquo("prescription_created").secret(TEXT).at(at).request("/");
         let verified = receiver.verify(request.headers(), request.body().clone()).unwrap();
@@ -501,7 +501,7 @@ fn age_is_judged_only_on_request_and_by_a_time_that_nothing_signs() {
     assert_eq!(sent(NOW + 301, &receiver), Err(Reason::InTheFuture));
 }
 
-/// The natural key of the named fixture's event, after a change.
+/// Returns the natural key of the named fixture's event after a change.
 fn natural_key_of(name: &str, change: impl Fn(&mut Value)) -> Option<String> {
     let path = format!("mediquo/{name}.json");
     let (_, fixture) = ours().find(|(_, fixture)| fixture.path() == path).unwrap();
@@ -526,7 +526,7 @@ fn every_kind_but_a_report_has_a_natural_key() {
 }
 
 #[test]
-fn a_natural_key_has_the_time_exactly_as_it_stands() {
+fn a_natural_key_contains_the_time_exactly_as_sent() {
     for name in ["patient_message_received", "prescription_created", "professional_block_updated"] {
         let body = natural_key_of(name, |_| {}).unwrap();
         assert!(body.contains(",[1767225600,"), "{body}");
@@ -546,7 +546,7 @@ fn a_natural_key_has_the_time_exactly_as_it_stands() {
     }
 }
 
-/// Fields that differ between attempts, and names of what an id already identifies.
+/// Returns whether a field is not part of the key: it differs between attempts, or names an object that has an id.
 fn is_left_out(pointer: &str) -> bool {
     let volatile = ["/url", "/consultation_url", "/pdf_url", "/avatar", "/is_read"];
     let named = ["/payload/professional/name", "/payload/consultation/speciality/name"];
@@ -665,7 +665,7 @@ fn there_is_no_natural_key_without_a_required_part() {
 }
 
 #[tokio::test]
-async fn two_messages_in_one_second_are_one_event_unless_nothing_is_remembered() {
+async fn two_messages_in_one_second_are_one_event_unless_dedupe_is_off() {
     let body = testing::mediquo("patient_message_received").secret(TEXT).at(NOW).request("/").into_body();
     let twice = async |dedupe: Dedupe| {
         let builder = Receiver::builder("mediquo", MediQuo::new(secret("current", TEXT)));
@@ -683,7 +683,7 @@ async fn two_messages_in_one_second_are_one_event_unless_nothing_is_remembered()
 }
 
 #[test]
-fn a_custom_provider_by_this_name_gives_the_same_events() {
+fn a_custom_provider_with_this_name_decodes_the_same_events() {
     let scheme = HmacSha256Body::new("x-mac");
     let custom = Custom::new(FACTS.name, scheme, secret("key", TEXT)).kind_pointer("/type").data_pointer("/payload");
     let receiver = Receiver::builder("mediquo", custom).store(NoDedupe).build().unwrap();
