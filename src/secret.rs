@@ -379,7 +379,7 @@ mod tests {
         let keys = Secrets::new(Secret::new("0123456789abcdef").unwrap());
         assert_eq!(keys.also_env("MEDHOOK_TEST_IS_NEVER_SET").unwrap().len(), 1);
         assert!(message(Secrets::from_env("MEDHOOK_TEST_IS_NEVER_SET")).contains("not set"));
-        // PATH is set wherever tests run.
+        // PATH is set in every test environment.
         assert_eq!(Secrets::from_env("PATH").unwrap().iter().next().unwrap().label(), "PATH");
     }
 }

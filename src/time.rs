@@ -51,7 +51,7 @@ impl Time {
         }
         self.timestamp().map(|timestamp| {
             let second = timestamp.as_second();
-            // jiff rounds towards zero.
+            // jiff rounds toward zero.
             if timestamp.subsec_nanosecond() < 0 { second.saturating_sub(1) } else { second }
         })
     }

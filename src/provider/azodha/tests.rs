@@ -37,13 +37,13 @@ fn kind_of(fixture: &Fixture) -> Kind {
     Kind::from_name(file.split('.').next().unwrap()).expect("named after a documented kind")
 }
 
-fn ours() -> impl Iterator<Item = &'static Fixture> {
+fn provider_fixtures() -> impl Iterator<Item = &'static Fixture> {
     fixtures().iter().filter(|fixture| fixture.provider() == FACTS.name)
 }
 
 fn fixture(file: &str) -> Bytes {
     let path = format!("azodha/{file}.json");
-    ours().find(|fixture| fixture.path() == path).expect("there is such a fixture").body()
+    provider_fixtures().find(|fixture| fixture.path() == path).expect("there is such a fixture").body()
 }
 
 /// Signs, verifies and opens a body.
@@ -103,13 +103,13 @@ fn text(raw: &RawJson) -> &str {
 
 #[test]
 fn every_kind_has_a_fixture_and_each_is_decoded_without_loss() {
-    let kinds: Vec<_> = ours().map(kind_of).collect();
+    let kinds: Vec<_> = provider_fixtures().map(kind_of).collect();
     for kind in Kind::ALL {
         assert!(kinds.contains(kind), "{}", kind.as_str());
         assert_eq!(Kind::from_name(kind.as_str()), Some(*kind));
         fixture(kind.as_str());
     }
-    for fixture in ours() {
+    for fixture in provider_fixtures() {
         let delivery = deliver(&pinned(kind_of(fixture)), fixture.body());
         assert_eq!(delivery.signature_scope(), SignatureScope::Body);
         assert_eq!(delivery.kind(), Some(kind_of(fixture).as_str()));
@@ -122,7 +122,7 @@ fn every_kind_has_a_fixture_and_each_is_decoded_without_loss() {
         assert!(!fixture.body().ends_with(b"\n"), "{}", fixture.path());
         let mut document: Value = serde_json::from_slice(&fixture.body()).unwrap();
         if fixture.path() == "azodha/BookAppointment.numbers.json" {
-            // Ids and dates that are numbers are written back as texts.
+            // Numeric ids and dates are written as strings.
             for field in ["id", "date", "patientId"] {
                 document[field] = document[field].to_string().into();
             }
@@ -342,7 +342,7 @@ fn a_changed_field_costs_only_itself() {
         json!({"Kumquat": {"id": [1]}}),
     ];
     let mut tried = 0;
-    for fixture in ours() {
+    for fixture in provider_fixtures() {
         let receiver = pinned(kind_of(fixture));
         let document: Value = serde_json::from_slice(&fixture.body()).unwrap();
         let (_, as_read) = written(&decode(&receiver, fixture.body()).event).unwrap();
@@ -404,7 +404,7 @@ fn leaves(value: &Value, into: &mut BTreeSet<String>) {
 #[test]
 fn debug_shows_nothing_of_a_body_but_documented_names() {
     let documented: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
-    for fixture in ours() {
+    for fixture in provider_fixtures() {
         let document: Value = serde_json::from_slice(&fixture.body()).unwrap();
         let mut sent = BTreeSet::new();
         leaves(&document, &mut sent);
@@ -436,7 +436,7 @@ fn debug_shows_nothing_of_a_body_but_documented_names() {
 #[test]
 fn the_kind_is_read_from_either_key() {
     let unpinned = receiver(hmac());
-    for fixture in ours() {
+    for fixture in provider_fixtures() {
         let document: Value = serde_json::from_slice(&fixture.body()).unwrap();
         let named = document.get("event").or(document.get("eventName")).is_some();
         let decoded = decode(&unpinned, fixture.body());

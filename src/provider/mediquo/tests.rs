@@ -35,7 +35,7 @@ fn delivered(receiver: &Receiver, body: impl Into<Bytes>) -> Delivery {
     receiver.open(receiver.verify(&[("x-webhook-signature", TEXT)], body.into()).unwrap()).unwrap()
 }
 
-fn ours() -> impl Iterator<Item = (&'static str, &'static Fixture)> {
+fn provider_fixtures() -> impl Iterator<Item = (&'static str, &'static Fixture)> {
     fixtures().iter().filter(|fixture| fixture.provider() == FACTS.name).map(|fixture| {
         let name = fixture.path().strip_prefix("mediquo/").unwrap();
         (name.split('.').next().unwrap(), fixture)
@@ -45,7 +45,7 @@ fn ours() -> impl Iterator<Item = (&'static str, &'static Fixture)> {
 /// Returns the event of a fixture, by its name without `mediquo/` and `.json`.
 fn event(name: &str) -> Event {
     let path = format!("mediquo/{name}.json");
-    let (_, fixture) = ours().find(|(_, fixture)| fixture.path() == path).unwrap();
+    let (_, fixture) = provider_fixtures().find(|(_, fixture)| fixture.path() == path).unwrap();
     delivered(&receiver(), fixture.body()).decode().unwrap()
 }
 
@@ -93,7 +93,7 @@ fn written(event: &Event) -> Value {
 fn every_kind_has_a_fixture_and_every_fixture_verifies_and_decodes_without_drift() {
     let receiver = receiver();
     let mut kinds = BTreeSet::new();
-    for (kind, fixture) in ours() {
+    for (kind, fixture) in provider_fixtures() {
         let delivery = delivered(&receiver, fixture.body());
         assert_eq!(delivery.kind(), Some(kind), "{}", fixture.path());
         assert_eq!(delivery.kind_label(), kind);
@@ -259,7 +259,7 @@ fn an_alias_of_a_kind_is_kept_as_sent() {
 
 #[test]
 fn payloads_survive_a_round_trip() {
-    for (_, fixture) in ours() {
+    for (_, fixture) in provider_fixtures() {
         let event = delivered(&receiver(), fixture.body()).decode::<Event>().unwrap();
         let mut payload = value(fixture)["payload"].take();
         if payload["reports"].is_object() {
@@ -295,7 +295,7 @@ fn comparable(value: Value) -> Value {
 fn a_changed_field_costs_only_itself() {
     let receiver = receiver();
     let mut alterations = 0;
-    for (_, fixture) in ours() {
+    for (_, fixture) in provider_fixtures() {
         let original = value(fixture);
         let unaltered: Event = delivered(&receiver, fixture.body()).decode().unwrap();
         for path in paths(&original["payload"]) {
@@ -375,7 +375,7 @@ fn siblings(value: &Value, path: &[String]) -> Option<usize> {
 fn a_malformed_envelope_is_delivered() {
     let receiver = receiver();
     let report = |change: &dyn Fn(&mut Value)| {
-        let mut body = value(ours().find(|(kind, _)| *kind == "patient_report_sent").unwrap().1);
+        let mut body = value(provider_fixtures().find(|(kind, _)| *kind == "patient_report_sent").unwrap().1);
         change(&mut body);
         delivered(&receiver, body.to_string())
     };
@@ -408,7 +408,7 @@ fn a_malformed_envelope_is_delivered() {
 #[test]
 fn debug_output_shows_nothing_of_a_payload() {
     let documented = ["appointment", "chat", "video", "phone", "scheduled", "immediate", "soap"];
-    for (kind, fixture) in ours() {
+    for (kind, fixture) in provider_fixtures() {
         let delivery = delivered(&receiver(), fixture.body());
         let event: Event = delivery.decode().unwrap();
         let printed = format!("{event:?} {event:#?} {delivery:?} {:?}", delivery.envelope());
@@ -485,7 +485,7 @@ fn every_configuration_error_is_one_clear_line() {
 }
 
 #[test]
-fn the_age_is_checked_only_if_configured_by_an_unsigned_time() {
+fn the_unsigned_time_is_checked_only_if_configured() {
     let sent = |at: i64, receiver: &Receiver| {
         let request = testing::mediquo("prescription_created").secret(TEXT).at(at).request("/");
         let verified = receiver.verify(request.headers(), request.body().clone()).unwrap();
@@ -504,7 +504,7 @@ fn the_age_is_checked_only_if_configured_by_an_unsigned_time() {
 /// Returns the natural key of the named fixture's event after a change.
 fn natural_key_of(name: &str, change: impl Fn(&mut Value)) -> Option<String> {
     let path = format!("mediquo/{name}.json");
-    let (_, fixture) = ours().find(|(_, fixture)| fixture.path() == path).unwrap();
+    let (_, fixture) = provider_fixtures().find(|(_, fixture)| fixture.path() == path).unwrap();
     let mut body = value(fixture);
     change(&mut body);
     let delivery = delivered(&receiver(), body.to_string());
@@ -513,7 +513,7 @@ fn natural_key_of(name: &str, change: impl Fn(&mut Value)) -> Option<String> {
 
 #[test]
 fn every_kind_but_a_report_has_a_natural_key() {
-    for (kind, fixture) in ours() {
+    for (kind, fixture) in provider_fixtures() {
         let name = fixture.path().strip_prefix("mediquo/").unwrap().strip_suffix(".json").unwrap();
         let without = kind == "patient_report_sent" || name == "patient_waiting_room_position_update.nulls";
         assert_eq!(natural_key_of(name, |_| {}).is_none(), without, "{name}");
@@ -532,7 +532,7 @@ fn a_natural_key_contains_the_time_exactly_as_sent() {
         assert!(body.contains(",[1767225600,"), "{body}");
     }
     let receiver = natural();
-    let (_, fixture) = ours().find(|(kind, _)| *kind == "patient_message_received").unwrap();
+    let (_, fixture) = provider_fixtures().find(|(kind, _)| *kind == "patient_message_received").unwrap();
     let text = String::from_utf8(fixture.body().to_vec()).unwrap();
     let times =
         ["1767225600", "1767225600.0", "1767225600.5", "1767225600.25", "1.7672256e9", "\"1767225600\"", "\"soon\""];
@@ -557,7 +557,7 @@ fn is_left_out(pointer: &str) -> bool {
 fn a_change_to_any_documented_field_changes_the_natural_key_unless_it_is_volatile() {
     let (by_body, by_key) = (receiver(), natural());
     let mut left_out = BTreeSet::new();
-    for (kind, fixture) in ours() {
+    for (kind, fixture) in provider_fixtures() {
         let sent = value(fixture);
         let key = |receiver: &Receiver, body: &Value| delivered(receiver, body.to_string()).event_key();
         for path in paths(&sent) {
@@ -689,7 +689,7 @@ fn a_custom_provider_with_this_name_decodes_the_same_events() {
     let receiver = Receiver::builder("mediquo", custom).store(NoDedupe).build().unwrap();
     let signing =
         Signing::HmacSha256Body { header: "x-mac".to_owned(), prefix: String::new(), encoding: crate::Encoding::Hex };
-    for (_, fixture) in ours() {
+    for (_, fixture) in provider_fixtures() {
         let headers = signing.headers(TEXT, "", "", &fixture.body()).unwrap();
         let delivery = receiver.open(receiver.verify(&headers, fixture.body()).unwrap()).unwrap();
         let expected: Event = delivered(&self::receiver(), fixture.body()).decode().unwrap();
