@@ -1,19 +1,20 @@
-//! The token of a claim's holder.
+//! The fencing token of a claim.
 
 use std::fmt;
 
-/// Fencing token that identifies the holder of a claim. Unique per claim, generated before the claim is attempted.
+/// A fencing token that identifies the holder of a claim. It is unique per claim and generated before the claim is
+/// attempted.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClaimToken([u8; 16]);
 
 impl ClaimToken {
-    /// A token from its bytes, as a store's own tests need them.
+    /// Creates a token from its bytes, for the tests of a store.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         ClaimToken(bytes)
     }
 
-    /// The token's bytes.
+    /// Returns the bytes of the token.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0

@@ -1,4 +1,4 @@
-//! The part of a receiver that its deliveries share: names, labels, clock and limits.
+//! The part of a receiver that its deliveries share: name, labels, clock and limits.
 
 use std::sync::Arc;
 
@@ -6,26 +6,26 @@ use crate::once_per_minute::OncePerMinute;
 use crate::retention::Retention;
 use crate::time::{Clock, unix_seconds};
 
-/// An endpoint: its name, its provider's, and what is needed to verify, log and count its deliveries.
+/// The facts of an endpoint that are needed to verify, log and count its deliveries.
 ///
-/// A receiver, its deliveries and their verified bodies hold it in one [`Arc`], whose address identifies the receiver.
+/// A receiver, its deliveries and their verified bodies share one [`Arc`] of it, whose address identifies the receiver.
 pub(crate) struct EndpointFacts {
     name: Box<str>,
     provider: Box<str>,
     secret_labels: Box<[Box<str>]>,
     clock: Arc<dyn Clock>,
     limits: Limits,
-    /// Unverified deliveries that were rejected.
+    /// Counts rejected unverified deliveries.
     pub(crate) unverified: OncePerMinute,
-    /// Events that were verified by a secret of the wrong mode.
+    /// Counts events that a secret of the wrong mode verified.
     pub(crate) mode_mismatches: OncePerMinute,
 }
 
-/// What an endpoint accepts, and for how long its events are remembered.
+/// The limits of an endpoint, and how long its events are remembered.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) methods: &'static [&'static str],
-    /// The longest body, in bytes.
+    /// The maximum length of a body, in bytes.
     pub(crate) body: usize,
     pub(crate) retention: Retention,
 }

@@ -1,5 +1,5 @@
-//! Errors, and the closed table of reasons: a [`ConfigError`] is for the operator, a [`Reason`] explains a rejection, and a
-//! [`StoreError`] comes from a store. None of them ever holds a body, a header value or a secret.
+//! Errors, and the closed table of reasons: a [`ConfigError`] is for the operator, a [`Reason`] explains a rejection, and
+//! a [`StoreError`] comes from a store. None of them contains a body, a header value or a secret.
 
 use std::error::Error;
 use std::fmt;
@@ -10,9 +10,9 @@ type Source = Box<dyn Error + Send + Sync>;
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $Variant:ident = $name:literal, $status:ident;)*) => {
-        /// Why a delivery was not handed over, or its handler's answer not sent.
+        /// The reason why a delivery was not delivered to the handler, or why the handler's response was not sent.
         ///
-        /// This is the one closed table behind answers, logs, metrics and the fixtures' case list.
+        /// Responses, logs, metrics and the fixtures' case list all use this closed table.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Reason { $(
@@ -22,16 +22,16 @@ macro_rules! reasons {
         )* }
 
         impl Reason {
-            /// Every reason, in the order of the table.
+            /// All reasons, in the order of the table.
             pub const ALL: &'static [Reason] = &[$(Reason::$Variant,)*];
 
-            /// The name used in logs, metrics and case lists.
+            /// Returns the name used in logs, metrics and case lists.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Reason::$Variant => $name,)* }
             }
 
-            /// The status the sender gets.
+            /// Returns the status that the sender receives.
             #[must_use]
             pub const fn status(self) -> StatusCode {
                 match self { $(Reason::$Variant => StatusCode::$status,)* }
@@ -41,61 +41,62 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// A header the scheme needs is not there.
+    /// A header that the scheme requires is missing.
     MissingHeader = "missing_header", UNAUTHORIZED;
-    /// A header the scheme needs is there more than once.
+    /// A header that the scheme requires occurs more than once.
     RepeatedHeader = "repeated_header", UNAUTHORIZED;
-    /// A header the scheme needs holds nothing the scheme could check.
+    /// A header that the scheme requires has a value that cannot be parsed, or is empty or too long.
     MalformedHeader = "malformed_header", UNAUTHORIZED;
-    /// No configured secret vouches for the delivery: forged, altered on the way, or signed with another secret.
+    /// The signature matches no configured secret: the delivery was forged, modified in transit, or signed with another
+    /// secret.
     SignatureMismatch = "signature_mismatch", UNAUTHORIZED;
-    /// Verified, or signed to be, at a time too long ago.
+    /// The signed timestamp, or the time of the verified event, is older than the freshness window.
     Stale = "stale", UNAUTHORIZED;
-    /// Dated further ahead than two clocks may differ.
+    /// The signed timestamp, or the time of the verified event, is further in the future than the allowed clock skew.
     InTheFuture = "in_the_future", UNAUTHORIZED;
-    /// A documented kind of event without the signed time that freshness is judged by.
+    /// The event lacks the time by which its freshness is checked. Events of undocumented kinds may lack it, except
+    /// those of a [`Custom`](crate::Custom) provider.
     TimeMissing = "time_missing", UNAUTHORIZED;
     /// The tenant resolver found no receiver. Answered like a bad signature so that tenants cannot be enumerated.
     UnknownTenant = "unknown_tenant", UNAUTHORIZED;
-    /// Not a `POST`.
+    /// The request method is not allowed. Most endpoints allow `POST` only.
     Method = "method", METHOD_NOT_ALLOWED;
     /// The body did not arrive in time.
     BodyTimeout = "body_timeout", REQUEST_TIMEOUT;
-    /// The body is, or says it will be, over the limit.
+    /// The body, or its `Content-Length`, exceeds the limit.
     TooLarge = "too_large", PAYLOAD_TOO_LARGE;
-    /// A content encoding: signatures cover the bytes before one.
+    /// The body has a content encoding. Signatures cover the bytes before encoding.
     ContentEncoding = "content_encoding", UNSUPPORTED_MEDIA_TYPE;
-    /// The sender stopped before the end of the body.
+    /// The connection was closed before the end of the body.
     BodyIncomplete = "body_incomplete", BAD_REQUEST;
     /// The tenant resolver failed, panicked, or did not answer in time.
     TenantLookupFailed = "tenant_lookup_failed", SERVICE_UNAVAILABLE;
-    /// A secret that is configured as a test secret verified an event that is not a test event. Only our own
-    /// configuration can be wrong: the secret is probably the live one. Answered 503 so that the provider sends
-    /// the event again.
+    /// A secret that is configured as a test secret verified an event that is not a test event. The receiver's
+    /// configuration is wrong: the secret is probably the live one. Answered with 503 so that the provider retries.
     SecretModeMismatch = "secret_mode_mismatch", SERVICE_UNAVAILABLE;
-    /// The same event is being handled at this moment.
+    /// Another delivery of this event is being handled.
     InFlight = "in_flight", SERVICE_UNAVAILABLE;
-    /// The store that remembers events did not answer.
+    /// The dedupe store failed or did not answer in time.
     StoreUnavailable = "store_unavailable", SERVICE_UNAVAILABLE;
-    /// The store that remembers events may not forget one yet, and has no room for another.
+    /// The dedupe store is full of events that must not be forgotten yet.
     StoreFull = "store_full", SERVICE_UNAVAILABLE;
-    /// As many handlers run as may.
+    /// The `max_in_flight` limit is reached.
     TooBusy = "too_busy", SERVICE_UNAVAILABLE;
     /// The receiver is shutting down.
     Draining = "draining", SERVICE_UNAVAILABLE;
-    /// The event was handled before.
+    /// The event has already been handled.
     Duplicate = "duplicate", OK;
-    /// A test event that was verified by a live secret. A live event that was verified by a test secret is
+    /// A live secret verified a test event. A live event that a test secret verified is a
     /// [`SecretModeMismatch`](Reason::SecretModeMismatch).
     WrongMode = "wrong_mode", OK;
     /// The handler panicked.
     HandlerPanicked = "handler_panicked", INTERNAL_SERVER_ERROR;
-    /// The handler took longer than it may.
+    /// The handler exceeded `handler_timeout`.
     HandlerTimeout = "handler_timeout", GATEWAY_TIMEOUT;
 }
 
 impl Reason {
-    /// What the reason means for the delivery as a whole.
+    /// Returns the outcome of a delivery that has this reason.
     #[must_use]
     pub const fn outcome(self) -> Outcome {
         match self {
@@ -114,26 +115,26 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What became of a delivery.
+/// The outcome of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The handler ran and answered 2xx; the event will not be handed over again.
+    /// The handler answered 2xx. The event will not be delivered to the handler again.
     Handled,
-    /// The event was handled before: answered 200, not handed over.
+    /// The event has already been handled. Answered with 200 without calling the handler.
     Duplicate,
-    /// A test event, verified by a live secret: answered 200, not delivered to the handler, not remembered.
+    /// A live secret verified a test event. Answered with 200 without calling the handler, and not recorded.
     Ignored,
-    /// Another delivery of the event is being handled: answered 503, so that the sender asks again.
+    /// Another delivery of the event is being handled. Answered with 503 so that the provider retries.
     InFlight,
-    /// Not handed over, for the [`Reason`] given.
+    /// The delivery was rejected for a [`Reason`], without calling the handler.
     Rejected,
-    /// The handler ran and did not succeed: the event will be handed over again when the sender retries.
+    /// The handler failed. A retry of the event will be delivered to the handler.
     Failed,
 }
 
 impl Outcome {
-    /// The name used in logs, metrics and case lists.
+    /// Returns the name used in logs, metrics and case lists.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -153,7 +154,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// A receiver that cannot be built as asked: one clear line for the operator.
+/// The error of an invalid configuration. Its message is one line for the operator.
 #[derive(Debug)]
 pub struct ConfigError {
     message: Box<str>,
@@ -165,7 +166,7 @@ impl ConfigError {
         ConfigError { message: message.into(), source: None }
     }
 
-    /// Puts the name of the part that is misconfigured in front of the message.
+    /// Prefixes the message with the name of the misconfigured part.
     pub(crate) fn within(self, part: fmt::Arguments<'_>) -> Self {
         ConfigError { message: format!("{part}: {}", self.message).into(), ..self }
     }
@@ -188,59 +189,60 @@ impl Error for ConfigError {
     }
 }
 
-/// A store that could not do what it was asked. Senders get a 503 and try again.
+/// The error of a store operation. If a claim fails, the delivery is answered with 503.
 #[derive(Debug)]
 pub struct StoreError {
-    trouble: Trouble,
+    kind: StoreErrorKind,
     message: Box<str>,
     source: Option<Source>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trouble {
+enum StoreErrorKind {
     Unavailable,
     Full,
     Lost,
 }
 
 impl StoreError {
-    /// The store did not answer, or not usefully. The message names what was tried, never a password or a key.
+    /// Creates the error of a store that failed or did not answer. The message should name the operation, and must not
+    /// contain a password or a key.
     pub fn unavailable(message: impl Into<Box<str>>) -> Self {
-        StoreError { trouble: Trouble::Unavailable, message: message.into(), source: None }
+        StoreError { kind: StoreErrorKind::Unavailable, message: message.into(), source: None }
     }
 
-    /// The store may not forget anything yet and has no room.
+    /// Creates the error of a store that is full of events that must not be forgotten yet.
     #[must_use]
     pub fn full() -> Self {
-        let message = "the store is full of events it may not forget yet".into();
-        StoreError { trouble: Trouble::Full, message, source: None }
+        let message = "the store is full of events that must not be forgotten yet; increase its capacity".into();
+        StoreError { kind: StoreErrorKind::Full, message, source: None }
     }
 
-    /// The lease ran out and someone else has the event by now, so that a transaction of the application's which was to
-    /// commit the claim must not be committed.
+    /// Creates the error of a claim whose lease expired before it was committed, and whose event was claimed by another
+    /// delivery. An application's transaction that was to commit the claim must be rolled back.
     #[must_use]
     pub fn lost() -> Self {
-        let message = "the claim ran out, and someone else has the event".into();
-        StoreError { trouble: Trouble::Lost, message, source: None }
+        let message = "the claim expired and another delivery claimed the event; roll the transaction back".into();
+        StoreError { kind: StoreErrorKind::Lost, message, source: None }
     }
 
-    /// Adds the error behind this one.
+    /// Sets the underlying error.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Source>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// Whether it is a matter of room.
+    /// Returns whether the store is full.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.trouble == Trouble::Full
+        self.kind == StoreErrorKind::Full
     }
 
-    /// Whether someone else has the event.
+    /// Returns whether another delivery has claimed the event.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        self.trouble == Trouble::Lost
+        self.kind == StoreErrorKind::Lost
     }
 }
 
@@ -261,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_own_trouble_is_never_the_senders_fault() {
+    fn errors_of_the_receiver_are_answered_with_5xx() {
         for reason in [
             Reason::TenantLookupFailed,
             Reason::SecretModeMismatch,
@@ -278,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unique() {
+    fn reason_names_are_unique() {
         let mut names: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
         names.sort_unstable();
         names.dedup();

@@ -1,29 +1,31 @@
-//! The key of an event, and how it is made.
+//! The key of an event, and how it is computed.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-/// What a store knows an event by: a SHA-256 digest. Providers' ids can be patients' codes; no store sees them as they
-/// are. The digest has no key: whoever can read a store can try out ids that are easily guessed.
+/// The key under which stores record an event: a SHA-256 digest.
+///
+/// Providers' ids can be patients' codes, so stores never receive the ids themselves. The digest is not keyed: an
+/// attacker who can read a store can test guessable ids against it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventKey([u8; 32]);
 
 impl EventKey {
-    /// A key from its bytes, as a store's own tests need them.
+    /// Creates a key from its bytes, for the tests of a store.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         EventKey(bytes)
     }
 
-    /// The digest.
+    /// Returns the bytes of the digest.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }
 
-/// What makes the keys of one receiver. All of them begin alike, and that much is hashed once.
+/// Computes the event keys of one receiver. Their common prefix is hashed once.
 pub(crate) struct EventKeys {
     by_id: Sha256,
     by_own: Sha256,
@@ -44,17 +46,17 @@ impl EventKeys {
         }
     }
 
-    /// Of an event with an id.
+    /// Returns the key of an event that has an id.
     pub(crate) fn of_id(&self, mode: &str, id: &str) -> EventKey {
         finished(&self.by_id, &[mode.as_bytes(), id.as_bytes()])
     }
 
-    /// Of an event that the application names itself.
+    /// Returns the key of an event that the application identifies itself.
     pub(crate) fn of_own(&self, mode: &str, own: &str) -> EventKey {
         finished(&self.by_own, &[mode.as_bytes(), own.as_bytes()])
     }
 
-    /// Of an event without one: the same bytes are the same event.
+    /// Returns the key of an event without an id: equal bytes are the same event.
     pub(crate) fn of_body(&self, body: &[u8]) -> EventKey {
         finished(&self.by_body, &[body])
     }
@@ -66,14 +68,14 @@ fn finished(begun: &Sha256, parts: &[&[u8]]) -> EventKey {
     EventKey(digest.finalize().into())
 }
 
-/// Every part goes in with its length in front, so that no two lists of parts make the same bytes.
+/// Prefixes each part with its length, so that different lists of parts never hash the same bytes.
 fn add(digest: &mut Sha256, part: &[u8]) {
     digest.update((part.len() as u64).to_be_bytes());
     digest.update(part);
 }
 
 impl fmt::Display for EventKey {
-    /// The first 16 hexadecimal digits: enough to find an event in a log, and no more.
+    /// Writes the first 16 hexadecimal digits, which are enough to find an event in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().take(8).try_for_each(|byte| write!(f, "{byte:02x}"))
     }
@@ -90,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_part_of_a_key_tells_events_apart() {
+    fn events_that_differ_in_one_part_have_different_keys() {
         let keys = EventKeys::new;
         let keys = [
             keys("p", "e").of_id("live", "1"),
@@ -109,7 +111,7 @@ mod tests {
         assert_eq!(different.len(), keys.len());
     }
 
-    /// Keys outlive the version that made them: with another one, what was handled would be handled again.
+    /// Stores keep keys across versions: if a version computed them differently, handled events would be handled again.
     #[test]
     fn a_key_is_the_digest_of_its_parts_with_their_lengths() {
         let part = |part: &[u8]| [&(part.len() as u64).to_be_bytes(), part].concat();
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_shown_by_its_first_digits() {
+    fn display_and_debug_show_the_first_16_digits() {
         let key = EventKey::from_bytes(std::array::from_fn(|at| at as u8));
         assert_eq!(key.to_string(), "0001020304050607");
         assert_eq!(format!("{key:?}"), "EventKey(0001020304050607)");

@@ -1,5 +1,5 @@
-//! Logs and metrics. Everything that the crate logs or counts about a delivery passes through here: labels of ours,
-//! documented kinds and digests, never a value that the sender chose.
+//! Logs and metrics. Everything that the crate logs or counts about a delivery passes through this module: configured
+//! labels, documented kinds and digests, but no value that the sender chose.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,22 +12,24 @@ use crate::event_key::EventKey;
 use crate::once_per_minute::OncePerMinute;
 use crate::rejection::Rejection;
 
-/// The labels under which a verified delivery is logged and counted.
+/// The labels with which a verified delivery is logged and counted.
 #[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "metrics have fewer labels than logs"))]
 #[derive(Clone, Copy)]
 pub(crate) struct Subject<'a> {
     pub(crate) endpoint: &'a EndpointFacts,
     pub(crate) kind: &'a str,
     pub(crate) secret: &'a str,
-    #[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "logged, and no label of a metric"))]
+    #[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "logged, but not a metric's label"))]
     pub(crate) event_key: &'a EventKey,
 }
 
-/// Logs and counts a rejection. Unverified deliveries can be caused by any client, so each is a `debug` line, and they
-/// are counted into one `warn` line a minute; a verified delivery is about a provider, and a `warn` line. What the
-/// operator must do about a [`Reason::SecretModeMismatch`] is logged with the first one, then at most once a minute.
+/// Logs and counts a rejection.
+///
+/// Any client can cause rejections of unverified deliveries, so each is logged at `debug`, and one `warn` line per minute
+/// has their number. The rejection of a verified delivery is logged at `warn`. For [`Reason::SecretModeMismatch`] a line
+/// with the remedy follows, at most once per minute.
 pub(crate) fn rejected(at: &EndpointFacts, rejection: &Rejection) {
-    apart(|| {
+    isolated(|| {
         let reason = rejection.reason();
         count(at.name(), at.provider(), reason.outcome(), Some(reason));
         #[cfg(feature = "tracing")]
@@ -52,7 +54,7 @@ pub(crate) fn rejected(at: &EndpointFacts, rejection: &Rejection) {
     });
 }
 
-/// Tells the operator how to repair a configuration that keeps events from being handled.
+/// Logs how to correct a configuration that prevents events from being handled.
 #[cfg(feature = "tracing")]
 fn mode_mismatch(at: &EndpointFacts, secret: &str) {
     if let Some(rejected) = at.mode_mismatches.count(at.now()) {
@@ -63,15 +65,15 @@ fn mode_mismatch(at: &EndpointFacts, secret: &str) {
             secret,
             rejected,
             "the secret labeled {secret:?} is configured as a test secret but verified an event that is not a test \
-             event: configure it as the live secret"
+             event; configure it as the live secret"
         );
     }
 }
 
-/// Reports a request whose receiver was not found. The tenant that it names is the client's choice and is not logged. Any
-/// client can cause both reasons, so they are logged no more often than unverified deliveries.
+/// Logs and counts a request for which the tenant lookup returned no receiver. The client chose the tenant's name, so it
+/// is not logged. Any client can cause these requests, so their log lines are limited as those of unverified deliveries.
 pub(crate) fn unresolved(reason: Reason) {
-    apart(|| {
+    isolated(|| {
         count(UNRESOLVED, UNRESOLVED, reason.outcome(), Some(reason));
         #[cfg(feature = "tracing")]
         {
@@ -85,7 +87,7 @@ pub(crate) fn unresolved(reason: Reason) {
                     tracing::warn!(endpoint, failed, "tenant lookups failed or timed out");
                 }
             } else if let Some(rejected) = REJECTED.count(now) {
-                tracing::warn!(endpoint, rejected, "webhook deliveries rejected without a receiver");
+                tracing::warn!(endpoint, rejected, "webhook deliveries for unknown tenants rejected");
             }
         }
     });
@@ -94,9 +96,9 @@ pub(crate) fn unresolved(reason: Reason) {
 /// The endpoint and provider label of a request without a receiver. No receiver can have this name.
 const UNRESOLVED: &str = "(unresolved)";
 
-/// A genuine delivery whose handler did not run, or did not come to its end.
+/// Logs and counts a verified delivery whose handler did not run or did not finish.
 pub(crate) fn not_handled(subject: Subject<'_>, rejection: &Rejection) {
-    apart(|| {
+    isolated(|| {
         let reason = rejection.reason();
         count(subject.endpoint.name(), subject.endpoint.provider(), reason.outcome(), Some(reason));
         #[cfg(feature = "tracing")]
@@ -125,9 +127,9 @@ pub(crate) fn not_handled(subject: Subject<'_>, rejection: &Rejection) {
     });
 }
 
-/// A genuine delivery whose handler came to its end.
+/// Logs and counts a verified delivery whose handler finished.
 pub(crate) fn finished(subject: Subject<'_>, outcome: Outcome, watch: Stopwatch) {
-    apart(|| {
+    isolated(|| {
         count(subject.endpoint.name(), subject.endpoint.provider(), outcome, None);
         #[cfg(any(feature = "metrics", feature = "tracing"))]
         let took = watch.0.elapsed();
@@ -169,7 +171,7 @@ pub(crate) fn finished(subject: Subject<'_>, outcome: Outcome, watch: Stopwatch)
     });
 }
 
-/// How long a handler takes. Where nobody is told, no clock is looked at.
+/// Measures how long a handler takes. Reads no clock unless logs or metrics are enabled.
 #[derive(Clone, Copy)]
 pub(crate) struct Stopwatch(#[cfg(any(feature = "metrics", feature = "tracing"))] tokio::time::Instant);
 
@@ -182,9 +184,9 @@ impl Stopwatch {
     }
 }
 
-/// A payload that is not what the provider documents: how its changes show.
+/// Logs and counts a payload that differs from the provider's documentation.
 pub(crate) fn not_as_documented(subject: Subject<'_>, problem: Option<&Problem>, drifted: &[Box<str>]) {
-    apart(|| {
+    isolated(|| {
         #[cfg(feature = "metrics")]
         {
             let endpoint = subject.endpoint.name().to_owned();
@@ -200,7 +202,7 @@ pub(crate) fn not_as_documented(subject: Subject<'_>, problem: Option<&Problem>,
                     tracing::warn!(endpoint, kind, %problem, "webhook event could not be decoded")
                 }
                 None => {
-                    tracing::warn!(endpoint, kind, fields = ?drifted, "webhook event has fields not as documented")
+                    tracing::warn!(endpoint, kind, fields = ?drifted, "webhook event has fields that differ from the documentation")
                 }
             }
         }
@@ -208,20 +210,24 @@ pub(crate) fn not_as_documented(subject: Subject<'_>, problem: Option<&Problem>,
     });
 }
 
-/// Someone else has the event: it may be handled twice.
+/// Logs and counts a claim that another delivery has taken over: the event may be handled twice.
 pub(crate) fn claim_lost(subject: Subject<'_>) {
-    apart(|| {
+    isolated(|| {
         #[cfg(feature = "metrics")]
         metrics::counter!("medhook_claims_lost_total", "endpoint" => subject.endpoint.name().to_owned()).increment(1);
         #[cfg(feature = "tracing")]
-        tracing::warn!(endpoint = subject.endpoint.name(), event_key = %subject.event_key, "claim of webhook event lost");
+        tracing::warn!(
+            endpoint = subject.endpoint.name(),
+            event_key = %subject.event_key,
+            "lost the claim of a webhook event; it may be handled twice"
+        );
         let _ = subject;
     });
 }
 
-/// A delivery is handled without a claim: it may be handled twice.
+/// Logs and counts a delivery that is handled without a claim: the event may be handled twice.
 pub(crate) fn unclaimed(subject: Subject<'_>, error: &StoreError) {
-    apart(|| {
+    isolated(|| {
         #[cfg(feature = "metrics")]
         {
             let reason = if error.is_full() { Reason::StoreFull } else { Reason::StoreUnavailable };
@@ -232,15 +238,15 @@ pub(crate) fn unclaimed(subject: Subject<'_>, error: &StoreError) {
         #[cfg(feature = "tracing")]
         {
             let endpoint = subject.endpoint.name();
-            tracing::warn!(endpoint, event_key = %subject.event_key, %error, "webhook event handled without a claim");
+            tracing::warn!(endpoint, event_key = %subject.event_key, %error, "handling a webhook event without a claim");
         }
         let _ = (subject, error);
     });
 }
 
-/// The store did not do what it was asked after the event was claimed.
+/// Logs and counts a store operation that failed after the event was claimed.
 pub(crate) fn settle_failed(subject: Subject<'_>, step: &'static str, error: &StoreError) {
-    apart(|| {
+    isolated(|| {
         #[cfg(feature = "metrics")]
         {
             let endpoint = subject.endpoint.name().to_owned();
@@ -249,50 +255,50 @@ pub(crate) fn settle_failed(subject: Subject<'_>, step: &'static str, error: &St
         #[cfg(feature = "tracing")]
         {
             let endpoint = subject.endpoint.name();
-            tracing::warn!(endpoint, event_key = %subject.event_key, step, %error, "store failed; trying again");
+            tracing::warn!(endpoint, event_key = %subject.event_key, step, %error, "store operation failed; will retry");
         }
         let _ = (subject, step, error);
     });
 }
 
-/// What has run out could not be deleted: the store grows until it can.
+/// Logs that a store could not purge expired events. It grows until a later purge succeeds.
 #[cfg(feature = "postgres")]
 pub(crate) fn purge_failed(error: &StoreError) {
-    apart(|| {
+    isolated(|| {
         #[cfg(feature = "tracing")]
-        tracing::warn!(%error, "what has run out could not be deleted from the store; trying again");
+        tracing::warn!(%error, "purging expired events failed; will retry");
         let _ = error;
     });
 }
 
-/// A store in memory made room by forgetting an event that it should still have remembered.
+/// Counts an event that a memory store forgot before its retention ended, to make room for another.
 pub(crate) fn forgotten() {
-    apart(|| {
+    isolated(|| {
         #[cfg(feature = "metrics")]
         metrics::counter!("medhook_store_forgotten_total").increment(1);
     });
 }
 
-/// The store has not taken the marks of some claims before the receiver ended.
+/// Logs that the store had not settled some claims when the receiver closed.
 pub(crate) fn unsettled(at: &EndpointFacts, claims: usize) {
-    apart(|| {
+    isolated(|| {
         #[cfg(feature = "tracing")]
         {
             let endpoint = at.name();
             tracing::warn!(
                 endpoint,
                 claims,
-                "the store did not answer before the receiver ended: events that were handled may be handled again, and \
-                 others wait for their lease to end"
+                "claims not settled before the receiver closed: events that were handled may be handled again, and \
+                 others can be claimed only after their leases expire"
             );
         }
         let _ = (at, claims);
     });
 }
 
-/// What the operator should change.
+/// Logs the configuration warnings of a receiver.
 pub(crate) fn warnings(warnings: &[String]) {
-    apart(|| {
+    isolated(|| {
         #[cfg(feature = "tracing")]
         for warning in warnings {
             tracing::warn!("{warning}");
@@ -301,29 +307,29 @@ pub(crate) fn warnings(warnings: &[String]) {
     });
 }
 
-/// A shutdown was requested. New deliveries are still handled until the delay is over.
+/// Logs that a shutdown was requested. New deliveries are still handled until the delay is over.
 #[cfg(feature = "shutdown")]
 pub(crate) fn shutdown_requested() {
-    apart(|| {
+    isolated(|| {
         #[cfg(feature = "tracing")]
         tracing::info!("shutdown requested");
     });
 }
 
-/// New deliveries are answered 503 from now on.
+/// Logs that the receivers are draining. New deliveries are answered with 503 from now on.
 #[cfg(feature = "shutdown")]
 pub(crate) fn draining(receivers: usize, within: std::time::Duration) {
-    apart(|| {
+    isolated(|| {
         #[cfg(feature = "tracing")]
         tracing::info!(receivers, within = within.as_secs_f64(), "draining webhook receivers");
         let _ = (receivers, within);
     });
 }
 
-/// All receivers are drained.
+/// Logs that all receivers are drained.
 #[cfg(feature = "shutdown")]
 pub(crate) fn drained(canceled: usize) {
-    apart(|| {
+    isolated(|| {
         #[cfg(feature = "tracing")]
         if canceled == 0 {
             tracing::info!(canceled, "webhook receivers drained");
@@ -334,10 +340,10 @@ pub(crate) fn drained(canceled: usize) {
     });
 }
 
-/// The server did not stop by the deadline, and its future is dropped.
+/// Logs that the server did not stop by the deadline and that its future is dropped.
 #[cfg(feature = "shutdown")]
 pub(crate) fn server_dropped() {
-    apart(|| {
+    isolated(|| {
         #[cfg(feature = "tracing")]
         tracing::warn!("the server did not stop by the deadline and is dropped");
     });
@@ -356,11 +362,11 @@ fn count(endpoint: &str, provider: &str, outcome: Outcome, reason: Option<Reason
     let _ = (endpoint, provider, outcome, reason);
 }
 
-/// Tells something, and goes on whatever becomes of it: subscribers and recorders are the application's, and one that
-/// panics (as a logger may whose pipe is broken) must not cost a handler its claim, nor an event its commit.
-fn apart(tell: impl FnOnce()) {
-    // The panic has been reported by its own hook.
-    let _ = catch_unwind(AssertUnwindSafe(tell));
+/// Runs `report` and ignores its panics. Subscribers and recorders belong to the application, and one that panics (a
+/// logger whose pipe is broken, for example) must not cause a lost claim or prevent a commit.
+fn isolated(report: impl FnOnce()) {
+    // The panic hook has reported the panic.
+    let _ = catch_unwind(AssertUnwindSafe(report));
 }
 
 #[cfg(feature = "tracing")]
@@ -368,7 +374,7 @@ pub(crate) use tracing::Span;
 #[cfg(not(feature = "tracing"))]
 pub(crate) type Span = ();
 
-/// The span that the delivery arrived in, so that a task of its own stays in it.
+/// Returns the span in which the delivery arrived, for the task that handles it.
 pub(crate) fn current_span() -> Span {
     #[cfg(feature = "tracing")]
     return Span::current();

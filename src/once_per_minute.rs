@@ -1,7 +1,7 @@
-//! A counter whose log line is written once a minute.
+//! A rate limit for log lines.
 
-/// Counts occurrences, so that a line about them can be logged with the first one, then at most once a minute. A sender
-/// can cause any number of them, and `tracing` has no limit of its own.
+/// Counts occurrences and limits the log lines about them: one for the first occurrence, then at most one per minute.
+/// Any client can cause these occurrences, and `tracing` does not limit log lines.
 #[derive(Default)]
 pub(crate) struct OncePerMinute {
     #[cfg(feature = "tracing")]
@@ -14,7 +14,7 @@ impl OncePerMinute {
         OncePerMinute { since: std::sync::Mutex::new((None, 0)) }
     }
 
-    /// Counts one occurrence. Returns how many there were since the last line when it is time for another.
+    /// Counts one occurrence. When a line may be logged, returns the number of occurrences since the previous line.
     pub(crate) fn count(&self, now: i64) -> Option<u64> {
         let mut since = self.since.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (logged, count) = &mut *since;
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_occurrence_is_logged_then_one_line_a_minute() {
+    fn the_first_occurrence_is_logged_then_one_line_per_minute() {
         let unverified = OncePerMinute::default();
         assert_eq!(unverified.count(1_000), Some(1));
         assert_eq!(unverified.count(1_001), None);

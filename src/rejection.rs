@@ -1,4 +1,4 @@
-//! The answer to a delivery that is not handled.
+//! The response to a delivery that is not handled.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
@@ -11,9 +11,9 @@ use http::StatusCode;
 use crate::envelope::KindName;
 use crate::error::{Reason, StoreError};
 
-/// Why a delivery did not reach the handler: the [`Reason`], and how long the sender should wait.
+/// A rejected delivery: the [`Reason`], and how long the sender should wait before it retries.
 ///
-/// The sender gets the status and an empty body. The reason is for us.
+/// The sender receives the status and an empty body. The reason is for logs, metrics and the application only.
 #[derive(Debug)]
 pub struct Rejection {
     reason: Reason,
@@ -21,7 +21,7 @@ pub struct Rejection {
     verified: bool,
     kind: Option<KindName>,
     secret: Option<std::sync::Arc<str>>,
-    /// Boxed, so that the futures that carry a rejection stay small.
+    /// Boxed to keep the futures that hold a rejection small.
     source: Option<Box<StoreError>>,
     allow: &'static [&'static str],
 }
@@ -32,7 +32,7 @@ impl Rejection {
         Rejection { reason, retry_after, verified: false, kind: None, secret: None, source: None, allow: &["POST"] }
     }
 
-    /// Names the methods that are allowed, for a method that is not.
+    /// Sets the methods for the `Allow` header of a 405.
     pub(crate) fn allowing(self, allow: &'static [&'static str]) -> Self {
         Rejection { allow, ..self }
     }
@@ -64,26 +64,26 @@ impl Rejection {
         self.verified
     }
 
-    /// For logs: the kind of a delivery that was proven, `unknown` for all others.
+    /// Returns the kind of a verified delivery for logs, and `unknown` for all others.
     #[must_use]
     pub fn kind_label(&self) -> &str {
         self.kind.as_ref().map_or("unknown", KindName::label)
     }
 
-    /// Why.
+    /// Returns the reason for the rejection.
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// The status to answer with.
+    /// Returns the status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.reason.status()
     }
 
-    /// The headers that belong to the answer: `Retry-After` (in seconds, at least 1) with a 503, `Allow` with a 405,
-    /// `Accept-Encoding` with a 415.
+    /// Returns the header of the response, if there is one: `Retry-After` (in seconds, at least 1) for a 503, `Allow`
+    /// for a 405, `Accept-Encoding` for a 415.
     #[must_use]
     pub fn header(&self) -> Option<(http::HeaderName, http::HeaderValue)> {
         use http::{HeaderValue, header};
@@ -100,7 +100,7 @@ impl Rejection {
     }
 }
 
-/// What a sender is told to wait when nothing better is known.
+/// The `Retry-After` of rejections that have no better estimate.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl From<Reason> for Rejection {
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_503_says_when_to_come_back() {
+    fn every_503_has_retry_after() {
         for &reason in Reason::ALL {
             let header = Rejection::new(reason).header().map(|(name, _)| name);
             let waits = header == Some(http::header::RETRY_AFTER);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_405_names_the_methods_that_are_allowed() {
+    fn a_405_lists_the_allowed_methods() {
         for (methods, allow) in [(&["POST"][..], "POST"), (&["GET", "POST"], "GET, POST")] {
             let header = Rejection::new(Reason::Method).allowing(methods).header();
             assert_eq!(header, Some((http::header::ALLOW, http::HeaderValue::from_static(allow))));
@@ -143,9 +143,10 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_is_rounded_up_and_never_zero() {
+    fn retry_after_is_rounded_up_and_at_least_one_second() {
         for (millis, seconds) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (30_000, "30")] {
-            let (_, value) = Rejection::in_flight(Duration::from_millis(millis)).header().expect("in flight waits");
+            let (_, value) =
+                Rejection::in_flight(Duration::from_millis(millis)).header().expect("a 503 has Retry-After");
             assert_eq!(value, seconds, "{millis} ms");
         }
     }

@@ -1,17 +1,17 @@
-//! Answers with a body that the receiver gives itself.
+//! Responses with a body that the receiver sends itself.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-/// The answer to a provider's handshake, given by the receiver itself.
+/// The response to a provider's handshake, sent by the receiver itself.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Reply {
-    /// The status to answer with.
+    /// The status of the response.
     pub status: StatusCode,
-    /// The headers to answer with.
+    /// The headers of the response.
     pub headers: HeaderMap,
-    /// The body to answer with.
+    /// The body of the response.
     pub body: Bytes,
 }
 

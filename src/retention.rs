@@ -1,19 +1,20 @@
-//! How long a handled event is remembered.
+//! How long handled events are remembered.
 
 use std::time::Duration;
 
-/// How long a handled event is remembered.
+/// The period for which a handled event is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retention {
-    /// As long as the same bytes would be accepted again: never to be forgotten earlier, even if room runs out.
+    /// The period in which a replay of the same bytes would be accepted. A store must not forget the event earlier, even
+    /// if it is full.
     pub replay: Duration,
-    /// As long as the sender may retry, and longer.
+    /// The whole retention: longer than the provider retries.
     pub total: Duration,
 }
 
 impl Retention {
-    /// A retention; `total` is at least `replay`.
+    /// Creates a retention. A `total` shorter than `replay` is raised to it.
     #[must_use]
     pub fn new(replay: Duration, total: Duration) -> Self {
         Retention { replay, total: total.max(replay) }

@@ -20,17 +20,19 @@ use crate::scheme::SchemeVerifier;
 use crate::time::{Clock, SystemClock};
 
 impl Receiver {
-    /// Starts building a receiver. Its name (1 to 64 of `[a-z0-9._-]`) is part of the keys under which events are
-    /// remembered, so it must not change between deployments; it is also a label in logs and metrics.
+    /// Creates a builder for a receiver with this name: 1 to 64 characters of `[a-z0-9._-]`.
+    ///
+    /// The name is part of the event keys in the store, so it must not change between deployments. It is also a label
+    /// in logs and metrics.
     pub fn builder(name: impl Into<String>, provider: impl Provider) -> Builder {
         Builder::new(name.into(), Box::new(provider))
     }
 
-    /// As [`builder`](Receiver::builder), with the provider that an endpoint's configuration names: see
+    /// Creates a builder as [`builder`](Receiver::builder) does, for a provider that a configuration names. See
     /// [`registry`](crate::registry).
     ///
     /// # Errors
-    /// An option that is missing, or that the provider cannot use.
+    /// Returns an error if an option is missing, or does not apply to the provider.
     pub fn configured(
         name: impl Into<String>,
         facts: &ProviderFacts,
@@ -40,7 +42,7 @@ impl Receiver {
     }
 }
 
-/// Builds a [`Receiver`]. Everything but the store has a default that fits the provider.
+/// A builder of a [`Receiver`]. Every option except the store has a default that fits the provider.
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder {
     name: String,
@@ -77,74 +79,74 @@ impl Builder {
         }
     }
 
-    /// Where events are claimed and remembered. There is no default: to remember nothing, say
-    /// [`NoDedupe`](crate::NoDedupe). An `Arc<dyn DedupeStore>` is a store, too.
+    /// Sets the store in which events are claimed and recorded. There is no default; [`NoDedupe`](crate::NoDedupe)
+    /// disables deduplication. An `Arc<dyn DedupeStore>` is also a store.
     pub fn store(mut self, store: impl DedupeStore) -> Self {
         self.store = Some(Arc::new(store));
         self
     }
 
-    /// The age that is accepted, instead of the provider's default.
+    /// Sets the accepted age of a delivery, instead of the provider's default.
     pub fn freshness(mut self, freshness: Freshness) -> Self {
         self.freshness = Some(freshness);
         self
     }
 
-    /// How long a handled event is remembered, instead of the provider's default.
+    /// Sets how long a handled event is remembered, instead of the provider's default.
     pub fn retention(mut self, retention: Duration) -> Self {
         self.retention = Some(retention);
         self
     }
 
-    /// What counts as the same event. By default the same id.
+    /// Sets the rule for which deliveries are of the same event. The default is [`Dedupe::by_id`].
     pub fn dedupe(mut self, dedupe: Dedupe) -> Self {
         self.dedupe = dedupe;
         self
     }
 
-    /// The longest body that is taken, in bytes. By default 1 MiB.
+    /// Sets the maximum length of a body, in bytes. The default is 1 MiB.
     pub fn body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
         self
     }
 
-    /// How long a whole body may take to arrive. By default 10 s.
+    /// Sets the time within which the whole body must arrive. The default is 10 s.
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.body_timeout = timeout;
         self
     }
 
-    /// How long a claim holds without being renewed: after a crash, that long passes before the event can be handled
-    /// again. By default 30 s; it is renewed three times in that time.
+    /// Sets how long a claim is held without a renewal. After a crash, the event cannot be handled again until its lease
+    /// has expired. The default is 30 s; a lease is renewed every third of its length.
     ///
-    /// Do not make it less than a third of what it was in one deployment: a store takes a claim that holds for longer than
-    /// a fresh one for a sign that its clock was set back, and cuts it to the new length, while instances with the longer
-    /// lease still renew at a third of theirs.
+    /// In one deployment, do not reduce it to less than a third of its previous value. A store assumes that its clock was
+    /// set back if a claim lasts longer than a new claim would, and shortens the claim to the new lease, while instances
+    /// with the longer lease still renew at a third of theirs.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
     }
 
-    /// How long a handler may take before it is canceled. By default 10 minutes.
+    /// Sets how long a handler may run before it is canceled. The default is 10 minutes.
     pub fn handler_timeout(mut self, longest: Duration) -> Self {
         self.handler_timeout = longest;
         self
     }
 
-    /// How many deliveries may be handled at once. By default 1,024; more are answered 503.
+    /// Sets how many deliveries may be handled concurrently. The default is 1,024; further ones are answered with 503.
     pub fn max_in_flight(mut self, most: usize) -> Self {
         self.max_in_flight = most;
         self
     }
 
-    /// What becomes of a delivery whose event cannot be claimed, because the store is away or full. By default it is
-    /// refused with 503.
+    /// Sets the handling of deliveries whose event cannot be claimed because the store is unavailable or full. By default
+    /// they are rejected with 503.
     pub fn on_store_error(mut self, policy: OnStoreError) -> Self {
         self.on_store_error = policy;
         self
     }
 
-    /// The clock that ages are judged by. By default the machine's.
+    /// Sets the clock by which ages are checked. The default is the system's clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
@@ -153,8 +155,8 @@ impl Builder {
     /// Builds the receiver.
     ///
     /// # Errors
-    /// One line about an invalid option: a name, a secret, no store, a freshness whose time the scheme does not sign, or
-    /// a retention shorter than the time in which a delivery may be replayed or retried.
+    /// Returns an error if an option is invalid: a name, a limit, a secret, a missing store, a freshness whose time the
+    /// provider does not send, or a retention shorter than the time in which a delivery may be replayed or retried.
     pub fn build(self) -> Result<Receiver, ConfigError> {
         checked_name("receiver", &self.name)?;
         checked_name("provider", self.provider.name())?;
@@ -176,9 +178,10 @@ impl Builder {
         let warnings = warnings(&self.name, freshness, &scheme, &policy);
 
         let store = store(&self.dedupe, self.store)?;
-        let permits = Permits::new(self.max_in_flight)
-            .map_err(|error| ConfigError::new("no random numbers").with_source(error))?;
-        // Where no age is checked the same bytes are accepted at any time: no event may be forgotten early.
+        let permits = Permits::new(self.max_in_flight).map_err(|error| {
+            ConfigError::new("cannot read from the system random number generator").with_source(error)
+        })?;
+        // If no age is checked, a replay is accepted at any time, so no event may be forgotten early.
         let retention = Retention::new(if freshness == Freshness::Unchecked { total } else { window }, total);
         let limits = Limits { methods: policy.methods, body: self.body_limit, retention };
         let settings = Settings {
@@ -186,7 +189,7 @@ impl Builder {
             retention,
             lease: self.lease,
             handler_timeout: self.handler_timeout,
-            // A claim must outlast an operation of its store that hangs.
+            // A lease must be longer than a store operation that hangs.
             store_timeout: STORE_TIMEOUT.min(self.lease.checked_div(3).unwrap_or(self.lease)),
             on_store_error: self.on_store_error,
         };
@@ -213,50 +216,54 @@ impl Builder {
     }
 
     fn check_limits(&self) -> Result<(), ConfigError> {
-        if self.body_limit == 0 || self.max_in_flight == 0 {
-            return Err(ConfigError::new("a body limit or a number of deliveries in flight of 0 refuses everything"));
-        }
-        if self.body_timeout.is_zero() || self.handler_timeout.is_zero() {
-            return Err(ConfigError::new("a time limit of 0 refuses everything"));
+        for (option, is_zero) in [
+            ("body_limit", self.body_limit == 0),
+            ("max_in_flight", self.max_in_flight == 0),
+            ("body_timeout", self.body_timeout.is_zero()),
+            ("handler_timeout", self.handler_timeout.is_zero()),
+        ] {
+            if is_zero {
+                return Err(ConfigError::new(format!("{option} must be greater than 0")));
+            }
         }
         if self.lease < SHORTEST_LEASE || self.lease > LONGEST_LEASE {
-            return Err(ConfigError::new("a lease must be between 100 ms and 1 h"));
+            return Err(ConfigError::new("lease must be between 100 ms and 1 h"));
         }
         Ok(())
     }
 }
 
-/// Checks that the time which freshness depends on is signed, or stated in the body.
+/// Checks that the provider sends the time that freshness depends on.
 fn check_freshness(freshness: Freshness, scheme: &SchemeVerifier, policy: &Policy) -> Result<(), ConfigError> {
     freshness.validate()?;
     match freshness {
         Freshness::AttemptTime { .. } if !scheme.signs_attempt_time() => {
-            Err(ConfigError::new("its scheme signs no time of the attempt to judge freshness by"))
+            Err(ConfigError::new("Freshness::AttemptTime needs a scheme that signs a timestamp; this one does not"))
         }
         Freshness::EventTime { .. } if !policy.has_event_time => {
-            Err(ConfigError::new("its bodies say no time of the event to judge freshness by"))
+            Err(ConfigError::new("Freshness::EventTime needs bodies that contain the event's time; these do not"))
         }
         _ => Ok(()),
     }
 }
 
-/// Checks that a handled event is remembered for as long as a delivery of it may be repeated.
+/// Checks that a handled event is remembered for as long as its deliveries may be retried or replayed.
 fn check_retention(retention: Duration, least: Duration) -> Result<(), ConfigError> {
     if retention >= least {
         return Ok(());
     }
     Err(ConfigError::new(format!(
-        "a retention of {} s is less than the {} s in which a delivery may be repeated",
+        "retention of {} s is too short: deliveries may be retried or replayed for {} s",
         retention.as_secs(),
         least.as_secs()
     )))
 }
 
-/// Returns how long the same bytes are accepted, if their age is checked.
+/// Returns how long a replay of the same bytes is accepted; zero if ages are not checked.
 fn window(freshness: Freshness) -> Duration {
     match freshness {
         Freshness::Unchecked => Duration::ZERO,
-        // Ages are compared in whole seconds on both sides.
+        // Both ends of the window are compared in whole seconds.
         limited => limited.window().saturating_add(ROUNDING),
     }
 }
@@ -265,23 +272,24 @@ fn store(dedupe: &Dedupe, store: Option<Arc<dyn DedupeStore>>) -> Result<Arc<dyn
     if dedupe.is_off() {
         return Ok(Arc::new(NoDedupe));
     }
-    store.ok_or_else(|| ConfigError::new("no store to remember events in (`NoDedupe` remembers none)"))
+    store
+        .ok_or_else(|| ConfigError::new("no store configured; set `store`, or use `NoDedupe` to disable deduplication"))
 }
 
-/// Returns what the operator should change, although it works.
+/// Returns warnings about a valid configuration that the operator should change.
 fn warnings(name: &str, freshness: Freshness, scheme: &SchemeVerifier, policy: &Policy) -> Vec<String> {
     let short = scheme.short_secrets();
     let mut warnings: Vec<String> = short
         .iter()
-        .map(|label| format!("receiver {name}: secret {label} is shorter than 16 bytes and could be guessed"))
+        .map(|label| format!("receiver {name}: secret {label} is shorter than 16 bytes and can be guessed"))
         .collect();
-    // A retry carries its event's own time: it is as old as the event by then.
+    // A retry is as old as its event, since it contains the event's time.
     if let Freshness::EventTime { max_age, .. } = freshness
         && max_age < policy.retry_horizon
     {
         warnings.push(format!(
-            "receiver {name}: events older than {} s are refused, and the provider may retry for {} s: what failed at \
-             first can be lost",
+            "receiver {name}: max_age of {} s is shorter than the provider's retry horizon of {} s; late retries will be \
+             rejected and their events lost",
             max_age.as_secs(),
             policy.retry_horizon.as_secs()
         ));
@@ -292,10 +300,10 @@ fn warnings(name: &str, freshness: Freshness, scheme: &SchemeVerifier, policy: &
 const SHORTEST_LEASE: Duration = Duration::from_millis(100);
 const LONGEST_LEASE: Duration = Duration::from_secs(3600);
 
-/// By how much the time in which the same bytes are accepted can be longer than the window says.
+/// How much longer than its window a replay may be accepted, because of rounding.
 const ROUNDING: Duration = Duration::from_secs(2);
 
-/// How long one step of the store may take before it counts as unavailable.
+/// How long a store operation may take before the store counts as unavailable.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl fmt::Debug for Builder {
@@ -305,10 +313,10 @@ impl fmt::Debug for Builder {
 }
 
 fn checked_name(what: &str, name: &str) -> Result<(), ConfigError> {
-    let of_the_set = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
-    if (1..=64).contains(&name.len()) && name.bytes().all(of_the_set) {
+    let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    if (1..=64).contains(&name.len()) && name.bytes().all(is_allowed) {
         Ok(())
     } else {
-        Err(ConfigError::new(format!("{what} name {name:?}: not 1 to 64 characters of a-z, 0-9, `.`, `_` and `-`")))
+        Err(ConfigError::new(format!("{what} name {name:?} must be 1 to 64 characters of a-z, 0-9, `.`, `_` and `-`")))
     }
 }

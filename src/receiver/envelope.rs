@@ -5,7 +5,7 @@ use crate::error::Reason;
 use crate::provider::Provider;
 use crate::verified::Verified;
 
-/// Reads the envelope. An event without an id has the one that its scheme signs.
+/// Reads the envelope. If the body contains no id, the signed message id is used.
 #[inline]
 pub(super) fn read(provider: &dyn Provider, verified: &Verified<'_>) -> Envelope {
     let mut envelope = provider.open(verified);
@@ -15,9 +15,11 @@ pub(super) fn read(provider: &dyn Provider, verified: &Verified<'_>) -> Envelope
     envelope
 }
 
-/// Checks that the secret is for the event's mode. With a live secret an event of no mode or an unknown one is
-/// delivered, since it may be about a patient, and a test event is dropped. With a test secret any other event means
-/// that our own configuration is wrong: the event may be about a patient, so it must not be answered 2xx.
+/// Checks that the secret is of the event's mode.
+///
+/// With a live secret, an event of no mode or of an unknown one is delivered to the handler, since it may be about a
+/// patient; a test event is ignored. With a test secret, any event that is not a test event means that the receiver's
+/// configuration is wrong. It may be about a patient, so it must not be answered with 2xx.
 #[inline]
 pub(super) fn check_mode(secret: Option<&Mode>, event: Option<&Mode>) -> Result<(), Reason> {
     match (secret, event) {

@@ -1,20 +1,20 @@
-//! Step 6, freshness: the event's age, where no attempt time is signed.
+//! Step 6, freshness: checks the event's age if no attempt time is signed.
 
 use crate::envelope::Envelope;
 use crate::error::Reason;
 use crate::freshness::Freshness;
 use crate::time::Time;
 
-/// The endpoint's freshness, and which events must have a time.
+/// The freshness of an endpoint, and which events must have a time.
 pub(super) struct FreshnessRule {
     pub(super) freshness: Freshness,
-    /// Whether events of unknown kinds must have a time as well, as those of documented kinds must.
+    /// Whether events of unknown kinds must have a time, too. Those of documented kinds must always have one.
     pub(super) unknown_kinds_have_event_time: bool,
 }
 
 impl FreshnessRule {
-    /// Checks the event's own time, if freshness depends on it. An event of an undocumented kind may lack it, such as
-    /// one from a provider's test button, and is delivered to the handler.
+    /// Checks the event's own time if freshness depends on it. An event of an undocumented kind may lack it (one sent
+    /// from a provider's dashboard as a test, for example) and is then accepted.
     #[inline]
     pub(super) fn check_event(&self, envelope: &Envelope, now: impl FnOnce() -> i64) -> Result<(), Reason> {
         if !matches!(self.freshness, Freshness::EventTime { .. }) {

@@ -15,7 +15,7 @@ pub struct RequestHead<'a, H: ?Sized> {
 }
 
 impl<'a, H: ?Sized> RequestHead<'a, H> {
-    /// Creates a head. The target is the path and the query, as they stand in the request line.
+    /// Creates a head. The target is the path and the query as received in the request line.
     pub fn new(method: &'a str, target: &'a str, headers: &'a H) -> Self {
         RequestHead { method, target, headers }
     }
@@ -46,7 +46,8 @@ pub(super) fn one_of(methods: &[&str], method: &str) -> Result<(), Reason> {
     if methods.contains(&method) { Ok(()) } else { Err(Reason::Method) }
 }
 
-/// Signatures cover the bytes on the wire, and decompressing an unverified body invites a zip bomb.
+/// Rejects an encoded body: signatures cover the bytes before encoding, and decompressing an unverified body invites a
+/// zip bomb.
 pub(super) fn not_encoded(headers: &(impl Headers + ?Sized)) -> Result<(), Reason> {
     const NAME: HeaderName = header::CONTENT_ENCODING;
     match headers.find(&NAME) {
@@ -56,8 +57,8 @@ pub(super) fn not_encoded(headers: &(impl Headers + ?Sized)) -> Result<(), Reaso
     }
 }
 
-/// Rejects a body whose stated length is over the limit. Servers enforce that the stated length is well formed and
-/// kept; the bytes that arrive are counted again.
+/// Rejects a body whose `Content-Length` exceeds the limit. A malformed length is not rejected here: that is up to the
+/// server, and the bytes that arrive are counted in any case.
 fn not_too_large(headers: &(impl Headers + ?Sized), limit: usize) -> Result<(), Reason> {
     const NAME: HeaderName = header::CONTENT_LENGTH;
     let Found::Once(value) = headers.find(&NAME) else {

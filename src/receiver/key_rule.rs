@@ -1,4 +1,4 @@
-//! The key of an event: what counts as the same event.
+//! The event key: decides which deliveries are of the same event.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::envelope::{Envelope, Mode};
 use crate::event_key::{EventKey, EventKeys};
 
-/// The rule by which deliveries are of the same event.
+/// The rule that decides which deliveries are of the same event.
 pub struct Dedupe(DedupeMode);
 
 type OwnKey = Box<dyn Fn(&Envelope, &Bytes) -> Option<String> + Send + Sync>;
@@ -19,20 +19,21 @@ enum DedupeMode {
 }
 
 impl Dedupe {
-    /// The same id; where a provider gives none, the same bytes. The default.
+    /// Deduplicates by the event's id, or by the bytes of the body if it has no id. The default.
     #[must_use]
     pub fn by_id() -> Self {
         Dedupe(DedupeMode::ById)
     }
 
-    /// Nothing: every genuine delivery is handed over. For endpoints where two events may be the same byte for byte.
+    /// Disables deduplication: every verified, fresh delivery reaches the handler. For endpoints where different events
+    /// may have identical bytes.
     #[must_use]
     pub fn off() -> Self {
         Dedupe(DedupeMode::Off)
     }
 
-    /// The same text, made from envelope and body; where it makes none, as [`by_id`](Dedupe::by_id). Only a digest of
-    /// the text is stored.
+    /// Deduplicates by a text that `own` returns for an event, or as [`by_id`](Dedupe::by_id) does if it returns `None`.
+    /// Only a digest of the text is stored.
     #[must_use]
     pub fn by(own: impl Fn(&Envelope, &Bytes) -> Option<String> + Send + Sync + 'static) -> Self {
         Dedupe(DedupeMode::By(Box::new(own)))
@@ -55,7 +56,7 @@ impl fmt::Debug for Dedupe {
     }
 }
 
-/// Makes the keys of one endpoint's events.
+/// Computes the event keys of one endpoint.
 pub(super) struct KeyRule {
     keys: EventKeys,
     dedupe: Dedupe,

@@ -1,14 +1,14 @@
-//! The receiver: every step of a delivery's life, in order.
+//! The receiver: the steps of a delivery, in order.
 //!
-//! | step | file | answer |
+//! | step | module | result |
 //! |---|---|---|
-//! | 1. head | `tenant`, `head`, then `crate::scheme` | the tenant's receiver; what the head alone shows to be wrong is rejected before the body is read, a stale attempt by its scheme (`begin`) |
-//! | 2. handshake | `handshake` | a [`Reply`](crate::Reply), where the provider has handshakes |
-//! | 3. body | `body` | counted against the limit, and fed to the MACs as it arrives |
-//! | 4. verify | `verify` | a [`Verified`] body |
-//! | 5. envelope | `envelope` | id, kind, times and mode; the mode must be the secret's |
-//! | 6. event age | `fresh`, then `key_rule` | a [`Delivery`], of a known event |
-//! | 7. claim, handler, settle | `crate::handling::claim` | the handler's answer; 2xx commits the claim, any other releases it |
+//! | 1. head | `tenant`, `head`, then `crate::scheme` | resolves the tenant's receiver, and rejects before the body is read; the scheme (`begin`) rejects a stale signed timestamp |
+//! | 2. handshake | `handshake` | answers a handshake with a [`Reply`](crate::Reply), if the provider has handshakes |
+//! | 3. body | `body` | counts the body against the limit and feeds it to the MACs as it arrives |
+//! | 4. verify | `verify` | compares the MACs and returns a [`Verified`] body |
+//! | 5. envelope | `envelope` | reads id, kind, times and mode; the mode must be the secret's |
+//! | 6. event age | `fresh`, then `key_rule` | checks the event's age and returns a [`Delivery`] with its event key |
+//! | 7. claim, handler, settle | `crate::handling::claim` | runs the handler; 2xx commits the claim, any other status releases it |
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
@@ -54,9 +54,9 @@ use crate::verified::Verified;
 
 /// A webhook endpoint: a provider, its secrets, and the policy for its deliveries. Cheap to clone.
 ///
-/// Frameworks' layers take it. [`receive`](Receiver::receive), [`admit`](Receiver::admit) and
-/// [`Admitted::run`](crate::Admitted::run) are what they call, in that order; [`verify`](Receiver::verify) and
-/// [`open`](Receiver::open) are the part of it that needs no runtime.
+/// The middleware crates call [`receive`](Receiver::receive), [`admit`](Receiver::admit) and
+/// [`Admitted::run`](crate::Admitted::run), in this order. [`verify`](Receiver::verify) and [`open`](Receiver::open) are
+/// the part of `receive` that needs no runtime.
 #[derive(Clone)]
 pub struct Receiver(Arc<ReceiverState>);
 
@@ -72,17 +72,17 @@ struct ReceiverState {
 }
 
 impl Receiver {
-    /// Takes a request as a framework has it, and gives its [`Delivery`], or the [`Reply`](crate::Reply) to a handshake.
+    /// Receives a request: verifies its body and returns its [`Delivery`], or the [`Reply`](crate::Reply) to a handshake.
     ///
-    /// The body may take as long as [`Builder::body_timeout`] says. Rejections are logged and counted. Dropping the
-    /// future before it is done abandons the delivery; nothing has been handled or claimed.
+    /// The body must arrive within [`Builder::body_timeout`]. Rejections are logged and counted. Dropping the future
+    /// before it completes abandons the delivery without claiming or handling the event.
     ///
     /// # Errors
-    /// As with [`begin`](Receiver::begin), [`Intake`] and [`open`](Receiver::open), and [`Reason::BodyTimeout`] or
-    /// [`Reason::BodyIncomplete`].
+    /// Returns the errors of [`begin`](Receiver::begin), [`Intake`] and [`open`](Receiver::open), and
+    /// [`Reason::BodyTimeout`] or [`Reason::BodyIncomplete`].
     ///
     /// # Panics
-    /// Outside a tokio runtime with its timer enabled.
+    /// Panics outside a tokio runtime with its timer enabled.
     pub async fn receive<H, S, E>(&self, head: &RequestHead<'_, H>, body: S) -> Result<Received, Rejection>
     where
         H: Headers + ?Sized,
@@ -109,16 +109,20 @@ impl Receiver {
     /// Checks the request head and rejects everything that can be rejected without reading the body.
     ///
     /// # Errors
-    /// The first check that failed, in the order of the code.
+    /// Returns [`Reason::Draining`], [`Reason::Method`], [`Reason::ContentEncoding`] or [`Reason::TooLarge`]; or the
+    /// scheme's error: [`Reason::MissingHeader`], [`Reason::RepeatedHeader`], [`Reason::MalformedHeader`],
+    /// [`Reason::Stale`] or [`Reason::InTheFuture`]; a [shared secret](crate::SharedSecret) also returns
+    /// [`Reason::SignatureMismatch`].
     pub fn begin<'a>(&'a self, head: &RequestHead<'a, impl Headers + ?Sized>) -> Result<Intake<'a>, Rejection> {
         self.check_head(head)?;
         self.intake(head.headers)
     }
 
-    /// Verifies a complete body. Allocates nothing.
+    /// Verifies a complete body. Does not allocate. Does not check the request method.
     ///
     /// # Errors
-    /// As with [`begin`](Receiver::begin), [`Intake::push`] and [`Intake::finish`].
+    /// Returns the errors of [`begin`](Receiver::begin), [`Intake::push`] and [`Intake::finish`], except
+    /// [`Reason::Method`].
     pub fn verify<'a>(&'a self, headers: &'a (impl Headers + ?Sized), body: Bytes) -> Result<Verified<'a>, Rejection> {
         self.0.handling.not_draining()?;
         head::check_headers(self.0.endpoint.limits(), headers)?;
@@ -127,11 +131,11 @@ impl Receiver {
         intake.finish()
     }
 
-    /// Reads the envelope of a verified body, and checks its mode and age.
+    /// Reads the envelope of a verified body, and checks the event's mode and age.
     ///
     /// # Errors
-    /// [`Reason::WrongMode`], [`Reason::SecretModeMismatch`], [`Reason::Stale`], [`Reason::InTheFuture`] or
-    /// [`Reason::TimeMissing`]; or [`Reason::SignatureMismatch`], if another receiver verified it.
+    /// Returns [`Reason::WrongMode`], [`Reason::SecretModeMismatch`], [`Reason::Stale`], [`Reason::InTheFuture`] or
+    /// [`Reason::TimeMissing`]; or [`Reason::SignatureMismatch`] if another receiver verified the body.
     pub fn open(&self, verified: Verified<'_>) -> Result<Delivery, Rejection> {
         let state = &*self.0;
         if !Arc::ptr_eq(verified.endpoint(), &state.endpoint) {
@@ -148,10 +152,11 @@ impl Receiver {
         Ok(Delivery::new(envelope, verified, key))
     }
 
-    /// Reserves a permit for the delivery, one of `max_in_flight`. Rejections are logged and counted.
+    /// Reserves one of the `max_in_flight` permits for the delivery. Rejections are logged and counted.
     ///
     /// # Errors
-    /// [`Reason::TooBusy`] or [`Reason::Draining`]; or [`Reason::SignatureMismatch`], if it is another receiver's.
+    /// Returns [`Reason::TooBusy`] or [`Reason::Draining`]; or [`Reason::SignatureMismatch`] if the delivery belongs to
+    /// another receiver.
     pub fn admit(&self, delivery: Delivery) -> Result<Admitted, Rejection> {
         if !delivery.is_of(&self.0.endpoint) {
             return Err(not_admitted(&delivery, Reason::SignatureMismatch));
@@ -159,14 +164,15 @@ impl Receiver {
         self.0.handling.admit(delivery)
     }
 
-    /// Shuts the receiver down: new deliveries are answered 503, and running handlers may finish. Handlers that still run
-    /// after `within` are canceled and their claims released, so that another instance can handle the events at once.
+    /// Shuts the receiver down: new deliveries are answered with 503, and running handlers may finish. Handlers that
+    /// still run after `within` are canceled and their claims are released, so that another instance can handle the
+    /// events immediately.
     ///
-    /// Returns how many handlers were canceled. Afterwards the receiver stays shut. `Shutdown` (feature `shutdown`) drains all
-    /// receivers of an application under one deadline, when the process is signaled to stop.
+    /// Returns the number of canceled handlers. A drained receiver cannot be reopened. `Shutdown` (feature `shutdown`)
+    /// drains all receivers of an application under one deadline when the process is signaled to stop.
     ///
     /// # Panics
-    /// Outside a tokio runtime with its timer enabled.
+    /// Panics outside a tokio runtime with its timer enabled.
     pub async fn drain(&self, within: Duration) -> usize {
         self.drain_until(sleep(within)).await
     }
@@ -194,7 +200,7 @@ impl Receiver {
         &self.0.warnings
     }
 
-    /// Returns whether the other is a clone of this one.
+    /// Returns whether `other` is a clone of this receiver.
     #[cfg(feature = "shutdown")]
     pub(crate) fn is(&self, other: &Receiver) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -207,7 +213,7 @@ impl Receiver {
         checked.map_err(|reason| Rejection::new(reason).allowing(limits.methods))
     }
 
-    /// Begins the scheme's check: its headers must be well formed, and a signed attempt time fresh.
+    /// Begins the scheme's check: its headers must be well formed, and a signed timestamp fresh.
     #[inline]
     fn intake<'a>(&'a self, headers: &'a (impl Headers + ?Sized)) -> Result<Intake<'a>, Rejection> {
         let state = &*self.0;

@@ -1,4 +1,4 @@
-//! The tenant resolver: finds the receiver of a request, where each tenant has one of its own.
+//! The tenant resolver: finds the receiver of a request if each tenant has its own.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -16,25 +16,24 @@ use crate::provider::METHODS;
 use crate::rejection::Rejection;
 
 impl Receiver {
-    /// Resolves the receiver of a request by the application's `lookup`. Frameworks' layers call it before
-    /// [`receive`](Receiver::receive), before anything of the body is read.
+    /// Resolves the receiver of a request with the application's `lookup`. The middleware crates call it before
+    /// [`receive`](Receiver::receive), so before any of the body is read.
     ///
-    /// A method or an encoding that no receiver accepts is rejected without a lookup. `Ok(None)` means an unknown tenant,
-    /// which is answered like a wrong signature. An error, a panic, or no answer within 5 s is answered 503.
+    /// A method or an encoding that no receiver accepts is rejected without a lookup. `Ok(None)` means an unknown tenant
+    /// and is answered like a wrong signature. An error, a panic, or a timeout after 5 s is answered with 503.
     ///
     /// # Responsibilities of the application
-    /// - The tenant that a request names is the client's choice until the signature is verified. It is not logged here,
-    ///   and neither is the lookup's error, which could quote it. Do not trust it in a path, a file name or a query.
-    /// - Any client can cause lookups. Limit how many run at once and what each costs. A cache of their results must be
-    ///   bounded, or hold existing tenants only.
-    /// - Build one [`Receiver`] for each tenant, keep it, and return clones: it counts the deliveries in flight, and only
-    ///   [`drain`](Receiver::drain) of the same receiver waits for them. A receiver that is built for each request
-    ///   limits nothing.
-    /// - Receivers that share a store need different names, since the name is part of the event key; and different
-    ///   secrets, since no signature covers the path: a delivery to one tenant would verify as another's.
-    /// - An unknown tenant is rejected with the status and empty body of a wrong signature, but sooner: the body of a
-    ///   known tenant is read before its signature is compared. A limit or a shutdown (413, 503) shows a known tenant,
-    ///   too. If clients must not learn which tenants exist, put an unguessable token in the path instead of a name.
+    /// - Do not trust the tenant's name in a path, a file name or a query: the client chooses it, and it is unverified
+    ///   until the signature is verified. Neither the name nor the lookup's error, which could quote it, is logged here.
+    /// - Limit how many lookups run concurrently and the cost of each: any client can cause them. A cache of their
+    ///   results must be bounded, or contain existing tenants only.
+    /// - Build one [`Receiver`] per tenant, keep it, and return clones. A receiver counts its deliveries in flight, and
+    ///   only [`drain`](Receiver::drain) of the same receiver waits for them. A receiver built per request limits nothing.
+    /// - Give receivers that share a store different names, since the name is part of the event key. Give all tenants
+    ///   different secrets, since no signature covers the path: otherwise a delivery to one tenant verifies at another.
+    /// - An unknown tenant is rejected with the status and empty body of a wrong signature, but sooner, since the body of
+    ///   a known tenant is read before its signature is compared. A limit or a shutdown (413, 503) also reveals a known
+    ///   tenant. If clients must not learn which tenants exist, use an unguessable token in the path instead of a name.
     ///
     /// Rejections are logged and counted under the endpoint `(unresolved)`.
     ///
@@ -62,10 +61,11 @@ impl Receiver {
     /// ```
     ///
     /// # Errors
-    /// [`Reason::Method`], [`Reason::ContentEncoding`], [`Reason::UnknownTenant`] or [`Reason::TenantLookupFailed`].
+    /// Returns [`Reason::Method`], [`Reason::ContentEncoding`], [`Reason::UnknownTenant`] or
+    /// [`Reason::TenantLookupFailed`].
     ///
     /// # Panics
-    /// Outside a tokio runtime with its timer enabled.
+    /// Panics outside a tokio runtime with its timer enabled.
     pub async fn resolve<H, E>(
         head: &RequestHead<'_, H>,
         lookup: impl Future<Output = Result<Option<Receiver>, E>>,
@@ -76,7 +76,7 @@ impl Receiver {
         let resolved = async {
             one_of(METHODS, head.method)?;
             not_encoded(head.headers)?;
-            // The client is not verified yet: one that can make a lookup panic gets an answer like any other.
+            // The request is not verified yet, and it must not be able to cause a panic of the connection's task.
             let lookup = AssertUnwindSafe(lookup).catch_unwind();
             match timeout(LOOKUP_TIMEOUT, lookup).await {
                 Ok(Ok(Ok(Some(receiver)))) => Ok(receiver),
@@ -91,7 +91,7 @@ impl Receiver {
     }
 }
 
-/// How long a lookup may take: as long as one operation of a store.
+/// The timeout of a lookup, the same as of a store operation.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
@@ -116,20 +116,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_receiver_that_the_lookup_finds_is_returned() {
+    async fn resolve_returns_the_receiver_that_the_lookup_found() {
         assert_eq!(reason(ready(Ok::<_, ()>(Some(receiver())))).await, None);
         assert_eq!(reason(ready(Ok::<_, ()>(None))).await, Some(Reason::UnknownTenant));
         assert_eq!(reason(ready(Err("out of order"))).await, Some(Reason::TenantLookupFailed));
     }
 
     #[tokio::test]
-    async fn a_lookup_that_panics_has_failed() {
-        let panics = async { if true { panic!("the lookup's own") } else { Ok::<_, ()>(None) } };
+    async fn a_lookup_that_panics_is_answered_with_503() {
+        let panics = async { if true { panic!("the lookup panics") } else { Ok::<_, ()>(None) } };
         assert_eq!(reason(panics).await, Some(Reason::TenantLookupFailed));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lookup_that_does_not_answer_in_time_has_failed() {
+    async fn a_lookup_that_times_out_is_answered_with_503() {
         let late = async {
             tokio::time::sleep(LOOKUP_TIMEOUT + Duration::from_millis(1)).await;
             Ok::<_, ()>(Some(receiver()))

@@ -28,7 +28,7 @@ fn problem(builder: Builder) -> String {
 }
 
 #[test]
-fn what_does_not_fit_is_one_line_each() {
+fn each_configuration_error_is_one_line_and_shows_no_secret() {
     let seconds = Duration::from_secs;
     let hmac = Custom::new("acme", HmacSha256Body::new("x-sig"), secret());
     let event = Freshness::EventTime { max_age: HOUR, max_skew: HOUR };
@@ -39,8 +39,8 @@ fn what_does_not_fit_is_one_line_each() {
         (Receiver::builder("x".repeat(65), custom()).store(NoDedupe), "receiver name"),
         (builder(Custom::new("Acme", SharedSecret::new("x-key"), secret())), "provider name"),
         (Receiver::builder("in", custom()), "no store"),
-        (builder(custom()).freshness(Freshness::STANDARD_WEBHOOKS), "signs no time of the attempt"),
-        (builder(hmac).freshness(event), "no time of the event"),
+        (builder(custom()).freshness(Freshness::STANDARD_WEBHOOKS), "needs a scheme that signs a timestamp"),
+        (builder(hmac).freshness(event), "needs bodies that contain the event's time"),
         (builder(custom().id_pointer("id")), "must start with `/`"),
         (builder(Custom::new("acme", SharedSecret::new("x key"), secret())), "is no header name"),
         (builder(Fasten::live(Secret::new("no base64!").unwrap().labeled("key").unwrap())), "secret key: not base64"),
@@ -53,15 +53,15 @@ fn what_does_not_fit_is_one_line_each() {
             "no header can hold",
         ),
         (builder(Fasten::live(secret()).and_test(secret())), "the same as key"),
-        // Shorter than the retries go on, and shorter than the same bytes are accepted.
-        (builder(Fasten::live(secret())).retention(24 * HOUR), "less than the 90000 s"),
-        (builder(HealthSync::new(secret())).retention(2 * HOUR), "less than the 7502 s"),
-        (builder(custom()).body_limit(0), "refuses everything"),
-        (builder(custom()).max_in_flight(0), "refuses everything"),
-        (builder(custom()).body_timeout(seconds(0)), "refuses everything"),
-        (builder(custom()).handler_timeout(seconds(0)), "refuses everything"),
-        (builder(custom()).lease(Duration::from_millis(99)), "a lease"),
-        (builder(custom()).lease(HOUR + seconds(1)), "a lease"),
+        // Shorter than the retry horizon, and shorter than the freshness window.
+        (builder(Fasten::live(secret())).retention(24 * HOUR), "retried or replayed for 90000 s"),
+        (builder(HealthSync::new(secret())).retention(2 * HOUR), "retried or replayed for 7502 s"),
+        (builder(custom()).body_limit(0), "body_limit must be greater than 0"),
+        (builder(custom()).max_in_flight(0), "max_in_flight must be greater than 0"),
+        (builder(custom()).body_timeout(seconds(0)), "body_timeout must be greater than 0"),
+        (builder(custom()).handler_timeout(seconds(0)), "handler_timeout must be greater than 0"),
+        (builder(custom()).lease(Duration::from_millis(99)), "lease must be between"),
+        (builder(custom()).lease(HOUR + seconds(1)), "lease must be between"),
         (
             builder(HealthSync::new(secret()))
                 .freshness(Freshness::EventTime { max_age: 367 * 24 * HOUR, max_skew: HOUR }),
@@ -75,7 +75,7 @@ fn what_does_not_fit_is_one_line_each() {
 }
 
 #[test]
-fn what_just_fits_is_built() {
+fn options_at_their_limits_are_accepted() {
     for builder in [
         Receiver::builder("x".repeat(64), custom()).store(NoDedupe),
         Receiver::builder("0.clinic_7-z", custom()).store(NoDedupe),
@@ -89,22 +89,22 @@ fn what_just_fits_is_built() {
 }
 
 #[test]
-fn events_are_remembered_for_longer_than_they_can_come_again() {
+fn retention_is_longer_than_retries_and_replays_are_accepted() {
     let retention = |builder: Builder| {
         let retention = builder.build().unwrap().0.handling.settings().retention;
         (retention.replay.as_secs(), retention.total)
     };
     assert_eq!(retention(builder(Fasten::live(secret()))), (602, 72 * HOUR));
     assert_eq!(retention(builder(HealthSync::new(secret()))), (7_502, 24 * HOUR));
-    assert_eq!(retention(builder(custom())), (24 * 3600, 24 * HOUR), "accepted at any age: none is forgotten early");
+    assert_eq!(retention(builder(custom())), (24 * 3600, 24 * HOUR), "accepted at any age, so none is forgotten early");
     let long = Freshness::EventTime { max_age: 48 * HOUR, max_skew: HOUR };
     let grown = builder(HealthSync::new(secret())).freshness(long);
     let all = Duration::from_secs(49 * 3600 + 2);
-    assert_eq!(retention(grown), (all.as_secs(), all), "a longer window is remembered for all of it");
+    assert_eq!(retention(grown), (all.as_secs(), all), "a longer window extends the retention");
 }
 
 #[test]
-fn what_is_shown_of_a_receiver_tells_it_from_others_and_no_secret() {
+fn debug_identifies_the_receiver_and_shows_no_secret() {
     let builder = builder(custom());
     let built = format!("{builder:?}");
     let receiver = builder.build().unwrap();
@@ -120,35 +120,35 @@ fn what_is_shown_of_a_receiver_tells_it_from_others_and_no_secret() {
 }
 
 #[test]
-fn a_short_secret_is_warned_of_by_its_label() {
+fn a_short_secret_causes_a_warning_with_its_label() {
     let short = Custom::new(
         "acme",
         SharedSecret::new("x-key"),
         Secret::new("0123456789abcde").unwrap().labeled("brief").unwrap(),
     );
     let receiver = builder(short).build().unwrap();
-    assert_eq!(receiver.warnings(), ["receiver in: secret brief is shorter than 16 bytes and could be guessed"]);
+    assert_eq!(receiver.warnings(), ["receiver in: secret brief is shorter than 16 bytes and can be guessed"]);
     assert!(builder(custom()).build().unwrap().warnings().is_empty());
 }
 
 #[test]
-fn an_age_that_retries_exceed_is_warned_of() {
+fn a_max_age_below_the_retry_horizon_causes_a_warning() {
     let warnings = |max_age| {
         let freshness = Freshness::EventTime { max_age: Duration::from_secs(max_age), max_skew: HOUR };
         builder(HealthSync::new(secret())).freshness(freshness).build().unwrap().warnings().to_vec()
     };
     assert_eq!(warnings(5_780), [""; 0]);
-    let warning = "receiver in: events older than 5779 s are refused, and the provider may retry for 5780 s: what \
-                   failed at first can be lost";
+    let warning = "receiver in: max_age of 5779 s is shorter than the provider's retry horizon of 5780 s; late \
+                   retries will be rejected and their events lost";
     assert_eq!(warnings(5_779), [warning]);
     assert!(builder(HealthSync::new(secret())).build().unwrap().warnings().is_empty());
 }
 
 #[test]
-fn no_age_is_asked_of_a_kind_that_has_no_time() {
+fn event_time_is_rejected_for_a_pinned_kind_without_one() {
     let freshness = Freshness::EventTime { max_age: HOUR, max_skew: HOUR };
     let cair = |kind| builder(Cair::hmac_sha256("x-sig", secret()).pin_kind(kind)).freshness(freshness);
-    assert!(problem(cair(cair::Kind::AiPhoneCall)).contains("no time of the event"));
+    assert!(problem(cair(cair::Kind::AiPhoneCall)).contains("Freshness::EventTime needs bodies"));
     assert!(cair(cair::Kind::ClaimStatusChange).build().is_ok());
 }
 
@@ -160,7 +160,7 @@ async fn outcome(receiver: &Receiver, body: &'static str) -> Result<u16, Reason>
 }
 
 #[tokio::test]
-async fn the_application_says_what_the_same_event_is() {
+async fn the_dedupe_rule_decides_which_deliveries_are_duplicates() {
     let (one, same, other) = (r#"{"id": 1, "kind": "a"}"#, r#"{"kind": "b", "id": 1}"#, r#"{"id": 2, "kind": "a"}"#);
 
     let by_id = builder(custom()).build().unwrap();
@@ -178,12 +178,12 @@ async fn the_application_says_what_the_same_event_is() {
     let by_kind = builder(custom()).dedupe(Dedupe::by(own)).build().unwrap();
     assert_eq!(outcome(&by_kind, one).await, Ok(200));
     assert_eq!(outcome(&by_kind, other).await, Err(Reason::Duplicate));
-    assert_eq!(outcome(&by_kind, same).await, Ok(200), "where it makes none, the id counts");
+    assert_eq!(outcome(&by_kind, same).await, Ok(200), "deduplicated by id if the rule returns no text");
     assert_eq!(outcome(&by_kind, same).await, Err(Reason::Duplicate));
 }
 
 #[tokio::test]
-async fn a_long_body_gives_way_to_other_tasks_while_it_is_hashed() {
+async fn hashing_a_long_body_yields_to_other_tasks() {
     let receiver = builder(custom()).build().unwrap();
     let turns = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counted = turns.clone();
@@ -213,7 +213,7 @@ fn a_delivery_that_another_receiver_verified_is_rejected() {
 }
 
 #[test]
-fn only_a_body_as_it_is_is_taken() {
+fn encoded_bodies_are_rejected() {
     let receiver = builder(custom()).build().unwrap();
     let begun = |headers: &[(&str, &str)]| {
         let key = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
@@ -234,13 +234,13 @@ fn only_a_body_as_it_is_is_taken() {
 }
 
 #[test]
-fn what_says_itself_that_it_is_too_large_is_rejected_unread() {
+fn a_content_length_over_the_limit_is_rejected_before_the_body_is_read() {
     let receiver = builder(custom()).body_limit(10).build().unwrap();
     let begun = |length: &str| {
         let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg=="), ("content-length", length)];
         receiver.begin(&RequestHead::new("POST", "/", &headers)).map(drop).map_err(|rejection| rejection.reason())
     };
-    // Of what is no number the server will have thought its own; the bytes are counted in any case.
+    // A malformed length is the server's concern; the bytes are counted in any case.
     for length in ["0", "9", "10", "0010", "", "-1", "+11", "1e9", "11 "] {
         assert_eq!(begun(length), Ok(()), "{length:?}");
     }
@@ -250,7 +250,7 @@ fn what_says_itself_that_it_is_too_large_is_rejected_unread() {
 }
 
 #[test]
-fn a_secret_is_for_its_own_mode_only() {
+fn a_secret_is_accepted_for_its_own_mode_only() {
     let test = Secret::new("ZmVkY2JhOTg3NjU0MzIxMA==").unwrap();
     let receiver = builder(Fasten::live(secret()).and_test(test)).build().unwrap();
     let judged = |secret, mode: Option<&str>| {
@@ -258,7 +258,7 @@ fn a_secret_is_for_its_own_mode_only() {
     };
     for mode in [Some("live"), Some("rehearsal"), None] {
         assert_eq!(judged(0, mode), Ok(()), "{mode:?}");
-        // Only our own configuration can be wrong: the provider signs live events with the live secret alone.
+        // The configuration must be wrong: the provider signs live events with the live secret only.
         assert_eq!(judged(1, mode), Err(Reason::SecretModeMismatch), "{mode:?}");
     }
     assert_eq!(judged(0, Some("test")), Err(Reason::WrongMode));
@@ -266,7 +266,7 @@ fn a_secret_is_for_its_own_mode_only() {
 }
 
 #[test]
-fn a_body_in_pieces_is_the_body_whole() {
+fn a_body_in_pieces_is_collected_completely() {
     let receiver = builder(custom()).build().unwrap();
     let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
     for pieces in [&["", "{}"][..], &["{", "}"], &["{", "", "}"], &["", "", "{", "", "", "}", ""]] {
@@ -278,7 +278,7 @@ fn a_body_in_pieces_is_the_body_whole() {
 }
 
 #[test]
-fn a_body_that_came_in_one_piece_is_that_piece_and_no_copy() {
+fn a_body_in_one_piece_is_not_copied() {
     let receiver = builder(custom()).build().unwrap();
     let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
     let body = Bytes::from_static(b"{}");
@@ -291,7 +291,7 @@ fn a_body_that_came_in_one_piece_is_that_piece_and_no_copy() {
 }
 
 #[test]
-fn a_body_with_a_piece_too_many_is_never_whole() {
+fn a_body_that_exceeded_the_limit_stays_rejected() {
     let receiver = builder(custom()).body_limit(10).build().unwrap();
     let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
     let mut intake = receiver.begin(&RequestHead::new("POST", "/", &headers)).unwrap();
@@ -302,11 +302,11 @@ fn a_body_with_a_piece_too_many_is_never_whole() {
 }
 
 #[test]
-fn a_verified_body_says_what_was_signed_when_and_by_which_secret() {
+fn a_verified_body_has_scope_id_time_and_secret_of_its_signature() {
     let verifying = Secret::new("ZmVkY2JhOTg3NjU0MzIxMA==").unwrap().labeled("verifying").unwrap();
     let fasten = Fasten::live(secret()).and_test(verifying);
     let receiver = builder(fasten).clock(At(1_700_000_000)).build().unwrap();
-    // As in the schemes' own tests.
+    // The same delivery as in the tests of the schemes.
     let headers = [
         ("webhook-id", "msg_1"),
         ("webhook-timestamp", "1700000000"),
@@ -323,7 +323,7 @@ fn a_verified_body_says_what_was_signed_when_and_by_which_secret() {
     assert_eq!(verified.into_body(), "{}");
 }
 
-/// A clock that stands still.
+/// A clock that always returns the same time.
 #[derive(Debug)]
 struct At(u64);
 
@@ -334,7 +334,7 @@ impl Clock for At {
 }
 
 #[test]
-fn of_a_provider_of_ones_own_every_event_needs_the_time_that_was_asked_for() {
+fn every_event_of_a_custom_provider_needs_the_configured_time() {
     let freshness = Freshness::EventTime { max_age: HOUR, max_skew: HOUR };
     let receiver = builder(custom().time_pointer("/at")).freshness(freshness).clock(At(1_700_000_000)).build().unwrap();
     let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
@@ -350,7 +350,7 @@ fn of_a_provider_of_ones_own_every_event_needs_the_time_that_was_asked_for() {
 }
 
 #[test]
-fn of_a_provider_only_what_is_documented_needs_its_time() {
+fn only_documented_kinds_of_a_provider_need_a_time() {
     let receiver = builder(HealthSync::new(secret())).build().unwrap();
     let fresh = |kind| receiver.0.freshness_rule.check_event(&Envelope { kind, ..Envelope::default() }, || 0);
     assert_eq!(fresh(Some(KindName::documented("document.uploaded"))), Err(Reason::TimeMissing));
@@ -359,10 +359,10 @@ fn of_a_provider_only_what_is_documented_needs_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_of_endless_empty_pieces_is_given_up_in_time() {
+async fn a_body_of_endless_empty_pieces_times_out() {
     let receiver = builder(custom()).body_timeout(Duration::from_millis(50)).build().unwrap();
     let pieces = futures_util::stream::repeat_with(|| Ok::<_, std::convert::Infallible>(Bytes::new()));
-    // Paused time moves only when everything waits; this never does, so it has to be moved.
+    // Paused time advances by itself only when every task is idle, and this one never is.
     let mover = tokio::spawn(async {
         loop {
             tokio::time::advance(Duration::from_millis(1)).await;
@@ -374,7 +374,7 @@ async fn a_body_of_endless_empty_pieces_is_given_up_in_time() {
     mover.abort();
 }
 
-/// Verifies and opens a genuine Fasten delivery of this mode, signed with this secret.
+/// Verifies and opens a correctly signed Fasten delivery of this mode.
 #[cfg(feature = "testing")]
 fn opened(receiver: &Receiver, secret: &str, mode: &str) -> Result<(), Rejection> {
     let body = format!(r#"{{"id":"1","type":"webhook.test","api_mode":{mode},"data":{{}}}}"#);
@@ -384,7 +384,7 @@ fn opened(receiver: &Receiver, secret: &str, mode: &str) -> Result<(), Rejection
 
 #[cfg(feature = "testing")]
 #[test]
-fn a_test_secret_that_verifies_another_event_is_answered_503_so_that_none_is_lost() {
+fn an_event_that_is_not_a_test_event_is_answered_with_503_under_a_test_secret() {
     const LIVE: &str = "MDEyMzQ1Njc4OWFiY2RlZg==";
     const TEST: &str = "ZmVkY2JhOTg3NjU0MzIxMA==";
     let of = |label: &str, text: &str| Secret::new(text).unwrap().labeled(label).unwrap();
@@ -404,7 +404,7 @@ fn a_test_secret_that_verifies_another_event_is_answered_503_so_that_none_is_los
     for receiver in [&alone, &both] {
         assert!(opened(receiver, TEST, r#""test""#).is_ok());
     }
-    // A test event under the live secret may be the provider's own simulator: dropped, as before.
+    // A test event under the live secret may come from the provider's simulator and is ignored.
     let ignored = opened(&both, LIVE, r#""test""#).unwrap_err();
     assert_eq!((ignored.reason(), ignored.status().as_u16()), (Reason::WrongMode, 200));
     let any = builder(Fasten::any_mode(of("any", TEST))).build().unwrap();
@@ -413,7 +413,7 @@ fn a_test_secret_that_verifies_another_event_is_answered_503_so_that_none_is_los
     }
 }
 
-/// A provider that asks for its own words before it delivers anything.
+/// A provider with a handshake that expects its greeting back.
 #[derive(Debug)]
 struct Greeting(Custom);
 
@@ -443,7 +443,7 @@ impl Provider for Greeting {
 }
 
 #[tokio::test]
-async fn a_handshake_is_answered_before_the_signature_and_the_body_are_looked_at() {
+async fn a_handshake_is_answered_before_signature_and_body_are_checked() {
     let receiver = builder(Greeting(custom())).build().unwrap();
     let headers: [(&str, &str); 0] = [];
     let received = async |method, target| {

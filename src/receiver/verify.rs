@@ -6,10 +6,10 @@ use crate::rejection::Rejection;
 use crate::verified::Verified;
 
 impl<'a> Intake<'a> {
-    /// Compares the MACs in constant time.
+    /// Compares the MACs in constant time and returns the verified body.
     ///
     /// # Errors
-    /// [`Reason::SignatureMismatch`]; or [`Reason::TooLarge`], if the body is over the limit.
+    /// Returns [`Reason::SignatureMismatch`], or [`Reason::TooLarge`] if the body exceeds the limit.
     #[inline]
     pub fn finish(self) -> Result<Verified<'a>, Rejection> {
         if self.too_large {

@@ -264,7 +264,7 @@ impl Sendings {
 /// The keys of the events whose claims an instance says it lost.
 fn lost_claims(instance: &Instance) -> Vec<String> {
     let lines = instance.stderr();
-    let lost = lines.iter().filter(|line| line.contains("claim of webhook event lost"));
+    let lost = lines.iter().filter(|line| line.contains("lost the claim of a webhook event"));
     lost.map(|line| line.split("event_key=").nth(1).unwrap().split(' ').next().unwrap().to_owned()).collect()
 }
 

@@ -670,7 +670,7 @@ fn any_age_is_accepted_and_event_time_freshness_is_a_configuration_error() {
     }
     let window = Freshness::EventTime { max_age: Duration::from_secs(300), max_skew: Duration::from_secs(300) };
     let builder = Receiver::builder("azodha", hmac()).store(NoDedupe).freshness(window);
-    let problem = "receiver azodha: its bodies say no time of the event to judge freshness by";
+    let problem = "receiver azodha: Freshness::EventTime needs bodies that contain the event's time; these do not";
     assert_eq!(builder.build().unwrap_err().to_string(), problem);
 }
 
