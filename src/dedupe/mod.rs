@@ -1,9 +1,9 @@
-//! Remembering events: claim, then commit or release.
+//! Deduplication: stores in which events are claimed, and then committed or released.
 //!
-//! To mark an event before it is handled loses it when the handler fails; to mark it afterwards lets two deliveries
-//! through at once. So a delivery first *claims* its event for a short lease, which is renewed while the handler runs.
-//! Success *commits* the claim, and the event is remembered as handled; failure *releases* it, and the sender's next
-//! attempt is handled; if the process dies, the lease runs out.
+//! Marking an event as handled before its handler runs loses the event if the handler fails. Marking it afterwards lets
+//! two concurrent deliveries be handled. So a delivery first *claims* its event for a short lease, which is renewed while
+//! the handler runs. If the handler succeeds, the claim is *committed* and the event recorded as handled. If it fails, the
+//! claim is *released* and the provider's next attempt is handled. If the process crashes, the lease expires.
 
 mod memory;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
@@ -38,17 +38,22 @@ use crate::error::StoreError;
 use crate::event_key::EventKey;
 use crate::retention::Retention;
 
-/// A store's answer, under way.
+/// The boxed future returned by every store operation.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Where events are claimed and remembered.
+/// A store in which events are claimed and recorded as handled.
 ///
-/// Each method is one atomic step, judged by the store's own clock and fenced by the token: a late holder cannot end
-/// its successor's claim. Each may be called again with the same arguments when its answer got lost, and then says
-/// what it said.
+/// # Contract
+/// - Each operation is atomic.
+/// - Leases and retentions are measured by the store's own clock.
+/// - Each operation is fenced by the token: the holder of an expired claim cannot settle the claim of its successor.
+/// - Each operation is idempotent: if its answer is lost, it may be called again with the same arguments and returns the
+///   same answer.
+/// - A commit is final: until the [retention](Retention) ends, [`claim`](DedupeStore::claim) returns
+///   [`AlreadyHandled`](Claimed::AlreadyHandled), and neither `renew` nor `release` changes the event.
 ///
-/// # A whole store
-/// One that remembers for ever and grants every claim a lease without end, which is enough to show the rules:
+/// # Example
+/// A complete store that never forgets an event and whose leases never expire:
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -58,15 +63,22 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// use medhook::{Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture, ClaimToken};
 ///
 /// #[derive(Debug, Default)]
-/// struct ForEver(Mutex<HashMap<EventKey, (ClaimToken, bool)>>);
+/// struct UnboundedStore(Mutex<HashMap<EventKey, (ClaimToken, bool)>>);
 ///
-/// impl DedupeStore for ForEver {
-///     fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
+/// impl DedupeStore for UnboundedStore {
+///     fn claim(
+///         &self,
+///         key: EventKey,
+///         token: ClaimToken,
+///         lease: Duration,
+///     ) -> StoreFuture<'_, Claimed> {
 ///         Box::pin(async move {
 ///             let mut events = self.0.lock().unwrap();
 ///             Ok(match events.get(&key) {
 ///                 Some((_, true)) => Claimed::AlreadyHandled,
-///                 Some((holder, false)) if *holder != token => Claimed::InFlight { retry_after: lease },
+///                 Some((holder, false)) if *holder != token => {
+///                     Claimed::InFlight { retry_after: lease }
+///                 }
 ///                 _ => {
 ///                     events.insert(key, (token, false));
 ///                     Claimed::Acquired
@@ -75,11 +87,21 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 ///         })
 ///     }
 ///
-///     fn renew(&self, key: EventKey, token: ClaimToken, _: Duration) -> StoreFuture<'_, Settled> {
+///     fn renew(
+///         &self,
+///         key: EventKey,
+///         token: ClaimToken,
+///         _: Duration,
+///     ) -> StoreFuture<'_, Settled> {
 ///         self.settle(key, token, Some(false))
 ///     }
 ///
-///     fn commit(&self, key: EventKey, token: ClaimToken, _: Retention) -> StoreFuture<'_, Settled> {
+///     fn commit(
+///         &self,
+///         key: EventKey,
+///         token: ClaimToken,
+///         _: Retention,
+///     ) -> StoreFuture<'_, Settled> {
 ///         self.settle(key, token, Some(true))
 ///     }
 ///
@@ -88,12 +110,19 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 ///     }
 /// }
 ///
-/// impl ForEver {
-///     fn settle(&self, key: EventKey, token: ClaimToken, handled: Option<bool>) -> StoreFuture<'_, Settled> {
+/// impl UnboundedStore {
+///     fn settle(
+///         &self,
+///         key: EventKey,
+///         token: ClaimToken,
+///         handled: Option<bool>,
+///     ) -> StoreFuture<'_, Settled> {
 ///         Box::pin(async move {
 ///             let mut events = self.0.lock().unwrap();
-///             if events.get(&key).is_some_and(|(holder, _)| *holder != token) {
-///                 return Ok(Settled::Lost);
+///             match events.get(&key) {
+///                 Some((holder, _)) if *holder != token => return Ok(Settled::Lost),
+///                 Some((_, true)) => return Ok(Settled::Settled), // a commit is final
+///                 _ => {}
 ///             }
 ///             match handled {
 ///                 Some(handled) => events.insert(key, (token, handled)),
@@ -105,20 +134,22 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// }
 /// ```
 pub trait DedupeStore: fmt::Debug + Send + Sync + 'static {
-    /// Claims an event for `lease`. A claim of the same token, sent again, is [`Acquired`](Claimed::Acquired) again.
+    /// Claims an event for `lease`. A repeated claim with the same token returns [`Acquired`](Claimed::Acquired) again.
     fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed>;
 
-    /// Makes the lease last `lease` from now. Where the claim is gone but nobody else has the event, it is back.
+    /// Extends the claim to `lease` from now. If the store no longer has the claim and no other token has claimed the
+    /// event, the claim is restored.
     fn renew(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Settled>;
 
-    /// Remembers the event as handled. Where the claim is gone but nobody else has the event, that is written, too.
+    /// Records the event as handled for `retention`. If the store no longer has the claim and no other token has claimed
+    /// the event, it is recorded nevertheless.
     fn commit(&self, key: EventKey, token: ClaimToken, retention: Retention) -> StoreFuture<'_, Settled>;
 
-    /// Gives the claim up, so that the next delivery of the event wins it at once.
+    /// Releases the claim, so that the next delivery of the event can acquire it immediately.
     fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled>;
 }
 
-/// A store behind an `Arc`, so that [`Builder::store`](crate::Builder::store) also takes an `Arc<dyn DedupeStore>`.
+/// Lets [`Builder::store`](crate::Builder::store) take an `Arc<dyn DedupeStore>`.
 impl<S: DedupeStore + ?Sized> DedupeStore for Arc<S> {
     fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
         (**self).claim(key, token, lease)
@@ -137,25 +168,25 @@ impl<S: DedupeStore + ?Sized> DedupeStore for Arc<S> {
     }
 }
 
-/// A claim's answer.
+/// The result of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claimed {
-    /// The event is ours to handle.
+    /// The caller holds the claim and may handle the event.
     Acquired,
-    /// The event was handled.
+    /// The event has already been handled.
     AlreadyHandled,
-    /// Someone else is at it.
+    /// Another delivery of the event holds the claim.
     InFlight {
-        /// How long their lease still runs, if nobody renews it.
+        /// The remaining lease of the other claim, unless it is renewed.
         retry_after: Duration,
     },
 }
 
-/// The answer to a renewal, a commit or a release.
+/// The result of a renewal, a commit or a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
-    /// Done.
+    /// The operation took effect.
     Settled,
-    /// Not done: the lease ran out, and someone else has the event by now.
+    /// The operation had no effect: the lease expired and another delivery has claimed the event.
     Lost,
 }

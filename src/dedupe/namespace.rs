@@ -1,24 +1,26 @@
 use crate::ConfigError;
 
-/// What a store's tables or keys begin with, so that several may share a database.
+/// The prefix of a store's tables or keys, which lets several stores share a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Namespace(Box<str>);
 
 impl Namespace {
+    /// Checks a name, which becomes a part of SQL.
+    ///
     /// # Errors
-    /// It becomes a part of SQL: 1 to 32 of `a-z`, `0-9` and `_`, the first of them a letter, and nothing else.
+    /// Returns an error unless it is 1 to 32 characters of `a-z`, `0-9` and `_`, and begins with a letter.
     pub(crate) fn new(name: &str) -> Result<Self, ConfigError> {
         let fits = (1..=32).contains(&name.len())
             && name.starts_with(|first: char| first.is_ascii_lowercase())
             && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
-        // SQLite and PostgreSQL keep these for themselves.
+        // SQLite and PostgreSQL reserve these prefixes.
         if fits && !name.starts_with("sqlite_") && !name.starts_with("pg_") {
             return Ok(Namespace(name.into()));
         }
         let shown: String = name.chars().take(40).flat_map(char::escape_default).collect();
         Err(ConfigError::new(format!(
-            "a store's namespace is 1 to 32 of a-z, 0-9 and _, begins with a letter, and not with sqlite_ or pg_; \
-             `{shown}` is none"
+            "invalid namespace `{shown}`: a namespace must be 1 to 32 characters of a-z, 0-9 and _, begin with a letter, \
+             and not begin with sqlite_ or pg_"
         )))
     }
 
@@ -38,14 +40,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_could_be_more_than_a_name_is_refused() {
+    fn a_namespace_that_is_not_a_plain_name_is_rejected() {
         for good in ["medhook", "m", "clinic_2", &"a".repeat(32)] {
             assert_eq!(Namespace::new(good).unwrap().as_str(), good);
         }
         let bad = ["", "2m", "_m", "M", "a-b", "a b", "a;b", "a\"b", "a.b", "ä", "a\n", "sqlite_a", "pg_a"];
         for bad in bad.into_iter().chain([&*"a".repeat(33)]) {
             let error = Namespace::new(bad).unwrap_err().to_string();
-            assert!(error.contains("a store's namespace is") && !error.contains('\n'), "{error}");
+            assert!(error.contains("a namespace must be 1 to 32") && !error.contains('\n'), "{error}");
         }
     }
 }

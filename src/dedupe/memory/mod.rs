@@ -13,16 +13,17 @@ use crate::event_key::EventKey;
 use crate::retention::Retention;
 use crate::{StoreError, observe};
 
-/// Remembers events in this process, up to a given number of them, in 92 to 150 bytes for each, and no more than 120
-/// where there may be 150,000 or more (and what the allocator adds).
+/// A store in the memory of this process, with a limited number of events.
 ///
-/// A restart forgets everything: what was handled before it is handled again if the sender retries. Several processes
-/// do not know of each other. Clones share what they remember.
+/// An event takes 92 to 150 bytes, and at most 120 in stores for 150,000 events or more, plus the overhead of the
+/// allocator.
 ///
-/// At capacity the oldest handled event makes room, if its bytes would no longer be accepted anyway
-/// ([`Retention::replay`]); where no event may be forgotten yet, claims fail as
-/// [full](StoreError::full), and senders get 503. Both say that the store is too small: see
-/// [`forgotten`](Self::forgotten). Leases are judged by a monotonic clock, which no one can set.
+/// A restart loses all events: retries of events that were handled before it are handled again. Processes do not share
+/// events; clones of a store do.
+///
+/// At capacity, the oldest handled event whose replay would be rejected as stale ([`Retention::replay`]) makes room. If
+/// there is none, claims fail with [`StoreError::full`], and deliveries are answered with 503. Both mean that the store
+/// is too small; see [`forgotten`](Self::forgotten). Leases are measured by a monotonic clock, which cannot be set.
 #[derive(Clone)]
 pub struct MemoryStore {
     shards: Arc<[Mutex<Shard>]>,
@@ -30,12 +31,14 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// A store for `capacity` events, at least one. At a steady rate that is the rate times the retention. A large store
-    /// is split into parts that fill up a few per cent before the whole does.
+    /// Creates a store for `capacity` events, at least one.
+    ///
+    /// A steady rate of events needs a capacity of the rate times the retention. A large store is split into shards, and
+    /// the first shard is full a few percent before the whole store is.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.max(1);
-        // Small stores have one shard: split up, an unlucky shard would be full before its store is.
+        // A small store has one shard. With several, one of them could be full long before the store is.
         let mut table = FULL_TABLE;
         while capacity.div_ceil(table) > MOST_SHARDS {
             table *= 2;
@@ -46,20 +49,21 @@ impl MemoryStore {
         MemoryStore { shards, began: Instant::now() }
     }
 
-    /// How many events it holds, claimed, handled or run out.
+    /// Returns the number of events in the store: claimed, handled, and expired but not yet purged.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
-    /// Whether it holds none.
+    /// Returns whether the store has no events.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many handled events it forgot before their retention ended, to make room for others: if their senders still
-    /// retry, they are handled again. With the feature `metrics` they are counted in `medhook_store_forgotten_total`.
+    /// Returns the number of handled events that were forgotten before their retention ended, to make room for others.
+    /// Retries of these events are handled again. With the feature `metrics` they are counted in
+    /// `medhook_store_forgotten_total`.
     #[must_use]
     pub fn forgotten(&self) -> u64 {
         self.shards.iter().map(|shard| lock(shard).forgotten()).sum()
@@ -71,7 +75,7 @@ impl MemoryStore {
         step: impl FnOnce(&mut Shard, u64) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let now = millis(self.began.elapsed());
-        // The map within a shard goes by the first bytes of the key; these are others.
+        // The shard's map hashes the first bytes of the key, so the shard is chosen by the last ones.
         let [.., a, b] = *key.as_bytes();
         let index = usize::from(u16::from_le_bytes([a, b])) % self.shards.len();
         let Some(shard) = self.shards.get(index) else {
@@ -89,14 +93,14 @@ impl MemoryStore {
     }
 }
 
-/// How many events fill a hash table to its last place: seven eighths of a power of two. One more doubles it, so a full
-/// shard of nearly as many, or twice as many, is a table with little room to spare.
+/// How many events a hash table of 32,768 buckets holds: seven eighths of them. One more event doubles the table, so a
+/// shard of slightly fewer events than this, or than a power of two times this, wastes little memory.
 const FULL_TABLE: usize = 32_768 / 8 * 7;
-/// Enough that threads seldom meet: with two callers a claim takes 0.73 of the time that it takes with one
-/// (docs/performance.md). Few enough that what all begin with stays in a processor's cache.
+/// Enough shards that threads rarely contend: with two callers a claim takes 0.73 of the time that it takes with one
+/// (docs/performance.md). Few enough that the headers of all shards stay in a processor's cache.
 const MOST_SHARDS: usize = 64;
 
-/// No step leaves a shard half done, so a panic elsewhere does not spoil it.
+/// Locks a shard. Poisoning is ignored: no operation leaves a shard half updated.
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -146,22 +150,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_of_two_wins_until_released() {
+    async fn only_one_token_holds_a_claim_until_it_is_released() {
         let store = MemoryStore::new(10);
         assert!(store.is_empty());
         assert_eq!(store.claim(key(1), token(1), LEASE).await.unwrap(), Claimed::Acquired);
         assert_eq!(format!("{store:?}"), "MemoryStore { len: 1, .. }");
         assert!(!store.is_empty());
-        assert_eq!(store.claim(key(1), token(1), LEASE).await.unwrap(), Claimed::Acquired, "sent again");
+        assert_eq!(store.claim(key(1), token(1), LEASE).await.unwrap(), Claimed::Acquired, "repeated");
         let busy = store.claim(key(1), token(2), LEASE).await.unwrap();
         assert_eq!(busy, Claimed::InFlight { retry_after: LEASE });
-        assert_eq!(store.release(key(1), token(2)).await.unwrap(), Settled::Lost, "not theirs");
+        assert_eq!(store.release(key(1), token(2)).await.unwrap(), Settled::Lost, "another's claim");
         assert_eq!(store.release(key(1), token(1)).await.unwrap(), Settled::Settled);
         assert_eq!(store.claim(key(1), token(2), LEASE).await.unwrap(), Claimed::Acquired);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lease_runs_out_unless_renewed_and_the_late_holder_has_lost() {
+    async fn a_lease_expires_unless_renewed_and_its_holder_loses_the_claim() {
         let store = MemoryStore::new(10);
         store.claim(key(1), token(1), LEASE).await.unwrap();
         tokio::time::advance(LEASE / 2).await;
@@ -176,28 +180,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn handled_is_handled_until_retention_ends() {
+    async fn a_handled_event_stays_handled_until_its_retention_ends() {
         let store = MemoryStore::new(10);
         store.claim(key(1), token(1), LEASE).await.unwrap();
         assert_eq!(store.commit(key(1), token(1), retention()).await.unwrap(), Settled::Settled);
-        assert_eq!(store.commit(key(1), token(1), retention()).await.unwrap(), Settled::Settled, "sent again");
+        assert_eq!(store.commit(key(1), token(1), retention()).await.unwrap(), Settled::Settled, "repeated");
         tokio::time::advance(24 * HOUR - Duration::from_millis(1)).await;
         assert_eq!(store.claim(key(1), token(2), LEASE).await.unwrap(), Claimed::AlreadyHandled);
         assert_eq!(store.renew(key(1), token(1), LEASE).await.unwrap(), Settled::Settled);
         assert_eq!(store.release(key(1), token(1)).await.unwrap(), Settled::Settled);
-        assert_eq!(
-            store.claim(key(1), token(2), LEASE).await.unwrap(),
-            Claimed::AlreadyHandled,
-            "nothing undoes a commit"
-        );
+        assert_eq!(store.claim(key(1), token(2), LEASE).await.unwrap(), Claimed::AlreadyHandled, "a commit is final");
         tokio::time::advance(Duration::from_millis(1)).await;
         assert_eq!(store.claim(key(1), token(2), LEASE).await.unwrap(), Claimed::Acquired);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_to_be_remembered_for_ever_is() {
+    async fn an_unlimited_retention_never_ends() {
         let store = MemoryStore::new(10);
-        // The second is one millisecond more than there is room for.
+        // The second is one millisecond more than `EntryState` can represent.
         for (n, total) in [(1, Duration::MAX), (2, Duration::from_millis(1 << 47))] {
             store.commit(key(n), token(1), Retention::new(HOUR, total)).await.unwrap();
             tokio::time::advance(HOUR).await;
@@ -206,30 +206,34 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_vanished_claim_that_nobody_took_commits() {
+    async fn a_commit_without_a_claim_records_the_event() {
         let store = MemoryStore::new(10);
         assert_eq!(store.commit(key(1), token(1), retention()).await.unwrap(), Settled::Settled);
         assert_eq!(store.claim(key(1), token(2), LEASE).await.unwrap(), Claimed::AlreadyHandled);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn at_capacity_only_what_cannot_be_replayed_goes() {
+    async fn at_capacity_only_events_that_cannot_be_replayed_are_forgotten() {
         let store = MemoryStore::new(2);
         for n in [1, 2] {
             store.claim(key(n), token(1), LEASE).await.unwrap();
             store.commit(key(n), token(1), retention()).await.unwrap();
         }
         assert!(store.claim(key(3), token(1), LEASE).await.unwrap_err().is_full());
-        assert_eq!(store.claim(key(1), token(1), LEASE).await.unwrap(), Claimed::AlreadyHandled, "nothing went");
+        assert_eq!(store.claim(key(1), token(1), LEASE).await.unwrap(), Claimed::AlreadyHandled, "none was forgotten");
         tokio::time::advance(HOUR).await;
         assert_eq!(store.forgotten(), 0);
         assert_eq!(store.claim(key(3), token(1), LEASE).await.unwrap(), Claimed::Acquired);
         assert_eq!((store.len(), store.forgotten()), (2, 1));
-        assert_eq!(store.claim(key(2), token(1), LEASE).await.unwrap(), Claimed::AlreadyHandled, "the oldest went");
+        assert_eq!(
+            store.claim(key(2), token(1), LEASE).await.unwrap(),
+            Claimed::AlreadyHandled,
+            "only the oldest was forgotten"
+        );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_may_not_go_yet_does_not_stand_before_what_may() {
+    async fn events_that_must_be_kept_do_not_block_the_eviction_of_others() {
         let store = MemoryStore::new(200);
         for n in 0..200 {
             let replay = if n < 150 { 24 * HOUR } else { Duration::ZERO };
@@ -240,22 +244,22 @@ mod tests {
         while tries < 10 && store.claim(key(200), token(1), LEASE).await.is_err() {
             tries += 1;
         }
-        assert!((2..=3).contains(&tries), "64 are looked at in each of {tries}");
+        assert!((2..=3).contains(&tries), "64 events are examined in each of {tries} claims");
         assert_eq!(store.claim(key(0), token(2), LEASE).await.unwrap(), Claimed::AlreadyHandled);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn claims_under_way_are_never_dropped() {
+    async fn claims_are_never_evicted_before_they_expire() {
         let store = MemoryStore::new(1);
         store.claim(key(1), token(1), LEASE).await.unwrap();
         assert!(store.claim(key(2), token(1), LEASE).await.unwrap_err().is_full());
         tokio::time::advance(LEASE).await;
         assert_eq!(store.claim(key(2), token(1), LEASE).await.unwrap(), Claimed::Acquired);
-        assert_eq!(store.forgotten(), 0, "what ran out was not forgotten early");
+        assert_eq!(store.forgotten(), 0, "an expired claim does not count as forgotten");
     }
 
     #[test]
-    fn a_shard_is_a_full_table_of_one_size_and_there_are_never_many() {
+    fn the_number_of_shards_is_bounded_and_each_fills_a_table() {
         for (capacity, shards) in
             [(0, 1), (28_672, 1), (28_673, 2), (64 * 28_672, 64), (64 * 28_672 + 1, 33), (10_000_000, 44)]
         {
@@ -264,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn memory_stays_within_capacity_and_all_of_it_is_used() {
+    async fn the_whole_capacity_is_used_and_never_exceeded() {
         let store = MemoryStore::new(30_000);
         let mut full = 0;
         for n in 0..33_000 {
@@ -274,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_has_run_out_goes_before_room_is_needed() {
+    async fn expired_events_are_purged_before_the_store_is_full() {
         let store = MemoryStore::new(100);
         for n in 0..50 {
             store.claim(key(n), token(1), LEASE).await.unwrap();

@@ -9,11 +9,11 @@ use crate::claim_token::ClaimToken;
 use crate::event_key::EventKey;
 use crate::retention::Retention;
 
-/// A part of the events, from the one claimed or settled last to the one longest ago. Times are milliseconds since the
-/// store began.
+/// A shard of the events, ordered from the most to the least recently claimed or settled. Times are milliseconds since
+/// the store was created.
 pub(super) struct Shard {
-    events: LruCache<EventKey, MemoryEntry, Digested>,
-    most: usize,
+    events: LruCache<EventKey, MemoryEntry, FirstBytesState>,
+    capacity: usize,
     forgotten: u64,
 }
 
@@ -23,7 +23,7 @@ struct MemoryEntry {
     state: EntryState,
 }
 
-/// Claimed or handled, and until when, in eight bytes: there may be millions of them.
+/// The state of an event and when it expires, packed in eight bytes because there may be millions of them.
 #[derive(Clone, Copy)]
 struct EntryState(u64);
 
@@ -32,7 +32,7 @@ impl EntryState {
         EntryState(until.min(LATEST).wrapping_shl(UNTIL_FROM))
     }
 
-    /// Handled, and to be remembered until then; before `replay` at any price.
+    /// Creates the state of a handled event that expires at `until` and must not be forgotten before `replay`.
     fn handled(replay: u64, until: u64) -> Self {
         let EntryState(claimed) = EntryState::claimed(until);
         let early = (until.saturating_sub(replay) / MINUTE).min(EARLY);
@@ -47,35 +47,36 @@ impl EntryState {
         self.0.wrapping_shr(UNTIL_FROM)
     }
 
-    fn has_run_out(self, now: u64) -> bool {
+    fn has_expired(self, now: u64) -> bool {
         self.until() <= now
     }
 
-    /// Whether it may go when room is needed.
-    fn may_go(self, now: u64) -> bool {
+    /// Returns whether the event may be forgotten to make room.
+    fn may_be_forgotten(self, now: u64) -> bool {
         let early = (self.0 & EARLY) * MINUTE;
         self.until().saturating_sub(early) <= now
     }
 }
 
-/// From the lowest bit: how many whole minutes before its end it may go, whether it is handled, and its end.
+// The bits of `EntryState`, from the lowest: how many whole minutes before its expiry the event may be forgotten, whether
+// it is handled, and when it expires.
 const EARLY: u64 = 0xffff;
 const HANDLED: u64 = 0x1_0000;
 const UNTIL_FROM: u32 = 17;
-/// Some four thousand years.
+/// About 4,500 years.
 const LATEST: u64 = u64::MAX >> UNTIL_FROM;
 const MINUTE: u64 = 60_000;
 
 impl Shard {
-    pub(super) fn new(most: usize) -> Self {
-        Shard { events: LruCache::unbounded_with_hasher(Digested::default()), most, forgotten: 0 }
+    pub(super) fn new(capacity: usize) -> Self {
+        Shard { events: LruCache::unbounded_with_hasher(FirstBytesState::default()), capacity, forgotten: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
         self.events.len()
     }
 
-    /// How many went before they had run out.
+    /// Returns the number of events that were forgotten before they expired.
     pub(super) fn forgotten(&self) -> u64 {
         self.forgotten
     }
@@ -89,7 +90,7 @@ impl Shard {
     ) -> Result<Claimed, StoreError> {
         let claimed = MemoryEntry { token, state: EntryState::claimed(now.saturating_add(lease)) };
         match self.events.peek(&key) {
-            Some(event) if event.state.has_run_out(now) => self.replace(key, claimed),
+            Some(event) if event.state.has_expired(now) => self.replace(key, claimed),
             Some(event) if event.state.is_handled() => return Ok(Claimed::AlreadyHandled),
             Some(event) if event.token != token => {
                 let retry_after = Duration::from_millis(event.state.until().abs_diff(now));
@@ -125,7 +126,7 @@ impl Shard {
 
     fn settle(&mut self, key: EventKey, token: ClaimToken, state: EntryState, now: u64) -> Result<Settled, StoreError> {
         match self.events.peek(&key) {
-            // Not even a run-out claim of another is taken over: it may have handled the event, too.
+            // An expired claim of another token is not taken over: its holder may have handled the event, too.
             Some(event) if event.token != token => return Ok(Settled::Lost),
             Some(event) if event.state.is_handled() => {}
             Some(_) => self.replace(key, MemoryEntry { token, state }),
@@ -143,37 +144,38 @@ impl Shard {
         Settled::Settled
     }
 
-    /// Of a key that is there.
+    /// Replaces the entry of a key that is present.
     fn replace(&mut self, key: EventKey, event: MemoryEntry) {
         self.events.put(key, event);
     }
 
-    /// Of a key that is not.
+    /// Adds the entry of a key that is absent.
     fn add(&mut self, key: EventKey, event: MemoryEntry, now: u64) -> Result<(), StoreError> {
         self.make_room(now)?;
         self.events.put(key, event);
         Ok(())
     }
 
-    /// Drops what has run out, oldest first, and if there is still no room, the oldest event that may go.
+    /// Purges expired events from the oldest on. If the shard is still full, forgets the oldest event that may be
+    /// forgotten.
     fn make_room(&mut self, now: u64) -> Result<(), StoreError> {
         for _ in 0..AT_ONCE {
             match self.events.peek_lru() {
-                Some((_, event)) if event.state.has_run_out(now) => self.events.pop_lru(),
+                Some((_, event)) if event.state.has_expired(now) => self.events.pop_lru(),
                 _ => break,
             };
         }
-        if self.events.len() < self.most {
+        if self.events.len() < self.capacity {
             return Ok(());
         }
         for _ in 0..AT_ONCE.min(self.events.len()) {
             match self.events.peek_lru().map(|(key, event)| (*key, event.state)) {
-                Some((key, state)) if state.may_go(now) => {
-                    self.forgotten += u64::from(!state.has_run_out(now));
+                Some((key, state)) if state.may_be_forgotten(now) => {
+                    self.forgotten += u64::from(!state.has_expired(now));
                     self.events.pop(&key);
                     return Ok(());
                 }
-                // Out of the way, so that the next claim looks at others: retentions differ among endpoints.
+                // Promoted, so that the next claim examines other events: retentions differ between endpoints.
                 Some((key, _)) => drop(self.events.promote(&key)),
                 None => break,
             }
@@ -182,14 +184,15 @@ impl Shard {
     }
 }
 
-/// How many events one claim looks at: it has to be answered soon, and the next one goes on.
+/// How many events one claim examines. This bounds its time; the next claim continues with other events.
 const AT_ONCE: usize = 64;
 
-/// Keys are digests already: their first bytes are as good as any hash, and nobody without a secret can choose them.
+/// A hasher that returns the first bytes of a key. Keys are SHA-256 digests of verified events, so these bytes are
+/// uniformly distributed, and an attacker without a secret cannot choose them.
 #[derive(Default)]
 struct FirstBytes(u64);
 
-type Digested = BuildHasherDefault<FirstBytes>;
+type FirstBytesState = BuildHasherDefault<FirstBytes>;
 
 impl Hasher for FirstBytes {
     fn write(&mut self, bytes: &[u8]) {
@@ -198,7 +201,7 @@ impl Hasher for FirstBytes {
         }
     }
 
-    /// The length of the array, which is always the same.
+    /// Ignores the length of the array, which is always the same.
     fn write_usize(&mut self, _: usize) {}
 
     fn finish(&self) -> u64 {
@@ -217,8 +220,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_found_by_its_first_bytes() {
+    fn a_key_hashes_to_its_first_bytes() {
         let key = EventKey::from_bytes(std::array::from_fn(|at| at as u8));
-        assert_eq!(Digested::default().hash_one(key), 0x0706_0504_0302_0100);
+        assert_eq!(FirstBytesState::default().hash_one(key), 0x0706_0504_0302_0100);
     }
 }

@@ -1,5 +1,6 @@
--- KEYS[1] the event. ARGV: token, lease (ms), how much longer its end is kept (ms).
--- The value: `c`, token, end of the lease (ms); or `h`, token. 0 is won, -1 handled, else how long the lease lasts.
+-- KEYS[1]: the event. ARGV: token, lease (ms), how long the key is kept after the lease has expired (ms).
+-- The value is `c`, token and end of the lease (ms) for a claim; `h` and token for a handled event.
+-- Returns 0 if the claim is acquired, -1 if the event is handled, otherwise the rest of the other claim's lease (ms).
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lease = tonumber(ARGV[2])
@@ -19,7 +20,7 @@ if value then
         if left <= lease then
             return left
         end
-        -- Made before the clock was set back: it holds no longer than a fresh one.
+        -- The claim was made before the clock was set back: shorten it to a new lease.
         token = holder
         answer = lease
     end

@@ -1,11 +1,12 @@
--- KEYS[1] the event. ARGV: token, step, time (ms), how much longer the end of a lease is kept (ms).
--- 1 is done, 0 is someone else's. What is done twice is written twice, so that WAIT has something to wait for.
+-- KEYS[1]: the event. ARGV: token, operation, time (ms), how long the key is kept after the lease has expired (ms).
+-- Returns 1 if the operation took effect, 0 if another claim has the event. A repeated operation writes again, so that
+-- WAIT has a write to wait for.
 local value = redis.call('GET', KEYS[1])
 local kind = value and string.sub(value, 1, 1)
 if value and kind ~= 'c' and kind ~= 'h' then
     return redis.error_reply('ERR not an event of this version of medhook')
 end
--- Not even a run-out claim of another is taken over: it may have handled the event, too.
+-- An expired claim of another token is not taken over: its holder may have handled the event, too.
 if value and string.sub(value, 2, 17) ~= ARGV[1] then
     return 0
 end

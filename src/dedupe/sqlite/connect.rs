@@ -9,18 +9,19 @@ use super::fault::Fault;
 use super::file::{self, Identity};
 use super::tables::Tables;
 
-/// How to reach the database, and what it has to be like.
+/// The database: how to connect to it, and what is required of it.
 #[derive(Debug)]
 pub(super) struct Database {
     path: PathBuf,
     options: SqliteConnectOptions,
     tables: Tables,
     create_tables: bool,
-    /// A file of our own has a write-ahead log; of the application's the journal is its own matter.
+    /// Whether the file belongs to the store, which then requires a write-ahead log. In the application's database the
+    /// application sets the journal mode.
     own: bool,
 }
 
-/// A connection, and the file it leads to.
+/// A connection, and the file that it has open.
 #[derive(Debug)]
 pub(super) struct Connected {
     pub(super) connection: SqliteConnection,
@@ -28,31 +29,31 @@ pub(super) struct Connected {
 }
 
 impl Database {
-    /// In a file of the store's own, which is created if it is not there.
+    /// Returns the database in a file of the store. Creates the file if it does not exist.
     pub(super) fn file(path: &Path, tables: Tables, create_tables: bool) -> Result<Self, Fault> {
-        let path = file::whole(path)?;
+        let path = file::absolute(path)?;
         file::create(&path)?;
         let options = SqliteConnectOptions::new().filename(&path).journal_mode(SqliteJournalMode::Wal);
         Ok(Database { options: durable(options), path, tables, create_tables, own: true })
     }
 
-    /// In a database of the application's, reached as its pool reaches it, but by a connection of the store's own: a
-    /// pool whose connections all wait for the store would wait for ever.
+    /// Returns the database of the application, with the connect options of its pool. The store has a connection of its
+    /// own: a pool whose connections are all waiting for the store would deadlock.
     #[cfg(feature = "sqlx-09")]
     pub(super) async fn of(pool: &sqlx::SqlitePool, tables: Tables, create_tables: bool) -> Result<Self, Fault> {
-        // Whatever the pool does first, creating the file for one, is done after this.
+        // The first connection of the pool may create the file.
         drop(pool.acquire().await?);
         let options = pool.connect_options().as_ref().clone();
-        let path = file::whole(options.get_filename())?;
+        let path = file::absolute(options.get_filename())?;
         if !path.is_file() {
-            return Err(Fault::new("is no file; a store can be in no other database"));
+            return Err(Fault::new("is not a file; a database in memory is not supported"));
         }
         Ok(Database { options: durable(options.filename(&path)), path, tables, create_tables, own: false })
     }
 
-    /// With another time to wait for whoever holds a lock.
+    /// Sets the busy timeout.
     #[cfg(test)]
-    pub(super) fn waiting(self, time: Duration) -> Self {
+    pub(super) fn with_busy_timeout(self, time: Duration) -> Self {
         Database { options: self.options.busy_timeout(time), ..self }
     }
 
@@ -64,7 +65,7 @@ impl Database {
         &self.tables
     }
 
-    /// Connects for the first time. When many processes do so at once, SQLite refuses some without having waited.
+    /// Connects for the first time. If many processes do so at once, SQLite rejects some of them without waiting.
     pub(super) async fn open(&self) -> Result<Connected, Fault> {
         let began = Instant::now();
         loop {
@@ -81,7 +82,7 @@ impl Database {
         if self.own {
             let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await?;
             if mode != "wal" {
-                return Err(Fault::new("cannot have a write-ahead log there; is it on a local disk?"));
+                return Err(Fault::new("cannot enable the write-ahead log; the file must be on a local disk"));
             }
         }
         run(&mut connection, BEGIN).await?;
@@ -90,16 +91,16 @@ impl Database {
         Ok(Connected { connection, file })
     }
 
-    /// Whether the path still leads to the file that is open.
+    /// Returns whether the path still leads to the open file.
     pub(super) fn is(&self, connected: &Connected) -> bool {
         Identity::of(&self.path).is_ok_and(|file| file == connected.file)
     }
 }
 
 impl Connected {
-    /// Ends the connection and waits for that, so that the file is not written to any more.
+    /// Closes the connection and waits until it is closed, so that the file is no longer written to.
     pub(super) async fn close(self) {
-        // What cannot be closed is broken, and its thread ends with it.
+        // A connection that cannot be closed is broken, and its thread ends with it.
         let _ = self.connection.close().await;
     }
 }
@@ -108,7 +109,7 @@ fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
     options
         .create_if_missing(false)
         .synchronous(SqliteSynchronous::Full)
-        // Where a sync does not reach the disk by itself (macOS).
+        // On macOS, a sync reaches the disk only with this pragma.
         .pragma("fullfsync", "ON")
         .pragma("temp_store", "MEMORY")
         .busy_timeout(BUSY_TIMEOUT)
@@ -116,18 +117,19 @@ fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// sqlx's own transactions lose count where SQLite has rolled back by itself, as it does on a full disk.
+/// Runs a statement. BEGIN and COMMIT are run like this because sqlx's own transactions lose count when SQLite rolls back
+/// by itself, as it does on a full disk.
 pub(super) async fn run(connection: &mut SqliteConnection, statement: &'static str) -> Result<(), Fault> {
     sqlx::query(statement).execute(connection).await?;
     Ok(())
 }
 
-/// A write lock from the start: a transaction that reads first may be refused when it comes to write.
+/// Takes the write lock first: a transaction that reads before it writes can fail when it writes.
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 pub(super) const COMMIT: &str = "COMMIT";
 pub(super) const ROLLBACK: &str = "ROLLBACK";
 
-/// Shorter than a receiver waits for its store, so that it hears what the matter is.
+/// Shorter than a receiver's store timeout, so that the receiver gets SQLite's error.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(10);
 const BETWEEN: Duration = Duration::from_millis(20);
@@ -140,7 +142,7 @@ mod tests {
     use crate::dedupe::namespace::Namespace;
 
     #[tokio::test]
-    async fn what_is_answered_is_on_the_disk() {
+    async fn connections_have_the_pragmas_for_durable_commits() {
         let folder = TempDir::new().unwrap();
         let Connected { mut connection, .. } = database(&folder).open().await.unwrap();
         for (pragma, wanted) in [
@@ -158,12 +160,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_is_the_one_that_was_opened_until_another_is_in_its_place() {
+    async fn a_replaced_file_is_noticed() {
         let folder = TempDir::new().unwrap();
         let database = database(&folder);
         let connected = database.open().await.unwrap();
         assert!(database.is(&connected));
-        // Renamed, not deleted: a new file could be given the number of one that is no more.
+        // Renamed, not deleted: a new file could get the inode of a deleted one.
         std::fs::rename(database.path(), folder.path().join("away.db")).unwrap();
         assert!(!database.is(&connected));
         std::fs::write(database.path(), "").unwrap();
@@ -174,18 +176,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn opening_is_tried_for_a_while_if_the_file_is_busy_and_once_if_it_is_broken() {
+    async fn opening_is_retried_if_the_file_is_busy_but_not_if_it_is_damaged() {
         let folder = TempDir::new().unwrap();
         let mut other = database(&folder).open().await.unwrap().connection;
         run(&mut other, BEGIN).await.unwrap();
-        let database = database(&folder).waiting(Duration::ZERO);
+        let database = database(&folder).with_busy_timeout(Duration::ZERO);
         let began = Instant::now();
         assert!(database.open().await.is_err_and(|fault| fault.is_busy()));
         assert!(began.elapsed() >= PATIENCE, "{:?}", began.elapsed());
         run(&mut other, ROLLBACK).await.unwrap();
         other.close().await.unwrap();
 
-        // In a folder of its own: connections that were given up above may still be closing the other file.
+        // In another folder, since abandoned connections may still be closing the first file.
         let folder = TempDir::new().unwrap();
         let database = self::database(&folder);
         std::fs::write(database.path(), "this is not a database").unwrap();

@@ -23,7 +23,7 @@ use crate::event_key::EventKey;
 use crate::retention::Retention;
 use crate::{Clock, ConfigError, StoreError, SystemClock};
 
-/// Remembers events in a SQLite file: over restarts, and for several processes on one machine.
+/// A store in a SQLite file, which survives restarts and can be shared by several processes on one machine.
 ///
 /// ```
 /// use medhook::{HealthSync, Receiver, Secret, SqliteStore};
@@ -34,12 +34,12 @@ use crate::{Clock, ConfigError, StoreError, SystemClock};
 /// # let path = folder.join("medhook.db");
 /// # runtime.block_on(async {
 /// let store = SqliteStore::open(&path).await?; // one for all endpoints: clones share it
-/// let secret = Secret::new("a-secret-of-the-dashboard")?;
-/// let receiver = Receiver::builder("healthsync", HealthSync::new(secret)).store(store.clone()).build()?;
+/// let healthsync = HealthSync::new(Secret::new("a-secret-of-the-dashboard")?);
+/// let receiver = Receiver::builder("healthsync", healthsync).store(store.clone()).build()?;
 ///
-/// // What can be no store is refused here, not at the first delivery.
+/// // An unusable path is rejected here, not at the first delivery.
 /// let error = SqliteStore::open(&folder).await.unwrap_err();
-/// assert!(error.to_string().ends_with("is a folder, not a file"));
+/// assert!(error.to_string().ends_with("is a directory, not a file"));
 /// # drop((store, receiver));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;
@@ -47,41 +47,41 @@ use crate::{Clock, ConfigError, StoreError, SystemClock};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// # What is on the disk, and when
-/// Every step is answered after the COMMIT it was part of has been synced (WAL, synchronous=FULL): a claim that was won
-/// and an event that was handled outlast a crash of the process, of the machine, and a power cut, as far as the disk
-/// keeps its word. What waits at the same time is written by one COMMIT, so that many callers cost little more than one.
+/// # Durability
+/// Every operation is answered after its COMMIT has been synced (WAL, synchronous=FULL): claims and handled events
+/// survive a crash of the process or the machine and a power failure, provided that the disk honors syncs. Operations
+/// that wait at the same time share one COMMIT, so many concurrent callers cost little more than one.
 ///
-/// The file holds digests of event ids, random tokens and times, and nothing of what was delivered; but whoever can
-/// read it can try out ids that are easily guessed. It is created for its owner alone (mode 0600), and so are the files
-/// `-wal` and `-shm` beside it, which belong to it: copy or move all three, and only while nobody has them open, or use
-/// SQLite's own `VACUUM INTO` or `.backup`. The mode of a file that is there already is left as it is, since sharing
-/// one between users takes another; with the feature `tracing`, a mode that lets others in is logged as a warning.
+/// # Files
+/// The file contains digests of event ids, random tokens and times, but nothing of the deliveries. An attacker who can
+/// read it can test guessable ids against the digests. It is created with mode 0600, as are the `-wal` and `-shm` files
+/// beside it. The mode of an existing file is not changed, since users who share it need another one. With the feature
+/// `tracing`, a warning is logged if other users can access it.
 ///
-/// There is little worth a backup: a store brought back from one has forgotten what was handled since, and hands it
-/// over again if the senders still retry.
+/// Copy or move the three files together, and only while no process has them open, or use SQLite's `VACUUM INTO` or
+/// `.backup`. Restoring a backup loses every event recorded since; retries of those events will be handled again.
 ///
 /// # Several processes
-/// May share a file, if it is on a local disk of one machine: WAL needs shared memory, and network file systems
-/// corrupt such a file sooner or later. For several machines there are servers.
+/// Several processes can share a file on a local disk. WAL needs shared memory, and network file systems sooner or later
+/// corrupt such a file; for several machines use a store on a server.
 ///
-/// # The clock
-/// Leases and retentions are judged by the machine's clock, which outlasts restarts and is the same for all processes.
-/// If it is set forward, leases may end early: the token sees to it that only one of two holders settles. If it is set
-/// back, an event is blocked for one lease from the next attempt on, not for longer, and handled events are remembered
-/// for longer by as much. What has run out is deleted an hour later, a little at a time; the file does not shrink, its
-/// room is used again.
+/// # Clock
+/// Leases and retentions are measured by the system's clock, which survives restarts and is the same for all processes.
+/// If it is set forward, leases may expire early; the token ensures that only one of two holders settles the claim. If it
+/// is set back, a claim blocks its event for at most one lease from the next attempt on, and handled events are
+/// remembered for longer by the difference. Expired events are purged an hour later, in small batches. The file does not
+/// shrink; its free pages are reused.
 ///
-/// # When something is wrong
-/// A disk that is full or fails, a file that is read-only, damaged or taken away, a lock held by someone else for more
-/// than two seconds: [`StoreError`], which senders see as 503, so that they try again; nothing is lost. The
-/// store tries anew at every step, and needs no restart when the trouble is over. A file taken away is not replaced by
-/// an empty one, which would have forgotten everything, until the store is opened again.
+/// # Failures
+/// A full or failing disk, a read-only, damaged or removed file, and a lock that another connection holds for more than
+/// two seconds cause a [`StoreError`]. The delivery is answered with 503, so the provider retries. Every operation tries
+/// again, and no restart is needed after the cause is removed. A removed file is not replaced by an empty one, which
+/// would lose all events, until the store is opened again.
 ///
 /// # Threads
-/// A store has two threads of its own, which end with its last clone, and needs no runtime: it goes on when the one it
-/// was opened in has ended, and may be used from several, as actix-web's workers do. At most 1,024 steps wait within
-/// it, and further ones where they were called.
+/// A store has two threads of its own, which end with its last clone. It needs no runtime: it can be used after the
+/// runtime in which it was opened has ended, and from several runtimes, such as those of actix-web's workers. At most
+/// 1,024 operations are queued in the store; the callers of further ones wait.
 #[derive(Clone)]
 pub struct SqliteStore {
     queue: mpsc::Sender<Op>,
@@ -92,52 +92,57 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// A store in the file at `path`, which is created if it is not there, with the default options.
+    /// Opens the store in the file at `path` with the default options. Creates the file if it does not exist.
     ///
     /// # Errors
-    /// What is wrong with the path or the file, in a line that names it.
+    /// Returns the errors of [`SqliteBuilder::open`].
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         Self::builder().open(path).await
     }
 
-    /// A store with other options.
+    /// Creates a builder for a store with other options.
     pub fn builder() -> SqliteBuilder {
         SqliteBuilder { namespace: Ok(Namespace::default()), clock: Arc::new(SystemClock), create_tables: true }
     }
 
-    /// A store in the application's own database, with the default options: see [`SqliteBuilder::on`].
+    /// Opens a store in the application's own database with the default options. See [`SqliteBuilder::on`].
     ///
     /// # Errors
-    /// What is wrong with the database, in a line that names its file.
+    /// Returns the errors of [`SqliteBuilder::on`].
     #[cfg(feature = "sqlx-09")]
     pub async fn on(pool: &sqlx::SqlitePool) -> Result<Self, ConfigError> {
         Self::builder().on(pool).await
     }
 
-    /// Remembers the delivery's event as handled, in a transaction of the application's: what the handler did and that
-    /// it was done are written together, or neither is. The receiver's own commit finds it done.
+    /// Records the delivery's event as handled in a transaction of the application, so that the effects of the handler
+    /// and this record are committed together or not at all. The receiver's own commit then changes nothing.
     ///
-    /// The transaction has to be on this store's database, through the pool that it is [on](Self::on) or any other way,
-    /// and the delivery's receiver has to have this store.
+    /// The transaction must be on this store's database, through the pool that the store is [on](Self::on) or through
+    /// any other connection, and the delivery's receiver must use this store.
     ///
-    /// - Begin it with `BEGIN IMMEDIATE` (`pool.begin_with(..)`): one that reads before it writes can be refused as
-    ///   locked at once, whatever the busy time-out.
-    /// - Keep it short. Nobody else can write while it is open: after two seconds claims are answered 503 and
-    ///   renewals are tried again later.
-    /// - Commit it before the handler answers, and answer 2xx if that went well. If the handler fails after it, the
-    ///   event stays handled.
-    /// - Do not commit it after an error: a dropped transaction is rolled back.
+    /// - Begin it with `BEGIN IMMEDIATE` (`pool.begin_with(..)`): a transaction that reads before it writes can fail
+    ///   immediately with `SQLITE_BUSY`, regardless of the busy timeout.
+    /// - Keep it short. No other connection can write while it is open: after two seconds, claims are answered with 503
+    ///   and renewals are retried later.
+    /// - Commit it before the handler answers, and answer 2xx if the commit succeeded. If the handler fails afterwards,
+    ///   the event remains handled.
+    /// - Do not commit it after an error. A dropped transaction is rolled back.
     ///
-    /// It is as durable as the transaction's own connection makes it.
+    /// The record is as durable as the transaction's connection makes it.
     ///
     /// ```no_run
     /// use medhook::{Delivery, SqliteStore};
     /// use sqlx::SqlitePool;
     ///
     /// # type Error = Box<dyn std::error::Error>;
-    /// async fn handle(pool: &SqlitePool, store: &SqliteStore, delivery: Delivery) -> Result<(), Error> {
+    /// async fn handle(
+    ///     pool: &SqlitePool,
+    ///     store: &SqliteStore,
+    ///     delivery: Delivery,
+    /// ) -> Result<(), Error> {
     ///     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
-    ///     let insert = sqlx::query("INSERT INTO inbox (body) VALUES (?)").bind(&delivery.body()[..]);
+    ///     let insert = sqlx::query("INSERT INTO inbox (body) VALUES (?)");
+    ///     let insert = insert.bind(&delivery.body()[..]);
     ///     insert.execute(&mut *transaction).await?;
     ///     store.commit_in(&mut transaction, &delivery).await?;
     ///     transaction.commit().await?;
@@ -146,7 +151,8 @@ impl SqliteStore {
     /// ```
     ///
     /// # Errors
-    /// [Lost](StoreError::is_lost), if the lease ran out and someone else has the event; or the database's.
+    /// Returns a [lost](StoreError::is_lost) error if the lease expired and another delivery has claimed the event;
+    /// otherwise the database's error.
     #[cfg(feature = "sqlx-09")]
     pub async fn commit_in(
         &self,
@@ -154,7 +160,9 @@ impl SqliteStore {
         delivery: &crate::Delivery,
     ) -> Result<(), StoreError> {
         let (Some(token), Some(retention)) = (delivery.claim_token(), delivery.retention()) else {
-            return Err(StoreError::unavailable("SQLite store: the delivery was let in by no receiver"));
+            return Err(StoreError::unavailable(
+                "SQLite store: commit_in: the delivery was not admitted by a receiver",
+            ));
         };
         let until = rules::after(writer::millis(&*self.clock), retention.total);
         let ours = self.database.tables().commit(&mut *transaction, delivery.event_key(), token, until).await;
@@ -163,7 +171,7 @@ impl SqliteStore {
 
     async fn ask(&self, key: EventKey, token: ClaimToken, step: Operation) -> Result<OperationResult, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let gone = || StoreError::unavailable("SQLite store: its thread gave no answer");
+        let gone = || StoreError::unavailable("SQLite store: its thread did not answer");
         self.queue.send(Op { key, token, step, reply }).await.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
@@ -203,20 +211,20 @@ pub struct SqliteBuilder {
 }
 
 impl SqliteBuilder {
-    /// What the names of the tables begin with: `medhook` by default. Stores of different namespaces in one file know
-    /// nothing of each other.
+    /// Sets the prefix of the tables' names. The default is `medhook`. Stores of different namespaces in one file are
+    /// independent.
     pub fn namespace(self, name: &str) -> Self {
         SqliteBuilder { namespace: Namespace::new(name), ..self }
     }
 
-    /// The clock that judges leases and retentions; by default the machine's, which all processes that share a file
-    /// have in common.
+    /// Sets the clock that measures leases and retentions. All processes that share a file need the same clock; the
+    /// default is the system's.
     pub fn clock(self, clock: impl Clock) -> Self {
         SqliteBuilder { clock: Arc::new(clock), ..self }
     }
 
-    /// Whether tables that are not there are made; by default they are. To make them by migrations of your own, these
-    /// are they, where `medhook` is the namespace:
+    /// Sets whether missing tables are created. The default is true. To create them in a migration of your own, use these
+    /// statements, in which `medhook` is the namespace:
     ///
     /// ```sql
     #[doc = include_str!("tables.sql")]
@@ -225,10 +233,10 @@ impl SqliteBuilder {
         SqliteBuilder { create_tables: create, ..self }
     }
 
-    /// A store in the file at `path`, which is created if it is not there.
+    /// Opens the store in the file at `path`. Creates the file if it does not exist.
     ///
     /// # Errors
-    /// What is wrong with the path or the file, in a line that names it; or with the namespace.
+    /// Returns an error if the namespace is invalid, or if the file cannot be used. The message names the file.
     pub async fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, ConfigError> {
         let path = path.as_ref();
         let tables = Tables::new(&self.namespace?);
@@ -237,14 +245,15 @@ impl SqliteBuilder {
         start(database, self.clock).await
     }
 
-    /// A store in the application's own database, so that [`SqliteStore::commit_in`] can be part of its transactions.
+    /// Opens a store in the application's own database, so that [`SqliteStore::commit_in`] can be part of its
+    /// transactions.
     ///
-    /// The pool says where the database is and how it is opened (its pragmas, keys and collations, not its hooks); the
-    /// store has a connection of its own to it, with synchronous=FULL. The journal mode is the application's: WAL
-    /// is advisable. A database in memory will not do.
+    /// The store opens a connection of its own, with synchronous=FULL. It uses the pool's connect options (path, pragmas,
+    /// keys and collations) but not its hooks. The application sets the journal mode; WAL is recommended. A database in
+    /// memory is not supported.
     ///
     /// # Errors
-    /// What is wrong with the database, in a line that names its file; or with the namespace.
+    /// Returns an error if the namespace is invalid, or if the database cannot be used. The message names its file.
     #[cfg(feature = "sqlx-09")]
     pub async fn on(self, pool: &sqlx::SqlitePool) -> Result<SqliteStore, ConfigError> {
         let tables = Tables::new(&self.namespace?);

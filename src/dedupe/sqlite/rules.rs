@@ -1,4 +1,5 @@
-//! What each step makes of an event, without a database: the batch reads, this decides, the batch writes.
+//! The rules of the operations, independent of the database: the writer reads a batch of events, applies these rules and
+//! writes the changes.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use crate::StoreError;
 use crate::claim_token::ClaimToken;
 use crate::retention::Retention;
 
-/// What the table says of an event. Times are milliseconds since 1970 by the store's clock.
+/// The row of an event. Times are Unix milliseconds of the store's clock.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct EventRow {
     pub(super) token: ClaimToken,
@@ -30,7 +31,7 @@ pub(super) enum OperationResult {
 }
 
 impl Operation {
-    /// Changes the row as the step asks, and says how it went.
+    /// Applies the operation to the row and returns its result.
     pub(super) fn apply(self, row: &mut Option<EventRow>, token: ClaimToken, now: i64) -> OperationResult {
         match self {
             Operation::Claim(lease) => OperationResult::Claimed(claim(row, token, now, lease)),
@@ -50,7 +51,7 @@ fn claim(row: &mut Option<EventRow>, token: ClaimToken, now: i64, lease: Duratio
     match row {
         Some(EventRow { handled: true, until, .. }) if *until > now => Claimed::AlreadyHandled,
         Some(held) if !held.handled && held.until > now && held.token != token => {
-            // No lease ends later than one that begins now, unless the clock was set back since.
+            // A lease that ends later than a new one would was granted before the clock was set back.
             held.until = held.until.min(until);
             Claimed::InFlight { retry_after: Duration::from_millis(held.until.abs_diff(now)) }
         }
@@ -63,9 +64,9 @@ fn claim(row: &mut Option<EventRow>, token: ClaimToken, now: i64, lease: Duratio
 
 fn settle(row: &mut Option<EventRow>, token: ClaimToken, becomes: impl FnOnce() -> Option<EventRow>) -> Settled {
     match row {
-        // Not even a run-out claim of another is taken over: it may have handled the event, too.
+        // An expired claim of another token is not taken over: its holder may have handled the event, too.
         Some(row) if row.token != token => return Settled::Lost,
-        // Nothing undoes a commit.
+        // A commit is final.
         Some(EventRow { handled: true, .. }) => {}
         _ => *row = becomes(),
     }
@@ -76,14 +77,14 @@ impl OperationResult {
     pub(super) fn claimed(self) -> Result<Claimed, StoreError> {
         match self {
             OperationResult::Claimed(claimed) => Ok(claimed),
-            OperationResult::Settled(_) => Err(StoreError::unavailable("the SQLite store gave another step's answer")),
+            OperationResult::Settled(_) => Err(StoreError::unavailable("SQLite store: wrong type of result")),
         }
     }
 
     pub(super) fn settled(self) -> Result<Settled, StoreError> {
         match self {
             OperationResult::Settled(settled) => Ok(settled),
-            OperationResult::Claimed(_) => Err(StoreError::unavailable("the SQLite store gave another step's answer")),
+            OperationResult::Claimed(_) => Err(StoreError::unavailable("SQLite store: wrong type of result")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The tables, and every statement over them.
+//! The tables, and all statements on them.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use crate::claim_token::ClaimToken;
 use crate::dedupe::namespace::Namespace;
 use crate::event_key::EventKey;
 
-/// The statements of one namespace. Namespaces are checked to be names, and nothing else is ever put into SQL.
+/// The statements of one namespace. A namespace is checked to be a plain name, and nothing else is inserted into SQL.
 #[derive(Debug)]
 pub(super) struct Tables {
     create: Arc<str>,
     version: Arc<str>,
-    /// By the logarithm of how many events they are about, so that each is prepared once.
+    /// One statement for each power of two of events, so that each is prepared once.
     read: Vec<Arc<str>>,
     write: Vec<Arc<str>>,
     delete: Vec<Arc<str>>,
@@ -25,7 +25,7 @@ pub(super) struct Tables {
     commit: Arc<str>,
 }
 
-/// How many events one statement is about, at most.
+/// The maximum number of events in one statement.
 pub(super) const MOST: usize = 256;
 
 impl Tables {
@@ -64,7 +64,7 @@ impl Tables {
         }
     }
 
-    /// Within a transaction: makes the tables if they are not there and may be made, and checks that they are ours.
+    /// Creates missing tables if `create` is set, and checks their version. Must run in a transaction.
     pub(super) async fn prepare(&self, connection: &mut SqliteConnection, create: bool) -> Result<(), Fault> {
         if create {
             sqlx::raw_sql(AssertSqlSafe(self.create.clone())).execute(&mut *connection).await?;
@@ -74,13 +74,14 @@ impl Tables {
         match version.as_slice() {
             [VERSION] => Ok(()),
             [newer] if *newer > VERSION => Err(Fault::new(format!(
-                "its tables are of version {newer}, made by a newer medhook; this one knows version {VERSION}"
+                "its tables have version {newer} of a newer medhook, but this medhook supports version {VERSION}; \
+                 upgrade medhook"
             ))),
-            _ => Err(Fault::new("its tables are not medhook's")),
+            _ => Err(Fault::new("its tables were not created by medhook")),
         }
     }
 
-    /// The events that are there. `keys` are at most [`MOST`], and some.
+    /// Reads the events of 1 to [`MOST`] keys.
     pub(super) async fn read(
         &self,
         connection: &mut SqliteConnection,
@@ -119,8 +120,8 @@ impl Tables {
         Ok(())
     }
 
-    /// Remembers an event as handled in one statement, so that a transaction which has not read before need not have
-    /// begun as a writing one; and says whether nobody else has it.
+    /// Records an event as handled in one statement, so that a deferred transaction that has not read before can run it.
+    /// Returns false if another claim has the event.
     #[cfg(feature = "sqlx-09")]
     pub(super) async fn commit(
         &self,
@@ -134,7 +135,7 @@ impl Tables {
         Ok(query.execute(connection).await?.rows_affected() > 0)
     }
 
-    /// Deletes the first of what ran out before then, and says whether there may be more.
+    /// Deletes up to `most` of the events that expired before a time. Returns whether there may be more.
     pub(super) async fn purge(
         &self,
         connection: &mut SqliteConnection,
@@ -147,12 +148,12 @@ impl Tables {
     }
 }
 
-/// The tables of the default namespace, as the documentation shows them.
+/// The tables of the default namespace. The rustdoc of `SqliteBuilder::create_tables` includes them.
 const TABLES: &str = include_str!("tables.sql");
 const VERSION: i64 = 1;
 
-/// The statement for the next power of two, and the items with the last one repeated until there are as many: to read,
-/// write or delete it again changes nothing.
+/// Returns the statement for the next power of two, and the items padded to that number with the last one. Repeating a
+/// read, a write or a delete changes nothing.
 fn padded<'a, T>(statements: &[Arc<str>], items: &'a [T]) -> Result<(Arc<str>, impl Iterator<Item = &'a T>), Fault> {
     let size = items.len().next_power_of_two();
     let statement = size.checked_ilog2().and_then(|log| statements.get(log as usize));
@@ -160,12 +161,12 @@ fn padded<'a, T>(statements: &[Arc<str>], items: &'a [T]) -> Result<(Arc<str>, i
         (Some(statement), Some(last)) => {
             Ok((statement.clone(), items.iter().chain(std::iter::repeat(last)).take(size)))
         }
-        _ => Err(Fault::new("a batch of no size that there is a statement for")),
+        _ => Err(Fault::new("no statement for a batch of this size")),
     }
 }
 
 fn row(row: &SqliteRow) -> Result<(EventKey, EventRow), Fault> {
-    let damaged = || Fault::new("an event's row is damaged");
+    let damaged = || Fault::new("the row of an event is damaged");
     let key: &[u8] = row.try_get(0)?;
     let token: &[u8] = row.try_get(1)?;
     let key = EventKey::from_bytes(key.try_into().map_err(|_| damaged())?);

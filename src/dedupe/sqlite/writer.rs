@@ -1,7 +1,7 @@
-//! The one thread that writes: what waits in the queue goes into one transaction, and is answered after its COMMIT.
+//! The writer thread: runs all queued operations in one transaction and answers them after its COMMIT.
 //!
-//! A COMMIT of their own for each step costs a caller 323 µs per claim, whatever the others do; 64 callers that share one
-//! claim in 31 µs each (docs/performance.md).
+//! With one COMMIT per operation, a claim takes 323 µs; 64 callers that share COMMITs need 31 µs per claim
+//! (docs/performance.md).
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -21,7 +21,7 @@ use crate::claim_token::ClaimToken;
 use crate::event_key::EventKey;
 use crate::{Clock, ConfigError, StoreError};
 
-/// One step that somebody waits for.
+/// A queued operation, with a channel for its result.
 pub(super) struct Op {
     pub(super) key: EventKey,
     pub(super) token: ClaimToken,
@@ -29,13 +29,13 @@ pub(super) struct Op {
     pub(super) reply: oneshot::Sender<Result<OperationResult, StoreError>>,
 }
 
-/// Opens the database in a thread of its own, which lives until the last sender into its queue is dropped. It needs
-/// no runtime of the caller's: stores outlive the one they were opened in, and are used from several.
+/// Opens the database in a new thread, which ends when the last sender of its queue is dropped. The thread has a runtime
+/// of its own, since a store can outlive the caller's runtime and be used from several.
 pub(super) async fn start(database: Arc<Database>, clock: Arc<dyn Clock>) -> Result<mpsc::Sender<Op>, ConfigError> {
-    let (queue, ops) = mpsc::channel(WAITING);
+    let (queue, ops) = mpsc::channel(QUEUE_CAPACITY);
     let (opened, answer) = oneshot::channel();
-    let failed = |error| ConfigError::new("SQLite store: no thread for it could be started").with_source(error);
-    let life = move || {
+    let failed = |error| ConfigError::new("SQLite store: cannot start its thread").with_source(error);
+    let thread = move || {
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
             Ok(runtime) => runtime,
             Err(error) => return drop(opened.send(Err(failed(error)))),
@@ -50,8 +50,10 @@ pub(super) async fn start(database: Arc<Database>, clock: Arc<dyn Clock>) -> Res
             }
         });
     };
-    std::thread::Builder::new().name("medhook-sqlite".into()).spawn(life).map_err(failed)?;
-    answer.await.unwrap_or_else(|_| Err(ConfigError::new("SQLite store: its thread ended while it was opened")))?;
+    std::thread::Builder::new().name("medhook-sqlite".into()).spawn(thread).map_err(failed)?;
+    answer
+        .await
+        .unwrap_or_else(|_| Err(ConfigError::new("SQLite store: its thread ended while the store was opened")))?;
     Ok(queue)
 }
 
@@ -59,11 +61,11 @@ struct Writer {
     database: Arc<Database>,
     clock: Arc<dyn Clock>,
     ops: mpsc::Receiver<Op>,
-    /// None after an error, until it is needed.
+    /// `None` after an error, until the next operation.
     connected: Option<Connected>,
-    /// When to look again for events that have run out, if nobody waits.
+    /// When to purge expired events next.
     purge: Instant,
-    /// Whether there were more of them than could be deleted the last time.
+    /// Whether the last purge left expired events.
     more_to_purge: bool,
 }
 
@@ -75,7 +77,7 @@ impl Writer {
     async fn run(mut self) {
         let mut batch = Vec::with_capacity(MOST);
         loop {
-            // What waits comes first: an event that has run out can wait, too.
+            // Queued operations take precedence over the purge.
             let waiting = timeout_at(self.purge, self.ops.recv_many(&mut batch, MOST)).await;
             if let Ok(0) = waiting {
                 break;
@@ -84,11 +86,11 @@ impl Writer {
                 if waiting.is_ok() {
                     self.answer(&mut batch).await;
                 } else {
-                    // The next one who needs the database is told if this fails.
+                    // An error that persists is reported to the next operation.
                     let _ = self.transact(&[], PURGED_AT_ONCE).await;
                 }
             };
-            // A clock is the application's, and may panic. That ends the connection, and nothing else.
+            // The clock is the application's and may panic. A panic closes the connection but does not end the thread.
             let _ = AssertUnwindSafe(work).catch_unwind().await;
             batch.clear();
         }
@@ -98,14 +100,14 @@ impl Writer {
     }
 
     async fn answer(&mut self, batch: &mut Vec<Op>) {
-        // Whoever gave up waiting has been told that there is no answer, and makes no use of one.
+        // Operations whose callers have stopped waiting are not run.
         batch.retain(|op| !op.reply.is_closed());
         if batch.is_empty() {
             return;
         }
         match self.transact(batch, batch.len() * 2).await {
             Ok(answers) => batch.drain(..).zip(answers).for_each(|(op, answer)| op.answer(Ok(answer))),
-            // Perhaps it is one event's row that is damaged, or there is room for one and not for all.
+            // The row of one event may be damaged, or the disk may have space for some of the operations.
             Err(fault) if batch.len() > 1 && !fault.is_busy() => self.answer_one_by_one(batch).await,
             Err(fault) => batch.drain(..).for_each(|op| op.answer(Err(fault.to_store_error()))),
         }
@@ -114,7 +116,7 @@ impl Writer {
     async fn answer_one_by_one(&mut self, batch: &mut Vec<Op>) {
         let (mut in_a_row, mut last) = (0_u32, None::<Fault>);
         for op in batch.drain(..) {
-            if let Some(fault) = last.as_ref().filter(|_| in_a_row >= GIVING_UP) {
+            if let Some(fault) = last.as_ref().filter(|_| in_a_row >= MOST_FAILURES) {
                 op.answer(Err(fault.to_store_error()));
                 continue;
             }
@@ -132,13 +134,13 @@ impl Writer {
         }
     }
 
-    /// Does all steps in one transaction, and if it is time, deletes some events that have run out.
+    /// Runs all operations in one transaction, and purges up to `purge` expired events if a purge is due.
     async fn transact(&mut self, ops: &[Op], purge: usize) -> Result<Vec<OperationResult>, Fault> {
         let due = std::mem::take(&mut self.more_to_purge) || self.purge <= Instant::now();
         let purge = if due { purge } else { 0 };
         if purge > 0 {
-            // Put off first: if it is this that fails, the steps come through without it the next time.
-            self.purge = after(LOOKING_AGAIN);
+            // Postponed first: if the purge fails, the next transaction runs without it.
+            self.purge = after(PURGE_INTERVAL);
         }
         let mut connected = self.connect().await?;
         if let Err(fault) = run(&mut connected.connection, BEGIN).await {
@@ -161,7 +163,7 @@ impl Writer {
     async fn connect(&mut self) -> Result<Connected, Fault> {
         match self.connected.take() {
             Some(connected) if self.database.is(&connected) => return Ok(connected),
-            // The file was taken away: what is written to it now would be forgotten at the next start.
+            // The file was removed or replaced: writes to the open file would be lost at the next start.
             Some(connected) => connected.close().await,
             None => {}
         }
@@ -174,11 +176,11 @@ impl Writer {
         ops: &[Op],
         purge: usize,
     ) -> Result<Vec<OperationResult>, Fault> {
-        // Read once there is nothing more to wait for.
+        // Read after BEGIN, which may wait for a lock.
         let now = millis(&*self.clock);
         let tables = self.database.tables();
         let answers = if ops.is_empty() { Vec::new() } else { steps(connection, tables, ops, now).await? };
-        if purge > 0 && tables.purge(connection, now.saturating_sub(KEPT_AFTERWARDS), purge).await? {
+        if purge > 0 && tables.purge(connection, now.saturating_sub(KEPT_AFTER_EXPIRY), purge).await? {
             self.more_to_purge = true;
             self.purge = after(BETWEEN_PURGES);
         }
@@ -220,7 +222,7 @@ async fn steps(
 
 impl Op {
     fn answer(self, answer: Result<OperationResult, StoreError>) {
-        // Nobody may be waiting any more. Their token makes good what they cannot know.
+        // The caller may have stopped waiting. The same operation with the same token can be repeated.
         let _ = self.reply.send(answer);
     }
 }
@@ -238,17 +240,17 @@ fn after(time: Duration) -> Instant {
     now.checked_add(time).unwrap_or(now)
 }
 
-/// Steps that wait for their turn. Those beyond wait where they are called.
-const WAITING: usize = 1024;
-/// After so many failures one after the other it is not about single events.
-const GIVING_UP: u32 = 3;
-const LOOKING_AGAIN: Duration = Duration::from_secs(60);
-/// What nobody waits for is done in bites that whoever comes meanwhile hardly notices.
+/// The capacity of the queue. Callers of further operations wait.
+const QUEUE_CAPACITY: usize = 1024;
+/// After this many consecutive failures, the cause is not a single event.
+const MOST_FAILURES: u32 = 3;
+const PURGE_INTERVAL: Duration = Duration::from_secs(60);
+/// Small batches, so that an operation that arrives during a purge waits only briefly.
 const PURGED_AT_ONCE: usize = 100;
 const BETWEEN_PURGES: Duration = Duration::from_millis(20);
-/// How long a row stays after it has run out, in milliseconds: a clock that jumps ahead for a while does not make the
-/// store forget, and a claim that ran out still fences the late holder of an earlier one.
-const KEPT_AFTERWARDS: i64 = 3_600_000;
+/// How long an expired row is kept, in milliseconds: a clock that is ahead for a short time does not delete events, and
+/// an expired claim still fences the holder of an earlier one.
+const KEPT_AFTER_EXPIRY: i64 = 3_600_000;
 
 #[cfg(test)]
 mod tests {
@@ -261,9 +263,10 @@ mod tests {
 
     type Reply = oneshot::Receiver<Result<OperationResult, StoreError>>;
 
-    /// Steps that are tried one by one wait one by one: longer than a receiver waits for its store.
+    /// If operations were retried one by one, they would wait for the lock one after the other, longer than the store
+    /// timeout of a receiver.
     #[tokio::test]
-    async fn a_lock_is_one_answer_for_all_who_wait() {
+    async fn a_locked_database_fails_the_whole_batch_at_once() {
         let folder = TempDir::new().unwrap();
         let (mut writer, mut other) = writer(&folder).await;
         run(&mut other, BEGIN).await.unwrap();
@@ -280,42 +283,42 @@ mod tests {
             answers.push(reply.await.unwrap());
         }
         for answer in answers {
-            assert!(answer.is_err_and(|error| error.to_string().contains("locked by someone else")));
+            assert!(answer.is_err_and(|error| error.to_string().contains("locked by another connection")));
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_ran_out_is_deleted_in_bites_and_looked_for_each_minute_whoever_comes_meanwhile() {
+    async fn expired_events_are_purged_in_batches_and_once_per_minute() {
         let folder = TempDir::new().unwrap();
         let (mut writer, mut other) = writer(&folder).await;
         let mut n = 0;
-        let mut one_comes = async |writer: &mut Writer| {
+        let mut claim_one = async |writer: &mut Writer| {
             n += 1;
             let (op, reply) = claim(n);
             writer.answer(&mut vec![op]).await;
             assert!(reply.await.unwrap().is_ok());
         };
 
-        run_out(&mut other, 5).await;
+        insert_expired(&mut other, 5).await;
         for left in [3, 1, 0] {
-            one_comes(&mut writer).await;
-            assert_eq!(still_there(&mut other).await, left);
+            claim_one(&mut writer).await;
+            assert_eq!(count_expired(&mut other).await, left);
         }
-        assert_eq!(writer.purge, after(LOOKING_AGAIN), "nothing is to be done until then");
+        assert_eq!(writer.purge, after(PURGE_INTERVAL), "no purge before that");
 
-        run_out(&mut other, 1).await;
+        insert_expired(&mut other, 1).await;
         for _ in 0..3 {
-            advance(LOOKING_AGAIN / 4).await;
-            one_comes(&mut writer).await;
-            assert_eq!(still_there(&mut other).await, 1);
+            advance(PURGE_INTERVAL / 4).await;
+            claim_one(&mut writer).await;
+            assert_eq!(count_expired(&mut other).await, 1);
         }
-        advance(LOOKING_AGAIN / 4).await;
-        one_comes(&mut writer).await;
-        assert_eq!(still_there(&mut other).await, 0);
+        advance(PURGE_INTERVAL / 4).await;
+        claim_one(&mut writer).await;
+        assert_eq!(count_expired(&mut other).await, 0);
     }
 
     #[tokio::test]
-    async fn a_connection_is_kept_from_one_step_to_the_next() {
+    async fn operations_reuse_the_connection() {
         let folder = TempDir::new().unwrap();
         let (mut writer, _other) = writer(&folder).await;
         run(&mut writer.connected.as_mut().unwrap().connection, "CREATE TEMP TABLE mark (of_it)").await.unwrap();
@@ -325,10 +328,10 @@ mod tests {
         run(&mut writer.connected.as_mut().unwrap().connection, "SELECT of_it FROM mark").await.unwrap();
     }
 
-    /// A writer without its thread, which waits for locks no longer than tests want to, and a hand on its file.
+    /// Returns a writer without a thread and with a short busy timeout, and another connection to its file.
     async fn writer(folder: &TempDir) -> (Writer, SqliteConnection) {
         let database = Database::file(&folder.path().join("medhook.db"), Tables::new(&Namespace::default()), true);
-        let database = Arc::new(database.unwrap().waiting(Duration::from_millis(500)));
+        let database = Arc::new(database.unwrap().with_busy_timeout(Duration::from_millis(500)));
         let other = database.open().await.unwrap().connection;
         let connected = database.open().await.unwrap();
         let (_queue, ops) = mpsc::channel(1);
@@ -341,14 +344,14 @@ mod tests {
         (Op { key, token, step: Operation::Claim(Duration::from_secs(3600)), reply }, answer)
     }
 
-    async fn run_out(connection: &mut SqliteConnection, events: usize) {
+    async fn insert_expired(connection: &mut SqliteConnection, events: usize) {
         for _ in 0..events {
             let sql = "INSERT INTO medhook_events VALUES (randomblob(32), randomblob(16), 1, 0)";
             run(connection, sql).await.unwrap();
         }
     }
 
-    async fn still_there(connection: &mut SqliteConnection) -> i64 {
+    async fn count_expired(connection: &mut SqliteConnection) -> i64 {
         let sql = "SELECT count(*) FROM medhook_events WHERE until = 0";
         sqlx::query_scalar(sql).fetch_one(connection).await.unwrap()
     }

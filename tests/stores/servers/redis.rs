@@ -101,10 +101,10 @@ async fn a_wrong_url_or_password_is_one_line_without_it() {
         (format!("redis://{place}"), "NOAUTH"),
         (format!("redis://:{PASSWORD}@127.0.0.1:1"), "cannot connect: Connection refused"),
         (format!("redis://:{PASSWORD}@no-such-host.invalid"), "cannot connect: "),
-        (format!("http://:{PASSWORD}@{place}"), "does not begin with `redis://`"),
+        (format!("http://:{PASSWORD}@{place}"), "must begin with `redis://`"),
         (format!("redis://:1/{PASSWORD}@{place}"), "`@`"),
         (format!("redis://:{PASSWORD}@host:port"), "cannot be read"),
-        (format!("redis://:{PASSWORD}@{place}?tls={PASSWORD}"), "unknown parameter, tls"),
+        (format!("redis://:{PASSWORD}@{place}?tls={PASSWORD}"), "unknown parameter tls"),
         (format!("rediss://:{PASSWORD}@{place}#insecure"), "`#`"),
         (format!("redis://:{PASSWORD}@{place}99"), "DB index is out of range"),
     ] {

@@ -67,15 +67,15 @@ async fn what_is_wrong_with_a_path_is_one_clear_line() {
     let in_its_way = folder.path().join("in_its_way");
     fs::create_dir(folder.path().join("in_its_way-journal")).unwrap();
     for (path, said) in [
-        (folder.path().to_path_buf(), "is a folder, not a file"),
-        (folder.path().join("missing/medhook.db"), "its folder does not exist"),
+        (folder.path().to_path_buf(), "is a directory, not a file"),
+        (folder.path().join("missing/medhook.db"), "its directory does not exist"),
         (text.join("medhook.db"), "cannot be created: Not a directory"),
         ("/dev/null".into(), "is not a file"),
         (text, "is not a SQLite database"),
         (damaged, "the file is damaged"),
-        (in_its_way, "cannot be opened; is it there"),
-        (":memory:".into(), "is no file"),
-        ("".into(), "is no file"),
+        (in_its_way, "cannot be opened; check that it exists"),
+        (":memory:".into(), "is not a file"),
+        ("".into(), "is not a file"),
     ] {
         let line = rejection(&path).await;
         assert!(line.contains(said), "{line}");
@@ -103,7 +103,7 @@ async fn a_file_that_others_may_open_is_warned_of() {
         let store = SqliteStore::open(place.path()).with_subscriber(subscriber).await.unwrap();
         store_one(&store).await;
         let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-        assert_eq!(log.contains("others than its owner may open the store's file"), warned, "{mode:o}: {log}");
+        assert_eq!(log.contains("other users can access the store's file"), warned, "{mode:o}: {log}");
     }
 }
 
@@ -136,12 +136,12 @@ async fn tables_of_a_newer_version_are_rejected_and_left_alone() {
     let mut by_hand = connection(&place.path()).await;
     sql(&mut by_hand, "UPDATE medhook_schema SET version = 2").await;
     let line = rejection(&place.path()).await;
-    assert!(line.contains("of version 2, made by a newer medhook; this one knows version 1"), "{line}");
+    assert!(line.contains("version 2 of a newer medhook, but this medhook supports version 1"), "{line}");
     sql(&mut by_hand, "UPDATE medhook_schema SET version = 0").await;
-    assert!(rejection(&place.path()).await.contains("its tables are not medhook's"));
+    assert!(rejection(&place.path()).await.contains("its tables were not created by medhook"));
     sql(&mut by_hand, "DELETE FROM medhook_schema").await;
     sql(&mut by_hand, "INSERT INTO medhook_schema VALUES (1), (1)").await;
-    assert!(rejection(&place.path()).await.contains("its tables are not medhook's"));
+    assert!(rejection(&place.path()).await.contains("its tables were not created by medhook"));
 }
 
 #[tokio::test]
@@ -169,7 +169,7 @@ async fn a_file_that_only_can_be_read_is_rejected() {
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(place.path()).read_only(true);
     let pool = SqlitePool::connect_with(options).await.unwrap();
     let line = told(SqliteStore::on(&pool).await.unwrap_err(), &place.path());
-    assert!(line.contains("may not be written to"), "{line}");
+    assert!(line.contains("the file is read-only"), "{line}");
 }
 
 #[tokio::test]

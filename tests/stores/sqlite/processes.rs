@@ -119,7 +119,7 @@ async fn unlocked<T, E: std::fmt::Display>(mut step: impl AsyncFnMut() -> Result
     loop {
         match step().await {
             Ok(done) => return done,
-            Err(error) if error.to_string().contains("locked by someone else") => {}
+            Err(error) if error.to_string().contains("locked by another connection") => {}
             Err(error) => panic!("{error}"),
         }
         assert!(began.elapsed() < Duration::from_secs(120), "locked for ever");

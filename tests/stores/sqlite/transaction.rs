@@ -111,7 +111,7 @@ async fn a_delivery_that_was_not_let_in_commits_nothing() {
     let place = Sqlite::fresh().await;
     let (pool, store, receiver) = &application(&place).await;
     let error = effect(pool, store, &delivery(receiver), true).await.unwrap_err();
-    assert!(error.to_string().contains("let in by no receiver"), "{error}");
+    assert!(error.to_string().contains("not admitted by a receiver"), "{error}");
     assert_eq!(effects(pool).await, 0);
 }
 
@@ -129,6 +129,6 @@ async fn a_database_in_memory_is_rejected() {
     for url in ["sqlite::memory:", "sqlite://"] {
         let pool = SqlitePool::connect(url).await.unwrap();
         let line = SqliteStore::on(&pool).await.unwrap_err().to_string();
-        assert!(line.contains("is no file"), "{line}");
+        assert!(line.contains("is not a file"), "{line}");
     }
 }

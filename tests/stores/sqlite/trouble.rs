@@ -72,7 +72,7 @@ pub async fn limited() {
     let (_, most) = rlimit::getrlimit(rlimit::Resource::FSIZE).unwrap();
     rlimit::setrlimit(rlimit::Resource::FSIZE, 100_000, most).unwrap();
     let (handled, error) = fill(&store).await;
-    assert!(handled.len() > 100 && error.to_string().contains("reading or writing failed"), "{error}");
+    assert!(handled.len() > 100 && error.to_string().contains("reading or writing the file failed"), "{error}");
     rlimit::setrlimit(rlimit::Resource::FSIZE, most, most).unwrap();
     assert_eq!(store.claim(key(1_000_000), token(1), HOUR).await.unwrap(), Claimed::Acquired);
     all_handled(&store, &handled).await;
@@ -126,7 +126,7 @@ async fn a_lock_that_is_held_is_an_answer_in_time_and_harms_nothing() {
     store.claim(key(1), token(1), HOUR).await.unwrap();
     let mut other = connection(&place.path()).await;
     sql(&mut other, "BEGIN IMMEDIATE").await;
-    says(store.commit(key(1), token(1), retention(HOUR)).await, "locked by someone else");
+    says(store.commit(key(1), token(1), retention(HOUR)).await, "locked by another connection");
     sql(&mut other, "COMMIT").await;
     assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Settled);
 }
@@ -186,7 +186,7 @@ async fn a_damaged_row_is_its_own_events_trouble_alone() {
     for (n, claim) in claims.into_iter().enumerate() {
         let claimed = claim.await.unwrap();
         if n == 1 {
-            says(claimed, "an event's row is damaged");
+            says(claimed, "the row of an event is damaged");
         } else {
             assert_eq!(claimed.unwrap(), Claimed::Acquired, "{n}");
         }
@@ -232,7 +232,7 @@ async fn a_clock_that_panics_ends_nothing() {
     for n in 0..30 {
         match store.claim(key(n), token(n), HOUR).await {
             Ok(claimed) => won += u32::from(claimed == Claimed::Acquired),
-            Err(error) => failed += u32::from(error.to_string().contains("gave no answer")),
+            Err(error) => failed += u32::from(error.to_string().contains("did not answer")),
         }
     }
     assert!(won >= 10 && failed >= 8 && won + failed == 30, "{won} won, {failed} failed");
