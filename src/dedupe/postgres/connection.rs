@@ -1,18 +1,18 @@
-//! The store's connections: how they are made, which of them are used again, and how errors are reported.
+//! The store's connections: how they are made, which of them are reused, and how errors are reported.
 //!
-//! The store has a pool of its own. With sqlx's `PgPool` (0.9) 7 of the 44 tests in `tests/stores/servers/postgres*.rs`
-//! fail. It pings a connection without a time limit each time it is returned, which costs a round trip for each step, and
-//! its permit for good where the server or the network falls silent just then:
+//! The store has a pool of its own. With sqlx's `PgPool` (0.9), 7 of the 44 tests in `tests/stores/servers/postgres*.rs`
+//! fail. `PgPool` pings a connection without a timeout each time it is returned. That costs a round trip per operation,
+//! and the permit is never released if the server or the network stops responding at that moment:
 //! <https://github.com/transact-rs/sqlx/issues/4349>. It also keeps connections that were made before one was found
-//! broken. Here a step that finds its connection broken is done again on another one. Every step may be repeated: see
-//! `statements.rs`.
+//! broken. Here an operation that finds its connection broken is repeated on another one. Every operation is idempotent:
+//! see `statements.rs`.
 //!
-//! A permit stands for a backend of the server and not for a caller. A backend that waits within its COMMIT (for a
-//! synchronous standby, a stalled disk or a deferred trigger) does not notice that its client has closed the connection,
-//! and `statement_timeout` does not apply to it. If a step without an answer released its permit, the next one would
-//! connect again, and the store's backends would use up the server's `max_connections`. So each step runs in a task that
-//! owns the connection and the permit. When its caller stops waiting, the task goes on until the server has answered or
-//! closed the connection, or until a [probe](super::probe) finds that the backend has ended.
+//! A permit stands for a backend of the server, not for a caller. A backend that waits in its COMMIT (for a synchronous
+//! standby, a stalled disk or a deferred trigger) does not notice that its client has closed the connection, and
+//! `statement_timeout` does not apply to it. If an operation without an answer released its permit, the next one would
+//! connect again, and the store's backends would exhaust the server's `max_connections`. So each operation runs in a task
+//! that owns the connection and the permit. When its caller stops waiting, the task continues until the server has
+//! answered or closed the connection, or until a [probe](super::probe) finds that the backend has ended.
 //!
 //! No statement is canceled: PostgreSQL ends a canceled wait for the standby by committing without the standby.
 
@@ -37,12 +37,12 @@ use crate::{ConfigError, StoreError};
 pub(super) struct Connections {
     options: PgConnectOptions,
     step_timeout: Duration,
-    /// One for each connection that the store may have.
+    /// One permit for each connection that the store may have.
     permits: Arc<Semaphore>,
     idle: Mutex<Idle>,
-    /// Cloned by each abandoned step, so that the reference count says how many there are.
+    /// Cloned by each abandoned operation; the reference count is their number plus one.
     abandoned: Arc<()>,
-    /// Kept alive by the abandoned steps.
+    /// Kept alive by the abandoned operations.
     probe: Mutex<Weak<Probe>>,
 }
 
@@ -51,9 +51,9 @@ pub(super) struct Connections {
 struct Idle {
     /// From the least to the most recently used.
     connections: Vec<Pooled>,
-    /// When a connection was last found broken. Connections made before are not used again.
+    /// When a connection was last found broken. Connections made before are not reused.
     broken: Option<Instant>,
-    /// When a step last had no answer in time. Connections used before are pinged before they are used again.
+    /// When an operation last timed out. Connections last used before are pinged before they are reused.
     silent: Option<Instant>,
 }
 
@@ -75,7 +75,7 @@ type StatementResult = Result<Option<PgRow>, sqlx::Error>;
 enum StepError {
     Error(sqlx::Error),
     NoAnswer,
-    /// The number of steps that the server has not answered though their callers have stopped waiting.
+    /// The number of operations that the server has not answered although their callers have stopped waiting.
     NoneFree(usize),
 }
 
@@ -92,7 +92,7 @@ impl Connections {
         })
     }
 
-    /// Runs one step, and runs it again on another connection if the first is broken.
+    /// Runs one operation, and repeats it on another connection if the first is broken.
     pub(super) async fn step(self: &Arc<Self>, step: BoundStatement) -> Result<Option<PgRow>, StoreError> {
         let mut tries: u32 = 1;
         loop {
@@ -109,7 +109,7 @@ impl Connections {
         let held = self.take().await?;
         let (caller, answer) = oneshot::channel();
         tokio::spawn(self.clone().run(held, step, caller));
-        // The server would have ended a statement by now. It is silent, or within a COMMIT.
+        // The server would have canceled the statement by now, so it is not responding, or in a COMMIT.
         let no_answer = |_| {
             self.idle().silent = Some(Instant::now());
             StepError::NoAnswer
@@ -141,7 +141,7 @@ impl Connections {
         Some((pooled, trust))
     }
 
-    /// Makes a connection ready. If the caller stops waiting, it is kept for the next step.
+    /// Makes a connection ready. If the caller stops waiting, the connection is kept for the next operation.
     async fn prepare(
         self: Arc<Self>,
         permit: OwnedSemaphorePermit,
@@ -166,13 +166,13 @@ impl Connections {
             Trust::None => false,
         };
         if !fit {
-            // The others have been idle for longer.
+            // The other connections have been idle for longer.
             self.distrust();
         }
         fit.then_some(pooled)
     }
 
-    /// Connects. A server that is about to start is waited for as long as the caller waits.
+    /// Connects. While a server is starting, tries again until the caller stops waiting.
     async fn connect(
         &self,
         caller: &mut oneshot::Sender<Result<HeldConnection, sqlx::Error>>,
@@ -184,14 +184,14 @@ impl Connections {
                 biased;
                 connected = &mut connecting => connected,
                 () = caller.closed() => {
-                    // There is no backend yet that the server could be asked about, so the permit is kept for a limited
-                    // time. A backend whose client goes away during start-up ends by itself.
+                    // There is no known backend yet that could be probed, so the permit is kept for a limited time. A
+                    // backend whose client disconnects during startup ends by itself.
                     let connected = timeout(LONGEST_CONNECT, connecting).await;
                     connected.unwrap_or(Err(sqlx::Error::PoolTimedOut))
                 }
             };
             match connected {
-                Err(error) if may_pass(&error) && !caller.is_closed() => sleep(wait).await,
+                Err(error) if is_temporary(&error) && !caller.is_closed() => sleep(wait).await,
                 connected => return connected,
             }
             wait = (wait * 2).min(LONGEST_WAIT);
@@ -205,7 +205,7 @@ impl Connections {
         Ok(Pooled { connection, backend, made, used: made })
     }
 
-    /// Runs a step until the server has answered, whether or not the caller still waits.
+    /// Runs an operation until the server has answered, whether or not the caller still waits.
     async fn run(
         self: Arc<Self>,
         held: HeldConnection,
@@ -228,7 +228,7 @@ impl Connections {
         let _ = caller.send(answer);
     }
 
-    /// Returns nothing if the backend has ended without an answer.
+    /// Returns the answer of the server, or `None` if the backend has ended without one.
     async fn answer(
         &self,
         pooled: &mut Pooled,
@@ -256,7 +256,7 @@ impl Connections {
         let mut wait = self.step_timeout.min(LONGEST_BETWEEN_PROBES);
         loop {
             sleep(wait).await;
-            // In a task of its own: an answer to the step must not interrupt the probe, whose connection is used again.
+            // In a separate task: an answer to the operation must not interrupt the probe, whose connection is reused.
             let (probe, backend) = (probe.clone(), backend.clone());
             if let Ok(true) = tokio::spawn(async move { probe.has_ended(&backend).await }).await {
                 return;
@@ -265,7 +265,7 @@ impl Connections {
         }
     }
 
-    /// The probe that all abandoned steps share.
+    /// Returns the probe that all abandoned operations share.
     fn probe(&self) -> Arc<Probe> {
         let mut shared = self.probe.lock().unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
@@ -288,11 +288,11 @@ impl Connections {
         }
         drop(idle);
         drop(unneeded);
-        // Last, so that the next step finds the connection.
+        // Last, so that the next operation finds the connection.
         drop(permit);
     }
 
-    /// Closes the idle connections now and those in use when they are returned: they are not newer than the broken one.
+    /// Closes the idle connections now, and those in use when they are returned, since none is newer than the broken one.
     fn distrust(&self) {
         let mut idle = self.idle();
         idle.broken = Some(Instant::now());
@@ -310,13 +310,13 @@ impl Connections {
             StepError::Error(error) => return unavailable(step, error),
             StepError::NoAnswer => "no answer in time".to_owned(),
             StepError::NoneFree(abandoned) => {
-                let within = format!("no connection free within {} s", self.step_timeout.as_secs_f64());
-                let steps = if abandoned == 1 { "step" } else { "steps" };
+                let within = format!("no free connection within {} s", self.step_timeout.as_secs_f64());
+                let operations = if abandoned == 1 { "operation" } else { "operations" };
                 match abandoned {
                     0 => within,
                     _ => format!(
-                        "{within}: the server has not answered {abandoned} earlier {steps} (is its synchronous standby \
-                         away, or its disk stalled?)"
+                        "{within}: the server has not answered {abandoned} earlier {operations}; check its synchronous \
+                         standby and its disk"
                     ),
                 }
             }
@@ -330,12 +330,12 @@ const FIRST_WAIT: Duration = Duration::from_millis(10);
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_BETWEEN_PROBES: Duration = Duration::from_secs(30);
 
-/// The sender is dropped without a message only if its task panics or the runtime shuts down.
+/// Converts a received result. The sender is dropped without one only if its task panics or the runtime shuts down.
 fn received<T>(received: Result<Result<T, sqlx::Error>, oneshot::error::RecvError>) -> Result<T, StepError> {
     received.unwrap_or(Err(sqlx::Error::WorkerCrashed)).map_err(StepError::Error)
 }
 
-/// Whether an idle connection may be used again.
+/// The condition under which an idle connection may be reused.
 #[derive(Clone, Copy)]
 enum Trust {
     Full,
@@ -344,8 +344,8 @@ enum Trust {
 }
 
 impl Pooled {
-    /// A connection that was idle for long is pinged, because firewalls drop quiet connections without notice. So is one
-    /// that was last used before another had no answer in time.
+    /// Returns whether the connection may be reused. One that was idle for long must be pinged first, because firewalls
+    /// drop idle connections without notice. So must one that was last used before an operation timed out.
     fn trust(&self, silent: Option<Instant>) -> Trust {
         if self.made.elapsed() >= LONGEST_LIFE {
             Trust::None
@@ -363,9 +363,9 @@ impl Pooled {
 
 const LONG_IDLE: Duration = Duration::from_secs(10);
 const LONGEST_PING: Duration = Duration::from_secs(1);
-/// A backend's memory grows with time, and by then the host name may lead to another server.
+/// The memory of a backend grows over time, and the host name may resolve to another server by then.
 const LONGEST_LIFE: Duration = Duration::from_secs(1800);
-/// A connection that was not needed for so long was opened for a burst that is over.
+/// A connection that was idle for this long was opened for a burst of operations and is no longer needed.
 const LONGEST_IDLE: Duration = Duration::from_secs(600);
 
 /// A statement and its parameters.
@@ -391,23 +391,23 @@ impl BoundStatement {
     }
 }
 
-/// Reads a URL, refusing what sqlx would only warn of, with the value in the warning.
+/// Parses a URL. Rejects unknown parameters, which sqlx would ignore with a warning that contains their values.
 pub(super) fn options(url: &str) -> Result<PgConnectOptions, ConfigError> {
-    let unreadable = |problem: &str| ConfigError::new(format!("PostgreSQL: its URL cannot be read: {problem}"));
-    url::check(url, &["postgres", "postgresql"], PARAMETERS).map_err(|problem| unreadable(&problem))?;
-    PgConnectOptions::from_str(url).map_err(|error| unreadable(&says(&error)))
+    let invalid = |problem: &str| ConfigError::new(format!("PostgreSQL: invalid URL: {problem}"));
+    url::check(url, &["postgres", "postgresql"], PARAMETERS).map_err(|problem| invalid(&problem))?;
+    PgConnectOptions::from_str(url).map_err(|error| invalid(&describe(&error)))
 }
 
-/// Adds the settings that the statements and the pool of this store rely on.
+/// Adds the settings that the store's statements and pool depend on.
 pub(super) fn for_steps(options: PgConnectOptions, step_timeout: Duration) -> PgConnectOptions {
-    // Shorter than the caller waits for the step, so that the server ends the statement and reports the reason.
+    // Shorter than the caller's timeout, so that the server cancels the statement and reports the reason.
     let third = (step_timeout / 3).as_millis();
     options.disable_statement_logging().options([
         ("lock_timeout", third.to_string()),
         ("statement_timeout", (third * 2).to_string()),
         ("default_transaction_isolation", "read committed".to_owned()),
-        // The server notices within about 30 s that its client or the network is gone. The system's default is two hours.
-        // Without effect over Unix sockets.
+        // The server notices a lost client or network within about 30 s; the system's default is two hours. These have no
+        // effect on Unix sockets.
         ("tcp_keepalives_idle", "10".to_owned()),
         ("tcp_keepalives_interval", "5".to_owned()),
         ("tcp_keepalives_count", "4".to_owned()),
@@ -415,7 +415,7 @@ pub(super) fn for_steps(options: PgConnectOptions, step_timeout: Duration) -> Pg
     ])
 }
 
-/// Those of sqlx that are not about what this store settles itself.
+/// The URL parameters of sqlx, except those for settings that the store makes itself.
 const PARAMETERS: &[&str] = &[
     "application_name",
     "dbname",
@@ -434,7 +434,7 @@ const PARAMETERS: &[&str] = &[
     "user",
 ];
 
-/// One connection without the pool, which would try for as long as it may and then say nothing of why.
+/// Opens one connection without the pool, which would retry until its timeout and then not report the cause.
 pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, ConfigError> {
     match timeout(LONGEST_CONNECT, options.connect()).await {
         Ok(Ok(connection)) => Ok(connection),
@@ -444,11 +444,11 @@ pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, 
 }
 
 fn cannot_connect(error: &sqlx::Error) -> ConfigError {
-    ConfigError::new(format!("PostgreSQL: cannot connect: {}", says(error)))
+    ConfigError::new(format!("PostgreSQL: cannot connect: {}", describe(error)))
 }
 
-/// Whether a server that could not be connected to may be there soon: it is starting, or has too many connections now.
-fn may_pass(error: &sqlx::Error) -> bool {
+/// Returns whether a failure to connect may be temporary: the server is starting, or has too many connections.
+fn is_temporary(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(error) => error.kind() == ErrorKind::ConnectionRefused,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| ["53300", "57P03"].contains(&&*code)),
@@ -456,12 +456,12 @@ fn may_pass(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether it is the connection that failed, so that the step may do on another.
+/// Returns whether the connection failed, so that the operation may succeed on another one.
 fn is_of_the_connection(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            // Lost, shutting down or starting; or no longer the primary, which is elsewhere now.
+            // The connection is lost, the server is shutting down or starting, or it is no longer the primary.
             code.starts_with("08") || ["57P01", "57P02", "57P03", "57P05", "25006"].contains(&&*code)
         }),
         _ => false,
@@ -469,18 +469,18 @@ fn is_of_the_connection(error: &sqlx::Error) -> bool {
 }
 
 pub(super) fn unavailable(step: &str, error: sqlx::Error) -> StoreError {
-    StoreError::unavailable(format!("PostgreSQL: {step}: {}", says(&error))).with_source(error)
+    StoreError::unavailable(format!("PostgreSQL: {step}: {}", describe(&error))).with_source(error)
 }
 
-/// An error in one line, without anything of the URL.
-pub(super) fn says(error: &sqlx::Error) -> String {
+/// Describes an error in one line that contains nothing of the URL.
+pub(super) fn describe(error: &sqlx::Error) -> String {
     let text = match error {
         sqlx::Error::Database(error) => error.message().to_owned(),
         sqlx::Error::Io(error) => error.to_string(),
         sqlx::Error::Tls(error) => format!("TLS: {error}"),
         sqlx::Error::Configuration(error) => error.to_string(),
         sqlx::Error::PoolTimedOut => "no answer in time".to_owned(),
-        sqlx::Error::PoolClosed => "its pool is closed".to_owned(),
+        sqlx::Error::PoolClosed => "the connection pool is closed".to_owned(),
         error => error.to_string(),
     };
     text.split(['\n', '\r']).next().unwrap_or_default().to_owned()

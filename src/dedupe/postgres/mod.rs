@@ -19,40 +19,41 @@ use crate::event_key::EventKey;
 use crate::retention::Retention;
 use crate::{ConfigError, StoreError, observe};
 
-/// Remembers events in a PostgreSQL database, for any number of instances.
+/// A store in a PostgreSQL database, for any number of instances.
 ///
-/// What was claimed or handled survives every restart: each step is one statement, answered after it is on disk (as far
-/// as the server's `fsync` goes; `synchronous_commit = off` is overruled). Leases are judged by the server's clock, so
-/// those of the instances may differ. Clones share their connections.
+/// Claims and handled events survive restarts of the server. Each operation is one statement, answered after it is on
+/// disk (if the server's `fsync` is on; the store overrides `synchronous_commit = off`). Leases are measured by the
+/// server's clock, so the clocks of the instances may differ. Clones share their connections.
 ///
 /// # Connecting
-/// The URL is `postgres://user:password@host:port/database`, with `?sslmode=verify-full` where the network is not your
-/// own; without it TLS is used if the server offers it, and its certificate is not looked at. `sslrootcert=FILE` names
-/// another authority than the system's, `options[search_path]=SCHEMA` another schema than the default. Errors tell
-/// neither the URL nor the password. A pooler in between has to pool sessions and to pass `options` on.
+/// The URL is `postgres://user:password@host:port/database`. Add `?sslmode=verify-full` if the network is not trusted;
+/// otherwise TLS is used if the server offers it, and its certificate is not verified. `sslrootcert=FILE` replaces the
+/// system's certificate authorities, `options[search_path]=SCHEMA` sets the schema. Errors contain neither the URL nor the
+/// password. A connection pooler must use session pooling and pass `options` on.
 ///
-/// Connecting makes the tables `medhook_events`, `medhook_committed` and `medhook_schema`, if they are not there and the
-/// role may. Any number of instances can do so at once. [`ddl`](PostgresStore::ddl) gives the statements for those who
-/// make tables otherwise.
+/// Connecting creates the tables `medhook_events`, `medhook_committed` and `medhook_schema` if they do not exist and the
+/// role has the privileges. Any number of instances can do so at once. [`ddl`](PostgresStore::ddl) returns the statements
+/// for creating them in another way.
 ///
-/// # When the server is away
-/// Steps fail, and deliveries are answered 503, until it is back. No restart is needed, and a step that finds its
-/// connection broken is repeated on another. The server ends statements that take too long and waits for locks
-/// (`statement_timeout`, `lock_timeout`).
+/// # Failures
+/// While the server is unavailable, operations fail and deliveries are answered with 503. No restart is needed, and an
+/// operation that finds its connection broken is repeated on another one. The server cancels statements and lock waits
+/// that take too long (`statement_timeout`, `lock_timeout`).
 ///
-/// It does not end a COMMIT that waits for a synchronous standby, a stalled disk or a slow deferred trigger, and such a
-/// COMMIT does not notice that its client has gone. The caller of the step gets an error after
-/// [`step_timeout`](PostgresBuilder::step_timeout); the connection stays in use until the server has answered or closed it,
-/// and the COMMIT is not canceled. So the store never has more connections than
-/// [`max_connections`](PostgresBuilder::max_connections) says, and one with which it asks the server about such steps. When all are in
-/// use, every step fails: while the standby is away, every delivery is answered 503.
+/// The server does not cancel a COMMIT that waits for a synchronous standby, a stalled disk or a slow deferred trigger,
+/// and such a COMMIT does not notice that its client has disconnected. Its caller gets an error after
+/// [`step_timeout`](PostgresBuilder::step_timeout). Its connection stays in use until the server has answered or closed
+/// it, and the COMMIT is not canceled. So the store never has more than
+/// [`max_connections`](PostgresBuilder::max_connections) connections, plus one for asking the server about such
+/// operations. When all are in use, every operation fails: while the standby is unavailable, every delivery is answered
+/// with 503.
 ///
-/// # Keeping up
-/// What has run out is deleted every minute, in small batches that nobody waits for, by whichever instance comes first.
+/// # Purging
+/// Every minute, each instance purges expired events in small batches, which do not block other operations.
 ///
 /// # The server's clock
-/// If it is set back, claims made before hold no longer than fresh ones, and handled events are remembered for longer.
-/// If it is set ahead, claims run out early: keep the server's clock by NTP, without jumps.
+/// If it is set back, existing claims last no longer than new ones, and handled events are remembered for longer. If it
+/// is set forward, claims expire early. Synchronize the clock by NTP, without jumps.
 #[derive(Clone)]
 pub struct PostgresStore {
     inner: Arc<PostgresInner>,
@@ -65,25 +66,25 @@ struct PostgresInner {
 }
 
 impl PostgresStore {
-    /// A store with the default options.
+    /// Connects a store with the default options.
     ///
     /// # Errors
-    /// As with [`PostgresBuilder::connect`].
+    /// Returns the errors of [`PostgresBuilder::connect`].
     pub async fn connect(url: &str) -> Result<Self, ConfigError> {
         Self::builder().connect(url).await
     }
 
-    /// A store in the application's own database, with the default options: see [`PostgresBuilder::on`].
+    /// Connects a store in the application's own database, with the default options. See [`PostgresBuilder::on`].
     ///
     /// # Errors
-    /// As with [`PostgresBuilder::connect`].
+    /// Returns the errors of [`PostgresBuilder::connect`].
     #[cfg(feature = "sqlx-09")]
     #[cfg_attr(docsrs, doc(cfg(feature = "sqlx-09")))]
     pub async fn on(pool: &sqlx::PgPool) -> Result<Self, ConfigError> {
         Self::builder().on(pool).await
     }
 
-    /// A store with other options.
+    /// Creates a builder for a store with other options.
     pub fn builder() -> PostgresBuilder {
         PostgresBuilder {
             namespace: Ok(Namespace::default()),
@@ -94,8 +95,9 @@ impl PostgresStore {
         }
     }
 
-    /// The statements that make the tables of a namespace (`medhook`, unless you chose another), for a role that may.
-    /// The store itself then needs `SELECT, INSERT, UPDATE, DELETE` on the first two and `SELECT` on the third.
+    /// Returns the statements that create the tables of a namespace (`medhook` by default), to be run by a role with the
+    /// privilege to create tables. The store's own role then needs `SELECT, INSERT, UPDATE, DELETE` on the first two
+    /// tables and `SELECT` on the third.
     ///
     /// ```
     /// let ddl = medhook::PostgresStore::ddl("medhook")?;
@@ -104,24 +106,31 @@ impl PostgresStore {
     /// ```
     ///
     /// # Errors
-    /// As with [`PostgresBuilder::namespace`].
+    /// Returns an error if the namespace is not 1 to 32 characters of `a-z`, `0-9` and `_`, does not begin with a letter,
+    /// or begins with `sqlite_` or `pg_`.
     pub fn ddl(namespace: &str) -> Result<String, ConfigError> {
         Namespace::new(namespace).map(|namespace| schema::ddl(&namespace))
     }
 
-    /// Remembers the event as handled within a transaction of the application's: the effect and the mark are committed
-    /// together, or neither is. Where every handler of the event does so, it has one effect even if a claim was lost on
-    /// the way.
+    /// Records the event as handled in a transaction of the application, so that the effects of the handler and this
+    /// record are committed together or not at all. If every handler of the event does so, the event takes effect once,
+    /// even if a claim is lost.
     ///
-    /// Call it at any time before the transaction is committed; nothing of ours waits for the transaction or takes a
-    /// connection while it is open. Then answer 2xx. If the process dies after the commit and before the answer, the
-    /// sender's next attempt is a duplicate.
+    /// Call it at any time before the transaction is committed: the store's own operations neither wait for the
+    /// transaction nor hold a connection while it is open. Answer 2xx after the commit. If the process crashes between the
+    /// commit and the answer, the provider's next attempt is a duplicate.
     ///
     /// ```no_run
-    /// # async fn handle(pool: sqlx::PgPool, store: medhook::PostgresStore, delivery: medhook::Delivery)
-    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// # use medhook::{Delivery, PostgresStore};
+    /// # type Error = Box<dyn std::error::Error>;
+    /// # async fn handle(
+    /// #     pool: sqlx::PgPool,
+    /// #     store: PostgresStore,
+    /// #     delivery: Delivery,
+    /// # ) -> Result<(), Error> {
     /// let mut transaction = pool.begin().await?;
-    /// sqlx::query("INSERT INTO reports (body) VALUES ($1)").bind(&delivery.body()[..]).execute(&mut *transaction).await?;
+    /// let insert = sqlx::query("INSERT INTO reports (body) VALUES ($1)");
+    /// insert.bind(&delivery.body()[..]).execute(&mut *transaction).await?;
     /// store.commit_in(&mut transaction, &delivery).await?;
     /// transaction.commit().await?;
     /// # Ok(())
@@ -129,9 +138,9 @@ impl PostgresStore {
     /// ```
     ///
     /// # Errors
-    /// [Lost](StoreError::is_lost), if someone else has the event by now; otherwise the database's, as in `SERIALIZABLE`
-    /// its request to try again. Either way drop the transaction and answer 5xx: the sender's next attempt is handled,
-    /// or a duplicate.
+    /// Returns a [lost](StoreError::is_lost) error if another delivery has claimed or handled the event; otherwise the
+    /// database's error, such as a serialization failure in `SERIALIZABLE`. In both cases drop the transaction and answer
+    /// 5xx: the provider's next attempt is handled, or is a duplicate.
     #[cfg(feature = "sqlx-09")]
     #[cfg_attr(docsrs, doc(cfg(feature = "sqlx-09")))]
     pub async fn commit_in(
@@ -140,7 +149,7 @@ impl PostgresStore {
         delivery: &crate::Delivery,
     ) -> Result<(), StoreError> {
         let (Some(token), Some(retention)) = (delivery.claim_token(), delivery.retention()) else {
-            return Err(StoreError::unavailable("PostgreSQL: commit_in: the delivery was not let in by a receiver"));
+            return Err(StoreError::unavailable("PostgreSQL: commit_in: the delivery was not admitted by a receiver"));
         };
         let key = delivery.event_key();
         let ids = (key, token);
@@ -165,14 +174,14 @@ impl PostgresStore {
         self.inner.connections.step(step).await
     }
 
-    /// A step that gives a row if it is done.
+    /// Runs an operation whose statement returns a row if it took effect.
     async fn settle(&self, step: BoundStatement) -> Result<Settled, StoreError> {
         Ok(if self.row(step).await?.is_some() { Settled::Settled } else { Settled::Lost })
     }
 
     async fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> Result<Claimed, StoreError> {
         let ids = (key, token);
-        for _ in 0..MOST_LOOKS {
+        for _ in 0..MOST_CLAIM_ATTEMPTS {
             let statement = self.inner.statements.claim.clone();
             let step = BoundStatement { name: "claim", statement, key: Some(ids), seconds: Some(seconds(lease)) };
             let row = self.row(step).await?;
@@ -181,16 +190,16 @@ impl PostgresStore {
                 return Ok(claimed);
             }
         }
-        // It changes hands faster than one can look.
+        // The event's state changed during each attempt.
         Ok(Claimed::InFlight { retry_after: lease })
     }
 }
 
-const MOST_LOOKS: usize = 3;
+const MOST_CLAIM_ATTEMPTS: usize = 3;
 
-/// What a claim came to; nothing if it was refused by something newer than what could be read about it.
+/// Returns the result of a claim; `None` if the statement's snapshot is older than the row that rejected the claim.
 fn claimed(row: &PgRow, lease: Duration) -> Result<Option<Claimed>, sqlx::Error> {
-    let won: Option<bool> = row.try_get(0)?;
+    let acquired: Option<bool> = row.try_get(0)?;
     let committed: bool = row.try_get(1)?;
     let handled: Option<bool> = row.try_get(2)?;
     let left: Option<f64> = row.try_get(3)?;
@@ -198,7 +207,7 @@ fn claimed(row: &PgRow, lease: Duration) -> Result<Option<Claimed>, sqlx::Error>
         let left = Duration::try_from_secs_f64(left).unwrap_or_default();
         Some(Claimed::InFlight { retry_after: left.min(lease) })
     };
-    Ok(match (won, handled, left) {
+    Ok(match (acquired, handled, left) {
         (Some(true), ..) => Some(Claimed::Acquired),
         _ if committed => Some(Claimed::AlreadyHandled),
         (_, Some(true), _) => Some(Claimed::AlreadyHandled),
@@ -268,58 +277,60 @@ pub struct PostgresBuilder {
 }
 
 impl PostgresBuilder {
-    /// What the names of the tables begin with: `medhook` by default. Stores of different namespaces in one database
-    /// know nothing of each other.
+    /// Sets the prefix of the tables' names. The default is `medhook`. Stores of different namespaces in one database are
+    /// independent.
     pub fn namespace(self, name: &str) -> Self {
         PostgresBuilder { namespace: Namespace::new(name), ..self }
     }
 
-    /// How many connections there may be. By default 8; each is used for the time of a statement. There is one more while
-    /// the server has not answered steps whose callers have stopped waiting.
+    /// Sets the maximum number of connections. The default is 8; each is in use for the duration of a statement. There is
+    /// one more while the server has not answered operations whose callers have stopped waiting.
     pub fn max_connections(self, most: u32) -> Self {
         PostgresBuilder { max_connections: most, ..self }
     }
 
-    /// How long a step may take. By default 3 s, which fits a receiver's default lease; it should be less than a third
-    /// of the shortest lease. The server gives a statement up after two thirds of it, and a lock after one third; a COMMIT
-    /// that takes longer goes on without its caller.
+    /// Sets the timeout of an operation. The default is 3 s, which fits a receiver's default lease. It should be less than
+    /// a third of the shortest lease. The server cancels a statement after two thirds of it, and a lock wait after one
+    /// third. A COMMIT that takes longer continues after its caller has stopped waiting.
     pub fn step_timeout(self, longest: Duration) -> Self {
         PostgresBuilder { step_timeout: longest, ..self }
     }
 
-    /// Whether tables that are not there are made. By default they are.
+    /// Sets whether missing tables are created. The default is true.
     pub fn create_tables(self, create: bool) -> Self {
         PostgresBuilder { create_tables: create, ..self }
     }
 
-    /// How often what has run out is deleted. By default every minute.
+    /// Sets how often expired events are purged. The default is every minute.
     pub fn purge_every(self, interval: Duration) -> Self {
         PostgresBuilder { purge_every: interval, ..self }
     }
 
-    /// Connects, looks at the tables and makes them if need be.
+    /// Connects, checks the tables and creates missing ones.
     ///
     /// # Errors
-    /// One line about what does not fit: the URL, the password, a server that is not there, that takes no writes, that
-    /// lets the role make no tables, or whose tables are of another version. Never with the URL or the password in it.
+    /// Returns an error if an option, the URL or the password is wrong, the server is unavailable or read-only, the role
+    /// lacks a privilege, or the tables have another version. The message is one line and contains neither the URL nor
+    /// the password.
     ///
     /// # Panics
-    /// Outside a tokio runtime with its timer and I/O enabled.
+    /// Panics outside a tokio runtime with its timer and I/O enabled.
     pub async fn connect(self, url: &str) -> Result<PostgresStore, ConfigError> {
         let options = connection::options(url)?;
         self.connect_with(options).await
     }
 
-    /// The same in the application's own database, so that [`PostgresStore::commit_in`] can be part of its transactions.
+    /// Connects a store in the application's own database, so that [`PostgresStore::commit_in`] can be part of its
+    /// transactions.
     ///
-    /// The pool says where the database is and how it is connected to (its options, not its hooks). The store has a few
-    /// connections of its own to it, so that a claim never waits until the application is done with one of its own.
+    /// The store uses the pool's connect options but not its hooks. It has connections of its own, so that a claim never
+    /// waits for one that the application is using.
     ///
     /// # Errors
-    /// As with [`connect`](PostgresBuilder::connect).
+    /// Returns the errors of [`connect`](PostgresBuilder::connect).
     ///
     /// # Panics
-    /// Outside a tokio runtime with its timer and I/O enabled.
+    /// Panics outside a tokio runtime with its timer and I/O enabled.
     #[cfg(feature = "sqlx-09")]
     #[cfg_attr(docsrs, doc(cfg(feature = "sqlx-09")))]
     pub async fn on(self, pool: &sqlx::PgPool) -> Result<PostgresStore, ConfigError> {
@@ -341,8 +352,10 @@ impl PostgresBuilder {
         if self.max_connections == 0 {
             return Err(ConfigError::new("PostgreSQL: max_connections must be greater than 0"));
         }
-        if self.step_timeout < SHORTEST || self.purge_every < SHORTEST {
-            return Err(ConfigError::new("PostgreSQL: a time under 10 ms"));
+        for (option, time) in [("step_timeout", self.step_timeout), ("purge_every", self.purge_every)] {
+            if time < SHORTEST {
+                return Err(ConfigError::new(format!("PostgreSQL: {option} must be at least 10 ms")));
+            }
         }
         Ok(())
     }
@@ -350,7 +363,7 @@ impl PostgresBuilder {
 
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// Deletes what has run out, for as long as there is a store to do it for.
+/// Purges expired events until the store is dropped.
 async fn purge(store: Weak<PostgresInner>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
@@ -362,7 +375,7 @@ async fn purge(store: Weak<PostgresInner>, every: Duration) {
                 match store.purge_batch(table).await {
                     Ok(true) => {}
                     Ok(false) => break,
-                    // The other table has its turn all the same.
+                    // The purge continues with the other table.
                     Err(error) => {
                         observe::purge_failed(&error);
                         break;
@@ -379,7 +392,7 @@ const BATCH: i64 = 500;
 const BETWEEN_BATCHES: Duration = Duration::from_millis(50);
 
 impl PostgresInner {
-    /// Whether there is more of it.
+    /// Purges one batch of a table. Returns whether there may be more.
     async fn purge_batch(&self, table: usize) -> Result<bool, StoreError> {
         let Some(statement) = self.statements.purge.get(table).cloned() else {
             return Ok(false);
@@ -395,21 +408,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn too_little_of_anything_is_a_mistake() {
+    fn options_below_their_minimum_are_rejected() {
         let nine = Duration::from_millis(9);
-        for (builder, said) in [
+        for (builder, problem) in [
             (PostgresStore::builder().max_connections(0), "max_connections must be greater than 0"),
-            (PostgresStore::builder().step_timeout(nine), "a time under 10 ms"),
-            (PostgresStore::builder().purge_every(nine), "a time under 10 ms"),
+            (PostgresStore::builder().step_timeout(nine), "step_timeout must be at least 10 ms"),
+            (PostgresStore::builder().purge_every(nine), "purge_every must be at least 10 ms"),
         ] {
-            assert_eq!(builder.check().unwrap_err().to_string(), format!("PostgreSQL: {said}"));
+            assert_eq!(builder.check().unwrap_err().to_string(), format!("PostgreSQL: {problem}"));
         }
         let least = PostgresStore::builder().max_connections(1).step_timeout(SHORTEST).purge_every(SHORTEST);
         assert!(least.check().is_ok());
     }
 
     #[test]
-    fn any_time_up_to_ten_years_is_told_as_it_is() {
+    fn times_are_passed_exactly_up_to_ten_years() {
         const DAY: u64 = 24 * 3600;
         assert_eq!(seconds(Duration::from_millis(100)), 0.1);
         for days in [1, 30, 366, 3_650] {

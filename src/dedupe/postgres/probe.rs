@@ -1,7 +1,7 @@
-//! Asks the server about backends whose step has no answer and no caller.
+//! Checks backends whose operation has no answer and no longer a caller.
 //!
-//! Such a backend may wait within its COMMIT, and then its permit must be kept. Or the network has lost the statement or
-//! its answer, and then neither side would ever hear of the other again.
+//! Such a backend may be waiting in its COMMIT; then its permit must be kept. Or the network has lost the statement or its
+//! answer; then neither side would ever notice.
 
 use std::time::{Duration, Instant};
 
@@ -14,15 +14,16 @@ use tokio::time::timeout;
 #[derive(Clone)]
 pub(super) struct Backend {
     pid: i32,
-    /// Tells it from a later process with the same number, and from processes of another server. Not visible after
-    /// `SET ROLE` to a role that is not a member of the login role; such a backend is found by its number alone.
+    /// Distinguishes the backend from a later process with the same number, and from processes of another server. Not
+    /// visible after `SET ROLE` to a role that is not a member of the login role; such a backend is found by its number
+    /// only.
     started: Option<String>,
 }
 
 impl Backend {
     /// Prepares a new connection and identifies its backend, in one statement.
     pub(super) async fn begin(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
-        // The time as a number: its text depends on settings that may change meanwhile.
+        // The time is read as a number, since the text of a timestamp depends on settings that may change.
         // A commit must be on disk when it is answered, even if the database or the role has another default.
         let begin = "SELECT pg_backend_pid(),
             (SELECT extract(epoch FROM backend_start)::text FROM pg_stat_activity WHERE pid = pg_backend_pid()),
@@ -33,11 +34,11 @@ impl Backend {
     }
 }
 
-/// One connection beside the store's others, for the questions of all its abandoned steps. Opened for the first question
-/// and closed with the last abandoned step.
+/// One additional connection, on which all abandoned operations of a store are checked. It is opened for the first check
+/// and closed with the last abandoned operation.
 pub(super) struct Probe {
     options: PgConnectOptions,
-    /// Locked while a question is asked, so that there is never a second connection.
+    /// Locked during a check, so that there is never a second connection.
     state: Mutex<ProbeState>,
 }
 
@@ -52,8 +53,8 @@ impl Probe {
         Probe { options, state: Mutex::default() }
     }
 
-    /// Returns whether a backend has ended. Ends it if it is idle: it did not get its statement, or its answer was lost.
-    /// Must not be dropped before it is done.
+    /// Returns whether a backend has ended. Terminates an idle backend: it did not receive the statement, or its answer
+    /// was lost. The future must not be dropped before it completes.
     pub(super) async fn has_ended(&self, backend: &Backend) -> bool {
         let mut state = self.state.lock().await;
         if state.failed.is_some_and(|failed| failed.elapsed() < BETWEEN_FAILURES) {
@@ -61,7 +62,7 @@ impl Probe {
         }
         // A connection without an answer in time is closed.
         let connection = state.connection.take();
-        match timeout(LONGEST_CONNECT, self.ask(connection, backend)).await {
+        match timeout(LONGEST_CONNECT, self.check(connection, backend)).await {
             Ok(Ok((connection, ended))) => {
                 *state = ProbeState { connection: Some(connection), failed: None };
                 ended
@@ -74,7 +75,7 @@ impl Probe {
         }
     }
 
-    async fn ask(
+    async fn check(
         &self,
         connection: Option<PgConnection>,
         backend: &Backend,
@@ -83,19 +84,19 @@ impl Probe {
             Some(connection) => connection,
             None => self.options.connect().await?,
         };
-        // A backend that became idle just now has sent an answer that is still on its way.
-        let ask = "SELECT CASE WHEN state = 'idle' AND state_change < clock_timestamp() - interval '1 second'
+        // The answer of a backend that has just become idle may still be in transit.
+        let check = "SELECT CASE WHEN state = 'idle' AND state_change < clock_timestamp() - interval '1 second'
                 THEN pg_terminate_backend(pid) ELSE false END
             FROM pg_stat_activity WHERE pid = $1 AND extract(epoch FROM backend_start)::text IS NOT DISTINCT FROM $2";
-        let query = sqlx::query(ask).bind(backend.pid).bind(&backend.started);
+        let query = sqlx::query(check).bind(backend.pid).bind(&backend.started);
         let found = query.fetch_optional(&mut connection).await?;
         let ended = found.map_or(Ok(true), |row| row.try_get(0))?;
         Ok((connection, ended))
     }
 }
 
-/// A server that has no answer even for this may be stuck with the backend of each new connection.
+/// How long to wait after a check without an answer: each new connection may leave another hanging backend on the server.
 const BETWEEN_FAILURES: Duration = Duration::from_secs(30);
 
-/// How long a connection may take to be opened.
+/// The timeout for opening a connection.
 pub(super) const LONGEST_CONNECT: Duration = Duration::from_secs(10);

@@ -1,17 +1,19 @@
-//! The tables, and who may make them.
+//! The tables, their version, and the privileges that the store needs.
 
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 
 use super::super::namespace::Namespace;
-use super::connection::says;
+use super::connection::describe;
 use crate::ConfigError;
 
 /// The version of the tables that this code reads and writes.
 const VERSION: i32 = 1;
 
-/// Two tables remember events. `_events` is written by claims, and by commits of the store's own; `_committed` only
-/// within transactions of the application, whose locks are then on no row that a claim or a renewal has to wait for.
+/// Returns the statements that create the tables.
+///
+/// Two tables record events. The store's own operations write `_events`. Transactions of the application write
+/// `_committed` only, so that their locks are on no row that a claim or a renewal would wait for.
 pub(super) fn ddl(namespace: &Namespace) -> String {
     let ns = namespace.as_str();
     format!(
@@ -34,19 +36,19 @@ INSERT INTO {ns}_schema (version) VALUES ({VERSION});
     )
 }
 
-/// Makes sure that the tables are there, of this version, and may be written.
+/// Checks that the tables exist, have this version and can be written. Creates missing ones if `may_create` is set.
 pub(super) async fn prepare(
     connection: &mut PgConnection,
     namespace: &Namespace,
     may_create: bool,
 ) -> Result<(), ConfigError> {
     let fails = |error: sqlx::Error| {
-        let line = format!("PostgreSQL: its tables cannot be looked at: {}", says(&error));
+        let line = format!("PostgreSQL: cannot check the tables: {}", describe(&error));
         ConfigError::new(line).with_source(error)
     };
     if is_read_only(connection).await.map_err(fails)? {
         return Err(ConfigError::new(
-            "PostgreSQL: this server takes no writes (a standby, or default_transaction_read_only): use the primary",
+            "PostgreSQL: the server is read-only (a standby, or default_transaction_read_only is on); connect to the primary",
         ));
     }
     let version = match version(connection, namespace).await.map_err(fails)? {
@@ -54,15 +56,15 @@ pub(super) async fn prepare(
         None if may_create => create(connection, namespace).await?,
         None => {
             return Err(ConfigError::new(format!(
-                "PostgreSQL: there are no tables {}_*, and this store is not to make them",
+                "PostgreSQL: the tables {}_* do not exist, and create_tables is false",
                 namespace.as_str()
             )));
         }
     };
     if version != VERSION {
         return Err(ConfigError::new(format!(
-            "PostgreSQL: the tables {}_* are of version {version}, and this medhook knows version {VERSION}: use the \
-             medhook that made them, or another namespace",
+            "PostgreSQL: the tables {}_* have version {version}, but this medhook supports version {VERSION}; use the \
+             medhook that created them, or another namespace",
             namespace.as_str()
         )));
     }
@@ -82,7 +84,7 @@ async fn is_read_only(connection: &mut PgConnection) -> Result<bool, sqlx::Error
 
 async fn version(connection: &mut PgConnection, namespace: &Namespace) -> Result<Option<i32>, sqlx::Error> {
     let table = format!("{}_schema", namespace.as_str());
-    // Not `to_regclass`: in the same connection it can go on saying what it said before someone else made the table.
+    // Not `to_regclass`: on the same connection it can still return NULL after another instance has created the table.
     let is_there = "SELECT EXISTS (SELECT FROM pg_class WHERE relname = $1 AND pg_table_is_visible(oid))";
     let is_there: bool = sqlx::query(is_there).bind(&table).fetch_one(&mut *connection).await?.try_get(0)?;
     if !is_there {
@@ -92,7 +94,7 @@ async fn version(connection: &mut PgConnection, namespace: &Namespace) -> Result
     sqlx::query(AssertSqlSafe(version)).fetch_one(connection).await?.try_get(0)
 }
 
-/// One instance makes the tables; others that come up at the same time wait for it and find them.
+/// Creates the tables. Of several instances that start at the same time, one creates them while the others wait.
 async fn create(connection: &mut PgConnection, namespace: &Namespace) -> Result<i32, ConfigError> {
     let created = async {
         let mut transaction = connection.begin().await?;
@@ -108,10 +110,10 @@ async fn create(connection: &mut PgConnection, namespace: &Namespace) -> Result<
     };
     created.await.map_err(|error: sqlx::Error| {
         let line = format!(
-            "PostgreSQL: the tables {}_* are not there and cannot be made ({}): make them as a role that may, with the \
-             statements that `PostgresStore::ddl` gives",
+            "PostgreSQL: cannot create the tables {}_* ({}); run the statements of `PostgresStore::ddl` as a role with the \
+             privilege to create tables",
             namespace.as_str(),
-            says(&error)
+            describe(&error)
         );
         ConfigError::new(line).with_source(error)
     })

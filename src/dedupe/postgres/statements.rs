@@ -1,15 +1,15 @@
-//! One statement a step.
+//! The statements: one for each operation.
 //!
-//! Every time is the server's, and `clock_timestamp()`: `now()` stands still within a transaction. In `READ COMMITTED` a
-//! statement sees what was committed when it began, but `ON CONFLICT DO UPDATE` looks at the newest version of its row,
-//! waiting for whoever writes it: what decides about an event of `_events` stands in that clause and is judged there, and
-//! leases are counted from there.
+//! All times are the server's `clock_timestamp()`, since `now()` does not advance within a transaction. In
+//! `READ COMMITTED` a statement sees the rows that were committed when it began, but `ON CONFLICT DO UPDATE` waits for
+//! concurrent writers of its row and then sees the newest version. So the conditions on a row of `_events` are evaluated
+//! in that clause, and leases begin when it is evaluated.
 
 use std::sync::Arc;
 
 use super::super::namespace::Namespace;
 
-/// Text made once for each namespace, and prepared once on each connection.
+/// The statements of one namespace, each prepared once per connection.
 #[derive(Debug)]
 pub(super) struct Statements {
     pub(super) claim: Arc<str>,
@@ -21,7 +21,7 @@ pub(super) struct Statements {
     pub(super) commit_in: Arc<str>,
 }
 
-/// How many there are to purge.
+/// The number of tables with events.
 pub(super) const TABLES: usize = 2;
 
 impl Statements {
@@ -39,14 +39,15 @@ impl Statements {
     }
 }
 
-/// Takes the event if nobody has it, if whoever had it ran out of time, or if it is the same claim sent again. A claim
-/// that holds for longer than a fresh one would was made before the server's clock was set back: it is made as short.
+/// Acquires the event if it is not claimed, if the claim has expired, or if the same claim is repeated. A claim that
+/// lasts longer than a new one would was made before the server's clock was set back, and is shortened to a new lease.
 ///
-/// `_committed` is read as of the statement's beginning. If a transaction with the event's effect commits after that and
-/// its claim is released before this one is written, then this one is won though the event is handled; [`COMMIT_IN`] of
-/// its handler is what finds out.
+/// `_committed` is read as of the beginning of the statement. If a transaction with the event's effect commits after that,
+/// and its claim is released before this one is written, then this one is acquired although the event is handled. The
+/// [`COMMIT_IN`] of its handler detects that.
 ///
-/// What is read about a claim not won may be older than what refused it; then the claim is asked for once more.
+/// If the claim is not acquired, the rows that the final `SELECT` reads may be older than the row that prevented it. The
+/// claim is then attempted again.
 const CLAIM: &str = "
 WITH taken AS (
     INSERT INTO {ns}_events AS e (key, token, handled, until)
@@ -58,15 +59,16 @@ WITH taken AS (
         until = clock_timestamp() + make_interval(secs => $3)
     WHERE e.until <= clock_timestamp()
         OR NOT e.handled AND (e.token = excluded.token OR e.until > clock_timestamp() + make_interval(secs => $3))
-    RETURNING e.token = $2 AS won
+    RETURNING e.token = $2 AS acquired
 )
 SELECT
-    (SELECT won FROM taken),
+    (SELECT acquired FROM taken),
     EXISTS (SELECT FROM {ns}_committed AS c WHERE c.key = $1 AND c.until > clock_timestamp()),
     (SELECT handled FROM {ns}_events AS e WHERE e.key = $1 AND e.until > clock_timestamp()),
     (SELECT extract(epoch FROM e.until - clock_timestamp())::float8 FROM {ns}_events AS e WHERE e.key = $1)";
 
-/// A row if it is done. Not even a run-out claim of another is taken over: it may have handled the event, too.
+/// Returns a row if it took effect. An expired claim of another token is not taken over: its holder may have handled the
+/// event, too.
 const RENEW: &str = "
 INSERT INTO {ns}_events AS e (key, token, handled, until)
 SELECT $1, $2, false, clock_timestamp() + make_interval(secs => $3)
@@ -86,17 +88,17 @@ ON CONFLICT (key) DO UPDATE SET
 WHERE e.token = excluded.token
 RETURNING true";
 
-/// A row if it is done or there was nothing to do: nothing of another's.
+/// Returns a row unless another token has the event.
 const RELEASE: &str = "
 WITH released AS (DELETE FROM {ns}_events WHERE key = $1 AND token = $2 AND NOT handled)
 SELECT true WHERE NOT EXISTS (SELECT FROM {ns}_events WHERE key = $1 AND token <> $2)";
 
-/// A row if it is done, within the application's transaction.
+/// Returns a row if it took effect. Runs in the application's transaction.
 ///
-/// The unique key makes it one effect for each event, whatever became of leases: of two transactions that want to write
-/// the same key the second waits until the first has ended, and then writes nothing. It is locked against nobody else:
-/// claims and renewals only read this table, and read past what is not committed. The look at `_events` is a courtesy,
-/// so that the loser of a claim loses before its successor is at this point.
+/// The unique key ensures one effect per event, whatever happened to its leases: of two transactions that write the same
+/// key, the second waits until the first has ended, and then writes nothing. No other operation waits for this lock:
+/// claims and renewals only read this table, and do not see uncommitted rows. The check of `_events` is an optimization:
+/// the holder of a lost claim fails before its successor reaches this point.
 #[cfg(feature = "sqlx-09")]
 const COMMIT_IN: &str = "
 INSERT INTO {ns}_committed AS c (key, token, until)
@@ -106,9 +108,10 @@ ON CONFLICT (key) DO UPDATE SET token = excluded.token, until = excluded.until
 WHERE c.token = excluded.token OR c.until <= clock_timestamp()
 RETURNING true";
 
-/// Few rows at a time, and none that anybody else is at: a claim never waits for it longer than one of these takes.
-/// An hour late, so that a holder who has lost its claim still finds out by whom. By `statement_timestamp()`, which
-/// stands still: with a clock that does not, the index on `until` is of no use and every row is looked at.
+/// Deletes a small batch and skips locked rows, so a claim waits for at most one batch. Rows are deleted an hour after
+/// they have expired, so that an expired claim still fences the holder of an earlier one. The comparison uses
+/// `statement_timestamp()`, which is stable: with a volatile function PostgreSQL scans all rows instead of using the index
+/// on `until`.
 const PURGE: &str = "
 WITH old AS (
     SELECT key FROM {ns}_{table} WHERE until < statement_timestamp() - interval '1 hour'

@@ -17,38 +17,40 @@ use crate::event_key::EventKey;
 use crate::retention::Retention;
 use crate::{ConfigError, StoreError};
 
-/// Remembers events in a Redis or Valkey server, for any number of instances.
+/// A store on a Redis or Valkey server, for any number of instances.
 ///
-/// Each step is one script over one key, judged by the server's clock, so those of the instances may differ. Clones
-/// share their connections. Redis 6.0 or newer, or Valkey.
+/// Each operation is one script on one key. Leases are measured by the server's clock, so the clocks of the instances may
+/// differ. Clones share their connections. Requires Redis 6.0 or newer, or Valkey.
 ///
-/// # What it may forget
-/// Redis answers before what it says is safe. How much it forgets is a matter of its configuration:
+/// # Durability
+/// Redis answers before its writes are durable. The configuration of the server decides how many events can be lost:
 ///
-/// - Killed or without power: with `appendonly yes` and `appendfsync always` nothing; with `everysec` the last second
-///   or two; with snapshots alone everything since the last; without either everything.
-/// - Failed over to a replica: whatever had not reached it. [`replicas`](RedisBuilder::replicas) waits for it, which
-///   makes this rare, not impossible: a replica that lacks something can still be chosen.
-/// - Short of memory with a `maxmemory-policy` other than `noeviction`: any event, at any time. Such a server is refused.
+/// - In a crash or power failure: none with `appendonly yes` and `appendfsync always`; those of the last second or two
+///   with `everysec`; those since the last snapshot with snapshots only; all events with neither.
+/// - In a failover to a replica: those that had not reached it. [`replicas`](RedisBuilder::replicas) waits for replicas,
+///   which makes this rare but not impossible, since a replica that lacks events can be promoted.
+/// - If memory runs short, with a `maxmemory-policy` other than `noeviction`: any event at any time. Such a server is
+///   rejected.
 ///
-/// An event that was forgotten is handled again if its sender sends it again. Where that must not be, take
-/// [`PostgresStore`](crate::PostgresStore) (feature `postgres`), or handlers that are idempotent by themselves.
+/// Retries of lost events are handled again. If that is not acceptable, use [`PostgresStore`](crate::PostgresStore)
+/// (feature `postgres`), or handlers that are idempotent by themselves.
 ///
 /// # Connecting
-/// `redis://user:password@host:port/database`, `rediss://` with TLS (the certificate is checked against the system's
-/// authorities or [`root_certificates`](RedisBuilder::root_certificates); `SSL_CERT_FILE` is heeded), or
-/// `redis+unix:///path`. One server, or a proxy or a name that leads to the current primary: a node of a Redis Cluster
-/// is refused. Keys are `medhook:` and 64 hexadecimal digits. With ACLs the user needs `EVAL`, `EVALSHA`, `GET`, `SET`,
-/// `DEL`, `TIME` and `PING` on `medhook:*`, `INFO` (or `CONFIG GET`), and `WAIT` if replicas are waited for. Errors
-/// tell neither the URL nor the password.
+/// The URL is `redis://user:password@host:port/database`, `rediss://` for TLS, or `redis+unix:///path`. The server's
+/// certificate is verified against the system's certificate authorities (or those of `SSL_CERT_FILE`), or against
+/// [`root_certificates`](RedisBuilder::root_certificates). Errors contain neither the URL nor the password.
 ///
-/// # When the server is away
-/// Steps fail, and senders get 503, until it is back; no restart is needed, and connections that broke meanwhile fail
-/// nobody. The same while it loads its data, is out of memory, or is no primary.
+/// The URL must lead to one server, or to the current primary through a proxy or a host name. A node of a Redis Cluster is
+/// rejected. Keys are `medhook:` and 64 hexadecimal digits. With ACLs, the user needs `EVAL`, `EVALSHA`, `GET`, `SET`,
+/// `DEL`, `TIME` and `PING` on `medhook:*`, `INFO` or `CONFIG GET`, and `WAIT` for replicas.
+///
+/// # Failures
+/// While the server is unavailable, loading its data, out of memory or not a primary, operations fail and deliveries are
+/// answered with 503. No restart is needed, and an operation that finds its connection broken is repeated on a new one.
 ///
 /// # The server's clock
-/// If it is set back, claims made before hold no longer than fresh ones, and handled events are remembered for longer.
-/// If it is set ahead, claims run out and handled events are forgotten early: keep it by NTP, without jumps.
+/// If it is set back, existing claims last no longer than new ones, and handled events are remembered for longer. If it
+/// is set forward, claims expire and handled events are forgotten early. Synchronize the clock by NTP, without jumps.
 #[derive(Clone)]
 pub struct RedisStore {
     inner: Arc<RedisInner>,
@@ -61,15 +63,15 @@ struct RedisInner {
 }
 
 impl RedisStore {
-    /// A store with the default options.
+    /// Connects a store with the default options.
     ///
     /// # Errors
-    /// As with [`RedisBuilder::connect`].
+    /// Returns the errors of [`RedisBuilder::connect`].
     pub async fn connect(url: &str) -> Result<Self, ConfigError> {
         Self::builder().connect(url).await
     }
 
-    /// A store with other options.
+    /// Creates a builder for a store with other options.
     pub fn builder() -> RedisBuilder {
         RedisBuilder {
             namespace: Ok(Namespace::default()),
@@ -82,7 +84,7 @@ impl RedisStore {
     }
 
     async fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> Result<Claimed, StoreError> {
-        let arguments = [millis(lease), millis(KEPT_LONGER)];
+        let arguments = [millis(lease), millis(KEPT_AFTER_EXPIRY)];
         let answer = self.run("claim", (&CLAIM_DIGEST, CLAIM), key, token, None, arguments).await?;
         Ok(match answer {
             0 => Claimed::Acquired,
@@ -100,12 +102,12 @@ impl RedisStore {
         token: ClaimToken,
         time: Duration,
     ) -> Result<Settled, StoreError> {
-        let arguments = [millis(time), millis(KEPT_LONGER)];
+        let arguments = [millis(time), millis(KEPT_AFTER_EXPIRY)];
         let answer = self.run(step, (&SETTLE_DIGEST, SETTLE), key, token, Some(step), arguments).await?;
         Ok(if answer == 1 { Settled::Settled } else { Settled::Lost })
     }
 
-    /// A script's answer, given by its digest, or where the server does not know it (any more) by its text.
+    /// Runs a script and returns its answer. Sends the digest, and the text if the server does not have the script.
     async fn run(
         &self,
         step: &'static str,
@@ -138,9 +140,9 @@ impl RedisStore {
         };
         let (answer, reached) = answered.map_err(|failed| failed.into_store_error(step))?;
         match replicas {
-            // What was refused was not written, and has nothing to reach anyone.
+            // An operation without effect has written nothing that replicas could miss.
             Some((number, _)) if reached < number && answer == (if word.is_some() { 1 } else { 0 }) => {
-                let line = format!("Redis: {step}: it has reached {reached} replicas in time, not {number}");
+                let line = format!("Redis: {step}: only {reached} of {number} replicas confirmed the write in time");
                 Err(StoreError::unavailable(line))
             }
             _ => Ok(answer),
@@ -148,15 +150,15 @@ impl RedisStore {
     }
 }
 
-/// How long the end of a lease is kept after it, so that a holder who has lost its claim still finds out.
-const KEPT_LONGER: Duration = Duration::from_secs(3600);
+/// How long an expired claim is kept, so that it still fences the holder of an earlier one.
+const KEPT_AFTER_EXPIRY: Duration = Duration::from_secs(3600);
 
 const CLAIM: &str = include_str!("claim.lua");
 const SETTLE: &str = include_str!("settle.lua");
 static CLAIM_DIGEST: LazyLock<Script> = LazyLock::new(|| Script::new(CLAIM));
 static SETTLE_DIGEST: LazyLock<Script> = LazyLock::new(|| Script::new(SETTLE));
 
-/// At least one: Redis takes no time of nothing.
+/// Returns milliseconds, at least 1, since Redis rejects an expiry of 0.
 fn millis(time: Duration) -> u64 {
     const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
     u64::try_from(time.min(FAR).as_millis()).unwrap_or(u64::MAX).max(1)
@@ -205,49 +207,51 @@ pub struct RedisBuilder {
 }
 
 impl RedisBuilder {
-    /// What keys begin with, before a colon: `medhook` by default. Stores of different namespaces on one server know
-    /// nothing of each other.
+    /// Sets the prefix of the keys, which a colon follows. The default is `medhook`. Stores of different namespaces on one
+    /// server are independent.
     pub fn namespace(self, name: &str) -> Self {
         RedisBuilder { namespace: Namespace::new(name), ..self }
     }
 
-    /// How many connections there are. By default 2; each is shared by many steps.
+    /// Sets the number of connections. The default is 2; concurrent operations share a connection.
     pub fn max_connections(self, number: usize) -> Self {
         RedisBuilder { max_connections: number, ..self }
     }
 
-    /// How long a step may take. By default 3 s, which fits a receiver's default lease; it should be less than a third
-    /// of the shortest lease.
+    /// Sets the timeout of an operation. The default is 3 s, which fits a receiver's default lease. It should be less than
+    /// a third of the shortest lease.
     pub fn step_timeout(self, longest: Duration) -> Self {
         RedisBuilder { step_timeout: longest, ..self }
     }
 
-    /// Waits after each claim, renewal and commit until so many replicas have it, and takes the server for unavailable
-    /// if they have not in time. Steps on one connection wait for each other's replicas: take more connections.
+    /// Makes each claim, renewal and commit wait until `number` replicas have confirmed the write. The operation fails if
+    /// they do not confirm it `within` this time. Operations on one connection wait for each other's replicas, so increase
+    /// [`max_connections`](RedisBuilder::max_connections).
     pub fn replicas(self, number: u32, within: Duration) -> Self {
         RedisBuilder { replicas: Some((number, within)), ..self }
     }
 
-    /// The authorities, in a PEM file, that the server's certificate must be from, instead of the system's.
+    /// Sets a PEM file of certificate authorities that replaces the system's for the server's certificate.
     pub fn root_certificates(self, file: impl AsRef<Path>) -> Self {
         RedisBuilder { root_certificates: Some(file.as_ref().to_owned()), ..self }
     }
 
-    /// Takes a server that may drop events when it runs short of memory, or that does not tell whether it may. An event
-    /// that was dropped is handled again if it is sent again; a claim that was dropped lets two handlers run at once.
+    /// Sets whether a server is accepted that may evict events when memory runs short, or whose policy cannot be read. The
+    /// default is false. Retries of an evicted event are handled again, and an evicted claim lets two handlers run
+    /// concurrently.
     pub fn allow_eviction(self, allow: bool) -> Self {
         RedisBuilder { allow_eviction: allow, ..self }
     }
 
-    /// Connects, and looks at how the server is configured.
+    /// Connects, and checks the configuration of the server.
     ///
     /// # Errors
-    /// One line about what does not fit: the URL, the password, a certificate, a server that is not there, is a
-    /// replica or a node of a cluster, drops keys when it runs short of memory, or refuses scripts. Never with the URL
-    /// or the password in it.
+    /// Returns an error if an option, the URL, the password or a certificate is wrong, or if the server is unavailable, is
+    /// a replica or a node of a cluster, may evict keys, or rejects the scripts. The message is one line and contains
+    /// neither the URL nor the password.
     ///
     /// # Panics
-    /// Outside a tokio runtime with its timer and I/O enabled.
+    /// Panics outside a tokio runtime with its timer and I/O enabled.
     pub async fn connect(self, url: &str) -> Result<RedisStore, ConfigError> {
         self.check()?;
         let server = Server::new(url, self.root_certificates.as_ref())?;
@@ -255,7 +259,7 @@ impl RedisBuilder {
         inspect::inspect(&links, self.allow_eviction).await?;
         let inner = RedisInner { links, namespace: self.namespace?, replicas: self.replicas };
         let store = RedisStore { inner: Arc::new(inner) };
-        store.try_out().await?;
+        store.check_permissions().await?;
         Ok(store)
     }
 
@@ -264,10 +268,10 @@ impl RedisBuilder {
             return Err(ConfigError::new("Redis: max_connections must be greater than 0"));
         }
         if self.step_timeout < SHORTEST {
-            return Err(ConfigError::new("Redis: a step of less than 10 ms"));
+            return Err(ConfigError::new("Redis: step_timeout must be at least 10 ms"));
         }
         if self.replicas.is_some_and(|(_, within)| within >= self.step_timeout) {
-            return Err(ConfigError::new("Redis: replicas are waited for longer than a step may take"));
+            return Err(ConfigError::new("Redis: the time limit of replicas must be less than step_timeout"));
         }
         Ok(())
     }
@@ -276,10 +280,11 @@ impl RedisBuilder {
 const SHORTEST: Duration = Duration::from_millis(10);
 
 impl RedisStore {
-    /// Claims and releases what is no event, so that rights that are missing show now.
-    async fn try_out(&self) -> Result<(), ConfigError> {
+    /// Claims and releases a random key, so that missing permissions are reported when connecting.
+    async fn check_permissions(&self) -> Result<(), ConfigError> {
         let (mut key, mut token) = ([0; 32], [0; 16]);
-        let no_randomness = |error| ConfigError::new("no random numbers").with_source(error);
+        let no_randomness =
+            |error| ConfigError::new("cannot read from the system random number generator").with_source(error);
         getrandom::fill(&mut key).and_then(|()| getrandom::fill(&mut token)).map_err(no_randomness)?;
         let (key, token) = (EventKey::from_bytes(key), ClaimToken::from_bytes(token));
         let tried = async {
@@ -302,21 +307,21 @@ mod tests {
     }
 
     #[test]
-    fn times_that_cannot_be_kept_are_a_mistake() {
+    fn timeouts_that_are_too_short_are_rejected() {
         let builder = RedisStore::builder;
         let error = builder().step_timeout(Duration::from_millis(9)).check().unwrap_err();
-        assert_eq!(error.to_string(), "Redis: a step of less than 10 ms");
+        assert_eq!(error.to_string(), "Redis: step_timeout must be at least 10 ms");
         assert!(builder().step_timeout(SHORTEST).check().is_ok());
         let waited_for = |within| builder().step_timeout(SHORTEST).replicas(1, Duration::from_millis(within)).check();
         assert!(waited_for(9).is_ok());
         for within in [10, 11] {
             let error = waited_for(within).unwrap_err().to_string();
-            assert_eq!(error, "Redis: replicas are waited for longer than a step may take");
+            assert_eq!(error, "Redis: the time limit of replicas must be less than step_timeout");
         }
     }
 
     #[test]
-    fn any_time_up_to_ten_years_is_told_as_it_is() {
+    fn times_are_passed_exactly_up_to_ten_years() {
         const DAY: u64 = 24 * 3600;
         assert_eq!(millis(Duration::ZERO), 1);
         assert_eq!(millis(Duration::from_micros(2_999)), 2);

@@ -134,8 +134,8 @@ async fn an_error_says_how_many_steps_the_server_has_not_answered() {
     soon(async || store.claim(key(1), token(1), HOUR).await.is_ok()).await;
     scene.begin().await;
     // Each step that has a connection keeps it.
-    let all = "PostgreSQL: claim: no connection free within 0.3 s: the server has not answered 2 earlier steps (is its \
-               synchronous standby away, or its disk stalled?)";
+    let all = "PostgreSQL: claim: no free connection within 0.3 s: the server has not answered 2 earlier operations; \
+               check its synchronous standby and its disk";
     let mut last = String::new();
     for n in 2..100 {
         last = store.claim(key(n), token(n), HOUR).await.unwrap_err().to_string();
@@ -155,7 +155,7 @@ async fn a_permit_kept_by_a_connection_attempt_is_not_blamed_on_a_commit() {
     server.pause();
     let error = async |n| store.claim(key(n), token(n), HOUR).await.unwrap_err().to_string();
     assert_eq!(error(1).await, "PostgreSQL: claim: no answer in time");
-    assert_eq!(error(2).await, "PostgreSQL: claim: no connection free within 0.3 s");
+    assert_eq!(error(2).await, "PostgreSQL: claim: no free connection within 0.3 s");
     server.resume();
     soon(async || store.claim(key(3), token(3), HOUR).await.is_ok()).await;
 }

@@ -194,5 +194,5 @@ async fn a_delivery_that_was_not_let_in_is_committed_for_nobody() {
     let delivery = Endpoint::new(app.store.clone()).delivery(1);
     let mut transaction = app.begin(1).await;
     let error = app.store.commit_in(&mut transaction, &delivery).await.unwrap_err();
-    assert!(error.to_string().contains("not let in") && !error.is_lost(), "{error}");
+    assert!(error.to_string().contains("not admitted by a receiver") && !error.is_lost(), "{error}");
 }

@@ -158,7 +158,7 @@ async fn tables_are_only_made_if_they_may_be() {
 async fn a_namespace_that_is_none_is_rejected() {
     let place = Sqlite::fresh().await;
     let error = SqliteStore::builder().namespace("a; DROP TABLE b").open(place.path()).await.unwrap_err();
-    assert!(error.to_string().contains("`a; DROP TABLE b` is none"), "{error}");
+    assert!(error.to_string().contains("invalid namespace `a; DROP TABLE b`"), "{error}");
     assert!(!place.path().exists(), "nothing was done");
 }
 
