@@ -235,7 +235,7 @@ mod tests {
     fn a_configuration_that_receivers_reject_is_an_error() {
         let problem = |scheme: SchemeConfig, text: &str| Signer::new(scheme, &secret(text)).unwrap_err().to_string();
         assert!(problem(StandardWebhooks::new().into(), "not base64!").starts_with("secret current: not base64"));
-        assert!(problem(HmacSha256Body::new("x mac").into(), TEXT).contains("is no header name"));
+        assert!(problem(HmacSha256Body::new("x mac").into(), TEXT).contains("is not a valid header name"));
         assert!(problem(HmacSha256Body::new("x-mac").prefix("\n").into(), TEXT).contains("begin"));
         assert!(problem(SharedSecret::new("x-key").into(), "in\ntwo lines").contains("control characters"));
     }

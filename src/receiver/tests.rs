@@ -42,7 +42,7 @@ fn each_configuration_error_is_one_line_and_shows_no_secret() {
         (builder(custom()).freshness(Freshness::STANDARD_WEBHOOKS), "needs a scheme that signs a timestamp"),
         (builder(hmac).freshness(event), "needs bodies that contain the event's time"),
         (builder(custom().id_pointer("id")), "must start with `/`"),
-        (builder(Custom::new("acme", SharedSecret::new("x key"), secret())), "is no header name"),
+        (builder(Custom::new("acme", SharedSecret::new("x key"), secret())), "is not a valid header name"),
         (builder(Fasten::live(Secret::new("no base64!").unwrap().labeled("key").unwrap())), "secret key: not base64"),
         (
             builder(Custom::new(
@@ -50,7 +50,7 @@ fn each_configuration_error_is_one_line_and_shows_no_secret() {
                 SharedSecret::new("x-key"),
                 Secret::new("a\u{7}bell").unwrap().labeled("key").unwrap(),
             )),
-            "no header can hold",
+            "contains control characters",
         ),
         (builder(Fasten::live(secret()).and_test(secret())), "the same as key"),
         // Shorter than the retry horizon, and shorter than the freshness window.

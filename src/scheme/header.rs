@@ -5,8 +5,8 @@ use http::HeaderName;
 use crate::error::{ConfigError, Reason};
 use crate::headers::Found;
 
-/// A needed header: there, once, not empty, and not longer than any honest one.
-pub(super) fn needed(header: Found<'_>) -> Result<&[u8], Reason> {
+/// Returns the value of a required header, which must occur once, not be empty, and not exceed [`LONGEST_HEADER`].
+pub(super) fn required(header: Found<'_>) -> Result<&[u8], Reason> {
     match header {
         Found::Absent => Err(Reason::MissingHeader),
         Found::Repeated => Err(Reason::RepeatedHeader),
@@ -19,7 +19,7 @@ const LONGEST_HEADER: usize = 4096;
 
 pub(super) fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
     HeaderName::try_from(name)
-        .map_err(|error| ConfigError::new(format!("{name:?} is no header name")).with_source(error))
+        .map_err(|error| ConfigError::new(format!("{name:?} is not a valid header name")).with_source(error))
 }
 
 #[cfg(test)]
@@ -28,7 +28,7 @@ mod tests {
     use crate::headers::Headers;
 
     #[test]
-    fn a_needed_header_is_there_once_and_no_longer_than_any_honest_one() {
+    fn a_required_header_must_occur_once_and_be_neither_empty_nor_too_long() {
         let name = HeaderName::from_static("x-key");
         let (longest, too_long) = ("k".repeat(4096), "k".repeat(4097));
         for (values, found) in [
@@ -40,7 +40,13 @@ mod tests {
             (&["k", "k"], Err(Reason::RepeatedHeader)),
         ] {
             let headers: Vec<_> = values.iter().map(|value| ("X-Key", value)).collect();
-            assert_eq!(needed(headers.find(&name)), found, "{} of {:?}", values.len(), values.first().map(|v| v.len()));
+            assert_eq!(
+                required(headers.find(&name)),
+                found,
+                "{} of {:?}",
+                values.len(),
+                values.first().map(|v| v.len())
+            );
         }
     }
 }

@@ -1,15 +1,15 @@
-//! HMAC-SHA256 over the body, in one header.
+//! The HMAC-SHA256 of the body, in one header.
 
 use base64ct::{Base64, Base64Unpadded, Encoding as _};
 use http::HeaderName;
 use zeroize::Zeroizing;
 
-use super::header::{header_name, needed};
+use super::header::{header_name, required};
 use super::keys::{KeyedMessage, Keys, Tag, same};
 use super::verification::{SignatureScope, Verification};
 use crate::{ConfigError, Headers, Reason, Secrets};
 
-/// HMAC-SHA256 over the raw body, in a header of its own. The key is the secret's UTF-8 bytes as they are.
+/// A scheme with the HMAC-SHA256 of the raw body in a header. The key is the UTF-8 bytes of the secret.
 ///
 /// ```
 /// use medhook::{Encoding, HmacSha256Body};
@@ -23,34 +23,34 @@ pub struct HmacSha256Body {
     pub(crate) encoding: Encoding,
 }
 
-/// How a MAC is written. Either way it is compared as the 32 bytes it stands for.
+/// The encoding of a MAC. It is decoded, and compared as 32 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Encoding {
     /// 64 hexadecimal digits, in either case.
     Hex,
-    /// Standard base64, padded (44 characters) or not (43).
+    /// Standard base64, padded (44 characters) or unpadded (43).
     Base64,
-    /// Whichever of the two it is; their lengths tell them apart.
+    /// Either of the two, distinguished by their lengths.
     #[default]
     Either,
 }
 
 impl HmacSha256Body {
-    /// Reads the MAC from this header.
+    /// Creates the scheme for a MAC in this header.
     pub fn new(header: impl Into<String>) -> Self {
         HmacSha256Body { header: header.into(), prefix: String::new(), encoding: Encoding::Either }
     }
 
-    /// Text that stands before the MAC, exactly so. By default there is none.
+    /// Sets the text that must precede the MAC exactly. The default is none.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// How the MAC is written. By default either way.
+    /// Sets the encoding of the MAC. The default is [`Encoding::Either`].
     #[must_use]
     pub fn encoding(mut self, encoding: Encoding) -> Self {
         self.encoding = encoding;
@@ -59,7 +59,10 @@ impl HmacSha256Body {
 
     pub(super) fn keyed(&self, secrets: &Secrets) -> Result<KeyedHmacSha256Body, ConfigError> {
         if self.prefix.starts_with(' ') || !self.prefix.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-            return Err(ConfigError::new(format!("no header's value can begin with {:?}", self.prefix)));
+            return Err(ConfigError::new(format!(
+                "prefix {:?} must be printable ASCII and must not begin with a space",
+                self.prefix
+            )));
         }
         Ok(KeyedHmacSha256Body {
             header: header_name(&self.header)?,
@@ -80,13 +83,13 @@ pub(crate) struct KeyedHmacSha256Body {
 impl KeyedHmacSha256Body {
     #[inline]
     pub(super) fn begin<'a>(&'a self, headers: &'a (impl Headers + ?Sized)) -> Result<HmacSha256BodyCheck<'a>, Reason> {
-        let value = needed(headers.find(&self.header))?;
+        let value = required(headers.find(&self.header))?;
         let text = value.strip_prefix(self.prefix.as_bytes()).ok_or(Reason::MalformedHeader)?;
         let presented = decode(text, self.encoding).ok_or(Reason::MalformedHeader)?;
         Ok(HmacSha256BodyCheck { message: KeyedMessage::new(&self.keys, []), presented })
     }
 
-    /// Returns the header that signs a body. Where either encoding is accepted, the MAC is written in hex.
+    /// Signs a body and returns the header. With [`Encoding::Either`] the MAC is written in hex.
     #[cfg(feature = "sign")]
     pub(super) fn sign(&self, body: &[u8]) -> Option<(HeaderName, String)> {
         let tag = self.keys.sign([], body)?;
@@ -129,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_that_never_arrives_is_a_mistake() {
+    fn a_prefix_that_no_header_can_have_is_rejected() {
         let secrets = Secrets::new(crate::Secret::new("0123456789abcdef").unwrap().labeled("one").unwrap());
         let keyed = |prefix: &str| HmacSha256Body::new("x").prefix(prefix).keyed(&secrets);
         for prefix in ["", "sha256=", "v1 "] {
@@ -137,12 +140,12 @@ mod tests {
         }
         for prefix in [" sha256=", "\tv1", "v1\n", "é="] {
             let problem = keyed(prefix).err().expect("rejected").to_string();
-            assert_eq!(problem, format!("no header's value can begin with {prefix:?}"));
+            assert_eq!(problem, format!("prefix {prefix:?} must be printable ASCII and must not begin with a space"));
         }
     }
 
     #[test]
-    fn only_what_decodes_to_32_bytes_is_a_mac() {
+    fn only_text_that_decodes_to_32_bytes_is_a_mac() {
         let hex = "05252f884d6138725c14f8e82d5e9bf8d06b1b3772a601b4a76fbddabc223da5";
         let tag = decode(hex.as_bytes(), Encoding::Hex).unwrap();
         assert_eq!(decode(hex.to_uppercase().as_bytes(), Encoding::Either), Some(tag));
@@ -150,14 +153,14 @@ mod tests {
         let unpadded = padded.trim_end_matches('=');
         assert_eq!(decode(padded.as_bytes(), Encoding::Base64), Some(tag));
         assert_eq!(decode(unpadded.as_bytes(), Encoding::Either), Some(tag));
-        // One encoding is not taken for the other where one was named.
+        // A configured encoding excludes the other one.
         assert_eq!(decode(padded.as_bytes(), Encoding::Hex), None);
         assert_eq!(decode(hex.as_bytes(), Encoding::Base64), None);
         let altered = [&hex[..63], &format!("{hex}0"), &hex.replace('0', "g"), "", &format!("{padded}=")];
         for text in altered {
             assert_eq!(decode(text.as_bytes(), Encoding::Either), None, "{text}");
         }
-        // Base64 with bits left over in its last character is a second text for the same bytes.
+        // Non-canonical base64: nonzero trailing bits make a second text for the same bytes.
         let loose = format!("{}B", &unpadded[..42]);
         assert_eq!(decode(loose.as_bytes(), Encoding::Either), None);
     }

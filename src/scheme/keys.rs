@@ -1,4 +1,4 @@
-//! Keyed MACs: computed once when a receiver is built, cloned for each delivery.
+//! Keyed MACs: initialized once when a receiver is built, and cloned for each delivery.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ type HmacSha256 = Hmac<Sha256>;
 /// A SHA-256 MAC.
 pub(crate) type Tag = [u8; 32];
 
-/// One to four keys, ready to begin a MAC with.
+/// One to four keys, each with an initialized MAC.
 pub(super) struct Keys(Vec<HmacKey>);
 
 struct HmacKey {
@@ -25,7 +25,7 @@ struct HmacKey {
 }
 
 impl Keys {
-    /// Reads each secret with `key`, which says what its text means.
+    /// Decodes the text of each secret with `key`.
     pub(super) fn read(
         secrets: &Secrets,
         key: impl Fn(&str) -> Result<zeroize::Zeroizing<Vec<u8>>, &'static str>,
@@ -35,17 +35,17 @@ impl Keys {
             let label = secret.shared_label();
             let bytes = key(secret.text()).map_err(|problem| ConfigError::new(format!("secret {label}: {problem}")))?;
             if bytes.is_empty() {
-                return Err(ConfigError::new(format!("secret {label}: empty")));
+                return Err(ConfigError::new(format!("secret {label}: the key is empty")));
             }
-            // Two texts can mean one key (`whsec_` or not), and then the second is no rotation at all.
+            // Two texts can decode to the same key (with and without `whsec_`); then the second is not a rotation.
             if let Some((known, _)) = keys.iter().find(|(_, known)| *known == bytes) {
-                return Err(ConfigError::new(format!("secret {label}: the same key as {known}")));
+                return Err(ConfigError::new(format!("secret {label} is the same key as secret {known}")));
             }
             keys.push((label, bytes));
         }
         let keyed = keys.into_iter().map(|(label, bytes)| {
             let mac = HmacSha256::new_from_slice(&bytes)
-                .map_err(|error| ConfigError::new(format!("secret {label}: no HMAC key")).with_source(error))?;
+                .map_err(|error| ConfigError::new(format!("secret {label} is not an HMAC key")).with_source(error))?;
             Ok(HmacKey { label, mac, short: bytes.len() < SHORT })
         });
         keyed.collect::<Result<Vec<_>, ConfigError>>().map(Keys)
@@ -55,7 +55,7 @@ impl Keys {
         self.0.get(index).map_or("", |key| &key.label)
     }
 
-    /// Returns the MAC of a message under the first key, which is the one that signs.
+    /// Returns the MAC of a message under the first key, which is the signing key.
     #[cfg(feature = "sign")]
     pub(super) fn sign<const PARTS: usize>(&self, before_body: [&[u8]; PARTS], body: &[u8]) -> Option<Tag> {
         let mut mac = begun(self.0.first()?, before_body);
@@ -74,46 +74,45 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// One message under every key: parts of headers, then the body.
+/// The message of a delivery, to be hashed under every key: parts of the headers, then the body.
 ///
-/// What is there when it is finished is hashed in place, so that a body in one piece needs no memory for it. Only a
-/// body in several pieces has MACs under way.
+/// A body in one piece is hashed at the end, key by key, and needs no allocation. Only a body in several pieces has a MAC
+/// in progress for each key.
 pub(super) struct KeyedMessage<'a, const PARTS: usize> {
     keys: &'a Keys,
     before_body: [&'a [u8]; PARTS],
-    under_way: Vec<HmacSha256>,
+    in_progress: Vec<HmacSha256>,
 }
 
 impl<'a, const PARTS: usize> KeyedMessage<'a, PARTS> {
     #[inline]
     pub(super) fn new(keys: &'a Keys, before_body: [&'a [u8]; PARTS]) -> Self {
-        KeyedMessage { keys, before_body, under_way: Vec::new() }
+        KeyedMessage { keys, before_body, in_progress: Vec::new() }
     }
 
     /// Takes the next bytes of the body.
     pub(super) fn update(&mut self, bytes: &[u8]) {
-        if self.under_way.is_empty() {
-            self.under_way = self.keys.0.iter().map(|key| begun(key, self.before_body)).collect();
+        if self.in_progress.is_empty() {
+            self.in_progress = self.keys.0.iter().map(|key| begun(key, self.before_body)).collect();
         }
-        for mac in &mut self.under_way {
+        for mac in &mut self.in_progress {
             mac.update(bytes);
         }
     }
 
-    /// Takes the last bytes of the body, asks `matches` about each key's MAC and returns the index of the first it
-    /// agreed to.
+    /// Takes the last bytes of the body and returns the index of the first key whose MAC `matches`.
     ///
-    /// Every key is asked, whatever the others said, so that time tells nothing about which one vouched.
+    /// The MACs of all keys are compared, so that timing does not reveal which key matched.
     #[inline]
     pub(super) fn first_match(self, rest: &[u8], matches: impl Fn(&Tag) -> Choice) -> Result<usize, Reason> {
         let hit = |mut mac: HmacSha256| {
             mac.update(rest);
             matches(&mac.finalize().into_bytes().into())
         };
-        if self.under_way.is_empty() {
+        if self.in_progress.is_empty() {
             first(self.keys.0.iter().map(|key| hit(begun(key, self.before_body))))
         } else {
-            first(self.under_way.into_iter().map(hit))
+            first(self.in_progress.into_iter().map(hit))
         }
     }
 }
@@ -125,7 +124,7 @@ fn begun<const PARTS: usize>(key: &HmacKey, before_body: [&[u8]; PARTS]) -> Hmac
     mac
 }
 
-/// The index of the first hit. All are looked at, in the same time wherever it is.
+/// Returns the index of the first hit. Examines all of them, in constant time.
 pub(super) fn first(hits: impl Iterator<Item = Choice>) -> Result<usize, Reason> {
     let mut found = Choice::from(0);
     let mut index = 0_u8;
@@ -136,16 +135,16 @@ pub(super) fn first(hits: impl Iterator<Item = Choice>) -> Result<usize, Reason>
     if bool::from(found) { Ok(usize::from(index)) } else { Err(Reason::SignatureMismatch) }
 }
 
-/// Whether two texts are the same, in the same time whatever they hold.
+/// Returns whether two texts are equal, in constant time.
 #[inline]
 pub(super) fn same<const LENGTH: usize>(ours: &[u8; LENGTH], theirs: &[u8; LENGTH]) -> Choice {
     same_as_any(ours, std::iter::once(theirs))
 }
 
-/// Whether a text is the same as any of others, in the same time whatever they hold.
+/// Returns whether a text is equal to any of the others, in constant time.
 ///
-/// What differs is gathered by words, and compared with zero once. [`subtle`]'s comparison of slices has a barrier to the
-/// optimizer for every byte, which takes 533 instructions (14 %) more in `verify` (`scripts/count`).
+/// The differences are accumulated word by word and compared with zero once. [`subtle`]'s comparison of slices has an
+/// optimization barrier for every byte, which takes 533 instructions (14 %) more in `verify` (`scripts/count`).
 #[inline]
 pub(super) fn same_as_any<'t, const LENGTH: usize>(
     ours: &[u8; LENGTH],
@@ -155,13 +154,13 @@ pub(super) fn same_as_any<'t, const LENGTH: usize>(
     all_differ.ct_eq(&0)
 }
 
-/// 1 or 0, without a branch: of a number and its negative one has the highest bit set, unless it is 0.
+/// Returns 1 for a number other than 0, without a branch: the number or its negative then has the highest bit set.
 #[inline]
 fn is_not_zero(number: u64) -> u64 {
     (number | number.wrapping_neg()).wrapping_shr(63)
 }
 
-/// Every bit that differs, folded into one word.
+/// Returns all differing bits, combined into one word.
 #[inline]
 fn difference<const LENGTH: usize>(ours: &[u8; LENGTH], theirs: &[u8; LENGTH]) -> u64 {
     let (our_words, our_rest) = ours.as_chunks::<8>();
@@ -180,7 +179,7 @@ pub(crate) fn hmac_tag(key: &[u8], parts: &[&[u8]]) -> Tag {
             parts.iter().for_each(|part| mac.update(part));
             mac.finalize().into_bytes().into()
         }
-        // HMAC takes keys of any length; the type cannot say so.
+        // Unreachable: HMAC accepts keys of any length.
         Err(_) => [0; 32],
     }
 }
@@ -191,7 +190,7 @@ mod tests {
     use crate::scheme::rfc_4231;
 
     #[test]
-    fn every_bit_makes_a_difference() {
+    fn a_difference_in_any_bit_is_found() {
         fn each_bit_of<const LENGTH: usize>() {
             let ours: [u8; LENGTH] = std::array::from_fn(|at| at as u8);
             assert!(bool::from(same(&ours, &ours)));
@@ -220,15 +219,15 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_the_same_is_found_wherever_it_stands() {
+    fn an_equal_text_is_found_at_any_position() {
         let others: Vec<[u8; 44]> = (1..=4).map(|other| [other; 44]).collect();
         let found = |ours: u8| bool::from(same_as_any(&[ours; 44], others.iter()));
         assert_eq!([0, 1, 2, 3, 4, 5].map(found), [false, true, true, true, true, false]);
-        assert!(!bool::from(same_as_any(&[0; 44], [].iter())), "none is the same as nothing");
+        assert!(!bool::from(same_as_any(&[0; 44], [].iter())), "no text is equal to none");
     }
 
     #[test]
-    fn of_several_hits_the_first_counts() {
+    fn the_first_of_several_hits_is_returned() {
         let first = |hits: &[u8]| first(hits.iter().map(|hit| Choice::from(*hit)));
         for none in [&[][..], &[0], &[0, 0, 0]] {
             assert_eq!(first(none), Err(Reason::SignatureMismatch), "{none:?}");
@@ -239,14 +238,14 @@ mod tests {
     }
 
     #[test]
-    fn of_keys_only_labels_are_shown() {
+    fn debug_shows_only_the_labels_of_keys() {
         let secrets = Secrets::new(crate::Secret::new("0123456789abcdef").unwrap().labeled("old").unwrap());
         let keys = Keys::read(&secrets, |text| Ok(zeroize::Zeroizing::new(text.into()))).unwrap();
         assert_eq!(format!("{keys:?}"), r#"["old"]"#);
     }
 
     #[test]
-    fn macs_are_those_of_rfc_4231() {
+    fn macs_match_the_test_cases_of_rfc_4231() {
         let secrets = Secrets::new(crate::Secret::new("in place of the key").unwrap());
         for (key, data, wanted) in rfc_4231::CASES {
             let keys = Keys::read(&secrets, |_| Ok(zeroize::Zeroizing::new(key.into()))).unwrap();
@@ -254,7 +253,7 @@ mod tests {
                 let mut hex = [0; 64];
                 Choice::from(u8::from(base16ct::lower::encode_str(tag, &mut hex).unwrap().starts_with(wanted)))
             };
-            // In one piece, and in every two.
+            // In one piece, and split in two at every position.
             assert_eq!(KeyedMessage::new(&keys, []).first_match(data, is_wanted), Ok(0), "{wanted}");
             for cut in 0..=data.len() {
                 let (before, after) = data.split_at(cut);
@@ -272,7 +271,7 @@ mod tests {
 
     #[cfg(feature = "sign")]
     #[test]
-    fn parts_in_a_row_are_one_message() {
+    fn parts_are_hashed_as_one_message() {
         let tag = hmac_tag(b"Jefe", &[b"what do ya want ", b"", b"for nothing?"]);
         assert_eq!(tag, hmac_tag(b"Jefe", &[b"what do ya want for nothing?"]));
     }

@@ -1,8 +1,8 @@
 //! Schemes: how deliveries are authenticated.
 //!
 //! A scheme checks the headers first ([`begin`](SchemeVerifier::begin)), takes the body as it arrives
-//! ([`push`](Check::push)) and compares at the end ([`finish`](Check::finish)). The set is closed. A [`Verification`] is
-//! made here only, and without one there is no [`Verified`](crate::Verified) body.
+//! ([`push`](Check::push)) and compares at the end ([`finish`](Check::finish)). The set of schemes is closed. A
+//! [`Verification`] is created in this module only, and a [`Verified`](crate::Verified) body requires one.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
@@ -33,7 +33,8 @@ use crate::freshness::Freshness;
 use crate::headers::Headers;
 use crate::secret::Secrets;
 
-/// Which scheme a provider of one's own uses. Made from [`StandardWebhooks`], [`HmacSha256Body`] or [`SharedSecret`].
+/// The scheme of a [`Custom`](crate::Custom) provider. Converted from [`StandardWebhooks`], [`HmacSha256Body`] or
+/// [`SharedSecret`].
 #[derive(Debug, Clone)]
 pub struct SchemeConfig(pub(crate) Config);
 
@@ -63,12 +64,12 @@ impl From<SharedSecret> for SchemeConfig {
 }
 
 impl SchemeConfig {
-    /// Whether an attempt's own time is signed, so that headers alone show its age.
+    /// Returns whether the scheme signs the time of an attempt.
     pub(crate) fn signs_attempt_time(&self) -> bool {
         matches!(self.0, Config::StandardWebhooks(_))
     }
 
-    /// Reads the secrets the way the scheme reads them.
+    /// Decodes the secrets as the scheme requires.
     pub(crate) fn with_secrets(&self, secrets: &Secrets) -> Result<SchemeVerifier, ConfigError> {
         Ok(match &self.0 {
             Config::StandardWebhooks(config) => SchemeVerifier::StandardWebhooks(config.keyed(secrets)?),
@@ -78,7 +79,7 @@ impl SchemeConfig {
     }
 }
 
-/// A scheme with its keys.
+/// A scheme and its keys.
 pub(crate) enum SchemeVerifier {
     StandardWebhooks(standard_webhooks::KeyedStandardWebhooks),
     HmacSha256Body(hmac_sha256::KeyedHmacSha256Body),
@@ -86,7 +87,7 @@ pub(crate) enum SchemeVerifier {
 }
 
 impl SchemeVerifier {
-    /// Looks at the headers. Whatever they alone can refuse is refused here.
+    /// Checks the headers and rejects everything that can be rejected without reading the body.
     #[inline]
     pub(crate) fn begin<'a>(
         &'a self,
@@ -103,12 +104,12 @@ impl SchemeVerifier {
         }
     }
 
-    /// Returns the labels of all secrets, by their index.
+    /// Returns the labels of all secrets, in the order of their indexes.
     pub(crate) fn labels(&self) -> Box<[Box<str>]> {
         (0..).map(|secret| self.label(secret)).take_while(|label| !label.is_empty()).map(Into::into).collect()
     }
 
-    /// Returns the label of a secret, by its index; none is empty, and beyond the last there is the empty one.
+    /// Returns the label of a secret, which is never empty, or an empty text if the index is beyond the last secret.
     fn label(&self, secret: usize) -> &str {
         match self {
             SchemeVerifier::StandardWebhooks(scheme) => scheme.keys.label(secret),
@@ -117,12 +118,12 @@ impl SchemeVerifier {
         }
     }
 
-    /// Whether a delivery's own time can be judged from its headers.
+    /// Returns whether the scheme signs the time of an attempt.
     pub(crate) fn signs_attempt_time(&self) -> bool {
         matches!(self, SchemeVerifier::StandardWebhooks(_))
     }
 
-    /// Labels of the secrets that are short enough to be guessed.
+    /// Returns the labels of the secrets that are short enough to be guessed.
     pub(crate) fn short_secrets(&self) -> Vec<&str> {
         match self {
             SchemeVerifier::StandardWebhooks(scheme) => scheme.keys.short(),
@@ -132,16 +133,16 @@ impl SchemeVerifier {
     }
 }
 
-/// A check under way.
+/// The check of one delivery, in progress.
 pub(crate) enum Check<'a> {
     StandardWebhooks(standard_webhooks::StandardWebhooksCheck<'a>),
     HmacSha256Body(hmac_sha256::HmacSha256BodyCheck<'a>),
-    /// The headers were proof enough.
+    /// The scheme needs no body: the headers have been verified.
     Done(Verification<'a>),
 }
 
 impl<'a> Check<'a> {
-    /// Takes the next bytes of the body, where there are more to come.
+    /// Takes the next bytes of the body, except the last ones.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         match self {
             Check::StandardWebhooks(check) => check.message.update(bytes),
@@ -150,7 +151,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Takes the last bytes, and compares.
+    /// Takes the last bytes of the body and compares the signatures.
     #[inline]
     pub(crate) fn finish(self, rest: &[u8]) -> Result<Verification<'a>, Reason> {
         match self {
@@ -166,7 +167,7 @@ mod tests {
     use super::*;
     use crate::Secret;
 
-    const NEVER: fn() -> i64 = || panic!("no clock is read where no time is signed");
+    const NEVER: fn() -> i64 = || panic!("the clock is not read by a scheme that signs no time");
 
     fn secrets() -> Secrets {
         let old = Secret::new("MDEyMzQ1Njc4OWFiY2RlZg==").unwrap().labeled("old").unwrap();
@@ -177,10 +178,11 @@ mod tests {
         config.into().with_secrets(&secrets()).unwrap()
     }
 
-    /// Signed by Python's `hmac` with the second of the secrets: `hmac.new(key, message, "sha256")`, where the key is the
-    /// text and the message `{}`; or the key is what the text decodes to, and the message `msg_1.1700000000.{}`.
+    /// The signatures are from Python's `hmac.new(key, message, "sha256")`, with the second secret. For Standard Webhooks
+    /// the key is the decoded text and the message `msg_1.1700000000.{}`; otherwise the key is the text and the message
+    /// `{}`.
     #[test]
-    fn a_verification_says_what_is_signed_and_by_which_secret() {
+    fn a_verification_has_the_scope_and_the_secret_of_the_signature() {
         let standard = scheme(StandardWebhooks::new());
         let headers = [
             ("webhook-id", "msg_1"),
@@ -208,7 +210,8 @@ mod tests {
         assert!(!sender.signs_attempt_time() && !SchemeConfig::from(config).signs_attempt_time());
     }
 
-    /// What a check of the body `{}` comes to, in one piece and in several; and of no other body, if it covers that.
+    /// Asserts the verification of the body `{}`, in one piece and in several, and that a scheme that signs the body
+    /// rejects another one.
     fn signature_scope<'a>(
         scheme: &SchemeVerifier,
         begun: impl Fn() -> Check<'a>,
@@ -238,8 +241,8 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_could_be_guessed_is_named() {
-        // Of 15 and 16 bytes as they are, of 11 and 12 decoded.
+    fn short_secrets_are_listed_by_label() {
+        // The texts have 15 and 16 bytes; decoded, they have 11 and 12.
         let short = Secret::new("MDEyMzQ1Njc4OWE").unwrap().labeled("short").unwrap();
         let long = Secret::new("MDEyMzQ1Njc4OWFi").unwrap().labeled("long").unwrap();
         let secrets = Secrets::new(short).also(long).unwrap();

@@ -1,4 +1,4 @@
-//! A secret sent as it is, in one header or in several.
+//! A secret sent in one header or in several.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::header::{header_name, needed};
+use super::header::{header_name, required};
 use super::keys::first;
 use super::verification::{SignatureScope, Verification};
 #[cfg(feature = "sign")]
@@ -15,8 +15,10 @@ use crate::Secret;
 use crate::secret::SHORT;
 use crate::{ConfigError, Headers, Reason, Secrets};
 
-/// The secret itself in a header. It proves that the sender knows it, and nothing about the body: whoever sees one
-/// delivery can make any other. Use it over TLS only, and only where the provider offers nothing better.
+/// A scheme with the secret itself in a header.
+///
+/// It authenticates the sender but not the body: an attacker who sees one delivery can forge any other. Use it over TLS
+/// only, and only if the provider offers no signatures.
 #[derive(Debug, Clone)]
 pub struct SharedSecret {
     pub(crate) header: String,
@@ -24,21 +26,21 @@ pub struct SharedSecret {
 }
 
 impl SharedSecret {
-    /// Reads the secret from this header.
+    /// Creates the scheme for a secret in this header.
     pub fn new(header: impl Into<String>) -> Self {
         SharedSecret { header: header.into(), others: Vec::new() }
     }
 
-    /// Asks for one of these secrets in another header, too: every header must hold one of its own.
+    /// Requires one of these secrets in another header, too: every header must contain one of its own secrets.
     ///
-    /// [`Delivery::secret_label`](crate::Delivery::secret_label) names the secret of the first header.
+    /// [`Delivery::secret_label`](crate::Delivery::secret_label) returns the label of the first header's secret.
     #[must_use]
     pub fn also_header(mut self, header: impl Into<String>, secrets: impl Into<Secrets>) -> Self {
         self.others.push((header.into(), secrets.into()));
         self
     }
 
-    /// The first secret of each header, in the order of [`KeyedSharedSecret::header_names`].
+    /// Returns the first secret of each header, in the order of [`KeyedSharedSecret::header_names`].
     #[cfg(feature = "sign")]
     pub(super) fn signing_secrets<'s>(&'s self, secrets: &'s Secrets) -> impl Iterator<Item = &'s Secret> {
         let all = std::iter::once(secrets).chain(self.others.iter().map(|(_, secrets)| secrets));
@@ -50,7 +52,7 @@ impl SharedSecret {
         for (header, secrets) in &self.others {
             let other = Required::read(header, secrets)?;
             if keyed.all().any(|known| known.header == other.header) {
-                return Err(ConfigError::new(format!("header {}: asked for twice", other.header)));
+                return Err(ConfigError::new(format!("header {} is configured twice", other.header)));
             }
             keyed.others.push(other);
         }
@@ -63,7 +65,7 @@ pub(crate) struct KeyedSharedSecret {
     others: Vec<Required>,
 }
 
-/// A header that must hold one of these.
+/// A header, and the secrets of which it must contain one.
 struct Required {
     header: HeaderName,
     keys: Vec<SecretDigest>,
@@ -76,7 +78,7 @@ struct SecretDigest {
 }
 
 impl KeyedSharedSecret {
-    /// Every header is compared, whatever the others hold, so that time does not tell which of them was right.
+    /// Compares all headers, so that timing does not reveal which of them matched.
     pub(super) fn begin<'h>(&self, headers: &'h (impl Headers + ?Sized)) -> Result<Verification<'h>, Reason> {
         let secret = self.others.iter().fold(self.first.find(headers), |so_far, other| {
             let found = other.find(headers);
@@ -93,7 +95,7 @@ impl KeyedSharedSecret {
         self.all().flat_map(|required| &required.keys).filter(|key| key.short).map(|key| &*key.label).collect()
     }
 
-    /// The names of its headers, the first one first.
+    /// Returns the names of the headers, in the order in which they were configured.
     #[cfg(feature = "sign")]
     pub(super) fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
         self.all().map(|required| &required.header)
@@ -110,7 +112,9 @@ impl Required {
         for secret in secrets.iter() {
             let label = secret.shared_label();
             if secret.text().chars().any(char::is_control) {
-                return Err(ConfigError::new(format!("secret {label}: no header can hold its control characters")));
+                return Err(ConfigError::new(format!(
+                    "secret {label} contains control characters, which no header can have"
+                )));
             }
             keys.push(SecretDigest {
                 label,
@@ -121,10 +125,10 @@ impl Required {
         Ok(Required { header: header_name(header)?, keys })
     }
 
-    /// The index of the secret that the header holds. Digests are compared, so that time depends on the length of what
-    /// was presented and on nothing else.
+    /// Returns the index of the secret that the header contains. Digests are compared, so timing depends only on the
+    /// length of the header's value.
     fn find(&self, headers: &(impl Headers + ?Sized)) -> Result<usize, Reason> {
-        let presented = digest(needed(headers.find(&self.header))?);
+        let presented = digest(required(headers.find(&self.header))?);
         first(self.keys.iter().map(|key| key.digest.ct_eq(&*presented)))
     }
 }
@@ -175,15 +179,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_header_is_named_and_none_is_asked_for_twice() {
+    fn invalid_and_repeated_header_names_are_rejected() {
         let keys = secrets("one", &["first"]);
         let error = |scheme: SharedSecret| scheme.keyed(&keys).err().expect("rejected").to_string();
-        assert_eq!(error(SharedSecret::new("")), "\"\" is no header name");
-        assert_eq!(error(SharedSecret::new("x one")), "\"x one\" is no header name");
-        assert_eq!(error(SharedSecret::new("x-one").also_header("x:two", keys.clone())), "\"x:two\" is no header name");
+        assert_eq!(error(SharedSecret::new("")), "\"\" is not a valid header name");
+        assert_eq!(error(SharedSecret::new("x one")), "\"x one\" is not a valid header name");
+        assert_eq!(
+            error(SharedSecret::new("x-one").also_header("x:two", keys.clone())),
+            "\"x:two\" is not a valid header name"
+        );
         assert_eq!(
             error(SharedSecret::new("x-one").also_header("X-One", keys.clone())),
-            "header x-one: asked for twice"
+            "header x-one is configured twice"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The sender's side of each scheme, on the keys and MACs that verify.
+//! Signing with each scheme, by the same keys and MACs that verify.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::standard_webhooks::is_message_id;
 use super::{Config, SchemeConfig, hmac_sha256, standard_webhooks};
 use crate::{ConfigError, Secret, Secrets};
 
-/// A scheme with the secret that signs.
+/// A scheme and its signing secret.
 #[derive(Clone)]
 pub(crate) enum SigningScheme {
     StandardWebhooks(Arc<standard_webhooks::KeyedStandardWebhooks>),
@@ -34,21 +34,22 @@ impl SigningScheme {
         })
     }
 
-    /// Returns an error for an id or a timestamp that the scheme signs and that its receivers reject as malformed.
+    /// Returns an error if the scheme signs the id and the timestamp and its receivers reject one of them as malformed.
     pub(crate) fn check(&self, id: &str, timestamp: i64) -> Result<(), ConfigError> {
         if !matches!(self, SigningScheme::StandardWebhooks(_)) {
             return Ok(());
         }
         if !is_message_id(id) {
-            return Err(ConfigError::new("a message id must be 1 to 4096 visible ASCII characters without a `.`"));
+            return Err(ConfigError::new("message id must be 1 to 4096 visible ASCII characters without a `.`"));
         }
         if timestamp < 0 {
-            return Err(ConfigError::new("a signed timestamp must not be before 1970"));
+            return Err(ConfigError::new("timestamp must not be before 1970"));
         }
         Ok(())
     }
 
-    /// Signs a body. `id` and `timestamp` are used where the scheme signs them, unchecked, as they are written.
+    /// Signs a body and returns the headers. `id` and `timestamp` are not checked, and are ignored if the scheme does not
+    /// sign them.
     pub(crate) fn headers(&self, id: &str, timestamp: &str, body: &[u8]) -> Vec<SignedHeader> {
         match self {
             SigningScheme::StandardWebhooks(keyed) => {

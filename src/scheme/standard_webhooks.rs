@@ -1,20 +1,20 @@
 //! Standard Webhooks, symmetric (`v1`): <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>.
 //!
-//! Signed are `{webhook-id}.{webhook-timestamp}.{body}`, by HMAC-SHA256, as padded base64 after `v1,`, in a list
-//! separated by spaces. Where we are stricter than the reference libraries:
+//! The signed message is `{webhook-id}.{webhook-timestamp}.{body}`. The signature is an HMAC-SHA256, written as padded
+//! base64 after `v1,`, in a list separated by spaces. Differences from the reference libraries:
 //!
-//! - A `.` in the id, or a timestamp that is not written the one canonical way, is refused: the three signed parts are
-//!   joined by dots, and `("a", "1", "2.b")` would sign as `("a.1", "2", "b")` does.
-//! - The header's own characters are signed, not a number parsed and printed again.
+//! - A `.` in the id and a timestamp in a non-canonical form are rejected: the three signed parts are joined by dots, so
+//!   `("a", "1", "2.b")` would have the same signature as `("a.1", "2", "b")`.
+//! - The MAC covers the timestamp's characters as received, not a number that was parsed and formatted again.
 //! - The body need not be UTF-8: bytes are signed, not text.
-//! - `svix-id` and its kind are not looked at.
+//! - `svix-id` and the other `svix-` headers are ignored.
 
 use base64ct::{Base64, Base64Unpadded, Encoding};
 use http::HeaderName;
 use subtle::Choice;
 use zeroize::Zeroizing;
 
-use super::header::needed;
+use super::header::required;
 use super::keys::{KeyedMessage, Keys, Tag, same_as_any};
 use super::verification::{SignatureScope, Verification};
 #[cfg(feature = "sign")]
@@ -22,12 +22,12 @@ use crate::Found;
 use crate::headers::number;
 use crate::{ConfigError, Freshness, Headers, Reason, Secrets};
 
-/// The Standard Webhooks scheme. Its secrets are base64, with or without `whsec_` in front.
+/// The Standard Webhooks scheme. Its secrets are base64, with or without the prefix `whsec_`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StandardWebhooks;
 
 impl StandardWebhooks {
-    /// The scheme; there is nothing to set.
+    /// Creates the scheme, which has no options.
     #[must_use]
     pub fn new() -> Self {
         StandardWebhooks
@@ -38,7 +38,7 @@ impl StandardWebhooks {
     }
 }
 
-/// The key a secret's text stands for. Never the text itself: a secret that is no base64 was copied wrongly.
+/// Decodes the text of a secret to a key. Text that is not base64 is rejected, since it was copied incorrectly.
 fn decode_secret(text: &str) -> Result<Zeroizing<Vec<u8>>, &'static str> {
     let encoded = text.strip_prefix("whsec_").unwrap_or(text);
     let mut key = Zeroizing::new(vec![0; encoded.len()]);
@@ -52,7 +52,7 @@ fn decode_secret(text: &str) -> Result<Zeroizing<Vec<u8>>, &'static str> {
             key.truncate(length);
             Ok(key)
         }
-        Err(_) => Err("not base64, as a Standard Webhooks secret must be (`whsec_` in front is optional)"),
+        Err(_) => Err("not base64; a Standard Webhooks secret is base64, with or without the prefix `whsec_`"),
     }
 }
 
@@ -68,9 +68,9 @@ impl KeyedStandardWebhooks {
         freshness: Freshness,
         now: impl FnOnce() -> i64,
     ) -> Result<StandardWebhooksCheck<'a>, Reason> {
-        let id = message_id(needed(headers.find(&ID))?)?;
-        let timestamp = needed(headers.find(&TIMESTAMP))?;
-        let signatures = needed(headers.find(&SIGNATURE))?;
+        let id = message_id(required(headers.find(&ID))?)?;
+        let timestamp = required(headers.find(&TIMESTAMP))?;
+        let signatures = required(headers.find(&SIGNATURE))?;
         let attempted_at = canonical_seconds(timestamp)?;
         well_formed(signatures)?;
         freshness.judge(attempted_at, now())?;
@@ -78,7 +78,7 @@ impl KeyedStandardWebhooks {
         Ok(StandardWebhooksCheck { message, signatures, id, attempted_at })
     }
 
-    /// Returns the headers that sign a body with this id and timestamp, exactly as they are written.
+    /// Signs a body with this id and timestamp, which are written as given, and returns the headers.
     #[cfg(feature = "sign")]
     pub(super) fn sign(&self, id: &str, timestamp: &str, body: &[u8]) -> Option<[(HeaderName, String); 3]> {
         let tag = self.keys.sign([id.as_bytes(), b".", timestamp.as_bytes(), b"."], body)?;
@@ -87,10 +87,10 @@ impl KeyedStandardWebhooks {
     }
 }
 
-/// Whether a receiver accepts this text as a message id.
+/// Returns whether a receiver accepts this text as a message id.
 #[cfg(feature = "sign")]
 pub(super) fn is_message_id(text: &str) -> bool {
-    needed(Found::Once(text.as_bytes())).and_then(message_id).is_ok()
+    required(Found::Once(text.as_bytes())).and_then(message_id).is_ok()
 }
 
 pub(crate) struct StandardWebhooksCheck<'a> {
@@ -116,12 +116,14 @@ impl<'a> StandardWebhooksCheck<'a> {
     }
 }
 
-/// A MAC in the one base64 form it has, padded. Encoding ours once takes 671 instructions, and decoding one candidate of
-/// up to [`MOST_SIGNATURES`] 1,309 (`scripts/count --functions verify`). Comparing the texts accepts the same: canonical
-/// base64 of 32 bytes, and nothing else.
+/// Encodes a MAC in canonical, padded base64.
 ///
-/// base64ct does this in constant time. It cannot fail, as the room is what 32 bytes take; were that wrong, there would
-/// be nothing to compare with.
+/// Encoding the expected MAC once takes 671 instructions; decoding each of up to [`MOST_SIGNATURES`] candidates takes
+/// 1,309 (`scripts/count --functions verify`). Comparing the texts accepts the same signatures: canonical base64 of 32
+/// bytes, and nothing else.
+///
+/// base64ct encodes in constant time. The buffer fits 32 bytes, so this never returns `None`; if it did, no signature
+/// would match.
 #[inline]
 fn encoded(tag: &Tag) -> Option<[u8; ENCODED_LENGTH]> {
     let mut text = [0; ENCODED_LENGTH];
@@ -131,10 +133,10 @@ fn encoded(tag: &Tag) -> Option<[u8; ENCODED_LENGTH]> {
 
 const ENCODED_LENGTH: usize = 44;
 
-/// What stands between the spaces of a list: a signature that could be one of ours, that is, of version 1 and of the
-/// right length; or something else, which is skipped, as the specification has it for versions one does not know.
+/// Returns the entries of a space-separated list: a signature of version 1 and the right length, or `None` for any other
+/// entry. The specification requires unknown versions to be ignored.
 ///
-/// With `split` at every space `verify` takes 548 instructions (14 %) more for one signature (`scripts/count`).
+/// With `split` at every space, `verify` takes 548 instructions (14 %) more for one signature (`scripts/count`).
 #[inline]
 fn entries(mut signatures: &[u8]) -> impl Iterator<Item = Option<&[u8; ENCODED_LENGTH]>> {
     std::iter::from_fn(move || {
@@ -144,8 +146,8 @@ fn entries(mut signatures: &[u8]) -> impl Iterator<Item = Option<&[u8; ENCODED_L
         if signatures.is_empty() {
             return None;
         }
-        // One look where the next space must be if it is a signature. Spaces before that do no harm: base64 has none,
-        // so nothing equals it, and it is too short to hide a whole signature behind one.
+        // The next space is expected right after a signature. A text with earlier spaces is returned as a signature, too,
+        // but equals none, since base64 has no spaces, and is too short to hide a whole signature.
         if let Some((encoded, rest)) = signatures.strip_prefix(b"v1,").and_then(|text| text.split_first_chunk())
             && rest.first().is_none_or(|next| *next == b' ')
         {
@@ -170,14 +172,14 @@ fn well_formed(signatures: &[u8]) -> Result<(), Reason> {
 
 const MOST_SIGNATURES: usize = 32;
 
-/// Returns the id, if it is visible ASCII without a dot. Stopping at the first wrong byte (`all`) takes 26 instructions more
-/// for a right one in `verify` (`scripts/count`).
+/// Returns the id if it is visible ASCII without a dot. With `all`, which stops at the first wrong byte, `verify` takes 26
+/// instructions more for a correct id (`scripts/count`).
 fn message_id(value: &[u8]) -> Result<&[u8], Reason> {
     let clean = value.iter().fold(true, |clean, byte| clean & byte.is_ascii_graphic() & (*byte != b'.'));
     if clean { Ok(value) } else { Err(Reason::MalformedHeader) }
 }
 
-/// Digits only, without a sign or a leading zero, so that one time has one text.
+/// Parses seconds written with digits only, without a sign or a leading zero, so that each time has one text.
 fn canonical_seconds(value: &[u8]) -> Result<i64, Reason> {
     let canonical = value.len() == 1 || value.first() != Some(&b'0');
     let seconds = number(value).and_then(|seconds| i64::try_from(seconds).ok());
@@ -194,7 +196,7 @@ mod tests {
     use crate::Secret;
 
     #[test]
-    fn secrets_are_base64_with_or_without_the_prefix_and_never_text() {
+    fn secrets_must_be_base64_with_or_without_the_prefix() {
         let key = decode_secret("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD").unwrap();
         assert_eq!(key.len(), 24);
         assert_eq!(decode_secret("C2FVsBQIhrscChlQIMV+b5sSYspob7oD").unwrap(), key);
@@ -206,17 +208,17 @@ mod tests {
     }
 
     #[test]
-    fn one_key_written_two_ways_is_no_rotation() {
+    fn a_key_in_two_spellings_is_rejected() {
         let secrets = Secrets::new(Secret::new("whsec_AAECAwQFBgcICQoLDA0ODw==").unwrap().labeled("new").unwrap());
         let secrets = secrets.also(Secret::new("AAECAwQFBgcICQoLDA0ODw==").unwrap().labeled("old").unwrap()).unwrap();
         let error = StandardWebhooks::new().keyed(&secrets).err().expect("rejected");
-        assert_eq!(error.to_string(), "secret old: the same key as new");
+        assert_eq!(error.to_string(), "secret old is the same key as secret new");
         let empty = Secrets::new(Secret::new("whsec_").unwrap().labeled("none").unwrap());
         assert!(StandardWebhooks::new().keyed(&empty).is_err());
     }
 
     #[test]
-    fn an_id_is_visible_and_has_no_dot() {
+    fn an_id_must_be_visible_ascii_without_a_dot() {
         for id in ["msg_1", "!", "~"] {
             assert_eq!(message_id(id.as_bytes()), Ok(id.as_bytes()));
         }
@@ -226,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn one_time_has_one_text() {
+    fn each_time_has_one_accepted_text() {
         assert_eq!(canonical_seconds(b"1700000000"), Ok(1_700_000_000));
         assert_eq!(canonical_seconds(b"0"), Ok(0));
         let others =
@@ -237,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_judged_by_its_plausible_entries() {
+    fn a_list_needs_one_plausible_signature_and_at_most_32_entries() {
         let good = format!("v1,{}=", "A".repeat(43));
         for list in [good.clone(), format!("v1a,xyz {good}"), format!("v1,short  {good} "), format!(" {good} v2")] {
             assert_eq!(well_formed(list.as_bytes()), Ok(()), "{list}");
@@ -250,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn no_entry_hides_the_one_behind_it() {
+    fn no_entry_hides_the_next_one() {
         let good = format!("{}=", "A".repeat(43));
         for filler in ["a", "v1,", " ", "a b ", "v1, ", "v1,a "] {
             for length in 0..100 {

@@ -1,24 +1,24 @@
-//! The result of a scheme.
+//! The result of a successful verification.
 
 /// The parts of a delivery that its signature covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SignatureScope {
-    /// The body, and when this attempt to deliver it was made.
+    /// The body and the time of this attempt to deliver it.
     BodyAndTime,
-    /// The body. When it was sent is at most what the body says.
+    /// The body only. No time is signed unless the body contains one.
     Body,
-    /// That the sender knows the secret. The body could have been altered on the way, and the header with it taken
-    /// from one delivery to another.
+    /// Nothing of the delivery: the sender knows the secret, but the body may have been modified in transit, and the
+    /// header may have been copied from another delivery.
     SenderOnly,
 }
 
-/// The result of a scheme: which secret verified the delivery, and what it covers.
+/// A successful verification: the scope of the signature, and the secret that verified it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Verification<'h> {
     pub(crate) signature_scope: SignatureScope,
     pub(crate) secret: usize,
-    /// Nothing but visible ASCII.
+    /// Visible ASCII only.
     pub(crate) message_id: Option<&'h [u8]>,
     pub(crate) attempted_at: Option<i64>,
 }

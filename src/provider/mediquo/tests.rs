@@ -469,16 +469,19 @@ fn every_configuration_error_is_one_clear_line() {
         error
     };
     let new = || MediQuo::new(secret("current", TEXT));
-    assert_eq!(error(new().header("")), "receiver mediquo: \"\" is no header name");
-    assert_eq!(error(new().header("x key\n")), "receiver mediquo: \"x key\\n\" is no header name");
-    assert_eq!(error(new().also_header("x/key", secret("b", "b"))), "receiver mediquo: \"x/key\" is no header name");
+    assert_eq!(error(new().header("")), "receiver mediquo: \"\" is not a valid header name");
+    assert_eq!(error(new().header("x key\n")), "receiver mediquo: \"x key\\n\" is not a valid header name");
+    assert_eq!(
+        error(new().also_header("x/key", secret("b", "b"))),
+        "receiver mediquo: \"x/key\" is not a valid header name"
+    );
     assert_eq!(
         error(new().also_header("X-Webhook-Signature", secret("b", "b"))),
-        "receiver mediquo: header x-webhook-signature: asked for twice"
+        "receiver mediquo: header x-webhook-signature is configured twice"
     );
     assert_eq!(
         error(MediQuo::new(secret("current", "two\nlines"))),
-        "receiver mediquo: secret current: no header can hold its control characters"
+        "receiver mediquo: secret current contains control characters, which no header can have"
     );
     let attempt = Receiver::builder("mediquo", new()).store(NoDedupe).freshness(Freshness::STANDARD_WEBHOOKS);
     assert!(
