@@ -1,4 +1,4 @@
-//! Shuts an application down on SIGTERM and SIGINT: one deadline for its server and all of its receivers.
+//! Graceful shutdown on SIGTERM and SIGINT, with one deadline for the server and all receivers.
 
 use std::future::{Future, IntoFuture, pending};
 use std::pin::pin;
@@ -11,32 +11,31 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{ConfigError, Receiver, observe};
 
-/// Shuts an application down without losing a delivery: on SIGTERM and SIGINT it drains all [`Receiver`]s and stops the
-/// server under one deadline.
+/// A graceful shutdown: on SIGTERM or SIGINT it drains all [`Receiver`]s and stops the server under one deadline.
 ///
-/// systemd, Docker and Kubernetes stop a process with SIGTERM, which ends it at once unless it is handled: running
-/// handlers stop half-way, their senders get no answer, and their claims block the events until the leases expire.
-/// Stopping the server first and draining afterwards is unbounded, too: the server waits for its connections, which wait
-/// for their handlers.
+/// systemd, Docker and Kubernetes stop a process with SIGTERM, which ends it immediately unless it is handled: running
+/// handlers are interrupted, their deliveries get no response, and their claims block the events until the leases expire.
+/// Stopping the server first and draining the receivers afterwards has no time limit: the server waits for its
+/// connections, which wait for their handlers.
 ///
 /// # Steps
 /// 1. **Requested**, by the first signal. [`requested`](Shutdown::requested) resolves and
-///    [`is_requested`](Shutdown::is_requested) is true: a readiness probe answers 503 from now on. For the
-///    [`drain_delay`](Shutdown::drain_delay) everything else goes on as before, new connections included.
-/// 2. **Draining**, for the time given to [`on_signals`](Shutdown::on_signals) at most.
-///    [`draining`](Shutdown::draining) resolves and the server stops accepting. New deliveries are answered 503, as are
-///    those whose body is still arriving. Running handlers finish, including those whose client disconnected. Handlers
-///    still running at the deadline are canceled: the client gets 503, and the claim is released for another instance.
+///    [`is_requested`](Shutdown::is_requested) is true: a readiness probe should answer 503 from now on. During the
+///    [`drain_delay`](Shutdown::drain_delay) connections and deliveries are still accepted.
+/// 2. **Draining**, for at most the time given to [`on_signals`](Shutdown::on_signals).
+///    [`draining`](Shutdown::draining) resolves and the server stops accepting. New deliveries, and those whose body is
+///    still arriving, are answered with 503. Running handlers finish, including those whose client disconnected. Handlers still running at the deadline are
+///    canceled: the client gets 503, and the claim is released for another instance.
 /// 3. **Drained.** [`drained`](Shutdown::drained) resolves. A server that has not stopped 2 s after the deadline is
 ///    dropped, with the connections that are still open.
 ///
-/// A second signal ends the delay and the waiting at once: handlers are canceled, claims are released, and the server
-/// has 2 s for its answers. With the feature `tracing` the steps are logged, and how many handlers were canceled.
+/// A second signal ends steps 1 and 2 immediately: handlers are canceled, claims are released, and the server has 2 s to
+/// send its responses. With the feature `tracing`, the steps and the number of canceled handlers are logged.
 ///
-/// # How long it takes
-/// It takes as long as the slowest handler and server, and never longer than `drain_delay` + `within` + 7 s: 5 s for a
-/// store that does not answer when claims are released, 2 s for the server. Let the supervisor wait for that long before it
-/// kills the process:
+/// # Duration
+/// A shutdown takes as long as the slowest handler and the server, but at most `drain_delay` + `within` + 7 s: 5 s for a
+/// store that does not answer when claims are released, and 2 s for the server. Configure the supervisor to wait at least
+/// this long before it kills the process:
 ///
 /// | supervisor | setting | default |
 /// |---|---|---|
@@ -44,11 +43,11 @@ use crate::{ConfigError, Receiver, observe};
 /// | systemd | `TimeoutStopSec=` | 90 s |
 /// | Docker | `docker stop --timeout`, `stop_grace_period` in Compose | 10 s |
 ///
-/// # What is not bounded
-/// - A handler that blocks its thread: nothing else on this thread runs, and on a runtime with one thread that includes
-///   the shutdown. Use `spawn_blocking` for blocking work; the runtime still waits for it when `main` returns.
-/// - What the application does after [`serve`](Shutdown::serve). The signals do not end the process any more, since
-///   their handlers stay installed.
+/// # Limits
+/// - A handler that blocks its thread also blocks everything else on this thread, including the shutdown on a runtime with
+///   one thread. Use `spawn_blocking` for blocking work; the runtime still waits for it when `main` returns.
+/// - The deadline does not cover work of the application after [`serve`](Shutdown::serve). The signals no longer end the
+///   process then, since their handlers stay installed.
 ///
 /// # Example
 /// ```
@@ -59,9 +58,11 @@ use crate::{ConfigError, Receiver, observe};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let healthsync = HealthSync::new(Secret::new("a-secret-of-the-dashboard")?);
-/// let receiver = Receiver::builder("healthsync", healthsync).store(MemoryStore::new(10_000)).build()?;
+/// let store = MemoryStore::new(10_000);
+/// let receiver = Receiver::builder("healthsync", healthsync).store(store).build()?;
 ///
-/// let shutdown = Shutdown::on_signals(Duration::from_secs(30))?.receivers([receiver.clone()]);
+/// let shutdown = Shutdown::on_signals(Duration::from_secs(30))?;
+/// let shutdown = shutdown.receivers([receiver.clone()]);
 /// // With axum: axum::serve(listener, app).with_graceful_shutdown(shutdown.draining())
 /// let draining = shutdown.draining();
 /// let server = async {
@@ -79,7 +80,7 @@ use crate::{ConfigError, Receiver, observe};
 /// # }
 /// ```
 ///
-/// A clone is the same shutdown: give one to the readiness probe. Set the options before cloning.
+/// Clones share the state of the shutdown, so a readiness probe can use a clone. Set the options before cloning.
 #[derive(Debug, Clone)]
 #[must_use = "nothing is drained unless the server runs in `serve`"]
 pub struct Shutdown {
@@ -87,7 +88,7 @@ pub struct Shutdown {
     drain_delay: Duration,
     receivers: Vec<Receiver>,
     state: Arc<watch::Sender<ShutdownState>>,
-    // Keeps the task that waits for signals alive, as does every future made from it.
+    // This receiver, and the clones of it in futures, keep the task that waits for signals alive.
     observed: watch::Receiver<ShutdownState>,
 }
 
@@ -100,18 +101,18 @@ struct ShutdownState {
 }
 
 impl Shutdown {
-    /// Creates a shutdown triggered by SIGTERM or SIGINT (Ctrl-C outside Unix). Running handlers may finish `within`
-    /// this time, counted from the end of the [`drain_delay`](Shutdown::drain_delay).
+    /// Creates a shutdown that SIGTERM or SIGINT (on Windows, Ctrl-C) requests. Running handlers may finish `within` this
+    /// time, counted from the end of the [`drain_delay`](Shutdown::drain_delay).
     ///
-    /// The signals are handled as soon as this returns: call it before the listener is bound. Disable a framework's own
-    /// signal handling, such as actix-web's with `HttpServer::disable_signals`. All other signals keep their effect: SIGHUP
-    /// ends the process unless the application handles it.
+    /// The signals are handled as soon as this returns, so call it before the listener is bound. Disable a framework's own
+    /// signal handling, such as actix-web's with `HttpServer::disable_signals`. All other signals keep their effect:
+    /// SIGHUP ends the process unless the application handles it.
     ///
     /// # Errors
-    /// The signal handlers cannot be installed.
+    /// Returns an error if the signal handlers cannot be installed.
     ///
     /// # Panics
-    /// Outside a tokio runtime with its timer and I/O enabled.
+    /// Panics outside a tokio runtime with its timer and I/O enabled.
     pub fn on_signals(within: Duration) -> Result<Self, ConfigError> {
         let mut signals = Signals::listen()
             .map_err(|error| ConfigError::new("cannot handle SIGTERM and SIGINT".to_owned()).with_source(error))?;
@@ -130,7 +131,7 @@ impl Shutdown {
     /// tests. See also [`request`](Shutdown::request).
     ///
     /// # Panics
-    /// Outside a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub fn when(requested: impl Future<Output = ()> + Send + 'static, within: Duration) -> Self {
         let shutdown = Shutdown::new(within);
         let state = shutdown.state.clone();
@@ -146,7 +147,7 @@ impl Shutdown {
         Shutdown { within, drain_delay: Duration::ZERO, receivers: Vec::new(), state: Arc::new(state), observed }
     }
 
-    /// Runs `requests` for as long as the shutdown, a clone or a future of it exists.
+    /// Runs `requests` until the shutdown, its clones and its futures are dropped.
     fn spawn(&self, requests: impl Future<Output = ()> + Send + 'static) {
         let state = self.state.clone();
         tokio::spawn(async move {
@@ -157,20 +158,20 @@ impl Shutdown {
         });
     }
 
-    /// Sets for how long new deliveries are still accepted and handled after the signal. The default is zero, so that
-    /// a process behind no load balancer restarts without a pause.
+    /// Sets how long new deliveries are still accepted and handled after the signal. The default is zero, so that a
+    /// process without a load balancer restarts without a pause.
     ///
-    /// A load balancer sends requests to an instance until it notices that the instance is going away. By then the
-    /// listener would be closed, and a provider that never retries loses the event. Set it to the load balancer's reaction time: the
-    /// interval of the readiness probe times its failure threshold, or 5 s in Kubernetes, where the pod's endpoint is
-    /// removed at the same time as the signal is sent.
+    /// A load balancer sends requests to an instance until it notices that the instance is shutting down. If the listener
+    /// is closed before that, events of a provider that does not retry are lost. Set the delay to the load balancer's
+    /// reaction time: the interval of the readiness probe times its failure threshold, or 5 s in Kubernetes, which removes
+    /// the pod's endpoint at the same time as it sends the signal.
     pub fn drain_delay(mut self, delay: Duration) -> Self {
         self.drain_delay = delay;
         self
     }
 
-    /// Adds receivers to drain: all that the application has, each tenant's included. Clones of a receiver are the same
-    /// receiver, and drained once.
+    /// Adds receivers to drain. Add all receivers of the application, including those of each tenant. Clones of a receiver
+    /// are drained once.
     pub fn receivers(mut self, receivers: impl IntoIterator<Item = Receiver>) -> Self {
         for receiver in receivers {
             if !self.receivers.iter().any(|known| known.is(&receiver)) {
@@ -180,7 +181,7 @@ impl Shutdown {
         self
     }
 
-    /// Requests the shutdown from code. The second request ends the delay and the waiting, like a second signal.
+    /// Requests the shutdown. A second request acts like a second signal.
     pub fn request(&self) {
         request(&self.state);
     }
@@ -191,8 +192,8 @@ impl Shutdown {
         self.observed.borrow().is_requested()
     }
 
-    /// Waits until the shutdown is requested: background work should stop. Also resolves when the server of
-    /// [`serve`](Shutdown::serve) ends by itself.
+    /// Waits until the shutdown is requested, or the server of [`serve`](Shutdown::serve) ends by itself. Background work
+    /// should stop then.
     pub fn requested(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let observed = self.observed.clone();
         async move {
@@ -200,8 +201,8 @@ impl Shutdown {
         }
     }
 
-    /// Waits until the [`drain_delay`](Shutdown::drain_delay) is over: the server should stop accepting. Use it with
-    /// `axum::serve(..).with_graceful_shutdown(..)` and hand-written accept loops.
+    /// Waits until the [`drain_delay`](Shutdown::drain_delay) is over. The server should stop accepting connections then.
+    /// Use it with `axum::serve(..).with_graceful_shutdown(..)` and hand-written accept loops.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let (observed, delay) = (self.observed.clone(), self.drain_delay);
         async move {
@@ -216,8 +217,8 @@ impl Shutdown {
         }
     }
 
-    /// Waits until [`serve`](Shutdown::serve) has drained all receivers: no handler runs any more. Use it with servers that drop
-    /// running tasks when they stop, as actix-web's workers do; until then they answer new deliveries 503.
+    /// Waits until [`serve`](Shutdown::serve) has drained all receivers, so that no handler is running. Use it with servers
+    /// that drop running tasks when they stop, as actix-web's workers do. Until then, they answer new deliveries with 503.
     pub fn drained(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let observed = self.observed.clone();
         async move {
@@ -225,23 +226,23 @@ impl Shutdown {
         }
     }
 
-    /// Runs the server until the shutdown is requested, then drains all receivers at once while the server finishes.
-    /// The server has to stop by itself, on [`draining`](Shutdown::draining) or [`drained`](Shutdown::drained); if it has
-    /// not stopped 2 s after the deadline, it is dropped, and the result is `Ok`.
+    /// Runs the server until the shutdown is requested, then drains all receivers concurrently while the server stops.
+    /// Returns the number of canceled handlers of all receivers.
     ///
-    /// Returns how many handlers were canceled, over all receivers.
+    /// The server must stop on [`draining`](Shutdown::draining) or [`drained`](Shutdown::drained). If it has not stopped 2 s
+    /// after the deadline, it is dropped, and the result is `Ok`.
     ///
-    /// A server that ends by itself, with or without an error, skips the delay: its receivers are drained, since the
-    /// process is going to end, and this returns at once if no handler runs.
+    /// If the server ends by itself, with or without an error, the receivers are drained without the delay, since the
+    /// process is about to end. This returns immediately if no handler is running.
     ///
     /// # Errors
-    /// The server's error, after the receivers are drained.
+    /// Returns the server's error after the receivers are drained.
     ///
     /// # Panics
-    /// Outside a tokio runtime with its timer enabled.
+    /// Panics outside a tokio runtime with its timer enabled.
     pub async fn serve<E>(&self, server: impl IntoFuture<Output = Result<(), E>>) -> Result<usize, E> {
         let mut server = pin!(server.into_future());
-        // Polled before the server, which may spend all of the task's budget on each poll.
+        // Polled before the server, which may use up the task's cooperative budget in each poll.
         let ended = tokio::select! {
             biased;
             () = self.draining() => None,
@@ -277,7 +278,7 @@ impl Shutdown {
         canceled
     }
 
-    /// Waits for the deadline and for the answers of handlers that were canceled at it.
+    /// Waits until the deadline, and then for the time in which the server may send the responses of canceled handlers.
     async fn server_is_late(&self, deadline: Option<Instant>) {
         self.drained().await;
         self.time_is_up(deadline).await;
@@ -314,12 +315,12 @@ async fn wait_for(
     let state = observed.wait_for(condition).await.ok().map(|state| *state);
     match state {
         Some(state) => state,
-        // No request can come any more.
+        // The sender is dropped, so no request can follow.
         None => pending().await,
     }
 }
 
-/// Never resolves for a time that is too far away to be represented.
+/// Waits until a time. Never resolves for `None`, a time too far in the future to be represented.
 async fn reached(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
@@ -327,7 +328,7 @@ async fn reached(time: Option<Instant>) {
     }
 }
 
-/// The signals that supervisors and terminals stop a process with.
+/// The signals with which supervisors and terminals stop a process.
 struct Signals {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
@@ -365,7 +366,7 @@ impl Signals {
     }
 }
 
-/// How long a server may take after the deadline to send the answers of handlers that were canceled.
+/// How long a server may take after the deadline to send the responses of canceled handlers.
 const TIME_FOR_ANSWERS: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Time is paused in these tests: it moves when everything waits.
+//! Time is paused in these tests: it advances when all tasks are idle.
 
 use std::convert::Infallible;
 
@@ -26,7 +26,7 @@ async fn handle(receiver: &Receiver, id: u32, handler: impl Future<Output = u16>
     handled.await.map_err(|rejection| rejection.reason())
 }
 
-/// Starts a handler that runs for this long, in a task of its own as behind every framework.
+/// Starts a handler that runs for this time, in a separate task as the middleware crates do.
 async fn running(receiver: &Receiver, id: u32, time: Duration) -> JoinHandle<Result<u16, Reason>> {
     let receiver = receiver.clone();
     let handler = tokio::spawn(async move {
@@ -55,7 +55,7 @@ async fn endless() -> Result<(), Infallible> {
     pending().await
 }
 
-/// Runs a server in a task of its own.
+/// Runs a server in a separate task.
 fn serving(
     shutdown: &Shutdown,
     server: impl Future<Output = Result<(), Infallible>> + Send + 'static,
@@ -86,7 +86,7 @@ async fn all_receivers_share_one_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_takes_as_long_as_the_slowest_handler() {
+async fn a_shutdown_takes_as_long_as_the_slowest_handler() {
     let receivers = ["one", "two"].map(receiver);
     let quick = running(&receivers[0], 1, Duration::from_secs(1)).await;
     let slow = running(&receivers[1], 1, Duration::from_secs(10)).await;
@@ -134,7 +134,7 @@ async fn the_deadline_is_counted_from_the_end_of_the_delay() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_request_ends_the_delay_and_the_waiting() {
+async fn a_second_request_ends_the_delay_and_the_draining() {
     for after in [Duration::from_secs(1), DELAY + Duration::from_secs(1)] {
         let receiver = receiver("acme");
         let handler = running(&receiver, 1, HOUR).await;
@@ -151,7 +151,7 @@ async fn a_second_request_ends_the_delay_and_the_waiting() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_canceled_event_can_be_claimed_at_once() {
+async fn a_canceled_event_can_be_claimed_immediately() {
     let store = MemoryStore::new(100);
     let instance = || {
         let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("0123456789abcdef").unwrap());
@@ -189,9 +189,9 @@ async fn a_second_request_drops_a_server_that_never_stops() {
     assert_eq!(began.elapsed(), TIME_FOR_ANSWERS);
 }
 
-/// Such a server accepts connections as fast as they come.
+/// A busy server stands for one that always has connections to accept.
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_always_busy_starves_no_deadline() {
+async fn a_busy_server_does_not_delay_the_deadline() {
     async fn busy() -> Result<(), Infallible> {
         loop {
             tokio::task::coop::consume_budget().await;
@@ -203,7 +203,7 @@ async fn a_server_that_is_always_busy_starves_no_deadline() {
     let served = serving(&shutdown, busy());
     shutdown.request();
     for _ in 0..3 {
-        // Paused time does not move by itself while a task is busy.
+        // Paused time does not advance by itself while a task is busy.
         tokio::time::advance(WITHIN).await;
         for _ in 0..10 {
             yield_now().await;
@@ -214,7 +214,7 @@ async fn a_server_that_is_always_busy_starves_no_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_ends_by_itself_has_its_receivers_drained() {
+async fn receivers_are_drained_when_the_server_ends_by_itself() {
     for output in [Ok(()), Err("cannot accept")] {
         let receiver = receiver("acme");
         let handler = running(&receiver, 1, Duration::from_secs(10)).await;
@@ -231,11 +231,11 @@ async fn a_server_that_ends_by_itself_has_its_receivers_drained() {
     let began = Instant::now();
     let idle = shutdown(&[receiver("acme")]).drain_delay(DELAY);
     assert_eq!(idle.serve(async { Err("cannot accept") }).await, Err("cannot accept"));
-    assert_eq!(began.elapsed(), Duration::ZERO, "at once if nothing runs");
+    assert_eq!(began.elapsed(), Duration::ZERO, "immediately if no handler runs");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_signal_after_a_server_ended_is_not_a_second_one() {
+async fn a_signal_after_the_server_has_ended_is_the_first_one() {
     let receiver = receiver("acme");
     let handler = running(&receiver, 1, Duration::from_secs(10)).await;
     let shutdown = shutdown(&[receiver]);
@@ -247,7 +247,7 @@ async fn the_first_signal_after_a_server_ended_is_not_a_second_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_before_serve_is_not_lost() {
+async fn a_request_before_serve_takes_effect() {
     let shutdown = shutdown(&[receiver("acme")]).drain_delay(DELAY);
     shutdown.request();
     sleep(DELAY).await;
@@ -265,7 +265,7 @@ async fn a_future_requests_the_shutdown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_time_that_cannot_be_represented_is_never_reached() {
+async fn deadlines_that_cannot_be_represented_are_never_reached() {
     let receiver = receiver("acme");
     let handler = running(&receiver, 1, HOUR).await;
     let shutdown = Shutdown::when(async {}, Duration::MAX).receivers([receiver]);
@@ -280,8 +280,8 @@ async fn a_time_that_cannot_be_represented_is_never_reached() {
 
 /// The task that waits for signals must not outlive its shutdown.
 #[tokio::test(start_paused = true)]
-async fn the_waiting_task_lives_as_long_as_the_shutdown_and_its_futures() {
-    struct Alive(#[allow(dead_code, reason = "what counts is when it is dropped")] Arc<()>);
+async fn the_signal_task_ends_when_the_shutdown_and_its_futures_are_dropped() {
+    struct Alive(#[allow(dead_code, reason = "only its drop is observed")] Arc<()>);
     let alive = Arc::new(());
     let held = Alive(alive.clone());
     let shutdown = Shutdown::when(

@@ -1,4 +1,4 @@
-//! One event from claim to settlement.
+//! The claim of one event, from the attempt until it is settled.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -22,7 +22,8 @@ use crate::observe;
 use crate::rejection::Rejection;
 use crate::time::in_time;
 
-/// The right to handle an event, with a permit: exists from before the claim is attempted until it is settled.
+/// The claim of a delivery's event, with the delivery's permit. Exists from before the claim is attempted until it is
+/// settled.
 pub(super) struct Claim {
     delivery: Delivery,
     token: ClaimToken,
@@ -47,7 +48,7 @@ enum Ending {
 }
 
 impl Claim {
-    /// Prepares the claim of a delivery's event. The store is not asked yet.
+    /// Prepares the claim of a delivery's event, without a call to the store.
     #[inline]
     pub(super) fn new(delivery: Delivery, token: ClaimToken, settings: Arc<Settings>, permit: Permit) -> Self {
         let delivery = delivery.with_claim_token(token);
@@ -64,7 +65,7 @@ impl Claim {
         handler: impl Future<Output = T> + Unpin,
         succeeded: impl FnOnce(&T) -> bool,
     ) -> Result<T, Rejection> {
-        let claimed = match self.take().await {
+        let claimed = match self.acquire().await {
             Ok(Claimed::Acquired) => true,
             Ok(Claimed::AlreadyHandled) => return Err(Reason::Duplicate.into()),
             Ok(Claimed::InFlight { retry_after }) => return Err(Rejection::in_flight(retry_after)),
@@ -83,7 +84,7 @@ impl Claim {
             }
         };
         let watch = observe::Stopwatch::start();
-        match self.hold(handler).await {
+        match self.run_handler(handler).await {
             Ok(answer) => {
                 let (ending, outcome) = if succeeded(&answer) {
                     (Ending::Commit, Outcome::Handled)
@@ -102,11 +103,11 @@ impl Claim {
         }
     }
 
-    /// Runs the handler while the claim is renewed.
+    /// Runs the handler while renewing the claim.
     ///
-    /// Renewal and cancellation are polled `unconstrained`, so a handler that uses up tokio's cooperative budget cannot delay
-    /// them.
-    async fn hold<T>(&self, handler: impl Future<Output = T> + Unpin) -> Result<T, Reason> {
+    /// Renewal and cancellation are polled `unconstrained`, so a handler that uses up tokio's cooperative budget cannot
+    /// delay them.
+    async fn run_handler<T>(&self, handler: impl Future<Output = T> + Unpin) -> Result<T, Reason> {
         let settings = &*self.settings;
         let ran = in_time(settings.handler_timeout, AssertUnwindSafe(handler).catch_unwind());
         tokio::select! {
@@ -116,11 +117,11 @@ impl Claim {
                 None => Err(Reason::HandlerTimeout),
             },
             () = unconstrained(self.permit.canceled()) => Err(Reason::Draining),
-            never = unconstrained(self.keep()) => match never {},
+            never = unconstrained(self.keep_renewing()) => match never {},
         }
     }
 
-    async fn keep(&self) -> Infallible {
+    async fn keep_renewing(&self) -> Infallible {
         let settings = &*self.settings;
         let mut wait = settings.part_of_lease(3);
         loop {
@@ -140,8 +141,8 @@ impl Claim {
         }
     }
 
-    /// Settles the claim. An event that was handled without one is recorded with a single attempt: retrying would hold a
-    /// permit that another delivery needs.
+    /// Settles the claim. If the event was handled without one, there is a single attempt to record it, since retries would
+    /// hold a permit that another delivery needs.
     async fn end(self, ending: Ending, claimed: bool) {
         if claimed {
             self.settle(ending).await;
@@ -150,8 +151,7 @@ impl Claim {
         }
     }
 
-    /// Settles, and if the store does not answer, goes on in the background: the handler's answer goes out now, for
-    /// what it did is done.
+    /// Settles the claim. If the store fails, continues in the background, so that the handler's answer is sent now.
     async fn settle(self, ending: Ending) {
         if !self.try_settle(ending).await {
             self.settle_in_background(ending);
@@ -164,7 +164,7 @@ impl Claim {
             let began = Instant::now();
             let longest = match ending {
                 Ending::Commit => settings.retention.total.min(LONGEST_SETTLING),
-                // What is not released by then has run out.
+                // By then the lease has expired.
                 Ending::Release | Ending::Disown => settings.lease,
             };
             let mut settlings: u8 = if ending == Ending::Disown { 2 } else { 1 };
@@ -172,13 +172,13 @@ impl Claim {
             loop {
                 let canceled = tokio::select! {
                     () = sleep(wait) => false,
-                    // This is the last that can be done for it.
+                    // One last attempt follows.
                     () = self.permit.canceled() => true,
                 };
                 if self.try_settle(ending).await {
                     settlings -= 1;
                     wait = settings.store_timeout;
-                    // The store is back: the permit is for the next delivery.
+                    // The store is available again, so the permit can be used for another delivery.
                     self.permit.free();
                 } else {
                     wait = wait.saturating_mul(2).min(settings.part_of_lease(3));
@@ -220,7 +220,7 @@ impl Claim {
         }
     }
 
-    async fn take(&self) -> Result<Claimed, StoreError> {
+    async fn acquire(&self) -> Result<Claimed, StoreError> {
         let (key, lease) = (self.delivery.event_key(), self.settings.lease);
         self.answer(|store| store.claim(key, self.token, lease)).await
     }
@@ -230,8 +230,8 @@ impl Claim {
         self.answer(|store| store.renew(key, self.token, lease)).await
     }
 
-    /// Runs one store step with `store_timeout`. A panic counts as unavailable: whether the step took effect is unknown, and
-    /// it must not take the handler down.
+    /// Runs one store operation with `store_timeout`. A panic of the store counts as unavailable: it must not end the
+    /// handler, and whether the operation took effect is unknown.
     async fn answer<'s, T>(
         &'s self,
         step: impl FnOnce(&'s dyn DedupeStore) -> StoreFuture<'s, T>,
@@ -248,6 +248,6 @@ impl Claim {
 
 pub(super) const FIRST_RETRY: Duration = Duration::from_millis(100);
 
-/// How long a commit is tried for. It holds one of the receiver's places all the while, so that a store which stays
-/// away ends in 503 and not in a full memory.
+/// How long a commit is retried. It holds a permit of the receiver during this time, so that a store that stays
+/// unavailable leads to 503 responses and not to unbounded memory.
 const LONGEST_SETTLING: Duration = Duration::from_secs(3600);

@@ -1,4 +1,4 @@
-//! The last steps of a delivery, written once for every framework: claim, handler, settle.
+//! The last steps of a delivery, shared by all frameworks: claim, handler, settle.
 
 mod claim;
 mod detached;
@@ -19,7 +19,7 @@ use crate::error::Reason;
 use crate::observe;
 use crate::rejection::Rejection;
 
-/// The handling of a receiver's deliveries.
+/// The settings and permits with which a receiver handles its deliveries.
 pub(crate) struct Handling {
     settings: Arc<Settings>,
     permits: Arc<Permits>,
@@ -51,7 +51,7 @@ impl Handling {
         }
     }
 
-    /// Drains, and gives up the handlers that still run when `deadline` resolves. Returns how many those were.
+    /// Drains, and cancels the handlers that still run when `deadline` resolves. Returns their number.
     pub(crate) async fn drain(&self, endpoint: &EndpointFacts, deadline: impl Future<Output = ()>) -> usize {
         let drained = self.permits.drain(deadline, self.settings.store_timeout).await;
         if drained.unsettled > 0 {
@@ -61,14 +61,14 @@ impl Handling {
     }
 }
 
-/// Logs and counts a delivery that gets no permit.
+/// Logs and counts a delivery that is not admitted, and returns its rejection.
 pub(crate) fn not_admitted(delivery: &Delivery, reason: Reason) -> Rejection {
     let rejection = Rejection::from(reason);
     observe::not_handled(delivery.subject(), &rejection);
     rejection
 }
 
-/// A delivery on its way to its handler.
+/// An admitted delivery: it holds a permit, and its event can be claimed and handled.
 #[derive(Debug)]
 #[must_use = "the delivery is not handled until `run`"]
 pub struct Admitted {
@@ -77,33 +77,33 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// The delivery, as its handler is to see it.
+    /// Returns the delivery that the handler receives.
     #[must_use]
     pub fn delivery(&self) -> &Delivery {
         self.claim.delivery()
     }
 
-    /// Claims the event, runs the handler, settles the claim, and gives the handler's answer.
+    /// Claims the event, runs the handler, settles the claim, and returns the handler's answer.
     ///
-    /// Run it [detached]: a sender that hangs up must not stop a handler half-way, nor leave a claim behind.
-    /// A handler must not block its thread: the claim is renewed by the same task, and would be lost after a lease.
-    /// `succeeded` says whether an answer counts as handled; for HTTP, whether it is 2xx.
+    /// `succeeded` returns whether the answer commits the event; for HTTP, whether its status is 2xx.
+    ///
+    /// Run this future [detached], so that a client that disconnects neither interrupts the handler nor leaves the event
+    /// claimed. The handler must not block its thread: the same task renews the claim, which otherwise expires.
     ///
     /// # Errors
-    /// [`Reason::Duplicate`], [`Reason::InFlight`], [`Reason::StoreUnavailable`] or [`Reason::StoreFull`] (the last two
-    /// unless [`OnStoreError`] says otherwise): the handler did not run. [`Reason::HandlerPanicked`], [`Reason::HandlerTimeout`] or [`Reason::Draining`]: it did not finish,
-    /// and the event can be claimed again.
+    /// Without running the handler, returns [`Reason::Duplicate`], [`Reason::InFlight`], [`Reason::StoreUnavailable`] or
+    /// [`Reason::StoreFull`]; the last two not with [`OnStoreError::HandleUnclaimed`]. If the handler does not finish,
+    /// returns [`Reason::HandlerPanicked`], [`Reason::HandlerTimeout`] or [`Reason::Draining`], and releases the claim.
     ///
     /// # Panics
-    /// Outside a tokio runtime with its timer enabled.
+    /// Panics outside a tokio runtime with its timer enabled.
     pub fn run<T>(
         self,
         handler: impl Future<Output = T>,
         succeeded: impl FnOnce(&T) -> bool,
     ) -> impl Future<Output = Result<T, Rejection>> {
         let Admitted { claim, span } = self;
-        // Boxed here once and before anything waits, so that nothing that carries the future has to be as large as the
-        // handler.
+        // Boxed once, here, so that the futures that contain it are not as large as the handler.
         let handler = Box::pin(handler);
         observe::within(span, async move {
             let delivery = claim.delivery().clone();

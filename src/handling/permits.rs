@@ -1,4 +1,4 @@
-//! Permits: how many deliveries may be handled at once, and draining.
+//! Permits, which limit how many deliveries are handled concurrently, and draining.
 
 use std::future::Future;
 use std::mem::take;
@@ -12,13 +12,13 @@ use tokio::time::timeout;
 use crate::claim_token::ClaimToken;
 use crate::error::Reason;
 
-/// The permits of a receiver, `max_in_flight` of them, and whether it is draining.
+/// The `max_in_flight` permits of a receiver, and whether it is draining.
 pub(crate) struct Permits {
     free: Semaphore,
     most: u32,
     draining: AtomicBool,
     cancel: watch::Sender<bool>,
-    /// Deliveries without an outcome yet. Claims that are only settled hold a permit, too, but are not among them.
+    /// The number of deliveries without an outcome. Claims that only wait to be settled hold a permit but do not count.
     unfinished: AtomicUsize,
     token_seed: [u8; 8],
     tokens: AtomicU64,
@@ -26,9 +26,9 @@ pub(crate) struct Permits {
 
 /// The result of draining.
 pub(super) struct Drained {
-    /// Handlers that were canceled.
+    /// The number of canceled handlers.
     pub(super) canceled: usize,
-    /// Claims that the store had not settled when the receiver closed.
+    /// The number of claims that the store had not settled when the receiver closed.
     pub(super) unsettled: usize,
 }
 
@@ -53,7 +53,7 @@ impl Permits {
         if self.draining.load(Ordering::SeqCst) { Err(Reason::Draining) } else { Ok(()) }
     }
 
-    /// Takes a permit for a delivery.
+    /// Acquires a permit for a delivery.
     #[inline]
     pub(super) fn acquire(self: &Arc<Self>) -> Result<Permit, Reason> {
         self.not_draining()?;
@@ -61,14 +61,14 @@ impl Permits {
             TryAcquireError::NoPermits => Reason::TooBusy,
             TryAcquireError::Closed => Reason::Draining,
         })?;
-        // Draining either waits for this permit or was noticed here.
+        // A drain that starts after this check waits for this permit.
         self.not_draining()?;
         permit.forget();
         self.unfinished.fetch_add(1, Ordering::SeqCst);
         Ok(Permit { permits: self.clone(), held: true, unfinished: true })
     }
 
-    /// Returns a token that no other claim has: random for this receiver, then counted.
+    /// Returns a unique token: random bytes of this receiver, then a counter.
     pub(super) fn token(&self) -> ClaimToken {
         let count = self.tokens.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         let mut token = [0; 16];
@@ -79,7 +79,7 @@ impl Permits {
     }
 
     /// Drains the receiver, and cancels the handlers that still run when `deadline` resolves. Their claims are then
-    /// released, which takes at most `store_timeout`. Afterwards no permit is given.
+    /// released, for which the drain waits up to `store_timeout`. Afterwards no permit can be acquired.
     pub(super) async fn drain(&self, deadline: impl Future<Output = ()>, store_timeout: Duration) -> Drained {
         self.draining.store(true, Ordering::SeqCst);
         let all_settled = tokio::select! {
@@ -101,7 +101,7 @@ impl Permits {
     }
 }
 
-/// The permit of one delivery. Dropping it returns it.
+/// The permit of one delivery, returned when it is dropped.
 pub(super) struct Permit {
     permits: Arc<Permits>,
     held: bool,
@@ -109,7 +109,7 @@ pub(super) struct Permit {
 }
 
 impl Permit {
-    /// Notes that the delivery has its outcome. Its claim may still have to be settled.
+    /// Marks the delivery as finished: it has an outcome, although its claim may not be settled yet.
     pub(super) fn finish(&mut self) {
         if take(&mut self.unfinished) {
             self.permits.unfinished.fetch_sub(1, Ordering::SeqCst);
@@ -123,7 +123,7 @@ impl Permit {
         }
     }
 
-    /// Resolves when a drain has reached its deadline.
+    /// Waits until a drain has reached its deadline.
     pub(super) async fn canceled(&self) {
         let mut cancel = self.permits.cancel.subscribe();
         // The sender lives as long as the permit.

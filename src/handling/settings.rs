@@ -1,4 +1,4 @@
-//! The settings that only handling needs.
+//! The settings for handling deliveries.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::dedupe::DedupeStore;
 use crate::retention::Retention;
 
-/// Where events are claimed, for how long, and how long their handlers may run.
+/// The store, and the time limits for claims and handlers.
 pub(crate) struct Settings {
     pub(crate) store: Arc<dyn DedupeStore>,
     pub(crate) retention: Retention,
@@ -23,15 +23,15 @@ impl Settings {
     }
 }
 
-/// The handling of a delivery whose event cannot be claimed, because the store is unavailable or full.
+/// The policy for deliveries whose event cannot be claimed because the store is unavailable or full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OnStoreError {
-    /// It is answered 503 and not handled: the sender tries again. The default, and right for senders that do.
+    /// The delivery is answered with 503 and not handled. The default, for providers that retry.
     #[default]
     Reject,
-    /// It is handled without a claim, and with that perhaps twice: for senders that never try again, whose event would
-    /// be lost. The handler has to be idempotent, or twice has to be better than never. If it fails, and a store that
-    /// hung makes the claim late all the same, the next attempt waits for a lease.
+    /// The delivery is handled without a claim, so its event may be handled twice. For providers that do not retry, whose
+    /// event would be lost otherwise. The handler should be idempotent. If the handler fails and the store makes the claim
+    /// after its timeout, the next attempt is rejected until the lease has expired.
     HandleUnclaimed,
 }

@@ -1,4 +1,4 @@
-//! Time is paused in these tests: it moves when everything waits, and leases end without anyone waiting for them.
+//! Time is paused in these tests: it advances when all tasks are idle, so leases expire without real waiting.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,29 +18,29 @@ use crate::{Bytes, Custom, Receiver, RequestHead, Secret, SharedSecret, StoreErr
 
 const LEASE: Duration = Duration::from_secs(30);
 
-/// What a store does wrong, for as long as it is told to.
+/// A fault of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,
-    /// Nothing is done and an error is answered.
+    /// Operations have no effect and return an error.
     Rejects,
-    /// All is done, and the answer gets lost.
+    /// Operations take effect, but return an error.
     LosesAnswers,
-    /// Nothing is ever answered.
+    /// Operations never return.
     Hangs,
-    /// It panics before there is anything to wait for.
+    /// Claims panic before they return a future.
     Panics,
-    /// It panics when it is waited for.
+    /// Operations panic when their future is polled.
     PanicsLater,
-    /// Commits alone are refused.
+    /// Commits have no effect and return an error.
     RejectsCommits,
-    /// All is done, a second late.
+    /// Operations take a second.
     Slow,
-    /// Claims are made after a while, when nobody waits for them any more.
+    /// Claims are made after their callers have stopped waiting.
     ClaimsLater,
 }
 
-/// A real store that a fault can be put in front of.
+/// A memory store that simulates a fault.
 #[derive(Debug, Clone)]
 struct Faulty {
     store: MemoryStore,
@@ -61,7 +61,7 @@ impl Faulty {
         let down = || Err(StoreError::unavailable("out of order"));
         match fault {
             Fault::Hangs => std::future::pending().await,
-            Fault::Panics | Fault::PanicsLater => panic!("the store's own"),
+            Fault::Panics | Fault::PanicsLater => panic!("the store panics"),
             Fault::Rejects => down(),
             Fault::RejectsCommits if commit => down(),
             Fault::LosesAnswers => step.await.and_then(|_| down()),
@@ -77,7 +77,7 @@ impl Faulty {
 impl DedupeStore for Faulty {
     fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
         let fault = *self.fault.lock().unwrap();
-        assert_ne!(fault, Fault::Panics, "the store's own");
+        assert_ne!(fault, Fault::Panics, "the store panics");
         if fault == Fault::ClaimsLater {
             let store = self.store.clone();
             tokio::spawn(async move {
@@ -114,8 +114,7 @@ fn delivery(receiver: &Receiver, id: &str) -> Delivery {
     receiver.open(receiver.verify(&headers, body).unwrap()).unwrap()
 }
 
-/// Spends whatever its task may use each time it is asked, until it is done, as work does that gives way now and then or
-/// reads what is always there.
+/// A handler that uses up its task's cooperative budget in each poll until it is done.
 async fn busy(done: Arc<AtomicBool>) -> u16 {
     while !done.load(Ordering::SeqCst) {
         tokio::task::coop::consume_budget().await;
@@ -123,7 +122,7 @@ async fn busy(done: Arc<AtomicBool>) -> u16 {
     200
 }
 
-/// Lets time pass that nobody waits for, since someone is busy.
+/// Advances the paused time, which does not advance by itself while a task is busy.
 async fn pass(time: Duration) {
     advance(time).await;
     for _ in 0..10 {
@@ -131,7 +130,7 @@ async fn pass(time: Duration) {
     }
 }
 
-/// Handles a delivery of event `1` with a handler that answers at once.
+/// Handles a delivery of event `1` with a handler that returns immediately.
 async fn handle(receiver: &Receiver, status: u16) -> Result<u16, Reason> {
     run(receiver, async move { status }).await
 }
@@ -150,7 +149,7 @@ fn spawn(
 }
 
 #[tokio::test(start_paused = true)]
-async fn success_is_remembered_and_failure_is_not() {
+async fn success_commits_the_event_and_failure_releases_it() {
     let receiver = receiver(&Faulty::new(), 10);
     assert_eq!(handle(&receiver, 500).await, Ok(500));
     assert_eq!(handle(&receiver, 200).await, Ok(200));
@@ -158,7 +157,7 @@ async fn success_is_remembered_and_failure_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_many_copies_at_once_one_is_handled() {
+async fn only_one_of_many_concurrent_deliveries_is_handled() {
     let receiver = receiver(&Faulty::new(), 1_000);
     let calls = Arc::new(AtomicUsize::new(0));
     let copies: Vec<_> = std::iter::repeat_with(|| {
@@ -181,15 +180,15 @@ async fn of_many_copies_at_once_one_is_handled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_is_contained_and_the_retry_is_handled() {
+async fn a_retry_after_a_panic_of_the_handler_is_handled() {
     let receiver = receiver(&Faulty::new(), 10);
-    let panics = run(&receiver, async { panic!("the handler's own") });
+    let panics = run(&receiver, async { panic!("the handler panics") });
     assert_eq!(panics.await, Err(Reason::HandlerPanicked));
     assert_eq!(handle(&receiver, 200).await, Ok(200));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_never_ends_is_canceled_and_the_retry_is_handled() {
+async fn a_handler_that_never_returns_is_canceled_and_the_retry_is_handled() {
     let receiver = receiver(&Faulty::new(), 10);
     let began = Instant::now();
     assert_eq!(run(&receiver, std::future::pending()).await, Err(Reason::HandlerTimeout));
@@ -198,7 +197,7 @@ async fn a_handler_that_never_ends_is_canceled_and_the_retry_is_handled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_holds_for_as_long_as_its_handler_runs() {
+async fn a_claim_is_renewed_while_its_handler_runs() {
     let receiver = receiver(&Faulty::new(), 10);
     let first = spawn(&receiver, async {
         sleep(LEASE * 5).await;
@@ -213,7 +212,7 @@ async fn a_claim_holds_for_as_long_as_its_handler_runs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_claim_is_told_to_its_handler_which_is_not_killed() {
+async fn a_handler_learns_of_its_lost_claim_and_is_not_canceled() {
     let store = Faulty::new();
     let receiver = receiver(&store, 10);
     let admitted = receiver.admit(delivery(&receiver, "1")).unwrap();
@@ -228,20 +227,20 @@ async fn a_lost_claim_is_told_to_its_handler_which_is_not_killed() {
     sleep(LEASE / 6).await;
     store.set(Fault::Rejects);
     sleep(LEASE * 3 / 2).await;
-    assert!(!first.claim_lost(), "nobody has taken it yet");
+    assert!(!first.claim_lost(), "no other delivery has claimed the event");
     store.set(Fault::None);
-    let thief = store.store.claim(first.event_key(), ClaimToken::from_bytes([9; 16]), LEASE * 9).await;
-    assert_eq!(thief.unwrap(), Claimed::Acquired);
+    let other = store.store.claim(first.event_key(), ClaimToken::from_bytes([9; 16]), LEASE * 9).await;
+    assert_eq!(other.unwrap(), Claimed::Acquired);
     sleep(LEASE).await;
     assert!(first.claim_lost());
-    assert_eq!(late.await.unwrap().unwrap(), 200, "its answer still goes out");
+    assert_eq!(late.await.unwrap().unwrap(), 200, "its answer is still returned");
     let key = first.event_key();
     let still = store.store.claim(key, ClaimToken::from_bytes([8; 16]), LEASE).await.unwrap();
-    assert!(matches!(still, Claimed::InFlight { .. }), "the late one did not end its successor's claim");
+    assert!(matches!(still, Claimed::InFlight { .. }), "the late commit did not settle the other claim");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_commit_that_fails_is_made_up_for_and_the_answer_does_not_wait() {
+async fn a_failed_commit_is_retried_without_delaying_the_answer() {
     for fault in [Fault::Rejects, Fault::RejectsCommits, Fault::LosesAnswers, Fault::Hangs, Fault::PanicsLater] {
         let store = Faulty::new();
         let receiver = receiver(&store, 10);
@@ -259,7 +258,7 @@ async fn a_commit_that_fails_is_made_up_for_and_the_answer_does_not_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_a_commit_is_made_up_for_the_claim_is_kept() {
+async fn the_claim_is_kept_while_its_commit_is_retried() {
     let store = Faulty::new();
     let receiver = receiver(&store, 10);
     let breaks = store.clone();
@@ -275,15 +274,15 @@ async fn while_a_commit_is_made_up_for_the_claim_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_its_store_nothing_is_handled_and_nothing_stays_claimed() {
+async fn a_failed_claim_is_rejected_and_leaves_no_claim() {
     for fault in [Fault::Rejects, Fault::LosesAnswers, Fault::Hangs, Fault::Panics, Fault::PanicsLater] {
         let store = Faulty::new();
         let receiver = receiver(&store, 10);
         store.set(fault);
-        let handler = async { panic!("must not run") };
+        let handler = async { panic!("the handler must not run") };
         assert_eq!(run(&receiver, handler).await, Err(Reason::StoreUnavailable), "{fault:?}");
         store.set(Fault::None);
-        // Less than a lease: what a lost answer claimed is released, not left to run out.
+        // Less than a lease: a claim whose answer was lost is released before it expires.
         sleep(LEASE / 3).await;
         assert_eq!(handle(&receiver, 200).await, Ok(200), "{fault:?}");
     }
@@ -306,7 +305,7 @@ async fn a_store_that_panics_does_not_end_the_handler() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_store_is_told_apart() {
+async fn a_full_store_has_its_own_reason() {
     let store = Faulty { store: MemoryStore::new(1), ..Faulty::new() };
     let receiver = receiver(&store, 10);
     store.store.claim(EventKey::from_bytes([1; 32]), ClaimToken::from_bytes([1; 16]), LEASE).await.unwrap();
@@ -314,7 +313,7 @@ async fn a_full_store_is_told_apart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_handlers_than_may_run_are_turned_away_and_places_come_back() {
+async fn deliveries_beyond_max_in_flight_are_rejected_until_a_permit_is_free() {
     let receiver = receiver(&Faulty::new(), 1);
     let go = Arc::new(Notify::new());
     let waits = go.clone();
@@ -330,7 +329,7 @@ async fn more_handlers_than_may_run_are_turned_away_and_places_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn draining_lets_what_runs_finish_and_lets_nothing_in() {
+async fn draining_lets_handlers_finish_and_rejects_new_deliveries() {
     let receiver = receiver(&Faulty::new(), 10);
     let running = spawn(&receiver, async {
         sleep(LEASE).await;
@@ -349,7 +348,7 @@ async fn draining_lets_what_runs_finish_and_lets_nothing_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_still_runs_at_the_deadline_is_canceled_and_released() {
+async fn handlers_still_running_at_the_deadline_are_canceled_and_released() {
     let store = Faulty::new();
     let one = receiver(&store, 10);
     let another = receiver(&store, 10);
@@ -357,18 +356,18 @@ async fn what_still_runs_at_the_deadline_is_canceled_and_released() {
     tokio::task::yield_now().await;
     assert_eq!(one.drain(Duration::from_secs(1)).await, 1);
     assert_eq!(running.await.unwrap(), Err(Reason::Draining));
-    assert_eq!(handle(&another, 200).await, Ok(200), "another instance has it at once");
+    assert_eq!(handle(&another, 200).await, Ok(200), "another instance can claim it immediately");
 }
 
 #[tokio::test(start_paused = true)]
-async fn tokens_are_never_used_twice_nor_by_two_receivers() {
+async fn tokens_are_unique_across_receivers() {
     let both = [Permits::new(10).unwrap(), Permits::new(10).unwrap()];
     let tokens = both.iter().flat_map(|permits| (0..1_000).map(|_| permits.token()));
     assert_eq!(tokens.collect::<std::collections::HashSet<_>>().len(), 2_000);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delivery_verified_before_the_draining_began_is_rejected_after_it() {
+async fn a_delivery_verified_before_draining_is_not_admitted_afterwards() {
     let receiver = receiver(&Faulty::new(), 10);
     let verified = delivery(&receiver, "2");
     let running = spawn(&receiver, async {
@@ -383,11 +382,11 @@ async fn a_delivery_verified_before_the_draining_began_is_rejected_after_it() {
     tokio::task::yield_now().await;
     assert_eq!(receiver.admit(verified.clone()).unwrap_err().reason(), Reason::Draining, "while it drains");
     assert_eq!((drained.await.unwrap(), running.await.unwrap()), (0, Ok(200)));
-    assert_eq!(receiver.admit(verified).unwrap_err().reason(), Reason::Draining, "and after");
+    assert_eq!(receiver.admit(verified).unwrap_err().reason(), Reason::Draining, "after it has drained");
 }
 
 #[tokio::test(start_paused = true)]
-async fn draining_ends_when_what_it_gave_up_is_released() {
+async fn draining_waits_until_canceled_claims_are_released() {
     let store = Faulty::new();
     let (one, another) = (receiver(&store, 10), receiver(&store, 10));
     let running = spawn(&one, std::future::pending());
@@ -400,7 +399,7 @@ async fn draining_ends_when_what_it_gave_up_is_released() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handled_event_that_the_store_has_not_marked_is_not_canceled_and_does_not_delay_the_end() {
+async fn an_uncommitted_handled_event_does_not_count_as_canceled() {
     let store = Faulty::new();
     let receiver = receiver(&store, 10);
     let breaks = store.clone();
@@ -415,7 +414,7 @@ async fn a_handled_event_that_the_store_has_not_marked_is_not_canceled_and_does_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_commit_is_made_up_for_as_long_as_an_hour_and_holds_its_place() {
+async fn a_commit_is_retried_for_an_hour_and_holds_its_permit() {
     let store = Faulty::new();
     let receiver = receiver(&store, 1);
     let breaks = store.clone();
@@ -431,7 +430,7 @@ async fn a_commit_is_made_up_for_as_long_as_an_hour_and_holds_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_is_done_in_time_to_the_moment_is_done() {
+async fn a_handler_that_finishes_exactly_at_its_timeout_succeeds() {
     for _ in 0..20 {
         let receiver = receiver(&Faulty::new(), 10);
         let exactly = async {
@@ -443,7 +442,7 @@ async fn a_handler_that_is_done_in_time_to_the_moment_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_lost_without_notice_is_noticed_when_it_is_settled() {
+async fn a_lost_claim_is_noticed_when_it_is_settled() {
     let store = Faulty::new();
     let receiver = receiver(&store, 10);
     let admitted = receiver.admit(delivery(&receiver, "1")).unwrap();
@@ -460,8 +459,8 @@ async fn a_claim_lost_without_notice_is_noticed_when_it_is_settled() {
     sleep(LEASE / 6).await;
     store.set(Fault::Rejects);
     sleep(LEASE * 3 / 2).await;
-    let thief = store.store.claim(first.event_key(), ClaimToken::from_bytes([9; 16]), LEASE * 9).await;
-    assert_eq!(thief.unwrap(), Claimed::Acquired);
+    let other = store.store.claim(first.event_key(), ClaimToken::from_bytes([9; 16]), LEASE * 9).await;
+    assert_eq!(other.unwrap(), Claimed::Acquired);
     store.set(Fault::None);
     assert!(!first.claim_lost());
     go.notify_one();
@@ -470,21 +469,21 @@ async fn a_claim_lost_without_notice_is_noticed_when_it_is_settled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_that_is_made_after_it_was_released_is_released_again() {
+async fn a_claim_made_after_its_release_is_released_again() {
     let store = Faulty::new();
     let receiver = receiver(&store, 10);
     store.set(Fault::ClaimsLater);
-    // The answer is waited for for a sixth of the lease; the claim is made at a quarter of it.
+    // The store timeout is a sixth of the lease; the claim is made after a quarter of it.
     assert_eq!(handle(&receiver, 200).await, Err(Reason::StoreUnavailable));
     store.set(Fault::None);
     sleep(LEASE / 6).await;
     assert_eq!(handle(&receiver, 200).await, Err(Reason::InFlight), "the claim has been made");
     sleep(LEASE / 4).await;
-    assert_eq!(handle(&receiver, 200).await, Ok(200), "long before it runs out");
+    assert_eq!(handle(&receiver, 200).await, Ok(200), "long before the claim expires");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_never_had_is_not_lost_to_whoever_has_it() {
+async fn a_failed_claim_does_not_count_as_lost_to_another_delivery() {
     let store = Faulty::new();
     let receiver = receiver(&store, 10);
     let admitted = receiver.admit(delivery(&receiver, "1")).unwrap();
@@ -496,11 +495,11 @@ async fn what_was_never_had_is_not_lost_to_whoever_has_it() {
     store.set(Fault::None);
     sleep(LEASE).await;
     assert!(!rejected.claim_lost());
-    assert_eq!(handle(&receiver, 200).await, Err(Reason::InFlight), "the other's claim is as it was");
+    assert_eq!(handle(&receiver, 200).await, Err(Reason::InFlight), "the other claim is unchanged");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_not_claimed_holds_no_place_once_the_store_is_back() {
+async fn a_failed_claim_holds_no_permit_once_the_store_is_available_again() {
     let store = Faulty::new();
     let receiver = receiver(&store, 1);
     store.set(Fault::LosesAnswers);
@@ -510,31 +509,31 @@ async fn what_was_not_claimed_holds_no_place_once_the_store_is_back() {
     assert_eq!(handle(&receiver, 200).await, Ok(200));
 }
 
-fn of_a_sender_that_never_tries_again(store: &Faulty, most: usize) -> Receiver {
+fn handle_unclaimed_receiver(store: &Faulty, most: usize) -> Receiver {
     builder(store, most).on_store_error(OnStoreError::HandleUnclaimed).build().unwrap()
 }
 
 #[tokio::test(start_paused = true)]
-async fn for_a_sender_that_never_tries_again_the_event_is_handled_without_its_store() {
+async fn handle_unclaimed_handles_events_while_the_store_is_unavailable() {
     for fault in [Fault::Rejects, Fault::LosesAnswers, Fault::Hangs] {
         let store = Faulty::new();
-        let receiver = of_a_sender_that_never_tries_again(&store, 10);
+        let receiver = handle_unclaimed_receiver(&store, 10);
         store.set(fault);
         assert_eq!(handle(&receiver, 200).await, Ok(200), "{fault:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_store_is_no_reason_either_to_lose_what_is_never_sent_again() {
+async fn handle_unclaimed_handles_events_while_the_store_is_full() {
     let store = Faulty { store: MemoryStore::new(1), ..Faulty::new() };
-    let receiver = of_a_sender_that_never_tries_again(&store, 10);
+    let receiver = handle_unclaimed_receiver(&store, 10);
     store.store.claim(EventKey::from_bytes([1; 32]), ClaimToken::from_bytes([1; 16]), LEASE).await.unwrap();
     assert_eq!(handle(&receiver, 200).await, Ok(200));
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_its_store_a_sender_that_never_tries_again_is_as_any_other() {
-    let receiver = of_a_sender_that_never_tries_again(&Faulty::new(), 10);
+async fn handle_unclaimed_claims_events_while_the_store_is_available() {
+    let receiver = handle_unclaimed_receiver(&Faulty::new(), 10);
     let first = spawn(&receiver, async {
         sleep(LEASE * 2).await;
         200
@@ -546,9 +545,9 @@ async fn with_its_store_a_sender_that_never_tries_again_is_as_any_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_comes_back_while_an_unclaimed_event_is_handled_has_it_claimed_and_committed() {
+async fn an_unclaimed_event_is_claimed_and_committed_once_the_store_is_available_again() {
     let store = Faulty::new();
-    let receiver = of_a_sender_that_never_tries_again(&store, 10);
+    let receiver = handle_unclaimed_receiver(&store, 10);
     store.set(Fault::Rejects);
     let first = spawn(&receiver, async {
         sleep(LEASE * 2).await;
@@ -564,9 +563,9 @@ async fn a_store_that_comes_back_while_an_unclaimed_event_is_handled_has_it_clai
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_handled_unclaimed_holds_no_place_while_its_store_stays_away() {
+async fn an_event_handled_unclaimed_holds_no_permit_while_the_store_is_unavailable() {
     let store = Faulty::new();
-    let receiver = of_a_sender_that_never_tries_again(&store, 1);
+    let receiver = handle_unclaimed_receiver(&store, 1);
     store.set(Fault::Rejects);
     for _ in 0..5 {
         assert_eq!(handle(&receiver, 200).await, Ok(200));
@@ -577,7 +576,7 @@ async fn what_was_handled_unclaimed_holds_no_place_while_its_store_stays_away() 
 #[tokio::test(start_paused = true)]
 async fn an_unclaimed_event_whose_handler_failed_can_be_handled_again() {
     let store = Faulty::new();
-    let receiver = of_a_sender_that_never_tries_again(&store, 10);
+    let receiver = handle_unclaimed_receiver(&store, 10);
     store.set(Fault::LosesAnswers);
     assert_eq!(handle(&receiver, 500).await, Ok(500));
     sleep(Duration::from_millis(1)).await;
@@ -586,30 +585,30 @@ async fn an_unclaimed_event_whose_handler_failed_can_be_handled_again() {
 }
 
 #[tokio::test]
-async fn what_waits_for_nothing_needs_no_task() {
-    let done = detached(async { 200 }, |_| unreachable!("no task is asked for")).await;
+async fn detached_work_that_completes_in_its_first_poll_is_not_spawned() {
+    let done = detached(async { 200 }, |_| unreachable!("no task is needed")).await;
     assert_eq!(done, Some(200));
 }
 
 #[tokio::test]
-async fn what_waits_goes_on_when_nobody_waits_for_it() {
+async fn detached_work_completes_after_its_future_is_dropped() {
     let (go, over) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (waits, tells) = (go.clone(), over.clone());
+    let (start, completed) = (go.clone(), over.clone());
     let work = async move {
-        waits.notified().await;
-        tells.notify_one();
+        start.notified().await;
+        completed.notify_one();
     };
     let mut dropped = Box::pin(detached(work, tokio::spawn));
     assert!(dropped.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     drop(dropped);
     go.notify_one();
-    timeout(Duration::from_secs(60), over.notified()).await.expect("it came to its end");
+    timeout(Duration::from_secs(60), over.notified()).await.expect("the work completes");
 }
 
 #[tokio::test]
-async fn a_panic_at_once_and_a_panic_later_are_the_same() {
+async fn detached_work_that_panics_resolves_to_none() {
     let at_once = async { panic!("at once") };
-    assert_eq!(detached(at_once, |_| unreachable!("it panicked before")).await, None::<()>);
+    assert_eq!(detached(at_once, |_| unreachable!("it panics before it is spawned")).await, None::<()>);
     let later = async {
         tokio::task::yield_now().await;
         panic!("later")
@@ -618,7 +617,7 @@ async fn a_panic_at_once_and_a_panic_later_are_the_same() {
 }
 
 #[test]
-fn what_is_shown_of_a_claim_is_its_delivery_and_no_secret() {
+fn debug_of_a_claim_shows_its_delivery_and_no_secret() {
     let receiver = receiver(&Faulty::new(), 10);
     let admitted = receiver.admit(delivery(&receiver, "1")).unwrap();
     let shown = format!("{admitted:?}");
@@ -630,7 +629,7 @@ fn what_is_shown_of_a_claim_is_its_delivery_and_no_secret() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_is_never_idle_keeps_its_claim() {
+async fn the_claim_of_a_busy_handler_is_renewed() {
     let store = Faulty::new();
     let (one, another) = (receiver(&store, 10), receiver(&store, 10));
     let done = Arc::new(AtomicBool::new(false));
@@ -646,7 +645,7 @@ async fn a_handler_that_is_never_idle_keeps_its_claim() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_is_never_idle_is_canceled_all_the_same() {
+async fn a_busy_handler_can_be_canceled() {
     for limit in [Reason::Draining, Reason::HandlerTimeout] {
         let one = builder(&Faulty::new(), 10).handler_timeout(LEASE * 10).build().unwrap();
         let done = Arc::new(AtomicBool::new(false));
@@ -666,10 +665,10 @@ async fn a_handler_that_is_never_idle_is_canceled_all_the_same() {
     }
 }
 
-/// What listens is the application's, and a logger whose pipe is broken panics.
+/// Subscribers belong to the application, and a logger whose pipe is broken panics.
 #[cfg(feature = "tracing")]
 #[tokio::test(start_paused = true)]
-async fn a_listener_that_panics_changes_nothing() {
+async fn a_subscriber_that_panics_does_not_affect_handling() {
     struct Panics;
 
     impl tracing::Subscriber for Panics {
@@ -682,7 +681,7 @@ async fn a_listener_that_panics_changes_nothing() {
         fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
         fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
         fn event(&self, _: &tracing::Event<'_>) {
-            panic!("the listener's own");
+            panic!("the subscriber panics");
         }
         fn enter(&self, _: &tracing::span::Id) {}
         fn exit(&self, _: &tracing::span::Id) {}
@@ -690,9 +689,9 @@ async fn a_listener_that_panics_changes_nothing() {
 
     let store = Faulty::new();
     let receiver = receiver(&store, 10);
-    let _listening = tracing::subscriber::set_default(Panics);
+    let _subscribed = tracing::subscriber::set_default(Panics);
     assert_eq!(handle(&receiver, 500).await, Ok(500));
-    // Told of: a renewal that fails, a commit that fails, and the handler's end.
+    // Logged are a failed renewal, a failed commit, and the end of the handler.
     store.set(Fault::Rejects);
     let rejected = run(&receiver, async { 200 }).await;
     assert_eq!(rejected, Err(Reason::StoreUnavailable));
