@@ -1,4 +1,4 @@
-//! The arguments that say what an endpoint is like: its secrets, and what its provider leaves to each endpoint.
+//! Arguments that describe an endpoint: its secrets, and the options that its provider lets each endpoint choose.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,52 +12,52 @@ use medhook_conformance::Endpoint;
 use crate::failure::Failure;
 use crate::random;
 
-/// The facts about a provider, which is chosen by its name.
+/// The facts about a provider.
 pub(crate) type Provider = &'static ProviderFacts;
 
-/// Reads the name of a provider.
+/// Parses the name of a provider.
 pub(crate) fn provider_parser() -> impl TypedValueParser<Value = Provider> {
     PossibleValuesParser::new(PROVIDERS.iter().map(|facts| facts.name))
-        .try_map(|name| registry::provider(&name).ok_or("no such provider"))
+        .try_map(|name| registry::provider(&name).ok_or("unknown provider"))
 }
 
-/// How long a provider waits for an answer; where that is not documented, 30 s.
+/// Returns how long a provider waits for an answer, or 30 s if that is undocumented.
 pub(crate) fn answer_timeout(provider: Provider) -> Duration {
     provider.answer_timeout.unwrap_or(Duration::from_secs(30))
 }
 
-/// What the provider leaves to each endpoint.
+/// Options of the signature that some providers let each endpoint choose.
 #[derive(Debug, Default, clap::Args)]
-#[command(next_help_heading = "What provider and endpoint agreed on (not every provider has each of these)")]
+#[command(next_help_heading = "Signature (for providers that let each endpoint choose)")]
 pub(crate) struct Dialect {
-    /// How deliveries are signed
+    /// How deliveries are authenticated
     #[arg(long, value_enum)]
     scheme: Option<SchemeArg>,
-    /// The header with the signature or the shared secret
+    /// Header that holds the signature or the shared secret
     #[arg(long, value_name = "NAME")]
     header: Option<String>,
-    /// The text before an HMAC, such as `sha256=`
+    /// Text before the HMAC in the header, such as `sha256=`
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
-    /// How an HMAC is written
+    /// Encoding of the HMAC
     #[arg(long, value_enum)]
     encoding: Option<EncodingArg>,
-    /// A second header that must hold a secret, too
+    /// Second header, which must hold a shared secret as well
     #[arg(long, value_name = "NAME", requires = "also_secrets")]
     also_header: Option<String>,
-    /// The environment variable with the second header's secret
+    /// Environment variable that holds the second header's secret
     #[arg(long, value_name = "VARIABLE", group = "also_secrets", requires = "also_header")]
     also_secret_env: Option<String>,
-    /// The file with the second header's secret
+    /// File that holds the second header's secret
     #[arg(long, value_name = "PATH", group = "also_secrets", requires = "also_header")]
     also_secret_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum SchemeArg {
-    /// HMAC-SHA256 over the body
+    /// HMAC-SHA256 of the body
     HmacSha256,
-    /// The secret itself
+    /// The secret itself, sent in the header
     SharedSecret,
 }
 
@@ -67,84 +67,93 @@ enum EncodingArg {
     Base64,
 }
 
-/// Secrets, by name only: as arguments they would stand in histories and process lists.
+/// The names of secrets. The secrets themselves are never arguments, which appear in shell histories and process lists.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Secrets")]
 pub(crate) struct SecretArgs {
-    /// The variable with the secret; again for a second one that is current, too
+    /// Environment variable that holds the secret; repeat it for another current secret
     #[arg(long, value_name = "VARIABLE", conflicts_with = "secret_file")]
     secret_env: Vec<String>,
-    /// The file with the secret (one final line break is dropped); again for a second one
+    /// File that holds the secret (one trailing line break is removed); repeat it for another current secret
     #[arg(long, value_name = "PATH")]
     secret_file: Vec<PathBuf>,
 }
 
 impl SecretArgs {
-    /// All of them, of which there must be one.
+    /// Reads all secrets. Fails if none is given.
     pub(crate) fn read(&self) -> Result<Vec<Secret>, Failure> {
         let secrets = self.read_if_any()?;
-        if secrets.is_empty() {
-            return Err(Failure::new("no secret: name its variable with --secret-env or its file with --secret-file"));
-        }
-        Ok(secrets)
+        if secrets.is_empty() { Err(Failure::new(NO_SECRET)) } else { Ok(secrets) }
     }
 
-    /// All of them, or none.
+    /// Reads all secrets, of which there may be none.
     pub(crate) fn read_if_any(&self) -> Result<Vec<Secret>, Failure> {
-        let secrets = read(&self.secret_env, &self.secret_file)?;
+        let secrets = read("", &self.secret_env, &self.secret_file)?;
         if secrets.len() > Secrets::MOST {
-            return Err(Failure::new(format!("more than {} secrets", Secrets::MOST)));
+            return Err(Failure::new(format!(
+                "at most {} secrets are supported; pass --secret-env or --secret-file less often",
+                Secrets::MOST
+            )));
         }
         Ok(secrets)
     }
 
-    /// The first one: what a sender signs with.
+    /// Reads all secrets, and returns the first one, which signs.
     pub(crate) fn first(&self) -> Result<Secret, Failure> {
-        self.read()?.into_iter().next().ok_or_else(|| Failure::new("no secret"))
+        self.read()?.into_iter().next().ok_or_else(|| Failure::new(NO_SECRET))
     }
 }
 
-/// Some providers have a secret for each mode.
+const NO_SECRET: &str = "no secret given; pass --secret-env VARIABLE or --secret-file PATH";
+
+/// The names of the test mode's secrets, for providers with a secret for each mode.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Secrets")]
 pub(crate) struct TestSecretArgs {
-    /// The environment variable with the secret of the test mode, where the provider has one
+    /// Environment variable that holds the secret of the test mode, for providers that have one
     #[arg(long, value_name = "VARIABLE")]
     test_secret_env: Vec<String>,
-    /// The file with the secret of the test mode, where the provider has one
+    /// File that holds the secret of the test mode, for providers that have one
     #[arg(long, value_name = "PATH")]
     test_secret_file: Vec<PathBuf>,
 }
 
 impl TestSecretArgs {
     pub(crate) fn read(&self, provider: Provider) -> Result<Vec<Secret>, Failure> {
-        let secrets = read(&self.test_secret_env, &self.test_secret_file)?;
+        let secrets = read("test-", &self.test_secret_env, &self.test_secret_file)?;
         if !provider.takes(OptionName::TestSecrets) && !secrets.is_empty() {
-            return Err(Failure::new(format!("{} has no secrets of a test mode", provider.name)));
+            return Err(Failure::new(format!(
+                "--test-secret-env and --test-secret-file do not apply to {}: it has no test mode with its own secret",
+                provider.name
+            )));
         }
         Ok(secrets)
     }
 }
 
-/// Whoever gives the secret itself where its name is asked for should not read it in the error, too.
-fn read(variables: &[String], files: &[PathBuf]) -> Result<Vec<Secret>, Failure> {
-    const UNSAID: &str = "(the name is not repeated here, in case it is the secret itself)";
+/// Reads secrets from the environment and from files. `option` is the beginning of the options' names, for messages.
+///
+/// No message quotes the name of a variable or file: it may be the secret itself, passed by mistake.
+fn read(option: &str, variables: &[String], files: &[PathBuf]) -> Result<Vec<Secret>, Failure> {
+    const NOT_SHOWN: &str = "(its name is not shown because it might be the secret)";
     let from_env = variables.iter().map(|variable| {
         Secret::from_env_if_set(variable)
-            .map_err(|error| Failure::new(error.to_string()))?
-            .ok_or_else(|| Failure::new(format!("an environment variable for a secret is not set {UNSAID}")))
+            .map_err(|error| Failure::because(format_args!("--{option}secret-env"), error))?
+            .ok_or_else(|| {
+                Failure::new(format!("--{option}secret-env: the environment variable is not set {NOT_SHOWN}"))
+            })
     });
     let from_files = files.iter().map(|path| {
         if !path.exists() {
-            return Err(Failure::new(format!("a file for a secret is not there {UNSAID}")));
+            return Err(Failure::new(format!("--{option}secret-file: the file is not found {NOT_SHOWN}")));
         }
-        Secret::from_file(path).map_err(|error| Failure::new(error.to_string()))
+        Secret::from_file(path).map_err(|error| Failure::because(format_args!("--{option}secret-file"), error))
     });
     from_env.chain(from_files).collect()
 }
 
 impl Dialect {
-    /// The endpoint, still without secrets of its own. An option that the provider does not have is a mistake.
+    /// Returns the endpoint, without its secrets. Fails for an option that the provider does not have.
     pub(crate) fn endpoint(&self, provider: Provider) -> Result<Endpoint, Failure> {
         let options = [
             (OptionName::Scheme, self.scheme.is_some()),
@@ -160,13 +169,13 @@ impl Dialect {
         if provider.required_options.iter().any(|needed| is_missing(&needed)) {
             let flags: Vec<_> = provider.required_options.iter().map(|option| flag(*option)).collect();
             return Err(Failure::new(format!(
-                "{} needs {}: how it signs is for each endpoint to agree on with it",
+                "{} does not document how it signs; pass {}",
                 provider.name,
                 flags.join(" and ")
             )));
         }
         if self.scheme == Some(SchemeArg::SharedSecret) && (self.prefix.is_some() || self.encoding.is_some()) {
-            return Err(Failure::new("--prefix and --encoding are for an HMAC, not for a shared secret"));
+            return Err(Failure::new("--prefix and --encoding require --scheme hmac-sha256"));
         }
         let mut endpoint = Endpoint::new(provider.name);
         endpoint.scheme = self.scheme.map(|scheme| match scheme {
@@ -183,23 +192,23 @@ impl Dialect {
             let variables = Vec::from_iter(self.also_secret_env.clone());
             let files = Vec::from_iter(self.also_secret_file.clone());
             endpoint.also_header = Some(name.to_ascii_lowercase());
-            endpoint.also_secrets = read(&variables, &files)?.iter().map(entry).collect();
+            endpoint.also_secrets = read("also-", &variables, &files)?.iter().map(entry).collect();
         }
         Ok(endpoint)
     }
 }
 
-/// The name of an option on the command line.
+/// Returns the name of an option on the command line.
 fn flag(option: OptionName) -> String {
     format!("--{}", option.as_str().replace('_', "-"))
 }
 
-/// As an [`Endpoint`] keeps it.
+/// Returns the label and the text of a secret, as [`Endpoint`] stores them.
 pub(crate) fn entry(secret: &Secret) -> (String, String) {
     (secret.label().to_owned(), secret.expose_secret().to_owned())
 }
 
-/// The headers that a provider sends besides those of its scheme. Nothing signs them.
+/// Returns the headers that a provider sends besides those of its scheme. They are not signed.
 pub(crate) fn unsigned_headers(provider: Provider, body: &[u8]) -> Result<Vec<(String, String)>, Failure> {
     let mut headers = vec![
         ("content-type".to_owned(), "application/json".to_owned()),
@@ -215,7 +224,7 @@ pub(crate) fn unsigned_headers(provider: Provider, body: &[u8]) -> Result<Vec<(S
     Ok(headers)
 }
 
-/// The kind that a body names, if a header can carry it.
+/// Returns the kind that the body names, if a header can hold it.
 fn kind_of(provider: Provider, body: &[u8]) -> Option<String> {
     let json: serde_json::Value = serde_json::from_slice(body).ok()?;
     let kind = json.pointer(provider.pointers.kind?)?.as_str()?;

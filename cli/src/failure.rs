@@ -1,19 +1,19 @@
-//! What keeps a command from doing its work: one line for the person at the terminal.
+//! The error of a command.
 
 use std::fmt;
 
-/// One clear line. It never holds a secret or a body.
+/// Why a command could not do its work: one line for the operator, without secrets and bodies.
 #[derive(Debug)]
 pub(crate) struct Failure(String);
 
 impl Failure {
-    pub(crate) fn new(what: impl Into<String>) -> Self {
-        Failure(what.into())
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Failure(message.into())
     }
 
-    /// With the error behind it.
-    pub(crate) fn because(what: impl fmt::Display, error: impl fmt::Display) -> Self {
-        Failure(format!("{what}: {error}"))
+    /// Creates a failure from a message and its cause.
+    pub(crate) fn because(message: impl fmt::Display, error: impl fmt::Display) -> Self {
+        Failure(format!("{message}: {error}"))
     }
 }
 

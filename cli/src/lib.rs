@@ -1,7 +1,6 @@
-//! `medhook` on the command line. Each command is a module of its own.
+//! The command `medhook`, with a module for each subcommand.
 //!
-//! Exit codes, the same for every command: 0, all is well; 1, the command did its work and something is not as it
-//! should be; 2, it could not do its work.
+//! Exit codes of every subcommand: 0, success; 1, the subcommand ran and found a problem; 2, it could not run.
 
 mod check;
 mod clock;
@@ -47,10 +46,10 @@ enum Command {
     Verify(Box<verify::VerifyArgs>),
 }
 
-/// Runs the command that the process was started with.
+/// Runs the subcommand that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    // Wrong arguments end here, with exit code 2.
+    // Exits with 2 if the arguments are invalid.
     let cli = Cli::parse();
     let ended = match cli.command {
         Command::Check(args) => check::run(&args, &mut stdout().lock()),
@@ -64,22 +63,22 @@ pub fn main() -> ExitCode {
         Ok(Verdict::SomethingIsNot) => ExitCode::from(1),
         Ok(Verdict::CannotTell) => ExitCode::from(2),
         Err(failure) => {
-            told(&failure);
+            print_failure(&failure);
             ExitCode::from(2)
         }
     }
 }
 
-/// Writes the reason of a failure. Where it cannot be written soon, the exit code has to do.
-fn told(failure: &Failure) {
-    let (written, waits) = std::sync::mpsc::channel();
+/// Writes a failure to standard error, and waits up to 2 s for that.
+fn print_failure(failure: &Failure) {
+    let (done, written) = std::sync::mpsc::channel();
     let line = format!("medhook: {failure}");
-    // A thread of its own: a pipe that is not read would keep the process from ending.
+    // On a thread, because a pipe that is never read would keep the process from exiting.
     std::thread::spawn(move || {
         let _ = writeln!(std::io::stderr().lock(), "{line}");
-        let _ = written.send(());
+        let _ = done.send(());
     });
-    let _ = waits.recv_timeout(std::time::Duration::from_secs(2));
+    let _ = written.recv_timeout(std::time::Duration::from_secs(2));
 }
 
 #[cfg(test)]
@@ -89,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_arguments_make_sense_and_every_help_shows_an_example() {
+    fn the_arguments_are_consistent_and_every_help_text_has_an_example() {
         let mut cli = Cli::command();
         cli.clone().debug_assert();
         assert!(cli.render_help().to_string().contains("\nExample"));

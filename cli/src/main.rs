@@ -1,4 +1,4 @@
-//! The program; all of it is in the library beside it, so that its parts can be tried alone.
+//! The program `medhook`. All of its code is in the library, so that tests can call it.
 
 use std::process::ExitCode;
 

@@ -1,30 +1,27 @@
-//! Writing for people and for pipes.
+//! Writing to terminals and pipes.
 
 use std::io::{ErrorKind, IsTerminal, Write, stdout};
 
 use crate::failure::Failure;
 
-/// What the standard output is like.
+/// The properties of standard output.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Screen {
-    /// How many characters fit into a line, where there is such a limit: on a terminal, not in a pipe.
+    /// Characters per line on a terminal; `None` in a pipe.
     pub(crate) width: Option<u16>,
-    /// Whether to colour.
+    /// Whether to write color codes.
     pub(crate) colour: bool,
 }
 
 impl Screen {
-    /// Looks at the standard output and at <https://no-color.org>.
+    /// Detects whether standard output is a terminal, and follows <https://no-color.org>.
     pub(crate) fn detect() -> Self {
         if !stdout().is_terminal() {
             return Screen::default();
         }
-        let plain = |variable: &str, value: &str| std::env::var_os(variable).is_some_and(|set| set == value);
-        let refused = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
-        Screen {
-            width: terminal_size::terminal_size().map(|(width, _)| width.0),
-            colour: !refused && !plain("TERM", "dumb"),
-        }
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
+        Screen { width: terminal_size::terminal_size().map(|(width, _)| width.0), colour: !no_color && !is_dumb }
     }
 
     pub(crate) fn green(self, text: &str) -> String {
@@ -40,8 +37,8 @@ impl Screen {
     }
 }
 
-/// What somebody else wrote, made harmless for a terminal: control characters, and those that turn the direction of
-/// text, are shown as their numbers.
+/// Escapes untrusted text for a terminal: control characters, and characters that change the direction of text, are
+/// written as their code points.
 pub(crate) fn harmless(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
@@ -60,11 +57,11 @@ pub(crate) fn harmless(bytes: &[u8]) -> String {
     text
 }
 
-/// Writes all of the text. A reader that has gone (`medhook demo | head`) is no failure.
+/// Writes the whole text. A closed pipe (`medhook demo | head`) is not a failure.
 pub(crate) fn say(out: &mut dyn Write, text: &str) -> Result<(), Failure> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::because("cannot write to the standard output", error))
+            Err(Failure::because("cannot write to standard output", error))
         }
         _ => Ok(()),
     }
@@ -89,19 +86,19 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_has_gone_is_no_failure_and_a_full_disk_is() {
+    fn a_closed_pipe_is_not_a_failure_but_a_full_disk_is() {
         assert!(say(&mut Broken(ErrorKind::BrokenPipe), "text").is_ok());
         assert!(say(&mut Broken(ErrorKind::StorageFull), "text").is_err());
     }
 
     #[test]
-    fn what_others_wrote_cannot_steer_a_terminal() {
+    fn untrusted_text_cannot_control_a_terminal() {
         assert_eq!(harmless(b"a\x1b[2Jb\nc\xff"), "a\\u{1b}[2Jb\\nc\\xff");
         assert_eq!(harmless("ñ\u{202e}x\u{9b}".as_bytes()), "ñ\\u{202e}x\\u{9b}");
     }
 
     #[test]
-    fn no_escape_codes_without_colour() {
+    fn escape_codes_are_written_only_with_color() {
         assert_eq!(Screen::default().red("text"), "text");
         assert_eq!(Screen { width: None, colour: true }.red("text"), "\x1b[1;31mtext\x1b[0m");
     }

@@ -1,15 +1,15 @@
-//! What must be new each time: secrets and ids.
+//! Random secrets and ids.
 
 use base16ct::HexDisplay;
 
 use crate::failure::Failure;
 
-/// 32 random bytes in hexadecimal: a good secret where it is taken as text, and good base64 where it is decoded.
+/// Returns a secret: 32 random bytes in hexadecimal, which is valid base64 as well.
 pub(crate) fn secret() -> Result<String, Failure> {
     bytes::<32>().map(|bytes| hex(&bytes))
 }
 
-/// A UUID of version 4. No crate that we depend on has one.
+/// Returns a UUID of version 4. None of our dependencies creates UUIDs.
 pub(crate) fn uuid() -> Result<String, Failure> {
     let mut bytes = bytes::<16>()?;
     let [_, _, _, _, _, _, version, _, variant, ..] = &mut bytes;
@@ -19,14 +19,15 @@ pub(crate) fn uuid() -> Result<String, Failure> {
     Ok(parts.into_iter().flatten().map(hex).collect::<Vec<_>>().join("-"))
 }
 
-/// A short text that two runs will not share.
+/// Returns a short text that is unique to this run.
 pub(crate) fn mark() -> Result<String, Failure> {
     bytes::<8>().map(|bytes| hex(&bytes))
 }
 
 fn bytes<const LENGTH: usize>() -> Result<[u8; LENGTH], Failure> {
     let mut bytes = [0; LENGTH];
-    getrandom::fill(&mut bytes).map_err(|error| Failure::because("no random numbers", error))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::because("cannot read from the system random number generator", error))?;
     Ok(bytes)
 }
 
@@ -39,11 +40,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_uuid_has_its_form() {
+    fn a_uuid_has_the_format_of_version_4() {
         let uuid = uuid().unwrap();
         let lengths: Vec<_> = uuid.split('-').map(str::len).collect();
         assert_eq!(lengths, [8, 4, 4, 4, 12], "{uuid}");
-        let digit = |place| uuid.chars().nth(place).unwrap();
+        let digit = |index| uuid.chars().nth(index).unwrap();
         assert!(digit(14) == '4' && "89ab".contains(digit(19)), "{uuid}");
     }
 }

@@ -1,4 +1,4 @@
-//! Reads a delivery as an application would.
+//! Decodes a delivery as an application would.
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use medhook::registry::{self, Decoding};
 /// The result of decoding an event, compared with its provider's documentation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DecodeOutcome {
-    /// The variant of its kind.
+    /// It decodes completely.
     AsDocumented,
-    /// The variant of its kind, without the fields at these paths.
+    /// It decodes, but the fields at these paths are not as documented.
     Without(Vec<String>),
-    /// A kind that is not documented.
+    /// Its kind is undocumented.
     Unknown,
-    /// A documented kind that could not be read, or no envelope at all.
+    /// Its kind is documented, but it does not decode; or it has no envelope.
     Undecodable,
 }
 

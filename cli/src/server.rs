@@ -1,4 +1,4 @@
-//! An HTTP/1.1 server that outlives its visitors: every wait has an end, and the number of connections, too.
+//! An HTTP/1.1 server for untrusted clients: every wait has a timeout, and the number of connections is limited.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -20,19 +20,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 
-/// What a visitor may take.
+/// The limits of connections.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Connections at once. What comes above it waits in the system's queue.
+    /// Maximum number of open connections. More of them wait in the system's queue.
     pub(crate) connections: usize,
-    /// How long a head may take to arrive, a connection may stay idle between two, and a client may leave an answer unread.
+    /// Timeout for receiving a request head, for an idle connection, and for a client that does not read an answer.
     pub(crate) head: Duration,
-    /// How old a connection may grow: then it ends with its next answer.
+    /// Maximum age of a connection, which then closes after its next answer.
     pub(crate) age: Duration,
-    /// How long that next answer may take, until the connection is cut off.
+    /// Timeout for that next answer, after which the connection is closed.
     pub(crate) last_answer: Duration,
-    /// Whether a client that has closed its sending side still gets its answer. Then one that has gone altogether is
-    /// noticed only when the answer is written.
+    /// Whether a client that has closed its sending side still gets its answer. If so, a client that has disconnected
+    /// is noticed only when the answer is written.
     pub(crate) half_close: bool,
 }
 
@@ -48,23 +48,23 @@ impl Default for Limits {
     }
 }
 
-/// The longest head. Whatever a provider sends is a fraction of it.
+/// The longest accepted request head, several times the size of any provider's.
 const LONGEST_HEAD: usize = 16 * 1024;
 
-/// Connections that outlive the accepting of new ones.
+/// Connections that are still open after the server has stopped accepting new ones.
 #[must_use = "connections go on until `finish`"]
 #[derive(Debug)]
 pub(crate) struct Connections(watch::Sender<()>);
 
 impl Connections {
-    /// Ends those that are idle, and waits for the answers of the others.
+    /// Closes idle connections, and waits for the answers on the others.
     pub(crate) async fn finish(self) {
         self.0.send_replace(());
         self.0.closed().await;
     }
 }
 
-/// Accepts connections and has their requests answered until `stop` comes true.
+/// Accepts connections and answers their requests with `answer`, until `stop` resolves.
 pub(crate) async fn accept<A, F>(
     listener: TcpListener,
     limits: Limits,
@@ -86,11 +86,11 @@ where
     };
     let mut stop = pin!(stop);
     let mut pause = SHORTEST_PAUSE;
-    // A client can cause failures as often as it likes.
+    // Logged at most once per LOG_INTERVAL, because clients can cause any number of failures.
     let (mut failures, mut logged) = (0_u64, None::<Instant>);
     loop {
         let accepted = async {
-            // Nobody closes the semaphore.
+            // The semaphore is never closed.
             let permit = permits.clone().acquire_owned().await.ok();
             (permit, listener.accept().await)
         };
@@ -103,12 +103,12 @@ where
                 pause = SHORTEST_PAUSE;
                 begin(stream, permit);
             }
-            Err(error) if is_the_visitors(&error) => {}
+            Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                // Such as too many open files: connections wait in the system's queue until some are closed.
+                // For example, too many open files: new connections wait in the system's queue until some are closed.
                 failures += 1;
                 if logged.is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL) {
-                    tracing::warn!(%error, failures, "cannot accept connections for the moment");
+                    tracing::warn!(%error, failures, "accepting connections failed; will retry");
                     (logged, failures) = (Some(Instant::now()), 0);
                 }
                 tokio::select! {
@@ -119,7 +119,7 @@ where
             }
         }
     }
-    // Connections that the system has accepted already would be reset when the listener is closed.
+    // Closing the listener would reset the connections in the system's queue.
     while let Ok(permit) = permits.clone().try_acquire_owned()
         && let Some(Ok((stream, _))) = listener.accept().now_or_never()
     {
@@ -128,7 +128,7 @@ where
     Connections(connections)
 }
 
-/// An answer without a body.
+/// Returns an answer without a body.
 pub(crate) fn empty(status: StatusCode) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
@@ -140,9 +140,9 @@ where
     A: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<Full<Bytes>>>,
 {
-    // Without it an answer waits for the acknowledgement of what went before; where it cannot be had, it waits.
+    // Avoids Nagle's delay. If that fails, answers are only slower.
     let _ = stream.set_nodelay(true);
-    // A client that does not read its answers holds no connection for longer than one that does not send.
+    // A client that does not read its answers is disconnected as soon as one that does not send.
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits.head));
     let service = service_fn(|request| {
@@ -157,7 +157,7 @@ where
             .half_close(limits.half_close)
             .serve_connection(TokioIo::new(Box::pin(stream)), service)
     );
-    // How a connection ends is its visitor's business: answers that matter are noted where they are made.
+    // The result of a connection is ignored: `answer` reports deliveries.
     tokio::select! {
         _ = connection.as_mut() => return,
         _ = finish.changed() => {}
@@ -167,8 +167,8 @@ where
     let _ = timeout(limits.last_answer, connection).await;
 }
 
-/// Whether only one connection came to nothing, and the next may well do.
-fn is_the_visitors(error: &io::Error) -> bool {
+/// Returns whether the error concerns a single connection, so that the next one can be accepted at once.
+fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::ConnectionAborted
@@ -181,5 +181,5 @@ fn is_the_visitors(error: &io::Error) -> bool {
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often failures to accept are logged while they go on.
+/// The minimum time between two log lines about failures to accept.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);

@@ -1,10 +1,10 @@
 //! The outcome of a command.
 
-/// The outcome of a command that could do its work.
+/// The outcome of a command that ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     AllIsWell,
     SomethingIsNot,
-    /// Neither is certain; what was printed says why.
+    /// Inconclusive; the output says why.
     CannotTell,
 }

@@ -1,4 +1,4 @@
-//! `medhook send`, run as a user runs it, to servers of its own.
+//! `medhook send`: the built program, sending to local servers.
 
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use medhook_tests::program::{Ran, run};
 use medhook_tests::served::{Served, nobody, status, text};
 use tokio_rustls::rustls;
 
-/// Good base64, for the scheme that wants that.
+/// Valid base64, which Standard Webhooks requires.
 const SECRET: &str = "Y2FuYXJ5LXRoYXQtbXVzdC1uZXZlci1iZS1zaG93bg";
 
 fn send(arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -23,7 +23,7 @@ fn send(arguments: &[&str]) -> (Option<i32>, String, String) {
     (code, stdout, stderr)
 }
 
-/// An endpoint of a provider's, and the arguments that tell of it.
+/// Returns an endpoint of a provider, and the arguments that describe it.
 fn endpoint(provider: &str) -> (Endpoint, Vec<&'static str>) {
     let mut endpoint = Endpoint::new(provider);
     endpoint.secrets.insert("current".to_owned(), SECRET.to_owned());
@@ -48,7 +48,7 @@ const KINDS: [(&str, &str); 5] = [
 ];
 
 #[test]
-fn what_every_provider_sends_is_taken_and_each_time_a_new_event() {
+fn deliveries_of_every_provider_are_accepted_and_each_run_sends_a_new_event() {
     for (provider, kind) in KINDS {
         let (endpoint, keys) = endpoint(provider);
         let served = faulty::sound(&endpoint);
@@ -64,7 +64,7 @@ fn what_every_provider_sends_is_taken_and_each_time_a_new_event() {
 }
 
 #[test]
-fn one_thing_wrong_with_it_is_refused() {
+fn a_delivery_with_one_flaw_is_rejected() {
     for (provider, kind) in KINDS {
         let (endpoint, keys) = endpoint(provider);
         let served = faulty::sound(&endpoint);
@@ -79,7 +79,7 @@ fn one_thing_wrong_with_it_is_refused() {
         for flaw in flaws {
             let (code, stdout, stderr) = send(&[&[provider, kind, "--to", &url, flaw], &*keys].concat());
             assert_eq!(code, Some(0), "{provider} {flaw}: {stdout}{stderr}");
-            assert!(stdout.contains("\n1  401  ") && stdout.contains("1 of 1 refused"), "{stdout}");
+            assert!(stdout.contains("\n1  401  ") && stdout.contains("1 of 1 rejected"), "{stdout}");
         }
         assert_eq!(served.count(), 0, "{provider}");
     }
@@ -92,12 +92,12 @@ fn an_endpoint_that_checks_nothing_is_not_as_expected() {
     for flaw in ["--tamper", "--stale", "--unsigned", "--wrong-secret"] {
         let (code, stdout, _) = send(&[&arguments[..], &[flaw]].concat());
         assert_eq!(code, Some(1), "{flaw}: {stdout}");
-        assert!(stdout.contains("not as expected: 0 of 1 refused"), "{stdout}");
+        assert!(stdout.contains("not as expected: 0 of 1 rejected"), "{stdout}");
     }
 }
 
 #[test]
-fn what_is_genuine_and_refused_is_not_as_expected() {
+fn a_rejected_genuine_delivery_is_not_as_expected() {
     let served = faulty::healthsync("another-secret", None);
     let arguments = ["healthsync", "document.uploaded", "--to", &served.url("/in"), "--secret-env", "CANARY"];
     let (code, stdout, _) = send(&arguments);
@@ -105,7 +105,7 @@ fn what_is_genuine_and_refused_is_not_as_expected() {
 }
 
 #[test]
-fn copies_one_after_another_and_at_once_are_one_event_and_new_events_are_several() {
+fn copies_are_handled_once_and_new_events_are_each_handled() {
     let (endpoint, keys) = endpoint("fasten");
     let served = faulty::sound(&endpoint);
     let url = served.url("/in");
@@ -124,12 +124,12 @@ fn copies_one_after_another_and_at_once_are_one_event_and_new_events_are_several
 }
 
 #[test]
-fn the_same_event_comes_again_until_it_is_accepted() {
+fn the_same_event_is_retried_until_it_is_accepted() {
     for (provider, kind) in [("fasten", "webhook.test"), ("healthsync", "document.uploaded")] {
         let (endpoint, keys) = endpoint(provider);
         let bodies = Arc::new(Mutex::new(Vec::new()));
         let seen = bodies.clone();
-        // Three failures, then 200: only what a receiver of medhook's takes.
+        // Verified deliveries are answered 500 three times, then 200.
         let receiver = endpoint.builder("endpoint").unwrap().store(medhook::NoDedupe).build().unwrap();
         let served = Served::start(Arc::new(move |request| {
             let (seen, receiver) = (seen.clone(), receiver.clone());
@@ -156,18 +156,18 @@ fn the_same_event_comes_again_until_it_is_accepted() {
 }
 
 #[test]
-fn after_the_last_retry_it_is_given_up() {
+fn sending_stops_after_the_last_retry() {
     let served = Served::start(Arc::new(|_| Box::pin(async { status(500) })));
     let url = served.url("/");
     let arguments = ["healthsync", "document.uploaded", "--to", &url, "--secret-env", "CANARY", "--retry"];
     let (code, stdout, _) = send(&[&arguments[..], &["--time-scale", "1000000"]].concat());
     assert_eq!(code, Some(1), "{stdout}");
     assert!(stdout.contains("none of 5 attempts"), "{stdout}");
-    assert_eq!(stdout.matches("\nnext attempt after ").count(), 4, "{stdout}");
+    assert_eq!(stdout.matches("\nnext attempt in ").count(), 4, "{stdout}");
 }
 
 #[test]
-fn a_file_is_sent_byte_for_byte() {
+fn the_bytes_of_a_file_are_sent_unchanged() {
     let folder = std::env::temp_dir().join(format!("medhook-send-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let file = folder.join("body.json");
@@ -199,7 +199,7 @@ fn a_file_is_sent_byte_for_byte() {
 }
 
 #[test]
-fn healthsyncs_unsigned_headers_are_there_as_documented() {
+fn the_unsigned_headers_of_healthsync_are_sent_as_documented() {
     let got = Arc::new(Mutex::new(http::HeaderMap::new()));
     let seen = got.clone();
     let served = Served::start(Arc::new(move |request| {
@@ -215,7 +215,7 @@ fn healthsyncs_unsigned_headers_are_there_as_documented() {
 }
 
 #[test]
-fn what_makes_no_sense_is_2_and_one_line() {
+fn invalid_arguments_exit_with_2_and_one_line() {
     let to = ["--to", "http://127.0.0.1:9/", "--secret-env", "CANARY"];
     let wrong: &[&[&str]] = &[
         &["fasten", "no.such.kind"],
@@ -235,7 +235,7 @@ fn what_makes_no_sense_is_2_and_one_line() {
         assert_eq!(code, Some(2), "{arguments:?}: {stderr}");
         assert!(stderr.starts_with("medhook: ") && stderr.lines().count() == 1, "{arguments:?}: {stderr}");
     }
-    for arguments in [&["fasten", "webhook.test", "--tamper", "--stale"][..], &["fasten"], &["nobody", "x"]] {
+    for arguments in [&["fasten", "webhook.test", "--tamper", "--stale"][..], &["fasten"], &["unknown", "x"]] {
         let (code, stdout, stderr) = send(&[arguments, &to[..]].concat());
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{arguments:?}");
         assert!(!stderr.is_empty());
@@ -243,7 +243,7 @@ fn what_makes_no_sense_is_2_and_one_line() {
 }
 
 #[test]
-fn nobody_there_cannot_be_told() {
+fn an_unreachable_endpoint_exits_with_2() {
     let (unused, _held) = nobody();
     let url = format!("http://{unused}/");
     for more in [&[][..], &["--repeat", "2"], &["--unsigned"]] {
@@ -255,7 +255,7 @@ fn nobody_there_cannot_be_told() {
 }
 
 #[test]
-fn a_secret_in_the_place_of_its_name_is_not_repeated() {
+fn a_secret_given_in_place_of_its_name_is_not_shown() {
     let to = ["fasten", "webhook.test", "--to", "http://127.0.0.1:9/"];
     for option in ["--secret-env", "--secret-file"] {
         let (code, stdout, stderr) = send(&[&to[..], &[option, SECRET]].concat());
@@ -268,7 +268,7 @@ fn a_secret_in_the_place_of_its_name_is_not_repeated() {
 }
 
 #[test]
-fn over_https_the_certificate_has_to_be_one_that_this_machine_trusts() {
+fn over_https_the_certificate_must_be_trusted_by_this_machine() {
     let rcgen::CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let folder = std::env::temp_dir().join(format!("medhook-https-{}", std::process::id()));
@@ -290,14 +290,14 @@ fn over_https_the_certificate_has_to_be_one_that_this_machine_trusts() {
             let mut stream = rustls::Stream::new(&mut tls, &mut stream);
             let mut head = Vec::new();
             let mut byte = [0];
-            // Whoever does not trust us hangs up here.
+            // A client that does not trust the certificate disconnects here.
             while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|length| length > 0) {
                 head.push(byte[0]);
             }
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
             stream.conn.send_close_notify();
             let _ = stream.flush();
-            // Until the other side closes, so that the answer is not lost.
+            // Waits until the client closes the connection, so that the answer is not lost.
             let _ = std::io::copy(stream.sock, &mut std::io::sink());
         }
     });

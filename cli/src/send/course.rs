@@ -1,4 +1,4 @@
-//! How often a delivery is sent, and what has to come back.
+//! Sends a delivery once or several times, and judges the answers.
 
 use std::io::Write;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::http_client::{HttpAnswer, Target};
 use crate::output::{harmless, say};
 use crate::verdict::Verdict;
 
-/// How it is sent.
+/// How often a delivery is sent, and how long an answer may take.
 pub(super) struct Plan {
     pub(super) times: u32,
     pub(super) at_once: usize,
@@ -23,7 +23,7 @@ pub(super) struct Plan {
     pub(super) show_answer: bool,
 }
 
-/// Sends it as often as asked for.
+/// Sends the delivery `plan.times` times.
 pub(super) async fn repeated(
     delivery: &Delivery,
     target: &Target,
@@ -48,12 +48,12 @@ pub(super) async fn repeated(
     }
     let genuine = delivery.flaw.is_none();
     let copies_at_once = plan.at_once > 1 && plan.times > 1 && !plan.new_events;
-    let (verdict, text) = if genuine { tally.of_genuine(copies_at_once) } else { tally.of_flawed() };
+    let (verdict, text) = if genuine { tally.judge_genuine(copies_at_once) } else { tally.judge_flawed() };
     say(out, &format!("{text}\n"))?;
     Ok(verdict)
 }
 
-/// Sends it as the provider would that gets no 2xx.
+/// Sends the delivery, and retries on the provider's schedule until the endpoint answers 2xx.
 pub(super) async fn retried(
     delivery: &Delivery,
     target: &Target,
@@ -77,24 +77,28 @@ pub(super) async fn retried(
         }
         let Some(wait) = waits.next() else { break };
         let scaled = wait.div_f64(scale);
-        say(out, &format!("next attempt after {}, here {:.3} s\n", in_words(wait.as_secs()), scaled.as_secs_f64()))?;
+        let (provider_waits, scaled_seconds) = (in_words(wait.as_secs()), scaled.as_secs_f64());
+        say(out, &format!("next attempt in {scaled_seconds:.3} s (the provider waits {provider_waits})\n"))?;
         tokio::time::sleep(scaled).await;
     }
     if tally.unconnected == tally.all {
-        say(out, "cannot tell: nobody listens there\n")?;
+        say(out, &format!("{NO_CONNECTION}\n"))?;
         return Ok(Verdict::CannotTell);
     }
-    say(out, &format!("not as expected: none of {} attempts was accepted, and the provider gives up\n", tally.all))?;
+    say(out, &format!("not as expected: none of {} attempts was accepted; the provider gives up now\n", tally.all))?;
     Ok(Verdict::SomethingIsNot)
 }
 
-/// What came back so far.
+/// Printed if the endpoint was never reached.
+const NO_CONNECTION: &str = "cannot tell: no connection to the endpoint; check its address and that it is running";
+
+/// The answers so far.
 #[derive(Debug, Default)]
 struct Tally {
     all: u32,
     accepted: u32,
-    refused: u32,
-    /// Told to come back, as a copy of what is being handled is.
+    rejected: u32,
+    /// Answered 503, as a copy is while the event is being handled.
     busy: u32,
     unconnected: u32,
 }
@@ -103,7 +107,7 @@ impl Tally {
     fn count(&mut self, answer: &Result<HttpAnswer, Lost>) {
         let counted = match answer {
             Ok(answer) if is_2xx(answer) => Some(&mut self.accepted),
-            Ok(answer) if (400..500).contains(&answer.status) => Some(&mut self.refused),
+            Ok(answer) if (400..500).contains(&answer.status) => Some(&mut self.rejected),
             Ok(answer) if answer.status == 503 => Some(&mut self.busy),
             Err(Lost::NoConnection(_)) => Some(&mut self.unconnected),
             _ => None,
@@ -114,7 +118,7 @@ impl Tally {
         self.all = self.all.saturating_add(1);
     }
 
-    fn of_genuine(&self, copies_at_once: bool) -> (Verdict, String) {
+    fn judge_genuine(&self, copies_at_once: bool) -> (Verdict, String) {
         let Tally { all, accepted, .. } = *self;
         let in_flight = if copies_at_once && accepted > 0 { self.busy } else { 0 };
         if accepted == all {
@@ -122,26 +126,26 @@ impl Tally {
         } else if accepted.saturating_add(in_flight) == all {
             (
                 Verdict::AllIsWell,
-                format!("as expected: {accepted} of {all} accepted, the others while a copy was being handled"),
+                format!("as expected: {accepted} of {all} accepted, the others answered 503 while a copy was handled"),
             )
         } else {
-            self.otherwise(format!("{accepted} of {all} accepted, and what is genuine has to be"))
+            self.unexpected(format!("{accepted} of {all} accepted; every genuine delivery must be answered 2xx"))
         }
     }
 
-    fn of_flawed(&self) -> (Verdict, String) {
-        let Tally { all, refused, .. } = *self;
-        if refused == all {
-            (Verdict::AllIsWell, format!("as expected: {refused} of {all} refused"))
+    fn judge_flawed(&self) -> (Verdict, String) {
+        let Tally { all, rejected, .. } = *self;
+        if rejected == all {
+            (Verdict::AllIsWell, format!("as expected: {rejected} of {all} rejected"))
         } else {
-            self.otherwise(format!("{refused} of {all} refused with a 4xx, and all of them have to be"))
+            self.unexpected(format!("{rejected} of {all} rejected; every invalid delivery must be answered 4xx"))
         }
     }
 
-    /// Where nobody was reached, and all else was as expected, nothing is known.
-    fn otherwise(&self, text: String) -> (Verdict, String) {
+    /// Returns a failure, or [`NO_CONNECTION`] if the endpoint was never reached.
+    fn unexpected(&self, text: String) -> (Verdict, String) {
         if self.unconnected == self.all {
-            (Verdict::CannotTell, "cannot tell: nobody listens there".to_owned())
+            (Verdict::CannotTell, NO_CONNECTION.to_owned())
         } else {
             (Verdict::SomethingIsNot, format!("not as expected: {text}"))
         }
@@ -181,8 +185,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_genuine_has_to_be_accepted() {
-        let verdict = |statuses: &[u16], at_once| tally(statuses).of_genuine(at_once).0;
+    fn every_genuine_delivery_must_be_answered_2xx() {
+        let verdict = |statuses: &[u16], at_once| tally(statuses).judge_genuine(at_once).0;
         assert_eq!(verdict(&[200, 202], false), Verdict::AllIsWell);
         assert_eq!(verdict(&[200, 503], true), Verdict::AllIsWell);
         for (statuses, at_once) in [(&[200, 401][..], true), (&[503], true), (&[200, 503], false), (&[302], false)] {
@@ -193,8 +197,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_has_to_be_refused_with_a_4xx() {
-        let verdict = |statuses: &[u16]| tally(statuses).of_flawed().0;
+    fn every_invalid_delivery_must_be_answered_4xx() {
+        let verdict = |statuses: &[u16]| tally(statuses).judge_flawed().0;
         assert_eq!(verdict(&[401, 400]), Verdict::AllIsWell);
         for statuses in [&[401, 200][..], &[500], &[302], &[503]] {
             assert_eq!(verdict(statuses), Verdict::SomethingIsNot, "{statuses:?}");

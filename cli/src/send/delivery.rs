@@ -1,4 +1,4 @@
-//! A request as the provider would make it, or with one thing wrong with it.
+//! Builds a request as the provider would, or with one flaw.
 
 use http::Request;
 use medhook::sign::Signer;
@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::http_client::Target;
 use crate::random;
 
-/// Everything that makes a delivery what it is.
+/// A delivery to be sent.
 pub(super) struct Delivery {
     pub(super) provider: Provider,
     pub(super) endpoint: Endpoint,
@@ -24,18 +24,18 @@ pub(super) struct Delivery {
     pub(super) flaw: Option<Flaw>,
 }
 
-/// What the body is.
+/// The body of a delivery.
 pub(super) enum Content {
-    /// Made up, in the shape of its kind.
+    /// Sample data, into which an id, a time and a mode are written.
     Fixture { name: String, body: Bytes, mode: Option<Mode> },
-    /// These bytes.
+    /// The bytes of a file, sent unchanged.
     Exact(Bytes),
 }
 
-/// Where the mode is in the body, and what it is to be.
+/// The JSON pointer of the mode, and the value to write there.
 pub(super) type Mode = (&'static str, &'static str);
 
-/// What is wrong with it.
+/// A flaw that makes the delivery invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flaw {
     Tampered,
@@ -44,7 +44,7 @@ pub(super) enum Flaw {
     WrongSecret,
 }
 
-/// An event: the same over all attempts to deliver it.
+/// An event. It stays the same over all attempts to deliver it.
 #[derive(Debug, Clone)]
 pub(super) struct SentEvent {
     id: String,
@@ -52,7 +52,7 @@ pub(super) struct SentEvent {
 }
 
 impl Delivery {
-    /// A new event, unless its id and time are given.
+    /// Creates the event, with a new id and the current time unless they are given.
     pub(super) fn event(&self) -> Result<SentEvent, Failure> {
         let id = match &self.id {
             Some(id) => id.clone(),
@@ -66,7 +66,7 @@ impl Delivery {
         Ok(SentEvent { id, at })
     }
 
-    /// One attempt to deliver an event. Where the attempt's own time is signed, `again` makes it the time of now.
+    /// Creates the request of one attempt. For a retry, with `again`, a signed time of the attempt is the current time.
     pub(super) fn attempt(&self, event: &SentEvent, target: &Target, again: bool) -> Result<Request<Bytes>, Failure> {
         let at = if again && self.signing == Signing::StandardWebhooks { now()? } else { event.at };
         let body = self.body(event, at)?;
@@ -88,11 +88,13 @@ impl Delivery {
         for (name, value) in unsigned {
             request = request.header(name, value);
         }
-        // The error's own text could quote a header.
-        request.body(body).map_err(|_| Failure::new("an id, a header or a secret that no request can carry"))
+        // The text of the error could quote a header, so it is not shown.
+        request.body(body).map_err(|_| {
+            Failure::new("--id, the name of a header or a secret has characters that a request header cannot hold")
+        })
     }
 
-    /// Returns the signer of a genuine delivery, or one with a random secret if that is the flaw.
+    /// Returns the signer, with a random secret if that is the flaw.
     fn signer(&self) -> Result<Signer, Failure> {
         let secret = match self.flaw {
             Some(Flaw::WrongSecret) => {
@@ -103,36 +105,43 @@ impl Delivery {
         Signer::new(&self.signing, secret).map_err(|error| Failure::new(error.to_string()))
     }
 
-    /// What is sent, for the one who sends it; and whether it makes sense.
-    pub(super) fn in_words(&self) -> Result<String, Failure> {
+    /// Describes the delivery. Fails if its options cannot be combined.
+    pub(super) fn description(&self) -> Result<String, Failure> {
         if self.flaw == Some(Flaw::Tampered) && matches!(self.signing, Signing::SharedSecret { .. }) {
             return Err(Failure::new(
-                "a shared secret does not prove the body: nobody can notice that it is tampered with",
+                "--tamper: a shared secret does not sign the body, so a receiver cannot detect that it was modified",
             ));
         }
         if self.flaw == Some(Flaw::Stale) {
             self.too_old()?;
         }
         let what = match &self.content {
-            Content::Fixture { name, .. } => format!("{} {name}, all made up", self.provider.name),
+            Content::Fixture { name, .. } => format!("{} {name}, sample data", self.provider.name),
             Content::Exact(body) => {
-                if self.id.is_some() && self.signing != Signing::StandardWebhooks {
-                    return Err(Failure::new(
-                        "with --body nothing is put into the body, so there is no place for --id",
-                    ));
+                if self.signing != Signing::StandardWebhooks {
+                    let in_body = |option: &str, field: &str| {
+                        let provider = self.provider.name;
+                        Failure::new(format!(
+                            "{option} cannot be used with --body: the {field} of {provider} is in the body, which is \
+                             sent unchanged"
+                        ))
+                    };
+                    if self.id.is_some() {
+                        return Err(in_body("--id", "event id"));
+                    }
+                    if self.flaw == Some(Flaw::Stale) {
+                        return Err(in_body("--stale", "event time"));
+                    }
                 }
-                if self.flaw == Some(Flaw::Stale) && self.signing != Signing::StandardWebhooks {
-                    return Err(Failure::new("with --body nothing is put into the body, so it cannot be made stale"));
-                }
-                format!("{}, {} bytes of a file", self.provider.name, body.len())
+                format!("{}, {} bytes from a file", self.provider.name, body.len())
             }
         };
         let flaw = match self.flaw {
             None => "genuine",
-            Some(Flaw::Tampered) => "tampered with",
+            Some(Flaw::Tampered) => "tampered",
             Some(Flaw::Stale) => "stale",
             Some(Flaw::Unsigned) => "unsigned",
-            Some(Flaw::WrongSecret) => "signed with another secret",
+            Some(Flaw::WrongSecret) => "signed with a random secret",
         };
         Ok(format!("{what}, {flaw}"))
     }
@@ -147,21 +156,21 @@ impl Delivery {
             return Ok(body);
         };
         let mut json: serde_json::Value =
-            serde_json::from_slice(&body).map_err(|error| Failure::because("the fixture has no mode", error))?;
+            serde_json::from_slice(&body).map_err(|error| Failure::because("--mode: the sample is not JSON", error))?;
         match json.pointer_mut(pointer) {
-            Some(place) => *place = (*mode).into(),
-            None => return Err(Failure::new("the fixture has no mode")),
+            Some(value) => *value = (*mode).into(),
+            None => return Err(Failure::new("--mode: the sample of this kind has no mode; omit the option")),
         }
         Ok(json.to_string().into())
     }
 
-    /// How old, in seconds, is certainly too old: many times what a receiver accepts unless told otherwise.
+    /// Returns the age of a stale delivery in seconds: 12 times the age that a receiver accepts by default.
     fn too_old(&self) -> Result<i64, Failure> {
         let accepted = match self.provider.policy.freshness {
             Freshness::AttemptTime { max_age, .. } | Freshness::EventTime { max_age, .. } => max_age.as_secs(),
             _ => {
                 return Err(Failure::new(format!(
-                    "{} signs no time that an endpoint could count on: nothing of it can be stale",
+                    "--stale does not apply to {}: by default receivers check no timestamp of its deliveries",
                     self.provider.name
                 )));
             }
@@ -170,13 +179,13 @@ impl Delivery {
     }
 }
 
-/// With one bit flipped, in the middle.
+/// Flips one bit in the middle of the body.
 fn tampered(body: &Bytes) -> Result<Bytes, Failure> {
     let mut bytes = body.to_vec();
     let middle = bytes.len() / 2;
     match bytes.get_mut(middle) {
         Some(byte) => *byte ^= 1,
-        None => return Err(Failure::new("an empty body has no bit to flip")),
+        None => return Err(Failure::new("--tamper: the body is empty, so there is no bit to flip")),
     }
     Ok(bytes.into())
 }

@@ -1,7 +1,7 @@
-//! `medhook send`: what a provider would send, to any endpoint.
+//! `medhook send`: sends signed deliveries to any endpoint.
 //!
-//! - `delivery`: a request as the provider would make it, or with one thing wrong with it
-//! - `course`: how often it is sent, and what has to come back
+//! - `delivery`: builds the request as the provider would, or with one flaw
+//! - `course`: sends it once or several times, and judges the answers
 
 mod course;
 mod delivery;
@@ -22,18 +22,17 @@ use crate::output::say;
 use crate::runtime::run_async;
 use crate::verdict::Verdict;
 
-/// Send what a provider would send, signed as it would sign it.
+/// Send a delivery to an endpoint, signed as the provider signs it.
 ///
-/// KIND is a documented kind, or one of its variants: `--list` has them all. Its
-/// body is made up, with a new id and the time of now in it, so that it is a new
-/// event; with --body it is the bytes of a file, and nothing is put into them.
-/// A secret comes from a variable or a file, never from an argument.
+/// KIND is a documented event kind or a variant of one; `--list` shows them all.
+/// The body is sample data with a new event id and the current time, so that each
+/// run sends a new event. With --body, the bytes of a file are sent unchanged.
+/// Secrets are read from environment variables or files, never from arguments.
 ///
-/// Each delivery is shown with its answer. The exit code is 0 if all answers are
-/// as expected: 2xx for what is genuine, 4xx for what is tampered with, stale,
-/// unsigned or signed with another secret; 1 if one is not, such as none within
-/// the time that the provider waits; and 2 if that cannot be told, since nobody
-/// listens or the arguments make no sense.
+/// Each attempt is printed with its answer. Exit code 0: every answer was as
+/// expected, 2xx for a genuine delivery and 4xx for a tampered, stale, unsigned
+/// or wrongly signed one. 1: an answer was not, or there was none in time.
+/// 2: no connection could be made, or the arguments are invalid.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
@@ -45,16 +44,16 @@ use crate::verdict::Verdict;
         medhook send fasten webhook.test --to http://127.0.0.1:3000/fasten --secret-env FASTEN_SECRET --retry --time-scale 3600"
 )]
 pub(crate) struct SendArgs {
-    /// Who sends
+    /// Provider to send as
     #[arg(required_unless_present = "list", value_parser = provider_parser())]
     provider: Option<Provider>,
-    /// What is sent
+    /// Event kind, or a variant of one
     #[arg(required_unless_present_any = ["list", "body"], conflicts_with = "body")]
     kind: Option<String>,
-    /// The endpoint, http:// or https://
+    /// URL of the endpoint, http:// or https://
     #[arg(long, value_name = "URL", required_unless_present = "list")]
     to: Option<String>,
-    /// Show the kinds there are, of one provider or of all
+    /// List the available kinds, of one provider or of all
     #[arg(long)]
     list: bool,
     #[command(flatten)]
@@ -69,20 +68,20 @@ pub(crate) struct SendArgs {
     course: Course,
 }
 
-/// What the event is like.
+/// Options that describe the event.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "The event")]
+#[command(next_help_heading = "Event")]
 struct EventArgs {
-    /// Send this file, byte for byte
+    /// Send the bytes of this file unchanged
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
-    /// The event's id, or what stands for it; by default a new one
+    /// Event id, or the value of the field that takes its place [default: a new one]
     #[arg(long)]
     id: Option<String>,
-    /// When it happens and is sent, in Unix seconds or like 2026-01-31T12:00:00Z; by default now
+    /// Time of the event and the delivery, in Unix seconds or as 2026-01-31T12:00:00Z [default: now]
     #[arg(long, value_name = "TIME", value_parser = clock::parse, allow_negative_numbers = true)]
     at: Option<i64>,
-    /// The mode it is of, if not the fixture's, where the provider has modes
+    /// Mode of the event, for providers that have modes [default: the sample's]
     #[arg(long, value_enum)]
     mode: Option<ModeArg>,
 }
@@ -93,21 +92,21 @@ enum ModeArg {
     Test,
 }
 
-/// At most one thing that is wrong with it.
+/// Options that make the delivery invalid. At most one can be given.
 #[derive(Debug, clap::Args)]
 #[group(multiple = false)]
-#[command(next_help_heading = "One thing that is wrong with it")]
+#[command(next_help_heading = "Flaws (at most one)")]
 struct Flaws {
-    /// One bit of the body is flipped after it was signed
+    /// Flip one bit of the body after signing
     #[arg(long)]
     tamper: bool,
-    /// It is older than the provider's last retry could be
+    /// Use a timestamp far older than the default freshness window allows
     #[arg(long, conflicts_with = "at")]
     stale: bool,
-    /// Without the headers that prove it
+    /// Omit the headers that authenticate the delivery
     #[arg(long)]
     unsigned: bool,
-    /// Signed with a secret that nobody has
+    /// Sign with a random secret
     #[arg(long)]
     wrong_secret: bool,
 }
@@ -124,45 +123,45 @@ impl Flaws {
     }
 }
 
-/// How often, how fast, and what is shown.
+/// Options that control how often and how fast the delivery is sent.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "How it is sent")]
+#[command(next_help_heading = "Sending")]
 struct Course {
-    /// Send it so many times
+    /// Number of deliveries to send [default: the value of --concurrent]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     repeat: Option<u32>,
-    /// So many at once
+    /// Number of deliveries in flight at once
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     concurrent: u16,
-    /// Make each a new event, instead of the same one again
+    /// Send a new event each time instead of the same one
     #[arg(long, conflicts_with_all = ["id", "body", "retry"])]
     new_events: bool,
-    /// Try again as the provider would, until a 2xx
+    /// Retry on the provider's schedule until the endpoint answers 2xx
     #[arg(long, conflicts_with_all = ["repeat", "concurrent", "tamper", "stale", "unsigned", "wrong_secret"])]
     retry: bool,
-    /// With --retry: so many seconds pass in one
+    /// Speed-up factor for the retry schedule (requires --retry)
     #[arg(long, value_name = "X", default_value_t = 1.0, requires = "retry", value_parser = factor)]
     time_scale: f64,
-    /// How long an answer may take, in seconds; by default as long as the provider waits
+    /// Seconds to wait for an answer [default: as long as the provider waits, or 30]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: Option<u64>,
-    /// Show what the endpoint answers, up to 16 KiB
+    /// Print the body of each answer, up to 16 KiB
     #[arg(long)]
     show_answer: bool,
 }
 
 fn factor(text: &str) -> Result<f64, String> {
     let factor = text.parse().ok().filter(|factor: &f64| factor.is_finite() && (1e-3..=1e9).contains(factor));
-    factor.ok_or_else(|| "not a number from 0.001 to 1000000000".to_owned())
+    factor.ok_or_else(|| "must be a number from 0.001 to 1000000000".to_owned())
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &SendArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
     if args.list {
-        return listed(args.provider, out);
+        return list_kinds(args.provider, out);
     }
     let (Some(provider), Some(to)) = (args.provider, &args.to) else {
-        return Err(Failure::new("a provider and --to are needed"));
+        return Err(Failure::new("PROVIDER and --to are required"));
     };
     let target = Target::parse(to)?;
     let endpoint = args.dialect.endpoint(provider)?;
@@ -184,7 +183,7 @@ pub(crate) fn run(args: &SendArgs, out: &mut dyn Write) -> Result<Verdict, Failu
         show_answer: args.course.show_answer,
     };
     let retries = args.course.retry.then(|| retries(provider)).transpose()?;
-    say(out, &format!("to {target}: {}\n", delivery.in_words()?))?;
+    say(out, &format!("to {target}: {}\n", delivery.description()?))?;
     run_async(async {
         match retries {
             Some(retries) => course::retried(&delivery, &target, &plan, retries, args.course.time_scale, out).await,
@@ -194,13 +193,13 @@ pub(crate) fn run(args: &SendArgs, out: &mut dyn Write) -> Result<Verdict, Failu
 }
 
 fn retries(provider: Provider) -> Result<RetrySchedule, Failure> {
-    let none = || Failure::new(format!("{} documents no retries: there is no schedule to follow", provider.name));
+    let none = || Failure::new(format!("--retry: {} does not document a retry schedule", provider.name));
     provider.retries.ok_or_else(none)
 }
 
 fn content(provider: Provider, args: &SendArgs) -> Result<Content, Failure> {
     if args.event.mode.is_some() && args.event.body.is_some() {
-        return Err(Failure::new("--mode changes a made-up body, not the bytes of --body"));
+        return Err(Failure::new("--mode cannot be used with --body, whose bytes are sent unchanged"));
     }
     if let Some(path) = &args.event.body {
         let body = std::fs::read(path);
@@ -211,20 +210,20 @@ fn content(provider: Provider, args: &SendArgs) -> Result<Content, Failure> {
     let path = format!("{}/{kind}.json", provider.name);
     let Some(fixture) = fixtures().iter().find(|fixture| fixture.path() == path) else {
         return Err(Failure::new(format!(
-            "there is no fixture of {} by that name; medhook send --list {0} shows which there are",
+            "{} has no event kind of that name; `medhook send {0} --list` shows all of them",
             provider.name
         )));
     };
     let mode = match (args.event.mode, provider.pointers.mode) {
         (None, _) => None,
-        (Some(_), None) => return Err(Failure::new(format!("events of {} have no --mode", provider.name))),
+        (Some(_), None) => return Err(Failure::new(format!("--mode does not apply to {}", provider.name))),
         (Some(ModeArg::Live), Some(pointer)) => Some((pointer, "live")),
         (Some(ModeArg::Test), Some(pointer)) => Some((pointer, "test")),
     };
     Ok(Content::Fixture { name: kind.to_owned(), body: fixture.body(), mode })
 }
 
-fn listed(provider: Option<Provider>, out: &mut dyn Write) -> Result<Verdict, Failure> {
+fn list_kinds(provider: Option<Provider>, out: &mut dyn Write) -> Result<Verdict, Failure> {
     let wanted = |fixture: &&Fixture| provider.is_none_or(|provider| fixture.provider() == provider.name);
     let lines = fixtures().iter().filter(wanted).filter_map(|fixture| {
         let (provider, file) = fixture.path().split_once('/')?;
