@@ -1,4 +1,4 @@
-//! `medhook verify`, run as a user runs it: every mistake it knows is made, and has to be found.
+//! `medhook verify`: the built program must find every mistake that it knows.
 
 #![allow(
     clippy::expect_used,
@@ -22,7 +22,7 @@ use medhook_tests::program::{Ran, run};
 
 use self::plant::Planted;
 
-/// Good base64 of 32 bytes, and text.
+/// Valid base64 of 32 bytes, which is also usable as text.
 const SECRET: &str = "whsec_Y2FuYXJ5LXRoYXQtbXVzdC1uZXZlci1iZS1zaG93bjE";
 const OTHER: &str = "whsec_YW5vdGhlci1jYW5hcnktdGhhdC1pcy1ub3Qtc2hvd24";
 const NOW: &str = "1767225600";
@@ -62,7 +62,7 @@ impl Recording {
         self
     }
 
-    /// Signed with an HMAC over these bytes by this key.
+    /// Signs these bytes with an HMAC under this key.
     fn signed_by(mut self, key: &[u8], bytes: &[u8]) -> Self {
         let before = if self.provider == "fasten" { format!("msg_1.{NOW}.") } else { String::new() };
         let tag = mac(key, &[before.as_bytes(), bytes]);
@@ -85,8 +85,8 @@ impl Recording {
         last.1 = change(&last.1);
     }
 
-    /// Written to files, and looked at.
-    fn look(&self, more: &[&str]) -> Ran {
+    /// Writes the recording to files, and runs the command on them.
+    fn examine(&self, more: &[&str]) -> Ran {
         let folder = folder();
         let head = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect::<String>();
         let (headers, body) = (folder.join("head.txt"), folder.join("body"));
@@ -105,7 +105,7 @@ impl Recording {
         let ran = run(env!("CARGO_BIN_EXE_medhook"), &arguments, &[("CANARY", SECRET), ("OTHER", OTHER)]);
         std::fs::remove_dir_all(folder).expect("removed");
 
-        // Neither what came nor what should have come.
+        // Neither the received nor the expected values may be printed.
         let right = self.signing().headers(SECRET, "msg_1", NOW, &self.body).expect("a good secret");
         for (_, value) in self.headers.iter().chain(&right).filter(|(_, value)| value.len() > 20) {
             let bare = value.rsplit(['=', ',']).find(|part| part.len() > 20).unwrap_or(value);
@@ -114,7 +114,7 @@ impl Recording {
         ran
     }
 
-    /// Asserts that this mistake is found, and makes the signature valid.
+    /// Asserts that this mistake is reported as the cause.
     fn has_cause(&self, code: &str, text: &str) {
         self.is_explained(&[], (code, true), text);
     }
@@ -123,18 +123,18 @@ impl Recording {
         self.is_explained(more, (code, true), text);
     }
 
-    /// Asserts that this mistake is suggested.
+    /// Asserts that this mistake is reported as a possible cause.
     fn has_possible_cause(&self, code: &str, text: &str) {
         self.is_explained(&[], (code, false), text);
     }
 
-    /// Asserts that there is such a cause, in words and as JSON.
+    /// Asserts that there is such a cause, in text and in JSON.
     fn is_explained(&self, more: &[&str], (code, fits): (&str, bool), text: &str) {
-        let Ran { code: exit, stdout, stderr } = self.look(more);
+        let Ran { code: exit, stdout, stderr } = self.examine(more);
         assert_eq!(exit, Some(1), "{text}: {stdout}{stderr}");
         let begin = if fits { "cause: " } else { "possible cause: " };
-        let said = stdout.lines().any(|line| line.starts_with(begin) && line.contains(text));
-        assert!(said, "{begin}{text}: {stdout}");
+        let is_printed = stdout.lines().any(|line| line.starts_with(begin) && line.contains(text));
+        assert!(is_printed, "{begin}{text}: {stdout}");
         let report = self.report(more);
         let causes = report["causes"].as_array().expect("a list");
         let of_the_code = |cause: &&serde_json::Value| cause["code"] == code && cause["fits"] == fits;
@@ -144,7 +144,7 @@ impl Recording {
     }
 
     fn report(&self, more: &[&str]) -> serde_json::Value {
-        serde_json::from_str(&self.look(&[more, &["--json"]].concat()).stdout).expect("JSON")
+        serde_json::from_str(&self.examine(&[more, &["--json"]].concat()).stdout).expect("JSON")
     }
 }
 
@@ -174,8 +174,8 @@ fn base64(bytes: &[u8]) -> String {
                 .chain([0, 0].iter())
                 .take(3)
                 .fold(0_usize, |number, byte| number << 8 | usize::from(*byte));
-            let digit = move |place: usize| char::from(DIGITS[number >> (18 - 6 * place) & 63]);
-            (0..4).map(move |place| if place <= three.len() { digit(place) } else { '=' })
+            let digit = move |index: usize| char::from(DIGITS[number >> (18 - 6 * index) & 63]);
+            (0..4).map(move |index| if index <= three.len() { digit(index) } else { '=' })
         })
         .collect()
 }
@@ -189,9 +189,9 @@ const KINDS: [(&str, &str); 5] = [
 ];
 
 #[test]
-fn what_is_genuine_is_verified() {
+fn a_genuine_delivery_is_verified() {
     for (provider, kind) in KINDS {
-        let Ran { code, stdout, stderr } = Recording::of(provider, kind).look(&[]);
+        let Ran { code, stdout, stderr } = Recording::of(provider, kind).examine(&[]);
         assert_eq!(code, Some(0), "{provider}: {stdout}{stderr}");
         assert!(stdout.contains("\nverified\n") && stdout.contains("secret CANARY verifies"), "{stdout}");
         assert!(stdout.contains(&format!("kind {kind}")), "{stdout}");
@@ -202,7 +202,7 @@ fn what_is_genuine_is_verified() {
 fn the_second_of_two_secrets_is_found() {
     for (provider, kind) in KINDS {
         let recording = Recording::of(provider, kind).signed(OTHER);
-        let Ran { code, stdout, .. } = recording.look(&["--secret-env", "CANARY", "--secret-env", "OTHER"]);
+        let Ran { code, stdout, .. } = recording.examine(&["--secret-env", "CANARY", "--secret-env", "OTHER"]);
         assert_eq!(code, Some(0), "{provider}: {stdout}");
         assert!(stdout.contains("secret OTHER verifies"), "{stdout}");
     }
@@ -211,7 +211,7 @@ fn the_second_of_two_secrets_is_found() {
 #[test]
 fn another_secret_or_an_altered_body_is_not_explained() {
     for (provider, kind) in KINDS {
-        let Ran { code, stdout, .. } = Recording::of(provider, kind).signed(OTHER).look(&[]);
+        let Ran { code, stdout, .. } = Recording::of(provider, kind).signed(OTHER).examine(&[]);
         assert_eq!(code, Some(1), "{provider}: {stdout}");
         assert!(stdout.contains("verify    FAILED     signature_mismatch"), "{stdout}");
         assert!(stdout.contains("no known cause matches"), "{stdout}");
@@ -219,12 +219,12 @@ fn another_secret_or_an_altered_body_is_not_explained() {
     }
     let mut altered = Recording::of("healthsync", "document.uploaded");
     altered.body[20] ^= 1;
-    assert!(altered.look(&[]).stdout.contains("no known cause matches"));
+    assert!(altered.examine(&[]).stdout.contains("no known cause matches"));
 }
 
-/// Genuine or not, in words or as JSON.
+/// Genuine or forged, in text or JSON.
 #[test]
-fn no_value_of_a_body_is_shown() {
+fn no_value_of_a_body_is_printed() {
     let mut seen = std::collections::BTreeSet::new();
     for fixture in fixtures() {
         let Some(planted) = Planted::of(fixture) else { continue };
@@ -244,11 +244,11 @@ fn no_value_of_a_body_is_shown() {
             }
             recording.body = body.to_vec();
             let genuine = recording.signed(SECRET);
-            let held = genuine.look(&[]);
-            let forged = genuine.signed(OTHER).look(&["--json"]);
-            assert!(held.stdout.contains("verify    passed"), "{}", held.stdout);
+            let verified = genuine.examine(&[]);
+            let forged = genuine.signed(OTHER).examine(&["--json"]);
+            assert!(verified.stdout.contains("verify    passed"), "{}", verified.stdout);
             assert!(forged.stdout.contains("\"verified\":false"), "{}", forged.stdout);
-            for written in [held.stdout, held.stderr, forged.stdout, forged.stderr] {
+            for written in [verified.stdout, verified.stderr, forged.stdout, forged.stderr] {
                 let marks = planted.marks.iter().map(String::as_str).chain(["canary"]);
                 let shown: Vec<_> = marks.filter(|mark| written.contains(mark)).collect();
                 assert!(shown.is_empty(), "{}: {shown:?} in {written}", fixture.path());
@@ -259,25 +259,25 @@ fn no_value_of_a_body_is_shown() {
 }
 
 #[test]
-fn a_secret_that_was_taken_the_wrong_way() {
+fn a_secret_that_was_decoded_the_wrong_way_is_found() {
     let key = b"canary-that-must-never-be-shown1";
     let fasten = || Recording::of("fasten", "webhook.test");
     let body = fasten().body;
     let as_text = fasten().signed_by(SECRET.as_bytes(), &body);
-    as_text.has_cause("secret_read_as_text", "secret CANARY was taken as text, and has to be taken as base64");
+    as_text.has_cause("secret_read_as_text", "secret CANARY was used as text to sign, but must be decoded as base64");
     let healthsync = || Recording::of("healthsync", "document.uploaded");
     let body = healthsync().body;
     healthsync()
         .signed_by(key, &body)
-        .has_cause("secret_read_as_base64", "secret CANARY was taken as base64, and has to be taken as text");
+        .has_cause("secret_read_as_base64", "secret CANARY was decoded as base64 to sign, but must be used as text");
     let with_line_break = format!("{SECRET}\n");
     healthsync()
         .signed_by(with_line_break.as_bytes(), &body)
-        .has_cause("secret_read_with_line_break", "was taken together with a line break");
+        .has_cause("secret_read_with_line_break", "was used with a line break at its end");
 }
 
 #[test]
-fn a_body_that_was_written_anew() {
+fn a_body_that_was_serialized_again_is_found() {
     for (provider, kind) in KINDS.into_iter().filter(|(provider, _)| *provider != "mediquo") {
         let recording = || Recording::of(provider, kind);
         let key = if provider == "fasten" { b"canary-that-must-never-be-shown1".to_vec() } else { SECRET.into() };
@@ -288,29 +288,29 @@ fn a_body_that_was_written_anew() {
         let mut spaced = recording().signed_by(&key, &signed);
         spaced.body = pretty.clone().into();
         if serde_json::from_slice::<serde_json::Value>(&signed).unwrap().to_string().as_bytes() == signed {
-            spaced.has_cause("json_was_compact", "its JSON without whitespace");
+            spaced.has_cause("json_was_compact", "the signed JSON had no whitespace");
         }
-        let mut packed = recording().signed_by(&key, pretty.as_bytes());
-        packed.body = serde_json::from_str::<serde_json::Value>(&pretty).unwrap().to_string().into();
-        packed.has_cause("json_was_indented_by_2", "its JSON on lines indented by 2");
+        let mut compact = recording().signed_by(&key, pretty.as_bytes());
+        compact.body = serde_json::from_str::<serde_json::Value>(&pretty).unwrap().to_string().into();
+        compact.has_cause("json_was_indented_by_2", "the signed JSON was indented by 2");
 
         let mut longer = recording();
         longer.body.push(b'\n');
-        longer.has_cause("trailing_line_break_added", "the body's last line break is not part of what was signed");
+        longer.has_cause("trailing_line_break_added", "the body's last line break was not signed");
         let mut shorter = recording().signed_by(&key, &[&*signed, b"\r\n"].concat());
         shorter.body.clone_from(&signed);
-        shorter.has_cause("trailing_crlf_lost", "a line break (CR LF) after the body was signed");
+        shorter.has_cause("trailing_crlf_lost", "a line break (CR LF) at the end of the body was signed");
     }
 }
 
 #[test]
-fn escapes_and_order_that_changed() {
+fn changed_escapes_and_order_are_found() {
     let mut recording = Recording::of("healthsync", "document.uploaded");
     recording.body = r#"{"type":"a","id":"\u00f1","created_at":"2026-01-01T00:00:00Z"}"#.into();
     let signed = r#"{"type":"a","id":"ñ","created_at":"2026-01-01T00:00:00Z"}"#;
     recording
         .signed_by(SECRET.as_bytes(), signed.as_bytes())
-        .has_cause("json_escapes_changed", "other escapes in its JSON");
+        .has_cause("json_escapes_changed", "the signed JSON had different escapes");
 
     let mut recording = Recording::of("healthsync", "document.uploaded");
     recording.body = br#"{"b":1,"a":2}"#.into();
@@ -320,80 +320,80 @@ fn escapes_and_order_that_changed() {
 }
 
 #[test]
-fn two_mistakes_at_once() {
+fn two_mistakes_at_once_are_found() {
     let mut recording = Recording::of("healthsync", "document.uploaded");
     let signed = recording.body.clone();
     recording = recording.signed_by(b"canary-that-must-never-be-shown1", &signed);
     recording.body.push(b'\n');
-    recording.has_cause("secret_read_as_base64", "was taken as base64");
-    recording.has_cause("trailing_line_break_added", "last line break is not part");
+    recording.has_cause("secret_read_as_base64", "was decoded as base64");
+    recording.has_cause("trailing_line_break_added", "last line break was not signed");
 }
 
 #[test]
-fn a_signature_in_another_place_or_writing() {
+fn a_signature_in_another_header_or_format_is_found() {
     let mut other = Recording::of("cair", "CLAIM_STATUS_CHANGE");
     other.headers[0].0 = "X-Hub-Signature".to_owned();
-    other.has_cause("signature_in_other_header", "in the header x-hub-signature, and is looked for in x-signature");
-    other.has_possible_cause("missing_header", "there is no header x-signature");
+    other.has_cause("signature_in_other_header", "in the header x-hub-signature, but is expected in x-signature");
+    other.has_possible_cause("missing_header", "the header x-signature is missing");
 
     let mut prefixed = Recording::of("cair", "CLAIM_STATUS_CHANGE");
     prefixed.value(|value| format!("sha256={value}"));
-    prefixed.has_cause("text_around_signature", "something stands before or after the signature");
+    prefixed.has_cause("text_around_signature", "text surrounds the signature");
     let mut bare = Recording::of("healthsync", "document.uploaded");
     bare.value(|value| value.replace("sha256=", ""));
-    bare.has_cause("wrong_prefix", "there has to be `sha256=`");
+    bare.has_cause("wrong_prefix", "must follow `sha256=`");
     let tag = mac(SECRET.as_bytes(), &[&bare.body]);
     let mut base = Recording::of("healthsync", "document.uploaded");
     base.value(|_| format!("sha256={}", base64(&tag)));
-    base.has_cause("wrong_encoding", "the signature is written in base64");
+    base.has_cause("wrong_encoding", "the signature is encoded as base64");
 
     let mut svix = Recording::of("fasten", "webhook.test");
     for (name, _) in &mut svix.headers {
         *name = name.replace("webhook-", "svix-");
     }
-    svix.has_possible_cause("svix_headers", "the headers are called svix-*");
+    svix.has_possible_cause("svix_headers", "the headers are named svix-*");
     svix.has_cause("svix_id_and_time", "id and time are those of the headers svix-*");
 
     let twice = Recording::of("healthsync", "document.uploaded");
     let again = twice.headers[0].1.clone();
-    twice.header("x-healthsync-signature", &again).has_possible_cause("repeated_header", "is there 2 times");
+    twice.header("x-healthsync-signature", &again).has_possible_cause("repeated_header", "occurs 2 times");
 }
 
 #[test]
-fn a_shared_secret_in_another_place_or_writing() {
+fn a_shared_secret_in_another_header_or_format_is_found() {
     let mut other = Recording::of("mediquo", "patient_message_received");
     other.headers[0].0 = "X-Api-Key".to_owned();
     other.has_cause(
         "secret_in_other_header",
-        "secret CANARY is in the header x-api-key, and is looked for in x-webhook-signature",
+        "secret CANARY is in the header x-api-key, but is expected in x-webhook-signature",
     );
     let mut bearer = Recording::of("mediquo", "patient_message_received");
     bearer.value(|value| format!("Bearer {value}"));
-    bearer.has_cause("secret_after_word", "a word stands before secret CANARY");
+    bearer.has_cause("secret_after_word", "a word precedes secret CANARY");
     let mut cut = Recording::of("mediquo", "patient_message_received");
     cut.value(|value| value[..20].to_owned());
-    cut.has_possible_cause("secret_cut_off", "one of them is cut off");
+    cut.has_possible_cause("secret_cut_off", "one of them is truncated");
     let mut signed = Recording::of("mediquo", "patient_message_received");
     let tag = mac(SECRET.as_bytes(), &[&signed.body]);
     signed.value(|_| hex(&tag));
-    signed.has_cause("hmac_instead_of_secret", "has an HMAC of the body under secret CANARY");
+    signed.has_cause("hmac_instead_of_secret", "holds an HMAC of the body under secret CANARY");
     let mut bare = Recording::of("cair", "CLAIM_STATUS_CHANGE");
     bare.value(|_| SECRET.to_owned());
-    // Nothing of the right length, and not by chance.
-    let stdout = bare.look(&[]).stdout;
+    // The secret does not have the length of an HMAC.
+    let stdout = bare.examine(&[]).stdout;
     assert!(stdout.contains("malformed_header"), "{stdout}");
 }
 
 #[test]
-fn clocks_and_ages() {
+fn wrong_times_are_found() {
     let fasten = || Recording::of("fasten", "webhook.test");
-    fasten().is_explained(&["--at", "1767229200"], ("stale_delivery", false), "unless --at tells when it arrived");
-    let Ran { code, stdout, .. } = fasten().look(&["--at", "1767229200"]);
+    fasten().is_explained(&["--at", "1767229200"], ("stale_delivery", false), "unless --at sets it");
+    let Ran { code, stdout, .. } = fasten().examine(&["--at", "1767229200"]);
     assert_eq!(code, Some(1));
     assert!(stdout.contains("fresh     FAILED     stale: 60 min old"), "{stdout}");
     assert!(stdout.contains("verify    passed"), "{stdout}");
-    assert!(fasten().look(&["--at", "1767222000"]).stdout.contains("in_the_future: 60 min ahead"));
-    assert!(fasten().look(&["--at", "2026-01-01T00:04:00Z"]).stdout.contains("fresh     passed     4 min old"));
+    assert!(fasten().examine(&["--at", "1767222000"]).stdout.contains("in_the_future: 60 min ahead"));
+    assert!(fasten().examine(&["--at", "2026-01-01T00:04:00Z"]).stdout.contains("fresh     passed     4 min old"));
 
     let mut millis = fasten();
     let headers = Signing::StandardWebhooks.headers(SECRET, "msg_1", "1767225600000", &millis.body).unwrap();
@@ -401,66 +401,66 @@ fn clocks_and_ages() {
     millis.has_possible_cause("timestamp_in_milliseconds", "webhook-timestamp is in milliseconds");
 
     let healthsync = Recording::of("healthsync", "document.uploaded");
-    let stdout = healthsync.look(&["--at", "1767312000"]).stdout;
+    let stdout = healthsync.examine(&["--at", "1767312000"]).stdout;
     assert!(stdout.contains("fresh     FAILED     stale: 24 h old"), "{stdout}");
 }
 
 #[test]
-fn test_secrets_and_live_events() {
+fn a_secret_of_the_wrong_mode_is_found() {
     let live = Recording::of("fasten", "patient.ehi_export_success");
     let code = "test_secret_for_other_event";
-    live.has_cause_with(&["--test-secret-env", "CANARY"], code, "each mode has a secret of its own");
+    live.has_cause_with(&["--test-secret-env", "CANARY"], code, "each mode has its own secret");
     live.has_cause_with(
         &["--test-secret-env", "CANARY"],
         code,
-        "secret CANARY was given as a test secret, and the event is a live event; give a live secret with --secret-env",
+        "secret CANARY was given as a test secret, but the event is a live event; pass a live secret with --secret-env",
     );
-    let stdout = live.look(&["--test-secret-env", "CANARY"]).stdout;
-    let step = "envelope  FAILED     secret_mode_mismatch: the secret was given as a test secret, and this is not a test event";
+    let stdout = live.examine(&["--test-secret-env", "CANARY"]).stdout;
+    let step = "envelope  FAILED     secret_mode_mismatch: the secret was given as a test secret, but this is not a test event";
     assert!(stdout.contains(step), "{stdout}");
-    // Swapped: the test mode's secret is given as the live one, and the other way round.
+    // The secrets of the two modes are swapped.
     let swapped = ["--secret-env", "OTHER", "--test-secret-env", "CANARY"];
-    live.has_cause_with(&swapped, code, "secret CANARY was given as a test secret, and the event is a live event");
+    live.has_cause_with(&swapped, code, "secret CANARY was given as a test secret, but the event is a live event");
     let test_event = Recording::of("fasten", "patient.ehi_export_success.test-mode").signed(OTHER);
     test_event.has_cause_with(
         &swapped,
         "live_secret_for_test_event",
-        "secret OTHER was given as a live secret, and the event is a test event; give a test secret with --test-secret-env",
+        "secret OTHER was given as a live secret, but the event is a test event; pass a test secret with --test-secret-env",
     );
     for (mode, wanted) in [
-        (r#""sandbox""#, "and the event is of a mode that is not documented; give a live secret"),
-        ("null", "and the event names no mode; give a live secret"),
-        (r#""""#, "and the event names no mode; give a live secret"),
+        (r#""sandbox""#, "but the event has an undocumented mode; pass a live secret"),
+        ("null", "but the event names no mode; pass a live secret"),
+        (r#""""#, "but the event names no mode; pass a live secret"),
     ] {
         let mut other = Recording::of("fasten", "webhook.test");
         other.body = format!(r#"{{"id":"1","type":"webhook.test","api_mode":{mode},"data":{{}}}}"#).into_bytes();
         let other = other.signed(SECRET);
         other.has_cause_with(&["--test-secret-env", "CANARY"], code, wanted);
-        assert!(!other.look(&["--test-secret-env", "CANARY"]).stdout.contains("sandbox"));
+        assert!(!other.examine(&["--test-secret-env", "CANARY"]).stdout.contains("sandbox"));
     }
     let test = Recording::of("fasten", "patient.ehi_export_success.test-mode").signed(OTHER);
-    test.has_possible_cause("test_event_without_test_secret", "the test mode has a secret of its own");
-    let Ran { code, stdout, .. } = test.look(&["--secret-env", "CANARY", "--test-secret-env", "OTHER"]);
+    test.has_possible_cause("test_event_without_test_secret", "the test mode, which has its own secret");
+    let Ran { code, stdout, .. } = test.examine(&["--secret-env", "CANARY", "--test-secret-env", "OTHER"]);
     assert_eq!(code, Some(0), "{stdout}");
 }
 
 #[test]
-fn what_proxies_do() {
+fn changes_by_proxies_are_found() {
     let recording = || Recording::of("healthsync", "document.uploaded").signed(OTHER);
     recording()
         .header("content-encoding", "gzip")
-        .has_possible_cause("decompressed_in_transit", "something between unpacked it");
-    let mut packed = recording();
-    packed.body = b"\x1f\x8b\x08\0\0".to_vec();
-    packed.has_possible_cause("compressed_without_header", "the body is packed with gzip, and no header says so");
+        .has_possible_cause("decompressed_in_transit", "a proxy decompressed it");
+    let mut compressed = recording();
+    compressed.body = b"\x1f\x8b\x08\0\0".to_vec();
+    compressed.has_possible_cause("compressed_without_header", "the body is compressed with gzip");
     recording().header("content-length", "3").has_possible_cause("body_length_differs", "content-length was 3");
 }
 
 #[test]
-fn as_json_and_with_the_body() {
+fn the_report_can_be_json_and_include_the_body() {
     let mut recording = Recording::of("healthsync", "document.uploaded");
     recording.body.extend(b"\n");
-    let ran = recording.look(&["--json"]);
+    let ran = recording.examine(&["--json"]);
     let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((ran.code, &report["verified"]), (Some(1), &false.into()));
     assert_eq!(report["signature"], "invalid");
@@ -474,12 +474,12 @@ fn as_json_and_with_the_body() {
     assert_eq!((&cause["code"], &cause["fits"]), (&"trailing_line_break_added".into(), &true.into()), "{report}");
     assert!(report["tried"].as_u64().unwrap() > 0, "{report}");
     assert!(report.get("body").is_none() && !ran.stdout.contains("filename"), "{report}");
-    let shown = recording.look(&["--show-body"]).stdout;
+    let shown = recording.examine(&["--show-body"]).stdout;
     assert!(shown.contains("\"filename\"") && shown.trim_end().ends_with("\\n"), "{shown}");
 }
 
 #[test]
-fn the_report_says_whether_the_signature_is_valid() {
+fn the_report_states_whether_the_signature_is_valid() {
     let signature = |recording: &Recording, more: &[&str]| {
         let report = recording.report(more);
         (report["verified"].as_bool().unwrap(), report["signature"].as_str().unwrap().to_owned())
@@ -503,15 +503,15 @@ fn the_report_says_whether_the_signature_is_valid() {
 fn a_valid_signature_is_not_blamed_on_the_secret_or_the_body() {
     let mut recording = Recording::of("healthsync", "document.uploaded");
     recording.body = br#"{"type":"document.uploaded","id":"1"}"#.to_vec();
-    let Ran { code, stdout, .. } = recording.signed(SECRET).look(&[]);
+    let Ran { code, stdout, .. } = recording.signed(SECRET).examine(&[]);
     assert_eq!(code, Some(1), "{stdout}");
     assert!(stdout.contains("fresh     FAILED     time_missing"), "{stdout}");
     assert!(!stdout.contains("no known cause"), "{stdout}");
 }
 
-/// Scripts read the codes: each is documented, and each that is documented exists.
+/// Scripts read the codes.
 #[test]
-fn every_code_is_documented() {
+fn every_code_is_documented_and_every_documented_code_exists() {
     let sources = [include_str!("../src/verify/causes.rs"), include_str!("../src/verify/rewritten.rs")];
     let sources = sources.map(|source| source.split("#[cfg(test)]").next().unwrap()).concat();
     let is_code = |text: &&str| {
@@ -532,7 +532,7 @@ fn every_code_is_documented() {
 }
 
 #[test]
-fn what_cannot_be_told_is_2_and_one_line() {
+fn an_unreadable_recording_exits_with_2_and_one_line() {
     let folder = folder();
     let (head, body, none) = (folder.join("head"), folder.join("body"), folder.join("none"));
     std::fs::write(&head, "canary without a colon\n").unwrap();
@@ -554,7 +554,7 @@ fn what_cannot_be_told_is_2_and_one_line() {
 }
 
 #[test]
-fn what_the_tests_call_base64_is() {
+fn the_base64_of_the_tests_is_that_of_the_library() {
     let signing =
         Signing::HmacSha256Body { header: "x".to_owned(), prefix: String::new(), encoding: medhook::Encoding::Base64 };
     let signed = signing.headers("key", "", "", b"body").unwrap().remove(0).1;

@@ -1,20 +1,20 @@
-//! Headers as they come out of logs and tools: `Name: value` lines, with whatever such tools put around them.
+//! Parses headers from logs and tools: lines of `Name: value`, and the lines that such tools write around them.
 
 use http::HeaderName;
 
 use crate::failure::Failure;
 
-/// A head as it was found.
+/// A recorded request head.
 #[derive(Default)]
 pub(super) struct Head {
-    /// The method, where a request line or `:method` tells it.
+    /// The method, if a request line or `:method` names it.
     pub(super) method: Option<String>,
     pub(super) headers: Vec<(String, Vec<u8>)>,
 }
 
 impl Head {
-    /// Reads a head up to its first empty line. Passed over are a request line, HTTP/2's names with a colon, and what
-    /// `curl -v` writes beside its `> ` lines. No part of a line is ever quoted.
+    /// Parses a head up to its first empty line. Skips the request line, HTTP/2 pseudo-headers, and the lines of
+    /// `curl -v` that do not begin with `> `. Errors never quote a line.
     pub(super) fn parse(text: &[u8]) -> Result<Self, Failure> {
         let mut head = Head::default();
         let from_curl = text.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"> "));
@@ -29,38 +29,39 @@ impl Head {
             if line.is_empty() && !head.headers.is_empty() {
                 break;
             }
-            if line.iter().all(u8::is_ascii_whitespace) || head.passed_over(line) {
+            if line.iter().all(u8::is_ascii_whitespace) || head.skips(line) {
                 continue;
             }
-            let header = header(line)
-                .ok_or_else(|| Failure::new(format!("line {number} of the headers is no `Name: value`")))?;
+            let header =
+                header(line).ok_or_else(|| Failure::new(format!("--headers: line {number} is not `Name: value`")))?;
             head.headers.push(header);
         }
         if head.headers.is_empty() {
-            return Err(Failure::new("there are no headers in the file"));
+            return Err(Failure::new("--headers: the file has no headers"));
         }
         Ok(head)
     }
 
-    /// Whether there is a header of this name.
+    /// Returns whether there is a header of this name.
     pub(super) fn has(&self, name: &str) -> bool {
         self.values(name).next().is_some()
     }
 
-    /// All values of a header.
+    /// Returns all values of a header.
     pub(super) fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         let same = move |(known, _): &&(String, Vec<u8>)| known.eq_ignore_ascii_case(name);
         self.headers.iter().filter(same).map(|(_, value)| value.as_slice())
     }
 
-    /// A header's only value, if it is text.
+    /// Returns the value of a header that occurs once, if it is UTF-8.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         let mut values = self.values(name);
         let value = values.next()?;
         if values.next().is_some() { None } else { str::from_utf8(value).ok() }
     }
 
-    fn passed_over(&mut self, line: &[u8]) -> bool {
+    /// Returns whether the line is a pseudo-header or a request line, and records its method.
+    fn skips(&mut self, line: &[u8]) -> bool {
         let Ok(text) = str::from_utf8(line) else { return false };
         if let Some(pseudo) = text.strip_prefix(':') {
             if let Some((_, method)) = pseudo.split_once(':').filter(|(name, _)| *name == "method") {
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_headers_from_every_tool() {
+    fn headers_are_parsed_from_the_output_of_every_tool() {
         let wanted = [("host".to_owned(), "a".to_owned()), ("x-sig".to_owned(), "v1:b c".to_owned())];
         for text in [
             "Host: a\nX-Sig: v1:b c\n",
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_method_is_noticed() {
+    fn the_method_is_recorded() {
         let method = |text: &str| Head::parse(text.as_bytes()).unwrap().method;
         assert_eq!(method("PUT /in HTTP/1.1\nhost: a"), Some("PUT".to_owned()));
         assert_eq!(method(":method: GET\nhost: a"), Some("GET".to_owned()));
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_head_is_one_line_that_quotes_nothing() {
+    fn the_error_for_an_invalid_head_is_one_line_and_quotes_nothing() {
         for text in
             ["", "\n\n", "> \n", "canary", "host: a\ncanary", "ca nary: a", "{\"canary\": 1}", "canary\u{1b}: a"]
         {

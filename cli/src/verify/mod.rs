@@ -1,8 +1,8 @@
-//! `medhook verify`: a recorded delivery, step by step, and why it is not verified.
+//! `medhook verify`: verifies a recorded delivery step by step, and explains failures.
 //!
-//! - `headers`: the recorded head
-//! - `steps`: the steps of a receiver, and the result of each
-//! - `causes`, `rewritten`: the common mistakes, tried
+//! - `headers`: parses the recorded head
+//! - `steps`: runs the steps of a receiver
+//! - `causes`, `rewritten`: try the common mistakes
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
@@ -26,18 +26,19 @@ use crate::failure::Failure;
 use crate::output::{harmless, say};
 use crate::verdict::Verdict;
 
-/// Verify a recorded delivery, and find out why it fails.
+/// Verify a recorded delivery, and explain why it fails.
 ///
-/// The headers are lines of `Name: value`, as `curl -v` or a log has them; the body
-/// is a file, byte for byte. The steps are those of a receiver: head, verify,
-/// envelope, fresh. If the signature is not valid, the common mistakes are tried:
-/// the secret decoded the wrong way, a body that was serialized again or has another
-/// line break at its end, another header, prefix or encoding, and more. A `cause`
-/// makes the signature valid; a `possible cause` is only suggested by the headers.
+/// The --headers file has lines of `Name: value`, as `curl -v` or a log writes them.
+/// The --body file has the exact bytes of the body. The steps are those of a receiver:
+/// head, verify, envelope, fresh. If the signature is invalid, common mistakes are
+/// tried, such as a secret decoded the wrong way, a body that was serialized again or
+/// has a different line break at its end, or a different header, prefix or encoding.
+/// A `cause` explains the failure completely. A `possible cause` is only suggested
+/// by the headers, the body or the time.
 ///
-/// No secret, no signature and no header's value but a body's length is ever
-/// shown. The exit code is 0 if the delivery is verified, 1 if not, and 2 if that
-/// cannot be told.
+/// Secrets, signatures and the values of headers, except content-length, are never
+/// printed. Exit code 0: the delivery is verified. 1: it is not. 2: it could not be
+/// checked.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
@@ -47,22 +48,22 @@ use crate::verdict::Verdict;
         --scheme hmac-sha256 --header X-API-KEY"
 )]
 pub(crate) struct VerifyArgs {
-    /// Who sends
+    /// Provider that sent the delivery
     #[arg(value_parser = provider_parser())]
     provider: Provider,
-    /// The file with the headers
+    /// File that holds the headers
     #[arg(long, value_name = "FILE")]
     headers: PathBuf,
-    /// The file with the body
+    /// File that holds the body
     #[arg(long, value_name = "FILE")]
     body: PathBuf,
-    /// When it arrived, in Unix seconds or like 2026-01-31T12:00:00Z; by default now
+    /// Time of arrival, in Unix seconds or as 2026-01-31T12:00:00Z [default: now]
     #[arg(long, value_name = "TIME", value_parser = clock::parse, allow_negative_numbers = true)]
     at: Option<i64>,
-    /// Show the body, too, up to 16 KiB
+    /// Print the body as well, up to 16 KiB
     #[arg(long)]
     show_body: bool,
-    /// One JSON object instead of text
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -114,7 +115,7 @@ fn file(path: &Path, longest: u64) -> Result<Vec<u8>, Failure> {
 fn labeled(secrets: &[medhook::Secret]) -> Result<std::collections::BTreeMap<String, String>, Failure> {
     let map: std::collections::BTreeMap<_, _> = secrets.iter().map(entry).collect();
     if map.len() < secrets.len() {
-        return Err(Failure::new("two secrets of one name"));
+        return Err(Failure::new("two secrets have the same name; use a different variable or file name for each"));
     }
     Ok(map)
 }

@@ -1,12 +1,12 @@
-//! A body as others would have written it: what proxies, frameworks and editors make of it.
+//! Rewrites a body in the ways in which proxies, frameworks and editors modify one.
 //!
-//! Where a body arrived altered, one of these may be what was signed. The JSON is rewritten on its characters, so that
-//! numbers and the order of members stay.
+//! If a body was modified on its way, one of the results may be the signed body. JSON is rewritten as text, so that
+//! numbers and the order of members stay the same.
 
-/// The code of a cause, and its text or the end of it.
+/// The code of a cause, and its text or the end of its text.
 pub(super) type Explanation = (&'static str, &'static str);
 
-/// Returns the body itself, and then what may have been signed instead, each with its explanation.
+/// Returns the body itself, then the bodies that may have been signed instead, each with its explanation.
 pub(super) fn all(body: &[u8]) -> Vec<(Option<Explanation>, Vec<u8>)> {
     let mut all = vec![(None, body.to_vec())];
     let mut add = |code, text, other: Vec<u8>| {
@@ -18,56 +18,60 @@ pub(super) fn all(body: &[u8]) -> Vec<(Option<Explanation>, Vec<u8>)> {
     if let Some(without) = without {
         add(
             "trailing_line_break_added",
-            "the body's last line break is not part of what was signed: an editor or a tool added it",
+            "the body's last line break was not signed: an editor or a tool added it",
             without.to_vec(),
         );
     }
-    add("trailing_line_break_lost", "a line break after the body was signed, and is lost", [body, b"\n"].concat());
-    add("trailing_crlf_lost", "a line break (CR LF) after the body was signed, and is lost", [body, b"\r\n"].concat());
-    add("lf_became_crlf", "line breaks were signed as LF, and are CR LF now", replaced(body, b"\r\n", b"\n"));
+    add(
+        "trailing_line_break_lost",
+        "a line break at the end of the body was signed, but is missing",
+        [body, b"\n"].concat(),
+    );
+    add(
+        "trailing_crlf_lost",
+        "a line break (CR LF) at the end of the body was signed, but is missing",
+        [body, b"\r\n"].concat(),
+    );
+    add("lf_became_crlf", "line breaks were signed as LF, but are CR LF now", replaced(body, b"\r\n", b"\n"));
     add(
         "crlf_became_lf",
-        "line breaks were signed as CR LF, and are LF now",
+        "line breaks were signed as CR LF, but are LF now",
         replaced(&replaced(body, b"\r\n", b"\n"), b"\n", b"\r\n"),
     );
     add(
         "byte_order_mark_added",
-        "a byte order mark was put before the body",
+        "a byte order mark was added before the body",
         body.strip_prefix(BOM).unwrap_or(body).to_vec(),
     );
-    add("byte_order_mark_lost", "a byte order mark before the body was signed, and is lost", [BOM, body].concat());
+    add("byte_order_mark_lost", "a byte order mark before the body was signed, but is missing", [BOM, body].concat());
 
     if body.len() > LONGEST || serde_json::from_slice::<serde::de::IgnoredAny>(body).is_err() {
         return all;
     }
     let plain = compact(body);
     for (code, written, text) in [
-        (
-            "json_was_compact",
-            Some(plain.clone()),
-            "the body was serialized again: what was signed is its JSON without whitespace",
-        ),
+        ("json_was_compact", Some(plain.clone()), "the body was serialized again: the signed JSON had no whitespace"),
         (
             "json_was_spaced",
             spread(&plain, None),
-            "the body was serialized again: what was signed is its JSON with a space after each comma and colon",
+            "the body was serialized again: the signed JSON had a space after each comma and colon",
         ),
         (
             "json_was_indented_by_2",
             spread(&plain, Some(2)),
-            "the body was serialized again: what was signed is its JSON on lines indented by 2",
+            "the body was serialized again: the signed JSON was indented by 2",
         ),
         (
             "json_was_indented_by_4",
             spread(&plain, Some(4)),
-            "the body was serialized again: what was signed is its JSON on lines indented by 4",
+            "the body was serialized again: the signed JSON was indented by 4",
         ),
     ] {
         let Some(written) = written else { continue };
         add(code, text, written.clone());
         add(code, text, [&written, b"\n".as_slice()].concat());
         let (code, text) =
-            ("json_escapes_changed", "the body was serialized again: what was signed has other escapes in its JSON");
+            ("json_escapes_changed", "the body was serialized again: the signed JSON had different escapes");
         add(code, text, escaped(&written));
         add(code, text, unescaped(&written));
         add(code, text, replaced(&written, b"/", b"\\/"));
@@ -76,17 +80,17 @@ pub(super) fn all(body: &[u8]) -> Vec<(Option<Explanation>, Vec<u8>)> {
     if let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) {
         add(
             "json_members_reordered",
-            "the body was serialized again: what was signed has its members in alphabetical order",
+            "the body was serialized again: the signed JSON had its members in alphabetical order",
             value.to_string().into(),
         );
     }
     all
 }
 
-/// Longer bodies are tried with other line breaks only.
+/// The longest body whose JSON is rewritten. For longer bodies only line breaks and byte order marks are tried.
 pub(super) const LONGEST: usize = 1024 * 1024;
 
-/// What is nested so deep that white space makes more of it than this was written by nobody.
+/// The longest rewritten body. Only JSON that is nested unusually deep exceeds it when indented.
 const MOST_SPREAD: usize = 8 * LONGEST;
 
 const BOM: &[u8] = "\u{feff}".as_bytes();
@@ -109,7 +113,7 @@ fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Whether a byte of JSON stands inside a string, asked for each byte in turn.
+/// Tracks, byte by byte, whether JSON is inside a string.
 #[derive(Default)]
 struct Quotes {
     quoted: bool,
@@ -117,7 +121,7 @@ struct Quotes {
 }
 
 impl Quotes {
-    /// Whether this byte is inside, or one of the quotation marks.
+    /// Returns whether the next byte is inside a string or is one of its quotation marks.
     fn hold(&mut self, byte: u8) -> bool {
         let held = self.quoted || byte == b'"';
         if self.escaped {
@@ -131,14 +135,14 @@ impl Quotes {
     }
 }
 
-/// Without white space between its parts.
+/// Removes whitespace outside of strings.
 fn compact(json: &[u8]) -> Vec<u8> {
     let mut quotes = Quotes::default();
     json.iter().copied().filter(|byte| quotes.hold(*byte) || !byte.is_ascii_whitespace()).collect()
 }
 
-/// Compact JSON with white space: a space after each comma and colon, or lines that are indented. `None` if that makes
-/// too much of it.
+/// Adds whitespace to compact JSON: a space after each comma and colon, or indented lines. Returns `None` if the result
+/// is longer than [`MOST_SPREAD`].
 fn spread(compact: &[u8], indent: Option<usize>) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(compact.len().saturating_mul(2));
     let (mut quotes, mut depth) = (Quotes::default(), 0_usize);
@@ -146,7 +150,7 @@ fn spread(compact: &[u8], indent: Option<usize>) -> Option<Vec<u8>> {
         if let Some(indent) = indent {
             out.push(b'\n');
             let end = out.len().saturating_add(depth.saturating_mul(indent));
-            // Past the bound is enough to be found there.
+            // One byte more than the limit is enough for it to be noticed.
             out.resize(end.min(MOST_SPREAD + 1).max(out.len()), b' ');
         }
     };
@@ -182,7 +186,7 @@ fn spread(compact: &[u8], indent: Option<usize>) -> Option<Vec<u8>> {
     (out.len() <= MOST_SPREAD).then_some(out)
 }
 
-/// With every character that is not ASCII as `\u` and its number.
+/// Escapes every non-ASCII character as `\u` and its code.
 fn escaped(json: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(json.len());
     for c in String::from_utf8_lossy(json).chars() {
@@ -197,7 +201,7 @@ fn escaped(json: &[u8]) -> Vec<u8> {
     out
 }
 
-/// With `\u` and the number of a character that is not ASCII as that character.
+/// Replaces the `\u` escape of every non-ASCII character with the character.
 fn unescaped(json: &[u8]) -> Vec<u8> {
     let Ok(text) = str::from_utf8(json) else { return json.to_vec() };
     let mut out = String::with_capacity(text.len());
@@ -205,7 +209,7 @@ fn unescaped(json: &[u8]) -> Vec<u8> {
     while let Some(at) = rest.find('\\') {
         let (before, escape) = rest.split_at(at);
         out.push_str(before);
-        // Two units where it takes a pair of surrogates, else one.
+        // Two units for a surrogate pair, else one.
         let character = [12, 6].into_iter().find_map(|length| {
             let text = escape.get(..length)?;
             let units: Option<Vec<u16>> =
@@ -240,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_rewritten_on_its_characters() {
+    fn json_is_rewritten_as_text() {
         let json = br#" { "b": [1.0, {}, []], "a\"} : ": "x , y" } "#;
         let plain = compact(json);
         assert_eq!(text(plain.clone()), r#"{"b":[1.0,{},[]],"a\"} : ":"x , y"}"#);
@@ -250,14 +254,14 @@ mod tests {
     }
 
     #[test]
-    fn as_serde_writes_it() {
+    fn indented_json_is_as_serde_writes_it() {
         let value = serde_json::json!({"a": [1, [], {}, {"b": null}], "c": "d:,{"});
         let plain = compact(value.to_string().as_bytes());
         assert_eq!(text(spread(&plain, Some(2)).unwrap()), serde_json::to_string_pretty(&value).unwrap());
     }
 
     #[test]
-    fn what_white_space_would_make_far_too_long_is_left_out() {
+    fn json_that_would_become_too_long_is_left_out() {
         let nested = |depth| ["[".repeat(depth), "]".repeat(depth)].concat().into_bytes();
         assert_eq!(spread(&nested(LONGEST / 2), Some(4)), None);
         assert!(spread(&nested(LONGEST / 2), None).is_some());
@@ -265,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_there_and_back() {
+    fn escaping_and_unescaping_are_inverse() {
         let json = r#"{"a":"ñ😀\n\\u00f1"}"#;
         let ascii = text(escaped(json.as_bytes()));
         assert_eq!(ascii, r#"{"a":"\u00f1\ud83d\ude00\n\\u00f1"}"#);
@@ -276,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn the_body_itself_comes_first_and_nothing_twice() {
+    fn the_body_itself_comes_first_and_no_body_occurs_twice() {
         let all = all(b"{\"a\": 1}\n");
         assert_eq!(all[0].0, None);
         for (number, (_, body)) in all.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The steps of a receiver, and the result of each.
+//! Runs the steps of a receiver, and records the result of each.
 
 use medhook::testing::{Signing, StoppedClock};
 use medhook::{Bytes, Delivery, Freshness, Mode, NoDedupe, Reason, Receiver, RequestHead, SignatureScope};
@@ -9,7 +9,7 @@ use crate::clock::in_words;
 use crate::failure::Failure;
 use crate::read::DecodeOutcome;
 
-/// One step.
+/// A step and its result.
 pub(super) struct Step {
     pub(super) name: &'static str,
     pub(super) result: StepResult,
@@ -22,7 +22,7 @@ pub(super) struct Step {
 pub(super) enum StepResult {
     Passed,
     Failed,
-    /// An earlier step failed.
+    /// The step was not run, because an earlier one failed.
     Unchecked,
 }
 
@@ -36,7 +36,7 @@ impl StepResult {
     }
 }
 
-/// The steps, in order. The claim is not among them.
+/// The steps, in order, without the claim.
 pub(super) struct Steps {
     pub(super) head: Step,
     pub(super) verify: Step,
@@ -47,8 +47,8 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    /// Judges a delivery as it would be at this Unix time, in seconds. No step is left out because of the age, so that
-    /// an old recording can be looked at.
+    /// Judges a delivery as a receiver would at the Unix time `at`, in seconds. A delivery that is too old still goes
+    /// through all other steps, so that old recordings can be examined.
     pub(super) fn judge(endpoint: &Endpoint, head: &Head, body: &Bytes, at: i64) -> Result<Self, Failure> {
         let cannot = |error: EndpointError| Failure::new(error.to_string());
         let (facts, signing) = (endpoint.facts().map_err(cannot)?, endpoint.signing().map_err(cannot)?);
@@ -60,11 +60,11 @@ impl Steps {
         let began = ageless.begin(&RequestHead::new(method, "/", headers)).map(drop);
         let mut steps = Steps {
             head: match began {
-                // A shared secret stands in the head, but `verify` compares it.
+                // The head holds the shared secret, but comparing it is reported as the step `verify`.
                 Err(rejection) if rejection.reason() != Reason::SignatureMismatch => {
                     failed("head", rejection.reason(), in_head(rejection.reason()))
                 }
-                _ => passed("head", "every header that the scheme needs is there, once and well formed"),
+                _ => passed("head", "every required header is present once and well formed"),
             },
             verify: unchecked("verify"),
             envelope: unchecked("envelope"),
@@ -74,7 +74,7 @@ impl Steps {
         if !steps.head.has_passed() {
             return Ok(steps);
         }
-        // Where the attempt's own time is signed, the head alone tells the age, whether or not the signature is valid.
+        // If the scheme signs a time of the attempt, the age is known even if the signature is invalid.
         let attempted_at = head.text("webhook-timestamp").filter(|_| matches!(signing, Signing::StandardWebhooks));
         let attempted_at = attempted_at.and_then(|text| text.parse().ok());
 
@@ -83,9 +83,9 @@ impl Steps {
             Ok(verified) => verified,
             Err(rejection) => {
                 let detail = match rejection.reason() {
-                    Reason::TooLarge => "the body is longer than 1 MiB, the limit unless another is set".to_owned(),
-                    _ if head_only => "no secret that was given is in the header".to_owned(),
-                    _ => "no secret that was given fits the body as it is in the file".to_owned(),
+                    Reason::TooLarge => "the body is longer than the default limit of 1 MiB".to_owned(),
+                    _ if head_only => "the header holds none of the given secrets".to_owned(),
+                    _ => "the signature of this body was made with none of the given secrets".to_owned(),
                 };
                 steps.verify = failed("verify", rejection.reason(), detail);
                 return Ok(steps);
@@ -103,22 +103,22 @@ impl Steps {
             Ok(delivery) => delivery,
             Err(rejection) => {
                 let detail = match rejection.reason() {
-                    Reason::SecretModeMismatch => "the secret was given as a test secret, and this is not a test event",
-                    _ => "the secret was given as a live secret, and this is a test event",
+                    Reason::SecretModeMismatch => "the secret was given as a test secret, but this is not a test event",
+                    _ => "the secret was given as a live secret, but this is a test event",
                 };
                 steps.envelope = failed("envelope", rejection.reason(), detail.to_owned());
                 return Ok(steps);
             }
         };
-        steps.envelope = passed("envelope", said(&delivery));
-        let told = attempted_at.or_else(|| delivery.occurred_at().and_then(medhook::Time::unix));
+        steps.envelope = passed("envelope", envelope(&delivery));
+        let time = attempted_at.or_else(|| delivery.occurred_at().and_then(medhook::Time::unix));
         let judged = strict.verify(headers, body.clone()).and_then(|verified| strict.open(verified));
         steps.fresh = match judged {
             Ok(_) if facts.policy.freshness == Freshness::Unchecked => {
-                passed("fresh", "not judged: the provider signs no time")
+                passed("fresh", "not checked by default for this provider")
             }
-            Ok(_) => passed("fresh", age(told, at)),
-            Err(rejection) => failed("fresh", rejection.reason(), age(told, at)),
+            Ok(_) => passed("fresh", age(time, at)),
+            Err(rejection) => failed("fresh", rejection.reason(), age(time, at)),
         };
         Ok(steps)
     }
@@ -131,7 +131,7 @@ impl Steps {
         self.all().iter().all(|step| step.has_passed())
     }
 
-    /// Returns the state of the signature. A body over the limit is rejected before its signature is compared.
+    /// Returns the state of the signature. It is unchecked if an earlier check failed, such as the limit of the body.
     pub(super) fn signature(&self) -> &'static str {
         match (self.verify.result, self.verify.reason) {
             (StepResult::Passed, _) => "valid",
@@ -159,22 +159,22 @@ fn built(endpoint: &Endpoint, at: i64, freshness: Option<Freshness>) -> Result<R
 
 fn in_head(reason: Reason) -> &'static str {
     match reason {
-        Reason::MissingHeader => "a header that the scheme needs is missing",
-        Reason::RepeatedHeader => "a header that the scheme needs is there more than once",
-        Reason::MalformedHeader => "a header that the scheme needs is malformed",
-        Reason::ContentEncoding => "the body is said to be packed, and a signature covers what is on the wire",
-        Reason::TooLarge => "the body is said to be longer than 1 MiB, the limit unless another is set",
+        Reason::MissingHeader => "a required header is missing",
+        Reason::RepeatedHeader => "a required header is repeated",
+        Reason::MalformedHeader => "a required header is malformed",
+        Reason::ContentEncoding => "content-encoding says that the body is compressed, which receivers reject",
+        Reason::TooLarge => "content-length is more than the default limit of 1 MiB",
         Reason::Method => "the method is not POST",
-        _ => "it is rejected",
+        _ => "the head is rejected",
     }
 }
 
-/// What the envelope says, without what only the sender chose.
-fn said(delivery: &Delivery) -> String {
+/// Describes the envelope, without values that only the sender chose.
+fn envelope(delivery: &Delivery) -> String {
     let kind = match DecodeOutcome::of(delivery) {
-        DecodeOutcome::Undecodable if delivery.kind().is_none() => "no kind that could be read".to_owned(),
+        DecodeOutcome::Undecodable if delivery.kind().is_none() => "no readable kind".to_owned(),
         DecodeOutcome::Undecodable => format!("kind {}, which does not decode", delivery.kind_label()),
-        DecodeOutcome::Unknown => "a kind that is not documented".to_owned(),
+        DecodeOutcome::Unknown => "an undocumented kind".to_owned(),
         DecodeOutcome::AsDocumented => format!("kind {}", delivery.kind_label()),
         DecodeOutcome::Without(paths) => {
             format!("kind {}, not as documented at {}", delivery.kind_label(), paths.join(", "))
@@ -184,17 +184,17 @@ fn said(delivery: &Delivery) -> String {
     let mode = match delivery.mode() {
         Some(Mode::Live) => ", live",
         Some(Mode::Test) => ", test",
-        Some(_) => ", of a mode that is not documented",
+        Some(_) => ", undocumented mode",
         None => "",
     };
     format!("{kind}, {id}{mode}")
 }
 
-fn age(told: Option<i64>, at: i64) -> String {
-    match told {
-        Some(told) if told <= at => format!("{} old", in_words(at.abs_diff(told))),
-        Some(told) => format!("{} ahead", in_words(told.abs_diff(at))),
-        None => "no time is told that could be judged".to_owned(),
+fn age(time: Option<i64>, at: i64) -> String {
+    match time {
+        Some(time) if time <= at => format!("{} old", in_words(at.abs_diff(time))),
+        Some(time) => format!("{} ahead", in_words(time.abs_diff(at))),
+        None => "no readable timestamp".to_owned(),
     }
 }
 
