@@ -1,7 +1,7 @@
-//! Bounds the report lines that senders can cause without a valid signature.
+//! Limits the report lines that clients can cause without a valid signature.
 //!
-//! The first rejection of each reason gets a line. Those that follow are counted, and the count gets a line when the
-//! burst ends, or every [`INTERVAL`] while it lasts. So the size of the log does not depend on how much is sent.
+//! The first rejection of each reason gets a line. The following ones are counted, and the count gets a line when the
+//! burst ends, or every [`INTERVAL`] while it lasts. The size of the log therefore does not depend on how much is sent.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,18 +10,18 @@ use std::time::Duration;
 use medhook::Reason;
 use tokio::time::Instant;
 
-/// Rejections of one endpoint whose lines were withheld. Its size is bounded by the number of reasons.
+/// The rejections of an endpoint that were counted instead of reported. Its size is bounded by the number of reasons.
 #[derive(Debug, Default)]
 pub(super) struct Budget(Mutex<HashMap<Reason, Burst>>);
 
-/// Rejections for one reason, from the one that got a line.
+/// The rejections for one reason since the one that got a line.
 #[derive(Debug)]
 struct Burst {
     last: Instant,
     reported: Instant,
-    /// Since the last report.
+    /// Rejections since the last report.
     count: u64,
-    /// A pause has been taken for its end.
+    /// Whether a pause was already taken for the end of the burst.
     paused: bool,
 }
 
@@ -43,8 +43,8 @@ impl Budget {
         }
     }
 
-    /// Takes the counts that are due: of bursts that have ended, and of those last reported an [`INTERVAL`] ago. A burst that
-    /// goes on after its end has to wait for the latter, so that pauses do not make more lines.
+    /// Takes the counts that are due: those of bursts that have ended, and those last reported an [`INTERVAL`] ago. A
+    /// burst that continues after a pause waits for the interval, so that pauses cause no additional lines.
     pub(super) fn due(&self) -> Vec<(Reason, u64)> {
         let now = Instant::now();
         let mut due = Vec::new();
@@ -62,7 +62,7 @@ impl Budget {
         due
     }
 
-    /// Puts back a count that could not be reported.
+    /// Returns a count that could not be reported.
     pub(super) fn put_back(&self, reason: Reason, count: u64) {
         let mut bursts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(burst) = bursts.get_mut(&reason) {
@@ -70,18 +70,18 @@ impl Budget {
         }
     }
 
-    /// Takes all counts, at the end of the process.
+    /// Takes all counts, for the end of the process.
     pub(super) fn rest(&self) -> Vec<(Reason, u64)> {
         let bursts = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         bursts.into_iter().map(|(reason, burst)| (reason, burst.count)).filter(|(_, count)| *count > 0).collect()
     }
 }
 
-/// The time between reports of a burst that goes on. A rejection this long after the last line about its reason gets a line
-/// of its own again.
+/// The time between reports of a continuing burst. A rejection this long after the last line about its reason gets its
+/// own line again.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// A burst has ended when nothing was rejected for this long.
+/// The time without rejections after which a burst has ended.
 const QUIET: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
@@ -121,10 +121,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn pauses_make_no_more_lines() {
+    async fn pauses_cause_no_additional_lines() {
         let budget = Budget::default();
         let mut lines = 0;
-        // For an hour, each with a pause that could end a burst.
+        // An hour of rejections, each followed by a pause that could end the burst.
         for _ in 0..720 {
             lines += usize::from(budget.spend(ABSENT));
             advance(QUIET).await;

@@ -1,4 +1,4 @@
-//! `medhook.toml`: every key, its default, and one clear line for every mistake.
+//! Reads the config file: its keys, their defaults, and the message for every mistake.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
@@ -25,12 +25,12 @@ use super::store::{StoreConfig, Url};
 use crate::failure::Failure;
 use crate::server::Limits;
 
-/// A file that makes sense. What it asks of the system (a port, a store) is yet to be seen.
+/// A valid config file. Its port is not yet bound, and its store is not yet open.
 pub(super) struct Config {
     pub(super) listen: Placed<SocketAddr>,
     pub(super) store: Placed<StoreConfig>,
     pub(super) limits: Limits,
-    /// Where health is answered, too, so that deliveries cannot keep it from being answered.
+    /// The separate address of health checks, where deliveries cannot delay them.
     pub(super) operations: Option<Placed<SocketAddr>>,
     /// How long connections are still accepted after SIGTERM.
     pub(super) drain_delay: Duration,
@@ -38,7 +38,7 @@ pub(super) struct Config {
     pub(super) endpoints: Vec<EndpointConfig>,
 }
 
-/// A value, and what a message about it begins with.
+/// A value and its place in the config file or the arguments, for messages.
 pub(super) struct Placed<T> {
     pub(super) place: String,
     pub(super) value: T,
@@ -50,35 +50,35 @@ impl<T> Placed<T> {
     }
 }
 
-/// One endpoint, up to its store.
+/// The config of an endpoint, without the store.
 pub(super) struct EndpointConfig {
     pub(super) place: String,
     pub(super) path: String,
     pub(super) name: String,
     pub(super) builder: Builder,
-    pub(super) read: Classify,
+    pub(super) classify: Classify,
     pub(super) forward: Option<Forward>,
-    /// Whether its events are handled only if the store remembers them.
+    /// Whether deliveries are rejected while the store is unavailable.
     pub(super) needs_store: bool,
     pub(super) max_in_flight: usize,
 }
 
-/// One endpoint that can receive.
+/// An endpoint with its receiver.
 pub(super) struct Ready {
     pub(super) path: String,
     pub(super) receiver: Receiver,
-    pub(super) read: Classify,
+    pub(super) classify: Classify,
     pub(super) forward: Option<Forward>,
 }
 
-/// Where an endpoint's events go.
+/// Where the events of an endpoint are forwarded to.
 pub(super) struct Forward {
     pub(super) target: ForwardUrl,
-    /// Signs what is sent there, where the application asks for that.
+    /// Signs the requests to the application.
     pub(super) signer: Option<Signer>,
 }
 
-/// What the command line says instead of the file.
+/// The options of the command line that replace keys of the file.
 #[derive(Debug, Default)]
 pub(super) struct Overrides {
     pub(super) listen: Option<String>,
@@ -86,34 +86,34 @@ pub(super) struct Overrides {
 }
 
 impl EndpointConfig {
-    /// With its store.
+    /// Builds the receiver with its store.
     pub(super) fn ready(self, store: Arc<dyn DedupeStore>) -> Result<Ready, Failure> {
         let receiver = self.builder.store(store).build();
         let receiver = receiver.map_err(|error| Failure::because(&self.place, error))?;
-        Ok(Ready { path: self.path, receiver, read: self.read, forward: self.forward })
+        Ok(Ready { path: self.path, receiver, classify: self.classify, forward: self.forward })
     }
 }
 
-/// For the operator.
+/// Describes the endpoint for the operator.
 impl fmt::Display for Ready {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is {} of {}, ", self.path, self.receiver.name(), self.receiver.provider())?;
+        write!(f, "endpoint {} at {}, provider {}, ", self.receiver.name(), self.path, self.receiver.provider())?;
         match &self.forward {
-            Some(forward) => write!(f, "forwarded to {}", forward.target),
-            None => f.write_str("written to the standard output"),
+            Some(forward) => write!(f, "forwards to {}", forward.target),
+            None => f.write_str("writes events to standard output"),
         }
     }
 }
 
 impl Config {
-    /// Reads a file.
+    /// Reads the config file at a path.
     pub(super) fn load(path: &Path, overrides: Overrides) -> Result<Self, Failure> {
         let shown = path.display().to_string();
         let file = File::open(path).map_err(|error| unreadable(&shown, error))?;
         Config::read(&shown, file, overrides)
     }
 
-    /// Reads what stands in a file of this name.
+    /// Reads the content of a config file. `file` is its name, for messages.
     pub(super) fn read(file: &str, content: impl Read, overrides: Overrides) -> Result<Self, Failure> {
         let mut text = String::new();
         let content = content.take(LONGEST + 1).read_to_string(&mut text);
@@ -130,22 +130,22 @@ impl Config {
         let mut limits = Limits { half_close: true, ..Limits::default() };
         limits.connections = keys.count("max_connections")?.unwrap_or(limits.connections);
         if limits.connections > MOST_CONNECTIONS {
-            return Err(keys.wrong("max_connections", format_args!("more than {MOST_CONNECTIONS}")));
+            return Err(keys.wrong("max_connections", format_args!("must be at most {MOST_CONNECTIONS}")));
         }
         limits.head = keys.duration("idle_timeout")?.unwrap_or(limits.head);
         let drain_delay = keys.delay("drain_delay")?.unwrap_or(DRAIN_DELAY);
         let shutdown = keys.duration("shutdown_timeout")?.unwrap_or(SHUTDOWN);
 
         let mut read =
-            Reading { file, endpoints: Vec::new(), groups: Vec::new(), ours: Vec::new(), longest: Duration::ZERO };
+            Reading { file, endpoints: Vec::new(), groups: Vec::new(), signing: Vec::new(), longest: Duration::ZERO };
         for (number, table) in (1..).zip(keys.tables("endpoint", "written as [[endpoint]]")?) {
             read.endpoint(number, table)?;
         }
         if read.endpoints.is_empty() {
-            return Err(keys.wrong("endpoint", "missing: there is nothing to receive without an [[endpoint]]"));
+            return Err(keys.wrong("endpoint", "missing; add at least one [[endpoint]]"));
         }
-        no_secret_twice(&read.groups, &read.ours)?;
-        no_two_alike(&read.endpoints)?;
+        no_secret_twice(&read.groups, &read.signing)?;
+        no_duplicates(&read.endpoints)?;
         limits.last_answer = read.longest;
         Ok(Config { listen, store, limits, operations, drain_delay, shutdown, endpoints: read.endpoints })
     }
@@ -154,7 +154,7 @@ impl Config {
 /// The longest config file, in bytes.
 const LONGEST: u64 = 1024 * 1024;
 
-/// The keys of the file itself.
+/// The keys at the top level of the file.
 const TOP: &[&str] = &[
     "listen",
     "store",
@@ -166,7 +166,7 @@ const TOP: &[&str] = &[
     "endpoint",
 ];
 
-/// The keys that every endpoint has, besides [`provider::keys`].
+/// The keys of every endpoint, besides [`provider::keys`].
 const OF_ENDPOINT: &[&str] = &[
     "path",
     "name",
@@ -185,21 +185,21 @@ const OF_ENDPOINT: &[&str] = &[
     "forward_in_clear",
 ];
 
-/// Longer than load balancers take to notice that a receiver is not ready, if they check every second or two.
+/// Long enough for load balancers that check readiness every second or two.
 const DRAIN_DELAY: Duration = Duration::from_secs(5);
 const SHUTDOWN: Duration = Duration::from_secs(30);
 
-/// Each needs a file descriptor; no system gives out more than this without being asked.
+/// Each connection needs a file descriptor; by default systems allow a process at most about this many.
 const MOST_CONNECTIONS: usize = 1_000_000;
 
-/// How long an application may take over an event, where one is forwarded to. Senders do not wait nearly as long.
+/// No provider is documented to wait longer for an answer.
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(60);
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Those that a receiver takes.
+/// The leases that a receiver accepts.
 const LEASES: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 
-/// Each holds a body in memory, and a connection to the application.
+/// Each event in flight holds a body in memory, and a connection to the application.
 const MAX_IN_FLIGHT: usize = 256;
 
 fn unreadable(file: &str, error: std::io::Error) -> Failure {
@@ -234,7 +234,7 @@ fn operations(keys: &mut TableKeys) -> Result<Option<Placed<SocketAddr>>, Failur
     address(listen, "127.0.0.1:8788").map(Some)
 }
 
-/// Reads the store: a URL, or a table that says what or where the URL is. `--store` replaces all of it.
+/// Reads the store: a URL, or a table that holds the URL or names its variable or file. `--store` replaces all of it.
 fn store(keys: &mut TableKeys, instead: Option<String>) -> Result<Placed<StoreConfig>, Failure> {
     let (is_table, argument) = (keys.is_table("store"), instead.is_some());
     let table = if is_table { keys.table("store", STORE_SUCH_AS)? } else { None };
@@ -245,31 +245,31 @@ fn store(keys: &mut TableKeys, instead: Option<String>) -> Result<Placed<StoreCo
     let url = Url::parse(&store.value).map_err(|problem| store.wrong(problem))?;
     if argument && url.has_password() {
         return Err(store.wrong(
-            "a password in an argument shows in the process list: say where the URL stands in the config file, \
-             `store = { env = \"MEDHOOK_STORE\" }` or `store = { file = \"/run/secrets/store\" }`",
+            "a password in an argument is visible in the process list; instead set \
+             `store = { env = \"MEDHOOK_STORE\" }` or `store = { file = \"/run/secrets/store\" }` in the config file",
         ));
     }
     Ok(Placed { place: store.place, value: StoreConfig::new(url) })
 }
 
-/// Reads the table of a store. A URL can hold a password, so the table may name its variable or file, like a secret's.
+/// Reads the table of a store. A URL can hold a password, so the table can name its variable or file, as for a secret.
 fn store_in(mut keys: TableKeys) -> Result<Placed<StoreConfig>, Failure> {
     keys.all_known(&[OF_STORE, secrets::KEYS].concat())?;
     let place = keys.place().to_owned();
     let wrong = |problem: String| Failure::because(&place, problem);
     let number = keys.count("max_connections")?;
     let url = keys.text("url")?;
-    if [url.is_some(), keys.has("env"), keys.has("file")].into_iter().filter(|is_there| *is_there).count() != 1 {
-        return Err(wrong("needs one of `url`, `env` and `file`".to_owned()));
+    if [url.is_some(), keys.has("env"), keys.has("file")].into_iter().filter(|is_set| *is_set).count() != 1 {
+        return Err(wrong("must have exactly one of `url`, `env` and `file`".to_owned()));
     }
     let url = match url {
         Some(url) => {
-            keys.all_taken("of no use beside `url`")?;
+            keys.all_taken("cannot be used together with `url`; remove it")?;
             url
         }
         None => match secrets::named(keys)? {
             Some(named) => named.secret.expose_secret().to_owned(),
-            None => return Err(wrong("cannot be optional".to_owned())),
+            None => return Err(wrong("cannot be optional; remove `optional`".to_owned())),
         },
     };
     let mut store = StoreConfig::new(Url::parse(&url).map_err(wrong)?);
@@ -282,17 +282,17 @@ fn store_in(mut keys: TableKeys) -> Result<Placed<StoreConfig>, Failure> {
 /// How the table of a store is written.
 const STORE_SUCH_AS: &str = "a table such as { url = \"sqlite:medhook.db\" }";
 
-/// The keys of a store's table, beside those of a secret.
+/// The keys of a store's table, besides those of a secret.
 const OF_STORE: &[&str] = &["url", "max_connections"];
 
-/// What has been read so far.
+/// The endpoints that have been read so far.
 struct Reading<'f> {
     file: &'f str,
     endpoints: Vec<EndpointConfig>,
     groups: Vec<Group>,
-    /// Secrets that sign what is forwarded.
-    ours: Vec<Group>,
-    /// The longest that an answer may take.
+    /// Secrets that sign forwarded events.
+    signing: Vec<Group>,
+    /// The longest time that an answer may take.
     longest: Duration,
 }
 
@@ -331,12 +331,12 @@ impl Reading<'_> {
         let down = [("reject", OnStoreError::Reject), ("handle-unclaimed", OnStoreError::HandleUnclaimed)];
         let on_store_error = keys.choice("on_store_error", &down)?.unwrap_or_default();
         builder = builder.on_store_error(on_store_error);
-        let (forward, ours) = forward(&mut keys, reuse)?;
-        keys.all_taken("of no use at an endpoint set up like this one")?;
+        let (forward, signing) = forward(&mut keys, reuse)?;
+        keys.all_taken("does not apply to an endpoint with these `provider`, `scheme` and `forward`; remove it")?;
 
         self.longest = self.longest.max(body_timeout.saturating_add(handler_timeout).saturating_add(BODY_TIMEOUT));
         self.groups.extend(provided.groups);
-        self.ours.extend(ours);
+        self.signing.extend(signing);
         let place = keys.place().to_owned();
         let needs_store = on_store_error == OnStoreError::Reject;
         self.endpoints.push(EndpointConfig {
@@ -344,7 +344,7 @@ impl Reading<'_> {
             path,
             name,
             builder,
-            read: provided.read,
+            classify: provided.classify,
             forward,
             needs_store,
             max_in_flight,
@@ -358,10 +358,10 @@ fn name(keys: &mut TableKeys, path: &str) -> Result<String, Failure> {
         return Ok(name);
     }
     let made = Some(path::name(path)).filter(|name| is_name(name));
-    made.ok_or_else(|| keys.wrong("name", "missing, and this path makes none"))
+    made.ok_or_else(|| keys.wrong("name", "missing, and cannot be derived from this path; set it"))
 }
 
-/// Where events go, and the secret that signs what goes there.
+/// Reads where events are forwarded to, and the secret that signs them.
 fn forward(keys: &mut TableKeys, reuse: bool) -> Result<(Option<Forward>, Option<Group>), Failure> {
     let Some(url) = keys.text("forward")? else {
         return Ok((None, None));
@@ -371,8 +371,8 @@ fn forward(keys: &mut TableKeys, reuse: bool) -> Result<(Option<Forward>, Option
     if !target.is_loopback() && !in_clear {
         return Err(keys.wrong(
             "forward",
-            "would send patients' data unencrypted to another machine; if the network in between is yours and that is \
-             meant, say `forward_in_clear = true`",
+            "would send patient data unencrypted to another machine; if you trust the network in between, set \
+             `forward_in_clear = true`",
         ));
     }
     let Some(named) = secrets::one(keys, "forward_secret")? else {
@@ -383,15 +383,18 @@ fn forward(keys: &mut TableKeys, reuse: bool) -> Result<(Option<Forward>, Option
     Ok((Some(Forward { target, signer: Some(signer) }), Some(Group { secrets: vec![named], reuse })))
 }
 
-fn no_two_alike(endpoints: &[EndpointConfig]) -> Result<(), Failure> {
+fn no_duplicates(endpoints: &[EndpointConfig]) -> Result<(), Failure> {
     let (mut paths, mut names) = (HashSet::new(), HashSet::new());
     for EndpointConfig { place, path, name, .. } in endpoints {
         if !paths.insert(path) {
-            return Err(Failure::new(format!("{place}: `path`: another endpoint has it already")));
+            return Err(Failure::new(format!(
+                "{place}: `path`: another endpoint has the same path; change one of them"
+            )));
         }
         if !names.insert(name) {
             return Err(Failure::new(format!(
-                "{place}: `name`: another endpoint is called {name} already, and events are remembered by it"
+                "{place}: `name`: another endpoint has the name {name} as well; set different names, which are part \
+                 of the keys in the store"
             )));
         }
     }

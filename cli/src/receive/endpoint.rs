@@ -1,4 +1,4 @@
-//! What an endpoint does with a delivery, from the request to the answer.
+//! Handles the deliveries of an endpoint, from the request to the answer.
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,37 +18,37 @@ use super::provider::Classify;
 use super::report::{DeliveryReport, ReportedOutcome, Style};
 use crate::server::empty;
 
-/// A receiver at its path.
+/// An endpoint that receives deliveries.
 pub(super) struct ServedEndpoint {
     pub(super) path: String,
     pub(super) receiver: Receiver,
-    pub(super) read: Classify,
+    pub(super) classify: Classify,
     pub(super) application: Option<Application>,
     pub(super) output: Printer,
     pub(super) style: Style,
-    /// Of lines about deliveries whose origin was not verified.
+    /// Limits the lines about unverified deliveries.
     pub(super) budget: Budget,
 }
 
-/// Who handles an endpoint's events.
+/// The application that handles the events of an endpoint.
 pub(super) struct Application {
     pub(super) forwarder: Forwarder,
     pub(super) target: ForwardUrl,
     pub(super) signer: Option<Signer>,
 }
 
-/// What the handler found out, for the report.
+/// The results of the handler, for the report.
 #[derive(Debug, Default)]
-struct Found {
-    read: OnceLock<Decoding>,
+struct HandlerNotes {
+    decoding: OnceLock<Decoding>,
     upstream: OnceLock<ForwardAnswer>,
-    /// The line is written.
-    told: OnceLock<()>,
+    /// Set once the line has been written.
+    reported: OnceLock<()>,
 }
 
 impl ServedEndpoint {
-    /// Answers a request. All up to the proof is done in the connection's own task: whoever hangs up there has lost
-    /// nothing. From then on it is detached.
+    /// Answers a request. Verification runs in the task of the connection, and stops if the client disconnects. A
+    /// verified delivery is handled in a detached task.
     pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let pieces = BodyDataStream::new(body).map_ok(Bytes::from);
@@ -57,87 +57,95 @@ impl ServedEndpoint {
         let delivery = match self.receiver.receive(&request, pieces).await {
             Ok(Received::Delivery(delivery)) => delivery,
             Ok(Received::Reply(reply)) => return replied(*reply),
-            Err(rejection) if rejection.is_verified() => return self.rejected(&rejection, None, &Found::default()),
+            Err(rejection) if rejection.is_verified() => {
+                return self.rejected(&rejection, None, &HandlerNotes::default());
+            }
             Err(rejection) => return self.unverified(&rejection),
         };
         let content_type = head.headers.get(header::CONTENT_TYPE).cloned();
         match self.receiver.admit(delivery.clone()) {
             Ok(admitted) => detached(self.handled(admitted, content_type), tokio::spawn)
                 .await
-                // The runtime is shutting down: not handled, as far as we know.
+                // The runtime is shutting down, so the delivery may not have been handled.
                 .unwrap_or_else(|| empty(StatusCode::INTERNAL_SERVER_ERROR)),
-            Err(rejection) => self.rejected(&rejection, Some(&delivery), &Found::default()),
+            Err(rejection) => self.rejected(&rejection, Some(&delivery), &HandlerNotes::default()),
         }
     }
 
     async fn handled(self: Arc<Self>, admitted: Admitted, content_type: Option<HeaderValue>) -> Response<Full<Bytes>> {
         let delivery = admitted.delivery().clone();
-        let found = Found::default();
-        let ran = admitted.run(self.handle(&delivery, content_type, &found), StatusCode::is_success).await;
+        let notes = HandlerNotes::default();
+        let ran = admitted.run(self.handle(&delivery, content_type, &notes), StatusCode::is_success).await;
         match ran {
             Ok(status) => {
-                if found.told.get().is_none() {
-                    self.mention(ReportedOutcome::Answered(status), Some(&delivery), &found);
+                if notes.reported.get().is_none() {
+                    self.report(ReportedOutcome::Answered(status), Some(&delivery), &notes);
                 }
                 empty(status)
             }
-            Err(rejection) => self.rejected(&rejection, Some(&delivery), &found),
+            Err(rejection) => self.rejected(&rejection, Some(&delivery), &notes),
         }
     }
 
-    /// The handler: the application is asked or, where there is none, the fact is told. Told is what was written.
-    async fn handle(&self, delivery: &Delivery, content_type: Option<HeaderValue>, found: &Found) -> StatusCode {
-        found.read.get_or_init(|| (self.read)(delivery));
+    /// The handler: forwards the event, or writes its line if there is no application. Returns the status of the
+    /// answer.
+    async fn handle(&self, delivery: &Delivery, content_type: Option<HeaderValue>, notes: &HandlerNotes) -> StatusCode {
+        notes.decoding.get_or_init(|| (self.classify)(delivery));
         if let Some(Application { forwarder, target, signer }) = &self.application {
             let answer = forwarder.send(target, signer.as_ref(), delivery, content_type).await;
-            found.upstream.get_or_init(|| answer);
+            notes.upstream.get_or_init(|| answer);
             return answer.status();
         }
-        let line = self.line(ReportedOutcome::Answered(StatusCode::OK), Some(delivery), found);
+        let line = self.line(ReportedOutcome::Answered(StatusCode::OK), Some(delivery), notes);
         if self.output.write(line).await {
-            found.told.get_or_init(|| ());
+            notes.reported.get_or_init(|| ());
             StatusCode::OK
         } else {
             StatusCode::SERVICE_UNAVAILABLE
         }
     }
 
-    /// Rejects what anyone can send: its lines have a budget.
+    /// Rejects an unverified delivery, and reports it within the budget.
     fn unverified(&self, rejection: &Rejection) -> Response<Full<Bytes>> {
         if self.budget.spend(rejection.reason()) {
-            return self.rejected(rejection, None, &Found::default());
+            return self.rejected(rejection, None, &HandlerNotes::default());
         }
         answer(rejection)
     }
 
-    /// Reports the rejections that were only counted: those that are due, or at the end all.
+    /// Reports rejections that were only counted.
     pub(super) fn report_counts(&self, counts: Vec<(Reason, u64)>) {
         for (reason, count) in counts {
-            let line = self.line(ReportedOutcome::Counted(reason, count), None, &Found::default());
-            if self.output.is_failing() || !self.output.mention(line) {
+            let line = self.line(ReportedOutcome::Counted(reason, count), None, &HandlerNotes::default());
+            if self.output.is_failing() || !self.output.try_write(line) {
                 self.budget.put_back(reason, count);
             }
         }
     }
 
-    fn rejected(&self, rejection: &Rejection, delivery: Option<&Delivery>, found: &Found) -> Response<Full<Bytes>> {
-        self.mention(ReportedOutcome::rejected(rejection), delivery, found);
+    fn rejected(
+        &self,
+        rejection: &Rejection,
+        delivery: Option<&Delivery>,
+        notes: &HandlerNotes,
+    ) -> Response<Full<Bytes>> {
+        self.report(ReportedOutcome::rejected(rejection), delivery, notes);
         answer(rejection)
     }
 
-    fn mention(&self, became: ReportedOutcome, delivery: Option<&Delivery>, found: &Found) {
-        self.output.mention(self.line(became, delivery, found));
+    fn report(&self, result: ReportedOutcome, delivery: Option<&Delivery>, notes: &HandlerNotes) {
+        self.output.try_write(self.line(result, delivery, notes));
     }
 
-    fn line(&self, became: ReportedOutcome, delivery: Option<&Delivery>, found: &Found) -> String {
+    fn line(&self, result: ReportedOutcome, delivery: Option<&Delivery>, notes: &HandlerNotes) -> String {
         self.style.line(&DeliveryReport {
             endpoint: self.receiver.name(),
             path: &self.path,
             provider: self.receiver.provider(),
-            became,
+            result,
             delivery,
-            read: found.read.get().copied(),
-            upstream: found.upstream.get().copied(),
+            decoding: notes.decoding.get().copied(),
+            upstream: notes.upstream.get().copied(),
         })
     }
 }
@@ -149,7 +157,7 @@ fn replied(reply: Reply) -> Response<Full<Bytes>> {
     response
 }
 
-/// The status of a rejection and the header that belongs to it. The reason is ours to know.
+/// Answers a rejection with its status and its header, without the reason.
 fn answer(rejection: &Rejection) -> Response<Full<Bytes>> {
     let mut response = empty(rejection.status());
     if let Some((name, value)) = rejection.header() {

@@ -1,7 +1,8 @@
-//! An event on its way to the application: a new request, of which nothing but the content type is the sender's own.
+//! Forwards events to the application, in a new request with the verified body. Of the sender's headers only the
+//! content type is passed on.
 //!
-//! The application's status alone is the answer, and is not kept waiting by its body: that is read aside, up to a bound,
-//! so that the connection can be used again, and thrown away.
+//! The status of the application becomes the answer at once. The body of its answer is read in the background up to a
+//! limit, so that the connection can be reused, and discarded.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
@@ -23,12 +24,12 @@ use medhook::sign::Signer;
 use medhook::{Bytes, Delivery, EventKey};
 use tokio::sync::Semaphore;
 
-/// Sends events to applications, over connections that all endpoints share.
+/// Sends events to applications. All endpoints share its connections.
 #[derive(Debug, Clone)]
 pub(super) struct Forwarder {
     client: Client<HttpConnector, Full<Bytes>>,
-    /// A permit for each answer whose rest may be read.
-    rests: Arc<Semaphore>,
+    /// Permits for reading bodies of answers in the background.
+    body_reads: Arc<Semaphore>,
 }
 
 impl Forwarder {
@@ -41,10 +42,10 @@ impl Forwarder {
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(MOST_IDLE)
             .build(connector);
-        Forwarder { client, rests: Arc::new(Semaphore::new(MOST_IDLE)) }
+        Forwarder { client, body_reads: Arc::new(Semaphore::new(MOST_IDLE)) }
     }
 
-    /// Sends an event and waits for the answer, which the caller may tire of.
+    /// Sends an event and waits for the answer. The caller sets the timeout.
     pub(super) async fn send(
         &self,
         to: &ForwardUrl,
@@ -75,38 +76,38 @@ impl Forwarder {
         }
     }
 
-    /// Reads what is left of an answer, so that its connection is free for the next event. Where that is too much, too
-    /// slow, or too many do it already, the connection is closed instead.
+    /// Reads the body of an answer in the background, so that its connection can be reused. The connection is closed
+    /// instead if the body is too long or too slow, or if too many are being read.
     fn drop_body(&self, body: Incoming) {
         if body.is_end_stream() {
             return;
         }
-        if let Ok(permit) = self.rests.clone().try_acquire_owned() {
+        if let Ok(permit) = self.body_reads.clone().try_acquire_owned() {
             tokio::spawn(async move {
                 let rest = Limited::new(body, LONGEST_ANSWER).collect();
-                let _ = tokio::time::timeout(REST, rest).await;
+                let _ = tokio::time::timeout(BODY_TIMEOUT, rest).await;
                 drop(permit);
             });
         }
     }
 }
 
-/// What the application made of an event.
+/// The answer of the application to an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ForwardAnswer {
-    /// It says so.
+    /// The application answered with this status.
     Status(StatusCode),
-    /// It takes no connection, or there is no such host.
+    /// The application rejected the connection, or its host does not exist.
     NotReached,
-    /// It took no connection in time.
+    /// Connecting to the application timed out.
     TimedOut,
-    /// The connection broke before there was an answer, or the answer is not HTTP.
+    /// The connection broke before the answer, or the answer is not HTTP.
     Failed,
 }
 
 impl ForwardAnswer {
-    /// What the sender gets for it. A redirect is a failure: nobody follows it, and the sender must not take it for
-    /// its own.
+    /// Returns the status for the sender. A redirect is a failure: it is not followed, and the sender must not follow
+    /// it either.
     pub(super) fn status(self) -> StatusCode {
         match self {
             ForwardAnswer::Status(status) if status.is_redirection() || status.is_informational() => {
@@ -119,7 +120,7 @@ impl ForwardAnswer {
     }
 }
 
-/// A status, or what there was instead.
+/// Writes the status, or the kind of failure in snake_case.
 impl fmt::Display for ForwardAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -131,51 +132,50 @@ impl fmt::Display for ForwardAnswer {
     }
 }
 
-/// An application's URL.
+/// The URL of an application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ForwardUrl(Uri);
 
 impl ForwardUrl {
-    /// Messages do not quote it: there may be a password in it.
+    /// Parses a URL. Errors do not quote it, because it may hold a password.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
         const SUCH_AS: &str = "must be a URL such as \"http://127.0.0.1:3000/webhooks\"";
         if url.contains('#') {
-            return Err("a URL to send to has no fragment, so no `#`".to_owned());
+            return Err("must not contain a fragment (`#`)".to_owned());
         }
-        // It is shown at the start.
+        // The URL is printed at startup.
         if url.chars().any(char::is_control) {
-            return Err("has control characters in it".to_owned());
+            return Err("must not contain control characters".to_owned());
         }
         let uri: Uri = url.parse().map_err(|_| SUCH_AS.to_owned())?;
         match uri.scheme_str() {
             Some("http") => {}
             Some("https") => {
-                return Err("https is not supported: forward to the application or a proxy on this machine".to_owned());
+                return Err(
+                    "https is not supported; forward to the application or to a proxy on this machine".to_owned()
+                );
             }
             _ => return Err(SUCH_AS.to_owned()),
         }
         let authority = uri.authority().ok_or(SUCH_AS)?;
         if authority.as_str().contains('@') {
-            return Err(
-                "no user or password in it, please: `forward_secret` signs what the application gets".to_owned()
-            );
+            return Err("must not contain a user or password; set `forward_secret` to sign forwarded events".to_owned());
         }
-        let port_as_it_should_be =
-            authority.as_str() == authority.host() || authority.port_u16().is_some_and(|port| port > 0);
-        if authority.host().is_empty() || !port_as_it_should_be {
+        let port_is_valid = authority.as_str() == authority.host() || authority.port_u16().is_some_and(|port| port > 0);
+        if authority.host().is_empty() || !port_is_valid {
             return Err(SUCH_AS.to_owned());
         }
         Ok(ForwardUrl(uri))
     }
 
-    /// Whether nothing sent there leaves this machine.
+    /// Returns whether the host is `localhost` or a loopback address.
     pub(super) fn is_loopback(&self) -> bool {
         let host = self.0.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 }
 
-/// Without its query, in which there may be a password.
+/// Writes the URL without its query, which may hold a password.
 impl fmt::Display for ForwardUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let authority = self.0.authority().map(http::uri::Authority::as_str).unwrap_or_default();
@@ -183,7 +183,7 @@ impl fmt::Display for ForwardUrl {
     }
 }
 
-/// The same for every attempt to deliver an event, and for no other event.
+/// Returns the message id, which is unique to the event and the same for every attempt.
 fn message_id(key: EventKey) -> String {
     format!("medhook_{:x}", HexDisplay(key.as_bytes()))
 }
@@ -209,8 +209,8 @@ fn headers(delivery: &Delivery, content_type: Option<HeaderValue>) -> HeaderMap 
     headers
 }
 
-/// A value in which nothing is left that a header could not hold or a line could end with: `%` and all that is not
-/// visible ASCII stand as `%` and two hexadecimal digits for each byte. `None` for one that is too long then.
+/// Percent-encodes a value for a header: `%` and every byte that is not visible ASCII. Returns `None` if it is empty or
+/// too long.
 fn escaped(value: &str) -> Option<HeaderValue> {
     use fmt::Write as _;
     if value.is_empty() || value.len() > LONGEST_VALUE {
@@ -246,14 +246,14 @@ fn now() -> i64 {
 
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Shorter than the servers' that are in use (five seconds and more): one that closes a connection at the moment when
-/// an event is sent over it leaves open whether it took the event.
+/// Shorter than the idle timeouts of common servers (five seconds and more). If a server closed a connection while an
+/// event is sent over it, it would be unknown whether the server received the event.
 const IDLE: Duration = Duration::from_secs(4);
 const MOST_IDLE: usize = 64;
 
-/// The most that is read of an answer's body, and for how long, before the connection is closed instead.
+/// The limits for reading the body of an answer. The connection is closed when one is exceeded.
 const LONGEST_ANSWER: usize = 64 * 1024;
-const REST: Duration = Duration::from_secs(1);
+const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
 const LONGEST_VALUE: usize = 1024;
 
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_of_headers_hold_nothing_that_could_end_them() {
+    fn header_values_are_percent_encoded() {
         for (value, expected) in [
             ("patient.ehi_export_success", Some("patient.ehi_export_success")),
             ("a\r\nx-evil: 1", Some("a%0D%0Ax-evil:%201")),
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_is_a_failure_and_everything_else_is_the_applications_word() {
+    fn a_redirect_is_a_failure_and_every_other_status_is_passed_on() {
         for (status, expected) in [(200, 200), (204, 204), (302, 502), (304, 502), (404, 404), (429, 429), (503, 503)] {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(ForwardAnswer::Status(status).status().as_u16(), expected);
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machine_is_loopback() {
+    fn only_localhost_and_loopback_addresses_are_loopback() {
         for (url, loopback) in [
             ("http://127.0.0.1:3000/x", true),
             ("http://127.9.9.9", true),
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_url_is_rejected_without_being_quoted() {
+    fn an_invalid_url_is_rejected_without_being_quoted() {
         for url in [
             "",
             "hunter2",

@@ -1,8 +1,8 @@
 //! Liveness and readiness.
 //!
-//! `/livez` is 200 while the process answers at all: a supervisor that restarts it on 503 must not do so because of a
-//! store, which a restart does not repair. `/readyz` is 503 while deliveries should go to another receiver. Neither queries
-//! the store: they report the result of its last step.
+//! `/livez` is always 200: a supervisor restarts the process on 503, which would not repair a store. `/readyz` is 503
+//! while deliveries should go to another receiver. Neither queries the store; they use the result of its last
+//! operation.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,16 +25,16 @@ pub(super) struct Health {
     needs: Needs,
 }
 
-/// Parts without which deliveries are not handled.
+/// The parts that the receiver needs to handle deliveries.
 #[derive(Debug)]
 pub(super) struct Needs {
-    /// An endpoint that handles events without the store is worth sending to while the store is away.
+    /// Whether every endpoint needs the store. An endpoint that does not can handle deliveries while it is unavailable.
     pub(super) store: bool,
-    /// The standard output, if an endpoint needs it to handle events.
+    /// Standard output, if an endpoint writes its events there.
     pub(super) output: Option<Printer>,
 }
 
-/// A part of the life of the process.
+/// A phase of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Phase {
@@ -56,12 +56,12 @@ impl Health {
         self.phase.load(Ordering::SeqCst) == phase as u8
     }
 
-    /// The same store, with the results of its steps recorded here.
+    /// Wraps the store to record the results of its operations.
     pub(super) fn watch(&self, store: Arc<dyn DedupeStore>) -> Arc<dyn DedupeStore> {
         Arc::new(WatchedStore { store, health: self.store.clone() })
     }
 
-    /// Answers a request for one of the paths in [`path::HEALTH`]. `None` for any other path.
+    /// Answers a request for one of the paths in [`path::HEALTH`]. Returns `None` for any other path.
     pub(super) fn answer(&self, method: &Method, path: &str) -> Option<Response<Full<Bytes>>> {
         if !path::HEALTH.contains(&path) {
             return None;
@@ -80,7 +80,7 @@ impl Health {
         })
     }
 
-    /// Returns why the receiver is not ready.
+    /// Returns the reason why the receiver is not ready.
     fn problem(&self) -> Option<&'static str> {
         if self.is_in(Phase::Starting) {
             return Some("starting\n");
@@ -89,16 +89,16 @@ impl Health {
             return Some("shutting down\n");
         }
         if self.needs.store && self.store.failed_recently() {
-            return Some("the last step of the store failed\n");
+            return Some("the last store operation failed\n");
         }
         if self.needs.output.as_ref().is_some_and(|output| output.is_failing() || output.is_stuck()) {
-            return Some("the standard output cannot be written to\n");
+            return Some("cannot write to standard output\n");
         }
         None
     }
 }
 
-/// When the last step of the store failed; `None` if it succeeded.
+/// When the last operation of the store failed; `None` if it succeeded.
 #[derive(Debug, Clone, Default)]
 struct StoreHealth(Arc<Mutex<Option<Instant>>>);
 
@@ -113,11 +113,11 @@ impl StoreHealth {
     }
 }
 
-/// How long a failure counts. Without an end, a receiver that gets no deliveries because it is not ready could never
-/// find out that its store is back.
+/// How long a failure makes the receiver unready. It must expire, because only a delivery can show that the store works
+/// again, and an unready receiver gets none.
 const MEMORY: Duration = Duration::from_secs(5);
 
-/// A store whose steps are recorded.
+/// A store that records the results of its operations.
 #[derive(Debug)]
 struct WatchedStore {
     store: Arc<dyn DedupeStore>,
@@ -125,11 +125,11 @@ struct WatchedStore {
 }
 
 impl WatchedStore {
-    fn step<'s, T: Send + 's>(&'s self, step: StoreFuture<'s, T>) -> StoreFuture<'s, T> {
+    fn recorded<'s, T: Send + 's>(&'s self, operation: StoreFuture<'s, T>) -> StoreFuture<'s, T> {
         Box::pin(async move {
-            // The receiver drops a step that takes too long: until it is done it counts as failed.
+            // The receiver drops an operation that takes too long, which then counts as failed.
             let mut unfinished = Unfinished { health: Some(&self.health), since: Instant::now() };
-            let answer = step.await;
+            let answer = operation.await;
             unfinished.health = None;
             self.health.record(answer.is_ok());
             answer
@@ -137,7 +137,8 @@ impl WatchedStore {
     }
 }
 
-/// A step that is recorded as failed when it is dropped, unless that was soon: a renewal is dropped when its handler ends.
+/// Records an operation as failed if it is dropped after [`SOON`]. Earlier drops do not count, because a renewal is
+/// dropped when its handler ends.
 struct Unfinished<'s> {
     health: Option<&'s StoreHealth>,
     since: Instant,
@@ -153,24 +154,24 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-/// A store that is well has answered by then.
+/// A working store answers within this time.
 const SOON: Duration = Duration::from_millis(200);
 
 impl DedupeStore for WatchedStore {
     fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
-        self.step(self.store.claim(key, token, lease))
+        self.recorded(self.store.claim(key, token, lease))
     }
 
     fn renew(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Settled> {
-        self.step(self.store.renew(key, token, lease))
+        self.recorded(self.store.renew(key, token, lease))
     }
 
     fn commit(&self, key: EventKey, token: ClaimToken, retention: Retention) -> StoreFuture<'_, Settled> {
-        self.step(self.store.commit(key, token, retention))
+        self.recorded(self.store.commit(key, token, retention))
     }
 
     fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
-        self.step(self.store.release(key, token))
+        self.recorded(self.store.release(key, token))
     }
 }
 
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn health_is_asked_with_get_or_head_at_its_own_paths() {
+    fn health_checks_accept_get_and_head_at_their_paths() {
         let health = Health::new(STORE_ALONE);
         for path in ["/livez", "/readyz", "/healthz"] {
             assert_eq!(health.answer(&Method::POST, path).unwrap().status(), StatusCode::METHOD_NOT_ALLOWED);
@@ -208,7 +209,7 @@ mod tests {
         assert!(health.answer(&Method::GET, "/livez/").is_none());
     }
 
-    /// Fails, or never answers, as its lease says.
+    /// A store that fails or never answers, depending on the lease.
     #[derive(Debug)]
     struct Failing(MemoryStore);
 
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_step_that_fails_or_is_given_up_counts_until_the_next_succeeds_or_five_seconds_have_passed() {
+    async fn a_failed_or_abandoned_operation_counts_for_five_seconds_or_until_one_succeeds() {
         let health = Health::new(STORE_ALONE);
         health.enter(Phase::Serving);
         let store = health.watch(Arc::new(Failing(MemoryStore::new(10))));
@@ -265,9 +266,9 @@ mod tests {
         }
     }
 
-    /// Taking it out of the load balancer would lose the events that it exists to handle.
+    /// If it became unready, it would not get the events that it could still handle.
     #[tokio::test(start_paused = true)]
-    async fn a_receiver_that_handles_events_without_its_store_stays_ready_without_it() {
+    async fn a_receiver_that_handles_events_without_a_claim_stays_ready_without_its_store() {
         let health = Health::new(Needs { store: false, output: None });
         health.enter(Phase::Serving);
         let store = health.watch(Arc::new(Failing(MemoryStore::new(10))));

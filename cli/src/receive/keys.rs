@@ -1,5 +1,5 @@
-//! Tables of a config file, read key by key, so that whatever is wrong is one line that names file, place and key.
-//! A value is never quoted unless it cannot be a secret.
+//! Reads tables of the config file key by key. The message for a mistake is one line that names the file, the table and
+//! the key. It only quotes values that cannot be secrets.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
@@ -10,7 +10,7 @@ use toml::{Table, Value};
 
 use crate::failure::Failure;
 
-/// A table whose keys are taken one after the other.
+/// A table from which keys are taken one by one.
 #[derive(Debug)]
 pub(super) struct TableKeys {
     place: String,
@@ -18,19 +18,19 @@ pub(super) struct TableKeys {
 }
 
 impl TableKeys {
-    /// The whole file. `file` is its name, for the messages.
+    /// Parses a file. `file` is its name, for messages.
     pub(super) fn parse(file: &str, text: &str) -> Result<Self, Failure> {
         let table = text.parse::<Table>().map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             let line = before.matches('\n').count().saturating_add(1);
-            // A message of the parser's may go over several lines.
+            // The parser's message may have several lines.
             let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
             Failure::because(format_args!("{file}: line {line}"), message)
         })?;
         Ok(TableKeys { place: file.to_owned(), table })
     }
 
-    /// A table within another.
+    /// Creates the keys of a table inside another one.
     pub(super) fn within(place: String, table: Table) -> Self {
         TableKeys { place, table }
     }
@@ -39,28 +39,33 @@ impl TableKeys {
         &self.place
     }
 
-    /// From here on messages name this place.
+    /// Changes the place that messages name.
     pub(super) fn rename(&mut self, place: String) {
         self.place = place;
     }
 
-    /// A mistake about this key.
+    /// Returns the failure for a mistake in the value of this key.
     pub(super) fn wrong(&self, key: &str, problem: impl std::fmt::Display) -> Failure {
         Failure::new(format!("{}: `{key}`: {problem}", self.place))
     }
 
-    /// Refuses keys that nobody knows, before anything is said to be missing: it may only be misspelt.
+    /// Fails if the table has an unknown key. Called before missing keys are reported, because a key that seems to be
+    /// missing may be misspelled.
     pub(super) fn all_known(&self, known: &[&str]) -> Result<(), Failure> {
         match self.table.keys().find(|key| !known.contains(&key.as_str())) {
-            Some(key) => Err(Failure::new(format!("{}: unknown key `{}`", self.place, cut(key).escape_debug()))),
+            Some(key) => Err(Failure::new(format!(
+                "{}: unknown key `{}`; docs/receive.md lists all keys",
+                self.place,
+                cut(key).escape_debug()
+            ))),
             None => Ok(()),
         }
     }
 
-    /// Refuses keys that nobody took. `why` says why they are of no use here.
-    pub(super) fn all_taken(&self, why: &str) -> Result<(), Failure> {
+    /// Fails with `problem` if the table has a key that was not taken.
+    pub(super) fn all_taken(&self, problem: &str) -> Result<(), Failure> {
         match self.table.keys().next() {
-            Some(key) => Err(self.wrong(key, why)),
+            Some(key) => Err(self.wrong(key, problem)),
             None => Ok(()),
         }
     }
@@ -69,7 +74,7 @@ impl TableKeys {
         match self.table.remove(key) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(other) => Err(self.must_be(key, "a text in quotes", &other)),
+            Some(other) => Err(self.must_be(key, "a string", &other)),
         }
     }
 
@@ -81,19 +86,19 @@ impl TableKeys {
         }
     }
 
-    /// A whole number from 1 on.
+    /// Takes a whole number that is at least 1.
     pub(super) fn count(&mut self, key: &str) -> Result<Option<usize>, Failure> {
         match self.table.remove(key) {
             None => Ok(None),
             Some(Value::Integer(number)) => match usize::try_from(number) {
                 Ok(count) if count > 0 => Ok(Some(count)),
-                _ => Err(self.wrong(key, format_args!("must be at least 1, and not {number}"))),
+                _ => Err(self.wrong(key, format_args!("must be at least 1, not {number}"))),
             },
             Some(other) => Err(self.must_be(key, "a whole number", &other)),
         }
     }
 
-    /// A time that may be `"0s"`.
+    /// Takes a duration that may be `"0s"`.
     pub(super) fn delay(&mut self, key: &str) -> Result<Option<Duration>, Failure> {
         if self.table.get(key).is_some_and(|value| value.as_str() == Some("0s")) {
             self.table.remove(key);
@@ -102,18 +107,18 @@ impl TableKeys {
         self.duration(key)
     }
 
-    /// A time such as `"30s"`.
+    /// Takes a duration such as `"30s"`.
     pub(super) fn duration(&mut self, key: &str) -> Result<Option<Duration>, Failure> {
         let Some(value) = self.table.remove(key) else {
             return Ok(None);
         };
         let Value::String(text) = value else {
-            return Err(self.must_be(key, "a time in quotes, such as \"30s\"", &value));
+            return Err(self.must_be(key, "a duration in quotes, such as \"30s\"", &value));
         };
         duration(&text).map(Some).map_err(|problem| self.wrong(key, format_args!("{:?}: {problem}", cut(&text))))
     }
 
-    /// One of a few words.
+    /// Takes one of a few words.
     pub(super) fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Result<Option<T>, Failure> {
         let Some(text) = self.text(key)? else {
             return Ok(None);
@@ -122,23 +127,23 @@ impl TableKeys {
             Some((_, choice)) => Ok(Some(*choice)),
             None => {
                 let words: Vec<_> = choices.iter().map(|(word, _)| format!("{word:?}")).collect();
-                Err(self.wrong(key, format_args!("{:?} is none of {}", cut(&text), words.join(", "))))
+                Err(self.wrong(key, format_args!("{:?} is not one of {}", cut(&text), words.join(", "))))
             }
         }
     }
 
-    /// A name, as the library takes them for endpoints and senders.
+    /// Takes a name that the library accepts for an endpoint or a provider.
     pub(super) fn name(&mut self, key: &str) -> Result<Option<String>, Failure> {
         match self.text(key)? {
             Some(name) if !is_name(&name) => {
-                let problem = format_args!("{:?} is not 1 to 64 of a-z, 0-9, `.`, `_` and `-`", cut(&name));
-                Err(self.wrong(key, problem))
+                let must_be = "must be 1 to 64 characters of a-z, 0-9, `.`, `_` and `-`";
+                Err(self.wrong(key, format_args!("{:?}: {must_be}", cut(&name))))
             }
             name => Ok(name),
         }
     }
 
-    /// A table of its own.
+    /// Takes a table.
     pub(super) fn table(&mut self, key: &str, such_as: &str) -> Result<Option<Table>, Failure> {
         match self.table.remove(key) {
             None => Ok(None),
@@ -147,7 +152,7 @@ impl TableKeys {
         }
     }
 
-    /// A list of tables. Empty if it is not there.
+    /// Takes a list of tables. It is empty if the key is missing.
     pub(super) fn tables(&mut self, key: &str, such_as: &str) -> Result<Vec<Table>, Failure> {
         let list = match self.table.remove(key) {
             None => return Ok(Vec::new()),
@@ -161,9 +166,9 @@ impl TableKeys {
         tables.collect()
     }
 
-    /// A list of texts. Empty if it is not there.
+    /// Takes a list of strings. It is empty if the key is missing.
     pub(super) fn texts(&mut self, key: &str) -> Result<Vec<String>, Failure> {
-        const SUCH_AS: &str = "a list of texts, such as [\"one\", \"two\"]";
+        const SUCH_AS: &str = "a list of strings, such as [\"one\", \"two\"]";
         let list = match self.table.remove(key) {
             None => return Ok(Vec::new()),
             Some(Value::Array(list)) => list,
@@ -176,32 +181,32 @@ impl TableKeys {
         texts.collect()
     }
 
-    /// What must be there.
+    /// Returns the value of a required key. Fails if it is missing.
     pub(super) fn needed<T>(&self, key: &str, value: Option<T>) -> Result<T, Failure> {
         value.ok_or_else(|| self.wrong(key, "missing"))
     }
 
-    /// Whether the key is still there.
+    /// Returns whether the table has a key that was not taken yet.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
-    /// Whether it is there, and a table.
+    /// Returns whether the value of a key is a table.
     pub(super) fn is_table(&self, key: &str) -> bool {
         self.table.get(key).is_some_and(Value::is_table)
     }
 
     fn must_be(&self, key: &str, what: &str, is: &Value) -> Failure {
-        self.wrong(key, format_args!("must be {what}, and is of type {}", is.type_str()))
+        self.wrong(key, format_args!("must be {what}, but is of type {}", is.type_str()))
     }
 }
 
 pub(super) fn is_name(text: &str) -> bool {
-    let of_the_set = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
-    (1..=64).contains(&text.len()) && text.chars().all(of_the_set)
+    let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+    (1..=64).contains(&text.len()) && text.chars().all(is_allowed)
 }
 
-/// As much of a text as one line has room for.
+/// Returns the text, truncated to 80 characters.
 pub(super) fn cut(text: &str) -> Cow<'_, str> {
     if text.chars().nth(80).is_none() {
         return Cow::Borrowed(text);
@@ -209,9 +214,9 @@ pub(super) fn cut(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().take(80).chain("..".chars()).collect())
 }
 
-/// Reads a whole number with its unit.
+/// Parses a duration: a whole number and its unit.
 pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
-    const HOW: &str = "a time is a whole number with ms, s, m, h or d behind it, such as 30s or 24h";
+    const HOW: &str = "must be a whole number followed by ms, s, m, h or d, such as 30s or 24h";
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits).ok_or(HOW)?;
     let millis: u64 = match unit {
@@ -227,9 +232,9 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     }
     let duration = number.parse::<u64>().ok().and_then(|number| number.checked_mul(millis)).map(Duration::from_millis);
     match duration {
-        Some(duration) if duration.is_zero() => Err("a time of nothing lets nothing happen"),
+        Some(duration) if duration.is_zero() => Err("must be greater than 0"),
         Some(duration) if duration <= LONGEST => Ok(duration),
-        _ => Err("longer than ten years"),
+        _ => Err("must be at most ten years"),
     }
 }
 
@@ -240,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_numbers_with_units() {
+    fn durations_are_whole_numbers_with_units() {
         for (text, millis) in
             [("500ms", 500), ("30s", 30_000), ("10m", 600_000), ("24h", 86_400_000), ("3d", 259_200_000)]
         {
@@ -256,7 +261,7 @@ mod tests {
             ("1h30m", "whole number"),
             ("30S", "whole number"),
             ("１s", "whole number"),
-            ("0s", "nothing"),
+            ("0s", "greater than 0"),
             ("4000d", "ten years"),
             ("99999999999999999999s", "ten years"),
             ("18446744073709551615d", "ten years"),
@@ -266,14 +271,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_long_is_cut() {
+    fn long_text_is_truncated() {
         assert_eq!(cut("short"), "short");
         assert_eq!(cut(&"ñ".repeat(80)), "ñ".repeat(80));
         assert_eq!(cut(&"ñ".repeat(81)), "ñ".repeat(80) + "..");
     }
 
     #[test]
-    fn a_syntax_error_is_one_line_that_tells_its_line() {
+    fn the_message_for_a_syntax_error_is_one_line_with_its_line_number() {
         let error = TableKeys::parse("medhook.toml", "listen = \"127.0.0.1:1\"\nstore = \n").unwrap_err().to_string();
         assert!(error.starts_with("medhook.toml: line 2: "), "{error}");
         assert_eq!(error.lines().count(), 1, "{error}");

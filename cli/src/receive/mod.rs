@@ -1,12 +1,12 @@
-//! `medhook receive`: a receiver of its own, for applications that are not written in Rust, or not yet.
+//! `medhook receive`: a standalone receiver, for applications in any language.
 //!
-//! - `config`: the file, by `keys` (how it is read), `path`, `secrets`, `provider` and `store`
-//! - `serve`: the sequence from the sockets to the last answer, with `routes`
-//! - `endpoint`: what is done with a delivery
-//! - `forward`: the request to the application
-//! - `report`, `printer`: a line for each delivery, and its way out; `budget` bounds those that anyone can cause
-//! - `health`, `signals`: whether deliveries are welcome, and when the process ends
-//! - `system`: the limit of open files, and where warnings go
+//! - `config`: reads the config file with `keys`, `path`, `secrets`, `provider` and `store`
+//! - `serve`: runs the receiver from startup to shutdown, with `routes`
+//! - `endpoint`: handles a delivery
+//! - `forward`: sends an event to the application
+//! - `report`, `printer`: format and write a line for each delivery; `budget` limits the lines for unverified ones
+//! - `health`, `signals`: health checks and shutdown signals
+//! - `system`: raises the limit of open files, and writes warnings to the log
 
 mod budget;
 mod config;
@@ -40,32 +40,32 @@ use crate::verdict::Verdict;
 
 /// Receive deliveries at the endpoints of a config file, and forward their events.
 ///
-/// Every delivery is verified, and every event is handed over once: to the URL that
-/// its endpoint forwards to, whose status is the answer; or, where there is none, as
-/// a line on the standard output, which tells that it came and not what is in it.
+/// Every delivery is verified, and every event is delivered once: to the `forward`
+/// URL of its endpoint, whose status is the answer, or without one as a line on
+/// standard output that reports the event without its content.
 ///
-/// SIGTERM and SIGINT end it; running events are finished first. After SIGTERM it
-/// still accepts deliveries for `drain_delay`, while /readyz is 503. The exit code
-/// is 0 if all events were finished, 1 if some were canceled (their senders are
-/// answered 503), and 2 if the receiver could not start. SIGHUP is ignored: restart
-/// the receiver to apply a changed config file.
+/// SIGTERM and SIGINT end the receiver after running events have finished. After
+/// SIGTERM it still accepts deliveries for `drain_delay`, while /readyz is 503.
+/// SIGHUP is ignored; restart the receiver to apply a changed config file.
+///
+/// Exit code 0: all events were finished. 1: some were canceled, and their senders
+/// were answered 503. 2: the receiver could not start.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_help = EXAMPLE)]
 pub(crate) struct ReceiveArgs {
-    /// The config file
+    /// Config file
     #[arg(long, value_name = "FILE", default_value = "medhook.toml")]
     config: PathBuf,
-    /// Listen at this address instead of the file's; port 0 is any free one
+    /// Address to listen at, instead of the config file's; port 0 selects a free port
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
-    /// Remember events in this store instead of the file's; a URL with a password belongs in the file, or where the
-    /// file says
+    /// Store to use, instead of the config file's; a URL with a password is only accepted from the config file
     #[arg(long, value_name = "URL")]
     store: Option<String>,
-    /// Write JSON, one line for each delivery, and nothing else to the standard output
+    /// Report deliveries on standard output as JSON, one line for each
     #[arg(long)]
     json: bool,
-    /// Show events' ids, which can be patients'
+    /// Include event ids in the report; they can identify patients
     #[arg(long)]
     show_ids: bool,
 }
@@ -84,8 +84,8 @@ with this in medhook.toml (docs/receive.md has every key):
   secrets  = [{ env = \"FASTEN_SECRET\" }]
   forward  = \"http://127.0.0.1:3000/webhooks/fasten\"";
 
-/// What a config file of this name comes to: the lines that tell of its store and endpoints, or the one that says what
-/// is wrong. For `tests/properties`; no promise to anybody else.
+/// Returns the lines that describe the store and the endpoints of a config file, or the line that names its mistake.
+/// Only for `tests/properties`; not a stable API.
 #[doc(hidden)]
 pub fn config_lines(file: &str, content: &[u8]) -> Result<Vec<String>, String> {
     let lines = || {
@@ -99,7 +99,7 @@ pub fn config_lines(file: &str, content: &[u8]) -> Result<Vec<String>, String> {
     lines().map_err(|failure: Failure| failure.to_string())
 }
 
-/// Receives until it is told to end.
+/// Runs the command.
 pub(crate) fn run(args: &ReceiveArgs) -> Result<Verdict, Failure> {
     let cannot = |error| Failure::because("cannot start", error);
     let overrides = Overrides { listen: args.listen.clone(), store: args.store.clone() };
@@ -109,7 +109,7 @@ pub(crate) fn run(args: &ReceiveArgs) -> Result<Verdict, Failure> {
     {
         return Err(Failure::because(
             &endpoint.place,
-            "its events are written to the standard output, which is closed or /dev/null: open it, or set `forward`",
+            "its events are written to standard output, which is closed or /dev/null; open it or set `forward`",
         ));
     }
     let log = Printer::to("standard error", standard_error().map_err(cannot)?).map_err(cannot)?;
@@ -124,7 +124,7 @@ pub(crate) fn run(args: &ReceiveArgs) -> Result<Verdict, Failure> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(cannot)?;
     let ended = runtime.block_on(serve(config, style, &log, output));
-    // Whatever still runs has been given its time.
+    // Tasks that still run have exceeded their deadlines, so they are not awaited.
     runtime.shutdown_background();
     ended
 }

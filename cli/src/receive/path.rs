@@ -1,46 +1,46 @@
-//! Paths that endpoints have, and the names made of them.
+//! Paths of endpoints, and the names derived from them.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
-/// Checks a path. It is compared with a request's byte for byte: no pattern, no escapes, no two ways to write it.
+/// Checks the path of an endpoint. It is compared with the path of a request byte for byte, so it must not be a pattern
+/// or have escapes.
 pub(super) fn checked(path: &str) -> Result<(), String> {
     if !path.starts_with('/') {
         return Err("must begin with `/`".to_owned());
     }
     if path.len() > 256 {
-        return Err("longer than 256 characters".to_owned());
+        return Err("must be at most 256 characters".to_owned());
     }
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
-    if let Some(other) = path.chars().find(|c| !plain(*c)) {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+    if let Some(other) = path.chars().find(|c| !is_allowed(*c)) {
         let problem = match other {
-            '?' => "a path has no query",
-            '#' => "a path has no fragment",
-            '{' | '}' | '*' | ':' | '<' | '>' => "a path is no pattern, and needs an endpoint of its own",
-            _ => "only a-z, A-Z, 0-9, `/`, `-`, `.`, `_` and `~` are for paths",
+            '?' => "a query is not supported",
+            '#' => "a fragment is not supported",
+            '{' | '}' | '*' | ':' | '<' | '>' => "a pattern is not supported; add an endpoint for each path",
+            _ => "only a-z, A-Z, 0-9, `/`, `-`, `.`, `_` and `~` are supported",
         };
-        return Err(format!("{problem}, so no `{}`", other.escape_debug()));
+        return Err(format!("must not contain `{}`: {problem}", other.escape_debug()));
     }
     let inner = path.strip_suffix('/').unwrap_or(path);
-    if inner.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
-        return Err("a part of it is empty, `.` or `..`, which proxies change".to_owned());
+    if inner.split('/').skip(1).any(|segment| matches!(segment, "" | "." | "..")) {
+        return Err("must not contain an empty segment, `.` or `..`, because proxies rewrite them".to_owned());
     }
     if HEALTH.contains(&path) {
-        return Err("reserved for health checks".to_owned());
+        return Err("reserved for health checks; choose another path".to_owned());
     }
     Ok(())
 }
 
-/// The paths of health checks. `/healthz` is another name of `/readyz`.
+/// The paths of health checks. `/healthz` is an alias of `/readyz`.
 pub(super) const HEALTH: [&str; 3] = [LIVE, "/readyz", "/healthz"];
 
-/// Answered 200 while the process answers at all.
+/// The path of the liveness check, which is always answered 200.
 pub(super) const LIVE: &str = "/livez";
 
-/// A name made of a path: `/webhooks/fasten` is `webhooks-fasten`. Empty where there is nothing to make it of.
+/// Derives a name from a path, such as `webhooks-fasten` from `/webhooks/fasten`. The name for `/` is empty.
 pub(super) fn name(path: &str) -> String {
-    let part_of_name =
-        |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c.to_ascii_lowercase() } else { '-' };
-    path.trim_matches('/').chars().map(part_of_name).collect()
+    let replaced = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c.to_ascii_lowercase() } else { '-' };
+    path.trim_matches('/').chars().map(replaced).collect()
 }
 
 #[cfg(test)]
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_paths_only() {
+    fn only_plain_paths_are_accepted() {
         for path in ["/", "/a", "/webhooks/fasten", "/webhooks/fasten/", "/A-b_c.d~e/0"] {
             assert_eq!(checked(path), Ok(()), "{path}");
         }
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_makes_a_name() {
+    fn a_name_is_derived_from_a_path() {
         for (path, expected) in
             [("/webhooks/fasten", "webhooks-fasten"), ("/Fasten/", "fasten"), ("/a~b", "a-b"), ("/", "")]
         {

@@ -1,8 +1,8 @@
-//! Writing to an output whose reader may be slow or gone, without ever keeping a handler's thread waiting.
+//! Writes lines to an output without blocking handlers, even if the reader of the output is slow or gone.
 //!
-//! A thread of its own writes. A line that is only mentioned is queued if there is room, and counted if there is none. A
-//! line that must be written is waited for until the system has taken it or has refused it, or the output is stuck: its
-//! reader has let one write wait for [`LONGEST_WRITE`].
+//! A separate thread writes. [`Printer::try_write`] queues a line, or counts it as lost if the queue is full.
+//! [`Printer::write`] waits until the line has been written, writing it has failed, or the output is stuck, that is,
+//! one write has blocked for [`LONGEST_WRITE`].
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
-/// Lines on their way to an output. Clones write to the same one.
+/// A handle for writing lines to an output. Clones write to the same output.
 #[derive(Debug, Clone)]
 pub(super) struct Printer {
     name: &'static str,
@@ -24,16 +24,16 @@ pub(super) struct Printer {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Lines that were not written and that no caller waited for.
+    /// Lines that were lost and that no caller waited for.
     left_out: AtomicU64,
     writes: Mutex<Writes>,
 }
 
 #[derive(Debug, Default)]
 struct Writes {
-    /// When the write that is under way began.
+    /// When the current write began.
     since: Option<Instant>,
-    /// The warning that it takes too long has been logged.
+    /// Whether the warning that the current write is stuck has been logged.
     stuck: bool,
     /// When the last write failed; `None` if it succeeded.
     failed: Option<Instant>,
@@ -44,7 +44,7 @@ impl State {
         self.writes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes the time, unless it is another attempt at the same write.
+    /// Records when the write began, unless this is another attempt at it.
     fn begin_writing(&self) {
         self.writes().since.get_or_insert_with(Instant::now);
     }
@@ -58,7 +58,7 @@ impl State {
 }
 
 impl Writes {
-    /// How long the write that is under way has taken so far.
+    /// Returns how long the current write has blocked.
     fn blocked_for(&self) -> Duration {
         self.since.map(|since| since.elapsed()).unwrap_or_default()
     }
@@ -70,7 +70,7 @@ struct QueuedLine {
 }
 
 impl Printer {
-    /// Writes to `output`, which `name` names in warnings.
+    /// Creates a printer that writes to `output`. `name` is its name in warnings.
     pub(super) fn to(name: &'static str, output: impl Write + Send + 'static) -> io::Result<Self> {
         let (lines, waiting) = mpsc::channel(ROOM);
         let state = Arc::new(State::default());
@@ -79,8 +79,8 @@ impl Printer {
         Ok(Printer { name, lines, state })
     }
 
-    /// Writes the line if there is room for it. Returns whether there was.
-    pub(super) fn mention(&self, text: String) -> bool {
+    /// Queues the line, or counts it as lost if the queue is full. Returns whether it was queued.
+    pub(super) fn try_write(&self, text: String) -> bool {
         let queued = self.lines.try_send(QueuedLine { text, written: None }).is_ok();
         if !queued {
             self.state.left_out.fetch_add(1, Ordering::Relaxed);
@@ -88,33 +88,32 @@ impl Printer {
         queued
     }
 
-    /// Writes the line, and returns whether it was written: at once `false` if the output is stuck. Dropped before, it
-    /// withdraws a line that is still waiting.
+    /// Writes the line, and returns whether it was written. Returns `false` at once if the output is stuck. If the
+    /// future is dropped, a line that is still queued is withdrawn.
     pub(super) async fn write(&self, text: String) -> bool {
-        let (written, told) = oneshot::channel();
+        let (written, done) = oneshot::channel();
         tokio::select! {
             biased;
             () = self.stuck() => false,
-            done = async {
-                self.lines.send(QueuedLine { text, written: Some(written) }).await.is_ok() && told.await.is_ok()
-            } => done,
+            is_written = async {
+                self.lines.send(QueuedLine { text, written: Some(written) }).await.is_ok() && done.await.is_ok()
+            } => is_written,
         }
     }
 
-    /// Whether the last attempt to write failed, not long ago: a receiver that is sent nothing because of it could never
-    /// find out that the output can be written to again.
+    /// Returns whether the last write failed within [`LONGEST_WRITE`]. The failure expires, because only a delivery can
+    /// show that the output works again, and an unready receiver gets none.
     pub(super) fn is_failing(&self) -> bool {
         self.state.writes().failed.is_some_and(|failed| failed.elapsed() < LONGEST_WRITE)
     }
 
-    /// Takes the number of lines left out that has not been logged, those still waiting included.
+    /// Takes the number of lost lines that has not been logged, including lines that are still queued.
     pub(super) fn take_left_out(&self) -> u64 {
         let waiting = ROOM - self.lines.capacity();
         self.state.left_out.swap(0, Ordering::Relaxed) + waiting as u64
     }
 
-    /// Whether one write has been waiting for the reader for [`LONGEST_WRITE`]. The first time it is noticed, that is
-    /// logged.
+    /// Returns whether one write has blocked for [`LONGEST_WRITE`], and logs that once.
     pub(super) fn is_stuck(&self) -> bool {
         let mut writes = self.state.writes();
         let stuck = writes.blocked_for() >= LONGEST_WRITE;
@@ -122,7 +121,7 @@ impl Printer {
         drop(writes);
         if first {
             tracing::warn!(
-                "the {} is stuck: its reader has read nothing for {} s; restart the reader",
+                "{} is stuck: its reader has read nothing for {} s; restart the reader",
                 self.name,
                 LONGEST_WRITE.as_secs()
             );
@@ -138,9 +137,9 @@ impl Printer {
         }
     }
 
-    /// Waits until everything said so far is written, but not for ever.
+    /// Waits until all lines so far have been written, or until the timeout.
     pub(super) async fn flush(&self, within: Duration) {
-        // Nothing more can be done for a reader that does not read.
+        // After the timeout the lines are lost, because the reader does not read.
         let _ = tokio::time::timeout(within, self.write(String::new())).await;
     }
 }
@@ -148,7 +147,7 @@ impl Printer {
 /// How long one write may take until the output counts as stuck.
 pub(super) const LONGEST_WRITE: Duration = Duration::from_secs(5);
 
-/// How many lines may wait.
+/// The capacity of the queue in lines.
 const ROOM: usize = 1024;
 
 struct Writing<W> {
@@ -156,22 +155,22 @@ struct Writing<W> {
     output: W,
     waiting: mpsc::Receiver<QueuedLine>,
     state: Arc<State>,
-    /// The last line came out in part.
+    /// Whether the last line was only written in part.
     torn: bool,
 }
 
 impl<W: Write> Writing<W> {
-    /// Writes one line at a time, so that no more than one is beyond recall when the output gets stuck.
+    /// Writes one line at a time, so that at most one line can no longer be withdrawn when the output gets stuck.
     fn run(mut self) {
         while let Some(line) = self.waiting.blocking_recv() {
-            // Its caller has stopped waiting: what the line says is no longer so.
+            // The caller has stopped waiting, and has answered that the event was not handled.
             if line.written.as_ref().is_some_and(oneshot::Sender::is_closed) {
                 continue;
             }
             let text = if self.torn { format!("\n{}", line.text) } else { line.text };
             match (self.write(text.as_bytes()), line.written) {
                 (true, Some(written)) => {
-                    // The caller may have stopped waiting meanwhile.
+                    // Fails if the caller has stopped waiting.
                     let _ = written.send(());
                 }
                 (false, None) => drop(self.state.left_out.fetch_add(1, Ordering::Relaxed)),
@@ -180,7 +179,7 @@ impl<W: Write> Writing<W> {
         }
     }
 
-    /// Writes the text, and returns whether all of it was taken.
+    /// Writes the text, and returns whether all of it was written.
     fn write(&mut self, text: &[u8]) -> bool {
         let mut written = 0;
         while let Some(rest) = text.get(written..).filter(|rest| !rest.is_empty()) {
@@ -193,7 +192,7 @@ impl<W: Write> Writing<W> {
                 Ok(0) => return self.failed(text, written, &ErrorKind::WriteZero.into()),
                 Ok(count) => written += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // The output was made non-blocking by another process.
+                // Another process has made the output non-blocking.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(10)),
                 Err(error) => return self.failed(text, written, &error),
             }
@@ -201,11 +200,11 @@ impl<W: Write> Writing<W> {
         if !text.is_empty() {
             self.torn = false;
             if self.state.writes().failed.take().is_some() {
-                tracing::warn!("the {} can be written to again", self.name);
+                tracing::warn!("writing to {} works again", self.name);
             }
             let left_out = self.state.left_out.swap(0, Ordering::Relaxed);
             if left_out > 0 {
-                tracing::warn!(left_out, "lines were not written to the {}", self.name);
+                tracing::warn!(left_out, "lines were not written to {}", self.name);
             }
         }
         true
@@ -213,13 +212,13 @@ impl<W: Write> Writing<W> {
 
     fn end_writing(&self) {
         if self.state.end_writing() {
-            tracing::warn!("the {} is no longer stuck", self.name);
+            tracing::warn!("{} is no longer stuck", self.name);
         }
     }
 
     fn failed(&mut self, text: &[u8], written: usize, error: &io::Error) -> bool {
         if self.state.writes().failed.replace(Instant::now()).is_none() {
-            tracing::warn!(%error, "cannot write to the {}", self.name);
+            tracing::warn!(%error, "cannot write to {}", self.name);
         }
         if let Some(last) = text.get(..written).and_then(<[u8]>::last) {
             self.torn = *last != b'\n';
@@ -228,7 +227,7 @@ impl<W: Write> Writing<W> {
     }
 }
 
-/// The standard output itself, without the buffer and the lock that the whole process shares.
+/// Returns standard output without the buffer and the lock of the standard library.
 pub(super) fn standard_output() -> io::Result<File> {
     #[cfg(unix)]
     let handle = std::os::fd::AsFd::as_fd(&io::stdout()).try_clone_to_owned()?;
@@ -237,7 +236,7 @@ pub(super) fn standard_output() -> io::Result<File> {
     Ok(File::from(handle))
 }
 
-/// The standard error, likewise.
+/// Returns standard error without the lock of the standard library.
 pub(super) fn standard_error() -> io::Result<File> {
     #[cfg(unix)]
     let handle = std::os::fd::AsFd::as_fd(&io::stderr()).try_clone_to_owned()?;
@@ -255,7 +254,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes so many bytes at a time as it is told, in order; then all.
+    /// An output that accepts as many bytes per write as the test allows; after the last allowance, any number.
     struct Output {
         asked: blocking::Sender<()>,
         takes: blocking::Receiver<io::Result<usize>>,
@@ -266,7 +265,7 @@ mod tests {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let _ = self.asked.send(());
             let most = match self.takes.recv() {
-                Ok(told) => told?,
+                Ok(allowed) => allowed?,
                 Err(_) => bytes.len(),
             };
             let count = most.min(bytes.len());
@@ -288,22 +287,22 @@ mod tests {
 
     impl Stage {
         fn new() -> Self {
-            let (takes, told) = blocking::channel();
+            let (takes, allowances) = blocking::channel();
             let (asks, asked) = blocking::channel();
             let taken = Arc::default();
-            let output = Output { asked: asks, takes: told, taken: Arc::clone(&taken) };
+            let output = Output { asked: asks, takes: allowances, taken: Arc::clone(&taken) };
             Stage { printer: Printer::to("test output", output).unwrap(), asked, takes, taken }
         }
 
-        /// With the thread at its first line, which it does not get rid of.
+        /// Creates a stage whose thread is blocked while it writes its first line.
         fn stuck() -> Self {
             let stage = Stage::new();
-            stage.printer.mention("first\n".to_owned());
+            stage.printer.try_write("first\n".to_owned());
             stage.asked.recv().unwrap();
             stage
         }
 
-        /// Lets everything be written, and returns it.
+        /// Allows everything to be written, and returns it.
         async fn all(self) -> String {
             drop(self.takes);
             self.printer.flush(Duration::from_secs(60)).await;
@@ -312,10 +311,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_is_written_when_the_output_has_taken_all_of_it() {
+    async fn a_line_is_written_when_the_output_has_accepted_all_of_it() {
         let stage = Stage::new();
-        for told in [Ok(3), Err(ErrorKind::Interrupted.into()), Err(ErrorKind::WouldBlock.into()), Ok(100)] {
-            stage.takes.send(told).unwrap();
+        for allowed in [Ok(3), Err(ErrorKind::Interrupted.into()), Err(ErrorKind::WouldBlock.into()), Ok(100)] {
+            stage.takes.send(allowed).unwrap();
         }
         assert!(stage.printer.write("one line\n".to_owned()).await);
         assert!(!stage.printer.is_failing());
@@ -323,7 +322,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_that_the_output_rejects_is_not_written_and_the_next_begins_anew() {
+    async fn after_a_failed_write_the_next_line_begins_on_a_new_line() {
         let stage = Stage::new();
         stage.takes.send(Ok(4)).unwrap();
         stage.takes.send(Err(ErrorKind::StorageFull.into())).unwrap();
@@ -336,24 +335,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reader_that_does_not_read_costs_only_lines_that_are_mentioned() {
+    async fn only_lines_without_a_waiting_caller_are_lost_if_the_reader_does_not_read() {
         let stage = Stage::stuck();
         for _ in 0..ROOM + 5 {
-            stage.printer.mention("mentioned\n".to_owned());
+            stage.printer.try_write("tried\n".to_owned());
         }
         assert_eq!(stage.printer.state.left_out.load(Ordering::Relaxed), 5);
         let printer = stage.printer.clone();
         let must_be_written = tokio::spawn(async move { printer.write("must be written\n".to_owned()).await });
         let all = stage.all().await;
-        assert_eq!(all.lines().filter(|line| *line == "mentioned").count(), ROOM);
+        assert_eq!(all.lines().filter(|line| *line == "tried").count(), ROOM);
         assert!(must_be_written.await.unwrap());
     }
 
     #[tokio::test]
-    async fn a_line_that_nobody_waits_for_any_more_is_withdrawn() {
+    async fn a_line_is_withdrawn_when_its_caller_stops_waiting() {
         let stage = Stage::stuck();
         assert_eq!(stage.printer.write("withdrawn\n".to_owned()).now_or_never(), None);
-        stage.printer.mention("last\n".to_owned());
+        stage.printer.try_write("last\n".to_owned());
         assert_eq!(stage.all().await, "first\nlast\n");
     }
 }

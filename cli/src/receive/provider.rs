@@ -1,4 +1,4 @@
-//! The provider of an endpoint: one that the registry knows, or a custom one.
+//! Reads the provider of an endpoint: one from the registry, or a custom one.
 
 use std::time::Duration;
 
@@ -14,28 +14,28 @@ use super::keys::{TableKeys, cut};
 use super::secrets::{self, Group};
 use crate::failure::Failure;
 
-/// A receiver up to what does not depend on its provider, and what belongs to it.
+/// The builder of a receiver, configured with its provider.
 pub(super) struct Provided {
     pub(super) builder: Builder,
     pub(super) groups: Vec<Group>,
-    pub(super) read: Classify,
+    pub(super) classify: Classify,
 }
 
-/// Decodes a delivery as an application would, for the report.
+/// Decodes a delivery as an application would, and returns the result for the report.
 pub(super) type Classify = fn(&Delivery) -> Decoding;
 
-/// Keys that some providers have and others not, besides [`OptionName::ALL`].
+/// Keys that only some providers have, besides [`OptionName::ALL`].
 const OTHER_KEYS: &[&str] =
     &["max_age", "dedupe", "provider_name", "id_pointer", "kind_pointer", "known_kinds", "time_pointer"];
 
-/// Every key that depends on the provider.
+/// Returns every key that only some providers have.
 pub(super) fn keys() -> impl Iterator<Item = &'static str> {
     OptionName::ALL.iter().map(|option| option.as_str()).chain(OTHER_KEYS.iter().copied())
 }
 
 /// Takes the provider, its secrets and all keys that only some providers have.
 ///
-/// `reuse` says whether its secrets may be another endpoint's, too.
+/// `reuse` is whether the endpoint may share its secrets with others.
 pub(super) fn take(keys: &mut TableKeys, name: &str, reuse: bool) -> Result<Provided, Failure> {
     let mut choices: Vec<(&str, Option<&'static ProviderFacts>)> =
         PROVIDERS.iter().map(|facts| (facts.name, Some(*facts))).collect();
@@ -51,7 +51,7 @@ pub(super) fn take(keys: &mut TableKeys, name: &str, reuse: bool) -> Result<Prov
         Some(facts) => facts.policy.has_event_time,
         None => keys.has("time_pointer"),
     };
-    let (mut builder, read): (Builder, Classify) = match provider {
+    let (mut builder, classify): (Builder, Classify) = match provider {
         Some(facts) => {
             let options = options(keys, facts, secrets, reuse, &mut groups)?;
             let builder = Receiver::configured(name, facts, &options);
@@ -62,7 +62,10 @@ pub(super) fn take(keys: &mut TableKeys, name: &str, reuse: bool) -> Result<Prov
 
     if let Some(max_age) = keys.duration("max_age")? {
         if !has_event_time {
-            return Err(keys.wrong("max_age", "no event of this provider has a time that an age could be judged by"));
+            return Err(keys.wrong(
+                "max_age",
+                "the events of this provider have no time; remove it, or set `time_pointer` for a custom provider",
+            ));
         }
         builder = builder.freshness(Freshness::EventTime { max_age, max_skew: MAX_SKEW });
     }
@@ -73,10 +76,10 @@ pub(super) fn take(keys: &mut TableKeys, name: &str, reuse: bool) -> Result<Prov
         (Some(By::NaturalKey), None) => {
             let with_key = PROVIDERS.iter().filter(|facts| facts.natural_key.is_some()).map(|facts| facts.name);
             let with_key = with_key.collect::<Vec<_>>().join(" and ");
-            return Err(keys.wrong("dedupe", format_args!("\"natural\" is for {with_key}, whose events have no id")));
+            return Err(keys.wrong("dedupe", format_args!("\"natural\" is only available for {with_key}")));
         }
     };
-    Ok(Provided { builder, groups, read })
+    Ok(Provided { builder, groups, classify })
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -86,10 +89,10 @@ enum By {
     NaturalKey,
 }
 
-/// How far ahead of ours a clock may be, where ages are judged by an event's time: as HealthSync's default has it.
+/// The clock skew allowed with `max_age`, which is the default for HealthSync.
 const MAX_SKEW: Duration = Duration::from_secs(300);
 
-/// Takes the options that this provider has.
+/// Takes the options of a provider.
 fn options(
     keys: &mut TableKeys,
     facts: &ProviderFacts,
@@ -145,8 +148,8 @@ fn header(keys: &mut TableKeys, key: &str) -> Result<Option<String>, Failure> {
     let header = keys.text(key)?;
     match &header {
         Some(name) if http::HeaderName::try_from(name.as_str()).is_err() => {
-            // Not quoted: whoever takes the whole line of a header puts its secret here.
-            Err(keys.wrong(key, "no name of a header"))
+            // Not quoted, because a whole header line pasted here would include the secret.
+            Err(keys.wrong(key, "must be the name of a header, without a value"))
         }
         _ => Ok(header),
     }
@@ -154,7 +157,7 @@ fn header(keys: &mut TableKeys, key: &str) -> Result<Option<String>, Failure> {
 
 fn prefix(keys: &mut TableKeys) -> Result<Option<String>, Failure> {
     match keys.text("prefix")? {
-        Some(prefix) if prefix.len() > 64 => Err(keys.wrong("prefix", "longer than 64 bytes")),
+        Some(prefix) if prefix.len() > 64 => Err(keys.wrong("prefix", "must be at most 64 bytes")),
         prefix => Ok(prefix),
     }
 }
@@ -193,12 +196,13 @@ fn custom(keys: &mut TableKeys, name: &str, secrets: Secrets) -> Result<Custom, 
     for (key, pointed) in POINTERS {
         if let Some(pointer) = keys.text(key)? {
             if !pointer.starts_with('/') {
-                return Err(keys.wrong(key, format_args!("{:?} is no JSON pointer: it begins with `/`", cut(&pointer))));
+                return Err(keys
+                    .wrong(key, format_args!("{:?} is not a JSON pointer, which must begin with `/`", cut(&pointer))));
             }
             custom = pointed(custom, pointer);
         }
     }
-    // They live as long as the process: a list in a file that is read once.
+    // Leaked on purpose: the file is read once, and the kinds are used until the process ends.
     Ok(custom.known_kinds(keys.texts("known_kinds")?.into_iter().map(|kind| &*kind.leak())))
 }
 
@@ -211,7 +215,7 @@ const POINTERS: [(&str, Pointed); 3] = [
 ];
 
 fn decode_known(delivery: &Delivery) -> Decoding {
-    // No delivery of this endpoint is of a provider that the registry does not have.
+    // The provider of this endpoint is in the registry, so the default is never used.
     registry::provider(delivery.provider()).map_or(Decoding::Undecodable, |facts| facts.decode(delivery).decoding)
 }
 

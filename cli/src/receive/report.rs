@@ -1,5 +1,5 @@
-//! One line for each delivery. What a sender chose is in it only once it is proven, cut to a length, and with nothing
-//! left that a terminal would obey.
+//! Formats one line for each delivery. It only includes values chosen by the sender if the delivery was verified, and
+//! truncates and escapes them.
 
 use std::fmt::Write as _;
 
@@ -10,28 +10,28 @@ use serde::Serialize;
 
 use super::forward::ForwardAnswer;
 
-/// What became of a delivery.
+/// The facts about a delivery that its line reports.
 pub(super) struct DeliveryReport<'r> {
     pub(super) endpoint: &'r str,
     pub(super) path: &'r str,
     pub(super) provider: &'r str,
-    pub(super) became: ReportedOutcome,
-    /// `None` where nothing was proven, or it was too old to be looked at.
+    pub(super) result: ReportedOutcome,
+    /// `None` if the delivery is unverified, or was rejected before it was opened.
     pub(super) delivery: Option<&'r Delivery>,
-    /// As what it was handed over, where it was.
-    pub(super) read: Option<Decoding>,
-    /// What the application answered, where there is one.
+    /// How the event decodes, if it was delivered to the handler.
+    pub(super) decoding: Option<Decoding>,
+    /// The answer of the application, if there is one.
     pub(super) upstream: Option<ForwardAnswer>,
 }
 
-/// The end of it.
+/// The outcome of a delivery, or of several that are reported together.
 #[derive(Debug, Clone)]
 pub(super) enum ReportedOutcome {
-    /// Ours, or the application's, answer.
+    /// The handler answered with this status.
     Answered(StatusCode),
-    /// Rejected, with its kind and the label of the secret that verified it, as far as they are known.
+    /// The delivery was rejected. Its kind and the label of the secret that verified it are included if known.
     Rejected { reason: Reason, kind: Option<String>, secret: Option<String> },
-    /// So many more were refused without a line of their own.
+    /// This many more deliveries were rejected for a reason, without their own lines.
     Counted(Reason, u64),
 }
 
@@ -86,20 +86,20 @@ impl ReportedOutcome {
     }
 }
 
-/// How lines are written.
+/// The format of lines.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Style {
     pub(super) json: bool,
-    /// Whether events' ids are shown: they can be patients'.
+    /// Whether event ids are included, which can identify patients.
     pub(super) ids: bool,
-    /// The length of the longest endpoint's name, for lines with words one below the other.
+    /// The length of the longest endpoint name, which aligns the columns of text lines.
     pub(super) widest: usize,
 }
 
 impl Style {
-    /// The line, with its end.
+    /// Returns the line for a report, with its line break.
     pub(super) fn line(self, report: &DeliveryReport<'_>) -> String {
-        let mut line = if self.json { self.as_json(report) } else { self.as_words(report) };
+        let mut line = if self.json { self.as_json(report) } else { self.as_text(report) };
         line.push('\n');
         line
     }
@@ -111,39 +111,39 @@ impl Style {
             endpoint: report.endpoint,
             path: report.path,
             provider: report.provider,
-            outcome: report.became.outcome().as_str(),
-            reason: report.became.reason(),
-            kind: kind.or(report.became.kind()).map(|kind| cut(kind, LONGEST_KIND)),
-            unknown: report.read.map(|read| read == Decoding::Unknown),
-            undecodable: report.read.map(|read| read == Decoding::Undecodable),
+            outcome: report.result.outcome().as_str(),
+            reason: report.result.reason(),
+            kind: kind.or(report.result.kind()).map(|kind| cut(kind, LONGEST_KIND)),
+            unknown: report.decoding.map(|decoding| decoding == Decoding::Unknown),
+            undecodable: report.decoding.map(|decoding| decoding == Decoding::Undecodable),
             event_key: delivery.map(|delivery| delivery.event_key().to_string()),
-            secret: delivery.map(Delivery::secret_label).or(report.became.secret()),
-            status: report.became.status(),
-            count: report.became.count(),
+            secret: delivery.map(Delivery::secret_label).or(report.result.secret()),
+            status: report.result.status(),
+            count: report.result.count(),
             upstream: report.upstream.map(|answer| answer.to_string()),
             event_id: self.ids.then(|| delivery.and_then(Delivery::id).map(|id| cut(id, LONGEST_ID))),
         };
-        // Texts, numbers and flags: nothing here that JSON could not say.
+        // Strings, numbers and booleans always serialize.
         let json = serde_json::to_string(&fields).unwrap_or_default();
         in_ascii(&json)
     }
 
-    fn as_words(self, report: &DeliveryReport<'_>) -> String {
-        let became = &report.became;
-        let (outcome, status, endpoint) = (became.outcome().as_str(), became.status(), report.endpoint);
+    fn as_text(self, report: &DeliveryReport<'_>) -> String {
+        let result = &report.result;
+        let (outcome, status, endpoint) = (result.outcome().as_str(), result.status(), report.endpoint);
         let mut line = format!("{outcome:<9}  {status}  {endpoint:<width$}", width = self.widest);
-        // Into a text nothing fails.
-        if let Some(reason) = became.reason() {
+        // Writing to a string never fails.
+        if let Some(reason) = result.reason() {
             let _ = write!(line, "  {reason}");
         }
-        if let Some(count) = became.count() {
+        if let Some(count) = result.count() {
             let _ = write!(line, "  {count} more");
         }
         let kind = report.delivery.and_then(Delivery::kind);
-        if let Some(kind) = kind.or(became.kind()) {
+        if let Some(kind) = kind.or(result.kind()) {
             let _ = write!(line, "  {}", cut(kind, LONGEST_KIND).escape_debug());
         }
-        match report.read {
+        match report.decoding {
             Some(Decoding::Unknown) => line.push_str("  (unknown kind)"),
             Some(Decoding::Undecodable) => line.push_str("  (undecodable)"),
             _ => {}
@@ -154,7 +154,7 @@ impl Style {
                 let _ = write!(line, "  id {}", cut(id, LONGEST_ID).escape_debug());
             }
         }
-        if let Some(secret) = report.delivery.map(Delivery::secret_label).or(became.secret()) {
+        if let Some(secret) = report.delivery.map(Delivery::secret_label).or(result.secret()) {
             let _ = write!(line, "  by {}", secret.escape_debug());
         }
         if let Some(answer) = report.upstream {
@@ -164,7 +164,7 @@ impl Style {
     }
 }
 
-/// In the order in which they are written.
+/// The fields of a JSON line, in their order.
 #[derive(Serialize)]
 struct Fields<'f> {
     endpoint: &'f str,
@@ -187,11 +187,11 @@ struct Fields<'f> {
     event_id: Option<Option<String>>,
 }
 
-/// In characters.
+/// The limits of values from the sender, in characters.
 const LONGEST_KIND: usize = 128;
 const LONGEST_ID: usize = 512;
 
-/// The beginning, with a mark where something is missing.
+/// Truncates a text, and marks that with an ellipsis.
 fn cut(text: &str, longest: usize) -> String {
     match text.char_indices().nth(longest) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
@@ -199,7 +199,7 @@ fn cut(text: &str, longest: usize) -> String {
     }
 }
 
-/// The same JSON, with everything that is not visible ASCII escaped. It stands within texts only.
+/// Escapes everything in the JSON that is not printable ASCII. Such characters only occur in strings.
 fn in_ascii(json: &str) -> String {
     let mut ascii = String::with_capacity(json.len());
     for c in json.chars() {
@@ -237,9 +237,9 @@ mod tests {
             endpoint: "acme",
             path: "/acme",
             provider: "acme",
-            became: ReportedOutcome::Answered(StatusCode::OK),
+            result: ReportedOutcome::Answered(StatusCode::OK),
             delivery: Some(delivery),
-            read: Some(Decoding::Unknown),
+            decoding: Some(Decoding::Unknown),
             upstream: None,
         }
     }
@@ -247,18 +247,18 @@ mod tests {
     const HOSTILE: &str = "\x1b[2J\r\n\u{9b}31m\u{202e}\u{2028}\0\x7f\"ñ\u{1f600}";
 
     #[test]
-    fn nothing_that_a_terminal_or_a_line_reader_would_obey_comes_through() {
+    fn control_characters_are_escaped() {
         let delivery = delivery(HOSTILE, HOSTILE);
         for json in [false, true] {
             let line = Style { json, ids: true, widest: 4 }.line(&report(&delivery));
             let line = line.strip_suffix('\n').unwrap();
-            let obeyed = |c: char| c.is_control() || "\u{202e}\u{2028}".contains(c);
-            assert!(!line.contains(obeyed), "{line:?}");
+            let is_control = |c: char| c.is_control() || "\u{202e}\u{2028}".contains(c);
+            assert!(!line.contains(is_control), "{line:?}");
         }
     }
 
     #[test]
-    fn json_says_what_was_sent() {
+    fn json_preserves_the_kind_and_the_id() {
         let delivery = delivery(HOSTILE, "the-id");
         let style = |ids| Style { json: true, ids, widest: 4 };
         let line = style(true).line(&report(&delivery));
@@ -283,15 +283,15 @@ mod tests {
                  \"secret\":\"label\",\"status\":200}}\n"
             )
         );
-        report.became = ReportedOutcome::Rejected { reason: Reason::SignatureMismatch, kind: None, secret: None };
-        (report.delivery, report.read) = (None, None);
+        report.result = ReportedOutcome::Rejected { reason: Reason::SignatureMismatch, kind: None, secret: None };
+        (report.delivery, report.decoding) = (None, None);
         assert_eq!(
             style.line(&report),
             "{\"endpoint\":\"acme\",\"path\":\"/acme\",\"provider\":\"acme\",\"outcome\":\"rejected\",\
              \"reason\":\"signature_mismatch\",\"kind\":null,\"unknown\":null,\"undecodable\":null,\"event_key\":null,\
              \"status\":401}\n"
         );
-        report.became = ReportedOutcome::Counted(Reason::SignatureMismatch, 41);
+        report.result = ReportedOutcome::Counted(Reason::SignatureMismatch, 41);
         assert_eq!(
             style.line(&report),
             "{\"endpoint\":\"acme\",\"path\":\"/acme\",\"provider\":\"acme\",\"outcome\":\"rejected\",\
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn words_stand_one_below_the_other() {
+    fn text_lines_have_aligned_columns() {
         let delivery = delivery("new", "1");
         let mut report = report(&delivery);
         let style = Style { json: false, ids: true, widest: 6 };
@@ -312,15 +312,15 @@ mod tests {
             format!("handled    200  acme    new  (unknown kind)  event {key}  id 1  by label  upstream 200\n")
         );
         let (kind, secret) = (Some("documented".to_owned()), Some("label".to_owned()));
-        report.became = ReportedOutcome::Rejected { reason: Reason::Stale, kind, secret };
-        (report.delivery, report.read, report.upstream) = (None, None, None);
+        report.result = ReportedOutcome::Rejected { reason: Reason::Stale, kind, secret };
+        (report.delivery, report.decoding, report.upstream) = (None, None, None);
         assert_eq!(style.line(&report), "rejected   401  acme    stale  documented  by label\n");
-        report.became = ReportedOutcome::Counted(Reason::Stale, 41);
+        report.result = ReportedOutcome::Counted(Reason::Stale, 41);
         assert_eq!(style.line(&report), "rejected   401  acme    stale  41 more\n");
     }
 
     #[test]
-    fn a_kind_of_any_length_makes_a_line_of_some_length() {
+    fn the_length_of_a_line_is_bounded() {
         let long = "ñ".repeat(100_000);
         let line = Style { json: true, ids: true, widest: 4 }.line(&report(&delivery(&long, &long)));
         assert!(line.len() < 6 * (LONGEST_KIND + LONGEST_ID) + 300, "{}", line.len());

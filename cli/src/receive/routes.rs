@@ -1,4 +1,4 @@
-//! Which endpoint is at which path, and what is answered at all others.
+//! Routes requests to endpoints and health checks by their path.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -14,7 +14,7 @@ use crate::server::empty;
 
 /// The endpoints by path, and the health checks.
 pub(super) struct ReceiveRoutes {
-    /// From when the store is open.
+    /// Set once the store is open.
     pub(super) endpoints: OnceLock<HashMap<String, Arc<ServedEndpoint>>>,
     pub(super) health: Health,
 }
@@ -26,7 +26,7 @@ impl ReceiveRoutes {
             None => self.answer_endpoint(request).await,
         };
         if self.health.is_in(Phase::Ending) {
-            // The next delivery comes over a new connection, which a load balancer opens to another receiver.
+            // The client must open a new connection for the next delivery, which a load balancer routes elsewhere.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response

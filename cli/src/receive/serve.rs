@@ -1,4 +1,4 @@
-//! From the sockets to the last answer: opens the store, serves the endpoints, and ends when a signal says so.
+//! Runs the receiver: binds the sockets, opens the store, serves the endpoints, and shuts down on a signal.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -24,7 +24,7 @@ use crate::failure::Failure;
 use crate::server::{Limits, accept};
 use crate::verdict::Verdict;
 
-/// Receives until a signal ends it.
+/// Runs the receiver until a signal ends it.
 pub(super) async fn serve(config: Config, style: Style, log: &Printer, output: Printer) -> Result<Verdict, Failure> {
     let listener = listen(&config.listen).await?;
     let operations = match &config.operations {
@@ -34,14 +34,14 @@ pub(super) async fn serve(config: Config, style: Style, log: &Printer, output: P
     let mut signals = {
         let log = log.clone();
         let hangup = move || {
-            log.mention(HANGUP.to_owned());
+            log.try_write(HANGUP.to_owned());
         };
-        Signals::listen(hangup).map_err(|error| Failure::because("cannot listen to signals", error))?
+        Signals::listen(hangup).map_err(|error| Failure::because("cannot register signal handlers", error))?
     };
 
     let needs = Needs {
         store: config.endpoints.iter().all(|endpoint| endpoint.needs_store),
-        // Without an application an event is handled when its line is written.
+        // Without an application, writing its line handles an event.
         output: config.endpoints.iter().any(|endpoint| endpoint.forward.is_none()).then(|| output.clone()),
     };
     let routes = Arc::new(ReceiveRoutes { endpoints: OnceLock::new(), health: Health::new(needs) });
@@ -52,17 +52,17 @@ pub(super) async fn serve(config: Config, style: Style, log: &Printer, output: P
         let answer = move |request| routes.clone().answer(request);
         let stopped = async move {
             let mut stopped = stopped;
-            // The sender lives as long as this process serves.
+            // The sender outlives the accepting task.
             let _ = stopped.wait_for(|stopped| *stopped).await;
         };
         accept(listener.listener, config.limits, answer, stopped)
     });
-    let mut told = String::new();
+    let mut started = String::new();
     if let Some(operations) = operations {
-        told = format!("medhook: health checks at http://{}\n", operations.address);
+        started = format!("medhook: health checks at http://{}\n", operations.address);
         let routes = routes.clone();
         let answer = move |request| std::future::ready(routes.answer_operations(&request));
-        // To the very end: `/livez` stays 200 while the process ends.
+        // Never stopped, so that `/livez` is 200 during the whole shutdown.
         tokio::spawn(accept(operations.listener, OPERATIONS, answer, std::future::pending()));
     }
 
@@ -73,20 +73,20 @@ pub(super) async fn serve(config: Config, style: Style, log: &Printer, output: P
     let store = routes.health.watch(opened);
     let endpoints = endpoints(config.endpoints, &store, &output, style)?;
     let lines = endpoints.iter().map(|(line, _)| format!("medhook: {line}\n"));
-    told.insert_str(0, &format!("medhook: events are remembered in {}\n", config.store.value.shown()));
-    told.extend(lines);
+    started.insert_str(0, &format!("medhook: events are recorded in {}\n", config.store.value.shown()));
+    started.extend(lines);
     let endpoints: Vec<_> = endpoints.into_iter().map(|(_, endpoint)| endpoint).collect();
     let by_path = endpoints.iter().map(|endpoint| (endpoint.path.clone(), endpoint.clone())).collect();
     routes.endpoints.get_or_init(|| by_path);
     routes.health.enter(Phase::Serving);
-    log.mention(format!("{told}medhook: listening at http://{address}\n"));
-    let watching = tokio::spawn(watch_over(endpoints.clone(), output.clone()));
+    log.try_write(format!("{started}medhook: listening at http://{address}\n"));
+    let monitoring = tokio::spawn(monitor(endpoints.clone(), output.clone()));
 
     let signal = signals.next().await;
     routes.health.enter(Phase::Ending);
     if signal == Signal::Terminate && !config.drain_delay.is_zero() {
         let delay = config.drain_delay;
-        log.mention(format!("medhook: ending in {delay:?}; until then new deliveries are still accepted\n"));
+        log.try_write(format!("medhook: shutting down in {delay:?}; new deliveries are accepted until then\n"));
         tokio::select! {
             () = sleep(delay) => {}
             _ = signals.next() => {}
@@ -94,37 +94,35 @@ pub(super) async fn serve(config: Config, style: Style, log: &Printer, output: P
     }
     stop.send_replace(true);
     let connections = accepting.await.map_err(|error| Failure::because("the listener failed", error))?;
-    log.mention(format!("medhook: ending; waiting up to {:?} for running events\n", config.shutdown));
+    log.try_write(format!("medhook: shutting down; waiting up to {:?} for running events\n", config.shutdown));
     let deadline = Instant::now().checked_add(config.shutdown);
-    // Connections that were made just before the listener was closed are answered 503, if they send soon.
+    // Requests on connections that were opened just before the listener was closed are answered 503 within GRACE.
     let grace = if config.drain_delay.is_zero() { Duration::ZERO } else { GRACE };
     let (canceled, ()) = tokio::join!(drained(&endpoints, config.shutdown, &mut signals), sleep(grace));
     tokio::spawn(async move {
         signals.next().await;
         std::process::exit(1);
     });
-    // Answers that are on their way, also when all of the time went into the draining.
+    // Pending answers get at least LAST, even if draining took until the deadline.
     let deadline =
         deadline.unwrap_or_else(Instant::now).max(Instant::now().checked_add(LAST).unwrap_or_else(Instant::now));
     let _ = timeout_at(deadline, connections.finish()).await;
-    watching.abort();
+    monitoring.abort();
     endpoints.iter().for_each(|endpoint| endpoint.report_counts(endpoint.budget.rest()));
     output.flush(LAST).await;
     let left_out = output.take_left_out();
     if left_out > 0 {
-        log.mention(format!("medhook: {left_out} lines were not written to the standard output\n"));
+        log.try_write(format!("medhook: {left_out} lines were not written to standard output\n"));
     }
     if canceled > 0 {
-        log.mention(format!(
-            "medhook: canceled {canceled} deliveries that were not finished; their senders were answered 503\n"
-        ));
+        log.try_write(format!("medhook: canceled {canceled} unfinished deliveries; their senders were answered 503\n"));
     }
     log.flush(LAST).await;
     Ok(if canceled == 0 { Verdict::AllIsWell } else { Verdict::SomethingIsNot })
 }
 
-/// Waits until running events have finished, or cancels them at the deadline or the next signal; one more signal ends the
-/// process. Returns how many were canceled.
+/// Waits until running events have finished. Cancels them after `within` or at the next signal; one more signal exits
+/// the process. Returns how many were canceled.
 async fn drained(endpoints: &[Arc<ServedEndpoint>], within: Duration, signals: &mut Signals) -> usize {
     let drain = async |within: Duration| {
         let canceled = join_all(endpoints.iter().map(|endpoint| endpoint.receiver.drain(within))).await;
@@ -135,7 +133,7 @@ async fn drained(endpoints: &[Arc<ServedEndpoint>], within: Duration, signals: &
         canceled = &mut finished => return canceled,
         _ = signals.next() => {}
     }
-    // Their senders are answered 503, and their claims released.
+    // Cancels the events: their senders are answered 503, and their claims are released.
     let both = async { tokio::join!(finished, drain(Duration::ZERO)) };
     tokio::select! {
         (before, canceled) = both => before.max(canceled),
@@ -145,7 +143,7 @@ async fn drained(endpoints: &[Arc<ServedEndpoint>], within: Duration, signals: &
 
 const HANGUP: &str = "medhook: SIGHUP ignored; restart the receiver to apply a changed config file\n";
 
-/// What the listener for health checks takes. It is not for the public: a few connections are enough.
+/// The limits of the listener for health checks, which only needs a few connections.
 pub(super) const OPERATIONS: Limits = Limits {
     connections: 64,
     head: Duration::from_secs(10),
@@ -166,7 +164,7 @@ async fn listen(at: &Placed<SocketAddr>) -> Result<Listening, Failure> {
     Ok(Listening { listener, address })
 }
 
-/// The endpoints of the file with their store, each with the line that describes it at the start.
+/// Builds the endpoints with their store. Returns each with the line that describes it at startup.
 fn endpoints(
     configured: Vec<EndpointConfig>,
     store: &Arc<dyn DedupeStore>,
@@ -185,7 +183,7 @@ fn endpoints(
         let endpoint = ServedEndpoint {
             path: ready.path,
             receiver: ready.receiver,
-            read: ready.read,
+            classify: ready.classify,
             application,
             output: output.clone(),
             style,
@@ -196,9 +194,9 @@ fn endpoints(
     ready.collect()
 }
 
-/// Once a second: reports rejections that were only counted, and notices an output that is stuck though nothing waits
+/// Once a second, reports rejections that were only counted, and logs an output that is stuck even if no caller waits
 /// for it.
-async fn watch_over(endpoints: Vec<Arc<ServedEndpoint>>, output: Printer) {
+async fn monitor(endpoints: Vec<Arc<ServedEndpoint>>, output: Printer) {
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -208,8 +206,8 @@ async fn watch_over(endpoints: Vec<Arc<ServedEndpoint>>, output: Printer) {
     }
 }
 
-/// How long a connection may take to send a request that was on its way when the listener was closed.
+/// How long connections may still send a request after the listener was closed.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// What is left for the last words.
+/// The time for the last answers, and for the last lines of each output.
 const LAST: Duration = Duration::from_secs(2);

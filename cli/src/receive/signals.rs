@@ -1,11 +1,12 @@
-//! The signals that end the process, and the one that does not.
+//! Receives SIGTERM and SIGINT, which end the process, and SIGHUP, which is ignored.
 //!
-//! `medhook::Shutdown` is not used: it treats SIGTERM and SIGINT alike, its second signal skips the delay and the waiting
-//! together, and it leaves SIGHUP alone. Here SIGINT has no delay, each signal skips one stage, and the last one exits.
+//! `medhook::Shutdown` is not used: it treats SIGTERM and SIGINT alike, its second signal skips both the delay and the
+//! waiting, and it does not handle SIGHUP. Here SIGINT has no delay, each signal skips one stage, and the last one
+//! exits.
 
 use std::io;
 
-/// Receives signals from when it is made.
+/// Receives signals, starting with its creation.
 pub(super) struct Signals {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
@@ -13,17 +14,17 @@ pub(super) struct Signals {
     interrupt: tokio::signal::unix::Signal,
 }
 
-/// A signal that asks the process to end.
+/// A signal that ends the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Signal {
-    /// From a supervisor, behind which a load balancer may still send deliveries here.
+    /// SIGTERM, from a supervisor. A load balancer may still send deliveries here.
     Terminate,
-    /// From a terminal.
+    /// SIGINT, from a terminal.
     Interrupt,
 }
 
 impl Signals {
-    /// Listens for SIGTERM and SIGINT, and ignores SIGHUP from now on; `hangup` is called for each.
+    /// Registers handlers for SIGTERM and SIGINT. SIGHUP only calls `hangup` from now on.
     pub(super) fn listen(hangup: impl Fn() + Send + 'static) -> io::Result<Self> {
         #[cfg(unix)]
         {
@@ -52,7 +53,7 @@ impl Signals {
         #[cfg(not(unix))]
         {
             if tokio::signal::ctrl_c().await.is_err() {
-                // Then only the system ends it.
+                // Without a handler, only the system can end the process.
                 std::future::pending::<()>().await;
             }
             Signal::Interrupt

@@ -1,14 +1,14 @@
-//! The store of a config file: the one place where stores are told apart.
+//! Opens the store that the config file names. The rest of the command works with any store.
 
 use std::error::Error as _;
 use std::sync::Arc;
 
 use medhook::{ConfigError, DedupeStore, MemoryStore, SqliteStore};
 
-/// What a store's URL may be.
+/// The supported URLs, for messages.
 pub(super) const FORMS: &str = "\"memory\", \"sqlite:PATH\", \"postgres://..\" or \"redis://..\"";
 
-/// A store's URL, and how many connections it may have.
+/// The URL of a store, and its limit of connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StoreConfig {
     url: Url,
@@ -16,16 +16,16 @@ pub(super) struct StoreConfig {
 }
 
 impl StoreConfig {
-    /// Creates a config without `max_connections`: the store's own default holds.
+    /// Creates a config with the store's default `max_connections`.
     pub(super) fn new(url: Url) -> Self {
         StoreConfig { url, max_connections: None }
     }
 
-    /// Sets `max_connections`. The error says what is wrong with the number, or that this store has no such limit.
+    /// Sets `max_connections`. Fails if the number is too large, or if this store has no such limit.
     pub(super) fn max_connections(self, number: usize) -> Result<Self, String> {
         match self.url {
-            Url::Memory => return Err("a store in memory has no connections; remove it".to_owned()),
-            Url::Sqlite(_) => return Err("a SQLite store has a single connection; remove it".to_owned()),
+            Url::Memory => return Err("does not apply to a memory store; remove it".to_owned()),
+            Url::Sqlite(_) => return Err("does not apply to a SQLite store; remove it".to_owned()),
             Url::Postgres(_) | Url::Redis(_) => {}
         }
         match u32::try_from(number) {
@@ -39,7 +39,7 @@ impl StoreConfig {
         self.url.shown()
     }
 
-    /// Returns how many file descriptors `max_connections` asks for.
+    /// Returns how many file descriptors `max_connections` requires.
     pub(super) fn files(&self) -> usize {
         self.max_connections.map_or(0, |number| usize::try_from(number).unwrap_or(usize::MAX))
     }
@@ -48,17 +48,17 @@ impl StoreConfig {
     pub(super) async fn open(&self) -> Result<Arc<dyn DedupeStore>, String> {
         Ok(match &self.url {
             Url::Memory => Arc::new(MemoryStore::new(IN_MEMORY)),
-            Url::Sqlite(path) => Arc::new(SqliteStore::open(path).await.map_err(told)?),
+            Url::Sqlite(path) => Arc::new(SqliteStore::open(path).await.map_err(with_source)?),
             Url::Postgres(url) => postgres(url, self.max_connections).await?,
             Url::Redis(url) => redis(url, self.max_connections).await?,
         })
     }
 }
 
-/// More than any server for stores takes from one client.
+/// More connections than a server accepts from one client.
 const MOST_CONNECTIONS: u32 = 1_000;
 
-/// A store's URL, found to be of a known form.
+/// The parsed URL of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Url {
     Memory,
@@ -68,43 +68,46 @@ pub(super) enum Url {
 }
 
 impl Url {
-    /// Messages quote no part of the URL but its scheme: passwords stand in URLs.
+    /// Parses a URL. Errors quote only its scheme, because URLs can hold passwords.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         if text == "memory" {
             return Ok(Url::Memory);
         }
-        // It is shown at the start.
+        // The URL is printed at startup.
         if text.chars().any(char::is_control) {
-            return Err("has control characters in it".to_owned());
+            return Err("must not contain control characters".to_owned());
         }
         let Some((scheme, rest)) = text.split_once(':') else {
             return Err(format!("must be {FORMS}"));
         };
         match scheme {
             "sqlite" => {
-                // As other programs write it: sqlite:///absolute, sqlite://relative.
+                // Other programs write sqlite:///absolute and sqlite://relative.
                 let path = rest.strip_prefix("//").unwrap_or(rest);
                 if path.is_empty() || path.contains('?') || path == ":memory:" {
-                    return Err("a SQLite store is a path of a file, without options: \"sqlite:medhook.db\"".to_owned());
+                    return Err(
+                        "the URL of a SQLite store must be a path without options, such as \"sqlite:medhook.db\""
+                            .to_owned(),
+                    );
                 }
                 Ok(Url::Sqlite(path.to_owned()))
             }
             "postgres" | "postgresql" if rest.starts_with("//") => Ok(Url::Postgres(text.to_owned())),
             "redis" | "rediss" if rest.starts_with("//") => Ok(Url::Redis(text.to_owned())),
-            "postgres" | "postgresql" | "redis" | "rediss" => Err(format!("there is no `//` after `{scheme}:`")),
+            "postgres" | "postgresql" | "redis" | "rediss" => Err(format!("must have `//` after `{scheme}:`")),
             _ => Err(format!("must be {FORMS}")),
         }
     }
 
-    /// For the operator: without user, password and options.
+    /// Describes the store for the operator, without user, password and options.
     fn shown(&self) -> String {
         match self {
-            Url::Memory => "memory (forgotten at the end)".to_owned(),
+            Url::Memory => "memory (lost on exit)".to_owned(),
             Url::Sqlite(path) => format!("sqlite:{path}"),
             Url::Postgres(url) | Url::Redis(url) => {
                 let (scheme, rest) = url.split_once("://").unwrap_or((url, ""));
                 match rest.rsplit_once('@') {
-                    // Of a password that should have been escaped, or of an option's value: which of them, nobody knows.
+                    // The `@` is in an option or in an unescaped password, so the host cannot be told apart.
                     Some((before, _)) if before.contains('?') => format!("{scheme}://.."),
                     Some((_, host)) => format!("{scheme}://{}", without_options(host)),
                     None => format!("{scheme}://{}", without_options(rest)),
@@ -113,8 +116,8 @@ impl Url {
         }
     }
 
-    /// Whether there is a password in it. Any colon before an `@` counts: a password may hold what it should have
-    /// escaped.
+    /// Returns whether the URL holds a password. Any colon before an `@` counts, because a password may contain
+    /// characters that should have been escaped.
     pub(super) fn has_password(&self) -> bool {
         let (Url::Postgres(url) | Url::Redis(url)) = self else {
             return false;
@@ -134,11 +137,11 @@ fn without_options(url: &str) -> &str {
     url.split_once('?').map_or(url, |(url, _)| url)
 }
 
-/// How many events are remembered in memory: some hundred bytes each.
+/// The capacity of the memory store in events, each of which takes about a hundred bytes.
 const IN_MEMORY: usize = 1_000_000;
 
-/// With what is behind it: the system says what is wrong with a path.
-fn told(error: ConfigError) -> String {
+/// Returns the message of an error and of its source, which names what is wrong with a path.
+fn with_source(error: ConfigError) -> String {
     match error.source() {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
@@ -151,7 +154,7 @@ async fn postgres(url: &str, max_connections: Option<u32>) -> Result<Arc<dyn Ded
     if let Some(number) = max_connections {
         builder = builder.max_connections(number);
     }
-    // Its line says what is behind it.
+    // The message includes that of the source.
     let store = builder.connect(url).await.map_err(|error| error.to_string())?;
     Ok(Arc::new(store))
 }
@@ -167,7 +170,7 @@ async fn redis(url: &str, max_connections: Option<u32>) -> Result<Arc<dyn Dedupe
     if let Some(number) = max_connections.and_then(|number| usize::try_from(number).ok()) {
         builder = builder.max_connections(number);
     }
-    // Its line says what is behind it.
+    // The message includes that of the source.
     let store = builder.connect(url).await.map_err(|error| error.to_string())?;
     Ok(Arc::new(store))
 }
@@ -180,7 +183,7 @@ async fn redis(_: &str, _: Option<u32>) -> Result<Arc<dyn DedupeStore>, String> 
 #[cfg(not(all(feature = "postgres", feature = "redis")))]
 fn not_built(server: &str, feature: &str) -> String {
     format!(
-        "this medhook is built without {server}; `cargo install --path cli --features {feature}` builds one with it"
+        "this medhook was built without {server}; run `cargo install --path cli --features {feature}` to build it in"
     )
 }
 
@@ -189,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_told_apart_by_their_scheme() {
+    fn the_scheme_of_a_url_selects_the_store() {
         assert_eq!(Url::parse("memory"), Ok(Url::Memory));
         for (text, path) in [
             ("sqlite:medhook.db", "medhook.db"),
@@ -204,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_one_is_rejected_without_being_quoted() {
+    fn an_invalid_url_is_rejected_without_being_quoted() {
         for text in [
             "",
             "hunter2",
@@ -225,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_found_wherever_it_stands() {
+    fn a_password_is_found_in_every_part_of_a_url() {
         for (text, has) in [
             ("memory", false),
             ("sqlite:a:b@c", false),
@@ -244,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_has_no_password() {
+    fn passwords_are_not_shown() {
         for (text, shown) in [
             ("postgres://me:hun:ter@2@db.example:5432/medhook?sslmode=require", "postgres://db.example:5432/medhook"),
             ("redis://:hunter2@127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),

@@ -1,4 +1,4 @@
-//! The process and its system: the limit of open files, a discarded output, and where warnings go.
+//! Adapts to the system: raises the limit of open files, detects a discarded output, and writes warnings to the log.
 
 use std::io::{self, Write};
 
@@ -10,8 +10,7 @@ use super::config::Config;
 use super::printer::Printer;
 use super::serve::OPERATIONS;
 
-/// Returns whether everything written to this output is lost. The standard library opens /dev/null where a standard
-/// stream is closed.
+/// Returns whether the output is /dev/null, which the standard library also opens in place of a closed standard stream.
 pub(super) fn is_discarded(output: &std::fs::File) -> bool {
     #[cfg(target_os = "linux")]
     {
@@ -26,8 +25,8 @@ pub(super) fn is_discarded(output: &std::fs::File) -> bool {
     }
 }
 
-/// Raises the limit of open files as far as the system allows, and warns if it is too low for the connections that the file
-/// asks for: then even health checks could not be answered.
+/// Raises the limit of open files as far as the system allows. Warns if it is too low for the configured connections,
+/// because then even health checks could fail.
 pub(super) fn raise_file_limit(config: &Config) {
     #[cfg(unix)]
     {
@@ -36,7 +35,7 @@ pub(super) fn raise_file_limit(config: &Config) {
         let store = config.store.value.files();
         let all = [config.limits.connections, OPERATIONS.connections, forwarded, store, OTHER_FILES];
         let needed = all.into_iter().fold(0, usize::saturating_add);
-        // Where it cannot be raised, it is as it was.
+        // If the limit cannot be raised, the current one applies.
         let limit = rlimit::increase_nofile_limit(u64::MAX).or_else(|_| rlimit::Resource::NOFILE.get_soft());
         if let Ok(limit) = limit
             && limit < needed as u64
@@ -44,8 +43,8 @@ pub(super) fn raise_file_limit(config: &Config) {
             tracing::warn!(
                 limit,
                 needed,
-                "the limit of open files is lower than max_connections and max_in_flight need: raise it (ulimit -n, \
-                 LimitNOFILE=), or lower these"
+                "the limit of open files is too low for max_connections and max_in_flight; raise it (ulimit -n, \
+                 LimitNOFILE=) or lower these keys"
             );
         }
     }
@@ -53,15 +52,15 @@ pub(super) fn raise_file_limit(config: &Config) {
     let _ = config;
 }
 
-/// Files of the store, of the outputs and of the runtime.
+/// Open files of the store, the outputs and the runtime.
 const OTHER_FILES: usize = 64;
 
-/// Writes the warnings of the library and of this program to the log, and those of no dependency.
+/// Writes the warnings of the library and of this program to the log, without those of dependencies.
 pub(super) fn log_warnings_to(log: Printer) {
     struct Log(Printer);
     impl Write for Log {
         fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-            self.0.mention(String::from_utf8_lossy(line).into_owned());
+            self.0.try_write(String::from_utf8_lossy(line).into_owned());
             Ok(line.len())
         }
 
@@ -72,6 +71,6 @@ pub(super) fn log_warnings_to(log: Printer) {
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || Log(log.clone()));
     let ours = Targets::new().with_target("medhook", LevelFilter::WARN);
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(ours));
-    // There is no other in this process.
+    // Fails only if there already is a subscriber, but this process has no other.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }

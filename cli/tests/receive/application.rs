@@ -1,4 +1,4 @@
-//! The application that events are forwarded to: a server that does as a test says, and keeps a ledger.
+//! The application that events are forwarded to: a server that answers as the test says, and records its requests.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -27,17 +27,17 @@ struct Ledger {
     connections: usize,
 }
 
-/// One request to it.
+/// A request to the application.
 #[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) request: Request<Bytes>,
     pub(crate) began: Instant,
-    /// What it answered, once it has.
+    /// The status of the answer, once there is one.
     pub(crate) status: Option<u16>,
 }
 
 impl Application {
-    /// Starts one that answers as told by the request and the number of times that its event came before.
+    /// Starts an application. `answer` gets the request, and the number of earlier requests for its event.
     pub(crate) async fn start<F>(answer: impl Fn(Request<Bytes>, usize) -> F + Clone + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
@@ -59,7 +59,7 @@ impl Application {
                             let body = body.collect().await.unwrap().to_bytes();
                             let request = Request::from_parts(head, body);
                             let (call, before) = application.called(&request);
-                            // To its end, whether or not the receiver is still there to hear of it.
+                            // Runs to completion even if the receiver disconnects.
                             let answered = tokio::spawn(async move {
                                 let response = answer(request, before).await;
                                 let status = response.status().as_u16();
@@ -76,7 +76,7 @@ impl Application {
         application
     }
 
-    /// One that always answers this status at once.
+    /// Starts an application that always answers with this status.
     pub(crate) async fn answering(status: u16) -> Self {
         Application::start(move |_, _| async move { with_status(status) }).await
     }
@@ -102,7 +102,7 @@ impl Application {
     }
 }
 
-/// The event that a request is about.
+/// Returns the event id of a request.
 pub(crate) fn event(request: &Request<Bytes>) -> &str {
     request.headers().get("medhook-event-id").map_or("", |id| id.to_str().unwrap())
 }

@@ -1,4 +1,4 @@
-//! The config file: every mistake is one line that names file and key, and no secret.
+//! The config file: the message for every mistake is one line that names the file and the key, and no secret.
 
 use std::net::TcpListener;
 
@@ -6,8 +6,8 @@ use medhook::registry::PROVIDERS;
 
 use crate::program::{Folder, Instance, OTHER_SECRET, SECRET, THIRD_SECRET, ends, medhook};
 
-/// A file that makes sense, one line for each key, so that a mistake can be made of any of them.
-const GOOD: &str = r#"listen = "127.0.0.1:0"
+/// A valid file with one line for each key, which the tests replace with mistakes.
+const VALID: &str = r#"listen = "127.0.0.1:0"
 store = "memory"
 max_connections = 10
 idle_timeout = "10s"
@@ -37,17 +37,17 @@ secrets = [{ env = "TEST_OTHER_SECRET" }]
 "#;
 
 #[test]
-fn the_good_file_is_good() {
+fn a_valid_file_is_accepted() {
     let folder = Folder::new();
-    let mut instance = Instance::start(&folder, GOOD, &[]);
-    let told = instance.stderr().join("\n");
-    assert!(told.contains("/fasten is fasten of fasten, forwarded to http://127.0.0.1:1/\n"), "{told}");
-    assert!(told.contains("/cair is cair of cair, written to the standard output"), "{told}");
-    assert!(told.contains("remembered in memory"), "{told}");
+    let mut instance = Instance::start(&folder, VALID, &[]);
+    let log = instance.stderr().join("\n");
+    assert!(log.contains("endpoint fasten at /fasten, provider fasten, forwards to http://127.0.0.1:1/\n"), "{log}");
+    assert!(log.contains("endpoint cair at /cair, provider cair, writes events to standard output"), "{log}");
+    assert!(log.contains("recorded in memory"), "{log}");
     assert_eq!(instance.terminate().code(), Some(0));
 }
 
-/// Asserts that the file is refused with one line that has all of these parts.
+/// Asserts that the file is rejected with one line that has all of these parts.
 fn rejected(config: &str, arguments: &[&str], parts: &[&str]) {
     let folder = Folder::new();
     folder.file("empty", "");
@@ -68,11 +68,11 @@ fn rejected(config: &str, arguments: &[&str], parts: &[&str]) {
 }
 
 #[test]
-fn every_mistake_is_one_line_that_names_file_and_key() {
+fn the_message_for_every_mistake_is_one_line_that_names_the_file_and_the_key() {
     const FASTEN: &str = "medhook.toml: endpoint 1 (/fasten)";
     const CAIR: &str = "medhook.toml: endpoint 2 (/cair)";
     const SHUTDOWN: &str = "shutdown_timeout = \"10s\"";
-    // What stands in the good file, what stands there instead, and what the line says.
+    // The text in the valid file, its replacement, and the parts of the message.
     let mistakes: &[(&str, &str, &[&str])] = &[
         // The file itself.
         ("store = \"memory\"", "store = \"memory", &["medhook.toml: line 2: "]),
@@ -85,11 +85,11 @@ fn every_mistake_is_one_line_that_names_file_and_key() {
         ("store = \"memory\"", "[store]\nurl = \"hunter2\"", &["medhook.toml: `store`: unknown key `"]),
         ("store = \"memory\"", "stores = \"memory\"", &["medhook.toml: unknown key `stores`"]),
         ("store = \"memory\"", "\"a\\nb\" = 1", &["medhook.toml: unknown key `a\\nb`"]),
-        ("listen = \"127.0.0.1:0\"", "listen = 8787", &["medhook.toml: `listen`: must be a text", "integer"]),
+        ("listen = \"127.0.0.1:0\"", "listen = 8787", &["medhook.toml: `listen`: must be a string", "integer"]),
         ("listen = \"127.0.0.1:0\"", "listen = \"127.0.0.1\"", &["medhook.toml: `listen`: must be an IP address and"]),
         ("listen = \"127.0.0.1:0\"", "listen = \"localhost:1\"", &["medhook.toml: `listen`: must be an IP address"]),
         ("listen = \"127.0.0.1:0\"", "listen = \"127.0.0.1:65536\"", &["medhook.toml: `listen`: must be an IP"]),
-        (SHUTDOWN, "operations = 1", &["`operations`: must be a table, written as [operations], and"]),
+        (SHUTDOWN, "operations = 1", &["`operations`: must be a table, written as [operations], but"]),
         (SHUTDOWN, "[operations]", &["medhook.toml: `operations`: `listen`: missing"]),
         (SHUTDOWN, "[operations]\nport = 1", &["medhook.toml: `operations`: unknown key `port`"]),
         (
@@ -102,52 +102,56 @@ fn every_mistake_is_one_line_that_names_file_and_key() {
             "[operations]\nlisten = \"192.0.2.1:0\"",
             &["medhook.toml: `operations`: `listen`: cannot listen at 192.0.2.1:0: "],
         ),
-        ("drain_delay = \"0s\"", "drain_delay = 5", &["`drain_delay`: must be a time in quotes"]),
-        ("drain_delay = \"0s\"", "drain_delay = \"0\"", &["`drain_delay`: \"0\": a time is a whole number"]),
+        ("drain_delay = \"0s\"", "drain_delay = 5", &["`drain_delay`: must be a duration in quotes"]),
+        ("drain_delay = \"0s\"", "drain_delay = \"0\"", &["`drain_delay`: \"0\": must be a whole number followed by"]),
         ("listen = \"127.0.0.1:0\"", "listen = \"192.0.2.1:0\"", &["medhook.toml: `listen`: cannot listen at 192.0"]),
         ("max_connections = 10", "max_connections = 0", &["medhook.toml: `max_connections`: must be at least 1"]),
         ("max_connections = 10", "max_connections = -1", &["medhook.toml: `max_connections`: must be at least 1"]),
-        ("max_connections = 10", "max_connections = 9999999999", &["medhook.toml: `max_connections`: more than"]),
+        ("max_connections = 10", "max_connections = 9999999999", &["medhook.toml: `max_connections`: must be at most"]),
         ("max_connections = 10", "max_connections = \"10\"", &["`max_connections`: must be a whole number", "string"]),
-        ("idle_timeout = \"10s\"", "idle_timeout = 10", &["medhook.toml: `idle_timeout`: must be a time in quotes"]),
-        ("shutdown_timeout = \"10s\"", "shutdown_timeout = \"10\"", &["`shutdown_timeout`: \"10\": a time is a whole"]),
+        (
+            "idle_timeout = \"10s\"",
+            "idle_timeout = 10",
+            &["medhook.toml: `idle_timeout`: must be a duration in quotes"],
+        ),
+        ("shutdown_timeout = \"10s\"", "shutdown_timeout = \"10\"", &["`shutdown_timeout`: \"10\": must be a whole"]),
         // Stores.
         ("store = \"memory\"", "store = \"disk\"", &["medhook.toml: `store`: must be \"memory\", \"sqlite:PATH\""]),
         ("store = \"memory\"", "store = \"mysql://root:hunter2@h/d\"", &["medhook.toml: `store`: must be \"memory\""]),
-        ("store = \"memory\"", "store = \"sqlite:\"", &["medhook.toml: `store`: a SQLite store is a path"]),
+        ("store = \"memory\"", "store = \"sqlite:\"", &["`store`: the URL of a SQLite store must be a path"]),
         (
             "store = \"memory\"",
             "store = \"sqlite:no/such/folder/db\"",
             &["medhook.toml: `store`: SQLite store no/such"],
         ),
         ("\"memory\"", "{ url = \"hunter2\" }", &["medhook.toml: `store`: must be \"memory\""]),
-        ("\"memory\"", "{ url = 1 }", &["medhook.toml: `store`: `url`: must be a text", "integer"]),
+        ("\"memory\"", "{ url = 1 }", &["medhook.toml: `store`: `url`: must be a string", "integer"]),
         ("\"memory\"", "{ path = \"hunter2\" }", &["medhook.toml: `store`: unknown key `path`"]),
-        ("\"memory\"", "{}", &["medhook.toml: `store`: needs one of `url`, `env` and `file`"]),
+        ("\"memory\"", "{}", &["medhook.toml: `store`: must have exactly one of `url`, `env` and `file`"]),
         (
             "\"memory\"",
             "{ url = \"memory\", env = \"TEST_SECRET\" }",
-            &["medhook.toml: `store`: needs one of `url`, `env` and `file`"],
+            &["medhook.toml: `store`: must have exactly one of `url`, `env` and `file`"],
         ),
         (
             "\"memory\"",
             "{ url = \"memory\", optional = true }",
-            &["medhook.toml: `store`: `optional`: of no use beside `url`"],
+            &["medhook.toml: `store`: `optional`: cannot be used together with `url`; remove it"],
         ),
         (
             "\"memory\"",
             "{ url = \"memory\", max_connections = 1 }",
-            &["medhook.toml: `store`: `max_connections`: a store in memory has no connections; remove it"],
+            &["medhook.toml: `store`: `max_connections`: does not apply to a memory store; remove it"],
         ),
         (
             "\"memory\"",
             "{ url = \"sqlite:a.db\", max_connections = 1 }",
-            &["medhook.toml: `store`: `max_connections`: a SQLite store has a single connection; remove it"],
+            &["medhook.toml: `store`: `max_connections`: does not apply to a SQLite store; remove it"],
         ),
         (
             "\"memory\"",
             "{ url = \"redis://me:hunter2@h\", max_connections = 0 }",
-            &["medhook.toml: `store`: `max_connections`: must be at least 1, and not 0"],
+            &["medhook.toml: `store`: `max_connections`: must be at least 1, not 0"],
         ),
         (
             "\"memory\"",
@@ -171,55 +175,67 @@ fn every_mistake_is_one_line_that_names_file_and_key() {
             "{ env = \"TEST_UNSET_SECRET\", optional = true }",
             &["medhook.toml: `store`: cannot be optional"],
         ),
-        ("\"memory\"", "{ file = \"none\" }", &["medhook.toml: `store`: `file`: there is no such file"]),
+        ("\"memory\"", "{ file = \"none\" }", &["medhook.toml: `store`: `file`: the file does not exist"]),
         ("\"memory\"", "{ file = \"empty\" }", &["medhook.toml: `store`: `file`: secret empty: empty"]),
         ("\"memory\"", "{ file = \"secret\" }", &["medhook.toml: `store`: must be \"memory\""]),
-        ("store = \"memory\"", "store = true", &["medhook.toml: `store`: must be a text", "boolean"]),
+        ("store = \"memory\"", "store = true", &["medhook.toml: `store`: must be a string", "boolean"]),
         // Endpoints.
         ("path = \"/fasten\"", "", &["medhook.toml: endpoint 1: `path`: missing"]),
         ("path = \"/fasten\"", "path = \"fasten\"", &["endpoint 1 (fasten): `path`: must begin with `/`"]),
-        ("path = \"/fasten\"", "path = \"/a?b\"", &["endpoint 1 (/a?b): `path`: a path has no query"]),
-        ("path = \"/fasten\"", "path = \"/{tenant}\"", &["`path`: a path is no pattern"]),
-        ("path = \"/fasten\"", "path = \"/a b\"", &["`path`: only a-z"]),
-        ("path = \"/fasten\"", "path = \"/\\u001b[2J\"", &["endpoint 1 (/\\u{1b}[2J): `path`: only a-z"]),
+        ("path = \"/fasten\"", "path = \"/a?b\"", &["endpoint 1 (/a?b): `path`: must not contain `?`: a query is"]),
+        ("path = \"/fasten\"", "path = \"/{tenant}\"", &["`path`: must not contain `{`: a pattern is not supported"]),
+        ("path = \"/fasten\"", "path = \"/a b\"", &["`path`: must not contain ` `: only a-z"]),
+        (
+            "path = \"/fasten\"",
+            "path = \"/\\u001b[2J\"",
+            &["endpoint 1 (/\\u{1b}[2J): `path`: must not contain `\\u{1b}`: only a-z"],
+        ),
         ("path = \"/fasten\"", "path = \"/healthz\"", &["endpoint 1 (/healthz): `path`: reserved for health checks"]),
-        ("path = \"/fasten\"", "path = \"/cair\"", &["endpoint 2 (/cair): `path`: another endpoint has it already"]),
-        ("path = \"/fasten\"", "path = \"/\"", &["endpoint 1 (/): `name`: missing, and this path makes none"]),
-        ("mode = \"live\"", "name = \"cair\"", &["endpoint 2 (/cair): `name`: another endpoint is called cair"]),
-        ("mode = \"live\"", "name = \"A b\"", &[FASTEN, "`name`: \"A b\" is not 1 to 64 of a-z"]),
+        ("path = \"/fasten\"", "path = \"/cair\"", &["endpoint 2 (/cair): `path`: another endpoint has the same path"]),
+        ("path = \"/fasten\"", "path = \"/\"", &["endpoint 1 (/): `name`: missing, and cannot be derived"]),
+        ("mode = \"live\"", "name = \"cair\"", &["endpoint 2 (/cair): `name`: another endpoint has the name cair"]),
+        ("mode = \"live\"", "name = \"A b\"", &[FASTEN, "`name`: \"A b\": must be 1 to 64 characters of a-z"]),
         ("mode = \"live\"", "nmae = \"b\"", &[FASTEN, "unknown key `nmae`"]),
         ("provider = \"fasten\"", "", &[FASTEN, "`provider`: missing"]),
         (
             "provider = \"fasten\"",
             "provider = \"fastened\"",
-            &[FASTEN, "`provider`: \"fastened\" is none of", "\"cair\""],
+            &[FASTEN, "`provider`: \"fastened\" is not one of", "\"cair\""],
         ),
-        ("provider = \"fasten\"", "provider = [\"fasten\"]", &[FASTEN, "`provider`: must be a text", "array"]),
-        ("mode = \"live\"", "mode = \"production\"", &[FASTEN, "`mode`: \"production\" is none of \"live\", \"test\""]),
-        ("mode = \"live\"", "header = \"x\"", &[FASTEN, "`header`: of no use"]),
-        ("mode = \"live\"", "scheme = \"hmac-sha256\"", &[FASTEN, "`scheme`: of no use"]),
-        ("mode = \"live\"", "pin_kind = \"x\"", &[FASTEN, "`pin_kind`: of no use"]),
-        ("mode = \"live\"", "max_age = \"1h\"", &[FASTEN, "`max_age`: no event of this provider has a time"]),
-        ("mode = \"live\"", "id_pointer = \"/id\"", &[FASTEN, "`id_pointer`: of no use"]),
+        ("provider = \"fasten\"", "provider = [\"fasten\"]", &[FASTEN, "`provider`: must be a string", "array"]),
+        (
+            "mode = \"live\"",
+            "mode = \"production\"",
+            &[FASTEN, "`mode`: \"production\" is not one of \"live\", \"test\""],
+        ),
+        ("mode = \"live\"", "header = \"x\"", &[FASTEN, "`header`: does not apply"]),
+        ("mode = \"live\"", "scheme = \"hmac-sha256\"", &[FASTEN, "`scheme`: does not apply"]),
+        ("mode = \"live\"", "pin_kind = \"x\"", &[FASTEN, "`pin_kind`: does not apply"]),
+        ("mode = \"live\"", "max_age = \"1h\"", &[FASTEN, "`max_age`: the events of this provider have no time"]),
+        ("mode = \"live\"", "id_pointer = \"/id\"", &[FASTEN, "`id_pointer`: does not apply"]),
         ("body_limit = 1000", "body_limit = 0", &[FASTEN, "`body_limit`: must be at least 1"]),
         ("body_limit = 1000", "body_limit = \"1MiB\"", &[FASTEN, "`body_limit`: must be a whole number"]),
-        ("body_timeout = \"5s\"", "body_timeout = \"5 s\"", &[FASTEN, "`body_timeout`: \"5 s\": a time is a whole"]),
+        ("body_timeout = \"5s\"", "body_timeout = \"5 s\"", &[FASTEN, "`body_timeout`: \"5 s\": must be a whole"]),
         ("retention = \"72h\"", "retention = \"1h\"", &[FASTEN, "a retention of 3600 s is less than"]),
-        ("retention = \"72h\"", "retention = \"100y\"", &[FASTEN, "`retention`: \"100y\": a time is a whole number"]),
-        ("dedupe = \"id\"", "dedupe = false", &[FASTEN, "`dedupe`: must be a text"]),
-        ("dedupe = \"id\"", "dedupe = \"natural\"", &[FASTEN, "`dedupe`: \"natural\" is for azodha and mediquo"]),
+        ("retention = \"72h\"", "retention = \"100y\"", &[FASTEN, "`retention`: \"100y\": must be a whole number"]),
+        ("dedupe = \"id\"", "dedupe = false", &[FASTEN, "`dedupe`: must be a string"]),
+        (
+            "dedupe = \"id\"",
+            "dedupe = \"natural\"",
+            &[FASTEN, "`dedupe`: \"natural\" is only available for azodha and mediquo"],
+        ),
         (
             "handler_timeout = \"30s\"",
             "handler_timeout = \"0s\"",
-            &[FASTEN, "`handler_timeout`: \"0s\": a time of nothing"],
+            &[FASTEN, "`handler_timeout`: \"0s\": must be greater than 0"],
         ),
         ("max_in_flight = 10", "max_in_flight = 1.5", &[FASTEN, "`max_in_flight`: must be a whole number"]),
-        ("lease = \"10s\"", "on_store_error = \"handle\"", &[FASTEN, "`on_store_error`: \"handle\" is none of"]),
+        ("lease = \"10s\"", "on_store_error = \"handle\"", &[FASTEN, "`on_store_error`: \"handle\" is not one of"]),
         ("lease = \"10s\"", "lease = \"10ms\"", &[FASTEN, "`lease`: must be between 100ms and 1h"]),
         (
             "scheme = \"hmac-sha256\"",
             "scheme = \"hmac-256\"",
-            &[CAIR, "`scheme`: \"hmac-256\" is none of \"hmac-sha256\""],
+            &[CAIR, "`scheme`: \"hmac-256\" is not one of \"hmac-sha256\""],
         ),
         ("scheme = \"hmac-sha256\"", "", &[CAIR, "`scheme`: missing"]),
         (
@@ -228,11 +244,15 @@ fn every_mistake_is_one_line_that_names_file_and_key() {
             &[CAIR, "`prefix`: only applies to the scheme hmac-sha256"],
         ),
         ("header = \"X-API-KEY\"", "", &[CAIR, "`header`: missing"]),
-        ("header = \"X-API-KEY\"", "header = \"X-API-KEY: hunter2\"", &[CAIR, "`header`: no name of a header"]),
+        (
+            "header = \"X-API-KEY\"",
+            "header = \"X-API-KEY: hunter2\"",
+            &[CAIR, "`header`: must be the name of a header"],
+        ),
         (
             "header = \"X-API-KEY\"",
             "header = \"x\"\nencoding = \"base32\"",
-            &[CAIR, "`encoding`: \"base32\" is none of"],
+            &[CAIR, "`encoding`: \"base32\" is not one of"],
         ),
         (
             "pin_kind = \"PATIENT",
@@ -250,24 +270,24 @@ fn every_mistake_is_one_line_that_names_file_and_key() {
         ("[{ env = \"TEST_OTHER_SECRET\" }]", "\"hunter2\"", &[CAIR, "`secrets`: must be a list of tables"]),
         ("{ env = \"TEST_OTHER_SECRET\" }", "\"hunter2\"", &[CAIR, "`secrets`: must be a list of tables"]),
         ("{ env = \"TEST_OTHER_SECRET\" }", "{ value = \"hunter2\" }", &[CAIR, "`secrets[0]`: unknown key `value`"]),
-        ("{ env = \"TEST_OTHER_SECRET\" }", "{}", &[CAIR, "`secrets[0]`: needs either `env` or `file`"]),
+        ("{ env = \"TEST_OTHER_SECRET\" }", "{}", &[CAIR, "`secrets[0]`: must have either `env` or `file`"]),
         (
             "{ env = \"TEST_OTHER_SECRET\" }",
             "{ env = \"TEST_OTHER_SECRET\", file = \"secret\" }",
-            &[CAIR, "`secrets[0]`: needs either `env` or `file`"],
+            &[CAIR, "`secrets[0]`: must have either `env` or `file`"],
         ),
         (
             "TEST_OTHER_SECRET",
             "TEST_UNSET_SECRET",
             &[CAIR, "`secrets[0]`: `env`: the environment variable TEST_UNSET_SECRET is not set"],
         ),
-        ("TEST_OTHER_SECRET", "hunter2hunter2", &[CAIR, "`secrets[0]`: `env`: there is no environment variable"]),
+        ("TEST_OTHER_SECRET", "hunter2hunter2", &[CAIR, "`secrets[0]`: `env`: the environment variable is not set"]),
         ("TEST_OTHER_SECRET", "TEST_EMPTY_SECRET", &[CAIR, "`secrets[0]`: `env`: secret TEST_EMPTY_SECRET: empty"]),
-        ("env = \"TEST_OTHER_SECRET\"", "file = \"none\"", &[CAIR, "`secrets[0]`: `file`: there is no such file"]),
-        ("env = \"TEST_OTHER_SECRET\"", "file = \"hunter2\"", &[CAIR, "`secrets[0]`: `file`: there is no such file"]),
+        ("env = \"TEST_OTHER_SECRET\"", "file = \"none\"", &[CAIR, "`secrets[0]`: `file`: the file does not exist"]),
+        ("env = \"TEST_OTHER_SECRET\"", "file = \"hunter2\"", &[CAIR, "`secrets[0]`: `file`: the file does not exist"]),
         ("env = \"TEST_OTHER_SECRET\"", "file = \"empty\"", &[CAIR, "`secrets[0]`: `file`: secret empty: empty"]),
         ("env = \"TEST_OTHER_SECRET\"", "file = \"blank\"", &[CAIR, "`secrets[0]`: `file`: secret blank: empty"]),
-        ("env = \"TEST_OTHER_SECRET\"", "file = \".\"", &[CAIR, "`secrets[0]`: `file`: a folder, not a file"]),
+        ("env = \"TEST_OTHER_SECRET\"", "file = \".\"", &[CAIR, "`secrets[0]`: `file`: must be a file"]),
         (
             "{ env = \"TEST_OTHER_SECRET\" }",
             "{ env = \"TEST_OTHER_SECRET\", label = \"whsec_hunter2\" }",
@@ -297,48 +317,48 @@ fn every_mistake_is_one_line_that_names_file_and_key() {
         ("mode = \"live\"", "test_secrets = []", &[FASTEN, "`test_secrets`: missing"]),
         ("TEST_THIRD_SECRET", "TEST_SECRET", &[FASTEN, "`forward_secret`: the same secret as"]),
         ("TEST_THIRD_SECRET", "TEST_UNSET_SECRET", &[FASTEN, "`forward_secret`: `env`: the environment variable"]),
-        // Where events go.
-        ("forward = \"http://127.0.0.1:1/\"", "", &[FASTEN, "`forward_secret`: of no use"]),
+        // Forwarding.
+        ("forward = \"http://127.0.0.1:1/\"", "", &[FASTEN, "`forward_secret`: does not apply"]),
         ("http://127.0.0.1:1/", "127.0.0.1:1", &[FASTEN, "`forward`: must be a URL such as"]),
         ("http://127.0.0.1:1/", "https://127.0.0.1:1/", &[FASTEN, "`forward`: https is not supported"]),
-        ("http://127.0.0.1:1/", "http://u:hunter2@127.0.0.1/", &[FASTEN, "`forward`: no user or password"]),
-        ("http://127.0.0.1:1/", "http://10.0.0.1/", &[FASTEN, "`forward`: would send patients' data unencrypted"]),
+        ("http://127.0.0.1:1/", "http://u:hunter2@127.0.0.1/", &[FASTEN, "`forward`: must not contain a user or"]),
+        ("http://127.0.0.1:1/", "http://10.0.0.1/", &[FASTEN, "`forward`: would send patient data unencrypted"]),
         ("{ env = \"TEST_THIRD_SECRET\" }", "\"hunter2\"", &[FASTEN, "`forward_secret`: must be a table"]),
         ("{ env = \"TEST_THIRD_SECRET\" }", "{ env = \"PATH\" }", &[FASTEN, "`forward_secret`: ", "not base64"]),
     ];
-    for (good, mistake, parts) in mistakes {
-        assert!(GOOD.contains(good), "{good}");
-        rejected(&GOOD.replacen(good, mistake, 1), &[], parts);
+    for (valid, mistake, parts) in mistakes {
+        assert!(VALID.contains(valid), "{valid}");
+        rejected(&VALID.replacen(valid, mistake, 1), &[], parts);
     }
 }
 
 #[test]
-fn a_file_without_endpoints_receives_nothing() {
+fn a_file_without_endpoints_is_rejected() {
     rejected("store = \"memory\"", &[], &["medhook.toml: `endpoint`: missing"]);
     rejected("endpoint = 1", &[], &["medhook.toml: `endpoint`: must be written as [[endpoint]]"]);
 }
 
 #[test]
-fn what_the_command_line_says_instead_is_named_as_such() {
-    rejected(GOOD, &["--listen", "nowhere"], &["medhook: --listen: must be an IP address and a port"]);
-    rejected(GOOD, &["--store", "mysql://me:hunter2@h/"], &["medhook: --store: must be \"memory\""]);
+fn messages_about_command_line_options_name_the_option() {
+    rejected(VALID, &["--listen", "nowhere"], &["medhook: --listen: must be an IP address and a port"]);
+    rejected(VALID, &["--store", "mysql://me:hunter2@h/"], &["medhook: --store: must be \"memory\""]);
     for url in ["postgres://me:hunter2@h/d", "redis://:hunter2@h", "postgres://h/d?password=hunter2"] {
         rejected(
-            GOOD,
+            VALID,
             &["--store", url],
-            &["medhook: --store: a password in an argument shows", "config file, `store = { env = "],
+            &["medhook: --store: a password in an argument is visible", "set `store = { env = ", "config file"],
         );
     }
-    rejected(GOOD, &["--config", "none.toml"], &["medhook: none.toml: cannot be read: "]);
-    rejected(GOOD, &["--config", "."], &["medhook: .: cannot be read: "]);
-    rejected(GOOD, &["--config", "/dev/zero"], &["medhook: /dev/zero: longer than "]);
+    rejected(VALID, &["--config", "none.toml"], &["medhook: none.toml: cannot be read: "]);
+    rejected(VALID, &["--config", "."], &["medhook: .: cannot be read: "]);
+    rejected(VALID, &["--config", "/dev/zero"], &["medhook: /dev/zero: longer than "]);
     let folder = Folder::new();
-    let config = GOOD.replace("\"127.0.0.1:0\"", "\"192.0.2.1:1\"").replace("memory", "sqlite:no/such/folder/db");
+    let config = VALID.replace("\"127.0.0.1:0\"", "\"192.0.2.1:1\"").replace("memory", "sqlite:no/such/folder/db");
     Instance::start(&folder, &config, &["--listen", "127.0.0.1:0", "--store", "memory"]);
 }
 
 #[test]
-fn a_store_may_be_named_by_a_variable_or_a_file() {
+fn the_url_of_the_store_can_come_from_a_variable_or_a_file() {
     let folder = Folder::new();
     folder.file("url", "sqlite:by-file.db\n");
     for (named, store) in [
@@ -346,68 +366,67 @@ fn a_store_may_be_named_by_a_variable_or_a_file() {
         ("{ file = \"url\" }", "by-file.db"),
         ("{ url = \"sqlite:by-url.db\" }", "by-url.db"),
     ] {
-        folder.file("medhook.toml", &GOOD.replace("\"memory\"", named));
+        folder.file("medhook.toml", &VALID.replace("\"memory\"", named));
         let mut command = medhook(&folder, &[]);
         command.env("TEST_STORE", "sqlite:by-env.db");
         let instance = Instance::run(command);
-        let told = instance.stderr().join("\n");
-        assert!(told.contains(&format!("remembered in sqlite:{store}\n")), "{told}");
+        let log = instance.stderr().join("\n");
+        assert!(log.contains(&format!("recorded in sqlite:{store}\n")), "{log}");
         assert!(folder.path().join(store).exists(), "{store}");
     }
-    // `--store` replaces the whole table: no variable is read, and no number of connections is kept.
+    // `--store` replaces the whole table: its variable is not read, and its `max_connections` does not apply.
     for table in ["{ env = \"TEST_UNSET_SECRET\" }", "{ url = \"redis://h\", max_connections = 5 }"] {
-        Instance::start(&folder, &GOOD.replace("\"memory\"", table), &["--store", "memory"]);
+        Instance::start(&folder, &VALID.replace("\"memory\"", table), &["--store", "memory"]);
     }
 }
 
 #[test]
-fn a_port_that_is_taken_is_named() {
+fn the_message_for_a_port_in_use_names_the_address() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let config = GOOD.replace("127.0.0.1:0", &address);
+    let config = VALID.replace("127.0.0.1:0", &address);
     rejected(&config, &[], &[&format!("medhook.toml: `listen`: cannot listen at {address}: ")]);
-    rejected(GOOD, &["--listen", &address], &[&format!("medhook: --listen: cannot listen at {address}: ")]);
+    rejected(VALID, &["--listen", &address], &[&format!("medhook: --listen: cannot listen at {address}: ")]);
 }
 
 #[cfg(not(any(feature = "postgres", feature = "redis")))]
 #[test]
-fn a_store_that_is_not_built_in_says_how_to_get_it() {
+fn the_message_for_a_store_that_is_not_built_in_says_how_to_build_it() {
     for (scheme, feature) in
         [("postgres", "postgres"), ("postgresql", "postgres"), ("redis", "redis"), ("rediss", "redis")]
     {
         let url = format!("{scheme}://me:hunter2@127.0.0.1/");
-        let config = GOOD.replace("store = \"memory\"", &format!("store = \"{url}\""));
+        let config = VALID.replace("store = \"memory\"", &format!("store = \"{url}\""));
         rejected(
             &config,
             &[],
-            &["medhook.toml: `store`: this medhook is built without", &format!("--features {feature}`")],
+            &["medhook.toml: `store`: this medhook was built without", &format!("--features {feature}`")],
         );
     }
 }
 
 #[test]
-fn a_secret_may_serve_two_endpoints_where_both_say_so() {
-    let shared = GOOD.replace("TEST_OTHER_SECRET", "TEST_SECRET");
+fn two_endpoints_can_share_a_secret_only_if_both_set_reuse_secret() {
+    let shared = VALID.replace("TEST_OTHER_SECRET", "TEST_SECRET");
     let both = shared.replace("provider =", "reuse_secret = true\nprovider =");
     Instance::start(&Folder::new(), &both, &[]);
     rejected(&both.replacen("reuse_secret = true", "reuse_secret = false", 1), &[], &["the same secret as"]);
 }
 
 #[test]
-fn one_secret_may_sign_what_several_endpoints_forward() {
+fn several_endpoints_can_sign_forwarded_events_with_one_secret() {
     let signs = "header = \"x\"\nforward = \"http://localhost:1\"\nforward_secret = { env = \"TEST_THIRD_SECRET\" }";
-    Instance::start(&Folder::new(), &GOOD.replace("header = \"X-API-KEY\"", signs), &[]);
+    Instance::start(&Folder::new(), &VALID.replace("header = \"X-API-KEY\"", signs), &[]);
 }
 
 #[test]
-fn another_machine_gets_nothing_in_clear_unless_the_file_says_so() {
-    let config = GOOD.replace("http://127.0.0.1:1/", "http://10.0.0.1/");
+fn forwarding_to_another_machine_needs_forward_in_clear() {
+    let config = VALID.replace("http://127.0.0.1:1/", "http://10.0.0.1/");
     Instance::start(&Folder::new(), &config.replace("lease =", "forward_in_clear = true\nlease ="), &[]);
 }
 
-/// What the documentation shows is what works.
 #[test]
-fn the_documented_file_is_read() {
+fn the_documented_file_is_accepted() {
     let text = include_str!("../../../docs/receive.md");
     let (_, rest) = text.split_once("```toml\n").expect("an example");
     let (example, _) = rest.split_once("```").expect("its end");
@@ -419,17 +438,18 @@ fn the_documented_file_is_read() {
     folder.file("medhook.toml", &here);
     let mut command = medhook(&folder, &[]);
     for name in ["FASTEN_SECRET", "CAIR_SECRET", "AZODHA_SECRET", "HEALTHSYNC_SECRET", "ACME_SECRET", "APP_SECRET"] {
-        // Good base64, and each another one.
+        // Valid base64, different for each name.
         command.env(name, format!("{:A<64}", name.replace('_', "")));
     }
     let instance = Instance::run(command);
-    let told = instance.stderr().join("\n");
+    let log = instance.stderr().join("\n");
     for provider in PROVIDERS.iter().map(|facts| facts.name).chain(["acme"]) {
-        assert!(told.contains(&format!(" of {provider}")), "{told}");
+        assert!(log.contains(&format!(" provider {provider},")), "{log}");
     }
 }
 
-/// A natural key can take two events for one, so the example to copy has none, and the warning stands beside the key.
+/// Distinct events can have the same natural key, so the example does not use one, and the key is documented with a
+/// warning.
 #[test]
 fn the_documented_file_sets_no_natural_key_and_the_key_has_its_warning() {
     let text = include_str!("../../../docs/receive.md");
@@ -450,7 +470,6 @@ fn the_documented_file_sets_no_natural_key_and_the_key_has_its_warning() {
     }
 }
 
-/// Every key that the program knows is in the documentation.
 #[test]
 fn every_key_is_documented() {
     let text = include_str!("../../../docs/receive.md");

@@ -1,5 +1,5 @@
-//! Several receivers on one store, with senders that retry, handlers that fail and receivers that are killed: nothing is
-//! lost, and nothing is handled twice that was not under way at a kill.
+//! Several receivers that share a store, with senders that retry, handlers that fail and receivers that are killed: no
+//! event is lost, and an event is only handled twice if its receiver was killed or lost its claim.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -20,16 +20,15 @@ use crate::sender::{ENDPOINT, Sender, delivery};
 async fn three_receivers_on_one_sqlite_file_lose_nothing_and_handle_nothing_twice() {
     let folder = Folder::new();
     let store = format!("sqlite:{}", folder.path().join("events.db").display());
-    // Short enough to come free while senders retry, long enough for a machine that is busy with other tests.
+    // Short enough to expire while senders retry, long enough for a machine that is busy with other tests.
     let lease = "15s";
     let plan = Plan { store, lease, instances: 3, events: 2_000, deliveries: 4, kills: 5, seed: 20_260_101 };
     let tally = plan.play(async || {}).await;
     tally.is_sound(&plan);
 }
 
-/// One that is alone with its memory is held to the same.
 #[tokio::test(flavor = "multi_thread")]
-async fn one_receiver_with_its_memory_does_so_as_well() {
+async fn one_receiver_with_a_memory_store_loses_nothing_and_handles_nothing_twice() {
     let store = "memory".to_owned();
     let plan = Plan { store, lease: "300s", instances: 1, events: 200, deliveries: 5, kills: 0, seed: 20_260_102 };
     let tally = plan.play(async || {}).await;
@@ -37,8 +36,8 @@ async fn one_receiver_with_its_memory_does_so_as_well() {
     assert_eq!(tally.twice, 0);
 }
 
-/// With a lease that outlives the restart there is no reason to handle anything twice; and it outlives this test, so
-/// that nothing may stay claimed.
+/// The lease is longer than the restart, so nothing may be handled twice. It is also longer than the test, so no event
+/// may stay claimed.
 #[cfg(feature = "postgres")]
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_receivers_on_one_postgres_that_is_restarted_handle_each_event_once() {
@@ -58,7 +57,7 @@ async fn ten_receivers_on(mut server: medhook_tests::servers::Server, seed: u64)
     let tally = plan
         .play(async || {
             server.stop();
-            // Long enough for deliveries to meet it.
+            // Long enough for deliveries to arrive meanwhile.
             tokio::time::sleep(Duration::from_millis(500)).await;
             server.start();
         })
@@ -67,7 +66,7 @@ async fn ten_receivers_on(mut server: medhook_tests::servers::Server, seed: u64)
     assert_eq!(tally.twice, 0, "{tally:?}");
 }
 
-/// What is to be played.
+/// The parameters of a run.
 pub(crate) struct Plan {
     /// The store that all instances share.
     pub(crate) store: String,
@@ -76,43 +75,43 @@ pub(crate) struct Plan {
     pub(crate) events: usize,
     /// How often each event is sent, each time until it is answered 2xx.
     pub(crate) deliveries: usize,
-    /// How often any one of the instances is killed (SIGKILL) and started again, until two thirds are handled.
+    /// How often an instance is killed (SIGKILL) and started again, until two thirds of the events are handled.
     pub(crate) kills: usize,
     pub(crate) seed: u64,
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Tally {
     /// Events that the application handled, and how many of them twice.
     pub(crate) handled: usize,
     pub(crate) twice: usize,
-    /// Events handled twice whose claim an instance lost, by its own account: it stood still for longer than a lease.
+    /// Events handled twice whose claim an instance logged as lost, because it was stopped for longer than a lease.
     pub(crate) twice_by_loss: usize,
-    /// Events handled twice that were neither under way at a kill (handled first by the killed instance, whose sender
-    /// had no answer when they were handled again) nor lost to another instance.
+    /// Events handled twice for neither of the valid reasons: their claim was lost, or the instance that handled them
+    /// first was killed before it answered.
     pub(crate) twice_for_no_reason: Vec<String>,
     /// Calls that the application answered 500.
     pub(crate) failed: usize,
-    /// Answers that were not 2xx, and sendings that were not answered.
+    /// Answers that were not 2xx, and attempts without an answer.
     pub(crate) not_2xx: usize,
     pub(crate) not_answered: usize,
 }
 
 impl Tally {
-    /// Asserts that nothing is lost and nothing handled twice without a reason.
+    /// Asserts that no event was lost, and none was handled twice without a valid reason.
     pub(crate) fn is_sound(&self, plan: &Plan) {
         assert_eq!(self.handled, plan.events, "lost: {self:?}");
         assert_eq!(self.twice_for_no_reason, [""; 0], "{self:?}");
         assert!(self.twice_by_loss <= plan.events / 50, "{self:?}");
-        // Each tenth handler failed the first time, and no more but by a kill.
+        // The handler fails for every tenth event at first, and again after a kill.
         assert!(self.failed >= plan.events / 10, "{self:?}");
-        assert!(self.not_2xx > 0 && (plan.kills == 0 || self.not_answered > 0), "it was no test: {self:?}");
+        assert!(self.not_2xx > 0 && (plan.kills == 0 || self.not_answered > 0), "no failures occurred: {self:?}");
     }
 }
 
 impl Plan {
-    /// Plays it. `midway` is awaited when two thirds are handled: a server may be restarted then.
+    /// Runs the plan. `midway`, which may restart a server, is awaited once two thirds of the events are handled.
     pub(crate) async fn play(&self, midway: impl AsyncFnOnce()) -> Tally {
         let (handled, handled_so_far) = watch::channel(0);
         let application = Application::start(handler(self.seed, handled)).await;
@@ -123,17 +122,17 @@ impl Plan {
 
         let sendings = Sendings { addresses: addresses.clone(), log: Arc::default(), seed: self.seed };
         let order = self.order();
-        let places = Arc::new(Semaphore::new(CONCURRENT));
+        let permits = Arc::new(Semaphore::new(CONCURRENT));
         let sending = tokio::spawn({
             let sendings = sendings.clone();
             async move {
                 let mut all = Vec::new();
                 for (number, event) in order.into_iter().enumerate() {
-                    let place = places.clone().acquire_owned().await.unwrap();
+                    let permit = permits.clone().acquire_owned().await.unwrap();
                     let sendings = sendings.clone();
                     all.push(tokio::spawn(async move {
                         sendings.send_until_2xx(number, event).await;
-                        drop(place);
+                        drop(permit);
                     }));
                 }
                 for one in all {
@@ -171,7 +170,8 @@ impl Plan {
         tally(&application.calls(), &sendings.log.lock().unwrap(), &killed, &lost_claims)
     }
 
-    /// In which order events are sent: the deliveries of every other event at once, all others anywhere.
+    /// Returns the order in which events are sent. The deliveries of every other event follow one another, and those of
+    /// all other events are shuffled.
     fn order(&self) -> Vec<usize> {
         let mut blocks: Vec<Vec<usize>> = Vec::new();
         for event in 0..self.events {
@@ -187,8 +187,8 @@ impl Plan {
         blocks.concat()
     }
 
-    /// Starts an instance. The application sees by the path which one it is; one that was killed has another when it
-    /// is started again.
+    /// Starts an instance. The path of its forwarded events identifies it to the application, and changes when a killed
+    /// instance is started again.
     fn start(&self, name: usize, folder: &Folder, application: &Application) -> Instance {
         let Plan { store, lease, .. } = self;
         let forward = format!("http://{}/{name}", application.address);
@@ -202,12 +202,12 @@ impl Plan {
     }
 }
 
-/// How many senders there are at once.
+/// The number of concurrent senders.
 const CONCURRENT: usize = 48;
 
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// Takes some milliseconds, and fails each tenth event the first time.
+/// Returns a handler that takes some milliseconds, and fails for every tenth event the first time.
 fn handler(
     seed: u64,
     handled: watch::Sender<usize>,
@@ -234,10 +234,10 @@ struct Sendings {
     seed: u64,
 }
 
-/// One attempt to send.
+/// An attempt to send.
 struct Sent {
     event: usize,
-    /// When the answer was there, and the status; `None` if there was none.
+    /// The time and the status of the answer; `None` if there was none.
     answered: Option<(Instant, u16)>,
 }
 
@@ -261,7 +261,7 @@ impl Sendings {
     }
 }
 
-/// The keys of the events whose claims an instance says it lost.
+/// Returns the keys of the events whose claims an instance logged as lost.
 fn lost_claims(instance: &Instance) -> Vec<String> {
     let lines = instance.stderr();
     let lost = lines.iter().filter(|line| line.contains("lost the claim of a webhook event"));
@@ -283,7 +283,7 @@ fn tally(calls: &[Call], sent: &[Sent], killed: &HashSet<String>, lost_claims: &
             .iter()
             .filter(|sent| sent.event == number)
             .any(|sent| sent.answered.is_some_and(|(at, status)| (200..300).contains(&status) && at < again.began));
-        // An instance that was killed has another path when it is back.
+        // A killed instance has a different path after its restart.
         let (by, then_by) = (first.request.uri().path(), again.request.uri().path());
         if killed.contains(by) && by != then_by && !known_as_handled {
             return false;
@@ -304,7 +304,7 @@ fn tally(calls: &[Call], sent: &[Sent], killed: &HashSet<String>, lost_claims: &
     }
 }
 
-/// The same numbers in every run: xorshift.
+/// A xorshift generator, which returns the same numbers in every run.
 struct Random(u64);
 
 impl Random {

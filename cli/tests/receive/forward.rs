@@ -1,4 +1,4 @@
-//! What the application gets, and what its answer does.
+//! Requests to the application, and the effect of its answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,7 +25,7 @@ fn config(url: &str, more: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_application_gets_the_verified_bytes_and_nothing_else_of_the_senders() {
+async fn the_application_gets_the_verified_body_and_no_header_of_the_sender_but_the_content_type() {
     let application = Application::answering(204).await;
     let folder = Folder::new();
     let signed = "forward_secret = { env = \"TEST_THIRD_SECRET\" }";
@@ -78,7 +78,7 @@ async fn the_application_gets_the_verified_bytes_and_nothing_else_of_the_senders
     assert!(header("webhook-id").starts_with(&format!("medhook_{}", header("medhook-event-key"))));
     assert_eq!((&line["outcome"], &line["status"], &line["upstream"]), (&"handled".into(), &204.into(), &"204".into()));
 
-    // The application can check us.
+    // The application can verify the signature of the receiver.
     let secret = |text: &str| Secret::new(text).unwrap();
     let verifies = |text: &str| {
         let ours = Custom::new("medhook", StandardWebhooks::new(), secret(text));
@@ -89,7 +89,7 @@ async fn the_application_gets_the_verified_bytes_and_nothing_else_of_the_senders
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hostile_ids_and_kinds_break_no_header() {
+async fn hostile_ids_and_kinds_are_escaped_in_headers() {
     let application = Application::answering(200).await;
     let folder = Folder::new();
     let custom = "listen = \"127.0.0.1:0\"\ndrain_delay = \"0s\"\nstore = \"memory\"\n[[endpoint]]\npath = \"/acme\"\nprovider = \"custom\"\n\
@@ -129,7 +129,7 @@ async fn hostile_ids_and_kinds_break_no_header() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_status_alone_is_the_answer_and_settles_the_claim() {
+async fn only_the_status_of_the_application_is_the_answer_and_it_settles_the_claim() {
     const ANSWERS: [(u16, u16); 7] =
         [(200, 200), (202, 202), (302, 502), (404, 404), (410, 410), (500, 500), (503, 503)];
     let application = Application::start(|request, before| async move {
@@ -138,7 +138,7 @@ async fn its_status_alone_is_the_answer_and_settles_the_claim() {
         response.headers_mut().insert("x-own", HeaderValue::from_static("1"));
         response.headers_mut().insert("location", HeaderValue::from_static("/elsewhere"));
         if first != 204 {
-            *response.body_mut() = Full::from("a body that nobody gets");
+            *response.body_mut() = Full::from("a body that is not passed on");
         }
         response
     })
@@ -165,7 +165,7 @@ async fn its_status_alone_is_the_answer_and_settles_the_claim() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_application_that_cannot_be_reached_is_502_and_one_that_does_not_answer_504() {
+async fn an_unreachable_application_is_502_and_one_that_does_not_answer_is_504() {
     let (closed, _held) = nobody();
     let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let broken = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -190,7 +190,7 @@ async fn an_application_that_cannot_be_reached_is_502_and_one_that_does_not_answ
     {
         let folder = Folder::new();
         let instance = Instance::start(&folder, &config(&format!("http://{address}/"), more), &["--json"]);
-        // Long before the 60 s that it is without a `handler_timeout`.
+        // Much less than the default `handler_timeout` of 60 s.
         let sent = delivery("evt-1");
         let answer = timeout(Duration::from_secs(30), sender.send(instance.address, &sent)).await;
         assert_eq!(answer.expect("an answer"), Ok(status));
@@ -202,9 +202,9 @@ async fn an_application_that_cannot_be_reached_is_502_and_one_that_does_not_answ
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_are_used_again_and_endless_answers_are_cut() {
+async fn connections_are_reused_and_long_answers_are_cut_off() {
     let application = Application::start(|request, _| async move {
-        // Far over what is read of an answer, for every other event.
+        // Much longer than the part of an answer that is read.
         let long = event(&request).ends_with('1');
         Response::new(Full::from(Bytes::from(vec![b'x'; if long { 10_000_000 } else { 10 }])))
     })
@@ -213,7 +213,7 @@ async fn connections_are_used_again_and_endless_answers_are_cut() {
     let instance = Instance::start(&folder, &config(&application.url(), ""), &[]);
     let sender = Sender::new();
     let mut sent = 0;
-    // One that is free a moment late makes for another, now and then.
+    // Sometimes a connection is not yet free, and another one is opened.
     while sent < application.connections() + 10 {
         assert_eq!(sender.send(instance.address, &delivery(&format!("evt-{sent}0"))).await, Ok(200));
         sent += 1;
@@ -225,7 +225,7 @@ async fn connections_are_used_again_and_endless_answers_are_cut() {
     assert_eq!(application.calls().len(), sent + 5);
 }
 
-/// Reads a request to its end; `None` if there is none.
+/// Reads a whole request. Returns `None` if the connection is closed.
 async fn whole_request(stream: &mut TcpStream) -> Option<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -238,8 +238,8 @@ async fn whole_request(stream: &mut TcpStream) -> Option<()> {
     Some(())
 }
 
-/// An application whose answers' bodies come `late`, if ever. Counts how many requests came over a connection that had
-/// brought one before.
+/// Starts an application that sends the bodies of its answers `late`. Returns its URL, and the number of requests that
+/// came over a reused connection.
 async fn with_late_bodies(late: Duration) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -266,9 +266,8 @@ async fn with_late_bodies(late: Duration) -> (String, Arc<AtomicUsize>) {
     (url, again)
 }
 
-/// The body of an answer is read to its end, so that the connection is free for another event.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_is_used_again_when_the_answer_has_come_to_its_end() {
+async fn a_connection_is_reused_once_the_body_of_the_answer_was_read() {
     let (url, again) = with_late_bodies(Duration::from_millis(50)).await;
     let folder = Folder::new();
     let instance = Instance::start(&folder, &config(&url, ""), &[]);
@@ -280,14 +279,14 @@ async fn a_connection_is_used_again_when_the_answer_has_come_to_its_end() {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("of 200 events {} came over a connection that was used before", again.load(Ordering::SeqCst));
+    panic!("only {} of 200 events came over a reused connection", again.load(Ordering::SeqCst));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_status_counts_before_its_body_has_come() {
+async fn a_status_is_used_before_its_body_has_arrived() {
     let (url, _) = with_late_bodies(PATIENCE).await;
     let folder = Folder::new();
-    // Less than a body is waited for; and some tries, should the machine not manage the status in that.
+    // Less than the limit for reading a body. A slow machine may need several attempts to receive the status in time.
     let instance = Instance::start(&folder, &config(&url, "handler_timeout = \"500ms\""), &["--json"]);
     let sender = Sender::new();
     let sent = delivery("evt-1");
@@ -303,7 +302,7 @@ async fn a_status_counts_before_its_body_has_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_application_exhausts_nothing() {
+async fn a_slow_application_is_limited_by_max_in_flight() {
     let (let_go, waits) = watch::channel(false);
     let application = Application::start(move |_, _| {
         let mut waits = waits.clone();
@@ -328,7 +327,7 @@ async fn a_slow_application_exhausts_nothing() {
     for number in 0..20 {
         assert_eq!(sender.send(address, &delivery(&format!("evt-{number}"))).await, Ok(503));
     }
-    // While one is being handled its copies wait, too; and what is up is up.
+    // A copy of an event in flight is answered 503 as well.
     assert_eq!(sender.send(address, &delivery("held-0")).await, Ok(503));
     assert_eq!(application.calls().len(), 3);
     assert!(instance.lines(21).iter().all(|line| line.contains("\"reason\":\"too_busy\"")));
@@ -340,7 +339,7 @@ async fn a_slow_application_exhausts_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sender_that_hangs_up_stops_no_handler() {
+async fn a_handler_keeps_running_when_the_sender_disconnects() {
     let (let_go, waits) = watch::channel(false);
     let application = Application::start(move |_, _| {
         let mut waits = waits.clone();
@@ -353,12 +352,12 @@ async fn a_sender_that_hangs_up_stops_no_handler() {
     let folder = Folder::new();
     let instance = Instance::start(&folder, &config(&application.url(), ""), &["--json"]);
     let address = instance.address;
-    let hangs_up = tokio::spawn(async move { Sender::new().send(address, &delivery("evt-1")).await });
+    let sending = tokio::spawn(async move { Sender::new().send(address, &delivery("evt-1")).await });
     while application.calls().is_empty() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    hangs_up.abort();
-    let _ = hangs_up.await;
+    sending.abort();
+    let _ = sending.await;
     let_go.send_replace(true);
     assert!(instance.lines(1)[0].contains("\"outcome\":\"handled\""));
     assert_eq!(Sender::new().send(address, &delivery("evt-1")).await, Ok(200));

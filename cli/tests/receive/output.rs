@@ -1,4 +1,4 @@
-//! The standard output, and those who read it, or do not.
+//! The report on standard output, with readers that read it, stop reading it, or never read it.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -11,7 +11,7 @@ use crate::sender::{ENDPOINT, Sender, delivery};
 const ALONE: &str = "listen = \"127.0.0.1:0\"\ndrain_delay = \"0s\"\nstore = \"memory\"\n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_line_for_each_delivery_in_words_and_in_json() {
+async fn each_delivery_is_one_line_of_text_or_json() {
     for (arguments, expected) in [
         (
             &[][..],
@@ -55,16 +55,16 @@ async fn one_line_for_each_delivery_in_words_and_in_json() {
             assert!(line.starts_with(before) && line.ends_with(after), "{line}\n{expected}");
             assert_eq!(line.len(), expected.len() + if expected.contains("KEY") { 13 } else { 0 }, "{line}");
         }
-        let told = [lines.join("\n"), instance.stderr().join("\n")].concat();
+        let written = [lines.join("\n"), instance.stderr().join("\n")].concat();
         for hidden in [SECRET, "Lab Report", "evt-1"] {
-            assert!(!told.replace("\"event_id\":\"evt-1\"", "").contains(hidden), "{hidden} in {told}");
+            assert!(!written.replace("\"event_id\":\"evt-1\"", "").contains(hidden), "{hidden} in {written}");
         }
     }
 }
 
-/// Without an application an event is handled when its line is written, and not before.
+/// Without an application, writing its line handles an event.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_goes_away_costs_no_event() {
+async fn no_event_is_lost_when_the_reader_exits() {
     let folder = Folder::new();
     folder.file("medhook.toml", &format!("{}{ENDPOINT}", ALONE.replace("memory", "sqlite:events.db")));
     let mut instance = Instance::run(medhook(&folder, &["--json"]));
@@ -82,8 +82,8 @@ async fn a_reader_that_goes_away_costs_no_event() {
     let health = http::Request::get("/healthz").body(medhook::Bytes::new()).unwrap();
     assert_eq!(sender.status(instance.address, &health).await, 503);
     assert_eq!(instance.terminate().code(), Some(0));
-    let told = instance.stderr();
-    assert_eq!(told.iter().filter(|line| line.contains("cannot write to the standard output")).count(), 1, "{told:?}");
+    let log = instance.stderr();
+    assert_eq!(log.iter().filter(|line| line.contains("cannot write to standard output")).count(), 1, "{log:?}");
 
     let mut instance =
         Instance::start(&folder, &format!("{}{ENDPOINT}", ALONE.replace("memory", "sqlite:events.db")), &[]);
@@ -95,7 +95,7 @@ async fn a_reader_that_goes_away_costs_no_event() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_costs_no_event() {
+async fn no_event_is_lost_when_the_disk_is_full() {
     let folder = Folder::new();
     folder.file("medhook.toml", &format!("{ALONE}{ENDPOINT}"));
     let mut command = medhook(&folder, &["--json"]);
@@ -105,10 +105,10 @@ async fn a_full_disk_costs_no_event() {
     assert_eq!(instance.terminate().code(), Some(0));
 }
 
-/// Nothing would tell that events came: they would be answered 200 and lost.
+/// Events written to it would be answered 200 and lost.
 #[cfg(target_os = "linux")]
 #[test]
-fn an_output_that_nothing_can_be_read_from_is_a_mistake_where_events_are_written_to_it() {
+fn events_cannot_be_written_to_a_closed_or_null_output() {
     let folder = Folder::new();
     folder.file("medhook.toml", &format!("{ALONE}{ENDPOINT}"));
     let null = || std::fs::File::options().write(true).open("/dev/null").unwrap();
@@ -121,7 +121,7 @@ fn an_output_that_nothing_can_be_read_from_is_a_mistake_where_events_are_written
     let run = format!("exec '{}' receive >&-", env!("CARGO_BIN_EXE_medhook"));
     let output = crate::program::with_secrets(&mut command, &folder).args(["-c", &run]).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
-    // With an application it does not matter.
+    // An endpoint that forwards its events does not need the output.
     folder.file("medhook.toml", &format!("{ALONE}{ENDPOINT}forward = \"http://127.0.0.1:1/\"\n"));
     let mut command = medhook(&folder, &[]);
     command.stdout(null());
@@ -129,9 +129,9 @@ fn an_output_that_nothing_can_be_read_from_is_a_mistake_where_events_are_written
     assert_eq!(instance.terminate().code(), Some(0));
 }
 
-/// A receiver that is sent nothing because of its output could never find out that it can be written to again.
+/// An unready receiver gets no deliveries, and only a delivery can show that the output works again.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_output_that_failed_makes_the_receiver_unready_for_some_seconds_only() {
+async fn a_failed_output_makes_the_receiver_unready_for_some_seconds_only() {
     let folder = Folder::new();
     folder.file("medhook.toml", &format!("{ALONE}{ENDPOINT}"));
     let mut instance = Instance::run(medhook(&folder, &["--json"]));
@@ -160,13 +160,12 @@ async fn lines_that_are_lost_are_counted() {
         assert_eq!(sender.send(instance.address, &delivery(&format!("evt-{number}"))).await, Ok(200));
     }
     assert_eq!(instance.terminate().code(), Some(0));
-    let told = instance.stderr().join("\n");
-    assert!(told.contains("20 lines were not written to the standard output"), "{told}");
+    let log = instance.stderr().join("\n");
+    assert!(log.contains("20 lines were not written to standard output"), "{log}");
 }
 
-/// A reader that is there and does not read: neither its deliveries nor those after them wait for it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_does_not_read_is_noticed_and_costs_no_event() {
+async fn a_reader_that_does_not_read_is_detected_and_no_event_is_lost() {
     let folder = Folder::new();
     folder.file("medhook.toml", &format!("{ALONE}{ENDPOINT}"));
     let mut instance = Instance::run(medhook(&folder, &["--json", "--show-ids"]));
@@ -176,12 +175,12 @@ async fn a_reader_that_does_not_read_is_noticed_and_costs_no_event() {
     let live = http::Request::get("/livez").body(medhook::Bytes::new()).unwrap();
     assert_eq!(sender.send(address, &delivery("first")).await, Ok(200));
     assert_eq!(sender.status(address, &ready).await, 200);
-    // More than a pipe holds: each repetition is a line.
+    // More lines than a pipe holds.
     for _ in 0..400 {
         assert_eq!(sender.send(address, &delivery("first")).await, Ok(200));
     }
     let began = Instant::now();
-    // The one that finds it out waits for some seconds, as long as any write may take; all the others do not wait.
+    // The delivery whose write blocks waits for some seconds. Later ones do not wait.
     assert_eq!(sender.send(address, &delivery("unread")).await, Ok(503));
     assert!(began.elapsed() < Duration::from_secs(50), "it waited for `handler_timeout`");
     assert_eq!((sender.status(address, &ready).await, sender.status(address, &live).await), (503, 200));
@@ -195,7 +194,7 @@ async fn a_reader_that_does_not_read_is_noticed_and_costs_no_event() {
         let mut text = String::new();
         stdout.read_to_string(&mut text).map(|_| text)
     });
-    // Handled as soon as there is room.
+    // Handled as soon as the pipe has room.
     while sender.send(address, &delivery("unread")).await != Ok(200) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -206,13 +205,12 @@ async fn a_reader_that_does_not_read_is_noticed_and_costs_no_event() {
         let id = format!("\"event_id\":\"{id}\"");
         text.lines().filter(|line| line.contains("\"outcome\":\"handled\"") && line.contains(&id)).count()
     };
-    assert_eq!((handled("first"), handled("unread")), (1, 1), "what was answered 503 is not reported as handled");
+    assert_eq!((handled("first"), handled("unread")), (1, 1), "a delivery answered 503 is reported as handled");
     assert_eq!(instance.stderr().iter().filter(|line| line.contains("no longer stuck")).count(), 1);
 }
 
-/// What an unsigned client sends makes lines by the reason and the minute, not by the request.
 #[test]
-fn an_unsigned_client_cannot_fill_the_log() {
+fn a_client_without_a_signature_cannot_fill_the_log() {
     const SENT: usize = 20_000;
     let folder = Folder::new();
     let mut instance = Instance::start(&folder, &format!("{ALONE}{ENDPOINT}"), &["--json"]);
@@ -230,7 +228,7 @@ fn an_unsigned_client_cannot_fill_the_log() {
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(reading.join().unwrap(), SENT);
 
-    // Counted lines come when the burst has ended, without another request.
+    // The count is reported when the burst has ended, without another request.
     let lines = instance.lines(2);
     assert_eq!(instance.terminate().code(), Some(0));
     let lines = instance.stdout().len().max(lines.len());
@@ -242,14 +240,14 @@ fn an_unsigned_client_cannot_fill_the_log() {
     assert_eq!(count(all.lines().next().unwrap()), None, "the first in full: {all}");
 }
 
-/// The field that stands for so many deliveries.
+/// Returns the number of deliveries that a line summarizes.
 fn count(line: &str) -> Option<u64> {
     serde_json::from_str::<serde_json::Value>(line).unwrap()["count"].as_u64()
 }
 
-/// Each reason and each endpoint has a budget of its own, and what is genuine has a line whatever else comes.
+/// Each reason of each endpoint has its own budget.
 #[tokio::test(flavor = "multi_thread")]
-async fn genuine_deliveries_have_their_line_during_a_flood() {
+async fn genuine_deliveries_have_their_own_lines_during_a_flood() {
     let folder = Folder::new();
     let more = ENDPOINT.replace("/healthsync", "/other");
     let config = format!("{ALONE}{ENDPOINT}reuse_secret = true\n{more}reuse_secret = true\n");
@@ -283,9 +281,8 @@ async fn genuine_deliveries_have_their_line_during_a_flood() {
     }
 }
 
-/// With an application neither a reader that is gone nor one that never reads keeps anything from being handled.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_does_not_read_stalls_no_forwarding() {
+async fn forwarding_continues_when_the_reader_exits_or_does_not_read() {
     for gone in [true, false] {
         let application = Application::answering(200).await;
         let folder = Folder::new();
@@ -295,7 +292,7 @@ async fn a_reader_that_does_not_read_stalls_no_forwarding() {
         if gone {
             stdout = None;
         }
-        // More than a pipe (64 KiB) and all that may wait (1,024 lines) hold.
+        // More lines than a pipe (64 KiB) and the queue (1,024 lines) hold.
         let sender = Sender::new();
         let repeated = delivery("evt-1");
         for _ in 0..1800 {
@@ -317,20 +314,19 @@ async fn a_reader_that_does_not_read_stalls_no_forwarding() {
             let text = reads.join().unwrap().unwrap();
             let lines = text.lines().count();
             assert!(text.lines().all(|line| line.starts_with('{') && line.ends_with('}')));
-            let told = instance.stderr().join("\n");
+            let log = instance.stderr().join("\n");
             assert!((1024..1803).contains(&lines), "{lines}");
-            let numbers = told.split("left_out=").skip(1).map(|rest| rest.split_whitespace().next().unwrap());
+            let numbers = log.split("left_out=").skip(1).map(|rest| rest.split_whitespace().next().unwrap());
             let left_out: usize = numbers.map(|number| number.parse::<usize>().unwrap()).sum();
-            assert_eq!(left_out, 1803 - lines, "{told}");
+            assert_eq!(left_out, 1803 - lines, "{log}");
         } else {
             assert_eq!(instance.terminate().code(), Some(0));
         }
     }
 }
 
-/// What was said before the end is written before the end, if somebody reads it.
 #[tokio::test(flavor = "multi_thread")]
-async fn lines_that_wait_at_the_end_are_written() {
+async fn queued_lines_are_written_before_the_process_ends() {
     let application = Application::answering(200).await;
     let folder = Folder::new();
     folder.file("medhook.toml", &format!("{ALONE}{ENDPOINT}forward = \"{}\"", application.url()));
@@ -345,6 +341,6 @@ async fn lines_that_wait_at_the_end_are_written() {
     let mut text = String::new();
     stdout.read_to_string(&mut text).unwrap();
     assert_eq!(instance.ended().code(), Some(0));
-    // Those that were waiting, beside those in the pipe.
+    // The queued lines, and those in the pipe.
     assert!(text.lines().count() > 1024, "{}", text.lines().count());
 }

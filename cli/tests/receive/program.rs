@@ -1,4 +1,4 @@
-//! The program, running.
+//! Runs the built program.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -9,15 +9,15 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The longest that anything is waited for. Nothing takes nearly as long unless it will never come.
+/// The timeout of every wait, much longer than anything takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A text in every scheme, and base64 as well.
+/// Valid for every scheme, as text and as base64.
 pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 pub(crate) const OTHER_SECRET: &str = "fedcba9876543210fedcba9876543210";
 pub(crate) const THIRD_SECRET: &str = "00112233445566778899aabbccddeeff";
 
-/// A folder of its own, gone at the end.
+/// A temporary folder, removed when dropped.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
@@ -46,7 +46,7 @@ impl Drop for Folder {
     }
 }
 
-/// `medhook receive` in a folder, with the secrets that tests use in its environment.
+/// Returns the command `medhook receive` in a folder, with the secrets of the tests in its environment.
 pub(crate) fn medhook(folder: &Folder, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_medhook"));
     with_secrets(&mut command, folder).arg("receive").args(arguments);
@@ -66,7 +66,7 @@ pub(crate) fn with_secrets<'c>(command: &'c mut Command, folder: &Folder) -> &'c
         .stderr(Stdio::piped())
 }
 
-/// Runs it to its end with this config file.
+/// Runs the program with this config file until it ends.
 pub(crate) fn ends(folder: &Folder, config: &str, arguments: &[&str]) -> Output {
     folder.file("medhook.toml", config);
     let mut child = medhook(folder, arguments).spawn().unwrap();
@@ -74,7 +74,7 @@ pub(crate) fn ends(folder: &Folder, config: &str, arguments: &[&str]) -> Output 
     child.wait_with_output().unwrap()
 }
 
-/// A receiver that listens.
+/// A running receiver.
 pub(crate) struct Instance {
     child: Child,
     pub(crate) address: SocketAddr,
@@ -83,7 +83,7 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    /// Starts with this config file, and reads what it writes.
+    /// Starts a receiver with this config file, and reads its output.
     pub(crate) fn start(folder: &Folder, config: &str, arguments: &[&str]) -> Self {
         folder.file("medhook.toml", config);
         let mut instance = Instance::run(medhook(folder, arguments));
@@ -92,7 +92,7 @@ impl Instance {
         instance
     }
 
-    /// Starts a command of any kind that becomes a receiver. Its standard output is for the caller to read.
+    /// Starts a command that runs a receiver. The caller reads its standard output.
     pub(crate) fn run(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let stderr = Lines::of(child.stderr.take().unwrap());
@@ -118,12 +118,12 @@ impl Instance {
         self.stdout.as_ref().unwrap().all()
     }
 
-    /// The raw standard output of a receiver that was [`run`](Instance::run).
+    /// Takes the standard output of a receiver that was started with [`run`](Instance::run).
     pub(crate) fn take_stdout(&mut self) -> ChildStdout {
         self.child.stdout.take().unwrap()
     }
 
-    /// Waits until its standard output has so many lines.
+    /// Waits until standard output has this many lines.
     pub(crate) fn lines(&self, count: usize) -> Vec<String> {
         let began = Instant::now();
         loop {
@@ -141,7 +141,7 @@ impl Instance {
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
-    /// Waits for its end, and for what it wrote before it.
+    /// Waits until the receiver has ended, and its output has been read.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         let status = wait(&mut self.child);
         for lines in [Some(&mut self.stderr), self.stdout.as_mut()].into_iter().flatten() {
@@ -150,7 +150,7 @@ impl Instance {
         status
     }
 
-    /// Ends it as a supervisor does, and waits.
+    /// Sends SIGTERM, and waits until the receiver has ended.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
         self.signal("-TERM");
         self.ended()
@@ -178,7 +178,7 @@ fn wait(child: &mut Child) -> ExitStatus {
     }
 }
 
-/// Lines as they come.
+/// The lines of an output, read in the background.
 struct Lines {
     read: Arc<Mutex<Vec<String>>>,
     reader: Option<thread::JoinHandle<()>>,
@@ -197,7 +197,7 @@ impl Lines {
         Lines { read, reader: Some(reader) }
     }
 
-    /// Waits for the last of them.
+    /// Waits for the last line.
     fn end(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.join().unwrap();

@@ -1,4 +1,4 @@
-//! Every provider, and what the keys that only some of them have do.
+//! Every provider, and the keys that only some providers have.
 
 use std::time::{Duration, Instant};
 
@@ -12,9 +12,9 @@ use crate::sender::{Sender, now};
 
 const PATH: &str = "/in";
 
-/// What became of these deliveries, in their order, at an endpoint with these keys: the lines' `outcome`, `reason`, and
-/// `kind` if it is known or not.
-async fn became(keys: &str, requests: &[Request<Bytes>]) -> Vec<String> {
+/// Sends the requests to an endpoint with these keys. Returns the `outcome`, `reason` and `kind` of their lines, and
+/// whether the event is unknown or undecodable.
+async fn outcomes(keys: &str, requests: &[Request<Bytes>]) -> Vec<String> {
     let folder = Folder::new();
     let config = format!(
         "listen = \"127.0.0.1:0\"\ndrain_delay = \"0s\"\nstore = \"memory\"\n[[endpoint]]\npath = \"{PATH}\"\n\
@@ -22,20 +22,20 @@ async fn became(keys: &str, requests: &[Request<Bytes>]) -> Vec<String> {
     );
     let instance = Instance::start(&folder, &config, &["--json"]);
     let sender = Sender::new();
-    let mut became = Vec::new();
+    let mut outcomes = Vec::new();
     for request in requests {
         let status = sender.send(instance.address, request).await.unwrap();
-        let line: Value = serde_json::from_str(instance.lines(became.len() + 1).last().unwrap()).unwrap();
+        let line: Value = serde_json::from_str(instance.lines(outcomes.len() + 1).last().unwrap()).unwrap();
         assert_eq!(line["status"], status, "{line}");
         let word = |key: &str| line[key].as_str().unwrap_or("-").to_owned();
-        let read = match (&line["unknown"], &line["undecodable"]) {
+        let decoding = match (&line["unknown"], &line["undecodable"]) {
             (Value::Bool(true), _) => " unknown",
             (_, Value::Bool(true)) => " undecodable",
             _ => "",
         };
-        became.push(format!("{} {} {}{read}", word("outcome"), word("reason"), word("kind")));
+        outcomes.push(format!("{} {} {}{decoding}", word("outcome"), word("reason"), word("kind")));
     }
-    became
+    outcomes
 }
 
 fn request(sample: Sample) -> Request<Bytes> {
@@ -47,7 +47,7 @@ fn hmac(prefix: &str, encoding: Encoding) -> Signing {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fasten_events_are_of_the_mode_that_the_file_says() {
+async fn fasten_events_are_accepted_for_the_configured_mode() {
     let of = |mode: &str| {
         let body = format!(r#"{{"id":"{mode}","type":"webhook.test","api_mode":"{mode}","data":{{}}}}"#);
         testing::fasten("webhook.test").secret(SECRET).at(now()).body(body).request(PATH)
@@ -62,18 +62,18 @@ async fn fasten_events_are_of_the_mode_that_the_file_says() {
         ("mode = \"test\"", [mismatch, handled]),
         ("mode = \"any\"", [handled, handled]),
     ] {
-        assert_eq!(became(&format!("provider = \"fasten\"\n{mode}"), &requests).await, expected, "{mode}");
+        assert_eq!(outcomes(&format!("provider = \"fasten\"\n{mode}"), &requests).await, expected, "{mode}");
     }
     let body = r#"{"id":"1","type":"webhook.test","api_mode":"test","data":{}}"#;
     let test = testing::fasten("webhook.test").secret(OTHER_SECRET).at(now()).body(body).request(PATH);
     let both = "provider = \"fasten\"\ntest_secrets = [{ env = \"TEST_OTHER_SECRET\" }]";
-    assert_eq!(became(both, &[of("live"), of("test"), test]).await, [handled, ignored, handled]);
+    assert_eq!(outcomes(both, &[of("live"), of("test"), test]).await, [handled, ignored, handled]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn swapped_secrets_of_fasten_lose_no_live_event_and_are_explained() {
+async fn swapped_secrets_of_fasten_lose_no_live_event_and_are_logged() {
     let folder = Folder::new();
-    // The live secret stands where the test secret belongs, and the other way round.
+    // The live secret and the test secret are swapped.
     let config = format!(
         "listen = \"127.0.0.1:0\"\nstore = \"memory\"\n[[endpoint]]\npath = \"{PATH}\"\nprovider = \"fasten\"\n\
          secrets = [{{ env = \"TEST_OTHER_SECRET\" }}]\ntest_secrets = [{{ env = \"TEST_SECRET\" }}]\n"
@@ -107,13 +107,12 @@ async fn swapped_secrets_of_fasten_lose_no_live_event_and_are_explained() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn azodha_and_cair_are_verified_as_the_file_says() {
-    let mut proofs = vec![
+async fn azodha_and_cair_are_verified_with_the_configured_scheme() {
+    let mut requests = vec![
         request(testing::azodha("BookAppointment").signing(hmac("", Encoding::Hex))),
         request(testing::azodha("BookAppointment").signing(hmac("v1=", Encoding::Base64))),
         request(testing::azodha("BookAppointment").signing(Signing::shared_secret("x-signature"))),
     ];
-    // By bytes: other bytes are another event.
     let rejected = ["rejected signature_mismatch -", "rejected malformed_header -"];
     let head = |provider: &str, scheme: &str| {
         format!("provider = \"{provider}\"\nheader = \"X-Signature\"\nscheme = \"{scheme}\"\n")
@@ -123,7 +122,7 @@ async fn azodha_and_cair_are_verified_as_the_file_says() {
     {
         if provider == "cair" {
             let sample = || testing::cair("PATIENT_CHART_ANALYSIS_COMPLETE");
-            proofs = vec![
+            requests = vec![
                 request(sample().signing(hmac("", Encoding::Hex))),
                 request(sample().signing(hmac("v1=", Encoding::Base64))),
                 request(sample().signing(Signing::shared_secret("x-signature"))),
@@ -136,68 +135,68 @@ async fn azodha_and_cair_are_verified_as_the_file_says() {
             (format!("{}prefix = \"v1=\"", head(provider, mac)), 1),
             (head(provider, secret), 2),
         ] {
-            for number in 0..proofs.len() {
-                // One at a time: of several rejections for one reason only the first has a line at once.
-                let became = became(&keys, &proofs[number..=number]).await.remove(0);
+            for number in 0..requests.len() {
+                // One at a time, because later rejections for the same reason do not get their own lines.
+                let outcome = outcomes(&keys, &requests[number..=number]).await.remove(0);
                 if number == accepted {
-                    assert!(became.starts_with("handled - "), "{keys}: {number} {became}");
+                    assert!(outcome.starts_with("handled - "), "{keys}: {number} {outcome}");
                 } else {
-                    assert!(rejected.contains(&became.as_str()), "{keys}: {number} {became}");
+                    assert!(rejected.contains(&outcome.as_str()), "{keys}: {number} {outcome}");
                 }
             }
         }
-        // As the file has it, and not as it comes.
+        // A different encoding than the configured one is rejected.
         let strict = format!("{}encoding = \"base64\"", head(provider, mac));
-        assert_eq!(became(&strict, &proofs[..1]).await, [rejected[1]]);
+        assert_eq!(outcomes(&strict, &requests[..1]).await, [rejected[1]]);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kind_is_pinned_to_its_endpoint() {
+async fn pin_kind_sets_the_kind_of_an_endpoint() {
     let cair =
         |event: &str| format!("provider = \"cair\"\nheader = \"x-signature\"\nscheme = \"hmac-sha256\"\n{event}");
     let remittance = [request(testing::cair("CLAIMS_REMIT_DENIED").signing(hmac("", Encoding::Hex)))];
-    assert_eq!(became(&cair(""), &remittance).await, ["handled - CLAIMS_REMIT_ALL"]);
+    assert_eq!(outcomes(&cair(""), &remittance).await, ["handled - CLAIMS_REMIT_ALL"]);
     let pinned = cair("pin_kind = \"CLAIMS_REMIT_DENIED\"");
-    assert_eq!(became(&pinned, &remittance).await, ["handled - CLAIMS_REMIT_DENIED"]);
+    assert_eq!(outcomes(&pinned, &remittance).await, ["handled - CLAIMS_REMIT_DENIED"]);
 
     let azodha =
         |event: &str| format!("provider = \"azodha\"\nheader = \"x-signature\"\nscheme = \"hmac-sha256\"\n{event}");
     let booked = [request(testing::azodha("BookAppointment").signing(hmac("", Encoding::Hex)))];
-    assert_eq!(became(&azodha("pin_kind = \"BookAppointment\""), &booked).await, ["handled - BookAppointment"]);
-    assert_ne!(became(&azodha(""), &booked).await, ["handled - BookAppointment"]);
+    assert_eq!(outcomes(&azodha("pin_kind = \"BookAppointment\""), &booked).await, ["handled - BookAppointment"]);
+    assert_ne!(outcomes(&azodha(""), &booked).await, ["handled - BookAppointment"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mediquo_shows_its_secret_where_the_file_says() {
+async fn the_secrets_of_mediquo_are_expected_in_the_configured_headers() {
     let sample =
         |header: &str| request(testing::mediquo("patient_message_received").signing(Signing::shared_secret(header)));
     let handled = "handled - patient_message_received";
-    assert_eq!(became("provider = \"mediquo\"", &[sample("x-webhook-signature")]).await, [handled]);
+    assert_eq!(outcomes("provider = \"mediquo\"", &[sample("x-webhook-signature")]).await, [handled]);
     let elsewhere = "provider = \"mediquo\"\nheader = \"x-own\"";
     assert_eq!(
-        became(elsewhere, &[sample("x-webhook-signature"), sample("x-own")]).await,
+        outcomes(elsewhere, &[sample("x-webhook-signature"), sample("x-own")]).await,
         ["rejected missing_header -", handled]
     );
     let two = "provider = \"mediquo\"\nalso_header = \"x-also\"\nalso_secrets = [{ env = \"TEST_OTHER_SECRET\" }]";
     let mut both = sample("x-webhook-signature");
     both.headers_mut().insert("x-also", OTHER_SECRET.parse().unwrap());
-    assert_eq!(became(two, &[sample("x-webhook-signature"), both]).await, ["rejected missing_header -", handled]);
+    assert_eq!(outcomes(two, &[sample("x-webhook-signature"), both]).await, ["rejected missing_header -", handled]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_age_is_judged_as_the_file_says() {
+async fn max_age_limits_the_age_of_events() {
     let old = |seconds: i64| testing::healthsync("document.uploaded").secret(SECRET).at(now() - seconds).request(PATH);
-    assert_eq!(became("provider = \"healthsync\"", &[old(5400)]).await, ["handled - document.uploaded"]);
+    assert_eq!(outcomes("provider = \"healthsync\"", &[old(5400)]).await, ["handled - document.uploaded"]);
     let strict = "provider = \"healthsync\"\nmax_age = \"1h\"";
     assert_eq!(
-        became(strict, &[old(5400), old(1800)]).await,
+        outcomes(strict, &[old(5400), old(1800)]).await,
         ["rejected stale document.uploaded", "handled - document.uploaded"]
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_the_same_event_the_file_says() {
+async fn dedupe_selects_how_duplicates_are_recognized() {
     let keys = |dedupe: &str| {
         format!(
             "provider = \"azodha\"\nheader = \"x-signature\"\nscheme = \"hmac-sha256\"\npin_kind = \"BookAppointment\"\n{dedupe}"
@@ -215,12 +214,12 @@ async fn what_is_the_same_event_the_file_says() {
         ("dedupe = \"natural\"", [handled, again, again]),
         ("dedupe = \"off\"", [handled, handled, handled]),
     ] {
-        assert_eq!(became(&keys(dedupe), &requests).await, expected, "{dedupe}");
+        assert_eq!(outcomes(&keys(dedupe), &requests).await, expected, "{dedupe}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_appointment_that_was_moved_is_handled_with_natural_keys() {
+async fn a_moved_appointment_is_handled_with_natural_keys() {
     let keys = "provider = \"azodha\"\nheader = \"x-signature\"\nscheme = \"hmac-sha256\"\npin_kind = \"BookAppointment\"\n\
                 dedupe = \"natural\"";
     let sample = || testing::azodha("BookAppointment").signing(hmac("", Encoding::Hex)).secret(SECRET);
@@ -240,11 +239,11 @@ async fn an_appointment_that_was_moved_is_handled_with_natural_keys() {
     ];
     let handled = "handled - BookAppointment";
     let again = "duplicate duplicate BookAppointment";
-    assert_eq!(became(keys, &requests).await, [handled, handled, handled, handled, handled, again]);
+    assert_eq!(outcomes(keys, &requests).await, [handled, handled, handled, handled, handled, again]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sender_of_ones_own() {
+async fn a_custom_provider_works_with_every_scheme() {
     let body = |id: &str, kind: &str| format!(r#"{{"id":"{id}","type":"{kind}","at":"2020-01-01T00:00:00Z"}}"#);
     let signed = |signing: Signing, body: String| {
         let headers = signing.headers(SECRET, "msg_1", &now().to_string(), body.as_bytes()).unwrap();
@@ -263,8 +262,8 @@ async fn a_sender_of_ones_own() {
     ] {
         let requests =
             [("1", "known"), ("1", "known"), ("2", "new")].map(|(id, kind)| signed(signing.clone(), body(id, kind)));
-        assert_eq!(became(&format!("{pointers}{keys}"), &requests).await, expected, "{keys}");
+        assert_eq!(outcomes(&format!("{pointers}{keys}"), &requests).await, expected, "{keys}");
         let old = format!("{pointers}{keys}\ntime_pointer = \"/at\"\nmax_age = \"1d\"\nprovider_name = \"acme\"");
-        assert_eq!(became(&old, &requests[..1]).await, ["rejected stale known"], "{keys}");
+        assert_eq!(outcomes(&old, &requests[..1]).await, ["rejected stale known"], "{keys}");
     }
 }

@@ -1,4 +1,4 @@
-//! A provider: signed deliveries over HTTP.
+//! Sends signed deliveries over HTTP, as a provider does.
 
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,7 +21,7 @@ impl Sender {
         Sender(Client::builder(TokioExecutor::new()).build_http())
     }
 
-    /// The status of an answer that may have a body.
+    /// Sends the request, and returns the status of an answer that may have a body.
     pub(crate) async fn status(&self, to: SocketAddr, request: &Request<Bytes>) -> u16 {
         let mut request = request.clone();
         *request.uri_mut() = format!("http://{to}{}", request.uri()).parse().unwrap();
@@ -29,7 +29,7 @@ impl Sender {
         tokio::time::timeout(PATIENCE, answered).await.expect("an answer").unwrap().status().as_u16()
     }
 
-    /// The status, and the answer's `Retry-After`; or why there is none.
+    /// Sends the request, and returns the status of an answer without a body, or the error.
     pub(crate) async fn send(&self, to: SocketAddr, request: &Request<Bytes>) -> Result<u16, String> {
         let mut request = request.clone();
         let uri = format!("http://{to}{}", request.uri());
@@ -49,11 +49,11 @@ pub(crate) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64
 }
 
-/// A genuine delivery of HealthSync's with this event id, for `/healthsync`.
+/// Returns a genuine delivery of HealthSync with this event id, for `/healthsync`.
 pub(crate) fn delivery(id: &str) -> Request<Bytes> {
     testing::healthsync("document.uploaded").secret(SECRET).at(now()).id(id).request("/healthsync")
 }
 
-/// The endpoint for it, up to what else a test wants.
+/// The config of its endpoint, to which tests append keys.
 pub(crate) const ENDPOINT: &str = "[[endpoint]]\npath = \"/healthsync\"\nprovider = \"healthsync\"\n\
                             secrets = [{ env = \"TEST_SECRET\" }]\n";

@@ -1,4 +1,4 @@
-//! The server: what visitors may take, and how it ends.
+//! The server: its limits for clients, its health checks and its shutdown.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,15 +14,15 @@ use crate::sender::{ENDPOINT, Sender, delivery};
 
 const TOP: &str = "listen = \"127.0.0.1:0\"\ndrain_delay = \"0s\"\nstore = \"memory\"\n";
 
-/// Opens a connection and writes this.
-fn visit(to: SocketAddr, text: &str) -> TcpStream {
+/// Opens a connection and writes this text.
+fn connect(to: SocketAddr, text: &str) -> TcpStream {
     let mut stream = TcpStream::connect(to).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(text.as_bytes()).unwrap();
     stream
 }
 
-/// Everything that comes until the connection is closed.
+/// Reads everything until the connection is closed.
 fn rest(mut stream: TcpStream) -> String {
     let mut text = Vec::new();
     match stream.read_to_end(&mut text) {
@@ -33,12 +33,12 @@ fn rest(mut stream: TcpStream) -> String {
     String::from_utf8(text).unwrap()
 }
 
-/// What is answered to this, until the connection is closed. It has to be sent in time, which a slow machine may not
-/// manage: then it is sent again.
+/// Sends this text and returns the answer. Repeats it if the connection timed out without an answer, which can happen
+/// on a slow machine.
 fn answered_in_time(to: SocketAddr, text: &str) -> String {
     let began = Instant::now();
     loop {
-        let answer = rest(visit(to, text));
+        let answer = rest(connect(to, text));
         if !answer.is_empty() {
             return answer;
         }
@@ -46,7 +46,7 @@ fn answered_in_time(to: SocketAddr, text: &str) -> String {
     }
 }
 
-/// Asks on an open connection, and reads the answer, which has no body unless a health check says why it failed.
+/// Sends a request on an open connection, and returns the status of the answer. Only a failed health check has a body.
 fn status(stream: &mut TcpStream, method: &str, path: &str) -> u16 {
     write!(stream, "{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
     let mut head = Vec::new();
@@ -64,16 +64,16 @@ fn status(stream: &mut TcpStream, method: &str, path: &str) -> u16 {
     head.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-/// Asks on a connection of its own.
+/// Sends a request on a new connection, and returns the status of the answer.
 fn status_of(to: SocketAddr, path: &str) -> u16 {
-    status(&mut visit(to, ""), "GET", path)
+    status(&mut connect(to, ""), "GET", path)
 }
 
 #[test]
-fn health_is_answered_and_unknown_paths_are_not_there() {
+fn health_checks_are_answered_and_unknown_paths_are_404() {
     let folder = Folder::new();
     let instance = Instance::start(&folder, &format!("{TOP}{ENDPOINT}"), &[]);
-    let mut stream = visit(instance.address, "");
+    let mut stream = connect(instance.address, "");
     for (method, path, expected) in [
         ("GET", "/livez", 200),
         ("HEAD", "/livez", 200),
@@ -98,19 +98,19 @@ fn health_is_answered_and_unknown_paths_are_not_there() {
 }
 
 #[test]
-fn half_a_head_and_an_idle_connection_have_an_end() {
+fn incomplete_heads_and_idle_connections_time_out() {
     let folder = Folder::new();
     let config = format!("{TOP}idle_timeout = \"300ms\"\n{ENDPOINT}body_timeout = \"300ms\"\n");
     let instance = Instance::start(&folder, &config, &["--json"]);
     let at = instance.address;
-    // Long before the server's own default of half a minute.
-    let nothing = visit(at, "");
+    // Less than hyper's default timeout of 30 s.
+    let nothing = connect(at, "");
     nothing.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     assert_eq!(rest(nothing), "");
-    assert!(!rest(visit(at, "POST /healthsync HTTP/1.1\r\nhost: a\r\n")).contains(" 200 "));
+    assert!(!rest(connect(at, "POST /healthsync HTTP/1.1\r\nhost: a\r\n")).contains(" 200 "));
     let idle = answered_in_time(at, "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n");
     assert!(idle.starts_with("HTTP/1.1 200 ") && idle.ends_with("\r\n\r\n"), "{idle}");
-    // A body that never comes, from somebody whose head may yet be an honest one.
+    // A body that never arrives, after a well-formed head.
     let signature = "ab".repeat(32);
     let head = format!(
         "POST /healthsync HTTP/1.1\r\nhost: a\r\nx-healthsync-signature: sha256={signature}\r\ncontent-length: 5\r\n\r\nabc"
@@ -120,7 +120,7 @@ fn half_a_head_and_an_idle_connection_have_an_end() {
 }
 
 #[test]
-fn a_head_that_is_too_long_or_no_head_is_rejected() {
+fn a_head_that_is_too_long_or_invalid_is_rejected() {
     let folder = Folder::new();
     let instance = Instance::start(&folder, &format!("{TOP}{ENDPOINT}"), &[]);
     for (name, head) in [
@@ -130,26 +130,25 @@ fn a_head_that_is_too_long_or_no_head_is_rejected() {
         ("no HTTP", "\x16\x03\x01 a TLS hello, say\r\n\r\n".to_owned()),
     ] {
         let mut stream = TcpStream::connect(instance.address).unwrap();
-        // It may be refused before it is all there.
+        // The server may reject the head before it is complete.
         let _ = stream.write_all(head.as_bytes());
         let answer = rest(stream);
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{name}: {answer}");
     }
-    let mut stream = visit(instance.address, "");
+    let mut stream = connect(instance.address, "");
     assert_eq!(status(&mut stream, "GET", "/healthz"), 200);
 }
 
-/// Those who only hold a connection keep others out no longer than they may be idle.
 #[test]
-fn above_the_most_connections_the_next_waits_until_one_is_closed() {
+fn above_max_connections_the_next_one_waits_until_one_is_closed() {
     let folder = Folder::new();
     let config = format!("{TOP}max_connections = 3\nidle_timeout = \"2m\"\n{ENDPOINT}");
     let instance = Instance::start(&folder, &config, &[]);
-    let mut held: Vec<_> = (0..3).map(|_| visit(instance.address, "")).collect();
+    let mut held: Vec<_> = (0..3).map(|_| connect(instance.address, "")).collect();
     for stream in &mut held {
         assert_eq!(status(stream, "GET", "/healthz"), 200);
     }
-    let mut next = visit(instance.address, "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n");
+    let mut next = connect(instance.address, "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n");
     next.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     assert!(next.read(&mut [0]).is_err(), "answered above the limit");
     held.pop();
@@ -159,29 +158,28 @@ fn above_the_most_connections_the_next_waits_until_one_is_closed() {
     assert_eq!(&answer, b"HTTP/1.1 200");
 }
 
-/// Out of file descriptors it neither ends nor gives up accepting.
 #[test]
-fn it_survives_running_out_of_file_descriptors() {
+fn the_receiver_recovers_after_running_out_of_file_descriptors() {
     let folder = Folder::new();
     folder.file("medhook.toml", &format!("{TOP}idle_timeout = \"2m\"\n{ENDPOINT}"));
     let mut command = std::process::Command::new("sh");
     let run = format!("ulimit -n 40 && exec '{}' receive", env!("CARGO_BIN_EXE_medhook"));
     with_secrets(&mut command, &folder).args(["-c", &run]);
     let mut instance = Instance::run(command);
-    // Connecting succeeds in the system's queue, whatever the program does.
-    let held: Vec<_> = (0..60).map(|_| visit(instance.address, "")).collect();
+    // Connecting succeeds in the system's queue even if the program does not accept.
+    let held: Vec<_> = (0..60).map(|_| connect(instance.address, "")).collect();
     let began = Instant::now();
-    while !instance.stderr().iter().any(|line| line.contains("cannot accept connections")) {
+    while !instance.stderr().iter().any(|line| line.contains("accepting connections failed")) {
         assert!(began.elapsed() < PATIENCE);
         std::thread::sleep(Duration::from_millis(10));
     }
     drop(held);
-    let mut stream = visit(instance.address, "");
+    let mut stream = connect(instance.address, "");
     assert_eq!(status(&mut stream, "GET", "/healthz"), 200);
     assert_eq!(instance.terminate().code(), Some(0));
 }
 
-/// An application that answers when it is told to.
+/// Starts an application that answers once the returned sender allows it.
 async fn waiting() -> (watch::Sender<bool>, Application) {
     let (let_go, waits) = watch::channel(false);
     let application = Application::start(move |_, _| {
@@ -203,7 +201,7 @@ async fn called(application: &Application) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn told_to_end_it_finishes_what_it_has_begun() {
+async fn on_a_signal_running_events_are_finished() {
     for signal in ["-TERM", "-INT"] {
         let (let_go, application) = waiting().await;
         let folder = Folder::new();
@@ -212,10 +210,10 @@ async fn told_to_end_it_finishes_what_it_has_begun() {
         let address = instance.address;
         let held = tokio::spawn(async move { Sender::new().send(address, &delivery("held")).await });
         called(&application).await;
-        let mut open = visit(address, "");
+        let mut open = connect(address, "");
         assert_eq!(status(&mut open, "GET", "/healthz"), 200);
         instance.signal(signal);
-        // New connections are not taken.
+        // New connections are rejected.
         let began = Instant::now();
         while TcpStream::connect(address).is_ok() {
             assert!(began.elapsed() < PATIENCE);
@@ -228,7 +226,7 @@ async fn told_to_end_it_finishes_what_it_has_begun() {
     }
 }
 
-/// A load balancer takes a while to notice that a receiver ends: what it sends until then is handled.
+/// A load balancer still sends deliveries until its next readiness check.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_sigterm_deliveries_are_accepted_for_the_drain_delay_while_readiness_is_503() {
     let (let_go, application) = waiting().await;
@@ -239,7 +237,7 @@ async fn after_sigterm_deliveries_are_accepted_for_the_drain_delay_while_readine
     let mut instance = Instance::start(&folder, &config, &["--json"]);
     let (sender, address) = (Sender::new(), instance.address);
     assert_eq!(sender.send(address, &delivery("before")).await, Ok(200));
-    let mut kept_open = visit(address, "");
+    let mut kept_open = connect(address, "");
     assert_eq!(status(&mut kept_open, "GET", "/readyz"), 200);
     instance.signal("-TERM");
     let began = Instant::now();
@@ -248,7 +246,7 @@ async fn after_sigterm_deliveries_are_accepted_for_the_drain_delay_while_readine
     }
     assert_eq!(status_of(address, "/livez"), 200);
     assert_eq!(sender.send(address, &delivery("after")).await, Ok(200));
-    // A connection that was open is used for one more request, and then closed without cutting anything off.
+    // An open connection gets one more answer, and is then closed.
     write!(kept_open, "GET /livez HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
     let answer = rest(kept_open);
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("connection: close\r\n"), "{answer}");
@@ -259,7 +257,7 @@ async fn after_sigterm_deliveries_are_accepted_for_the_drain_delay_while_readine
     assert_eq!(instance.lines(2).len(), 2);
 }
 
-/// At a terminal there is no load balancer to wait for.
+/// SIGINT comes from a terminal, where there is no load balancer to wait for.
 #[test]
 fn after_sigint_there_is_no_delay() {
     let folder = Folder::new();
@@ -290,9 +288,8 @@ async fn sighup_is_logged_and_changes_nothing() {
     assert_eq!(instance.terminate().code(), Some(0));
 }
 
-/// Such as a client that shuts its sending side down once it has sent the request.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sender_that_half_closes_its_connection_gets_its_answer() {
+async fn a_sender_that_closes_its_sending_side_gets_its_answer() {
     let (let_go, application) = waiting().await;
     let folder = Folder::new();
     let instance =
@@ -302,7 +299,7 @@ async fn a_sender_that_half_closes_its_connection_gets_its_answer() {
     for (name, value) in request.headers() {
         text.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
     }
-    let stream = visit(instance.address, &format!("{text}\r\n{}", str::from_utf8(request.body()).unwrap()));
+    let stream = connect(instance.address, &format!("{text}\r\n{}", str::from_utf8(request.body()).unwrap()));
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     called(&application).await;
     // Time for the server to see the end of the stream while the event is being handled.
@@ -313,7 +310,7 @@ async fn a_sender_that_half_closes_its_connection_gets_its_answer() {
     assert!(instance.lines(1)[0].contains("\"outcome\":\"handled\""));
 }
 
-/// A client without any signature takes every connection that there is.
+/// Clients without a signature can hold all connections.
 #[test]
 fn health_is_answered_while_all_connections_of_the_listener_are_held() {
     let folder = Folder::new();
@@ -323,12 +320,12 @@ fn health_is_answered_while_all_connections_of_the_listener_are_held() {
     );
     let mut instance = Instance::start(&folder, &config, &[]);
     assert!(instance.stderr().join("\n").contains(&format!("health checks at http://{operations}")));
-    let held: Vec<_> = (0..10).map(|_| visit(instance.address, "POST /healthsync HTTP/1.1\r\n")).collect();
+    let held: Vec<_> = (0..10).map(|_| connect(instance.address, "POST /healthsync HTTP/1.1\r\n")).collect();
     for path in ["/livez", "/readyz", "/healthz"] {
         assert_eq!(status_of(operations, path), 200, "{path}");
     }
-    // Nothing but health is there.
-    assert_eq!(status(&mut visit(operations, ""), "POST", "/healthsync"), 404);
+    // This address only serves health checks.
+    assert_eq!(status(&mut connect(operations, ""), "POST", "/healthsync"), 404);
     drop(held);
     assert_eq!(instance.terminate().code(), Some(0));
 }
@@ -337,10 +334,9 @@ fn free_address() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// A store that does not answer yet: the process is alive, and not ready.
 #[cfg(feature = "redis")]
 #[test]
-fn while_it_starts_it_is_alive_and_not_ready() {
+fn while_the_store_is_being_opened_the_receiver_is_alive_and_not_ready() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let store = format!("redis://{}/", silent.local_addr().unwrap());
     let folder = Folder::new();
@@ -359,7 +355,7 @@ fn while_it_starts_it_is_alive_and_not_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_come_to_its_end_is_canceled_and_released() {
+async fn after_the_shutdown_timeout_running_events_are_canceled_and_released() {
     let (_let_go, application) = waiting().await;
     let folder = Folder::new();
     let config = format!(
@@ -372,10 +368,10 @@ async fn what_does_not_come_to_its_end_is_canceled_and_released() {
     called(&application).await;
     assert_eq!(instance.terminate().code(), Some(1));
     assert_eq!(held.await.unwrap(), Ok(503));
-    assert!(instance.stderr().join("\n").contains("canceled 1 deliveries"));
+    assert!(instance.stderr().join("\n").contains("canceled 1 unfinished deliveries"));
     assert!(instance.lines(1)[0].contains("\"reason\":\"draining\""));
 
-    // Released, not left to its lease of 30 s.
+    // The claim was released, and did not have to expire after 30 s.
     let ready = Application::answering(200).await;
     let config = config.replace(&application.url(), &ready.url());
     let instance = Instance::start(&folder, &config, &["--json"]);
@@ -383,9 +379,8 @@ async fn what_does_not_come_to_its_end_is_canceled_and_released() {
     assert_eq!(ready.calls().len(), 1);
 }
 
-/// What a receiver was at when it died is free for another after the lease, and not before.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_outlives_a_receiver_that_dies() {
+async fn an_event_of_a_killed_receiver_can_be_handled_only_after_its_lease() {
     let (let_go, application) = waiting().await;
     let folder = Folder::new();
     let config = |lease: &str| {
@@ -401,7 +396,7 @@ async fn a_lease_outlives_a_receiver_that_dies() {
         let (address, held) = (instance.address, event.clone());
         let sent = tokio::spawn(async move {
             let sender = Sender::new();
-            // With so short a lease a disk may be too slow for the claim.
+            // On a slow disk the claim may take longer than this short lease.
             while sender.send(address, &delivery(&held)).await == Ok(503) {}
         });
         let began = Instant::now();
@@ -418,7 +413,7 @@ async fn a_lease_outlives_a_receiver_that_dies() {
         loop {
             match (sender.send(instance.address, &delivery(&event)).await, lease) {
                 (Ok(200), "1s") => break,
-                (Ok(503), "1s") => assert!(began.elapsed() < Duration::from_secs(25), "as if there were no `lease`"),
+                (Ok(503), "1s") => assert!(began.elapsed() < Duration::from_secs(25), "`lease` has no effect"),
                 (Ok(503), _) if began.elapsed() > Duration::from_millis(1500) => break,
                 (Ok(503), _) => {}
                 (answer, _) => panic!("{lease}: {answer:?}"),
@@ -431,7 +426,7 @@ async fn a_lease_outlives_a_receiver_that_dies() {
 
 #[cfg(feature = "redis")]
 #[tokio::test(flavor = "multi_thread")]
-async fn without_its_store_it_does_as_the_file_says() {
+async fn while_the_store_is_unavailable_on_store_error_applies() {
     let mut server = medhook_tests::servers::Server::redis(&[]);
     let application = Application::answering(200).await;
     let start = |what: &str| {
@@ -451,7 +446,7 @@ async fn without_its_store_it_does_as_the_file_says() {
     assert_eq!(sender.send(handles.address, &delivery("evt-1")).await, Ok(200));
     assert_eq!(application.calls().len(), 1);
     assert_eq!(status_of(handles.address, "/readyz"), 200, "its events are handled");
-    // A supervisor does not restart it, a load balancer sends deliveries elsewhere.
+    // It stays alive, so that a supervisor does not restart it, but becomes unready for the load balancer.
     assert_eq!(status_of(rejects.address, "/livez"), 200);
     assert_eq!(sender.send(rejects.address, &delivery("evt-2")).await, Ok(503));
     assert_eq!(status_of(rejects.address, "/readyz"), 503);
@@ -464,7 +459,7 @@ async fn without_its_store_it_does_as_the_file_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_signal_ends_it_at_once() {
+async fn a_second_signal_cancels_running_events() {
     let (_let_go, application) = waiting().await;
     let folder = Folder::new();
     let config = format!("{TOP}shutdown_timeout = \"1h\"\n{ENDPOINT}forward = \"{}\"", application.url());
@@ -474,37 +469,35 @@ async fn a_second_signal_ends_it_at_once() {
     called(&application).await;
     instance.signal("-TERM");
     let began = Instant::now();
-    while !instance.stderr().iter().any(|line| line.contains("ending")) {
+    while !instance.stderr().iter().any(|line| line.contains("shutting down")) {
         assert!(began.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     instance.signal("-TERM");
-    // The sender is answered, so that it tries again.
+    // The sender is answered, so that it retries.
     assert_eq!(held.await.unwrap(), Ok(503));
     assert_eq!(instance.ended().code(), Some(1));
     assert!(instance.lines(1)[0].contains("\"reason\":\"draining\""));
 }
 
-/// A client that sends requests and reads no answers holds its connection no longer than an idle one.
 #[test]
-fn a_client_that_does_not_read_is_cut_off() {
+fn a_client_that_does_not_read_its_answers_is_disconnected() {
     let folder = Folder::new();
     let config = format!("{TOP}idle_timeout = \"500ms\"\nshutdown_timeout = \"1h\"\n{ENDPOINT}");
     let mut instance = Instance::start(&folder, &config, &[]);
     let mut stream = TcpStream::connect(instance.address).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     let requests = "GET /nothing HTTP/1.1\r\nhost: a\r\n\r\n".repeat(1_000);
-    // Until the connection is reset: the answers fill all that the system buffers.
-    let cut_off = (0..100_000).any(|_| stream.write_all(requests.as_bytes()).is_err());
-    assert!(cut_off, "it still reads requests whose answers are not read");
-    // And nothing of it delays the end.
+    // The answers fill the buffers of the system, then the connection is reset.
+    let is_reset = (0..100_000).any(|_| stream.write_all(requests.as_bytes()).is_err());
+    assert!(is_reset, "the server still reads requests although their answers are not read");
+    // The connection does not delay the shutdown.
     assert_eq!(instance.terminate().code(), Some(0));
 }
 
-/// Even where its reason cannot be written.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_start_that_fails_ends_though_the_standard_error_is_not_read() {
+fn a_failed_start_exits_even_if_standard_error_is_not_read() {
     let folder = Folder::new();
     folder.file("medhook.toml", &format!("{}{ENDPOINT}", TOP.replace("memory", "sqlite:no/such/folder/events.db")));
     let (reader, writer) = std::io::pipe().unwrap();
@@ -523,12 +516,12 @@ fn a_start_that_fails_ends_though_the_standard_error_is_not_read() {
     drop((reader, filling));
 }
 
-/// What a pipe holds.
+/// The capacity of a pipe in bytes.
 #[cfg(target_os = "linux")]
 const PIPE: usize = 65_536;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_handled_stays_handled_over_a_restart() {
+async fn handled_events_are_duplicates_after_a_restart() {
     let application = Application::answering(200).await;
     let folder = Folder::new();
     let config = format!(
@@ -544,7 +537,7 @@ async fn what_was_handled_stays_handled_over_a_restart() {
     assert_eq!(application.calls().len(), 1);
 }
 
-/// Bodies are refused by their length, said or not, and what follows on the connection is not taken for a request.
+/// The body is rejected by its announced or its actual length, and its rest is not read as another request.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_over_the_limit_is_413() {
     let folder = Folder::new();
@@ -557,7 +550,7 @@ async fn a_body_over_the_limit_is_413() {
         "POST /healthsync HTTP/1.1\r\nhost: a\r\nx-healthsync-signature: sha256={signature}\r\ncontent-length: {}\r\n\r\n",
         1_u64 << 46
     );
-    let mut stream = visit(instance.address, &head);
+    let mut stream = connect(instance.address, &head);
     let mut answer = [0; 12];
     stream.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"HTTP/1.1 413");

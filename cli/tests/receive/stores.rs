@@ -1,11 +1,11 @@
-//! `max_connections` of a store, counted by the server.
+//! The limit `max_connections` of a store, checked with the server's number of connections.
 
 use medhook_tests::servers::Server;
 
 use crate::program::{Folder, Instance};
 use crate::sender::{ENDPOINT, Sender, delivery};
 
-/// A receiver whose store may have so many connections.
+/// Starts a receiver whose store may have this many connections.
 fn start(folder: &Folder, store: &Server, max_connections: usize) -> Instance {
     folder.file("store", &store.url());
     let config = format!(
@@ -17,7 +17,7 @@ fn start(folder: &Folder, store: &Server, max_connections: usize) -> Instance {
 
 #[cfg(feature = "redis")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_store_has_as_many_connections_as_max_connections_says() {
+async fn a_redis_store_opens_max_connections() {
     let server = Server::redis(&[]);
     for max_connections in [1, 5] {
         let folder = Folder::new();
@@ -27,7 +27,7 @@ async fn a_redis_store_has_as_many_connections_as_max_connections_says() {
             let request = delivery(&format!("{max_connections}-{event}"));
             assert_eq!(sender.send(instance.address, &request).await, Ok(200));
         }
-        // The one that asks is counted as well.
+        // The connection that queries the count is included.
         assert_eq!(connected_clients(&server), max_connections + 1);
         drop(instance);
         while connected_clients(&server) > 1 {
@@ -36,7 +36,7 @@ async fn a_redis_store_has_as_many_connections_as_max_connections_says() {
     }
 }
 
-/// How many connections a Redis server has, this one included.
+/// Returns the number of connections of a Redis server, including the one that queries it.
 #[cfg(feature = "redis")]
 fn connected_clients(server: &Server) -> usize {
     use std::io::{Read, Write};
@@ -50,16 +50,16 @@ fn connected_clients(server: &Server) -> usize {
     count.lines().next().unwrap().parse().unwrap()
 }
 
-/// Claims that wait for a lock on the table need a connection each.
+/// Each claim that waits for a lock on the table uses a connection.
 #[cfg(feature = "postgres")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_postgres_store_has_as_many_connections_as_max_connections_says() {
+async fn a_postgres_store_opens_up_to_max_connections() {
     use std::time::{Duration, Instant};
 
     use sqlx::{Connection, Executor, PgConnection};
 
     let server = Server::postgres(&[]);
-    // More than the store's own default, and fewer.
+    // More and fewer than the store's default.
     for max_connections in [12, 3] {
         let folder = Folder::new();
         let instance = start(&folder, &server, max_connections);
@@ -94,7 +94,7 @@ async fn a_postgres_store_has_as_many_connections_as_max_connections_says() {
         }
         let count = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'";
         let connections: i64 = sqlx::query_scalar(count).fetch_one(&mut counting).await.unwrap();
-        // With these two, and one for steps that the server has not answered.
+        // Includes these two, and the store's connection for operations that the server has not answered.
         assert!(usize::try_from(connections).unwrap() <= max_connections + 3, "{connections} of {max_connections}");
         drop(instance);
         while sqlx::query_scalar::<_, i64>(count).fetch_one(&mut counting).await.unwrap() > 2 {
