@@ -13,6 +13,7 @@ mod random;
 mod read;
 mod receive;
 mod runtime;
+mod secret;
 mod send;
 mod sender;
 mod server;
@@ -42,6 +43,7 @@ enum Command {
     Check(Box<check::CheckArgs>),
     Demo(demo::DemoArgs),
     Receive(receive::ReceiveArgs),
+    Secret(secret::SecretCommand),
     Send(Box<send::SendArgs>),
     Verify(Box<verify::VerifyArgs>),
 }
@@ -55,6 +57,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args, &mut stdout().lock()),
         Command::Demo(args) => demo::run(&args, &mut stdout().lock()),
         Command::Receive(args) => receive::run(&args),
+        Command::Secret(args) => secret::run(&args, &mut stdout().lock()),
         Command::Send(args) => send::run(&args, &mut stdout().lock()),
         Command::Verify(args) => verify::run(&args, &mut stdout().lock()),
     };

@@ -24,7 +24,7 @@ pub(crate) fn mark() -> Result<String, Failure> {
     bytes::<8>().map(|bytes| hex(&bytes))
 }
 
-fn bytes<const LENGTH: usize>() -> Result<[u8; LENGTH], Failure> {
+pub(crate) fn bytes<const LENGTH: usize>() -> Result<[u8; LENGTH], Failure> {
     let mut bytes = [0; LENGTH];
     getrandom::fill(&mut bytes)
         .map_err(|error| Failure::because("cannot read from the system random number generator", error))?;

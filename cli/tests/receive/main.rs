@@ -17,6 +17,7 @@ mod forward;
 mod output;
 mod program;
 mod providers;
+mod secret;
 mod sender;
 mod serving;
 #[cfg(any(feature = "postgres", feature = "redis"))]
