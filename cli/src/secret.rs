@@ -33,8 +33,8 @@ enum Action {
 /// output, so that it can be redirected to a file (`umask 077` keeps other users
 /// from reading it). `--secret-file` and `file` in a config file read such a file.
 ///
-/// Fasten Connect and HealthSync show the secret of an endpoint in their portal:
-/// in production use that one, and a secret made here in tests.
+/// Fasten Connect issues the secret of each endpoint in its portal: use that one
+/// in production, and a secret made here in tests. HealthSync takes your own.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
