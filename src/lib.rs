@@ -1,83 +1,73 @@
-//! Receive webhooks from health-tech providers safely.
+//! Receive webhooks from health-tech providers: verified, fresh, once, typed.
 //!
-//! This crate is the core: it knows no web framework. Most users want `medhook-axum`, `medhook-actix` or
-//! `medhook-tower`, which re-export everything here.
-//!
-//! # The way of a delivery
-//!
-//! | step | where | what |
-//! |---|---|---|
-//! | head | [`Receiver::begin`] | method, encoding, size, the signature's headers, the attempt's age: refused before the body is read |
-//! | handshake | [`Receiver::receive`] | where the provider has one: answered with a [`Reply`], never delivered |
-//! | body | [`Intake::push`] | counted against the limit and fed to the MACs as it arrives |
-//! | proof | [`Intake::finish`] | MACs compared in constant time; from here on the bytes are [`Verified`] |
-//! | envelope, age | [`Receiver::open`] | id, kind, times and mode are read; the event's age is judged; out comes a [`Delivery`] |
-//! | claim | [`Receiver::admit`], [`Admitted::run`] | the event is claimed, once among all deliveries of it |
-//! | handler | your application | gets the [`Delivery`], and from it the event as a type |
-//! | settle | [`Admitted::run`] | 2xx commits the claim, anything else releases it; then the answer goes out |
-//!
-//! Nothing from a sender who has not shown the secret reaches a parser. What was not handled is never answered 2xx, and
-//! what was genuine never 4xx unless its time forbids it, or its form: too large, encoded, no `POST`.
-//!
-//! # In an application
-//!
-//! With axum (`medhook-axum`); actix-web and plain tower look much the same.
-//!
-//! ```ignore (the core depends on no framework; the tests of the workspace compile and run this)
-//! let store = SqliteStore::open("medhook.db").await?; // one for all endpoints
-//! let keys = Secrets::from_env("FASTEN_SECRET")?.also_env("FASTEN_SECRET_OLD")?; // unset second is fine
-//! let fasten = Receiver::builder("fasten", Fasten::live(keys)).store(store.clone()).build()?;
-//!
-//! let app = Router::new().route("/webhooks/fasten", post(on_fasten).layer(VerifyLayer::new(fasten.clone())));
-//!
-//! async fn on_fasten(Webhook(event): Webhook<fasten::Event>, delivery: Delivery) -> StatusCode {
-//!     match event {
-//!         fasten::Event::EhiExportSuccess(export) => enqueue(export.download_links).await,
-//!         fasten::Event::Undecodable(_) => keep_for_a_human(delivery.body()).await, // payload not as documented
-//!         _ => StatusCode::OK,
-//!     }
-//! }
-//!
-//! // SIGTERM and SIGINT: running handlers finish and settle, or are canceled after half a minute.
-//! let shutdown = Shutdown::on_signals(Duration::from_secs(30))?.receivers([fasten]);
-//! shutdown.serve(axum::serve(listener, app).with_graceful_shutdown(shutdown.draining())).await?;
-//! ```
-//!
-//! # Without a framework
+//! This crate is the core and depends on no web framework. Most applications use `medhook-axum`, `medhook-actix` or
+//! `medhook-tower`, which re-export everything here and add a layer.
 //!
 //! ```
-//! use bytes::Bytes;
-//! use medhook::{HealthSync, MemoryStore, Reason, Receiver, Secret, testing};
+//! use medhook::{Bytes, HealthSync, MemoryStore, Reason, Receiver, Secret};
+//! use medhook::{healthsync, testing};
 //!
-//! let secret = Secret::new("a-secret-of-the-dashboard")?;
-//! let receiver = Receiver::builder("healthsync", HealthSync::new(secret)).store(MemoryStore::new(10_000)).build()?;
+//! let secret = "a-secret-of-the-dashboard";
+//! let receiver = Receiver::builder("healthsync", HealthSync::new(Secret::new(secret)?))
+//!     .store(MemoryStore::new(10_000))
+//!     .build()?;
 //!
-//! let request = testing::healthsync("document.uploaded").secret("a-secret-of-the-dashboard").request("/");
+//! let request = testing::healthsync("document.uploaded").secret(secret).request("/");
 //! let verified = receiver.verify(request.headers(), request.body().clone())?;
 //! let delivery = receiver.open(verified)?;
-//! assert_eq!(delivery.kind(), Some("document.uploaded"));
+//! let event = delivery.decode::<healthsync::Event>()?;
+//! assert!(matches!(event, healthsync::Event::DocumentUploaded(_)));
 //!
-//! let altered = Bytes::from_static(b"{}");
-//! let rejection = receiver.verify(request.headers(), altered).unwrap_err();
+//! let forged = Bytes::from_static(b"{}");
+//! let rejection = receiver.verify(request.headers(), forged).unwrap_err();
 //! assert_eq!(rejection.reason(), Reason::SignatureMismatch);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Steps of a delivery
+//!
+//! | step | where | what |
+//! |---|---|---|
+//! | head | [`Receiver::begin`] | checks method, encoding, size, the signature's headers and the age of the attempt, before the body is read |
+//! | handshake | [`Receiver::receive`] | answers the provider's handshake, if it has one, with a [`Reply`]; never delivered to the handler |
+//! | body | [`Intake::push`] | counts the body against the limit and feeds it to the MACs as it arrives |
+//! | verify | [`Intake::finish`] | compares the MACs in constant time and returns the [`Verified`] body |
+//! | envelope, age | [`Receiver::open`] | reads id, kind, times and mode, checks the age of the event, and returns a [`Delivery`] |
+//! | claim | [`Receiver::admit`], [`Admitted::run`] | claims the event, once among all its deliveries |
+//! | handler | the application | gets the [`Delivery`], and the event as a type |
+//! | settle | [`Admitted::run`] | commits the claim after a 2xx, otherwise releases it; then the answer is sent |
+//!
+//! Unverified bodies are never parsed. An event that was not handled is never answered 2xx, except a test event that
+//! a live secret verified. A genuine delivery is answered 4xx only because of its age, its size, its encoding or its
+//! method, or because its body did not arrive completely. [`Reason`] lists every rejection and its status.
+//!
+//! # Guides
+//!
+//! [`guide::tenants`], [`guide::proxies`], [`guide::layers`] and [`guide::shutdown`] are about production. [`Custom`]
+//! receives from providers that are not listed here, and [`DedupeStore`] is the trait for stores of your own.
+//!
 //! # Features
-//! `sqlite`, `postgres` and `redis` add stores that remember events over restarts; with `sqlx-09` the first two can be in
-//! the application's own database, and part of its transactions. `tracing` logs one event per delivery; `metrics` counts
-//! them; `shutdown` adds `Shutdown`, which drains all receivers when the process is signaled to stop (on by default in the
-//! crates for frameworks); `jiff-02` adds `Time::to_jiff`; `sign` adds `sign::Signer`, which signs what your own code sends;
-//! `testing` adds signed test requests and this project's fixtures, and includes `sign`. `axum-core-05` and `actix-web-4`
-//! implement the traits of these frameworks for [`Delivery`] and add the extractor `Webhook`; `medhook-axum` and
-//! `medhook-actix` enable them. No feature changes what another does.
+//!
+//! No feature changes the behavior of another.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `sqlite`, `postgres`, `redis` | stores that keep events over restarts |
+//! | `sqlx-09` | `sqlite` and `postgres` on the application's own database, as part of its transactions |
+//! | `tracing` | a log event for each delivery |
+//! | `metrics` | counters and histograms |
+//! | `shutdown` | `Shutdown`, which drains all receivers on SIGTERM; on by default in the crates for frameworks |
+//! | `jiff-02` | `Time::to_jiff` |
+//! | `sign` | `sign::Signer`, which signs webhooks that the application sends |
+//! | `testing` | signed test requests, a clock and fixtures; includes `sign` |
+//! | `axum-core-05`, `actix-web-4` | extractors for [`Delivery`] and `Webhook`; enabled by `medhook-axum` and `medhook-actix` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     test,
     allow(
         clippy::string_slice,
-        reason = "a failed assumption of a test should end the test; what is shipped is checked in the build without tests"
+        reason = "a failed assumption of a test should end the test; the build without tests checks the shipped code"
     )
 )]
 
@@ -93,6 +83,7 @@ mod event_key;
 #[cfg(any(feature = "actix-web-4", feature = "axum-core-05"))]
 mod extract;
 mod freshness;
+pub mod guide;
 mod handling;
 mod headers;
 mod observe;

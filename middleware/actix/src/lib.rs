@@ -1,62 +1,92 @@
 //! Receive webhooks from health-tech providers safely: an [actix-web](https://docs.rs/actix-web) middleware and
-//! extractors over [`medhook`], which is re-exported at the root.
+//! extractors.
+//!
+//! ```
+//! use actix_web::test::{call_service, init_service};
+//! use actix_web::{App, HttpResponse, web};
+//! use medhook_actix::{Delivery, Fasten, MemoryStore, Receiver, Secret, Verify};
+//! use medhook_actix::{Webhook, fasten, testing};
+//! # async fn keep(_: &medhook_actix::Bytes) -> HttpResponse { HttpResponse::Ok().into() }
+//!
+//! async fn on_fasten(
+//!     Webhook(event): Webhook<fasten::Event>,
+//!     delivery: Delivery,
+//! ) -> HttpResponse {
+//!     match event {
+//!         fasten::Event::EhiExportSuccess(_) => HttpResponse::Accepted().finish(),
+//!         // The payload is not as documented.
+//!         fasten::Event::Undecodable(_) => keep(delivery.body()).await,
+//!         _ => HttpResponse::Ok().finish(),
+//!     }
+//! }
+//!
+//! # #[actix_web::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let secret = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
+//! let fasten = Receiver::builder("fasten", Fasten::live(Secret::new(secret)?))
+//!     .store(MemoryStore::new(10_000))
+//!     .build()?;
+//! // For `HttpServer::new`. All workers share the receiver, which is built outside.
+//! let app = move || {
+//!     let endpoint = web::resource("/webhooks/fasten").wrap(Verify::new(fasten.clone()));
+//!     App::new().service(endpoint.route(web::post().to(on_fasten)))
+//! };
+//!
+//! let app = init_service(app()).await;
+//! let sample = testing::fasten("patient.ehi_export_success").secret(secret);
+//! let genuine = sample.actix_request("/webhooks/fasten").to_request();
+//! assert_eq!(call_service(&app, genuine).await.status(), 202);
+//!
+//! let forged = sample.actix_request("/webhooks/fasten").set_payload("{}").to_request();
+//! assert_eq!(call_service(&app, forged).await.status(), 401);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! All items of [`medhook`], such as providers, stores and [`Receiver`], are re-exported here.
 //!
 //! # What reaches the handler
-//! 1. `POST` requests only, with a body that is not encoded, not over the limit and complete,
-//! 2. proven to come from the provider, and fresh,
-//! 3. whose event nobody has handled or is handling.
 //!
-//! The handler takes the event as [`Webhook<E>`](Webhook), the [`Delivery`], or both in any order; `web::Bytes`,
-//! `web::Json<T>` and the like still work beside them. It runs to its end: a sender that hangs up does not
-//! stop it. A 2xx answer remembers the event as handled; any other, an error or a panic lets the sender's next attempt
-//! through. What counts is the answer's status: a body that fails while it is streamed comes too late. An error counts by
-//! its `status_code()`: where you write `error_response()`, write both alike.
+//! A request reaches the handler if all of this is true:
 //!
-//! # What a rejection looks like
-//! A status, and an empty body; `Retry-After` with a 503, `Allow: POST` with a 405, `Accept-Encoding: identity` with a
-//! 415. 200 is a duplicate or a test event under a live secret, 401 whatever is not proven or not fresh, 400, 408 and 413 a body
-//! that broke off, came too slowly or is too large, 503 our own trouble, after which the sender is to try again;
-//! [`Reason`] has them all. The reason is in the response's extensions, as is the [`Outcome`] of every delivery: for you,
-//! not for the sender.
+//! 1. It is a `POST` with a complete body that is not encoded and not over the limit.
+//! 2. Its signature is valid, and it is fresh.
+//! 3. No other delivery of its event was handled or is being handled.
 //!
-//! If the body was not read to its end, actix-web closes the connection.
+//! The handler extracts the event as [`Webhook<E>`](Webhook), the [`Delivery`], or both in any order. `web::Bytes`,
+//! `web::Json<T>` and other body extractors still work beside them.
 //!
-//! A handler that panics, takes too long or is canceled takes its request down with it, and actix-web's services make
-//! no response without one. The middlewares outside then see an `Err`, whose `error_response()` is the response
-//! described here and the one that is sent; those that look at responses alone (`Logger`) do not see it. An `Err` of a
-//! middleware inside is passed on as it is.
+//! A 2xx from the handler commits the event. Any other status, an error or a panic releases it, so the provider's
+//! retry will be handled. Only the status counts: an error in a streamed response body is too late. For an error, the
+//! status is its `status_code()`, so a custom `error_response()` must use the same. The handler runs to completion
+//! even if the client disconnects.
 //!
-//! # What else can break it
-//! - A middleware outside that alters the body (decompression, say): the signature no longer fits. The outermost is the
-//!   one that was wrapped last.
-//! - A time-out outside this middleware answers while the handler goes on. Put it inside.
-//! - actix-web's `PayloadConfig` (256 KiB) and `JsonConfig` (2 MiB) do not limit what this middleware takes
-//!   ([`Builder::body_limit`] does), but may still refuse the body to an extractor inside: prefer
-//!   [`Delivery::body`].
-//! - `HttpServer::new` calls its closure once for each worker. Build stores and receivers outside it, or each worker
-//!   remembers for itself alone.
-//! - Wrap the resource, as below, or a scope, not the whole `App`: unknown paths then stay 404.
+//! # Rejections
 //!
-//! # What a proxy can break
-//! - One that decompresses the body, or writes it anew, breaks the signature ([`Reason::SignatureMismatch`]); one that
-//!   compresses it, too ([`Reason::ContentEncoding`]).
-//! - One that drops or renames the signature's headers ([`Reason::MissingHeader`]), or sends one twice
-//!   ([`Reason::RepeatedHeader`]).
-//! - One with a smaller limit for bodies or heads answers in our place, and nothing is seen here.
-//! - One with a shorter time-out hangs up on the sender while the handler goes on; the sender's next attempt is
-//!   [`Reason::InFlight`] or [`Reason::Duplicate`].
-//! - One that tries again by itself makes duplicates, which are dropped.
+//! A rejection is a status with an empty body, and a header where it helps the client: `Retry-After` with 503,
+//! `Allow: POST` with 405, `Accept-Encoding: identity` with 415.
+//!
+//! | status | meaning |
+//! |---|---|
+//! | 200 | a duplicate, or a test event that a live secret verified |
+//! | 400, 408, 413 | the body was incomplete, too slow or too large |
+//! | 401 | the signature is missing or invalid, or the delivery is too old or too new |
+//! | 405, 415 | the method is not `POST`, or the body is encoded |
+//! | 500, 504 | the handler panicked or timed out |
+//! | 503 | in flight, overloaded, shutting down, or no store: the provider should retry |
+//!
+//! The [`Reason`] and the [`Outcome`] are in the extensions of the response, for logging by layers outside. Clients do
+//! not see them.
 //!
 //! # Shutting down
-//! actix-web stops by itself on SIGTERM and SIGINT, and its workers drop the handlers whose sender hung up. `Shutdown`
-//! (feature `shutdown`, on by default) waits for them, under one deadline for everything. Leave the signals to it, and stop
-//! the server when the receivers are drained; until then it answers new deliveries 503.
 //!
 //! ```no_run
 //! # use std::time::Duration;
 //! # use actix_web::{App, HttpServer};
 //! # #[cfg(feature = "shutdown")]
-//! # async fn serve(fasten: medhook_actix::Receiver) -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn serve(
+//! #     fasten: medhook_actix::Receiver,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
 //! # use medhook_actix::Shutdown;
 //! # let app = || App::new();
 //! let shutdown = Shutdown::on_signals(Duration::from_secs(30))?.receivers([fasten]);
@@ -71,109 +101,12 @@
 //! # }
 //! ```
 //!
-//! # A receiver for each tenant
-//! [`Verify::per_tenant`] takes a tenant resolver, which finds the receiver of a request by a key that is extracted from
-//! its head, before anything of the body is read. [`Receiver::resolve`] lists the responsibilities of the application.
+//! # Guides
 //!
-//! Wrap the resource or the scope whose path has the tenant: further out there is no `Path` yet.
-//!
-//! ```
-//! use std::collections::HashMap;
-//! use std::convert::Infallible;
-//! use std::sync::Arc;
-//!
-//! use actix_web::http::StatusCode;
-//! use actix_web::test::{call_service, init_service};
-//! use actix_web::{App, HttpResponse, web};
-//! use medhook_actix::{Delivery, Fasten, MemoryStore, Receiver, Secret, Verify, testing};
-//!
-//! /// The tenants of this instance, whose receivers are built once.
-//! struct Tenants(HashMap<String, Receiver>);
-//!
-//! impl Tenants {
-//!     async fn receiver(&self, tenant: &str) -> Result<Option<Receiver>, Infallible> {
-//!         Ok(self.0.get(tenant).cloned())
-//!     }
-//! }
-//!
-//! // Behind the middleware the tenant in the path is proven, as is all of the delivery: its secret vouched for it.
-//! async fn on_fasten(_tenant: web::Path<String>, _: Delivery) -> HttpResponse {
-//!     HttpResponse::Accepted().finish()
-//! }
-//!
-//! # #[actix_web::main]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let (north, south) = ("whsec_dGhlIHNlY3JldCBvZiB0aGUgbm9ydGg=", "whsec_dGhlIHNlY3JldCBvZiB0aGUgc291dGg=");
-//! let store = MemoryStore::new(100_000);
-//! let mut tenants = HashMap::new();
-//! for (tenant, secret) in [("north", north), ("south", south)] {
-//!     let fasten = Fasten::live(Secret::new(secret)?.labeled(tenant)?);
-//!     let receiver = Receiver::builder(format!("fasten-{tenant}"), fasten).store(store.clone()).build()?;
-//!     tenants.insert(tenant.to_owned(), receiver);
-//! }
-//! let tenants = Arc::new(Tenants(tenants));
-//! let verify = Verify::per_tenant(move |tenant: web::Path<String>| {
-//!     let tenants = tenants.clone();
-//!     async move { tenants.receiver(&tenant).await }
-//! });
-//! // For `HttpServer::new`: what is built outside is shared by all workers.
-//! let app = move || {
-//!     let endpoint = web::resource("/webhooks/{tenant}/fasten").wrap(verify.clone());
-//!     App::new().service(endpoint.route(web::post().to(on_fasten)))
-//! };
-//!
-//! let app = init_service(app()).await;
-//! for (path, secret, status) in [
-//!     ("/webhooks/north/fasten", north, StatusCode::ACCEPTED),
-//!     ("/webhooks/south/fasten", north, StatusCode::UNAUTHORIZED),
-//!     ("/webhooks/west/fasten", north, StatusCode::UNAUTHORIZED),
-//! ] {
-//!     let request = testing::fasten("patient.ehi_export_success").secret(secret).actix_request(path);
-//!     assert_eq!(call_service(&app, request.to_request()).await.status(), status, "{path}");
-//! }
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! # Example
-//!
-//! ```
-//! use actix_web::http::StatusCode;
-//! use actix_web::test::{TestRequest, call_service, init_service};
-//! use actix_web::{App, HttpResponse, web};
-//! use medhook_actix::{Delivery, Fasten, MemoryStore, Receiver, Secret, Verify, Webhook, fasten, testing};
-//!
-//! async fn on_fasten(Webhook(event): Webhook<fasten::Event>, delivery: Delivery) -> HttpResponse {
-//!     match event {
-//!         fasten::Event::EhiExportSuccess(export) if export.urls().count() > 0 => HttpResponse::Accepted(),
-//!         // A documented kind whose payload has changed: keep it for a human.
-//!         fasten::Event::Undecodable(_) if delivery.body().is_empty() => HttpResponse::InternalServerError(),
-//!         _ => HttpResponse::Ok(),
-//!     }
-//!     .finish()
-//! }
-//!
-//! # #[actix_web::main]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let secret = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
-//! let fasten = Fasten::live(Secret::new(secret)?);
-//! let fasten = Receiver::builder("fasten", fasten).store(MemoryStore::new(10_000)).build()?;
-//! // For `HttpServer::new`: what is built outside is shared by all workers.
-//! let app = move || {
-//!     let endpoint = web::resource("/webhooks/fasten").wrap(Verify::new(fasten.clone()));
-//!     App::new().service(endpoint.route(web::post().to(on_fasten)))
-//! };
-//!
-//! let app = init_service(app()).await;
-//! let export = testing::fasten("patient.ehi_export_success").secret(secret);
-//! let genuine = || export.actix_request("/webhooks/fasten").to_request();
-//! assert_eq!(call_service(&app, genuine()).await.status(), StatusCode::ACCEPTED);
-//! assert_eq!(call_service(&app, genuine()).await.status(), StatusCode::OK, "a duplicate");
-//! let forged = TestRequest::post().uri("/webhooks/fasten").set_payload("{}").to_request();
-//! assert_eq!(call_service(&app, forged).await.status(), StatusCode::UNAUTHORIZED);
-//! # Ok(())
-//! # }
-//! ```
+//! - [`guide::tenants`]: one receiver for each tenant, with [`Verify::per_tenant`]
+//! - [`guide::proxies`]: reverse proxies and load balancers
+//! - [`guide::layers`]: other middlewares, and the limits of actix-web's extractors
+//! - [`guide::shutdown`]: the deadline, and readiness probes
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
@@ -200,27 +133,74 @@ pub use medhook::{Delivery, Misplaced, Webhook};
 use head::{RequestHeaders, target};
 use resolver::ReceiverResolver;
 
-/// Puts a [`Receiver`] in front of handlers: `web::resource(path).wrap(Verify::new(receiver))`, or the same of a scope
-/// or an `App`.
+/// A middleware that puts a [`Receiver`] in front of handlers: `web::resource(path).wrap(Verify::new(receiver))`. A
+/// scope or an `App` can be wrapped as well.
 #[derive(Debug, Clone)]
 pub struct Verify {
     resolver: ReceiverResolver,
 }
 
 impl Verify {
-    /// A middleware that lets in what the receiver does.
+    /// Creates a middleware that passes on the deliveries that `receiver` accepts.
     #[must_use]
     pub fn new(receiver: Receiver) -> Self {
         Verify { resolver: ReceiverResolver::Fixed(receiver) }
     }
 
-    /// Creates a middleware for many tenants: every request is verified by its tenant's receiver, with the tenant's
-    /// secret.
+    /// Creates a middleware for many tenants: every request is verified by the receiver of its tenant, with the
+    /// tenant's secret.
     ///
-    /// The key is any extractor, or several as a tuple; those that read the body find it empty. `resolver` looks the
-    /// receiver up by the key: `Ok(None)` for an unknown tenant, an error if the lookup failed. A key that cannot be
-    /// extracted is an unknown tenant if the extractor blames the request (4xx), else a failed lookup. See
-    /// [the manual](crate#a-receiver-for-each-tenant).
+    /// The key is any extractor, or several as a tuple; extractors that read the body find it empty. `resolver` looks
+    /// the receiver up by the key and returns `Ok(None)` for an unknown tenant, or an error if the lookup failed. If
+    /// the key cannot be extracted, an error of the extractor with a 4xx counts as an unknown tenant, and any other
+    /// as a failed lookup.
+    ///
+    /// Wrap the resource or the scope whose path has the tenant: further out there is no `Path` yet. See
+    /// [`guide::tenants`].
+    ///
+    /// ```
+    /// use std::{collections::HashMap, convert::Infallible, sync::Arc};
+    ///
+    /// use actix_web::{App, HttpResponse, web};
+    /// use medhook_actix::{Delivery, Fasten, MemoryStore, Receiver, Secret, Verify};
+    /// # use actix_web::test::{call_service, init_service};
+    /// # use medhook_actix::testing;
+    ///
+    /// // Inside the middleware the tenant is verified: its secret verified the delivery.
+    /// async fn on_fasten(_tenant: web::Path<String>, _: Delivery) -> HttpResponse {
+    ///     HttpResponse::Accepted().finish()
+    /// }
+    ///
+    /// fn verify(receivers: HashMap<String, Receiver>) -> Verify {
+    ///     let receivers = Arc::new(receivers);
+    ///     Verify::per_tenant(move |tenant: web::Path<String>| {
+    ///         let receivers = receivers.clone();
+    ///         async move { Ok::<_, Infallible>(receivers.get(&*tenant).cloned()) }
+    ///     })
+    /// }
+    ///
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let secret = "whsec_dGhlIHNlY3JldCBvZiB0aGUgbm9ydGg=";
+    /// let north = Receiver::builder("fasten-north", Fasten::live(Secret::new(secret)?))
+    ///     .store(MemoryStore::new(100_000))
+    ///     .build()?;
+    /// let verify = verify(HashMap::from([("north".to_owned(), north)]));
+    /// // For `HttpServer::new`. All workers share the receivers, which are built outside.
+    /// let app = move || {
+    ///     let endpoint = web::resource("/webhooks/{tenant}/fasten").wrap(verify.clone());
+    ///     App::new().service(endpoint.route(web::post().to(on_fasten)))
+    /// };
+    ///
+    /// let app = init_service(app()).await;
+    /// let sample = testing::fasten("patient.ehi_export_success").secret(secret);
+    /// for (path, status) in [("/webhooks/north/fasten", 202), ("/webhooks/west/fasten", 401)] {
+    ///     let request = sample.actix_request(path).to_request();
+    ///     assert_eq!(call_service(&app, request).await.status(), status, "{path}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn per_tenant<K, F, R, E>(resolver: F) -> Self
     where
@@ -248,11 +228,11 @@ where
     }
 }
 
-/// A service that only genuine, fresh and new deliveries reach. Made by [`Verify`].
+/// A service that passes on only verified, fresh and new deliveries. Created by [`Verify`].
 #[derive(Debug)]
 pub struct VerifyService<S> {
-    // Handlers wait for it side by side, and a service need only wake the task that asked last whether it is ready. So
-    // one at a time asks.
+    // Several handlers can wait for the inner service, and a service only has to wake the task that polled it last. The
+    // mutex lets one task poll at a time.
     inner: Rc<Mutex<S>>,
     resolver: ReceiverResolver,
 }
@@ -266,7 +246,7 @@ where
     type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>>>>;
 
-    /// Always ready: a body that has proved nothing yet must not hold a place of the inner service.
+    /// Always ready: an unverified request must not occupy the capacity of the inner service.
     fn poll_ready(&self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
     }
@@ -291,7 +271,7 @@ enum Step {
     Reply(Box<Reply>),
 }
 
-/// Runs every step before the handler in the connection's own task: a client that hangs up here has lost nothing.
+/// Runs every step before the handler, in the connection's task: if the client disconnects here, nothing is lost.
 async fn verified(
     resolver: ReceiverResolver,
     request: &mut ServiceRequest,
@@ -310,9 +290,10 @@ async fn verified(
     Ok(Step::Admitted(admitted))
 }
 
-/// The handler, which goes on if nobody waits for it any more.
+/// Runs the handler to completion, even if the client disconnects.
 ///
-/// It moves everything into the handler before anything waits: the connection's task would carry it all twice.
+/// Everything is moved into the handler before the first `await`. Otherwise the future of the connection's task would
+/// hold it twice.
 fn handled<S, B>(
     admitted: Admitted,
     inner: Rc<Mutex<S>>,
@@ -322,20 +303,20 @@ where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
     B: MessageBody + 'static,
 {
-    // The answer to a handler that does not run needs the request, and actix-web panics if there are two of it while
-    // one is routed. So it waits here until the inner service takes it.
+    // A rejection before the handler starts needs the request, but actix-web panics if a clone of the request exists
+    // while it is routed. So the request stays here until the inner service is ready.
     let waiting = Rc::new(Cell::new(Some(request)));
     let taken = waiting.clone();
     let handler = async move {
         let inner = inner.lock().await;
         poll_fn(|context| inner.poll_ready(context)).await?;
-        // Nobody else takes it before this.
+        // Only this handler takes the request, so it is still there.
         let request = taken.take().ok_or(Rejected(Reason::HandlerPanicked.into()))?;
         let answer = inner.call(request);
         drop(inner);
         answer.await
     };
-    // An error is answered, too; what counts is what the sender gets.
+    // An error has a response as well; the status that the client gets decides.
     let succeeded = |answer: &Result<ServiceResponse<B>, Error>| match answer {
         Ok(response) => response.status().is_success(),
         Err(error) => error.as_response_error().status_code().is_success(),
@@ -351,7 +332,7 @@ where
                 });
             }
             Some(Err(rejection)) => rejection,
-            // The runtime is shutting down, or a destructor of the handler panicked: not handled, as far as we know.
+            // The runtime is shutting down, or a destructor of the handler panicked: whether it succeeded is unknown.
             None => Reason::HandlerPanicked.into(),
         };
         match waiting.take() {
@@ -361,15 +342,17 @@ where
     }
 }
 
-/// Keeps what is unread of the body until it is answered: if it were dropped before, actix-web would read the rest of one
-/// in chunks for as long as its sender likes; so it closes the connection.
+/// Creates the response of a rejection, which owns the unread body.
+///
+/// If the body were dropped before the response is sent, actix-web would read the rest of a chunked body, which a
+/// client can send without end. This way actix-web closes the connection.
 fn rejected<B>(request: ServiceRequest, rejection: &Rejection, unread: Payload) -> ServiceResponse<EitherBody<B>> {
     let mut response = response(rejection);
     response.extensions_mut().insert(unread);
     request.into_response(response).map_into_right_body()
 }
 
-/// Answers a handshake. Keeps what is unread of the body, as above.
+/// Creates the response of a handshake, which owns the unread body like a rejection.
 fn replied<B>(request: ServiceRequest, reply: Reply, unread: Payload) -> ServiceResponse<EitherBody<B>> {
     let mut response = HttpResponse::build(status(reply.status));
     for (name, value) in &reply.headers {
@@ -379,7 +362,7 @@ fn replied<B>(request: ServiceRequest, reply: Reply, unread: Payload) -> Service
     request.into_response(response.body(reply.body)).map_into_right_body()
 }
 
-/// The answer to a refused delivery. actix-web's statuses and headers are those of an older `http` than ours.
+/// Converts a rejection to a response. actix-web uses another version of `http` than the core.
 fn response(rejection: &Rejection) -> HttpResponse {
     let mut response = HttpResponse::build(status(rejection.status()));
     if let Some((name, value)) = rejection.header() {
@@ -394,7 +377,7 @@ fn status(status: http::StatusCode) -> StatusCode {
     StatusCode::from_u16(status.as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// A rejection that has no request to answer any more.
+/// A rejection whose request is gone, so that only an error can be returned.
 #[derive(Debug)]
 struct Rejected(Rejection);
 

@@ -20,7 +20,7 @@ pub(crate) enum ReceiverResolver {
 
 type TenantResolver = dyn Fn(&HttpRequest) -> TenantLookup + Send + Sync;
 
-/// The lookup's error is dropped: it could quote the request.
+/// The lookup's error is dropped, because it could quote the request.
 type TenantLookup = Pin<Box<dyn Future<Output = Result<Option<Receiver>, ()>>>>;
 
 impl ReceiverResolver {
@@ -43,7 +43,7 @@ impl ReceiverResolver {
         }))
     }
 
-    /// Returns the receiver of a request. Everything that the lookup borrowed of the request is dropped by then.
+    /// Returns the receiver of a request. All borrows of the request by the lookup have ended by then.
     pub(crate) async fn resolve(self, request: &HttpRequest) -> Result<Receiver, Rejection> {
         match self {
             ReceiverResolver::Fixed(receiver) => Ok(receiver),

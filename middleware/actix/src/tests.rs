@@ -33,7 +33,7 @@ fn export() -> testing::Sample {
     testing::fasten("patient.ehi_export_success").secret(SECRET)
 }
 
-/// A genuine delivery, always of the same event.
+/// Returns a genuine delivery. All of them are of the same event.
 fn genuine() -> TestRequest {
     export().actix_request("/")
 }
@@ -54,7 +54,7 @@ where
     web::resource("/").wrap(verify).route(web::route().to(handler))
 }
 
-/// What a middleware outside can learn from a response: its status and extensions.
+/// The parts of a response that a middleware outside can read: status and extensions.
 type Seen = (u16, Option<Outcome>, Option<Reason>);
 
 const HANDLED: Seen = (204, Some(Outcome::Handled), None);
@@ -99,11 +99,11 @@ impl Calls {
     }
 }
 
-/// A handler that says when it has begun and waits to be let go.
+/// A handler that signals when it has started, and waits until it may finish.
 #[derive(Clone, Default)]
 struct Slow {
-    begun: Rc<Notify>,
-    go: Rc<Notify>,
+    started: Rc<Notify>,
+    finish: Rc<Notify>,
 }
 
 impl Slow {
@@ -112,17 +112,17 @@ impl Slow {
         endpoint(verify, move || {
             let slow = slow.clone();
             async move {
-                slow.begun.notify_one();
-                slow.go.notified().await;
+                slow.started.notify_one();
+                slow.finish.notified().await;
                 HttpResponse::NoContent().finish()
             }
         })
     }
 
-    async fn begins_in<F: Future<Output: fmt::Debug>>(&self, call: &mut Pin<Box<F>>) {
+    async fn starts_in<F: Future<Output: fmt::Debug>>(&self, call: &mut Pin<Box<F>>) {
         select! {
-            answer = call => panic!("answered before the handler was let go: {answer:?}"),
-            () = self.begun.notified() => {}
+            answer = call => panic!("answered before the handler may finish: {answer:?}"),
+            () = self.started.notified() => {}
         }
     }
 }
@@ -144,7 +144,7 @@ async fn extractors_come_in_any_order_and_leave_the_body_for_others() {
 }
 
 #[actix_web::test]
-async fn an_extractor_that_is_misplaced_is_our_fault() {
+async fn a_misplaced_extractor_is_answered_500() {
     async fn typed(_: Webhook<fasten::Event>) -> impl Responder {
         "handled"
     }
@@ -180,7 +180,7 @@ async fn an_event_is_handled_once() {
 }
 
 #[actix_web::test]
-async fn middlewares_outside_see_why_and_senders_do_not() {
+async fn middlewares_outside_see_the_reason_and_clients_do_not() {
     let (notes, calls) = (Rc::new(RefCell::new(Vec::new())), Calls::default());
     let (noted, counted) = (notes.clone(), calls.clone());
     let handler = move || {
@@ -203,7 +203,7 @@ async fn middlewares_outside_see_why_and_senders_do_not() {
 }
 
 #[actix_web::test]
-async fn headers_that_belong_to_a_rejection_are_sent() {
+async fn rejections_have_their_headers() {
     let receiver = builder().build().unwrap();
     let app = init_service(App::new().service(endpoint(Verify::new(receiver.clone()), HttpResponse::NoContent))).await;
 
@@ -218,7 +218,7 @@ async fn headers_that_belong_to_a_rejection_are_sent() {
 }
 
 #[actix_web::test]
-async fn a_signature_is_needed_once() {
+async fn the_signature_header_must_occur_exactly_once() {
     let app = init_service(App::new().service(endpoint(verify(), HttpResponse::NoContent))).await;
     let mut request = genuine().to_request();
     request.headers_mut().remove("webhook-signature");
@@ -236,7 +236,7 @@ async fn after_a_panic_the_retry_is_handled() {
     let handler = move || {
         let call = calls.count();
         async move {
-            assert_ne!(call, 0, "the handler's own");
+            assert_ne!(call, 0, "the handler's error");
             HttpResponse::NoContent().finish()
         }
     };
@@ -248,11 +248,11 @@ async fn after_a_panic_the_retry_is_handled() {
 }
 
 #[actix_web::test]
-async fn after_a_handlers_error_the_retry_is_handled() {
+async fn after_an_error_of_the_handler_the_retry_is_handled() {
     let calls = Calls::default();
     let handler = move || {
         let call = calls.count();
-        async move { if call == 0 { Err(ErrorBadGateway("the handler's own")) } else { Ok(HttpResponse::NoContent()) } }
+        async move { if call == 0 { Err(ErrorBadGateway("the handler's error")) } else { Ok(HttpResponse::NoContent()) } }
     };
     let app = init_service(App::new().service(endpoint(verify(), handler))).await;
     assert_eq!(answer(&app, genuine().to_request()).await, (502, Some(Outcome::Failed), None));
@@ -260,28 +260,28 @@ async fn after_a_handlers_error_the_retry_is_handled() {
 }
 
 #[actix_web::test]
-async fn after_a_middlewares_error_the_retry_is_handled() {
+async fn after_an_error_of_an_inner_middleware_the_retry_is_handled() {
     let calls = Calls::default();
     let failing = move |request, next: Next<_>| {
         let call = calls.count();
-        async move { if call == 0 { Err(ErrorBadGateway("the middleware's own")) } else { next.call(request).await } }
+        async move { if call == 0 { Err(ErrorBadGateway("the middleware's error")) } else { next.call(request).await } }
     };
     let resource = web::resource("/").wrap(from_fn(failing)).wrap(verify()).to(HttpResponse::NoContent);
     let app = init_service(App::new().service(resource)).await;
     let failed = error(&app, genuine().to_request()).await;
     assert_eq!(seen(&failed), (502, None, None));
-    assert_eq!(to_bytes(failed.into_body()).await.unwrap(), "the middleware's own");
+    assert_eq!(to_bytes(failed.into_body()).await.unwrap(), "the middleware's error");
     assert_eq!(answer(&app, genuine().to_request()).await, HANDLED);
 }
 
 #[actix_web::test]
-async fn a_sender_that_hangs_up_does_not_stop_the_handler() {
+async fn the_handler_finishes_after_the_client_disconnects() {
     let slow = Slow::default();
     let app = init_service(App::new().service(slow.endpoint(verify()))).await;
     let mut call = Box::pin(answer(&app, genuine().to_request()));
-    slow.begins_in(&mut call).await;
+    slow.starts_in(&mut call).await;
     drop(call);
-    slow.go.notify_one();
+    slow.finish.notify_one();
     let mut retry = answer(&app, genuine().to_request()).await;
     while retry == rejected_for(Reason::InFlight) {
         retry = answer(&app, genuine().to_request()).await;
@@ -290,24 +290,24 @@ async fn a_sender_that_hangs_up_does_not_stop_the_handler() {
 }
 
 #[actix_web::test]
-async fn while_an_event_is_handled_its_retries_wait_and_others_do_not() {
+async fn retries_of_an_event_that_is_being_handled_are_rejected_and_other_events_are_not() {
     let slow = Slow::default();
     let app = init_service(App::new().service(slow.endpoint(verify()))).await;
     let mut call = Box::pin(answer(&app, genuine().to_request()));
-    slow.begins_in(&mut call).await;
+    slow.starts_in(&mut call).await;
     assert_eq!(answer(&app, genuine().to_request()).await, rejected_for(Reason::InFlight));
     let mut other = Box::pin(answer(&app, genuine_of("another").to_request()));
-    slow.begins_in(&mut other).await;
-    slow.go.notify_waiters();
+    slow.starts_in(&mut other).await;
+    slow.finish.notify_waiters();
     assert_eq!(join!(call, other), (HANDLED, HANDLED));
 }
 
 #[actix_web::test]
-async fn a_handler_that_is_canceled_is_answered_with_an_error() {
+async fn a_canceled_handler_is_answered_with_an_error() {
     let (slow, receiver) = (Slow::default(), builder().build().unwrap());
     let app = init_service(App::new().service(slow.endpoint(Verify::new(receiver.clone())))).await;
     let mut call = Box::pin(error(&app, genuine().to_request()));
-    slow.begins_in(&mut call).await;
+    slow.starts_in(&mut call).await;
     let (response, canceled) = join!(call, receiver.drain(Duration::ZERO));
     assert_eq!(canceled, 1);
     assert_eq!(seen(&response), rejected_for(Reason::Draining));
@@ -315,15 +315,15 @@ async fn a_handler_that_is_canceled_is_answered_with_an_error() {
 }
 
 #[actix_web::test]
-async fn a_handler_that_takes_too_long_is_answered_with_an_error() {
+async fn a_handler_that_times_out_is_answered_with_an_error() {
     let (slow, receiver) = (Slow::default(), builder().handler_timeout(Duration::from_millis(1)).build().unwrap());
     let app = init_service(App::new().service(slow.endpoint(Verify::new(receiver)))).await;
     assert_eq!(seen(&error(&app, genuine().to_request()).await), rejected_for(Reason::HandlerTimeout));
 }
 
 #[actix_web::test]
-async fn it_wraps_scopes() {
-    // Looks for the second part of the path only after a while: whoever still held the request would be found out.
+async fn scopes_can_be_wrapped() {
+    // Delays the routing of the second path segment: actix-web panics if the request is still held elsewhere by then.
     async fn later(
         request: ServiceRequest,
         next: Next<impl MessageBody>,
@@ -348,7 +348,7 @@ async fn it_wraps_scopes() {
 }
 
 #[actix_web::test]
-async fn it_wraps_an_app() {
+async fn an_app_can_be_wrapped() {
     let app = init_service(App::new().wrap(verify()).route("/{n}", web::post().to(HttpResponse::NoContent))).await;
     assert_eq!(answer(&app, export().actix_request("/7").to_request()).await, HANDLED);
     assert_eq!(answer(&app, altered().to_request()).await, rejected_for(Reason::SignatureMismatch));
@@ -357,7 +357,7 @@ async fn it_wraps_an_app() {
 const NORTH: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgbm9ydGg=";
 const SOUTH: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgc291dGg=";
 
-/// A middleware for the tenants `north` and `south`; `lost` cannot be looked up.
+/// A middleware for the tenants `north` and `south`; the lookup of `lost` fails.
 fn per_tenant<K: FromRequest + 'static>(tenant: fn(K) -> String) -> Verify {
     let receiver = |name, secret| {
         let fasten = Fasten::live(Secret::new(secret).unwrap().labeled(name).unwrap());
@@ -366,7 +366,7 @@ fn per_tenant<K: FromRequest + 'static>(tenant: fn(K) -> String) -> Verify {
     let tenants = Arc::new(HashMap::from([receiver("north", NORTH), receiver("south", SOUTH)]));
     Verify::per_tenant(move |key| {
         let (tenants, tenant) = (tenants.clone(), tenant(key));
-        async move { if tenant == "lost" { Err("out of order") } else { Ok(tenants.get(&*tenant).cloned()) } }
+        async move { if tenant == "lost" { Err("lookup failed") } else { Ok(tenants.get(&*tenant).cloned()) } }
     })
 }
 
@@ -375,7 +375,7 @@ fn sent_to(path: &str, secret: &str) -> TestRequest {
 }
 
 #[actix_web::test]
-async fn each_tenant_has_its_own_receiver_wherever_its_path_is_matched() {
+async fn each_tenant_has_its_own_receiver_in_resources_and_scopes() {
     async fn handler(tenant: web::Path<String>, delivery: Delivery) -> impl Responder {
         if *tenant == delivery.endpoint() { HttpResponse::NoContent() } else { HttpResponse::Conflict() }
     }
@@ -383,7 +383,7 @@ async fn each_tenant_has_its_own_receiver_wherever_its_path_is_matched() {
     let by_path = || per_tenant(web::Path::into_inner);
     let resource = endpoint("/resource/{tenant}/fasten").wrap(by_path());
     let scope = web::scope("/scope/{tenant}").wrap(by_path()).service(endpoint("/fasten"));
-    // A request may be what the lookup keeps, too.
+    // The key may be the whole request.
     let whole = per_tenant(|request: HttpRequest| request.match_info().query("tenant").to_owned());
     let whole = endpoint("/whole/{tenant}/fasten").wrap(whole);
     let app = init_service(App::new().service(resource).service(scope).service(whole)).await;
@@ -402,7 +402,7 @@ async fn each_tenant_has_its_own_receiver_wherever_its_path_is_matched() {
 }
 
 #[actix_web::test]
-async fn to_a_sender_an_unknown_tenant_is_a_wrong_signature() {
+async fn an_unknown_tenant_is_answered_like_a_wrong_signature() {
     let resource = web::resource("/{tenant}").wrap(per_tenant(web::Path::into_inner)).to(HttpResponse::NoContent);
     let app = init_service(App::new().service(resource)).await;
     let sent = async |path: &str| {
@@ -416,7 +416,7 @@ async fn to_a_sender_an_unknown_tenant_is_a_wrong_signature() {
 }
 
 #[actix_web::test]
-async fn a_key_that_cannot_be_extracted_lets_nobody_in() {
+async fn a_key_that_cannot_be_extracted_is_rejected() {
     let numbered = per_tenant(|n: web::Path<u32>| n.to_string());
     let unset = per_tenant(|data: web::Data<String>| data.to_string());
     let from_the_body = per_tenant(|body: web::Bytes| format!("{}", body.len()));
@@ -433,19 +433,19 @@ async fn a_key_that_cannot_be_extracted_lets_nobody_in() {
 }
 
 #[actix_web::test]
-async fn unknown_paths_stay_unknown() {
+async fn unknown_paths_are_answered_404() {
     let app = init_service(App::new().service(endpoint(verify(), HttpResponse::NoContent))).await;
     assert_eq!(answer(&app, TestRequest::post().uri("/other").to_request()).await, (404, None, None));
 }
 
-/// A service that takes one request at a time and, as a service may, wakes only the task that asked last.
+/// A service that takes one request at a time and wakes only the task that polled it last, as a service may.
 #[derive(Default)]
-struct OneAtATime(Rc<Place>);
+struct OneAtATime(Rc<Capacity>);
 
 #[derive(Default)]
-struct Place {
+struct Capacity {
     taken: Cell<bool>,
-    asked: RefCell<Option<Waker>>,
+    last_polled: RefCell<Option<Waker>>,
 }
 
 impl Service<ServiceRequest> for OneAtATime {
@@ -455,7 +455,7 @@ impl Service<ServiceRequest> for OneAtATime {
 
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.0.taken.get() {
-            self.0.asked.replace(Some(context.waker().clone()));
+            self.0.last_polled.replace(Some(context.waker().clone()));
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))
@@ -469,8 +469,8 @@ impl Service<ServiceRequest> for OneAtATime {
                 yield_now().await;
             }
             permit.taken.set(false);
-            if let Some(asked) = permit.asked.take() {
-                asked.wake();
+            if let Some(waker) = permit.last_polled.take() {
+                waker.wake();
             }
             Ok(request.into_response(HttpResponse::NoContent()))
         })
@@ -479,7 +479,7 @@ impl Service<ServiceRequest> for OneAtATime {
 
 #[actix_web::test]
 async fn handlers_wait_until_the_inner_service_is_ready() {
-    // A handler that nobody wakes is to fail the test: not to be woken by its lease, nor to wait without end.
+    // A handler that is never woken must fail the test: its lease must not wake it, and it must time out.
     let receiver = builder().lease(Duration::from_secs(600)).handler_timeout(Duration::from_secs(20)).build().unwrap();
     let service = Verify::new(receiver).new_transform(OneAtATime::default()).await.unwrap();
     let event = |id| answer(&service, genuine_of(id).to_srv_request());
@@ -494,6 +494,6 @@ async fn unverified_deliveries_do_not_wait_for_the_inner_service() {
     let service = Verify::new(receiver).new_transform(full).await.unwrap();
     assert!(service.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
     assert_eq!(answer(&service, altered().to_srv_request()).await, rejected_for(Reason::SignatureMismatch));
-    // What is proven does, as long as a handler may take.
+    // A verified delivery waits, until the handler timeout.
     assert_eq!(answer(&service, genuine().to_srv_request()).await, rejected_for(Reason::HandlerTimeout));
 }

@@ -1,131 +1,20 @@
-//! Receive webhooks from health-tech providers safely: an [axum](https://docs.rs/axum) layer and extractors over
-//! [`medhook`](medhook_tower), which is re-exported at the root.
-//!
-//! # What reaches the handler
-//! 1. `POST` requests only, with a body that is not encoded, not over the limit and complete,
-//! 2. proven to come from the provider, and fresh,
-//! 3. whose event nobody has handled or is handling.
-//!
-//! The handler takes the event as [`Webhook<E>`](Webhook), the [`Delivery`], or both in any order; `Bytes`, `Json<T>`
-//! and the like still work after them. It runs to its end: a sender that hangs up does not stop it. A 2xx
-//! answer remembers the event as handled; any other, or a panic, lets the sender's next attempt through. What counts
-//! is the answer's status: a body that fails while it is streamed comes too late.
-//!
-//! # What a rejection looks like
-//! A status, and an empty body; `Retry-After` with a 503, `Allow: POST` with a 405, `Accept-Encoding: identity` with a
-//! 415. 200 is a duplicate or a test event under a live secret, 401 whatever is not proven or not fresh, 400, 408 and 413 a body
-//! that broke off, came too slowly or is too large, 503 our own trouble, after which the sender is to try again;
-//! [`Reason`] has them all. The reason is in the response's extensions, as is the [`Outcome`] of every delivery: for you,
-//! not for the sender.
-//!
-//! # What another layer can break
-//! - A layer outside that alters the body (decompression, say): the signature no longer fits.
-//! - A time-out outside this layer answers while the handler goes on. Put it inside.
-//! - A body limit outside answers in this layer's place (413), or cuts the body off (400).
-//! - axum's `DefaultBodyLimit` (2 MB) does not limit what this layer takes
-//!   ([`Builder::body_limit`] does), but may still refuse the body to an extractor inside: prefer
-//!   [`Delivery::body`].
-//! - Layer the method router, as below, not the whole `Router`: unknown paths then stay 404.
-//!
-//! # What a proxy can break
-//! - One that decompresses the body, or writes it anew, breaks the signature ([`Reason::SignatureMismatch`]); one that
-//!   compresses it, too ([`Reason::ContentEncoding`]).
-//! - One that drops or renames the signature's headers ([`Reason::MissingHeader`]), or sends one twice
-//!   ([`Reason::RepeatedHeader`]).
-//! - One with a smaller limit for bodies or heads answers in our place, and nothing is seen here.
-//! - One with a shorter time-out hangs up on the sender while the handler goes on; the sender's next attempt is
-//!   [`Reason::InFlight`] or [`Reason::Duplicate`].
-//! - One that tries again by itself makes duplicates, which are dropped.
-//!
-//! # Shutting down
-//! `axum::serve` does not handle SIGTERM. Its graceful shutdown waits for open connections without a limit, but not for
-//! handlers whose client disconnected. `Shutdown` (feature `shutdown`, on by default) bounds all of it by one deadline:
-//!
-//! ```no_run
-//! # use std::time::Duration;
-//! # use axum::Router;
-//! # use medhook_axum::Receiver;
-//! # use tokio::net::TcpListener;
-//! # #[cfg(feature = "shutdown")]
-//! # async fn serve(app: Router, fasten: Receiver, listener: TcpListener) -> Result<(), Box<dyn std::error::Error>> {
-//! # use medhook_axum::Shutdown;
-//! let shutdown = Shutdown::on_signals(Duration::from_secs(30))?.receivers([fasten]);
-//! shutdown.serve(axum::serve(listener, app).with_graceful_shutdown(shutdown.draining())).await?;
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! # A receiver for each tenant
-//! [`VerifyLayer::per_tenant`] takes a tenant resolver, which finds the receiver of a request by a key that is extracted
-//! from its head, before anything of the body is read. [`Receiver::resolve`] lists the responsibilities of the application.
-//!
-//! Extract the key with `Path`, which has the parameters of all nested routers; a `Uri` has lost what they matched.
+//! Receive webhooks from health-tech providers safely: an [axum](https://docs.rs/axum) layer and extractors.
 //!
 //! ```
-//! use std::collections::HashMap;
-//! use std::convert::Infallible;
-//! use std::sync::Arc;
+//! use axum::{Router, body::Body, http::StatusCode, routing::post};
+//! use medhook_axum::{Delivery, Fasten, MemoryStore, Receiver, Secret, VerifyLayer};
+//! use medhook_axum::{Webhook, fasten, testing};
+//! # use tower::ServiceExt;
+//! # async fn keep(_: &medhook_axum::Bytes) -> StatusCode { StatusCode::OK }
 //!
-//! use axum::{Router, body::Body, extract::Path, http::StatusCode, routing::post};
-//! use medhook_axum::{Delivery, Fasten, MemoryStore, Receiver, Secret, VerifyLayer, testing};
-//! use tower::ServiceExt;
-//!
-//! /// The tenants of this instance, whose receivers are built once.
-//! struct Tenants(HashMap<String, Receiver>);
-//!
-//! impl Tenants {
-//!     async fn receiver(&self, tenant: String) -> Result<Option<Receiver>, Infallible> {
-//!         Ok(self.0.get(&tenant).cloned())
-//!     }
-//! }
-//!
-//! fn app(tenants: Tenants) -> Router {
-//!     let tenants = Arc::new(tenants);
-//!     let verify = VerifyLayer::per_tenant(move |Path(tenant): Path<String>| {
-//!         let tenants = tenants.clone();
-//!         async move { tenants.receiver(tenant).await }
-//!     });
-//!     // Behind the layer the tenant in the path is proven, as is all of the delivery: its secret vouched for it.
-//!     let on_fasten = async |Path(_tenant): Path<String>, _: Delivery| StatusCode::ACCEPTED;
-//!     Router::new().route("/webhooks/{tenant}/fasten", post(on_fasten).layer(verify))
-//! }
-//!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let (north, south) = ("whsec_dGhlIHNlY3JldCBvZiB0aGUgbm9ydGg=", "whsec_dGhlIHNlY3JldCBvZiB0aGUgc291dGg=");
-//! let store = MemoryStore::new(100_000);
-//! let mut tenants = HashMap::new();
-//! for (tenant, secret) in [("north", north), ("south", south)] {
-//!     let fasten = Fasten::live(Secret::new(secret)?.labeled(tenant)?);
-//!     let receiver = Receiver::builder(format!("fasten-{tenant}"), fasten).store(store.clone()).build()?;
-//!     tenants.insert(tenant.to_owned(), receiver);
-//! }
-//!
-//! let app = app(Tenants(tenants));
-//! for (path, secret, status) in [
-//!     ("/webhooks/north/fasten", north, StatusCode::ACCEPTED),
-//!     ("/webhooks/south/fasten", north, StatusCode::UNAUTHORIZED),
-//!     ("/webhooks/west/fasten", north, StatusCode::UNAUTHORIZED),
-//! ] {
-//!     let delivery = testing::fasten("patient.ehi_export_success").secret(secret).request(path);
-//!     assert_eq!(app.clone().oneshot(delivery.map(Body::from)).await?.status(), status, "{path}");
-//! }
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! # Example
-//!
-//! ```
-//! use axum::{Router, body::Body, http::{Request, StatusCode}, routing::post};
-//! use medhook_axum::{Delivery, Fasten, MemoryStore, Receiver, Secret, VerifyLayer, Webhook, fasten, testing};
-//! use tower::ServiceExt;
-//!
-//! async fn on_fasten(Webhook(event): Webhook<fasten::Event>, delivery: Delivery) -> StatusCode {
+//! async fn on_fasten(
+//!     Webhook(event): Webhook<fasten::Event>,
+//!     delivery: Delivery,
+//! ) -> StatusCode {
 //!     match event {
-//!         fasten::Event::EhiExportSuccess(export) if export.urls().count() > 0 => StatusCode::ACCEPTED,
-//!         // A documented kind whose payload has changed: keep it for a human.
-//!         fasten::Event::Undecodable(_) if delivery.body().is_empty() => StatusCode::INTERNAL_SERVER_ERROR,
+//!         fasten::Event::EhiExportSuccess(_) => StatusCode::ACCEPTED,
+//!         // The payload is not as documented.
+//!         fasten::Event::Undecodable(_) => keep(delivery.body()).await,
 //!         _ => StatusCode::OK,
 //!     }
 //! }
@@ -133,19 +22,83 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let secret = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
-//! let fasten = Fasten::live(Secret::new(secret)?);
-//! let fasten = Receiver::builder("fasten", fasten).store(MemoryStore::new(10_000)).build()?;
-//! let app: Router = Router::new().route("/webhooks/fasten", post(on_fasten).layer(VerifyLayer::new(fasten)));
+//! let fasten = Receiver::builder("fasten", Fasten::live(Secret::new(secret)?))
+//!     .store(MemoryStore::new(10_000))
+//!     .build()?;
+//! let endpoint = post(on_fasten).layer(VerifyLayer::new(fasten));
+//! let app: Router = Router::new().route("/webhooks/fasten", endpoint);
 //!
-//! let genuine = testing::fasten("patient.ehi_export_success").secret(secret).request("/webhooks/fasten");
-//! let genuine = || genuine.clone().map(Body::from);
-//! assert_eq!(app.clone().oneshot(genuine()).await?.status(), StatusCode::ACCEPTED);
-//! assert_eq!(app.clone().oneshot(genuine()).await?.status(), StatusCode::OK, "a duplicate");
-//! let forged = Request::post("/webhooks/fasten").body(Body::from("{}"))?;
+//! let sample = testing::fasten("patient.ehi_export_success").secret(secret);
+//! let genuine = sample.request("/webhooks/fasten").map(Body::from);
+//! assert_eq!(app.clone().oneshot(genuine).await?.status(), StatusCode::ACCEPTED);
+//!
+//! let forged = sample.request("/webhooks/fasten").map(|_| Body::from("{}"));
 //! assert_eq!(app.oneshot(forged).await?.status(), StatusCode::UNAUTHORIZED);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! All items of [`medhook`], such as providers, stores and [`Receiver`], are re-exported here.
+//!
+//! # What reaches the handler
+//!
+//! A request reaches the handler if all of this is true:
+//!
+//! 1. It is a `POST` with a complete body that is not encoded and not over the limit.
+//! 2. Its signature is valid, and it is fresh.
+//! 3. No other delivery of its event was handled or is being handled.
+//!
+//! The handler extracts the event as [`Webhook<E>`](Webhook), the [`Delivery`], or both in any order. `Bytes`,
+//! `Json<T>` and other body extractors still work after them.
+//!
+//! A 2xx from the handler commits the event. Any other status, or a panic, releases it, so the provider's retry will
+//! be handled. Only the status counts: an error in a streamed response body is too late. The handler runs to
+//! completion even if the client disconnects.
+//!
+//! # Rejections
+//!
+//! A rejection is a status with an empty body, and a header where it helps the client: `Retry-After` with 503,
+//! `Allow: POST` with 405, `Accept-Encoding: identity` with 415.
+//!
+//! | status | meaning |
+//! |---|---|
+//! | 200 | a duplicate, or a test event that a live secret verified |
+//! | 400, 408, 413 | the body was incomplete, too slow or too large |
+//! | 401 | the signature is missing or invalid, or the delivery is too old or too new |
+//! | 405, 415 | the method is not `POST`, or the body is encoded |
+//! | 500, 504 | the handler panicked or timed out |
+//! | 503 | in flight, overloaded, shutting down, or no store: the provider should retry |
+//!
+//! The [`Reason`] and the [`Outcome`] are in the extensions of the response, for logging by layers outside. Clients do
+//! not see them.
+//!
+//! # Shutting down
+//!
+//! ```no_run
+//! # use std::time::Duration;
+//! # use axum::Router;
+//! # use medhook_axum::Receiver;
+//! # use tokio::net::TcpListener;
+//! # #[cfg(feature = "shutdown")]
+//! # async fn serve(
+//! #     app: Router,
+//! #     fasten: Receiver,
+//! #     listener: TcpListener,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! # use medhook_axum::Shutdown;
+//! let shutdown = Shutdown::on_signals(Duration::from_secs(30))?.receivers([fasten]);
+//! let server = axum::serve(listener, app);
+//! shutdown.serve(server.with_graceful_shutdown(shutdown.draining())).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Guides
+//!
+//! - [`guide::tenants`]: one receiver for each tenant, with [`VerifyLayer::per_tenant`]
+//! - [`guide::proxies`]: reverse proxies and load balancers
+//! - [`guide::layers`]: other layers, and the limits of axum's extractors
+//! - [`guide::shutdown`]: the deadline, and readiness probes
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
@@ -161,23 +114,63 @@ pub use medhook_tower::*;
 #[doc(inline)]
 pub use medhook_tower::{Delivery, Misplaced, Webhook};
 
-/// Puts a [`Receiver`] in front of a handler: `post(handler).layer(VerifyLayer::new(receiver))`.
+/// A layer that puts a [`Receiver`] in front of a handler: `post(handler).layer(VerifyLayer::new(receiver))`.
 #[derive(Debug, Clone)]
 pub struct VerifyLayer(medhook_tower::VerifyLayer<Body>);
 
 impl VerifyLayer {
-    /// A layer that lets in what the receiver does.
+    /// Creates a layer that passes on the deliveries that `receiver` accepts.
     #[must_use]
     pub fn new(receiver: Receiver) -> Self {
         VerifyLayer(medhook_tower::VerifyLayer::new(receiver))
     }
 
-    /// Creates a layer for many tenants: every request is verified by its tenant's receiver, with the tenant's secret.
+    /// Creates a layer for many tenants: every request is verified by the receiver of its tenant, with the tenant's
+    /// secret.
     ///
-    /// The key is any extractor that does not read the body, or several as a tuple. `resolver` looks the receiver up by
-    /// the key: `Ok(None)` for an unknown tenant, an error if the lookup failed. A key that cannot be extracted is an
-    /// unknown tenant if the extractor blames the request (4xx), else a failed lookup. See
-    /// [the manual](crate#a-receiver-for-each-tenant).
+    /// The key is any extractor that does not read the body, or several as a tuple. `resolver` looks the receiver up
+    /// by the key and returns `Ok(None)` for an unknown tenant, or an error if the lookup failed. If the key cannot
+    /// be extracted, a rejection of the extractor with a 4xx counts as an unknown tenant, and any other as a failed
+    /// lookup.
+    ///
+    /// Extract the key with `Path`, which has the parameters of all nested routers. A `Uri` lacks the prefixes that
+    /// they matched. See [`guide::tenants`].
+    ///
+    /// ```
+    /// use std::{collections::HashMap, convert::Infallible, sync::Arc};
+    ///
+    /// use axum::{Router, body::Body, extract::Path, http::StatusCode, routing::post};
+    /// use medhook_axum::{Delivery, Fasten, MemoryStore, Receiver, Secret, VerifyLayer};
+    /// # use medhook_axum::testing;
+    /// # use tower::ServiceExt;
+    ///
+    /// fn app(receivers: HashMap<String, Receiver>) -> Router {
+    ///     let receivers = Arc::new(receivers);
+    ///     let verify = VerifyLayer::per_tenant(move |Path(tenant): Path<String>| {
+    ///         let receivers = receivers.clone();
+    ///         async move { Ok::<_, Infallible>(receivers.get(&tenant).cloned()) }
+    ///     });
+    ///     // Inside the layer the tenant is verified: its secret verified the delivery.
+    ///     let on_fasten = async |Path(_): Path<String>, _: Delivery| StatusCode::ACCEPTED;
+    ///     Router::new().route("/webhooks/{tenant}/fasten", post(on_fasten).layer(verify))
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let secret = "whsec_dGhlIHNlY3JldCBvZiB0aGUgbm9ydGg=";
+    /// let north = Receiver::builder("fasten-north", Fasten::live(Secret::new(secret)?))
+    ///     .store(MemoryStore::new(100_000))
+    ///     .build()?;
+    /// let app = app(HashMap::from([("north".to_owned(), north)]));
+    ///
+    /// let sample = testing::fasten("patient.ehi_export_success").secret(secret);
+    /// for (path, status) in [("/webhooks/north/fasten", 202), ("/webhooks/west/fasten", 401)] {
+    ///     let request = sample.request(path).map(Body::from);
+    ///     assert_eq!(app.clone().oneshot(request).await?.status(), status, "{path}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn per_tenant<K, F, R, E>(resolver: F) -> Self
     where
@@ -208,7 +201,7 @@ impl<S> Layer<S> for VerifyLayer {
     }
 }
 
-/// The service that [`VerifyLayer`] makes.
+/// The service that [`VerifyLayer`] creates.
 pub type Verify<S> = medhook_tower::Verify<S, Body>;
 
 #[cfg(test)]
@@ -251,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_extractor_without_its_layer_is_our_fault() {
+    async fn an_extractor_without_its_layer_is_answered_500() {
         async fn typed(_: Webhook<fasten::Event>) {}
         async fn plain(_: Delivery) {}
         async fn other(_: Webhook<healthsync::Event>) {}
@@ -264,7 +257,7 @@ mod tests {
     const NORTH: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgbm9ydGg=";
     const SOUTH: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgc291dGg=";
 
-    /// A layer for the tenants `north` and `south`; `lost` cannot be looked up.
+    /// A layer for the tenants `north` and `south`; the lookup of `lost` fails.
     fn per_tenant<K>(tenant: fn(K) -> String) -> VerifyLayer
     where
         K: FromRequestParts<()> + Send + 'static,
@@ -276,7 +269,7 @@ mod tests {
         let tenants = Arc::new(HashMap::from([receiver("north", NORTH), receiver("south", SOUTH)]));
         VerifyLayer::per_tenant(move |key| {
             let (tenants, tenant) = (tenants.clone(), tenant(key));
-            async move { if tenant == "lost" { Err("out of order") } else { Ok(tenants.get(&*tenant).cloned()) } }
+            async move { if tenant == "lost" { Err("lookup failed") } else { Ok(tenants.get(&*tenant).cloned()) } }
         })
     }
 
@@ -287,7 +280,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_tenant_has_its_own_receiver_wherever_its_path_is_matched() {
+    async fn each_tenant_has_its_own_receiver_in_flat_and_nested_routers() {
         async fn handler(Path(tenant): Path<String>, delivery: Delivery) -> StatusCode {
             if tenant == delivery.endpoint() { StatusCode::CREATED } else { StatusCode::CONFLICT }
         }
@@ -314,7 +307,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_key_that_cannot_be_extracted_lets_nobody_in() {
+    async fn a_key_that_cannot_be_extracted_is_rejected() {
         let layer = || per_tenant(|Path(n): Path<u32>| n.to_string());
         let app = Router::new().route("/{n}", post(async || ()).layer(layer()));
         assert_eq!(reason(&app, NORTH, "/north").await, (401, Some(Reason::UnknownTenant)));
@@ -323,7 +316,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn unknown_paths_stay_unknown() {
+    async fn unknown_paths_are_answered_404() {
         let app: Router = Router::new().route("/webhooks", post(async || ()).layer(layer()));
         let response = app.oneshot(Request::post("/other").body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(response.status(), StatusCode::NOT_FOUND);

@@ -1,123 +1,87 @@
-//! Receive webhooks from health-tech providers safely: a [tower](https://docs.rs/tower) layer over [`medhook`], which is
-//! re-exported at the root.
-//!
-//! # What reaches the inner service
-//! 1. `POST` requests only, with a body that is not encoded, not over the limit and complete,
-//! 2. proven to come from the provider, and fresh,
-//! 3. whose event nobody has handled or is handling.
-//!
-//! They arrive with their body intact and the [`Delivery`] in their extensions, and run [`detached`]: a sender that
-//! hangs up stops no handler. A 2xx response remembers the event as handled; any other, an error or a panic lets
-//! the sender's next attempt through. What counts is the response's status: a body that fails while it is streamed
-//! comes too late.
-//!
-//! # What a rejection looks like
-//! A status, and an empty body; `Retry-After` with a 503, `Allow: POST` with a 405, `Accept-Encoding: identity` with a
-//! 415. 200 is a duplicate or a test event under a live secret, 401 whatever is not proven or not fresh, 400, 408 and 413 a body
-//! that broke off, came too slowly or is too large, 503 our own trouble, after which the sender is to try again;
-//! [`Reason`] has them all. The reason is in the response's extensions, as is the [`Outcome`] of every delivery: for you,
-//! not for the sender.
-//!
-//! # What another layer can break
-//! - A layer outside that alters the body (decompression, say): the signature no longer fits.
-//! - A time-out outside this layer answers while the handler goes on. Put it inside.
-//! - A body limit outside answers in this layer's place (413), or cuts the body off (400).
-//!
-//! # What a proxy can break
-//! - One that decompresses the body, or writes it anew, breaks the signature ([`Reason::SignatureMismatch`]); one that
-//!   compresses it, too ([`Reason::ContentEncoding`]).
-//! - One that drops or renames the signature's headers ([`Reason::MissingHeader`]), or sends one twice
-//!   ([`Reason::RepeatedHeader`]).
-//! - One with a smaller limit for bodies or heads answers in our place, and nothing is seen here.
-//! - One with a shorter time-out hangs up on the sender while the handler goes on; the sender's next attempt is
-//!   [`Reason::InFlight`] or [`Reason::Duplicate`].
-//! - One that tries again by itself makes duplicates, which are dropped.
-//!
-//! # Shutting down
-//! A server that stops waits for connections, not for handlers whose sender hung up, and nothing bounds how long it
-//! waits. `Shutdown` (feature `shutdown`, on by default) drains the receivers on SIGTERM and SIGINT and bounds the server by
-//! one deadline; its accept loop ends on `Shutdown::draining`.
-//!
-//! # A receiver for each tenant
-//! [`VerifyLayer::per_tenant`] takes a tenant resolver, which finds the receiver of a request by a key from its head,
-//! before anything of the body is read. [`Receiver::resolve`] lists the responsibilities of the application.
-//!
-//! ```
-//! use std::collections::HashMap;
-//! use std::convert::Infallible;
-//! use std::sync::Arc;
-//!
-//! use medhook_tower::http::request::Parts;
-//! use medhook_tower::{ConfigError, HealthSync, MemoryStore, Receiver, Secret, VerifyLayer};
-//!
-//! /// The tenants of this instance, whose receivers are built once.
-//! struct Tenants(HashMap<String, Receiver>);
-//!
-//! impl Tenants {
-//!     fn new(secrets: &[(&str, &str)]) -> Result<Self, ConfigError> {
-//!         let store = MemoryStore::new(100_000);
-//!         let receiver = |&(tenant, secret): &(&str, &str)| {
-//!             let healthsync = HealthSync::new(Secret::new(secret)?.labeled(tenant)?);
-//!             let receiver = Receiver::builder(format!("healthsync-{tenant}"), healthsync).store(store.clone()).build()?;
-//!             Ok((tenant.to_owned(), receiver))
-//!         };
-//!         secrets.iter().map(receiver).collect::<Result<_, _>>().map(Tenants)
-//!     }
-//!
-//!     async fn receiver(&self, tenant: Option<String>) -> Result<Option<Receiver>, Infallible> {
-//!         Ok(tenant.and_then(|tenant| self.0.get(&tenant).cloned()))
-//!     }
-//! }
-//!
-//! /// `/webhooks/{tenant}/healthsync`
-//! fn tenant(head: &Parts) -> Option<String> {
-//!     let tenant = head.uri.path().strip_prefix("/webhooks/")?.strip_suffix("/healthsync")?;
-//!     Some(tenant.to_owned())
-//! }
-//!
-//! let tenants = Arc::new(Tenants::new(&[("north", "a-secret-of-the-north"), ("south", "a-secret-of-the-south")])?);
-//! let layer: VerifyLayer = VerifyLayer::per_tenant(move |head| {
-//!     let (tenants, tenant) = (tenants.clone(), tenant(head));
-//!     async move { tenants.receiver(tenant).await }
-//! });
-//! # Ok::<(), ConfigError>(())
-//! ```
-//!
-//! # Example
+//! Receive webhooks from health-tech providers safely: a [tower](https://docs.rs/tower) layer.
 //!
 //! ```
 //! use std::convert::Infallible;
 //!
 //! use http::{Request, Response, StatusCode};
 //! use http_body_util::Full;
-//! use medhook_tower::{Bytes, Delivery, HealthSync, MemoryStore, Receiver, Secret, VerifyLayer, healthsync};
-//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//! use medhook_tower::{Bytes, Delivery, HealthSync, MemoryStore, Receiver, Secret};
+//! use medhook_tower::{VerifyLayer, healthsync, testing};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
 //!
-//! async fn on_event(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
-//!     let delivery = request.extensions().get::<Delivery>().expect("behind the layer");
-//!     let status = match delivery.decode() {
-//!         Ok(healthsync::Event::DocumentUploaded(_)) => StatusCode::ACCEPTED,
-//!         Ok(_) => StatusCode::OK,
-//!         Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
+//! type Body = Full<Bytes>;
+//!
+//! async fn on_event(request: Request<Body>) -> Result<Response<Body>, Infallible> {
+//!     let delivery = request.extensions().get::<Delivery>();
+//!     let status = match delivery.map(|delivery| delivery.decode()) {
+//!         Some(Ok(healthsync::Event::DocumentUploaded(_))) => StatusCode::ACCEPTED,
+//!         Some(Ok(_)) => StatusCode::OK,
+//!         // The layer is missing, or its receiver is for another provider.
+//!         Some(Err(_)) | None => StatusCode::INTERNAL_SERVER_ERROR,
 //!     };
-//!     Ok(Response::builder().status(status).body(Full::default()).expect("a status is a response"))
+//!     let mut response = Response::new(Body::default());
+//!     *response.status_mut() = status;
+//!     Ok(response)
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let secret = Secret::new("a-secret-of-the-dashboard")?;
-//! let receiver = Receiver::builder("healthsync", HealthSync::new(secret)).store(MemoryStore::new(10_000)).build()?;
-//! let service = ServiceBuilder::new().layer(VerifyLayer::new(receiver)).service(service_fn(on_event));
+//! let secret = "a-secret-of-the-dashboard";
+//! let receiver = Receiver::builder("healthsync", HealthSync::new(Secret::new(secret)?))
+//!     .store(MemoryStore::new(10_000))
+//!     .build()?;
+//! let layer = VerifyLayer::new(receiver);
+//! let service = ServiceBuilder::new().layer(layer).service(service_fn(on_event));
 //!
-//! let genuine = medhook_tower::testing::healthsync("document.uploaded").secret("a-secret-of-the-dashboard").request("/");
-//! let genuine = || genuine.clone().map(Full::new);
-//! assert_eq!(service.clone().oneshot(genuine()).await?.status(), StatusCode::ACCEPTED);
-//! assert_eq!(service.clone().oneshot(genuine()).await?.status(), StatusCode::OK, "a duplicate");
-//! let forged = Request::post("/").body(Full::<Bytes>::from("{}"))?;
+//! let sample = testing::healthsync("document.uploaded").secret(secret);
+//! let genuine = sample.request("/").map(Full::new);
+//! assert_eq!(service.clone().oneshot(genuine).await?.status(), StatusCode::ACCEPTED);
+//!
+//! let forged = sample.request("/").map(|_| Full::from("{}"));
 //! assert_eq!(service.oneshot(forged).await?.status(), StatusCode::UNAUTHORIZED);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! All items of [`medhook`], such as providers, stores and [`Receiver`], are re-exported here.
+//!
+//! # What reaches the inner service
+//!
+//! A request reaches the inner service if all of this is true:
+//!
+//! 1. It is a `POST` with a complete body that is not encoded and not over the limit.
+//! 2. Its signature is valid, and it is fresh.
+//! 3. No other delivery of its event was handled or is being handled.
+//!
+//! The request has its body, and the [`Delivery`] in its extensions.
+//!
+//! A 2xx from the inner service commits the event. Any other status, an error or a panic releases it, so the provider's
+//! retry will be handled. Only the status counts: an error in a streamed response body is too late. The inner service
+//! runs [`detached`], to completion even if the client disconnects.
+//!
+//! # Rejections
+//!
+//! A rejection is a status with an empty body, and a header where it helps the client: `Retry-After` with 503,
+//! `Allow: POST` with 405, `Accept-Encoding: identity` with 415.
+//!
+//! | status | meaning |
+//! |---|---|
+//! | 200 | a duplicate, or a test event that a live secret verified |
+//! | 400, 408, 413 | the body was incomplete, too slow or too large |
+//! | 401 | the signature is missing or invalid, or the delivery is too old or too new |
+//! | 405, 415 | the method is not `POST`, or the body is encoded |
+//! | 500, 504 | the handler panicked or timed out |
+//! | 503 | in flight, overloaded, shutting down, or no store: the provider should retry |
+//!
+//! The [`Reason`] and the [`Outcome`] are in the extensions of the response, for logging by layers outside. Clients do
+//! not see them.
+//!
+//! # Guides
+//!
+//! - [`guide::tenants`]: one receiver for each tenant, with [`VerifyLayer::per_tenant`]
+//! - [`guide::proxies`]: reverse proxies and load balancers
+//! - [`guide::layers`]: other layers
+//! - [`guide::shutdown`]: the deadline, and readiness probes
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
@@ -144,25 +108,47 @@ pub use medhook::*;
 use head::request_head;
 use resolver::ReceiverResolver;
 
-/// Puts a [`Receiver`] in front of a service.
+/// A layer that puts a [`Receiver`] in front of a service.
 ///
-/// `B` is the body that the inner service takes: anything made from [`Bytes`].
+/// `B` is the request body type of the inner service, which must implement `From<Bytes>`.
 pub struct VerifyLayer<B = Full<Bytes>> {
     resolver: ReceiverResolver,
     inner_body: PhantomData<fn() -> B>,
 }
 
 impl<B> VerifyLayer<B> {
-    /// A layer that lets in what the receiver does.
+    /// Creates a layer that passes on the deliveries that `receiver` accepts.
     #[must_use]
     pub fn new(receiver: Receiver) -> Self {
         Self::of(ReceiverResolver::Fixed(receiver))
     }
 
-    /// Creates a layer for many tenants: every request is verified by its tenant's receiver, with the tenant's secret.
+    /// Creates a layer for many tenants: every request is verified by the receiver of its tenant, with the tenant's
+    /// secret.
     ///
-    /// `resolver` makes a key from the head, and returns a future that owns the key and looks the receiver up: `Ok(None)`
-    /// for an unknown tenant, an error if the lookup failed. See [the manual](crate#a-receiver-for-each-tenant).
+    /// `resolver` takes a key from the request head, and returns a future that owns the key and looks the receiver up:
+    /// `Ok(None)` for an unknown tenant, an error if the lookup failed. See
+    /// [`guide::tenants`].
+    ///
+    /// ```
+    /// use std::{collections::HashMap, convert::Infallible, sync::Arc};
+    ///
+    /// use medhook_tower::{Receiver, VerifyLayer, http::request::Parts};
+    ///
+    /// /// Returns the tenant of `/webhooks/{tenant}/healthsync`.
+    /// fn tenant(head: &Parts) -> Option<String> {
+    ///     let tenant = head.uri.path().strip_prefix("/webhooks/")?;
+    ///     Some(tenant.strip_suffix("/healthsync")?.to_owned())
+    /// }
+    ///
+    /// fn layer(receivers: HashMap<String, Receiver>) -> VerifyLayer {
+    ///     let receivers = Arc::new(receivers);
+    ///     VerifyLayer::per_tenant(move |head| {
+    ///         let receiver = tenant(head).and_then(|tenant| receivers.get(&tenant).cloned());
+    ///         async move { Ok::<_, Infallible>(receiver) }
+    ///     })
+    /// }
+    /// ```
     #[must_use]
     pub fn per_tenant<F, R, E>(resolver: F) -> Self
     where
@@ -197,7 +183,7 @@ impl<S, B> Layer<S> for VerifyLayer<B> {
     }
 }
 
-/// A service that only genuine, fresh and new deliveries reach. Made by [`VerifyLayer`].
+/// A service that passes on only verified, fresh and new deliveries. Created by [`VerifyLayer`].
 pub struct Verify<S, B = Full<Bytes>> {
     inner: S,
     resolver: ReceiverResolver,
@@ -231,7 +217,7 @@ where
     type Error = S::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
-    /// Always ready: a body that has proved nothing yet must not hold a place of the inner service.
+    /// Always ready: an unverified request must not occupy the capacity of the inner service.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
     }
@@ -250,13 +236,13 @@ where
 }
 
 /// The step that follows verification.
-#[allow(clippy::large_enum_variant, reason = "the usual variant is the large one; a box would cost each delivery")]
+#[allow(clippy::large_enum_variant, reason = "the common variant is the large one; a box would cost an allocation")]
 enum Step<B> {
     Admitted(Admitted, Request<B>),
     Reply(Box<Reply>),
 }
 
-/// Runs every step before the handler in the connection's own task: a client that hangs up here has lost nothing.
+/// Runs every step before the handler, in the connection's task: if the client disconnects here, nothing is lost.
 async fn verified<ReqBody, B>(resolver: ReceiverResolver, request: Request<ReqBody>) -> Result<Step<B>, Rejection>
 where
     ReqBody: Body,
@@ -275,9 +261,10 @@ where
     Ok(Step::Admitted(admitted, Request::from_parts(head, body)))
 }
 
-/// The handler, which goes on if nobody waits for it any more.
+/// Runs the handler to completion, even if the client disconnects.
 ///
-/// It moves everything into the handler before anything waits: the connection's task would carry it all twice.
+/// Everything is moved into the handler before the first `await`. Otherwise the future of the connection's task would
+/// hold it twice.
 fn handled<S, B, ResBody>(
     admitted: Admitted,
     mut inner: S,
@@ -306,7 +293,7 @@ where
                 response
             }),
             Some(Err(rejection)) => Ok(rejected(&rejection)),
-            // The runtime is shutting down, or a destructor of the handler panicked: not handled, as far as we know.
+            // The runtime is shutting down, or a destructor of the handler panicked: whether it succeeded is unknown.
             None => Ok(rejected(&Reason::HandlerPanicked.into())),
         }
     }

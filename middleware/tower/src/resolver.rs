@@ -19,7 +19,7 @@ pub(crate) enum ReceiverResolver {
 
 type TenantResolver = dyn Fn(&Parts) -> TenantLookup + Send + Sync;
 
-/// It owns its key, so it may outlive the head. The lookup's error is dropped: it could quote the request.
+/// Owns its key, so it may outlive the head. The lookup's error is dropped, because it could quote the request.
 type TenantLookup = Pin<Box<dyn Future<Output = Result<Option<Receiver>, ()>> + Send>>;
 
 impl ReceiverResolver {

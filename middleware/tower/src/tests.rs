@@ -19,7 +19,7 @@ fn genuine(secret: &str, path: &str) -> Request<Full<Bytes>> {
     testing::healthsync("document.uploaded").secret(secret).request(path).map(Full::new)
 }
 
-/// What a layer outside can learn from a response: its status and extensions.
+/// The parts of a response that a layer outside can read: status and extensions.
 type Seen = (u16, Option<Outcome>, Option<Reason>);
 
 const HANDLED: Seen = (200, Some(Outcome::Handled), None);
@@ -41,13 +41,13 @@ where
 async fn an_error_of_the_inner_service_is_passed_on_and_the_retry_is_handled() {
     static CALLS: AtomicUsize = AtomicUsize::new(0);
     let inner = service_fn(async |_: Request<Full<Bytes>>| match CALLS.fetch_add(1, Ordering::SeqCst) {
-        0 => Err("out of order"),
+        0 => Err("inner service failed"),
         _ => Ok(Response::new(Full::<Bytes>::default())),
     });
     let service = VerifyLayer::new(receiver("healthsync", SECRET)).layer(inner);
     let deliver = || service.clone().oneshot(genuine(SECRET, "/"));
 
-    assert_eq!(deliver().await.unwrap_err(), "out of order");
+    assert_eq!(deliver().await.unwrap_err(), "inner service failed");
     let handled = deliver().await.unwrap();
     assert_eq!((handled.status(), handled.extensions().get()), (StatusCode::OK, Some(&Outcome::Handled)));
     let repeated = deliver().await.unwrap();
@@ -55,27 +55,27 @@ async fn an_error_of_the_inner_service_is_passed_on_and_the_retry_is_handled() {
     assert_eq!(CALLS.load(Ordering::SeqCst), 2);
 }
 
-/// A service that wants to be asked twice whether it is ready, and may not be called before it has said so.
+/// A service that is ready at the second poll, and fails if it is called before.
 #[derive(Default)]
-struct Asked {
-    times: usize,
+struct ReadyAtSecondPoll {
+    polls: usize,
 }
 
-impl Clone for Asked {
-    /// No clone is ready because another was.
+impl Clone for ReadyAtSecondPoll {
+    /// A clone does not inherit readiness.
     fn clone(&self) -> Self {
-        Asked::default()
+        ReadyAtSecondPoll::default()
     }
 }
 
-impl Service<Request<Full<Bytes>>> for Asked {
+impl Service<Request<Full<Bytes>>> for ReadyAtSecondPoll {
     type Response = Response<Full<Bytes>>;
     type Error = &'static str;
     type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.times += 1;
-        if self.times < 2 {
+        self.polls += 1;
+        if self.polls < 2 {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -83,13 +83,13 @@ impl Service<Request<Full<Bytes>>> for Asked {
     }
 
     fn call(&mut self, _: Request<Full<Bytes>>) -> Self::Future {
-        ready(if self.times == 2 { Ok(Response::default()) } else { Err("called without being ready") })
+        ready(if self.polls == 2 { Ok(Response::default()) } else { Err("called without being ready") })
     }
 }
 
 #[tokio::test]
 async fn the_inner_service_is_called_when_it_is_ready() {
-    let service = VerifyLayer::new(receiver("healthsync", SECRET)).layer(Asked::default());
+    let service = VerifyLayer::new(receiver("healthsync", SECRET)).layer(ReadyAtSecondPoll::default());
     assert_eq!(answer(&service, genuine(SECRET, "/")).await, HANDLED);
 }
 
@@ -120,11 +120,11 @@ fn tenants() -> Tenants {
     Arc::new(HashMap::from([receiver("north"), receiver("south")]))
 }
 
-/// By the whole path; the tenant `lost` cannot be looked up.
+/// The key is the whole path; the lookup of `lost` fails.
 fn per_tenant(tenants: Tenants) -> VerifyLayer {
     VerifyLayer::per_tenant(move |head| {
         let (tenants, tenant) = (tenants.clone(), head.uri.path().trim_start_matches('/').to_owned());
-        async move { if tenant == "lost" { Err("out of order") } else { Ok(tenants.get(&*tenant).cloned()) } }
+        async move { if tenant == "lost" { Err("lookup failed") } else { Ok(tenants.get(&*tenant).cloned()) } }
     })
 }
 
@@ -151,7 +151,7 @@ async fn each_tenant_has_its_own_receiver() {
 }
 
 #[tokio::test]
-async fn to_a_sender_an_unknown_tenant_is_a_wrong_signature() {
+async fn an_unknown_tenant_is_answered_like_a_wrong_signature() {
     let service = per_tenant(tenants())
         .layer(service_fn(async |_: Request<Full<Bytes>>| Ok::<_, &str>(Response::new(Full::<Bytes>::default()))));
     let sent = async |path: &str| {
@@ -165,11 +165,11 @@ async fn to_a_sender_an_unknown_tenant_is_a_wrong_signature() {
 }
 
 #[tokio::test]
-async fn nothing_of_the_body_is_read_before_the_lookup() {
+async fn the_body_is_not_read_before_the_lookup() {
     static READ: AtomicBool = AtomicBool::new(false);
-    /// A body that tells when it is asked for.
-    struct Told;
-    impl Body for Told {
+    /// A body that records whether it was polled.
+    struct Recorded;
+    impl Body for Recorded {
         type Data = Bytes;
         type Error = &'static str;
         fn poll_frame(
@@ -185,11 +185,13 @@ async fn nothing_of_the_body_is_read_before_the_lookup() {
             .layer(service_fn(async |_: Request<Full<Bytes>>| Ok::<_, &str>(Response::new(Full::<Bytes>::default()))))
     };
     for (path, reason) in [("/west", Reason::UnknownTenant), ("/lost", Reason::TenantLookupFailed)] {
-        let response = service(tenants()).oneshot(genuine("a-secret-of-the-north", path).map(|_| Told)).await.unwrap();
+        let response =
+            service(tenants()).oneshot(genuine("a-secret-of-the-north", path).map(|_| Recorded)).await.unwrap();
         assert_eq!(response.extensions().get(), Some(&reason));
         assert!(!READ.load(Ordering::SeqCst), "{path}");
     }
-    let response = service(tenants()).oneshot(genuine("a-secret-of-the-north", "/north").map(|_| Told)).await.unwrap();
+    let response =
+        service(tenants()).oneshot(genuine("a-secret-of-the-north", "/north").map(|_| Recorded)).await.unwrap();
     assert_eq!(response.extensions().get(), Some(&Reason::SignatureMismatch));
-    assert!(READ.load(Ordering::SeqCst), "it tells");
+    assert!(READ.load(Ordering::SeqCst), "the body records that it was read");
 }
