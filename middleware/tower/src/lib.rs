@@ -37,7 +37,7 @@
 //! let genuine = sample.request("/").map(Full::new);
 //! assert_eq!(service.clone().oneshot(genuine).await?.status(), StatusCode::ACCEPTED);
 //!
-//! let forged = sample.request("/").map(|_| Full::from("{}"));
+//! let forged = sample.request("/").map(|_| Body::from("{}"));
 //! assert_eq!(service.oneshot(forged).await?.status(), StatusCode::UNAUTHORIZED);
 //! # Ok(())
 //! # }

@@ -1,0 +1,69 @@
+# Names every script once; `just --list` prints this list. Without just, run the command below each name.
+
+# Play the cases of all providers at a receiver on loopback
+demo:
+    cargo run -- demo
+
+# Run every test; starts PostgreSQL and Redis itself
+test *arguments:
+    scripts/test {{arguments}}
+
+# Run every check that a change must pass
+ci:
+    .ci/run
+
+# Compile and lint the benchmarks and fuzz targets, which are outside the workspace
+apart:
+    scripts/apart
+
+# Compare the performance with other crates
+bench *arguments:
+    scripts/bench {{arguments}}
+
+# Print the list of cases
+cases:
+    scripts/cases
+
+# Count the instructions of `verify`, which must not depend on a secret
+constant-time:
+    scripts/constant-time
+
+# Compare instructions and allocations per delivery with a stored table
+count *arguments:
+    scripts/count {{arguments}}
+
+# Check licenses, sources, bans and advisories of dependencies
+deny *arguments:
+    scripts/deny {{arguments}}
+
+# Fuzz every property, or one
+fuzz *arguments:
+    scripts/fuzz {{arguments}}
+
+# Find import cycles between source files
+layers *arguments:
+    scripts/layers {{arguments}}
+
+# Check the minimum supported Rust versions
+msrv:
+    scripts/msrv
+
+# Run mutation tests; takes hours
+mutants *files:
+    scripts/mutants {{files}}
+
+# Find visible types of one crate that share a name
+names *arguments:
+    scripts/names {{arguments}}
+
+# Add a made-up provider to a copy of this repository, and use it
+new-provider *arguments:
+    scripts/new-provider {{arguments}}
+
+# Package every published crate, and build each from its archive
+package:
+    scripts/package
+
+# Compare the types in the public API with the allowed dependencies
+public-types:
+    scripts/public-types
