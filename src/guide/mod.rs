@@ -1,17 +1,21 @@
 //! Guides for running receivers in production. They apply to every web framework.
 
 /// One receiver for each tenant.
+///
 #[doc = include_str!("tenants.md")]
 pub mod tenants {}
 
 /// Reverse proxies and load balancers.
+///
 #[doc = include_str!("proxies.md")]
 pub mod proxies {}
 
 /// Other layers and middlewares of the application.
+///
 #[doc = include_str!("layers.md")]
 pub mod layers {}
 
 /// Shutting down without losing deliveries.
+///
 #[doc = include_str!("shutdown.md")]
 pub mod shutdown {}

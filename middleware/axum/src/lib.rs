@@ -64,7 +64,7 @@
 //! |---|---|
 //! | 200 | a duplicate, or a test event that a live secret verified |
 //! | 400, 408, 413 | the body was incomplete, too slow or too large |
-//! | 401 | the signature is missing or invalid, or the delivery is too old or too new |
+//! | 401 | the signature is missing or invalid, the delivery is too old or too new, or the tenant is unknown |
 //! | 405, 415 | the method is not `POST`, or the body is encoded |
 //! | 500, 504 | the handler panicked or timed out |
 //! | 503 | in flight, overloaded, shutting down, or no store: the provider should retry |
