@@ -8,7 +8,7 @@ use medhook::registry::SchemeChoice;
 use medhook_conformance::Endpoint;
 use medhook_tests::faulty::{self, Fault};
 use medhook_tests::program::{Ran, run};
-use medhook_tests::served::{Served, nobody, status, text};
+use medhook_tests::served::{Served, status, text, unused_address};
 
 /// Good base64 of more than 16 bytes, and text.
 const SECRET: &str = "Y2FuYXJ5LXRoYXQtbXVzdC1uZXZlci1iZS1zaG93bg";
@@ -372,7 +372,7 @@ fn beyond_this_machine_it_has_to_be_said_whose_it_is() {
 
 #[test]
 fn what_cannot_be_told_is_2() {
-    let (unused, _held) = nobody();
+    let (unused, _held) = unused_address();
     let nobody = format!("http://{unused}/in");
     let ran = check(&[&nobody, "healthsync", "--secret-env", "CANARY"]);
     assert_eq!(ran.code, Some(2), "{ran:?}");

@@ -10,7 +10,7 @@ use medhook::{Bytes, http};
 use medhook_conformance::Endpoint;
 use medhook_tests::faulty;
 use medhook_tests::program::{Ran, run};
-use medhook_tests::served::{Served, nobody, status, text};
+use medhook_tests::served::{Served, status, text, unused_address};
 use tokio_rustls::rustls;
 
 /// Valid base64, which Standard Webhooks requires.
@@ -244,7 +244,7 @@ fn invalid_arguments_exit_with_2_and_one_line() {
 
 #[test]
 fn an_unreachable_endpoint_exits_with_2() {
-    let (unused, _held) = nobody();
+    let (unused, _held) = unused_address();
     let url = format!("http://{unused}/");
     for more in [&[][..], &["--repeat", "2"], &["--unsigned"]] {
         let arguments = ["fasten", "webhook.test", "--to", &url, "--secret-env", "CANARY"];

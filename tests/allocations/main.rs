@@ -10,7 +10,7 @@ use medhook::{
 const NOW: i64 = 1_767_225_600;
 const SIZES: [usize; 6] = [0, 256, 1_024, 20_000, 65_537, 1_000_000];
 
-/// The last one signs: every MAC is computed and compared.
+/// Returns secrets of which only the last one signs, so every MAC is computed and compared.
 fn secrets(texts: &[&str]) -> Secrets {
     let mut secrets =
         texts.iter().enumerate().map(|(n, text)| Secret::new(*text).unwrap().labeled(&n.to_string()).unwrap());
@@ -25,7 +25,7 @@ fn allocations(provider: impl Provider, signing: &Signing, secret: &str, size: u
     for (name, value) in signing.headers(secret, "msg_1", &NOW.to_string(), &body).unwrap() {
         headers.insert(http::HeaderName::try_from(name).unwrap(), http::HeaderValue::try_from(value).unwrap());
     }
-    // The first call finds out what the processor can do.
+    // The first call detects the processor's features.
     assert!(receiver.verify(&headers, body.clone()).is_ok());
     measure(|| {
         let verified = receiver.verify(&headers, body);
@@ -60,12 +60,13 @@ fn verifying_allocates_nothing() {
     }
 }
 
-/// A store's answer that waits for nothing.
+/// Returns the result of a store operation that is ready at once.
 fn now<T>(step: medhook::StoreFuture<'_, T>) -> T {
     futures_util::FutureExt::now_or_never(step).unwrap().unwrap()
 }
 
-/// What is deleted leaves marks in a hash table, which may double for them: then the fullest is half empty.
+/// Deleted entries leave tombstones in a hash table, which may double because of them. The fullest table is then half
+/// empty.
 #[test]
 fn an_event_in_memory_takes_at_most_150_bytes_and_120_in_large_stores() {
     const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);
@@ -73,7 +74,7 @@ fn an_event_in_memory_takes_at_most_150_bytes_and_120_in_large_stores() {
         let store = MemoryStore::new(capacity);
         let counted = measure(|| {
             for n in 0_u64..(capacity as u64 * 2 + 100_000) {
-                // Spread as digests are, in every part.
+                // Keys are spread evenly, as digests are, including over all shards.
                 let mut key = [0; 32];
                 for (part, number) in key.chunks_exact_mut(8).zip(n * 4..) {
                     part.copy_from_slice(&mixed(number).to_le_bytes());

@@ -1,7 +1,7 @@
-//! Marked secrets, headers and health data go in; everything that comes out (logs at trace level, metrics, `Debug`,
-//! errors, answers, the store's files) is searched for the marks.
+//! Marked secrets, headers and health data go in; all output (logs at trace level, metrics, `Debug`, errors,
+//! responses, the store's files) is searched for the marks.
 //!
-//! In a process of its own: the subscriber and the recorder are global.
+//! This is a process of its own, because the subscriber and the recorder are global.
 
 mod plant;
 
@@ -26,7 +26,7 @@ use plant::{Planted, SECRET, TEXT_SECRET};
 
 const NOW: i64 = 1_767_225_600;
 
-/// All that was printed.
+/// Everything that was printed.
 #[derive(Debug, Clone, Default)]
 struct Printed(Arc<Mutex<String>>);
 
@@ -54,7 +54,7 @@ impl<'w> MakeWriter<'w> for Printed {
     }
 }
 
-/// A receiver for a fixture, with its secret marked, and how its provider signs.
+/// Returns a receiver for a fixture with a marked secret, and how its provider signs.
 fn receiver(
     fixture: &Fixture,
     endpoint: &str,
@@ -80,19 +80,19 @@ fn receiver(
     (receiver, signing, secret)
 }
 
-/// Everything a handler might print of a delivery.
+/// Prints everything that a handler might print of a delivery.
 fn print(delivery: &Delivery, printed: &Printed) {
     printed.add(&format!("{delivery:?} {delivery:#?} {} {:?}", delivery.kind_label(), delivery.mode().is_some()));
     printed.add(&format!("{:?} {:?} {}", delivery.sent_at(), delivery.occurred_at(), delivery.event_key()));
     let event = facts(delivery.provider()).decode(delivery);
     printed.add(&format!("{event:?} {event:#?} {:?} {:?}", event.problem, event.drifted));
-    // Of one provider alone; for the others there is an error.
+    // Decoding succeeds for this provider only; the other deliveries give an error, which is printed, too.
     if let Err(error) = delivery.decode::<fasten::Event>() {
         printed.add(&format!("{error} {error:?}"));
     }
 }
 
-/// A genuine delivery and its ways to go wrong.
+/// Returns a genuine delivery and its invalid variants.
 fn deliveries(planted: &Planted, signing: &Signing, secret: &str) -> Vec<Outgoing> {
     let signed = |secret: &str, timestamp: i64, body: &Bytes| {
         let mut headers = signing.headers(secret, plant::MESSAGE_ID, &timestamp.to_string(), body).unwrap();
@@ -142,7 +142,7 @@ async fn play(
             print(&delivery, &sees);
             let mut calls = calls.lock().unwrap();
             *calls += 1;
-            // The first fails, so that what follows is a retry.
+            // The first call fails, so that the next delivery is a retry.
             if *calls == 1 { 500 } else { 200 }
         }
     });
@@ -153,7 +153,8 @@ async fn play(
     }
 }
 
-/// The marks that occur in a text. Both are many: only where a mark's head stands, its rest is looked for.
+/// Returns the marks that occur in a text. Both are large, so the rest of a mark is compared only where its head
+/// matches.
 fn marks_in<'m>(text: &str, marks: &'m [String]) -> BTreeSet<&'m str> {
     const HEAD: usize = 5;
     let mut by_head: HashMap<&[u8], Vec<&str>> = HashMap::new();
@@ -194,7 +195,7 @@ async fn nothing_marked_comes_out() {
         let Some(planted) = Planted::of(fixture) else { continue };
         marks.extend(planted.marks.iter().cloned());
         for server in servers::ALL {
-            // Each delivery is written to the disk: for some, that is enough.
+            // Each delivery is written to disk, which is slow; a subset of the fixtures is enough.
             let store: Arc<dyn DedupeStore> =
                 if number % 8 == 0 { sqlite.clone() } else { Arc::new(MemoryStore::new(1_000)) };
             play(fixture, &planted, *server, store, &printed).await;
@@ -213,7 +214,7 @@ async fn nothing_marked_comes_out() {
     printed.add(&format!("{:?}", snapshotter.snapshot().into_vec()));
 
     let printed = printed.0.lock().unwrap();
-    // The search finds what is there: each of these stands in a log line, an answer, a metric or a `Debug`.
+    // Checks that the search works: each of these occurs in a log line, a response, a metric or a `Debug`.
     for expected in [
         "signature_mismatch",
         "SQLite format 3",

@@ -1,4 +1,4 @@
-//! Marks: texts and numbers that occur nowhere else.
+//! Marks: texts and numbers that do not occur anywhere else.
 
 use medhook::registry::PROVIDERS;
 use medhook::testing::{Fixture, fixtures};
@@ -7,33 +7,33 @@ use serde_json::Value;
 
 /// A Standard Webhooks secret whose text is its own mark.
 pub const SECRET: &str = "whsec_Q2FuYXJ5U2VjcmV0T2ZTdGFuZGFyZFdlYmhvb2tz";
-/// A secret that is used as it is.
+/// A secret that is used without decoding.
 pub const TEXT_SECRET: &str = "Q2FuYXJ5U2VjcmV0VXNlZEFzSXRJcw";
-/// A secret that no receiver has. Both kinds of scheme can read it.
+/// A secret that no receiver has. It is valid for both kinds of schemes.
 pub const FOREIGN_SECRET: &str = "Q2FuYXJ5U2VjcmV0T2ZBbm90aGVy";
 /// The signed message id.
 pub const MESSAGE_ID: &str = "msg_canaryheaderid";
 
-/// Headers that nobody asked for, and that claim to be from the providers.
+/// Returns unexpected headers that claim to be from the providers.
 pub fn headers() -> Vec<(String, String)> {
     let of_providers = PROVIDERS.iter().flat_map(|facts| facts.unsigned_headers).map(|header| header.name);
     let names = of_providers.chain(["svix-id", "cookie", "authorization", "user-agent"]);
     names.map(|name| (name.to_owned(), format!("canaryheader{name}"))).collect()
 }
 
-/// The marks that are in every delivery.
+/// Returns the marks that are in every delivery.
 pub fn fixed_marks() -> Vec<String> {
     let mut marks = vec![MESSAGE_ID.to_owned(), "canary".to_owned(), "Canary".to_owned()];
     for secret in [SECRET, TEXT_SECRET, FOREIGN_SECRET] {
-        // Not the prefix, which may be told; the rest may not even in part.
+        // The prefix may be printed; no part of the rest may be.
         marks.push(secret.trim_start_matches("whsec_")[..12].to_owned());
     }
-    // What the base64 stands for.
+    // The decoded base64.
     marks.extend(["SecretOf".to_owned(), "SecretUsed".to_owned()]);
     marks
 }
 
-/// Mistakes an operator can make with a secret.
+/// Returns the errors for mistakes that an operator can make with a secret.
 pub fn config_mistakes() -> Vec<ConfigError> {
     let secrets = |text: &str| Secrets::new(Secret::new(text).unwrap().labeled("one").unwrap());
     let standard = medhook::Fasten::live(secrets("canary is no base64"));
@@ -47,7 +47,7 @@ pub fn config_mistakes() -> Vec<ConfigError> {
     ]
 }
 
-/// A fixture whose every value is a mark, but for those that decide what it is.
+/// A fixture in which every value is a mark, except for those that decide its kind.
 pub struct Planted {
     pub body: Bytes,
     pub marks: Vec<String>,
@@ -55,7 +55,7 @@ pub struct Planted {
 }
 
 impl Planted {
-    /// `None` for a fixture that is no JSON object.
+    /// Returns `None` for a fixture that is not a JSON object.
     pub fn of(fixture: &Fixture) -> Option<Planted> {
         let mut value: Value = serde_json::from_slice(&fixture.body()).ok()?;
         value.as_object()?;
@@ -68,7 +68,8 @@ impl Planted {
         Some(Planted { body: value.to_string().into(), marks: planting.marks, value })
     }
 
-    /// The same with an undocumented kind, without a payload, and as no envelope at all: all of it still marked.
+    /// Returns invalid variants of the body, such as an undocumented kind, a payload of another type, and no envelope.
+    /// All of them are marked.
     pub fn odd_bodies(&self) -> Vec<Bytes> {
         let with = |key: &str, value: Value| {
             let mut odd = self.value.clone();
@@ -89,7 +90,7 @@ impl Planted {
     }
 }
 
-/// The kind that a fixture's file is named after, where the body does not say it.
+/// Returns the kind in a fixture's file name if the body does not contain it.
 pub fn unsaid_kind(fixture: &Fixture) -> Option<&'static str> {
     let value: Value = serde_json::from_slice(&fixture.body()).ok()?;
     let says = ["eventName", "event", "type"].into_iter().any(|key| value.get(key).is_some());
@@ -102,7 +103,7 @@ struct Planting {
     marks: Vec<String>,
 }
 
-/// Top-level keys that decide what an event is, or when.
+/// Top-level keys that decide the kind or the time of an event.
 const DECISIVE: &[&str] =
     &["type", "date", "created_at", "occurred_on", "api_mode", "event", "eventName", "resourceType", "timestamp"];
 

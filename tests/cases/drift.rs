@@ -1,4 +1,4 @@
-//! Whatever becomes of a payload's fields, its event keeps its kind; and what was read is written and read again.
+//! An event keeps its kind whatever happens to the fields of its payload, and a decoded event survives a round trip.
 
 use medhook::registry::{AnyEvent, Decoding, OptionName, PROVIDERS};
 use medhook::testing::{Fixture, fixtures};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 const SECRET: &str = "c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
 
-/// Delivers a body as the fixture's provider would, to an endpoint that is for its kind where it has to be told.
+/// Delivers a body as the fixture's provider would, to an endpoint with a pinned kind if the provider needs one.
 fn delivered(fixture: &Fixture, body: &Value) -> Delivery {
     let facts = facts(fixture.provider());
     let mut options = options(facts, Secret::new(SECRET).expect("a secret"));
@@ -22,14 +22,14 @@ fn delivered(fixture: &Fixture, body: &Value) -> Delivery {
     receiver.open(receiver.verify(headers.as_slice(), body).expect("verified")).expect("opened")
 }
 
-/// The variant of a delivery, if it is that of its kind, and the kind.
+/// Returns the event and its kind's name, if the delivery decodes as the variant of its kind.
 fn variant(delivery: &Delivery) -> Option<(&'static str, AnyEvent)> {
     let event = facts(delivery.provider()).decode(delivery);
     let kind = facts(delivery.provider()).kind(delivery.kind()?)?;
     (event.decoding == Decoding::Documented).then_some((kind.name, event))
 }
 
-/// Fixtures of documented kinds that are JSON objects, with their bodies.
+/// Returns the fixtures of documented kinds that are JSON objects, with their bodies.
 fn documented() -> Vec<(&'static Fixture, Value)> {
     let of_a_kind = fixtures().iter().filter(|fixture| kind_in_name(fixture).is_some());
     of_a_kind.filter_map(|fixture| Some((fixture, serde_json::from_slice(&fixture.body()).ok()?))).collect()
@@ -48,7 +48,7 @@ fn every_fixture_of_a_documented_kind_is_of_it_written_and_read_again() {
     assert_eq!(kinds.len(), documented, "every documented kind has a fixture");
 }
 
-/// Keys at the top that say which event it is, or hold all of it.
+/// Top-level keys that decide the kind or contain the whole event.
 const DECISIVE: &[&str] = &["type", "event", "eventName", "data", "payload"];
 
 fn places(value: &Value, at: &str, into: &mut Vec<String>) {

@@ -1,4 +1,4 @@
-//! Which deliveries are of one event.
+//! Tests of which deliveries are of the same event.
 
 use medhook::testing::{self, Signing, StoppedClock};
 use medhook::{Bytes, Cair, Delivery, Fasten, HealthSync, NoDedupe, Receiver, Secret};
@@ -61,21 +61,21 @@ fn the_same_chart_with_more_in_it_is_another_event() {
     assert_ne!(one.event_key(), cair("other", |body| body).event_key());
 }
 
-/// An export that is ready, changed, at an endpoint of this name.
+/// Returns a changed `ehi_export_success` delivery at an endpoint of this name.
 fn fasten(endpoint: &str, change: impl Fn(String) -> String, now: i64) -> Delivery {
     let builder = Receiver::builder(endpoint, Fasten::any_mode(secret()));
     let receiver = builder.store(NoDedupe).clock(StoppedClock::at(now)).build().expect("a sound receiver");
     opened(&receiver, testing::fasten("patient.ehi_export_success").at(now), change)
 }
 
-/// A document that is uploaded, changed, at an endpoint of this name.
+/// Returns a changed delivery of an uploaded document at an endpoint of this name.
 fn healthsync(endpoint: &str, change: impl Fn(String) -> String) -> Delivery {
     let builder = Receiver::builder(endpoint, HealthSync::new(secret()));
     let receiver = builder.store(NoDedupe).clock(StoppedClock::at(NOW)).build().expect("a sound receiver");
     opened(&receiver, testing::healthsync("document.uploaded").at(NOW), change)
 }
 
-/// A chart that is analysed, changed, at an endpoint of this name.
+/// Returns a changed delivery of an analyzed chart at an endpoint of this name.
 fn cair(endpoint: &str, change: impl Fn(String) -> String) -> Delivery {
     let builder = Receiver::builder(endpoint, Cair::hmac_sha256("x-cair-signature", secret()));
     let receiver = builder.store(NoDedupe).clock(StoppedClock::at(NOW)).build().expect("a sound receiver");

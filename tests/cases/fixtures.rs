@@ -1,4 +1,4 @@
-//! Whether the bodies under `fixtures/` are all there, known, and in the shape they are named for.
+//! Tests that the bodies under `fixtures/` are complete, listed, and in the shape that their names say.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -60,7 +60,7 @@ fn only_a_pretty_body_ends_with_a_line_break() {
     }
 }
 
-/// Shapes that some source documents are read without a remark.
+/// Shapes that some source documents are decoded without a drift report.
 #[test]
 fn drift_is_found_where_it_is_and_nowhere_else() {
     for fixture in fixtures() {
@@ -86,7 +86,7 @@ fn the_stored_kind_and_body_of_every_fixture_decode_as_its_delivery() {
     }
 }
 
-/// A fixture, as the list's case that is nothing but the fixture delivers it.
+/// Returns a fixture as delivered by the case that is nothing but the fixture.
 pub(super) fn opened(fixture: &Fixture) -> Delivery {
     let cases = cases();
     let case = cases.cases.iter().find(|case| {

@@ -11,19 +11,19 @@ use medhook_tests::listing;
 
 use super::{assert_none, cases};
 
-/// Reasons that no delivery to a receiver has.
+/// Reasons that no single delivery to a receiver can have.
 const ALWAYS_EXEMPT: [Reason; 4] =
     [Reason::UnknownTenant, Reason::TenantLookupFailed, Reason::HandlerPanicked, Reason::HandlerTimeout];
 
-/// What `fixtures/<provider>/guard.toml` says about the provider's cases.
+/// The contents of `fixtures/<provider>/guard.toml`.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Guard {
-    /// The digest of the lines that `scripts/cases` prints of the provider.
+    /// The digest of the lines that `scripts/cases` prints for the provider.
     digest: String,
     /// The number of cases by reason, or by outcome where there is none.
     counts: BTreeMap<String, usize>,
-    /// Reasons that no delivery of the provider can have, and why.
+    /// Reasons that no delivery of the provider can have, each with an explanation.
     #[serde(default)]
     exempt: BTreeMap<String, String>,
 }
@@ -34,7 +34,7 @@ fn guard(provider: &str) -> Guard {
     toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// A failure prints what the file has to say. Compare the lists before and after with `scripts/cases` first.
+/// A failure prints the expected contents of the file. Compare the output of `scripts/cases` before and after first.
 #[test]
 fn no_case_is_lost_or_changed_unnoticed() {
     let cases = cases();
@@ -112,7 +112,7 @@ fn names_are_unique_and_tell_the_provider() {
 }
 
 #[test]
-fn what_is_not_handled_is_like_a_case_that_is() {
+fn every_rejected_case_is_like_a_handled_one() {
     let cases = cases();
     for case in &cases.cases {
         let Some(like) = &case.like else {
@@ -125,9 +125,9 @@ fn what_is_not_handled_is_like_a_case_that_is() {
     }
 }
 
-/// A change before signing shows in what is signed, any other in exactly one place.
+/// A change before signing is visible in the signed parts, any other change in exactly one part.
 #[test]
-fn a_case_differs_from_the_one_it_is_like_in_its_change_alone() {
+fn a_case_differs_from_its_base_only_in_its_change() {
     let cases = cases();
     let signed = signed(cases);
     let mut wrong = Vec::new();
@@ -145,7 +145,8 @@ fn a_case_differs_from_the_one_it_is_like_in_its_change_alone() {
     assert_none(&wrong);
 }
 
-/// The places that a change before signing may show in: the body, and the headers of every endpoint's scheme.
+/// Returns the parts in which a change before signing may be visible: the body, and the headers of every endpoint's
+/// scheme.
 fn signed(cases: &Cases) -> BTreeSet<String> {
     let headers = cases.endpoints.values().flat_map(|endpoint| match endpoint.signing().expect("a sound endpoint") {
         Signing::HmacSha256Body { header, .. } | Signing::SharedSecret { header } => vec![header],
@@ -176,7 +177,7 @@ fn is_signed(change: &Change) -> bool {
     )
 }
 
-/// The places in which two deliveries differ.
+/// Returns the parts in which two deliveries differ.
 fn differences(one: &Case, other: &Case) -> BTreeSet<String> {
     let places = [
         ("method", one.method != other.method),

@@ -1,5 +1,5 @@
-//! Plays the list of cases against the core alone, checks the list and its fixtures, and checks which deliveries count as
-//! one event.
+//! Plays the list of cases against the core alone, checks the list and its fixtures, and checks which deliveries are
+//! of the same event.
 
 mod drift;
 mod events;
@@ -21,7 +21,7 @@ use medhook_tests::providers::{facts, read, reads_body_alike};
 use medhook_tests::stage::Stage;
 use tokio::time::timeout;
 
-/// Time is paused: what would wait for ever is given up at once.
+/// Time is paused, so a case that would wait forever times out at once.
 #[tokio::test(start_paused = true)]
 async fn every_case_comes_out_as_the_list_says() {
     let stages: Arc<[Stage]> = Stage::all(cases()).into();
@@ -39,9 +39,9 @@ async fn every_case_comes_out_as_the_list_says() {
     assert_none(&failed);
 }
 
-/// What frameworks may do themselves if they have the body already, at whatever time.
+/// Plays the cases of one whole delivery without a runtime, at two different times.
 #[test]
-fn every_case_of_one_delivery_comes_out_so_without_a_runtime_at_any_time() {
+fn every_case_of_one_delivery_has_the_same_result_without_a_runtime_at_any_time() {
     let another = medhook_conformance::cases_at(4_102_444_801).expect("the list makes sense at any time");
     for cases in [cases(), &another] {
         let mut failed = Vec::new();
@@ -83,7 +83,7 @@ async fn deliver(stage: &Stage) {
     });
 }
 
-/// The headers, with those of the transport.
+/// Returns the headers, including those of the transport.
 fn headers(case: &Case) -> Vec<(String, String)> {
     let length = match case.transfer {
         Transfer::Chunked(_) => None,
@@ -94,7 +94,7 @@ fn headers(case: &Case) -> Vec<(String, String)> {
     case.headers.iter().cloned().chain(length).collect()
 }
 
-/// The body, arriving as the case says.
+/// Returns the body as a stream that arrives as the case says.
 fn body(case: &Case) -> BoxStream<'static, io::Result<Bytes>> {
     let half = || vec![case.body.slice(..case.body.len() / 2)];
     let (pieces, end) = match case.transfer {
@@ -114,7 +114,7 @@ fn is_one_whole_delivery(case: &Case) -> bool {
     whole && case.state == State::Usual && case.method == "POST"
 }
 
-/// Everything up to the handler, without a runtime.
+/// Does everything up to the handler, without a runtime.
 fn verify(cases: &Cases, case: &Case) -> Result<Delivery, Reason> {
     let builder = cases.endpoints[&case.endpoint].builder(&case.endpoint).expect("a sound endpoint");
     let builder = builder.clock(testing::StoppedClock::at(cases.now)).store(MemoryStore::new(1));
@@ -123,7 +123,7 @@ fn verify(cases: &Cases, case: &Case) -> Result<Delivery, Reason> {
     opened.map_err(|rejection| rejection.reason())
 }
 
-/// What of a delivery is not as the case says.
+/// Describes how a delivery differs from the case's expectation.
 fn difference(case: &Case, delivery: &Delivery) -> Option<String> {
     let (kind, variant) = (delivery.kind().map(str::to_owned), read(delivery).variant);
     let documented = kind.as_deref().and_then(|kind| facts(delivery.provider()).kind(kind));
@@ -137,7 +137,7 @@ fn difference(case: &Case, delivery: &Delivery) -> Option<String> {
     (!same).then(|| format!("{}: a {variant} of kind {kind:?}", case.name))
 }
 
-/// The list, read once: it signs some megabytes.
+/// Returns the list. It is read once, because signing takes time for some megabytes.
 fn cases() -> &'static Cases {
     static CASES: LazyLock<Cases> = LazyLock::new(|| medhook_conformance::cases().expect("the list makes sense"));
     &CASES

@@ -1,4 +1,4 @@
-//! Each delivery is told of once, in the log and in the counters, as what it came out as.
+//! Each delivery is logged once and counted once, with its outcome.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +17,7 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-/// The fields of each line about a delivery.
+/// The fields of each log line about a delivery.
 type Lines = Arc<Mutex<Vec<BTreeMap<&'static str, String>>>>;
 
 struct Capture(Lines);
@@ -57,17 +57,17 @@ async fn every_delivery_is_logged_and_counted_once_as_what_it_came_out_as() {
         let name = &stage.case.name;
         played.await.unwrap_or_else(|problem| panic!("{name}: {problem}"));
 
-        let told: Vec<_> = std::mem::take(&mut *lines.lock().unwrap());
+        let logged: Vec<_> = std::mem::take(&mut *lines.lock().unwrap());
         let deliveries = stage.answers.lock().unwrap().len();
-        assert_eq!(told.len(), deliveries, "{name}: {told:?}");
+        assert_eq!(logged.len(), deliveries, "{name}: {logged:?}");
         let expected = &stage.case.expected;
         let outcome = expected.outcome.as_str();
         let reason = expected.reason.map(|reason| reason.as_str());
         let is_it = |line: &&BTreeMap<&str, String>| {
             line["outcome"] == outcome && line.get("reason").map(String::as_str) == reason
         };
-        assert!(told.iter().any(|line| is_it(&line)), "{name}: {told:?}");
-        for line in &told {
+        assert!(logged.iter().any(|line| is_it(&line)), "{name}: {logged:?}");
+        for line in &logged {
             assert_eq!(line["endpoint"], stage.case.endpoint, "{name}");
             assert_eq!(line["provider"], stage.receiver.provider(), "{name}");
         }
@@ -135,7 +135,7 @@ async fn a_test_secret_that_verifies_a_live_event_is_explained_at_once_then_once
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_without_a_receiver_is_told_of_without_whom_it_names() {
+async fn a_request_without_a_receiver_is_logged_without_the_tenant_it_names() {
     let lines = Lines::default();
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
@@ -151,21 +151,21 @@ async fn a_request_without_a_receiver_is_told_of_without_whom_it_names() {
     for (reason, lookup) in lookups {
         let rejection = Receiver::resolve(&RequestHead::new("POST", "/", &headers), lookup).await.unwrap_err();
         assert_eq!(rejection.reason(), reason);
-        let told = std::mem::take(&mut *lines.lock().unwrap());
+        let logged = std::mem::take(&mut *lines.lock().unwrap());
         let expected = [
             ("message", "webhook delivery"),
             ("endpoint", "(unresolved)"),
             ("outcome", "rejected"),
             ("reason", reason.as_str()),
         ];
-        assert_eq!(told, [expected.map(|(name, value)| (name, value.to_owned())).into()]);
+        assert_eq!(logged, [expected.map(|(name, value)| (name, value.to_owned())).into()]);
         let labels = format!("endpoint=(unresolved),provider=(unresolved),outcome=rejected,reason={reason}");
         assert_eq!(counted(&snapshotter), [(format!("medhook_deliveries_total{{{labels}}}"), 1)].into());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_store_fails_at_is_counted() {
+async fn failed_store_operations_are_counted() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let _recording = metrics::set_default_local_recorder(&recorder);
@@ -180,7 +180,7 @@ async fn what_a_store_fails_at_is_counted() {
             let delivery = receiver.open(receiver.verify(&headers, Bytes::from_static(b"{}")).unwrap()).unwrap();
             let admitted = receiver.admit(delivery).unwrap();
             assert_eq!(admitted.run(async { status }, |status| *status == 200).await.unwrap(), status);
-            // What was not claimed is settled by a task of its own.
+            // An unclaimed delivery is settled by a spawned task.
             tokio::time::sleep(Duration::from_secs(1)).await;
             let expected = [
                 format!("medhook_deliveries_total{{endpoint=in,provider=acme,outcome={outcome},reason=}}"),
@@ -193,7 +193,7 @@ async fn what_a_store_fails_at_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_store_in_memory_forgets_early_is_counted() {
+async fn events_evicted_early_from_a_memory_store_are_counted() {
     const HOUR: Duration = Duration::from_secs(3600);
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
@@ -210,7 +210,7 @@ async fn what_a_store_in_memory_forgets_early_is_counted() {
     }
 }
 
-/// What has been counted since it was last asked, by its name and labels.
+/// Returns the counts since the last call, by name and labels.
 fn counted(snapshotter: &Snapshotter) -> BTreeMap<String, u64> {
     let counted = |(key, _, _, value): (CompositeKey, _, _, _)| match value {
         DebugValue::Counter(count) => {
@@ -220,6 +220,6 @@ fn counted(snapshotter: &Snapshotter) -> BTreeMap<String, u64> {
         }
         _ => None,
     };
-    // A counter stays when it has been taken.
+    // A counter stays in the snapshot after it was read.
     snapshotter.snapshot().into_vec().into_iter().filter_map(counted).filter(|(_, count)| *count > 0).collect()
 }

@@ -1,4 +1,4 @@
-//! Where a provider's sources disagree, the handler sees one thing.
+//! Where a provider's sources disagree, the handler sees one form.
 
 use medhook::fasten::{ConnectionStatus, EhiExportSuccess, FailureReason};
 use medhook::testing::fixtures;
@@ -47,7 +47,7 @@ fn a_request_id_is_read_with_a_hyphen_and_with_an_underscore() {
 }
 
 #[test]
-fn what_tefca_leaves_out_is_absent() {
+fn fields_that_tefca_omits_are_absent() {
     let tefca = connection(".tefca");
     assert_eq!((tefca.endpoint_id, tefca.portal_id, tefca.brand_id), (None, None, None));
     assert!(tefca.org_connection_id.is_some() && tefca.tefca_directory_id.is_some());
@@ -64,7 +64,7 @@ fn texts_from_a_list_that_grows_are_known_or_kept() {
 }
 
 #[test]
-fn the_mode_is_told() {
+fn the_mode_is_read() {
     assert_eq!(delivery("fasten/patient.ehi_export_success").mode(), Some(&Mode::Live));
     assert_eq!(delivery("fasten/patient.ehi_export_success.test-mode").mode(), Some(&Mode::Test));
     assert_eq!(delivery("healthsync/document.uploaded").mode(), None);
@@ -78,7 +78,7 @@ fn a_time_is_the_same_in_either_notation_and_keeps_its_own() {
 }
 
 #[test]
-fn what_drifted_costs_its_own_field() {
+fn drift_costs_only_the_field_that_drifted() {
     let drifted = document(".drifted");
     assert_eq!((drifted.id, drifted.user_id), (document("").id, document("").user_id));
     assert_eq!(drifted.filename, Some("20251231".into()), "a number for a text loses nothing");

@@ -1,11 +1,11 @@
-//! Signatures that this crate did not make.
+//! Signatures from other implementations.
 
 use medhook::testing::StoppedClock;
 use medhook::{Bytes, Fasten, HealthSync, NoDedupe, Reason, Receiver, Secret};
 
 use super::cases;
 
-/// Each made by Python's `hmac` from the fixture's bytes, with a key, a message id and a time copied from the list:
+/// Signatures that Python's `hmac` made from the fixtures' bytes, with the keys, message ids and times of the list:
 ///
 /// ```python
 /// def standard_webhooks(secret, id, time, body):
@@ -24,10 +24,11 @@ use super::cases;
 ///     return prefix + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 ///
 /// def cair_in_base64(secret, body):
-///     return base64.b64encode(hmac.new(secret.encode(), body, hashlib.sha256).digest()).decode()
+///     mac = hmac.new(secret.encode(), body, hashlib.sha256)
+///     return base64.b64encode(mac.digest()).decode()
 /// ```
 ///
-/// The first of each provider's agrees with `openssl dgst -sha256 -mac HMAC`.
+/// The first signature of each provider agrees with `openssl dgst -sha256 -mac HMAC`.
 const SIGNATURES: &[(&str, &str)] = &[
     ("azodha: HealthRecordCounter", "58450113e5d0cdfa2ce305fa0538eb4398c94241c4a1c5110d228216c1486ec4"),
     ("azodha: BookAppointment", "sha256=aa86e0e825dbd1e50a8d69bb5f2931c4b70c6075b0b4467b0c7f88c0e95a303a"),
@@ -75,7 +76,7 @@ fn signatures_are_those_of_another_implementation() {
     }
 }
 
-/// From the tests of the reference libraries of Standard Webhooks.
+/// This vector is from the tests of the reference libraries of Standard Webhooks.
 #[test]
 fn a_signature_of_standard_webhooks_reference_is_verified() {
     let secret = Secret::new("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD").unwrap();

@@ -1,4 +1,4 @@
-//! An application that works most of the time.
+//! An application whose handler succeeds most of the time.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::world::World;
 
-/// Handles a delivery, and tells the world when it came to a good end.
+/// Handles a delivery, and records in the world when the handler succeeded.
 pub async fn handle(world: World, number: u64, delivery: Delivery) -> u16 {
     let token = *delivery.claim_token().expect("let in").as_bytes();
     let _running = Running::begin(&world, number, &delivery, token);
@@ -23,7 +23,7 @@ pub async fn handle(world: World, number: u64, delivery: Delivery) -> u16 {
     sleep(takes).await;
     let fate = world.chance().below(10);
     match fate {
-        // Without a word from the panic hook.
+        // `resume_unwind` does not call the panic hook, so nothing is printed.
         0 => std::panic::resume_unwind(Box::new("the handler's own")),
         1 | 2 => 500,
         _ => {
@@ -33,7 +33,7 @@ pub async fn handle(world: World, number: u64, delivery: Delivery) -> u16 {
     }
 }
 
-/// Someone is at an event. Two at once may be, if the claim of one ran out.
+/// A running handler of an event. Two may run at once only if the claim of one of them has expired.
 struct Running {
     world: World,
     number: u64,
@@ -49,7 +49,7 @@ impl Running {
             others
         });
         let lapsed = world.store().ledger().lapsed(delivery.event_key());
-        assert!(others.is_subset(&lapsed), "two at once, and the claim of neither had run out");
+        assert!(others.is_subset(&lapsed), "two handlers run at once, and the claim of neither has expired");
         Running { world: world.clone(), number, token }
     }
 }

@@ -1,4 +1,4 @@
-//! A provider that sends an event until it is accepted, and now and then once more.
+//! A provider that sends an event until it is accepted, and sometimes once more.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 use crate::handler::handle;
 use crate::world::{SECRET, World};
 
-/// What a sender gets to know.
+/// The answer as the sender sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answer {
     Status(u16),
@@ -44,7 +44,7 @@ pub async fn send_until_accepted(world: World, number: u64) {
     }
 }
 
-/// Whether the sender is content. It is never, while nobody has handled the event.
+/// Returns whether the answer ends the retries. It must not, unless the event was handled.
 fn accepts(world: &World, number: u64, answer: Answer) -> bool {
     let accepted = match answer {
         Answer::Status(status) => status == 200,
@@ -52,7 +52,7 @@ fn accepts(world: &World, number: u64, answer: Answer) -> bool {
         Answer::HungUp => false,
     };
     let handled = world.event(number, |event| !event.handled_by.is_empty());
-    assert!(handled || !accepted, "{answer:?} for an event that nobody has handled");
+    assert!(handled || !accepted, "{answer:?} for an event that was not handled");
     accepted
 }
 
@@ -101,12 +101,12 @@ async fn attempt(world: World, number: u64) -> Answer {
     match timeout(patience, task).await {
         Ok(Ok(Ok(status))) => Answer::Status(status),
         Ok(Ok(Err(rejection))) => ours(rejection.reason()),
-        // The process died, or the sender's patience was at its end: the handler may still be at it.
+        // The process died or the sender timed out. The handler may still run.
         Ok(Err(_)) | Err(_) => Answer::HungUp,
     }
 }
 
-/// A rejection after the proof: our own trouble, or a duplicate.
+/// Checks that a verified delivery is rejected only for an internal error or as a duplicate.
 fn ours(reason: Reason) -> Answer {
     assert!(reason.status().is_server_error() || reason == Reason::Duplicate, "{reason} for a genuine delivery");
     Answer::Rejected(reason)

@@ -1,4 +1,4 @@
-//! A real store behind a bad connection, with the rules of claiming kept beside it.
+//! A real store behind an unreliable connection, and a ledger that checks its answers.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -31,9 +31,9 @@ impl fmt::Debug for Failing {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Broken {
     No,
-    /// Some steps come through.
+    /// Some steps succeed.
     InPart,
-    /// None does.
+    /// No step succeeds.
     Down,
 }
 
@@ -71,12 +71,12 @@ impl Failing {
         self.0.ledger.lock().unwrap()
     }
 
-    /// This claim's process is to die.
+    /// Records that this claim's process will die.
     pub fn excuse(&self, token: [u8; 16]) {
         self.0.failed.lock().unwrap().insert(token);
     }
 
-    /// Whether any step for this claim failed, or its process died.
+    /// Returns whether any step for this claim failed or its process died.
     pub fn has_failed(&self, token: [u8; 16]) -> bool {
         self.0.failed.lock().unwrap().contains(&token)
     }

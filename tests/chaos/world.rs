@@ -1,4 +1,4 @@
-//! All there is: chance, clocks, receivers, one store, and what became of every event.
+//! The simulated world: random numbers, clocks, receivers, one store, and the state of every event.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,7 +14,7 @@ use crate::store::Failing;
 pub const SECRET: &str = "c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
 const BEGAN: i64 = 1_767_225_600;
 
-/// What may go wrong beside senders and handlers.
+/// The kinds of failures besides those of senders and handlers.
 #[derive(Debug, Clone, Copy)]
 pub struct Trouble {
     pub store: bool,
@@ -35,13 +35,13 @@ struct WorldState {
     began: Instant,
 }
 
-/// What became of an event.
+/// The state of an event.
 #[derive(Debug, Default, Clone)]
 pub struct Event {
     pub key: Option<EventKey>,
-    /// The tokens under which a handler came to a good end.
+    /// The tokens under which a handler succeeded.
     pub handled_by: Vec<[u8; 16]>,
-    /// Those under which a handler is at it.
+    /// The tokens under which a handler is running.
     pub running: BTreeSet<[u8; 16]>,
     pub accepted: bool,
 }
@@ -61,7 +61,7 @@ impl World {
         World(Arc::new(WorldState { chance, trouble, store, clocks, receivers, events, began }))
     }
 
-    /// Sends so many events until each is accepted; then waits for all that goes on in the background.
+    /// Sends this many events until each is accepted, then waits for all background work.
     pub async fn run(&self, events: u64) {
         let troubles = [tokio::spawn(self.clone().trouble_the_store()), tokio::spawn(self.clone().set_the_clocks())];
         let senders: Vec<_> =
@@ -71,10 +71,10 @@ impl World {
         }
         troubles.iter().for_each(tokio::task::JoinHandle::abort);
         self.store().mend();
-        // What could not be settled is tried for an hour at most, and a handler is given ten minutes.
+        // A failed settle is retried for up to an hour, and a handler may run for ten minutes.
         sleep(Duration::from_secs(2 * 3600)).await;
         for receiver in &self.0.receivers {
-            assert_eq!(receiver.drain(Duration::ZERO).await, 0, "nothing goes on for ever");
+            assert_eq!(receiver.drain(Duration::ZERO).await, 0, "no handler runs forever");
         }
     }
 
@@ -90,18 +90,18 @@ impl World {
         &self.0.store
     }
 
-    /// Any of the receivers, with how far its clock is off.
+    /// Returns a random receiver, and by how much its clock is off.
     pub fn a_receiver(&self) -> (Receiver, i64) {
         let index = self.chance().below(self.0.receivers.len() as u64) as usize;
         (self.0.receivers[index].clone(), self.0.clocks[index].off_by.load(Ordering::SeqCst))
     }
 
-    /// The time that senders go by, in Unix seconds.
+    /// Returns the time that senders use, in Unix seconds.
     pub fn true_time(&self) -> i64 {
         BEGAN + self.0.began.elapsed().as_secs() as i64
     }
 
-    /// Looks at an event, or changes what is known of it.
+    /// Reads or changes the state of an event.
     pub fn event<T>(&self, number: u64, look: impl FnOnce(&mut Event) -> T) -> T {
         look(self.0.events.lock().unwrap().entry(number).or_default())
     }
@@ -164,7 +164,7 @@ impl Clock for ShownTime {
     }
 }
 
-/// Numbers by chance, the same for the same seed (SplitMix64).
+/// Random numbers, the same for the same seed (SplitMix64).
 #[derive(Debug)]
 pub struct Chance(pub u64);
 
@@ -177,7 +177,7 @@ impl Chance {
         (mixed ^ (mixed >> 31)) % end
     }
 
-    /// Whether it happens, so many times in a hundred.
+    /// Returns true with this probability in percent.
     pub fn in_a_hundred(&mut self, times: u64) -> bool {
         self.below(100) < times
     }

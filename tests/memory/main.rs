@@ -1,6 +1,6 @@
-//! What senders who have proved nothing can make a server hold in memory.
+//! Limits of the memory that unauthenticated senders can make a server hold.
 //!
-//! In a process of its own: the allocator that counts is global, and counts for all threads.
+//! This is a process of its own, because the counting allocator is global and counts for all threads.
 
 use std::alloc::System;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ mod servers;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Bytes that are allocated at this moment.
+/// Returns the number of bytes that are currently allocated.
 fn held() -> usize {
     let stats = ALLOCATOR.stats();
     stats.bytes_allocated.saturating_sub(stats.bytes_deallocated)
@@ -34,7 +34,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
     panic!("still not: {what}");
 }
 
-/// The head of a delivery, but for its framing, with a signature that is none of ours.
+/// Returns the head of a delivery with an invalid signature, except for its framing headers.
 fn head() -> String {
     let request = testing::healthsync("document.uploaded").secret("somebody-elses-secret").request("/");
     let mut head = "POST /0 HTTP/1.1\r\nhost: test\r\nexpect: 100-continue\r\n".to_owned();
@@ -48,8 +48,8 @@ fn head() -> String {
 async fn stalled(address: SocketAddr, head: &str, framing: &str) -> Connection {
     let mut connection = Connection::open(address).await;
     connection.send(format!("{head}{framing}\r\n\r\n").as_bytes()).await;
-    // Whoever is asked for the body is past everything that the head alone could refuse.
-    assert!(connection.is_told_to_go_on().await);
+    // A request for the body shows that the head has passed all checks.
+    assert!(connection.is_asked_to_continue().await);
     connection.send(if framing.ends_with("chunked") { b"100000\r\n{" } else { b"{" }).await;
     connection
 }
@@ -57,7 +57,8 @@ async fn stalled(address: SocketAddr, head: &str, framing: &str) -> Connection {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_stalled_bodies_hold_little_memory() {
     const COUNT: usize = 1_000;
-    // Both ends of a connection, its task, and the buffers of server and receiver; a body may be of 1 MiB.
+    // Covers both ends of a connection, its task, and the buffers of server and receiver. A body may have up to 1
+    // MiB.
     const AT_MOST: usize = 64 << 10;
     rlimit::increase_nofile_limit(8_192).expect("sockets for 1,000 connections at both ends");
     let head = head();
@@ -77,7 +78,7 @@ async fn a_thousand_stalled_bodies_hold_little_memory() {
             println!("{name}, {framing}: {each} B held for each");
             assert!(each <= AT_MOST, "{name}, {framing}: {each} B held for each");
             drop(connections);
-            // Not all of it: servers keep some for the next connections.
+            // Servers keep some of the memory for later connections.
             until("what they held is free", || more() < COUNT * each / 2).await;
         }
     }

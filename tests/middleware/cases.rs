@@ -1,4 +1,4 @@
-//! The whole list of cases.
+//! Plays the whole list of cases.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use medhook_tests::stage::Stage;
 use crate::http2;
 use crate::servers::{self, Start};
 
-/// Plays the list, as far as the sender can send it, and says what is wrong.
+/// Plays all cases that the sender can send, and panics with a list of those that came out otherwise.
 async fn play_all<F>(start: Start, send: impl Fn(SocketAddr, String, Outgoing) -> F + Copy, can: impl Fn(&Case) -> bool)
 where
     F: Future<Output = Response> + Send + 'static,
@@ -33,7 +33,7 @@ where
             wrong.map(|wrong| format!("{}: {wrong}", stage.case.name))
         }
     };
-    // In the crowd a body could be late that is not meant to be.
+    // Under load any body could be late, so cases with a short body timeout are played afterwards.
     let patient = |n: &usize| list.endpoints[&stages[*n].case.endpoint].body_timeout_ms.is_none();
     let playable = (0..stages.len()).filter(|n| can(&stages[*n].case));
     let (crowd, impatient): (Vec<_>, Vec<_>) = playable.partition(patient);
@@ -44,11 +44,11 @@ where
     assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), stages.len(), wrong.join("\n"));
 }
 
-/// What the sender must have got.
+/// Checks the response that the sender received.
 fn answered(stage: &Stage, response: Response) -> Result<(), String> {
     let expected = &stage.case.expected;
     let Some(response) = response else {
-        // Who hung up may not be told any more.
+        // A sender that hung up may not get a response.
         return if stage.case.transfer == Transfer::HangsUp { Ok(()) } else { Err("no response".to_owned()) };
     };
     if response.status() != expected.status {
@@ -80,7 +80,7 @@ async fn actix_web_answers_every_case() {
     play_all(servers::actix, send, |_| true).await;
 }
 
-/// A stream that is given up has no answer: `http2.rs` has more to say about it.
+/// Returns false for a canceled stream, which gets no response; `http2.rs` tests those.
 fn has_an_answer(case: &Case) -> bool {
     case.transfer != Transfer::HangsUp
 }

@@ -1,5 +1,5 @@
-//! What becomes of a connection after a rejection: what is left of a small body is read, so that the next request finds
-//! its beginning, or the connection is closed; what is left of a large one is not read for ever.
+//! The connection after a rejection: the rest of a small body is read, so that the next request is found, or the
+//! connection is closed. The rest of a large body is not read indefinitely.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,17 +31,17 @@ async fn pipelined_requests_are_answered_in_their_order() {
     }
 }
 
-/// What becomes of the request after a refused one.
+/// The outcome of the request after a rejected one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     Answered,
     Closed,
-    /// One or the other.
+    /// Either of the two.
     Either,
 }
 
-/// With what came together with the head hyper reads on, and with what comes so soon after it that one look finds it;
-/// actix-web does not.
+/// hyper continues with the next request if the rejected body arrived together with the head, or so soon after it
+/// that the same read finds it. actix-web closes the connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_rejection_by_the_head_the_next_request_is_answered_or_the_connection_closed() {
     use Next::{Answered, Closed, Either};
@@ -71,7 +71,8 @@ async fn after_a_rejection_by_the_head_the_next_request_is_answered_or_the_conne
             };
             assert!([seen, Either].contains(&expected), "{name}: {copies} {at_once}: {seen:?}");
             assert_eq!(status(&mut connection).await, None, "{name}: {copies} {at_once}: one answer too many");
-            // Answered if and only if handled, and nothing of the refused body was taken for a request.
+            // The next request must be answered if and only if it was handled, and no part of the rejected body
+            // parsed as a request.
             let (bodies, reasons) = match seen {
                 Answered => (vec![next.body], vec![Some(Reason::MissingHeader), None]),
                 _ => (vec![], vec![Some(Reason::MissingHeader)]),
@@ -84,7 +85,7 @@ async fn after_a_rejection_by_the_head_the_next_request_is_answered_or_the_conne
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_rejected_sender_goes_on_sending_is_not_read_for_ever() {
+async fn the_rest_of_a_rejected_body_is_not_read_indefinitely() {
     let framings =
         [("content-length: 1000000000000", 413), ("content-length: 1000000", 401), ("transfer-encoding: chunked", 401)];
     let senders = servers::ALL.iter().flat_map(|(name, start)| {
@@ -110,7 +111,8 @@ async fn status(connection: &mut Connection) -> Option<u16> {
     connection.response().await.map(|response| response.status().as_u16())
 }
 
-/// Refused by its head alone, with a body that is so many genuine deliveries if it is taken for requests.
+/// Returns a delivery that is rejected by its head alone. Parsed as requests, its body would be this many genuine
+/// deliveries.
 fn unsigned(copies: usize) -> Outgoing {
     let mut outgoing = forged();
     outgoing.headers.retain(|(name, _)| !name.ends_with("signature"));

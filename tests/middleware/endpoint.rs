@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 pub const SECRET: &str = "a-secret-of-the-dashboard";
 
-/// With time for bodies on the slowest machine; where one has to be late, the test says so.
+/// Returns a builder whose body timeout suits the slowest machine; a test that needs a late body sets its own.
 pub fn builder() -> Builder {
     let healthsync = HealthSync::new(Secret::new(SECRET).expect("a secret"));
     Receiver::builder("healthsync", healthsync).store(MemoryStore::new(100)).body_timeout(Duration::from_secs(600))
@@ -23,24 +23,24 @@ pub fn receiver() -> Receiver {
     builder().build().expect("a receiver")
 }
 
-/// Always the same event in the same bytes, whatever second it is asked for in.
+/// Returns a delivery of the same event with the same bytes at any time.
 pub fn genuine() -> Outgoing {
     static ONCE: LazyLock<http::Request<Bytes>> =
         LazyLock::new(|| testing::healthsync("document.uploaded").secret(SECRET).request("/"));
     ONCE.clone().into()
 }
 
-/// Of an event of its own.
+/// Returns a genuine delivery of the event with this id.
 pub fn genuine_of(event: &str) -> Outgoing {
     testing::healthsync("document.uploaded").secret(SECRET).id(event).request("/").into()
 }
 
-/// One that nobody vouches for.
+/// Returns a delivery with a forged signature.
 pub fn forged() -> Outgoing {
     testing::healthsync("document.uploaded").secret("somebody-elses-secret").request("/").into()
 }
 
-/// Waits for what must become true, however slow the machine is.
+/// Waits until a condition holds, however slow the machine is.
 pub async fn until(what: &str, holds: impl Fn() -> bool) {
     for _ in 0..12_000 {
         if holds() {
@@ -55,7 +55,7 @@ pub async fn status(to: SocketAddr) -> u16 {
     send(to, "/0".to_owned(), genuine()).await.expect("a response").status().as_u16()
 }
 
-/// A handler that counts its calls and waits to be let go.
+/// A handler that counts its calls and waits to be released.
 #[derive(Clone, Default)]
 pub struct Slow {
     begun: Arc<AtomicUsize>,

@@ -1,4 +1,4 @@
-//! Extractors: one type in all crates, and one answer where they are misplaced.
+//! Extractors: one type in all crates, and the same response where they are misplaced.
 
 use std::convert::identity;
 use std::fmt;
@@ -90,7 +90,7 @@ async fn a_misplaced_extractor_of_actix_web_answers_500_and_logs_the_mistake() {
     }
 }
 
-/// The errors that are logged: level, message and, in parentheses, the error.
+/// The logged errors: level, message and, in parentheses, the error.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 

@@ -1,5 +1,5 @@
-//! Requests that no client would send, byte by byte: what is the layer's to refuse is refused alike everywhere, and
-//! what is the server's own is told apart and never reaches a handler.
+//! Requests that no HTTP client would send, byte by byte. The layer's rejections are the same in all frameworks; the
+//! servers' own are listed separately and never reach a handler.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,24 +15,24 @@ use crate::servers;
 const SECRET: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
 const NOW: i64 = 1_767_225_600;
 
-/// A genuine delivery, and one thing about its bytes.
+/// A genuine delivery with one change to its bytes.
 struct Row {
     name: &'static str,
     /// The last lines of the head, after the genuine ones.
     head: Vec<u8>,
-    /// What follows the head.
+    /// Returns the bytes after the head.
     rest: fn(&[u8]) -> Vec<u8>,
-    /// In hyper, axum and actix-web.
+    /// The results in hyper, axum and actix-web.
     expected: [Seen; 3],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seen {
-    /// The handler got the body as it was sent.
+    /// The handler received the body as it was sent.
     Handled,
-    /// The layer refused it.
+    /// The layer rejected the request.
     Rejected(Reason),
-    /// The server answered on its own, with this status.
+    /// The server itself responded with this status.
     Server(u16),
 }
 
@@ -64,7 +64,7 @@ fn rows() -> Vec<Row> {
         row("a length with a plus", text(&format!("content-length: +{body}\r\n")), whole, bad),
         row("a length below zero", text(&format!("content-length: -{body}\r\n")), whole, bad),
         row("a length of 2^64", text("content-length: 18446744073709551616\r\n"), whole, bad),
-        // hyper keeps the two largest for itself.
+        // hyper reserves the two largest lengths for itself.
         row(
             "a length of 2^64 - 1",
             text("content-length: 18446744073709551615\r\n"),
@@ -74,7 +74,7 @@ fn rows() -> Vec<Row> {
         row("chunks", chunked(), in_chunks, handled),
         row("chunks with extensions", chunked(), |body| framed("%;a=b\r\n", body, "\r\n0;c\r\n\r\n"), handled),
         row("chunks and trailers", chunked(), |body| framed("%\r\n", body, "\r\n0\r\nwebhook-id: b\r\n\r\n"), handled),
-        // Where the length is dropped, as RFC 9112 has it, and where the request is.
+        // hyper ignores the length, as RFC 9112 allows; actix-web rejects the request.
         row("chunks and a length", sized("transfer-encoding: chunked\r\n"), in_chunks, [Handled, Handled, Server(400)]),
         row("chunks twice", [chunked(), chunked()].concat(), in_chunks, [Handled, Handled, Server(400)]),
         row(
@@ -87,7 +87,7 @@ fn rows() -> Vec<Row> {
         row("a chunk's size that is no number", chunked(), |_| b"zz\r\n".to_vec(), incomplete),
         row("a chunk's size of 2^64", chunked(), |_| b"10000000000000000\r\n{".to_vec(), incomplete),
         row("a chunk longer than its size", chunked(), |body| framed("1\r\n", body, "\r\n0\r\n\r\n"), incomplete),
-        // actix-web passes over an extension of any length, as long as a body may take.
+        // actix-web skips an extension of any length, within the body timeout.
         row(
             "a chunk's extension of 1 MiB",
             chunked(),
@@ -109,7 +109,7 @@ fn rows() -> Vec<Row> {
         row("a header of 1 MiB", sized(&format!("x: {}\r\n", "a".repeat(1 << 20))), whole, too_many),
         row("80 more headers", sized(&numbered(80)), whole, handled),
         row("200 more headers", sized(&numbered(200)), whole, too_many),
-        // actix-web takes all that follows for the body.
+        // actix-web takes all bytes that follow as the body.
         row(
             "an upgrade",
             sized("connection: upgrade\r\nupgrade: websocket\r\n"),
@@ -133,7 +133,7 @@ fn in_chunks(body: &[u8]) -> Vec<u8> {
     framed("%\r\n", body, "\r\n0\r\n\r\n")
 }
 
-/// With the body's length for the `%` in what comes before it.
+/// Returns `before`, the body and `after`, with the body's length in place of the `%` in `before`.
 fn framed(before: &str, body: &[u8], after: &str) -> Vec<u8> {
     [before.replace('%', &format!("{:x}", body.len())).as_bytes(), body, after.as_bytes()].concat()
 }
@@ -158,11 +158,11 @@ async fn play_all(server: usize) {
     let mut wrong = Vec::new();
     for ((row, status), watched) in futures_util::future::join_all(plays).await.into_iter().zip(watched) {
         let (bodies, answers) = (watched.bodies(), watched.answers());
-        let handed_over = bodies.iter().all(|body| body == genuine().body());
+        let unchanged = bodies.iter().all(|body| body == genuine().body());
         let seen = match (&answers[..], bodies.len()) {
             ([], 0) => Server(status),
             ([Answer { reason: Some(reason), .. }], 0) if reason.status() == status => Rejected(*reason),
-            ([Answer { outcome: Some(Outcome::Handled), .. }], 1) if handed_over && status == 200 => Handled,
+            ([Answer { outcome: Some(Outcome::Handled), .. }], 1) if unchanged && status == 200 => Handled,
             other => panic!("{}: {status}, {other:?}", row.name),
         };
         if seen != row.expected[server] {
@@ -172,7 +172,7 @@ async fn play_all(server: usize) {
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
 }
 
-/// The status of the answer.
+/// Returns the status of the response.
 async fn played(address: SocketAddr, n: usize, row: &Row) -> u16 {
     let request = genuine();
     let mut bytes = format!("POST /{n} HTTP/1.1\r\nhost: test\r\n").into_bytes();

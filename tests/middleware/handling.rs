@@ -1,4 +1,4 @@
-//! What becomes of an event between its delivery and its answer.
+//! The handling of an event between its delivery and its response.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ async fn of_500_copies_at_once_one_reaches_the_handler() {
         let slow = Slow::default();
         let address = start(slow.route());
         let copies: Vec<_> = (0..500).map(|_| tokio::spawn(status(address))).collect();
-        // The first is held until all others are answered, so that all are there at once.
+        // The first is held until all others are answered, so that all of them are concurrent.
         let mut answers = Vec::new();
         let (mut waiting, mut let_go) = (copies, false);
         while !waiting.is_empty() {
@@ -46,7 +46,7 @@ async fn a_sender_that_hangs_up_does_not_stop_the_handler() {
         let socket = begin(address, "/0", &genuine()).await;
         until("the handler has begun", || slow.begun() == 1).await;
         drop(socket);
-        // The server has noticed when another delivery has come and gone on a new connection.
+        // By the time another delivery on a new connection is answered, the server has noticed the closed one.
         assert_eq!(status(address).await, 503, "{name}: still claimed");
         slow.let_go();
         until("the handler is done", || slow.done.load(Ordering::SeqCst) == 1).await;

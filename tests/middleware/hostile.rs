@@ -1,5 +1,5 @@
 //! Hostile senders. Attacks within a single request are in the list of cases (`fixtures/`) and in `framing.rs`; these
-//! tests hold the attacks that take several requests, or time.
+//! tests cover attacks that take several requests, or time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use crate::endpoint::{SECRET, builder, forged, genuine, genuine_of, receiver, status, until};
 use crate::servers;
 
-/// What the list of cases sees to, in every framework: `cases.rs` plays it.
+/// Attacks that the list of cases covers. `cases.rs` plays it in every framework.
 const IN_THE_LIST: &[(&str, &[&str])] = &[
     ("a length of 2^46 and a short body", &["a length of 2^46 before a short body"]),
     (
@@ -110,7 +110,7 @@ const IN_THE_LIST: &[(&str, &[&str])] = &[
 ];
 
 #[test]
-fn the_rest_is_in_the_list_of_cases() {
+fn the_list_of_cases_covers_all_other_attacks() {
     let cases = cases().expect("the list of cases").cases;
     for (what, names) in IN_THE_LIST {
         for name in *names {
@@ -121,24 +121,24 @@ fn the_rest_is_in_the_list_of_cases() {
 }
 
 #[test]
-fn an_empty_secret_is_no_secret() {
+fn an_empty_secret_is_rejected() {
     assert!(Secret::new("").is_err());
 }
 
-/// Refused, and no handler called.
+/// Returns whether the delivery was rejected for this reason and no handler was called.
 fn rejected(watched: &Watched, reason: Reason) -> bool {
     let answer = Answer { status: reason.status().as_u16(), outcome: Some(reason.outcome()), reason: Some(reason) };
     watched.bodies().is_empty() && watched.answers() == [answer]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_that_comes_byte_by_byte_has_no_more_time_than_others() {
+async fn a_body_that_arrives_byte_by_byte_has_no_more_time_than_others() {
     for (name, start) in servers::ALL {
         for transfer in [Transfer::Whole, Transfer::Chunked(1)] {
             let (route, watched) =
                 Route::watched(builder().body_timeout(Duration::from_millis(300)).build().expect("a receiver"));
             let address = start(Arc::new([route]));
-            // Each byte in time for whoever waited for the next one only, and enough of them for two minutes.
+            // Each byte arrives in time for a timeout between bytes, and there are enough bytes for two minutes.
             let mut outgoing = Outgoing { transfer, ..genuine() };
             outgoing.body = vec![b' '; 6_000].into();
             let sent = kept("/0", &outgoing);
@@ -158,7 +158,7 @@ async fn a_body_that_comes_byte_by_byte_has_no_more_time_than_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn half_a_head_reaches_nobody_and_keeps_nobody_out() {
+async fn half_a_head_reaches_no_handler_and_blocks_no_other_delivery() {
     for (name, start) in servers::ALL {
         let (route, watched) = Route::watched(receiver());
         let address = start(Arc::new([route]));
@@ -168,13 +168,13 @@ async fn half_a_head_reaches_nobody_and_keeps_nobody_out() {
         stays.send(half).await;
         goes.send(half).await;
         goes.finish().await;
-        // Whatever the server itself may have to say, it is no success.
+        // The server may respond with an error, but not with a success.
         let answer = goes.response().await.map(|response| response.status().as_u16());
         assert!(matches!(answer, None | Some(400 | 408)), "{name}: {answer:?}");
         assert_eq!(status(address).await, 200, "{name}");
         assert_eq!((watched.bodies().len(), watched.answers().len()), (1, 1), "{name}");
         stays.send(&sent[100..]).await;
-        // A duplicate by now, or given up: how long a head may take is the server's to say.
+        // The response is that of a duplicate, or the server's timeout for heads has passed.
         let answer = stays.response().await.map(|response| response.status().as_u16());
         assert!(matches!(answer, None | Some(200 | 408)), "{name}: {answer:?}");
         assert_eq!(watched.bodies().len(), 0, "{name}");
@@ -226,7 +226,7 @@ async fn eight_thousand_signatures_are_no_signature() {
             *value = vec![value.as_str(); 8_000].join(" ");
         }
     }
-    // 376 KB: more than actix-web's 128 KiB for a head.
+    // The head has 376 KB, more than actix-web's limit of 128 KiB.
     for ((name, start), own) in servers::ALL.iter().zip([None, None, Some(431)]) {
         let (route, watched) = Route::watched(fasten("fasten", NoDedupe));
         let answer = send(start(Arc::new([route])), "/0".to_owned(), outgoing.clone()).await;
@@ -236,7 +236,7 @@ async fn eight_thousand_signatures_are_no_signature() {
                 assert!(rejected(&watched, Reason::MalformedHeader), "{name}");
                 assert_eq!(answer, Some(401), "{name}");
             }
-            // Who has not read the head may close before the answer is read.
+            // A server that has not read the whole head may close the connection before the response is read.
             Some(status) => {
                 assert!(answer.is_none_or(|answer| answer == status), "{name}: {answer:?}");
                 assert!(watched.answers().is_empty() && watched.bodies().is_empty(), "{name}");
@@ -279,7 +279,7 @@ async fn the_same_id_at_two_endpoints_and_in_two_modes_is_four_events() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sender_that_breaks_off_in_the_body_leaves_nothing_behind() {
+async fn a_sender_that_disconnects_within_the_body_leaves_nothing_behind() {
     for (name, start) in servers::ALL {
         let (route, watched) = Route::watched(receiver());
         let address = start(Arc::new([route]));
@@ -295,7 +295,7 @@ async fn a_sender_that_breaks_off_in_the_body_leaves_nothing_behind() {
     }
 }
 
-/// A store whose claims wait to be let go.
+/// A store whose claims wait to be released.
 #[derive(Debug)]
 struct SlowToClaim {
     inner: MemoryStore,
@@ -327,14 +327,14 @@ async fn a_sender_that_hangs_up_during_the_claim_does_not_stop_the_handler() {
     for (name, start) in servers::ALL {
         let store =
             Arc::new(SlowToClaim { inner: MemoryStore::new(100), asked: AtomicUsize::new(0), gate: Semaphore::new(0) });
-        // A lease of an hour leaves the store the 5 s that one step of it has.
+        // With a lease of an hour, a step of the store may take its full 5 s.
         let receiver = builder().store(store.clone()).lease(Duration::from_secs(3_600)).build().expect("a receiver");
         let (route, watched) = Route::watched(receiver);
         let address = start(Arc::new([route]));
         let socket = begin(address, "/0", &genuine()).await;
         until("the event is being claimed", || store.asked.load(Ordering::SeqCst) == 1).await;
         drop(socket);
-        // The server has noticed when another request has come and gone.
+        // By the time another request is answered, the server has noticed the closed connection.
         send(address, "/0".to_owned(), forged()).await.expect("an answer");
         store.gate.add_permits(1_000);
         let mut bodies = Vec::new();

@@ -1,4 +1,4 @@
-//! HTTP/2: a sender that speaks it, and what senders can do with its streams.
+//! HTTP/2: a sender that speaks it, and attacks with its streams.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use crate::endpoint::{Slow, genuine, genuine_of, receiver, until};
 use crate::servers::{self, Routes, Start};
 
-/// What speaks it.
+/// The servers that speak HTTP/2.
 const ALL: &[(&str, Start)] = &[("hyper and tower", hyper), ("axum", servers::axum)];
 
 /// hyper, without TLS and without HTTP/1.1.
@@ -28,7 +28,7 @@ pub fn hyper(routes: Routes) -> SocketAddr {
     })
 }
 
-/// Sends to a path, on a connection of its own, and reads the answer.
+/// Sends to a path on a connection of its own, and reads the response.
 pub async fn send(to: SocketAddr, path: String, what: Outgoing) -> Response {
     let mut client = connect(to).await;
     let (response, mut stream) = open(&mut client, &path, &what).await;
@@ -82,7 +82,7 @@ async fn open(client: &mut SendRequest<Bytes>, path: &str, what: &Outgoing) -> (
     client.send_request(request.body(()).expect("a request"), false).expect("a stream")
 }
 
-/// Sends a part of a body as fast as it is taken, and says whether it was.
+/// Sends a part of a body as fast as the server accepts it, and returns whether all of it was accepted.
 async fn push(stream: &mut SendStream<Bytes>, mut rest: Bytes) -> bool {
     while !rest.is_empty() {
         stream.reserve_capacity(rest.len());
@@ -109,7 +109,7 @@ async fn status(to: SocketAddr, what: Outgoing) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_given_up_in_the_body_leaves_nothing_behind() {
+async fn a_stream_reset_within_the_body_leaves_nothing_behind() {
     for (name, start) in ALL {
         let (route, watched) = Route::watched(receiver());
         let address = start(Arc::new([route]));
@@ -120,7 +120,7 @@ async fn a_stream_given_up_in_the_body_leaves_nothing_behind() {
             stream.send_reset(how);
             assert!(response.await.is_err(), "{name}");
         }
-        // A body that is shorter than its length.
+        // The body is shorter than its declared length.
         let (response, mut stream) = open(&mut client, "/0", &genuine()).await;
         stream.send_data(genuine().body.slice(..10), true).expect("room for ten bytes");
         assert!(response.await.is_err(), "{name}: the stream is reset");
@@ -131,7 +131,7 @@ async fn a_stream_given_up_in_the_body_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_given_up_or_a_connection_lost_does_not_stop_the_handler() {
+async fn a_reset_stream_or_lost_connection_does_not_stop_the_handler() {
     for (name, start) in ALL {
         for connection_too in [false, true] {
             let slow = Slow::default();
@@ -183,15 +183,16 @@ async fn of_100_copies_on_one_connection_one_reaches_the_handler() {
     }
 }
 
-/// A stream opened and given up at once costs its sender next to nothing, and may not cost us a handler or the others.
+/// Opening and resetting a stream is nearly free for its sender. It must not cost the receiver a permit or block
+/// other deliveries.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn streams_opened_and_given_up_at_once_keep_nobody_out() {
+async fn streams_that_are_reset_at_once_block_no_other_delivery() {
     for (name, start) in ALL {
         let (route, watched) = Route::watched(receiver());
         let address = start(Arc::new([route]));
         let mut client = connect(address).await;
         for _ in 0..5_000 {
-            // Servers end such a connection after a while.
+            // Servers close such a connection after a while.
             if poll_fn(|context| client.poll_ready(context)).await.is_err() {
                 break;
             }

@@ -1,4 +1,4 @@
-//! Other layers, around ours and inside it: what goes together, and what cannot.
+//! Other layers outside and inside of ours: which combinations work, and which cannot.
 
 mod actix;
 
@@ -37,7 +37,7 @@ fn forged() -> Request<Body> {
     testing::healthsync("document.uploaded").secret("somebody-elses-secret").request("/").map(Body::from)
 }
 
-/// What a layer outside can learn from a response: its status and extensions.
+/// The parts of a response that an outer layer can read: its status and extensions.
 type Seen = (u16, Option<Outcome>, Option<Reason>);
 
 const HANDLED: Seen = (200, Some(Outcome::Handled), None);
@@ -56,7 +56,7 @@ async fn answer(app: &Router, request: Request<Body>) -> Seen {
     seen(&app.clone().oneshot(request).await.expect("an answer"))
 }
 
-/// Waits for what must come, however slow the machine is.
+/// Waits for a future, with a limit that suits the slowest machine.
 async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), what).await.expect("an answer at all")
 }
@@ -91,7 +91,7 @@ async fn layers_outside_see_the_answers_and_change_nothing() {
     assert_eq!(answer(&app, genuine("1")).await, DUPLICATE);
 }
 
-/// It answers in our place where the length says so, and cuts the body off where it does not.
+/// An outer limit responds itself if the declared length exceeds it, and otherwise cuts the body off.
 #[tokio::test]
 async fn a_limit_outside_is_a_limit_of_its_own() {
     let verify = VerifyLayer::new(receiver());
@@ -104,8 +104,8 @@ async fn a_limit_outside_is_a_limit_of_its_own() {
     assert_eq!(answer(&app, genuine("1")).await, rejected_for(Reason::BodyIncomplete));
 }
 
-/// Signatures are of the bytes on the wire, and a layer that alters them cannot be seen. Without it, it is an encoding
-/// that is refused.
+/// Signatures cover the bytes on the wire, and a receiver cannot detect a layer that alters them. Without that layer,
+/// the content encoding is rejected.
 #[tokio::test]
 async fn a_decompression_outside_breaks_the_signature() {
     let packed = packed(genuine("1").into_body().collect().await.expect("a body").to_bytes());
@@ -132,10 +132,11 @@ fn packed(body: Bytes) -> Vec<u8> {
     packed.finish().expect("room")
 }
 
-/// Inside it is a failure like any other; outside the sender is told so, and the handler goes on.
+/// An inner timeout is a failure like any other. With an outer one the sender gets an error while the handler
+/// continues.
 #[tokio::test]
-async fn a_time_out_belongs_inside() {
-    let time_out = || TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_millis(20));
+async fn a_timeout_belongs_inside() {
+    let timeout = || TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_millis(20));
     let gate = Arc::new(Semaphore::new(0));
     let handler = |gate: &Arc<Semaphore>| {
         let gate = gate.clone();
@@ -144,12 +145,12 @@ async fn a_time_out_belongs_inside() {
         })
     };
     let verify = || VerifyLayer::new(receiver());
-    let inside = ServiceBuilder::new().layer(verify()).layer(time_out());
+    let inside = ServiceBuilder::new().layer(verify()).layer(timeout());
     let inside = Router::new().route("/", handler(&gate).layer(inside));
     assert_eq!(answer(&inside, genuine("1")).await, (504, Some(Outcome::Failed), None));
-    let outside = Router::new().route("/", handler(&gate).layer(verify())).layer(time_out());
+    let outside = Router::new().route("/", handler(&gate).layer(verify())).layer(timeout());
     assert_eq!(answer(&outside, genuine("1")).await, (504, None, None));
-    // Its claim is held, unless the answer of the retry is too late, too.
+    // The claim is held, unless the response to the retry times out, too.
     let retry = answer(&outside, genuine("1")).await;
     assert!([rejected_for(Reason::InFlight), (504, None, None)].contains(&retry), "{retry:?}");
 
@@ -161,7 +162,7 @@ async fn a_time_out_belongs_inside() {
     .await;
 }
 
-/// A body that has proved nothing yet, and does not come.
+/// Returns a delivery with a forged signature whose body stalls.
 fn stalled() -> Request<Body> {
     let (head, _) = forged().into_parts();
     let body = stream::once(async { Ok::<_, Infallible>(Bytes::from_static(b"{")) }).chain(stream::pending());
@@ -169,7 +170,7 @@ fn stalled() -> Request<Body> {
 }
 
 #[tokio::test]
-async fn stalled_bodies_take_no_place_of_a_limit_inside() {
+async fn stalled_bodies_take_no_permit_of_an_inner_limit() {
     let (begun, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
     let handler = {
         let (begun, gate) = (begun.clone(), gate.clone());
@@ -191,7 +192,7 @@ async fn stalled_bodies_take_no_place_of_a_limit_inside() {
     let one = spawn(genuine("1"));
     crate::endpoint::until("the handler has begun", || begun.load(Ordering::SeqCst) == 1).await;
 
-    // Another genuine one waits for its place, and is not refused.
+    // Another genuine delivery waits for the permit and is not rejected.
     let other = spawn(genuine("2"));
     let forged = soon(answer(&app, forged())).await;
     assert_eq!(forged, rejected_for(Reason::SignatureMismatch), "unverified deliveries do not wait");
@@ -204,14 +205,14 @@ async fn stalled_bodies_take_no_place_of_a_limit_inside() {
 }
 
 #[tokio::test]
-async fn a_buffer_inside_is_asked_whether_it_has_room() {
+async fn an_inner_buffer_is_polled_for_readiness() {
     let handler = service_fn(async |_: Request<Full<Bytes>>| {
         tokio::task::yield_now().await;
         Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
     });
     let verify: medhook_tower::VerifyLayer = medhook_tower::VerifyLayer::new(receiver());
     let service = ServiceBuilder::new().layer(verify).layer(BufferLayer::new(1)).concurrency_limit(1).service(handler);
-    // A buffer that is called without having said that it has room panics.
+    // A buffer panics if it is called before `poll_ready` has returned ready.
     let answers = (0..100).map(|n| service.clone().oneshot(genuine(&n.to_string())));
     for answer in soon(futures_util::future::join_all(answers)).await {
         assert_eq!(seen(&answer.expect("an answer")), HANDLED);

@@ -1,4 +1,4 @@
-//! Over real sockets, against every framework: the same deliveries, the same answers.
+//! Tests over real sockets: every framework gets the same deliveries and must give the same responses.
 
 mod cases;
 mod connections;

@@ -24,8 +24,8 @@ pub type Start = fn(Routes) -> SocketAddr;
 /// Every framework.
 pub const ALL: &[(&str, Start)] = &[("hyper and tower", hyper), ("axum", axum), ("actix-web", actix)];
 
-/// A listener that lets more connections wait than the 128 of the standard library: tests open hundreds at once, and
-/// those that find no place are reset.
+/// Returns a listener with a longer backlog than the standard library's 128: tests open hundreds of connections at
+/// once, and those beyond the backlog are reset.
 fn listener() -> (TcpListener, SocketAddr) {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
@@ -42,10 +42,10 @@ pub fn hyper(routes: Routes) -> SocketAddr {
     })
 }
 
-/// What answers on a connection.
+/// The service that responds on a connection.
 pub type ByPath = TowerToHyperService<BoxCloneService<Request<Incoming>, Response<Full<Bytes>>, Infallible>>;
 
-/// The same, with whatever serves its connections.
+/// Serves the routes with the given function for each connection.
 pub fn serve(routes: Routes, connection: fn(TokioIo<TcpStream>, ByPath)) -> SocketAddr {
     let (listener, address) = listener();
     tokio::spawn(async move {
@@ -79,7 +79,7 @@ async fn by_path(routes: Routes, request: Request<Incoming>) -> Result<Response<
     Ok(response)
 }
 
-/// axum, with a layered route for each path; over HTTP/2, too.
+/// axum, with a layered route for each path, over HTTP/1.1 and HTTP/2.
 pub fn axum(routes: Routes) -> SocketAddr {
     use axum::response::Response;
     use axum::routing::any;
@@ -131,7 +131,7 @@ pub fn actix(routes: Routes) -> SocketAddr {
             let handler = move |delivery: medhook_actix::Delivery, mut payload: web::Payload| {
                 let routes = handled.clone();
                 async move {
-                    // `web::Bytes` takes no more than 256 KiB unless it is told to.
+                    // `web::Bytes` accepts at most 256 KiB by default.
                     let body = actix_web::body::to_bytes(actix_web::body::BodyStream::new(&mut payload)).await;
                     let body = body.unwrap_or_else(|_| panic!("a body in memory"));
                     let status = routes[n].handle(delivery, body).await;
@@ -153,7 +153,7 @@ pub fn actix(routes: Routes) -> SocketAddr {
         })
     };
     std::thread::spawn(move || {
-        // Of hundreds of connections at once some may wait for longer than the 5 s that actix-web gives a head.
+        // With hundreds of concurrent connections, some wait longer than the 5 s that actix-web allows for a head.
         let server = HttpServer::new(app).workers(2).client_request_timeout(Duration::from_secs(600));
         let server = server.listen(listener).expect("a listener").disable_signals().run();
         actix_web::rt::System::new().block_on(server).expect("served");

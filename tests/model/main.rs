@@ -1,9 +1,9 @@
-//! Every order of steps that two or three claimers can bring about, played against the memory store: claims, renewals,
-//! commits and releases of anyone at any moment, with time passing in between.
+//! Plays every order of steps of two or three claimers against the memory store: claims, renewals, commits and
+//! releases of any claimer at any moment, with time passing in between.
 //!
-//! A step here is whatever reaches the store. That an answer got lost, or that a step was sent twice or far too late,
-//! is among the orders: the store cannot know it, and whoever calls does the same again. Time is paused; it moves by
-//! half a lease, a lease, or a retention. Each answer is held against the rules of [`Ledger`].
+//! A step is a call that reaches the store. Lost answers, repeated steps and late steps are among the orders: the
+//! store cannot detect them, and the caller sends the same step again. Time is paused; it advances by half a lease, a
+//! lease, or a retention. Each answer is checked against the rules of [`Ledger`].
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn three_claimers_in_every_order_of_five_steps() {
     assert_eq!(play_all(3, 5).await, 77_120);
 }
 
-/// Plays every sequence of this length, and with it every shorter one, and says how many there were.
+/// Plays every sequence of this length, and thereby every shorter one, and returns how many there were.
 async fn play_all(claimers: u8, length: usize) -> usize {
     let steps: Vec<Step> = (0..claimers)
         .flat_map(|who| [Step::Claim(who), Step::Renew(who), Step::Commit(who), Step::Release(who)])
@@ -46,15 +46,15 @@ async fn play_all(claimers: u8, length: usize) -> usize {
             play(&chosen).await;
             played += 1;
         }
-        // The next in the order of a counter; past the last, all have been.
+        // Counts up to the next sequence; after the last one, all have been played.
         let Some(place) = sequence.iter().rposition(|index| index + 1 < steps.len()) else { return played };
         sequence[place] += 1;
         sequence[place + 1..].fill(0);
     }
 }
 
-/// Whether no other sequence says the same: claimers appear in the order of their numbers, and time passes between
-/// steps, not before them all, after them all, or twice in a row.
+/// Returns whether the sequence represents all equivalent ones: claimers appear in the order of their numbers, and
+/// time passes between steps, not before the first, after the last, or twice in a row.
 fn is_its_own_representative(sequence: &[Step]) -> bool {
     let mut known = 0;
     for (at, step) in sequence.iter().enumerate() {
@@ -82,8 +82,8 @@ async fn play(sequence: &[Step]) {
     let key = EventKey::from_bytes([7; 32]);
     let token = |who: u8| ClaimToken::from_bytes([who; 16]);
     let retention = Retention::new(LEASE, TOTAL);
-    // What it takes to know the sequence when a rule is broken; printed only then.
-    let _told = Told(sequence);
+    // Prints the sequence if a rule is broken.
+    let _printed = PrintedOnPanic(sequence);
     for step in sequence {
         match *step {
             Step::Claim(who) => {
@@ -140,9 +140,9 @@ async fn an_answer_that_breaks_a_rule_is_noticed() {
     });
 }
 
-struct Told<'s>(&'s [Step]);
+struct PrintedOnPanic<'s>(&'s [Step]);
 
-impl Drop for Told<'_> {
+impl Drop for PrintedOnPanic<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the steps: {:?}", self.0);

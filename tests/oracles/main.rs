@@ -1,4 +1,4 @@
-//! Other people's implementations of Standard Webhooks sign, and we verify; we sign, and they verify.
+//! Tests against other implementations of Standard Webhooks: each side verifies what the other one signs.
 
 use base64ct::{Base64, Encoding};
 use medhook::testing::{Signing, StoppedClock};
@@ -28,7 +28,7 @@ fn headers(id: &str, timestamp: &str, signature: &str) -> [(&'static str, Vec<u8
 }
 
 #[test]
-fn what_svix_and_standardwebhooks_sign_verifies() {
+fn signatures_of_svix_and_standardwebhooks_verify() {
     let receiver = receiver(SECRET, NOW);
     let svix = svix::webhooks::Webhook::new(SECRET).unwrap().sign("msg_1", NOW, BODY.as_bytes()).unwrap();
     let standard = standardwebhooks::Webhook::new(SECRET).unwrap().sign("msg_1", NOW, BODY.as_bytes()).unwrap();
@@ -38,7 +38,7 @@ fn what_svix_and_standardwebhooks_sign_verifies() {
 }
 
 #[test]
-fn one_flipped_bit_anywhere_does_not() {
+fn a_delivery_with_one_flipped_bit_does_not_verify() {
     let receiver = receiver(SECRET, NOW);
     let signature = svix::webhooks::Webhook::new(SECRET).unwrap().sign("msg_1", NOW, BODY.as_bytes()).unwrap();
     let genuine = headers("msg_1", &NOW.to_string(), &signature);
@@ -74,24 +74,24 @@ fn where_we_are_stricter_than_the_oracle_is_known() {
     };
     let now = NOW.to_string();
 
-    // A dot in the id: two different deliveries would have one signature.
+    // With a dot in the id, two different deliveries would have one signature.
     let signature = svix.sign("msg.1", NOW, BODY.as_bytes()).unwrap();
     assert_eq!(judged("msg.1", &now, BODY.as_bytes(), &signature), (true, Err(Reason::MalformedHeader)));
 
-    // A second way to write the same time.
+    // A second notation of the same time.
     let signature = svix.sign("msg_1", NOW, BODY.as_bytes()).unwrap();
     assert_eq!(judged("msg_1", &format!("+{now}"), BODY.as_bytes(), &signature), (true, Err(Reason::MalformedHeader)));
 
     assert_eq!(judged("msg_1", &format!("0{now}"), BODY.as_bytes(), &signature), (true, Err(Reason::MalformedHeader)));
 
-    // They sign text, we sign bytes.
+    // The other implementations sign text; we sign bytes.
     let body = b"\xff\xfe not UTF-8";
     let ours = Signing::StandardWebhooks.headers(SECRET, "msg_1", &now, body).unwrap();
     assert_eq!(judged("msg_1", &now, body, &ours[2].1), (false, Ok(())));
 }
 
 #[test]
-fn headers_of_another_name_are_not_looked_at() {
+fn headers_of_another_name_are_ignored() {
     let svix = svix::webhooks::Webhook::new(SECRET).unwrap();
     let signature = svix.sign("msg_1", NOW, BODY.as_bytes()).unwrap();
     let named = |prefix: &str| {
@@ -113,8 +113,9 @@ fn headers_of_another_name_are_not_looked_at() {
     }
 }
 
-/// <https://www.rfc-editor.org/rfc/rfc4231>, the test cases 2 and 4, through a receiver: the keys of the others are no text,
-/// and Standard Webhooks, whose keys need be none, signs more than a body. All seven are in `src/scheme/keys.rs`.
+/// The test cases 2 and 4 of <https://www.rfc-editor.org/rfc/rfc4231>, through a receiver. The other keys are not
+/// text, and Standard Webhooks, whose keys need not be text, signs more than a body. All seven are in
+/// `src/scheme/keys.rs`.
 #[test]
 fn hmac_sha256_is_that_of_rfc_4231() {
     let counted: String = (1..=25_u8).map(char::from).collect();
@@ -158,7 +159,7 @@ proptest! {
     }
 
     #[test]
-    fn what_we_sign_verifies_there(id in "[!-\\-/-~]{1,64}", now in 0_i64..=253_402_300_799, body in "\\PC{0,400}") {
+    fn our_signatures_verify_with_svix_and_standardwebhooks(id in "[!-\\-/-~]{1,64}", now in 0_i64..=253_402_300_799, body in "\\PC{0,400}") {
         let ours = Signing::StandardWebhooks.headers(SECRET, &id, &now.to_string(), body.as_bytes()).unwrap();
         let mut map = http::HeaderMap::new();
         for (name, value) in ours {

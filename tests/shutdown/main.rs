@@ -61,7 +61,7 @@ async fn a_handler_whose_sender_hung_up_finishes(framework: &str, signal: &str) 
     let mut process = Process::start(framework, HOUR, NO_DELAY);
     let hung_up = sender::begin(process.address, PATH, &delivery("1")).await;
     process.line("handling").await;
-    // A reset, since servers may take the mere end of a connection for a sender that still reads.
+    // Sends a reset, because servers may take a plain end of a connection for a sender that still reads.
     hung_up.set_zero_linger().expect("a socket");
     drop(hung_up);
     process.signal(signal);
@@ -82,7 +82,7 @@ async fn a_handler_that_outlives_the_deadline_is_canceled_and_its_claim_released
     let response = sent.await.unwrap().expect("an answer");
     assert_eq!(response.status(), 503);
     assert!(response.headers().contains_key("retry-after"));
-    // Released, and not left to its lease of an hour.
+    // The claim was released, and not left to its lease of an hour.
     assert_eq!(handled_by_another_instance(&process, "1").await, Ok(()));
 }
 
@@ -112,7 +112,7 @@ fn delivery(id: &str) -> Outgoing {
     testing::healthsync("document.uploaded").id(id).secret(SECRET).request(PATH).into()
 }
 
-/// The status of the readiness probe; `None` if the connection is refused or closed.
+/// Returns the status of the readiness probe, or `None` if the connection is refused or closed.
 async fn readiness(address: SocketAddr) -> Option<u16> {
     let mut socket = TcpStream::connect(address).await.ok()?;
     let probe = format!("GET {READINESS} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");

@@ -15,7 +15,7 @@ pub const STORE: &str = "MEDHOOK_TEST_STORE";
 pub const WITHIN: &str = "MEDHOOK_TEST_WITHIN";
 pub const DELAY: &str = "MEDHOOK_TEST_DELAY";
 
-/// For how long a condition is waited for before the test fails. Far less than what a handler would take.
+/// The limit for a condition before the test fails. Far less than the duration of a handler.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Process {
@@ -64,12 +64,12 @@ impl Process {
         stdin.write_all(b"go\n").expect("it still runs");
     }
 
-    /// Waits until it has written this line.
+    /// Waits until the process has written this line.
     pub async fn line(&self, line: &str) {
         until(line, async || self.lines().iter().any(|written| written == line)).await;
     }
 
-    /// Waits until it has ended by itself, and not by the signal.
+    /// Waits until the process has exited by itself, and not by the signal.
     pub async fn ended(&mut self) {
         let began = Instant::now();
         let status = loop {

@@ -23,7 +23,7 @@ pub const SECRET: &str = "a-secret-of-the-dashboard";
 pub const PATH: &str = "/webhooks/healthsync";
 pub const READINESS: &str = "/readyz";
 
-/// Handlers take an hour, unless they are let go.
+/// Returns a receiver whose handlers may take an hour.
 pub fn receiver(store: impl DedupeStore) -> Receiver {
     let hour = Duration::from_secs(3600);
     let healthsync = HealthSync::new(Secret::new(SECRET).expect("a secret"));

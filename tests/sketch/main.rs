@@ -1,4 +1,4 @@
-//! What a user writes, compiled and run.
+//! The code in a user's application, compiled and run.
 
 use axum::Router;
 use axum::body::Body;
@@ -36,7 +36,8 @@ async fn the_sketch_runs_in_axum() {
         .unwrap();
     let store = MemoryStore::new(10_000); // Clone; one for all endpoints
     let fasten = Receiver::builder("fasten", Fasten::live(keys)).store(store.clone()).build().unwrap();
-    let app = Router::new().route("/webhooks/fasten", post(on_fasten).layer(VerifyLayer::new(fasten.clone()))); // unknown paths stay 404
+    // Unknown paths stay 404.
+    let app = Router::new().route("/webhooks/fasten", post(on_fasten).layer(VerifyLayer::new(fasten.clone())));
 
     let export = testing::fasten("patient.ehi_export_success").secret(SECRET).request("/webhooks/fasten");
     let drifted = testing::fasten("patient.ehi_export_success")

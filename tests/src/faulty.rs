@@ -1,7 +1,7 @@
-//! Endpoints to be checked: a sound one, and others with one fault each, written the way such faults are written.
+//! Endpoints for tests of `medhook check`: a correct one, and others with one common fault each.
 //!
-//! Each has three paths: `/in` takes deliveries, `/count` tells how many events were handled, and after a `POST` to
-//! `/fail-next` the next event's handling fails.
+//! Each has three paths: `/in` takes deliveries, `/count` returns how many events were handled, and after a `POST` to
+//! `/fail-next` the handling of the next event fails.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -25,7 +25,7 @@ use tower_service::Service;
 
 use crate::served::{Answering, Served, status, text};
 
-/// A receiver of medhook's behind its tower layer.
+/// A receiver of medhook behind its tower layer.
 #[must_use]
 pub fn sound(endpoint: &Endpoint) -> Served {
     let builder = endpoint.builder("checked").expect("a sound endpoint").store(MemoryStore::new(100_000));
@@ -37,7 +37,7 @@ pub fn sound(endpoint: &Endpoint) -> Served {
     })
 }
 
-/// An endpoint of HealthSync's, written by hand, with at most one fault.
+/// A HealthSync endpoint, written by hand, with at most one fault.
 #[must_use]
 pub fn healthsync(secret: &str, fault: Option<Fault>) -> Served {
     let handling = Arc::new(Handling::default());
@@ -49,42 +49,42 @@ pub fn healthsync(secret: &str, fault: Option<Fault>) -> Served {
     })
 }
 
-/// What is wrong with an endpoint.
+/// The fault of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing is checked at all.
+    /// Nothing is verified.
     Unchecked,
-    /// A signature is only looked for.
+    /// Only the presence of a signature is checked.
     AnySignature,
-    /// The signature is checked against the JSON as it is written again.
+    /// The signature is verified over the reserialized JSON.
     WrittenAgain,
-    /// The signature is right if it begins like the right one.
+    /// Only the beginning of the signature is compared.
     BeginningCompared,
-    /// No age is judged.
+    /// The age is not checked.
     AnyAge,
-    /// An event is remembered before it is handled, and stays so if handling it fails.
+    /// An event is remembered before it is handled, and remains so if handling it fails.
     RememberedFirst,
-    /// Between the question whether an event is known and remembering it, others may ask the same.
+    /// Lookup and insertion of an event are not atomic.
     AskedThenRemembered,
-    /// What is known is refused.
+    /// Duplicates are rejected.
     DuplicateRefused,
-    /// Everything is handled every time.
+    /// No event is remembered, so everything is handled every time.
     NothingRemembered,
-    /// The kind is what a header says that nothing signs.
+    /// The kind is read from an unsigned header.
     KindFromHeader,
-    /// A kind that nobody documented is refused.
+    /// Undocumented kinds are rejected.
     UnknownRefused,
-    /// A payload that is not as documented is refused.
+    /// Payloads that differ from the documentation are rejected.
     DriftRefused,
-    /// A body may be as long as it likes.
+    /// The size of a body is not limited.
     Unlimited,
-    /// It is handled first, and checked then.
+    /// The event is handled before it is verified.
     HandledFirst,
-    /// It breaks on what is not JSON, before it checks anything.
+    /// Bodies that are not JSON cause an internal error, before verification.
     Breaks,
 }
 
-/// What the application behind an endpoint does.
+/// The application behind an endpoint.
 #[derive(Debug, Default)]
 struct Handling {
     handled: AtomicUsize,
@@ -120,7 +120,7 @@ where
     Served::start(answering)
 }
 
-/// Behind the layer.
+/// The application behind the layer.
 #[derive(Clone)]
 struct Handler(Arc<Handling>);
 
@@ -186,7 +186,7 @@ impl Naive {
             Some(Fault::DriftRefused) if part("/data/object/file_size").is_some_and(|size| !size.is_u64()) => {
                 return 422;
             }
-            // A kind that nobody asked for is left at that.
+            // An undocumented kind is acknowledged without handling.
             Some(Fault::KindFromHeader) if !is_documented => return 200,
             _ => {}
         }
@@ -201,8 +201,8 @@ impl Naive {
             Some(Fault::DuplicateRefused) if known => 409,
             Some(Fault::AskedThenRemembered) => {
                 if !known {
-                    // As long as handling takes. In small steps: a machine that stands still takes as long from copies
-                    // on their way as from this.
+                    // Takes as long as handling would, in small steps: on a stalled machine these delay copies on
+                    // their way by the same amount.
                     for _ in 0..50 {
                         tokio::time::sleep(Duration::from_millis(1)).await;
                     }
@@ -263,7 +263,7 @@ impl Naive {
     }
 }
 
-/// Two hours back, five minutes ahead; what tells no time is taken for a test event.
+/// Accepts two hours back and five minutes ahead. A missing time is taken for a test event.
 fn is_fresh(created_at: Option<&Value>) -> bool {
     let seconds = match created_at {
         Some(Value::String(text)) => text.parse().ok().map(jiff::Timestamp::as_second),
@@ -275,7 +275,7 @@ fn is_fresh(created_at: Option<&Value>) -> bool {
     seconds.is_none_or(|seconds| (now - 7_200..=now + 300).contains(&seconds))
 }
 
-/// As `JSON.stringify(JSON.parse(body))` has it.
+/// Returns the result of `JSON.stringify(JSON.parse(body))`.
 fn minified(body: &[u8]) -> Vec<u8> {
     let (mut quoted, mut escaped) = (false, false);
     let significant = |byte: &u8| {

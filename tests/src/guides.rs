@@ -1,4 +1,4 @@
-//! The README and the guides: their examples run, and what they name is there.
+//! Tests of the README and the guides: their examples run, and their links and files exist.
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
@@ -40,7 +40,7 @@ mod tests {
         assert!(links > 30, "{links}");
     }
 
-    /// Whoever follows the steps should find the files.
+    /// A reader who follows the steps must find the files.
     #[test]
     fn every_file_in_the_steps_is_there() {
         let text = fs::read_to_string(project().join("CONTRIBUTING.md")).unwrap();
@@ -74,7 +74,7 @@ mod tests {
         files.filter(|file| file.extension().is_some_and(|extension| extension == "md")).collect()
     }
 
-    /// As GitHub makes them of headings.
+    /// Returns the anchor that GitHub makes of a heading.
     fn anchor(line: &str) -> Option<String> {
         let heading = line.strip_prefix('#')?.trim_start_matches('#').trim();
         let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));

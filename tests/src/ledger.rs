@@ -1,4 +1,5 @@
-//! The rules of claiming, kept as a book beside a store: every answer is entered, and one that breaks a rule panics.
+//! The rules of claiming, kept in a ledger beside a store: every answer is entered, and one that breaks a rule
+//! panics.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use medhook::{ClaimToken, Claimed, EventKey, Retention, Settled};
 use tokio::time::Instant;
 
-/// What was asked of a store, and what it answered.
+/// The steps that a store was asked for, and its answers.
 #[derive(Debug, Default)]
 pub struct Ledger {
     events: BTreeMap<EventKey, Event>,
@@ -15,7 +16,8 @@ pub struct Ledger {
 #[derive(Debug, Default)]
 struct Event {
     held: Option<(ClaimToken, Instant)>,
-    /// Until it is won again: whose commit it was can neither renew nor release it, even when it is forgotten.
+    /// The commit and its retention. Kept until the next claim is acquired: its token can neither renew nor release
+    /// the event, even after the retention.
     handled: Option<(ClaimToken, Instant)>,
     won: Vec<ClaimToken>,
     lapsed: Vec<ClaimToken>,
@@ -30,7 +32,7 @@ impl Event {
         self.handled.filter(|(_, until)| *until > now).map(|(token, _)| token)
     }
 
-    fn others_or_nobodys(&self, token: ClaimToken, now: Instant) -> bool {
+    fn is_free_or_own(&self, token: ClaimToken, now: Instant) -> bool {
         let has_other = |other: ClaimToken| other != token;
         !self.held(now).is_some_and(|(holder, _)| has_other(holder)) && !self.handled(now).is_some_and(has_other)
     }
@@ -59,7 +61,7 @@ impl Ledger {
             Claimed::AlreadyHandled => assert!(event.handled(now).is_some(), "only what was handled is said to be"),
             Claimed::InFlight { retry_after } => {
                 let (holder, until) = event.held(now).expect("only what another holds is in flight");
-                assert_ne!(holder, token, "nobody waits for himself");
+                assert_ne!(holder, token, "a holder does not wait for its own claim");
                 assert_eq!(retry_after, until - now, "the wait is the rest of the lease");
             }
         }
@@ -93,14 +95,14 @@ impl Ledger {
         }
     }
 
-    /// The tokens that won an event and lost it to another because their lease ran out.
+    /// Returns the tokens that acquired an event and lost it to another because their lease expired.
     #[must_use]
     pub fn lapsed(&self, key: EventKey) -> BTreeSet<[u8; 16]> {
         let event = self.events.get(&key);
         event.into_iter().flat_map(|event| &event.lapsed).map(|token| *token.as_bytes()).collect()
     }
 
-    /// Whether an event is remembered as handled.
+    /// Returns whether an event is remembered as handled.
     #[must_use]
     pub fn is_handled(&self, key: EventKey) -> bool {
         self.events.get(&key).is_some_and(|event| event.handled(Instant::now()).is_some())
@@ -110,7 +112,7 @@ impl Ledger {
         let event = self.events.entry(key).or_default();
         match answer {
             Settled::Settled => {
-                assert!(event.others_or_nobodys(token, now), "a late holder never ends its successor's claim");
+                assert!(event.is_free_or_own(token, now), "a late holder never ends its successor's claim");
             }
             Settled::Lost => {
                 let by_another = event.won.iter().any(|winner| *winner != token)

@@ -1,5 +1,5 @@
-//! What tests over the borders of crates share: cases made ready to be played, a sender that writes bytes itself,
-//! endpoints with one fault each, and servers for stores.
+//! Shared code of tests that cross the borders of crates: stages for cases, a sender that writes raw bytes, endpoints
+//! with one fault each, and servers for stores.
 
 pub mod faulty;
 pub mod guides;

@@ -42,7 +42,7 @@ fn line(case: &Case) -> String {
     fields.join("\t")
 }
 
-/// A digest of everything that is sent, and of the circumstances.
+/// Returns a digest of the bytes that are sent, and of the circumstances.
 fn sent(case: &Case) -> String {
     let head = format!("{} {:?} {:?} {:?} {}", case.method, case.headers, case.transfer, case.state, case.handler);
     short(&mac(b"case", &[head.as_bytes(), b"\n", &case.body]))

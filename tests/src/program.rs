@@ -1,8 +1,8 @@
-//! A program, run as a user runs it.
+//! Runs a program as a user runs it.
 
 use std::process::{Command, Output};
 
-/// How it ended and what it wrote.
+/// The exit code of a program and its output.
 #[derive(Debug)]
 pub struct Ran {
     pub code: Option<i32>,
@@ -10,7 +10,7 @@ pub struct Ran {
     pub stderr: String,
 }
 
-/// Runs a program with these secrets in its environment, and sees to it that it writes none of them.
+/// Runs a program with these secrets in its environment, and checks that it prints none of them.
 #[must_use]
 pub fn run(program: &str, arguments: &[&str], secrets: &[(&str, &str)]) -> Ran {
     let Output { status, stdout, stderr } =

@@ -1,4 +1,4 @@
-//! What tests ask the registry of providers.
+//! Queries of the registry of providers for tests.
 
 use medhook::registry::{self, Decoding, OptionName, ProviderFacts, ProviderOptions, SchemeChoice, SecretMode};
 use medhook::testing::{Fixture, Signing};
@@ -7,7 +7,7 @@ use medhook::{Delivery, Secret};
 /// A delivery, decoded.
 #[derive(Debug)]
 pub struct Read {
-    /// `kind`, `unknown` or `undecodable`, as the list of cases has it.
+    /// `kind`, `unknown` or `undecodable`, as in the list of cases.
     pub decodes: &'static str,
     /// The name of the variant.
     pub variant: String,
@@ -17,13 +17,13 @@ pub struct Read {
     pub printed: String,
 }
 
-/// The facts about the provider of this name.
+/// Returns the facts about the provider of this name.
 #[must_use]
 pub fn facts(name: &str) -> &'static ProviderFacts {
     registry::provider(name).unwrap_or_else(|| panic!("no provider {name}"))
 }
 
-/// The simplest options with which the provider takes every event that the secret signs.
+/// Returns the simplest options with which the provider accepts every event that the secret signs.
 #[must_use]
 pub fn options(facts: &ProviderFacts, secret: Secret) -> ProviderOptions {
     let mut options = ProviderOptions::new(secret);
@@ -35,13 +35,13 @@ pub fn options(facts: &ProviderFacts, secret: Secret) -> ProviderOptions {
     options
 }
 
-/// How deliveries to an endpoint with these options are signed.
+/// Returns how deliveries to an endpoint with these options are signed.
 #[must_use]
 pub fn signing(facts: &ProviderFacts, options: &ProviderOptions) -> Signing {
     Signing::from(&facts.scheme(options).expect("options that fit"))
 }
 
-/// The documented kind that a fixture's file is named after: the longest that its name begins with.
+/// Returns the documented kind that a fixture's file is named after: the longest that its name begins with.
 #[must_use]
 pub fn kind_in_name(fixture: &Fixture) -> Option<&'static str> {
     let name = fixture.path().split_once('/').map_or("", |(_, name)| name).trim_end_matches(".json");
@@ -67,7 +67,7 @@ pub fn read(delivery: &Delivery) -> Read {
     }
 }
 
-/// Whether the kind and the body of a delivery decode as the delivery does.
+/// Returns whether the kind and the body of a delivery decode as the delivery does.
 #[must_use]
 pub fn reads_body_alike(delivery: &Delivery) -> bool {
     let facts = facts(delivery.provider());

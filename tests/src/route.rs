@@ -1,4 +1,4 @@
-//! What a server of any framework has behind one path.
+//! The receiver and the handler behind one path, for servers of any framework.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,14 +10,14 @@ use crate::stage::Stage;
 
 type Handle = Box<dyn Fn(Delivery, Bytes) -> BoxFuture<'static, u16> + Send + Sync>;
 
-/// A receiver, the handler behind it, and who is told of what went out.
+/// A receiver, the handler behind it, and a listener for its responses.
 pub struct Route {
     pub receiver: Receiver,
     handle: Handle,
     note: Box<dyn Fn(Answer) + Send + Sync>,
 }
 
-/// What went through a route.
+/// The deliveries and responses of a route.
 #[derive(Debug, Default)]
 pub struct Watched {
     bodies: Mutex<Vec<Bytes>>,
@@ -25,19 +25,19 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// The bodies that the handler got since it was last asked.
+    /// Takes the bodies that the handler got since the last call.
     pub fn bodies(&self) -> Vec<Bytes> {
         std::mem::take(&mut *self.bodies.lock().unwrap())
     }
 
-    /// What went out since it was last asked.
+    /// Takes the responses since the last call.
     pub fn answers(&self) -> Vec<Answer> {
         std::mem::take(&mut *self.answers.lock().unwrap())
     }
 }
 
 impl Route {
-    /// A route whose answers nobody asks for.
+    /// Creates a route whose responses are not recorded.
     pub fn new<F>(receiver: Receiver, handle: impl Fn(Delivery) -> F + Send + Sync + 'static) -> Route
     where
         F: Future<Output = u16> + Send + 'static,
@@ -45,7 +45,7 @@ impl Route {
         Route { receiver, handle: Box::new(move |delivery, _| Box::pin(handle(delivery))), note: Box::new(drop) }
     }
 
-    /// A route whose handler answers 200, and all that is to be seen of it.
+    /// Creates a route whose handler responds with 200, and a record of its traffic.
     pub fn watched(receiver: Receiver) -> (Route, Arc<Watched>) {
         let watched = Arc::new(Watched::default());
         let (handled, noted) = (watched.clone(), watched.clone());
@@ -60,7 +60,7 @@ impl Route {
         (route, watched)
     }
 
-    /// A route for each stage.
+    /// Creates a route for each stage.
     pub fn stages(stages: &Arc<[Stage]>) -> Arc<[Route]> {
         let route = |n: usize| {
             let (handled, noted) = (stages.clone(), stages.clone());
@@ -81,7 +81,7 @@ impl Route {
         (self.handle)(delivery, body)
     }
 
-    /// Tells of an answer.
+    /// Records a response.
     pub fn note(&self, status: u16, outcome: Option<&Outcome>, reason: Option<&Reason>) {
         (self.note)(Answer { status, outcome: outcome.copied(), reason: reason.copied() });
     }

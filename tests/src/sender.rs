@@ -1,4 +1,4 @@
-//! Sends deliveries as bytes over a socket, so that it can do what no HTTP client would.
+//! Sends deliveries as raw bytes over a socket, which no HTTP client would send.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// What came back: `None` where the connection was closed without an answer.
+/// A response, or `None` if the connection was closed without one.
 pub type Response = Option<http::Response<Vec<u8>>>;
 
-/// What is sent, but for the path.
+/// A delivery to send, except for its path.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     pub method: String,
@@ -44,16 +44,16 @@ impl From<http::Request<Bytes>> for Outgoing {
     }
 }
 
-/// Sends to a path and reads the answer.
+/// Sends to a path and reads the response.
 pub async fn send(to: SocketAddr, path: String, what: Outgoing) -> Response {
     let mut socket = begin(to, &path, &what).await;
     read(&mut socket).await
 }
 
-/// Sends to a path and leaves the answer to be read, or not.
+/// Sends to a path and does not read the response.
 pub async fn begin(to: SocketAddr, path: &str, what: &Outgoing) -> TcpStream {
     let mut socket = TcpStream::connect(to).await.expect("the server listens");
-    // A server that has answered may close before it has read everything.
+    // A server that has responded may close before it has read everything.
     let _ = socket.write_all(&head(path, what)).await;
     let (half, rest) = what.body.split_at(what.body.len() / 2);
     match what.transfer {
@@ -75,7 +75,7 @@ pub async fn begin(to: SocketAddr, path: &str, what: &Outgoing) -> TcpStream {
     socket
 }
 
-/// The whole request, for a connection that stays.
+/// Returns the bytes of a request on a connection that stays open.
 pub fn kept(path: &str, what: &Outgoing) -> Vec<u8> {
     let head = String::from_utf8(head(path, what)).expect("text").replace("connection: close\r\n", "");
     [head.as_bytes(), &what.body].concat()
@@ -96,7 +96,7 @@ fn head(path: &str, what: &Outgoing) -> Vec<u8> {
     head
 }
 
-/// Reads one response, to the end of its connection or of the length it tells.
+/// Reads one response, to its declared length or the end of its connection.
 pub async fn read(socket: &mut TcpStream) -> Response {
     let mut received = Vec::new();
     loop {
@@ -109,7 +109,7 @@ pub async fn read(socket: &mut TcpStream) -> Response {
     }
 }
 
-/// A connection on which any bytes can be sent, and more than one request.
+/// A connection on which any bytes and several requests can be sent.
 #[derive(Debug)]
 pub struct Connection {
     socket: TcpStream,
@@ -121,24 +121,24 @@ impl Connection {
         Connection { socket: TcpStream::connect(to).await.expect("the server listens"), received: Vec::new() }
     }
 
-    /// Sends bytes, and says whether there was still somebody to take them.
+    /// Sends bytes, and returns whether the connection was still open.
     pub async fn send(&mut self, bytes: &[u8]) -> bool {
         self.socket.write_all(bytes).await.is_ok()
     }
 
-    /// Sends no more.
+    /// Closes the connection for writing.
     pub async fn finish(&mut self) {
         let _ = self.socket.shutdown().await;
     }
 
-    /// Hangs up: as one does who is done, or so that what is on its way is lost.
+    /// Hangs up, with a reset that loses pending data or without.
     pub fn abandon(self, reset: bool) {
         if reset {
             self.socket.set_zero_linger().expect("a socket");
         }
     }
 
-    /// The next response; `None` where the connection ends without one.
+    /// Reads the next response, or returns `None` if the connection ends without one.
     pub async fn response(&mut self) -> Response {
         loop {
             if let Some((response, length)) = parse(&self.received) {
@@ -151,24 +151,24 @@ impl Connection {
         }
     }
 
-    /// Whether an interim answer (100) asks for the body.
-    pub async fn is_told_to_go_on(&mut self) -> bool {
-        const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-        while self.received.len() < GO_ON.len() && more(&mut self.socket, &mut self.received).await {}
-        let told = self.received.starts_with(GO_ON);
-        if told {
-            self.received.drain(..GO_ON.len());
+    /// Returns whether an interim response (100) asks for the body.
+    pub async fn is_asked_to_continue(&mut self) -> bool {
+        const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+        while self.received.len() < CONTINUE.len() && more(&mut self.socket, &mut self.received).await {}
+        let asked = self.received.starts_with(CONTINUE);
+        if asked {
+            self.received.drain(..CONTINUE.len());
         }
-        told
+        asked
     }
 
-    /// Waits for more of a response, or for its end, for as long as this at most.
+    /// Waits at most this long for more of a response or for its end.
     pub async fn answers_within(&mut self, wait: Duration) -> bool {
         timeout(wait, self.socket.readable()).await.is_ok()
     }
 }
 
-/// Receives what there is next, if the connection has not ended.
+/// Receives the next bytes, and returns false if the connection has ended.
 async fn more(socket: &mut TcpStream, received: &mut Vec<u8>) -> bool {
     let mut piece = [0; 4096];
     match timeout(Duration::from_secs(240), socket.read(&mut piece)).await.expect("an answer in time") {
@@ -180,7 +180,7 @@ async fn more(socket: &mut TcpStream, received: &mut Vec<u8>) -> bool {
     }
 }
 
-/// A whole response and its length, if there is one by now. An interim one (100) is passed over.
+/// Returns a complete response and its length, if one has been received. Interim responses (100) are skipped.
 fn parse(bytes: &[u8]) -> Option<(http::Response<Vec<u8>>, usize)> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let text = std::str::from_utf8(&bytes[..end - 4]).expect("a head in ASCII");

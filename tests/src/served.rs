@@ -17,7 +17,7 @@ use medhook::Bytes;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 
-/// What answers.
+/// The function that responds to requests.
 pub type Answering = dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response<Full<Bytes>>> + Send + Sync;
 
 /// A server that runs until it is dropped.
@@ -29,15 +29,15 @@ pub struct Served {
 }
 
 impl Served {
-    /// Starts one on a free port of this machine.
+    /// Starts a server on a free port of this machine.
     pub fn start(answering: Arc<Answering>) -> Self {
         let (stop, mut stopped) = oneshot::channel();
-        let (told, address) = std::sync::mpsc::channel();
+        let (sender, address) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
             runtime.expect("a runtime").block_on(async {
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
-                told.send(listener.local_addr().expect("an address")).expect("someone asks");
+                sender.send(listener.local_addr().expect("an address")).expect("the receiver exists");
                 loop {
                     let (stream, _) = tokio::select! {
                         accepted = listener.accept() => accepted.expect("a connection"),
@@ -56,13 +56,13 @@ impl Served {
         Served { address, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// The URL of a path.
+    /// Returns the URL of a path.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// What stands at `/count`.
+    /// Returns the number that `/count` responds with.
     #[must_use]
     pub fn count(&self) -> usize {
         let mut stream = std::net::TcpStream::connect(self.address).expect("it listens");
@@ -82,21 +82,21 @@ impl Drop for Served {
     }
 }
 
-/// Where nobody listens and, as long as what holds it is there, nobody will.
+/// Returns an address on which no server listens as long as the returned guard exists.
 #[must_use]
-pub fn nobody() -> (SocketAddr, TcpSocket) {
+pub fn unused_address() -> (SocketAddr, TcpSocket) {
     let held = TcpSocket::new_v4().expect("a socket");
     held.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
     (held.local_addr().expect("an address"), held)
 }
 
-/// An answer without a body.
+/// Returns a response without a body.
 #[must_use]
 pub fn status(code: u16) -> Response<Full<Bytes>> {
     text(code, "")
 }
 
-/// An answer with a body.
+/// Returns a response with a body.
 #[must_use]
 pub fn text(code: u16, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));

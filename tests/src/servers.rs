@@ -1,4 +1,4 @@
-//! Servers for tests: those that `scripts/test` started, and those of a test's own.
+//! Servers for tests: those that `scripts/test` started, and those that a test starts itself.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{TcpListener, TcpStream};
@@ -13,12 +13,12 @@ use tempfile::TempDir;
 /// The password of servers that a test started.
 pub const PASSWORD: &str = "hunter2-and-more";
 
-/// The PostgreSQL server that all tests share.
+/// Returns the URL of the PostgreSQL server that all tests share.
 pub fn shared_postgres() -> String {
     variable("MEDHOOK_TEST_POSTGRES")
 }
 
-/// The Redis server that all tests share.
+/// Returns the URL of the Redis server that all tests share.
 pub fn shared_redis() -> String {
     variable("MEDHOOK_TEST_REDIS")
 }
@@ -27,7 +27,7 @@ fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run scripts/test, which starts the servers"))
 }
 
-/// A server in a folder of its own, on a port of its own, gone when dropped.
+/// A server with a folder and a port of its own, stopped when dropped.
 pub struct Server {
     program: PathBuf,
     arguments: Vec<String>,
@@ -39,13 +39,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// PostgreSQL, with settings `name=value`.
+    /// Starts PostgreSQL with settings `name=value`.
     pub fn postgres(settings: &[&str]) -> Self {
-        // Cheap to check: each of many connections is checked, by a client that is not optimised.
+        // Cheap to verify: each of many connections authenticates, with a client that is not optimized.
         Self::postgres_in(folder(), "password", settings, Vec::new())
     }
 
-    /// PostgreSQL on a disk that can stall.
+    /// Starts PostgreSQL on a disk that can stall.
     pub fn postgres_on_a_stallable_disk() -> Self {
         let folder = folder();
         let [source, library] = ["stall.c", "stall.so"].map(|name| folder.path().join(name));
@@ -57,12 +57,12 @@ impl Server {
         Self::postgres_in(folder, "password", &["fsync=on", "wal_sync_method=fdatasync"], environment)
     }
 
-    /// Lets the disk stall: nothing that the server writes reaches it.
+    /// Stalls the disk: no write of the server reaches it.
     pub fn stall_disk(&self) {
         std::fs::write(self.folder().join(STALLED), "").unwrap();
     }
 
-    /// Lets the stalled disk work again.
+    /// Ends the stall.
     pub fn free_disk(&self) {
         std::fs::remove_file(self.folder().join(STALLED)).unwrap();
     }
@@ -83,7 +83,7 @@ impl Server {
         Self::begun(bin.join("postgres"), arguments, folder, url, environment)
     }
 
-    /// Redis that loses nothing, with settings `--name value`.
+    /// Starts Redis without eviction, with settings `--name value`.
     pub fn redis(settings: &[&str]) -> Self {
         let mut arguments =
             vec!["--bind", "127.0.0.1", "--requirepass", PASSWORD, "--masterauth", PASSWORD, "--save", ""];
@@ -93,14 +93,14 @@ impl Server {
         Self::begun(variable("MEDHOOK_TEST_REDIS_SERVER").into(), arguments, folder(), url, Vec::new())
     }
 
-    /// PostgreSQL that speaks TLS.
+    /// Starts PostgreSQL with TLS.
     pub fn postgres_with_tls(certificate: &Path, key: &Path) -> Self {
         let folder = folder();
-        // PostgreSQL wants a key that is its own and nobody else's to read.
+        // PostgreSQL requires a key file that only its own user can read.
         let own = folder.path().join("key");
         std::fs::copy(key, &own).unwrap();
         std::fs::set_permissions(&own, PermissionsExt::from_mode(0o600)).unwrap();
-        if let Some((user, group)) = someone_unprivileged() {
+        if let Some((user, group)) = unprivileged_user() {
             std::os::unix::fs::chown(&own, Some(user), Some(group)).unwrap();
         }
         let certificate = format!("ssl_cert_file={}", certificate.display());
@@ -112,7 +112,7 @@ impl Server {
         )
     }
 
-    /// Redis, and the port on which it speaks TLS.
+    /// Starts Redis with TLS, and returns its TLS port.
     pub fn redis_with_tls(certificate: &Path, key: &Path) -> (Self, u16) {
         let port = free_port();
         let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
@@ -130,7 +130,7 @@ impl Server {
         environment: Vec<(&'static str, PathBuf)>,
     ) -> Self {
         let mut server = Server { program, arguments, folder, port: 0, child: None, url, environment };
-        // Someone else may take the port before the server does.
+        // Another process may take the port before the server does.
         for _ in 0..5 {
             server.port = free_port();
             if server.try_start() {
@@ -140,12 +140,12 @@ impl Server {
         panic!("{} does not start:\n{}", server.program.display(), server.log());
     }
 
-    /// With user and password.
+    /// Returns the URL with user and password.
     pub fn url(&self) -> String {
         (self.url)(self.port)
     }
 
-    /// Where it listens on 127.0.0.1.
+    /// Returns the port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -154,7 +154,7 @@ impl Server {
         self.folder.path()
     }
 
-    /// Starts it, or starts it again with what it had.
+    /// Starts the server, or restarts it with its data.
     pub fn start(&mut self) {
         assert!(self.try_start(), "{} does not start:\n{}", self.program.display(), self.log());
     }
@@ -181,7 +181,7 @@ impl Server {
         false
     }
 
-    /// Stops it as an operator would, what it has kept.
+    /// Stops the server as an operator would, and keeps its data.
     pub fn stop(&mut self) {
         let mut child = self.child.take().unwrap();
         signal(if self.is_postgres() { "INT" } else { "TERM" }, &[child.id()]);
@@ -189,12 +189,12 @@ impl Server {
         std::fs::write(self.folder().join("log"), "").unwrap();
     }
 
-    /// It stays there and says nothing.
+    /// Suspends the server: its connections stay open without answers.
     pub fn pause(&self) {
         signal("STOP", &self.processes());
     }
 
-    /// It goes on.
+    /// Resumes the server.
     pub fn resume(&self) {
         signal("CONT", &self.processes());
     }
@@ -206,7 +206,7 @@ impl Server {
             let Some(id) = entry.unwrap().file_name().to_str().and_then(|name| name.parse().ok()) else {
                 continue;
             };
-            // It may be gone by now.
+            // The process may have exited.
             let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
             if status.lines().any(|line| line.strip_prefix("PPid:").is_some_and(|of| of.trim() == main.to_string())) {
                 all.push(id);
@@ -243,8 +243,8 @@ impl Drop for Server {
     }
 }
 
-/// Below those that the system gives to connections (from 32768, with Linux): while a server is stopped, one of these
-/// may go to anybody who connects to anything, and then it cannot start again.
+/// Chooses a port below those that the system assigns to connections (from 32768, on Linux). While a server is
+/// stopped, one of those could be assigned to any outgoing connection, and the server could not restart.
 fn free_port() -> u16 {
     loop {
         let port = 20_000 + (RandomState::new().build_hasher().finish() % 12_000) as u16;
@@ -256,7 +256,7 @@ fn free_port() -> u16 {
 
 fn folder() -> TempDir {
     let folder = TempDir::new().unwrap();
-    if let Some((user, group)) = someone_unprivileged() {
+    if let Some((user, group)) = unprivileged_user() {
         std::os::unix::fs::chown(folder.path(), Some(user), Some(group)).unwrap();
     }
     folder
@@ -264,13 +264,13 @@ fn folder() -> TempDir {
 
 /// PostgreSQL does not run as root.
 fn unprivileged(command: &mut Command) -> &mut Command {
-    match someone_unprivileged() {
+    match unprivileged_user() {
         Some((user, group)) => command.uid(user).gid(group),
         None => command,
     }
 }
 
-fn someone_unprivileged() -> Option<(u32, u32)> {
+fn unprivileged_user() -> Option<(u32, u32)> {
     if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
         return None;
     }

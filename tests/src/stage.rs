@@ -1,4 +1,4 @@
-//! A stage for each case: its receiver, its handler, and whatever else must be the matter while it is played.
+//! A stage for each case: its receiver, its handler, and the other conditions under which it is played.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,14 +19,14 @@ pub struct Stage {
     pub case: Case,
     /// Its receiver.
     pub receiver: Receiver,
-    /// Its handler's side.
+    /// The case's handler.
     pub handler: Handler,
-    /// What went out, as a layer outside ours saw it.
+    /// The responses, as an outer layer saw them.
     pub answers: Mutex<Vec<Answer>>,
 }
 
 impl Stage {
-    /// Stages for every case.
+    /// Returns stages for every case.
     pub fn all(cases: &Cases) -> Vec<Stage> {
         cases.cases.iter().map(|case| Stage::new(cases, case)).collect()
     }
@@ -35,7 +35,7 @@ impl Stage {
         let endpoint = &cases.endpoints[&case.endpoint];
         let builder = endpoint.builder(&case.endpoint).expect("the list's endpoints are sound");
         let builder = builder.clock(StoppedClock::at(cases.now));
-        // Hundreds are played at once: none may be late but those that are meant to be.
+        // Hundreds of cases are played at once: no body may be late unless its case says so.
         let builder = match endpoint.body_timeout_ms {
             None => builder.body_timeout(Duration::from_secs(600)),
             Some(_) => builder,
@@ -54,12 +54,13 @@ impl Stage {
         }
     }
 
-    /// Notes an answer.
+    /// Records a response.
     pub fn note(&self, answer: Answer) {
         self.answers.lock().unwrap().push(answer);
     }
 
-    /// Plays the case with `send`, which delivers it once, and says what is wrong, if anything.
+    /// Plays the case with `send`, which delivers it once, and returns an error if the result differs from the
+    /// expected one.
     pub async fn play<T: Send + 'static>(
         &self,
         send: impl Fn() -> futures_util::future::BoxFuture<'static, T>,
@@ -92,17 +93,17 @@ impl Stage {
         if answer != wanted {
             return Err(format!("{answer:?} instead of {wanted:?}"));
         }
-        let handed_over = matches!(expected.outcome, Outcome::Handled | Outcome::Failed);
-        if calls != usize::from(handed_over) {
+        let reaches_the_handler = matches!(expected.outcome, Outcome::Handled | Outcome::Failed);
+        if calls != usize::from(reaches_the_handler) {
             return Err(format!("{calls} calls of the handler"));
         }
-        if handed_over {
+        if reaches_the_handler {
             self.handler.last().is_as_wanted(&self.case)?;
         }
         Ok(sent)
     }
 
-    /// The answer after the `known` ones. A connection's end and the note of its answer may come in either order.
+    /// Returns the response after the first `known` ones. A connection may end before its response is recorded.
     async fn next_answer(&self, known: usize) -> Result<Answer, String> {
         for _ in 0..12_000 {
             if let Some(answer) = self.answers.lock().unwrap().get(known) {
@@ -114,7 +115,7 @@ impl Stage {
     }
 }
 
-/// What a case's handler does and saw.
+/// The handler of a case, and the calls that it received.
 #[derive(Debug)]
 pub struct Handler {
     status: u16,
@@ -181,10 +182,10 @@ impl Seen {
     }
 }
 
-/// A store that is out of order, or full.
+/// A store that is unavailable or full.
 #[derive(Debug)]
 pub struct Broken {
-    /// Which of the two it is.
+    /// Whether the store is full; otherwise it is unavailable.
     pub full: bool,
 }
 

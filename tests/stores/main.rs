@@ -1,6 +1,6 @@
-//! One suite for all stores. A new store is a file that says how to get one, and a line here.
+//! One suite for all stores. A new store is a file that creates it, and a line here.
 //!
-//! What stores on servers do beyond it, when their server goes away, stands in `servers/`.
+//! `servers/` has further tests of stores on servers, for example when their server goes away.
 
 mod memory;
 mod postgres;

@@ -1,7 +1,7 @@
-//! What every store must do, over the trait alone.
+//! The requirements for every store, tested through the trait alone.
 //!
-//! Nothing here depends on how fast the machine is: a lease that must run out is short and waited for, one that must
-//! not is an hour.
+//! No test depends on the speed of the machine: a lease that must expire is short and waited for, and one that must
+//! not expire is an hour.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,16 +12,16 @@ use medhook::{ClaimToken, Claimed, DedupeStore, EventKey, Retention, Settled};
 
 /// A place for a store's data, and stores in it.
 pub trait Place: Sized + Send + Sync + 'static {
-    /// The shortest lease the store tells from none.
+    /// The shortest lease that the store can distinguish from none.
     const SHORT: Duration;
 
-    /// A place with nothing in it.
+    /// Returns an empty place.
     async fn fresh() -> Self;
 
-    /// A store over the place's data, opened anew: as another process would have it, where others can.
+    /// Opens a store over the place's data, as another process would where the store supports that.
     async fn store(&self) -> Arc<dyn DedupeStore>;
 
-    /// Lets so much time pass.
+    /// Lets this much time pass.
     async fn pass(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }
@@ -29,38 +29,38 @@ pub trait Place: Sized + Send + Sync + 'static {
 
 /// A place for stores of several namespaces.
 pub trait Namespaced: Place {
-    /// A store over the place's data, with another namespace.
+    /// Opens a store over the place's data with another namespace.
     async fn namespaced(&self, name: &str) -> Arc<dyn DedupeStore>;
 }
 
-/// A place whose stores all go by a clock that can be set.
+/// A place whose stores all use a clock that can be set.
 pub trait Clocked: Place {
     fn clock(&self) -> &Hands;
 }
 
-/// Runs the suite for a [`Place`], from the store's own module: `suite!(Place)`, or with what else it is,
-/// `suite!(Place: Namespaced, Clocked)`.
+/// Runs the suite for a [`Place`] from the store's own module: `suite!(Place)`, or with the other traits that it
+/// implements, `suite!(Place: Namespaced, Clocked)`.
 macro_rules! suite {
     ($place:ident $(: $($also:ident),+)?) => {
         $crate::suite::suite!(@ suite $place:
-            of_64_that_race_one_wins
-            a_lease_that_ran_out_lets_another_win
-            the_late_holder_has_lost
+            of_64_concurrent_claims_one_is_acquired
+            an_expired_lease_lets_another_claim_succeed
+            a_late_holder_has_lost_its_claim
             a_renewed_lease_lasts
             a_release_frees_at_once
-            what_is_handled_stays_so_until_its_retention_ends
-            a_step_sent_again_says_what_it_said
-            a_claim_that_vanished_can_be_settled
+            a_handled_event_is_remembered_until_its_retention_ends
+            a_repeated_step_has_the_same_answer
+            a_claim_missing_from_the_store_can_be_settled
             nothing_undoes_a_commit
-            steps_at_random_do_what_a_plain_list_does
-            a_claim_of_another_says_how_long_it_lasts
+            random_steps_have_the_results_of_a_simple_model
+            in_flight_tells_the_remaining_lease
             a_hundred_thousand_events
             another_process_sees_the_same
         );
         $($($crate::suite::suite!(@also $also $place);)+)?
     };
     (@also Namespaced $place:ident) => {
-        $crate::suite::suite!(@ namespaces $place: namespaces_know_nothing_of_each_other);
+        $crate::suite::suite!(@ namespaces $place: namespaces_are_isolated);
     };
     (@also Clocked $place:ident) => {
         $crate::suite::suite!(@ clock $place:
@@ -86,7 +86,7 @@ pub const HOUR: Duration = Duration::from_secs(3600);
 
 pub fn key(n: u64) -> EventKey {
     let mut bytes = [0; 32];
-    // Spread as digests are.
+    // Spreads keys evenly, as digests are.
     for (chunk, salt) in bytes.chunks_exact_mut(8).zip(1_u64..) {
         chunk.copy_from_slice(&n.wrapping_add(salt).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
     }
@@ -103,8 +103,8 @@ pub fn retention(total: Duration) -> Retention {
     Retention::new(total / 2, total)
 }
 
-/// Claims until it is won: the lease or retention before it is short.
-async fn won_in_time(store: &dyn DedupeStore, key: EventKey, token: ClaimToken) {
+/// Claims until the claim is acquired: the current lease or retention is short.
+async fn acquired_in_time(store: &dyn DedupeStore, key: EventKey, token: ClaimToken) {
     soon(async || store.claim(key, token, HOUR).await.unwrap() == Claimed::Acquired).await;
 }
 
@@ -112,7 +112,7 @@ fn in_flight(claimed: Claimed) -> bool {
     matches!(claimed, Claimed::InFlight { .. })
 }
 
-pub async fn of_64_that_race_one_wins<P: Place>() {
+pub async fn of_64_concurrent_claims_one_is_acquired<P: Place>() {
     let place = P::fresh().await;
     let stores = [place.store().await, place.store().await];
     for round in 0..1_000 {
@@ -134,21 +134,21 @@ pub async fn of_64_that_race_one_wins<P: Place>() {
     }
 }
 
-pub async fn a_lease_that_ran_out_lets_another_win<P: Place>() {
+pub async fn an_expired_lease_lets_another_claim_succeed<P: Place>() {
     let place = P::fresh().await;
     let store = place.store().await;
     assert_eq!(store.claim(key(1), token(1), P::SHORT).await.unwrap(), Claimed::Acquired);
     place.pass(P::SHORT).await;
-    won_in_time(&*store, key(1), token(2)).await;
+    acquired_in_time(&*store, key(1), token(2)).await;
     assert!(in_flight(store.claim(key(1), token(3), HOUR).await.unwrap()), "the second's lease runs");
 }
 
-pub async fn the_late_holder_has_lost<P: Place>() {
+pub async fn a_late_holder_has_lost_its_claim<P: Place>() {
     let place = P::fresh().await;
     let store = place.store().await;
     store.claim(key(1), token(1), P::SHORT).await.unwrap();
     place.pass(P::SHORT).await;
-    won_in_time(&*store, key(1), token(2)).await;
+    acquired_in_time(&*store, key(1), token(2)).await;
     let late = async |store: &dyn DedupeStore| {
         assert_eq!(store.renew(key(1), token(1), HOUR).await.unwrap(), Settled::Lost);
         assert_eq!(store.release(key(1), token(1)).await.unwrap(), Settled::Lost);
@@ -158,7 +158,8 @@ pub async fn the_late_holder_has_lost<P: Place>() {
     assert!(in_flight(store.claim(key(1), token(3), HOUR).await.unwrap()), "the late holder changed nothing");
     assert_eq!(store.renew(key(1), token(2), P::SHORT).await.unwrap(), Settled::Settled);
     place.pass(P::SHORT).await;
-    // Nobody holds it now, and the late holder still does not: the second may have handled it.
+    // No lease is valid now, and the late holder's calls must still fail: the second holder may have handled the
+    // event.
     late(&*store).await;
     assert_eq!(store.commit(key(1), token(2), retention(HOUR)).await.unwrap(), Settled::Settled);
     late(&*store).await;
@@ -174,7 +175,7 @@ pub async fn a_renewed_lease_lasts<P: Place>() {
     assert!(in_flight(store.claim(key(1), token(2), HOUR).await.unwrap()));
     assert_eq!(store.renew(key(1), token(1), P::SHORT).await.unwrap(), Settled::Settled);
     place.pass(P::SHORT).await;
-    won_in_time(&*store, key(1), token(2)).await;
+    acquired_in_time(&*store, key(1), token(2)).await;
 }
 
 pub async fn a_release_frees_at_once<P: Place>() {
@@ -185,7 +186,7 @@ pub async fn a_release_frees_at_once<P: Place>() {
     assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Acquired);
 }
 
-pub async fn what_is_handled_stays_so_until_its_retention_ends<P: Place>() {
+pub async fn a_handled_event_is_remembered_until_its_retention_ends<P: Place>() {
     let place = P::fresh().await;
     let store = place.store().await;
     for (n, total) in [(1, HOUR), (2, P::SHORT)] {
@@ -194,13 +195,13 @@ pub async fn what_is_handled_stays_so_until_its_retention_ends<P: Place>() {
     }
     assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::AlreadyHandled, "by its own token, too");
     place.pass(P::SHORT).await;
-    won_in_time(&*store, key(2), token(2)).await;
+    acquired_in_time(&*store, key(2), token(2)).await;
     assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::AlreadyHandled);
 }
 
-pub async fn a_step_sent_again_says_what_it_said<P: Place>() {
+pub async fn a_repeated_step_has_the_same_answer<P: Place>() {
     let place = P::fresh().await;
-    // The answer may have got lost on the way to another connection.
+    // Another connection repeats each step, as if the first answer was lost.
     let (first, again) = (place.store().await, place.store().await);
     for store in [&first, &again] {
         assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
@@ -217,7 +218,7 @@ pub async fn a_step_sent_again_says_what_it_said<P: Place>() {
     }
 }
 
-pub async fn a_claim_that_vanished_can_be_settled<P: Place>() {
+pub async fn a_claim_missing_from_the_store_can_be_settled<P: Place>() {
     let place = P::fresh().await;
     let store = place.store().await;
     assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Settled);
@@ -239,7 +240,7 @@ pub async fn nothing_undoes_a_commit<P: Place>() {
     assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::AlreadyHandled);
 }
 
-pub async fn steps_at_random_do_what_a_plain_list_does<P: Place>() {
+pub async fn random_steps_have_the_results_of_a_simple_model<P: Place>() {
     let place = P::fresh().await;
     let stores = [place.store().await, place.store().await];
     let mut events = HashMap::<u64, (u64, bool)>::new();
@@ -275,7 +276,7 @@ pub async fn steps_at_random_do_what_a_plain_list_does<P: Place>() {
     }
 }
 
-pub async fn a_claim_of_another_says_how_long_it_lasts<P: Place>() {
+pub async fn in_flight_tells_the_remaining_lease<P: Place>() {
     let place = P::fresh().await;
     let store = place.store().await;
     store.claim(key(1), token(1), HOUR).await.unwrap();
@@ -337,7 +338,7 @@ pub async fn another_process_sees_the_same<P: Place>() {
     assert_eq!(other.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::AlreadyHandled);
 }
 
-pub async fn namespaces_know_nothing_of_each_other<P: Namespaced>() {
+pub async fn namespaces_are_isolated<P: Namespaced>() {
     let place = P::fresh().await;
     let (a, b) = (place.namespaced("clinic_a").await, place.namespaced("clinic_b").await);
     for store in [&a, &b] {
@@ -380,7 +381,7 @@ pub async fn a_clock_stepped_back_blocks_no_longer_than_a_lease<P: Clocked>() {
     assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Lost);
 }
 
-/// A clock that stands where it is put.
+/// A clock that shows the time that it was set to.
 #[derive(Clone)]
 pub struct Hands(Arc<std::sync::Mutex<SystemTime>>);
 
@@ -410,7 +411,7 @@ impl fmt::Debug for Hands {
     }
 }
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 pub async fn soon(mut so: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !so().await {

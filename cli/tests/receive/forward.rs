@@ -8,7 +8,7 @@ use http::{HeaderValue, Response};
 use http_body_util::Full;
 use medhook::testing::{self, Signing};
 use medhook::{Bytes, Custom, NoDedupe, Receiver, Secret, StandardWebhooks};
-use medhook_tests::served::nobody;
+use medhook_tests::served::unused_address;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -166,7 +166,7 @@ async fn only_the_status_of_the_application_is_the_answer_and_it_settles_the_cla
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreachable_application_is_502_and_one_that_does_not_answer_is_504() {
-    let (closed, _held) = nobody();
+    let (closed, _held) = unused_address();
     let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let broken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (mute_at, broken_at) = (mute.local_addr().unwrap(), broken.local_addr().unwrap());

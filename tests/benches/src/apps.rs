@@ -1,4 +1,4 @@
-//! Whole apps: the layer, and beside it a handler that does the same work by hand. `tests/count` compiles this file, too.
+//! Whole apps: the layer, and a handler that does the same work by hand. `tests/count` compiles this file, too.
 
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::setting::{Seen, now};
 use crate::signed::{self, HmacSha256};
 
-/// Why not; a handler makes a status of it.
+/// The reason for a rejection, which a handler turns into a status.
 #[derive(Debug)]
 pub struct Rejected;
 
@@ -31,7 +31,7 @@ impl ByHand {
         ByHand { key: signed::text_key(), seen: Mutex::default() }
     }
 
-    /// All of it: a delivery of Fasten's, once.
+    /// Verifies, deduplicates and decodes a Fasten delivery.
     pub fn receive<'h>(&self, header: impl Fn(&str) -> Option<&'h str>, body: &[u8]) -> Result<Export, Rejected> {
         let (id, export) = self.fasten(header, body)?;
         if self.remember(id)? { Ok(export) } else { Err(Rejected) }
@@ -42,7 +42,7 @@ impl ByHand {
         Ok(self.seen.lock().map_err(|_| Rejected)?.insert(id))
     }
 
-    /// Without looking whether it was there before.
+    /// Verifies and decodes a Fasten delivery without deduplication.
     pub fn fasten<'h>(
         &self,
         header: impl Fn(&str) -> Option<&'h str>,
@@ -89,7 +89,7 @@ impl ByHand {
         if genuine { Ok(()) } else { Err(Rejected) }
     }
 
-    /// A chart report of Cair's, and the digest that it would be remembered by: it has no id.
+    /// Verifies and decodes a chart report from Cair, and returns the digest that identifies it: it has no id.
     pub fn chart<'h>(
         &self,
         header: impl Fn(&str) -> Option<&'h str>,

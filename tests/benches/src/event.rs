@@ -1,4 +1,4 @@
-//! Verification, envelope and typed event, against the same written by hand.
+//! Verification, envelope and typed event, compared with the same work written by hand.
 
 use medhook::{Cair, Delivery, Fasten, Receiver, cair, fasten};
 

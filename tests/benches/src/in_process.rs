@@ -1,4 +1,4 @@
-//! Requests through whole apps without a socket: the layer against a handler that does the same by hand.
+//! Requests through whole apps without a socket: the layer, compared with a handler that does the same by hand.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -80,7 +80,7 @@ fn row(report: &mut Report, bench: &str, figures: &[[f64; 1]]) {
     });
 }
 
-/// A receiver with room for all that is ever sent here.
+/// Returns a receiver whose store has room for every event of a run.
 pub fn remembering() -> Receiver {
     let fasten = Fasten::live(secret(STANDARD_SECRET));
     Receiver::builder("fasten", fasten).store(MemoryStore::new(4 << 20)).build().expect("a receiver")

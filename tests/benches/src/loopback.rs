@@ -1,5 +1,5 @@
-//! Requests over loopback: servers of one worker, and a generator that keeps its connections. The two handlers are on
-//! one server and take turns. The generator is our own, because every request must carry an id that is new.
+//! Requests over loopback: servers with one worker, and a generator that keeps its connections open. Both handlers
+//! are on one server and take turns. The generator is our own, because every request must carry a new id.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -104,7 +104,7 @@ fn on_the_wire(fresh: &mut Fresh, path: &str) -> Vec<u8> {
     wire
 }
 
-/// What every thread but this one has used, in nanoseconds.
+/// Returns the CPU time of all threads except this one, in nanoseconds.
 fn cpu_of_servers() -> f64 {
     let this = std::fs::read_link("/proc/thread-self").expect("Linux");
     let threads = std::fs::read_dir("/proc/self/task").expect("Linux");

@@ -1,7 +1,7 @@
-//! How fast medhook is, beside others in the same process: `scripts/bench [--json FILE] [part..]`.
+//! Benchmarks of medhook and other crates in one process: `scripts/bench [--json FILE] [part..]`.
 //!
-//! Every figure is a median of many short rounds in which ours and the others take turns, so that whatever else the
-//! machine does meets all alike. `docs/performance.md` has the results and what they mean.
+//! Every figure is a median of many short rounds in which all subjects take turns, so that other load on the machine
+//! affects all of them alike. `docs/performance.md` explains the results.
 
 mod apps;
 mod by_hand;

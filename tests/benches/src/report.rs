@@ -1,4 +1,4 @@
-//! One table, and the same as JSON.
+//! The results as a table and as JSON.
 
 use std::fmt::Write as _;
 
@@ -23,15 +23,15 @@ pub enum Figure {
 
 #[derive(Clone, Copy)]
 pub enum Target {
-    /// Measured, but nothing was promised.
+    /// Measured without a target.
     None,
-    /// The most that our figure may be of the other's.
+    /// The maximum ratio of our figure to the other one.
     Ratio(f64),
-    /// The most that our figure may be, in its unit.
+    /// The maximum of our figure, in its unit.
     Most(f64),
 }
 
-/// "Not slower", with half a per cent of noise.
+/// "Not slower", with a tolerance of 0.5 % for noise.
 pub const NOT_SLOWER: Target = Target::Ratio(1.005);
 
 impl Report {
@@ -101,7 +101,7 @@ impl Row {
         ]
     }
 
-    /// Times have the keys `ours_ns` and `other_ns`; what is no time has its unit there instead.
+    /// Times have the keys `ours_ns` and `other_ns`. Other figures have their unit as the key's suffix.
     fn json(&self) -> Value {
         let mut row = json!({
             "bench": self.bench,

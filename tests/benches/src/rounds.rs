@@ -1,9 +1,9 @@
-//! Taking turns.
+//! Rounds in which subjects take turns.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-/// One of those that are compared.
+/// One of the subjects to compare.
 pub struct Subject<'a> {
     pub name: &'static str,
     run: Box<dyn FnMut(u32) + 'a>,
@@ -20,7 +20,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// The median time of one call of each, in nanoseconds, over many short rounds in which every subject has its turn.
+/// Returns the median time of one call of each subject, in nanoseconds, over many short rounds.
 pub fn medians(subjects: &mut [Subject<'_>]) -> Vec<f64> {
     let times: Vec<_> = subjects.iter_mut().map(calls_in_a_round).collect();
     let mut taken = vec![Vec::with_capacity(ROUNDS); subjects.len()];
@@ -35,8 +35,8 @@ pub fn medians(subjects: &mut [Subject<'_>]) -> Vec<f64> {
     taken.into_iter().map(median).collect()
 }
 
-/// Each round begins with another subject, and every second one goes the other way round, so that nobody always comes
-/// after the same one.
+/// Each round begins with another subject, and every second round is in reverse order, so that no subject always
+/// follows the same one.
 fn whose(turn: usize, round: usize, subjects: usize) -> usize {
     let at = (round / 2 + turn) % subjects;
     if round.is_multiple_of(2) { at } else { subjects - 1 - at }
@@ -48,7 +48,7 @@ pub fn median(mut figures: Vec<f64>) -> f64 {
 }
 
 const ROUNDS: usize = 151;
-/// Short enough to be seldom interrupted, long enough for the clock.
+/// Short enough to be interrupted rarely, long enough for the resolution of the clock.
 const OF_A_ROUND: Duration = Duration::from_micros(500);
 
 fn calls_in_a_round(subject: &mut Subject<'_>) -> u32 {
@@ -64,8 +64,8 @@ fn calls_in_a_round(subject: &mut Subject<'_>) -> u32 {
     }
 }
 
-/// The same where a turn is more than calls of one function: `turn` gives its figures, and the medians of each are what
-/// comes out.
+/// Does the same where a turn is more than calls of one function: `turn` returns its figures, and the result has the
+/// median of each.
 pub fn alternating<const FIGURES: usize>(
     subjects: usize,
     rounds: usize,

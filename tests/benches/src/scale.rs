@@ -1,4 +1,4 @@
-//! What grows: keys in the store, endpoints in an app, bodies.
+//! Costs as keys in the store, endpoints in an app, and bodies grow.
 
 use std::future::Future;
 use std::pin::pin;
@@ -26,7 +26,7 @@ pub fn run(report: &mut Report) {
     bodies(report, &runtime);
 }
 
-/// A delivery from its head to its commit, in stores of several sizes; and what a store takes for each key.
+/// Measures a delivery from its head to its commit in stores of several sizes, and the memory for each key.
 fn keys(report: &mut Report, runtime: &tokio::runtime::Runtime) {
     const SIZES: [(u64, &str); 4] =
         [(1_000, "1,000 keys"), (10_000, "10,000 keys"), (100_000, "100,000 keys"), (1_000_000, "1,000,000 keys")];
@@ -84,7 +84,7 @@ async fn fill(store: &MemoryStore, keys: u64) {
     }
 }
 
-/// One endpoint among a hundred in an app, against the only one.
+/// Compares one endpoint among a hundred in an app with a single one.
 fn endpoints(report: &mut Report, runtime: &tokio::runtime::Runtime) {
     let app = |endpoints: usize| {
         let store = MemoryStore::new(1 << 20);
@@ -119,7 +119,7 @@ fn endpoints(report: &mut Report, runtime: &tokio::runtime::Runtime) {
     });
 }
 
-/// The longest that one poll of [`Receiver::receive`] keeps its thread.
+/// Measures the longest time that one poll of [`Receiver::receive`] blocks its thread.
 fn bodies(report: &mut Report, runtime: &tokio::runtime::Runtime) {
     let fasten = receiver(Fasten::live(secret(STANDARD_SECRET)));
     let cair = receiver(Cair::hmac_sha256(signed::HMAC_HEADER, secret(TEXT_SECRET)).prefix(signed::HMAC_PREFIX));

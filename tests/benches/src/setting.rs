@@ -1,4 +1,4 @@
-//! The clock and the set of ids that `by_hand.rs` and `signed.rs` work with. `tests/count` has others, which do not vary.
+//! The clock and the set of ids for `by_hand.rs` and `signed.rs`. `tests/count` has others, which do not vary.
 
 use std::collections::HashSet;
 use std::time::{SystemTime, UNIX_EPOCH};

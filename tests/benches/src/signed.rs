@@ -1,5 +1,4 @@
-//! Deliveries as a provider and a proxy send them: signed, and with the headers that come along. `tests/count` compiles this
-//! file, too.
+//! Signed deliveries with the headers that a provider and a proxy add. `tests/count` compiles this file, too.
 
 use base64ct::{Base64, Encoding as _};
 use bytes::Bytes;
@@ -25,8 +24,8 @@ pub fn text_key() -> HmacSha256 {
     HmacSha256::new_from_slice(TEXT_SECRET.as_bytes()).expect("a key")
 }
 
-/// A body that lives as long as the process, so that to hand it over costs what a move does: a `Bytes` that is cloned
-/// for each call would count two atomic operations against whoever takes bodies by value.
+/// Returns a body with static lifetime, so that passing it costs no more than a move. Cloning a `Bytes` for each call
+/// would add two atomic operations to every subject that takes bodies by value.
 pub fn lasting(body: impl Into<Vec<u8>>) -> Bytes {
     Bytes::from_static(Vec::leak(body.into()))
 }
@@ -70,7 +69,7 @@ fn signed(signing: &Signing, secret: &str, id: &str, body: &[u8]) -> HeaderMap {
     usual.into_iter().chain(signature).map(named).collect()
 }
 
-/// An export of Fasten's of about this size: more download links make it longer.
+/// Returns a Fasten export of about this size: more download links make it longer.
 pub fn fasten(id: &str, size: usize) -> String {
     let link = r#"{"url":"https://api.connect.fastenhealth.com/v1/bridge/fhir/ehi-export/5e9a1c70b2d84f63a7c0d1e2f3a4b5c6/download/2025-12-31-export.jsonl","export_type":"jsonl","content_type":"application/fhir+ndjson"}"#;
     let with = |links: usize| {
@@ -82,7 +81,7 @@ pub fn fasten(id: &str, size: usize) -> String {
     with(repeats(size, with(1).len(), with(2).len()))
 }
 
-/// A chart report of Cair's of about this size: its texts are long ones.
+/// Returns a chart report from Cair of about this size: its texts are repeated.
 pub fn chart_report(size: usize) -> String {
     let finding = |label: &str| {
         let value = "Wheezing at night is told of in one place and denied in another; the plan follows the first. ";
@@ -129,7 +128,7 @@ pub fn chart_report(size: usize) -> String {
     with(repeats(size, with(1).len(), with(2).len()))
 }
 
-/// How often something is repeated to make a body of about this size, from what once and twice make.
+/// Returns how often an item must be repeated for a body of about this size, given the sizes with one and two items.
 fn repeats(size: usize, once: usize, twice: usize) -> usize {
     let each = twice - once;
     1 + (size.saturating_sub(once) + each / 2) / each

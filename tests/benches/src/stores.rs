@@ -1,8 +1,8 @@
-//! How fast stores claim and commit: `scripts/bench stores`.
+//! Benchmarks of claims and commits in each store: `scripts/bench stores`.
 //!
-//! Every figure is a median over rounds in which everything takes its turn, so that what else the machine does falls on
-//! all alike. The disk's own speed is measured in the same rounds: a caller's claim and commit are two COMMITs, and a
-//! COMMIT costs at least one `fdatasync`.
+//! Every figure is a median over rounds in which all stores take turns, so that other load on the machine affects all
+//! of them alike. The speed of the disk is measured in the same rounds: a caller's claim and commit are two COMMITs,
+//! and a COMMIT costs at least one `fdatasync`.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
@@ -26,7 +26,7 @@ const ROUNDS: usize = 15;
 pub fn run(report: &mut Report) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    // Beside the binary, which is on a disk; a folder for temporary files may be in memory.
+    // The binary's folder is on a disk; a folder for temporary files may be in memory.
     let binary = std::env::current_exe().expect("a path");
     let folder = tempfile::tempdir_in(binary.parent().expect("a folder")).expect("a folder");
     let mut subjects = runtime.block_on(subjects(folder.path()));
@@ -44,24 +44,24 @@ pub fn run(report: &mut Report) {
     }
 }
 
-/// One store, and what was measured of it.
+/// One store and its measurements.
 struct Subject {
     name: &'static str,
     store: Arc<dyn DedupeStore>,
-    /// Events in a round, for each number of callers.
+    /// Returns the number of events in a round for a number of callers.
     events: fn(u64) -> u64,
     next: AtomicU64,
     /// Nanoseconds for a claim, and for a claim and its commit, by number of callers.
     claims: Vec<Vec<f64>>,
     pairs: Vec<Vec<f64>>,
-    /// How many times one caller's rate so many callers have to reach.
+    /// For a number of callers, the minimum factor over one caller's rate.
     targets: &'static [(u64, f64)],
-    /// For one caller's claim.
+    /// The target for one caller's claim.
     claim_target: Target,
     on_disk: bool,
 }
 
-/// A store on a server is one more line here, if the environment says where the server is.
+/// A new store on a server is one more line here, if the environment has its URL.
 async fn subjects(folder: &Path) -> Vec<Subject> {
     let subject = |name, store, events, targets, claim_target, on_disk| Subject {
         name,
@@ -75,13 +75,13 @@ async fn subjects(folder: &Path) -> Vec<Subject> {
         on_disk,
     };
     let sqlite = SqliteStore::open(folder.join("medhook.db")).await.unwrap();
-    // Servers that `scripts/bench` starts so that they keep what they say they keep.
+    // `scripts/bench` starts these servers with durable settings.
     let postgres = PostgresStore::builder().namespace(&unique());
     let postgres = postgres.connect(&server("MEDHOOK_TEST_POSTGRES")).await.unwrap();
     let redis = RedisStore::builder().namespace(&unique());
     let redis = redis.connect(&server("MEDHOOK_TEST_REDIS")).await.unwrap();
     vec![
-        // With room for all of it, two million events: one that is full does more, and forgets.
+        // Has room for all two million events: a full store also has to evict.
         subject("memory", Arc::new(MemoryStore::new(3 << 20)), |_| 16_000, &[(2, 1.0)], Target::Most(400.0), false),
         subject("sqlite", Arc::new(sqlite), |callers| 32 * callers, &[(8, 4.0), (64, 10.0)], Target::None, true),
         subject("postgres", Arc::new(postgres), |callers| 32 * callers, &[], Target::None, false),
@@ -89,9 +89,9 @@ async fn subjects(folder: &Path) -> Vec<Subject> {
     ]
 }
 
-/// A namespace that nobody has used before.
+/// Returns the server's URL from the environment.
 fn server(variable: &str) -> String {
-    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} says where no server is: run scripts/bench"))
+    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set; run scripts/bench"))
 }
 
 fn unique() -> String {
@@ -100,7 +100,7 @@ fn unique() -> String {
 
 impl Subject {
     fn round(&mut self, runtime: &tokio::runtime::Runtime) {
-        // Not counted: whatever had its turn before has left caches of its own, and processors that slept.
+        // Warm-up, not counted: refills the caches that the previous subject displaced and wakes idle processors.
         let events = (self.events)(1);
         let first = self.next.fetch_add(events, Ordering::Relaxed);
         runtime.block_on(share_out(&self.store, first, events, 1, true));
@@ -142,7 +142,7 @@ impl Subject {
     }
 }
 
-/// Nanoseconds for each event, when so many callers share them out.
+/// Returns nanoseconds per event when this many callers share the events.
 async fn share_out(store: &Arc<dyn DedupeStore>, first: u64, events: u64, callers: u64, commit: bool) -> f64 {
     let each = events / callers;
     let began = Instant::now();
@@ -165,7 +165,7 @@ async fn share_out(store: &Arc<dyn DedupeStore>, first: u64, events: u64, caller
     }
     let took = began.elapsed();
     if !commit {
-        // What was claimed is handled, as it would be: claims meet a store as it is in use.
+        // Commits the claimed events, so that later claims meet a store with handled events in it.
         let retention = Retention::new(Duration::ZERO, LEASE);
         let commits = (first..first + events).map(|n| store.commit(key(n), token(n), retention));
         futures_util::future::join_all(commits).await.into_iter().for_each(|committed| {
@@ -175,7 +175,7 @@ async fn share_out(store: &Arc<dyn DedupeStore>, first: u64, events: u64, caller
     took.as_nanos() as f64 / (each * callers) as f64
 }
 
-/// As evenly spread as digests are, at a price that does not count.
+/// Spreads keys evenly, as digests are, at a negligible cost.
 fn key(n: u64) -> EventKey {
     let mut bytes = [0; 32];
     for (chunk, salt) in bytes.chunks_exact_mut(8).zip(1_u64..) {
@@ -193,7 +193,7 @@ fn token(n: u64) -> ClaimToken {
     ClaimToken::from_bytes(bytes)
 }
 
-/// A page written and synced, over and over in a file that does not grow: the least that a COMMIT can cost.
+/// Writes and syncs one page of a file that does not grow: the minimum cost of a COMMIT.
 struct Disk(File);
 
 impl Disk {

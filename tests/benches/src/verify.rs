@@ -1,4 +1,4 @@
-//! `verify` against the bare MAC, and against other crates that verify.
+//! `verify`, compared with the bare MAC and with other crates that verify webhooks.
 
 use std::hint::black_box;
 
@@ -121,7 +121,7 @@ fn body_hmac(report: &mut Report, size: usize, name: &str) {
     });
 }
 
-/// What is not the good case: other secrets, wrong signatures, heads that are refused.
+/// Measures rejections: other secrets, wrong signatures, and request heads that are rejected.
 fn rejections(report: &mut Report) {
     let size = "1 KiB";
     let body = body(1024);
@@ -203,7 +203,7 @@ fn rejected(receiver: &Receiver, headers: &HeaderMap, body: &Bytes) -> Rejection
     receiver.verify(headers, body.clone()).expect_err("rejected")
 }
 
-/// One row for each of the others.
+/// Adds one row for each of the other subjects.
 fn rows(report: &mut Report, bench: &str, size: &str, subjects: &mut [Subject<'_>], target: impl Fn(&str) -> Target) {
     let figures = medians(subjects);
     let ours = Figure::Nanoseconds(figures[0]);

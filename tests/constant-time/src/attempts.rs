@@ -1,4 +1,4 @@
-//! Deliveries that differ in what a forger would learn from, if time told.
+//! Deliveries that differ in ways that an attacker could learn about if the time differed.
 
 use std::hint::black_box;
 
@@ -11,11 +11,11 @@ use medhook::{
 };
 use sha2::Sha256;
 
-/// Attempts that must cost the same.
+/// Attempts that must execute the same number of instructions.
 pub struct Group {
     pub name: String,
     pub attempts: Vec<Attempt>,
-    /// Compared with an early end on purpose: these must not cost the same.
+    /// A control: the comparison ends early on purpose, so the counts must differ.
     pub control: bool,
 }
 
@@ -41,11 +41,11 @@ pub fn groups() -> Vec<Group> {
     groups
 }
 
-/// A way to write a MAC.
+/// An encoding of a MAC.
 struct Form {
     name: &'static str,
     scheme: fn() -> SchemeConfig,
-    /// What is signed before the body.
+    /// The signed text before the body.
     before: &'static str,
     headers: fn(&[u8; 32]) -> Vec<(&'static str, String)>,
 }
@@ -76,7 +76,7 @@ const FORMS: &[Form] = &[
 
 const NOW: i64 = 1_767_225_600;
 const BODY: &str = r#"{"id":"evt_1","type":"document.uploaded","data":{}}"#;
-/// Read as base64 by one scheme and as they are by the others.
+/// Secrets that one scheme decodes as base64 and the others use as they are.
 const SECRETS: [&str; 4] =
     ["MDEyMzQ1Njc4OWFiY2RlZjA=", "MDEyMzQ1Njc4OWFiY2RlZjE=", "MDEyMzQ1Njc4OWFiY2RlZjI=", "MDEyMzQ1Njc4OWFiY2RlZjM="];
 
@@ -155,7 +155,7 @@ fn forged_tokens(length: usize) -> Group {
     Group { name: format!("shared secret: forged, {length} bytes"), attempts, control: false }
 }
 
-/// What was presented has one length; the secret it is compared with has several, and begins with it or does not.
+/// The presented token has one length; the secret has several, and begins with the token or does not.
 fn lengths_of_the_secret() -> Group {
     let presented = "0123456789abcdefghij";
     let secrets = [

@@ -1,10 +1,10 @@
-//! This program again, under callgrind.
+//! Runs this program again, under callgrind.
 
 use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
 
-/// The instructions executed within `function`, for each call of it, in order.
+/// Returns the instructions executed within `function`, for each call of it, in order.
 pub fn counts(argument: &str, function: &str) -> Result<Vec<u64>, String> {
     let folder = env::temp_dir().join(format!("medhook-constant-time-{}", std::process::id()));
     fs::create_dir_all(&folder).map_err(|error| format!("no folder for callgrind's files: {error}"))?;
@@ -21,7 +21,7 @@ fn run(argument: &str, function: &str, folder: &Path) -> Result<(), String> {
         .args([format!("--toggle-collect={function}"), format!("--dump-after={function}")])
         .arg(program)
         .arg(argument)
-        // The C library's comparison that stops soonest, so that nothing is hidden in one wide instruction.
+        // Selects the C library's comparison that stops soonest, so that no wide instruction hides a difference.
         .env("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX2,-AVX2_Usable,-AVX512VL,-AVX512BW,-MOVBE,-SSE4_1")
         .output()
         .map_err(|error| format!("valgrind is needed and cannot be started: {error}"))?;
@@ -32,7 +32,7 @@ fn run(argument: &str, function: &str, folder: &Path) -> Result<(), String> {
     }
 }
 
-/// Callgrind numbers its dumps, `counts.1` and so on; the last one, for what came after, has no number.
+/// Callgrind numbers its dumps (`counts.1` and so on), except for the last one, which it writes at exit.
 fn read(folder: &Path) -> Result<Vec<u64>, String> {
     let dump = |number: usize| folder.join(format!("counts.{number}"));
     (1..).map(dump).take_while(|path| path.exists()).map(|path| total(&path)).collect()

@@ -1,11 +1,11 @@
-//! Counts the instructions of verifying, and says whether they tell anything about a secret.
+//! Counts the instructions of verification and checks that they do not depend on a secret.
 //!
-//! Run by `scripts/constant-time`. It starts itself again under valgrind's callgrind, which counts what is executed in
-//! [`measured`] for each attempt by itself; no clock is read. Within a group all counts must be the same. A group of
-//! controls, which compare as nobody should, must not be: were it, the counting would see nothing.
+//! Run by `scripts/constant-time`. The program starts itself again under valgrind's callgrind, which counts the
+//! instructions of [`measured`] for each attempt; no clock is read. Within a group all counts must be equal. In the
+//! control group, which compares with an early exit, they must differ; otherwise the method would detect nothing.
 //!
-//! Valgrind shows programs a processor without SHA instructions, so that it is the portable SHA-256 that is counted.
-//! A count cannot see what a processor takes longer for; there is no such instruction among those for comparing.
+//! Valgrind emulates a processor without SHA instructions, so the portable SHA-256 is counted. A count cannot show
+//! instructions whose duration depends on their operands; the comparison has none of them.
 
 mod attempts;
 mod callgrind;
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What callgrind counts: one delivery, verified.
+/// The counted function: verifies one delivery.
 #[inline(never)]
 fn measured(attempt: &Attempt) {
     let came_out = (attempt.run)();

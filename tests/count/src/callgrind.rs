@@ -60,16 +60,16 @@ fn is_sha2(function: &str) -> bool {
     function.starts_with("sha2::") || function.starts_with("<sha2::")
 }
 
-/// `hwcaps` as in `tests/constant-time`. The two for malloc make every freed block of up to 1,032 bytes go to the thread's
-/// cache. By default some are merged with their neighbors, which adds up to 500 instructions to a delivery, depending
-/// on the layout of the heap.
+/// `hwcaps` is the same as in `tests/constant-time`. The two tunables for malloc make every freed block of up to
+/// 1,032 bytes go to the thread's cache. By default some are merged with their neighbors, which adds up to 500
+/// instructions to a delivery, depending on the layout of the heap.
 const GLIBC_TUNABLES: &str = "glibc.cpu.hwcaps=-AVX2,-AVX2_Usable,-AVX512VL,-AVX512BW,-MOVBE,-SSE4_1:\
     glibc.malloc.tcache_count=65535:glibc.malloc.mxfast=0";
 
 fn run(row: &str, side: &str, folder: &Path) -> Result<(), String> {
     let program = env::current_exe().map_err(|error| format!("cannot find the path of this program: {error}"))?;
-    // The lengths of arguments and variables shift the stack, and its alignment makes a difference of some instructions.
-    // Therefore the program has the same name everywhere, and a single variable.
+    // The lengths of arguments and variables shift the stack, and its alignment makes a difference of some
+    // instructions. Therefore the program has the same name everywhere, and a single variable.
     symlink(program, folder.join("count")).map_err(|error| format!("{}: {error}", folder.display()))?;
     let output = Command::new(valgrind()?)
         .args(["--tool=callgrind", "--callgrind-out-file=counts"])
@@ -98,8 +98,9 @@ fn read(path: &Path) -> Result<BTreeMap<String, u64>, String> {
     parse(&text).ok_or_else(|| format!("{}: not callgrind's format", path.display()))
 }
 
-/// Reads callgrind's format: `fn=(number) name` before the lines of a function, the name only at its first mention (which
-/// may be as `cfn=`, a callee), and in each line a position and a count. The line after `calls=` is the callee's count.
+/// Reads callgrind's format: `fn=(number) name` before the lines of a function, the name only at its first mention
+/// (which may be as `cfn=`, a callee), and in each line a position and a count. The line after `calls=` is the
+/// callee's count.
 fn parse(text: &str) -> Option<BTreeMap<String, u64>> {
     let (mut names, mut counts) = (BTreeMap::new(), BTreeMap::<_, u64>::new());
     let (mut function, mut total) = (None, None::<u64>);

@@ -62,10 +62,10 @@ pub struct Table {
     pub rows: BTreeMap<String, Row>,
 }
 
-/// The most by which a count may be above the stored one.
+/// A count may be above the stored one by this much.
 const TOLERANCE: f64 = 0.01;
 
-/// The most by which runs of the same code differ. Smaller differences are not shown.
+/// Smaller differences are noise between runs of the same code and are not shown.
 const AGREEMENT: f64 = 0.001;
 
 /// A column's name, its value, how many decimals are stored, and whether the gate compares it.

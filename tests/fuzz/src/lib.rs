@@ -1,9 +1,9 @@
-//! A property, held, and the memory that took.
+//! Runs a property and limits the memory that it takes.
 
 use allocation_counter::measure;
 use medhook_properties::{most_memory, property};
 
-/// Panics where the property does not hold, or took more memory than any honest length asks for.
+/// Panics if the property does not hold, or takes more memory than any honest length needs.
 pub fn holds(name: &str, data: &[u8]) {
     let holds = property(name).holds;
     let took = measure(|| holds(data)).bytes_max;

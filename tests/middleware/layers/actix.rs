@@ -1,4 +1,4 @@
-//! The same for actix-web's middlewares.
+//! The same tests for actix-web's middleware.
 
 use actix_web::body::{MessageBody, to_bytes};
 use actix_web::dev::{Decompress, Payload, Service, ServiceRequest, ServiceResponse};
@@ -51,7 +51,7 @@ async fn middlewares_outside_see_the_answers_and_change_nothing() {
     assert_eq!(seen(&answered(&app, genuine("/").to_request()).await), DUPLICATE);
 }
 
-/// Signatures are of the bytes on the wire, and a middleware that alters them cannot be seen.
+/// Signatures cover the bytes on the wire, and a receiver cannot detect a middleware that alters them.
 #[actix_web::test]
 async fn a_decompression_outside_breaks_the_signature() {
     async fn unpack(

@@ -18,7 +18,7 @@ payload! {
     pub struct ResultReady {
         /// The sample's id.
         pub sample: Option<Phi<String>> = "sample",
-        /// What was measured.
+        /// The measured value.
         pub value: Option<Phi<u64>> = "value",
         /// When it was measured.
         pub measured_at: Option<Time> = "measured_at",

@@ -2,7 +2,7 @@
 //!
 //! | what | where | standing |
 //! |---|---|---|
-//! | origin | `X-Example-Lab-Signature: sha256=<hex>`: HMAC-SHA256 over the raw body, key = the secret's UTF-8 bytes | proves the body |
+//! | origin | `X-Example-Lab-Signature: sha256=<hex>`: HMAC-SHA256 over the raw body, key = the secret's UTF-8 bytes | authenticates the body |
 //! | body | `{id, type, created_at, data}` | signed |
 //! | time | `created_at`: when the event was made, the same over all attempts | signed |
 //! | id | `id` in the body | signed |
@@ -31,7 +31,7 @@ use crate::envelope::Envelope;
 use crate::scheme::{Encoding, HmacSha256Body};
 use crate::{ConfigError, Freshness, Secrets, Verified};
 
-/// What is known about Example Laboratory.
+/// The facts about Example Laboratory.
 pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     name: "examplelab",
     title: "Example Laboratory",
@@ -62,14 +62,14 @@ pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     test_data: test_data::TEST_DATA,
 };
 
-/// Example Laboratory. See the [module](self) for what is checked and why.
+/// Example Laboratory. See the [module](self) for what is verified and why.
 #[derive(Debug, Clone)]
 pub struct ExampleLab {
     secrets: Secrets,
 }
 
 impl ExampleLab {
-    /// Takes events signed with any of the secrets, which are used as they are, not decoded.
+    /// Accepts events signed with any of the secrets, which are used as they are, not decoded.
     #[must_use]
     pub fn new(secrets: impl Into<Secrets>) -> Self {
         ExampleLab { secrets: secrets.into() }

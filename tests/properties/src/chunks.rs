@@ -1,7 +1,7 @@
-//! However a body is cut into pieces, the verdict is that on the whole.
+//! The verdict on a body does not depend on how it is split into chunks.
 //!
-//! The bytes are a letter for the scheme, how often the rest is repeated, how many of the bytes after that are places to
-//! cut at, and the body. Genuine, altered and too long by one byte are all tried.
+//! The input is a letter for the scheme, the number of repetitions of the body, the number of the following bytes
+//! that are lengths to split at, and the body. Genuine, altered and oversized (by one byte) bodies are tried.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -23,7 +23,7 @@ pub(super) fn holds(data: &[u8]) {
         _ => return,
     };
     let (cuts, body) = rest.split_at(rest.len().min(usize::from(*cuts)));
-    // Long enough to be hashed in several goes, and not so long that a look takes long.
+    // Long enough to be hashed in several parts, and short enough for a fast run.
     let times = usize::from(*times).clamp(1, 1 + 100_000 / body.len().max(1));
     let body = body.repeat(times);
     let headers = signing.headers(SECRET, "msg_1", &NOW.to_string(), &body).expect("signed");
@@ -50,8 +50,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     all.collect()
 }
 
-/// Cut once after each of these lengths, counted from the cut before, and again from the first when they are used up:
-/// but not into more than a thousand pieces.
+/// Splits into chunks whose lengths are the squares of these, repeated as needed, but at most a thousand chunks.
 fn pieces(body: &[u8], cuts: &[u8]) -> Vec<Bytes> {
     let whole = Bytes::copy_from_slice(body);
     let mut pieces = Vec::new();
@@ -59,7 +58,7 @@ fn pieces(body: &[u8], cuts: &[u8]) -> Vec<Bytes> {
     let mut cuts = cuts.iter().cycle();
     while pieces.len() < 1_000 {
         let Some(length) = cuts.next() else { break };
-        // The longer, the more often the executor is given way to.
+        // Squared for longer chunks, which make the receiver yield to the executor more often.
         let until = (from + usize::from(*length) * usize::from(*length)).min(whole.len());
         pieces.push(whole.slice(from..until));
         from = until;

@@ -1,7 +1,8 @@
-//! Whatever stands in the config file of `medhook receive`: it is taken, or one short line says what is wrong, and where.
-//! Neither that nor the lines at the start show a secret, or what someone may have put in the place of one.
+//! Any config file of `medhook receive` is accepted, or rejected with one short line that says what is wrong and
+//! where. Neither that line nor the lines at the start contain a secret, or a text that an operator may have put in
+//! its place.
 //!
-//! The bytes are the file. `/run/secrets` is `tests/properties/secrets`.
+//! The input is the file. `/run/secrets` is `tests/properties/secrets`.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::sync::LazyLock;
 use medhook_cli::config_lines;
 use toml::{Table, Value};
 
-/// Stands for a secret that was written where it should not have been.
+/// Stands for a secret that was written in the wrong place.
 const MARK: &str = "hunter2";
 const FILE: &str = "medhook.toml";
 
@@ -30,13 +31,13 @@ pub(super) fn holds(data: &[u8]) {
     for line in &lines {
         assert!(!line.chars().any(char::is_control), "{line:?}");
         assert!(line.len() <= LONGEST_LINE, "{} bytes: {line:?}", line.len());
-        // One that stands in the file itself is no more secret than the file.
+        // A secret that is written in the file itself is no more secret than the file.
         let mut secrets = SECRETS.iter().filter(|secret| !holds_text(&content, secret));
         assert!(!secrets.any(|secret| line.contains(secret)), "{line:?}");
     }
     if lines.iter().any(|line| line.contains(MARK)) {
         let text = str::from_utf8(&content).expect("only text has values");
-        // What is no TOML at all is not repeated.
+        // A file that is not valid TOML must not be quoted.
         let table = text.parse::<Table>().unwrap_or_else(|_| panic!("{lines:?}"));
         assert!(may_show("", &Value::Table(table), taken), "{lines:?}");
     }
@@ -71,7 +72,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         let table = format!("{{ url = \"{store}\", max_connections = 2 }}");
         texts.push(text.replace("\"sqlite:medhook.db\"", &table));
     }
-    // Long, and with what a terminal would obey.
+    // Long values with terminal escape sequences.
     let text = text.replace("\"48h\"", "\"48h\"\ndedupe = \"natural\"");
     for quoted in
         ["fasten\"", "hmac-sha256\"", "X-API-KEY\"", "live\"", "acme\"", "sha256=\"", "/id\"", "48h\"", "natural\""]
@@ -93,7 +94,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     texts.into_iter().map(String::into_bytes).collect()
 }
 
-/// The file in the documentation, with every secret in a file.
+/// Returns the config file in the documentation, with every secret in a file.
 fn documented() -> String {
     let (_, rest) = include_str!("../../../docs/receive.md").split_once("```toml\n").expect("an example");
     let (example, _) = rest.split_once("```").expect("its end");
@@ -107,7 +108,8 @@ fn documented() -> String {
     text
 }
 
-/// Whether the mark stands where a value is quoted, since it is no place for a secret; as a key's name it always does.
+/// Returns whether the mark is in a value that messages may quote, because it is not a place for a secret. Names of
+/// keys are always quoted.
 fn may_show(key: &str, value: &Value, taken: bool) -> bool {
     match value {
         Value::String(text) if taken && ["store", "url", "forward"].contains(&key) => leads_to(text).contains(MARK),
@@ -118,7 +120,7 @@ fn may_show(key: &str, value: &Value, taken: bool) -> bool {
     }
 }
 
-/// Of a URL, what the start tells: where it leads, and not who asks and how.
+/// Returns the part of a URL that the start log shows: the target, without credentials and parameters.
 fn leads_to(url: &str) -> &str {
     if url.starts_with("sqlite:") {
         return url;
@@ -128,7 +130,7 @@ fn leads_to(url: &str) -> &str {
     if who.contains('?') { "" } else { place }
 }
 
-/// What a line begins with, behind the file's name.
+/// The beginnings of a line, after the name of the file.
 const PLACES: [&str; 6] = ["line ", "cannot be read: ", "longer than ", "unknown key `", "`", "endpoint "];
 
 const LONGEST_LINE: usize = 2_000;
@@ -172,7 +174,7 @@ static SECRETS: LazyLock<Vec<String>> = LazyLock::new(|| {
 mod tests {
     use super::*;
 
-    /// Else all that is looked for would be looked for in lines that say what is wrong.
+    /// Without this, the checks for secrets would only see error messages.
     #[test]
     fn the_documented_file_is_taken() {
         let lines = config_lines(FILE, documented().replace(MOUNTED, FOLDER).as_bytes()).expect("taken");

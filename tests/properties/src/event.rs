@@ -1,7 +1,7 @@
-//! A proven body is handed over whatever it is, reads as an event without harm, and shows none of itself; and proves
-//! nothing any more once a bit of it is another.
+//! A verified body is delivered to the handler whatever it contains, is decoded without a panic, and no part of it is
+//! printed. With one bit flipped it is not verified.
 //!
-//! The bytes are the number of the endpoint, the place of the bit, and the body.
+//! The input is the number of the endpoint, the position of the bit, and the body.
 
 use medhook::registry::{OptionName, PROVIDERS, ProviderFacts, ProviderOptions, SecretMode};
 use medhook::testing::{Signing, StoppedClock};
@@ -10,17 +10,17 @@ use medhook::{Bytes, Freshness, NoDedupe, Reason, Receiver};
 use super::{NOW, SECRET, bodies, secret};
 use crate::providers;
 
-/// Occurs in nothing of ours. Where it is in a body, it must not be in what is printed.
+/// Does not occur in any text of ours. If it is in a body, it must not be printed.
 const MARK: &str = "canary";
 const LIMIT: usize = 1 << 20;
 
-/// An endpoint, whose number the first byte is.
+/// An endpoint, selected by the first byte.
 struct Endpoint {
     facts: &'static ProviderFacts,
     options: ProviderOptions,
 }
 
-/// Each provider's plainest endpoint, and one for each option that changes how bodies are read.
+/// Returns each provider's simplest endpoint, and one for each option that changes how bodies are read.
 fn endpoints() -> Vec<Endpoint> {
     let of_provider = |facts: &&'static ProviderFacts| {
         let plain = providers::options(facts, secret());
@@ -87,7 +87,7 @@ pub(super) fn holds(data: &[u8]) {
     if let Some(byte) = altered.get_mut(bit / 8) {
         *byte ^= 1 << (bit % 8);
         let verdict = receiver.verify(&headers, altered.into()).map(drop).map_err(|rejection| rejection.reason());
-        // A shared secret proves the sender alone.
+        // A shared secret authenticates the sender only.
         let shared_secret = matches!(signing, Signing::SharedSecret { .. });
         let expected = if shared_secret { Ok(()) } else { Err(Reason::SignatureMismatch) };
         assert_eq!(verdict, expected, "bit {bit}");
@@ -96,7 +96,7 @@ pub(super) fn holds(data: &[u8]) {
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let marked = |body: &Bytes| {
-        // Every text that is a value becomes the mark; the kind stays, since it stands first or is told by shape.
+        // Replaces every string value by the mark. The kind stays, since it comes first or is known by the shape.
         let text = String::from_utf8_lossy(body).replace("\": \"", "\": \"canary ");
         Bytes::from(text)
     };

@@ -1,7 +1,6 @@
-//! Where a JSON pointer leads, and what a text means as a time, whoever wrote them.
+//! The value at a JSON pointer, and the time that a text represents, for any input.
 //!
-//! The bytes are a pointer, a line feed, and a body. What the receiver finds there is what another reader finds, or
-//! nothing.
+//! The input is a pointer, a line feed, and a body. The receiver finds the same value as another reader, or none.
 
 use medhook::testing::Signing;
 use medhook::{Bytes, Custom, HmacSha256Body, NoDedupe, Receiver, Time};
@@ -20,10 +19,10 @@ pub(super) fn holds(data: &[u8]) {
     };
     let body = Bytes::copy_from_slice(body);
     let headers = Signing::hmac_sha256("x-signature").headers(SECRET, "", "", &body).expect("signed");
-    let delivery = receiver.open(receiver.verify(&headers, body.clone()).expect("genuine")).expect("handed over");
+    let delivery = receiver.open(receiver.verify(&headers, body.clone()).expect("genuine")).expect("a delivery");
 
-    // What is JSON by its grammar alone (half of a surrogate pair somewhere) costs nothing but its own place with us,
-    // and is refused as a whole by the other reader.
+    // Text that is JSON by its grammar alone (such as half of a surrogate pair) costs only its own field here, and is
+    // rejected as a whole by the other reader.
     if let (Some(found), Ok(json)) = (delivery.id(), serde_json::from_slice::<Value>(&body)) {
         match json.pointer(pointer) {
             Some(Value::String(text)) => assert_eq!(found, text),

@@ -1,7 +1,8 @@
-//! A signature's headers, read in two ways: by the receiver, and as their rules are written here. Both must agree.
+//! Parses a signature's headers in two ways: with the receiver, and with a reference implementation of the rules
+//! here. Both must agree.
 //!
-//! The bytes are a letter for the scheme and the header's value, in which some bytes stand for the genuine signature,
-//! since no fuzzer guesses one. Of Standard Webhooks the lines are the id, the timestamp, and the signatures.
+//! The input is a letter for the scheme and the header's value, in which some bytes stand for the genuine signature,
+//! because a fuzzer cannot guess one. For Standard Webhooks the lines are the id, the timestamp and the signatures.
 
 use base64ct::{Base64, Encoding as _};
 use hmac::{Hmac, KeyInit, Mac};
@@ -11,9 +12,9 @@ use sha2::Sha256;
 use super::{NOW, SECRET, receiver, secret};
 
 const BODY: &[u8] = b"{\"id\":1}";
-/// Stands for the genuine signature, as its scheme writes it.
+/// Stands for the genuine signature in the encoding of its scheme.
 const GENUINE: u8 = b'$';
-/// Stands for the same in upper-case digits, or for that of another secret.
+/// Stands for the genuine signature in upper-case digits, or for that of another secret.
 const ALIKE: u8 = b'&';
 
 pub(super) fn holds(data: &[u8]) {
@@ -103,8 +104,8 @@ fn standard_webhooks(data: &[u8]) {
     same(StandardWebhooks::new().into(), &headers, expected);
 }
 
-/// Whether something that begins like a signature ends where one would, with spaces in its midst. The receiver looks at
-/// once where the end must be, and takes it for a signature, though one that nothing equals: it then counts fewer
+/// Returns whether an entry begins like a signature and ends where one would, with spaces inside. The receiver looks
+/// directly at the expected end and takes the entry for a signature that does not match. It then counts fewer
 /// entries, and may give another reason for the same rejection.
 fn has_text_with_spaces(signatures: &[u8]) -> bool {
     let starts = (0..signatures.len()).filter(|at| *at == 0 || signatures[at - 1] == b' ');
@@ -112,7 +113,7 @@ fn has_text_with_spaces(signatures: &[u8]) -> bool {
     texts.any(|(text, rest)| rest.first().is_none_or(|next| *next == b' ') && text.contains(&b' '))
 }
 
-/// Without a word about the reason: refused if the genuine signature is not there, accepted if it is.
+/// Checks the verdict but not the reason: rejected without the genuine signature, accepted with it.
 fn accepted_if_genuine(headers: &[(&str, &[u8])], genuine: &str, entries: &[&[u8]]) {
     let receiver = receiver(Custom::new("acme", StandardWebhooks::new(), secret()), 1_000);
     let accepted = receiver.verify(headers, Bytes::from_static(BODY)).is_ok();
@@ -176,7 +177,7 @@ fn same(scheme: SchemeConfig, headers: &[(&str, &[u8])], expected: Result<(), Re
     assert_eq!(verdict.map_err(|rejection| rejection.reason()), expected, "{headers:?}");
 }
 
-/// The template with the signatures in their places, up to a length that no header has.
+/// Returns the template with the signatures filled in, up to a length that no header has.
 fn filled(template: &[u8], genuine: &str, alike: &str) -> Vec<u8> {
     let mut value = Vec::with_capacity(template.len());
     for byte in template {

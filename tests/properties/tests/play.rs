@@ -1,4 +1,5 @@
-//! What the fuzzer looks for, played with what is known: every fixture, altered a little, and whatever was found before.
+//! Runs the fuzzer's properties on known input: every fixture, slightly altered variants, and everything that was
+//! found before.
 
 use std::fs;
 use std::path::Path;
@@ -61,7 +62,7 @@ fn holds(property: &Property, data: &[u8]) {
     assert!(took <= most_memory(data.len()), "{took} bytes for {}", data.len());
 }
 
-/// A few others near it: cut off, doubled, and with a byte of JSON's grammar or of none in its midst.
+/// Returns similar inputs: cut off, doubled, and with a byte inserted that is part of JSON's grammar or not.
 fn altered(seed: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let middle = seed.len() / 2;
     let cut = seed[..middle].to_vec();

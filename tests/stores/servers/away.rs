@@ -1,4 +1,4 @@
-//! The server goes away and comes back, and what a receiver makes of it.
+//! Tests of a server that goes away and comes back, through a receiver and at the store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::suite::{HOUR, key, soon, token};
 
-/// Through a receiver: how often its handler ran is counted.
+/// A receiver whose handler counts its calls.
 pub struct Endpoint {
     receiver: Receiver,
     handled: Arc<AtomicUsize>,
@@ -49,7 +49,7 @@ impl Endpoint {
         self.handled.load(Ordering::SeqCst)
     }
 
-    /// Delivers as a sender does, until it is done. Says whether it was a duplicate by then.
+    /// Delivers with retries until the event is handled. Returns whether the last attempt was a duplicate.
     pub async fn deliver_until_handled(&self, id: usize) -> bool {
         let began = Instant::now();
         while let Err(rejection) = self.deliver(id).await {
@@ -83,8 +83,8 @@ pub async fn a_stopped_server_is_503_and_its_return_needs_no_restart(mut server:
     assert_eq!(endpoint.handled(), 2);
 }
 
-/// Every connection is dead, and nobody has been told.
-pub async fn a_restart_between_steps_fails_nobody(mut server: Server, store: impl DedupeStore) {
+/// A restart breaks every connection without notice to the store.
+pub async fn a_restart_between_steps_fails_no_step(mut server: Server, store: impl DedupeStore) {
     let store = Arc::new(store);
     let claim_many = async |from: u64| {
         let claim = |n| {
@@ -101,8 +101,8 @@ pub async fn a_restart_between_steps_fails_nobody(mut server: Server, store: imp
     claim_many(100).await;
 }
 
-/// What is in the way lets go of every connection, and the server has nothing to do with it.
-pub async fn connections_that_are_cut_fail_nobody(between: &Between, store: impl DedupeStore) {
+/// A proxy closes every connection while the server keeps running.
+pub async fn closed_connections_fail_no_step(between: &Between, store: impl DedupeStore) {
     for round in 0..5 {
         let claims = (0..20).map(|n| store.claim(key(round * 20 + n), token(n), HOUR));
         for claimed in futures_util::future::join_all(claims).await {
@@ -112,36 +112,37 @@ pub async fn connections_that_are_cut_fail_nobody(between: &Between, store: impl
     }
 }
 
-/// As a firewall does: it has forgotten connections that were quiet, and answers nothing that comes by them.
-pub async fn quiet_connections_that_lead_nowhere_are_found_out(between: &Between, store: impl DedupeStore) {
+/// A firewall drops idle connections silently: no packet on them is answered.
+pub async fn dead_idle_connections_are_detected(between: &Between, store: impl DedupeStore) {
     let claims = (1..=50).map(|n| store.claim(key(n), token(n), HOUR));
     assert!(futures_util::future::join_all(claims).await.iter().all(Result::is_ok));
     between.change(Way::Forgotten);
-    // Longer than a store trusts in a connection that lies idle.
+    // Longer than a store trusts an idle connection without a check.
     tokio::time::sleep(Duration::from_millis(10_500)).await;
     assert_eq!(store.claim(key(100), token(1), HOUR).await.unwrap(), Claimed::Acquired);
 }
 
-/// The same in the midst of its work: steps fail until its time is over, and no longer. The store has little patience.
-pub async fn a_connection_that_leads_nowhere_is_given_up(between: &Between, store: impl DedupeStore) {
+/// The same while connections are in use: steps fail until their timeout, and no longer. The store has a short
+/// timeout.
+pub async fn a_dead_connection_is_abandoned(between: &Between, store: impl DedupeStore) {
     soon(async || store.claim(key(1), token(1), HOUR).await.is_ok()).await;
     between.change(Way::Forgotten);
     store.claim(key(2), token(2), HOUR).await.unwrap_err();
     soon(async || store.claim(key(2), token(2), HOUR).await.is_ok()).await;
 }
 
-/// Stands between a store and its server.
+/// A proxy between a store and its server.
 pub struct Between {
     port: u16,
     way: watch::Sender<Way>,
 }
 
-/// What becomes of the connections that there are.
+/// The state of the open connections.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     Open,
     Cut,
-    /// They stay, and nothing passes.
+    /// They stay open, and no data passes.
     Forgotten,
 }
 
@@ -170,7 +171,7 @@ impl Between {
         Between { port, way }
     }
 
-    /// The server's URL, by this way.
+    /// Returns the server's URL through the proxy.
     pub fn url(&self, server: &Server) -> String {
         server.url().replace(&format!(":{}/", server.port()), &format!(":{}/", self.port))
     }
@@ -180,21 +181,22 @@ impl Between {
     }
 }
 
-pub async fn a_server_that_says_nothing_is_503_and_leaves_no_claim(server: Server, store: impl DedupeStore) {
+pub async fn an_unresponsive_server_is_503_and_leaves_no_claim(server: Server, store: impl DedupeStore) {
     let endpoint = Endpoint::new(store);
     endpoint.deliver_until_handled(1).await;
     server.pause();
     endpoint.is_rejected_for_now(2).await;
     endpoint.is_rejected_for_now(3).await;
     server.resume();
-    // Long before a lease runs out by itself: a claim whose answer was lost is released.
+    // The lease is an hour, so a claim whose answer was lost must have been released.
     endpoint.deliver_until_handled(2).await;
     endpoint.deliver_until_handled(3).await;
     assert_eq!(endpoint.handled(), 3);
 }
 
-/// All of it for one kind of server, whose module has `own`, a server and its store, and `patient`, a store that fails for
-/// no slowness of the machine; and `at`, a store by a URL, with so many connections and so long for a step.
+/// Defines all these tests for one kind of server. The calling module has `own`, which returns a server and its
+/// store; `patient`, which returns a store with a long timeout; and `at`, which returns a store for a URL with this
+/// many connections and this timeout for a step.
 macro_rules! tests {
     ($server:path) => {
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -204,40 +206,40 @@ macro_rules! tests {
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn a_restart_between_steps_fails_nobody() {
+        async fn a_restart_between_steps_fails_no_step() {
             let server = $server(&[]);
             let store = patient(&server).await;
-            away::a_restart_between_steps_fails_nobody(server, store).await;
+            away::a_restart_between_steps_fails_no_step(server, store).await;
         }
 
         #[tokio::test]
-        async fn connections_that_are_cut_fail_nobody() {
+        async fn closed_connections_fail_no_step() {
             let server = $server(&[]);
             let between = away::Between::to(&server).await;
             let store = at(&between.url(&server), 8, HOUR).await;
-            away::connections_that_are_cut_fail_nobody(&between, store).await;
+            away::closed_connections_fail_no_step(&between, store).await;
         }
 
         #[tokio::test]
-        async fn quiet_connections_that_lead_nowhere_are_found_out() {
+        async fn dead_idle_connections_are_detected() {
             let server = $server(&[]);
             let between = away::Between::to(&server).await;
             let store = at(&between.url(&server), 8, HOUR).await;
-            away::quiet_connections_that_lead_nowhere_are_found_out(&between, store).await;
+            away::dead_idle_connections_are_detected(&between, store).await;
         }
 
         #[tokio::test]
-        async fn a_connection_that_leads_nowhere_is_given_up() {
+        async fn a_dead_connection_is_abandoned() {
             let server = $server(&[]);
             let between = away::Between::to(&server).await;
             let store = at(&between.url(&server), 1, Duration::from_secs(2)).await;
-            away::a_connection_that_leads_nowhere_is_given_up(&between, store).await;
+            away::a_dead_connection_is_abandoned(&between, store).await;
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn a_server_that_says_nothing_is_503_and_leaves_no_claim() {
+        async fn an_unresponsive_server_is_503_and_leaves_no_claim() {
             let (server, store) = own().await;
-            away::a_server_that_says_nothing_is_503_and_leaves_no_claim(server, store).await;
+            away::an_unresponsive_server_is_503_and_leaves_no_claim(server, store).await;
         }
     };
 }

@@ -1,7 +1,7 @@
-//! Stores on servers: what becomes of them when the server stops, hangs, or is not as it should be.
+//! Tests of stores on servers, for example when the server stops, hangs, or is misconfigured.
 //!
-//! `scripts/test` starts a server of each kind that all tests share, and says where its programs are; a test that
-//! stops or changes a server starts one of its own.
+//! `scripts/test` starts one server of each kind that all tests share, and sets the paths of its programs; a test
+//! that stops or changes a server starts one of its own.
 
 mod away;
 mod postgres;
@@ -13,7 +13,7 @@ mod tls;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A namespace that nobody has used before.
+/// Returns a namespace that has not been used before.
 pub fn unique() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();

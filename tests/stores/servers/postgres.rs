@@ -23,7 +23,7 @@ async fn number(connection: &mut PgConnection, query: String) -> i64 {
     sqlx::query(AssertSqlSafe(query)).fetch_one(connection).await.unwrap().get(0)
 }
 
-/// On the server that all tests share. It fails for no slowness of the machine.
+/// Returns a store on the server that all tests share, with a timeout that suits the slowest machine.
 async fn store(namespace: &str) -> PostgresStore {
     builder(namespace).connect(&shared_postgres()).await.unwrap()
 }
@@ -32,14 +32,14 @@ fn builder(namespace: &str) -> PostgresBuilder {
     PostgresStore::builder().namespace(namespace).step_timeout(HOUR)
 }
 
-/// The one line that a store which cannot be had gives.
+/// Returns the error of a store that cannot connect, and checks that it is one line.
 async fn rejected(url: &str, namespace: &str) -> String {
     let line = PostgresStore::builder().namespace(namespace).connect(url).await.unwrap_err().to_string();
     assert!(line.starts_with("PostgreSQL: ") && !line.contains('\n'), "{line}");
     line
 }
 
-/// With a name and password in it.
+/// Returns the URL with this role and its password.
 fn with_role(url: &str, role: &str) -> String {
     let (_, place) = url.split_once('@').unwrap();
     format!("postgres://{role}:{PASSWORD}@{place}")
@@ -53,7 +53,7 @@ async fn own() -> (Server, PostgresStore) {
     (server, store)
 }
 
-/// One that fails for no slowness of the machine.
+/// Returns a store with a timeout that suits the slowest machine.
 async fn patient(server: &Server) -> PostgresStore {
     at(&server.url(), 8, HOUR).await
 }
@@ -64,7 +64,7 @@ async fn at(url: &str, connections: u32, step_timeout: Duration) -> PostgresStor
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_connections_fail_nobody() {
+async fn killed_connections_fail_no_step() {
     let server = Server::postgres(&[]);
     let store = Arc::new(patient(&server).await);
     let mut killer = PgConnection::connect(&server.url()).await.unwrap();
@@ -97,7 +97,7 @@ async fn a_server_that_is_about_to_start_is_waited_for() {
     assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
     server.stop();
     let claim = tokio::spawn(async move { store.claim(key(2), token(2), HOUR).await });
-    // For some tries to fail.
+    // Long enough for some attempts to fail.
     tokio::time::sleep(Duration::from_millis(300)).await;
     server.start();
     assert_eq!(claim.await.unwrap().unwrap(), Claimed::Acquired);
@@ -109,20 +109,20 @@ async fn a_server_with_too_many_connections_is_waited_for() {
     let server = Server::postgres(&[&format!("max_connections={MOST}")]);
     let store = at(&server.url(), 1, HOUR).await;
     let mut others = Vec::new();
-    // Until the server takes no more.
+    // Opens connections until the server accepts no more.
     while let Ok(other) = PgConnection::connect(&server.url()).await {
         others.push(other);
     }
     assert!(others.len() <= MOST);
     let claim = tokio::spawn(async move { store.claim(key(1), token(1), HOUR).await });
-    // For some tries to fail.
+    // Long enough for some attempts to fail.
     tokio::time::sleep(Duration::from_millis(300)).await;
     others.truncate(MOST / 2);
     assert_eq!(claim.await.unwrap().unwrap(), Claimed::Acquired);
 }
 
 #[tokio::test]
-async fn what_keeps_a_store_from_connecting_again_is_told_at_once() {
+async fn a_permanent_reconnection_error_is_reported_at_once() {
     let server = Server::postgres(&[]);
     let store = patient(&server).await;
     assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
@@ -179,7 +179,7 @@ async fn a_primary_that_becomes_a_standby_is_unavailable_until_it_is_one_again()
         run(&mut admin, format!("ALTER SYSTEM SET default_transaction_read_only = {setting}")).await;
         run(&mut admin, "SELECT pg_reload_conf()".to_owned()).await;
         let began = std::time::Instant::now();
-        // The setting reaches each connection in its own time.
+        // The setting reaches each connection at its own time.
         while store.renew(key(1), token(1), HOUR).await.is_err() != is_standby {
             assert!(began.elapsed() < Duration::from_secs(120));
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -188,7 +188,7 @@ async fn a_primary_that_becomes_a_standby_is_unavailable_until_it_is_one_again()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_instances_that_come_up_at_once_make_the_tables_once() {
+async fn ten_instances_that_start_at_once_create_the_tables_once() {
     let namespace: Arc<str> = unique().into();
     let instances: Vec<_> = (0..10)
         .map(|_| {
@@ -213,7 +213,7 @@ async fn tables_of_another_version_are_left_alone() {
 }
 
 #[tokio::test]
-async fn a_role_that_may_make_no_tables_uses_those_that_are_there() {
+async fn a_role_that_cannot_create_tables_uses_existing_ones() {
     let namespace = unique();
     let mut admin = direct().await;
     run(&mut admin, format!("CREATE ROLE {namespace} LOGIN PASSWORD '{PASSWORD}'")).await;
@@ -225,8 +225,8 @@ async fn a_role_that_may_make_no_tables_uses_those_that_are_there() {
             && line.contains("ddl"),
         "{line}"
     );
-    let told = PostgresStore::builder().namespace(&namespace).create_tables(false).connect(&shared_postgres()).await;
-    assert!(told.unwrap_err().to_string().contains("create_tables is false"));
+    let opened = PostgresStore::builder().namespace(&namespace).create_tables(false).connect(&shared_postgres()).await;
+    assert!(opened.unwrap_err().to_string().contains("create_tables is false"));
 
     run(&mut admin, PostgresStore::ddl(&namespace).unwrap()).await;
     run(&mut admin, format!("GRANT SELECT ON {namespace}_schema TO {namespace}")).await;
@@ -243,9 +243,9 @@ async fn a_role_that_may_make_no_tables_uses_those_that_are_there() {
 }
 
 #[tokio::test]
-async fn a_row_that_someone_holds_is_not_waited_for_longer_than_a_lock_may_take() {
+async fn a_locked_row_is_not_waited_for_longer_than_the_lock_timeout() {
     let namespace = unique();
-    // A third of it for a lock.
+    // A third of the step's timeout is the limit for a lock.
     let builder = builder(&namespace).step_timeout(Duration::from_secs(9));
     let store = builder.connect(&shared_postgres()).await.unwrap();
     store.claim(key(1), token(1), HOUR).await.unwrap();
@@ -264,13 +264,13 @@ async fn a_step_may_take_as_long_as_it_is_given() {
     let mut holder = direct().await;
     run(&mut holder, format!("BEGIN; LOCK TABLE {namespace}_events")).await;
     let claim = tokio::spawn(async move { store.claim(key(1), token(1), HOUR).await });
-    // Longer than a lock may take by default.
+    // Longer than the default limit for a lock.
     tokio::time::sleep(Duration::from_secs(2)).await;
     run(&mut holder, "ROLLBACK".to_owned()).await;
     assert_eq!(claim.await.unwrap().unwrap(), Claimed::Acquired);
 }
 
-/// The backends of a namespace's store. They stay, and the server knows what was asked last.
+/// Returns the backends of a namespace's store, found by their last query.
 async fn backends(namespace: &str) -> BTreeSet<i32> {
     let asked = format!(
         "SELECT pid FROM pg_stat_activity WHERE query LIKE '%{namespace}_events AS e%' AND pid <> pg_backend_pid()
@@ -280,7 +280,7 @@ async fn backends(namespace: &str) -> BTreeSet<i32> {
     rows.into_iter().map(|row| row.get(0)).collect()
 }
 
-/// A renewal of event 1, whose row somebody holds, that waits for it by now.
+/// Starts a renewal of event 1, whose row is locked, and returns once it waits for the lock.
 async fn waiting_renewal(store: &PostgresStore, namespace: &str) -> JoinHandle<Result<Settled, StoreError>> {
     let renewing = store.clone();
     let renewal = tokio::spawn(async move { renewing.renew(key(1), token(1), HOUR).await });
@@ -292,7 +292,7 @@ async fn waiting_renewal(store: &PostgresStore, namespace: &str) -> JoinHandle<R
     renewal
 }
 
-async fn give_up_a_renewal_that_waits(store: &PostgresStore, namespace: &str) {
+async fn drop_a_waiting_renewal(store: &PostgresStore, namespace: &str) {
     let renewal = waiting_renewal(store, namespace).await;
     renewal.abort();
     assert!(renewal.await.unwrap_err().is_cancelled());
@@ -306,7 +306,7 @@ async fn claim_many(store: &PostgresStore, from: u64) {
 }
 
 #[tokio::test]
-async fn there_are_as_many_connections_as_there_may_be_and_they_are_kept() {
+async fn the_store_opens_max_connections_and_keeps_them() {
     let namespace = unique();
     let store = builder(&namespace).max_connections(2).connect(&shared_postgres()).await.unwrap();
     claim_many(&store, 0).await;
@@ -317,14 +317,14 @@ async fn there_are_as_many_connections_as_there_may_be_and_they_are_kept() {
 }
 
 #[tokio::test]
-async fn a_step_that_fails_or_is_given_up_costs_no_other_its_connection() {
+async fn a_failed_or_dropped_step_costs_no_other_step_its_connection() {
     let namespace = unique();
     let store = builder(&namespace).max_connections(2).connect(&shared_postgres()).await.unwrap();
     claim_many(&store, 0).await;
     let before = backends(&namespace).await;
     let mut holder = direct().await;
 
-    // The server refuses it: the connection is as good as before.
+    // The server rejects the query, and the connection remains usable.
     run(&mut holder, format!("ALTER TABLE {namespace}_events RENAME TO {namespace}_away")).await;
     let error = store.renew(key(1), token(1), HOUR).await.unwrap_err();
     assert!(error.to_string().contains("does not exist"), "{error}");
@@ -334,7 +334,7 @@ async fn a_step_that_fails_or_is_given_up_costs_no_other_its_connection() {
 
     // The caller stops waiting: the connection stays with the step, and other steps use the other connection.
     run(&mut holder, format!("BEGIN; SELECT * FROM {namespace}_events FOR UPDATE")).await;
-    give_up_a_renewal_that_waits(&store, &namespace).await;
+    drop_a_waiting_renewal(&store, &namespace).await;
     let now = backends(&namespace).await;
     assert!(now.len() == 1 && now.is_subset(&before), "{now:?} of {before:?}");
     claim_many(&store, 200).await;
@@ -352,7 +352,7 @@ async fn a_connection_in_use_while_another_broke_is_not_used_again() {
     let mut holder = direct().await;
     run(&mut holder, format!("BEGIN; SELECT * FROM {namespace}_events FOR UPDATE")).await;
     let renewal = waiting_renewal(&store, &namespace).await;
-    // Those that wait for a lock are not among them.
+    // Connections that wait for a lock are not in use by other steps.
     let idle = backends(&namespace).await;
     assert_eq!(idle.len(), 1);
     for idle in idle {
@@ -370,10 +370,10 @@ async fn a_connection_in_use_while_another_broke_is_not_used_again() {
 }
 
 #[tokio::test]
-async fn none_beside_a_connection_that_leads_nowhere_is_trusted() {
+async fn after_a_dead_connection_the_others_are_not_trusted() {
     let server = Server::postgres(&[]);
     let between = Between::to(&server).await;
-    // Sooner than a connection that lies idle is asked whether it is there.
+    // Before the time at which an idle connection is checked.
     let store = at(&between.url(&server), 8, Duration::from_secs(7)).await;
     claim_many(&store, 0).await;
     between.change(Way::Forgotten);
@@ -403,7 +403,7 @@ async fn a_claim_from_before_the_clock_was_set_back_holds_no_longer_than_a_lease
 }
 
 #[tokio::test]
-async fn what_has_run_out_is_deleted_and_nothing_else() {
+async fn only_expired_rows_are_purged() {
     let namespace = unique();
     drop(store(&namespace).await);
     let mut direct = direct().await;
@@ -437,7 +437,7 @@ async fn what_has_run_out_is_deleted_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn deleting_looks_at_what_has_run_out_and_at_nothing_else() {
+async fn purging_reads_only_expired_rows() {
     const KEPT: i64 = 20_000;
     let server = Server::postgres(&["autovacuum=off"]);
     drop(PostgresStore::connect(&server.url()).await.unwrap());
@@ -468,7 +468,7 @@ async fn deleting_looks_at_what_has_run_out_and_at_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_table_that_cannot_be_looked_at_keeps_no_other_from_its_turn() {
+async fn a_locked_table_does_not_stop_the_purge_of_others() {
     let namespace = unique();
     drop(store(&namespace).await);
     let mut holds = direct().await;
@@ -490,7 +490,7 @@ async fn a_table_that_cannot_be_looked_at_keeps_no_other_from_its_turn() {
 }
 
 #[tokio::test]
-async fn what_is_answered_is_on_disk_whatever_the_role_prefers() {
+async fn answered_steps_are_on_disk_whatever_the_settings_of_the_role() {
     let namespace = unique();
     let store = store(&namespace).await;
     let mut direct = direct().await;

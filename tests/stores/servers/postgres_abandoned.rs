@@ -1,6 +1,8 @@
 //! Steps that the server has not answered when their callers stop waiting.
 //!
-//! A backend that waits within its COMMIT does not notice that its client is gone. Three causes are played: a synchronous
+//! A backend that waits within its COMMIT does not notice that its client has disconnected. There are tests for three
+//! causes: a synchronous standby that is absent, a stalled disk, and a slow deferred trigger. Each lasts until the
+//! test ends it.
 //! standby that is away, a stalled disk, and a slow deferred trigger. Each lasts until the test ends it.
 
 use std::collections::BTreeSet;
@@ -24,7 +26,7 @@ const DELIVERIES: usize = 60;
 const BETWEEN_DELIVERIES: Duration = Duration::from_millis(50);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_standby_that_is_away_leaves_no_more_backends_than_the_limit_and_a_probe() {
+async fn an_absent_standby_leaves_no_more_backends_than_the_limit_and_a_probe() {
     backends_stay_within_the_limit(Cause::Standby).await;
 }
 
@@ -42,7 +44,7 @@ async fn backends_stay_within_the_limit(cause: Cause) {
     let mut scene = Scene::new(cause).await;
     let endpoint = Arc::new(Endpoint::new(scene.store(LIMIT).await));
 
-    // The commit of event 1 is the first that waits.
+    // The commit of event 1 is the first to wait.
     let mut handled = 0;
     soon(async || {
         let handler = async {
@@ -98,12 +100,12 @@ async fn a_late_answer_returns_its_connection_to_use() {
     assert_eq!(error.to_string(), "PostgreSQL: claim: no answer in time");
     scene.end().await;
     soon(async || store.claim(key(3), token(3), HOUR).await.is_ok()).await;
-    // The claim that was answered too late was made, and is its caller's.
+    // The claim whose answer was late was acquired and belongs to its caller.
     soon(async || matches!(store.claim(key(2), token(2), HOUR).await, Ok(Claimed::Acquired))).await;
     assert_eq!(scene.backends().await, before);
 }
 
-/// The answer to a COMMIT is lost, as where a firewall has dropped the connection.
+/// The answer to a COMMIT is lost, as when a firewall drops the connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_answer_releases_the_permit_after_the_commit() {
     let mut scene = Scene::new(Cause::Trigger).await;
@@ -190,7 +192,7 @@ async fn a_dropped_caller_leaves_the_permit_to_its_step_until_the_answer() {
         let store = store.clone();
         async move { store.claim(key(2), token(2), HOUR).await }
     });
-    // Much longer than a claim takes that has a connection.
+    // Much longer than a claim takes on an open connection.
     sleep(Duration::from_millis(500)).await;
     assert!(!claim.is_finished(), "it has a second connection");
     assert_eq!(waiting().await, backend);
@@ -234,7 +236,7 @@ async fn the_server_looks_after_connections_that_went_quiet() {
     }
     let seen = sqlx::query("SELECT of FROM seen").fetch_all(&mut admin).await.unwrap();
     let seen: Vec<String> = seen.iter().map(|row| row.get(0)).collect();
-    // In the order of their names: count, idle time, interval, user timeout. The server ignores them over a Unix socket.
+    // Ordered by name: count, idle time, interval, user timeout. The server ignores them over a Unix socket.
     assert_eq!(seen, ["4 10 5 30000", "0 0 0 0"]);
 }
 
@@ -284,12 +286,12 @@ impl Scene {
     async fn store_at(&mut self, url: &str, connections: u32) -> PostgresStore {
         let builder = PostgresStore::builder().max_connections(connections).step_timeout(STEP);
         let store = builder.connect(url).await.unwrap();
-        // The connection that looked at the tables is not one of the store's.
+        // The connection that created the tables is not one of the store's.
         soon(async || self.backends().await.is_empty()).await;
         store
     }
 
-    /// Returns when a COMMIT does not end any more.
+    /// Returns once COMMITs no longer end.
     async fn begin(&mut self) {
         match self.cause {
             Cause::Disk => self.server.stall_disk(),
@@ -350,7 +352,7 @@ struct Watch {
 }
 
 impl Watch {
-    /// Returns the most backends that were there at once.
+    /// Returns the maximum number of backends at once.
     async fn end(self) -> usize {
         self.end.send(()).unwrap();
         self.most.await.unwrap()

@@ -1,4 +1,4 @@
-//! Effect and mark in one transaction of the application's: one effect for each event, whatever became of leases.
+//! The effect and the mark in one transaction of the application: one effect for each event, even if a lease expires.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ struct Application {
 impl Application {
     async fn new() -> Self {
         let (pool, namespace) = (PgPool::connect(&shared_postgres()).await.unwrap(), unique());
-        // One connection: whatever holds it shows. Long enough for locks that a test holds.
+        // With one connection, a blocked connection is noticed. The timeout exceeds the locks that a test holds.
         let builder = PostgresStore::builder().namespace(&namespace).max_connections(1).step_timeout(HOUR / 60);
         let store = builder.on(&pool).await.unwrap();
         pool.execute(AssertSqlSafe(format!("CREATE TABLE {namespace}_effects (by int)"))).await.unwrap();
@@ -40,8 +40,8 @@ impl Application {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
-    /// Until so many wait for a lock somewhere in the tables of this test.
-    async fn until_someone_waits(&self) {
+    /// Waits until a query on this test's tables waits for a lock.
+    async fn until_a_query_waits(&self) {
         let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1";
         let began = std::time::Instant::now();
         loop {
@@ -49,13 +49,13 @@ impl Application {
             if row.get::<i64, _>(0) > 0 {
                 return;
             }
-            assert!(began.elapsed() < Duration::from_secs(120), "nobody waits");
+            assert!(began.elapsed() < Duration::from_secs(120), "no query waits for a lock");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }
 
-/// Two deliveries of one event, let in, each with its own token.
+/// Returns two admitted deliveries of one event, each with its own claim token.
 fn twice(endpoint: &Endpoint) -> [Delivery; 2] {
     [0, 1].map(|_| endpoint.receiver().admit(endpoint.delivery(1)).unwrap().delivery().clone())
 }
@@ -98,7 +98,7 @@ async fn a_process_that_dies_after_its_transaction_has_handled_the_event() {
     let mut transaction = app.begin(1).await;
     app.store.commit_in(&mut transaction, &first).await.unwrap();
     transaction.commit().await.unwrap();
-    // No commit of the receiver's comes, and its lease need not run out.
+    // The receiver sends no commit, and the lease need not expire.
     assert_eq!(claim(&app.store, &second, HOUR).await, Claimed::AlreadyHandled);
     let (key, late) = (first.event_key(), first.claim_token().unwrap());
     assert_eq!(app.store.release(key, late).await.unwrap(), Settled::Settled);
@@ -108,14 +108,14 @@ async fn a_process_that_dies_after_its_transaction_has_handled_the_event() {
 }
 
 #[tokio::test]
-async fn while_the_transaction_is_open_nobody_waits_for_it() {
+async fn no_step_waits_for_the_open_transaction() {
     let app = Application::new().await;
     let [first, second] = twice(&Endpoint::new(app.store.clone()));
     assert_eq!(claim(&app.store, &first, HOUR).await, Claimed::Acquired);
     let mut transaction = app.begin(1).await;
     app.store.commit_in(&mut transaction, &first).await.unwrap();
     let (key, token) = (first.event_key(), first.claim_token().unwrap());
-    // The store has one connection, and a lock could be waited for a whole minute: neither is.
+    // The renewal must wait neither for the store's only connection nor, up to a minute, for a lock.
     assert_eq!(app.store.renew(key, token, HOUR).await.unwrap(), Settled::Settled);
     assert!(matches!(claim(&app.store, &second, HOUR).await, Claimed::InFlight { .. }));
     assert_eq!(app.store.commit(key, token, retention(HOUR)).await.unwrap(), Settled::Settled);
@@ -123,19 +123,19 @@ async fn while_the_transaction_is_open_nobody_waits_for_it() {
 }
 
 #[tokio::test]
-async fn of_two_handlers_after_a_lease_that_failed_one_has_an_effect() {
+async fn of_two_handlers_after_an_expired_lease_one_has_an_effect() {
     for first_commits in [true, false] {
         let app = Application::new().await;
         let [first, second] = twice(&Endpoint::new(app.store.clone()));
         assert_eq!(claim(&app.store, &first, Duration::from_millis(1)).await, Claimed::Acquired);
-        // It is at this point when its lease ends, and the event is someone else's.
+        // The lease of the first holder expires here, and another delivery acquires the event.
         let mut one = app.begin(1).await;
         app.store.commit_in(&mut one, &first).await.unwrap();
         while claim(&app.store, &second, HOUR).await != Claimed::Acquired {}
         let mut other = app.begin(2).await;
         let later = app.store.commit_in(&mut other, &second);
         let ended = async {
-            app.until_someone_waits().await;
+            app.until_a_query_waits().await;
             if first_commits { one.commit().await.unwrap() } else { one.rollback().await.unwrap() }
         };
         let (later, ()) = tokio::join!(later, ended);
@@ -151,7 +151,7 @@ async fn of_two_handlers_after_a_lease_that_failed_one_has_an_effect() {
 }
 
 #[tokio::test]
-async fn whoever_lost_the_claim_before_it_came_to_this_has_no_effect() {
+async fn a_handler_that_lost_its_claim_has_no_effect() {
     let app = Application::new().await;
     let [first, second] = twice(&Endpoint::new(app.store.clone()));
     assert_eq!(claim(&app.store, &first, Duration::from_millis(1)).await, Claimed::Acquired);
@@ -160,10 +160,10 @@ async fn whoever_lost_the_claim_before_it_came_to_this_has_no_effect() {
     assert!(is_lost(app.store.commit_in(&mut transaction, &first).await), "the second is at work");
 }
 
-/// A claim looks at what is committed, then is held up; the first holder's transaction commits, and its claim is
-/// released, before the claim is written. So it is won, though the event is handled.
+/// A claim reads the committed state and is then blocked. The first holder's transaction commits and its claim is
+/// released before the claim is written. The claim is therefore acquired although the event is handled.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_claim_won_by_an_old_view_has_no_second_effect() {
+async fn a_claim_acquired_from_an_old_snapshot_has_no_second_effect() {
     let app = Application::new().await;
     let [first, second] = twice(&Endpoint::new(app.store.clone()));
     assert_eq!(claim(&app.store, &first, HOUR).await, Claimed::Acquired);
@@ -177,7 +177,7 @@ async fn a_claim_won_by_an_old_view_has_no_second_effect() {
         let (store, second) = (app.store.clone(), second.clone());
         async move { claim(&store, &second, HOUR).await }
     });
-    app.until_someone_waits().await;
+    app.until_a_query_waits().await;
     one.commit().await.unwrap();
     release.commit().await.unwrap();
     assert_eq!(claimed.await.unwrap(), Claimed::Acquired, "this is the race, or the test shows nothing");
@@ -189,7 +189,7 @@ async fn a_claim_won_by_an_old_view_has_no_second_effect() {
 }
 
 #[tokio::test]
-async fn a_delivery_that_was_not_let_in_is_committed_for_nobody() {
+async fn a_delivery_that_was_not_admitted_cannot_be_committed() {
     let app = Application::new().await;
     let delivery = Endpoint::new(app.store.clone()).delivery(1);
     let mut transaction = app.begin(1).await;

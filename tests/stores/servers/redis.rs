@@ -11,7 +11,7 @@ use super::away;
 use super::unique;
 use crate::suite::{HOUR, key, retention, token};
 
-/// Without the time-outs that the client has of its own accord: half a second for an answer.
+/// Connects without the client's default timeout of half a second for a response.
 async fn direct(url: &str) -> MultiplexedConnection {
     let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
     redis::Client::open(url).unwrap().get_multiplexed_async_connection_with_config(&config).await.unwrap()
@@ -24,19 +24,19 @@ async fn ask<T: redis::FromRedisValue>(url: &str, command: &str) -> T {
     command.query_async(&mut direct(url).await).await.unwrap()
 }
 
-/// What the server says of itself.
+/// Returns a value from the server's INFO.
 async fn stat(url: &str, section: &str, name: &str) -> String {
     let info: String = ask(url, &format!("INFO {section}")).await;
     let said = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     said.unwrap_or_else(|| panic!("no {name} in {info}")).to_owned()
 }
 
-/// The one line that a store which cannot be had gives.
+/// Returns the error of a store that cannot connect, and checks that it is one line.
 async fn rejected(url: &str) -> String {
     let error = RedisStore::connect(url).await.unwrap_err();
     let line = error.to_string();
     assert!(line.starts_with("Redis: ") && !line.contains('\n') && !line.contains(PASSWORD), "{line}");
-    // What is behind it is there for whoever wants to look.
+    // The cause is available as the source.
     assert!(error.source().is_some() || !line.starts_with("Redis: cannot connect: "), "{line}");
     line
 }
@@ -58,7 +58,7 @@ async fn own() -> (Server, RedisStore) {
     (server, store)
 }
 
-/// One that fails for no slowness of the machine.
+/// Returns a store with a timeout that suits the slowest machine.
 async fn patient(server: &Server) -> RedisStore {
     at(&server.url(), 2, HOUR).await
 }
@@ -67,13 +67,13 @@ async fn at(url: &str, connections: usize, step_timeout: Duration) -> RedisStore
     RedisStore::builder().max_connections(connections).step_timeout(step_timeout).connect(url).await.unwrap()
 }
 
-/// The same on the server that all tests share.
+/// Returns such a store on the server that all tests share.
 async fn shared(namespace: &str) -> RedisStore {
     RedisStore::builder().namespace(namespace).step_timeout(HOUR).connect(&shared_redis()).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_connections_fail_nobody() {
+async fn killed_connections_fail_no_step() {
     let server = Server::redis(&[]);
     let store = Arc::new(patient(&server).await);
     let mut killed = 0;
@@ -140,7 +140,7 @@ async fn a_server_that_does_not_say_whether_it_drops_events_is_rejected_unless_a
 }
 
 #[tokio::test]
-async fn the_rights_that_are_documented_are_enough_and_missing_ones_show_at_once() {
+async fn the_documented_permissions_suffice_and_missing_ones_fail_at_once() {
     let server = Server::redis(&[]);
     let documented = "resetkeys ~medhook:* -@all +eval +evalsha +get +set +del +time +ping +info";
     let set_user = format!("ACL SETUSER app on >{PASSWORD} {documented}");
@@ -160,7 +160,7 @@ async fn the_rights_that_are_documented_are_enough_and_missing_ones_show_at_once
 }
 
 #[tokio::test]
-async fn scripts_that_were_flushed_are_sent_again() {
+async fn flushed_scripts_are_sent_again() {
     let server = Server::redis(&[]);
     let store = patient(&server).await;
     for n in 0..3 {
@@ -172,7 +172,7 @@ async fn scripts_that_were_flushed_are_sent_again() {
 }
 
 #[tokio::test]
-async fn out_of_memory_is_unavailable_and_passes() {
+async fn out_of_memory_is_unavailable_until_memory_is_free() {
     let server = Server::redis(&[]);
     let store = patient(&server).await;
     store.claim(key(1), token(1), HOUR).await.unwrap();
@@ -191,20 +191,20 @@ async fn out_of_memory_is_unavailable_and_passes() {
 async fn a_step_may_take_as_long_as_it_is_given() {
     let server = Server::redis(&[]);
     let store = patient(&server).await;
-    // Longer than a step may take by default.
+    // Longer than the default timeout of a step.
     ask::<()>(&server.url(), "CLIENT PAUSE 3500").await;
     assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
 }
 
 #[tokio::test]
-async fn there_are_as_many_connections_as_there_may_be() {
+async fn the_store_opens_max_connections() {
     let server = Server::redis(&[]);
     let store = RedisStore::builder().max_connections(5).step_timeout(HOUR).connect(&server.url()).await.unwrap();
     let claim = async |n| assert_eq!(store.claim(key(n), token(n), HOUR).await.unwrap(), Claimed::Acquired);
     for n in 0..5 {
         claim(n).await;
     }
-    // One of them is that which asks.
+    // One of the clients is the test's own.
     assert_eq!(stat(&server.url(), "clients", "connected_clients").await, "6");
     let made = async || stat(&server.url(), "stats", "total_connections_received").await.parse::<u32>().unwrap();
     let before = made().await;
@@ -222,7 +222,7 @@ async fn debug_shows_the_namespace_alone() {
 }
 
 #[tokio::test]
-async fn a_server_that_became_a_replica_is_unavailable_until_it_is_none() {
+async fn a_server_that_became_a_replica_is_unavailable_until_promoted() {
     let server = Server::redis(&[]);
     let store = patient(&server).await;
     ask::<()>(&server.url(), "REPLICAOF 127.0.0.1 1").await;
@@ -234,7 +234,7 @@ async fn a_server_that_became_a_replica_is_unavailable_until_it_is_none() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_has_not_reached_a_replica_is_not_promised() {
+async fn a_commit_fails_until_it_has_reached_the_replicas() {
     let (server, other) = (Server::redis(&[]), Server::redis(&[]));
     let builder = || {
         let builder = RedisStore::builder().step_timeout(HOUR).max_connections(4);
@@ -260,7 +260,7 @@ async fn what_has_not_reached_a_replica_is_not_promised() {
     assert_eq!(ask::<i64>(&other.url(), &format!("EXISTS medhook:{}", hex(1))).await, 1);
 
     other.pause();
-    // Four connections: whichever it is sent again on, it is not promised before it is true.
+    // The step is sent again on each of the four connections; none may answer before the replica has the write.
     for _ in 0..8 {
         let error = store.commit(key(2), token(1), retention(HOUR)).await.unwrap_err();
         assert!(error.to_string().contains("only 0 of "), "{error}");
@@ -290,7 +290,7 @@ async fn a_claim_from_before_the_clock_was_set_back_holds_no_longer_than_a_lease
 }
 
 #[tokio::test]
-async fn what_is_no_event_is_neither_taken_for_one_nor_overwritten() {
+async fn a_foreign_value_is_neither_read_as_an_event_nor_overwritten() {
     let namespace = unique();
     let store = shared(&namespace).await;
     let name = format!("{namespace}:{}", hex(1));
@@ -302,7 +302,7 @@ async fn what_is_no_event_is_neither_taken_for_one_nor_overwritten() {
 }
 
 #[tokio::test]
-async fn nothing_is_kept_for_ever() {
+async fn every_key_expires() {
     let namespace = unique();
     let store = shared(&namespace).await;
     let left = async || ask::<i64>(&shared_redis(), &format!("PTTL {namespace}:{}", hex(1))).await;

@@ -1,4 +1,4 @@
-//! Over TLS, with authorities made for the occasion.
+//! Tests over TLS, with temporary certificate authorities.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::suite::{HOUR, key, token};
 
-/// A certificate for `localhost`, its key, its authority, and an authority that has nothing to do with it.
+/// A certificate for `localhost`, its key, its authority, and an unrelated authority.
 struct Papers(TempDir);
 
 impl Papers {
@@ -47,7 +47,7 @@ fn shown(path: &Path) -> String {
 }
 
 #[tokio::test]
-async fn postgres_by_tls_looks_at_the_certificate_if_it_is_to() {
+async fn postgres_over_tls_verifies_the_certificate_if_configured() {
     let papers = Papers::new();
     let server = Server::postgres_with_tls(&papers.path("server.pem"), &papers.path("server.key"));
     let url = |host: &str, sslmode: &str, authority: &str| {
@@ -66,7 +66,7 @@ async fn postgres_by_tls_looks_at_the_certificate_if_it_is_to() {
 }
 
 #[tokio::test]
-async fn redis_by_tls_looks_at_the_certificate() {
+async fn redis_over_tls_verifies_the_certificate() {
     let papers = Papers::new();
     let (server, port) = Server::redis_with_tls(&papers.path("server.pem"), &papers.path("server.key"));
     let connect = async |url: &str, authority: &str| {

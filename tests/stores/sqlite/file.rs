@@ -18,7 +18,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[tokio::test]
-async fn the_file_and_those_beside_it_are_their_owners_alone() {
+async fn only_the_owner_can_read_the_database_files() {
     let place = Sqlite::fresh().await;
     let store = SqliteStore::open(place.path()).await.unwrap();
     store_one(&store).await;
@@ -28,7 +28,7 @@ async fn the_file_and_those_beside_it_are_their_owners_alone() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_there_keeps_the_mode_it_was_given() {
+async fn an_existing_file_keeps_its_mode() {
     for given in [0o600, 0o640, 0o660] {
         let place = Sqlite::fresh().await;
         fs::write(place.path(), "").unwrap();
@@ -45,19 +45,19 @@ async fn store_one(store: &dyn DedupeStore) {
     assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
 }
 
-/// What opening says of a path: one line, which names it.
+/// Returns the error of opening a path, and checks that it is one line that names the path.
 async fn rejection(path: &Path) -> String {
-    told(SqliteStore::open(path).await.unwrap_err(), path)
+    one_line(SqliteStore::open(path).await.unwrap_err(), path)
 }
 
-fn told(error: ConfigError, path: &Path) -> String {
+fn one_line(error: ConfigError, path: &Path) -> String {
     let line = error.to_string();
     assert!(!line.contains('\n') && line.contains(path.to_str().unwrap()), "{line}");
     line
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_path_is_one_clear_line() {
+async fn an_error_about_a_path_is_one_line() {
     let folder = TempDir::new().unwrap();
     let text = folder.path().join("text");
     fs::write(&text, "not a database, and longer than SQLite's own header is".repeat(10)).unwrap();
@@ -82,7 +82,7 @@ async fn what_is_wrong_with_a_path_is_one_clear_line() {
     }
 }
 
-/// All but the first page, which says that it is a database.
+/// Damages all pages but the first one, which identifies the file as a database.
 async fn damage(path: &Path) {
     soon(async || !path.with_file_name("damaged-wal").exists()).await;
     let mut bytes = fs::read(path).unwrap();
@@ -92,7 +92,7 @@ async fn damage(path: &Path) {
 }
 
 #[tokio::test]
-async fn a_file_that_others_may_open_is_warned_of() {
+async fn a_file_that_other_users_can_open_causes_a_warning() {
     for (mode, warned) in [(0o600, false), (0o700, false), (0o640, true), (0o602, true), (0o660, true)] {
         let place = Sqlite::fresh().await;
         fs::write(place.path(), "").unwrap();
@@ -145,17 +145,17 @@ async fn tables_of_a_newer_version_are_rejected_and_left_alone() {
 }
 
 #[tokio::test]
-async fn tables_are_only_made_if_they_may_be() {
+async fn tables_are_created_only_if_allowed() {
     let place = Sqlite::fresh().await;
     let error = SqliteStore::builder().create_tables(false).open(place.path()).await.unwrap_err();
-    let line = told(error, &place.path());
+    let line = one_line(error, &place.path());
     assert!(line.contains("no such table: medhook_schema"), "{line}");
     drop(SqliteStore::open(place.path()).await.unwrap());
     store_one(&SqliteStore::builder().create_tables(false).open(place.path()).await.unwrap()).await;
 }
 
 #[tokio::test]
-async fn a_namespace_that_is_none_is_rejected() {
+async fn an_invalid_namespace_is_rejected() {
     let place = Sqlite::fresh().await;
     let error = SqliteStore::builder().namespace("a; DROP TABLE b").open(place.path()).await.unwrap_err();
     assert!(error.to_string().contains("invalid namespace `a; DROP TABLE b`"), "{error}");
@@ -163,17 +163,17 @@ async fn a_namespace_that_is_none_is_rejected() {
 }
 
 #[tokio::test]
-async fn a_file_that_only_can_be_read_is_rejected() {
+async fn a_read_only_file_is_rejected() {
     let place = Sqlite::fresh().await;
     drop(SqliteStore::open(place.path()).await.unwrap());
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(place.path()).read_only(true);
     let pool = SqlitePool::connect_with(options).await.unwrap();
-    let line = told(SqliteStore::on(&pool).await.unwrap_err(), &place.path());
+    let line = one_line(SqliteStore::on(&pool).await.unwrap_err(), &place.path());
     assert!(line.contains("the file is read-only"), "{line}");
 }
 
 #[tokio::test]
-async fn what_ran_out_long_ago_is_deleted_when_nobody_waits() {
+async fn old_expired_rows_are_purged_while_the_store_is_idle() {
     const EVENTS: u64 = 1_000;
     let place = Sqlite::fresh().await;
     let store = place.store().await;
@@ -191,7 +191,7 @@ async fn what_ran_out_long_ago_is_deleted_when_nobody_waits() {
     place.clock().forward(HOUR + HOUR / 2);
     let store = place.store().await;
     store.claim(key(EVENTS), token(EVENTS), HOUR * 24).await.unwrap();
-    assert_eq!(count(&place.path()).await, EVENTS as i64 + 1, "run out, but not for long");
+    assert_eq!(count(&place.path()).await, EVENTS as i64 + 1, "expired, but only recently");
     drop(store);
     place.clock().forward(HOUR);
     let store = place.store().await;
@@ -210,7 +210,7 @@ async fn count(path: &Path) -> i64 {
 }
 
 #[tokio::test]
-async fn the_last_clone_takes_the_thread_with_it() {
+async fn dropping_the_last_clone_ends_the_thread() {
     let place = Sqlite::fresh().await;
     let store = SqliteStore::open(place.path()).await.unwrap();
     let clone = store.clone();
@@ -218,7 +218,7 @@ async fn the_last_clone_takes_the_thread_with_it() {
     drop(store);
     assert_eq!(clone.release(key(1), token(1)).await.unwrap(), Settled::Settled, "the clone goes on");
     drop(clone);
-    // SQLite's last connection to a file takes the log with it.
+    // SQLite's last connection to a file removes the write-ahead log.
     let began = Instant::now();
     while place.folder.path().join("medhook.db-wal").exists() {
         assert!(began.elapsed() < Duration::from_secs(30), "never closed");
@@ -233,7 +233,7 @@ fn a_store_outlives_the_runtime_it_was_opened_in() {
     let first = runtime();
     let store = first.block_on(SqliteStore::open(folder.path().join("medhook.db"))).unwrap();
     drop(first);
-    // As actix-web's workers are: several runtimes, each with one thread.
+    // Like actix-web's workers: several runtimes, each with one thread.
     let workers: Vec<_> = (0..4)
         .map(|n| {
             let store = store.clone();

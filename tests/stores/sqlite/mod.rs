@@ -1,4 +1,4 @@
-//! SQLite: the suite, and what only files, processes and transactions can do to a store.
+//! SQLite: the suite, and tests of files, processes and transactions.
 
 mod file;
 mod processes;
@@ -58,7 +58,7 @@ impl Clocked for Sqlite {
     }
 }
 
-/// A look at a store's file, or a hand on it, past the store.
+/// Opens a connection to the store's file that bypasses the store.
 async fn connection(path: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(path).connect().await.unwrap()
 }

@@ -1,4 +1,4 @@
-//! Several processes at one file, and one that is killed.
+//! Several processes that share one file, and a process that is killed.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::suite::{HOUR, Place, key, soon, token};
 const ROLE: &str = "MEDHOOK_TEST_ROLE";
 const PATH: &str = "MEDHOOK_TEST_PATH";
 
-/// This binary again, to do one thing in a process of its own.
+/// Runs this binary again for one role in a process of its own.
 fn child(role: &str, path: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(ARGS).env(ROLE, role).env(PATH, path);
@@ -40,7 +40,7 @@ async fn child_process() {
     }
 }
 
-/// Kills the process at the end, however the test ends.
+/// Kills the process when dropped.
 struct Killed(Child);
 
 impl Drop for Killed {
@@ -85,7 +85,7 @@ async fn a_process_killed_while_it_handles_leaves_the_event_to_the_retry() {
     assert!(lines.map_while(Result::ok).any(|line| line.contains("handling")), "it never came to its handler");
     let receiver = receiver(SqliteStore::open(place.path()).await.unwrap(), LEASE);
     assert_eq!(handle(&receiver).await, Err(Reason::InFlight));
-    // SIGKILL.
+    // Sends SIGKILL.
     child.0.kill().unwrap();
     child.0.wait().unwrap();
     let mut last = None;
@@ -113,7 +113,7 @@ async fn racer(path: &Path) {
     println!("won={won};");
 }
 
-/// On a slow disk the others may keep one out for longer than it waits: then it asks again.
+/// Retries while other processes keep the database locked, which on a slow disk may exceed the busy timeout.
 async fn unlocked<T, E: std::fmt::Display>(mut step: impl AsyncFnMut() -> Result<T, E>) -> T {
     let began = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! The effect and the claim in one transaction of the application's.
+//! The effect and the claim in one transaction of the application.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::suite::{Clocked, HOUR, Place, key, token};
 
 const LEASE: Duration = Duration::from_secs(30);
 
-/// An application with a table of its own and one connection.
+/// Returns an application with a table of its own and one connection.
 async fn application(place: &Sqlite) -> (SqlitePool, SqliteStore, Receiver) {
     let options = SqliteConnectOptions::new().filename(place.path()).create_if_missing(true);
     let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
@@ -26,7 +26,7 @@ async fn effects(pool: &SqlitePool) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM effects").fetch_one(pool).await.unwrap()
 }
 
-/// Has an effect and commits the claim in the same transaction, which is then committed if that is wanted.
+/// Has an effect and commits the claim in the same transaction, which is committed if `commit` is set.
 async fn effect(pool: &SqlitePool, store: &SqliteStore, delivery: &Delivery, commit: bool) -> Result<(), StoreError> {
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
     sqlx::query("INSERT INTO effects VALUES (1)").execute(&mut *transaction).await.unwrap();
@@ -37,7 +37,7 @@ async fn effect(pool: &SqlitePool, store: &SqliteStore, delivery: &Delivery, com
     Ok(())
 }
 
-/// Handles a delivery with [`effect`], and a status for after it.
+/// Handles a delivery with [`effect`] and then returns a status.
 async fn handle(
     (pool, store, receiver): &(SqlitePool, SqliteStore, Receiver),
     commit: bool,
@@ -62,7 +62,7 @@ async fn a_handler_that_fails_after_its_transaction_was_committed_has_handled_th
 }
 
 #[tokio::test]
-async fn a_transaction_rolled_back_takes_its_mark_with_it() {
+async fn rolling_back_the_transaction_removes_the_mark() {
     let place = Sqlite::fresh().await;
     let app = application(&place).await;
     assert_eq!(handle(&app, false, 500).await, Ok(500));
@@ -96,7 +96,7 @@ async fn a_claim_that_was_lost_is_an_error_and_the_effect_is_undone() {
 }
 
 #[tokio::test]
-async fn what_was_committed_with_an_effect_is_remembered_as_long_as_the_receiver_says() {
+async fn an_event_committed_in_a_transaction_is_kept_for_the_receivers_retention() {
     let place = Sqlite::fresh().await;
     let app = application(&place).await;
     assert_eq!(handle(&app, true, 200).await, Ok(200));
@@ -107,7 +107,7 @@ async fn what_was_committed_with_an_effect_is_remembered_as_long_as_the_receiver
 }
 
 #[tokio::test]
-async fn a_delivery_that_was_not_let_in_commits_nothing() {
+async fn a_delivery_that_was_not_admitted_commits_nothing() {
     let place = Sqlite::fresh().await;
     let (pool, store, receiver) = &application(&place).await;
     let error = effect(pool, store, &delivery(receiver), true).await.unwrap_err();
@@ -116,7 +116,7 @@ async fn a_delivery_that_was_not_let_in_commits_nothing() {
 }
 
 #[tokio::test]
-async fn a_store_needs_none_of_the_pools_connections() {
+async fn a_store_uses_no_connection_of_the_pool() {
     let place = Sqlite::fresh().await;
     let (pool, store, _) = &application(&place).await;
     let only = pool.acquire().await.unwrap();

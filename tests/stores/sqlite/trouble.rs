@@ -1,4 +1,5 @@
-//! Disks that are full, files that are locked, damaged or gone: 503, nothing lost, and no restart when it is over.
+//! Full disks, locked files, damaged and missing files: the result is 503, no event is lost, and no restart is
+//! needed.
 
 use std::fs;
 use std::time::Duration;
@@ -15,7 +16,8 @@ fn says<T: std::fmt::Debug>(answer: Result<T, StoreError>, what: &str) {
     assert!(error.to_string().contains(what) && !error.is_full() && !error.is_lost(), "{error}");
 }
 
-/// Claims and commits events until the store takes no more of them for a while; says which it took, and what it said.
+/// Claims and commits events until the store rejects several batches in a row. Returns the handled events and the
+/// last error.
 async fn fill(store: &dyn DedupeStore) -> (Vec<u64>, StoreError) {
     const AT_ONCE: u64 = 50;
     let (mut handled, mut failures) = (Vec::new(), 0);
@@ -43,7 +45,7 @@ async fn all_handled(store: &dyn DedupeStore, events: &[u64]) {
 }
 
 #[tokio::test]
-async fn a_full_database_forgets_nothing_and_has_room_again_when_events_ran_out() {
+async fn a_full_database_keeps_every_event_and_has_room_after_events_expire() {
     let place = Sqlite::fresh().await;
     let options = SqliteConnectOptions::new().filename(place.path()).create_if_missing(true);
     let pool = SqlitePool::connect_with(options.pragma("max_page_count", "24")).await.unwrap();
@@ -52,20 +54,20 @@ async fn a_full_database_forgets_nothing_and_has_room_again_when_events_ran_out(
     assert!(handled.len() > 100 && error.to_string().contains("no space left"), "{}: {error}", handled.len());
     all_handled(&store, &handled).await;
     place.clock().forward(HOUR * 3);
-    // Looked for within a minute, or when a store is opened.
+    // Expired events are purged within a minute, or when a store is opened.
     let _another = SqliteStore::builder().clock(place.clock().clone()).on(&pool).await.unwrap();
     soon(async || store.claim(key(1_000_000), token(1), HOUR).await.is_ok()).await;
 }
 
 #[test]
-fn a_disk_that_takes_no_more_loses_nothing_and_is_well_again_without_a_restart() {
-    // A limit on files is what a process can do to itself without being root. What is over it would end the process.
+fn a_full_disk_loses_no_event_and_recovers_without_a_restart() {
+    // A file size limit is a full disk that needs no root. The signal is ignored, because it would end the process.
     let mut child = processes::child_through_sh("trap '' XFSZ; exec \"$@\"", "limited");
     let output = child.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The child of the test above.
+/// Runs in the child of the test above.
 pub async fn limited() {
     let place = Sqlite::fresh().await;
     let store = SqliteStore::open(place.path()).await.unwrap();
@@ -80,7 +82,7 @@ pub async fn limited() {
 
 #[tokio::test]
 #[ignore = "mounts a file system, so it needs root: cargo test -p medhook-tests --test stores -- --ignored full_disk"]
-async fn a_full_disk_loses_nothing_and_one_that_is_read_only_is_rejected() {
+async fn a_full_disk_loses_no_event_and_a_read_only_disk_is_rejected() {
     let place = Sqlite::fresh().await;
     let disk = Mounted::small(place.folder.path());
     let ballast = place.folder.path().join("ballast");
@@ -120,7 +122,7 @@ impl Drop for Mounted<'_> {
 }
 
 #[tokio::test]
-async fn a_lock_that_is_held_is_an_answer_in_time_and_harms_nothing() {
+async fn a_held_lock_is_an_error_in_time_and_loses_no_event() {
     let place = Sqlite::fresh().await;
     let store = place.store().await;
     store.claim(key(1), token(1), HOUR).await.unwrap();
@@ -145,7 +147,7 @@ async fn opening_waits_for_a_lock() {
 }
 
 #[tokio::test]
-async fn a_file_taken_away_is_noticed_and_known_again_when_it_is_back() {
+async fn a_missing_file_is_detected_and_recognized_when_it_is_back() {
     let place = Sqlite::fresh().await;
     let store = place.store().await;
     store.claim(key(1), token(1), HOUR).await.unwrap();
@@ -163,14 +165,14 @@ async fn a_file_taken_away_is_noticed_and_known_again_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_damaged_row_is_its_own_events_trouble_alone() {
+async fn a_damaged_row_affects_only_its_own_event() {
     let place = Sqlite::fresh().await;
     let store = place.store().await;
     store.claim(key(1), token(1), HOUR).await.unwrap();
     let mut by_hand = connection(&place.path()).await;
     sql(&mut by_hand, "PRAGMA ignore_check_constraints = ON").await;
     sql(&mut by_hand, "UPDATE medhook_events SET token = x'00'").await;
-    // Behind the lock they gather, and come in one batch.
+    // The claims wait for the lock together and form one batch.
     sql(&mut by_hand, "BEGIN IMMEDIATE").await;
     let claims: Vec<_> = (0..20)
         .map(|n| {
@@ -178,7 +180,7 @@ async fn a_damaged_row_is_its_own_events_trouble_alone() {
             tokio::spawn(async move { store.claim(key(n), token(2), HOUR).await })
         })
         .collect();
-    // Each has its turn to ask. The lock is waited for for 2 s only.
+    // Lets every claim begin. The busy timeout is only 2 s.
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
@@ -194,7 +196,7 @@ async fn a_damaged_row_is_its_own_events_trouble_alone() {
 }
 
 #[tokio::test]
-async fn callers_who_give_up_leave_no_claim_they_could_not_release() {
+async fn dropped_callers_leave_no_claim_behind() {
     let place = Sqlite::fresh().await;
     let store = place.store().await;
     let mut other = connection(&place.path()).await;
@@ -215,7 +217,7 @@ async fn callers_who_give_up_leave_no_claim_they_could_not_release() {
 }
 
 #[tokio::test]
-async fn a_clock_that_panics_ends_nothing() {
+async fn a_panicking_clock_does_not_stop_the_store() {
     #[derive(Debug)]
     struct Panics(std::sync::atomic::AtomicU32);
     impl medhook::Clock for Panics {

@@ -1,4 +1,4 @@
-//! What is depended on, as cargo tells of it, and what of it shows.
+//! The dependencies as cargo reports them, and the dependencies in public types.
 
 pub mod public_types;
 
@@ -7,16 +7,16 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// The folder of the whole project.
+/// Returns the root folder of the project.
 #[must_use]
 pub fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// What cargo says of every package that any of ours can depend on, in the versions of the lock file.
+/// Returns cargo's metadata of every package that any of ours can depend on, in the versions of the lock file.
 ///
 /// # Errors
-/// Cargo's own.
+/// Returns cargo's error message.
 pub fn packages() -> Result<Vec<Value>, String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let output = Command::new(cargo)

@@ -1,5 +1,5 @@
-//! `medhook-supply-chain FOLDER CRATE..`: the types that each crate's public face shows are those it is allowed to show.
-//! FOLDER is where rustdoc left its JSON. Run by `scripts/public-types`.
+//! `medhook-supply-chain FOLDER CRATE..`: checks that the public API of each crate shows only the dependencies that
+//! it lists. FOLDER contains rustdoc's JSON. Run by `scripts/public-types`.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,16 +1,16 @@
-//! Whose types a crate's public face shows, by rustdoc's JSON; held against the list in the crate's `Cargo.toml`.
+//! Finds the crates whose types the public API of a crate shows, in rustdoc's JSON.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-/// The crates, other than itself and the standard library, whose types and traits are named in the public items of a
-/// crate: in signatures, fields, aliases, bounds, implemented traits and re-exports.
+/// Returns the crates, except for itself and the standard library, whose types and traits occur in the public items
+/// of a crate: in signatures, fields, aliases, bounds, implemented traits and re-exports.
 #[must_use]
 pub fn shown_by(rustdoc: &Value) -> BTreeSet<String> {
     let mut shown = BTreeSet::new();
     for item in rustdoc["index"].as_object().into_iter().flat_map(|index| index.values()) {
-        // What a derive or a blanket implementation brings, every crate has that names the trait itself.
+        // Every crate that names a trait has the items of its derives and blanket implementations.
         let of_a_blanket = !item["inner"]["impl"]["blanket_impl"].is_null();
         let synthetic = item["inner"]["impl"]["is_synthetic"] == true;
         if item["crate_id"] == 0 && !of_a_blanket && !synthetic {
@@ -23,7 +23,7 @@ pub fn shown_by(rustdoc: &Value) -> BTreeSet<String> {
 fn collect(part: &Value, rustdoc: &Value, shown: &mut BTreeSet<String>) {
     match part {
         Value::Object(members) => {
-            // A path, whatever it stands for, is an object with an `id` and its `path`; a re-export has its `source`.
+            // A path of any kind is an object with an `id` and its `path`; a re-export has its `source`.
             if members.contains_key("path") || members.contains_key("source") {
                 shown.extend(crate_of(&members["id"], rustdoc));
             }
