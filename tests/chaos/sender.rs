@@ -77,7 +77,7 @@ async fn attempt(world: World, number: u64) -> Answer {
                 Reason::InTheFuture => clock_was_off_by < -300,
                 _ => false,
             };
-            assert!(expected, "a genuine delivery was refused: {}", rejection.reason());
+            assert!(expected, "a genuine delivery was rejected: {}", rejection.reason());
             return Answer::Rejected(rejection.reason());
         }
     };

@@ -275,8 +275,8 @@ fn unprivileged_user() -> Option<(u32, u32)> {
         return None;
     }
     let users = std::fs::read_to_string("/etc/passwd").unwrap();
-    let nobody = users.lines().find(|line| line.starts_with("nobody:")).expect("a user called nobody");
-    let mut numbers = nobody.split(':').skip(2).map(|number| number.parse().unwrap());
+    let line = users.lines().find(|line| line.starts_with("nobody:")).expect("a user with this name");
+    let mut numbers = line.split(':').skip(2).map(|number| number.parse().unwrap());
     Some((numbers.next().unwrap(), numbers.next().unwrap()))
 }
 

@@ -127,7 +127,7 @@ pub async fn of_64_concurrent_claims_one_is_acquired<P: Place>() {
             match racer.await.unwrap() {
                 Claimed::Acquired => won += 1,
                 Claimed::InFlight { .. } => busy += 1,
-                Claimed::AlreadyHandled => panic!("nobody handled it"),
+                Claimed::AlreadyHandled => panic!("it was not handled"),
             }
         }
         assert_eq!((won, busy), (1, 63), "round {round}");
@@ -365,7 +365,7 @@ pub async fn a_clock_stepped_forward_ends_leases_and_the_token_fences<P: Clocked
         "too early, by the first's clock"
     );
     assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Lost);
-    assert_eq!(store.commit(key(2), token(1), retention(HOUR)).await.unwrap(), Settled::Settled, "nobody came");
+    assert_eq!(store.commit(key(2), token(1), retention(HOUR)).await.unwrap(), Settled::Settled, "no other claim came");
 }
 
 pub async fn a_clock_stepped_back_blocks_no_longer_than_a_lease<P: Clocked>() {

@@ -123,7 +123,7 @@ fn place_in_the_list() -> Group {
     let genuine = Base64::encode_string(&form.tag(SECRETS[2]));
     let other = Base64::encode_string(&[7; 32]);
     let lists = [
-        ("at the head of the list", [&genuine, &other, &other]),
+        ("at the start of the list", [&genuine, &other, &other]),
         ("in the middle of the list", [&other, &genuine, &other]),
         ("at the end of the list", [&other, &other, &genuine]),
     ];
@@ -171,7 +171,7 @@ fn lengths_of_the_secret() -> Group {
             attempt(name, false, &receiver, vec![("x-token", presented.to_owned())])
         })
         .collect();
-    Group { name: "shared secret: how long it is".to_owned(), attempts, control: false }
+    Group { name: "shared secret: its length".to_owned(), attempts, control: false }
 }
 
 fn which_token_matches() -> Group {
@@ -196,7 +196,7 @@ fn control() -> Group {
             Attempt { name, accepted: false, run: Box::new(move || leaks(&presented, &secret)) }
         })
         .collect();
-    Group { name: "control: a comparison that ends early costs differently".to_owned(), attempts, control: true }
+    Group { name: "control: a comparison with an early exit".to_owned(), attempts, control: true }
 }
 
 impl Form {

@@ -7,14 +7,14 @@ use std::{env, fs};
 /// Returns the instructions executed within `function`, for each call of it, in order.
 pub fn counts(argument: &str, function: &str) -> Result<Vec<u64>, String> {
     let folder = env::temp_dir().join(format!("medhook-constant-time-{}", std::process::id()));
-    fs::create_dir_all(&folder).map_err(|error| format!("no folder for callgrind's files: {error}"))?;
+    fs::create_dir_all(&folder).map_err(|error| format!("cannot create a folder for callgrind's files: {error}"))?;
     let counts = run(argument, function, &folder).and_then(|()| read(&folder));
     let _ = fs::remove_dir_all(&folder);
     counts
 }
 
 fn run(argument: &str, function: &str, folder: &Path) -> Result<(), String> {
-    let program = env::current_exe().map_err(|error| format!("where this program is: {error}"))?;
+    let program = env::current_exe().map_err(|error| format!("cannot find the path of this program: {error}"))?;
     let output = Command::new("valgrind")
         .arg("--tool=callgrind")
         .arg(format!("--callgrind-out-file={}", folder.join("counts").display()))
@@ -24,7 +24,7 @@ fn run(argument: &str, function: &str, folder: &Path) -> Result<(), String> {
         // Selects the C library's comparison that stops soonest, so that no wide instruction hides a difference.
         .env("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX2,-AVX2_Usable,-AVX512VL,-AVX512BW,-MOVBE,-SSE4_1")
         .output()
-        .map_err(|error| format!("valgrind is needed and cannot be started: {error}"))?;
+        .map_err(|error| format!("cannot start valgrind: {error}"))?;
     if output.status.success() {
         Ok(())
     } else {

@@ -24,7 +24,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Some(other) => {
-            eprintln!("constant-time: {other:?} is not understood; there is nothing to set");
+            eprintln!("constant-time: unknown argument {other:?}; this program takes none");
             ExitCode::from(2)
         }
     }
@@ -33,8 +33,8 @@ fn main() -> ExitCode {
 /// The counted function: verifies one delivery.
 #[inline(never)]
 fn measured(attempt: &Attempt) {
-    let came_out = (attempt.run)();
-    assert_eq!(came_out, attempt.accepted, "{}", attempt.name);
+    let accepted = (attempt.run)();
+    assert_eq!(accepted, attempt.accepted, "{}", attempt.name);
 }
 
 fn judge() -> ExitCode {
@@ -42,8 +42,8 @@ fn judge() -> ExitCode {
     let attempts: usize = groups.iter().map(|group| group.attempts.len()).sum();
     let counts = match callgrind::counts("attempt-all", "medhook_constant_time::measured") {
         Ok(counts) if counts.len() == attempts => counts,
-        Ok(counts) => return cannot(&format!("{} counts for {attempts} attempts", counts.len())),
-        Err(problem) => return cannot(&problem),
+        Ok(counts) => return failed(&format!("{} counts for {attempts} attempts", counts.len())),
+        Err(problem) => return failed(&problem),
     };
     let mut counts = counts.into_iter();
     let mut sound = true;
@@ -56,17 +56,17 @@ fn judge() -> ExitCode {
 
 fn verdict(group: &Group, counts: &[(&str, u64)]) -> bool {
     let same = counts.iter().all(|(_, count)| *count == counts[0].1);
-    let as_it_must = same != group.control;
-    println!("{} {}", if as_it_must { "ok  " } else { "FAIL" }, group.name);
+    let as_expected = same != group.control;
+    println!("{} {}", if as_expected { "ok  " } else { "FAIL" }, group.name);
     if same {
         println!("     {} instructions in each of {}", counts[0].1, counts.len());
     } else {
         counts.iter().for_each(|(name, count)| println!("     {count} instructions: {name}"));
     }
-    as_it_must
+    as_expected
 }
 
-fn cannot(problem: &str) -> ExitCode {
+fn failed(problem: &str) -> ExitCode {
     eprintln!("constant-time: {problem}");
     ExitCode::from(2)
 }

@@ -174,7 +174,7 @@ impl Table {
             found.compare(&format!("{name}, by hand"), &now.by_hand, &before.by_hand, false);
         }
         for name in stored.rows.keys().filter(|name| !self.rows.contains_key(*name)) {
-            found.missing(format!("{name}: stored, but not counted any more"));
+            found.missing(format!("{name}: stored, but no longer counted"));
         }
         found
     }
@@ -238,6 +238,6 @@ mod tests {
         let one = table(1000.0, 0.0, 45.0, 7000.0);
         let none = Table { rows: BTreeMap::new(), ..one.clone() };
         assert_eq!(one.compare(&none).failures, ["axum: not in the stored table"]);
-        assert_eq!(none.compare(&one).failures, ["axum: stored, but not counted any more"]);
+        assert_eq!(none.compare(&one).failures, ["axum: stored, but no longer counted"]);
     }
 }

@@ -111,8 +111,8 @@ async fn a_wrong_url_or_password_is_one_line_without_it() {
         let line = rejected(&url).await;
         assert!(line.contains(problem), "{line}");
     }
-    let nobody = RedisStore::builder().allow_eviction(true).connect("redis://127.0.0.1:1").await.unwrap_err();
-    assert!(nobody.to_string().starts_with("Redis: cannot connect: Connection refused"), "{nobody}");
+    let unreachable = RedisStore::builder().allow_eviction(true).connect("redis://127.0.0.1:1").await.unwrap_err();
+    assert!(unreachable.to_string().starts_with("Redis: cannot connect: Connection refused"), "{unreachable}");
 }
 
 #[tokio::test]
