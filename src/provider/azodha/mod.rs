@@ -2,8 +2,8 @@
 //!
 //! | what | where | trust |
 //! |---|---|---|
-//! | authentication | a header whose name and content are undocumented, so [`Azodha`] takes both as arguments: [`hmac_sha256`](Azodha::hmac_sha256) over the raw body, | covers the body |
-//! | | or [`shared_secret`](Azodha::shared_secret), the secret itself | authenticates the sender only |
+//! | authentication | a header whose name and content are undocumented, so neither has a default. [`Azodha::hmac_sha256`]: HMAC-SHA256 over the raw body | covers the body |
+//! | | [`Azodha::shared_secret`]: the secret itself | authenticates the sender only |
 //! | body | one JSON object, with another shape for each kind | signed with HMAC, unsigned with a shared secret |
 //! | kind | `eventName`, else `event`, else the kind pinned with [`pin_kind`](Azodha::pin_kind) | as the body; the pin is yours |
 //! | time of the event and of the attempt | absent | |
