@@ -387,7 +387,7 @@ fn what_cannot_be_told_is_2() {
 
 #[test]
 fn the_last_line_of_json_has_the_verdict_in_snake_case() {
-    let (unused, _held) = nobody();
+    let (unused, _held) = unused_address();
     let nowhere = format!("http://{unused}/in");
     let served = [faulty::healthsync(SECRET, None), faulty::healthsync(SECRET, Some(Fault::AnyAge))];
     let urls = [served[0].url("/in"), served[1].url("/in"), nowhere];

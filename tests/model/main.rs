@@ -125,7 +125,9 @@ async fn an_answer_that_breaks_a_rule_is_noticed() {
     breaks("while another's lease holds", &|ledger| ledger.claim(key, two, LEASE, Acquired));
     breaks("only what was handled", &|ledger| ledger.claim(key, two, LEASE, AlreadyHandled));
     breaks("the rest of the lease", &|ledger| ledger.claim(key, two, LEASE, InFlight { retry_after: LEASE * 2 }));
-    breaks("a holder does not wait for its own claim", &|ledger| ledger.claim(key, one, LEASE, InFlight { retry_after: LEASE }));
+    breaks("a holder does not wait for its own claim", &|ledger| {
+        ledger.claim(key, one, LEASE, InFlight { retry_after: LEASE })
+    });
     breaks("only ever lost to another", &|ledger| ledger.renew(key, one, LEASE, Lost));
     breaks("ends its successor's claim", &|ledger| ledger.renew(key, two, LEASE, Settled));
     breaks("ends its successor's claim", &|ledger| ledger.commit(key, two, retention, Settled));
