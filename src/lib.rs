@@ -141,7 +141,7 @@ pub use self::shutdown::Shutdown;
 pub use self::time::{Clock, SystemClock, Time};
 pub use self::verified::Verified;
 
-/// What is known about every provider, as data, for code that serves whichever one a configuration names.
+/// Facts about every provider as data, for code that serves the provider which a configuration names.
 ///
 /// ```
 /// use medhook::registry::{self, OptionName, ProviderOptions};
@@ -152,7 +152,9 @@ pub use self::verified::Verified;
 /// assert!(!facts.takes(OptionName::Header), "its header is documented");
 ///
 /// let options = ProviderOptions::new(Secret::new("a-secret-of-the-dashboard")?);
-/// let receiver = Receiver::configured("in", facts, &options)?.store(MemoryStore::new(10_000)).build()?;
+/// let receiver = Receiver::configured("in", facts, &options)?
+///     .store(MemoryStore::new(10_000))
+///     .build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub mod registry {

@@ -1,7 +1,7 @@
-//! Requests over HTTP/1.1, each on a connection of its own: what providers do, and what all commands that send do.
+//! The HTTP/1.1 client of all commands that send: each request has a connection of its own, as with providers.
 //!
-//! hyper's connection itself, without a client on top: a client keeps and hides its connections, and `check` and `demo` also
-//! write bytes on [`Target::connect`] that no client sends, such as a body without an end.
+//! It uses hyper's connection without a client on top: a client pools its connections, and `check` and `demo` also write
+//! bytes that no client sends, such as an endless body, to a [`Target::connect`] stream.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
@@ -28,7 +28,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
 use crate::failure::Failure;
 
-/// Where requests go.
+/// A URL that requests are sent to.
 #[derive(Clone)]
 pub(crate) struct Target {
     host: String,
@@ -40,13 +40,13 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// From `http://..` or `https://..`. For the latter, the certificates that this machine trusts are read.
+    /// Parses a URL with `http://` or `https://`. For the latter, reads the certificates that this machine trusts.
     pub(crate) fn parse(url: &str) -> Result<Self, Failure> {
         let uri: Uri = url.parse().map_err(|error| Failure::because("not a URL", error))?;
         let (tls, usual) = match uri.scheme_str() {
             Some("http") => (false, 80),
             Some("https") => (true, 443),
-            _ => return Err(Failure::new("a URL must begin with http:// or https://")),
+            _ => return Err(Failure::new("the URL must start with http:// or https://")),
         };
         let authority = uri.authority().ok_or_else(|| Failure::new("a URL without a host"))?;
         if authority.as_str().contains('@') {
@@ -57,7 +57,7 @@ impl Target {
             return Err(Failure::new("a URL without a host"));
         }
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        // What stands in a query may be a secret.
+        // The query may contain a secret.
         let query = if uri.query().is_some() { "?.." } else { "" };
         let shown = format!("{}://{authority}{}{query}", if tls { "https" } else { "http" }, uri.path());
         let value = HeaderValue::try_from(authority.as_str());
@@ -71,17 +71,17 @@ impl Target {
         })
     }
 
-    /// Path and query, for the request line.
+    /// Returns path and query, for the request line.
     pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
-    /// For the `Host` header.
+    /// Returns the value of the `Host` header.
     pub(crate) fn authority(&self) -> &HeaderValue {
         &self.authority
     }
 
-    /// Whether it is on this machine. Only what can be nothing else counts: an address, or `localhost`.
+    /// Returns whether the URL is on this machine: a loopback address or `localhost`. Other names may resolve to any address.
     pub(crate) fn is_loopback(&self) -> bool {
         self.host.eq_ignore_ascii_case("localhost")
             || self.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -91,7 +91,7 @@ impl Target {
     pub(crate) async fn connect(&self) -> Result<Stream, Lost> {
         let connected = TcpStream::connect((self.host.as_str(), self.port)).await;
         let stream = connected.map_err(|error| Lost::NoConnection(error.to_string()))?;
-        // Small requests should not wait to be joined with others.
+        // Sends small requests at once.
         let _ = stream.set_nodelay(true);
         let Some(tls) = &self.tls else {
             return Ok(Box::new(stream));
@@ -108,7 +108,7 @@ impl Target {
         Ok(HttpConnection { authority: self.authority.clone(), requests, connection: Box::pin(connection) })
     }
 
-    /// Sends a request and waits for the answer, but not longer than `patience` in all.
+    /// Sends a request and waits for the answer, for at most `patience` in all.
     pub(crate) async fn send(&self, request: Request<Bytes>, patience: Duration) -> Result<HttpAnswer, Lost> {
         let sent = async { self.open().await?.send(request).await };
         tokio::time::timeout(patience, sent).await.map_err(|_| Lost::TimedOut(patience))?
@@ -139,12 +139,12 @@ pub(crate) struct HttpConnection {
 }
 
 impl HttpConnection {
-    /// Sends a request with the length of its body.
+    /// Sends a request with a `content-length`.
     pub(crate) async fn send(self, request: Request<Bytes>) -> Result<HttpAnswer, Lost> {
         self.send_body(request.map(|body| Full::new(body).boxed())).await
     }
 
-    /// Sends a request in chunks of this many bytes, without the length of its body.
+    /// Sends a request in chunks of this many bytes, without a `content-length`.
     pub(crate) async fn send_chunked(self, request: Request<Bytes>, length: usize) -> Result<HttpAnswer, Lost> {
         let pieces = |body: Bytes| {
             let pieces: Vec<_> = body.chunks(length.max(1)).map(|piece| body.slice_ref(piece)).collect();
@@ -153,7 +153,7 @@ impl HttpConnection {
         self.send_body(request.map(pieces)).await
     }
 
-    /// Sends a request that announces its body, and nothing of the body.
+    /// Sends a request that announces a body, without the body.
     pub(crate) async fn announce(self, mut request: Request<Bytes>) -> Result<HttpAnswer, Lost> {
         let length = HeaderValue::from(request.body().len());
         request.headers_mut().insert(header::CONTENT_LENGTH, length);
@@ -190,17 +190,17 @@ impl HttpConnection {
     }
 }
 
-/// How much of an answer's body is kept.
+/// The longest part of an answer's body that is kept.
 const KEPT: usize = 16 * 1024;
 
-/// How much of an answer's body is read: one that never ends must not keep us.
+/// The longest body that is read of an answer, so that an endless one cannot block.
 const LONGEST_ANSWER: u64 = 16 * 1024 * 1024;
 
-/// What came back.
+/// An answer.
 #[derive(Debug, Clone)]
 pub(crate) struct HttpAnswer {
     pub(crate) status: u16,
-    /// The length of its body, as far as it was read.
+    /// The number of bytes of its body that were read.
     pub(crate) size: u64,
     /// The beginning of its body.
     pub(crate) body: Bytes,
@@ -224,7 +224,7 @@ pub(crate) async fn status_of(stream: &mut (impl AsyncRead + Unpin)) -> Result<u
     status.ok_or_else(|| Lost::NoAnswer("what came is not HTTP".to_owned()))
 }
 
-/// hyper's own text leaves out what happened.
+/// Describes an error with its causes, which hyper's own text leaves out.
 fn causes(error: &hyper::Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -255,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shown_of_a_url_keeps_its_query_to_itself() {
+    fn a_displayed_url_hides_its_query() {
         let target = Target::parse("http://127.0.0.1:8080/in?token=canary").unwrap();
         assert_eq!(target.to_string(), "http://127.0.0.1:8080/in?..");
         assert_eq!((target.path(), target.port), ("/in?token=canary", 8080));
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_to_send_to_is_one_line() {
+    fn an_invalid_url_is_one_line() {
         for url in ["", "127.0.0.1:80", "ftp://a/", "http://", "http://user:canary@a/", "http:///x", "/x"] {
             let failure = Target::parse(url).err().expect(url).to_string();
             assert!(!failure.contains("canary") && failure.lines().count() == 1, "{failure}");

@@ -1,4 +1,4 @@
-//! `medhook check`, run as a user runs it: it is believed because it passes sound endpoints and catches each faulty one.
+//! `medhook check`, run as a user runs it: it passes correct endpoints and reports the fault of each faulty one.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,7 +19,7 @@ fn check(arguments: &[&str]) -> Ran {
     run(env!("CARGO_BIN_EXE_medhook"), &arguments, &[("CANARY", SECRET), ("SECOND", SECOND)])
 }
 
-/// What was found, by judgement.
+/// The names of the cases, by judgment.
 struct Findings {
     code: Option<i32>,
     all: Vec<(String, String, String)>,
@@ -41,12 +41,12 @@ impl Findings {
         assert_eq!(lines.len(), stdout.lines().count(), "all of it is JSON: {stdout}");
         let text = |line: &serde_json::Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
         let lines = lines.iter();
-        let all = lines.map(|line| (text(line, "case"), text(line, "judgement"), text(line, "happened"))).collect();
+        let all = lines.map(|line| (text(line, "case"), text(line, "judgment"), text(line, "happened"))).collect();
         Findings { code, all }
     }
 
-    fn judged(&self, judgement: &str) -> Vec<&str> {
-        self.all.iter().filter(|(_, judged, _)| judged == judgement).map(|(case, ..)| case.as_str()).collect()
+    fn judged(&self, judgment: &str) -> Vec<&str> {
+        self.all.iter().filter(|(_, judged, _)| judged == judgment).map(|(case, ..)| case.as_str()).collect()
     }
 }
 
@@ -92,7 +92,7 @@ fn sound_endpoints_of_every_provider_pass() {
     }
 }
 
-/// What a check of a faulty endpoint finds. Everything about it is in this list, so that nothing else is found, either.
+/// The findings at a faulty endpoint. The list is complete, so that no other finding is accepted.
 fn finds(fault: Fault, wanted: &[&str]) {
     let served = faulty::healthsync(SECRET, Some(fault));
     let findings = Findings::of(&served, "healthsync", &[]);
@@ -207,7 +207,7 @@ fn catches_an_endpoint_that_asks_and_then_remembers() {
 }
 
 #[test]
-fn catches_an_endpoint_that_refuses_duplicates() {
+fn reports_an_endpoint_that_rejects_duplicates() {
     let again = [
         "healthsync: the same delivery was handled",
         "healthsync: the same delivery is being handled",
@@ -227,7 +227,7 @@ fn catches_an_endpoint_that_believes_an_unsigned_header() {
 }
 
 #[test]
-fn catches_an_endpoint_that_refuses_what_it_does_not_know() {
+fn reports_an_endpoint_that_rejects_unknown_kinds() {
     finds(
         Fault::UnknownRefused,
         &[
@@ -280,7 +280,7 @@ fn an_endpoint_that_breaks_cannot_be_told() {
 }
 
 #[test]
-fn where_the_plainest_delivery_is_refused_nothing_else_is_played() {
+fn after_a_rejected_plain_delivery_nothing_else_is_played() {
     let served = faulty::healthsync("another-secret", None);
     let findings = Findings::of(&served, "healthsync", &[]);
     assert_eq!(findings.code, Some(1));
@@ -346,7 +346,7 @@ fn both_secrets_and_the_test_mode_are_played_where_they_are_there() {
 }
 
 #[test]
-fn a_secret_that_no_case_would_try_is_refused() {
+fn a_secret_that_no_case_uses_is_rejected() {
     let (one, test) = (["--secret-env", "CANARY"], ["--test-secret-env", "SECOND"]);
     for (more, option) in
         [([one, one, one].concat(), "--secret-env"), ([one, test, test].concat(), "--test-secret-env")]
@@ -371,7 +371,7 @@ fn beyond_this_machine_it_has_to_be_said_whose_it_is() {
 }
 
 #[test]
-fn what_cannot_be_told_is_2() {
+fn an_unclear_result_exits_with_2() {
     let (unused, _held) = unused_address();
     let nobody = format!("http://{unused}/in");
     let ran = check(&[&nobody, "healthsync", "--secret-env", "CANARY"]);

@@ -150,7 +150,7 @@ fn a_reader_that_goes_away_ends_it_quietly() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn what_cannot_be_written_is_2_and_one_line() {
+fn an_output_error_exits_with_2_and_one_line() {
     let full = std::fs::File::create("/dev/full").expect("Linux has it");
     let output = medhook(&["demo"]).stdout(full).stderr(Stdio::piped()).output().expect("runs");
     assert_eq!(output.status.code(), Some(2));

@@ -1,4 +1,4 @@
-//! What comes back for a delivery, and what the handler was called with.
+//! Answers to deliveries, and calls of the handler.
 
 use std::fmt;
 use std::time::Duration;
@@ -66,7 +66,7 @@ impl fmt::Display for Lost {
     }
 }
 
-/// What the handler was called with.
+/// A call of the handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     /// The kind of the event, as sent.

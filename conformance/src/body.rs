@@ -8,8 +8,8 @@ pub(crate) fn dated(body: &Bytes, pointer: &str, unix: i64) -> Bytes {
     replaced_at(body, pointer, |time| written_like(time, unix).into_bytes()).unwrap_or_else(|| body.clone())
 }
 
-/// Returns a time as JSON, in the notation of the JSON before it: a number of seconds or a text, with the same fraction and the
-/// same offset from UTC.
+/// Returns a time as JSON, in the notation of the JSON that it replaces: a number of seconds or a text, with the same
+/// fraction and the same offset from UTC.
 pub(crate) fn written_like(before: &[u8], unix: i64) -> String {
     if let Ok(number) = serde_json::from_slice::<serde_json::Number>(before) {
         let number = number.to_string();

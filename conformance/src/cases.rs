@@ -19,7 +19,7 @@ pub fn cases() -> Result<Cases, CaseError> {
 /// Returns every case as it would be sent at this Unix time, in seconds.
 ///
 /// # Errors
-/// As with [`cases`].
+/// The same as with [`cases`].
 pub fn cases_at(now: i64) -> Result<Cases, CaseError> {
     load(Some(now))
 }

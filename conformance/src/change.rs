@@ -47,7 +47,8 @@ pub enum Change {
     Append(String),
     /// After signing: this header is removed.
     Without(String),
-    /// After signing: a header's value is replaced, or the header added. `{name}` stands for the value of a genuine header.
+    /// After signing: a header's value is replaced, or the header is added. `{name}` stands for the value of a genuine
+    /// header.
     Header(String, String),
     /// After signing: another line of a header is added, with placeholders as in `Header`.
     And(String, String),

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::body::dated;
 use crate::error::EndpointError;
 
-/// What a case's receiver is made of, and what its sender has to know.
+/// The settings of a case's receiver, with the secrets that its sender needs.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -106,7 +106,7 @@ impl Endpoint {
         Ok(Signing::from(&self.facts()?.scheme(&self.options()?)?))
     }
 
-    /// What is known about its provider.
+    /// Returns the facts about its provider.
     ///
     /// # Errors
     /// No such provider.

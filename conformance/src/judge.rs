@@ -1,4 +1,4 @@
-//! The expected result of a case as it can be seen from outside, and the judgement of the actual one.
+//! The expected result of a case as it can be seen from outside, and the judgment of the actual one.
 
 use crate::answer::{Lost, Sent};
 use crate::case::Case;
@@ -15,7 +15,7 @@ pub struct Finding {
     /// The actual result, or why the case was not played.
     pub happened: String,
     /// Whether the two agree.
-    pub judgement: Judgement,
+    pub judgment: Judgment,
     /// Why it matters.
     pub why: String,
 }
@@ -23,7 +23,7 @@ pub struct Finding {
 /// Whether a result is the expected one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Judgement {
+pub enum Judgment {
     /// It is the expected one.
     Ok,
     /// A forged delivery was accepted, or a genuine one was rejected.
@@ -36,16 +36,16 @@ pub enum Judgement {
     Skipped,
 }
 
-impl Judgement {
+impl Judgment {
     /// Returns the word for it in a report.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Judgement::Ok => "ok",
-            Judgement::Fault => "NOT OK",
-            Judgement::Remark => "remark",
-            Judgement::Unclear => "unclear",
-            Judgement::Skipped => "skipped",
+            Judgment::Ok => "ok",
+            Judgment::Fault => "NOT OK",
+            Judgment::Remark => "remark",
+            Judgment::Unclear => "unclear",
+            Judgment::Skipped => "skipped",
         }
     }
 }
@@ -83,7 +83,7 @@ impl Wanted {
     }
 }
 
-/// What can be seen of a delivery after it was sent.
+/// The visible result of a delivery.
 pub(crate) struct CaseResult<'s> {
     pub(crate) answer: &'s Sent,
     /// The increase of the number of handled events, where it can be seen.
@@ -95,13 +95,13 @@ pub(crate) struct CaseResult<'s> {
 }
 
 /// Judges a single delivery. `slight` is the result of [`is_slight`].
-pub(crate) fn judge(wanted: Wanted, seen: &CaseResult<'_>, slight: bool) -> (Judgement, String) {
-    let wrong = if slight { Judgement::Remark } else { Judgement::Fault };
+pub(crate) fn judge(wanted: Wanted, seen: &CaseResult<'_>, slight: bool) -> (Judgment, String) {
+    let wrong = if slight { Judgment::Remark } else { Judgment::Fault };
     let answer = match seen.answer {
         Ok(answer) => answer,
-        Err(lost @ Lost::NoConnection(_)) => return (Judgement::Unclear, lost.to_string()),
+        Err(lost @ Lost::NoConnection(_)) => return (Judgment::Unclear, lost.to_string()),
         Err(lost) if matches!(wanted, Wanted::Rejected | Wanted::Retried) => {
-            return (Judgement::Unclear, lost.to_string());
+            return (Judgment::Unclear, lost.to_string());
         }
         Err(lost) => return (wrong, lost.to_string()),
     };
@@ -114,20 +114,20 @@ pub(crate) fn judge(wanted: Wanted, seen: &CaseResult<'_>, slight: bool) -> (Jud
     match wanted {
         Wanted::Rejected if accepted => (wrong, happened),
         // Rejected, but handled.
-        Wanted::Rejected if handled > 0 => (Judgement::Fault, happened),
+        Wanted::Rejected if handled > 0 => (Judgment::Fault, happened),
         Wanted::Rejected if !(400..500).contains(&answer.status) => {
-            (Judgement::Unclear, format!("{happened}: may be a rejection or a failure"))
+            (Judgment::Unclear, format!("{happened}: may be a rejection or a failure"))
         }
         Wanted::Ignored | Wanted::Retried if handled > 0 => (wrong, happened),
         Wanted::Retried if accepted => (wrong, happened),
         Wanted::Rejected | Wanted::Retried if seen.like_rejected => {
-            (Judgement::Unclear, format!("{happened}: but the genuine delivery that it differs from was rejected, too"))
+            (Judgment::Unclear, format!("{happened}: but the genuine delivery that it differs from was rejected, too"))
         }
         Wanted::Accepted | Wanted::Ignored if !accepted => (wrong, happened),
         Wanted::Accepted if seen.handled.zip(seen.has_to).is_some_and(|(handled, has_to)| handled != has_to) => {
             (wrong, happened)
         }
-        _ => (Judgement::Ok, happened),
+        _ => (Judgment::Ok, happened),
     }
 }
 
@@ -140,8 +140,8 @@ pub(crate) fn times(handled: u64) -> String {
     }
 }
 
-/// Returns whether only a sender that knows the secret could use a difference: how strictly a receiver parses what such a
-/// sender wrote, and how it treats deliveries that no provider sends.
+/// Returns whether only a sender that knows the secret could use a difference: how strictly a receiver parses the text
+/// of such a sender, and how it treats deliveries that no provider sends.
 pub(crate) fn is_slight(case: &Case, changes: &[Change]) -> bool {
     let last = changes.first();
     match (Wanted::of(case), case.expected.reason) {
@@ -232,67 +232,67 @@ mod tests {
     use super::*;
     use crate::answer::Answer;
 
-    fn judged(wanted: Wanted, status: u16, handled: Option<u64>) -> Judgement {
+    fn judged(wanted: Wanted, status: u16, handled: Option<u64>) -> Judgment {
         let seen = CaseResult { answer: &Ok(Answer::of(status)), handled, has_to: None, like_rejected: false };
         judge(wanted, &seen, false).0
     }
 
     #[test]
     fn forged_deliveries_have_to_be_rejected_and_a_5xx_is_no_rejection() {
-        assert_eq!(judged(Wanted::Rejected, 401, None), Judgement::Ok);
-        assert_eq!(judged(Wanted::Rejected, 413, Some(0)), Judgement::Ok);
-        assert_eq!(judged(Wanted::Rejected, 200, None), Judgement::Fault);
-        assert_eq!(judged(Wanted::Rejected, 401, Some(1)), Judgement::Fault);
+        assert_eq!(judged(Wanted::Rejected, 401, None), Judgment::Ok);
+        assert_eq!(judged(Wanted::Rejected, 413, Some(0)), Judgment::Ok);
+        assert_eq!(judged(Wanted::Rejected, 200, None), Judgment::Fault);
+        assert_eq!(judged(Wanted::Rejected, 401, Some(1)), Judgment::Fault);
         for status in [500, 503, 302] {
-            assert_eq!(judged(Wanted::Rejected, status, None), Judgement::Unclear, "{status}");
-            assert_eq!(judged(Wanted::Rejected, status, Some(1)), Judgement::Fault, "{status}");
+            assert_eq!(judged(Wanted::Rejected, status, None), Judgment::Unclear, "{status}");
+            assert_eq!(judged(Wanted::Rejected, status, Some(1)), Judgment::Fault, "{status}");
         }
     }
 
     #[test]
     fn genuine_deliveries_have_to_be_accepted() {
-        assert_eq!(judged(Wanted::Accepted, 204, None), Judgement::Ok);
+        assert_eq!(judged(Wanted::Accepted, 204, None), Judgment::Ok);
         for status in [400, 401, 500, 302] {
-            assert_eq!(judged(Wanted::Accepted, status, None), Judgement::Fault, "{status}");
+            assert_eq!(judged(Wanted::Accepted, status, None), Judgment::Fault, "{status}");
         }
-        assert_eq!(judged(Wanted::Ignored, 200, Some(0)), Judgement::Ok);
-        assert_eq!(judged(Wanted::Ignored, 200, Some(1)), Judgement::Fault);
-        assert_eq!(judged(Wanted::Ignored, 401, None), Judgement::Fault);
+        assert_eq!(judged(Wanted::Ignored, 200, Some(0)), Judgment::Ok);
+        assert_eq!(judged(Wanted::Ignored, 200, Some(1)), Judgment::Fault);
+        assert_eq!(judged(Wanted::Ignored, 401, None), Judgment::Fault);
     }
 
     #[test]
     fn an_event_under_the_secret_of_the_other_mode_has_to_be_sent_again() {
         for status in [503, 500, 401] {
-            assert_eq!(judged(Wanted::Retried, status, None), Judgement::Ok, "{status}");
-            assert_eq!(judged(Wanted::Retried, status, Some(0)), Judgement::Ok, "{status}");
-            assert_eq!(judged(Wanted::Retried, status, Some(1)), Judgement::Fault, "{status}");
+            assert_eq!(judged(Wanted::Retried, status, None), Judgment::Ok, "{status}");
+            assert_eq!(judged(Wanted::Retried, status, Some(0)), Judgment::Ok, "{status}");
+            assert_eq!(judged(Wanted::Retried, status, Some(1)), Judgment::Fault, "{status}");
         }
-        assert_eq!(judged(Wanted::Retried, 200, None), Judgement::Fault);
-        assert_eq!(judged(Wanted::Retried, 200, Some(0)), Judgement::Fault);
+        assert_eq!(judged(Wanted::Retried, 200, None), Judgment::Fault);
+        assert_eq!(judged(Wanted::Retried, 200, Some(0)), Judgment::Fault);
     }
 
     #[test]
     fn a_rejection_says_nothing_where_the_genuine_delivery_is_rejected_too() {
         let answer = Ok(Answer::of(401));
         let seen = CaseResult { answer: &answer, handled: None, has_to: None, like_rejected: true };
-        assert_eq!(judge(Wanted::Rejected, &seen, false).0, Judgement::Unclear);
+        assert_eq!(judge(Wanted::Rejected, &seen, false).0, Judgment::Unclear);
     }
 
     #[test]
     fn no_answer_is_a_fault_only_where_one_was_due() {
         let gone = Err(Lost::NoAnswer(String::new()));
         let seen = CaseResult { answer: &gone, handled: None, has_to: None, like_rejected: false };
-        assert_eq!(judge(Wanted::Accepted, &seen, false).0, Judgement::Fault);
-        assert_eq!(judge(Wanted::Rejected, &seen, false).0, Judgement::Unclear);
+        assert_eq!(judge(Wanted::Accepted, &seen, false).0, Judgment::Fault);
+        assert_eq!(judge(Wanted::Rejected, &seen, false).0, Judgment::Unclear);
         let nobody = Err(Lost::NoConnection(String::new()));
         let seen = CaseResult { answer: &nobody, ..seen };
-        assert_eq!(judge(Wanted::Accepted, &seen, false).0, Judgement::Unclear);
+        assert_eq!(judge(Wanted::Accepted, &seen, false).0, Judgment::Unclear);
     }
 
     #[test]
     fn a_delivery_that_an_unsigned_header_keeps_from_the_handler_is_a_fault() {
         let answer = Ok(Answer::of(200));
         let seen = CaseResult { answer: &answer, handled: Some(0), has_to: Some(1), like_rejected: false };
-        assert_eq!(judge(Wanted::Accepted, &seen, false).0, Judgement::Fault);
+        assert_eq!(judge(Wanted::Accepted, &seen, false).0, Judgment::Fault);
     }
 }

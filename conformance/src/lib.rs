@@ -1,13 +1,14 @@
 //! The cases that every receiver of medhook is held to, ready to be sent: for tests of medhook itself, for
 //! `medhook check` and for `medhook demo`.
 //!
-//! A case is one delivery and its expected result. [`cases()`] expands the list under `fixtures/` of the crate `medhook`:
-//! every fixture signed for an [`Endpoint`], and deliveries that differ from such a one in one [`Change`].
+//! A case is one delivery and its expected result. [`cases()`] expands the list under `fixtures/` of the crate
+//! `medhook`: every fixture signed for an [`Endpoint`], and deliveries that differ from such a one in one [`Change`].
 //! [`cases_outside`] signs the cases of one provider for an endpoint of your own.
 //!
 //! ```
 //! let list = medhook_conformance::cases()?;
-//! let altered = list.cases.iter().find(|case| case.name == "fasten: the first bit of the body flipped on the way").expect("listed");
+//! let name = "fasten: the first bit of the body flipped on the way";
+//! let altered = list.cases.iter().find(|case| case.name == name).expect("listed");
 //! assert_eq!(altered.expected.reason, Some(medhook::Reason::SignatureMismatch));
 //! # Ok::<(), medhook_conformance::CaseError>(())
 //! ```
@@ -33,7 +34,7 @@ pub use self::cases::{Cases, cases, cases_at};
 pub use self::change::{Change, State};
 pub use self::endpoint::Endpoint;
 pub use self::error::{CaseError, EndpointError};
-pub use self::judge::{Finding, Judgement};
+pub use self::judge::{Finding, Judgment};
 pub use self::outside::{Prepared, cases_inside, cases_outside};
 pub use self::player::{Plan, Player};
 pub use self::site::Site;

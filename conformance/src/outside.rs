@@ -20,17 +20,17 @@ use crate::recipe::{Recipe, make_all};
 /// receiver.
 ///
 /// # Errors
-/// As with [`cases`](crate::cases()).
+/// The same as with [`cases`](crate::cases()).
 pub fn cases_outside(endpoint: &Endpoint, mark: &str, now: i64) -> Result<Vec<Prepared>, CaseError> {
     prepare(endpoint, mark, now, false)
 }
 
-/// Returns the same as [`cases_outside`] for a receiver in this process, with the settings of the listed endpoint that has
-/// the provider's name: its limit for bodies is the default one, and it can be shut down. Cases for endpoints with other
-/// settings cannot be played.
+/// Returns the same as [`cases_outside`] for a receiver in this process, with the settings of the listed endpoint that
+/// has the provider's name: its limit for bodies is the default one, and it can be shut down. Cases for endpoints with
+/// other settings cannot be played.
 ///
 /// # Errors
-/// As with [`cases`](crate::cases()).
+/// The same as with [`cases`](crate::cases()).
 pub fn cases_inside(endpoint: &Endpoint, mark: &str, now: i64) -> Result<Vec<Prepared>, CaseError> {
     prepare(endpoint, mark, now, true)
 }
@@ -111,8 +111,8 @@ impl Adaption<'_> {
         Ok(Ok(remade))
     }
 
-    /// Checks that the listed endpoint has the settings of ours that matter from outside. A pinned kind does not: a genuine
-    /// delivery is accepted, whatever its kind.
+    /// Checks that the listed endpoint has the settings of ours that matter from outside. A pinned kind does not matter:
+    /// a genuine delivery is accepted, whatever its kind.
     fn fits(&self, recipe: &Recipe<'_>) -> Remade<()> {
         let Adaption { listed, endpoint, .. } = self;
         if listed.scheme != endpoint.scheme && !recipe.changes.iter().all(|change| self.fits_any_scheme(change)) {
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_at_a_limit_goes_clear_of_it() {
+    fn times_at_a_limit_are_moved_to_their_side_of_it() {
         assert_eq!([-300, 300].map(|offset| clear_of_the_limit(offset, false)), [-290, 290]);
         assert_eq!([-301, 301].map(|offset| clear_of_the_limit(offset, true)), [-361, 361]);
     }

@@ -1,4 +1,4 @@
-//! Plays cases: what is sent for each, in which order, and the judgement of what comes back.
+//! Plays cases: what is sent for each, in which order, and the judgment of what comes back.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -10,17 +10,17 @@ use crate::case::Case;
 use crate::change::{Change, State};
 use crate::endpoint::Endpoint;
 use crate::error::CaseError;
-use crate::judge::{CaseResult, Finding, Judgement, Wanted, is_slight, judge, only_headers_differ, times, why};
+use crate::judge::{CaseResult, Finding, Judgment, Wanted, is_slight, judge, only_headers_differ, times, why};
 use crate::outside::{Prepared, cases_inside, cases_outside};
 use crate::site::Site;
 
-/// What is played, and for which endpoint.
+/// The endpoint that cases are played for, and the settings of the run.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Plan {
     /// The endpoint's settings.
     pub endpoint: Endpoint,
-    /// What every id begins with. New for each run, without a dot.
+    /// The prefix of every id. New for each run, without a dot.
     pub mark: String,
     /// The endpoint's limit for bodies, in bytes.
     pub body_limit: u64,
@@ -64,7 +64,7 @@ impl<'s, S: Site> Player<'s, S> {
     /// Prepares the cases.
     ///
     /// # Errors
-    /// As with [`cases_outside`].
+    /// The same as with [`cases_outside`].
     pub fn new(site: &'s S, plan: Plan) -> Result<Self, CaseError> {
         let made_at = now();
         let cases = plan.cases(made_at)?;
@@ -87,12 +87,12 @@ impl<'s, S: Site> Player<'s, S> {
         let mut is_first = true;
         for name in names {
             let Some(finding) = self.play(&name).await? else { break };
-            let failed = finding.judgement != Judgement::Ok && finding.judgement != Judgement::Skipped;
+            let failed = finding.judgment != Judgment::Ok && finding.judgment != Judgment::Skipped;
             let ends_it = is_first && failed;
-            is_first &= finding.judgement == Judgement::Skipped;
+            is_first &= finding.judgment == Judgment::Skipped;
             found(finding)?;
             if ends_it {
-                // Every rejection after this one would look like a virtue.
+                // An endpoint that rejects everything would pass every case of a forged delivery.
                 return found(Finding {
                     name: "everything else".to_owned(),
                     expected: String::new(),
@@ -100,7 +100,7 @@ impl<'s, S: Site> Player<'s, S> {
                                anything. Check the secret, the provider and the URL; `medhook verify` explains a \
                                recorded delivery"
                         .to_owned(),
-                    judgement: Judgement::Skipped,
+                    judgment: Judgment::Skipped,
                     why: String::new(),
                 });
             }
@@ -119,8 +119,8 @@ impl<'s, S: Site> Player<'s, S> {
             return Ok(None);
         };
         let case = &prepared.case;
-        let (judgement, happened) = match prepared.skipped.or(self.too_long(case)) {
-            Some(reason) => (Judgement::Skipped, reason.to_owned()),
+        let (judgment, happened) = match prepared.skipped.or(self.too_long(case)) {
+            Some(reason) => (Judgment::Skipped, reason.to_owned()),
             None => {
                 let before = self.site.handled().await?;
                 match case.state {
@@ -130,13 +130,7 @@ impl<'s, S: Site> Player<'s, S> {
                 }
             }
         };
-        Ok(Some(Finding {
-            name: case.name.clone(),
-            expected: self.expected(case),
-            happened,
-            judgement,
-            why: why(case),
-        }))
+        Ok(Some(Finding { name: case.name.clone(), expected: self.expected(case), happened, judgment, why: why(case) }))
     }
 
     /// Makes the cases anew when the time in them is getting old: an endpoint may be slow.
@@ -164,7 +158,7 @@ impl<'s, S: Site> Player<'s, S> {
     }
 
     /// A single delivery.
-    async fn once(&mut self, case: &Case, before: Option<u64>) -> Result<(Judgement, String), S::Error> {
+    async fn once(&mut self, case: &Case, before: Option<u64>) -> Result<(Judgment, String), S::Error> {
         if case.state == State::Draining {
             self.site.drain().await?;
         }
@@ -192,14 +186,14 @@ impl<'s, S: Site> Player<'s, S> {
     }
 
     /// Compares everything that is seen from inside with the list.
-    fn judge_exactly(&self, case: &Case, sent: &Sent, handled: Option<u64>) -> (Judgement, String) {
+    fn judge_exactly(&self, case: &Case, sent: &Sent, handled: Option<u64>) -> (Judgment, String) {
         let call = if handled == Some(1) { self.site.last_call() } else { None };
         let as_listed = sent.as_ref().is_ok_and(|answer| *answer == case.expected.answer())
             && handled == Some(u64::from(case.expected.outcome == Outcome::Handled))
             && case.expected.matches_call(call.as_ref());
         let called = call.map(|call| format!(": {call}")).unwrap_or_default();
         let happened = format!("{}, {}{called}", shown(sent), times(handled.unwrap_or(0)));
-        (if as_listed { Judgement::Ok } else { Judgement::Fault }, happened)
+        (if as_listed { Judgment::Ok } else { Judgment::Fault }, happened)
     }
 
     /// The changes that make the case, the last one first.
@@ -221,28 +215,28 @@ impl<'s, S: Site> Player<'s, S> {
     }
 
     /// The same delivery twice, one after the other.
-    async fn again(&self, case: &Case, before: Option<u64>) -> Result<(Judgement, String), S::Error> {
+    async fn again(&self, case: &Case, before: Option<u64>) -> Result<(Judgment, String), S::Error> {
         let first = self.site.deliver(case).await?;
         let second = self.settled(case).await?;
         let handled = self.risen(before).await?;
         let happened = format!("{}, then {}{}", shown(&first), shown(&second), of(handled));
-        let judgement = match (&first, &second) {
-            (Err(Lost::NoConnection(_)), _) | (_, Err(Lost::NoConnection(_))) => Judgement::Unclear,
-            _ if !is_2xx(&first) || !is_2xx(&second) || handled.is_some_and(|handled| handled != 1) => Judgement::Fault,
-            _ if self.plan.inside && !(is(&first, HANDLED) && is(&second, DUPLICATE)) => Judgement::Fault,
-            _ => Judgement::Ok,
+        let judgment = match (&first, &second) {
+            (Err(Lost::NoConnection(_)), _) | (_, Err(Lost::NoConnection(_))) => Judgment::Unclear,
+            _ if !is_2xx(&first) || !is_2xx(&second) || handled.is_some_and(|handled| handled != 1) => Judgment::Fault,
+            _ if self.plan.inside && !(is(&first, HANDLED) && is(&second, DUPLICATE)) => Judgment::Fault,
+            _ => Judgment::Ok,
         };
-        Ok((judgement, happened))
+        Ok((judgment, happened))
     }
 
     /// Copies of one delivery at once. A copy may be told to come back while another is handled, and then has to be
     /// accepted. From inside all of them have to overlap: one is handled, and every other is told to come back.
-    async fn at_once(&self, case: &Case, before: Option<u64>) -> Result<(Judgement, String), S::Error> {
+    async fn at_once(&self, case: &Case, before: Option<u64>) -> Result<(Judgment, String), S::Error> {
         let answers = self.site.deliver_copies(case, self.plan.copies).await?;
         for sent in &answers {
             match sent {
-                Err(lost @ Lost::NoConnection(_)) => return Ok((Judgement::Unclear, lost.to_string())),
-                Err(lost @ Lost::TimedOut(_)) => return Ok((Judgement::Fault, lost.to_string())),
+                Err(lost @ Lost::NoConnection(_)) => return Ok((Judgment::Unclear, lost.to_string())),
+                Err(lost @ Lost::TimedOut(_)) => return Ok((Judgment::Fault, lost.to_string())),
                 _ => {}
             }
         }
@@ -252,13 +246,13 @@ impl<'s, S: Site> Player<'s, S> {
         let happened = format!("{accepted} of {} accepted, then {}{}", answers.len(), shown(&last), of(handled));
         let told_to_come_back = answers.iter().filter(|sent| is(sent, case.expected.answer())).count();
         let overlap = accepted == 1 && told_to_come_back + 1 == answers.len() && is(&last, DUPLICATE);
-        let judgement = match () {
-            () if answers.is_empty() => Judgement::Unclear,
-            () if accepted == 0 || !is_2xx(&last) || handled.is_some_and(|handled| handled != 1) => Judgement::Fault,
-            () if self.plan.inside && !overlap => Judgement::Fault,
-            () => Judgement::Ok,
+        let judgment = match () {
+            () if answers.is_empty() => Judgment::Unclear,
+            () if accepted == 0 || !is_2xx(&last) || handled.is_some_and(|handled| handled != 1) => Judgment::Fault,
+            () if self.plan.inside && !overlap => Judgment::Fault,
+            () => Judgment::Ok,
         };
-        Ok((judgement, happened))
+        Ok((judgment, happened))
     }
 
     /// Sends a case until it is not told to come back, for a while.
@@ -278,33 +272,33 @@ impl<'s, S: Site> Player<'s, S> {
     /// # Errors
     /// Those of the site.
     pub async fn play_failing(&self) -> Result<Finding, S::Error> {
-        let finding = |judgement, happened| Finding {
+        let finding = |judgment, happened| Finding {
             name: format!("{}: handling fails, and the delivery comes again", self.plan.endpoint.provider),
             expected: "no 2xx for what failed, then a 2xx and handled once".to_owned(),
             happened,
-            judgement,
+            judgment,
             why: "An event that is remembered before it is handled is lost when handling it fails.".to_owned(),
         };
         let Some(case) = self.genuine(&format!("{}failing", self.plan.mark))? else {
-            return Ok(finding(Judgement::Skipped, "there is no genuine case".to_owned()));
+            return Ok(finding(Judgment::Skipped, "there is no genuine case".to_owned()));
         };
         let before = self.site.handled().await?;
         if let Err(reason) = self.site.fail_next().await? {
-            return Ok(finding(Judgement::Skipped, reason.to_owned()));
+            return Ok(finding(Judgment::Skipped, reason.to_owned()));
         }
         let first = self.site.deliver(&case).await?;
         let failed = self.risen(before).await?;
         let second = self.settled(&case).await?;
         let handled = self.risen(before).await?;
         let happened = format!("{}{}, then {}{}", shown(&first), of(failed), shown(&second), of(handled));
-        let judgement = match (is_2xx(&first), failed, handled) {
-            // What has to fail was handled: the hook does not do what it has to.
-            (_, Some(1..), _) => Judgement::Unclear,
-            _ if self.plan.inside && !(is(&first, FAILED) && is(&second, HANDLED)) => Judgement::Fault,
-            (false, _, Some(1)) if is_2xx(&second) => Judgement::Ok,
-            _ => Judgement::Fault,
+        let judgment = match (is_2xx(&first), failed, handled) {
+            // The event was handled: the hook did not make its handling fail.
+            (_, Some(1..), _) => Judgment::Unclear,
+            _ if self.plan.inside && !(is(&first, FAILED) && is(&second, HANDLED)) => Judgment::Fault,
+            (false, _, Some(1)) if is_2xx(&second) => Judgment::Ok,
+            _ => Judgment::Fault,
         };
-        Ok(finding(judgement, happened))
+        Ok(finding(judgment, happened))
     }
 
     /// Plays a forged delivery whose body does not end.
@@ -312,28 +306,28 @@ impl<'s, S: Site> Player<'s, S> {
     /// # Errors
     /// Those of the site.
     pub async fn play_endless(&self) -> Result<Finding, S::Error> {
-        let finding = |judgement, happened| Finding {
+        let finding = |judgment, happened| Finding {
             name: format!("{}: a forged delivery with a body over the limit, and no end", self.plan.endpoint.provider),
             expected: "rejected with a 4xx, or disconnected, before its end".to_owned(),
             happened,
-            judgement,
+            judgment,
             why: "An attacker who knows no secret could exhaust the endpoint's memory.".to_owned(),
         };
         let mark = format!("{}endless", self.plan.mark);
         let Some(mut case) = self.genuine(&mark)? else {
-            return Ok(finding(Judgement::Skipped, "there is no genuine case".to_owned()));
+            return Ok(finding(Judgment::Skipped, "there is no genuine case".to_owned()));
         };
         case.headers = signed(&self.plan.endpoint, FOREIGN, &mark, now(), &case)?;
         let over = self.plan.body_limit.saturating_add(64 * 1024);
         Ok(match self.site.deliver_endless(&case, over).await? {
-            Err(lost @ Lost::NoConnection(_)) => finding(Judgement::Unclear, lost.to_string()),
+            Err(lost @ Lost::NoConnection(_)) => finding(Judgment::Unclear, lost.to_string()),
             Ok(Answer { status: 408, .. }) | Err(Lost::TimedOut(_)) => {
-                finding(Judgement::Fault, format!("{over} bytes were read, and more awaited"))
+                finding(Judgment::Fault, format!("{over} bytes were read, and more awaited"))
             }
-            Ok(Answer { status, .. }) if (400..500).contains(&status) => finding(Judgement::Ok, status.to_string()),
-            Ok(Answer { status, .. }) if (200..300).contains(&status) => finding(Judgement::Fault, status.to_string()),
-            Ok(Answer { status, .. }) => finding(Judgement::Unclear, status.to_string()),
-            Err(Lost::NoAnswer(_)) => finding(Judgement::Ok, "disconnected".to_owned()),
+            Ok(Answer { status, .. }) if (400..500).contains(&status) => finding(Judgment::Ok, status.to_string()),
+            Ok(Answer { status, .. }) if (200..300).contains(&status) => finding(Judgment::Fault, status.to_string()),
+            Ok(Answer { status, .. }) => finding(Judgment::Unclear, status.to_string()),
+            Err(Lost::NoAnswer(_)) => finding(Judgment::Ok, "disconnected".to_owned()),
         })
     }
 
@@ -371,7 +365,7 @@ fn signed(
     signing.headers(secret, id, &at.to_string(), &case.body).map_err(|error| CaseError(error.to_string()))
 }
 
-/// For how many seconds the times in the cases may stand: what is at a limit is 10 s clear of it.
+/// The age, in seconds, at which cases are made anew. Times at a limit are 10 s away from it.
 const FRESH: u64 = 5;
 
 /// A secret that no endpoint has, in a form that every scheme takes.

@@ -48,8 +48,8 @@ impl SigningScheme {
         Ok(())
     }
 
-    /// Signs a body and returns the headers. `id` and `timestamp` are not checked, and are ignored if the scheme does not
-    /// sign them.
+    /// Signs a body and returns the headers. `id` and `timestamp` are not checked, and are ignored if the scheme does
+    /// not sign them.
     pub(crate) fn headers(&self, id: &str, timestamp: &str, body: &[u8]) -> Vec<SignedHeader> {
         match self {
             SigningScheme::StandardWebhooks(keyed) => {

@@ -70,7 +70,8 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "URL", requires = "count_url")]
     fail_next_url: Option<String>,
     /// The endpoint's limit for bodies, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024, value_parser = clap::value_parser!(u64).range(1_024..=256 * 1024 * 1024))]
+    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1_024..=256 * 1024 * 1024))]
     body_limit: u64,
     /// The number of copies sent at once
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..=200))]

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use serde_json::json;
 
-use medhook_conformance::{Finding, Judgement};
+use medhook_conformance::{Finding, Judgment};
 
 use crate::output::{Screen, harmless};
 use crate::sender::Sender;
@@ -20,8 +20,8 @@ pub(super) struct CheckReport {
     counts: [usize; 5],
 }
 
-const JUDGEMENTS: [Judgement; 5] =
-    [Judgement::Ok, Judgement::Fault, Judgement::Remark, Judgement::Unclear, Judgement::Skipped];
+const JUDGMENTS: [Judgment; 5] =
+    [Judgment::Ok, Judgment::Fault, Judgment::Remark, Judgment::Unclear, Judgment::Skipped];
 
 impl CheckReport {
     pub(super) fn new(json: bool, strict: bool, screen: Screen, cases: usize) -> Self {
@@ -39,17 +39,17 @@ impl CheckReport {
 
     /// Returns the text for a finding, which may be empty.
     pub(super) fn found(&mut self, finding: Finding) -> String {
-        for (count, judgement) in self.counts.iter_mut().zip(JUDGEMENTS) {
-            if judgement == finding.judgement {
+        for (count, judgment) in self.counts.iter_mut().zip(JUDGMENTS) {
+            if judgment == finding.judgment {
                 *count += 1;
             }
         }
-        let Finding { name, expected, happened, judgement, why } = finding;
+        let Finding { name, expected, happened, judgment, why } = finding;
         let happened = harmless(happened.as_bytes());
         if self.json {
             let line = json!({
                 "case": name,
-                "judgement": word(judgement),
+                "judgment": word(judgment),
                 "expected": expected,
                 "happened": happened,
                 "why": why,
@@ -57,12 +57,12 @@ impl CheckReport {
             return format!("{line}\n");
         }
         self.progress();
-        let verdict = format!("{:<8}", judgement.as_str());
-        match judgement {
-            Judgement::Ok if self.screen.width.is_some() => String::new(),
-            Judgement::Ok | Judgement::Skipped => format!("{verdict} {name}: {happened}\n"),
+        let verdict = format!("{:<8}", judgment.as_str());
+        match judgment {
+            Judgment::Ok if self.screen.width.is_some() => String::new(),
+            Judgment::Ok | Judgment::Skipped => format!("{verdict} {name}: {happened}\n"),
             _ => {
-                let verdict = if judgement == Judgement::Fault { self.screen.red(&verdict) } else { verdict };
+                let verdict = if judgment == Judgment::Fault { self.screen.red(&verdict) } else { verdict };
                 format!("{verdict} {name}: {happened}\n         expected: {expected}. {why}\n")
             }
         }
@@ -125,9 +125,9 @@ fn clear_line() {
 }
 
 /// Returns the value in JSON.
-fn word(judgement: Judgement) -> &'static str {
-    match judgement {
-        Judgement::Fault => "not_ok",
+fn word(judgment: Judgment) -> &'static str {
+    match judgment {
+        Judgment::Fault => "not_ok",
         other => other.as_str(),
     }
 }
@@ -138,18 +138,18 @@ mod tests {
 
     #[test]
     fn on_a_terminal_only_what_is_well_goes_unsaid() {
-        let finding = |judgement| Finding {
+        let finding = |judgment| Finding {
             name: "the-case".to_owned(),
             expected: "accepted with a 2xx".to_owned(),
             happened: "the reason".to_owned(),
-            judgement,
+            judgment,
             why: String::new(),
         };
-        for (width, unsaid) in [(Some(80), &[Judgement::Ok][..]), (None, &[])] {
+        for (width, unsaid) in [(Some(80), &[Judgment::Ok][..]), (None, &[])] {
             let mut report = CheckReport::new(false, false, Screen { width, colour: false }, 5);
-            for judgement in JUDGEMENTS {
-                let said = report.found(finding(judgement));
-                assert_eq!(said.contains("the-case: the reason\n"), !unsaid.contains(&judgement), "{said:?}");
+            for judgment in JUDGMENTS {
+                let said = report.found(finding(judgment));
+                assert_eq!(said.contains("the-case: the reason\n"), !unsaid.contains(&judgment), "{said:?}");
             }
         }
     }

@@ -20,7 +20,7 @@ pub(super) struct Handler {
     board: Arc<watch::Sender<Board>>,
 }
 
-/// What the handler is to do, and what it has done.
+/// The instructions for the handler, and its calls so far.
 #[derive(Debug, Default)]
 struct Board {
     /// Whether the next call fails.

@@ -1,9 +1,10 @@
-//! Which cases are played at every endpoint, and what is printed of them: a row for each case, a column for each provider.
+//! The cases that are played at every endpoint, and the printed matrix: a row for each case, a column for each
+//! provider.
 
 use std::collections::HashSet;
 
 use medhook::Reason;
-use medhook_conformance::{Finding, Judgement, Player};
+use medhook_conformance::{Finding, Judgment, Player};
 
 use super::site::DemoSite;
 use crate::failure::Failure;
@@ -55,18 +56,18 @@ enum Plays {
     Failing,
 }
 
-/// What came of every row at every endpoint.
+/// The results of all rows at all endpoints.
 pub(super) struct Matrix {
     columns: Vec<Column>,
 }
 
 struct Column {
     provider: String,
-    /// As many as there are rows.
+    /// The results of one endpoint, one for each row.
     cells: Vec<Cell>,
 }
 
-/// What was played for one row, or why it could not be. Nothing is played where the provider has no such case.
+/// The findings of one row, or why it could not be played. Empty if the provider has no such case.
 type Cell = Result<Vec<Finding>, Failure>;
 
 /// Plays every row at every endpoint. At the end the receivers have shut down.
@@ -123,11 +124,11 @@ impl Plays {
 /// Whether a row came out as expected at one endpoint; `None` where it does not apply.
 fn verdict(cell: &Cell) -> Option<bool> {
     let findings = cell.as_ref().map_or(&[][..], Vec::as_slice);
-    let mut played = findings.iter().filter(|finding| finding.judgement != Judgement::Skipped).peekable();
+    let mut played = findings.iter().filter(|finding| finding.judgment != Judgment::Skipped).peekable();
     if cell.is_ok() && played.peek().is_none() {
         return None;
     }
-    Some(cell.is_ok() && played.all(|finding| finding.judgement == Judgement::Ok))
+    Some(cell.is_ok() && played.all(|finding| finding.judgment == Judgment::Ok))
 }
 
 impl Matrix {
@@ -183,13 +184,13 @@ impl Matrix {
                     }
                     Ok(findings) => {
                         for finding in findings.iter().filter(|finding| everything || is_wrong(finding)) {
-                            let judgement = match finding.judgement {
-                                Judgement::Ok => ok(),
-                                Judgement::Skipped => "-".to_owned(),
+                            let judgment = match finding.judgment {
+                                Judgment::Ok => ok(),
+                                Judgment::Skipped => "-".to_owned(),
                                 _ => not_ok(),
                             };
                             text.push_str(&format!(
-                                "{judgement} {provider}: {}\n  sent      {}\n  expected  {}\n  happened  {}\n",
+                                "{judgment} {provider}: {}\n  sent      {}\n  expected  {}\n  happened  {}\n",
                                 row.title,
                                 finding.name,
                                 finding.expected,
@@ -205,7 +206,7 @@ impl Matrix {
 }
 
 fn is_wrong(finding: &Finding) -> bool {
-    !matches!(finding.judgement, Judgement::Ok | Judgement::Skipped)
+    !matches!(finding.judgment, Judgment::Ok | Judgment::Skipped)
 }
 
 /// The width of the titles.
@@ -290,7 +291,7 @@ mod tests {
             let (last, first): (Vec<_>, Vec<_>) = cases.cloned().partition(|case| case.state == State::Draining);
             for case in first.into_iter().chain(last) {
                 let finding = player.play(&case.name).await.unwrap().unwrap();
-                played += usize::from(finding.judgement != Judgement::Skipped);
+                played += usize::from(finding.judgment != Judgment::Skipped);
                 wrong.extend(Some(finding).filter(is_wrong));
             }
             assert!(wrong.is_empty() && played > 75, "{played} {wrong:#?}");
@@ -338,17 +339,17 @@ mod tests {
 
     #[test]
     fn a_failure_is_not_ok_and_told_in_full() {
-        let finding = |judgement| Finding {
+        let finding = |judgment| Finding {
             name: "acme: GET".to_owned(),
             expected: "405 method, not handled".to_owned(),
             happened: "200 handled".to_owned(),
-            judgement,
+            judgment,
             why: String::new(),
         };
         let cells = |cell: Cell| Matrix { columns: vec![Column { provider: "acme".to_owned(), cells: vec![cell] }] };
         let screen = Screen { width: Some(80), colour: true };
 
-        let wrong = cells(Ok(vec![finding(Judgement::Ok), finding(Judgement::Fault)]));
+        let wrong = cells(Ok(vec![finding(Judgment::Ok), finding(Judgment::Fault)]));
         assert!(!wrong.is_ok() && wrong.table(screen).contains("\x1b[1;31mNOT OK\x1b[0m"));
         assert!(wrong.table(Screen::default()).contains("1 of 1 did not come out as expected; 0 do not apply."));
         let told = wrong.in_full(false, Screen::default());
@@ -357,9 +358,9 @@ mod tests {
         assert_eq!(wrong.in_full(true, Screen::default()).lines().count(), 8);
 
         // An answer that does not tell, and a wait that did not end.
-        assert!(!cells(Ok(vec![finding(Judgement::Unclear)])).is_ok());
+        assert!(!cells(Ok(vec![finding(Judgment::Unclear)])).is_ok());
         let waited = cells(Err(Failure::new("waited 20 s for an answer")));
         assert!(!waited.is_ok() && waited.in_full(false, Screen::default()).contains("waited 20 s for an answer"));
-        assert!(cells(Ok(vec![finding(Judgement::Skipped)])).is_ok() && cells(Ok(Vec::new())).is_ok());
+        assert!(cells(Ok(vec![finding(Judgment::Skipped)])).is_ok() && cells(Ok(Vec::new())).is_ok());
     }
 }

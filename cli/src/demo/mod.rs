@@ -1,5 +1,5 @@
-//! `medhook demo`: a receiver and its senders in one process, over real HTTP. Plays cases of the list at every provider's
-//! endpoint, and follows one delivery through every step.
+//! `medhook demo`: a receiver and its senders in one process, over real HTTP. Plays cases of the list at every endpoint,
+//! and follows one delivery through every step.
 //!
 //! - `server`, `handler`: the receiving side, as an application would build it
 //! - `site`: one provider's endpoint, as the cases are played at it
@@ -23,9 +23,9 @@ use crate::output::{Screen, say};
 use crate::runtime::run_async;
 use crate::verdict::Verdict;
 
-/// Send signed deliveries to a receiver in this process and show what becomes of each.
+/// Send signed deliveries to a receiver in this process and show the result of each.
 ///
-/// Needs no set-up: the receiver listens on a free port of the loopback interface and
+/// Needs no setup: the receiver listens on a free port of the loopback interface and
 /// remembers events in memory, and the secrets are random and gone at the end.
 /// Genuine deliveries, repeated, concurrent, forged, stale and odd ones are sent to an
 /// endpoint for each provider; they are cases of the list that `medhook check` plays.

@@ -13,7 +13,7 @@ pub(super) struct DemoSite {
     pub(super) sender: Sender,
     pub(super) receiver: Receiver,
     pub(super) handler: Handler,
-    /// What every id begins with.
+    /// The prefix of every id.
     pub(super) mark: String,
 }
 

@@ -7,7 +7,7 @@ use super::site::DemoSite;
 use crate::clock::{in_words, now};
 use crate::failure::Failure;
 
-/// Whose delivery is followed.
+/// The provider of the delivery that is followed.
 pub(super) const PROVIDER: &str = "healthsync";
 
 /// Delivers a genuine event and returns a line for each of its steps.

@@ -1,6 +1,6 @@
 //! The events of Fasten Connect: <https://docs.connect.fastenhealth.com/webhooks/events>.
 //!
-//! Every field is optional, because the documentation, the portal's simulator and the API catalogue disagree about
+//! Every field is optional, because the documentation, the portal's simulator and the API catalog disagree about
 //! which are required. Ids are opaque strings (some look like UUIDs but are not); an empty id counts as absent.
 
 use std::collections::BTreeMap;

@@ -35,7 +35,7 @@
 //! - Whether `webhook-id` equals the `id` in the body. The two are not compared. The `id` in the body is the event's
 //!   id; if it is missing, `webhook-id` is used, which is signed as well.
 //! - The form of the download links. `download_links` replaced `download_link` in October 2025, but the portal's
-//!   simulator sends only the older field, as a string, and the API catalogue describes it as an object. All three
+//!   simulator sends only the older field, as a string, and the API catalog describes it as an object. All three
 //!   forms are read; [`EhiExportSuccess::urls`] returns the links from any of them.
 //! - The exact retry schedule, and how many failures disable an endpoint. `medhook send --retry` follows the guess in
 //!   [`registry`](crate::registry).

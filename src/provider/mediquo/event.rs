@@ -288,7 +288,7 @@ payload! {
         /// The findings.
         pub objective: Option<Phi<String>> = "objective",
         /// The diagnosis. In the newest documents an ICD-10 code, a space and its description in the language of the
-        /// catalogue; in older ones free text.
+        /// catalog; in older ones free text.
         pub assessment: Option<Phi<String>> = "assessment",
         /// The treatment plan.
         pub plan: Option<Phi<String>> = "plan",
