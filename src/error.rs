@@ -1,5 +1,5 @@
-//! Errors, and the closed table of reasons: a [`ConfigError`] is for the operator, a [`Reason`] explains a rejection, and
-//! a [`StoreError`] comes from a store. None of them contains a body, a header value or a secret.
+//! Errors, and the closed table of reasons: a [`ConfigError`] is for the operator, a [`Reason`] explains a rejection,
+//! and a [`StoreError`] comes from a store. None of them contains a body, a header value or a secret.
 
 use std::error::Error;
 use std::fmt;

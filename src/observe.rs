@@ -25,9 +25,9 @@ pub(crate) struct Subject<'a> {
 
 /// Logs and counts a rejection.
 ///
-/// Any client can cause rejections of unverified deliveries, so each is logged at `debug`, and one `warn` line per minute
-/// has their number. The rejection of a verified delivery is logged at `warn`. For [`Reason::SecretModeMismatch`] a line
-/// with the remedy follows, at most once per minute.
+/// Any client can cause rejections of unverified deliveries, so each is logged at `debug`, and one `warn` line per
+/// minute has their number. The rejection of a verified delivery is logged at `warn`. For
+/// [`Reason::SecretModeMismatch`] a line with the remedy follows, at most once per minute.
 pub(crate) fn rejected(at: &EndpointFacts, rejection: &Rejection) {
     isolated(|| {
         let reason = rejection.reason();
@@ -70,8 +70,9 @@ fn mode_mismatch(at: &EndpointFacts, secret: &str) {
     }
 }
 
-/// Logs and counts a request for which the tenant lookup returned no receiver. The client chose the tenant's name, so it
-/// is not logged. Any client can cause these requests, so their log lines are limited as those of unverified deliveries.
+/// Logs and counts a request for which the tenant lookup returned no receiver. The client chose the tenant's name, so
+/// it is not logged. Any client can cause these requests, so their log lines are limited as those of unverified
+/// deliveries.
 pub(crate) fn unresolved(reason: Reason) {
     isolated(|| {
         count(UNRESOLVED, UNRESOLVED, reason.outcome(), Some(reason));
@@ -199,10 +200,10 @@ pub(crate) fn not_as_documented(subject: Subject<'_>, problem: Option<&Problem>,
             let (endpoint, kind) = (subject.endpoint.name(), subject.kind);
             match problem {
                 Some(problem) => {
-                    tracing::warn!(endpoint, kind, %problem, "webhook event could not be decoded")
+                    tracing::warn!(endpoint, kind, %problem, "a webhook event could not be decoded")
                 }
                 None => {
-                    tracing::warn!(endpoint, kind, fields = ?drifted, "webhook event has fields that differ from the documentation")
+                    tracing::warn!(endpoint, kind, fields = ?drifted, "fields of a webhook event are not as documented")
                 }
             }
         }
@@ -238,7 +239,12 @@ pub(crate) fn unclaimed(subject: Subject<'_>, error: &StoreError) {
         #[cfg(feature = "tracing")]
         {
             let endpoint = subject.endpoint.name();
-            tracing::warn!(endpoint, event_key = %subject.event_key, %error, "handling a webhook event without a claim");
+            tracing::warn!(
+                endpoint,
+                event_key = %subject.event_key,
+                %error,
+                "handling a webhook event without a claim"
+            );
         }
         let _ = (subject, error);
     });
@@ -255,7 +261,13 @@ pub(crate) fn settle_failed(subject: Subject<'_>, step: &'static str, error: &St
         #[cfg(feature = "tracing")]
         {
             let endpoint = subject.endpoint.name();
-            tracing::warn!(endpoint, event_key = %subject.event_key, step, %error, "store operation failed; will retry");
+            tracing::warn!(
+                endpoint,
+                event_key = %subject.event_key,
+                step,
+                %error,
+                "store operation failed; will retry"
+            );
         }
         let _ = (subject, step, error);
     });

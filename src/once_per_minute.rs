@@ -38,6 +38,6 @@ mod tests {
         assert_eq!(unverified.count(1_001), None);
         assert_eq!(unverified.count(1_059), None);
         assert_eq!(unverified.count(1_060), Some(3));
-        assert_eq!(unverified.count(0), Some(1), "a clock set back does not silence it");
+        assert_eq!(unverified.count(0), Some(1), "a clock that is set back does not suppress the line");
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retention {
-    /// The period in which a replay of the same bytes would be accepted. A store must not forget the event earlier, even
-    /// if it is full.
+    /// The period in which a replay of the same bytes would be accepted. A store must not forget the event earlier,
+    /// even if it is full.
     pub replay: Duration,
     /// The whole retention: longer than the provider retries.
     pub total: Duration,

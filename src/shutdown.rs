@@ -14,8 +14,8 @@ use crate::{ConfigError, Receiver, observe};
 /// A graceful shutdown: on SIGTERM or SIGINT it drains all [`Receiver`]s and stops the server under one deadline.
 ///
 /// systemd, Docker and Kubernetes stop a process with SIGTERM, which ends it immediately unless it is handled: running
-/// handlers are interrupted, their deliveries get no response, and their claims block the events until the leases expire.
-/// Stopping the server first and draining the receivers afterwards has no time limit: the server waits for its
+/// handlers are interrupted, their deliveries get no response, and their claims block the events until the leases
+/// expire. Stopping the server first and draining the receivers afterwards has no time limit: the server waits for its
 /// connections, which wait for their handlers.
 ///
 /// # Steps
@@ -24,18 +24,19 @@ use crate::{ConfigError, Receiver, observe};
 ///    [`drain_delay`](Shutdown::drain_delay) connections and deliveries are still accepted.
 /// 2. **Draining**, for at most the time given to [`on_signals`](Shutdown::on_signals).
 ///    [`draining`](Shutdown::draining) resolves and the server stops accepting. New deliveries, and those whose body is
-///    still arriving, are answered with 503. Running handlers finish, including those whose client disconnected. Handlers still running at the deadline are
-///    canceled: the client gets 503, and the claim is released for another instance.
+///    still arriving, are answered with 503. Running handlers finish, including those whose client disconnected.
+///    Handlers still running at the deadline are canceled: the client gets 503, and the claim is released for another
+///    instance.
 /// 3. **Drained.** [`drained`](Shutdown::drained) resolves. A server that has not stopped 2 s after the deadline is
 ///    dropped, with the connections that are still open.
 ///
-/// A second signal ends steps 1 and 2 immediately: handlers are canceled, claims are released, and the server has 2 s to
-/// send its responses. With the feature `tracing`, the steps and the number of canceled handlers are logged.
+/// A second signal ends steps 1 and 2 immediately: handlers are canceled, claims are released, and the server has 2 s
+/// to send its responses. With the feature `tracing`, the steps and the number of canceled handlers are logged.
 ///
 /// # Duration
-/// A shutdown takes as long as the slowest handler and the server, but at most `drain_delay` + `within` + 7 s: 5 s for a
-/// store that does not answer when claims are released, and 2 s for the server. Configure the supervisor to wait at least
-/// this long before it kills the process:
+/// A shutdown takes as long as the slowest handler and the server, but at most `drain_delay` + `within` + 7 s: 5 s for
+/// a store that does not answer when claims are released, and 2 s for the server. Configure the supervisor to wait at
+/// least this long before it kills the process:
 ///
 /// | supervisor | setting | default |
 /// |---|---|---|
@@ -44,10 +45,10 @@ use crate::{ConfigError, Receiver, observe};
 /// | Docker | `docker stop --timeout`, `stop_grace_period` in Compose | 10 s |
 ///
 /// # Limits
-/// - A handler that blocks its thread also blocks everything else on this thread, including the shutdown on a runtime with
-///   one thread. Use `spawn_blocking` for blocking work; the runtime still waits for it when `main` returns.
-/// - The deadline does not cover work of the application after [`serve`](Shutdown::serve). The signals no longer end the
-///   process then, since their handlers stay installed.
+/// - A handler that blocks its thread also blocks everything else on this thread, including the shutdown on a runtime
+///   with one thread. Use `spawn_blocking` for blocking work; the runtime still waits for it when `main` returns.
+/// - The deadline does not cover work of the application after [`serve`](Shutdown::serve). The signals no longer end
+///   the process then, since their handlers stay installed.
 ///
 /// # Example
 /// ```
@@ -101,12 +102,12 @@ struct ShutdownState {
 }
 
 impl Shutdown {
-    /// Creates a shutdown that SIGTERM or SIGINT (on Windows, Ctrl-C) requests. Running handlers may finish `within` this
-    /// time, counted from the end of the [`drain_delay`](Shutdown::drain_delay).
+    /// Creates a shutdown that SIGTERM or SIGINT (on Windows, Ctrl-C) requests. Running handlers may finish `within`
+    /// this time, counted from the end of the [`drain_delay`](Shutdown::drain_delay).
     ///
-    /// The signals are handled as soon as this returns, so call it before the listener is bound. Disable a framework's own
-    /// signal handling, such as actix-web's with `HttpServer::disable_signals`. All other signals keep their effect:
-    /// SIGHUP ends the process unless the application handles it.
+    /// The signals are handled as soon as this returns, so call it before the listener is bound. Disable a framework's
+    /// own signal handling, such as actix-web's with `HttpServer::disable_signals`. All other signals keep their
+    /// effect: SIGHUP ends the process unless the application handles it.
     ///
     /// # Errors
     /// Returns an error if the signal handlers cannot be installed.
@@ -161,17 +162,17 @@ impl Shutdown {
     /// Sets how long new deliveries are still accepted and handled after the signal. The default is zero, so that a
     /// process without a load balancer restarts without a pause.
     ///
-    /// A load balancer sends requests to an instance until it notices that the instance is shutting down. If the listener
-    /// is closed before that, events of a provider that does not retry are lost. Set the delay to the load balancer's
-    /// reaction time: the interval of the readiness probe times its failure threshold, or 5 s in Kubernetes, which removes
-    /// the pod's endpoint at the same time as it sends the signal.
+    /// A load balancer sends requests to an instance until it notices that the instance is shutting down. If the
+    /// listener is closed before that, events of a provider that does not retry are lost. Set the delay to the load
+    /// balancer's reaction time: the interval of the readiness probe times its failure threshold, or 5 s in Kubernetes,
+    /// which removes the pod's endpoint at the same time as it sends the signal.
     pub fn drain_delay(mut self, delay: Duration) -> Self {
         self.drain_delay = delay;
         self
     }
 
-    /// Adds receivers to drain. Add all receivers of the application, including those of each tenant. Clones of a receiver
-    /// are drained once.
+    /// Adds receivers to drain. Add all receivers of the application, including those of each tenant. Clones of a
+    /// receiver are drained once.
     pub fn receivers(mut self, receivers: impl IntoIterator<Item = Receiver>) -> Self {
         for receiver in receivers {
             if !self.receivers.iter().any(|known| known.is(&receiver)) {
@@ -192,8 +193,8 @@ impl Shutdown {
         self.observed.borrow().is_requested()
     }
 
-    /// Waits until the shutdown is requested, or the server of [`serve`](Shutdown::serve) ends by itself. Background work
-    /// should stop then.
+    /// Waits until the shutdown is requested, or the server of [`serve`](Shutdown::serve) ends by itself. Background
+    /// work should stop then.
     pub fn requested(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let observed = self.observed.clone();
         async move {
@@ -201,8 +202,8 @@ impl Shutdown {
         }
     }
 
-    /// Waits until the [`drain_delay`](Shutdown::drain_delay) is over. The server should stop accepting connections then.
-    /// Use it with `axum::serve(..).with_graceful_shutdown(..)` and hand-written accept loops.
+    /// Waits until the [`drain_delay`](Shutdown::drain_delay) is over. The server should stop accepting connections
+    /// then. Use it with `axum::serve(..).with_graceful_shutdown(..)` and hand-written accept loops.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let (observed, delay) = (self.observed.clone(), self.drain_delay);
         async move {
@@ -217,8 +218,9 @@ impl Shutdown {
         }
     }
 
-    /// Waits until [`serve`](Shutdown::serve) has drained all receivers, so that no handler is running. Use it with servers
-    /// that drop running tasks when they stop, as actix-web's workers do. Until then, they answer new deliveries with 503.
+    /// Waits until [`serve`](Shutdown::serve) has drained all receivers, so that no handler is running. Use it with
+    /// servers that drop running tasks when they stop, as actix-web's workers do. Until then, they answer new
+    /// deliveries with 503.
     pub fn drained(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let observed = self.observed.clone();
         async move {
@@ -229,8 +231,8 @@ impl Shutdown {
     /// Runs the server until the shutdown is requested, then drains all receivers concurrently while the server stops.
     /// Returns the number of canceled handlers of all receivers.
     ///
-    /// The server must stop on [`draining`](Shutdown::draining) or [`drained`](Shutdown::drained). If it has not stopped 2 s
-    /// after the deadline, it is dropped, and the result is `Ok`.
+    /// The server must stop on [`draining`](Shutdown::draining) or [`drained`](Shutdown::drained). If it has not
+    /// stopped 2 s after the deadline, it is dropped, and the result is `Ok`.
     ///
     /// If the server ends by itself, with or without an error, the receivers are drained without the delay, since the
     /// process is about to end. This returns immediately if no handler is running.

@@ -1,9 +1,10 @@
 //! Deduplication: stores in which events are claimed, and then committed or released.
 //!
 //! Marking an event as handled before its handler runs loses the event if the handler fails. Marking it afterwards lets
-//! two concurrent deliveries be handled. So a delivery first *claims* its event for a short lease, which is renewed while
-//! the handler runs. If the handler succeeds, the claim is *committed* and the event recorded as handled. If it fails, the
-//! claim is *released* and the provider's next attempt is handled. If the process crashes, the lease expires.
+//! two concurrent deliveries be handled. So a delivery first *claims* its event for a short lease, which is renewed
+//! while the handler runs. If the handler succeeds, the claim is *committed* and the event recorded as handled. If it
+//! fails, the claim is *released* and the provider's next attempt is handled. If the process crashes, the lease
+//! expires.
 
 mod memory;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
@@ -47,8 +48,8 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// - Each operation is atomic.
 /// - Leases and retentions are measured by the store's own clock.
 /// - Each operation is fenced by the token: the holder of an expired claim cannot settle the claim of its successor.
-/// - Each operation is idempotent: if its answer is lost, it may be called again with the same arguments and returns the
-///   same answer.
+/// - Each operation is idempotent: if its answer is lost, it may be called again with the same arguments and returns
+///   the same answer.
 /// - A commit is final: until the [retention](Retention) ends, [`claim`](DedupeStore::claim) returns
 ///   [`AlreadyHandled`](Claimed::AlreadyHandled), and neither `renew` nor `release` changes the event.
 ///
@@ -60,7 +61,9 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// use std::sync::Mutex;
 /// use std::time::Duration;
 ///
-/// use medhook::{Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture, ClaimToken};
+/// use medhook::{
+///     ClaimToken, Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture,
+/// };
 ///
 /// #[derive(Debug, Default)]
 /// struct UnboundedStore(Mutex<HashMap<EventKey, (ClaimToken, bool)>>);
@@ -141,8 +144,8 @@ pub trait DedupeStore: fmt::Debug + Send + Sync + 'static {
     /// event, the claim is restored.
     fn renew(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Settled>;
 
-    /// Records the event as handled for `retention`. If the store no longer has the claim and no other token has claimed
-    /// the event, it is recorded nevertheless.
+    /// Records the event as handled for `retention`. If the store no longer has the claim and no other token has
+    /// claimed the event, it is recorded nevertheless.
     fn commit(&self, key: EventKey, token: ClaimToken, retention: Retention) -> StoreFuture<'_, Settled>;
 
     /// Releases the claim, so that the next delivery of the event can acquire it immediately.

@@ -19,8 +19,8 @@ impl Namespace {
         }
         let shown: String = name.chars().take(40).flat_map(char::escape_default).collect();
         Err(ConfigError::new(format!(
-            "invalid namespace `{shown}`: a namespace must be 1 to 32 characters of a-z, 0-9 and _, begin with a letter, \
-             and not begin with sqlite_ or pg_"
+            "invalid namespace `{shown}`: a namespace must be 1 to 32 characters of a-z, 0-9 and _, begin with a \
+             letter, and not begin with sqlite_ or pg_"
         )))
     }
 

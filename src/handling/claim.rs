@@ -41,9 +41,9 @@ impl fmt::Debug for Claim {
 enum Ending {
     Commit,
     Release,
-    /// Releases a claim whose outcome is unknown because the store did not answer. The store may have made the claim, or may
-    /// still make it, so the release is sent twice; the second one follows any claim still in progress. `Lost` is expected
-    /// here and is not reported.
+    /// Releases a claim whose outcome is unknown because the store did not answer. The store may have made the claim,
+    /// or may still make it, so the release is sent twice; the second one follows any claim still in progress. `Lost`
+    /// is expected here and is not reported.
     Disown,
 }
 
@@ -141,8 +141,8 @@ impl Claim {
         }
     }
 
-    /// Settles the claim. If the event was handled without one, there is a single attempt to record it, since retries would
-    /// hold a permit that another delivery needs.
+    /// Settles the claim. If the event was handled without one, there is a single attempt to record it, since retries
+    /// would hold a permit that another delivery needs.
     async fn end(self, ending: Ending, claimed: bool) {
         if claimed {
             self.settle(ending).await;
@@ -187,7 +187,8 @@ impl Claim {
                     return;
                 }
                 if ending == Ending::Commit {
-                    // A renewal may succeed although the commit failed; it keeps the event claimed until the next attempt.
+                    // A renewal may succeed although the commit failed; it keeps the event claimed until the next
+                    // attempt.
                     if let Err(error) = self.renew().await {
                         observe::settle_failed(self.delivery.subject(), "renew", &error);
                     }

@@ -87,13 +87,14 @@ impl Admitted {
     ///
     /// `succeeded` returns whether the answer commits the event; for HTTP, whether its status is 2xx.
     ///
-    /// Run this future [detached], so that a client that disconnects neither interrupts the handler nor leaves the event
-    /// claimed. The handler must not block its thread: the same task renews the claim, which otherwise expires.
+    /// Run this future [detached], so that a client that disconnects neither interrupts the handler nor leaves the
+    /// event claimed. The handler must not block its thread: the same task renews the claim, which otherwise expires.
     ///
     /// # Errors
-    /// Without running the handler, returns [`Reason::Duplicate`], [`Reason::InFlight`], [`Reason::StoreUnavailable`] or
-    /// [`Reason::StoreFull`]; the last two not with [`OnStoreError::HandleUnclaimed`]. If the handler does not finish,
-    /// returns [`Reason::HandlerPanicked`], [`Reason::HandlerTimeout`] or [`Reason::Draining`], and releases the claim.
+    /// Without running the handler, returns [`Reason::Duplicate`], [`Reason::InFlight`], [`Reason::StoreUnavailable`]
+    /// or [`Reason::StoreFull`]; the last two not with [`OnStoreError::HandleUnclaimed`]. If the handler does not
+    /// finish, returns [`Reason::HandlerPanicked`], [`Reason::HandlerTimeout`] or [`Reason::Draining`], and releases
+    /// the claim.
     ///
     /// # Panics
     /// Panics outside a tokio runtime with its timer enabled.

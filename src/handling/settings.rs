@@ -30,8 +30,8 @@ pub enum OnStoreError {
     /// The delivery is answered with 503 and not handled. The default, for providers that retry.
     #[default]
     Reject,
-    /// The delivery is handled without a claim, so its event may be handled twice. For providers that do not retry, whose
-    /// event would be lost otherwise. The handler should be idempotent. If the handler fails and the store makes the claim
-    /// after its timeout, the next attempt is rejected until the lease has expired.
+    /// The delivery is handled without a claim, so its event may be handled twice. For providers that do not retry,
+    /// whose event would be lost otherwise. The handler should be idempotent. If the handler fails and the store makes
+    /// the claim after its timeout, the next attempt is rejected until the lease has expired.
     HandleUnclaimed,
 }

@@ -58,7 +58,7 @@ impl Faulty {
 
     async fn through<T>(&self, commit: bool, step: StoreFuture<'_, T>) -> Result<T, StoreError> {
         let fault = *self.fault.lock().unwrap();
-        let down = || Err(StoreError::unavailable("out of order"));
+        let down = || Err(StoreError::unavailable("unavailable"));
         match fault {
             Fault::Hangs => std::future::pending().await,
             Fault::Panics | Fault::PanicsLater => panic!("the store panics"),

@@ -26,8 +26,8 @@ pub struct Intake<'a> {
 
 /// The collected body. Most bodies arrive in one piece, which is neither copied nor hashed before the end.
 ///
-/// With a `BytesMut` for all bodies, `verify` takes 437 instructions (11 %) and one allocation more per delivery, and the
-/// layers two allocations (`scripts/count`). http-body-util's `collect` cannot hash the body as it arrives.
+/// With a `BytesMut` for all bodies, `verify` takes 437 instructions (11 %) and one allocation more per delivery, and
+/// the layers two allocations (`scripts/count`). http-body-util's `collect` cannot hash the body as it arrives.
 pub(super) enum Collected {
     Whole(Bytes),
     Parts(BytesMut),

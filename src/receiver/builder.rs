@@ -116,12 +116,12 @@ impl Builder {
         self
     }
 
-    /// Sets how long a claim is held without a renewal. After a crash, the event cannot be handled again until its lease
-    /// has expired. The default is 30 s; a lease is renewed every third of its length.
+    /// Sets how long a claim is held without a renewal. After a crash, the event cannot be handled again until its
+    /// lease has expired. The default is 30 s; a lease is renewed every third of its length.
     ///
-    /// In one deployment, do not reduce it to less than a third of its previous value. A store assumes that its clock was
-    /// set back if a claim lasts longer than a new claim would, and shortens the claim to the new lease, while instances
-    /// with the longer lease still renew at a third of theirs.
+    /// In one deployment, do not reduce it to less than a third of its previous value. A store assumes that its clock
+    /// was set back if a claim lasts longer than a new claim would, and shortens the claim to the new lease, while
+    /// instances with the longer lease still renew at a third of theirs.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
@@ -139,8 +139,8 @@ impl Builder {
         self
     }
 
-    /// Sets the handling of deliveries whose event cannot be claimed because the store is unavailable or full. By default
-    /// they are rejected with 503.
+    /// Sets the handling of deliveries whose event cannot be claimed because the store is unavailable or full. By
+    /// default they are rejected with 503.
     pub fn on_store_error(mut self, policy: OnStoreError) -> Self {
         self.on_store_error = policy;
         self
@@ -288,8 +288,8 @@ fn warnings(name: &str, freshness: Freshness, scheme: &SchemeVerifier, policy: &
         && max_age < policy.retry_horizon
     {
         warnings.push(format!(
-            "receiver {name}: max_age of {} s is shorter than the provider's retry horizon of {} s; late retries will be \
-             rejected and their events lost",
+            "receiver {name}: max_age of {} s is shorter than the provider's retry horizon of {} s; late retries will \
+             be rejected and their events lost",
             max_age.as_secs(),
             policy.retry_horizon.as_secs()
         ));

@@ -32,8 +32,8 @@ impl Dedupe {
         Dedupe(DedupeMode::Off)
     }
 
-    /// Deduplicates by a text that `own` returns for an event, or as [`by_id`](Dedupe::by_id) does if it returns `None`.
-    /// Only a digest of the text is stored.
+    /// Deduplicates by a text that `own` returns for an event, or as [`by_id`](Dedupe::by_id) does if it returns
+    /// `None`. Only a digest of the text is stored.
     #[must_use]
     pub fn by(own: impl Fn(&Envelope, &Bytes) -> Option<String> + Send + Sync + 'static) -> Self {
         Dedupe(DedupeMode::By(Box::new(own)))

@@ -55,8 +55,8 @@ use crate::verified::Verified;
 /// A webhook endpoint: a provider, its secrets, and the policy for its deliveries. Cheap to clone.
 ///
 /// The middleware crates call [`receive`](Receiver::receive), [`admit`](Receiver::admit) and
-/// [`Admitted::run`](crate::Admitted::run), in this order. [`verify`](Receiver::verify) and [`open`](Receiver::open) are
-/// the part of `receive` that needs no runtime.
+/// [`Admitted::run`](crate::Admitted::run), in this order. [`verify`](Receiver::verify) and [`open`](Receiver::open)
+/// are the part of `receive` that needs no runtime.
 #[derive(Clone)]
 pub struct Receiver(Arc<ReceiverState>);
 
@@ -72,7 +72,8 @@ struct ReceiverState {
 }
 
 impl Receiver {
-    /// Receives a request: verifies its body and returns its [`Delivery`], or the [`Reply`](crate::Reply) to a handshake.
+    /// Receives a request: verifies its body and returns its [`Delivery`], or the [`Reply`](crate::Reply) to a
+    /// handshake.
     ///
     /// The body must arrive within [`Builder::body_timeout`]. Rejections are logged and counted. Dropping the future
     /// before it completes abandons the delivery without claiming or handling the event.

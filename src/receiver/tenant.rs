@@ -19,21 +19,24 @@ impl Receiver {
     /// Resolves the receiver of a request with the application's `lookup`. The middleware crates call it before
     /// [`receive`](Receiver::receive), so before any of the body is read.
     ///
-    /// A method or an encoding that no receiver accepts is rejected without a lookup. `Ok(None)` means an unknown tenant
-    /// and is answered like a wrong signature. An error, a panic, or a timeout after 5 s is answered with 503.
+    /// A method or an encoding that no receiver accepts is rejected without a lookup. `Ok(None)` means an unknown
+    /// tenant and is answered like a wrong signature. An error, a panic, or a timeout after 5 s is answered with 503.
     ///
     /// # Responsibilities of the application
     /// - Do not trust the tenant's name in a path, a file name or a query: the client chooses it, and it is unverified
-    ///   until the signature is verified. Neither the name nor the lookup's error, which could quote it, is logged here.
+    ///   until the signature is verified. Neither the name nor the lookup's error, which could quote it, is logged
+    ///   here.
     /// - Limit how many lookups run concurrently and the cost of each: any client can cause them. A cache of their
     ///   results must be bounded, or contain existing tenants only.
     /// - Build one [`Receiver`] per tenant, keep it, and return clones. A receiver counts its deliveries in flight, and
-    ///   only [`drain`](Receiver::drain) of the same receiver waits for them. A receiver built per request limits nothing.
+    ///   only [`drain`](Receiver::drain) of the same receiver waits for them. A receiver built per request limits
+    ///   nothing.
     /// - Give receivers that share a store different names, since the name is part of the event key. Give all tenants
     ///   different secrets, since no signature covers the path: otherwise a delivery to one tenant verifies at another.
-    /// - An unknown tenant is rejected with the status and empty body of a wrong signature, but sooner, since the body of
-    ///   a known tenant is read before its signature is compared. A limit or a shutdown (413, 503) also reveals a known
-    ///   tenant. If clients must not learn which tenants exist, use an unguessable token in the path instead of a name.
+    /// - An unknown tenant is rejected with the status and empty body of a wrong signature, but sooner, since the body
+    ///   of a known tenant is read before its signature is compared. A limit or a shutdown (413, 503) also reveals a
+    ///   known tenant. If clients must not learn which tenants exist, use an unguessable token in the path instead of a
+    ///   name.
     ///
     /// Rejections are logged and counted under the endpoint `(unresolved)`.
     ///
@@ -46,7 +49,8 @@ impl Receiver {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), medhook::ConfigError> {
     /// # let secret = Secret::new("a-secret-of-the-dashboard")?;
-    /// # let receiver = Receiver::builder("clinic-7", HealthSync::new(secret)).store(MemoryStore::new(10)).build()?;
+    /// # let receiver = Receiver::builder("clinic-7", HealthSync::new(secret));
+    /// # let receiver = receiver.store(MemoryStore::new(10)).build()?;
     /// let tenants = HashMap::from([("clinic-7", receiver)]);
     /// let lookup = async |tenant: &str| Ok::<_, Infallible>(tenants.get(tenant).cloned());
     /// let headers = http::HeaderMap::new();
@@ -119,7 +123,7 @@ mod tests {
     async fn resolve_returns_the_receiver_that_the_lookup_found() {
         assert_eq!(reason(ready(Ok::<_, ()>(Some(receiver())))).await, None);
         assert_eq!(reason(ready(Ok::<_, ()>(None))).await, Some(Reason::UnknownTenant));
-        assert_eq!(reason(ready(Err("out of order"))).await, Some(Reason::TenantLookupFailed));
+        assert_eq!(reason(ready(Err("unavailable"))).await, Some(Reason::TenantLookupFailed));
     }
 
     #[tokio::test]

@@ -14,7 +14,8 @@ use crate::{ConfigError, Headers, Reason, Secrets};
 /// ```
 /// use medhook::{Encoding, HmacSha256Body};
 ///
-/// let scheme = HmacSha256Body::new("x-acme-signature").prefix("sha256=").encoding(Encoding::Hex);
+/// let scheme = HmacSha256Body::new("x-acme-signature");
+/// let scheme = scheme.prefix("sha256=").encoding(Encoding::Hex);
 /// ```
 #[derive(Debug, Clone)]
 pub struct HmacSha256Body {

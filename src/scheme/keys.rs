@@ -76,8 +76,8 @@ impl fmt::Debug for Keys {
 
 /// The message of a delivery, to be hashed under every key: parts of the headers, then the body.
 ///
-/// A body in one piece is hashed at the end, key by key, and needs no allocation. Only a body in several pieces has a MAC
-/// in progress for each key.
+/// A body in one piece is hashed at the end, key by key, and needs no allocation. Only a body in several pieces has a
+/// MAC in progress for each key.
 pub(super) struct KeyedMessage<'a, const PARTS: usize> {
     keys: &'a Keys,
     before_body: [&'a [u8]; PARTS],

@@ -178,9 +178,9 @@ mod tests {
         config.into().with_secrets(&secrets()).unwrap()
     }
 
-    /// The signatures are from Python's `hmac.new(key, message, "sha256")`, with the second secret. For Standard Webhooks
-    /// the key is the decoded text and the message `msg_1.1700000000.{}`; otherwise the key is the text and the message
-    /// `{}`.
+    /// The signatures are from Python's `hmac.new(key, message, "sha256")`, with the second secret. For Standard
+    /// Webhooks the key is the decoded text and the message `msg_1.1700000000.{}`; otherwise the key is the text and
+    /// the message `{}`.
     #[test]
     fn a_verification_has_the_scope_and_the_secret_of_the_signature() {
         let standard = scheme(StandardWebhooks::new());

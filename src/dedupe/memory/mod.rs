@@ -33,8 +33,8 @@ pub struct MemoryStore {
 impl MemoryStore {
     /// Creates a store for `capacity` events, at least one.
     ///
-    /// A steady rate of events needs a capacity of the rate times the retention. A large store is split into shards, and
-    /// the first shard is full a few percent before the whole store is.
+    /// A steady rate of events needs a capacity of the rate times the retention. A large store is split into shards,
+    /// and the first shard is full a few percent before the whole store is.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.max(1);

@@ -58,8 +58,8 @@ impl EntryState {
     }
 }
 
-// The bits of `EntryState`, from the lowest: how many whole minutes before its expiry the event may be forgotten, whether
-// it is handled, and when it expires.
+// The bits of `EntryState`, from the lowest: how many whole minutes before its expiry the event may be forgotten,
+// whether it is handled, and when it expires.
 const EARLY: u64 = 0xffff;
 const HANDLED: u64 = 0x1_0000;
 const UNTIL_FROM: u32 = 17;

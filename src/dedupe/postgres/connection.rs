@@ -1,17 +1,18 @@
 //! The store's connections: how they are made, which of them are reused, and how errors are reported.
 //!
-//! The store has a pool of its own. With sqlx's `PgPool` (0.9), 7 of the 44 tests in `tests/stores/servers/postgres*.rs`
-//! fail. `PgPool` pings a connection without a timeout each time it is returned. That costs a round trip per operation,
-//! and the permit is never released if the server or the network stops responding at that moment:
+//! The store has a pool of its own. With sqlx's `PgPool` (0.9), 7 of the 44 tests in
+//! `tests/stores/servers/postgres*.rs` fail. `PgPool` pings a connection without a timeout each time it is returned.
+//! That costs a round trip per operation, and the permit is never released if the server or the network stops
+//! responding at that moment:
 //! <https://github.com/transact-rs/sqlx/issues/4349>. It also keeps connections that were made before one was found
-//! broken. Here an operation that finds its connection broken is repeated on another one. Every operation is idempotent:
-//! see `statements.rs`.
+//! broken. Here an operation that finds its connection broken is repeated on another one. Every operation is
+//! idempotent: see `statements.rs`.
 //!
 //! A permit stands for a backend of the server, not for a caller. A backend that waits in its COMMIT (for a synchronous
 //! standby, a stalled disk or a deferred trigger) does not notice that its client has closed the connection, and
 //! `statement_timeout` does not apply to it. If an operation without an answer released its permit, the next one would
-//! connect again, and the store's backends would exhaust the server's `max_connections`. So each operation runs in a task
-//! that owns the connection and the permit. When its caller stops waiting, the task continues until the server has
+//! connect again, and the store's backends would exhaust the server's `max_connections`. So each operation runs in a
+//! task that owns the connection and the permit. When its caller stops waiting, the task continues until the server has
 //! answered or closed the connection, or until a [probe](super::probe) finds that the backend has ended.
 //!
 //! No statement is canceled: PostgreSQL ends a canceled wait for the standby by committing without the standby.
@@ -292,7 +293,8 @@ impl Connections {
         drop(permit);
     }
 
-    /// Closes the idle connections now, and those in use when they are returned, since none is newer than the broken one.
+    /// Closes the idle connections now, and those in use when they are returned, since none is newer than the broken
+    /// one.
     fn distrust(&self) {
         let mut idle = self.idle();
         idle.broken = Some(Instant::now());
@@ -406,8 +408,8 @@ pub(super) fn for_steps(options: PgConnectOptions, step_timeout: Duration) -> Pg
         ("lock_timeout", third.to_string()),
         ("statement_timeout", (third * 2).to_string()),
         ("default_transaction_isolation", "read committed".to_owned()),
-        // The server notices a lost client or network within about 30 s; the system's default is two hours. These have no
-        // effect on Unix sockets.
+        // The server notices a lost client or network within about 30 s; the system's default is two hours. These have
+        // no effect on Unix sockets.
         ("tcp_keepalives_idle", "10".to_owned()),
         ("tcp_keepalives_interval", "5".to_owned()),
         ("tcp_keepalives_count", "4".to_owned()),

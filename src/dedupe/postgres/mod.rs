@@ -28,12 +28,12 @@ use crate::{ConfigError, StoreError, observe};
 /// # Connecting
 /// The URL is `postgres://user:password@host:port/database`. Add `?sslmode=verify-full` if the network is not trusted;
 /// otherwise TLS is used if the server offers it, and its certificate is not verified. `sslrootcert=FILE` replaces the
-/// system's certificate authorities, `options[search_path]=SCHEMA` sets the schema. Errors contain neither the URL nor the
-/// password. A connection pooler must use session pooling and pass `options` on.
+/// system's certificate authorities, `options[search_path]=SCHEMA` sets the schema. Errors contain neither the URL nor
+/// the password. A connection pooler must use session pooling and pass `options` on.
 ///
-/// Connecting creates the tables `medhook_events`, `medhook_committed` and `medhook_schema` if they do not exist and the
-/// role has the privileges. Any number of instances can do so at once. [`ddl`](PostgresStore::ddl) returns the statements
-/// for creating them in another way.
+/// Connecting creates the tables `medhook_events`, `medhook_committed` and `medhook_schema` if they do not exist and
+/// the role has the privileges. Any number of instances can do so at once. [`ddl`](PostgresStore::ddl) returns the
+/// statements for creating them in another way.
 ///
 /// # Failures
 /// While the server is unavailable, operations fail and deliveries are answered with 503. No restart is needed, and an
@@ -95,9 +95,9 @@ impl PostgresStore {
         }
     }
 
-    /// Returns the statements that create the tables of a namespace (`medhook` by default), to be run by a role with the
-    /// privilege to create tables. The store's own role then needs `SELECT, INSERT, UPDATE, DELETE` on the first two
-    /// tables and `SELECT` on the third.
+    /// Returns the statements that create the tables of a namespace (`medhook` by default), to be run by a role with
+    /// the privilege to create tables. The store's own role then needs `SELECT, INSERT, UPDATE, DELETE` on the first
+    /// two tables and `SELECT` on the third.
     ///
     /// ```
     /// let ddl = medhook::PostgresStore::ddl("medhook")?;
@@ -106,8 +106,8 @@ impl PostgresStore {
     /// ```
     ///
     /// # Errors
-    /// Returns an error if the namespace is not 1 to 32 characters of `a-z`, `0-9` and `_`, does not begin with a letter,
-    /// or begins with `sqlite_` or `pg_`.
+    /// Returns an error if the namespace is not 1 to 32 characters of `a-z`, `0-9` and `_`, does not begin with a
+    /// letter, or begins with `sqlite_` or `pg_`.
     pub fn ddl(namespace: &str) -> Result<String, ConfigError> {
         Namespace::new(namespace).map(|namespace| schema::ddl(&namespace))
     }
@@ -117,8 +117,8 @@ impl PostgresStore {
     /// even if a claim is lost.
     ///
     /// Call it at any time before the transaction is committed: the store's own operations neither wait for the
-    /// transaction nor hold a connection while it is open. Answer 2xx after the commit. If the process crashes between the
-    /// commit and the answer, the provider's next attempt is a duplicate.
+    /// transaction nor hold a connection while it is open. Answer 2xx after the commit. If the process crashes between
+    /// the commit and the answer, the provider's next attempt is a duplicate.
     ///
     /// ```no_run
     /// # use medhook::{Delivery, PostgresStore};
@@ -139,8 +139,8 @@ impl PostgresStore {
     ///
     /// # Errors
     /// Returns a [lost](StoreError::is_lost) error if another delivery has claimed or handled the event; otherwise the
-    /// database's error, such as a serialization failure in `SERIALIZABLE`. In both cases drop the transaction and answer
-    /// 5xx: the provider's next attempt is handled, or is a duplicate.
+    /// database's error, such as a serialization failure in `SERIALIZABLE`. In both cases drop the transaction and
+    /// answer 5xx: the provider's next attempt is handled, or is a duplicate.
     #[cfg(feature = "sqlx-09")]
     #[cfg_attr(docsrs, doc(cfg(feature = "sqlx-09")))]
     pub async fn commit_in(
@@ -277,21 +277,21 @@ pub struct PostgresBuilder {
 }
 
 impl PostgresBuilder {
-    /// Sets the prefix of the tables' names. The default is `medhook`. Stores of different namespaces in one database are
-    /// independent.
+    /// Sets the prefix of the tables' names. The default is `medhook`. Stores of different namespaces in one database
+    /// are independent.
     pub fn namespace(self, name: &str) -> Self {
         PostgresBuilder { namespace: Namespace::new(name), ..self }
     }
 
-    /// Sets the maximum number of connections. The default is 8; each is in use for the duration of a statement. There is
-    /// one more while the server has not answered operations whose callers have stopped waiting.
+    /// Sets the maximum number of connections. The default is 8; each is in use for the duration of a statement. There
+    /// is one more while the server has not answered operations whose callers have stopped waiting.
     pub fn max_connections(self, most: u32) -> Self {
         PostgresBuilder { max_connections: most, ..self }
     }
 
-    /// Sets the timeout of an operation. The default is 3 s, which fits a receiver's default lease. It should be less than
-    /// a third of the shortest lease. The server cancels a statement after two thirds of it, and a lock wait after one
-    /// third. A COMMIT that takes longer continues after its caller has stopped waiting.
+    /// Sets the timeout of an operation. The default is 3 s, which fits a receiver's default lease. It should be less
+    /// than a third of the shortest lease. The server cancels a statement after two thirds of it, and a lock wait after
+    /// one third. A COMMIT that takes longer continues after its caller has stopped waiting.
     pub fn step_timeout(self, longest: Duration) -> Self {
         PostgresBuilder { step_timeout: longest, ..self }
     }
@@ -309,9 +309,9 @@ impl PostgresBuilder {
     /// Connects, checks the tables and creates missing ones.
     ///
     /// # Errors
-    /// Returns an error if an option, the URL or the password is wrong, the server is unavailable or read-only, the role
-    /// lacks a privilege, or the tables have another version. The message is one line and contains neither the URL nor
-    /// the password.
+    /// Returns an error if an option, the URL or the password is wrong, the server is unavailable or read-only, the
+    /// role lacks a privilege, or the tables have another version. The message is one line and contains neither the URL
+    /// nor the password.
     ///
     /// # Panics
     /// Panics outside a tokio runtime with its timer and I/O enabled.
@@ -323,8 +323,8 @@ impl PostgresBuilder {
     /// Connects a store in the application's own database, so that [`PostgresStore::commit_in`] can be part of its
     /// transactions.
     ///
-    /// The store uses the pool's connect options but not its hooks. It has connections of its own, so that a claim never
-    /// waits for one that the application is using.
+    /// The store uses the pool's connect options but not its hooks. It has connections of its own, so that a claim
+    /// never waits for one that the application is using.
     ///
     /// # Errors
     /// Returns the errors of [`connect`](PostgresBuilder::connect).

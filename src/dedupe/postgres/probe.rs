@@ -1,7 +1,7 @@
 //! Checks backends whose operation has no answer and no longer a caller.
 //!
-//! Such a backend may be waiting in its COMMIT; then its permit must be kept. Or the network has lost the statement or its
-//! answer; then neither side would ever notice.
+//! Such a backend may be waiting in its COMMIT; then its permit must be kept. Or the network has lost the statement or
+//! its answer; then neither side would ever notice.
 
 use std::time::{Duration, Instant};
 
@@ -34,8 +34,8 @@ impl Backend {
     }
 }
 
-/// One additional connection, on which all abandoned operations of a store are checked. It is opened for the first check
-/// and closed with the last abandoned operation.
+/// One additional connection, on which all abandoned operations of a store are checked. It is opened for the first
+/// check and closed with the last abandoned operation.
 pub(super) struct Probe {
     options: PgConnectOptions,
     /// Locked during a check, so that there is never a second connection.
@@ -95,7 +95,8 @@ impl Probe {
     }
 }
 
-/// How long to wait after a check without an answer: each new connection may leave another hanging backend on the server.
+/// How long to wait after a check without an answer: each new connection may leave another hanging backend on the
+/// server.
 const BETWEEN_FAILURES: Duration = Duration::from_secs(30);
 
 /// The timeout for opening a connection.

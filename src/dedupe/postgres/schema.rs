@@ -48,7 +48,8 @@ pub(super) async fn prepare(
     };
     if is_read_only(connection).await.map_err(fails)? {
         return Err(ConfigError::new(
-            "PostgreSQL: the server is read-only (a standby, or default_transaction_read_only is on); connect to the primary",
+            "PostgreSQL: the server is read-only (a standby, or default_transaction_read_only is on); connect to \
+             the primary",
         ));
     }
     let version = match version(connection, namespace).await.map_err(fails)? {
@@ -110,8 +111,8 @@ async fn create(connection: &mut PgConnection, namespace: &Namespace) -> Result<
     };
     created.await.map_err(|error: sqlx::Error| {
         let line = format!(
-            "PostgreSQL: cannot create the tables {}_* ({}); run the statements of `PostgresStore::ddl` as a role with the \
-             privilege to create tables",
+            "PostgreSQL: cannot create the tables {}_* ({}); run the statements of `PostgresStore::ddl` as a role with \
+             the privilege to create tables",
             namespace.as_str(),
             describe(&error)
         );

@@ -1,9 +1,9 @@
 //! The statements: one for each operation.
 //!
 //! All times are the server's `clock_timestamp()`, since `now()` does not advance within a transaction. In
-//! `READ COMMITTED` a statement sees the rows that were committed when it began, but `ON CONFLICT DO UPDATE` waits for
-//! concurrent writers of its row and then sees the newest version. So the conditions on a row of `_events` are evaluated
-//! in that clause, and leases begin when it is evaluated.
+//! `READ COMMITTED`, a statement sees the rows that were committed when it began, but `ON CONFLICT DO UPDATE` waits for
+//! concurrent writers of its row and then sees the newest version. So the conditions on a row of `_events` are
+//! evaluated in that clause, and leases begin when it is evaluated.
 
 use std::sync::Arc;
 
@@ -42,12 +42,12 @@ impl Statements {
 /// Acquires the event if it is not claimed, if the claim has expired, or if the same claim is repeated. A claim that
 /// lasts longer than a new one would was made before the server's clock was set back, and is shortened to a new lease.
 ///
-/// `_committed` is read as of the beginning of the statement. If a transaction with the event's effect commits after that,
-/// and its claim is released before this one is written, then this one is acquired although the event is handled. The
-/// [`COMMIT_IN`] of its handler detects that.
+/// `_committed` is read as of the beginning of the statement. If a transaction with the event's effect commits after
+/// that, and its claim is released before this one is written, then this one is acquired although the event is handled.
+/// The [`COMMIT_IN`] of its handler detects that.
 ///
-/// If the claim is not acquired, the rows that the final `SELECT` reads may be older than the row that prevented it. The
-/// claim is then attempted again.
+/// If the claim is not acquired, the rows that the final `SELECT` reads may be older than the row that prevented it.
+/// The claim is then attempted again.
 const CLAIM: &str = "
 WITH taken AS (
     INSERT INTO {ns}_events AS e (key, token, handled, until)
@@ -67,8 +67,8 @@ SELECT
     (SELECT handled FROM {ns}_events AS e WHERE e.key = $1 AND e.until > clock_timestamp()),
     (SELECT extract(epoch FROM e.until - clock_timestamp())::float8 FROM {ns}_events AS e WHERE e.key = $1)";
 
-/// Returns a row if it took effect. An expired claim of another token is not taken over: its holder may have handled the
-/// event, too.
+/// Returns a row if it took effect. An expired claim of another token is not taken over: its holder may have handled
+/// the event, too.
 const RENEW: &str = "
 INSERT INTO {ns}_events AS e (key, token, handled, until)
 SELECT $1, $2, false, clock_timestamp() + make_interval(secs => $3)
@@ -95,10 +95,10 @@ SELECT true WHERE NOT EXISTS (SELECT FROM {ns}_events WHERE key = $1 AND token <
 
 /// Returns a row if it took effect. Runs in the application's transaction.
 ///
-/// The unique key ensures one effect per event, whatever happened to its leases: of two transactions that write the same
-/// key, the second waits until the first has ended, and then writes nothing. No other operation waits for this lock:
-/// claims and renewals only read this table, and do not see uncommitted rows. The check of `_events` is an optimization:
-/// the holder of a lost claim fails before its successor reaches this point.
+/// The unique key ensures one effect per event, whatever happened to its leases: of two transactions that write the
+/// same key, the second waits until the first has ended, and then writes nothing. No other operation waits for this
+/// lock: claims and renewals only read this table, and do not see uncommitted rows. The check of `_events` is an
+/// optimization: the holder of a lost claim fails before its successor reaches this point.
 #[cfg(feature = "sqlx-09")]
 const COMMIT_IN: &str = "
 INSERT INTO {ns}_committed AS c (key, token, until)
@@ -110,8 +110,8 @@ RETURNING true";
 
 /// Deletes a small batch and skips locked rows, so a claim waits for at most one batch. Rows are deleted an hour after
 /// they have expired, so that an expired claim still fences the holder of an earlier one. The comparison uses
-/// `statement_timestamp()`, which is stable: with a volatile function PostgreSQL scans all rows instead of using the index
-/// on `until`.
+/// `statement_timestamp()`, which is stable: with a volatile function PostgreSQL scans all rows instead of using the
+/// index on `until`.
 const PURGE: &str = "
 WITH old AS (
     SELECT key FROM {ns}_{table} WHERE until < statement_timestamp() - interval '1 hour'

@@ -32,13 +32,13 @@ pub(super) async fn inspect(links: &Links, allow_eviction: bool) -> Result<(), C
             // The server chose this text, so it is sanitized for a log line.
             let policy: String = policy.chars().filter(|c| c.is_ascii_lowercase() || *c == '-').take(40).collect();
             Err(ConfigError::new(format!(
-                "Redis: maxmemory-policy is {policy}, which evicts events when memory runs short; set it to noeviction, or \
-                 set `allow_eviction`"
+                "Redis: maxmemory-policy is {policy}, which evicts events when memory runs short; set it to noeviction, \
+                 or set `allow_eviction`"
             )))
         }
         None => Err(ConfigError::new(
-            "Redis: cannot read maxmemory-policy with INFO or CONFIG; allow one of them, or make sure that it is noeviction \
-             and set `allow_eviction`",
+            "Redis: cannot read maxmemory-policy with INFO or CONFIG; allow one of them, or make sure that it is \
+             noeviction and set `allow_eviction`",
         )),
     }
 }

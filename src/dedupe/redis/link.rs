@@ -1,9 +1,9 @@
 //! Connections to the server.
 //!
-//! With redis' `ConnectionManager` (1.8), 5 of the 36 tests of the Redis store without TLS fail: every operation that finds
-//! its connection broken fails (<https://github.com/redis-rs/redis-rs/issues/1415>), and a connection on which the server
-//! does not answer is kept. Here an operation that finds its connection broken is repeated on a new one. Every operation
-//! is idempotent.
+//! With redis' `ConnectionManager` (1.8), 5 of the 36 tests of the Redis store without TLS fail: every operation that
+//! finds its connection broken fails (<https://github.com/redis-rs/redis-rs/issues/1415>), and a connection on which
+//! the server does not answer is kept. Here an operation that finds its connection broken is repeated on a new one.
+//! Every operation is idempotent.
 //!
 //! TLS is set up here because redis uses rustls' default crypto provider and panics in a process that has none or two:
 //! <https://github.com/redis-rs/redis-rs/issues/1812>. The process of `tests/stores/servers/tls.rs` has two.
@@ -158,8 +158,8 @@ impl LinkError {
     }
 }
 
-/// Returns whether the operation may succeed on a new connection: this one is broken, or the server cannot accept writes
-/// now and the host name may lead to another one.
+/// Returns whether the operation may succeed on a new connection: this one is broken, or the server cannot accept
+/// writes now and the host name may lead to another one.
 fn is_of_the_connection(error: &RedisError) -> bool {
     use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly};
     let elsewhere = [BusyLoading, ClusterDown, MasterDown, ReadOnly];

@@ -19,16 +19,16 @@ use crate::{ConfigError, StoreError};
 
 /// A store on a Redis or Valkey server, for any number of instances.
 ///
-/// Each operation is one script on one key. Leases are measured by the server's clock, so the clocks of the instances may
-/// differ. Clones share their connections. Requires Redis 6.0 or newer, or Valkey.
+/// Each operation is one script on one key. Leases are measured by the server's clock, so the clocks of the instances
+/// may differ. Clones share their connections. Requires Redis 6.0 or newer, or Valkey.
 ///
 /// # Durability
 /// Redis answers before its writes are durable. The configuration of the server decides how many events can be lost:
 ///
 /// - In a crash or power failure: none with `appendonly yes` and `appendfsync always`; those of the last second or two
 ///   with `everysec`; those since the last snapshot with snapshots only; all events with neither.
-/// - In a failover to a replica: those that had not reached it. [`replicas`](RedisBuilder::replicas) waits for replicas,
-///   which makes this rare but not impossible, since a replica that lacks events can be promoted.
+/// - In a failover to a replica: those that had not reached it. [`replicas`](RedisBuilder::replicas) waits for
+///   replicas, which makes this rare but not impossible, since a replica that lacks events can be promoted.
 /// - If memory runs short, with a `maxmemory-policy` other than `noeviction`: any event at any time. Such a server is
 ///   rejected.
 ///
@@ -40,13 +40,14 @@ use crate::{ConfigError, StoreError};
 /// certificate is verified against the system's certificate authorities (or those of `SSL_CERT_FILE`), or against
 /// [`root_certificates`](RedisBuilder::root_certificates). Errors contain neither the URL nor the password.
 ///
-/// The URL must lead to one server, or to the current primary through a proxy or a host name. A node of a Redis Cluster is
-/// rejected. Keys are `medhook:` and 64 hexadecimal digits. With ACLs, the user needs `EVAL`, `EVALSHA`, `GET`, `SET`,
-/// `DEL`, `TIME` and `PING` on `medhook:*`, `INFO` or `CONFIG GET`, and `WAIT` for replicas.
+/// The URL must lead to one server, or to the current primary through a proxy or a host name. A node of a Redis Cluster
+/// is rejected. Keys are `medhook:` and 64 hexadecimal digits. With ACLs, the user needs `EVAL`, `EVALSHA`, `GET`,
+/// `SET`, `DEL`, `TIME` and `PING` on `medhook:*`, `INFO` or `CONFIG GET`, and `WAIT` for replicas.
 ///
 /// # Failures
-/// While the server is unavailable, loading its data, out of memory or not a primary, operations fail and deliveries are
-/// answered with 503. No restart is needed, and an operation that finds its connection broken is repeated on a new one.
+/// While the server is unavailable, loading its data, out of memory or not a primary, operations fail and deliveries
+/// are answered with 503. No restart is needed, and an operation that finds its connection broken is repeated on a new
+/// one.
 ///
 /// # The server's clock
 /// If it is set back, existing claims last no longer than new ones, and handled events are remembered for longer. If it
@@ -207,8 +208,8 @@ pub struct RedisBuilder {
 }
 
 impl RedisBuilder {
-    /// Sets the prefix of the keys, which a colon follows. The default is `medhook`. Stores of different namespaces on one
-    /// server are independent.
+    /// Sets the prefix of the keys, which a colon follows. The default is `medhook`. Stores of different namespaces on
+    /// one server are independent.
     pub fn namespace(self, name: &str) -> Self {
         RedisBuilder { namespace: Namespace::new(name), ..self }
     }
@@ -218,15 +219,15 @@ impl RedisBuilder {
         RedisBuilder { max_connections: number, ..self }
     }
 
-    /// Sets the timeout of an operation. The default is 3 s, which fits a receiver's default lease. It should be less than
-    /// a third of the shortest lease.
+    /// Sets the timeout of an operation. The default is 3 s, which fits a receiver's default lease. It should be less
+    /// than a third of the shortest lease.
     pub fn step_timeout(self, longest: Duration) -> Self {
         RedisBuilder { step_timeout: longest, ..self }
     }
 
-    /// Makes each claim, renewal and commit wait until `number` replicas have confirmed the write. The operation fails if
-    /// they do not confirm it `within` this time. Operations on one connection wait for each other's replicas, so increase
-    /// [`max_connections`](RedisBuilder::max_connections).
+    /// Makes each claim, renewal and commit wait until `number` replicas have confirmed the write. The operation fails
+    /// if they do not confirm it `within` this time. Operations on one connection wait for each other's replicas, so
+    /// increase [`max_connections`](RedisBuilder::max_connections).
     pub fn replicas(self, number: u32, within: Duration) -> Self {
         RedisBuilder { replicas: Some((number, within)), ..self }
     }
@@ -236,8 +237,8 @@ impl RedisBuilder {
         RedisBuilder { root_certificates: Some(file.as_ref().to_owned()), ..self }
     }
 
-    /// Sets whether a server is accepted that may evict events when memory runs short, or whose policy cannot be read. The
-    /// default is false. Retries of an evicted event are handled again, and an evicted claim lets two handlers run
+    /// Sets whether a server is accepted that may evict events when memory runs short, or whose policy cannot be read.
+    /// The default is false. Retries of an evicted event are handled again, and an evicted claim lets two handlers run
     /// concurrently.
     pub fn allow_eviction(self, allow: bool) -> Self {
         RedisBuilder { allow_eviction: allow, ..self }
@@ -246,9 +247,9 @@ impl RedisBuilder {
     /// Connects, and checks the configuration of the server.
     ///
     /// # Errors
-    /// Returns an error if an option, the URL, the password or a certificate is wrong, or if the server is unavailable, is
-    /// a replica or a node of a cluster, may evict keys, or rejects the scripts. The message is one line and contains
-    /// neither the URL nor the password.
+    /// Returns an error if an option, the URL, the password or a certificate is wrong, or if the server is unavailable,
+    /// is a replica or a node of a cluster, may evict keys, or rejects the scripts. The message is one line and
+    /// contains neither the URL nor the password.
     ///
     /// # Panics
     /// Panics outside a tokio runtime with its timer and I/O enabled.

@@ -117,8 +117,8 @@ fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// Runs a statement. BEGIN and COMMIT are run like this because sqlx's own transactions lose count when SQLite rolls back
-/// by itself, as it does on a full disk.
+/// Runs a statement. BEGIN and COMMIT are run like this because sqlx's own transactions lose count when SQLite rolls
+/// back by itself, as it does on a full disk.
 pub(super) async fn run(connection: &mut SqliteConnection, statement: &'static str) -> Result<(), Fault> {
     sqlx::query(statement).execute(connection).await?;
     Ok(())

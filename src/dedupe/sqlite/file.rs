@@ -17,8 +17,8 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, Fault> {
     std::path::absolute(path).map_err(|error| Fault::new(format!("invalid path: {error}")))
 }
 
-/// Creates the file with mode 0600 if it does not exist. SQLite gives the files beside it the same mode. An existing file
-/// is not changed.
+/// Creates the file with mode 0600 if it does not exist. SQLite gives the files beside it the same mode. An existing
+/// file is not changed.
 pub(super) fn create(path: &Path) -> Result<(), Fault> {
     // Closing a file releases all locks that the process has on it, including SQLite's. The mutex ensures that no other
     // store of this process has the file open while it is closed here.

@@ -29,13 +29,15 @@ use crate::{Clock, ConfigError, StoreError, SystemClock};
 /// use medhook::{HealthSync, Receiver, Secret, SqliteStore};
 ///
 /// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-/// # let folder = std::env::temp_dir().join(format!("medhook-example-{}", std::process::id()));
+/// # let name = format!("medhook-example-{}", std::process::id());
+/// # let folder = std::env::temp_dir().join(name);
 /// # std::fs::create_dir_all(&folder)?;
 /// # let path = folder.join("medhook.db");
 /// # runtime.block_on(async {
 /// let store = SqliteStore::open(&path).await?; // one for all endpoints: clones share it
 /// let healthsync = HealthSync::new(Secret::new("a-secret-of-the-dashboard")?);
-/// let receiver = Receiver::builder("healthsync", healthsync).store(store.clone()).build()?;
+/// let receiver = Receiver::builder("healthsync", healthsync).store(store.clone());
+/// let receiver = receiver.build()?;
 ///
 /// // An unusable path is rejected here, not at the first delivery.
 /// let error = SqliteStore::open(&folder).await.unwrap_err();
@@ -62,21 +64,21 @@ use crate::{Clock, ConfigError, StoreError, SystemClock};
 /// `.backup`. Restoring a backup loses every event recorded since; retries of those events will be handled again.
 ///
 /// # Several processes
-/// Several processes can share a file on a local disk. WAL needs shared memory, and network file systems sooner or later
-/// corrupt such a file; for several machines use a store on a server.
+/// Several processes can share a file on a local disk. WAL needs shared memory, and network file systems sooner or
+/// later corrupt such a file; for several machines use a store on a server.
 ///
 /// # Clock
 /// Leases and retentions are measured by the system's clock, which survives restarts and is the same for all processes.
-/// If it is set forward, leases may expire early; the token ensures that only one of two holders settles the claim. If it
-/// is set back, a claim blocks its event for at most one lease from the next attempt on, and handled events are
-/// remembered for longer by the difference. Expired events are purged an hour later, in small batches. The file does not
-/// shrink; its free pages are reused.
+/// If it is set forward, leases may expire early; the token ensures that only one of two holders settles the claim. If
+/// it is set back, a claim blocks its event for at most one lease from the next attempt on, and handled events are
+/// remembered for longer by the difference. Expired events are purged an hour later, in small batches. The file does
+/// not shrink; its free pages are reused.
 ///
 /// # Failures
 /// A full or failing disk, a read-only, damaged or removed file, and a lock that another connection holds for more than
-/// two seconds cause a [`StoreError`]. The delivery is answered with 503, so the provider retries. Every operation tries
-/// again, and no restart is needed after the cause is removed. A removed file is not replaced by an empty one, which
-/// would lose all events, until the store is opened again.
+/// two seconds cause a [`StoreError`]. The delivery is answered with 503, so the provider retries. Every operation
+/// tries again, and no restart is needed after the cause is removed. A removed file is not replaced by an empty one,
+/// which would lose all events, until the store is opened again.
 ///
 /// # Threads
 /// A store has two threads of its own, which end with its last clone. It needs no runtime: it can be used after the
@@ -223,8 +225,8 @@ impl SqliteBuilder {
         SqliteBuilder { clock: Arc::new(clock), ..self }
     }
 
-    /// Sets whether missing tables are created. The default is true. To create them in a migration of your own, use these
-    /// statements, in which `medhook` is the namespace:
+    /// Sets whether missing tables are created. The default is true. To create them in a migration of your own, use
+    /// these statements, in which `medhook` is the namespace:
     ///
     /// ```sql
     #[doc = include_str!("tables.sql")]
@@ -248,9 +250,9 @@ impl SqliteBuilder {
     /// Opens a store in the application's own database, so that [`SqliteStore::commit_in`] can be part of its
     /// transactions.
     ///
-    /// The store opens a connection of its own, with synchronous=FULL. It uses the pool's connect options (path, pragmas,
-    /// keys and collations) but not its hooks. The application sets the journal mode; WAL is recommended. A database in
-    /// memory is not supported.
+    /// The store opens a connection of its own, with synchronous=FULL. It uses the pool's connect options (path,
+    /// pragmas, keys and collations) but not its hooks. The application sets the journal mode; WAL is recommended. A
+    /// database in memory is not supported.
     ///
     /// # Errors
     /// Returns an error if the namespace is invalid, or if the database cannot be used. The message names its file.

@@ -1,5 +1,5 @@
-//! The rules of the operations, independent of the database: the writer reads a batch of events, applies these rules and
-//! writes the changes.
+//! The rules of the operations, independent of the database: the writer reads a batch of events, applies these rules
+//! and writes the changes.
 
 use std::time::Duration;
 

@@ -120,8 +120,8 @@ impl Tables {
         Ok(())
     }
 
-    /// Records an event as handled in one statement, so that a deferred transaction that has not read before can run it.
-    /// Returns false if another claim has the event.
+    /// Records an event as handled in one statement, so that a deferred transaction that has not read before can run
+    /// it. Returns false if another claim has the event.
     #[cfg(feature = "sqlx-09")]
     pub(super) async fn commit(
         &self,

@@ -29,8 +29,8 @@ pub(super) struct Op {
     pub(super) reply: oneshot::Sender<Result<OperationResult, StoreError>>,
 }
 
-/// Opens the database in a new thread, which ends when the last sender of its queue is dropped. The thread has a runtime
-/// of its own, since a store can outlive the caller's runtime and be used from several.
+/// Opens the database in a new thread, which ends when the last sender of its queue is dropped. The thread has a
+/// runtime of its own, since a store can outlive the caller's runtime and be used from several.
 pub(super) async fn start(database: Arc<Database>, clock: Arc<dyn Clock>) -> Result<mpsc::Sender<Op>, ConfigError> {
     let (queue, ops) = mpsc::channel(QUEUE_CAPACITY);
     let (opened, answer) = oneshot::channel();
