@@ -1,7 +1,7 @@
 //! Run with: `MEDIQUO_SECRET=.. cargo run -p example-actix-mediquo`
 //!
-//! actix-web behind MediQuo: reports and consultations. MediQuo's header is a shared secret, which proves the sender
-//! and nothing about the body, so let this be reached over TLS only.
+//! Receives reports and consultations from MediQuo with actix-web. MediQuo's header is a shared secret, which
+//! authenticates the sender but not the body, so expose this only over TLS.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use medhook_actix::{
 
 #[actix_web::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Built once, outside `HttpServer::new`: its closure runs once for every worker.
+    // Built outside `HttpServer::new`, whose closure runs once for every worker.
     let receiver = receiver(Secrets::from_env("MEDIQUO_SECRET")?)?;
     let shutdown = Shutdown::on_signals(Duration::from_secs(30))?.receivers([receiver.clone()]);
     let server = HttpServer::new(move || App::new().service(endpoint(receiver.clone())))
@@ -22,7 +22,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .run();
     let (handle, drained) = (server.handle(), shutdown.drained());
     actix_web::rt::spawn(async move {
-        // Not earlier: workers that stop drop the handlers whose sender hung up.
+        // Workers that stop drop handlers whose sender has disconnected, so handlers must finish first.
         drained.await;
         handle.stop(true).await;
     });
@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn receiver(secrets: Secrets) -> Result<Receiver, ConfigError> {
     Receiver::builder("mediquo", MediQuo::new(secrets))
         .store(MemoryStore::new(100_000))
-        // Links differ between attempts; this key leaves them out.
+        // Links differ between attempts, so this key does not include them.
         .dedupe(Dedupe::by(mediquo::natural_key))
         .build()
 }
@@ -42,7 +42,7 @@ fn endpoint(receiver: Receiver) -> impl HttpServiceFactory {
     web::resource("/webhooks/mediquo").wrap(Verify::new(receiver)).route(web::post().to(on_event))
 }
 
-/// 2xx: handled, and not handed over again. Anything else: it is if MediQuo tries again, which is not documented.
+/// 2xx commits the event. Any other status releases it, so a retry would be handled; MediQuo does not document retries.
 async fn on_event(Webhook(event): Webhook<mediquo::Event>, delivery: Delivery) -> HttpResponse {
     match event {
         mediquo::Event::PatientReportSent(sent) => {
@@ -50,9 +50,9 @@ async fn on_event(Webhook(event): Webhook<mediquo::Event>, delivery: Delivery) -
             HttpResponse::Accepted().finish()
         }
         mediquo::Event::PatientWaitingRoomPositionUpdate(_) => HttpResponse::NoContent().finish(),
-        // A documented kind whose payload is another than documented: keep the bytes for a human.
+        // A documented kind with an undocumented payload: store the bytes for review.
         mediquo::Event::Undecodable(_) => {
-            println!("{} bytes that nobody could read", delivery.body().len());
+            println!("an event of {} bytes does not decode", delivery.body().len());
             HttpResponse::Accepted().finish()
         }
         _ => HttpResponse::Ok().finish(),
@@ -70,10 +70,10 @@ mod tests {
     const SECRET: &str = "agreed-upon-with-the-support-team";
 
     #[actix_web::test]
-    async fn a_report_is_handled_once_and_a_forged_one_never() {
+    async fn a_report_is_handled_once_and_a_forged_one_is_rejected() {
         let receiver = receiver(Secret::new(SECRET).unwrap().into()).unwrap();
         let app = init_service(App::new().service(endpoint(receiver))).await;
-        // Made once: its time is part of what makes it the same event.
+        // Created once, because the time is part of the event's key.
         let report = testing::mediquo("patient_report_sent");
         for (secret, status) in [
             (SECRET, StatusCode::ACCEPTED),

@@ -1,7 +1,7 @@
 //! Run with: `FASTEN_SECRET=whsec_.. cargo run -p example-axum-fasten-sqlite`
 //!
-//! axum behind Fasten Connect, with a store that outlives a restart: what was handled before it is not handled again.
-//! SIGTERM and SIGINT let running handlers finish.
+//! Receives events from Fasten Connect with axum. The SQLite store remembers handled events over a restart. On SIGTERM
+//! and SIGINT, running handlers finish.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt().init(); // one line per delivery: endpoint, kind, outcome, reason; no health data
-    let store = SqliteStore::open("medhook.db").await?; // a clone of it for every endpoint
+    let store = SqliteStore::open("medhook.db").await?; // clone it for every endpoint
     let keys = Secrets::from_env("FASTEN_SECRET")?.also_env("FASTEN_SECRET_OLD")?;
     let fasten = receiver(keys, store)?;
 
@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind("127.0.0.1:8787").await?;
     let server = axum::serve(listener, app(fasten)).with_graceful_shutdown(shutdown.draining());
     let canceled = shutdown.serve(server).await?;
-    println!("stopped, {canceled} handlers were canceled");
+    println!("stopped; {canceled} handlers were canceled");
     Ok(())
 }
 
@@ -42,9 +42,9 @@ async fn on_fasten(Webhook(event): Webhook<fasten::Event>, delivery: Delivery) -
             println!("{} files to fetch", export.urls().count());
             StatusCode::ACCEPTED
         }
-        // A documented kind whose payload has changed: keep the bytes for a human.
+        // A documented kind with an undocumented payload: store the bytes for review.
         fasten::Event::Undecodable(_) => {
-            println!("{} bytes that nobody could read", delivery.body().len());
+            println!("an event of {} bytes does not decode", delivery.body().len());
             StatusCode::ACCEPTED
         }
         _ => StatusCode::OK,
@@ -62,14 +62,14 @@ mod tests {
     const SECRET: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
 
     #[tokio::test]
-    async fn an_export_is_handled_once_over_a_restart() {
+    async fn an_export_is_handled_once_even_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         for (id, status) in [
             ("1", StatusCode::ACCEPTED),
             ("1", StatusCode::OK), // a duplicate
             ("2", StatusCode::ACCEPTED),
         ] {
-            // Each delivery meets a program that has just started.
+            // Each delivery arrives after a restart.
             let store = SqliteStore::open(folder.path().join("medhook.db")).await.unwrap();
             let app = app(receiver(Secret::new(SECRET).unwrap().into(), store).unwrap());
             let request = testing::fasten("patient.ehi_export_success").id(id).secret(SECRET);

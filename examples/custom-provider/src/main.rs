@@ -1,7 +1,7 @@
 //! Run with: `LAB_SECRET=.. cargo run -p example-custom-provider`
 //!
-//! A sixth provider: a laboratory that signs its bodies with HMAC-SHA256 and says id, kind and time in them. Its events
-//! have a type of the application's own.
+//! A custom provider: a laboratory that signs its bodies with HMAC-SHA256. The bodies have an id, a kind and a time.
+//! The application defines the type of its events.
 
 use std::time::Duration;
 
@@ -24,21 +24,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// How the laboratory signs.
+/// The laboratory's signature scheme.
 fn scheme() -> HmacSha256Body {
     HmacSha256Body::new("x-lab-signature").prefix("sha256=").encoding(Encoding::Hex)
 }
 
 fn receiver(secrets: Secrets) -> Result<Receiver, ConfigError> {
     let laboratory = Custom::new(LabEvent::PROVIDER, scheme(), secrets)
-        // The same over all attempts at one event, and never the same for two.
+        // The id is unique to an event, and the same over all attempts to deliver it.
         .id_pointer("/id")
         .kind_pointer("/type")
         .time_pointer("/created_at")
-        // Logs and metrics show these by name, and all others as `unknown`.
+        // Logs and metrics show these kinds by name, and all others as `unknown`.
         .known_kinds(["result.ready", "result.corrected"]);
     Receiver::builder("laboratory", laboratory)
-        // The laboratory tries again for an hour, and the time is signed: what is older is a copy.
+        // The laboratory retries for an hour and signs the time, so older deliveries are replays.
         .freshness(Freshness::EventTime { max_age: Duration::from_secs(2 * 3600), max_skew: Duration::from_secs(300) })
         .store(MemoryStore::new(100_000))
         .build()
@@ -52,9 +52,9 @@ fn app(receiver: Receiver) -> Router {
 enum LabEvent {
     Ready(LabResult),
     Corrected(LabResult),
-    /// A kind that the laboratory has added.
+    /// An unknown kind, which the laboratory has added.
     Unknown,
-    /// A known kind with another payload than expected, and where it differs.
+    /// A known kind whose payload does not decode.
     Undecodable(Problem),
 }
 
@@ -85,11 +85,11 @@ async fn on_result(Webhook(event): Webhook<LabEvent>) -> StatusCode {
             println!("{} corrected values", result.values.len());
             StatusCode::ACCEPTED
         }
-        // Nothing to do, and nothing that a retry would change.
+        // A retry would not help.
         LabEvent::Unknown => StatusCode::OK,
-        // A problem quotes nothing of the body. After a 5xx the laboratory retries, by then with a fixed `LabResult`.
+        // A problem does not quote the body. After a 5xx the laboratory retries, perhaps once `LabResult` is fixed.
         LabEvent::Undecodable(problem) => {
-            eprintln!("a result could not be read: {problem}");
+            eprintln!("decoding a result failed: {problem}");
             StatusCode::INTERNAL_SERVER_ERROR
         }
     }
@@ -104,7 +104,7 @@ mod tests {
 
     use super::*;
 
-    const SECRET: &str = "a long random text of the laboratory's";
+    const SECRET: &str = "a long random text from the laboratory";
 
     fn signed(secret: &str, body: String) -> Request<Body> {
         testing::custom(scheme(), body).secret(secret).request("/webhooks/laboratory").map(Body::from)

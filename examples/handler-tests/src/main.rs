@@ -1,7 +1,7 @@
 //! Run with: `cargo test -p example-handler-tests`
 //!
-//! Tests of one's own handlers: by calling them with an event made by hand, and through the layer with signed requests
-//! as the provider makes them.
+//! Tests handlers in two ways: by calling them directly with an event, and by sending signed requests through the
+//! layer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (downloads, mut queue) = tokio::sync::mpsc::channel::<String>(100);
     tokio::spawn(async move {
         while let Some(link) = queue.recv().await {
-            println!("a link of {} characters to fetch", link.len());
+            println!("fetching a link of {} characters", link.len());
         }
     });
     let keys = Secrets::from_env("FASTEN_SECRET")?;
@@ -44,14 +44,14 @@ async fn on_fasten(
     match event {
         fasten::Event::EhiExportSuccess(export) => {
             for link in export.urls() {
-                // A full queue is our trouble: 503, and Fasten tries again later.
+                // If the queue is full, the answer is 503 and Fasten retries later.
                 if downloads.try_send(link.expose().to_owned()).is_err() {
                     return StatusCode::SERVICE_UNAVAILABLE;
                 }
             }
             StatusCode::ACCEPTED
         }
-        // Genuine, and not as documented: do not lose it.
+        // A genuine event without a readable kind: answer 500 so that Fasten retries.
         fasten::Event::Undecodable(_) if delivery.kind().is_none() => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::OK,
     }
@@ -70,7 +70,7 @@ mod tests {
     const SECRET: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
     const NOW: i64 = 1_767_225_600;
 
-    /// With a clock that stands still, a test does not depend on when it runs.
+    /// Builds a receiver with a stopped clock, so that the tests do not depend on the current time.
     fn receiver() -> Receiver {
         let fasten = Fasten::live(Secret::new(SECRET).unwrap());
         Receiver::builder("fasten", fasten).store(MemoryStore::new(10)).clock(StoppedClock::at(NOW)).build().unwrap()
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_has_fasten_try_again_and_then_it_is_handled() {
+    async fn an_event_is_handled_on_retry_after_the_queue_was_full() {
         let (downloads, mut queue) = tokio::sync::mpsc::channel(10);
         for _ in 0..10 {
             downloads.try_send(String::new()).unwrap();
@@ -109,20 +109,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_fasten_did_not_sign_never_reaches_the_handler() {
+    async fn altered_and_stale_deliveries_do_not_reach_the_handler() {
         let (downloads, queue) = tokio::sync::mpsc::channel(10);
         let app = app(receiver(), downloads);
         let genuine = || testing::fasten("patient.ehi_export_success").secret(SECRET);
         let altered = genuine().at(NOW).request("/webhooks/fasten").map(|_| Bytes::from_static(b"{}"));
         let stale = genuine().at(NOW - 301).request("/webhooks/fasten");
-        for refused in [altered, stale] {
-            assert_eq!(status(&app, refused).await, StatusCode::UNAUTHORIZED);
+        for rejected in [altered, stale] {
+            assert_eq!(status(&app, rejected).await, StatusCode::UNAUTHORIZED);
         }
         assert!(queue.is_empty());
     }
 
     #[tokio::test]
-    async fn the_handler_alone_with_an_event_made_by_hand() {
+    async fn the_handler_can_be_called_directly() {
         let (downloads, _queue) = tokio::sync::mpsc::channel(10);
         let receiver = receiver();
         let sample = testing::fasten("patient.ehi_export_failed").secret(SECRET).at(NOW).request("/");

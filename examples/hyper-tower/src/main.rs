@@ -1,6 +1,6 @@
 //! Run with: `HEALTHSYNC_SECRET=.. cargo run -p example-hyper-tower`
 //!
-//! hyper and tower without a framework: the layer takes any service, with whatever layers of tower's inside.
+//! Uses hyper and tower without a framework. The layer wraps any tower service.
 
 use std::convert::Infallible;
 use std::io;
@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Accepts connections until `stop` resolves, then waits for those that are open.
+/// Accepts connections until `stop` resolves, then waits until the open ones have finished.
 async fn serve(listener: TcpListener, receiver: Receiver, stop: impl Future<Output = ()>) -> io::Result<()> {
     let mut stop = pin!(stop);
     let connections = GracefulShutdown::new();
@@ -52,7 +52,7 @@ async fn serve(listener: TcpListener, receiver: Receiver, stop: impl Future<Outp
     Ok(())
 }
 
-/// The whole service, without a socket.
+/// Builds the service, which tests can call without a socket.
 fn app<B>(
     receiver: Receiver,
 ) -> impl Service<Request<B>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send> + Clone
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_document_is_handled_once_and_an_altered_one_never() {
+    async fn a_document_is_handled_once_and_an_altered_one_is_rejected() {
         let secret = "a-secret-of-the-dashboard";
         let provider = HealthSync::new(Secret::new(secret).unwrap());
         let receiver = Receiver::builder("healthsync", provider).store(MemoryStore::new(10)).build().unwrap();

@@ -1,7 +1,7 @@
-//! Run with: `HEALTHSYNC_SECRET=.. REDIS_URL=redis://127.0.0.1/ cargo run -p example-instances-redis -- 127.0.0.1:8787`,
-//! any number of times, each at an address of its own, and a load balancer in front.
+//! Run with: `HEALTHSYNC_SECRET=.. REDIS_URL=redis://127.0.0.1/ cargo run -p example-instances-redis -- 127.0.0.1:8787`
 //!
-//! Several instances on one Redis: whichever of them a delivery reaches, its event is handled by one.
+//! Start any number of instances, each at its own address, behind a load balancer. They share a Redis server, so that
+//! each event is handled by one instance, even if its deliveries reach several.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use tokio::net::TcpListener;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8787".to_owned());
-    // Refused at once if the server may evict keys: each would be an event to be handled again.
+    // Fails if the server may evict keys, because evicted events would be handled again.
     let store = RedisStore::connect(&std::env::var("REDIS_URL")?).await?;
     let receiver = receiver(Secrets::from_env("HEALTHSYNC_SECRET")?, store)?;
-    // Handlers that are not done within 20 s are canceled, and another instance takes their events at the next attempt.
-    // Until the load balancer sends nothing more to this instance, its deliveries are still handled.
+    // New deliveries are still handled for 5 s, until the load balancer has noticed the shutdown. Handlers that take
+    // longer than 20 s are canceled, and another instance handles their events on the next attempt.
     let shutdown = Shutdown::on_signals(Duration::from_secs(20))?
         .drain_delay(Duration::from_secs(5))
         .receivers([receiver.clone()]);
@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The name is part of what an event is known by: the same in all instances.
+/// Builds the receiver. Its name is part of the keys in the store, and must be the same in all instances.
 fn receiver(secrets: Secrets, store: impl DedupeStore) -> Result<Receiver, ConfigError> {
     Receiver::builder("healthsync", HealthSync::new(secrets)).store(store).build()
 }
@@ -47,7 +47,7 @@ async fn on_healthsync(Webhook(event): Webhook<healthsync::Event>) -> StatusCode
     }
 }
 
-/// Asked by the load balancer every second or two.
+/// Answers the readiness check, which the load balancer sends every second or two.
 fn readiness(shutdown: &Shutdown) -> StatusCode {
     if shutdown.is_requested() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
 }
@@ -62,15 +62,15 @@ mod tests {
 
     const SECRET: &str = "a-secret-of-the-dashboard";
 
-    /// An instance with connections of its own to the server that `scripts/test` starts.
+    /// Starts an instance with its own connections to the server that `scripts/test` starts.
     async fn instance(namespace: &str) -> Router {
-        let url = std::env::var("MEDHOOK_TEST_REDIS").expect("needs a server: run scripts/test");
+        let url = std::env::var("MEDHOOK_TEST_REDIS").expect("MEDHOOK_TEST_REDIS is not set; run scripts/test");
         let store = RedisStore::builder().namespace(namespace).connect(&url).await.unwrap();
         app(receiver(Secret::new(SECRET).unwrap().into(), store).unwrap())
     }
 
     #[tokio::test]
-    async fn of_all_instances_one_handles_an_event() {
+    async fn only_one_instance_handles_an_event() {
         let namespace = format!("example_{}", std::process::id());
         let mut handled = 0;
         for _ in 0..3 {

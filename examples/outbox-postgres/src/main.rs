@@ -1,8 +1,8 @@
 //! Run with: `FASTEN_SECRET=whsec_.. DATABASE_URL=postgres://.. cargo run -p example-outbox-postgres`
 //!
-//! Store now, process later. The handler writes the event into a table and marks it as handled in *one* transaction, so
-//! that it is there exactly once whatever dies when; then it answers. A worker takes events out of the table and does the
-//! long work, long after the provider's patience has ended.
+//! A transactional outbox. The handler writes the event to a table and commits its claim in *one* transaction, so that
+//! the event is stored exactly once even if the process dies; then it answers. A worker processes the events of the
+//! table later, and may take longer than the provider waits for an answer.
 
 use std::error::Error;
 use std::time::Duration;
@@ -23,8 +23,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let inbox = Inbox::new(pool.clone()).await?;
     let receiver = receiver(Secrets::from_env("FASTEN_SECRET")?, &inbox)?;
     let shutdown = Shutdown::on_signals(Duration::from_secs(30))?.receivers([receiver.clone()]);
-    // Dropped with the runtime: an event that is being worked on stays in the table.
-    tokio::spawn(work(pool));
+    // Canceled when the runtime is dropped. An event that is being processed then stays in the table.
+    tokio::spawn(process_outbox(pool));
     let app = app(receiver, inbox);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8787").await?;
     let server = axum::serve(listener, app).with_graceful_shutdown(shutdown.draining());
@@ -32,8 +32,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The body is stored as bytes: exactly what was verified is processed. The kind is stored beside it, since bodies of
-/// providers with a pinned kind do not name it; `NULL` where the delivery has none.
+/// The outbox stores the verified body as bytes. It also stores the kind, which the bodies of providers with a pinned
+/// kind do not name; `NULL` if the delivery has none.
 const OUTBOX: &str = "CREATE TABLE IF NOT EXISTS outbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     endpoint text NOT NULL,
@@ -50,13 +50,14 @@ struct Inbox {
 }
 
 impl Inbox {
-    /// The store is in the application's own database: only there can the two be one transaction.
+    /// Opens the store in the application's own database, which allows for a common transaction.
     async fn new(pool: PgPool) -> Result<Self, ConfigError> {
         let store = PostgresStore::on(&pool).await?;
         Ok(Inbox { pool, store })
     }
 
-    async fn keep(&self, delivery: &Delivery) -> Result<(), Box<dyn Error>> {
+    /// Stores the event and commits its claim in one transaction.
+    async fn store(&self, delivery: &Delivery) -> Result<(), Box<dyn Error>> {
         let mut transaction = self.pool.begin().await?;
         sqlx::query("INSERT INTO outbox (endpoint, kind, body) VALUES ($1, $2, $3)")
             .bind(delivery.endpoint())
@@ -79,31 +80,31 @@ fn app(receiver: Receiver, inbox: Inbox) -> Router {
 }
 
 async fn on_fasten(State(inbox): State<Inbox>, delivery: Delivery) -> StatusCode {
-    match inbox.keep(&delivery).await {
+    match inbox.store(&delivery).await {
         Ok(()) => StatusCode::ACCEPTED,
-        // Nothing was written, or it cannot be told: the next attempt is handled, or a duplicate.
-        Err(trouble) => {
-            eprintln!("an event could not be kept: {trouble}");
+        // The transaction failed, or its result is unknown. The next attempt will be handled, or be a duplicate.
+        Err(error) => {
+            eprintln!("storing an event failed: {error}");
             StatusCode::SERVICE_UNAVAILABLE
         }
     }
 }
 
-async fn work(pool: PgPool) {
+async fn process_outbox(pool: PgPool) {
     loop {
-        match work_on_one(&pool).await {
+        match process_one(&pool).await {
             Ok(true) => {}
             Ok(false) => tokio::time::sleep(Duration::from_secs(1)).await,
             Err(error) => {
-                eprintln!("the outbox cannot be worked on: {error}");
+                eprintln!("processing the outbox failed; will retry: {error}");
                 tokio::time::sleep(Duration::from_secs(10)).await;
             }
         }
     }
 }
 
-/// Takes the oldest event that nobody else has in hand. It is gone from the table only if the work on it is done.
-async fn work_on_one(pool: &PgPool) -> Result<bool, sqlx::Error> {
+/// Processes the oldest event that no other worker has locked. The event is only deleted if processing it succeeds.
+async fn process_one(pool: &PgPool) -> Result<bool, sqlx::Error> {
     let mut transaction = pool.begin().await?;
     let oldest = "DELETE FROM outbox WHERE id = (SELECT id FROM outbox ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1) \
                   RETURNING kind, body";
@@ -114,16 +115,16 @@ async fn work_on_one(pool: &PgPool) -> Result<bool, sqlx::Error> {
     let body = Bytes::from(body);
     match fasten::Event::from_body(kind.as_deref(), &body).event {
         fasten::Event::EhiExportSuccess(export) => println!("{} files to fetch", export.urls().count()),
-        // A documented kind whose payload has changed: keep it for a human. The problem quotes nothing of the body.
+        // A documented kind with an undocumented payload: store it for review. The problem does not quote the body.
         fasten::Event::Undecodable(undecodable) => {
-            eprintln!("an event could not be decoded: {}", undecodable.problem);
+            eprintln!("decoding an event failed: {}", undecodable.problem);
             sqlx::query("INSERT INTO unreadable (kind, body) VALUES ($1, $2)")
                 .bind(kind)
                 .bind(&body[..])
                 .execute(&mut *transaction)
                 .await?;
         }
-        _ => println!("an event that needs no work"),
+        _ => println!("an event that needs no processing"),
     }
     transaction.commit().await?;
     Ok(true)
@@ -140,9 +141,9 @@ mod tests {
 
     const SECRET: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
 
-    /// A schema of this test's own on the server that `scripts/test` starts.
+    /// Creates a schema for this test on the server that `scripts/test` starts.
     async fn database() -> PgPool {
-        let url = std::env::var("MEDHOOK_TEST_POSTGRES").expect("needs a server: run scripts/test");
+        let url = std::env::var("MEDHOOK_TEST_POSTGRES").expect("MEDHOOK_TEST_POSTGRES is not set; run scripts/test");
         let schema = format!("outbox_{}", std::process::id());
         let options: PgConnectOptions = url.parse().unwrap();
         let first = PgPool::connect_with(options.clone()).await.unwrap();
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_event_is_in_the_outbox_once_and_worked_on_once() {
+    async fn an_event_is_stored_once_and_processed_once() {
         let pool = database().await;
         let inbox = Inbox::new(pool.clone()).await.unwrap();
         let app = app(receiver(Secret::new(SECRET).unwrap().into(), &inbox).unwrap(), inbox);
@@ -173,13 +174,13 @@ mod tests {
         assert_eq!(status("1").await, StatusCode::OK, "a duplicate");
         assert_eq!(waiting(&pool, "outbox").await, 1);
 
-        // The table is away: nothing is handled, and nothing is remembered as handled.
+        // If the table is missing, the event is neither stored nor committed.
         sqlx::raw_sql("ALTER TABLE outbox RENAME TO gone").execute(&pool).await.unwrap();
         assert_eq!(status("2").await, StatusCode::SERVICE_UNAVAILABLE);
         sqlx::raw_sql("ALTER TABLE gone RENAME TO outbox").execute(&pool).await.unwrap();
         assert_eq!(status("2").await, StatusCode::ACCEPTED);
 
-        // Genuine, and not as documented.
+        // A genuine event with an undocumented payload.
         let changed = r#"{"id":"3","type":"patient.ehi_export_success","data":"gone"}"#;
         let changed = testing::fasten("patient.ehi_export_success").secret(SECRET).body(changed);
         let response = app.clone().oneshot(changed.request("/webhooks/fasten").map(Body::from)).await.unwrap();
@@ -187,9 +188,9 @@ mod tests {
 
         assert_eq!(waiting(&pool, "outbox").await, 3);
         for _ in 0..3 {
-            assert!(work_on_one(&pool).await.unwrap());
+            assert!(process_one(&pool).await.unwrap());
         }
-        assert!(!work_on_one(&pool).await.unwrap());
+        assert!(!process_one(&pool).await.unwrap());
         assert_eq!((waiting(&pool, "outbox").await, waiting(&pool, "unreadable").await), (0, 1));
     }
 }

@@ -1,4 +1,4 @@
-//! Handled events in a file, one after the other; claims in memory, since a process that died holds none.
+//! A store that appends handled events to a file. Claims are kept in memory, because they end with the process.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use medhook_axum::{ClaimToken, Claimed, DedupeStore, EventKey, Retention, Settled, StoreError, StoreFuture};
 
-/// A store in one file. It never forgets, so it grows by 32 bytes an event: a real one would drop what is past its
-/// [`Retention`].
+/// A store in one file. It never purges events, so it grows by 32 bytes per event. A production store would purge
+/// events after their [`Retention`].
 #[derive(Debug, Clone)]
 pub struct JournalStore(Arc<Mutex<Events>>);
 
@@ -28,51 +28,54 @@ enum State {
 }
 
 impl JournalStore {
-    /// Reads what was handled before. A last entry that was cut off by a crash was never answered for: it is dropped.
+    /// Opens the journal and reads the handled events. Drops an incomplete last entry, which a crash can leave behind;
+    /// its event was not answered 2xx.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let mut journal = File::options().create(true).read(true).append(true).open(path)?;
         let mut known = Vec::new();
         journal.read_to_end(&mut known)?;
-        let (entries, cut_off) = known.as_chunks::<32>();
-        let length = (known.len() - cut_off.len()) as u64;
+        let (entries, incomplete) = known.as_chunks::<32>();
+        let length = (known.len() - incomplete.len()) as u64;
         let states = entries.iter().map(|key| (EventKey::from_bytes(*key), State::Handled)).collect();
         Ok(JournalStore(Arc::new(Mutex::new(Events { journal, length, states }))))
     }
 
-    /// One step at a time: that is what makes each atomic. Writing waits for the disk, so it may not hold up a thread
-    /// of the runtime.
-    fn step<T: Send + 'static>(
+    /// Runs an operation. The lock makes each operation atomic. Writing waits for the disk, so it runs on a blocking
+    /// thread.
+    fn operation<T: Send + 'static>(
         &self,
-        step: impl FnOnce(&mut Events) -> io::Result<T> + Send + 'static,
+        operation: impl FnOnce(&mut Events) -> io::Result<T> + Send + 'static,
     ) -> StoreFuture<'_, T> {
         let events = self.0.clone();
         Box::pin(async move {
-            let done =
-                tokio::task::spawn_blocking(move || step(&mut events.lock().unwrap_or_else(PoisonError::into_inner)));
+            let done = tokio::task::spawn_blocking(move || {
+                operation(&mut events.lock().unwrap_or_else(PoisonError::into_inner))
+            });
             match done.await {
                 Ok(Ok(answer)) => Ok(answer),
-                // 503, and the sender tries again. Never "won" on an error, nor "handled".
-                Ok(Err(_)) | Err(_) => Err(StoreError::unavailable("the journal cannot be written")),
+                // An error must not be answered `Acquired` or `AlreadyHandled`. The delivery is answered 503, so that
+                // the sender retries.
+                Ok(Err(_)) | Err(_) => Err(StoreError::unavailable("cannot write the journal")),
             }
         })
     }
 }
 
 impl Events {
-    /// The token of whoever holds the event, and whether it is handled. A claim of another's that has run out counts,
-    /// too: who settles late must not undo what the other has done meanwhile.
-    fn is_anothers(&self, key: EventKey, token: ClaimToken) -> bool {
+    /// Returns whether another claim holds the event, even if that claim has expired: a late holder must not undo the
+    /// result of a later one.
+    fn is_claimed_by_other(&self, key: EventKey, token: ClaimToken) -> bool {
         matches!(self.states.get(&key), Some(State::Claimed { by, .. }) if *by != token)
     }
 }
 
 impl DedupeStore for JournalStore {
     fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
-        self.step(move |events| {
+        self.operation(move |events| {
             let now = Instant::now();
             Ok(match events.states.get(&key) {
                 Some(State::Handled) => Claimed::AlreadyHandled,
-                // The same token is the same claim, sent again because its answer got lost.
+                // A claim with the same token was sent again, because the answer was lost.
                 Some(State::Claimed { by, until }) if *by != token && *until > now => {
                     Claimed::InFlight { retry_after: *until - now }
                 }
@@ -85,8 +88,8 @@ impl DedupeStore for JournalStore {
     }
 
     fn renew(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Settled> {
-        self.step(move |events| {
-            if events.is_anothers(key, token) {
+        self.operation(move |events| {
+            if events.is_claimed_by_other(key, token) {
                 return Ok(Settled::Lost);
             }
             if !matches!(events.states.get(&key), Some(State::Handled)) {
@@ -97,13 +100,13 @@ impl DedupeStore for JournalStore {
     }
 
     fn commit(&self, key: EventKey, token: ClaimToken, _: Retention) -> StoreFuture<'_, Settled> {
-        self.step(move |events| {
-            if events.is_anothers(key, token) {
+        self.operation(move |events| {
+            if events.is_claimed_by_other(key, token) {
                 return Ok(Settled::Lost);
             }
             if !matches!(events.states.get(&key), Some(State::Handled)) {
-                // On the disk first: what is answered as handled must outlive a crash. A full disk may have left half
-                // an entry of the last attempt behind.
+                // Written to the disk before it is answered, so that it survives a crash. The file is truncated first,
+                // because a failed attempt may have left part of an entry behind.
                 events.journal.set_len(events.length)?;
                 events.journal.write_all(key.as_bytes())?;
                 events.journal.sync_data()?;
@@ -115,8 +118,8 @@ impl DedupeStore for JournalStore {
     }
 
     fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
-        self.step(move |events| {
-            if events.is_anothers(key, token) {
+        self.operation(move |events| {
+            if events.is_claimed_by_other(key, token) {
                 return Ok(Settled::Lost);
             }
             if !matches!(events.states.get(&key), Some(State::Handled)) {

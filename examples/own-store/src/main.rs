@@ -1,7 +1,7 @@
 //! Run with: `FASTEN_SECRET=.. cargo run -p example-own-store`
 //!
-//! A store of one's own: claims in memory, handled events in a journal. For one process; what it shows is what every
-//! store has to keep to.
+//! A custom store for one process: claims in memory, handled events in a journal. It shows the rules that every store
+//! must follow.
 
 mod journal;
 
@@ -51,7 +51,7 @@ mod tests {
     const SECRET: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
 
     #[tokio::test]
-    async fn a_restart_does_not_forget_what_was_handled() {
+    async fn handled_events_are_remembered_after_a_restart() {
         let path = std::env::temp_dir().join(format!("medhook-journal-{}", std::process::id()));
         let _ = std::fs::remove_file(&path);
         for (id, status) in [
@@ -59,7 +59,7 @@ mod tests {
             ("1", StatusCode::OK), // a duplicate
             ("2", StatusCode::ACCEPTED),
         ] {
-            // Each delivery meets a process that has just started.
+            // Each delivery arrives after a restart.
             let secret = Secret::new(SECRET).unwrap();
             let app = app(receiver(secret.into(), JournalStore::open(&path).unwrap()).unwrap());
             let request = testing::fasten("patient.ehi_export_success").id(id).secret(SECRET);
