@@ -32,8 +32,8 @@ impl Screen {
         self.painted("1;31", text)
     }
 
-    fn painted(self, colour: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+    fn painted(self, color: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{color}m{text}\x1b[0m") } else { text.to_owned() }
     }
 }
 

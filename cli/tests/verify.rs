@@ -5,7 +5,7 @@
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::unwrap_used,
-    reason = "a failed assumption of a test should end the test; clippy takes only what is marked so for one"
+    reason = "a failed assumption should end the test; clippy itself only exempts items marked as tests"
 )]
 
 #[allow(dead_code, unreachable_pub, reason = "shared with other tests")]

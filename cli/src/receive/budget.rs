@@ -26,7 +26,7 @@ struct Burst {
 }
 
 impl Budget {
-    /// Records a rejection. Returns whether it gets a line of its own; otherwise it is counted.
+    /// Records a rejection. Returns whether it gets its own line; otherwise it is counted.
     pub(super) fn spend(&self, reason: Reason) -> bool {
         let now = Instant::now();
         let mut bursts = self.0.lock().unwrap_or_else(PoisonError::into_inner);

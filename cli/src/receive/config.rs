@@ -71,7 +71,7 @@ pub(super) struct Ready {
     pub(super) forward: Option<Forward>,
 }
 
-/// Where the events of an endpoint are forwarded to.
+/// The destination of the events of an endpoint.
 pub(super) struct Forward {
     pub(super) target: ForwardUrl,
     /// Signs the requests to the application.

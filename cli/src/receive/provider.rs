@@ -43,7 +43,7 @@ pub(super) fn take(keys: &mut TableKeys, name: &str, reuse: bool) -> Result<Prov
     let provider = keys.choice("provider", &choices)?;
     let provider = keys.needed("provider", provider)?;
     let mut groups = Vec::new();
-    let secrets = taken(keys, "secrets", reuse, &mut groups)?;
+    let secrets = take_secrets(keys, "secrets", reuse, &mut groups)?;
     let secrets = keys.needed("secrets", secrets)?;
     let dedupe = keys.choice("dedupe", &[("id", By::Id), ("off", By::Nothing), ("natural", By::NaturalKey)])?;
 
@@ -104,8 +104,8 @@ fn options(
     for option in facts.required_options.iter().chain(facts.optional_options) {
         let key = option.as_str();
         match option {
-            OptionName::TestSecrets => options.test_secrets = taken(keys, key, reuse, groups)?,
-            OptionName::AlsoSecrets => options.also_secrets = taken(keys, key, reuse, groups)?,
+            OptionName::TestSecrets => options.test_secrets = take_secrets(keys, key, reuse, groups)?,
+            OptionName::AlsoSecrets => options.also_secrets = take_secrets(keys, key, reuse, groups)?,
             OptionName::Mode => {
                 let modes = [("live", SecretMode::Live), ("test", SecretMode::Test), ("any", SecretMode::Any)];
                 options.mode = keys.choice(key, &modes)?;
@@ -134,7 +134,12 @@ fn options(
     Ok(options)
 }
 
-fn taken(keys: &mut TableKeys, key: &str, reuse: bool, groups: &mut Vec<Group>) -> Result<Option<Secrets>, Failure> {
+fn take_secrets(
+    keys: &mut TableKeys,
+    key: &str,
+    reuse: bool,
+    groups: &mut Vec<Group>,
+) -> Result<Option<Secrets>, Failure> {
     if !keys.has(key) {
         return Ok(None);
     }

@@ -107,7 +107,7 @@ impl Url {
             Url::Postgres(url) | Url::Redis(url) => {
                 let (scheme, rest) = url.split_once("://").unwrap_or((url, ""));
                 match rest.rsplit_once('@') {
-                    // The `@` is in an option or in an unescaped password, so the host cannot be told apart.
+                    // The `@` is in an option or in an unescaped password, so the host is unknown.
                     Some((before, _)) if before.contains('?') => format!("{scheme}://.."),
                     Some((_, host)) => format!("{scheme}://{}", without_options(host)),
                     None => format!("{scheme}://{}", without_options(rest)),

@@ -70,7 +70,7 @@ impl Delivery {
     pub(super) fn attempt(&self, event: &SentEvent, target: &Target, again: bool) -> Result<Request<Bytes>, Failure> {
         let at = if again && self.signing == Signing::StandardWebhooks { now()? } else { event.at };
         let body = self.body(event, at)?;
-        // Receivers reject a message id with a dot, as Standard Webhooks asks for.
+        // Receivers reject a message id with a dot, as Standard Webhooks requires.
         let message = format!("msg_{}", event.id.replace('.', "_"));
         let signature = self.signer()?.sign(&message, at, &body).map_err(|error| Failure::new(error.to_string()))?;
         let unsigned = unsigned_headers(self.provider, &body)?;

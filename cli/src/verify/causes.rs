@@ -38,7 +38,7 @@ pub(super) struct Cause {
     pub(super) code: &'static str,
     /// One line for the operator.
     pub(super) text: String,
-    /// Whether the cause, or all causes that fit together, explain the delivery completely.
+    /// Whether the cause, alone or with all other causes that fit, explains the delivery completely.
     pub(super) fits: bool,
 }
 

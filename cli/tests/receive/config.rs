@@ -382,8 +382,8 @@ fn the_url_of_the_store_can_come_from_a_variable_or_a_file() {
 
 #[test]
 fn the_message_for_a_port_in_use_names_the_address() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
+    let in_use = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = in_use.local_addr().unwrap().to_string();
     let config = VALID.replace("127.0.0.1:0", &address);
     rejected(&config, &[], &[&format!("medhook.toml: `listen`: cannot listen at {address}: ")]);
     rejected(VALID, &["--listen", &address], &[&format!("medhook: --listen: cannot listen at {address}: ")]);

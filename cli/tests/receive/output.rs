@@ -283,13 +283,13 @@ async fn genuine_deliveries_have_their_own_lines_during_a_flood() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forwarding_continues_when_the_reader_exits_or_does_not_read() {
-    for gone in [true, false] {
+    for exits in [true, false] {
         let application = Application::answering(200).await;
         let folder = Folder::new();
         folder.file("medhook.toml", &format!("{ALONE}{ENDPOINT}forward = \"{}\"", application.url()));
         let mut instance = Instance::run(medhook(&folder, &["--json"]));
         let mut stdout = Some(instance.take_stdout());
-        if gone {
+        if exits {
             stdout = None;
         }
         // More lines than a pipe (64 KiB) and the queue (1,024 lines) hold.

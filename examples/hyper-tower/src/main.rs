@@ -61,7 +61,7 @@ where
 {
     ServiceBuilder::new()
         .layer(VerifyLayer::new(receiver))
-        // Inside: what has proved nothing takes none of these places.
+        // Inside the verifying layer, so that unverified requests do not use up the limit.
         .concurrency_limit(64)
         .service(service_fn(on_healthsync))
 }
@@ -71,7 +71,7 @@ async fn on_healthsync(request: Request<Full<Bytes>>) -> Result<Response<Full<By
     let status = match event {
         Some(Ok(healthsync::Event::DocumentUploaded(_))) => StatusCode::ACCEPTED,
         Some(Ok(_)) => StatusCode::OK,
-        // The layer is missing, or another provider's: our mistake, so the sender is to try again.
+        // The layer is missing or belongs to another provider. 500 makes the sender retry.
         Some(Err(_)) | None => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let mut response = Response::new(Full::default());
