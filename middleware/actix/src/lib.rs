@@ -194,8 +194,8 @@ impl Verify {
     ///
     /// let app = init_service(app()).await;
     /// let sample = testing::fasten("patient.ehi_export_success").secret(secret);
-    /// let (known, unknown) = ("/webhooks/north/fasten", "/webhooks/west/fasten");
-    /// for (path, status) in [(known, 202), (unknown, 401)] {
+    /// let expected = [("/webhooks/north/fasten", 202), ("/webhooks/west/fasten", 401)];
+    /// for (path, status) in expected {
     ///     let request = sample.actix_request(path).to_request();
     ///     assert_eq!(call_service(&app, request).await.status(), status, "{path}");
     /// }

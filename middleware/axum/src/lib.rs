@@ -164,8 +164,8 @@ impl VerifyLayer {
     /// let app = app(HashMap::from([("north".to_owned(), north)]));
     ///
     /// let sample = testing::fasten("patient.ehi_export_success").secret(secret);
-    /// let (known, unknown) = ("/webhooks/north/fasten", "/webhooks/west/fasten");
-    /// for (path, status) in [(known, 202), (unknown, 401)] {
+    /// let expected = [("/webhooks/north/fasten", 202), ("/webhooks/west/fasten", 401)];
+    /// for (path, status) in expected {
     ///     let request = sample.request(path).map(Body::from);
     ///     assert_eq!(app.clone().oneshot(request).await?.status(), status, "{path}");
     /// }
