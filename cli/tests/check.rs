@@ -106,22 +106,22 @@ const STALE: [&str; 7] = [
     "healthsync: happened 301 s ahead",
     "healthsync: happened in 1970",
     "healthsync: happened in the year 9999",
-    "healthsync: a time as the least of all numbers",
+    "healthsync: the smallest 64-bit integer as the time",
     "healthsync: a kind that is not documented, 7,201 s ago",
 ];
 
 const FORGED: [&str; 12] = [
     "healthsync: signed with another customer's secret",
-    "healthsync: the first bit of the body flipped on the way",
-    "healthsync: a line break added on the way",
-    "healthsync: a signature of the right form, made up",
+    "healthsync: the first bit of the body flipped in transit",
+    "healthsync: a line break added in transit",
+    "healthsync: a made-up signature of the right form",
     "healthsync: the first half of the signature",
     "healthsync: signed with the secret and a line break",
     "healthsync: a signature one digit too short",
-    "healthsync: a signature whose last digit is another",
-    "healthsync: a signature with what is no digit",
+    "healthsync: a signature whose last digit differs",
+    "healthsync: a signature with a character that is not a digit",
     "healthsync: a prefix without a signature",
-    "healthsync: a bit in the middle of the body flipped on the way",
+    "healthsync: a bit in the middle of the body flipped in transit",
     "healthsync: a signature in base64",
 ];
 
@@ -134,10 +134,10 @@ fn an_endpoint_written_by_hand_without_a_fault_passes() {
     assert_eq!(
         findings.judged("remark"),
         [
-            "healthsync: a body that says twice it is not packed",
+            "healthsync: the content encoding `identity` twice",
             "healthsync: a documented kind without a time",
             "healthsync: a documented kind with an empty time",
-            "healthsync: a documented kind with a time that is none",
+            "healthsync: a documented kind with an invalid time",
             "healthsync: a documented kind with an object for a time",
         ]
     );
@@ -168,11 +168,11 @@ fn catches_an_endpoint_that_checks_what_it_has_written_again() {
         Fault::WrittenAgain,
         &[
             "healthsync: document.uploaded.pretty",
-            "healthsync: a body of 1 MiB, the limit where none is set",
+            "healthsync: a body of 1 MiB, the default limit",
             "healthsync: an id that is empty",
             "healthsync: an id that is null",
             "healthsync: a delivery without an id was handled",
-            "healthsync: a line break added on the way",
+            "healthsync: a line break added in transit",
         ],
     );
 }
@@ -273,8 +273,8 @@ fn an_endpoint_that_breaks_cannot_be_told() {
     assert_eq!(findings.code, Some(2));
     assert_eq!(findings.judged("not_ok"), [""; 0]);
     let broken = [
-        "healthsync: the first bit of the body flipped on the way",
-        "healthsync: a bit in the middle of the body flipped on the way",
+        "healthsync: the first bit of the body flipped in transit",
+        "healthsync: a bit in the middle of the body flipped in transit",
     ];
     assert_eq!(findings.judged("unclear"), broken);
 }

@@ -7,7 +7,7 @@
 //!
 //! ```
 //! let list = medhook_conformance::cases()?;
-//! let name = "fasten: the first bit of the body flipped on the way";
+//! let name = "fasten: the first bit of the body flipped in transit";
 //! let altered = list.cases.iter().find(|case| case.name == name).expect("listed");
 //! assert_eq!(altered.expected.reason, Some(medhook::Reason::SignatureMismatch));
 //! # Ok::<(), medhook_conformance::CaseError>(())

@@ -33,7 +33,7 @@ const IN_THE_LIST: &[(&str, &[&str])] = &[
         &[
             "a body exactly at a small limit",
             "a body one byte over a small limit",
-            "a body of 1 MiB, the limit where none is set",
+            "a body of 1 MiB, the default limit",
             "a body one byte over 1 MiB",
         ],
     ),
@@ -49,24 +49,24 @@ const IN_THE_LIST: &[(&str, &[&str])] = &[
             "a list of signatures of 4,097 bytes",
         ],
     ),
-    ("a malformed sibling beside a good signature", &["the good signature amid what is no signature"]),
+    ("a malformed sibling beside a good signature", &["the good signature among malformed ones"]),
     (
         "timestamps that are no plain numbers",
         &[
-            "the least of all timestamps, signed so",
-            "a timestamp with a plus, signed so",
-            "a timestamp with zeros in front, signed so",
-            "a timestamp with an exponent, signed so",
-            "an empty timestamp, signed so",
+            "the smallest 64-bit integer as the timestamp, correctly signed",
+            "a timestamp with a plus, correctly signed",
+            "a timestamp with leading zeros, correctly signed",
+            "a timestamp with an exponent, correctly signed",
+            "an empty timestamp, correctly signed",
         ],
     ),
-    ("a dot in the message id", &["a dot in the message id, signed so"]),
+    ("a dot in the message id", &["a dot in the message id, correctly signed"]),
     (
         "signatures that are none",
         &[
-            "a signature one sign too short",
-            "a signature one sign too long",
-            "a sign that is not ASCII beside the good signature",
+            "a signature one character too short",
+            "a signature one character too long",
+            "a non-ASCII character beside the good signature",
             "a signature of another version only",
         ],
     ),
@@ -85,7 +85,7 @@ const IN_THE_LIST: &[(&str, &[&str])] = &[
     (
         "bodies that parsers disagree about",
         &[
-            "bytes that are no text",
+            "bytes that are not text",
             "a byte order mark",
             "a second document after the body",
             "a NUL after the body",
