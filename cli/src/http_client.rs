@@ -1,7 +1,7 @@
 //! The HTTP/1.1 client of all commands that send: each request has a connection of its own, as with providers.
 //!
-//! It uses hyper's connection without a client on top: a client pools its connections, and `check` and `demo` also write
-//! bytes that no client sends, such as an endless body, to a [`Target::connect`] stream.
+//! It uses hyper's connection without a client on top: a client pools its connections, and `check` and `demo` also
+//! write bytes that no client sends, such as an endless body, to a [`Target::connect`] stream.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
@@ -81,7 +81,8 @@ impl Target {
         &self.authority
     }
 
-    /// Returns whether the URL is on this machine: a loopback address or `localhost`. Other names may resolve to any address.
+    /// Returns whether the URL is on this machine: a loopback address or `localhost`. Other names may resolve to any
+    /// address.
     pub(crate) fn is_loopback(&self) -> bool {
         self.host.eq_ignore_ascii_case("localhost")
             || self.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())

@@ -111,8 +111,8 @@ impl Adaption<'_> {
         Ok(Ok(remade))
     }
 
-    /// Checks that the listed endpoint has the settings of ours that matter from outside. A pinned kind does not matter:
-    /// a genuine delivery is accepted, whatever its kind.
+    /// Checks that the listed endpoint has the settings of ours that matter from outside. A pinned kind does not
+    /// matter: a genuine delivery is accepted, whatever its kind.
     fn fits(&self, recipe: &Recipe<'_>) -> Remade<()> {
         let Adaption { listed, endpoint, .. } = self;
         if listed.scheme != endpoint.scheme && !recipe.changes.iter().all(|change| self.fits_any_scheme(change)) {

@@ -21,7 +21,7 @@ const ROWS: &[Row] = &[
     Row { title: "a field of another type", plays: Plays::First(DRIFTED) },
     Row { title: "not signed", plays: Plays::First(&["no signature", "no shared secret"]) },
     Row { title: "signed by another secret", plays: Plays::First(OTHER_SECRET) },
-    Row { title: "body changed on the way", plays: Plays::First(&["the first bit of the body flipped on the way"]) },
+    Row { title: "body changed in transit", plays: Plays::First(&["the first bit of the body flipped in transit"]) },
     Row { title: "too old", plays: Plays::RejectedAs(Reason::Stale) },
     Row { title: "too far in the future", plays: Plays::RejectedAs(Reason::InTheFuture) },
     Row { title: "one byte over 1 MiB", plays: Plays::First(&["a body one byte over 1 MiB"]) },
@@ -33,7 +33,7 @@ const OLDER_SECRET: &[&str] = &["signed with the older of two secrets", "the old
 const OTHER_SECRET: &[&str] = &["signed with another customer's secret", "another customer's shared secret"];
 const DRIFTED: &[&str] = &[
     "a field of another type than documented",
-    "a count that is no number",
+    "a count that is not a number",
     "a status that is an object",
     "patient.ehi_export_success.drifted",
     "document.uploaded.drifted",
@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(
             left_out,
             [
-                ("body changed on the way", "mediquo"),
+                ("body changed in transit", "mediquo"),
                 ("too far in the future", "azodha"),
                 ("too far in the future", "cair"),
                 ("too far in the future", "mediquo"),

@@ -1,5 +1,5 @@
-//! `medhook demo`: a receiver and its senders in one process, over real HTTP. Plays cases of the list at every endpoint,
-//! and follows one delivery through every step.
+//! `medhook demo`: a receiver and its senders in one process, over real HTTP. Plays cases of the list at every
+//! endpoint, and follows one delivery through every step.
 //!
 //! - `server`, `handler`: the receiving side, as an application would build it
 //! - `site`: one provider's endpoint, as the cases are played at it
