@@ -10,7 +10,7 @@ type Source = Box<dyn Error + Send + Sync>;
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $Variant:ident = $name:literal, $status:ident;)*) => {
-        /// The reason why a delivery was not delivered to the handler, or why the handler's response was not sent.
+        /// The reason why a delivery did not reach the handler, or why the handler's response was not sent.
         ///
         /// Responses, logs, metrics and the fixtures' case list all use this closed table.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -121,9 +121,9 @@ impl fmt::Display for Reason {
 pub enum Outcome {
     /// The handler answered 2xx. The event will not be delivered to the handler again.
     Handled,
-    /// The event has already been handled. Answered with 200 without calling the handler.
+    /// The event has already been handled. Answered with 200, without calling the handler.
     Duplicate,
-    /// A live secret verified a test event. Answered with 200 without calling the handler, and not recorded.
+    /// A live secret verified a test event. Answered with 200, without calling the handler or recording the event.
     Ignored,
     /// Another delivery of the event is being handled. Answered with 503 so that the provider retries.
     InFlight,

@@ -5,8 +5,8 @@ use crate::claim_token::ClaimToken;
 use crate::event_key::EventKey;
 use crate::retention::Retention;
 
-/// A store that remembers nothing: every verified, fresh delivery is delivered to the handler, including retries and
-/// replays. For handlers that are idempotent by themselves.
+/// A store that remembers nothing: every verified, fresh delivery reaches the handler, including retries and replays.
+/// For handlers that are idempotent by themselves.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoDedupe;
 

@@ -187,8 +187,8 @@ impl Claim {
                     return;
                 }
                 if ending == Ending::Commit {
-                    // A renewal may succeed although the commit failed; it keeps the event claimed until the next
-                    // attempt.
+                    // A renewal may succeed although the commit failed, and keeps the event claimed until the
+                    // next attempt.
                     if let Err(error) = self.renew().await {
                         observe::settle_failed(self.delivery.subject(), "renew", &error);
                     }

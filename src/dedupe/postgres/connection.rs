@@ -3,10 +3,9 @@
 //! The store has a pool of its own. With sqlx's `PgPool` (0.9), 7 of the 44 tests in
 //! `tests/stores/servers/postgres*.rs` fail. `PgPool` pings a connection without a timeout each time it is returned.
 //! That costs a round trip per operation, and the permit is never released if the server or the network stops
-//! responding at that moment:
-//! <https://github.com/transact-rs/sqlx/issues/4349>. It also keeps connections that were made before one was found
-//! broken. Here an operation that finds its connection broken is repeated on another one. Every operation is
-//! idempotent: see `statements.rs`.
+//! responding at that moment: <https://github.com/transact-rs/sqlx/issues/4349>. `PgPool` also keeps connections that
+//! were made before one was found broken. Here an operation that finds its connection broken is repeated on another
+//! one. Every operation is idempotent: see `statements.rs`.
 //!
 //! A permit stands for a backend of the server, not for a caller. A backend that waits in its COMMIT (for a synchronous
 //! standby, a stalled disk or a deferred trigger) does not notice that its client has closed the connection, and

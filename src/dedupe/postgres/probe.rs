@@ -1,4 +1,4 @@
-//! Checks backends whose operation has no answer and no longer a caller.
+//! Checks the backends of abandoned operations: those without an answer whose callers have stopped waiting.
 //!
 //! Such a backend may be waiting in its COMMIT; then its permit must be kept. Or the network has lost the statement or
 //! its answer; then neither side would ever notice.

@@ -95,8 +95,8 @@ SELECT true WHERE NOT EXISTS (SELECT FROM {ns}_events WHERE key = $1 AND token <
 
 /// Returns a row if it took effect. Runs in the application's transaction.
 ///
-/// The unique key ensures one effect per event, whatever happened to its leases: of two transactions that write the
-/// same key, the second waits until the first has ended, and then writes nothing. No other operation waits for this
+/// The unique key ensures one effect per event, even if a lease has expired: of two transactions that write the same
+/// key, the second waits until the first has ended, and then writes nothing. No other operation waits for this
 /// lock: claims and renewals only read this table, and do not see uncommitted rows. The check of `_events` is an
 /// optimization: the holder of a lost claim fails before its successor reaches this point.
 #[cfg(feature = "sqlx-09")]
