@@ -119,7 +119,7 @@ async fn a_test_secret_that_verifies_a_live_event_is_explained_at_once_then_once
             (
                 "message",
                 "the secret labeled \"SWAPPED\" is configured as a test secret but verified an event that is not a test \
-                 event: configure it as the live secret"
+                 event; configure it as the live secret"
                     .to_owned(),
             ),
         ])

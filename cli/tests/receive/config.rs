@@ -216,7 +216,7 @@ fn the_message_for_every_mistake_is_one_line_that_names_the_file_and_the_key() {
         ("body_limit = 1000", "body_limit = 0", &[FASTEN, "`body_limit`: must be at least 1"]),
         ("body_limit = 1000", "body_limit = \"1MiB\"", &[FASTEN, "`body_limit`: must be a whole number"]),
         ("body_timeout = \"5s\"", "body_timeout = \"5 s\"", &[FASTEN, "`body_timeout`: \"5 s\": must be a whole"]),
-        ("retention = \"72h\"", "retention = \"1h\"", &[FASTEN, "a retention of 3600 s is less than"]),
+        ("retention = \"72h\"", "retention = \"1h\"", &[FASTEN, "retention of 3600 s is too short"]),
         ("retention = \"72h\"", "retention = \"100y\"", &[FASTEN, "`retention`: \"100y\": must be a whole number"]),
         ("dedupe = \"id\"", "dedupe = false", &[FASTEN, "`dedupe`: must be a string"]),
         (
