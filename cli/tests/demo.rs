@@ -155,6 +155,6 @@ fn an_output_error_exits_with_2_and_one_line() {
     let output = medhook(&["demo"]).stdout(full).stderr(Stdio::piped()).output().expect("runs");
     assert_eq!(output.status.code(), Some(2));
     let stderr = text(&output.stderr);
-    assert!(stderr.starts_with("medhook: cannot write to the standard output: "), "{stderr}");
+    assert!(stderr.starts_with("medhook: cannot write to standard output: "), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }

@@ -94,7 +94,7 @@ async fn swapped_secrets_of_fasten_lose_no_live_event_and_are_logged() {
     }
     assert!(lines[3].contains(r#""outcome":"ignored","reason":"wrong_mode""#), "{}", lines[3]);
     let warned = "the secret labeled \"TEST_SECRET\" is configured as a test secret but verified an event that is not a \
-                  test event: configure it as the live secret";
+                  test event; configure it as the live secret";
     let began = Instant::now();
     while !instance.stderr().iter().any(|line| line.contains(warned)) {
         assert!(began.elapsed() < PATIENCE, "{:?}", instance.stderr());
