@@ -332,7 +332,7 @@ impl Reading<'_> {
         let on_store_error = keys.choice("on_store_error", &down)?.unwrap_or_default();
         builder = builder.on_store_error(on_store_error);
         let (forward, signing) = forward(&mut keys, reuse)?;
-        keys.all_taken("does not apply to an endpoint with these `provider`, `scheme` and `forward`; remove it")?;
+        keys.all_taken("does not apply to this `provider` and `scheme`; remove it")?;
 
         self.longest = self.longest.max(body_timeout.saturating_add(handler_timeout).saturating_add(BODY_TIMEOUT));
         self.groups.extend(provided.groups);
@@ -364,7 +364,10 @@ fn name(keys: &mut TableKeys, path: &str) -> Result<String, Failure> {
 /// Reads where events are forwarded to, and the secret that signs them.
 fn forward(keys: &mut TableKeys, reuse: bool) -> Result<(Option<Forward>, Option<Group>), Failure> {
     let Some(url) = keys.text("forward")? else {
-        return Ok((None, None));
+        return match ["forward_secret", "forward_in_clear"].into_iter().find(|key| keys.has(key)) {
+            Some(key) => Err(keys.wrong(key, "requires `forward`; set it, or remove this key")),
+            None => Ok((None, None)),
+        };
     };
     let target = ForwardUrl::parse(&url).map_err(|problem| keys.wrong("forward", problem))?;
     let in_clear = keys.flag("forward_in_clear")?;

@@ -183,7 +183,7 @@ impl TableKeys {
 
     /// Returns the value of a required key. Fails if it is missing.
     pub(super) fn needed<T>(&self, key: &str, value: Option<T>) -> Result<T, Failure> {
-        value.ok_or_else(|| self.wrong(key, "missing"))
+        value.ok_or_else(|| self.wrong(key, "missing, but required"))
     }
 
     /// Returns whether the table has a key that was not taken yet.

@@ -144,7 +144,10 @@ fn take_secrets(
         return Ok(None);
     }
     let group = Group { secrets: secrets::listed(keys, key)?, reuse };
-    let secrets = keys.needed(key, secrets::together(&group.secrets))??;
+    let Some(secrets) = secrets::together(&group.secrets) else {
+        return Err(keys.wrong(key, "must name at least one secret that is set"));
+    };
+    let secrets = secrets?;
     groups.push(group);
     Ok(Some(secrets))
 }

@@ -265,7 +265,7 @@ fn the_message_for_every_mistake_is_one_line_that_names_the_file_and_the_key() {
             &["`pin_kind`: \"PATIENT_CHART_ANALYSIS_COMPLETE\" is not one of"],
         ),
         // Secrets.
-        ("{ env = \"TEST_OTHER_SECRET\" }", "", &[CAIR, "`secrets`: missing"]),
+        ("{ env = \"TEST_OTHER_SECRET\" }", "", &[CAIR, "`secrets`: must name at least one secret"]),
         ("secrets = [{ env = \"TEST_OTHER_SECRET\" }]", "", &[CAIR, "`secrets`: missing"]),
         ("[{ env = \"TEST_OTHER_SECRET\" }]", "\"hunter2\"", &[CAIR, "`secrets`: must be a list of tables"]),
         ("{ env = \"TEST_OTHER_SECRET\" }", "\"hunter2\"", &[CAIR, "`secrets`: must be a list of tables"]),
@@ -314,11 +314,16 @@ fn the_message_for_every_mistake_is_one_line_that_names_the_file_and_the_key() {
             "mode = \"test\"\ntest_secrets = [{ env = \"TEST_OTHER_SECRET\" }]",
             &[FASTEN, "`test_secrets`: can only be combined with `mode` live"],
         ),
-        ("mode = \"live\"", "test_secrets = []", &[FASTEN, "`test_secrets`: missing"]),
+        ("mode = \"live\"", "test_secrets = []", &[FASTEN, "`test_secrets`: must name at least one secret"]),
         ("TEST_THIRD_SECRET", "TEST_SECRET", &[FASTEN, "`forward_secret`: the same secret as"]),
         ("TEST_THIRD_SECRET", "TEST_UNSET_SECRET", &[FASTEN, "`forward_secret`: `env`: the environment variable"]),
         // Forwarding.
-        ("forward = \"http://127.0.0.1:1/\"", "", &[FASTEN, "`forward_secret`: does not apply"]),
+        ("forward = \"http://127.0.0.1:1/\"", "", &[FASTEN, "`forward_secret`: requires `forward`"]),
+        (
+            "header = \"X-API-KEY\"",
+            "header = \"X-API-KEY\"\nforward_in_clear = true",
+            &[CAIR, "`forward_in_clear`: requires `forward`"],
+        ),
         ("http://127.0.0.1:1/", "127.0.0.1:1", &[FASTEN, "`forward`: must be a URL such as"]),
         ("http://127.0.0.1:1/", "https://127.0.0.1:1/", &[FASTEN, "`forward`: https is not supported"]),
         ("http://127.0.0.1:1/", "http://u:hunter2@127.0.0.1/", &[FASTEN, "`forward`: must not contain a user or"]),
