@@ -36,7 +36,7 @@ fn documented() -> Vec<(&'static Fixture, Value)> {
 }
 
 #[test]
-fn every_fixture_of_a_documented_kind_is_of_it_written_and_read_again() {
+fn every_fixture_of_a_documented_kind_survives_a_round_trip() {
     let mut kinds = std::collections::BTreeSet::new();
     for (fixture, body) in documented() {
         let (kind, event) = variant(&delivered(fixture, &body)).unwrap_or_else(|| panic!("{}", fixture.path()));
@@ -102,7 +102,7 @@ fn anything() -> impl Strategy<Value = Option<Value>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
     #[test]
-    fn fields_that_are_gone_null_or_of_another_type_never_cost_the_event(
+    fn missing_null_or_mistyped_fields_never_cost_the_event(
         fixture in any::<Index>(),
         changes in prop::collection::vec((any::<Index>(), anything()), 1..6),
     ) {

@@ -7,7 +7,7 @@ const SECRET: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
 const NOW: i64 = 1_767_225_600;
 
 #[test]
-fn a_retry_is_the_same_event_though_its_time_and_signature_are_others() {
+fn a_retry_with_another_time_and_signature_is_the_same_event() {
     let first = fasten("one", |body| body, NOW);
     let retry = fasten("one", |body| body, NOW + 3_600);
     assert_ne!(first.body(), retry.body());
@@ -29,7 +29,7 @@ fn one_id_is_two_events_in_two_modes() {
 }
 
 #[test]
-fn another_id_is_another_event_though_all_else_is_the_same() {
+fn another_id_alone_makes_another_event() {
     let one = healthsync("one", |body| body);
     let other = healthsync("one", |body| body.replacen("evt_", "evt_x", 1));
     assert_ne!(one.event_key(), other.event_key());

@@ -62,7 +62,7 @@ fn only_a_pretty_body_ends_with_a_line_break() {
 
 /// Shapes that some source documents are decoded without a drift report.
 #[test]
-fn drift_is_found_where_it_is_and_nowhere_else() {
+fn drift_is_reported_exactly_where_it_occurs() {
     for fixture in fixtures() {
         let drifted = read(&opened(fixture)).drifted;
         let wanted: &[&str] = match fixture.path() {

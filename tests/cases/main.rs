@@ -23,7 +23,7 @@ use tokio::time::timeout;
 
 /// Time is paused, so a case that would wait forever times out at once.
 #[tokio::test(start_paused = true)]
-async fn every_case_comes_out_as_the_list_says() {
+async fn every_case_has_the_result_in_the_list() {
     let stages: Arc<[Stage]> = Stage::all(cases()).into();
     let mut failed = Vec::new();
     for (n, stage) in stages.iter().enumerate() {

@@ -41,7 +41,7 @@ impl<S: tracing::Subscriber> Layer<S> for Capture {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_delivery_is_logged_and_counted_once_as_what_it_came_out_as() {
+async fn every_delivery_is_logged_and_counted_once_with_its_outcome() {
     let lines = Lines::default();
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();

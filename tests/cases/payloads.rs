@@ -19,7 +19,7 @@ fn links_are_read_from_either_field_in_any_form() {
 }
 
 #[test]
-fn an_empty_id_is_absent_and_a_number_is_a_text() {
+fn an_empty_id_is_absent_and_a_number_is_read_as_text() {
     let empty = export(".empty-ids");
     assert_eq!((empty.org_connection_id, empty.task_id, empty.org_id), (None, None, None));
     assert_eq!(export(".numeric-ids").task_id, Some("660142".into()));
@@ -30,7 +30,7 @@ fn an_empty_id_is_absent_and_a_number_is_a_text() {
 }
 
 #[test]
-fn statistics_may_be_half_there_or_missing() {
+fn statistics_may_be_partial_or_missing() {
     let total = |variant: &str| export(variant).stats.and_then(|stats| stats.total_resources).map(Phi::into_inner);
     assert_eq!(total(""), Some(412));
     assert_eq!(total(".simulator"), Some(57));
@@ -54,7 +54,7 @@ fn fields_that_tefca_omits_are_absent() {
 }
 
 #[test]
-fn texts_from_a_list_that_grows_are_known_or_kept() {
+fn unknown_values_of_open_lists_are_kept() {
     assert_eq!(failure(""), Some(FailureReason::SuppressedPleaseContact));
     assert_eq!(failure(".tefca"), Some(FailureReason::TefcaNoDocumentsFound));
     assert_eq!(failure(".minimal"), Some(FailureReason::TokenRefreshFailure));

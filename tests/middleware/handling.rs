@@ -11,7 +11,7 @@ use crate::endpoint::{Slow, genuine, receiver, status, until};
 use crate::servers;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_500_copies_at_once_one_reaches_the_handler() {
+async fn one_of_500_concurrent_copies_reaches_the_handler() {
     rlimit::increase_nofile_limit(4_096).expect("sockets for 500 connections at both ends");
     for (name, start) in servers::ALL {
         let slow = Slow::default();

@@ -218,7 +218,7 @@ fn receiver_without_age() -> Receiver {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn eight_thousand_signatures_are_no_signature() {
+async fn eight_thousand_signatures_are_rejected() {
     let request = testing::fasten("patient.ehi_export_success").secret(FASTEN).request("/");
     let mut outgoing: Outgoing = request.into();
     for (name, value) in &mut outgoing.headers {

@@ -159,7 +159,7 @@ async fn a_reset_stream_or_lost_connection_does_not_stop_the_handler() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_100_copies_on_one_connection_one_reaches_the_handler() {
+async fn one_of_100_copies_on_one_connection_reaches_the_handler() {
     for (name, start) in ALL {
         let slow = Slow::default();
         let address = start(slow.route());

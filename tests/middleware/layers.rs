@@ -62,7 +62,7 @@ async fn soon<T>(what: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test]
-async fn layers_outside_see_the_answers_and_change_nothing() {
+async fn outer_layers_see_the_responses_and_change_nothing() {
     let id = header::HeaderName::from_static("x-request-id");
     let handler = async |delivery: Delivery| [delivery.kind().unwrap_or_default(); 100].concat();
     let outside = ServiceBuilder::new()
@@ -93,7 +93,7 @@ async fn layers_outside_see_the_answers_and_change_nothing() {
 
 /// An outer limit responds itself if the declared length exceeds it, and otherwise cuts the body off.
 #[tokio::test]
-async fn a_limit_outside_is_a_limit_of_its_own() {
+async fn an_outer_limit_is_independent() {
     let verify = VerifyLayer::new(receiver());
     let app = Router::new().route("/", post(async || ()).layer(verify)).layer(RequestBodyLimitLayer::new(10));
     let sized = |mut request: Request<Body>| {
@@ -107,7 +107,7 @@ async fn a_limit_outside_is_a_limit_of_its_own() {
 /// Signatures cover the bytes on the wire, and a receiver cannot detect a layer that alters them. Without that layer,
 /// the content encoding is rejected.
 #[tokio::test]
-async fn a_decompression_outside_breaks_the_signature() {
+async fn an_outer_decompression_breaks_the_signature() {
     let packed = packed(genuine("1").into_body().collect().await.expect("a body").to_bytes());
     let request = || {
         let mut request = testing::healthsync("document.uploaded").secret(SECRET).body(packed.clone()).request("/");
@@ -220,7 +220,7 @@ async fn an_inner_buffer_is_polled_for_readiness() {
 }
 
 #[tokio::test]
-async fn nested_routers_have_a_provider_each_and_a_store_together() {
+async fn nested_routers_have_a_provider_each_and_share_a_store() {
     const FASTEN: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
     let store = MemoryStore::new(100);
     let fasten = Fasten::live(Secret::new(FASTEN).expect("a secret"));
@@ -253,7 +253,7 @@ async fn nested_routers_have_a_provider_each_and_a_store_together() {
 }
 
 #[tokio::test]
-async fn an_extractors_limit_inside_does_not_touch_the_delivery() {
+async fn an_inner_extractor_limit_does_not_affect_the_delivery() {
     let large = format!(r#"{{"id":"1","type":"x","created_at":"2026-01-01T00:00:00Z","x":"{}"}}"#, "a".repeat(3 << 20));
     let large =
         || testing::healthsync("document.uploaded").secret(SECRET).body(large.clone()).request("/").map(Body::from);

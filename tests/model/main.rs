@@ -108,7 +108,7 @@ async fn play(sequence: &[Step]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_breaks_a_rule_is_noticed() {
+async fn an_answer_that_breaks_a_rule_is_detected() {
     use medhook::Claimed::{Acquired, AlreadyHandled, InFlight};
     use medhook::Settled::{Lost, Settled};
 

@@ -61,7 +61,7 @@ fn a_delivery_with_one_flipped_bit_does_not_verify() {
 }
 
 #[test]
-fn where_we_are_stricter_than_the_oracle_is_known() {
+fn the_differences_from_the_oracle_are_intended() {
     let svix = svix::webhooks::Webhook::new(SECRET).unwrap();
     let judged = |id: &str, timestamp: &str, body: &[u8], signature: &str| {
         let mut map = http::HeaderMap::new();
@@ -117,7 +117,7 @@ fn headers_of_another_name_are_ignored() {
 /// text, and Standard Webhooks, whose keys need not be text, signs more than a body. All seven are in
 /// `src/scheme/keys.rs`.
 #[test]
-fn hmac_sha256_is_that_of_rfc_4231() {
+fn hmac_sha256_matches_rfc_4231() {
     let counted: String = (1..=25_u8).map(char::from).collect();
     for (key, body, mac) in [
         (

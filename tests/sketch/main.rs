@@ -29,7 +29,7 @@ async fn on_fasten(Webhook(event): Webhook<fasten::Event>, delivery: Delivery) -
 }
 
 #[tokio::test]
-async fn the_sketch_runs_in_axum() {
+async fn the_example_application_runs_in_axum() {
     // In a program of one's own: Secrets::from_env("FASTEN_SECRET")?.also_env("FASTEN_SECRET_OLD")?
     let keys = Secrets::new(Secret::new(SECRET).unwrap().labeled("current").unwrap())
         .also_env("MEDHOOK_IS_NEVER_SET")
@@ -68,7 +68,7 @@ async fn a_handler_is_tested_without_a_layer() {
 }
 
 #[tokio::test]
-async fn a_sender_of_ones_own_and_two_providers_in_one_app() {
+async fn a_custom_provider_and_healthsync_share_an_app() {
     async fn on_acme(delivery: Delivery) -> StatusCode {
         if delivery.kind() == Some("order.paid") { StatusCode::ACCEPTED } else { StatusCode::OK }
     }
@@ -98,7 +98,7 @@ async fn a_sender_of_ones_own_and_two_providers_in_one_app() {
 }
 
 #[actix_web::test]
-async fn the_sketch_runs_in_actix_web() {
+async fn the_example_application_runs_in_actix_web() {
     use actix_web::http::StatusCode;
     use actix_web::{App, HttpResponse, Responder, test, web};
     use medhook_actix::{Azodha, Cair, MediQuo, Verify, Webhook, azodha, cair, mediquo};

@@ -18,7 +18,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     #[test]
-    fn every_link_leads_somewhere() {
+    fn every_link_has_a_target() {
         let mut links = 0;
         for guide in guides() {
             let text = fs::read_to_string(&guide).unwrap();
@@ -42,7 +42,7 @@ mod tests {
 
     /// A reader who follows the steps must find the files.
     #[test]
-    fn every_file_in_the_steps_is_there() {
+    fn every_file_in_the_steps_exists() {
         let text = fs::read_to_string(project().join("CONTRIBUTING.md")).unwrap();
         let is_path = |span: &&str| span.contains('/') && !span.contains(['<', '{', '[', ' ', ':', '\n', '(']);
         let paths: Vec<_> = text.split('`').skip(1).step_by(2).filter(is_path).collect();

@@ -43,8 +43,8 @@ pub trait Clocked: Place {
 macro_rules! suite {
     ($place:ident $(: $($also:ident),+)?) => {
         $crate::suite::suite!(@ suite $place:
-            of_64_concurrent_claims_one_is_acquired
-            an_expired_lease_lets_another_claim_succeed
+            one_of_64_concurrent_claims_is_acquired
+            after_its_lease_expires_an_event_can_be_claimed_again
             a_late_holder_has_lost_its_claim
             a_renewed_lease_lasts
             a_release_frees_at_once
@@ -112,7 +112,7 @@ fn in_flight(claimed: Claimed) -> bool {
     matches!(claimed, Claimed::InFlight { .. })
 }
 
-pub async fn of_64_concurrent_claims_one_is_acquired<P: Place>() {
+pub async fn one_of_64_concurrent_claims_is_acquired<P: Place>() {
     let place = P::fresh().await;
     let stores = [place.store().await, place.store().await];
     for round in 0..1_000 {
@@ -134,7 +134,7 @@ pub async fn of_64_concurrent_claims_one_is_acquired<P: Place>() {
     }
 }
 
-pub async fn an_expired_lease_lets_another_claim_succeed<P: Place>() {
+pub async fn after_its_lease_expires_an_event_can_be_claimed_again<P: Place>() {
     let place = P::fresh().await;
     let store = place.store().await;
     assert_eq!(store.claim(key(1), token(1), P::SHORT).await.unwrap(), Claimed::Acquired);

@@ -33,7 +33,7 @@ fn seen<B>(response: &ServiceResponse<B>) -> Seen {
 }
 
 #[actix_web::test]
-async fn middlewares_outside_see_the_answers_and_change_nothing() {
+async fn outer_middleware_sees_the_responses_and_changes_nothing() {
     async fn handler(delivery: Delivery) -> String {
         [delivery.kind().unwrap_or_default(); 100].concat()
     }
@@ -53,7 +53,7 @@ async fn middlewares_outside_see_the_answers_and_change_nothing() {
 
 /// Signatures cover the bytes on the wire, and a receiver cannot detect a middleware that alters them.
 #[actix_web::test]
-async fn a_decompression_outside_breaks_the_signature() {
+async fn an_outer_decompression_breaks_the_signature() {
     async fn unpack(
         mut request: ServiceRequest,
         next: Next<impl MessageBody>,
@@ -80,7 +80,7 @@ fn genuine_body() -> Bytes {
 }
 
 #[actix_web::test]
-async fn scopes_have_a_provider_each_and_a_store_together() {
+async fn scopes_have_a_provider_each_and_share_a_store() {
     const FASTEN: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
     let store = MemoryStore::new(100);
     let fasten = Fasten::live(Secret::new(FASTEN).expect("a secret"));
@@ -110,7 +110,7 @@ async fn scopes_have_a_provider_each_and_a_store_together() {
 }
 
 #[actix_web::test]
-async fn an_extractors_limit_inside_does_not_touch_the_delivery() {
+async fn an_inner_extractor_limit_does_not_affect_the_delivery() {
     let large = format!(r#"{{"id":"1","x":"{}"}}"#, "a".repeat(300 << 10));
     let large = || {
         let sample = testing::healthsync("document.uploaded").secret(SECRET).body(large.clone());

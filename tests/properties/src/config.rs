@@ -176,7 +176,7 @@ mod tests {
 
     /// Without this, the checks for secrets would only see error messages.
     #[test]
-    fn the_documented_file_is_taken() {
+    fn the_documented_file_is_accepted() {
         let lines = config_lines(FILE, documented().replace(MOUNTED, FOLDER).as_bytes()).expect("taken");
         assert_eq!(lines.len(), 7, "{lines:?}");
     }

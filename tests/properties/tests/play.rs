@@ -33,7 +33,7 @@ fn config() {
 }
 
 #[test]
-fn every_property_is_played_and_has_its_fuzz_target() {
+fn every_property_has_a_test_and_a_fuzz_target() {
     let names: Vec<_> = PROPERTIES.iter().map(|property| property.name).collect();
     assert_eq!(names, ["signature", "event", "chunks", "pointer", "config"]);
     for name in names {

@@ -258,7 +258,7 @@ async fn a_locked_row_is_not_waited_for_longer_than_the_lock_timeout() {
 }
 
 #[tokio::test]
-async fn a_step_may_take_as_long_as_it_is_given() {
+async fn a_step_may_take_up_to_its_timeout() {
     let namespace = unique();
     let store = store(&namespace).await;
     let mut holder = direct().await;
@@ -382,7 +382,7 @@ async fn after_a_dead_connection_the_others_are_not_trusted() {
 }
 
 #[tokio::test]
-async fn debug_shows_the_namespace_alone() {
+async fn debug_shows_only_the_namespace() {
     let namespace = unique();
     let shown = format!("PostgresStore {{ namespace: Namespace(\"{namespace}\"), .. }}");
     assert_eq!(format!("{:?}", store(&namespace).await), shown);

@@ -207,7 +207,7 @@ async fn a_dropped_caller_leaves_the_permit_to_its_step_until_the_answer() {
 
 /// A trigger records the settings of the store's sessions, whose role has no other privileges than the store needs.
 #[tokio::test]
-async fn the_server_looks_after_connections_that_went_quiet() {
+async fn the_server_detects_dead_idle_connections() {
     let folder = tempfile::tempdir_in("/tmp").unwrap();
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     let socket = folder.path().display();

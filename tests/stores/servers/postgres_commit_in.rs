@@ -69,7 +69,7 @@ fn is_lost(result: Result<(), StoreError>) -> bool {
 }
 
 #[tokio::test]
-async fn effect_and_mark_are_committed_together_or_neither_is() {
+async fn effect_and_mark_are_committed_together_or_not_at_all() {
     let app = Application::new().await;
     let endpoint = Endpoint::new(app.store.clone());
     for (by, commit) in [(1, false), (2, true)] {
@@ -123,7 +123,7 @@ async fn no_step_waits_for_the_open_transaction() {
 }
 
 #[tokio::test]
-async fn of_two_handlers_after_an_expired_lease_one_has_an_effect() {
+async fn one_of_two_handlers_after_an_expired_lease_has_an_effect() {
     for first_commits in [true, false] {
         let app = Application::new().await;
         let [first, second] = twice(&Endpoint::new(app.store.clone()));

@@ -188,7 +188,7 @@ async fn out_of_memory_is_unavailable_until_memory_is_free() {
 }
 
 #[tokio::test]
-async fn a_step_may_take_as_long_as_it_is_given() {
+async fn a_step_may_take_up_to_its_timeout() {
     let server = Server::redis(&[]);
     let store = patient(&server).await;
     // Longer than the default timeout of a step.
@@ -215,7 +215,7 @@ async fn the_store_opens_max_connections() {
 }
 
 #[tokio::test]
-async fn debug_shows_the_namespace_alone() {
+async fn debug_shows_only_the_namespace() {
     let namespace = unique();
     let shown = format!("RedisStore {{ namespace: Namespace(\"{namespace}\"), .. }}");
     assert_eq!(format!("{:?}", shared(&namespace).await), shown);

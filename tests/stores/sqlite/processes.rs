@@ -127,7 +127,7 @@ async fn unlocked<T, E: std::fmt::Display>(mut step: impl AsyncFnMut() -> Result
 }
 
 #[tokio::test]
-async fn ten_processes_make_one_file_and_share_out_its_events() {
+async fn ten_processes_create_one_file_and_share_its_events() {
     let place = Sqlite::fresh().await;
     let mut racers: Vec<_> = (0..10)
         .map(|_| {
