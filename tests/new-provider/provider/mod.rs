@@ -1,6 +1,6 @@
 //! Example Laboratory: results. It does not exist; `scripts/new-provider` adds it to a copy of this project.
 //!
-//! | what | where | standing |
+//! | what | where | trust |
 //! |---|---|---|
 //! | origin | `X-Example-Lab-Signature: sha256=<hex>`: HMAC-SHA256 over the raw body, key = the secret's UTF-8 bytes | authenticates the body |
 //! | body | `{id, type, created_at, data}` | signed |
