@@ -1,4 +1,5 @@
-//! Receive webhooks from health-tech providers: verified, fresh, once, typed.
+//! Receives webhooks from health-tech providers: verifies each delivery, rejects stale ones, delivers each event to the
+//! handler once, and decodes it into a type.
 //!
 //! This crate is the core and depends on no web framework. Most applications use `medhook-axum`, `medhook-actix` or
 //! `medhook-tower`, which re-export everything here and add a layer.
@@ -29,22 +30,23 @@
 //! | step | where | what |
 //! |---|---|---|
 //! | head | [`Receiver::begin`] | checks method, encoding, size, the signature's headers and the age of the attempt, before the body is read |
-//! | handshake | [`Receiver::receive`] | answers the provider's handshake, if it has one, with a [`Reply`]; never delivered to the handler |
+//! | handshake | [`Receiver::receive`] | answers the provider's handshake, if it has one, with a [`Reply`]; a handshake is never delivered to the handler |
 //! | body | [`Intake::push`] | counts the body against the limit and feeds it to the MACs as it arrives |
 //! | verify | [`Intake::finish`] | compares the MACs in constant time and returns the [`Verified`] body |
 //! | envelope, age | [`Receiver::open`] | reads id, kind, times and mode, checks the age of the event, and returns a [`Delivery`] |
-//! | claim | [`Receiver::admit`], [`Admitted::run`] | claims the event, once among all its deliveries |
-//! | handler | the application | gets the [`Delivery`], and the event as a type |
+//! | claim | [`Receiver::admit`], [`Admitted::run`] | reserves a concurrency permit and claims the event, so that only one of its deliveries is handled |
+//! | handler | the application | handles the [`Delivery`], or its event decoded into a type |
 //! | settle | [`Admitted::run`] | commits the claim after a 2xx, otherwise releases it; then the answer is sent |
 //!
-//! Unverified bodies are never parsed. An event that was not handled is never answered 2xx, except a test event that
-//! a live secret verified. A genuine delivery is answered 4xx only because of its age, its size, its encoding or its
-//! method, or because its body did not arrive completely. [`Reason`] lists every rejection and its status.
+//! Unverified bodies are never parsed. A delivery is answered 2xx only if its event was handled; the exception is a
+//! test event verified with a live secret, which is dropped. A genuine delivery is answered 4xx only if its age, size,
+//! content encoding or method is rejected, if it lacks the time by which its age is checked, if its body did not arrive
+//! completely, or if its tenant is unknown. [`Reason`] lists every rejection and its status.
 //!
 //! # Guides
 //!
-//! [`guide::tenants`], [`guide::proxies`], [`guide::layers`] and [`guide::shutdown`] are about production. [`Custom`]
-//! receives from providers that are not listed here, and [`DedupeStore`] is the trait for stores of your own.
+//! [`guide::tenants`], [`guide::proxies`], [`guide::layers`] and [`guide::shutdown`] cover production setups.
+//! [`Custom`] describes a provider that is not listed here, and [`DedupeStore`] is the trait for your own store.
 //!
 //! # Features
 //!
@@ -52,8 +54,8 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `sqlite`, `postgres`, `redis` | stores that keep events over restarts |
-//! | `sqlx-09` | `sqlite` and `postgres` on the application's own database, as part of its transactions |
+//! | `sqlite`, `postgres`, `redis` | stores that survive restarts |
+//! | `sqlx-09` | lets `sqlite` and `postgres` use the application's own database and take part in its transactions |
 //! | `tracing` | a log event for each delivery |
 //! | `metrics` | counters and histograms |
 //! | `shutdown` | `Shutdown`, which drains all receivers on SIGTERM; on by default in the crates for frameworks |
@@ -141,7 +143,7 @@ pub use self::shutdown::Shutdown;
 pub use self::time::{Clock, SystemClock, Time};
 pub use self::verified::Verified;
 
-/// Facts about every provider as data, for code that serves the provider which a configuration names.
+/// The built-in providers as data, for applications that choose the provider by its name in a configuration.
 ///
 /// ```
 /// use medhook::registry::{self, OptionName, ProviderOptions};

@@ -42,7 +42,7 @@ pub(crate) struct Dialect {
     /// Encoding of the HMAC
     #[arg(long, value_enum)]
     encoding: Option<EncodingArg>,
-    /// Second header, which must hold a shared secret as well
+    /// Second header that holds another shared secret
     #[arg(long, value_name = "NAME", requires = "also_secrets")]
     also_header: Option<String>,
     /// Environment variable that holds the second header's secret
@@ -71,10 +71,10 @@ enum EncodingArg {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Secrets")]
 pub(crate) struct SecretArgs {
-    /// Environment variable that holds the secret; repeat it for another current secret
+    /// Environment variable that holds a secret; repeat the option for several valid secrets
     #[arg(long, value_name = "VARIABLE", conflicts_with = "secret_file")]
     secret_env: Vec<String>,
-    /// File that holds the secret (one trailing line break is removed); repeat it for another current secret
+    /// File that holds a secret (one trailing line break is removed); repeat the option for several valid secrets
     #[arg(long, value_name = "PATH")]
     secret_file: Vec<PathBuf>,
 }
@@ -98,9 +98,16 @@ impl SecretArgs {
         Ok(secrets)
     }
 
-    /// Reads all secrets, and returns the first one, which signs.
-    pub(crate) fn first(&self) -> Result<Secret, Failure> {
-        self.read()?.into_iter().next().ok_or_else(|| Failure::new(NO_SECRET))
+    /// Reads the one secret that signs. Fails if several are given.
+    pub(crate) fn only(&self) -> Result<Secret, Failure> {
+        let mut secrets = self.read()?.into_iter();
+        match (secrets.next(), secrets.next()) {
+            (Some(secret), None) => Ok(secret),
+            (None, _) => Err(Failure::new(NO_SECRET)),
+            (Some(_), Some(_)) => {
+                Err(Failure::new("a delivery is signed with one secret; pass --secret-env or --secret-file once"))
+            }
+        }
     }
 }
 
@@ -110,10 +117,10 @@ const NO_SECRET: &str = "no secret given; pass --secret-env VARIABLE or --secret
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Secrets")]
 pub(crate) struct TestSecretArgs {
-    /// Environment variable that holds the secret of the test mode, for providers that have one
+    /// Environment variable that holds the test-mode secret, for providers with separate test and live secrets
     #[arg(long, value_name = "VARIABLE")]
     test_secret_env: Vec<String>,
-    /// File that holds the secret of the test mode, for providers that have one
+    /// File that holds the test-mode secret, for providers with separate test and live secrets
     #[arg(long, value_name = "PATH")]
     test_secret_file: Vec<PathBuf>,
 }

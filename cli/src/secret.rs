@@ -15,7 +15,7 @@ use crate::verdict::Verdict;
 
 /// Make a secret for an endpoint.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  medhook secret new healthsync > healthsync.secret")]
+#[command(verbatim_doc_comment, after_help = "Example:\n  medhook secret new healthsync > healthsync.secret")]
 pub(crate) struct SecretCommand {
     #[command(subcommand)]
     action: Action,
@@ -26,15 +26,15 @@ enum Action {
     New(NewSecret),
 }
 
-/// Make a random secret of 256 bits, in the form that the scheme reads.
+/// Make a random 256-bit secret in the format of the scheme.
 ///
-/// Standard Webhooks reads `whsec_` and base64; every other scheme reads plain
-/// text, here 64 hexadecimal digits. Only the secret is written to the standard
-/// output, so that it can be redirected to a file (`umask 077` keeps other users
-/// from reading it). `--secret-file` and `file` in a config file read such a file.
+/// A Standard Webhooks secret is `whsec_` followed by base64; for any other scheme it
+/// is 64 hexadecimal digits. Only the secret is written to standard output, so that it
+/// can be redirected to a file (use `umask 077` to make it private), for --secret-file
+/// or for `file` in a config file.
 ///
-/// Fasten Connect issues the secret of each endpoint in its portal: use that one
-/// in production, and a secret made here in tests. HealthSync takes your own.
+/// Fasten Connect issues the secret of each endpoint in its portal: use that secret in
+/// production and a generated one in tests.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -43,7 +43,7 @@ enum Action {
         medhook secret new --scheme hmac-sha256 > laboratory.secret"
 )]
 struct NewSecret {
-    /// The provider that the secret is shared with
+    /// Provider whose secret format to use
     #[arg(value_parser = provider_parser(), required_unless_present = "scheme", conflicts_with = "scheme")]
     provider: Option<Provider>,
     /// The scheme, for a provider that is not in the list

@@ -229,6 +229,8 @@ fn invalid_arguments_exit_with_2_and_one_line() {
         &["mediquo", "--body", "/no/such/file"],
         &["healthsync", "test-event", "--id", "line\nbreak", "--mode", "live"],
         &["fasten", "webhook.test", "--id", "line\nbreak"],
+        // A delivery has one signature, so a second secret would be ignored.
+        &["fasten", "webhook.test", "--secret-env", "CANARY"],
     ];
     for arguments in wrong {
         let (code, _, stderr) = send(&[arguments, &to[..]].concat());

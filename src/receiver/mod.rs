@@ -2,13 +2,14 @@
 //!
 //! | step | module | result |
 //! |---|---|---|
-//! | 1. head | `tenant`, `head`, then `crate::scheme` | resolves the tenant's receiver, and rejects before the body is read; the scheme (`begin`) rejects a stale signed timestamp |
+//! | 1. head | `tenant` (called by the middleware), `head`, then `crate::scheme` | finds the tenant's receiver; rejects by method, encoding and size; `scheme::begin` checks the signature's headers and rejects a stale timestamp |
 //! | 2. handshake | `handshake` | answers a handshake with a [`Reply`](crate::Reply), if the provider has handshakes |
 //! | 3. body | `body` | counts the body against the limit and feeds it to the MACs as it arrives |
 //! | 4. verify | `verify` | compares the MACs and returns a [`Verified`] body |
-//! | 5. envelope | `envelope` | reads id, kind, times and mode; the mode must be the secret's |
+//! | 5. envelope | `envelope` | reads id, kind, times and mode; rejects an event whose mode differs from the mode of the secret |
 //! | 6. event age | `fresh`, then `key_rule` | checks the event's age and returns a [`Delivery`] with its event key |
-//! | 7. claim, handler, settle | `crate::handling::claim` | runs the handler; 2xx commits the claim, any other status releases it |
+//! | 7. permit | `crate::handling::permits` | `admit` reserves a concurrency permit, or rejects with 503 |
+//! | 8. claim, handler, settle | `crate::handling::claim` | runs the handler; 2xx commits the claim, any other status releases it |
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
@@ -56,7 +57,7 @@ use crate::verified::Verified;
 ///
 /// The middleware crates call [`receive`](Receiver::receive), [`admit`](Receiver::admit) and
 /// [`Admitted::run`](crate::Admitted::run), in this order. [`verify`](Receiver::verify) and [`open`](Receiver::open)
-/// are the part of `receive` that needs no runtime.
+/// perform the same steps as `receive` for a complete body, without a runtime and without the method check.
 #[derive(Clone)]
 pub struct Receiver(Arc<ReceiverState>);
 
@@ -119,7 +120,7 @@ impl Receiver {
         self.intake(head.headers)
     }
 
-    /// Verifies a complete body. Does not allocate. Does not check the request method.
+    /// Verifies a complete body without allocating. The request method is not checked.
     ///
     /// # Errors
     /// Returns the errors of [`begin`](Receiver::begin), [`Intake::push`] and [`Intake::finish`], except

@@ -24,25 +24,26 @@ use crate::runtime::run_async;
 use crate::sender::Sender;
 use crate::verdict::Verdict;
 
-/// Play every known case at an endpoint, in whatever language it is written, and report
-/// which forged deliveries it accepts, which genuine ones it rejects, and why it matters.
+/// Send every test case to an endpoint, and report the forged deliveries that it accepts
+/// and the genuine ones that it rejects. The endpoint can be written in any language.
 ///
-/// All data is made up, and every id begins with `medhook-check-`, but the endpoint
-/// handles it as real: use one that may. Altered, forged, stale and unsigned deliveries
-/// have to be answered 4xx, and genuine ones 2xx, even if their kind is unknown or a
-/// field is not as documented. A 5xx is no rejection of a forged delivery: the endpoint
-/// may have failed before it verified the signature, and a provider would retry.
+/// All data is made up, and every id begins with `medhook-check-`. The endpoint processes
+/// it like real data, so use a test endpoint. Altered, forged, stale and unsigned
+/// deliveries must be answered 4xx, and genuine ones 2xx, even if their kind is unknown or
+/// a field is not as documented. A 5xx does not count as a rejection: the endpoint may have
+/// failed before it verified the signature, and a provider would retry.
 ///
-/// An answer does not say what was handled. --count-url names a URL that answers a GET
-/// with the number of events handled so far, in plain text. With it the check sees that
-/// no forged delivery is handled, and that copies, one after another or at once, are
-/// handled once. The number must be up to date when the 2xx is sent.
-/// --fail-next-url names a URL that makes the handling of the next event fail after a
-/// POST. With it the check sees that a failed event is handled when it is sent again.
+/// The status alone does not show whether an event was handled. --count-url names a URL
+/// that answers a GET with the number of events handled so far, in plain text. With this
+/// number the check verifies that no forged delivery is handled and that copies, sequential
+/// or concurrent, are handled once. The number must be up to date when the 2xx is sent.
+/// --fail-next-url names a URL. A POST to it makes the handler fail for the next event, so
+/// that the check can verify that the retry is handled.
 ///
-/// Differences that only a sender with the secret could use are remarks, which count
-/// with --strict. The exit code is 0 if no forged delivery was accepted and no genuine
-/// one rejected, 1 if one was, and 2 if the results of some cases are unclear.
+/// Remarks are differences that only a sender with the secret could exploit. They do not
+/// affect the exit code unless --strict is given. The exit code is 0 if no forged delivery
+/// was accepted and no genuine one rejected, 1 if one was, and 2 if the results of some
+/// cases are unclear.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
@@ -63,30 +64,32 @@ pub(crate) struct CheckArgs {
     test_keys: TestSecretArgs,
     #[command(flatten)]
     dialect: Dialect,
-    /// The URL of the number of handled events
-    #[arg(long, value_name = "URL")]
+    /// URL that returns the number of handled events
+    #[arg(long, value_name = "URL", help_heading = "Check")]
     count_url: Option<String>,
-    /// The URL where a POST makes the handling of the next event fail
-    #[arg(long, value_name = "URL", requires = "count_url")]
+    /// URL that makes the handling of the next event fail (POST)
+    #[arg(long, value_name = "URL", requires = "count_url", help_heading = "Check")]
     fail_next_url: Option<String>,
-    /// The endpoint's limit for bodies, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
+    /// Limit of the endpoint for bodies, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024, help_heading = "Check")]
     #[arg(value_parser = clap::value_parser!(u64).range(1_024..=256 * 1024 * 1024))]
     body_limit: u64,
-    /// The number of copies sent at once
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..=200))]
+    /// Number of copies sent at once
+    #[arg(long, value_name = "N", default_value_t = 20, help_heading = "Check")]
+    #[arg(value_parser = clap::value_parser!(u16).range(2..=200))]
     copies: u16,
-    /// The time limit for an answer, in seconds; by default the provider's
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
+    /// Seconds to wait for an answer [default: as long as the provider waits]
+    #[arg(long, value_name = "SECONDS", help_heading = "Check")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=600))]
     timeout: Option<u64>,
     /// Count remarks as faults
-    #[arg(long)]
+    #[arg(long, help_heading = "Check")]
     strict: bool,
     /// Print a line of JSON for each case, and one with the verdict
-    #[arg(long)]
+    #[arg(long, help_heading = "Check")]
     json: bool,
     /// Confirm that you operate this non-loopback endpoint
-    #[arg(long)]
+    #[arg(long, help_heading = "Check")]
     i_operate_this_endpoint: bool,
 }
 

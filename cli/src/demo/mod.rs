@@ -25,13 +25,13 @@ use crate::verdict::Verdict;
 
 /// Send signed deliveries to a receiver in this process and show the result of each.
 ///
-/// Needs no setup: the receiver listens on a free port of the loopback interface and
-/// remembers events in memory, and the secrets are random and gone at the end.
-/// Genuine deliveries, repeated, concurrent, forged, stale and odd ones are sent to an
-/// endpoint for each provider; they are cases of the list that `medhook check` plays.
+/// It needs no setup. The receiver listens on a free loopback port and keeps events in
+/// memory. The secrets are random and are not saved. Genuine, repeated, concurrent,
+/// forged, stale and unusual deliveries are sent to one endpoint for each provider;
+/// `medhook check` uses the same cases.
 ///
-/// The exit code is 0 if all of them came out as expected, 1 if not, and 2 if the
-/// demo could not run.
+/// The exit code is 0 if every delivery had the expected result, 1 if one did not, and
+/// 2 if the demo could not run.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_help = "Example:\n  medhook demo")]
 pub(crate) struct DemoArgs {

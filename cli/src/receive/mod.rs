@@ -40,26 +40,26 @@ use crate::verdict::Verdict;
 
 /// Receive deliveries at the endpoints of a config file, and forward their events.
 ///
-/// Every delivery is verified, and every event is delivered once: to the `forward`
-/// URL of its endpoint, whose status is the answer, or without one as a line on
-/// standard output that reports the event without its content.
+/// Every delivery is verified. Every event is forwarded once to the `forward` URL of
+/// its endpoint, and the status of that response is the answer. If the endpoint has no
+/// `forward` URL, a line on standard output reports the event without its content.
 ///
-/// SIGTERM and SIGINT end the receiver after running events have finished. After
-/// SIGTERM it still accepts deliveries for `drain_delay`, while /readyz is 503.
-/// SIGHUP is ignored; restart the receiver to apply a changed config file.
+/// On SIGTERM or SIGINT the receiver stops after running events have finished. After
+/// SIGTERM it accepts deliveries for `drain_delay` while /readyz returns 503. SIGHUP is
+/// ignored; restart the receiver to apply a changed config file.
 ///
-/// Exit code 0: all events were finished. 1: some were canceled, and their senders
-/// were answered 503. 2: the receiver could not start.
+/// The exit code is 0 if all events finished, 1 if some were canceled (answered 503),
+/// and 2 if the receiver could not start.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_help = EXAMPLE)]
 pub(crate) struct ReceiveArgs {
     /// Config file
     #[arg(long, value_name = "FILE", default_value = "medhook.toml")]
     config: PathBuf,
-    /// Address to listen at, instead of the config file's; port 0 selects a free port
+    /// Address to listen on; overrides the config file; port 0 selects a free port
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
-    /// Store to use, instead of the config file's; a URL with a password is only accepted from the config file
+    /// Store URL; overrides the config file; a URL with a password is accepted only in the config file
     #[arg(long, value_name = "URL")]
     store: Option<String>,
     /// Report deliveries on standard output as JSON, one line for each

@@ -29,10 +29,10 @@ use crate::verdict::Verdict;
 /// run sends a new event. With --body, the bytes of a file are sent unchanged.
 /// Secrets are read from environment variables or files, never from arguments.
 ///
-/// Each attempt is printed with its answer. Exit code 0: every answer was as
-/// expected, 2xx for a genuine delivery and 4xx for a tampered, stale, unsigned
-/// or wrongly signed one. 1: an answer was not, or there was none in time.
-/// 2: no connection could be made, or the arguments are invalid.
+/// Each attempt is printed with its answer. The exit code is 0 if every answer
+/// was as expected: 2xx for a genuine delivery, 4xx for a tampered, stale,
+/// unsigned or wrongly signed one. It is 1 if an answer differed or timed out,
+/// and 2 if no connection could be made or the arguments are invalid.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
@@ -44,7 +44,7 @@ use crate::verdict::Verdict;
         medhook send fasten webhook.test --to http://127.0.0.1:3000/fasten --secret-env FASTEN_SECRET --retry --time-scale 3600"
 )]
 pub(crate) struct SendArgs {
-    /// Provider to send as
+    /// Provider whose deliveries to imitate
     #[arg(required_unless_present = "list", value_parser = provider_parser())]
     provider: Option<Provider>,
     /// Event kind, or a variant of one
@@ -75,7 +75,7 @@ struct EventArgs {
     /// Send the bytes of this file unchanged
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
-    /// Event id, or the value of the field that takes its place [default: a new one]
+    /// Event id, or the value of the field used as the id [default: a new one]
     #[arg(long)]
     id: Option<String>,
     /// Time of the event and the delivery, in Unix seconds or as 2026-01-31T12:00:00Z [default: now]
@@ -168,7 +168,7 @@ pub(crate) fn run(args: &SendArgs, out: &mut dyn Write) -> Result<Verdict, Failu
     let delivery = Delivery {
         provider,
         signing: endpoint.signing().map_err(|error| Failure::new(error.to_string()))?,
-        secret: args.keys.first()?,
+        secret: args.keys.only()?,
         content: content(provider, args)?,
         id: args.event.id.clone(),
         at: args.event.at,

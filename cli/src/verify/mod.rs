@@ -30,15 +30,15 @@ use crate::verdict::Verdict;
 ///
 /// The --headers file has lines of `Name: value`, as `curl -v` or a log writes them.
 /// The --body file has the exact bytes of the body. The steps are those of a receiver:
-/// head, verify, envelope, fresh. If the signature is invalid, common mistakes are
-/// tried, such as a secret decoded the wrong way, a body that was serialized again or
-/// has a different line break at its end, or a different header, prefix or encoding.
-/// A `cause` explains the failure completely. A `possible cause` is only suggested
-/// by the headers, the body or the time.
+/// head, verify (signature), envelope, fresh (event age). If the signature is invalid,
+/// the command tries common mistakes: a secret decoded the wrong way, a body that was
+/// serialized again or whose final line break differs, or a different header, prefix
+/// or encoding. A `cause` fully explains the failure. A `possible cause` is a guess
+/// from the headers, the body or the time.
 ///
-/// Secrets, signatures and the values of headers, except content-length, are never
-/// printed. Exit code 0: the delivery is verified. 1: it is not. 2: it could not be
-/// checked.
+/// Secrets, signatures and header values are never printed, except the value of
+/// content-length. The exit code is 0 if the delivery is verified, 1 if it is not,
+/// and 2 if it could not be checked.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,

@@ -45,42 +45,42 @@
 //!
 //! All items of [`medhook`], such as providers, stores and [`Receiver`], are re-exported here.
 //!
-//! # What reaches the inner service
+//! # Verification
 //!
-//! A request reaches the inner service if all of this is true:
+//! A request reaches the inner service only if all of these conditions hold:
 //!
-//! 1. It is a `POST` with a complete body that is not encoded and not over the limit.
-//! 2. Its signature is valid, and it is fresh.
-//! 3. No other delivery of its event was handled or is being handled.
+//! 1. It is a `POST` whose body is complete, has no content encoding, and is within the body limit.
+//! 2. Its signature is valid and, for providers whose age is checked, its time is within the freshness window.
+//! 3. Its event has not been handled, and no other delivery of it is being handled.
 //!
-//! The request has its body, and the [`Delivery`] in its extensions.
+//! The inner service receives the request with its body, and finds the [`Delivery`] in the request's extensions.
 //!
 //! A 2xx from the inner service commits the event. Any other status, an error or a panic releases it, so the provider's
-//! retry will be handled. Only the status counts: an error in a streamed response body is too late. The inner service
-//! runs [`detached`], to completion even if the client disconnects.
+//! retry will be handled. Only the status counts: an error in a streamed response body cannot release the event. The
+//! inner service runs [`detached`]: it runs to completion even if the client disconnects.
 //!
 //! # Rejections
 //!
-//! A rejection is a status with an empty body, and a header where it helps the client: `Retry-After` with 503,
-//! `Allow: POST` with 405, `Accept-Encoding: identity` with 415.
+//! A rejection has an empty body. A 503 also has `Retry-After`, a 405 `Allow: POST`, and a 415
+//! `Accept-Encoding: identity`.
 //!
 //! | status | meaning |
 //! |---|---|
 //! | 200 | a duplicate, or a test event that a live secret verified |
 //! | 400, 408, 413 | the body was incomplete, too slow or too large |
-//! | 401 | the signature is missing or invalid, the delivery is too old or too new, or the tenant is unknown |
+//! | 401 | the signature is missing or invalid, the time is missing or outside the freshness window, or the tenant is unknown |
 //! | 405, 415 | the method is not `POST`, or the body is encoded |
 //! | 500, 504 | the handler panicked or timed out |
-//! | 503 | in flight, overloaded, shutting down, or no store: the provider should retry |
+//! | 503 | the event is being handled, the receiver is overloaded or shutting down, the store is unavailable or full, the tenant lookup failed, or a test secret verified an event that is not a test event; the provider should retry |
 //!
-//! The [`Reason`] and the [`Outcome`] are in the extensions of the response, for logging by layers outside. Clients do
-//! not see them.
+//! The [`Reason`] and the [`Outcome`] are in the extensions of the response, so that outer layers can log them. They
+//! are not sent to the client.
 //!
 //! # Guides
 //!
 //! - [`guide::tenants`]: one receiver for each tenant, with [`VerifyLayer::per_tenant`]
 //! - [`guide::proxies`]: reverse proxies and load balancers
-//! - [`guide::layers`]: other layers
+//! - [`guide::layers`]: the order of layers
 //! - [`guide::shutdown`]: the deadline, and readiness probes
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]

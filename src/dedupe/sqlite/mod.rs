@@ -50,40 +50,41 @@ use crate::{Clock, ConfigError, StoreError, SystemClock};
 /// ```
 ///
 /// # Durability
-/// Every operation is answered after its COMMIT has been synced (WAL, synchronous=FULL): claims and handled events
-/// survive a crash of the process or the machine and a power failure, provided that the disk honors syncs. Operations
-/// that wait at the same time share one COMMIT, so many concurrent callers cost little more than one.
+/// Every operation returns after its transaction is committed and synced to disk (WAL, synchronous=FULL): claims and
+/// handled events survive a crash of the process or the machine and a power failure, provided that the disk honors
+/// syncs. Operations that wait at the same time share one COMMIT, so many concurrent callers cost little more than
+/// one.
 ///
 /// # Files
-/// The file contains digests of event ids, random tokens and times, but nothing of the deliveries. An attacker who can
-/// read it can test guessable ids against the digests. It is created with mode 0600, as are the `-wal` and `-shm` files
-/// beside it. The mode of an existing file is not changed, since users who share it need another one. With the feature
-/// `tracing`, a warning is logged if other users can access it.
+/// The file contains times, random tokens and digests of event ids, and no data of the deliveries. An attacker who
+/// can read it can test guessable ids against the digests. It is created with mode 0600, as are the `-wal` and `-shm`
+/// files beside it. The mode of an existing file is not changed, because a file shared by several users needs another
+/// mode. With the feature `tracing`, a warning is logged if other users can access it.
 ///
 /// Copy or move the three files together, and only while no process has them open, or use SQLite's `VACUUM INTO` or
 /// `.backup`. Restoring a backup loses every event recorded since; retries of those events will be handled again.
 ///
 /// # Several processes
-/// Several processes can share a file on a local disk. WAL needs shared memory, and network file systems sooner or
-/// later corrupt such a file; for several machines use a store on a server.
+/// Several processes can share a file on a local disk. WAL needs shared memory, and network file systems can corrupt
+/// the file. For several machines, use PostgreSQL or Redis.
 ///
 /// # Clock
-/// Leases and retentions are measured by the system's clock, which survives restarts and is the same for all processes.
-/// If it is set forward, leases may expire early; the token ensures that only one of two holders settles the claim. If
-/// it is set back, a claim blocks its event for at most one lease from the next attempt on, and handled events are
-/// remembered for longer by the difference. Expired events are purged an hour later, in small batches. The file does
-/// not shrink; its free pages are reused.
+/// Leases and retentions are measured by the system's clock, which survives restarts and is the same for all
+/// processes. If it is set forward, leases may expire early; the token ensures that only one of two holders settles
+/// the claim. If it is set back, a claim blocks its event for at most one lease from the next attempt on, and handled
+/// events are remembered for longer by the difference. Expired events are purged one hour after they expire, in small
+/// batches. The file does not shrink; its free pages are reused.
 ///
 /// # Failures
-/// A full or failing disk, a read-only, damaged or removed file, and a lock that another connection holds for more than
-/// two seconds cause a [`StoreError`]. The delivery is answered with 503, so the provider retries. Every operation
-/// tries again, and no restart is needed after the cause is removed. A removed file is not replaced by an empty one,
-/// which would lose all events, until the store is opened again.
+/// A full or failing disk, a read-only, damaged or removed file, and a lock that another connection holds for more
+/// than two seconds cause a [`StoreError`]. The delivery is answered with 503, so the provider retries. Every
+/// operation tries the database again, so no restart is needed once the cause is removed. If the file is removed, the
+/// store does not create an empty one, because that would forget all events. Opening the store again creates it.
 ///
 /// # Threads
 /// A store has two threads of its own, which end with its last clone. It needs no runtime: it can be used after the
 /// runtime in which it was opened has ended, and from several runtimes, such as those of actix-web's workers. At most
-/// 1,024 operations are queued in the store; the callers of further ones wait.
+/// 1,024 operations are queued; further callers wait.
 #[derive(Clone)]
 pub struct SqliteStore {
     queue: mpsc::Sender<Op>,

@@ -12,8 +12,9 @@
 //! Source of each fact, unless stated otherwise: <https://docs.connect.fastenhealth.com/webhooks> and its subpages.
 //!
 //! # Retries
-//! Fasten treats any 2xx within 60 s as success. Up to four retries follow over about 24 hours. Each carries a fresh
-//! timestamp and signature, so the tolerance of five minutes fits all of them. Events are remembered for 72 hours.
+//! Fasten treats any 2xx within 60 s as success. Otherwise it retries up to four times over about 24 hours. Each retry
+//! carries a fresh timestamp and signature, so the tolerance of five minutes applies to each attempt. Events are
+//! remembered for 72 hours.
 //! Fasten disables an endpoint after repeated failures, so a live endpoint answers unexpected test events with 200.
 //!
 //! # Test and live mode
@@ -32,13 +33,13 @@
 //! the secret.
 //!
 //! # Undocumented behavior
-//! - Whether `webhook-id` equals the `id` in the body. The two are not compared. The `id` in the body is the event's
-//!   id; if it is missing, `webhook-id` is used, which is signed as well.
-//! - The form of the download links. `download_links` replaced `download_link` in October 2025, but the portal's
-//!   simulator sends only the older field, as a string, and the API catalog describes it as an object. All three
-//!   forms are read; [`EhiExportSuccess::urls`] returns the links from any of them.
-//! - The exact retry schedule, and how many failures disable an endpoint. `medhook send --retry` follows the guess in
-//!   [`registry`](crate::registry).
+//! - Fasten does not document whether `webhook-id` equals the `id` in the body, so medhook does not compare them. The
+//!   `id` in the body is the event's id; if it is missing, `webhook-id` is used, which is signed as well.
+//! - The form of the download links is undocumented and varies. `download_links` replaced `download_link` in October
+//!   2025, but the portal's simulator sends only the older field, as a string, and the API catalog describes it as an
+//!   object. All three forms are read; [`EhiExportSuccess::urls`] returns the links from any of them.
+//! - Fasten does not document the exact retry schedule, or how many failures disable an endpoint. `FACTS.retries` in
+//!   this module assumes a schedule, which `medhook send --retry` follows.
 
 mod event;
 #[cfg(feature = "testing")]
