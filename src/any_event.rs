@@ -5,7 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, WrongProvider};
 use crate::envelope::Problem;
 use crate::event::{Decoded, Event};
 
@@ -53,8 +53,8 @@ where
 }
 
 impl AnyEvent {
-    pub(crate) fn from_delivery<E: Classified>(delivery: &Delivery) -> Self {
-        Self::new(E::from_delivery(delivery))
+    pub(crate) fn from_delivery<E: Classified>(delivery: &Delivery) -> Result<Self, WrongProvider> {
+        delivery.decoded::<E>().map(Self::new)
     }
 
     pub(crate) fn from_body<E: Classified>(kind: Option<&str>, body: &Bytes) -> Self {

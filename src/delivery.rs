@@ -88,12 +88,17 @@ impl Delivery {
     /// # Errors
     /// Returns an error if `E` is the type of another provider.
     pub fn decode<E: Event>(&self) -> Result<E, WrongProvider> {
+        self.decoded().map(|decoded| decoded.event)
+    }
+
+    /// Decodes the event, and reports deviations.
+    pub(crate) fn decoded<E: Event>(&self) -> Result<Decoded<E>, WrongProvider> {
         if self.provider() != E::PROVIDER {
             return Err(WrongProvider { wanted: E::PROVIDER, is: self.provider().into() });
         }
         let decoded = E::from_delivery(self);
         self.report_deviations(&decoded);
-        Ok(decoded.event)
+        Ok(decoded)
     }
 
     fn report_deviations<E>(&self, decoded: &Decoded<E>) {

@@ -20,10 +20,9 @@ pub(crate) enum DecodeOutcome {
 
 impl DecodeOutcome {
     pub(crate) fn of(delivery: &Delivery) -> Self {
-        let Some(facts) = registry::provider(delivery.provider()) else {
+        let Some(Ok(event)) = registry::provider(delivery.provider()).map(|facts| facts.decode(delivery)) else {
             return DecodeOutcome::Unknown;
         };
-        let event = facts.decode(delivery);
         match event.decoding {
             Decoding::Unknown => DecodeOutcome::Unknown,
             Decoding::Undecodable => DecodeOutcome::Undecodable,

@@ -9,7 +9,6 @@ use medhook::testing::Signing;
 
 use crate::endpoint::{Provider, provider_parser};
 use crate::failure::Failure;
-use crate::output::say;
 use crate::random;
 use crate::verdict::Verdict;
 
@@ -69,7 +68,9 @@ pub(crate) fn run(command: &SecretCommand, out: &mut dyn Write) -> Result<Verdic
         (None, scheme) => scheme == Some(Scheme::StandardWebhooks),
     };
     let secret = if standard_webhooks { standard_webhooks_secret()? } else { random::secret()? };
-    say(out, &format!("{secret}\n"))?;
+    // A closed pipe is a failure here: a caller would go on without a secret.
+    let written = writeln!(out, "{secret}").and_then(|()| out.flush());
+    written.map_err(|error| Failure::because("cannot write to standard output", error))?;
     Ok(Verdict::AllIsWell)
 }
 
@@ -101,6 +102,25 @@ mod tests {
         let mut out = Vec::new();
         run(&command, &mut out).unwrap();
         String::from_utf8(out).unwrap().strip_suffix('\n').unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_written_is_a_failure() {
+        struct Closed;
+
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(std::io::ErrorKind::BrokenPipe.into())
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let args = NewSecret { provider: None, scheme: Some(Scheme::HmacSha256) };
+        let failure = run(&SecretCommand { action: Action::New(args) }, &mut Closed).err().unwrap();
+        assert!(failure.to_string().starts_with("cannot write to standard output"), "{failure}");
     }
 
     #[test]

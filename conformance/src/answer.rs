@@ -81,7 +81,7 @@ impl Call {
     /// Returns the call of a handler with this delivery.
     #[must_use]
     pub fn of(delivery: &Delivery) -> Self {
-        let event = registry::provider(delivery.provider()).map(|facts| facts.decode(delivery));
+        let event = registry::provider(delivery.provider()).and_then(|facts| facts.decode(delivery).ok());
         let decodes = match event.as_ref().map(|event| event.decoding) {
             Some(Decoding::Documented) => "kind",
             Some(Decoding::Undecodable) => "undecodable",

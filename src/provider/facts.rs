@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::definition::{Policy, Provider, sealed};
 use super::options::{OptionError, OptionName, ProviderOptions, SchemeChoice};
 use crate::any_event::AnyEvent;
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, WrongProvider};
 use crate::envelope::Envelope;
 use crate::error::ConfigError;
 use crate::scheme::SchemeConfig;
@@ -42,7 +42,7 @@ pub struct ProviderFacts {
     /// A key for [`Dedupe::by`](crate::Dedupe::by) that identifies events by their fields, if the provider has one.
     pub natural_key: Option<NaturalKey>,
     pub(crate) build: fn(&ProviderOptions) -> Result<Box<dyn Provider>, OptionError>,
-    pub(crate) from_delivery: fn(&Delivery) -> AnyEvent,
+    pub(crate) from_delivery: fn(&Delivery) -> Result<AnyEvent, WrongProvider>,
     pub(crate) from_body: fn(Option<&str>, &Bytes) -> AnyEvent,
     #[cfg(feature = "testing")]
     pub(crate) test_data: super::test_data::TestData,
@@ -141,9 +141,12 @@ impl ProviderFacts {
         scheme.map(|scheme| scheme.config).map_err(|error| OptionError::new(OptionName::Scheme, error.to_string()))
     }
 
-    /// Decodes the event of a delivery from this provider.
-    #[must_use]
-    pub fn decode(&self, delivery: &Delivery) -> AnyEvent {
+    /// Decodes the event of a delivery. Deviations from the documentation are logged and counted, as by
+    /// [`Delivery::decode`].
+    ///
+    /// # Errors
+    /// Returns an error if the delivery is from another provider.
+    pub fn decode(&self, delivery: &Delivery) -> Result<AnyEvent, WrongProvider> {
         (self.from_delivery)(delivery)
     }
 
@@ -267,6 +270,15 @@ mod tests {
             assert!(retries <= facts.policy.retry_horizon, "{}: {retries:?}", facts.name);
             assert!(facts.policy.retry_horizon <= facts.policy.retention, "{}", facts.name);
         }
+    }
+
+    #[test]
+    fn an_explicit_live_mode_needs_live_secrets() {
+        let options = |mode| ProviderOptions { mode, test_secrets: options().secrets, ..ProviderOptions::default() };
+        let facts = provider("fasten").unwrap();
+        assert!(facts.provider(&options(None)).is_ok());
+        let error = facts.provider(&options(Some(SecretMode::Live))).unwrap_err();
+        assert_eq!(error.to_string(), "`secrets` is required");
     }
 
     #[cfg(feature = "testing")]

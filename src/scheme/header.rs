@@ -18,8 +18,14 @@ pub(super) fn required(header: Found<'_>) -> Result<&[u8], Reason> {
 const LONGEST_HEADER: usize = 4096;
 
 pub(super) fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
-    HeaderName::try_from(name)
-        .map_err(|error| ConfigError::new(format!("{name:?} is not a valid header name")).with_source(error))
+    HeaderName::try_from(name).map_err(|error| {
+        // A whole header line may have been pasted, with a secret as its value.
+        let shown = match name.split_once([':', ' ', '=']) {
+            Some((before, _)) => format!("{before:?}.."),
+            None => format!("{name:?}"),
+        };
+        ConfigError::new(format!("{shown} is not a valid header name")).with_source(error)
+    })
 }
 
 #[cfg(test)]
@@ -48,5 +54,13 @@ mod tests {
                 values.first().map(|v| v.len())
             );
         }
+    }
+
+    #[test]
+    fn the_value_of_a_pasted_header_line_is_not_shown() {
+        let problem = |name: &str| header_name(name).unwrap_err().to_string();
+        assert_eq!(problem("x-key: canary"), "\"x-key\".. is not a valid header name");
+        assert_eq!(problem("x-key canary"), "\"x-key\".. is not a valid header name");
+        assert_eq!(problem("x/key"), "\"x/key\" is not a valid header name");
     }
 }

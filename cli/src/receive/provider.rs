@@ -224,7 +224,8 @@ const POINTERS: [(&str, Pointed); 3] = [
 
 fn decode_known(delivery: &Delivery) -> Decoding {
     // The provider of this endpoint is in the registry, so the default is never used.
-    registry::provider(delivery.provider()).map_or(Decoding::Undecodable, |facts| facts.decode(delivery).decoding)
+    let event = registry::provider(delivery.provider()).and_then(|facts| facts.decode(delivery).ok());
+    event.map_or(Decoding::Undecodable, |event| event.decoding)
 }
 
 fn decode_custom(delivery: &Delivery) -> Decoding {

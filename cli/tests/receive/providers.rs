@@ -71,6 +71,29 @@ async fn fasten_events_are_accepted_for_the_configured_mode() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn deviations_from_the_documentation_are_logged() {
+    let folder = Folder::new();
+    let config = format!(
+        "listen = \"127.0.0.1:0\"\nstore = \"memory\"\n[[endpoint]]\npath = \"{PATH}\"\n\
+         provider = \"healthsync\"\nsecrets = [{{ env = \"TEST_SECRET\" }}]\n"
+    );
+    let instance = Instance::start(&folder, &config, &[]);
+    let sender = Sender::new();
+    for (id, data) in [("1", "[1]"), ("2", r#"{"object":{"filename":[],"file_size":"large"}}"#)] {
+        let body = format!(r#"{{"id":"{id}","type":"document.uploaded","created_at":{},"data":{data}}}"#, now());
+        let delivery = testing::healthsync("document.uploaded").secret(SECRET).body(body).request(PATH);
+        assert_eq!(sender.send(instance.address, &delivery).await.unwrap(), 200);
+    }
+    for message in ["a webhook event could not be decoded", "fields of a webhook event are not as documented"] {
+        let began = Instant::now();
+        while !instance.stderr().iter().any(|line| line.contains(message)) {
+            assert!(began.elapsed() < PATIENCE, "{message}: {:?}", instance.stderr());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn swapped_secrets_of_fasten_lose_no_live_event_and_are_logged() {
     let folder = Folder::new();
     // The live secret and the test secret are swapped.

@@ -148,7 +148,10 @@ impl Fasten {
         let secrets = || required(OptionName::Secrets, options.secrets.as_ref());
         let mode = options.mode.unwrap_or(SecretMode::Live);
         Ok(match (mode, &options.test_secrets) {
-            (SecretMode::Live, Some(test)) if options.secrets.is_none() => Fasten::test(test.clone()),
+            // Test secrets alone are enough only if the mode is not stated.
+            (SecretMode::Live, Some(test)) if options.secrets.is_none() && options.mode.is_none() => {
+                Fasten::test(test.clone())
+            }
             (SecretMode::Live, Some(test)) => Fasten::live(secrets()?).and_test(test.clone()),
             (SecretMode::Live, None) => Fasten::live(secrets()?),
             (SecretMode::Test, None) => Fasten::test(secrets()?),

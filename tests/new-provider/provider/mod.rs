@@ -25,7 +25,7 @@ pub use crate::event::Undocumented;
 use super::definition::{METHODS, Policy, Provider, sealed};
 use super::facts::{Pointers, ProviderFacts, RetrySchedule, UnsignedHeader, UnsignedValue};
 use super::json::{Scalar, envelope_of, part_of};
-use super::options::{OptionName, needed};
+use super::options::{OptionName, required};
 use crate::any_event::AnyEvent;
 use crate::envelope::Envelope;
 use crate::scheme::{Encoding, HmacSha256Body};
@@ -55,7 +55,7 @@ pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     unsigned_headers: &[UnsignedHeader { name: "x-example-lab-event", value: UnsignedValue::Kind }],
     id_prefix: "res_",
     natural_key: None,
-    build: |options| Ok(Box::new(ExampleLab::new(needed(OptionName::Secrets, options.secrets.as_ref())?))),
+    build: |options| Ok(Box::new(ExampleLab::new(required(OptionName::Secrets, options.secrets.as_ref())?))),
     from_delivery: AnyEvent::from_delivery::<Event>,
     from_body: AnyEvent::from_body::<Event>,
     #[cfg(feature = "testing")]
