@@ -13,7 +13,7 @@ use crate::endpoint::unsigned_headers;
 use crate::failure::Failure;
 use crate::http_client::{HttpAnswer, HttpConnection, Target, status_of};
 
-/// Where cases are sent.
+/// The endpoint that cases are sent to.
 pub(crate) struct Sender {
     pub(crate) target: Target,
     pub(crate) endpoint: Endpoint,

@@ -284,8 +284,8 @@ mod tests {
         let seen = CaseResult { answer: &gone, handled: None, has_to: None, like_rejected: false };
         assert_eq!(judge(Wanted::Accepted, &seen, false).0, Judgment::Fault);
         assert_eq!(judge(Wanted::Rejected, &seen, false).0, Judgment::Unclear);
-        let nobody = Err(Lost::NoConnection(String::new()));
-        let seen = CaseResult { answer: &nobody, ..seen };
+        let unreachable = Err(Lost::NoConnection(String::new()));
+        let seen = CaseResult { answer: &unreachable, ..seen };
         assert_eq!(judge(Wanted::Accepted, &seen, false).0, Judgment::Unclear);
     }
 

@@ -1,4 +1,4 @@
-//! Where cases are played.
+//! The endpoints that cases are played at.
 
 use std::future::Future;
 
