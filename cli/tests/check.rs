@@ -373,10 +373,14 @@ fn beyond_this_machine_it_has_to_be_said_whose_it_is() {
 #[test]
 fn an_unclear_result_exits_with_2() {
     let (unused, _held) = unused_address();
-    let nobody = format!("http://{unused}/in");
-    let ran = check(&[&nobody, "healthsync", "--secret-env", "CANARY"]);
+    let nowhere = format!("http://{unused}/in");
+    let ran = check(&[&nowhere, "healthsync", "--secret-env", "CANARY"]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
     assert!(ran.stdout.contains("no connection"), "{ran:?}");
+
+    let twice = check(&[&nowhere, "healthsync", "--secret-env", "CANARY", "--secret-env", "CANARY"]);
+    assert_eq!(twice.code, Some(2), "{twice:?}");
+    assert!(!twice.stderr.contains("cases.toml") && twice.stderr.contains("secret"), "{twice:?}");
 
     let served = faulty::healthsync(SECRET, None);
     let (url, none) = (served.url("/in"), served.url("/none"));

@@ -13,10 +13,12 @@ pub(super) fn check(url: &str, schemes: &[&str], parameters: &[&str]) -> Result<
         return Err("it contains an `@` after the host; in a password, encode `/` as `%2F` and `?` as `%3F`".to_owned());
     }
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-        let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
+        let (name, has_value) = parameter.split_once('=').map_or((parameter, false), |(name, _)| (name, true));
         if !parameters.contains(&name) {
-            let plain =
-                name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+            // Without a value it may be the rest of a password with an `&` that is not encoded.
+            let plain = has_value
+                && name.len() <= 40
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
             return Err(if plain {
                 format!("unknown parameter {name}")
             } else {
@@ -46,6 +48,7 @@ mod tests {
             ("redis://user:1/hunter2@h", "`@`"),
             ("redis://user:1?hunter2@h", "`@`"),
             ("redis://h?ssl=hunter2", "unknown parameter ssl"),
+            ("redis://h?protocol=2&hunter2", "unknown parameter (its name is not shown)"),
             ("redis://h?protocol=2&hunter2\n=2", "unknown parameter (its name is not shown)"),
         ] {
             let error = check(url).unwrap_err();

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
-use medhook::Secret;
+use medhook::{NoDedupe, Secret};
 use medhook_conformance::{Plan, Player};
 
 use self::report::CheckReport;
@@ -111,6 +111,9 @@ pub(crate) fn run(args: &CheckArgs, out: &mut dyn Write) -> Result<Verdict, Fail
     endpoint.secrets = named(&args.keys.read()?, "secret", ["current", "old"])?;
     endpoint.test_secrets = named(&args.test_keys.read(args.provider)?, "test-secret", ["test"])?;
 
+    // Secrets or headers that no receiver accepts are reported as such, and not as errors of the first case.
+    let builder = endpoint.builder("check").map_err(|error| Failure::new(error.to_string()))?;
+    builder.store(NoDedupe).build().map_err(|error| Failure::new(error.to_string()))?;
     let mark = format!("medhook-check-{}-", random::mark()?);
     let mut plan = Plan::outside(endpoint.clone(), mark.clone());
     plan.body_limit = args.body_limit;

@@ -254,13 +254,16 @@ fn store(keys: &mut TableKeys, instead: Option<String>) -> Result<Placed<StoreCo
 
 /// Reads the table of a store. A URL can hold a password, so the table can name its variable or file, as for a secret.
 fn store_in(mut keys: TableKeys) -> Result<Placed<StoreConfig>, Failure> {
-    keys.all_known(&[OF_STORE, secrets::KEYS].concat())?;
+    keys.all_known(&[OF_STORE, &["env", "file", "optional"]].concat())?;
     let place = keys.place().to_owned();
     let wrong = |problem: String| Failure::because(&place, problem);
     let number = keys.count("max_connections")?;
     let url = keys.text("url")?;
     if [url.is_some(), keys.has("env"), keys.has("file")].into_iter().filter(|is_set| *is_set).count() != 1 {
         return Err(wrong("must have exactly one of `url`, `env` and `file`".to_owned()));
+    }
+    if url.is_none() && keys.has("optional") {
+        return Err(wrong("cannot be optional; remove `optional`".to_owned()));
     }
     let url = match url {
         Some(url) => {

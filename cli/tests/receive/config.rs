@@ -175,6 +175,7 @@ fn the_message_for_every_mistake_is_one_line_that_names_the_file_and_the_key() {
             "{ env = \"TEST_UNSET_SECRET\", optional = true }",
             &["medhook.toml: `store`: cannot be optional"],
         ),
+        ("\"memory\"", "{ env = \"TEST_SECRET\", label = \"a\" }", &["medhook.toml: `store`: unknown key `label`"]),
         ("\"memory\"", "{ file = \"none\" }", &["medhook.toml: `store`: `file`: the file does not exist"]),
         ("\"memory\"", "{ file = \"empty\" }", &["medhook.toml: `store`: `file`: secret empty: empty"]),
         ("\"memory\"", "{ file = \"secret\" }", &["medhook.toml: `store`: must be \"memory\""]),
