@@ -1,4 +1,4 @@
-//! How long handled events are remembered.
+//! The time for which handled events are remembered.
 
 use std::time::Duration;
 

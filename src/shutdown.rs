@@ -368,7 +368,7 @@ impl Signals {
     }
 }
 
-/// How long a server may take after the deadline to send the responses of canceled handlers.
+/// The time after the deadline in which a server may send the responses of canceled handlers.
 const TIME_FOR_ANSWERS: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

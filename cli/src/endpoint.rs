@@ -30,7 +30,7 @@ pub(crate) fn answer_timeout(provider: Provider) -> Duration {
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Signature (for providers that let each endpoint choose)")]
 pub(crate) struct Dialect {
-    /// How deliveries are authenticated
+    /// Scheme that authenticates deliveries
     #[arg(long, value_enum)]
     scheme: Option<SchemeArg>,
     /// Header that holds the signature or the shared secret

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why a command could not do its work: one line for the operator, without secrets and bodies.
+/// The reason why a command failed: one line for the operator, without secrets and bodies.
 #[derive(Debug)]
 pub(crate) struct Failure(String);
 

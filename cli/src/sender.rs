@@ -132,6 +132,6 @@ async fn send(connection: HttpConnection, request: Request<Bytes>, transfer: Tra
 
 const PIECE: usize = 16 * 1024;
 
-/// How long an endless body is sent at least and at most before it counts as accepted.
+/// The shortest and the longest time for which an endless body is sent before it counts as accepted.
 const LEAST: Duration = Duration::from_secs(5);
 const MOST: Duration = Duration::from_secs(10);

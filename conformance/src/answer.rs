@@ -45,7 +45,7 @@ impl fmt::Display for Answer {
 /// The result of sending a delivery.
 pub type Sent = Result<Answer, Lost>;
 
-/// Why there is no answer.
+/// The reason for a missing answer.
 #[derive(Debug, Clone)]
 pub enum Lost {
     /// The connection could not be opened.
@@ -71,7 +71,7 @@ impl fmt::Display for Lost {
 pub struct Call {
     /// The kind of the event, as sent.
     pub kind: Option<String>,
-    /// How the event decodes: `kind`, `unknown` or `undecodable`, as in [`Expected`](crate::Expected).
+    /// The result of decoding the event: `kind`, `unknown` or `undecodable`, as in [`Expected`](crate::Expected).
     pub decodes: &'static str,
     /// The paths of the fields that were left out because they are not as documented.
     pub without: Vec<String>,

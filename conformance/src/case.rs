@@ -20,7 +20,7 @@ pub struct Case {
     pub like: Option<String>,
     /// The one thing that differs.
     pub change: Option<Change>,
-    /// Why it matters, where the name does not say it.
+    /// The reason for the case, where the name does not state it.
     pub why: Option<String>,
     /// The request's method.
     pub method: String,
@@ -28,7 +28,7 @@ pub struct Case {
     pub headers: Vec<(String, String)>,
     /// Its body.
     pub body: Bytes,
-    /// How the body is sent.
+    /// The way in which the body is sent.
     pub transfer: Transfer,
     /// The state of the receiver while it is sent.
     pub state: State,
@@ -50,8 +50,8 @@ pub struct Expected {
     pub status: u16,
     /// The kind that the handler is called with, where it is called and the body names one.
     pub kind: Option<String>,
-    /// How the event decodes: as the variant of its kind (`kind`), as an unknown kind (`unknown`) or not at all
-    /// (`undecodable`). `None` where the handler is not called.
+    /// The result of decoding the event: as the variant of its kind (`kind`), as an unknown kind (`unknown`) or not
+    /// at all (`undecodable`). `None` where the handler is not called.
     pub decodes: Option<String>,
 }
 
@@ -86,7 +86,7 @@ impl fmt::Display for Expected {
     }
 }
 
-/// How a body is sent.
+/// The way in which a body is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Transfer {

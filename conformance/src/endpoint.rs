@@ -26,7 +26,7 @@ pub struct Endpoint {
     /// Secrets of the test mode, beside those of the live mode or alone, where the provider has modes.
     #[serde(default)]
     pub test_secrets: BTreeMap<String, String>,
-    /// How deliveries are signed, where the provider agrees on it with each endpoint.
+    /// The scheme of deliveries, where the provider agrees on it with each endpoint.
     #[serde(default)]
     pub scheme: Option<SchemeChoice>,
     /// The header with the signature or the shared secret, where it can be chosen.
@@ -35,7 +35,7 @@ pub struct Endpoint {
     /// Text before an HMAC.
     #[serde(default)]
     pub prefix: Option<String>,
-    /// How an HMAC is written, if not either way.
+    /// The encoding of an HMAC. By default hex or base64.
     #[serde(default)]
     pub encoding: Option<Encoding>,
     /// The kind that is pinned.
@@ -47,13 +47,13 @@ pub struct Endpoint {
     /// The second header's secrets, by label.
     #[serde(default)]
     pub also_secrets: BTreeMap<String, String>,
-    /// How old an event may be, and how far ahead, in seconds, if not as its provider has it.
+    /// The maximum age and clock skew of an event, in seconds, if they differ from the provider's.
     #[serde(default)]
     pub event_age: Option<(u64, u64)>,
     /// The longest body, in bytes.
     #[serde(default)]
     pub body_limit: Option<usize>,
-    /// How long a body may take, in milliseconds.
+    /// The time limit for a body, in milliseconds.
     #[serde(default)]
     pub body_timeout_ms: Option<u64>,
 }
@@ -98,7 +98,7 @@ impl Endpoint {
         Ok(builder)
     }
 
-    /// How deliveries to it are signed.
+    /// Returns how deliveries to it are signed.
     ///
     /// # Errors
     /// An option that is missing or that the provider cannot use; no such provider.

@@ -16,7 +16,7 @@ pub struct Finding {
     pub happened: String,
     /// Whether the two agree.
     pub judgment: Judgment,
-    /// Why it matters.
+    /// The reason for the case.
     pub why: String,
 }
 

@@ -58,7 +58,7 @@ fn prepare(endpoint: &Endpoint, mark: &str, now: i64, inside: bool) -> Result<Ve
 pub struct Prepared {
     /// The case, ready to be sent if it can be.
     pub case: Case,
-    /// Why it cannot be played.
+    /// The reason why it cannot be played, if so.
     pub skipped: Option<&'static str>,
 }
 

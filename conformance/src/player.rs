@@ -24,7 +24,7 @@ pub struct Plan {
     pub mark: String,
     /// The endpoint's limit for bodies, in bytes.
     pub body_limit: u64,
-    /// How many copies are sent at once.
+    /// The number of copies that are sent at once.
     pub copies: usize,
     /// Whether the receiver runs in this process, so that outcomes and calls are seen and have to be exactly as listed.
     inside: bool,

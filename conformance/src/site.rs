@@ -10,7 +10,7 @@ use crate::error::CaseError;
 ///
 /// It sees to it that every wait ends.
 pub trait Site {
-    /// Why nothing more can be played.
+    /// The error after which no more cases can be played.
     type Error: From<CaseError>;
 
     /// Sends a delivery once.

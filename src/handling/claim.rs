@@ -249,6 +249,6 @@ impl Claim {
 
 pub(super) const FIRST_RETRY: Duration = Duration::from_millis(100);
 
-/// How long a commit is retried. It holds a permit of the receiver during this time, so that a store that stays
-/// unavailable leads to 503 responses and not to unbounded memory.
+/// The time for which a commit is retried. It holds a permit of the receiver during this time, so that a store that
+/// stays unavailable leads to 503 responses and not to unbounded memory.
 const LONGEST_SETTLING: Duration = Duration::from_secs(3600);

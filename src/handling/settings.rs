@@ -12,7 +12,7 @@ pub(crate) struct Settings {
     pub(crate) retention: Retention,
     pub(crate) lease: Duration,
     pub(crate) handler_timeout: Duration,
-    /// How long one operation of the store may take before the store counts as unavailable.
+    /// The time limit of one store operation, after which the store counts as unavailable.
     pub(crate) store_timeout: Duration,
     pub(crate) on_store_error: OnStoreError,
 }

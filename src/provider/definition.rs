@@ -64,7 +64,7 @@ pub(crate) mod sealed {
 pub struct Policy {
     /// The accepted age of deliveries.
     pub freshness: Freshness,
-    /// How long a handled event is remembered.
+    /// The time for which a handled event is remembered.
     pub retention: Duration,
     /// The longest time between the first attempt and the last retry.
     pub retry_horizon: Duration,

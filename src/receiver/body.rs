@@ -87,7 +87,7 @@ impl<'a> Intake<'a> {
     }
 }
 
-/// How many bytes are hashed between two yields: about 40 µs of work.
+/// The number of bytes that are hashed between two yields: about 40 µs of work.
 const AT_ONCE: usize = 64 * 1024;
 
 impl Collected {

@@ -300,10 +300,10 @@ fn warnings(name: &str, freshness: Freshness, scheme: &SchemeVerifier, policy: &
 const SHORTEST_LEASE: Duration = Duration::from_millis(100);
 const LONGEST_LEASE: Duration = Duration::from_secs(3600);
 
-/// How much longer than its window a replay may be accepted, because of rounding.
+/// The extra time after its window in which a replay may be accepted, because of rounding.
 const ROUNDING: Duration = Duration::from_secs(2);
 
-/// How long a store operation may take before the store counts as unavailable.
+/// The time limit of a store operation, after which the store counts as unavailable.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl fmt::Debug for Builder {

@@ -1,4 +1,4 @@
-//! The application behind the receiver: a handler that counts its calls and does as it is told.
+//! The application behind the receiver: a handler that counts its calls and fails or waits on request.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -25,9 +25,9 @@ pub(super) struct Handler {
 struct Board {
     /// Whether the next call fails.
     fails: bool,
-    /// How many deliveries must be in the handler or answered before a call ends.
+    /// The number of deliveries that must be in the handler or answered before a call ends.
     held_until: usize,
-    /// How many calls have begun and how many deliveries have been answered since then.
+    /// The number of calls started plus deliveries answered since then.
     arrived: usize,
     handled: u64,
     last: Option<Delivery>,

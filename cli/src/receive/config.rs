@@ -32,7 +32,7 @@ pub(super) struct Config {
     pub(super) limits: Limits,
     /// The separate address of health checks, where deliveries cannot delay them.
     pub(super) operations: Option<Placed<SocketAddr>>,
-    /// How long connections are still accepted after SIGTERM.
+    /// The time for which connections are still accepted after SIGTERM.
     pub(super) drain_delay: Duration,
     pub(super) shutdown: Duration,
     pub(super) endpoints: Vec<EndpointConfig>,
@@ -282,7 +282,7 @@ fn store_in(mut keys: TableKeys) -> Result<Placed<StoreConfig>, Failure> {
     Ok(Placed { place, value: store })
 }
 
-/// How the table of a store is written.
+/// The expected form of a store's table, for messages.
 const STORE_SUCH_AS: &str = "a table such as { url = \"sqlite:medhook.db\" }";
 
 /// The keys of a store's table, besides those of a secret.

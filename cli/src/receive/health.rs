@@ -98,7 +98,7 @@ impl Health {
     }
 }
 
-/// When the last operation of the store failed; `None` if it succeeded.
+/// The time at which the last operation of the store failed; `None` if it succeeded.
 #[derive(Debug, Clone, Default)]
 struct StoreHealth(Arc<Mutex<Option<Instant>>>);
 
@@ -113,8 +113,8 @@ impl StoreHealth {
     }
 }
 
-/// How long a failure makes the receiver unready. It must expire, because only a delivery can show that the store works
-/// again, and an unready receiver gets none.
+/// The time for which a failure makes the receiver unready. It must expire, because only a delivery can show that the
+/// store works again, and an unready receiver gets none.
 const MEMORY: Duration = Duration::from_secs(5);
 
 /// A store that records the results of its operations.

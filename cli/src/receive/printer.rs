@@ -31,11 +31,11 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Writes {
-    /// When the current write began.
+    /// The start time of the current write.
     since: Option<Instant>,
     /// Whether the warning that the current write is stuck has been logged.
     stuck: bool,
-    /// When the last write failed; `None` if it succeeded.
+    /// The time at which the last write failed; `None` if it succeeded.
     failed: Option<Instant>,
 }
 
@@ -144,7 +144,7 @@ impl Printer {
     }
 }
 
-/// How long one write may take until the output counts as stuck.
+/// The longest time of one write before the output counts as stuck.
 pub(super) const LONGEST_WRITE: Duration = Duration::from_secs(5);
 
 /// The capacity of the queue in lines.

@@ -18,7 +18,7 @@ pub(super) struct DeliveryReport<'r> {
     pub(super) result: ReportedOutcome,
     /// `None` if the delivery is unverified, or was rejected before it was opened.
     pub(super) delivery: Option<&'r Delivery>,
-    /// How the event decodes, if it was delivered to the handler.
+    /// The result of decoding the event, if it was delivered to the handler.
     pub(super) decoding: Option<Decoding>,
     /// The answer of the application, if there is one.
     pub(super) upstream: Option<ForwardAnswer>,

@@ -32,7 +32,7 @@ pub(super) fn one(keys: &mut TableKeys, key: &str) -> Result<Option<Named>, Fail
     secret.map(Some).ok_or_else(|| keys.wrong(key, "cannot be optional; remove `optional`"))
 }
 
-/// How the table of a secret is written.
+/// The expected form of a secret's table, for messages.
 const SUCH_AS: &str = "a table such as { env = \"NAME\" }";
 
 /// A secret, and its place in the config file.

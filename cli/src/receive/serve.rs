@@ -206,7 +206,7 @@ async fn monitor(endpoints: Vec<Arc<ServedEndpoint>>, output: Printer) {
     }
 }
 
-/// How long connections may still send a request after the listener was closed.
+/// The time in which connections may still send a request after the listener was closed.
 const GRACE: Duration = Duration::from_millis(300);
 
 /// The time for the last answers, and for the last lines of each output.

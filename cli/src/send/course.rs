@@ -14,7 +14,7 @@ use crate::http_client::{HttpAnswer, Target};
 use crate::output::{harmless, say};
 use crate::verdict::Verdict;
 
-/// How often a delivery is sent, and how long an answer may take.
+/// The number of deliveries to send, and the time limit of an answer.
 pub(super) struct Plan {
     pub(super) times: u32,
     pub(super) at_once: usize,

@@ -27,7 +27,7 @@ pub(super) struct Case<'c> {
 #[derive(Default)]
 pub(super) struct Causes {
     pub(super) list: Vec<Cause>,
-    /// How many combinations of secret, signature and body were tried.
+    /// The number of combinations of secret, signature and body that were tried.
     pub(super) tried: usize,
 }
 

@@ -73,9 +73,10 @@ pub(crate) struct Plan {
     pub(crate) lease: &'static str,
     pub(crate) instances: usize,
     pub(crate) events: usize,
-    /// How often each event is sent, each time until it is answered 2xx.
+    /// The number of times that each event is sent, each time until it is answered 2xx.
     pub(crate) deliveries: usize,
-    /// How often an instance is killed (SIGKILL) and started again, until two thirds of the events are handled.
+    /// The number of times that an instance is killed (SIGKILL) and started again, until two thirds of the events are
+    /// handled.
     pub(crate) kills: usize,
     pub(crate) seed: u64,
 }

@@ -93,8 +93,8 @@ impl MemoryStore {
     }
 }
 
-/// How many events a hash table of 32,768 buckets holds: seven eighths of them. One more event doubles the table, so a
-/// shard of slightly fewer events than this, or than a power of two times this, wastes little memory.
+/// The number of events that a hash table of 32,768 buckets holds: seven eighths of them. One more event doubles the
+/// table, so a shard of slightly fewer events than this, or than a power of two times this, wastes little memory.
 const FULL_TABLE: usize = 32_768 / 8 * 7;
 /// Enough shards that threads rarely contend: with two callers a claim takes 0.73 of the time that it takes with one
 /// (docs/performance.md). Few enough that the headers of all shards stay in a processor's cache.

@@ -184,7 +184,7 @@ impl Shard {
     }
 }
 
-/// How many events one claim examines. This bounds its time; the next claim continues with other events.
+/// The number of events that one claim examines. This bounds its time; the next claim continues with other events.
 const AT_ONCE: usize = 64;
 
 /// A hasher that returns the first bytes of a key. Keys are SHA-256 digests of verified events, so these bytes are

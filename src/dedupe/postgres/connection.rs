@@ -51,9 +51,9 @@ pub(super) struct Connections {
 struct Idle {
     /// From the least to the most recently used.
     connections: Vec<Pooled>,
-    /// When a connection was last found broken. Connections made before are not reused.
+    /// The time at which a connection was last found broken. Connections made before are not reused.
     broken: Option<Instant>,
-    /// When an operation last timed out. Connections last used before are pinged before they are reused.
+    /// The time at which an operation last timed out. Connections last used before are pinged before they are reused.
     silent: Option<Instant>,
 }
 

@@ -95,7 +95,7 @@ impl Probe {
     }
 }
 
-/// How long to wait after a check without an answer: each new connection may leave another hanging backend on the
+/// The wait after a check without an answer: each new connection may leave another hanging backend on the
 /// server.
 const BETWEEN_FAILURES: Duration = Duration::from_secs(30);
 

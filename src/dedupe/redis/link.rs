@@ -175,7 +175,7 @@ struct Link {
 
 struct Activity {
     last_answer: Instant,
-    /// When the first command since the last answer was sent.
+    /// The time at which the first command since the last answer was sent.
     silent_since: Option<Instant>,
 }
 

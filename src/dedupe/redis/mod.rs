@@ -151,7 +151,7 @@ impl RedisStore {
     }
 }
 
-/// How long an expired claim is kept, so that it still fences the holder of an earlier one.
+/// The time for which an expired claim is kept, so that it still fences the holder of an earlier one.
 const KEPT_AFTER_EXPIRY: Duration = Duration::from_secs(3600);
 
 const CLAIM: &str = include_str!("claim.lua");

@@ -63,7 +63,7 @@ struct Writer {
     ops: mpsc::Receiver<Op>,
     /// `None` after an error, until the next operation.
     connected: Option<Connected>,
-    /// When to purge expired events next.
+    /// The time of the next purge of expired events.
     purge: Instant,
     /// Whether the last purge left expired events.
     more_to_purge: bool,
@@ -248,8 +248,8 @@ const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 /// Small batches, so that an operation that arrives during a purge waits only briefly.
 const PURGED_AT_ONCE: usize = 100;
 const BETWEEN_PURGES: Duration = Duration::from_millis(20);
-/// How long an expired row is kept, in milliseconds: a clock that is ahead for a short time does not delete events, and
-/// an expired claim still fences the holder of an earlier one.
+/// The time for which an expired row is kept, in milliseconds: a clock that is ahead for a short time does not delete
+/// events, and an expired claim still fences the holder of an earlier one.
 const KEPT_AFTER_EXPIRY: i64 = 3_600_000;
 
 #[cfg(test)]

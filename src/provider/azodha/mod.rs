@@ -94,7 +94,7 @@
 //! ```
 //!
 //! # Undocumented behavior
-//! - How deliveries are authenticated. The guide recommends validating "using the secret" of the configuration, and
+//! - The authentication of deliveries. The guide recommends validating "using the secret" of the configuration, and
 //!   once mentions a signature, but no header, algorithm, encoding or prefix. medhook guesses nothing: header and
 //!   scheme have no default, and a value that fails HMAC verification is never compared to the bare secret. Ask Azodha.
 //!   The configuration also takes `headers` of your choice. If they are sent with each delivery, as their name

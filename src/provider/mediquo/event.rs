@@ -191,7 +191,7 @@ payload! {
         pub consultation_type: Option<ConsultationType> = "type",
         /// The communication channel.
         pub channel: Option<Channel> = "channel",
-        /// How the appointment was arranged. Absent for chats.
+        /// The way in which the appointment was arranged. Absent for chats.
         pub service_type: Option<ServiceType> = "service_type",
         /// The URL of the video room: a secret. Absent for chats.
         pub consultation_url: Option<Phi<String>> = "consultation_url",
@@ -356,7 +356,7 @@ open_enum! {
 }
 
 open_enum! {
-    /// How an appointment was arranged.
+    /// The way in which an appointment was arranged.
     pub enum ServiceType {
         /// It was scheduled in advance.
         Scheduled = "scheduled",

@@ -29,7 +29,8 @@ pub trait Subject {
     fn deliver(&mut self);
 }
 
-/// How many deliveries are counted. Counts are the difference between both, so that costs per run cancel out.
+/// The numbers of deliveries that are counted. Counts are the difference between both, so that costs per run cancel
+/// out.
 pub const LENGTHS: [u64; 2] = [500, 1000];
 
 /// Deliveries before the first that is counted: caches and pools are full by then.

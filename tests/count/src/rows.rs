@@ -37,7 +37,7 @@ pub const MAC: &str = "MAC";
 /// `verify` with [`added_work`] after each delivery.
 pub const CONTROL: &str = "control";
 
-/// How often the compression function runs for [`MAC`]: over the message, padded by a bit, zeros and its length, and
+/// The runs of the compression function for [`MAC`]: over the message, padded by a bit, zeros and its length, and
 /// once over the digest of that. The states with the key are there already.
 pub const MAC_COMPRESSIONS: u64 = {
     let message = "msg_10001.1767225600.".len() + BODY_LENGTH;
