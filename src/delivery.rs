@@ -3,8 +3,9 @@
 //! This module and `event` import each other: see `event`.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -13,7 +14,7 @@ use crate::claim_token::ClaimToken;
 use crate::endpoint::EndpointFacts;
 use crate::envelope::{Envelope, Mode};
 use crate::event::{Decoded, Event};
-use crate::event_key::EventKey;
+use crate::event_key::{DeliveryKeys, EventKey};
 use crate::observe;
 use crate::retention::Retention;
 use crate::scheme::SignatureScope;
@@ -34,6 +35,8 @@ pub struct Delivery {
 struct DeliveryClaim {
     token: ClaimToken,
     lost: AtomicBool,
+    /// Set before the handler runs.
+    possible_duplicate: OnceLock<PossibleDuplicate>,
 }
 
 struct OpenedDelivery {
@@ -43,12 +46,12 @@ struct OpenedDelivery {
     body: Bytes,
     signature_scope: SignatureScope,
     secret: usize,
-    key: EventKey,
+    keys: DeliveryKeys,
     problem_logged: AtomicBool,
 }
 
 impl Delivery {
-    pub(crate) fn new(mut envelope: Envelope, verified: Verified<'_>, key: EventKey) -> Self {
+    pub(crate) fn new(mut envelope: Envelope, verified: Verified<'_>, keys: DeliveryKeys) -> Self {
         let sent_at = envelope.sent_at.take().or_else(|| verified.attempted_at().map(Time::from_unix));
         let opened = Arc::new(OpenedDelivery {
             endpoint: verified.endpoint().clone(),
@@ -57,7 +60,7 @@ impl Delivery {
             signature_scope: verified.signature_scope(),
             secret: verified.secret_index(),
             body: verified.into_body(),
-            key,
+            keys,
             problem_logged: AtomicBool::new(false),
         });
         Delivery { opened, claim: None }
@@ -65,7 +68,8 @@ impl Delivery {
 
     /// Returns the delivery with the token for claiming its event.
     pub(crate) fn with_claim_token(self, token: ClaimToken) -> Self {
-        Delivery { claim: Some(Arc::new(DeliveryClaim { token, lost: AtomicBool::new(false) })), ..self }
+        let claim = DeliveryClaim { token, lost: AtomicBool::new(false), possible_duplicate: OnceLock::new() };
+        Delivery { claim: Some(Arc::new(claim)), ..self }
     }
 
     /// Returns the verified body, byte for byte.
@@ -170,10 +174,21 @@ impl Delivery {
         self.opened.signature_scope
     }
 
-    /// Returns the key under which stores record this event.
+    /// Returns the key under which stores record this event. If the event can recur with the same bytes, each delivery
+    /// has a key of its own; see [`Dedupe::by_id`](crate::Dedupe::by_id).
     #[must_use]
     pub fn event_key(&self) -> EventKey {
-        self.opened.key
+        self.opened.keys.event
+    }
+
+    /// Returns whether the same bytes were delivered before, if the event can recur with the same bytes
+    /// ([`Dedupe::by_id`](crate::Dedupe::by_id)): this delivery may be a retry or a replay of an earlier one, or a new
+    /// event. Deliveries whose handler failed do not count.
+    ///
+    /// Always `None` before the handler runs, and for events that are deduplicated.
+    #[must_use]
+    pub fn possible_duplicate(&self) -> Option<&PossibleDuplicate> {
+        self.claim.as_ref()?.possible_duplicate.get()
     }
 
     /// Returns whether the claim was lost while the handler was running: it expired, and another delivery of the event
@@ -207,13 +222,29 @@ impl Delivery {
             endpoint: &self.opened.endpoint,
             kind: self.kind_label(),
             secret: self.secret_label(),
-            event_key: &self.opened.key,
+            event_key: &self.opened.keys.event,
+            repeats: self.possible_duplicate().map(|duplicate| duplicate.count),
         }
     }
 
     pub(crate) fn lose_claim(&self) {
         if let Some(claim) = &self.claim {
             claim.lost.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the key of the body, if the event can recur with the same bytes.
+    pub(crate) fn recurring_body(&self) -> Option<EventKey> {
+        self.opened.keys.recurring_body
+    }
+
+    /// Sets the number of earlier deliveries of the body, and how long ago the first of them was.
+    pub(crate) fn set_possible_duplicate(&self, count: u64, since: Duration) {
+        if let Some(claim) = &self.claim {
+            let since = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+            let first_seen = Time::from_unix(self.opened.endpoint.now().saturating_sub(since));
+            // Already set only if the caller recorded the delivery twice, which `Admitted::run` does not do.
+            let _ = claim.possible_duplicate.set(PossibleDuplicate { first_seen, count });
         }
     }
 
@@ -232,6 +263,16 @@ impl fmt::Debug for Delivery {
             .field("event_key", &self.event_key())
             .finish_non_exhaustive()
     }
+}
+
+/// The earlier deliveries with the bytes of a delivery whose event can recur. See [`Delivery::possible_duplicate`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PossibleDuplicate {
+    /// The time of the first of them, in Unix seconds of the receiver's clock, at most a day ago.
+    pub first_seen: Time,
+    /// Their number, at least 1.
+    pub count: u64,
 }
 
 /// The error for decoding a delivery as another provider's event. The route has the wrong layer or the wrong extractor.

@@ -76,6 +76,10 @@ reasons! {
     SecretModeMismatch = "secret_mode_mismatch", SERVICE_UNAVAILABLE;
     /// Another delivery of this event is being handled.
     InFlight = "in_flight", SERVICE_UNAVAILABLE;
+    /// More deliveries with these bytes arrived within a day than [`max_repeats`](crate::Builder::max_repeats) allows,
+    /// of a kind whose events can recur with the same bytes: either the event recurs more often, or a captured delivery
+    /// is being replayed.
+    RepeatLimit = "repeat_limit", SERVICE_UNAVAILABLE;
     /// The dedupe store failed or did not answer in time.
     StoreUnavailable = "store_unavailable", SERVICE_UNAVAILABLE;
     /// The dedupe store is full of events that must not be forgotten yet.

@@ -1,6 +1,7 @@
 //! The key of an event, and how it is computed.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
@@ -25,25 +26,50 @@ impl EventKey {
     }
 }
 
+/// The keys of a delivery.
+pub(crate) struct DeliveryKeys {
+    /// The key of its event.
+    pub(crate) event: EventKey,
+    /// The key of its body, if the event can recur with the same bytes.
+    pub(crate) recurring_body: Option<EventKey>,
+}
+
+impl DeliveryKeys {
+    pub(crate) fn of_event(event: EventKey) -> Self {
+        DeliveryKeys { event, recurring_body: None }
+    }
+}
+
 /// Computes the event keys of one receiver. Their common prefix is hashed once.
 pub(crate) struct EventKeys {
     by_id: Sha256,
     by_own: Sha256,
     by_body: Sha256,
+    by_delivery: Sha256,
+    /// Makes the keys of deliveries unique, with `deliveries`.
+    random: [u8; 16],
+    deliveries: AtomicU64,
 }
 
 impl EventKeys {
-    pub(crate) fn new(provider: &str, endpoint: &str) -> Self {
+    /// # Errors
+    /// Returns an error if the system has no random bytes.
+    pub(crate) fn new(provider: &str, endpoint: &str) -> Result<Self, getrandom::Error> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random)?;
         let of = |tag: &[u8]| {
             let mut digest = Sha256::new();
             [tag, provider.as_bytes(), endpoint.as_bytes()].iter().for_each(|part| add(&mut digest, part));
             digest
         };
-        EventKeys {
+        Ok(EventKeys {
             by_id: of(b"medhook event by id, 1"),
             by_own: of(b"medhook event by own key, 1"),
             by_body: of(b"medhook event by body, 1"),
-        }
+            by_delivery: of(b"medhook event by delivery, 1"),
+            random,
+            deliveries: AtomicU64::new(0),
+        })
     }
 
     /// Returns the key of an event that has an id.
@@ -56,9 +82,15 @@ impl EventKeys {
         finished(&self.by_own, &[mode.as_bytes(), own.as_bytes()])
     }
 
-    /// Returns the key of an event without an id: equal bytes are the same event.
+    /// Returns the key of a body: equal bytes have the same key.
     pub(crate) fn of_body(&self, body: &[u8]) -> EventKey {
         finished(&self.by_body, &[body])
+    }
+
+    /// Returns a key that no other delivery has, not even one of the same body.
+    pub(crate) fn of_delivery(&self, body: EventKey) -> EventKey {
+        let count = self.deliveries.fetch_add(1, Ordering::Relaxed);
+        finished(&self.by_delivery, &[body.as_bytes(), &self.random, &count.to_be_bytes()])
     }
 }
 
@@ -93,7 +125,7 @@ mod tests {
 
     #[test]
     fn events_that_differ_in_one_part_have_different_keys() {
-        let keys = EventKeys::new;
+        let keys = |provider, endpoint| EventKeys::new(provider, endpoint).unwrap();
         let keys = [
             keys("p", "e").of_id("live", "1"),
             keys("p", "e").of_id("live", "2"),
@@ -106,9 +138,19 @@ mod tests {
             keys("p", "e").of_body(b"2"),
             keys("p", "e2").of_body(b"1"),
             keys("p2", "e").of_body(b"1"),
+            keys("p", "e").of_delivery(keys("p", "e").of_body(b"1")),
+            keys("p", "e").of_delivery(keys("p", "e").of_body(b"1")),
         ];
         let different: std::collections::HashSet<_> = keys.iter().collect();
         assert_eq!(different.len(), keys.len());
+    }
+
+    #[test]
+    fn each_delivery_of_one_body_has_a_key_of_its_own() {
+        let keys = EventKeys::new("p", "e").unwrap();
+        let body = keys.of_body(b"1");
+        let different: std::collections::HashSet<_> = (0..100).map(|_| keys.of_delivery(body)).collect();
+        assert_eq!(different.len(), 100);
     }
 
     /// Stores keep keys across versions: if a version computed them differently, handled events would be handled again.
@@ -117,7 +159,7 @@ mod tests {
         let part = |part: &[u8]| [&(part.len() as u64).to_be_bytes(), part].concat();
         let parts = [&b"medhook event by id, 1"[..], b"fasten", b"clinic", b"live", b"7d4b9f0e"].map(part).concat();
         let expected: [u8; 32] = Sha256::digest(parts).into();
-        assert_eq!(EventKeys::new("fasten", "clinic").of_id("live", "7d4b9f0e").as_bytes(), &expected);
+        assert_eq!(EventKeys::new("fasten", "clinic").unwrap().of_id("live", "7d4b9f0e").as_bytes(), &expected);
     }
 
     #[test]

@@ -112,14 +112,14 @@ pub use bytes::Bytes;
 pub use http;
 
 pub use self::claim_token::ClaimToken;
-pub use self::dedupe::{Claimed, DedupeStore, MemoryStore, NoDedupe, Settled, StoreFuture};
+pub use self::dedupe::{Claimed, DedupeStore, DeliveryRecord, MemoryStore, NoDedupe, Settled, StoreFuture};
 #[cfg(feature = "postgres")]
 pub use self::dedupe::{PostgresBuilder, PostgresStore};
 #[cfg(feature = "redis")]
 pub use self::dedupe::{RedisBuilder, RedisStore};
 #[cfg(feature = "sqlite")]
 pub use self::dedupe::{SqliteBuilder, SqliteStore};
-pub use self::delivery::{Delivery, WrongProvider};
+pub use self::delivery::{Delivery, PossibleDuplicate, WrongProvider};
 pub use self::envelope::{Envelope, KindName, Mode, Problem};
 pub use self::error::{ConfigError, Outcome, Reason, StoreError};
 pub use self::event::{Decoded, Event, Undecodable, Undocumented, Unknown};
@@ -162,7 +162,7 @@ pub use self::verified::Verified;
 pub mod registry {
     pub use crate::any_event::{AnyEvent, Decoding};
     pub use crate::provider::{
-        KindFacts, NaturalKey, OptionError, OptionName, PROVIDERS, Pointers, ProviderFacts, ProviderOptions,
-        RetrySchedule, SchemeChoice, SecretMode, UnsignedHeader, UnsignedValue, provider,
+        EqualBytes, KindFacts, NaturalKey, OptionError, OptionName, PROVIDERS, Pointers, ProviderFacts,
+        ProviderOptions, RetrySchedule, SchemeChoice, SecretMode, UnsignedHeader, UnsignedValue, provider,
     };
 }

@@ -21,6 +21,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) secret: &'a str,
     #[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "logged, but not a metric's label"))]
     pub(crate) event_key: &'a EventKey,
+    /// The number of earlier deliveries with the same bytes, if the event can recur with them.
+    pub(crate) repeats: Option<u64>,
 }
 
 /// Logs and counts a rejection.
@@ -122,9 +124,29 @@ pub(crate) fn not_handled(subject: Subject<'_>, rejection: &Rejection) {
             }
             match reason.outcome() {
                 Outcome::Duplicate | Outcome::InFlight => line!(info),
+                // A warning of its own explains the first one: `repeat_limit`.
+                _ if reason == Reason::RepeatLimit => line!(info),
                 _ => line!(warn),
             }
         }
+    });
+}
+
+/// Logs the first delivery of a body beyond the limit of repeats, and what to do.
+pub(crate) fn repeat_limit(subject: Subject<'_>, max_repeats: u32) {
+    isolated(|| {
+        #[cfg(feature = "tracing")]
+        tracing::warn!(
+            endpoint = subject.endpoint.name(),
+            provider = subject.endpoint.provider(),
+            kind = subject.kind,
+            secret = subject.secret,
+            max_repeats,
+            "an event that can recur was delivered too often with the same bytes within a day, and further ones are \
+             answered with 503: if they are genuine, increase `max_repeats`; otherwise a captured delivery is being \
+             replayed: change the secret"
+        );
+        let _ = (subject, max_repeats);
     });
 }
 
@@ -140,6 +162,9 @@ pub(crate) fn finished(subject: Subject<'_>, outcome: Outcome, watch: Stopwatch)
             let now = subject.endpoint.now() as f64;
             let endpoint = subject.endpoint.name().to_owned();
             let secret = subject.secret.to_owned();
+            if subject.repeats.is_some() {
+                metrics::counter!("medhook_possible_duplicates_total", "endpoint" => endpoint.clone()).increment(1);
+            }
             metrics::histogram!("medhook_handler_seconds", "endpoint" => endpoint.clone()).record(took);
             metrics::gauge!("medhook_secret_last_used_seconds", "endpoint" => endpoint.clone(), "secret" => secret)
                 .set(now);
@@ -158,6 +183,7 @@ pub(crate) fn finished(subject: Subject<'_>, outcome: Outcome, watch: Stopwatch)
                         event_key = %subject.event_key,
                         secret = subject.secret,
                         outcome = outcome.as_str(),
+                        repeats = subject.repeats,
                         seconds = took.as_secs_f64(),
                         "webhook delivery"
                     )

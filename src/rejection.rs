@@ -41,6 +41,10 @@ impl Rejection {
         Rejection { retry_after: Some(retry_after), ..Rejection::new(Reason::InFlight) }
     }
 
+    pub(crate) fn repeat_limit(retry_after: Duration) -> Self {
+        Rejection { retry_after: Some(retry_after), ..Rejection::new(Reason::RepeatLimit) }
+    }
+
     pub(crate) fn store(source: StoreError) -> Self {
         let reason = if source.is_full() { Reason::StoreFull } else { Reason::StoreUnavailable };
         Rejection { source: Some(Box::new(source)), ..Rejection::new(reason) }

@@ -52,6 +52,7 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 ///   the same answer.
 /// - A commit is final: until the [retention](Retention) ends, [`claim`](DedupeStore::claim) returns
 ///   [`AlreadyHandled`](Claimed::AlreadyHandled), and neither `renew` nor `release` changes the event.
+/// - A record of deliveries is advisory: it affects no claim, and may be too high after a repeated operation.
 ///
 /// # Example
 /// A complete store that never forgets an event and whose leases never expire:
@@ -59,14 +60,18 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// ```
 /// use std::collections::HashMap;
 /// use std::sync::Mutex;
-/// use std::time::Duration;
+/// use std::time::{Duration, Instant};
 ///
 /// use medhook::{
-///     ClaimToken, Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture,
+///     ClaimToken, Claimed, DedupeStore, DeliveryRecord, EventKey, Retention, Settled,
+///     StoreFuture,
 /// };
 ///
 /// #[derive(Debug, Default)]
-/// struct UnboundedStore(Mutex<HashMap<EventKey, (ClaimToken, bool)>>);
+/// struct UnboundedStore {
+///     events: Mutex<HashMap<EventKey, (ClaimToken, bool)>>,
+///     bodies: Mutex<HashMap<EventKey, (u64, Instant)>>,
+/// }
 ///
 /// impl DedupeStore for UnboundedStore {
 ///     fn claim(
@@ -76,7 +81,7 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 ///         lease: Duration,
 ///     ) -> StoreFuture<'_, Claimed> {
 ///         Box::pin(async move {
-///             let mut events = self.0.lock().unwrap();
+///             let mut events = self.events.lock().unwrap();
 ///             Ok(match events.get(&key) {
 ///                 Some((_, true)) => Claimed::AlreadyHandled,
 ///                 Some((holder, false)) if *holder != token => {
@@ -111,6 +116,36 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 ///     fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
 ///         self.settle(key, token, None)
 ///     }
+///
+///     fn record_delivery(
+///         &self,
+///         body: EventKey,
+///         period: Duration,
+///     ) -> StoreFuture<'_, DeliveryRecord> {
+///         Box::pin(async move {
+///             let mut bodies = self.bodies.lock().unwrap();
+///             let (earlier, first) = bodies.entry(body).or_insert((0, Instant::now()));
+///             if first.elapsed() >= period {
+///                 (*earlier, *first) = (0, Instant::now());
+///             }
+///             let record = DeliveryRecord { earlier: *earlier, since: first.elapsed() };
+///             *earlier += 1;
+///             Ok(record)
+///         })
+///     }
+///
+///     fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
+///         Box::pin(async move {
+///             let mut bodies = self.bodies.lock().unwrap();
+///             if let Some((deliveries, _)) = bodies.get_mut(&body) {
+///                 *deliveries -= 1;
+///                 if *deliveries == 0 {
+///                     bodies.remove(&body);
+///                 }
+///             }
+///             Ok(())
+///         })
+///     }
 /// }
 ///
 /// impl UnboundedStore {
@@ -121,7 +156,7 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 ///         handled: Option<bool>,
 ///     ) -> StoreFuture<'_, Settled> {
 ///         Box::pin(async move {
-///             let mut events = self.0.lock().unwrap();
+///             let mut events = self.events.lock().unwrap();
 ///             match events.get(&key) {
 ///                 Some((holder, _)) if *holder != token => return Ok(Settled::Lost),
 ///                 Some((_, true)) => return Ok(Settled::Settled), // a commit is final
@@ -150,6 +185,15 @@ pub trait DedupeStore: fmt::Debug + Send + Sync + 'static {
 
     /// Releases the claim, so that the next delivery of the event can acquire it immediately.
     fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled>;
+
+    /// Records a delivery of a body whose event can recur with the same bytes, and returns what was recorded before.
+    /// Such deliveries are not claimed, since each of them is of an event of its own. `period` after its first
+    /// delivery, the record of a body begins anew.
+    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord>;
+
+    /// Removes one delivery from the record of a body, because it was not handled. If it was the only one, removes the
+    /// record.
+    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()>;
 }
 
 /// Lets [`Builder::store`](crate::Builder::store) take an `Arc<dyn DedupeStore>`.
@@ -168,6 +212,14 @@ impl<S: DedupeStore + ?Sized> DedupeStore for Arc<S> {
 
     fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
         (**self).release(key, token)
+    }
+
+    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
+        (**self).record_delivery(body, period)
+    }
+
+    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
+        (**self).unrecord_delivery(body)
     }
 }
 
@@ -192,4 +244,13 @@ pub enum Settled {
     Settled,
     /// The operation had no effect: the lease expired and another delivery has claimed the event.
     Lost,
+}
+
+/// The earlier deliveries of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeliveryRecord {
+    /// The number of earlier deliveries that were handled or are being handled, or that exceeded the limit.
+    pub earlier: u64,
+    /// The time since the first of them; zero if there is none.
+    pub since: Duration,
 }

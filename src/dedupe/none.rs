@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Claimed, DedupeStore, Settled, StoreFuture};
+use super::{Claimed, DedupeStore, DeliveryRecord, Settled, StoreFuture};
 use crate::claim_token::ClaimToken;
 use crate::event_key::EventKey;
 use crate::retention::Retention;
@@ -25,5 +25,13 @@ impl DedupeStore for NoDedupe {
 
     fn release(&self, _: EventKey, _: ClaimToken) -> StoreFuture<'_, Settled> {
         Box::pin(async { Ok(Settled::Settled) })
+    }
+
+    fn record_delivery(&self, _: EventKey, _: Duration) -> StoreFuture<'_, DeliveryRecord> {
+        Box::pin(async { Ok(DeliveryRecord::default()) })
+    }
+
+    fn unrecord_delivery(&self, _: EventKey) -> StoreFuture<'_, ()> {
+        Box::pin(async { Ok(()) })
     }
 }

@@ -25,10 +25,10 @@ use crate::time::in_time;
 /// The claim of a delivery's event, with the delivery's permit. Exists from before the claim is attempted until it is
 /// settled.
 pub(super) struct Claim {
-    delivery: Delivery,
+    pub(super) delivery: Delivery,
     token: ClaimToken,
-    settings: Arc<Settings>,
-    permit: Permit,
+    pub(super) settings: Arc<Settings>,
+    pub(super) permit: Permit,
 }
 
 impl fmt::Debug for Claim {
@@ -84,7 +84,7 @@ impl Claim {
             }
         };
         let watch = observe::Stopwatch::start();
-        match self.run_handler(handler).await {
+        match self.run_handler(handler, self.keep_renewing()).await {
             Ok(answer) => {
                 let (ending, outcome) = if succeeded(&answer) {
                     (Ending::Commit, Outcome::Handled)
@@ -103,11 +103,15 @@ impl Claim {
         }
     }
 
-    /// Runs the handler while renewing the claim.
+    /// Runs the handler while `renewing` is polled.
     ///
     /// Renewal and cancellation are polled `unconstrained`, so a handler that uses up tokio's cooperative budget cannot
     /// delay them.
-    async fn run_handler<T>(&self, handler: impl Future<Output = T> + Unpin) -> Result<T, Reason> {
+    pub(super) async fn run_handler<T>(
+        &self,
+        handler: impl Future<Output = T> + Unpin,
+        renewing: impl Future<Output = Infallible>,
+    ) -> Result<T, Reason> {
         let settings = &*self.settings;
         let ran = in_time(settings.handler_timeout, AssertUnwindSafe(handler).catch_unwind());
         tokio::select! {
@@ -117,7 +121,7 @@ impl Claim {
                 None => Err(Reason::HandlerTimeout),
             },
             () = unconstrained(self.permit.canceled()) => Err(Reason::Draining),
-            never = unconstrained(self.keep_renewing()) => match never {},
+            never = unconstrained(renewing) => match never {},
         }
     }
 
@@ -233,7 +237,7 @@ impl Claim {
 
     /// Runs one store operation with `store_timeout`. A panic of the store counts as unavailable: it must not end the
     /// handler, and whether the operation took effect is unknown.
-    async fn answer<'s, T>(
+    pub(super) async fn answer<'s, T>(
         &'s self,
         step: impl FnOnce(&'s dyn DedupeStore) -> StoreFuture<'s, T>,
     ) -> Result<T, StoreError> {

@@ -3,6 +3,7 @@
 mod claim;
 mod detached;
 mod permits;
+mod repeats;
 mod settings;
 
 use std::future::Future;
@@ -91,8 +92,8 @@ impl Admitted {
     /// event claimed. The handler must not block its thread: the same task renews the claim, which otherwise expires.
     ///
     /// # Errors
-    /// Without running the handler, returns [`Reason::Duplicate`], [`Reason::InFlight`], [`Reason::StoreUnavailable`]
-    /// or [`Reason::StoreFull`]; the last two not with [`OnStoreError::HandleUnclaimed`]. If the handler does not
+    /// Without running the handler, returns [`Reason::Duplicate`], [`Reason::InFlight`], [`Reason::RepeatLimit`],
+    /// [`Reason::StoreUnavailable`] or [`Reason::StoreFull`]; the last two not with [`OnStoreError::HandleUnclaimed`]. If the handler does not
     /// finish, returns [`Reason::HandlerPanicked`], [`Reason::HandlerTimeout`] or [`Reason::Draining`], and releases
     /// the claim.
     ///
@@ -108,7 +109,10 @@ impl Admitted {
         let handler = Box::pin(handler);
         observe::within(span, async move {
             let delivery = claim.delivery().clone();
-            let result = claim.run(handler, succeeded).await;
+            let result = match delivery.recurring_body() {
+                None => claim.run(handler, succeeded).await,
+                Some(body) => claim.run_recorded(body, handler, succeeded).await,
+            };
             if let Err(rejection) = &result {
                 observe::not_handled(delivery.subject(), rejection);
             }

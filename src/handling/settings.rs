@@ -15,7 +15,12 @@ pub(crate) struct Settings {
     /// The time limit of one store operation, after which the store counts as unavailable.
     pub(crate) store_timeout: Duration,
     pub(crate) on_store_error: OnStoreError,
+    /// How often a body may be repeated within [`REPEAT_PERIOD`], if its event can recur.
+    pub(crate) max_repeats: u32,
 }
+
+/// The period for which deliveries of a body are counted, from the first one on.
+pub(crate) const REPEAT_PERIOD: Duration = Duration::from_secs(24 * 3600);
 
 impl Settings {
     pub(super) fn part_of_lease(&self, parts: u32) -> Duration {

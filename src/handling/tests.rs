@@ -11,7 +11,7 @@ use tokio::time::{Instant, advance, sleep, timeout};
 use super::claim::FIRST_RETRY;
 use super::*;
 use crate::claim_token::ClaimToken;
-use crate::dedupe::{Claimed, DedupeStore, MemoryStore, Settled, StoreFuture};
+use crate::dedupe::{Claimed, DedupeStore, DeliveryRecord, MemoryStore, Settled, StoreFuture};
 use crate::event_key::EventKey;
 use crate::retention::Retention;
 use crate::{Bytes, Custom, Receiver, RequestHead, Secret, SharedSecret, StoreError};
@@ -96,6 +96,12 @@ impl DedupeStore for Faulty {
     }
     fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
         Box::pin(self.through(false, self.store.release(key, token)))
+    }
+    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
+        Box::pin(self.through(false, self.store.record_delivery(body, period)))
+    }
+    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
+        Box::pin(self.through(false, self.store.unrecord_delivery(body)))
     }
 }
 

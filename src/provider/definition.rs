@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::equal_bytes::EqualBytes;
 use crate::envelope::{Envelope, Mode};
 use crate::error::ConfigError;
 use crate::freshness::Freshness;
@@ -24,6 +25,12 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static + sealed::Sealed {
     /// Returns the scheme and its secrets.
     #[doc(hidden)]
     fn scheme(&self, _: sealed::Seal) -> Result<sealed::SchemeWithSecrets, ConfigError>;
+
+    /// Returns whether deliveries of this kind that have equal bytes, and no id, are of the same event.
+    #[doc(hidden)]
+    fn equal_bytes(&self, _kind: Option<&str>) -> EqualBytes {
+        EqualBytes::MayRecur("nothing is known about the events of this provider")
+    }
 
     /// Returns the mode of the secret with this index, or `None` if it is valid for any mode.
     #[doc(hidden)]

@@ -7,13 +7,15 @@ use crate::event::{Decoded, Undecodable, Unknown};
 use crate::payload::Drift;
 use crate::phi::RawJson;
 
-/// Declares a provider's documented kinds, and the event enum with a variant for each.
+/// Declares a provider's documented kinds, and the event enum with a variant for each. After its name, each kind states
+/// whether equal bytes are the same event: an [`EqualBytes`](crate::registry::EqualBytes).
 macro_rules! events {
-    ($provider:literal: $($(#[$doc:meta])* $Variant:ident($Payload:ty) = $kind:literal $(| $alias:literal)*,)*) => {
+    ($provider:literal: $($(#[$doc:meta])* $Variant:ident($Payload:ty) = $kind:literal $(| $alias:literal)*: $equal_bytes:expr,)*) => {
         pub(super) const KINDS: &[$crate::registry::KindFacts] = &[$($crate::registry::KindFacts {
             name: $kind,
             aliases: &[$($alias),*],
             variant: stringify!($Variant),
+            equal_bytes: $equal_bytes,
         },)*];
 
         /// The documented kinds.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::definition::{Policy, Provider, sealed};
+use super::equal_bytes::EqualBytes;
 use super::options::{OptionError, OptionName, ProviderOptions, SchemeChoice};
 use crate::any_event::AnyEvent;
 use crate::delivery::{Delivery, WrongProvider};
@@ -58,6 +59,8 @@ pub struct KindFacts {
     pub aliases: &'static [&'static str],
     /// The variant of the provider's `Event` and `Kind`.
     pub variant: &'static str,
+    /// Whether deliveries with equal bytes, and without an id, are of the same event.
+    pub equal_bytes: EqualBytes,
 }
 
 /// The places of the envelope's parts in a body, as JSON pointers. `None` if the bodies lack the part, or if its place
@@ -125,6 +128,14 @@ impl ProviderFacts {
     #[must_use]
     pub fn kind(&self, name: &str) -> Option<&'static KindFacts> {
         self.kinds.iter().find(|kind| kind.name == name || kind.aliases.contains(&name))
+    }
+
+    /// Returns whether deliveries of a kind that have equal bytes, and no id, are of the same event. Events of an
+    /// undocumented kind, or of none, may recur.
+    #[must_use]
+    pub fn equal_bytes(&self, kind: Option<&str>) -> EqualBytes {
+        let kind = kind.and_then(|name| self.kind(name));
+        kind.map_or(EqualBytes::MayRecur("nothing is known about undocumented kinds"), |kind| kind.equal_bytes)
     }
 
     /// Returns the scheme of an endpoint with these options. It does not depend on the secrets, which may be absent.

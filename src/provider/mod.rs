@@ -3,28 +3,32 @@
 //! - `definition`: the trait that a provider implements
 //! - `facts`, `options`: the facts that a folder declares, and the options of an endpoint's configuration
 //! - `events`: the macro that declares a provider's events as types
-//! - `agreed`, `json`, `key`: code that several providers share
+//! - `equal_bytes`: the fact whether equal bytes are the same event
+//! - `agreed`, `json`, `key`, `pointer`: code that several providers share
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 mod agreed;
 mod custom;
 mod definition;
+mod equal_bytes;
 mod events;
 mod facts;
 mod json;
 mod key;
 mod options;
+mod pointer;
 #[cfg(feature = "testing")]
 mod test_data;
 
 pub use self::custom::Custom;
-#[cfg(feature = "testing")]
-pub(crate) use self::custom::pointed_at;
 pub(crate) use self::definition::{METHODS, sealed};
 pub use self::definition::{Policy, Provider};
+pub use self::equal_bytes::EqualBytes;
 pub use self::facts::{KindFacts, NaturalKey, Pointers, ProviderFacts, RetrySchedule, UnsignedHeader, UnsignedValue};
 pub use self::options::{OptionError, OptionName, ProviderOptions, SchemeChoice, SecretMode};
+#[cfg(feature = "testing")]
+pub(crate) use self::pointer::pointed_at;
 
 macro_rules! registry {
     ($($module:ident: $Provider:ident,)*) => {

@@ -58,6 +58,7 @@ pub struct Builder {
     handler_timeout: Duration,
     max_in_flight: usize,
     on_store_error: OnStoreError,
+    max_repeats: u32,
 }
 
 impl Builder {
@@ -76,6 +77,7 @@ impl Builder {
             handler_timeout: Duration::from_secs(600),
             max_in_flight: 1024,
             on_store_error: OnStoreError::default(),
+            max_repeats: 20,
         }
     }
 
@@ -146,6 +148,17 @@ impl Builder {
         self
     }
 
+    /// Sets how often a body may be repeated within a day of its first delivery, if its event can recur with the same
+    /// bytes ([`Dedupe::by_id`]). The default is 20.
+    ///
+    /// Where no time is signed, this limits how often a captured delivery can be replayed. Further deliveries are
+    /// answered with 503 ([`Reason::RepeatLimit`](crate::Reason::RepeatLimit)), and a warning is logged. Deliveries
+    /// whose handler failed do not count.
+    pub fn max_repeats(mut self, number: u32) -> Self {
+        self.max_repeats = number;
+        self
+    }
+
     /// Sets the clock by which ages are checked. The default is the system's clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -178,9 +191,11 @@ impl Builder {
         let warnings = warnings(&self.name, freshness, &scheme, &policy);
 
         let store = store(&self.dedupe, self.store)?;
-        let permits = Permits::new(self.max_in_flight).map_err(|error| {
+        let no_randomness = |error: getrandom::Error| {
             ConfigError::new("cannot read from the system random number generator").with_source(error)
-        })?;
+        };
+        let permits = Permits::new(self.max_in_flight).map_err(no_randomness)?;
+        let keys = EventKeys::new(self.provider.name(), &self.name).map_err(no_randomness)?;
         // If no age is checked, a replay is accepted at any time, so no event may be forgotten early.
         let retention = Retention::new(if freshness == Freshness::Unchecked { total } else { window }, total);
         let limits = Limits { methods: policy.methods, body: self.body_limit, retention };
@@ -192,6 +207,7 @@ impl Builder {
             // A lease must be longer than a store operation that hangs.
             store_timeout: STORE_TIMEOUT.min(self.lease.checked_div(3).unwrap_or(self.lease)),
             on_store_error: self.on_store_error,
+            max_repeats: self.max_repeats,
         };
         observe::warnings(&warnings);
         Ok(Receiver(Arc::new(ReceiverState {
@@ -208,7 +224,7 @@ impl Builder {
                 freshness,
                 unknown_kinds_have_event_time: policy.unknown_kinds_have_event_time,
             },
-            key_rule: KeyRule::new(EventKeys::new(self.provider.name(), &self.name), self.dedupe),
+            key_rule: KeyRule::new(keys, self.dedupe),
             provider: self.provider,
             handling: Handling::new(settings, permits),
             warnings,

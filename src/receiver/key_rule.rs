@@ -4,8 +4,9 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::envelope::{Envelope, Mode};
-use crate::event_key::{EventKey, EventKeys};
+use crate::envelope::{Envelope, KindName, Mode};
+use crate::event_key::{DeliveryKeys, EventKeys};
+use crate::provider::Provider;
 
 /// The rule that decides which deliveries are of the same event.
 pub struct Dedupe(DedupeMode);
@@ -14,19 +15,36 @@ type OwnKey = Box<dyn Fn(&Envelope, &Bytes) -> Option<String> + Send + Sync>;
 
 enum DedupeMode {
     ById,
+    ByBytes,
     Off,
     By(OwnKey),
 }
 
 impl Dedupe {
-    /// Deduplicates by the event's id, or by the bytes of the body if it has no id. The default.
+    /// Deduplicates by the event's id. The default.
+    ///
+    /// For an event without an id, the [facts](crate::registry::KindFacts::equal_bytes) about its kind decide. If its
+    /// bytes contain the event's own id or time, deliveries with equal bytes are the same event. Otherwise the event
+    /// can recur byte for byte, and each delivery is handled as an event of its own, under an event key of its own. So
+    /// are the events of undocumented kinds and those of a [`Custom`](crate::Custom) provider, if they have no id.
+    /// [`Delivery::possible_duplicate`](crate::Delivery::possible_duplicate) then returns whether the same bytes were
+    /// delivered before, and [`Builder::max_repeats`](crate::Builder::max_repeats) limits how often they are.
     #[must_use]
     pub fn by_id() -> Self {
         Dedupe(DedupeMode::ById)
     }
 
-    /// Disables deduplication: every verified, fresh delivery reaches the handler. For endpoints where different events
-    /// may have identical bytes.
+    /// Deduplicates by the event's id, or by the bytes of the body if it has no id.
+    ///
+    /// An event that recurs with the same bytes is then dropped as a duplicate, and one that arrives while its
+    /// predecessor is being handled is answered with 503. Use this only if losing such an event is better than handling
+    /// a retry or a replay twice.
+    #[must_use]
+    pub fn by_bytes() -> Self {
+        Dedupe(DedupeMode::ByBytes)
+    }
+
+    /// Disables deduplication: every verified, fresh delivery reaches the handler, under an event key of its own.
     #[must_use]
     pub fn off() -> Self {
         Dedupe(DedupeMode::Off)
@@ -50,13 +68,14 @@ impl fmt::Debug for Dedupe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             DedupeMode::ById => "Dedupe::by_id()",
+            DedupeMode::ByBytes => "Dedupe::by_bytes()",
             DedupeMode::Off => "Dedupe::off()",
             DedupeMode::By(_) => "Dedupe::by(..)",
         })
     }
 }
 
-/// Computes the event keys of one endpoint.
+/// Computes the keys of one endpoint's deliveries.
 pub(super) struct KeyRule {
     keys: EventKeys,
     dedupe: Dedupe,
@@ -68,16 +87,28 @@ impl KeyRule {
     }
 
     #[inline]
-    pub(super) fn key(&self, envelope: &Envelope, body: &Bytes) -> EventKey {
+    pub(super) fn keys(&self, provider: &dyn Provider, envelope: &Envelope, body: &Bytes) -> DeliveryKeys {
         let mode = envelope.mode.as_ref().map_or("", Mode::as_str);
-        if let Dedupe(DedupeMode::By(own)) = &self.dedupe
-            && let Some(own) = own(envelope, body)
-        {
-            return self.keys.of_own(mode, &own);
+        match (&self.dedupe.0, &envelope.id) {
+            (DedupeMode::Off, _) => DeliveryKeys::of_event(self.keys.of_delivery(self.keys.of_body(body))),
+            (DedupeMode::By(own), id) => match (own(envelope, body), id) {
+                (Some(own), _) => DeliveryKeys::of_event(self.keys.of_own(mode, &own)),
+                (None, Some(id)) => DeliveryKeys::of_event(self.keys.of_id(mode, id)),
+                (None, None) => self.without_id(provider, envelope, body),
+            },
+            (_, Some(id)) => DeliveryKeys::of_event(self.keys.of_id(mode, id)),
+            (DedupeMode::ByBytes, None) => DeliveryKeys::of_event(self.keys.of_body(body)),
+            (DedupeMode::ById, None) => self.without_id(provider, envelope, body),
         }
-        match &envelope.id {
-            Some(id) => self.keys.of_id(mode, id),
-            None => self.keys.of_body(body),
+    }
+
+    fn without_id(&self, provider: &dyn Provider, envelope: &Envelope, body: &Bytes) -> DeliveryKeys {
+        let of_body = self.keys.of_body(body);
+        let equal_bytes = provider.equal_bytes(envelope.kind.as_ref().map(KindName::as_str));
+        if equal_bytes.are_the_same_event(body) {
+            DeliveryKeys::of_event(of_body)
+        } else {
+            DeliveryKeys { event: self.keys.of_delivery(of_body), recurring_body: Some(of_body) }
         }
     }
 }

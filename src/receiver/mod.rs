@@ -150,8 +150,8 @@ impl Receiver {
         if let Err(reason) = accepted {
             return Err(Rejection::new(reason).about(envelope.kind, verified.secret_label()));
         }
-        let key = state.key_rule.key(&envelope, verified.body());
-        Ok(Delivery::new(envelope, verified, key))
+        let keys = state.key_rule.keys(&*state.provider, &envelope, verified.body());
+        Ok(Delivery::new(envelope, verified, keys))
     }
 
     /// Reserves one of the `max_in_flight` permits for the delivery. Rejections are logged and counted.

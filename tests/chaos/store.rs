@@ -5,7 +5,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use medhook::{ClaimToken, Claimed, DedupeStore, EventKey, MemoryStore, Retention, Settled, StoreError, StoreFuture};
+use medhook::{
+    ClaimToken, Claimed, DedupeStore, DeliveryRecord, EventKey, MemoryStore, Retention, Settled, StoreError,
+    StoreFuture,
+};
 use medhook_tests::ledger::Ledger;
 use tokio::time::sleep;
 
@@ -111,6 +114,14 @@ impl Failing {
         if !matches!(fault, Fault::None) {
             self.0.failed.lock().unwrap().insert(*token.as_bytes());
         }
+        self.broken(fault, step).await
+    }
+
+    async fn broken<T>(
+        &self,
+        fault: Fault,
+        step: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         match fault {
             Fault::None => step.await,
             Fault::Rejects => Err(StoreError::unavailable("out of order")),
@@ -159,5 +170,13 @@ impl DedupeStore for Failing {
             self.ledger().release(key, token, answer);
             Ok(answer)
         }))
+    }
+
+    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
+        Box::pin(self.broken(self.fault(), self.0.store.record_delivery(body, period)))
+    }
+
+    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
+        Box::pin(self.broken(self.fault(), self.0.store.unrecord_delivery(body)))
     }
 }

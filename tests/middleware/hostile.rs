@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use medhook::{
-    ClaimToken, Claimed, DedupeStore, EventKey, Fasten, Freshness, MemoryStore, NoDedupe, Outcome, Reason, Received,
-    Receiver, RequestHead, Retention, Secret, Secrets, Settled, StoreFuture, testing,
+    ClaimToken, Claimed, DedupeStore, DeliveryRecord, EventKey, Fasten, Freshness, MemoryStore, NoDedupe, Outcome,
+    Reason, Received, Receiver, RequestHead, Retention, Secret, Secrets, Settled, StoreFuture, testing,
 };
 use medhook_conformance::{Answer, Transfer, cases};
 use medhook_tests::route::{Route, Watched};
@@ -319,6 +319,12 @@ impl DedupeStore for SlowToClaim {
     }
     fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
         self.inner.release(key, token)
+    }
+    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
+        self.inner.record_delivery(body, period)
+    }
+    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
+        self.inner.unrecord_delivery(body)
     }
 }
 

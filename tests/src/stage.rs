@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use medhook::testing::StoppedClock;
 use medhook::{
-    Bytes, ClaimToken, Claimed, DedupeStore, Delivery, EventKey, MemoryStore, Outcome, Receiver, Retention, Settled,
-    StoreError, StoreFuture,
+    Bytes, ClaimToken, Claimed, DedupeStore, Delivery, DeliveryRecord, EventKey, MemoryStore, Outcome, Receiver,
+    Retention, Settled, StoreError, StoreFuture,
 };
 use medhook_conformance::{Answer, Call, Case, Cases, State};
 use tokio::sync::{Notify, Semaphore};
@@ -207,6 +207,12 @@ impl DedupeStore for Broken {
         self.answer()
     }
     fn release(&self, _: EventKey, _: ClaimToken) -> StoreFuture<'_, Settled> {
+        self.answer()
+    }
+    fn record_delivery(&self, _: EventKey, _: Duration) -> StoreFuture<'_, DeliveryRecord> {
+        self.answer()
+    }
+    fn unrecord_delivery(&self, _: EventKey) -> StoreFuture<'_, ()> {
         self.answer()
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
-use medhook::{Bytes, ClaimToken, Claimed, DedupeStore, EventKey, Retention, Settled, StoreFuture};
+use medhook::{Bytes, ClaimToken, Claimed, DedupeStore, DeliveryRecord, EventKey, Retention, Settled, StoreFuture};
 use tokio::time::Instant;
 
 use super::path;
@@ -173,6 +173,14 @@ impl DedupeStore for WatchedStore {
     fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
         self.recorded(self.store.release(key, token))
     }
+
+    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
+        self.recorded(self.store.record_delivery(body, period))
+    }
+
+    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
+        self.recorded(self.store.unrecord_delivery(body))
+    }
 }
 
 #[cfg(test)]
@@ -235,6 +243,14 @@ mod tests {
 
         fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
             self.0.release(key, token)
+        }
+
+        fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
+            self.0.record_delivery(body, period)
+        }
+
+        fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
+            self.0.unrecord_delivery(body)
         }
     }
 

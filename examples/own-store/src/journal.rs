@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use medhook_axum::{ClaimToken, Claimed, DedupeStore, EventKey, Retention, Settled, StoreError, StoreFuture};
+use medhook_axum::{
+    ClaimToken, Claimed, DedupeStore, DeliveryRecord, EventKey, Retention, Settled, StoreError, StoreFuture,
+};
 
 /// A store in one file. It never purges events, so it grows by 32 bytes per event. A production store would purge
 /// events after their [`Retention`].
@@ -19,6 +21,9 @@ struct Events {
     journal: File,
     length: u64,
     states: HashMap<EventKey, State>,
+    /// The number of deliveries of each body whose event can recur, and the time of the first one. Kept in memory,
+    /// because the record is advisory: after a restart, a delivery that came before no longer counts.
+    bodies: HashMap<EventKey, (u64, Instant)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +42,7 @@ impl JournalStore {
         let (entries, incomplete) = known.as_chunks::<32>();
         let length = (known.len() - incomplete.len()) as u64;
         let states = entries.iter().map(|key| (EventKey::from_bytes(*key), State::Handled)).collect();
-        Ok(JournalStore(Arc::new(Mutex::new(Events { journal, length, states }))))
+        Ok(JournalStore(Arc::new(Mutex::new(Events { journal, length, states, bodies: HashMap::new() }))))
     }
 
     /// Runs an operation. The lock makes each operation atomic. Writing waits for the disk, so it runs on a blocking
@@ -126,6 +131,29 @@ impl DedupeStore for JournalStore {
                 events.states.remove(&key);
             }
             Ok(Settled::Settled)
+        })
+    }
+
+    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
+        self.operation(move |events| {
+            let now = Instant::now();
+            events.bodies.retain(|_, (_, first)| now.duration_since(*first) < period);
+            let (deliveries, first) = events.bodies.entry(body).or_insert((0, now));
+            let record = DeliveryRecord { earlier: *deliveries, since: now.duration_since(*first) };
+            *deliveries += 1;
+            Ok(record)
+        })
+    }
+
+    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
+        self.operation(move |events| {
+            if let Some((deliveries, _)) = events.bodies.get_mut(&body) {
+                *deliveries -= 1;
+                if *deliveries == 0 {
+                    events.bodies.remove(&body);
+                }
+            }
+            Ok(())
         })
     }
 }

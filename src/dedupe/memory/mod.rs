@@ -1,3 +1,5 @@
+mod bodies;
+mod first_bytes;
 mod shard;
 
 use std::fmt;
@@ -7,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::shard::{Shard, millis};
-use super::{Claimed, DedupeStore, Settled, StoreFuture};
+use super::{Claimed, DedupeStore, DeliveryRecord, Settled, StoreFuture};
 use crate::claim_token::ClaimToken;
 use crate::event_key::EventKey;
 use crate::retention::Retention;
@@ -24,6 +26,9 @@ use crate::{StoreError, observe};
 /// At capacity, the oldest handled event whose replay would be rejected as stale ([`Retention::replay`]) makes room. If
 /// there is none, claims fail with [`StoreError::full`], and deliveries are answered with 503. Both mean that the store
 /// is too small; see [`forgotten`](Self::forgotten). Leases are measured by a monotonic clock, which cannot be set.
+///
+/// Records of deliveries whose event can recur ([`record_delivery`](DedupeStore::record_delivery)) are kept besides, as
+/// many as there may be events, and the oldest one makes room.
 #[derive(Clone)]
 pub struct MemoryStore {
     shards: Arc<[Mutex<Shard>]>,
@@ -127,6 +132,19 @@ impl DedupeStore for MemoryStore {
     fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
         Box::pin(async move { self.with(key, |shard, _| Ok(shard.release(key, token))) })
     }
+
+    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
+        Box::pin(async move { self.with(body, |shard, now| Ok(shard.bodies.record(body, millis(period), now))) })
+    }
+
+    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            self.with(body, |shard, _| {
+                shard.bodies.unrecord(body);
+                Ok(())
+            })
+        })
+    }
 }
 
 #[cfg(test)]
@@ -138,7 +156,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn key(n: u64) -> EventKey {
-        EventKeys::new("test", "test").of_id("", &n.to_string())
+        EventKeys::new("test", "test").unwrap().of_id("", &n.to_string())
     }
 
     fn token(n: u8) -> ClaimToken {

@@ -1,9 +1,10 @@
-use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
 
 use lru::LruCache;
 
 use super::super::{Claimed, Settled};
+use super::bodies::Bodies;
+use super::first_bytes::FirstBytesState;
 use crate::StoreError;
 use crate::claim_token::ClaimToken;
 use crate::event_key::EventKey;
@@ -15,6 +16,8 @@ pub(super) struct Shard {
     events: LruCache<EventKey, MemoryEntry, FirstBytesState>,
     capacity: usize,
     forgotten: u64,
+    /// The records of deliveries whose event can recur.
+    pub(super) bodies: Bodies,
 }
 
 #[derive(Clone, Copy)]
@@ -69,7 +72,12 @@ const MINUTE: u64 = 60_000;
 
 impl Shard {
     pub(super) fn new(capacity: usize) -> Self {
-        Shard { events: LruCache::unbounded_with_hasher(FirstBytesState::default()), capacity, forgotten: 0 }
+        Shard {
+            events: LruCache::unbounded_with_hasher(FirstBytesState::default()),
+            capacity,
+            forgotten: 0,
+            bodies: Bodies::new(capacity),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -187,41 +195,6 @@ impl Shard {
 /// The number of events that one claim examines. This bounds its time; the next claim continues with other events.
 const AT_ONCE: usize = 64;
 
-/// A hasher that returns the first bytes of a key. Keys are SHA-256 digests of verified events, so these bytes are
-/// uniformly distributed, and an attacker without a secret cannot choose them.
-#[derive(Default)]
-struct FirstBytes(u64);
-
-type FirstBytesState = BuildHasherDefault<FirstBytes>;
-
-impl Hasher for FirstBytes {
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk() {
-            self.0 = u64::from_le_bytes(*first);
-        }
-    }
-
-    /// Ignores the length of the array, which is always the same.
-    fn write_usize(&mut self, _: usize) {}
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
 pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::hash::BuildHasher;
-
-    use super::*;
-
-    #[test]
-    fn a_key_hashes_to_its_first_bytes() {
-        let key = EventKey::from_bytes(std::array::from_fn(|at| at as u8));
-        assert_eq!(FirstBytesState::default().hash_one(key), 0x0706_0504_0302_0100);
-    }
 }

@@ -374,7 +374,7 @@ const LONGEST_IDLE: Duration = Duration::from_secs(600);
 pub(super) struct BoundStatement {
     pub(super) name: &'static str,
     pub(super) statement: Arc<str>,
-    pub(super) key: Option<(EventKey, ClaimToken)>,
+    pub(super) key: Option<(EventKey, Option<ClaimToken>)>,
     pub(super) seconds: Option<f64>,
 }
 
@@ -382,7 +382,10 @@ impl BoundStatement {
     pub(super) async fn run(&self, connection: &mut PgConnection) -> StatementResult {
         let mut query = sqlx::query(AssertSqlSafe(self.statement.clone()));
         if let Some((key, token)) = &self.key {
-            query = query.bind(&key.as_bytes()[..]).bind(&token.as_bytes()[..]);
+            query = query.bind(&key.as_bytes()[..]);
+            if let Some(token) = token {
+                query = query.bind(&token.as_bytes()[..]);
+            }
         }
         if let Some(seconds) = self.seconds {
             query = query.bind(seconds);

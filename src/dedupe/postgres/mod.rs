@@ -1,5 +1,6 @@
 mod connection;
 mod probe;
+mod record;
 mod schema;
 mod statements;
 
@@ -13,7 +14,7 @@ use sqlx::postgres::{PgConnectOptions, PgRow};
 use self::connection::{BoundStatement, Connections};
 use self::statements::{Statements, TABLES};
 use super::namespace::Namespace;
-use super::{Claimed, DedupeStore, Settled, StoreFuture};
+use super::{Claimed, DedupeStore, DeliveryRecord, Settled, StoreFuture};
 use crate::claim_token::ClaimToken;
 use crate::event_key::EventKey;
 use crate::retention::Retention;
@@ -31,8 +32,8 @@ use crate::{ConfigError, StoreError, observe};
 /// system's certificate authorities, `options[search_path]=SCHEMA` sets the schema. Errors contain neither the URL nor
 /// the password. A connection pooler must use session pooling and pass `options` on.
 ///
-/// Connecting creates the tables `medhook_events`, `medhook_committed` and `medhook_schema` if they do not exist and
-/// the role has the privileges. Any number of instances can do so at once. [`ddl`](PostgresStore::ddl) returns the
+/// Connecting creates the tables `medhook_events`, `medhook_committed`, `medhook_bodies` and `medhook_schema` if they do
+/// not exist and the role has the privileges. Any number of instances can do so at once. [`ddl`](PostgresStore::ddl) returns the
 /// statements for creating them in another way.
 ///
 /// # Failures
@@ -97,7 +98,7 @@ impl PostgresStore {
 
     /// Returns the statements that create the tables of a namespace (`medhook` by default), to be run by a role with
     /// the privilege to create tables. The store's own role then needs `SELECT, INSERT, UPDATE, DELETE` on the first
-    /// two tables and `SELECT` on the third.
+    /// three tables and `SELECT` on the last.
     ///
     /// ```
     /// let ddl = medhook::PostgresStore::ddl("medhook")?;
@@ -152,7 +153,7 @@ impl PostgresStore {
             return Err(StoreError::unavailable("PostgreSQL: commit_in: the delivery was not admitted by a receiver"));
         };
         let key = delivery.event_key();
-        let ids = (key, token);
+        let ids = (key, Some(token));
         let statement = self.inner.statements.commit_in.clone();
         let step =
             BoundStatement { name: "commit_in", statement, key: Some(ids), seconds: Some(seconds(retention.total)) };
@@ -180,7 +181,7 @@ impl PostgresStore {
     }
 
     async fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> Result<Claimed, StoreError> {
-        let ids = (key, token);
+        let ids = (key, Some(token));
         for _ in 0..MOST_CLAIM_ATTEMPTS {
             let statement = self.inner.statements.claim.clone();
             let step = BoundStatement { name: "claim", statement, key: Some(ids), seconds: Some(seconds(lease)) };
@@ -229,7 +230,7 @@ impl DedupeStore for PostgresStore {
 
     fn renew(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Settled> {
         Box::pin(async move {
-            let ids = (key, token);
+            let ids = (key, Some(token));
             let statement = self.inner.statements.renew.clone();
             self.settle(BoundStatement { name: "renew", statement, key: Some(ids), seconds: Some(seconds(lease)) })
                 .await
@@ -238,7 +239,7 @@ impl DedupeStore for PostgresStore {
 
     fn commit(&self, key: EventKey, token: ClaimToken, retention: Retention) -> StoreFuture<'_, Settled> {
         Box::pin(async move {
-            let ids = (key, token);
+            let ids = (key, Some(token));
             let statement = self.inner.statements.commit.clone();
             self.settle(BoundStatement {
                 name: "commit",
@@ -252,10 +253,18 @@ impl DedupeStore for PostgresStore {
 
     fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
         Box::pin(async move {
-            let ids = (key, token);
+            let ids = (key, Some(token));
             let statement = self.inner.statements.release.clone();
             self.settle(BoundStatement { name: "release", statement, key: Some(ids), seconds: None }).await
         })
+    }
+
+    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
+        Box::pin(self.record_body(body, period))
+    }
+
+    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
+        Box::pin(self.unrecord_body(body))
     }
 }
 

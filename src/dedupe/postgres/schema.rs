@@ -8,12 +8,13 @@ use super::connection::describe;
 use crate::ConfigError;
 
 /// The version of the tables that this code reads and writes.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 /// Returns the statements that create the tables.
 ///
 /// Two tables record events. The store's own operations write `_events`. Transactions of the application write
-/// `_committed` only, so that their locks are on no row that a claim or a renewal would wait for.
+/// `_committed` only, so that their locks are on no row that a claim or a renewal would wait for. `_bodies` counts the
+/// deliveries of bodies whose event can recur.
 pub(super) fn ddl(namespace: &Namespace) -> String {
     let ns = namespace.as_str();
     format!(
@@ -30,6 +31,13 @@ CREATE TABLE {ns}_committed (
     until timestamptz NOT NULL
 );
 CREATE INDEX {ns}_committed_until ON {ns}_committed (until);
+CREATE TABLE {ns}_bodies (
+    key bytea PRIMARY KEY,
+    deliveries bigint NOT NULL,
+    first_seen timestamptz NOT NULL,
+    until timestamptz NOT NULL
+);
+CREATE INDEX {ns}_bodies_until ON {ns}_bodies (until);
 CREATE TABLE {ns}_schema (version integer NOT NULL);
 INSERT INTO {ns}_schema (version) VALUES ({VERSION});
 "
@@ -73,7 +81,7 @@ pub(super) async fn prepare(
         Ok(())
     } else {
         Err(ConfigError::new(format!(
-            "PostgreSQL: the role needs SELECT, INSERT, UPDATE and DELETE on {0}_events and {0}_committed",
+            "PostgreSQL: the role needs SELECT, INSERT, UPDATE and DELETE on {0}_events, {0}_committed and {0}_bodies",
             namespace.as_str()
         )))
     }
@@ -122,6 +130,6 @@ async fn create(connection: &mut PgConnection, namespace: &Namespace) -> Result<
 
 async fn may_write(connection: &mut PgConnection, namespace: &Namespace) -> Result<bool, sqlx::Error> {
     let every = "SELECT bool_and(has_table_privilege($1 || of, may))
-        FROM unnest(ARRAY['_events', '_committed']) AS of, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS may";
+        FROM unnest(ARRAY['_events', '_committed', '_bodies']) AS of, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS may";
     sqlx::query(every).bind(namespace.as_str()).fetch_one(connection).await?.try_get(0)
 }

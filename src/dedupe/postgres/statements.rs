@@ -16,13 +16,15 @@ pub(super) struct Statements {
     pub(super) renew: Arc<str>,
     pub(super) commit: Arc<str>,
     pub(super) release: Arc<str>,
+    pub(super) record: Arc<str>,
+    pub(super) unrecord: Arc<str>,
     pub(super) purge: [Arc<str>; TABLES],
     #[cfg(feature = "sqlx-09")]
     pub(super) commit_in: Arc<str>,
 }
 
-/// The number of tables with events.
-pub(super) const TABLES: usize = 2;
+/// The number of tables whose rows expire.
+pub(super) const TABLES: usize = 3;
 
 impl Statements {
     pub(super) fn new(namespace: &Namespace) -> Self {
@@ -32,7 +34,9 @@ impl Statements {
             renew: of(RENEW),
             commit: of(COMMIT),
             release: of(RELEASE),
-            purge: ["events", "committed"].map(|table| of(&PURGE.replace("{table}", table))),
+            record: of(&RECORD.replace("{expired}", RECORD_EXPIRED)),
+            unrecord: of(UNRECORD),
+            purge: ["events", "committed", "bodies"].map(|table| of(&PURGE.replace("{table}", table))),
             #[cfg(feature = "sqlx-09")]
             commit_in: of(COMMIT_IN),
         }
@@ -107,6 +111,23 @@ WHERE NOT EXISTS (SELECT FROM {ns}_events AS e WHERE e.key = $1 AND e.token <> $
 ON CONFLICT (key) DO UPDATE SET token = excluded.token, until = excluded.until
 WHERE c.token = excluded.token OR c.until <= clock_timestamp()
 RETURNING true";
+
+/// Counts a delivery. A record whose period has ended begins anew, and so does one from before the server's clock was
+/// set back.
+const RECORD: &str = "
+INSERT INTO {ns}_bodies AS b (key, deliveries, first_seen, until)
+SELECT $1, 1, clock_timestamp(), clock_timestamp() + make_interval(secs => $2)
+ON CONFLICT (key) DO UPDATE SET
+    deliveries = CASE WHEN {expired} THEN 1 ELSE b.deliveries + 1 END,
+    first_seen = CASE WHEN {expired} THEN excluded.first_seen ELSE b.first_seen END,
+    until = CASE WHEN {expired} THEN excluded.until ELSE b.until END
+RETURNING deliveries - 1, extract(epoch FROM clock_timestamp() - first_seen)::float8";
+
+const RECORD_EXPIRED: &str = "b.until <= excluded.first_seen OR b.first_seen > clock_timestamp()";
+
+const UNRECORD: &str = "
+WITH counted AS (UPDATE {ns}_bodies SET deliveries = deliveries - 1 WHERE key = $1 AND deliveries > 1 RETURNING 1)
+DELETE FROM {ns}_bodies WHERE key = $1 AND deliveries <= 1 AND NOT EXISTS (SELECT FROM counted)";
 
 /// Deletes a small batch and skips locked rows, so a claim waits for at most one batch. Rows are deleted an hour after
 /// they have expired, so that an expired claim still fences the holder of an earlier one. The comparison uses

@@ -1,5 +1,6 @@
 mod inspect;
 mod link;
+mod record;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use redis::Script;
 
 use self::link::{LinkError, Links, Server};
 use super::namespace::Namespace;
-use super::{Claimed, DedupeStore, Settled, StoreFuture};
+use super::{Claimed, DedupeStore, DeliveryRecord, Settled, StoreFuture};
 use crate::claim_token::ClaimToken;
 use crate::event_key::EventKey;
 use crate::retention::Retention;
@@ -41,8 +42,9 @@ use crate::{ConfigError, StoreError};
 /// [`root_certificates`](RedisBuilder::root_certificates). Errors contain neither the URL nor the password.
 ///
 /// The URL must lead to one server, or to the current primary through a proxy or a host name. A node of a Redis Cluster
-/// is rejected. Keys are `medhook:` and 64 hexadecimal digits. With ACLs, the user needs `EVAL`, `EVALSHA`, `GET`,
-/// `SET`, `DEL`, `TIME` and `PING` on `medhook:*`, `INFO` or `CONFIG GET`, and `WAIT` for replicas.
+/// is rejected. Keys begin with `medhook:` and end with 64 hexadecimal digits. With ACLs, the user needs `EVAL`,
+/// `EVALSHA`, `GET`, `SET`, `DEL`, `INCR`, `DECR`, `EXISTS`, `PTTL`, `PEXPIRE`, `TIME` and `PING` on `medhook:*`, `INFO`
+/// or `CONFIG GET`, and `WAIT` for replicas.
 ///
 /// # Failures
 /// While the server is unavailable, loading its data, out of memory or not a primary, operations fail and deliveries
@@ -187,6 +189,14 @@ impl DedupeStore for RedisStore {
     fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
         Box::pin(self.settle("release", key, token, Duration::ZERO))
     }
+
+    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
+        Box::pin(self.record_body(body, period))
+    }
+
+    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
+        Box::pin(self.unrecord_body(body))
+    }
 }
 
 impl fmt::Debug for RedisStore {
@@ -281,7 +291,7 @@ impl RedisBuilder {
 const SHORTEST: Duration = Duration::from_millis(10);
 
 impl RedisStore {
-    /// Claims and releases a random key, so that missing permissions are reported when connecting.
+    /// Claims and releases a random key, and records it as a body, so that missing permissions are reported when connecting.
     async fn check_permissions(&self) -> Result<(), ConfigError> {
         let (mut key, mut token) = ([0; 32], [0; 16]);
         let no_randomness =
@@ -290,7 +300,9 @@ impl RedisStore {
         let (key, token) = (EventKey::from_bytes(key), ClaimToken::from_bytes(token));
         let tried = async {
             self.claim(key, token, Duration::from_secs(1)).await?;
-            self.release(key, token).await
+            self.release(key, token).await?;
+            self.record_body(key, Duration::from_secs(1)).await?;
+            self.unrecord_body(key).await
         };
         tried.await.map(drop).map_err(|error| ConfigError::new(error.to_string()).with_source(error))
     }

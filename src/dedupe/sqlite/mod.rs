@@ -13,11 +13,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use self::connect::Database;
-use self::rules::{Operation, OperationResult};
+use self::rules::{BodyOperation, Operation, OperationResult};
 use self::tables::Tables;
-use self::writer::Op;
+use self::writer::{Op, Step};
 use super::namespace::Namespace;
-use super::{Claimed, DedupeStore, Settled, StoreFuture};
+use super::{Claimed, DedupeStore, DeliveryRecord, Settled, StoreFuture};
 use crate::claim_token::ClaimToken;
 use crate::event_key::EventKey;
 use crate::retention::Retention;
@@ -172,10 +172,10 @@ impl SqliteStore {
         if ours.map_err(|fault| fault.to_store_error())? { Ok(()) } else { Err(StoreError::lost()) }
     }
 
-    async fn ask(&self, key: EventKey, token: ClaimToken, step: Operation) -> Result<OperationResult, StoreError> {
+    async fn ask(&self, step: Step) -> Result<OperationResult, StoreError> {
         let (reply, answer) = oneshot::channel();
         let gone = || StoreError::unavailable("SQLite store: its thread did not answer");
-        self.queue.send(Op { key, token, step, reply }).await.map_err(|_| gone())?;
+        self.queue.send(Op { step, reply }).await.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 }
@@ -188,19 +188,27 @@ impl fmt::Debug for SqliteStore {
 
 impl DedupeStore for SqliteStore {
     fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
-        Box::pin(async move { self.ask(key, token, Operation::Claim(lease)).await?.claimed() })
+        Box::pin(async move { self.ask(Step::OfEvent(key, token, Operation::Claim(lease))).await?.claimed() })
     }
 
     fn renew(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Settled> {
-        Box::pin(async move { self.ask(key, token, Operation::Renew(lease)).await?.settled() })
+        Box::pin(async move { self.ask(Step::OfEvent(key, token, Operation::Renew(lease))).await?.settled() })
     }
 
     fn commit(&self, key: EventKey, token: ClaimToken, retention: Retention) -> StoreFuture<'_, Settled> {
-        Box::pin(async move { self.ask(key, token, Operation::Commit(retention)).await?.settled() })
+        Box::pin(async move { self.ask(Step::OfEvent(key, token, Operation::Commit(retention))).await?.settled() })
     }
 
     fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
-        Box::pin(async move { self.ask(key, token, Operation::Release).await?.settled() })
+        Box::pin(async move { self.ask(Step::OfEvent(key, token, Operation::Release)).await?.settled() })
+    }
+
+    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
+        Box::pin(async move { self.ask(Step::OfBody(body, BodyOperation::Record(period))).await?.recorded() })
+    }
+
+    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
+        Box::pin(async move { self.ask(Step::OfBody(body, BodyOperation::Unrecord)).await.map(drop) })
     }
 }
 

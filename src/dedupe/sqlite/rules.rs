@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::super::{Claimed, Settled};
+use super::super::{Claimed, DeliveryRecord, Settled};
 use crate::StoreError;
 use crate::claim_token::ClaimToken;
 use crate::retention::Retention;
@@ -24,10 +24,19 @@ pub(super) enum Operation {
     Release,
 }
 
+/// An operation on the record of a body.
+#[derive(Clone, Copy)]
+pub(super) enum BodyOperation {
+    Record(Duration),
+    Unrecord,
+}
+
 #[derive(Clone, Copy)]
 pub(super) enum OperationResult {
     Claimed(Claimed),
     Settled(Settled),
+    Recorded(DeliveryRecord),
+    Unrecorded,
 }
 
 impl Operation {
@@ -77,16 +86,27 @@ impl OperationResult {
     pub(super) fn claimed(self) -> Result<Claimed, StoreError> {
         match self {
             OperationResult::Claimed(claimed) => Ok(claimed),
-            OperationResult::Settled(_) => Err(StoreError::unavailable("SQLite store: wrong type of result")),
+            _ => Err(wrong_type()),
         }
     }
 
     pub(super) fn settled(self) -> Result<Settled, StoreError> {
         match self {
             OperationResult::Settled(settled) => Ok(settled),
-            OperationResult::Claimed(_) => Err(StoreError::unavailable("SQLite store: wrong type of result")),
+            _ => Err(wrong_type()),
         }
     }
+
+    pub(super) fn recorded(self) -> Result<DeliveryRecord, StoreError> {
+        match self {
+            OperationResult::Recorded(record) => Ok(record),
+            _ => Err(wrong_type()),
+        }
+    }
+}
+
+fn wrong_type() -> StoreError {
+    StoreError::unavailable("SQLite store: wrong type of result")
 }
 
 pub(super) fn after(now: i64, time: Duration) -> i64 {

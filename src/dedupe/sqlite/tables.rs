@@ -20,7 +20,10 @@ pub(super) struct Tables {
     read: Vec<Arc<str>>,
     write: Vec<Arc<str>>,
     delete: Vec<Arc<str>>,
-    purge: Arc<str>,
+    record: Arc<str>,
+    unrecord: [Arc<str>; 2],
+    /// One statement for each table whose rows expire.
+    purge: [Arc<str>; 2],
     #[cfg(feature = "sqlx-09")]
     commit: Arc<str>,
 }
@@ -50,11 +53,18 @@ impl Tables {
                 )
             }),
             delete: lists("?", &|keys| format!("DELETE FROM {name}_events WHERE key IN ({keys})")),
-            purge: format!(
-                "DELETE FROM {name}_events WHERE key IN \
-                 (SELECT key FROM {name}_events WHERE until <= ? ORDER BY until LIMIT ?)"
-            )
-            .into(),
+            record: RECORD.replace("{name}", name).replace("{expired}", RECORD_EXPIRED).into(),
+            unrecord: [
+                format!("UPDATE {name}_bodies SET deliveries = deliveries - 1 WHERE key = ?").into(),
+                format!("DELETE FROM {name}_bodies WHERE key = ? AND deliveries <= 0").into(),
+            ],
+            purge: ["events", "bodies"].map(|table| {
+                format!(
+                    "DELETE FROM {name}_{table} WHERE key IN \
+                     (SELECT key FROM {name}_{table} WHERE until <= ? ORDER BY until LIMIT ?)"
+                )
+                .into()
+            }),
             #[cfg(feature = "sqlx-09")]
             commit: format!(
                 "INSERT INTO {name}_events (key, token, handled, until) VALUES (?, ?, 1, ?) ON CONFLICT (key) DO UPDATE \
@@ -135,7 +145,28 @@ impl Tables {
         Ok(query.execute(connection).await?.rows_affected() > 0)
     }
 
-    /// Deletes up to `most` of the events that expired before a time. Returns whether there may be more.
+    /// Counts a delivery of a body. Returns the number of deliveries, this one included, and the time of the first.
+    pub(super) async fn record(
+        &self,
+        connection: &mut SqliteConnection,
+        body: EventKey,
+        now: i64,
+        until: i64,
+    ) -> Result<(i64, i64), Fault> {
+        let query = sqlx::query_as(AssertSqlSafe(self.record.clone()));
+        Ok(query.bind(body.as_bytes().as_slice()).bind(now).bind(until).fetch_one(connection).await?)
+    }
+
+    /// Removes one delivery from the record of a body.
+    pub(super) async fn unrecord(&self, connection: &mut SqliteConnection, body: EventKey) -> Result<(), Fault> {
+        for statement in &self.unrecord {
+            let query = sqlx::query(AssertSqlSafe(statement.clone()));
+            query.bind(body.as_bytes().as_slice()).execute(&mut *connection).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes up to `most` of the rows of each table that expired before a time. Returns whether there may be more.
     pub(super) async fn purge(
         &self,
         connection: &mut SqliteConnection,
@@ -143,14 +174,27 @@ impl Tables {
         most: usize,
     ) -> Result<bool, Fault> {
         let most = u32::try_from(most).unwrap_or(u32::MAX);
-        let query = sqlx::query(AssertSqlSafe(self.purge.clone())).bind(before).bind(most);
-        Ok(query.execute(connection).await?.rows_affected() >= u64::from(most))
+        let mut more = false;
+        for purge in &self.purge {
+            let query = sqlx::query(AssertSqlSafe(purge.clone())).bind(before).bind(most);
+            more |= query.execute(&mut *connection).await?.rows_affected() >= u64::from(most);
+        }
+        Ok(more)
     }
 }
 
 /// The tables of the default namespace. The rustdoc of `SqliteBuilder::create_tables` includes them.
 const TABLES: &str = include_str!("tables.sql");
 const VERSION: i64 = 1;
+
+/// A record whose period has ended begins anew, and so does one from before the clock was set back.
+const RECORD: &str = "
+INSERT INTO {name}_bodies (key, deliveries, first_seen, until) VALUES (?1, 1, ?2, ?3) ON CONFLICT (key) DO UPDATE SET
+    deliveries = CASE WHEN {expired} THEN 1 ELSE deliveries + 1 END,
+    first_seen = CASE WHEN {expired} THEN ?2 ELSE first_seen END,
+    until = CASE WHEN {expired} THEN ?3 ELSE until END
+RETURNING deliveries, first_seen";
+const RECORD_EXPIRED: &str = "until <= ?2 OR first_seen > ?2";
 
 /// Returns the statement for the next power of two, and the items padded to that number with the last one. Repeating a
 /// read, a write or a delete changes nothing.

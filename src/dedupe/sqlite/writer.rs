@@ -13,9 +13,10 @@ use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
+use super::super::DeliveryRecord;
 use super::connect::{BEGIN, COMMIT, Connected, Database, ROLLBACK, run};
 use super::fault::Fault;
-use super::rules::{EventRow, Operation, OperationResult};
+use super::rules::{self, BodyOperation, EventRow, Operation, OperationResult};
 use super::tables::{MOST, Tables};
 use crate::claim_token::ClaimToken;
 use crate::event_key::EventKey;
@@ -23,10 +24,14 @@ use crate::{Clock, ConfigError, StoreError};
 
 /// A queued operation, with a channel for its result.
 pub(super) struct Op {
-    pub(super) key: EventKey,
-    pub(super) token: ClaimToken,
-    pub(super) step: Operation,
+    pub(super) step: Step,
     pub(super) reply: oneshot::Sender<Result<OperationResult, StoreError>>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Step {
+    OfEvent(EventKey, ClaimToken, Operation),
+    OfBody(EventKey, BodyOperation),
 }
 
 /// Opens the database in a new thread, which ends when the last sender of its queue is dropped. The thread has a
@@ -195,13 +200,32 @@ async fn steps(
     ops: &[Op],
     now: i64,
 ) -> Result<Vec<OperationResult>, Fault> {
-    let keys: Vec<EventKey> = ops.iter().map(|op| op.key).collect();
-    let before: HashMap<EventKey, EventRow> = tables.read(connection, &keys).await?.into_iter().collect();
+    let keys = ops.iter().filter_map(|op| match op.step {
+        Step::OfEvent(key, ..) => Some(key),
+        Step::OfBody(..) => None,
+    });
+    let keys: Vec<EventKey> = keys.collect();
+    let before = if keys.is_empty() { Vec::new() } else { tables.read(connection, &keys).await? };
+    let before: HashMap<EventKey, EventRow> = before.into_iter().collect();
     let mut rows: HashMap<EventKey, Option<EventRow>> =
         keys.iter().map(|key| (*key, before.get(key).copied())).collect();
     let mut answers = Vec::with_capacity(ops.len());
     for op in ops {
-        answers.push(op.step.apply(rows.entry(op.key).or_default(), op.token, now));
+        answers.push(match op.step {
+            Step::OfEvent(key, token, operation) => operation.apply(rows.entry(key).or_default(), token, now),
+            Step::OfBody(body, BodyOperation::Record(period)) => {
+                let until = rules::after(now, period);
+                let (deliveries, first_seen) = tables.record(connection, body, now, until).await?;
+                OperationResult::Recorded(DeliveryRecord {
+                    earlier: u64::try_from(deliveries.saturating_sub(1)).unwrap_or_default(),
+                    since: Duration::from_millis(now.abs_diff(first_seen)),
+                })
+            }
+            Step::OfBody(body, BodyOperation::Unrecord) => {
+                tables.unrecord(connection, body).await?;
+                OperationResult::Unrecorded
+            }
+        });
     }
     let changed = |(key, row): (EventKey, Option<EventRow>)| (row != before.get(&key).copied()).then_some((key, row));
     let (mut written, mut deleted) = (Vec::new(), Vec::new());
@@ -341,7 +365,7 @@ mod tests {
     fn claim(n: u8) -> (Op, Reply) {
         let (reply, answer) = oneshot::channel();
         let (key, token) = (EventKey::from_bytes([n; 32]), ClaimToken::from_bytes([n; 16]));
-        (Op { key, token, step: Operation::Claim(Duration::from_secs(3600)), reply }, answer)
+        (Op { step: Step::OfEvent(key, token, Operation::Claim(Duration::from_secs(3600))), reply }, answer)
     }
 
     async fn insert_expired(connection: &mut SqliteConnection, events: usize) {

@@ -7,33 +7,46 @@
 
 use crate::event::Undocumented;
 use crate::payload::{open_enum, payload};
+use crate::provider::EqualBytes::{MayRecur, SameEvent};
 use crate::{Phi, RawJson};
 
 crate::provider::events::events! { "azodha":
     /// An appointment was created or updated, with the activity log of a care task.
-    AppointmentToCareTaskActivityLog(Undocumented) = "AppointmentToCareTaskActivityLog",
+    AppointmentToCareTaskActivityLog(Undocumented) = "AppointmentToCareTaskActivityLog":
+        MayRecur("its keys are undocumented"),
     /// An inference from an uploaded PDF to observations.
-    InferenceToObservations(InferenceToObservations) = "InferenceToObservations",
+    InferenceToObservations(InferenceToObservations) = "InferenceToObservations":
+        MayRecur("the same inference can be requested again"),
     /// An inference from medical data to key findings.
-    InferenceToKeyFindings(InferenceToKeyFindings) = "InferenceToKeyFindings",
+    InferenceToKeyFindings(InferenceToKeyFindings) = "InferenceToKeyFindings":
+        MayRecur("the same inference can be requested again"),
     /// A wellbeing score computed from the answers of an assessment.
-    AssessmentResponseToWellbeingScore(AssessmentResponseToWellbeingScore) = "AssessmentResponseToWellbeingScore",
+    AssessmentResponseToWellbeingScore(AssessmentResponseToWellbeingScore) = "AssessmentResponseToWellbeingScore":
+        MayRecur("the score of the same answers can be computed again"),
     /// An appointment was booked.
-    BookAppointment(BookAppointment) = "BookAppointment",
+    BookAppointment(BookAppointment) = "BookAppointment":
+        SameEvent(&["/id"], "an appointment is booked once"),
     /// An inference from medical data to care tasks.
-    InferenceToCareTasks(InferenceToCareTasks) = "InferenceToCareTasks",
+    InferenceToCareTasks(InferenceToCareTasks) = "InferenceToCareTasks":
+        MayRecur("the same inference can be requested again"),
     /// The number of a patient's health records.
-    HealthRecordCounter(HealthRecordCounter) = "HealthRecordCounter",
+    HealthRecordCounter(HealthRecordCounter) = "HealthRecordCounter":
+        MayRecur("a count can change and change back"),
     /// A notification, such as of a patient in the virtual waiting room.
-    Notification(Notification) = "Notification",
+    Notification(Notification) = "Notification":
+        MayRecur("a patient can leave the waiting room and join it again"),
     /// A patient was enrolled in a health program.
-    HealthProgramActivated(HealthProgramActivated) = "HealthProgramActivated",
+    HealthProgramActivated(HealthProgramActivated) = "HealthProgramActivated":
+        MayRecur("a patient can leave a program and join it again"),
     /// A file was uploaded and its tests are complete.
-    UploadedFileAndTest(UploadedFileAndTest) = "UploadedFileAndTest",
+    UploadedFileAndTest(UploadedFileAndTest) = "UploadedFileAndTest":
+        SameEvent(&["/data/file/id"], "a file is uploaded once"),
     /// A health assessment was completed.
-    SurveyAssessment(SurveyAssessment) = "SurveyAssessment",
+    SurveyAssessment(SurveyAssessment) = "SurveyAssessment":
+        MayRecur("an assessment may be completed again with the same answers, and no id or time of the answers is documented"),
     /// A telemedicine event.
-    OpenTele(Undocumented) = "OpenTele",
+    OpenTele(Undocumented) = "OpenTele":
+        MayRecur("its keys are undocumented"),
 }
 
 payload! {

@@ -129,6 +129,7 @@ pub use crate::event::Undocumented;
 
 use super::agreed::AgreedScheme;
 use super::definition::{Policy, Provider, sealed};
+use super::equal_bytes::EqualBytes;
 use super::facts::{Pointers, ProviderFacts};
 use super::json::{Scalar, envelope_of};
 use super::key::{self, members, object, scalar};
@@ -226,6 +227,10 @@ impl sealed::Sealed for Azodha {}
 impl Provider for Azodha {
     fn name(&self) -> &str {
         FACTS.name
+    }
+
+    fn equal_bytes(&self, kind: Option<&str>) -> EqualBytes {
+        FACTS.equal_bytes(kind)
     }
 
     fn policy(&self) -> Policy {

@@ -8,26 +8,35 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 
 use crate::payload::{open_enum, payload};
+use crate::provider::EqualBytes::{MayRecur, SameEvent};
 use crate::{Phi, RawJson, Time};
 
 crate::provider::events::events! { "cair":
     /// The analysis of a patient's chart is complete.
-    ChartAnalysis(ChartReport) = "PATIENT_CHART_ANALYSIS_COMPLETE",
+    ChartAnalysis(ChartReport) = "PATIENT_CHART_ANALYSIS_COMPLETE":
+        MayRecur("a chart can be analyzed again with the same result, and no id or time of the analysis is documented"),
     /// The claim scrubber finished a claim.
-    ClaimsAiOptimizer(ClaimsAiOptimizer) = "CLAIMS_AI_OPTIMIZER",
+    ClaimsAiOptimizer(ClaimsAiOptimizer) = "CLAIMS_AI_OPTIMIZER":
+        SameEvent(&["/output/optimizer_run_id"], "each run has its own id"),
     /// A claim was submitted, was rejected, or failed to be submitted.
-    ClaimStatusChange(ClaimStatusChange) = "CLAIM_STATUS_CHANGE",
+    ClaimStatusChange(ClaimStatusChange) = "CLAIM_STATUS_CHANGE":
+        SameEvent(&["/claimLifecycleId", "/newStatus", "/timestamp"], "each change has its own time"),
     /// A remittance, approved or denied. Also every remittance at an endpoint without a pinned kind, because the body
     /// has the same shape for all three.
-    ClaimsRemitAll(Remittance) = "CLAIMS_REMIT_ALL",
+    ClaimsRemitAll(Remittance) = "CLAIMS_REMIT_ALL":
+        SameEvent(&["/id"], "a remittance is a FHIR resource with its own id"),
     /// An approved remittance. Never inferred from the body: [pin](super::Cair::pin_kind) this kind.
-    ClaimsRemitApproved(Remittance) = "CLAIMS_REMIT_APPROVED",
+    ClaimsRemitApproved(Remittance) = "CLAIMS_REMIT_APPROVED":
+        SameEvent(&["/id"], "a remittance is a FHIR resource with its own id"),
     /// A denied remittance. Never inferred from the body: [pin](super::Cair::pin_kind) this kind.
-    ClaimsRemitDenied(Remittance) = "CLAIMS_REMIT_DENIED",
+    ClaimsRemitDenied(Remittance) = "CLAIMS_REMIT_DENIED":
+        SameEvent(&["/id"], "a remittance is a FHIR resource with its own id"),
     /// The older X12 claim optimizer finished a claim. Cair documents no name for this event; this name is medhook's.
-    X12Optimizer(X12Optimizer) = "x12-optimizer",
+    X12Optimizer(X12Optimizer) = "x12-optimizer":
+        MayRecur("a claim can be optimized again with the same result, and a run has no id"),
     /// An AI phone call is in progress or ended. Cair documents no name for this event; this name is medhook's.
-    AiPhoneCall(AiPhoneCall) = "ai-phone-call",
+    AiPhoneCall(AiPhoneCall) = "ai-phone-call":
+        MayRecur("whether a call reports the same status more than once is undocumented"),
 }
 
 payload! {

@@ -152,6 +152,7 @@ pub use self::event::{
 
 use super::agreed::AgreedScheme;
 use super::definition::{Policy, Provider, sealed};
+use super::equal_bytes::EqualBytes;
 use super::facts::{Pointers, ProviderFacts};
 use super::options::{OptionError, OptionName, ProviderOptions, required};
 use crate::any_event::AnyEvent;
@@ -248,6 +249,10 @@ impl sealed::Sealed for Cair {}
 impl Provider for Cair {
     fn name(&self) -> &str {
         FACTS.name
+    }
+
+    fn equal_bytes(&self, kind: Option<&str>) -> EqualBytes {
+        FACTS.equal_bytes(kind)
     }
 
     fn policy(&self) -> Policy {

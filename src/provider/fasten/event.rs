@@ -9,23 +9,27 @@ use serde::de::MapAccess;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::payload::{Drift, FromPayload, open_enum, payload};
+use crate::provider::EqualBytes;
 use crate::{Phi, Time};
+
+/// An event without its id is not told from another one with the same bytes.
+const BY_ID: EqualBytes = EqualBytes::SameEvent(&["/id"], "every event has an id");
 
 crate::provider::events::events! { "fasten":
     /// An export of a patient's records is ready.
-    EhiExportSuccess(EhiExportSuccess) = "patient.ehi_export_success",
+    EhiExportSuccess(EhiExportSuccess) = "patient.ehi_export_success": BY_ID,
     /// An export of a patient's records failed.
-    EhiExportFailed(EhiExportFailed) = "patient.ehi_export_failed",
+    EhiExportFailed(EhiExportFailed) = "patient.ehi_export_failed": BY_ID,
     /// A patient connected a health system (opt-in).
-    ConnectionSuccess(ConnectionSuccess) = "patient.connection_success",
+    ConnectionSuccess(ConnectionSuccess) = "patient.connection_success": BY_ID,
     /// A patient's authorization was revoked (opt-in). Sent in bulk.
-    AuthorizationRevoked(AuthorizationRevoked) = "patient.authorization_revoked",
+    AuthorizationRevoked(AuthorizationRevoked) = "patient.authorization_revoked": BY_ID,
     /// A patient requested a health system that is not listed (opt-in).
-    RequestHealthSystem(RequestHealthSystem) = "patient.request_health_system",
+    RequestHealthSystem(RequestHealthSystem) = "patient.request_health_system": BY_ID,
     /// A patient requested support (opt-in, beta).
-    RequestSupport(RequestSupport) = "patient.request_support",
+    RequestSupport(RequestSupport) = "patient.request_support": BY_ID,
     /// A test event, sent from the portal.
-    Test(TestPing) = "webhook.test",
+    Test(TestPing) = "webhook.test": BY_ID,
 }
 
 payload! {

@@ -57,6 +57,7 @@ pub use self::event::{
 };
 
 use super::definition::{METHODS, Policy, Provider, sealed};
+use super::equal_bytes::EqualBytes;
 use super::facts::{Pointers, ProviderFacts, RetrySchedule};
 use super::json::{Scalar, envelope_of, part_of};
 use super::options::{OptionError, OptionName, ProviderOptions, SecretMode, required};
@@ -173,6 +174,10 @@ impl sealed::Sealed for Fasten {}
 impl Provider for Fasten {
     fn name(&self) -> &str {
         FACTS.name
+    }
+
+    fn equal_bytes(&self, kind: Option<&str>) -> EqualBytes {
+        FACTS.equal_bytes(kind)
     }
 
     fn policy(&self) -> Policy {

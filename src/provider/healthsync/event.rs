@@ -2,35 +2,39 @@
 
 use crate::event::Undocumented;
 use crate::payload::payload;
+use crate::provider::EqualBytes;
 use crate::{Phi, Time};
+
+/// An event without its id is not told from another one with the same bytes.
+const BY_ID: EqualBytes = EqualBytes::SameEvent(&["/id"], "every event has an id");
 
 crate::provider::events::events! { "healthsync":
     /// A document was uploaded.
-    DocumentUploaded(DocumentUploaded) = "document.uploaded",
+    DocumentUploaded(DocumentUploaded) = "document.uploaded": BY_ID,
     /// A document's metadata changed.
-    DocumentUpdated(Undocumented) = "document.updated",
+    DocumentUpdated(Undocumented) = "document.updated": BY_ID,
     /// A document was deleted.
-    DocumentDeleted(Undocumented) = "document.deleted",
+    DocumentDeleted(Undocumented) = "document.deleted": BY_ID,
     /// A document was shared.
-    DocumentShared(Undocumented) = "document.shared",
+    DocumentShared(Undocumented) = "document.shared": BY_ID,
     /// An analysis finished.
-    AnalysisCompleted(Undocumented) = "analysis.completed",
+    AnalysisCompleted(Undocumented) = "analysis.completed": BY_ID,
     /// An analysis failed.
-    AnalysisFailed(Undocumented) = "analysis.failed",
+    AnalysisFailed(Undocumented) = "analysis.failed": BY_ID,
     /// A user's profile changed.
-    UserUpdated(Undocumented) = "user.updated",
+    UserUpdated(Undocumented) = "user.updated": BY_ID,
     /// A family member was added.
-    FamilyMemberAdded(Undocumented) = "family_member.added",
+    FamilyMemberAdded(Undocumented) = "family_member.added": BY_ID,
     /// A family member was removed.
-    FamilyMemberRemoved(Undocumented) = "family_member.removed",
+    FamilyMemberRemoved(Undocumented) = "family_member.removed": BY_ID,
     /// A share was created.
-    ShareCreated(Undocumented) = "share.created",
+    ShareCreated(Undocumented) = "share.created": BY_ID,
     /// A share was accessed.
-    ShareAccessed(Undocumented) = "share.accessed",
+    ShareAccessed(Undocumented) = "share.accessed": BY_ID,
     /// A share expired.
-    ShareExpired(Undocumented) = "share.expired",
+    ShareExpired(Undocumented) = "share.expired": BY_ID,
     /// A share was revoked.
-    ShareRevoked(Undocumented) = "share.revoked",
+    ShareRevoked(Undocumented) = "share.revoked": BY_ID,
 }
 
 payload! {

@@ -38,6 +38,7 @@ pub use self::event::{Document, DocumentUploaded, Event, Kind};
 pub use crate::event::Undocumented;
 
 use super::definition::{METHODS, Policy, Provider, sealed};
+use super::equal_bytes::EqualBytes;
 use super::facts::{Pointers, ProviderFacts, RetrySchedule, UnsignedHeader, UnsignedValue};
 use super::json::{Scalar, envelope_of, part_of};
 use super::options::{OptionName, required};
@@ -105,6 +106,10 @@ impl sealed::Sealed for HealthSync {}
 impl Provider for HealthSync {
     fn name(&self) -> &str {
         FACTS.name
+    }
+
+    fn equal_bytes(&self, kind: Option<&str>) -> EqualBytes {
+        FACTS.equal_bytes(kind)
     }
 
     fn policy(&self) -> Policy {

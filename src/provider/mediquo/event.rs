@@ -5,35 +5,52 @@
 //! authentication.
 
 use crate::payload::{open_enum, payload};
+use crate::provider::EqualBytes::{MayRecur, SameEvent};
 use crate::{Phi, Time};
 
 crate::provider::events::events! { "mediquo":
     /// An appointment was booked.
-    PatientConsultationCreated(PatientConsultation) = "patient_consultation_created",
+    PatientConsultationCreated(PatientConsultation) = "patient_consultation_created":
+        SameEvent(&["/occurred_on", "/payload/consultation/id"], "a consultation is created once"),
     /// An appointment was canceled.
-    PatientConsultationCancelled(PatientConsultation) = "patient_consultation_cancelled",
+    PatientConsultationCancelled(PatientConsultation) = "patient_consultation_cancelled":
+        SameEvent(&["/occurred_on", "/payload/consultation/id"], "a consultation is canceled once"),
     /// An appointment was moved to another time or another professional.
-    PatientConsultationRescheduled(PatientConsultation) = "patient_consultation_rescheduled",
+    PatientConsultationRescheduled(PatientConsultation) = "patient_consultation_rescheduled":
+        MayRecur("an appointment can be moved, moved back and moved again within one second, the unit of `occurred_on`"),
     /// An appointment or a chat ended.
-    PatientConsultationFinished(PatientConsultation) = "patient_consultation_finished",
+    PatientConsultationFinished(PatientConsultation) = "patient_consultation_finished":
+        SameEvent(&["/occurred_on", "/payload/consultation/id"], "a consultation ends once"),
     /// A patient missed an appointment.
-    PatientConsultationNoShow(PatientConsultationNoShow) = "patient_consultation_no_show",
+    PatientConsultationNoShow(PatientConsultationNoShow) = "patient_consultation_no_show":
+        SameEvent(&["/occurred_on", "/payload/consultation/id"], "an appointment is missed once"),
     /// A professional sent a message to a patient. In older documents: a patient has an unread message.
-    PatientMessageReceived(PatientMessageReceived) = "patient_message_received" | "patient_message_sent",
+    PatientMessageReceived(PatientMessageReceived) = "patient_message_received" | "patient_message_sent":
+        MayRecur("a message has no id, and `occurred_on` counts whole seconds"),
     /// An immediate video call was assigned to a professional.
-    PatientImmediateVideoCallAssigned(PatientImmediateVideoCallAssigned) = "patient_immediate_video_call_assigned",
+    PatientImmediateVideoCallAssigned(PatientImmediateVideoCallAssigned) = "patient_immediate_video_call_assigned":
+        MayRecur("a call may be assigned again within one second, the unit of `occurred_on`"),
     /// A professional wrote a report for a patient.
-    PatientReportSent(PatientReportSent) = "patient_report_sent",
+    PatientReportSent(PatientReportSent) = "patient_report_sent":
+        SameEvent(
+            &["/occurred_on", "/payload/patient/code"],
+            "`occurred_on` is the time of the report; two of one patient in one second with equal texts say the same",
+        ),
     /// A prescription's PDF is ready. `occurred_on` is the time of the prescription, which may be much earlier.
-    PrescriptionCreated(PrescriptionCreated) = "prescription_created",
+    PrescriptionCreated(PrescriptionCreated) = "prescription_created":
+        SameEvent(&["/payload/prescription/id"], "a prescription is created once"),
     /// A patient moved in the waiting room. One event per queued patient, many of them in the same second.
-    PatientWaitingRoomPositionUpdate(PatientWaitingRoomPositionUpdate) = "patient_waiting_room_position_update",
+    PatientWaitingRoomPositionUpdate(PatientWaitingRoomPositionUpdate) = "patient_waiting_room_position_update":
+        MayRecur("a patient can return to a position within one second, the unit of `occurred_on`"),
     /// A professional's time was blocked.
-    ProfessionalBlockCreated(ProfessionalBlock) = "professional_block_created",
+    ProfessionalBlockCreated(ProfessionalBlock) = "professional_block_created":
+        SameEvent(&["/occurred_on", "/payload/id"], "a block is created once"),
     /// A block of a professional's time was changed.
-    ProfessionalBlockUpdated(ProfessionalBlock) = "professional_block_updated",
+    ProfessionalBlockUpdated(ProfessionalBlock) = "professional_block_updated":
+        MayRecur("a block can be changed, changed back and changed again within one second, the unit of `occurred_on`"),
     /// A block of a professional's time was removed.
-    ProfessionalBlockDeleted(ProfessionalBlock) = "professional_block_deleted",
+    ProfessionalBlockDeleted(ProfessionalBlock) = "professional_block_deleted":
+        SameEvent(&["/occurred_on", "/payload/id"], "a block is deleted once"),
 }
 
 payload! {

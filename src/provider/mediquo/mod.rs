@@ -123,6 +123,7 @@ pub use self::event::{
 pub use self::key::natural_key;
 
 use super::definition::{Policy, Provider, sealed};
+use super::equal_bytes::EqualBytes;
 use super::facts::{Pointers, ProviderFacts};
 use super::json::{Scalar, envelope_of, part_of};
 use super::options::{OptionError, OptionName, ProviderOptions, required};
@@ -199,6 +200,10 @@ impl sealed::Sealed for MediQuo {}
 impl Provider for MediQuo {
     fn name(&self) -> &str {
         FACTS.name
+    }
+
+    fn equal_bytes(&self, kind: Option<&str>) -> EqualBytes {
+        FACTS.equal_bytes(kind)
     }
 
     fn policy(&self) -> Policy {

@@ -2,15 +2,18 @@
 
 use crate::event::Undocumented;
 use crate::payload::payload;
+use crate::provider::EqualBytes;
 use crate::{Phi, Time};
+
+const BY_ID: EqualBytes = EqualBytes::SameEvent(&["/id"], "every event has an id");
 
 crate::provider::events::events! { "examplelab":
     /// A result is ready.
-    ResultReady(ResultReady) = "result.ready",
+    ResultReady(ResultReady) = "result.ready": BY_ID,
     /// A result was amended.
-    ResultAmended(ResultReady) = "result.amended",
+    ResultAmended(ResultReady) = "result.amended": BY_ID,
     /// A result was withdrawn.
-    ResultWithdrawn(Undocumented) = "result.withdrawn",
+    ResultWithdrawn(Undocumented) = "result.withdrawn": BY_ID,
 }
 
 payload! {

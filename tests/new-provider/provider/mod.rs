@@ -23,6 +23,7 @@ pub use self::event::{Event, Kind, ResultReady};
 pub use crate::event::Undocumented;
 
 use super::definition::{METHODS, Policy, Provider, sealed};
+use super::equal_bytes::EqualBytes;
 use super::facts::{Pointers, ProviderFacts, RetrySchedule, UnsignedHeader, UnsignedValue};
 use super::json::{Scalar, envelope_of, part_of};
 use super::options::{OptionName, required};
@@ -81,6 +82,10 @@ impl sealed::Sealed for ExampleLab {}
 impl Provider for ExampleLab {
     fn name(&self) -> &str {
         FACTS.name
+    }
+
+    fn equal_bytes(&self, kind: Option<&str>) -> EqualBytes {
+        FACTS.equal_bytes(kind)
     }
 
     fn policy(&self) -> Policy {

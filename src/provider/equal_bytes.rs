@@ -1,0 +1,25 @@
+//! Whether equal bytes are the same event.
+
+use serde_json::value::RawValue;
+
+use super::pointer::{follow, scalar_at};
+
+/// Whether two deliveries of a kind that have equal bytes, and no id, are of the same event. Each variant contains the
+/// reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EqualBytes {
+    /// The same event, if the body has a text or a number at each of these JSON pointers: the event's own id or time.
+    SameEvent(&'static [&'static str], &'static str),
+    /// Perhaps two events: nothing in the body belongs to one event only, so an event can recur byte for byte.
+    MayRecur(&'static str),
+}
+
+impl EqualBytes {
+    /// Returns whether deliveries with exactly this body are of the same event.
+    pub(crate) fn are_the_same_event(self, body: &[u8]) -> bool {
+        let EqualBytes::SameEvent(pointers, _) = self else { return false };
+        let Ok(body) = serde_json::from_slice::<&RawValue>(body) else { return false };
+        let is_there = |pointer: &&str| scalar_at(follow(body, pointer)).is_some_and(|text| !text.is_empty());
+        pointers.iter().all(is_there)
+    }
+}
