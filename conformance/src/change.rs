@@ -96,6 +96,9 @@ pub enum State {
     Handled,
     /// The same delivery is being handled.
     InFlight,
+    /// The same delivery was handled as often as [`Builder::max_repeats`](medhook::Builder::max_repeats) allows by
+    /// default.
+    Repeated,
     /// The store does not answer.
     StoreDown,
     /// The store is full.

@@ -150,10 +150,20 @@ impl<'s, S: Site> Player<'s, S> {
 
     fn expected(&self, case: &Case) -> String {
         match case.state {
-            State::Handled => "accepted with a 2xx both times, and handled once".to_owned(),
-            State::InFlight => "accepted with a 2xx once handled, and handled once".to_owned(),
+            State::Handled => format!("accepted with a 2xx both times, and handled {}", self.times(case, 2)),
+            State::InFlight => {
+                format!("accepted with a 2xx once handled, and handled {}", self.times(case, self.plan.copies + 1))
+            }
             _ if self.plan.inside => case.expected.to_string(),
             _ => Wanted::of(case).in_words().to_owned(),
+        }
+    }
+
+    /// Returns how often copies of a delivery have to be handled: each of them, if its event can recur.
+    fn times(&self, case: &Case, copies: usize) -> String {
+        match of_copies(case, copies) {
+            1 => "once".to_owned(),
+            all => format!("{all} times, since each may be another event"),
         }
     }
 
@@ -222,9 +232,9 @@ impl<'s, S: Site> Player<'s, S> {
         let happened = format!("{}, then {}{}", shown(&first), shown(&second), of(handled));
         let judgment = match (&first, &second) {
             (Err(Lost::NoConnection(_)), _) | (_, Err(Lost::NoConnection(_))) => Judgment::Unclear,
-            _ if !is_2xx(&first) || !is_2xx(&second) || handled.is_some_and(|handled| handled != 1) => Judgment::Fault,
-            _ if self.plan.inside && !(is(&first, HANDLED) && is(&second, DUPLICATE)) => Judgment::Fault,
-            _ => Judgment::Ok,
+            _ if !is_2xx(&first) || !is_2xx(&second) => Judgment::Fault,
+            _ if self.plan.inside && !(is(&first, HANDLED) && is(&second, case.expected.answer())) => Judgment::Fault,
+            _ => judge_times(case, handled, 2),
         };
         Ok((judgment, happened))
     }
@@ -245,12 +255,15 @@ impl<'s, S: Site> Player<'s, S> {
         let accepted = answers.iter().filter(|sent| is_2xx(sent)).count();
         let happened = format!("{accepted} of {} accepted, then {}{}", answers.len(), shown(&last), of(handled));
         let told_to_come_back = answers.iter().filter(|sent| is(sent, case.expected.answer())).count();
-        let overlap = accepted == 1 && told_to_come_back + 1 == answers.len() && is(&last, DUPLICATE);
+        let overlap = match case.expected.outcome {
+            Outcome::Handled => accepted == answers.len() && is(&last, HANDLED),
+            _ => accepted == 1 && told_to_come_back + 1 == answers.len() && is(&last, DUPLICATE),
+        };
         let judgment = match () {
             () if answers.is_empty() => Judgment::Unclear,
-            () if accepted == 0 || !is_2xx(&last) || handled.is_some_and(|handled| handled != 1) => Judgment::Fault,
+            () if accepted == 0 || !is_2xx(&last) => Judgment::Fault,
             () if self.plan.inside && !overlap => Judgment::Fault,
-            () => Judgment::Ok,
+            () => judge_times(case, handled, answers.len() + 1),
         };
         Ok((judgment, happened))
     }
@@ -373,6 +386,23 @@ const FOREIGN: &str = "5f0c2a9e7b413d86c1f4a7d2908e6b35fa1d7c4e20b98653e7a0d14c8
 
 const HANDLED: Answer = Answer { status: 200, outcome: Some(Outcome::Handled), reason: None };
 const FAILED: Answer = Answer { status: 500, outcome: Some(Outcome::Failed), reason: None };
+/// Returns how often copies of a delivery have to be handled.
+fn of_copies(case: &Case, copies: usize) -> u64 {
+    if case.expected.outcome == Outcome::Handled { copies as u64 } else { 1 }
+}
+
+/// Judges how often copies of a delivery were handled. One that was handled less often than it should have been may be
+/// a lost event, or a choice of the endpoint's: it is a remark.
+fn judge_times(case: &Case, handled: Option<u64>, copies: usize) -> Judgment {
+    let wanted = of_copies(case, copies);
+    match handled {
+        None => Judgment::Ok,
+        Some(handled) if handled == wanted => Judgment::Ok,
+        Some(handled) if (1..wanted).contains(&handled) => Judgment::Remark,
+        Some(_) => Judgment::Fault,
+    }
+}
+
 const DUPLICATE: Answer = Answer { status: 200, outcome: Some(Outcome::Duplicate), reason: Some(Reason::Duplicate) };
 
 /// Now, in Unix seconds.

@@ -72,3 +72,160 @@ impl Claim {
         }
     }
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use futures_util::future::join_all;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::testing::StoppedClock;
+    use crate::{Bytes, Custom, Delivery, MemoryStore, Reason, Receiver, Secret, SharedSecret, StoreError};
+
+    const NOW: i64 = 1_767_225_600;
+    const BODY: &str = r#"{"patient":"joined the waiting room"}"#;
+
+    fn receiver(max_repeats: u32) -> Receiver {
+        let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("0123456789abcdef").unwrap());
+        let builder = Receiver::builder("acme", custom).store(MemoryStore::new(10)).clock(StoppedClock::at(NOW));
+        builder.max_repeats(max_repeats).build().unwrap()
+    }
+
+    fn delivery(receiver: &Receiver) -> Delivery {
+        let headers = [("x-key", "0123456789abcdef")];
+        receiver.open(receiver.verify(&headers, Bytes::from(BODY)).unwrap()).unwrap()
+    }
+
+    /// Delivers the body once to a handler that answers with this status.
+    async fn deliver(receiver: &Receiver, status: u16) -> Result<Option<(i64, u64)>, Rejection> {
+        let admitted = receiver.admit(delivery(receiver)).unwrap();
+        let delivery = admitted.delivery().clone();
+        assert_eq!(delivery.possible_duplicate(), None, "not known before the handler runs");
+        let seen = async {
+            let duplicate = delivery.possible_duplicate();
+            (status, duplicate.map(|duplicate| (duplicate.first_seen.unix().unwrap(), duplicate.count)))
+        };
+        admitted.run(seen, |(status, _)| *status == 200).await.map(|(_, seen)| seen)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_delivery_is_handled_and_knows_of_the_earlier_ones_of_the_last_day() {
+        let receiver = receiver(20);
+        assert_eq!(deliver(&receiver, 200).await.unwrap(), None);
+        advance(Duration::from_secs(3600)).await;
+        assert_eq!(deliver(&receiver, 200).await.unwrap(), Some((NOW - 3600, 1)));
+        advance(Duration::from_secs(23 * 3600 - 1)).await;
+        assert_eq!(deliver(&receiver, 200).await.unwrap(), Some((NOW - 24 * 3600 + 1, 2)));
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(deliver(&receiver, 200).await.unwrap(), None, "a day after the first one");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn deliveries_at_the_same_time_are_all_handled() {
+        let receiver = receiver(49);
+        let handled = AtomicUsize::new(0);
+        let all = (0..50).map(|_| {
+            let admitted = receiver.admit(delivery(&receiver)).unwrap();
+            let handler = async {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                handled.fetch_add(1, Ordering::SeqCst)
+            };
+            admitted.run(handler, |_| true)
+        });
+        assert!(join_all(all).await.iter().all(Result::is_ok));
+        assert_eq!(handled.into_inner(), 50);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn replays_of_a_captured_delivery_are_limited_until_the_day_is_over() {
+        let receiver = receiver(20);
+        let mut handled = 0;
+        for _ in 0..1_000 {
+            match deliver(&receiver, 200).await {
+                Ok(_) => handled += 1,
+                Err(rejection) => {
+                    assert_eq!(rejection.reason(), Reason::RepeatLimit);
+                    assert_eq!(rejection.header().unwrap().1, "86400");
+                }
+            }
+        }
+        assert_eq!(handled, 21, "the first one and 20 repeats");
+        advance(Duration::from_secs(24 * 3600 - 1)).await;
+        let rejection = deliver(&receiver, 200).await.unwrap_err();
+        assert_eq!(rejection.header().unwrap().1, "1");
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(deliver(&receiver, 200).await.unwrap(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_of_zero_handles_a_body_once_a_day() {
+        let receiver = receiver(0);
+        assert!(deliver(&receiver, 200).await.is_ok());
+        assert_eq!(deliver(&receiver, 200).await.unwrap_err().reason(), Reason::RepeatLimit);
+    }
+
+    /// Otherwise a sender that retries often while the handler fails would use up the limit, and its event be lost.
+    #[tokio::test(start_paused = true)]
+    async fn deliveries_whose_handler_failed_do_not_count() {
+        let receiver = receiver(0);
+        for _ in 0..100 {
+            assert_eq!(deliver(&receiver, 500).await.unwrap(), None);
+        }
+        let admitted = receiver.admit(delivery(&receiver)).unwrap();
+        let panicked = admitted.run(async { panic!("the handler panics") }, |(): &()| true).await;
+        assert_eq!(panicked.unwrap_err().reason(), Reason::HandlerPanicked);
+        let admitted = receiver.admit(delivery(&receiver)).unwrap();
+        let timed_out = admitted.run(std::future::pending::<()>(), |()| true).await;
+        assert_eq!(timed_out.unwrap_err().reason(), Reason::HandlerTimeout);
+        assert_eq!(deliver(&receiver, 200).await.unwrap(), None);
+    }
+
+    /// A store that is unavailable.
+    #[derive(Debug)]
+    struct Down;
+
+    impl crate::DedupeStore for Down {
+        fn claim(&self, _: EventKey, _: crate::ClaimToken, _: Duration) -> crate::StoreFuture<'_, crate::Claimed> {
+            unreachable!("such a delivery is not claimed")
+        }
+        fn renew(&self, _: EventKey, _: crate::ClaimToken, _: Duration) -> crate::StoreFuture<'_, crate::Settled> {
+            unreachable!()
+        }
+        fn commit(
+            &self,
+            _: EventKey,
+            _: crate::ClaimToken,
+            _: crate::Retention,
+        ) -> crate::StoreFuture<'_, crate::Settled> {
+            unreachable!()
+        }
+        fn release(&self, _: EventKey, _: crate::ClaimToken) -> crate::StoreFuture<'_, crate::Settled> {
+            unreachable!()
+        }
+        fn record_delivery(&self, _: EventKey, _: Duration) -> crate::StoreFuture<'_, crate::DeliveryRecord> {
+            Box::pin(async { Err(StoreError::unavailable("down")) })
+        }
+        fn unrecord_delivery(&self, _: EventKey) -> crate::StoreFuture<'_, ()> {
+            unreachable!("it was not recorded")
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_the_store_the_policy_for_store_errors_applies() {
+        for (policy, expected) in
+            [(OnStoreError::Reject, Err(Reason::StoreUnavailable)), (OnStoreError::HandleUnclaimed, Ok(None))]
+        {
+            let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("0123456789abcdef").unwrap());
+            let builder = Receiver::builder("acme", custom).store(Arc::new(Down)).on_store_error(policy);
+            let receiver = builder.build().unwrap();
+            for status in [200, 500] {
+                let answer = deliver(&receiver, status).await.map_err(|rejection| rejection.reason());
+                assert_eq!(answer, expected, "{policy:?}");
+            }
+        }
+    }
+}

@@ -115,8 +115,8 @@ fn debug_identifies_the_receiver_and_shows_no_secret() {
         assert!(!shown.contains("MDEy"), "{shown}");
     }
     assert!(receiver.contains("freshness: Unchecked, store: MemoryStore"), "{receiver}");
-    let dedupe = [Dedupe::by_id(), Dedupe::off(), Dedupe::by(|_, _| None)];
-    assert_eq!(format!("{dedupe:?}"), "[Dedupe::by_id(), Dedupe::off(), Dedupe::by(..)]");
+    let dedupe = [Dedupe::by_id(), Dedupe::by_bytes(), Dedupe::off(), Dedupe::by(|_, _| None)];
+    assert_eq!(format!("{dedupe:?}"), "[Dedupe::by_id(), Dedupe::by_bytes(), Dedupe::off(), Dedupe::by(..)]");
 }
 
 #[test]
@@ -152,10 +152,17 @@ fn event_time_is_rejected_for_a_pinned_kind_without_one() {
     assert!(cair(cair::Kind::ClaimStatusChange).build().is_ok());
 }
 
-async fn outcome(receiver: &Receiver, body: &'static str) -> Result<u16, Reason> {
+fn delivery(receiver: &Receiver, body: &'static str) -> Delivery {
     let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
-    let delivery = receiver.open(receiver.verify(&headers, Bytes::from(body)).unwrap()).unwrap();
-    let admitted = receiver.admit(delivery).map_err(|rejection| rejection.reason())?;
+    receiver.open(receiver.verify(&headers, Bytes::from(body)).unwrap()).unwrap()
+}
+
+fn event_key(receiver: &Receiver, body: &'static str) -> crate::EventKey {
+    delivery(receiver, body).event_key()
+}
+
+async fn outcome(receiver: &Receiver, body: &'static str) -> Result<u16, Reason> {
+    let admitted = receiver.admit(delivery(receiver, body)).map_err(|rejection| rejection.reason())?;
     admitted.run(async { 200 }, |_| true).await.map_err(|rejection| rejection.reason())
 }
 
@@ -171,6 +178,19 @@ async fn the_dedupe_rule_decides_which_deliveries_are_duplicates() {
     let off = builder(custom()).dedupe(Dedupe::off()).build().unwrap();
     assert_eq!(outcome(&off, one).await, Ok(200));
     assert_eq!(outcome(&off, one).await, Ok(200));
+    assert_ne!(event_key(&off, one), event_key(&off, one), "an application may deduplicate by this key");
+
+    for (dedupe, without_id) in
+        [(Dedupe::by_id(), Ok(200)), (Dedupe::by(|_, _| None), Ok(200)), (Dedupe::by_bytes(), Err(Reason::Duplicate))]
+    {
+        let receiver = builder(custom()).dedupe(dedupe).build().unwrap();
+        for body in [r#"{"kind": "a"}"#, "not JSON"] {
+            assert_eq!(outcome(&receiver, body).await, Ok(200));
+            assert_eq!(outcome(&receiver, body).await, without_id, "{body}");
+        }
+        assert_eq!(outcome(&receiver, one).await, Ok(200));
+        assert_eq!(outcome(&receiver, one).await, Err(Reason::Duplicate), "it has an id");
+    }
 
     let own = |envelope: &Envelope, _: &Bytes| {
         envelope.kind.as_ref().filter(|kind| kind.as_str() == "a").map(|kind| kind.as_str().to_owned())

@@ -11,11 +11,12 @@ use medhook::{
     Bytes, ClaimToken, Custom, DedupeStore, EventKey, Fasten, MemoryStore, NoDedupe, OnStoreError, Reason, Receiver,
     RequestHead, Retention, Secret, SharedSecret,
 };
+use medhook_tests::captured;
 use medhook_tests::stage::{Broken, Stage};
 use metrics_util::CompositeKey;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tracing::field::{Field, Visit};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::layer::{Context, Layer};
 
 /// The fields of each log line about a delivery.
 type Lines = Arc<Mutex<Vec<BTreeMap<&'static str, String>>>>;
@@ -46,7 +47,7 @@ async fn every_delivery_is_logged_and_counted_once_with_its_outcome() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let _recording = metrics::set_default_local_recorder(&recorder);
-    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(Capture(lines.clone())));
+    let _guard = captured(Capture(lines.clone()));
 
     let stages: Arc<[Stage]> = Stage::all(super::cases()).into();
     for (n, stage) in stages.iter().enumerate() {
@@ -95,7 +96,7 @@ impl<S: tracing::Subscriber> Layer<S> for Warnings {
 async fn a_test_secret_that_verifies_a_live_event_is_explained_at_once_then_once_a_minute() {
     const START: i64 = 1_767_225_600;
     let warnings = Warnings::default();
-    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(warnings.clone()));
+    let _guard = captured(warnings.clone());
     let text = "whsec_AqM87BQiXPk6SqjUZMxJPR1FhvObGm6e";
     let clock = StoppedClock::at(START);
     let provider = Fasten::test(Secret::new(text).unwrap().labeled("SWAPPED").unwrap());
@@ -140,7 +141,7 @@ async fn a_request_without_a_receiver_is_logged_without_the_tenant_it_names() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let _recording = metrics::set_default_local_recorder(&recorder);
-    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(Capture(lines.clone())));
+    let _guard = captured(Capture(lines.clone()));
 
     let headers = http::HeaderMap::new();
     let lookups: [(Reason, BoxFuture<'_, _>); 3] = [
@@ -174,10 +175,11 @@ async fn failed_store_operations_are_counted() {
         for (status, step, outcome) in [(200, "commit", "handled"), (500, "release", "failed")] {
             let secret = Secret::new("0123456789abcdef").unwrap();
             let custom = Custom::new("acme", SharedSecret::new("x-key"), secret);
-            let builder = Receiver::builder("in", custom).store(Broken { full });
+            let builder = Receiver::builder("in", custom.id_pointer("/id")).store(Broken { full });
             let receiver = builder.on_store_error(OnStoreError::HandleUnclaimed).build().unwrap();
             let headers = [("x-key", "0123456789abcdef")];
-            let delivery = receiver.open(receiver.verify(&headers, Bytes::from_static(b"{}")).unwrap()).unwrap();
+            let delivery =
+                receiver.open(receiver.verify(&headers, Bytes::from_static(br#"{"id":1}"#)).unwrap()).unwrap();
             let admitted = receiver.admit(delivery).unwrap();
             assert_eq!(admitted.run(async { status }, |status| *status == 200).await.unwrap(), status);
             // An unclaimed delivery is settled by a spawned task.

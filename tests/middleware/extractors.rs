@@ -13,7 +13,7 @@ use tower::ServiceExt;
 use tracing::Level;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::layer::{Context, Layer};
 
 use crate::endpoint::{SECRET, receiver};
 
@@ -102,7 +102,7 @@ impl Lines {
 
 fn captured() -> (Lines, DefaultGuard) {
     let lines = Lines::default();
-    (lines.clone(), tracing::subscriber::set_default(tracing_subscriber::registry().with(lines)))
+    (lines.clone(), medhook_tests::captured(lines))
 }
 
 #[derive(Default)]

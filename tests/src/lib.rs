@@ -1,6 +1,7 @@
 //! Shared code of tests that cross the borders of crates: stages for cases, a sender that writes raw bytes, endpoints
 //! with one fault each, and servers for stores.
 
+mod capture;
 pub mod faulty;
 pub mod guides;
 pub mod ledger;
@@ -13,3 +14,5 @@ pub mod served;
 #[cfg(unix)]
 pub mod servers;
 pub mod stage;
+
+pub use self::capture::captured;

@@ -70,6 +70,11 @@ impl Stage {
             State::Handled => {
                 send().await;
             }
+            State::Repeated => {
+                for _ in 0..=MAX_REPEATS {
+                    send().await;
+                }
+            }
             State::InFlight | State::Busy => {
                 self.handler.hold();
                 first = Some(tokio::spawn(send()));
@@ -80,7 +85,19 @@ impl Stage {
             _ => {}
         }
         let before = (self.answers.lock().unwrap().len(), self.handler.calls());
-        let sent = send().await;
+        let expected = &self.case.expected;
+        let reaches_the_handler = matches!(expected.outcome, Outcome::Handled | Outcome::Failed);
+        let sent = match &first {
+            // The handler holds the first delivery, and has to get this one as well.
+            Some(_) if reaches_the_handler => {
+                let sent = tokio::spawn(send());
+                let begun = tokio::time::timeout(Duration::from_secs(60), self.handler.until_begun());
+                begun.await.map_err(|_| "the delivery did not reach the handler")?;
+                self.handler.let_go();
+                sent.await.map_err(|error| error.to_string())?
+            }
+            _ => send().await,
+        };
         let answer = self.next_answer(before.0).await?;
         let calls = self.handler.calls() - before.1;
         if let Some(first) = first {
@@ -88,12 +105,10 @@ impl Stage {
             first.await.map_err(|error| error.to_string())?;
         }
 
-        let expected = &self.case.expected;
         let wanted = expected.answer();
         if answer != wanted {
             return Err(format!("{answer:?} instead of {wanted:?}"));
         }
-        let reaches_the_handler = matches!(expected.outcome, Outcome::Handled | Outcome::Failed);
         if calls != usize::from(reaches_the_handler) {
             return Err(format!("{calls} calls of the handler"));
         }
@@ -114,6 +129,9 @@ impl Stage {
         Err("no answer".to_owned())
     }
 }
+
+/// The default of `Builder::max_repeats`.
+const MAX_REPEATS: u32 = 20;
 
 /// The handler of a case, and the calls that it received.
 #[derive(Debug)]

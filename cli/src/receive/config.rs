@@ -179,6 +179,7 @@ const OF_ENDPOINT: &[&str] = &[
     "lease",
     "handler_timeout",
     "max_in_flight",
+    "max_repeats",
     "on_store_error",
     "forward",
     "forward_secret",

@@ -21,7 +21,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use medhook::sign::Signer;
-use medhook::{Bytes, Delivery, EventKey};
+use medhook::{Bytes, Delivery, EventKey, PossibleDuplicate};
 use tokio::sync::Semaphore;
 
 /// Sends events to applications. All endpoints share its connections.
@@ -195,12 +195,17 @@ fn headers(delivery: &Delivery, content_type: Option<HeaderValue>) -> HeaderMap 
         headers.insert(header::CONTENT_TYPE, content_type);
     }
     let event_key = delivery.event_key().to_string();
+    let possible_duplicate = delivery.possible_duplicate().map(|duplicate| {
+        let PossibleDuplicate { first_seen, count, .. } = duplicate;
+        format!("first_seen={},count={count}", first_seen.text())
+    });
     for (name, value) in [
         ("medhook-endpoint", Some(delivery.endpoint())),
         ("medhook-provider", Some(delivery.provider())),
         ("medhook-kind", delivery.kind()),
         ("medhook-event-id", delivery.id()),
         ("medhook-event-key", Some(&event_key)),
+        ("medhook-possible-duplicate", possible_duplicate.as_deref()),
     ] {
         if let Some(value) = value.and_then(escaped) {
             headers.insert(HeaderName::from_static(name), value);

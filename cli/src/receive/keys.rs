@@ -98,6 +98,18 @@ impl TableKeys {
         }
     }
 
+    /// Takes a number that may be 0.
+    pub(super) fn number(&mut self, key: &str) -> Result<Option<u32>, Failure> {
+        match self.table.remove(key) {
+            None => Ok(None),
+            Some(Value::Integer(number)) => match u32::try_from(number) {
+                Ok(number) => Ok(Some(number)),
+                Err(_) => Err(self.wrong(key, format_args!("must be between 0 and {}, not {number}", u32::MAX))),
+            },
+            Some(other) => Err(self.must_be(key, "a whole number", &other)),
+        }
+    }
+
     /// Takes a duration that may be `"0s"`.
     pub(super) fn delay(&mut self, key: &str) -> Result<Option<Duration>, Failure> {
         if self.table.get(key).is_some_and(|value| value.as_str() == Some("0s")) {

@@ -45,7 +45,8 @@ pub(super) fn take(keys: &mut TableKeys, name: &str, reuse: bool) -> Result<Prov
     let mut groups = Vec::new();
     let secrets = take_secrets(keys, "secrets", reuse, &mut groups)?;
     let secrets = keys.needed("secrets", secrets)?;
-    let dedupe = keys.choice("dedupe", &[("id", By::Id), ("off", By::Nothing), ("natural", By::NaturalKey)])?;
+    let dedupe = keys
+        .choice("dedupe", &[("id", By::Id), ("bytes", By::Bytes), ("off", By::Nothing), ("natural", By::NaturalKey)])?;
 
     let has_event_time = match provider {
         Some(facts) => facts.policy.has_event_time,
@@ -71,6 +72,7 @@ pub(super) fn take(keys: &mut TableKeys, name: &str, reuse: bool) -> Result<Prov
     }
     builder = match (dedupe, provider.and_then(|facts| facts.natural_key)) {
         (None | Some(By::Id), _) => builder,
+        (Some(By::Bytes), _) => builder.dedupe(Dedupe::by_bytes()),
         (Some(By::Nothing), _) => builder.dedupe(Dedupe::off()),
         (Some(By::NaturalKey), Some(natural_key)) => builder.dedupe(Dedupe::by(natural_key)),
         (Some(By::NaturalKey), None) => {
@@ -79,12 +81,19 @@ pub(super) fn take(keys: &mut TableKeys, name: &str, reuse: bool) -> Result<Prov
             return Err(keys.wrong("dedupe", format_args!("\"natural\" is only available for {with_key}")));
         }
     };
+    if let Some(max_repeats) = keys.number("max_repeats")? {
+        if matches!(dedupe, Some(By::Bytes | By::Nothing)) {
+            return Err(keys.wrong("max_repeats", "has no effect with this `dedupe`; remove it"));
+        }
+        builder = builder.max_repeats(max_repeats);
+    }
     Ok(Provided { builder, groups, classify })
 }
 
 #[derive(Debug, Clone, Copy)]
 enum By {
     Id,
+    Bytes,
     Nothing,
     NaturalKey,
 }

@@ -121,6 +121,9 @@ impl Style {
             status: report.result.status(),
             count: report.result.count(),
             upstream: report.upstream.map(|answer| answer.to_string()),
+            possible_duplicate: delivery.and_then(Delivery::possible_duplicate).map(|duplicate| {
+                PossibleDuplicateField { first_seen: duplicate.first_seen.unix(), count: duplicate.count }
+            }),
             event_id: self.ids.then(|| delivery.and_then(Delivery::id).map(|id| cut(id, LONGEST_ID))),
         };
         // Strings, numbers and booleans always serialize.
@@ -147,6 +150,9 @@ impl Style {
             Some(Decoding::Unknown) => line.push_str("  (unknown kind)"),
             Some(Decoding::Undecodable) => line.push_str("  (undecodable)"),
             _ => {}
+        }
+        if let Some(duplicate) = report.delivery.and_then(Delivery::possible_duplicate) {
+            let _ = write!(line, "  (possible duplicate of {})", duplicate.count);
         }
         if let Some(delivery) = report.delivery {
             let _ = write!(line, "  event {}", delivery.event_key());
@@ -183,8 +189,16 @@ struct Fields<'f> {
     count: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream: Option<String>,
+    possible_duplicate: Option<PossibleDuplicateField>,
     #[serde(skip_serializing_if = "Option::is_none")]
     event_id: Option<Option<String>>,
+}
+
+#[derive(Serialize)]
+struct PossibleDuplicateField {
+    /// In Unix seconds.
+    first_seen: Option<i64>,
+    count: u64,
 }
 
 /// The limits of values from the sender, in characters.

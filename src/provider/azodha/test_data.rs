@@ -17,6 +17,7 @@ pub(super) const TEST_DATA: TestData = test_data! {
     "AppointmentToCareTaskActivityLog"
     "AssessmentResponseToWellbeingScore"
     "BookAppointment"
+    "BookAppointment.named"
     "BookAppointment.numbers"
     "HealthProgramActivated.duration-text"
     "HealthProgramActivated"

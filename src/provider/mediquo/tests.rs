@@ -674,7 +674,7 @@ fn there_is_no_natural_key_without_a_required_part() {
 }
 
 #[tokio::test]
-async fn two_messages_in_one_second_are_one_event_unless_dedupe_is_off() {
+async fn two_messages_in_one_second_are_two_events_unless_configured_otherwise() {
     let body = testing::mediquo("patient_message_received").secret(TEXT).at(NOW).request("/").into_body();
     let twice = async |dedupe: Dedupe| {
         let builder = Receiver::builder("mediquo", MediQuo::new(secret("current", TEXT)));
@@ -686,9 +686,23 @@ async fn two_messages_in_one_second_are_one_event_unless_dedupe_is_off() {
         }
         last
     };
-    assert_eq!(twice(Dedupe::by_id()).await, Err(Reason::Duplicate));
+    assert_eq!(twice(Dedupe::by_id()).await, Ok(()));
+    assert_eq!(twice(Dedupe::by_bytes()).await, Err(Reason::Duplicate));
     assert_eq!(twice(Dedupe::by(natural_key)).await, Err(Reason::Duplicate));
     assert_eq!(twice(Dedupe::off()).await, Ok(()));
+}
+
+#[test]
+fn equal_bytes_are_the_same_event_if_they_contain_its_own_id_and_time() {
+    let keys = |kind: &str| {
+        let body = testing::mediquo(kind).secret(TEXT).at(NOW).request("/").into_body();
+        [(); 2].map(|()| delivered(&receiver(), body.clone()).event_key())
+    };
+    for kind in Kind::ALL.iter().map(|kind| kind.as_str()) {
+        let [one, other] = keys(kind);
+        let recurs = matches!(FACTS.equal_bytes(Some(kind)), crate::registry::EqualBytes::MayRecur(_));
+        assert_eq!(one != other, recurs, "{kind}");
+    }
 }
 
 #[test]
