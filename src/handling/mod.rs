@@ -93,9 +93,9 @@ impl Admitted {
     ///
     /// # Errors
     /// Without running the handler, returns [`Reason::Duplicate`], [`Reason::InFlight`], [`Reason::RepeatLimit`],
-    /// [`Reason::StoreUnavailable`] or [`Reason::StoreFull`]; the last two not with [`OnStoreError::HandleUnclaimed`]. If the handler does not
-    /// finish, returns [`Reason::HandlerPanicked`], [`Reason::HandlerTimeout`] or [`Reason::Draining`], and releases
-    /// the claim.
+    /// [`Reason::StoreUnavailable`] or [`Reason::StoreFull`]; the last two not with [`OnStoreError::HandleUnclaimed`].
+    /// If the handler does not finish, returns [`Reason::HandlerPanicked`], [`Reason::HandlerTimeout`] or
+    /// [`Reason::Draining`], and releases the claim.
     ///
     /// # Panics
     /// Panics outside a tokio runtime with its timer enabled.

@@ -1,8 +1,8 @@
 //! Deliveries whose event can recur with the same bytes: they are recorded instead of claimed.
 //!
-//! A claim keeps two deliveries of one event apart. Here each delivery is of an event of its own, so nothing can be held
-//! for it: no other delivery waits, and none is dropped. The record says whether the same bytes came before, and limits
-//! how often a captured delivery can be replayed.
+//! A claim keeps two deliveries of one event apart. Here each delivery is of an event of its own, so nothing can be
+//! held for it: no other delivery waits, and none is dropped. The record says whether the same bytes came before, and
+//! limits how often a captured delivery can be replayed.
 
 use std::future::{Future, pending};
 

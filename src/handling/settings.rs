@@ -15,7 +15,7 @@ pub(crate) struct Settings {
     /// The time limit of one store operation, after which the store counts as unavailable.
     pub(crate) store_timeout: Duration,
     pub(crate) on_store_error: OnStoreError,
-    /// How often a body may be repeated within [`REPEAT_PERIOD`], if its event can recur.
+    /// The number of times that a body may be repeated within [`REPEAT_PERIOD`], if its event can recur.
     pub(crate) max_repeats: u32,
 }
 

@@ -16,7 +16,7 @@ use crate::{ConfigError, Freshness, Secrets, Time, Verified};
 ///
 /// | what | default |
 /// |---|---|
-/// | id | the signed `webhook-id` with Standard Webhooks, otherwise the digest of the body |
+/// | id | the signed `webhook-id` with Standard Webhooks, otherwise none: see [`Dedupe::by_id`](crate::Dedupe::by_id) |
 /// | kind | none |
 /// | times | none; with Standard Webhooks the time of the attempt must be within 300 s |
 /// | body | need not be JSON |

@@ -32,9 +32,9 @@ use crate::{ConfigError, StoreError, observe};
 /// system's certificate authorities, `options[search_path]=SCHEMA` sets the schema. Errors contain neither the URL nor
 /// the password. A connection pooler must use session pooling and pass `options` on.
 ///
-/// Connecting creates the tables `medhook_events`, `medhook_committed`, `medhook_bodies` and `medhook_schema` if they do
-/// not exist and the role has the privileges. Any number of instances can do so at once. [`ddl`](PostgresStore::ddl) returns the
-/// statements for creating them in another way.
+/// Connecting creates the tables `medhook_events`, `medhook_committed`, `medhook_bodies` and `medhook_schema` if they
+/// do not exist and the role has the privileges. Any number of instances can do so at once. [`ddl`](PostgresStore::ddl)
+/// returns the statements for creating them in another way.
 ///
 /// # Failures
 /// While the server is unavailable, operations fail and deliveries are answered with 503. No restart is needed, and an

@@ -43,8 +43,8 @@ use crate::{ConfigError, StoreError};
 ///
 /// The URL must lead to one server, or to the current primary through a proxy or a host name. A node of a Redis Cluster
 /// is rejected. Keys begin with `medhook:` and end with 64 hexadecimal digits. With ACLs, the user needs `EVAL`,
-/// `EVALSHA`, `GET`, `SET`, `DEL`, `INCR`, `DECR`, `EXISTS`, `PTTL`, `PEXPIRE`, `TIME` and `PING` on `medhook:*`, `INFO`
-/// or `CONFIG GET`, and `WAIT` for replicas.
+/// `EVALSHA`, `GET`, `SET`, `DEL`, `INCR`, `DECR`, `EXISTS`, `PTTL`, `PEXPIRE`, `TIME` and `PING` on `medhook:*`,
+/// `INFO` or `CONFIG GET`, and `WAIT` for replicas.
 ///
 /// # Failures
 /// While the server is unavailable, loading its data, out of memory or not a primary, operations fail and deliveries
@@ -291,7 +291,8 @@ impl RedisBuilder {
 const SHORTEST: Duration = Duration::from_millis(10);
 
 impl RedisStore {
-    /// Claims and releases a random key, and records it as a body, so that missing permissions are reported when connecting.
+    /// Claims and releases a random key, and records it as a body, so that missing permissions are reported when
+    /// connecting.
     async fn check_permissions(&self) -> Result<(), ConfigError> {
         let (mut key, mut token) = ([0; 32], [0; 16]);
         let no_randomness =

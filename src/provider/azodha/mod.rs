@@ -7,7 +7,7 @@
 //! | body | one JSON object, with another shape for each kind | signed with HMAC, unsigned with a shared secret |
 //! | kind | `eventName`, else `event`, else the kind pinned with [`pin_kind`](Azodha::pin_kind) | as the body; the pin is yours |
 //! | time of the event and of the attempt | absent | |
-//! | event id | absent: the digest of the body is used | |
+//! | event id | absent; see [Deduplication](self#deduplication) | |
 //! | test or live mode | absent | |
 //!
 //! Source of each fact: <https://docs.azodha.com/webhook-guide>. The code blocks with sample headers and payloads are
@@ -19,9 +19,11 @@
 //! for 24 hours.
 //!
 //! # Freshness
-//! Deliveries contain no time, so deliveries of any age are accepted ([`Freshness::Unchecked`]). A captured delivery is
-//! dropped as a duplicate until its event expires from the store, and accepted again after that. A longer
-//! [`retention`](crate::Builder::retention) delays that. [`Freshness::EventTime`] is not available.
+//! Deliveries contain no time, so deliveries of any age are accepted ([`Freshness::Unchecked`]), and
+//! [`Freshness::EventTime`] is not available. A captured delivery of a kind that can recur is accepted up to
+//! [`max_repeats`](crate::Builder::max_repeats) times a day. One of the other kinds is dropped as a duplicate until its
+//! event expires from the store, and accepted again after that; a longer [`retention`](crate::Builder::retention) delays
+//! that.
 //!
 //! # Kind
 //! The guide names a key for the kind in six of the twelve kinds: `event` in the three `InferenceTo…` kinds,
@@ -53,21 +55,27 @@
 //! [`InferenceToObservations`], [`InferenceToKeyFindings`] and [`InferenceToCareTasks`] carry prompts and the name of a
 //! model, like requests. Whether Azodha expects the result in the response to the delivery, through its API, or not at
 //! all is undocumented. Ask Azodha before you answer these kinds with an empty body. The handler's response is sent
-//! unchanged, so it can contain a result. The response to a duplicate cannot: if responses must contain results, use
-//! [`Dedupe::off`](crate::Dedupe::off) for these endpoints.
+//! unchanged, so it can contain a result. Deliveries of these kinds
+//! are never answered as duplicates.
 //!
 //! # Deduplication
-//! Without an id, deliveries with the same bytes are the same event. Two distinct events with identical bytes would be
-//! treated as one:
+//! No event has an id, and Azodha publishes no samples. Most kinds can recur with the same bytes: each delivery of such
+//! a kind is handled as an event of its own, and [`possible_duplicate`](crate::Delivery::possible_duplicate) returns
+//! whether the same bytes were delivered before. Since Azodha documents no retries, such a delivery is probably another
+//! event.
 //!
-//! | kind | can that happen? | consequence |
-//! |---|---|---|
-//! | [`HealthRecordCounter`] | yes: the count changed and changed back | the second event is lost; to follow each change, use [`Dedupe::off`](crate::Dedupe::off) |
-//! | the three `InferenceTo…` kinds | yes: the same inference was requested again | see [Inference](self#inference) |
-//! | `AppointmentToCareTaskActivityLog`, `OpenTele`, [`Notification`] | unknown: keys that would distinguish events are undocumented | if losing an event is worse than handling it twice, use [`Dedupe::off`](crate::Dedupe::off) |
-//! | [`BookAppointment`], [`UploadedFileAndTest`], [`SurveyAssessment`] | unlikely: each names an object that is created once | the bytes suffice; for one event sent with different bytes, use [`natural_key`] |
-//! | [`AssessmentResponseToWellbeingScore`] | possible: the score of the same answers was requested again | if that matters, use [`Dedupe::off`](crate::Dedupe::off) |
-//! | [`HealthProgramActivated`] | possible: the patient left and joined again | if that matters, use [`Dedupe::off`](crate::Dedupe::off) |
+//! | kind | deliveries with equal bytes |
+//! |---|---|
+//! | [`BookAppointment`] with an `id` | are the same event: an appointment is booked once |
+//! | [`UploadedFileAndTest`] with `data.file.id` | are the same event: a file is uploaded once |
+//! | [`HealthRecordCounter`] | may be two events: a count can change and change back |
+//! | [`Notification`], [`HealthProgramActivated`] | may be two events: a patient can leave and join again |
+//! | the three `InferenceTo…` kinds, [`AssessmentResponseToWellbeingScore`] | may be two events: the same can be requested again |
+//! | [`SurveyAssessment`] | may be two events: no id or time of the answers is documented |
+//! | `AppointmentToCareTaskActivityLog`, `OpenTele`, undocumented kinds | may be two events: their keys are undocumented |
+//!
+//! To treat equal bytes as the same event for every kind, use [`Dedupe::by_bytes`](crate::Dedupe::by_bytes). For one event
+//! that is sent with different bytes, use [`natural_key`].
 //!
 //! # Samples for tests
 //! Configure a sample with the header and the scheme of your receiver, because Azodha's are undocumented. Its events
@@ -273,9 +281,9 @@ fn pinned_envelope(pinned: Option<Kind>, body: &Bytes) -> Envelope {
 /// in the body. An absent part (or `null`) differs from a present one.
 ///
 /// Returns `None` for every kind that is not in the table, and if a required part is missing, empty or of another type,
-/// or if an object contains a key twice. The event is then identified by the bytes of its body.
+/// or if an object contains a key twice. The event is then identified as by [`Dedupe::by_id`](crate::Dedupe::by_id).
 ///
-/// By default every event is identified by its bytes. Use this key only if you observe that Azodha sends one event with
+/// Use this key only if you observe that Azodha sends one event with
 /// different bytes, and if the last column is acceptable:
 ///
 /// | kind | required | also part of the key | distinct events with the same key |

@@ -8,7 +8,7 @@
 //! | kind | absent: [pinned](Cair::pin_kind) per endpoint, otherwise inferred from the [shape](self#kinds-and-shapes) of the body | the pin is yours; the shape is as trustworthy as the body |
 //! | time of the event | `timestamp` of a claim status change, `created_at` of a chart report in the older shapes; not checked by default | as the body |
 //! | time of the attempt | absent | |
-//! | event id | absent: the digest of the body is used | |
+//! | event id | absent; see [Deduplication](self#deduplication) | |
 //! | test or live mode | absent | |
 //!
 //! Source of each fact, unless stated otherwise: the page of each webhook under
@@ -17,8 +17,7 @@
 //! each event's type links to its page.
 //!
 //! # Retries
-//! Cair documents nothing about retries, timeouts or the expected status. medhook assumes no retries; the same bytes
-//! within 24 hours are answered as a duplicate.
+//! Cair documents nothing about retries, timeouts or the expected status. medhook assumes no retries.
 //!
 //! # Kinds and shapes
 //! At Cair, each URL is subscribed to one event type, and the body does not repeat it. Pin the kind, so that nothing
@@ -53,7 +52,8 @@
 //! # Freshness
 //! No delivery contains the time of the attempt, and most kinds lack the time of the event. By default, deliveries of
 //! any age are accepted ([`Freshness::Unchecked`]): an attacker can replay a captured delivery once its event expires
-//! from the store. A longer [`retention`](crate::Builder::retention) delays that. With `API_SECRET` an attacker can
+//! from the store, and one of a kind that can recur up to [`max_repeats`](crate::Builder::max_repeats) times a day. A
+//! longer [`retention`](crate::Builder::retention) delays the former. With `API_SECRET` an attacker can
 //! also alter a captured delivery, which then counts as a new event at once. If every event of an endpoint has a time,
 //! check its age:
 //!
@@ -80,16 +80,26 @@
 //! unsigned and its age only a hint, because any sender who knows the secret can set it.
 //!
 //! # Deduplication
-//! The bodies contain ids of charts, claims and calls, but these may be sent again with new content. For example, the
-//! documentation does not say whether each completed step of an analysis is sent under the same id. Deduplication by
-//! such an id would lose the later event, so the bytes of the body identify an event. A remittance sent for two
-//! subscriptions (`CLAIMS_REMIT_ALL` and another) has the same bytes twice: it is handled once at one endpoint, and
-//! once each at two endpoints. If an id is enough, such as `output.optimizer_run_id`, use
-//! [`Dedupe::by`](crate::Dedupe::by).
+//! No event has an id. The bodies contain ids of charts, claims and calls, but these may be sent again with new
+//! content. For example, the documentation does not say whether each completed step of an analysis is sent under the
+//! same id. Deduplication by such an id would lose the later event.
+//!
+//! | kind | deliveries with equal bytes |
+//! |---|---|
+//! | [`ClaimStatusChange`] with its claim, status and `timestamp` | are the same event |
+//! | [`ClaimsAiOptimizer`] with `output.optimizer_run_id` | are the same event: each run has its own id |
+//! | [`Remittance`] with its `id` | are the same event. One that is sent for two subscriptions (`CLAIMS_REMIT_ALL` and another) is handled once at one endpoint, and once each at two endpoints |
+//! | [`ChartReport`], [`X12Optimizer`] | may be two events: the same can be analyzed again, and no id or time of the analysis is documented |
+//! | [`AiPhoneCall`] | may be two events: whether a call reports one status more than once is undocumented |
+//!
+//! A delivery that may be another event is handled, and
+//! [`possible_duplicate`](crate::Delivery::possible_duplicate) returns whether the same bytes were delivered before. To
+//! treat equal bytes as the same event for every kind, use [`Dedupe::by_bytes`](crate::Dedupe::by_bytes). If an id is
+//! enough, use [`Dedupe::by`](crate::Dedupe::by).
 //!
 //! # Samples for tests
 //! Configure a sample with the header and the scheme of your receiver. The names of the kinds are those of [`Kind`].
-//! `at` sets the time of `CLAIM_STATUS_CHANGE` only. No event has an id, and the same bytes are the same event: use
+//! `at` sets the time of `CLAIM_STATUS_CHANGE` only. No event has an id: use
 //! `id` to get different bytes for chart reports and remittances, and `body` for any kind.
 //!
 //! ```

@@ -17,7 +17,8 @@ use crate::provider::key::{self, Part, members, scalar};
 /// A speciality or a professional is represented by its `id`, or by its `name` if it has no `id`.
 ///
 /// Returns `None` if `occurred_on` or another required part is missing, empty or of another type, or if an object
-/// contains a key twice. The event is then identified by the bytes of its body.
+/// contains a key twice. The event is then identified as by
+/// [`Dedupe::by_id`](crate::Dedupe::by_id).
 ///
 /// | kind | required | also part of the key | distinct events with the same key |
 /// |---|---|---|---|

@@ -6,7 +6,7 @@
 //! | body | `{type, occurred_on, payload}` | unsigned |
 //! | time of the event | `occurred_on`, in Unix seconds | unsigned: a hint |
 //! | time of the attempt | absent | |
-//! | event id | absent: the digest of the body is used | |
+//! | event id | absent; see [Deduplication](self#deduplication) | |
 //!
 //! Sources: MediQuo's [SDK documentation](https://github.com/mediquo/docs-sdk/blob/HEAD/docs/api/sdk/webhooks.md) for
 //! the header, and its [API documentation](https://github.com/mediquo/mediquo-api-docs) for subscriptions
@@ -50,21 +50,29 @@
 //! The age of deliveries is not checked by default ([`Freshness::Unchecked`]). The only time, `occurred_on`, is as easy
 //! to forge as the rest of the body. A `prescription_created` carries the time of the prescription, although it is sent
 //! when the PDF is ready, and the retry horizon is undocumented. A captured delivery is therefore accepted again once
-//! its event expires from the store, after 24 hours.
+//! its event expires from the store, after 24 hours, and one of a kind that can recur up to
+//! [`max_repeats`](crate::Builder::max_repeats) times a day. An attacker who has it also has the secret.
 //!
 //! [`Freshness::EventTime`] can be enabled in the [`Builder`](crate::Builder). Here it checks an unsigned time: it
 //! rejects late copies, but not copies with an edited time.
 //!
 //! # Deduplication
-//! Without an id, deliveries are treated as the same event if their bodies are identical, at one endpoint, within 24
-//! hours. This is wrong in two cases:
+//! No event has an id, and `occurred_on` counts whole seconds.
 //!
-//! - *Two events with one body.* A `patient_message_received` names the professional, the patient and the second, but
-//!   nothing of the message. Two messages within one second have identical bodies, and the second is answered as a
-//!   duplicate. If each message matters, use [`Dedupe::off`](crate::Dedupe::off) with a handler that tolerates
-//!   duplicates, or [`Dedupe::by`](crate::Dedupe::by) with a key of your own.
-//! - *One event with two bodies.* MediQuo presumably signs links and evaluates `is_read` for each attempt, so the bytes
-//!   of an event may differ between attempts. [`natural_key`] ignores these fields:
+//! | kind | deliveries with equal bytes, at one endpoint, within 24 hours |
+//! |---|---|
+//! | `patient_consultation_created`, `…_cancelled`, `…_finished`, `…_no_show`; `professional_block_created`, `…_deleted`; `prescription_created`; with their id | are the same event: it happens once |
+//! | `patient_report_sent` with the patient's code | are the same event: two reports of one patient in one second with the same text say the same |
+//! | `patient_message_received` | may be two events: nothing of the message is in the body, so two messages within one second have identical bodies |
+//! | `patient_consultation_rescheduled`, `professional_block_updated`, `patient_waiting_room_position_update`, `patient_immediate_video_call_assigned` | may be two events: the state can change and change back within one second |
+//! | undocumented kinds | may be two events |
+//!
+//! A delivery that may be another event is handled, and
+//! [`possible_duplicate`](crate::Delivery::possible_duplicate) returns whether the same bytes were delivered before. To
+//! treat equal bytes as the same event for every kind, use [`Dedupe::by_bytes`](crate::Dedupe::by_bytes).
+//!
+//! One event may also have two bodies: MediQuo presumably signs links and evaluates `is_read` for each attempt, so the
+//! bytes of an event may differ between attempts. [`natural_key`] ignores these fields:
 //!
 //! ```
 //! use medhook::{Dedupe, MediQuo, MemoryStore, Receiver, Secret, mediquo};
@@ -77,8 +85,8 @@
 //! # Ok::<(), medhook::ConfigError>(())
 //! ```
 //!
-//! Several subscriptions may send the same event to one endpoint. If the bodies are identical, it is delivered to the
-//! handler once.
+//! Several subscriptions may send the same event to one endpoint. If the bodies are identical, an event of a kind that
+//! is the same is handled once, and one of the other kinds once for each subscription.
 //!
 //! # Undocumented behavior
 //! - Types. The pages disagree about whether ids are numbers or strings, whether times have an offset, and which fields
