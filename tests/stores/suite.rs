@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use medhook::{ClaimToken, Claimed, DedupeStore, EventKey, Retention, Settled};
+use medhook::{ClaimToken, Claimed, DedupeStore, DeliveryRecord, EventKey, Retention, Settled};
 
 /// A place for a store's data, and stores in it.
 pub trait Place: Sized + Send + Sync + 'static {
@@ -56,6 +56,10 @@ macro_rules! suite {
             in_flight_tells_the_remaining_lease
             a_hundred_thousand_events
             another_process_sees_the_same
+            each_delivery_of_a_body_is_counted
+            of_64_concurrent_deliveries_each_is_counted_once
+            a_record_begins_anew_after_its_period
+            a_delivery_that_was_not_handled_is_removed_from_the_record
         );
         $($($crate::suite::suite!(@also $also $place);)+)?
     };
@@ -379,6 +383,71 @@ pub async fn a_clock_stepped_back_blocks_no_longer_than_a_lease<P: Clocked>() {
     clock.forward(HOUR);
     assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Acquired);
     assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Lost);
+}
+
+pub async fn each_delivery_of_a_body_is_counted<P: Place>() {
+    let place = P::fresh().await;
+    let (store, other) = (place.store().await, place.store().await);
+    let began = Instant::now();
+    let first = store.record_delivery(key(1), HOUR).await.unwrap();
+    assert_eq!(first, DeliveryRecord::default());
+    assert_eq!(store.record_delivery(key(2), HOUR).await.unwrap(), DeliveryRecord::default(), "another body");
+    place.pass(P::SHORT).await;
+    for earlier in 1..4 {
+        let store = if earlier % 2 == 0 { &store } else { &other };
+        let record = store.record_delivery(key(1), HOUR).await.unwrap();
+        assert_eq!(record.earlier, earlier);
+        // A store may round the time of a delivery to milliseconds.
+        assert!(record.since + Duration::from_millis(2) >= P::SHORT, "{record:?}");
+        assert!(record.since <= began.elapsed() + P::SHORT + Duration::from_millis(2), "{record:?}");
+    }
+    // A record affects no claim, not even one with the same key.
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
+    assert_eq!(store.release(key(1), token(1)).await.unwrap(), Settled::Settled);
+    assert_eq!(store.record_delivery(key(1), HOUR).await.unwrap().earlier, 4);
+}
+
+pub async fn of_64_concurrent_deliveries_each_is_counted_once<P: Place>() {
+    let place = P::fresh().await;
+    let stores = [place.store().await, place.store().await];
+    for round in 0..20 {
+        let deliveries: Vec<_> = (0..64)
+            .map(|n: usize| {
+                let store = stores[n % 2].clone();
+                tokio::spawn(async move { store.record_delivery(key(round), HOUR).await.unwrap().earlier })
+            })
+            .collect();
+        let mut earlier = Vec::new();
+        for delivery in deliveries {
+            earlier.push(delivery.await.unwrap());
+        }
+        earlier.sort_unstable();
+        assert_eq!(earlier, (0..64).collect::<Vec<u64>>(), "round {round}");
+    }
+}
+
+pub async fn a_record_begins_anew_after_its_period<P: Place>() {
+    let place = P::fresh().await;
+    let store = place.store().await;
+    store.record_delivery(key(1), P::SHORT).await.unwrap();
+    place.pass(P::SHORT).await;
+    assert_eq!(store.record_delivery(key(1), HOUR).await.unwrap(), DeliveryRecord::default());
+    assert_eq!(store.record_delivery(key(1), HOUR).await.unwrap().earlier, 1);
+}
+
+pub async fn a_delivery_that_was_not_handled_is_removed_from_the_record<P: Place>() {
+    let place = P::fresh().await;
+    let store = place.store().await;
+    store.unrecord_delivery(key(1)).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(store.record_delivery(key(1), HOUR).await.unwrap().earlier, 0);
+        assert_eq!(store.record_delivery(key(1), HOUR).await.unwrap().earlier, 1);
+        store.unrecord_delivery(key(1)).await.unwrap();
+        assert_eq!(store.record_delivery(key(1), HOUR).await.unwrap().earlier, 1);
+        for _ in 0..3 {
+            store.unrecord_delivery(key(1)).await.unwrap();
+        }
+    }
 }
 
 /// A clock that shows the time that it was set to.

@@ -217,7 +217,7 @@ async fn the_server_detects_dead_idle_connections() {
         "{};
          CREATE ROLE plain LOGIN PASSWORD '{PASSWORD}';
          GRANT SELECT ON medhook_schema TO plain;
-         GRANT SELECT, INSERT, UPDATE, DELETE ON medhook_events, medhook_committed TO plain;
+         GRANT SELECT, INSERT, UPDATE, DELETE ON medhook_events, medhook_committed, medhook_bodies TO plain;
          CREATE TABLE seen (of text);
          CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
              INSERT INTO seen SELECT string_agg(current_setting(name), ' ' ORDER BY name) FROM pg_settings
