@@ -135,6 +135,8 @@ fn an_endpoint_written_by_hand_without_a_fault_passes() {
         findings.judged("remark"),
         [
             "healthsync: the content encoding `identity` twice",
+            // It takes equal bytes for the same event.
+            "healthsync: a delivery without an id was handled",
             "healthsync: a documented kind without a time",
             "healthsync: a documented kind with an empty time",
             "healthsync: a documented kind with an invalid time",
@@ -171,8 +173,8 @@ fn catches_an_endpoint_that_checks_what_it_has_written_again() {
             "healthsync: a body of 1 MiB, the default limit",
             "healthsync: an id that is empty",
             "healthsync: an id that is null",
-            "healthsync: a delivery without an id was handled",
             "healthsync: a line break added in transit",
+            "healthsync: a delivery without an id was handled",
         ],
     );
 }
@@ -214,7 +216,7 @@ fn reports_an_endpoint_that_rejects_duplicates() {
         "healthsync: a delivery without an id was handled",
     ];
     finds(Fault::DuplicateRefused, &again);
-    finds(Fault::NothingRemembered, &again);
+    finds(Fault::NothingRemembered, &again[..2]);
 
     // The first can be seen by its answers alone.
     let served = faulty::healthsync(SECRET, Some(Fault::DuplicateRefused));

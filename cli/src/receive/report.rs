@@ -294,7 +294,7 @@ mod tests {
             format!(
                 "{{\"endpoint\":\"acme\",\"path\":\"/acme\",\"provider\":\"acme\",\"outcome\":\"handled\",\
                  \"reason\":null,\"kind\":\"new\",\"unknown\":true,\"undecodable\":false,\"event_key\":\"{key}\",\
-                 \"secret\":\"label\",\"status\":200}}\n"
+                 \"secret\":\"label\",\"status\":200,\"possible_duplicate\":null}}\n"
             )
         );
         report.result = ReportedOutcome::Rejected { reason: Reason::SignatureMismatch, kind: None, secret: None };
@@ -303,14 +303,14 @@ mod tests {
             style.line(&report),
             "{\"endpoint\":\"acme\",\"path\":\"/acme\",\"provider\":\"acme\",\"outcome\":\"rejected\",\
              \"reason\":\"signature_mismatch\",\"kind\":null,\"unknown\":null,\"undecodable\":null,\"event_key\":null,\
-             \"status\":401}\n"
+             \"status\":401,\"possible_duplicate\":null}\n"
         );
         report.result = ReportedOutcome::Counted(Reason::SignatureMismatch, 41);
         assert_eq!(
             style.line(&report),
             "{\"endpoint\":\"acme\",\"path\":\"/acme\",\"provider\":\"acme\",\"outcome\":\"rejected\",\
              \"reason\":\"signature_mismatch\",\"kind\":null,\"unknown\":null,\"undecodable\":null,\"event_key\":null,\
-             \"status\":401,\"count\":41}\n"
+             \"status\":401,\"count\":41,\"possible_duplicate\":null}\n"
         );
     }
 

@@ -89,6 +89,46 @@ async fn the_application_gets_the_verified_body_and_no_header_of_the_sender_but_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_possible_duplicate_has_a_key_of_its_own_and_is_marked() {
+    let application = Application::answering(204).await;
+    let folder = Folder::new();
+    let config = format!(
+        "listen = \"127.0.0.1:0\"\ndrain_delay = \"0s\"\nstore = \"memory\"\n[[endpoint]]\npath = \"/azodha\"\n\
+         provider = \"azodha\"\nscheme = \"hmac-sha256\"\nheader = \"x-signature\"\n\
+         secrets = [{{ env = \"TEST_SECRET\" }}]\nforward = \"{}\"\nforward_secret = {{ env = \"TEST_THIRD_SECRET\" }}\n",
+        application.url()
+    );
+    let instance = Instance::start(&folder, &config, &["--json"]);
+    let sample = testing::azodha("Notification").signing(Signing::hmac_sha256("x-signature"));
+    let request = sample.secret(SECRET).request("/azodha");
+    let before = crate::sender::now();
+    for _ in 0..3 {
+        assert_eq!(Sender::new().send(instance.address, &request).await, Ok(204));
+    }
+    let after = crate::sender::now();
+
+    let calls = application.calls();
+    let headers = |name: &str| -> Vec<Option<&str>> {
+        calls.iter().map(|call| call.request.headers().get(name).map(|value| value.to_str().unwrap())).collect()
+    };
+    for name in ["medhook-event-key", "webhook-id"] {
+        let different: std::collections::HashSet<_> = headers(name).into_iter().collect();
+        assert_eq!(different.len(), 3, "{name}: {different:?}");
+    }
+    let lines: Vec<serde_json::Value> =
+        instance.lines(3).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["possible_duplicate"], serde_json::Value::Null);
+    assert_eq!(headers("medhook-possible-duplicate")[0], None);
+    for count in [1, 2] {
+        let first_seen = lines[count]["possible_duplicate"]["first_seen"].as_i64().unwrap();
+        assert!((before..=after).contains(&first_seen), "{before} {first_seen} {after}");
+        assert_eq!(lines[count]["possible_duplicate"]["count"], count);
+        let header = format!("first_seen={first_seen},count={count}");
+        assert_eq!(headers("medhook-possible-duplicate")[count], Some(&*header));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hostile_ids_and_kinds_are_escaped_in_headers() {
     let application = Application::answering(200).await;
     let folder = Folder::new();

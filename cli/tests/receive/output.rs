@@ -25,10 +25,10 @@ async fn each_delivery_is_one_line_of_text_or_json() {
         (
             &["--json", "--show-ids"][..],
             [
-                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"handled","reason":null,"kind":"document.uploaded","unknown":false,"undecodable":false,"event_key":"KEY","secret":"TEST_SECRET","status":200,"event_id":"evt-1"}"#,
-                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"duplicate","reason":"duplicate","kind":"document.uploaded","unknown":null,"undecodable":null,"event_key":"KEY","secret":"TEST_SECRET","status":200,"event_id":"evt-1"}"#,
-                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"rejected","reason":"signature_mismatch","kind":null,"unknown":null,"undecodable":null,"event_key":null,"status":401,"event_id":null}"#,
-                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"rejected","reason":"method","kind":null,"unknown":null,"undecodable":null,"event_key":null,"status":405,"event_id":null}"#,
+                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"handled","reason":null,"kind":"document.uploaded","unknown":false,"undecodable":false,"event_key":"KEY","secret":"TEST_SECRET","status":200,"possible_duplicate":null,"event_id":"evt-1"}"#,
+                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"duplicate","reason":"duplicate","kind":"document.uploaded","unknown":null,"undecodable":null,"event_key":"KEY","secret":"TEST_SECRET","status":200,"possible_duplicate":null,"event_id":"evt-1"}"#,
+                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"rejected","reason":"signature_mismatch","kind":null,"unknown":null,"undecodable":null,"event_key":null,"status":401,"possible_duplicate":null,"event_id":null}"#,
+                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"rejected","reason":"method","kind":null,"unknown":null,"undecodable":null,"event_key":null,"status":405,"possible_duplicate":null,"event_id":null}"#,
             ],
         ),
     ] {

@@ -235,9 +235,33 @@ async fn dedupe_selects_how_duplicates_are_recognized() {
         ("", [handled, again, handled]),
         ("dedupe = \"id\"", [handled, again, handled]),
         ("dedupe = \"natural\"", [handled, again, again]),
+        ("dedupe = \"bytes\"", [handled, again, handled]),
         ("dedupe = \"off\"", [handled, handled, handled]),
     ] {
         assert_eq!(outcomes(&keys(dedupe), &requests).await, expected, "{dedupe}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_recurs_is_handled_each_time_up_to_a_limit() {
+    let keys =
+        |more: &str| format!("provider = \"azodha\"\nheader = \"x-signature\"\nscheme = \"hmac-sha256\"\n{more}");
+    let count = |count: u8| {
+        let body = format!(r#"{{"eventName":"HealthRecordCounter","patientId":"p","count":{count}}}"#);
+        testing::azodha("HealthRecordCounter").signing(hmac("", Encoding::Hex)).secret(SECRET).body(body).request(PATH)
+    };
+    let requests = [count(5), count(6), count(5), count(5)];
+    let handled = "handled - HealthRecordCounter";
+    let again = "duplicate duplicate HealthRecordCounter";
+    let limited = "rejected repeat_limit HealthRecordCounter";
+    for (more, expected) in [
+        ("", [handled; 4]),
+        ("dedupe = \"off\"", [handled; 4]),
+        ("max_repeats = 1", [handled, handled, handled, limited]),
+        ("max_repeats = 0", [handled, handled, limited, limited]),
+        ("dedupe = \"bytes\"", [handled, handled, again, again]),
+    ] {
+        assert_eq!(outcomes(&keys(more), &requests).await, expected, "{more}");
     }
 }
 
