@@ -31,7 +31,10 @@ impl PostgresStore {
 fn record(row: &PgRow) -> Result<DeliveryRecord, sqlx::Error> {
     let earlier: i64 = row.try_get(0)?;
     let since: f64 = row.try_get(1)?;
+    if earlier <= 0 {
+        return Ok(DeliveryRecord::default());
+    }
     // The server's clock may have been set back in between.
     let since = Duration::try_from_secs_f64(since).unwrap_or_default();
-    Ok(DeliveryRecord { earlier: u64::try_from(earlier).unwrap_or_default(), since })
+    Ok(DeliveryRecord { earlier: earlier.unsigned_abs(), since })
 }

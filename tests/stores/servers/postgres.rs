@@ -207,9 +207,9 @@ async fn ten_instances_that_start_at_once_create_the_tables_once() {
 async fn tables_of_another_version_are_left_alone() {
     let namespace = unique();
     drop(store(&namespace).await);
-    run(&mut direct().await, format!("UPDATE {namespace}_schema SET version = 2")).await;
+    run(&mut direct().await, format!("UPDATE {namespace}_schema SET version = 3")).await;
     let line = rejected(&shared_postgres(), &namespace).await;
-    assert!(line.contains("have version 2, but this medhook supports version 1"), "{line}");
+    assert!(line.contains("have version 3, but this medhook supports version 2"), "{line}");
 }
 
 #[tokio::test]
@@ -230,12 +230,15 @@ async fn a_role_that_cannot_create_tables_uses_existing_ones() {
 
     run(&mut admin, PostgresStore::ddl(&namespace).unwrap()).await;
     run(&mut admin, format!("GRANT SELECT ON {namespace}_schema TO {namespace}")).await;
-    let all_but_one =
-        format!("GRANT SELECT, INSERT, UPDATE ON {namespace}_events, {namespace}_committed TO {namespace}");
-    run(&mut admin, all_but_one).await;
+    let all_but_one = ["events", "committed", "bodies"]
+        .map(|table| format!("GRANT SELECT, INSERT, UPDATE ON {namespace}_{table} TO {namespace}"));
+    for grant in all_but_one {
+        run(&mut admin, grant).await;
+    }
     assert!(rejected(&url, &namespace).await.contains("needs SELECT, INSERT, UPDATE and DELETE"));
 
-    run(&mut admin, format!("GRANT DELETE ON {namespace}_events, {namespace}_committed TO {namespace}")).await;
+    let tables = format!("{namespace}_events, {namespace}_committed, {namespace}_bodies");
+    run(&mut admin, format!("GRANT DELETE ON {tables} TO {namespace}")).await;
     let store = builder(&namespace).connect(&url).await.unwrap();
     assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
     assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Settled);

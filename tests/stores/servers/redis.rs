@@ -142,13 +142,16 @@ async fn a_server_that_does_not_say_whether_it_drops_events_is_rejected_unless_a
 #[tokio::test]
 async fn the_documented_permissions_suffice_and_missing_ones_fail_at_once() {
     let server = Server::redis(&[]);
-    let documented = "resetkeys ~medhook:* -@all +eval +evalsha +get +set +del +time +ping +info";
+    let documented =
+        "resetkeys ~medhook:* -@all +eval +evalsha +get +set +del +incr +decr +exists +pttl +pexpire +time +ping +info";
     let set_user = format!("ACL SETUSER app on >{PASSWORD} {documented}");
     ask::<()>(&server.url(), &set_user).await;
     let url = with_user(&server.url(), "app");
     let store = RedisStore::connect(&url).await.unwrap();
     assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
     assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Settled);
+    store.record_delivery(key(1), HOUR).await.unwrap();
+    store.unrecord_delivery(key(1)).await.unwrap();
     for (less, again) in [("-eval", "+eval"), ("-set", "+set"), ("resetkeys", "~medhook:*")] {
         ask::<()>(&server.url(), &format!("ACL SETUSER app {less}")).await;
         ask::<()>(&server.url(), "SCRIPT FLUSH").await;
