@@ -217,6 +217,10 @@ impl Delivery {
     }
 
     /// Returns the labels under which the delivery is logged and counted.
+    pub(crate) fn facts(&self) -> &EndpointFacts {
+        &self.opened.endpoint
+    }
+
     pub(crate) fn subject(&self) -> observe::Subject<'_> {
         observe::Subject {
             endpoint: &self.opened.endpoint,

@@ -1,9 +1,12 @@
 //! The part of a receiver that its deliveries share: name, labels, clock and limits.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::freshness::Freshness;
 use crate::once_per_minute::OncePerMinute;
 use crate::retention::Retention;
+use crate::silence::Silence;
 use crate::time::{Clock, unix_seconds};
 
 /// The facts of an endpoint that are needed to verify, log and count its deliveries.
@@ -15,19 +18,22 @@ pub(crate) struct EndpointFacts {
     secret_labels: Box<[Box<str>]>,
     clock: Arc<dyn Clock>,
     limits: Limits,
+    silence: Option<Silence>,
     /// Counts rejected unverified deliveries.
     pub(crate) unverified: OncePerMinute,
     /// Counts events that a secret of the wrong mode verified.
     pub(crate) mode_mismatches: OncePerMinute,
 }
 
-/// The limits of an endpoint, and how long its events are remembered.
+/// The limits of an endpoint, how long its events are remembered, and how often deliveries are expected.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) methods: &'static [&'static str],
     /// The maximum length of a body, in bytes.
     pub(crate) body: usize,
     pub(crate) retention: Retention,
+    pub(crate) freshness: Freshness,
+    pub(crate) expect_every: Option<Duration>,
 }
 
 impl EndpointFacts {
@@ -44,6 +50,7 @@ impl EndpointFacts {
             secret_labels,
             clock,
             limits,
+            silence: limits.expect_every.map(Silence::new),
             unverified: OncePerMinute::default(),
             mode_mismatches: OncePerMinute::default(),
         }
@@ -51,6 +58,12 @@ impl EndpointFacts {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Returns the record of genuine deliveries, if the endpoint has `expect_every`.
+    #[inline]
+    pub(crate) fn silence(&self) -> Option<&Silence> {
+        self.silence.as_ref()
     }
 
     pub(crate) fn name(&self) -> &str {

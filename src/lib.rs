@@ -103,6 +103,7 @@ mod secret;
 mod shutdown;
 #[cfg(feature = "sign")]
 pub mod sign;
+mod silence;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod time;

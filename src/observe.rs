@@ -3,14 +3,17 @@
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use crate::endpoint::EndpointFacts;
 use crate::envelope::Problem;
 use crate::error::{Outcome, Reason, StoreError};
 use crate::event_key::EventKey;
+use crate::freshness::Freshness;
 #[cfg(feature = "tracing")]
 use crate::once_per_minute::OncePerMinute;
 use crate::rejection::Rejection;
+use crate::silence::{Silence, Silent};
 
 /// The labels with which a verified delivery is logged and counted.
 #[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "metrics have fewer labels than logs"))]
@@ -34,6 +37,9 @@ pub(crate) fn rejected(at: &EndpointFacts, rejection: &Rejection) {
     isolated(|| {
         let reason = rejection.reason();
         count(at.name(), at.provider(), reason.outcome(), Some(reason));
+        if let Some(silence) = at.silence() {
+            silence.rejected(reason);
+        }
         #[cfg(feature = "tracing")]
         {
             let (endpoint, provider, kind) = (at.name(), at.provider(), rejection.kind_label());
@@ -104,6 +110,11 @@ pub(crate) fn not_handled(subject: Subject<'_>, rejection: &Rejection) {
     isolated(|| {
         let reason = rejection.reason();
         count(subject.endpoint.name(), subject.endpoint.provider(), reason.outcome(), Some(reason));
+        if let Some(silence) = subject.endpoint.silence()
+            && is_perhaps_replayed(subject.endpoint, reason)
+        {
+            silence.rejected(reason);
+        }
         #[cfg(feature = "tracing")]
         {
             let source = std::error::Error::source(rejection).map(tracing::field::display);
@@ -332,6 +343,150 @@ pub(crate) fn unsettled(at: &EndpointFacts, claims: usize) {
         }
         let _ = (at, claims);
     });
+}
+
+/// Records a genuine delivery: verified, of the endpoint's mode, and known to be no replay of an old one. Logs that it
+/// ends a silence.
+#[inline]
+pub(crate) fn genuine(at: &EndpointFacts) {
+    #[cfg(feature = "metrics")]
+    isolated(|| {
+        #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
+        let now = at.now() as f64;
+        metrics::gauge!("medhook_last_genuine_seconds", "endpoint" => at.name().to_owned()).set(now);
+    });
+    if let Some(length) = at.silence().and_then(Silence::heard) {
+        silence_ended(at, length);
+    }
+}
+
+/// Records the delivery of a new event. If the age of deliveries is not checked, it is the only one that is known to be
+/// no replay. Of the age of the event, it is not known whether it was checked, because an event can lack its time.
+#[inline]
+pub(crate) fn new_event(at: &EndpointFacts) {
+    if !matches!(at.limits().freshness, Freshness::AttemptTime { .. }) {
+        genuine(at);
+    }
+}
+
+/// Returns whether a verified delivery that was rejected for this reason may be a replay of an old one.
+fn is_perhaps_replayed(at: &EndpointFacts, reason: Reason) -> bool {
+    let before_claim = [Reason::Duplicate, Reason::StoreUnavailable, Reason::StoreFull, Reason::TooBusy];
+    at.limits().freshness == Freshness::Unchecked && before_claim.contains(&reason)
+}
+
+/// Creates the counter of silences with the value 0, because Prometheus does not see the first increment of a counter
+/// that it creates.
+pub(crate) fn watched(at: &EndpointFacts) {
+    isolated(|| count_silence(at, 0));
+}
+
+/// Logs and counts that no genuine delivery has arrived for a multiple of `expect_every`.
+pub(crate) fn silent(at: &EndpointFacts, silent: &Silent) {
+    isolated(|| {
+        count_silence(at, 1);
+        #[cfg(feature = "tracing")]
+        {
+            let (endpoint, provider, rejected) = (at.name(), at.provider(), silent.rejected);
+            let last = silent.last.and_then(|ago| {
+                let seconds = at.now().saturating_sub_unsigned(ago.as_secs());
+                jiff::Timestamp::from_second(seconds).ok().map(|time| time.to_string())
+            });
+            let last_one =
+                last.as_deref().map_or("none since the start".to_owned(), |last| format!("the last at {last}"));
+            let length = length(silent.length);
+            let next = next_step(silent.mostly);
+            let since = match silent.mostly {
+                Some(reason) => format!("{rejected} rejected since, mostly {reason}"),
+                None => "none rejected since".to_owned(),
+            };
+            tracing::warn!(
+                target: SILENCE,
+                endpoint,
+                provider,
+                silent_seconds = silent.length.as_secs(),
+                last,
+                rejected,
+                mostly = silent.mostly.map(Reason::as_str),
+                "no genuine webhook delivery for {length} ({last_one}; {since}); {next}"
+            );
+        }
+        let _ = silent;
+    });
+}
+
+/// Logs that a genuine delivery ended a silence that was logged before.
+#[cold]
+pub(crate) fn silence_ended(at: &EndpointFacts, lasted: Duration) {
+    isolated(|| {
+        #[cfg(feature = "tracing")]
+        {
+            let (endpoint, provider) = (at.name(), at.provider());
+            let (seconds, lasted) = (lasted.as_secs(), length(Duration::from_secs(lasted.as_secs())));
+            tracing::info!(
+                target: SILENCE,
+                endpoint,
+                provider,
+                silent_seconds = seconds,
+                "genuine webhook deliveries arrive again after {lasted}; check what was missed"
+            );
+        }
+        let _ = (at, lasted);
+    });
+}
+
+/// The target of lines about silences, so that a filter can let them through without those about each delivery.
+#[cfg(feature = "tracing")]
+const SILENCE: &str = "medhook::silence";
+
+fn count_silence(at: &EndpointFacts, times: u64) {
+    #[cfg(feature = "metrics")]
+    {
+        let (endpoint, provider) = (at.name().to_owned(), at.provider().to_owned());
+        metrics::counter!("medhook_silence_total", "endpoint" => endpoint, "provider" => provider).increment(times);
+    }
+    let _ = (at, times);
+}
+
+/// Returns the step that most likely finds the cause of a silence.
+#[cfg(feature = "tracing")]
+fn next_step(mostly: Option<Reason>) -> &'static str {
+    use Reason::{
+        Duplicate, InTheFuture, MalformedHeader, MissingHeader, RepeatedHeader, SecretModeMismatch, SignatureMismatch,
+        Stale, StoreFull, StoreUnavailable, TimeMissing, TooBusy, WrongMode,
+    };
+    match mostly {
+        None => {
+            "requests may not reach this receiver: check the webhook and its delivery log at the provider, then DNS, \
+             the TLS certificate and the proxy of its URL"
+        }
+        Some(MissingHeader | RepeatedHeader | MalformedHeader | SignatureMismatch) => {
+            "check in the delivery log at the provider whether these are its requests; if so, compare the secret and \
+             the header, and run `medhook verify` on a recorded request; if not, check DNS, the TLS certificate and \
+             the proxy of its URL"
+        }
+        Some(Stale | InTheFuture | TimeMissing) => {
+            "check the clock of this machine, and the delivery log at the provider, because old deliveries may be \
+             replays"
+        }
+        Some(Duplicate) => {
+            "only known events arrive, perhaps replays: check the webhook and its delivery log at the provider"
+        }
+        Some(WrongMode | SecretModeMismatch) => "check that each secret is configured with its own mode",
+        Some(StoreUnavailable | StoreFull | TooBusy) => "check the store and the load of this receiver",
+        Some(_) => "check the URL and its delivery log at the provider, and the proxy in front of this receiver",
+    }
+}
+
+/// Returns a duration in its largest whole unit, such as `24h`.
+#[cfg(feature = "tracing")]
+fn length(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds % 3600, seconds % 60) {
+        (0, _) => format!("{}h", seconds / 3600),
+        (_, 0) => format!("{}m", seconds / 60),
+        _ => format!("{seconds}s"),
+    }
 }
 
 /// Logs the configuration warnings of a receiver.

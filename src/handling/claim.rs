@@ -83,6 +83,7 @@ impl Claim {
                 return Err(rejection);
             }
         };
+        observe::new_event(self.delivery.facts());
         let watch = observe::Stopwatch::start();
         match self.run_handler(handler, self.keep_renewing()).await {
             Ok(answer) => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::fresh::FreshnessRule;
 use super::key_rule::{Dedupe, KeyRule};
+use super::watch::Watch;
 use super::{Receiver, ReceiverState};
 use crate::dedupe::{DedupeStore, NoDedupe};
 use crate::endpoint::{EndpointFacts, Limits};
@@ -59,6 +60,7 @@ pub struct Builder {
     max_in_flight: usize,
     on_store_error: OnStoreError,
     max_repeats: u32,
+    expect_every: Option<Duration>,
 }
 
 impl Builder {
@@ -78,6 +80,7 @@ impl Builder {
             max_in_flight: 1024,
             on_store_error: OnStoreError::default(),
             max_repeats: 20,
+            expect_every: None,
         }
     }
 
@@ -159,6 +162,22 @@ impl Builder {
         self
     }
 
+    /// Sets how often genuine deliveries are expected, at least 1 minute. After this time without one, and after each
+    /// multiple of it, a warning is logged (feature `tracing`) and `medhook_silence_total` is counted (feature
+    /// `metrics`). The first genuine delivery after that is logged at `INFO`. There is no default, since no provider
+    /// documents how often it sends.
+    ///
+    /// [`guide::silence`](crate::guide::silence) describes which deliveries are genuine, the warning, and alerts by
+    /// metrics alone.
+    ///
+    /// The time counts from the build of the receiver. If it is built in a tokio runtime, which needs a timer, a task
+    /// of this runtime watches, and ends with the runtime. Otherwise a thread of its own watches. Both end when the
+    /// receiver is [drained](Receiver::drain) or its last clone is dropped.
+    pub fn expect_every(mut self, time: Duration) -> Self {
+        self.expect_every = Some(time);
+        self
+    }
+
     /// Sets the clock by which ages are checked. The default is the system's clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -198,7 +217,13 @@ impl Builder {
         let keys = EventKeys::new(self.provider.name(), &self.name).map_err(no_randomness)?;
         // If no age is checked, a replay is accepted at any time, so no event may be forgotten early.
         let retention = Retention::new(if freshness == Freshness::Unchecked { total } else { window }, total);
-        let limits = Limits { methods: policy.methods, body: self.body_limit, retention };
+        let limits = Limits {
+            methods: policy.methods,
+            body: self.body_limit,
+            retention,
+            freshness,
+            expect_every: self.expect_every,
+        };
         let settings = Settings {
             store,
             retention,
@@ -210,14 +235,11 @@ impl Builder {
             max_repeats: self.max_repeats,
         };
         observe::warnings(&warnings);
+        let facts = EndpointFacts::new(&self.name, self.provider.name(), scheme.labels(), self.clock, limits);
+        let endpoint = Arc::new(facts);
         Ok(Receiver(Arc::new(ReceiverState {
-            endpoint: Arc::new(EndpointFacts::new(
-                &self.name,
-                self.provider.name(),
-                scheme.labels(),
-                self.clock,
-                limits,
-            )),
+            watch: Watch::begin(&endpoint)?,
+            endpoint,
             scheme,
             body_timeout: self.body_timeout,
             freshness_rule: FreshnessRule {
@@ -244,6 +266,9 @@ impl Builder {
         }
         if self.lease < SHORTEST_LEASE || self.lease > LONGEST_LEASE {
             return Err(ConfigError::new("lease must be between 100 ms and 1 h"));
+        }
+        if self.expect_every.is_some_and(|every| every < SHORTEST_EXPECTATION) {
+            return Err(ConfigError::new("expect_every must be at least 1 min"));
         }
         Ok(())
     }
@@ -315,6 +340,9 @@ fn warnings(name: &str, freshness: Freshness, scheme: &SchemeVerifier, policy: &
 
 const SHORTEST_LEASE: Duration = Duration::from_millis(100);
 const LONGEST_LEASE: Duration = Duration::from_secs(3600);
+
+/// Shorter pauses are usual at every provider, and each one would be a log line.
+const SHORTEST_EXPECTATION: Duration = Duration::from_secs(60);
 
 /// The extra time after its window in which a replay may be accepted, because of rounding.
 const ROUNDING: Duration = Duration::from_secs(2);

@@ -12,19 +12,29 @@ pub(super) struct FreshnessRule {
     pub(super) unknown_kinds_have_event_time: bool,
 }
 
+/// Whether the age of a delivery is known. A replay of a delivery without a known age cannot be told from the original.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Age {
+    Checked,
+    Unknown,
+}
+
 impl FreshnessRule {
     /// Checks the event's own time if freshness depends on it. An event of an undocumented kind may lack it (one sent
     /// from a provider's dashboard as a test, for example) and is then accepted.
     #[inline]
-    pub(super) fn check_event(&self, envelope: &Envelope, now: impl FnOnce() -> i64) -> Result<(), Reason> {
-        if !matches!(self.freshness, Freshness::EventTime { .. }) {
-            return Ok(());
+    pub(super) fn check_event(&self, envelope: &Envelope, now: impl FnOnce() -> i64) -> Result<Age, Reason> {
+        match self.freshness {
+            // Checked with the request head.
+            Freshness::AttemptTime { .. } => return Ok(Age::Checked),
+            Freshness::Unchecked => return Ok(Age::Unknown),
+            Freshness::EventTime { .. } => {}
         }
         match envelope.occurred_at.as_ref().and_then(Time::unix) {
-            Some(occurred_at) => self.freshness.judge(occurred_at, now()),
+            Some(occurred_at) => self.freshness.judge(occurred_at, now()).map(|()| Age::Checked),
             None if self.unknown_kinds_have_event_time => Err(Reason::TimeMissing),
             None if envelope.kind.as_ref().is_some_and(|kind| kind.is_documented()) => Err(Reason::TimeMissing),
-            None => Ok(()),
+            None => Ok(Age::Unknown),
         }
     }
 }

@@ -22,6 +22,7 @@ mod head;
 mod key_rule;
 mod tenant;
 mod verify;
+mod watch;
 
 use std::fmt;
 use std::future::Future;
@@ -39,8 +40,9 @@ pub use self::handshake::Received;
 pub use self::head::RequestHead;
 pub use self::key_rule::Dedupe;
 
-use self::fresh::FreshnessRule;
+use self::fresh::{Age, FreshnessRule};
 use self::key_rule::KeyRule;
+use self::watch::Watch;
 use crate::delivery::Delivery;
 use crate::endpoint::EndpointFacts;
 use crate::error::Reason;
@@ -70,6 +72,7 @@ struct ReceiverState {
     key_rule: KeyRule,
     handling: Handling,
     warnings: Vec<String>,
+    watch: Option<Watch>,
 }
 
 impl Receiver {
@@ -147,8 +150,10 @@ impl Receiver {
         let secret_mode = state.provider.mode_of_secret(verified.secret_index());
         let accepted = envelope::check_mode(secret_mode, envelope.mode.as_ref())
             .and_then(|()| state.freshness_rule.check_event(&envelope, || state.endpoint.now()));
-        if let Err(reason) = accepted {
-            return Err(Rejection::new(reason).about(envelope.kind, verified.secret_label()));
+        match accepted {
+            Ok(Age::Checked) => observe::genuine(&state.endpoint),
+            Ok(Age::Unknown) => {}
+            Err(reason) => return Err(Rejection::new(reason).about(envelope.kind, verified.secret_label())),
         }
         let keys = state.key_rule.keys(&*state.provider, &envelope, verified.body());
         Ok(Delivery::new(envelope, verified, keys))
@@ -181,6 +186,9 @@ impl Receiver {
 
     /// Drains the receiver and cancels the handlers that still run when `deadline` resolves.
     pub(crate) async fn drain_until(&self, deadline: impl Future<Output = ()>) -> usize {
+        if let Some(watch) = &self.0.watch {
+            watch.stop();
+        }
         self.0.handling.drain(&self.0.endpoint, deadline).await
     }
 

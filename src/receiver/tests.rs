@@ -62,6 +62,8 @@ fn each_configuration_error_is_one_line_and_shows_no_secret() {
         (builder(custom()).handler_timeout(seconds(0)), "handler_timeout must be greater than 0"),
         (builder(custom()).lease(Duration::from_millis(99)), "lease must be between"),
         (builder(custom()).lease(HOUR + seconds(1)), "lease must be between"),
+        (builder(custom()).expect_every(seconds(0)), "expect_every must be at least 1 min"),
+        (builder(custom()).expect_every(Duration::from_millis(59_999)), "expect_every must be at least 1 min"),
         (
             builder(HealthSync::new(secret()))
                 .freshness(Freshness::EventTime { max_age: 367 * 24 * HOUR, max_skew: HOUR }),
@@ -83,6 +85,8 @@ fn options_at_their_limits_are_accepted() {
         builder(HealthSync::new(secret())).retention(Duration::from_secs(7_502)),
         builder(custom()).lease(Duration::from_millis(100)),
         builder(custom()).lease(HOUR),
+        builder(custom()).expect_every(Duration::from_secs(60)),
+        builder(custom()).expect_every(Duration::MAX),
     ] {
         assert!(builder.build().is_ok());
     }
@@ -374,8 +378,8 @@ fn only_documented_kinds_of_a_provider_need_a_time() {
     let receiver = builder(HealthSync::new(secret())).build().unwrap();
     let fresh = |kind| receiver.0.freshness_rule.check_event(&Envelope { kind, ..Envelope::default() }, || 0);
     assert_eq!(fresh(Some(KindName::documented("document.uploaded"))), Err(Reason::TimeMissing));
-    assert_eq!(fresh(Some(KindName::unknown("ping".to_owned()))), Ok(()));
-    assert_eq!(fresh(None), Ok(()));
+    assert_eq!(fresh(Some(KindName::unknown("ping".to_owned()))), Ok(fresh::Age::Unknown));
+    assert_eq!(fresh(None), Ok(fresh::Age::Unknown));
 }
 
 #[tokio::test(start_paused = true)]

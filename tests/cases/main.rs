@@ -7,6 +7,7 @@ mod fixtures;
 mod list;
 mod observed;
 mod payloads;
+mod silence;
 mod vectors;
 
 use std::io;
