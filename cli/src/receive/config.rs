@@ -17,7 +17,7 @@ use medhook::{Builder, DedupeStore, OnStoreError, Receiver, StandardWebhooks};
 use toml::Table;
 
 use super::forward::ForwardUrl;
-use super::keys::{TableKeys, cut, is_name};
+use super::keys::{TableKeys, cut, in_units, is_name};
 use super::path;
 use super::provider::{self, Classify};
 use super::secrets::{self, Group, no_secret_twice};
@@ -60,6 +60,8 @@ pub(super) struct EndpointConfig {
     pub(super) forward: Option<Forward>,
     /// Whether deliveries are rejected while the store is unavailable.
     pub(super) needs_store: bool,
+    /// The longest usual time without a genuine delivery.
+    pub(super) expect_every: Option<Duration>,
     pub(super) max_in_flight: usize,
 }
 
@@ -69,6 +71,7 @@ pub(super) struct Ready {
     pub(super) receiver: Receiver,
     pub(super) classify: Classify,
     pub(super) forward: Option<Forward>,
+    pub(super) expect_every: Option<Duration>,
 }
 
 /// The destination of the events of an endpoint.
@@ -90,7 +93,13 @@ impl EndpointConfig {
     pub(super) fn ready(self, store: Arc<dyn DedupeStore>) -> Result<Ready, Failure> {
         let receiver = self.builder.store(store).build();
         let receiver = receiver.map_err(|error| Failure::because(&self.place, error))?;
-        Ok(Ready { path: self.path, receiver, classify: self.classify, forward: self.forward })
+        Ok(Ready {
+            path: self.path,
+            receiver,
+            classify: self.classify,
+            forward: self.forward,
+            expect_every: self.expect_every,
+        })
     }
 }
 
@@ -99,8 +108,12 @@ impl fmt::Display for Ready {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "endpoint {} at {}, provider {}, ", self.receiver.name(), self.path, self.receiver.provider())?;
         match &self.forward {
-            Some(forward) => write!(f, "forwards to {}", forward.target),
-            None => f.write_str("writes events to standard output"),
+            Some(forward) => write!(f, "forwards to {}", forward.target)?,
+            None => f.write_str("writes events to standard output")?,
+        }
+        match self.expect_every {
+            Some(every) => write!(f, ", expects a delivery every {}", in_units(every)),
+            None => Ok(()),
         }
     }
 }
@@ -181,6 +194,7 @@ const OF_ENDPOINT: &[&str] = &[
     "max_in_flight",
     "max_repeats",
     "on_store_error",
+    "expect_every",
     "forward",
     "forward_secret",
     "forward_in_clear",
@@ -199,6 +213,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The leases that a receiver accepts.
 const LEASES: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+
+/// The shortest `expect_every` that a receiver accepts.
+const SHORTEST_EXPECTATION: Duration = Duration::from_secs(60);
 
 /// Each event in flight holds a body in memory, and a connection to the application.
 const MAX_IN_FLIGHT: usize = 256;
@@ -335,6 +352,13 @@ impl Reading<'_> {
         let down = [("reject", OnStoreError::Reject), ("handle-unclaimed", OnStoreError::HandleUnclaimed)];
         let on_store_error = keys.choice("on_store_error", &down)?.unwrap_or_default();
         builder = builder.on_store_error(on_store_error);
+        let expect_every = keys.duration("expect_every")?;
+        if let Some(every) = expect_every {
+            if every < SHORTEST_EXPECTATION {
+                return Err(keys.wrong("expect_every", "must be at least 1m"));
+            }
+            builder = builder.expect_every(every);
+        }
         let (forward, signing) = forward(&mut keys, reuse)?;
         keys.all_taken("does not apply to this `provider` and `scheme`; remove it")?;
 
@@ -351,6 +375,7 @@ impl Reading<'_> {
             classify: provided.classify,
             forward,
             needs_store,
+            expect_every,
             max_in_flight,
         });
         Ok(())

@@ -250,6 +250,16 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
+/// Returns a duration as it is written in a config file, in the largest unit in which it is a whole number.
+pub(super) fn in_units(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    // One day is `24h`, as in the documentation.
+    let whole = units.iter().find(|(unit, _)| millis > *unit && millis.is_multiple_of(*unit));
+    let (unit, name) = whole.unwrap_or(&(1, "ms"));
+    format!("{}{name}", millis.checked_div(*unit).unwrap_or_default())
+}
+
 const LONGEST: Duration = Duration::from_secs(3653 * 86_400);
 
 #[cfg(test)]
@@ -279,6 +289,13 @@ mod tests {
             ("18446744073709551615d", "ten years"),
         ] {
             assert!(duration(text).is_err_and(|error| error.contains(problem)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_duration_is_shown_as_it_is_written() {
+        for text in ["500ms", "1500ms", "90s", "90m", "24h", "36h", "3d"] {
+            assert_eq!(in_units(duration(text).unwrap()), text);
         }
     }
 

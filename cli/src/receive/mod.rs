@@ -22,6 +22,8 @@ mod routes;
 mod secrets;
 mod serve;
 mod signals;
+#[cfg(test)]
+mod silence_tests;
 mod store;
 mod system;
 

@@ -57,6 +57,12 @@ const OTHER_FILES: usize = 64;
 
 /// Writes the warnings of the library and of this program to the log, without those of dependencies.
 pub(super) fn log_warnings_to(log: Printer) {
+    // Fails only if there already is a subscriber, but this process has no other.
+    let _ = tracing::subscriber::set_global_default(warnings_to(log));
+}
+
+/// Returns the subscriber that writes warnings, and the lines about the end of a silence, to the log.
+pub(super) fn warnings_to(log: Printer) -> impl tracing::Subscriber + Send + Sync {
     struct Log(Printer);
     impl Write for Log {
         fn write(&mut self, line: &[u8]) -> io::Result<usize> {
@@ -70,7 +76,6 @@ pub(super) fn log_warnings_to(log: Printer) {
     }
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || Log(log.clone()));
     let ours = Targets::new().with_target("medhook", LevelFilter::WARN);
-    let subscriber = tracing_subscriber::registry().with(lines.with_filter(ours));
-    // Fails only if there already is a subscriber, but this process has no other.
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    let ours = ours.with_target("medhook::silence", LevelFilter::INFO);
+    tracing_subscriber::registry().with(lines.with_filter(ours))
 }

@@ -25,6 +25,7 @@ dedupe = "id"
 handler_timeout = "30s"
 max_in_flight = 10
 lease = "10s"
+expect_every = "24h"
 forward = "http://127.0.0.1:1/"
 forward_secret = { env = "TEST_THIRD_SECRET" }
 [[endpoint]]
@@ -41,7 +42,7 @@ fn a_valid_file_is_accepted() {
     let folder = Folder::new();
     let mut instance = Instance::start(&folder, VALID, &[]);
     let log = instance.stderr().join("\n");
-    assert!(log.contains("endpoint fasten at /fasten, provider fasten, forwards to http://127.0.0.1:1/\n"), "{log}");
+    assert!(log.contains("endpoint fasten at /fasten, provider fasten, forwards to http://127.0.0.1:1/, expects a delivery every 24h\n"), "{log}");
     assert!(log.contains("endpoint cair at /cair, provider cair, writes events to standard output"), "{log}");
     assert!(log.contains("recorded in memory"), "{log}");
     assert_eq!(instance.terminate().code(), Some(0));
@@ -232,6 +233,17 @@ fn the_message_for_every_mistake_is_one_line_that_names_the_file_and_the_key() {
         ),
         ("max_in_flight = 10", "max_in_flight = 1.5", &[FASTEN, "`max_in_flight`: must be a whole number"]),
         ("lease = \"10s\"", "on_store_error = \"handle\"", &[FASTEN, "`on_store_error`: \"handle\" is not one of"]),
+        (
+            "expect_every = \"24h\"",
+            "expect_every = 24",
+            &[FASTEN, "`expect_every`: must be a duration in quotes, such as \"30s\", but is of type integer"],
+        ),
+        (
+            "expect_every = \"24h\"",
+            "expect_every = \"0s\"",
+            &[FASTEN, "`expect_every`: \"0s\": must be greater than 0"],
+        ),
+        ("expect_every = \"24h\"", "expect_every = \"59s\"", &[FASTEN, "`expect_every`: must be at least 1m"]),
         ("lease = \"10s\"", "lease = \"10ms\"", &[FASTEN, "`lease`: must be between 100ms and 1h"]),
         (
             "scheme = \"hmac-sha256\"",

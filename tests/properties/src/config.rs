@@ -135,7 +135,7 @@ const PLACES: [&str; 6] = ["line ", "cannot be read: ", "longer than ", "unknown
 
 const LONGEST_LINE: usize = 2_000;
 
-const QUOTED: [&str; 23] = [
+const QUOTED: [&str; 24] = [
     "path",
     "name",
     "provider",
@@ -158,6 +158,7 @@ const QUOTED: [&str; 23] = [
     "retention",
     "max_age",
     "lease",
+    "expect_every",
     "handler_timeout",
 ];
 
