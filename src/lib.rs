@@ -45,8 +45,9 @@
 //!
 //! # Guides
 //!
-//! [`guide::tenants`], [`guide::proxies`], [`guide::layers`] and [`guide::shutdown`] cover production setups.
-//! [`Custom`] describes a provider that is not listed here, and [`DedupeStore`] is the trait for your own store.
+//! [`guide::tenants`], [`guide::proxies`], [`guide::layers`], [`guide::shutdown`] and [`guide::silence`] cover
+//! production setups. [`Custom`] describes a provider that is not listed here, and [`DedupeStore`] is the trait for your
+//! own store.
 //!
 //! # Features
 //!
@@ -56,8 +57,8 @@
 //! |---|---|
 //! | `sqlite`, `postgres`, `redis` | stores that survive restarts |
 //! | `sqlx-09` | lets `sqlite` and `postgres` use the application's own database and take part in its transactions |
-//! | `tracing` | a log event for each delivery |
-//! | `metrics` | counters and histograms |
+//! | `tracing` | a log event for each delivery, and for [silence](guide::silence) |
+//! | `metrics` | counters, gauges and histograms |
 //! | `shutdown` | `Shutdown`, which drains all receivers on SIGTERM; on by default in the crates for frameworks |
 //! | `jiff-02` | `Time::to_jiff` |
 //! | `sign` | `sign::Signer`, which signs webhooks that the application sends |

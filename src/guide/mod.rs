@@ -19,3 +19,8 @@ pub mod layers {}
 ///
 #[doc = include_str!("shutdown.md")]
 pub mod shutdown {}
+
+/// Noticing that deliveries stopped, and what to do after an outage.
+///
+#[doc = include_str!("silence.md")]
+pub mod silence {}

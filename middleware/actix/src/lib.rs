@@ -110,6 +110,7 @@
 //! - [`guide::proxies`]: reverse proxies and load balancers
 //! - [`guide::layers`]: other middlewares, and the limits of actix-web's extractors
 //! - [`guide::shutdown`]: the deadline, and readiness probes
+//! - [`guide::silence`]: noticing that deliveries stopped, and what to do after an outage
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 

@@ -82,6 +82,7 @@
 //! - [`guide::proxies`]: reverse proxies and load balancers
 //! - [`guide::layers`]: the order of layers
 //! - [`guide::shutdown`]: the deadline, and readiness probes
+//! - [`guide::silence`]: noticing that deliveries stopped, and what to do after an outage
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 

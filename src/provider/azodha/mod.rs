@@ -18,6 +18,10 @@
 //! undocumented. (Its "Implement retry logic" is advice to receivers.) medhook assumes no retries and remembers events
 //! for 24 hours.
 //!
+//! # After an outage
+//! The guide documents no retries, no delivery log and no API that lists missed events. Ask Azodha which events it sent
+//! during the outage.
+//!
 //! # Freshness
 //! Deliveries contain no time, so deliveries of any age are accepted ([`Freshness::Unchecked`]), and
 //! [`Freshness::EventTime`] is not available. A captured delivery of a kind that can recur is accepted up to

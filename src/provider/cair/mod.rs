@@ -19,6 +19,11 @@
 //! # Retries
 //! Cair documents nothing about retries, timeouts or the expected status. medhook assumes no retries.
 //!
+//! # After an outage
+//! Cair documents no retries, no delivery log and no API that lists missed events; ask Cair. Its API returns the report
+//! of a chart, in the form that the webhook has (*Fetch Patient Chart Report*), for charts whose analysis you know to
+//! be complete.
+//!
 //! # Kinds and shapes
 //! At Cair, each URL is subscribed to one event type, and the body does not repeat it. Pin the kind, so that nothing
 //! has to be inferred:

@@ -17,6 +17,14 @@
 //! remembered for 72 hours.
 //! Fasten disables an endpoint after repeated failures, so a live endpoint answers unexpected test events with 200.
 //!
+//! # After an outage
+//! - Retries cover about 24 hours. An endpoint that Fasten disabled must be enabled again in the portal.
+//! - The endpoint's page "Delivery Logs" in the portal shows the deliveries of the last 15 days. An API that lists
+//!   missed events, or a manual resend, is not documented; ask Fasten's support.
+//! - An export whose event was missed: Fasten's API can be polled with `GET /bridge/fhir/ehi-export/{taskId}`, if your
+//!   application recorded the task. An export is deleted after 24 hours; request it again. (Source: Fasten's OpenAPI
+//!   and guides in the catalog <https://github.com/api-evangelist/fasten-health>.)
+//!
 //! # Test and live mode
 //! Each endpoint has one secret per mode, and `api_mode` in the body names the mode of the event. medhook binds each
 //! secret to its mode:

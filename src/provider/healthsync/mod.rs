@@ -17,6 +17,10 @@
 //! total. In the longest reading the last attempt comes 96 minutes after the event, so events up to two hours old are
 //! accepted. A captured delivery would pass the age check for that long, so events are remembered for longer: 24 hours.
 //!
+//! # After an outage
+//! Events of an outage that is longer than the retries are lost. The dashboard has a delivery log. An API that lists
+//! missed events, or a manual resend, is not documented; ask HealthSync.
+//!
 //! # Undocumented behavior
 //! - The payloads of all kinds except `document.uploaded`. These events carry their payload as [`Undocumented`], and no
 //!   field is invented.

@@ -46,6 +46,10 @@
 //! MediQuo documents only "Your endpoint … returns a `2xx` response". Its timeout, its retries and the order of events
 //! are undocumented. Do not rely on retries.
 //!
+//! # After an outage
+//! MediQuo documents no retries, no delivery log and no API that lists missed events. Ask its support team, with which
+//! the secret was agreed, which events it sent during the outage.
+//!
 //! # Freshness
 //! The age of deliveries is not checked by default ([`Freshness::Unchecked`]). The only time, `occurred_on`, is as easy
 //! to forge as the rest of the body. A `prescription_created` carries the time of the prescription, although it is sent
