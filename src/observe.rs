@@ -371,8 +371,9 @@ pub(crate) fn new_event(at: &EndpointFacts) {
 
 /// Returns whether a verified delivery that was rejected for this reason may be a replay of an old one.
 fn is_perhaps_replayed(at: &EndpointFacts, reason: Reason) -> bool {
-    let before_claim = [Reason::Duplicate, Reason::StoreUnavailable, Reason::StoreFull, Reason::TooBusy];
-    at.limits().freshness == Freshness::Unchecked && before_claim.contains(&reason)
+    let unhandled =
+        [Reason::Duplicate, Reason::RepeatLimit, Reason::StoreUnavailable, Reason::StoreFull, Reason::TooBusy];
+    at.limits().freshness == Freshness::Unchecked && unhandled.contains(&reason)
 }
 
 /// Creates the counter of silences with the value 0, because Prometheus does not see the first increment of a counter
@@ -452,8 +453,8 @@ fn count_silence(at: &EndpointFacts, times: u64) {
 #[cfg(feature = "tracing")]
 fn next_step(mostly: Option<Reason>) -> &'static str {
     use Reason::{
-        Duplicate, InTheFuture, MalformedHeader, MissingHeader, RepeatedHeader, SecretModeMismatch, SignatureMismatch,
-        Stale, StoreFull, StoreUnavailable, TimeMissing, TooBusy, WrongMode,
+        Duplicate, InTheFuture, MalformedHeader, MissingHeader, RepeatLimit, RepeatedHeader, SecretModeMismatch,
+        SignatureMismatch, Stale, StoreFull, StoreUnavailable, TimeMissing, TooBusy, WrongMode,
     };
     match mostly {
         None => {
@@ -469,7 +470,7 @@ fn next_step(mostly: Option<Reason>) -> &'static str {
             "check the clock of this machine, and the delivery log at the provider, because old deliveries may be \
              replays"
         }
-        Some(Duplicate) => {
+        Some(Duplicate | RepeatLimit) => {
             "only known events arrive, perhaps replays: check the webhook and its delivery log at the provider"
         }
         Some(WrongMode | SecretModeMismatch) => "check that each secret is configured with its own mode",

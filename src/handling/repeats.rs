@@ -22,6 +22,10 @@ impl Claim {
         succeeded: impl FnOnce(&T) -> bool,
     ) -> Result<T, Rejection> {
         let recorded = self.record(body).await?;
+        // With a known body it may be a replay.
+        if self.delivery.possible_duplicate().is_none() {
+            observe::new_event(self.delivery.facts());
+        }
         let watch = observe::Stopwatch::start();
         let (result, handled) = match self.run_handler(handler, pending()).await {
             Ok(answer) => {

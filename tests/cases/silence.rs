@@ -12,10 +12,11 @@ use medhook::{
     Builder, Clock, Custom, Fasten, Freshness, HealthSync, HmacSha256Body, MemoryStore, Provider, Reason, Received,
     Receiver, RequestHead, Secret,
 };
+use medhook_tests::captured;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tokio::time::{Instant, sleep};
 use tracing::field::{Field, Visit};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::layer::{Context, Layer};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -75,7 +76,7 @@ struct World {
 impl World {
     fn new(provider: impl Provider, options: impl FnOnce(Builder) -> Builder) -> Self {
         let lines = Lines::default();
-        let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(Capture(lines.clone())));
+        let guard = captured(Capture(lines.clone()));
         let clock = PausedClock(Instant::now());
         let builder = Receiver::builder("in", provider).store(MemoryStore::new(100)).clock(clock).expect_every(DAY);
         World { clock, receiver: options(builder).build().unwrap(), lines, _guard: guard }
@@ -264,6 +265,26 @@ async fn without_a_checked_age_only_a_new_event_is_genuine() {
     assert_eq!(world.send(&request("1"), 200).await, Err(Reason::Duplicate));
     assert!(world.levels().is_empty());
     assert_eq!(world.send(&request("2"), 500).await, Ok(500));
+    assert_eq!(world.levels(), ["INFO"]);
+}
+
+/// Each delivery of such a body is of an event of its own.
+#[tokio::test(start_paused = true)]
+async fn a_repeated_body_of_a_kind_that_can_recur_is_not_genuine() {
+    let scheme = HmacSha256Body::new("x-acme-signature");
+    let custom = Custom::new("acme", scheme.clone(), secret(SECRET)).id_pointer("/id");
+    let world = World::new(custom, |builder| builder.max_repeats(2));
+    let request = testing::custom(scheme, r#"{"no":"id"}"#).secret(SECRET).request("/");
+    assert_eq!(world.send(&request, 200).await, Ok(200));
+    world.wait(HOUR).await;
+    for _ in 0..2 {
+        assert_eq!(world.send(&request, 200).await, Ok(200), "handled, but perhaps a replay");
+    }
+    assert_eq!(world.send(&request, 200).await, Err(Reason::RepeatLimit));
+    world.wait(DAY - HOUR).await;
+    assert_eq!(world.levels(), ["WARN 1 repeat_limit"]);
+    // The record is forgotten after a day.
+    assert_eq!(world.send(&request, 200).await, Ok(200));
     assert_eq!(world.levels(), ["INFO"]);
 }
 

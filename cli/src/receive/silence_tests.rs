@@ -41,6 +41,8 @@ async fn lines(log: &Printer, output: &Output) -> Vec<String> {
 async fn a_silence_is_logged_when_it_begins_each_time_it_is_repeated_and_when_it_ends() {
     let output = Output::default();
     let log = Printer::to("test output", output.clone()).unwrap();
+    // `tracing` caches for the whole process whether a line is wanted; this subscriber wants every line.
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
     let _logging = tracing::subscriber::set_default(warnings_to(log.clone()));
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("secret");
