@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,7 +85,11 @@ impl Claim {
         };
         observe::new_event(self.delivery.facts());
         let watch = observe::Stopwatch::start();
-        match self.run_handler(handler, self.keep_renewing()).await {
+        let handled = {
+            let renewing = pin!(self.keep_renewing());
+            self.run_handler(handler, renewing).await
+        };
+        match handled {
             Ok(answer) => {
                 let (ending, outcome) = if succeeded(&answer) {
                     (Ending::Commit, Outcome::Handled)
@@ -104,14 +108,15 @@ impl Claim {
         }
     }
 
-    /// Runs the handler while `renewing` is polled.
+    /// Runs the handler while `renewing` is polled. Takes it by reference, since a value that is moved into a future
+    /// takes its size twice.
     ///
     /// Renewal and cancellation are polled `unconstrained`, so a handler that uses up tokio's cooperative budget cannot
     /// delay them.
     pub(super) async fn run_handler<T>(
         &self,
         handler: impl Future<Output = T> + Unpin,
-        renewing: impl Future<Output = Infallible>,
+        renewing: Pin<&mut impl Future<Output = Infallible>>,
     ) -> Result<T, Reason> {
         let settings = &*self.settings;
         let ran = in_time(settings.handler_timeout, AssertUnwindSafe(handler).catch_unwind());

@@ -111,7 +111,8 @@ impl Admitted {
             let delivery = claim.delivery().clone();
             let result = match delivery.recurring_body() {
                 None => claim.run(handler, succeeded).await,
-                Some(body) => claim.run_recorded(body, handler, succeeded).await,
+                // Boxed, so that the future of every other delivery is not as large as both.
+                Some(body) => Box::pin(claim.run_recorded(body, handler, succeeded)).await,
             };
             if let Err(rejection) = &result {
                 observe::not_handled(delivery.subject(), rejection);

@@ -5,6 +5,7 @@
 //! limits how often a captured delivery can be replayed.
 
 use std::future::{Future, pending};
+use std::pin::pin;
 
 use super::claim::Claim;
 use super::settings::{OnStoreError, REPEAT_PERIOD};
@@ -27,7 +28,7 @@ impl Claim {
             observe::new_event(self.delivery.facts());
         }
         let watch = observe::Stopwatch::start();
-        let (result, handled) = match self.run_handler(handler, pending()).await {
+        let (result, handled) = match self.run_handler(handler, pin!(pending())).await {
             Ok(answer) => {
                 let handled = succeeded(&answer);
                 let outcome = if handled { Outcome::Handled } else { Outcome::Failed };
@@ -77,7 +78,8 @@ impl Claim {
     }
 }
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
