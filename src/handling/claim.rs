@@ -41,9 +41,8 @@ impl fmt::Debug for Claim {
 enum Ending {
     Commit,
     Release,
-    /// Releases a claim whose outcome is unknown because the store did not answer. The store may have made the claim,
-    /// or may still make it, so the release is sent twice; the second one follows any claim still in progress. `Lost`
-    /// is expected here and is not reported.
+    /// Releases a claim whose outcome is unknown because the store did not answer. If the claim is still under way, it
+    /// has no effect after the release. `Lost` is expected here and is not reported.
     Disown,
 }
 
@@ -168,7 +167,7 @@ impl Claim {
         }
     }
 
-    fn settle_in_background(mut self, ending: Ending) {
+    fn settle_in_background(self, ending: Ending) {
         tokio::spawn(async move {
             let settings = self.settings.clone();
             let began = Instant::now();
@@ -177,7 +176,6 @@ impl Claim {
                 // By then the lease has expired.
                 Ending::Release | Ending::Disown => settings.lease,
             };
-            let mut settlings: u8 = if ending == Ending::Disown { 2 } else { 1 };
             let mut wait = FIRST_RETRY;
             loop {
                 let canceled = tokio::select! {
@@ -185,17 +183,10 @@ impl Claim {
                     // One last attempt follows.
                     () = self.permit.canceled() => true,
                 };
-                if self.try_settle(ending).await {
-                    settlings -= 1;
-                    wait = settings.store_timeout;
-                    // The store is available again, so the permit can be used for another delivery.
-                    self.permit.free();
-                } else {
-                    wait = wait.saturating_mul(2).min(settings.part_of_lease(3));
-                }
-                if settlings == 0 || canceled || began.elapsed() >= longest {
+                if self.try_settle(ending).await || canceled || began.elapsed() >= longest {
                     return;
                 }
+                wait = wait.saturating_mul(2).min(settings.part_of_lease(3));
                 if ending == Ending::Commit {
                     // A renewal may succeed although the commit failed, and keeps the event claimed until the
                     // next attempt.

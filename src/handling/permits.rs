@@ -65,7 +65,7 @@ impl Permits {
         self.not_draining()?;
         permit.forget();
         self.unfinished.fetch_add(1, Ordering::SeqCst);
-        Ok(Permit { permits: self.clone(), held: true, unfinished: true })
+        Ok(Permit { permits: self.clone(), unfinished: true })
     }
 
     /// Returns a unique token: random bytes of this receiver, then a counter.
@@ -104,7 +104,6 @@ impl Permits {
 /// The permit of one delivery, returned when it is dropped.
 pub(super) struct Permit {
     permits: Arc<Permits>,
-    held: bool,
     unfinished: bool,
 }
 
@@ -113,13 +112,6 @@ impl Permit {
     pub(super) fn finish(&mut self) {
         if take(&mut self.unfinished) {
             self.permits.unfinished.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-
-    /// Returns the permit early.
-    pub(super) fn free(&mut self) {
-        if take(&mut self.held) {
-            self.permits.free.add_permits(1);
         }
     }
 
@@ -134,6 +126,6 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.finish();
-        self.free();
+        self.permits.free.add_permits(1);
     }
 }

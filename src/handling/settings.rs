@@ -36,7 +36,7 @@ pub enum OnStoreError {
     #[default]
     Reject,
     /// The delivery is handled without a claim, so its event may be handled twice. For providers that do not retry,
-    /// whose event would be lost otherwise. The handler should be idempotent. If the handler fails and the store makes
-    /// the claim after its timeout, the next attempt is rejected until the lease has expired.
+    /// whose event would be lost otherwise. The handler should be idempotent. If the handler fails, and the store
+    /// has made the claim but does not answer the release, the next attempt is rejected until the lease has expired.
     HandleUnclaimed,
 }

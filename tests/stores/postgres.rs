@@ -5,9 +5,9 @@ use medhook::{DedupeStore, PostgresStore};
 use medhook_tests::servers::shared_postgres;
 
 use crate::servers::unique;
-use crate::suite::{HOUR, Namespaced, Place, suite};
+use crate::suite::{HOUR, Namespaced, Place, Remote, suite};
 
-suite!(Postgres: Namespaced);
+suite!(Postgres: Namespaced, Remote);
 
 /// Namespaces of its own on the server that all tests share.
 pub struct Postgres(String);
@@ -31,3 +31,5 @@ impl Namespaced for Postgres {
         Arc::new(builder.connect(&shared_postgres()).await.unwrap())
     }
 }
+
+impl Remote for Postgres {}

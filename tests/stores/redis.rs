@@ -5,9 +5,9 @@ use medhook::{DedupeStore, RedisStore};
 use medhook_tests::servers::shared_redis;
 
 use crate::servers::unique;
-use crate::suite::{HOUR, Namespaced, Place, suite};
+use crate::suite::{HOUR, Namespaced, Place, Remote, suite};
 
-suite!(Redis: Namespaced);
+suite!(Redis: Namespaced, Remote);
 
 /// Namespaces of its own on the server that all tests share.
 pub struct Redis(String);
@@ -31,3 +31,5 @@ impl Namespaced for Redis {
         Arc::new(builder.connect(&shared_redis()).await.unwrap())
     }
 }
+
+impl Remote for Redis {}

@@ -3,11 +3,12 @@
 //! No test depends on the speed of the machine: a lease that must expire is short and waited for, and one that must
 //! not expire is an hour.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use futures_util::FutureExt;
 use medhook::{ClaimToken, Claimed, DedupeStore, DeliveryRecord, EventKey, Retention, Settled};
 
 /// A place for a store's data, and stores in it.
@@ -33,6 +34,9 @@ pub trait Namespaced: Place {
     async fn namespaced(&self, name: &str) -> Arc<dyn DedupeStore>;
 }
 
+/// A place on a server, which may receive operations late: after later ones with the same token.
+pub trait Remote: Place {}
+
 /// A place whose stores all use a clock that can be set.
 pub trait Clocked: Place {
     fn clock(&self) -> &Hands;
@@ -51,6 +55,7 @@ macro_rules! suite {
             a_handled_event_is_remembered_until_its_retention_ends
             a_repeated_step_has_the_same_answer
             a_claim_missing_from_the_store_can_be_settled
+            a_dropped_claim_or_renewal_does_not_claim_after_the_release
             nothing_undoes_a_commit
             random_steps_have_the_results_of_a_simple_model
             in_flight_tells_the_remaining_lease
@@ -65,6 +70,18 @@ macro_rules! suite {
     };
     (@also Namespaced $place:ident) => {
         $crate::suite::suite!(@ namespaces $place: namespaces_are_isolated);
+    };
+    (@also Remote $place:ident) => {
+        $crate::suite::suite!(@ late $place:
+            late_operations_after_a_release_do_not_claim
+            late_operations_after_a_release_and_another_claim_do_not_claim
+            late_operations_after_a_release_of_no_claim_do_not_claim
+            late_operations_after_a_lost_commit_or_release_do_not_claim
+            a_late_renewal_does_not_change_a_committed_event
+            another_claim_released_meanwhile_does_not_end_a_claim
+            many_released_claims_of_an_event_end_one_by_one
+            random_late_steps_have_the_results_of_a_simple_model
+        );
     };
     (@also Clocked $place:ident) => {
         $crate::suite::suite!(@ clock $place:
@@ -233,6 +250,127 @@ pub async fn a_claim_missing_from_the_store_can_be_settled<P: Place>() {
     assert_eq!(store.claim(key(3), token(2), HOUR).await.unwrap(), Claimed::Acquired);
 }
 
+/// The server may or may not receive the dropped operation, and may receive it after the release.
+pub async fn a_dropped_claim_or_renewal_does_not_claim_after_the_release<P: Place>() {
+    let place = P::fresh().await;
+    let (store, other) = (place.store().await, place.store().await);
+    for n in 0..200 {
+        if n % 2 == 0 {
+            store.claim(key(n), token(1), HOUR).await.unwrap();
+            drop(store.renew(key(n), token(1), HOUR).now_or_never());
+        } else {
+            drop(store.claim(key(n), token(1), HOUR).now_or_never());
+        }
+        store.release(key(n), token(1)).await.unwrap();
+        assert_eq!(other.claim(key(n), token(2), HOUR).await.unwrap(), Claimed::Acquired, "{n}");
+    }
+}
+
+/// Calls the claim and the renewal of a token whose claim has ended, as if they arrived late.
+async fn late(store: &dyn DedupeStore, key: EventKey, token: ClaimToken) {
+    for _ in 0..2 {
+        assert_eq!(store.renew(key, token, HOUR).await.unwrap(), Settled::Lost);
+        assert!(in_flight(store.claim(key, token, HOUR).await.unwrap()));
+    }
+}
+
+pub async fn late_operations_after_a_release_do_not_claim<P: Remote>() {
+    let place = P::fresh().await;
+    let store = place.store().await;
+    store.claim(key(1), token(1), HOUR).await.unwrap();
+    store.release(key(1), token(1)).await.unwrap();
+    late(&*store, key(1), token(1)).await;
+    assert_eq!(store.release(key(1), token(1)).await.unwrap(), Settled::Settled, "repeated");
+    assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Acquired);
+    late(&*store, key(1), token(1)).await;
+    assert_eq!(store.commit(key(1), token(2), retention(HOUR)).await.unwrap(), Settled::Settled);
+    assert_eq!(store.renew(key(1), token(1), HOUR).await.unwrap(), Settled::Lost);
+    assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::AlreadyHandled);
+}
+
+pub async fn late_operations_after_a_release_and_another_claim_do_not_claim<P: Remote>() {
+    let place = P::fresh().await;
+    let store = place.store().await;
+    for n in 1..=2 {
+        assert_eq!(store.claim(key(1), token(n), HOUR).await.unwrap(), Claimed::Acquired);
+        assert_eq!(store.release(key(1), token(n)).await.unwrap(), Settled::Settled);
+    }
+    late(&*store, key(1), token(1)).await;
+    late(&*store, key(1), token(2)).await;
+    assert_eq!(store.claim(key(1), token(3), HOUR).await.unwrap(), Claimed::Acquired);
+}
+
+/// The claim itself is late: its caller has stopped waiting and has released it.
+pub async fn late_operations_after_a_release_of_no_claim_do_not_claim<P: Remote>() {
+    let place = P::fresh().await;
+    let store = place.store().await;
+    assert_eq!(store.release(key(1), token(1)).await.unwrap(), Settled::Settled);
+    late(&*store, key(1), token(1)).await;
+    assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Acquired);
+    assert_eq!(store.release(key(1), token(3)).await.unwrap(), Settled::Lost);
+    assert_eq!(store.release(key(1), token(2)).await.unwrap(), Settled::Settled);
+    late(&*store, key(1), token(3)).await;
+    assert_eq!(store.claim(key(1), token(4), HOUR).await.unwrap(), Claimed::Acquired);
+}
+
+pub async fn late_operations_after_a_lost_commit_or_release_do_not_claim<P: Remote>() {
+    let place = P::fresh().await;
+    let store = place.store().await;
+    for n in [1, 2] {
+        store.claim(key(n), token(1), P::SHORT).await.unwrap();
+        place.pass(P::SHORT).await;
+        acquired_in_time(&*store, key(n), token(2)).await;
+        let settled = match n {
+            1 => store.commit(key(n), token(1), retention(HOUR)).await,
+            _ => store.release(key(n), token(1)).await,
+        };
+        assert_eq!(settled.unwrap(), Settled::Lost);
+        assert_eq!(store.release(key(n), token(2)).await.unwrap(), Settled::Settled);
+        late(&*store, key(n), token(1)).await;
+        assert_eq!(store.claim(key(n), token(3), HOUR).await.unwrap(), Claimed::Acquired);
+    }
+}
+
+pub async fn a_late_renewal_does_not_change_a_committed_event<P: Remote>() {
+    let place = P::fresh().await;
+    let store = place.store().await;
+    // Released by mistake, or because the handler failed after it had committed the event.
+    store.release(key(1), token(1)).await.unwrap();
+    assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Settled);
+    store.renew(key(1), token(1), P::SHORT).await.unwrap();
+    place.pass(P::SHORT).await;
+    assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::AlreadyHandled);
+}
+
+pub async fn another_claim_released_meanwhile_does_not_end_a_claim<P: Remote>() {
+    let place = P::fresh().await;
+    let store = place.store().await;
+    for n in [1, 2] {
+        store.claim(key(n), token(1), P::SHORT).await.unwrap();
+        place.pass(P::SHORT).await;
+        acquired_in_time(&*store, key(n), token(2)).await;
+        store.release(key(n), token(2)).await.unwrap();
+    }
+    assert_eq!(store.renew(key(1), token(1), HOUR).await.unwrap(), Settled::Settled);
+    assert!(in_flight(store.claim(key(1), token(3), HOUR).await.unwrap()), "the renewal restored the claim");
+    assert_eq!(store.commit(key(2), token(1), retention(HOUR)).await.unwrap(), Settled::Settled);
+    assert_eq!(store.claim(key(2), token(3), HOUR).await.unwrap(), Claimed::AlreadyHandled);
+}
+
+pub async fn many_released_claims_of_an_event_end_one_by_one<P: Remote>() {
+    const CLAIMS: u64 = 300;
+    let place = P::fresh().await;
+    let store = place.store().await;
+    for n in 0..CLAIMS {
+        assert_eq!(store.claim(key(1), token(n), HOUR).await.unwrap(), Claimed::Acquired);
+        assert_eq!(store.release(key(1), token(n)).await.unwrap(), Settled::Settled);
+    }
+    for n in CLAIMS - 100..CLAIMS {
+        late(&*store, key(1), token(n)).await;
+    }
+    assert_eq!(store.claim(key(1), token(CLAIMS), HOUR).await.unwrap(), Claimed::Acquired);
+}
+
 pub async fn nothing_undoes_a_commit<P: Place>() {
     let place = P::fresh().await;
     let store = place.store().await;
@@ -244,20 +382,37 @@ pub async fn nothing_undoes_a_commit<P: Place>() {
     assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::AlreadyHandled);
 }
 
+/// Each claim has a token of its own, as those of a receiver have.
 pub async fn random_steps_have_the_results_of_a_simple_model<P: Place>() {
+    random_steps::<P>(false).await;
+}
+
+pub async fn random_late_steps_have_the_results_of_a_simple_model<P: Remote>() {
+    random_steps::<P>(true).await;
+}
+
+async fn random_steps<P: Place>(with_late_ones: bool) {
     let place = P::fresh().await;
     let stores = [place.store().await, place.store().await];
     let mut events = HashMap::<u64, (u64, bool)>::new();
+    let mut ended = HashSet::<(u64, u64)>::new();
+    let mut late_steps = 0;
     let mut random = 1_u64;
-    for round in 0..1_000 {
+    for round in 0..2_000 {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let (n, holder, step) = ((random >> 40) % 8 + round / 100 * 8, (random >> 50) % 3, (random >> 60) % 4);
+        let (n, step) = ((random >> 40) % 8 + round / 100 * 8, (random >> 60) % 4);
+        let holder = (random >> 50) % 4;
         let (store, event) = (&stores[(random >> 33) as usize % 2], events.get(&n).copied());
         let theirs = event.is_some_and(|(other, _)| other != holder);
         let handled = event.is_some_and(|(_, handled)| handled);
+        let late = step < 2 && ended.contains(&(n, holder));
+        if late && !with_late_ones {
+            continue;
+        }
+        late_steps += u32::from(late);
         if step == 0 {
             let claimed = store.claim(key(n), token(holder), HOUR).await.unwrap();
-            match (handled, theirs) {
+            match (handled, theirs || late) {
                 (true, _) => assert_eq!(claimed, Claimed::AlreadyHandled, "round {round}"),
                 (false, true) => assert!(in_flight(claimed), "round {round}: {claimed:?}"),
                 (false, false) => assert_eq!(claimed, Claimed::Acquired, "round {round}"),
@@ -268,16 +423,23 @@ pub async fn random_steps_have_the_results_of_a_simple_model<P: Place>() {
                 2 => store.commit(key(n), token(holder), retention(HOUR)).await.unwrap(),
                 _ => store.release(key(n), token(holder)).await.unwrap(),
             };
-            let wanted = if theirs { Settled::Lost } else { Settled::Settled };
-            assert_eq!(settled, wanted, "round {round}, step {step}");
+            let wanted = if theirs || late && !handled { Settled::Lost } else { Settled::Settled };
+            // A renewal changes nothing if its own token has committed the event, also after a release.
+            if !(step == 1 && late && handled && !theirs) {
+                assert_eq!(settled, wanted, "round {round}, step {step}");
+            }
         }
-        if !theirs && !handled {
+        if !theirs && !handled && !late {
             match step {
                 3 => events.remove(&n),
                 _ => events.insert(n, (holder, step == 2)),
             };
         }
+        if step == 3 || step == 2 && theirs {
+            ended.insert((n, holder));
+        }
     }
+    assert!(late_steps > 50 || !with_late_ones, "{late_steps} late steps");
 }
 
 pub async fn in_flight_tells_the_remaining_lease<P: Place>() {

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use medhook_axum::{
     ClaimToken, Claimed, DedupeStore, DeliveryRecord, EventKey, Retention, Settled, StoreError, StoreFuture,
 };
+use tokio::sync::Mutex;
 
 /// A store in one file. It never purges events, so it grows by 32 bytes per event. A production store would purge
 /// events after their [`Retention`].
@@ -45,17 +46,17 @@ impl JournalStore {
         Ok(JournalStore(Arc::new(Mutex::new(Events { journal, length, states, bodies: HashMap::new() }))))
     }
 
-    /// Runs an operation. The lock makes each operation atomic. Writing waits for the disk, so it runs on a blocking
-    /// thread.
+    /// Runs an operation. Writing waits for the disk, so it runs on a blocking thread. The lock makes each operation
+    /// atomic, and admits operations in the order of their calls. It is held until the operation has ended, even if its
+    /// caller stops waiting: a renewal must not take effect after the release that follows it.
     fn operation<T: Send + 'static>(
         &self,
         operation: impl FnOnce(&mut Events) -> io::Result<T> + Send + 'static,
     ) -> StoreFuture<'_, T> {
         let events = self.0.clone();
         Box::pin(async move {
-            let done = tokio::task::spawn_blocking(move || {
-                operation(&mut events.lock().unwrap_or_else(PoisonError::into_inner))
-            });
+            let mut events = events.lock_owned().await;
+            let done = tokio::task::spawn_blocking(move || operation(&mut events));
             match done.await {
                 Ok(Ok(answer)) => Ok(answer),
                 // An error must not be answered `Acquired` or `AlreadyHandled`. The delivery is answered 503, so that

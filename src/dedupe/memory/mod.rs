@@ -116,6 +116,7 @@ impl fmt::Debug for MemoryStore {
     }
 }
 
+// No record of ended claims is needed: each operation takes effect when it is polled, or never.
 impl DedupeStore for MemoryStore {
     fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
         Box::pin(async move { self.with(key, |shard, now| shard.claim(key, token, millis(lease), now)) })

@@ -20,9 +20,10 @@ pub(super) fn ddl(namespace: &Namespace) -> String {
     format!(
         "CREATE TABLE {ns}_events (
     key bytea PRIMARY KEY,
-    token bytea NOT NULL,
+    token bytea,
     handled boolean NOT NULL,
-    until timestamptz NOT NULL
+    until timestamptz NOT NULL,
+    ended bytea[]
 );
 CREATE INDEX {ns}_events_until ON {ns}_events (until);
 CREATE TABLE {ns}_committed (

@@ -4,6 +4,11 @@
 //! `READ COMMITTED`, a statement sees the rows that were committed when it began, but `ON CONFLICT DO UPDATE` waits for
 //! concurrent writers of its row and then sees the newest version. So the conditions on a row of `_events` are
 //! evaluated in that clause, and leases begin when it is evaluated.
+//!
+//! A statement may reach the server after its caller has stopped waiting, and after a later one with the same token. So
+//! the row of an event remembers the tokens whose claims have ended without handling it (`ended`), and outlives its
+//! claim: a released row has no token, and is purged like an expired one. A table of ended tokens would not do, since a
+//! statement that waits for a row does not see what other tables contain by then.
 
 use std::sync::Arc;
 
@@ -28,7 +33,10 @@ pub(super) const TABLES: usize = 3;
 
 impl Statements {
     pub(super) fn new(namespace: &Namespace) -> Self {
-        let of = |text: &str| text.replace("{ns}", namespace.as_str()).into();
+        let of = |text: &str| {
+            let text = text.replace("{own}", OWN).replace("{ended}", ENDED);
+            text.replace("{ns}", namespace.as_str()).into()
+        };
         Statements {
             claim: of(CLAIM),
             renew: of(RENEW),
@@ -51,18 +59,20 @@ impl Statements {
 /// The [`COMMIT_IN`] of its handler detects that.
 ///
 /// If the claim is not acquired, the rows that the final `SELECT` reads may be older than the row that prevented it.
-/// The claim is then attempted again.
+/// The claim is then attempted again. The same happens to a late claim, whose caller no longer waits.
 const CLAIM: &str = "
 WITH taken AS (
     INSERT INTO {ns}_events AS e (key, token, handled, until)
     SELECT $1, $2, false, clock_timestamp() + make_interval(secs => $3)
     WHERE NOT EXISTS (SELECT FROM {ns}_committed AS c WHERE c.key = $1 AND c.until > clock_timestamp())
     ON CONFLICT (key) DO UPDATE SET
-        token = CASE WHEN e.until <= clock_timestamp() THEN excluded.token ELSE e.token END,
+        token = CASE WHEN e.token IS NULL OR e.until <= clock_timestamp() THEN excluded.token ELSE e.token END,
         handled = false,
         until = clock_timestamp() + make_interval(secs => $3)
-    WHERE e.until <= clock_timestamp()
+    WHERE (
+        e.token IS NULL OR e.until <= clock_timestamp()
         OR NOT e.handled AND (e.token = excluded.token OR e.until > clock_timestamp() + make_interval(secs => $3))
+    ) AND ($2 = ANY (e.ended)) IS NOT TRUE
     RETURNING e.token = $2 AS acquired
 )
 SELECT
@@ -78,24 +88,49 @@ INSERT INTO {ns}_events AS e (key, token, handled, until)
 SELECT $1, $2, false, clock_timestamp() + make_interval(secs => $3)
 WHERE NOT EXISTS (SELECT FROM {ns}_committed AS c WHERE c.key = $1 AND c.token <> $2 AND c.until > clock_timestamp())
 ON CONFLICT (key) DO UPDATE SET
+    token = excluded.token,
     until = CASE WHEN e.handled THEN e.until ELSE clock_timestamp() + make_interval(secs => $3) END
-WHERE e.token = excluded.token
+WHERE (e.token = excluded.token OR e.token IS NULL) AND ($2 = ANY (e.ended)) IS NOT TRUE
 RETURNING true";
 
+/// Returns a row if it took effect. If another token has the event, this one has ended nevertheless.
 const COMMIT: &str = "
-INSERT INTO {ns}_events AS e (key, token, handled, until)
-SELECT $1, $2, true, clock_timestamp() + make_interval(secs => $3)
-WHERE NOT EXISTS (SELECT FROM {ns}_committed AS c WHERE c.key = $1 AND c.token <> $2 AND c.until > clock_timestamp())
-ON CONFLICT (key) DO UPDATE SET
-    handled = true,
-    until = CASE WHEN e.handled THEN e.until ELSE clock_timestamp() + make_interval(secs => $3) END
-WHERE e.token = excluded.token
-RETURNING true";
+WITH written AS (
+    INSERT INTO {ns}_events AS e (key, token, handled, until)
+    SELECT $1, $2, true, clock_timestamp() + make_interval(secs => $3)
+    WHERE NOT EXISTS (
+        SELECT FROM {ns}_committed AS c WHERE c.key = $1 AND c.token <> $2 AND c.until > clock_timestamp()
+    )
+    ON CONFLICT (key) DO UPDATE SET
+        token = coalesce(e.token, excluded.token),
+        handled = e.handled OR {own},
+        until = CASE WHEN {own} AND NOT e.handled THEN clock_timestamp() + make_interval(secs => $3)
+            WHEN {own} THEN e.until ELSE greatest(e.until, clock_timestamp()) END,
+        ended = CASE WHEN {own} THEN e.ended ELSE {ended} END
+    RETURNING e.token
+)
+SELECT true FROM written WHERE token = $2";
 
 /// Returns a row unless another token has the event.
 const RELEASE: &str = "
-WITH released AS (DELETE FROM {ns}_events WHERE key = $1 AND token = $2 AND NOT handled)
-SELECT true WHERE NOT EXISTS (SELECT FROM {ns}_events WHERE key = $1 AND token <> $2)";
+WITH written AS (
+    INSERT INTO {ns}_events AS e (key, token, handled, until, ended)
+    VALUES ($1, NULL, false, clock_timestamp(), ARRAY[$2])
+    ON CONFLICT (key) DO UPDATE SET
+        token = CASE WHEN {own} AND NOT e.handled THEN NULL ELSE e.token END,
+        until = CASE WHEN {own} AND NOT e.handled THEN clock_timestamp()
+            ELSE greatest(e.until, clock_timestamp()) END,
+        ended = {ended}
+    RETURNING e.token
+)
+SELECT true FROM written WHERE token IS NULL OR token = $2";
+
+/// The condition that no other token has the event.
+const OWN: &str = "(e.token = $2 OR e.token IS NULL)";
+
+/// The ended tokens with this one. There are at most 100, so that the row of an event whose handler always fails stays
+/// small: a packet would have to be late by 100 claims of its event to restore a claim.
+const ENDED: &str = "CASE WHEN $2 = ANY (e.ended) THEN e.ended ELSE (array_prepend($2, e.ended))[:100] END";
 
 /// Returns a row if it took effect. Runs in the application's transaction.
 ///
@@ -130,7 +165,8 @@ WITH counted AS (UPDATE {ns}_bodies SET deliveries = deliveries - 1 WHERE key = 
 DELETE FROM {ns}_bodies WHERE key = $1 AND deliveries <= 1 AND NOT EXISTS (SELECT FROM counted)";
 
 /// Deletes a small batch and skips locked rows, so a claim waits for at most one batch. Rows are deleted an hour after
-/// they have expired, so that an expired claim still fences the holder of an earlier one. The comparison uses
+/// they have expired, so that an expired claim still fences the holder of an earlier one, and an ended token its late
+/// statements. The comparison uses
 /// `statement_timestamp()`, which is stable: with a volatile function PostgreSQL scans all rows instead of using the
 /// index on `until`.
 const PURGE: &str = "

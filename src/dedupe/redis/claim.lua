@@ -1,4 +1,5 @@
--- KEYS[1]: the event. ARGV: token, lease (ms), how long the key is kept after the lease has expired (ms).
+-- KEYS: the event, the mark that the token has ended. ARGV: token, lease (ms), how long a key is kept after the lease has
+-- expired (ms).
 -- The value is `c`, token and end of the lease (ms) for a claim; `h` and token for a handled event.
 -- Returns 0 if the claim is acquired, -1 if the event is handled, otherwise the rest of the other claim's lease (ms).
 local time = redis.call('TIME')
@@ -24,6 +25,10 @@ if value then
         token = holder
         answer = lease
     end
+end
+-- Late: the claim of this token has ended. Its caller no longer waits.
+if token == ARGV[1] and redis.call('GET', KEYS[2]) then
+    return lease
 end
 redis.call('SET', KEYS[1], 'c' .. token .. string.format('%.0f', now + lease), 'PX', lease + tonumber(ARGV[3]))
 return answer

@@ -20,7 +20,7 @@ use crate::{ConfigError, StoreError};
 
 /// A store on a Redis or Valkey server, for any number of instances.
 ///
-/// Each operation is one script on one key. Leases are measured by the server's clock, so the clocks of the instances
+/// Each operation is one script. Leases are measured by the server's clock, so the clocks of the instances
 /// may differ. Clones share their connections. Requires Redis 6.0 or newer, or Valkey.
 ///
 /// # Durability
@@ -42,9 +42,9 @@ use crate::{ConfigError, StoreError};
 /// [`root_certificates`](RedisBuilder::root_certificates). Errors contain neither the URL nor the password.
 ///
 /// The URL must lead to one server, or to the current primary through a proxy or a host name. A node of a Redis Cluster
-/// is rejected. Keys begin with `medhook:` and end with 64 hexadecimal digits. With ACLs, the user needs `EVAL`,
-/// `EVALSHA`, `GET`, `SET`, `DEL`, `INCR`, `DECR`, `EXISTS`, `PTTL`, `PEXPIRE`, `TIME` and `PING` on `medhook:*`,
-/// `INFO` or `CONFIG GET`, and `WAIT` for replicas.
+/// is rejected. Keys begin with `medhook:`, and for an hour after a release there is one for its token. With ACLs, the
+/// user needs `EVAL`, `EVALSHA`, `GET`, `SET`, `DEL`, `INCR`, `DECR`, `EXISTS`, `PTTL`, `PEXPIRE`, `TIME` and `PING` on
+/// `medhook:*`, `INFO` or `CONFIG GET`, and `WAIT` for replicas.
 ///
 /// # Failures
 /// While the server is unavailable, loading its data, out of memory or not a primary, operations fail and deliveries
@@ -121,10 +121,11 @@ impl RedisStore {
         arguments: [u64; 2],
     ) -> Result<i64, StoreError> {
         let key = self.inner.key(key);
+        let ended = format!("{key}:{:x}", HexDisplay(token.as_bytes()));
         let replicas = self.inner.replicas.filter(|_| step != "release");
         let ask = async |command: &str, script: &str| {
             let mut commands = redis::pipe();
-            let command = commands.cmd(command).arg(script).arg(1).arg(&key).arg(token.as_bytes());
+            let command = commands.cmd(command).arg(script).arg(2).arg(&key).arg(&ended).arg(token.as_bytes());
             if let Some(word) = word {
                 command.arg(word);
             }
@@ -153,7 +154,8 @@ impl RedisStore {
     }
 }
 
-/// The time for which an expired claim is kept, so that it still fences the holder of an earlier one.
+/// The time for which an expired claim is kept, so that it still fences the holder of an earlier one, and the mark that a
+/// token has ended, so that it fences late packets. TCP repeats a packet for a quarter of an hour.
 const KEPT_AFTER_EXPIRY: Duration = Duration::from_secs(3600);
 
 const CLAIM: &str = include_str!("claim.lua");

@@ -1,6 +1,7 @@
--- KEYS[1]: the event. ARGV: token, operation, time (ms), how long the key is kept after the lease has expired (ms).
--- Returns 1 if the operation took effect, 0 if another claim has the event. A repeated operation writes again, so that
--- WAIT has a write to wait for.
+-- KEYS: the event, the mark that the token has ended. ARGV: token, operation, time (ms), how long a key is kept after the
+-- lease has expired or the token has ended (ms).
+-- Returns 1 if the operation took effect, 0 if another claim has the event or the token has ended. A repeated operation
+-- writes again, so that WAIT has a write to wait for.
 local value = redis.call('GET', KEYS[1])
 local kind = value and string.sub(value, 1, 1)
 if value and kind ~= 'c' and kind ~= 'h' then
@@ -8,6 +9,9 @@ if value and kind ~= 'c' and kind ~= 'h' then
 end
 -- An expired claim of another token is not taken over: its holder may have handled the event, too.
 if value and string.sub(value, 2, 17) ~= ARGV[1] then
+    if ARGV[2] ~= 'renew' then
+        redis.call('SET', KEYS[2], '', 'PX', ARGV[4])
+    end
     return 0
 end
 if kind == 'h' then
@@ -15,7 +19,11 @@ if kind == 'h' then
 elseif ARGV[2] == 'commit' then
     redis.call('SET', KEYS[1], 'h' .. ARGV[1], 'PX', ARGV[3])
 elseif ARGV[2] == 'release' then
+    -- In this order: if memory is short, only a script that has already written may run SET.
     redis.call('DEL', KEYS[1])
+    redis.call('SET', KEYS[2], '', 'PX', ARGV[4])
+elseif redis.call('GET', KEYS[2]) then
+    return 0
 else
     local time = redis.call('TIME')
     local ends = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[3])

@@ -22,8 +22,12 @@ pub struct Endpoint {
 
 impl Endpoint {
     pub fn new(store: impl DedupeStore) -> Self {
+        Self::with_lease(store, HOUR)
+    }
+
+    pub fn with_lease(store: impl DedupeStore, lease: Duration) -> Self {
         let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("0123456789abcdef").unwrap());
-        let receiver = Receiver::builder("acme", custom.id_pointer("/id")).store(store).lease(HOUR).build().unwrap();
+        let receiver = Receiver::builder("acme", custom.id_pointer("/id")).store(store).lease(lease).build().unwrap();
         Endpoint { receiver, handled: Arc::default() }
     }
 

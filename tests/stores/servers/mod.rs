@@ -4,6 +4,7 @@
 //! that stops or changes a server starts one of its own.
 
 mod away;
+mod late;
 mod postgres;
 mod postgres_abandoned;
 mod postgres_commit_in;

@@ -207,9 +207,9 @@ async fn ten_instances_that_start_at_once_create_the_tables_once() {
 async fn tables_of_another_version_are_left_alone() {
     let namespace = unique();
     drop(store(&namespace).await);
-    run(&mut direct().await, format!("UPDATE {namespace}_schema SET version = 3")).await;
+    run(&mut direct().await, format!("UPDATE {namespace}_schema SET version = 1")).await;
     let line = rejected(&shared_postgres(), &namespace).await;
-    assert!(line.contains("have version 3, but this medhook supports version 2"), "{line}");
+    assert!(line.contains("have version 1, but this medhook supports version 2"), "{line}");
 }
 
 #[tokio::test]
@@ -431,7 +431,8 @@ async fn only_expired_rows_are_purged() {
     let store = builder(&namespace).purge_every(every).connect(&shared_postgres()).await.unwrap();
     let count = format!("SELECT (SELECT count(*) FROM {namespace}_events) * 100 + count(*) FROM {namespace}_committed");
     let began = std::time::Instant::now();
-    while number(&mut direct, count.clone()).await != 2_120 {
+    // The row of the event that is claimed and released below is kept, too.
+    while number(&mut direct, count.clone()).await != 2_220 {
         assert!(began.elapsed() < Duration::from_secs(120), "{}", number(&mut direct, count.clone()).await);
         assert!(store.claim(key(1), token(1), HOUR).await.is_ok());
         store.release(key(1), token(1)).await.unwrap();

@@ -318,6 +318,12 @@ async fn every_key_expires() {
         store.commit(key(1), token(1), retention(HOUR * 10)).await.unwrap();
         assert!(hours(9, 10).contains(&left().await));
     }
+    store.release(key(2), token(2)).await.unwrap();
     let all: Vec<String> = ask(&shared_redis(), &format!("KEYS {namespace}:*")).await;
-    assert_eq!(all, [format!("{namespace}:{}", hex(1))], "nor is anything else");
+    // Connecting released a claim, too.
+    assert_eq!(all.len(), 3, "{all:?}");
+    for other in all.iter().filter(|name| **name != format!("{namespace}:{}", hex(1))) {
+        let left = ask::<i64>(&shared_redis(), &format!("PTTL {other}")).await;
+        assert!(hours(0, 1).contains(&left), "{other}: {left}");
+    }
 }
