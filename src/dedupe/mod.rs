@@ -52,12 +52,11 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 ///   the same answer.
 /// - A commit is final: until the [retention](Retention) ends, [`claim`](DedupeStore::claim) returns
 ///   [`AlreadyHandled`](Claimed::AlreadyHandled), and neither `renew` nor `release` changes the event.
-/// - The first commit or release with a token ends its claim. A claim or renewal with this token that was called earlier
-///   but takes effect later, because its caller stopped waiting or a packet was delayed, does not claim the event:
-///   `claim` does not return [`Acquired`](Claimed::Acquired), and `renew` returns [`Lost`](Settled::Lost) unless the
-///   token has committed the event. Operations that take effect in the order in which they are called, as in the
-///   example below, ensure this. Other stores remember the tokens whose claims have ended, for longer than an
-///   operation can be late.
+/// - The first commit or release with a token ends its claim. A claim or renewal with this token that was called before,
+///   and takes effect later because its caller stopped waiting or a packet was delayed, does not claim the event:
+///   `claim` does not return [`Acquired`](Claimed::Acquired), and `renew` changes nothing. Operations that take effect
+///   in the order of their calls, as in the example below, ensure this. Other stores remember the tokens whose claims
+///   have ended, for longer than an operation can be late.
 /// - A record of deliveries is advisory: it affects no claim, and may be too high after a repeated operation.
 ///
 /// # Example

@@ -1,4 +1,6 @@
-//! A real store behind an unreliable connection, and a ledger that checks its answers.
+//! A store behind an unreliable connection, and a ledger that checks its answers.
+//!
+//! A step that was sent reaches the store even if its caller has stopped waiting, and may arrive after later ones.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,10 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use medhook::{
-    ClaimToken, Claimed, DedupeStore, DeliveryRecord, EventKey, MemoryStore, Retention, Settled, StoreError,
-    StoreFuture,
+    ClaimToken, Claimed, DedupeStore, DeliveryRecord, EventKey, Retention, Settled, StoreError, StoreFuture,
 };
 use medhook_tests::ledger::Ledger;
+use medhook_tests::remote::RemoteStore;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::world::Chance;
@@ -18,11 +22,13 @@ use crate::world::Chance;
 pub struct Failing(Arc<FailingState>);
 
 struct FailingState {
-    store: MemoryStore,
+    store: RemoteStore,
     ledger: Mutex<Ledger>,
     chance: Mutex<Chance>,
     broken: Mutex<Broken>,
     failed: Mutex<BTreeSet<[u8; 16]>>,
+    /// The steps that were sent.
+    sent: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl fmt::Debug for Failing {
@@ -45,6 +51,8 @@ enum Fault {
     None,
     Rejects,
     LosesTheAnswer,
+    /// Loses the answer before the step has reached the store.
+    ArrivesLater(Duration),
     Hangs,
     HangsAfterwards,
     IsSlow(Duration),
@@ -53,11 +61,12 @@ enum Fault {
 impl Failing {
     pub fn new(seed: u64) -> Self {
         Failing(Arc::new(FailingState {
-            store: MemoryStore::new(100_000),
+            store: RemoteStore::new(100_000),
             ledger: Mutex::default(),
             chance: Mutex::new(Chance(!seed)),
             broken: Mutex::new(Broken::No),
             failed: Mutex::default(),
+            sent: Mutex::default(),
         }))
     }
 
@@ -88,6 +97,8 @@ impl Failing {
         let broken = *self.0.broken.lock().unwrap();
         let mut chance = self.0.chance.lock().unwrap();
         match chance.below(10) {
+            // Within the timeout of a step, so this is no failure of the store.
+            0 if broken == Broken::No => Fault::IsSlow(chance.seconds(0, 4)),
             _ if broken == Broken::No => Fault::None,
             even if broken == Broken::Down => {
                 if even % 2 == 0 {
@@ -96,7 +107,8 @@ impl Failing {
                     Fault::Hangs
                 }
             }
-            0..4 => Fault::Rejects,
+            0..3 => Fault::Rejects,
+            3 => Fault::ArrivesLater(chance.seconds(0, 90)),
             4 | 5 => Fault::LosesTheAnswer,
             6 => Fault::Hangs,
             7 => Fault::HangsAfterwards,
@@ -105,78 +117,104 @@ impl Failing {
         }
     }
 
-    async fn through<T>(
-        &self,
-        token: ClaimToken,
-        step: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        let fault = self.fault();
-        if !matches!(fault, Fault::None) {
-            self.0.failed.lock().unwrap().insert(*token.as_bytes());
+    /// Returns once all steps have arrived, and fails if one has broken a rule of the ledger.
+    pub async fn all_arrived(&self) {
+        loop {
+            let Some(sent) = self.0.sent.lock().unwrap().pop() else { return };
+            sent.await.expect("an answer broke a rule");
         }
-        self.broken(fault, step).await
     }
 
-    async fn broken<T>(
+    fn through<T: Send + 'static>(
         &self,
-        fault: Fault,
-        step: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        match fault {
-            Fault::None => step.await,
-            Fault::Rejects => Err(StoreError::unavailable("out of order")),
-            Fault::LosesTheAnswer => step.await.and_then(|_| Err(StoreError::unavailable("the answer got lost"))),
-            Fault::Hangs => std::future::pending().await,
-            Fault::HangsAfterwards => {
-                step.await?;
-                std::future::pending().await
+        token: Option<ClaimToken>,
+        step: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> StoreFuture<'static, T> {
+        let this = self.clone();
+        Box::pin(async move {
+            let broken = *this.0.broken.lock().unwrap() != Broken::No;
+            let fault = this.fault();
+            if broken
+                && !matches!(fault, Fault::None)
+                && let Some(token) = token
+            {
+                this.0.failed.lock().unwrap().insert(*token.as_bytes());
             }
-            Fault::IsSlow(by) => {
-                sleep(by).await;
-                step.await
+            let send = |by: Duration| {
+                let (answer, answered) = oneshot::channel();
+                let arrives = async move {
+                    sleep(by).await;
+                    // The caller may have stopped waiting.
+                    let _ = answer.send(step.await);
+                };
+                this.0.sent.lock().unwrap().push(tokio::spawn(arrives));
+                async { answered.await.expect("an answer broke a rule") }
+            };
+            match fault {
+                Fault::None => send(Duration::ZERO).await,
+                Fault::IsSlow(by) => send(by).await,
+                Fault::Rejects => Err(StoreError::unavailable("out of order")),
+                Fault::LosesTheAnswer => {
+                    send(Duration::ZERO).await.and_then(|_| Err(StoreError::unavailable("the answer got lost")))
+                }
+                Fault::ArrivesLater(by) => {
+                    drop(send(by));
+                    Err(StoreError::unavailable("the connection broke"))
+                }
+                Fault::Hangs => std::future::pending().await,
+                Fault::HangsAfterwards => {
+                    send(Duration::ZERO).await?;
+                    std::future::pending().await
+                }
             }
-        }
+        })
     }
 }
 
 impl DedupeStore for Failing {
     fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
-        Box::pin(self.through(token, async move {
-            let answer = self.0.store.claim(key, token, lease).await?;
-            self.ledger().claim(key, token, lease, answer);
+        let this = self.clone();
+        self.through(Some(token), async move {
+            let answer = this.0.store.claim(key, token, lease).await?;
+            this.ledger().claim(key, token, lease, answer);
             Ok(answer)
-        }))
+        })
     }
 
     fn renew(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Settled> {
-        Box::pin(self.through(token, async move {
-            let answer = self.0.store.renew(key, token, lease).await?;
-            self.ledger().renew(key, token, lease, answer);
+        let this = self.clone();
+        self.through(Some(token), async move {
+            let answer = this.0.store.renew(key, token, lease).await?;
+            this.ledger().renew(key, token, lease, answer);
             Ok(answer)
-        }))
+        })
     }
 
     fn commit(&self, key: EventKey, token: ClaimToken, retention: Retention) -> StoreFuture<'_, Settled> {
-        Box::pin(self.through(token, async move {
-            let answer = self.0.store.commit(key, token, retention).await?;
-            self.ledger().commit(key, token, retention, answer);
+        let this = self.clone();
+        self.through(Some(token), async move {
+            let answer = this.0.store.commit(key, token, retention).await?;
+            this.ledger().commit(key, token, retention, answer);
             Ok(answer)
-        }))
+        })
     }
 
     fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
-        Box::pin(self.through(token, async move {
-            let answer = self.0.store.release(key, token).await?;
-            self.ledger().release(key, token, answer);
+        let this = self.clone();
+        self.through(Some(token), async move {
+            let answer = this.0.store.release(key, token).await?;
+            this.ledger().release(key, token, answer);
             Ok(answer)
-        }))
+        })
     }
 
     fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
-        Box::pin(self.broken(self.fault(), self.0.store.record_delivery(body, period)))
+        let this = self.clone();
+        self.through(None, async move { this.0.store.record_delivery(body, period).await })
     }
 
     fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
-        Box::pin(self.broken(self.fault(), self.0.store.unrecord_delivery(body)))
+        let this = self.clone();
+        self.through(None, async move { this.0.store.unrecord_delivery(body).await })
     }
 }

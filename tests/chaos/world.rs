@@ -76,6 +76,7 @@ impl World {
         for receiver in &self.0.receivers {
             assert_eq!(receiver.drain(Duration::ZERO).await, 0, "no handler runs forever");
         }
+        self.store().all_arrived().await;
     }
 
     pub fn chance(&self) -> MutexGuard<'_, Chance> {

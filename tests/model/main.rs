@@ -1,14 +1,17 @@
 //! Plays every order of steps of two or three claimers against the memory store: claims, renewals, commits and
 //! releases of any claimer at any moment, with time passing in between.
 //!
-//! A step is a call that reaches the store. Lost answers, repeated steps and late steps are among the orders: the
-//! store cannot detect them, and the caller sends the same step again. Time is paused; it advances by half a lease, a
-//! lease, or a retention. Each answer is checked against the rules of [`Ledger`].
+//! A step is a call that reaches the store. Lost answers, repeated steps and late steps are among the orders. A claim or
+//! a renewal after the release of the same claimer is a packet that arrives late, or belongs to a call that was dropped.
+//! The memory store never gets one; so it is behind the record of ended claims that the stores on servers have
+//! ([`RemoteStore`]). Time is paused; it advances by half a lease, a lease, or a retention. Each answer is checked
+//! against the rules of [`Ledger`].
 
 use std::time::Duration;
 
-use medhook::{ClaimToken, DedupeStore, EventKey, MemoryStore, Retention};
+use medhook::{ClaimToken, DedupeStore, EventKey, Retention};
 use medhook_tests::ledger::Ledger;
+use medhook_tests::remote::RemoteStore;
 
 const LEASE: Duration = Duration::from_secs(30);
 const TOTAL: Duration = Duration::from_secs(3600);
@@ -77,7 +80,7 @@ fn is_its_own_representative(sequence: &[Step]) -> bool {
 }
 
 async fn play(sequence: &[Step]) {
-    let store = MemoryStore::new(4);
+    let store = RemoteStore::new(4);
     let mut ledger = Ledger::default();
     let key = EventKey::from_bytes([7; 32]);
     let token = |who: u8| ClaimToken::from_bytes([who; 16]);
@@ -127,6 +130,16 @@ async fn an_answer_that_breaks_a_rule_is_detected() {
     breaks("the rest of the lease", &|ledger| ledger.claim(key, two, LEASE, InFlight { retry_after: LEASE * 2 }));
     breaks("a holder does not wait for its own claim", &|ledger| {
         ledger.claim(key, one, LEASE, InFlight { retry_after: LEASE })
+    });
+    breaks("never acquired by a late packet", &|ledger| {
+        ledger.release(key, one, Settled);
+        ledger.claim(key, one, LEASE, Acquired);
+    });
+    breaks("never renewed by a late packet", &|ledger| {
+        ledger.release(key, one, Settled);
+        ledger.claim(key, two, LEASE, Acquired);
+        ledger.release(key, two, Settled);
+        ledger.renew(key, one, LEASE, Settled);
     });
     breaks("only ever lost to another", &|ledger| ledger.renew(key, one, LEASE, Lost));
     breaks("ends its successor's claim", &|ledger| ledger.renew(key, two, LEASE, Settled));

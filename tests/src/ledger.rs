@@ -11,6 +11,7 @@ use tokio::time::Instant;
 #[derive(Debug, Default)]
 pub struct Ledger {
     events: BTreeMap<EventKey, Event>,
+    late: u32,
 }
 
 #[derive(Debug, Default)]
@@ -21,6 +22,8 @@ struct Event {
     handled: Option<(ClaimToken, Instant)>,
     won: Vec<ClaimToken>,
     lapsed: Vec<ClaimToken>,
+    /// The tokens whose claims were released, or lost when they were committed.
+    ended: BTreeSet<[u8; 16]>,
 }
 
 impl Event {
@@ -43,8 +46,11 @@ impl Ledger {
     pub fn claim(&mut self, key: EventKey, token: ClaimToken, lease: Duration, answer: Claimed) {
         let now = Instant::now();
         let event = self.events.entry(key).or_default();
+        let ended = event.ended.contains(token.as_bytes());
+        self.late += u32::from(ended);
         match answer {
             Claimed::Acquired => {
+                assert!(!ended, "a claim that has ended is never acquired by a late packet");
                 assert_eq!(event.handled(now), None, "a handled event is never won again while it is remembered");
                 if let Some((holder, _)) = event.held(now) {
                     assert_eq!(holder, token, "an event is never won while another's lease holds");
@@ -59,6 +65,8 @@ impl Ledger {
                 event.handled = None;
             }
             Claimed::AlreadyHandled => assert!(event.handled(now).is_some(), "only what was handled is said to be"),
+            // Its caller no longer waits.
+            Claimed::InFlight { .. } if ended => {}
             Claimed::InFlight { retry_after } => {
                 let (holder, until) = event.held(now).expect("only what another holds is in flight");
                 assert_ne!(holder, token, "a holder does not wait for its own claim");
@@ -71,9 +79,12 @@ impl Ledger {
     pub fn renew(&mut self, key: EventKey, token: ClaimToken, lease: Duration, answer: Settled) {
         let now = Instant::now();
         let event = self.settled(key, token, answer, now);
+        let ended = event.ended.contains(token.as_bytes());
         if answer == Settled::Settled && event.handled.is_none() {
+            assert!(!ended, "a claim that has ended is never renewed by a late packet");
             event.held = Some((token, now + lease));
         }
+        self.late += u32::from(ended);
     }
 
     /// Enters a commit and its answer.
@@ -84,6 +95,9 @@ impl Ledger {
             event.held = None;
             event.handled = Some((token, now + retention.total));
         }
+        if answer == Settled::Lost {
+            event.ended.insert(*token.as_bytes());
+        }
     }
 
     /// Enters a release and its answer.
@@ -93,6 +107,13 @@ impl Ledger {
         if answer == Settled::Settled && event.handled.is_none() {
             event.held = None;
         }
+        event.ended.insert(*token.as_bytes());
+    }
+
+    /// Returns how many claims and renewals came after the end of their claim.
+    #[must_use]
+    pub fn late(&self) -> u32 {
+        self.late
     }
 
     /// Returns the tokens that acquired an event and lost it to another because their lease expired.
@@ -115,7 +136,8 @@ impl Ledger {
                 assert!(event.is_free_or_own(token, now), "a late holder never ends its successor's claim");
             }
             Settled::Lost => {
-                let by_another = event.won.iter().any(|winner| *winner != token)
+                let by_another = event.ended.contains(token.as_bytes())
+                    || event.won.iter().any(|winner| *winner != token)
                     || event.handled.is_some_and(|(by, _)| by != token)
                     || event.held.is_some_and(|(by, _)| by != token);
                 assert!(by_another, "a claim is only ever lost to another");

@@ -8,6 +8,7 @@ pub mod ledger;
 pub mod listing;
 pub mod program;
 pub mod providers;
+pub mod remote;
 pub mod route;
 pub mod sender;
 pub mod served;

@@ -301,6 +301,30 @@ async fn drop_a_waiting_renewal(store: &PostgresStore, namespace: &str) {
     assert!(renewal.await.unwrap_err().is_cancelled());
 }
 
+/// A statement sees other rows as of its beginning, but the row that it waited for as it is then.
+#[tokio::test]
+async fn a_late_renewal_or_claim_that_waits_for_its_row_sees_the_release() {
+    let namespace = unique();
+    let store = store(&namespace).await;
+    store.claim(key(1), token(1), HOUR).await.unwrap();
+    let mut holder = direct().await;
+    let hex: String = token(1).as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let release = format!("UPDATE {namespace}_events SET token = NULL, until = now(), ended = '{{\"\\\\x{hex}\"}}'");
+    run(&mut holder, format!("BEGIN; {release}")).await;
+    let renewal = waiting_renewal(&store, &namespace).await;
+    let claiming = store.clone();
+    let claim = tokio::spawn(async move { claiming.claim(key(1), token(1), HOUR).await });
+    let waiting = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%{namespace}_events%' AND wait_event_type = 'Lock'"
+    );
+    let mut direct = direct().await;
+    soon(async || number(&mut direct, waiting.clone()).await == 2).await;
+    run(&mut holder, "COMMIT".to_owned()).await;
+    assert_eq!(renewal.await.unwrap().unwrap(), Settled::Lost);
+    assert_eq!(claim.await.unwrap().unwrap(), Claimed::InFlight { retry_after: HOUR });
+    assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Acquired);
+}
+
 async fn claim_many(store: &PostgresStore, from: u64) {
     let claims = (from..from + 50).map(|n| store.claim(key(n), token(n), HOUR));
     for claimed in futures_util::future::join_all(claims).await {
