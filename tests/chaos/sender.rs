@@ -21,6 +21,7 @@ pub async fn send_until_accepted(world: World, number: u64) {
     let begins = world.chance().seconds(0, 3 * 3600);
     sleep(begins).await;
     loop {
+        world.store().check();
         let copies = if world.chance().in_a_hundred(15) { 3 } else { 1 };
         let attempts: Vec<_> =
             std::iter::repeat_with(|| tokio::spawn(attempt(world.clone(), number))).take(copies).collect();

@@ -117,6 +117,11 @@ impl Failing {
         }
     }
 
+    /// Fails if an answer has broken a rule of the ledger. A receiver takes the panic for a failure of the store.
+    pub fn check(&self) {
+        assert!(!self.0.ledger.is_poisoned(), "an answer broke a rule");
+    }
+
     /// Returns once all steps have arrived, and fails if one has broken a rule of the ledger.
     pub async fn all_arrived(&self) {
         loop {

@@ -20,8 +20,8 @@ use crate::{ConfigError, StoreError};
 
 /// A store on a Redis or Valkey server, for any number of instances.
 ///
-/// Each operation is one script. Leases are measured by the server's clock, so the clocks of the instances
-/// may differ. Clones share their connections. Requires Redis 6.0 or newer, or Valkey.
+/// Each operation is one script. Leases are measured by the server's clock, so the clocks of the instances may differ.
+/// Clones share their connections. Requires Redis 6.0 or newer, or Valkey.
 ///
 /// # Durability
 /// Redis answers before its writes are durable. The configuration of the server decides how many events can be lost:
@@ -42,9 +42,10 @@ use crate::{ConfigError, StoreError};
 /// [`root_certificates`](RedisBuilder::root_certificates). Errors contain neither the URL nor the password.
 ///
 /// The URL must lead to one server, or to the current primary through a proxy or a host name. A node of a Redis Cluster
-/// is rejected. Keys begin with `medhook:`, and for an hour after a release there is one for its token. With ACLs, the
-/// user needs `EVAL`, `EVALSHA`, `GET`, `SET`, `DEL`, `INCR`, `DECR`, `EXISTS`, `PTTL`, `PEXPIRE`, `TIME` and `PING` on
-/// `medhook:*`, `INFO` or `CONFIG GET`, and `WAIT` for replicas.
+/// is rejected. Keys begin with `medhook:` and continue with 64 hexadecimal digits; a released claim has a key with `:`
+/// and 32 further digits for an hour, and bodies whose event can recur have keys that begin with `medhook:bodies:`. With
+/// ACLs, the user needs `EVAL`, `EVALSHA`, `GET`, `SET`, `DEL`, `INCR`, `DECR`, `EXISTS`, `PTTL`, `PEXPIRE`, `TIME` and
+/// `PING` on `medhook:*`, `INFO` or `CONFIG GET`, and `WAIT` for replicas.
 ///
 /// # Failures
 /// While the server is unavailable, loading its data, out of memory or not a primary, operations fail and deliveries
@@ -154,8 +155,8 @@ impl RedisStore {
     }
 }
 
-/// The time for which an expired claim is kept, so that it still fences the holder of an earlier one, and the mark that a
-/// token has ended, so that it fences late packets. TCP repeats a packet for a quarter of an hour.
+/// The time for which an expired claim is kept, so that it still fences the holder of an earlier one, and for which a
+/// token is known to have ended, so that its late packets are fenced. TCP repeats a packet for a quarter of an hour.
 const KEPT_AFTER_EXPIRY: Duration = Duration::from_secs(3600);
 
 const CLAIM: &str = include_str!("claim.lua");
