@@ -52,11 +52,11 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 ///   the same answer.
 /// - A commit is final: until the [retention](Retention) ends, [`claim`](DedupeStore::claim) returns
 ///   [`AlreadyHandled`](Claimed::AlreadyHandled), and neither `renew` nor `release` changes the event.
-/// - The first commit or release with a token ends its claim. A claim or renewal with this token that was called before,
-///   and takes effect later because its caller stopped waiting or a packet was delayed, does not claim the event:
-///   `claim` does not return [`Acquired`](Claimed::Acquired), and `renew` changes nothing. Operations that take effect
-///   in the order of their calls, as in the example below, ensure this. Other stores remember the tokens whose claims
-///   have ended, for longer than an operation can be late.
+/// - The first commit or release with a token ends its claim. A claim or renewal with this token that was called
+///   before, and takes effect later because its caller stopped waiting or a packet was delayed, does not claim the
+///   event: `claim` does not return [`Acquired`](Claimed::Acquired), and `renew` changes nothing. Operations that take
+///   effect in the order of their calls, as in the example below, ensure this. Other stores remember the tokens whose
+///   claims have ended, for longer than an operation can be late.
 /// - A record of deliveries is advisory: it affects no claim, and may be too high after a repeated operation.
 ///
 /// # Example
@@ -180,16 +180,16 @@ pub trait DedupeStore: fmt::Debug + Send + Sync + 'static {
     /// Claims an event for `lease`. A repeated claim with the same token returns [`Acquired`](Claimed::Acquired) again.
     fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed>;
 
-    /// Extends the claim to `lease` from now. If the store has lost the claim, no other token has claimed the event, and
-    /// the claim has not ended, the claim is restored.
+    /// Extends the claim to `lease` from now. If the store has lost the claim, no other token has claimed the event,
+    /// and the claim has not ended, the claim is restored.
     fn renew(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Settled>;
 
     /// Records the event as handled for `retention`. If the store no longer has the claim and no other token has
     /// claimed the event, it is recorded nevertheless.
     fn commit(&self, key: EventKey, token: ClaimToken, retention: Retention) -> StoreFuture<'_, Settled>;
 
-    /// Releases the claim, so that the next delivery of the event can acquire it immediately. Also ends a claim that the
-    /// store does not have, or not yet.
+    /// Releases the claim, so that the next delivery of the event can acquire it immediately. Also ends a claim that
+    /// the store does not have, or not yet.
     fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled>;
 
     /// Records a delivery of a body whose event can recur with the same bytes, and returns what was recorded before.

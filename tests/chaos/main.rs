@@ -1,6 +1,6 @@
 //! Thousands of events under many kinds of failures at once, checked against the promises in [`promises`].
 //!
-//! Several receivers share a store that rejects steps, hangs, is slow and loses answers, and that steps reach after their
+//! Several receivers share a store that rejects steps, hangs, is slow and loses answers. Steps reach it even if their
 //! callers have stopped waiting, and after later steps of the same claim. Handlers fail, panic, and
 //! take longer than a lease or run forever. Processes die while they handle. Senders hang up, send concurrent copies,
 //! and retry. Clocks are set back and forward. Time is paused and the random numbers have a seed, so a run can be

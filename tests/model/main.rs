@@ -1,10 +1,10 @@
 //! Plays every order of steps of two or three claimers against the memory store: claims, renewals, commits and
 //! releases of any claimer at any moment, with time passing in between.
 //!
-//! A step is a call that reaches the store. Lost answers, repeated steps and late steps are among the orders. A claim or
-//! a renewal after the release of the same claimer is a packet that arrives late, or belongs to a call that was dropped.
-//! The memory store never gets one; so it is behind the record of ended claims that the stores on servers have
-//! ([`RemoteStore`]). Time is paused; it advances by half a lease, a lease, or a retention. Each answer is checked
+//! A step is a call that reaches the store. Lost answers, repeated steps and late steps are among the orders. A claim
+//! or a renewal after the release of the same claimer is a packet that arrives late, or belongs to a call that was
+//! dropped. The memory store never gets one, so it is behind the record of ended claims that the stores on servers
+//! have ([`RemoteStore`]). Time is paused; it advances by half a lease, a lease, or a retention. Each answer is checked
 //! against the rules of [`Ledger`].
 
 use std::time::Duration;

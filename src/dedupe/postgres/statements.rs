@@ -165,9 +165,9 @@ WITH counted AS (UPDATE {ns}_bodies SET deliveries = deliveries - 1 WHERE key = 
 DELETE FROM {ns}_bodies WHERE key = $1 AND deliveries <= 1 AND NOT EXISTS (SELECT FROM counted)";
 
 /// Deletes a small batch and skips locked rows, so a claim waits for at most one batch. Rows are deleted an hour after
-/// they have expired, so that an expired claim still fences the holder of an earlier one, and so that late statements of
-/// ended tokens are fenced: TCP repeats a packet for a quarter of an hour. The comparison uses `statement_timestamp()`,
-/// which is stable: with a volatile function PostgreSQL scans all rows instead of using the index on `until`.
+/// they have expired, so that an expired claim still fences the holder of an earlier one, and late statements of ended
+/// tokens are fenced: TCP repeats a packet for a quarter of an hour. The comparison uses `statement_timestamp()`, which
+/// is stable: with a volatile function PostgreSQL scans all rows instead of using the index on `until`.
 const PURGE: &str = "
 WITH old AS (
     SELECT key FROM {ns}_{table} WHERE until < statement_timestamp() - interval '1 hour'

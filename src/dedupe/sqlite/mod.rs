@@ -186,8 +186,8 @@ impl fmt::Debug for SqliteStore {
     }
 }
 
-// No record of ended claims is needed: operations take effect in the order of the queue, and one that was dropped before
-// it was queued never does. A token is used in one process only.
+// No record of ended claims is needed: operations take effect in the order of the queue, and one that was dropped
+// before it was queued never does. A token is used in one process only.
 impl DedupeStore for SqliteStore {
     fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
         Box::pin(async move { self.ask(Step::OfEvent(key, token, Operation::Claim(lease))).await?.claimed() })

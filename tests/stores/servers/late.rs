@@ -228,7 +228,7 @@ struct Hold {
     answered: oneshot::Sender<()>,
 }
 
-/// What happens to the client's side of the connection whose packet is kept.
+/// Whether the client's side of the connection whose packet is kept stays open.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Then {
     Keep,
