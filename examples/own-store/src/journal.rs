@@ -158,3 +158,31 @@ impl DedupeStore for JournalStore {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(3600);
+
+    /// A renewal may be under way when its handler ends. The receiver then drops it, and releases the claim.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_dropped_renewal_does_not_undo_a_release() {
+        let path = std::env::temp_dir().join(format!("medhook-renewals-{}", std::process::id()));
+        let store = JournalStore::open(&path).unwrap();
+        for n in 0..500_u16 {
+            let key = EventKey::from_bytes([n.to_be_bytes(); 16].concat().try_into().unwrap());
+            let [one, two] = [1, 2].map(|who| ClaimToken::from_bytes([who; 16]));
+            assert_eq!(store.claim(key, one, LEASE).await.unwrap(), Claimed::Acquired);
+            let mut renewal = store.renew(key, one, LEASE);
+            poll_fn(|context| Poll::Ready(renewal.as_mut().poll(context).is_ready())).await;
+            drop(renewal);
+            assert_eq!(store.release(key, one).await.unwrap(), Settled::Settled);
+            assert_eq!(store.claim(key, two, LEASE).await.unwrap(), Claimed::Acquired);
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
+}
