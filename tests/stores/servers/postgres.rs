@@ -309,7 +309,8 @@ async fn a_late_renewal_or_claim_that_waits_for_its_row_sees_the_release() {
     store.claim(key(1), token(1), HOUR).await.unwrap();
     let mut holder = direct().await;
     let hex: String = token(1).as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    let release = format!("UPDATE {namespace}_events SET token = NULL, until = now(), ended = '{{\"\\\\x{hex}\"}}'");
+    let release =
+        format!("UPDATE {namespace}_events SET token = NULL, until = now(), ended = ARRAY['\\x{hex}'::bytea]");
     run(&mut holder, format!("BEGIN; {release}")).await;
     let renewal = waiting_renewal(&store, &namespace).await;
     let claiming = store.clone();
@@ -321,7 +322,7 @@ async fn a_late_renewal_or_claim_that_waits_for_its_row_sees_the_release() {
     soon(async || number(&mut direct, waiting.clone()).await == 2).await;
     run(&mut holder, "COMMIT".to_owned()).await;
     assert_eq!(renewal.await.unwrap().unwrap(), Settled::Lost);
-    assert_eq!(claim.await.unwrap().unwrap(), Claimed::InFlight { retry_after: HOUR });
+    assert!(matches!(claim.await.unwrap().unwrap(), Claimed::InFlight { .. }));
     assert_eq!(store.claim(key(1), token(2), HOUR).await.unwrap(), Claimed::Acquired);
 }
 
