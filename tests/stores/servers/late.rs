@@ -16,8 +16,9 @@ use tokio::sync::oneshot;
 use super::away::Endpoint;
 use crate::suite::{HOUR, soon};
 
-/// A renewal follows after a third of it.
-const LEASE: Duration = Duration::from_secs(9);
+/// A renewal follows after a third of it. Tests without a renewal have a lease of an hour, in which a release is
+/// retried.
+const SHORT: Duration = Duration::from_secs(15);
 
 /// A store behind a proxy, a store of another process, and a view of the server.
 struct Scene<S> {
@@ -45,12 +46,12 @@ impl Claims for Postgres {
     }
 }
 
-async fn postgres() -> Scene<Postgres> {
+async fn postgres(lease: Duration) -> Scene<Postgres> {
     let server = Server::postgres(&[]);
     let delaying = Delaying::to(&server).await;
     let connect = async |url: &str| PostgresStore::builder().step_timeout(HOUR).connect(url).await.unwrap();
     let (store, other) = (connect(&delaying.url(&server)).await, connect(&server.url()).await);
-    Scene::new(store, other, delaying, Postgres(server))
+    Scene::new(lease, store, other, delaying, Postgres(server))
 }
 
 struct Redis(Server);
@@ -70,42 +71,42 @@ impl Claims for Redis {
     }
 }
 
-async fn redis() -> Scene<Redis> {
+async fn redis(lease: Duration) -> Scene<Redis> {
     let server = Server::redis(&[]);
     let delaying = Delaying::to(&server).await;
     let connect = async |url: &str| RedisStore::builder().step_timeout(HOUR).connect(url).await.unwrap();
     let (store, other) = (connect(&delaying.url(&server)).await, connect(&server.url()).await);
-    Scene::new(store, other, delaying, Redis(server))
+    Scene::new(lease, store, other, delaying, Redis(server))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_renewal_does_not_undo_a_release_in_postgres() {
-    a_late_renewal_does_not_undo_a_release(postgres().await).await;
+    a_late_renewal_does_not_undo_a_release(postgres(SHORT).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_renewal_does_not_undo_a_release_in_redis() {
-    a_late_renewal_does_not_undo_a_release(redis().await).await;
+    a_late_renewal_does_not_undo_a_release(redis(SHORT).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_first_packet_of_a_claim_does_not_claim_again_in_postgres() {
-    a_late_first_packet_of_a_claim_does_not_claim_again(postgres().await).await;
+    a_late_first_packet_of_a_claim_does_not_claim_again(postgres(HOUR).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_first_packet_of_a_claim_does_not_claim_again_in_redis() {
-    a_late_first_packet_of_a_claim_does_not_claim_again(redis().await).await;
+    a_late_first_packet_of_a_claim_does_not_claim_again(redis(HOUR).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_abandoned_claim_that_arrives_after_its_release_does_not_claim_in_postgres() {
-    an_abandoned_claim_that_arrives_after_its_release_does_not_claim(postgres().await).await;
+    an_abandoned_claim_that_arrives_after_its_release_does_not_claim(postgres(HOUR).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_abandoned_claim_that_arrives_after_its_release_does_not_claim_in_redis() {
-    an_abandoned_claim_that_arrives_after_its_release_does_not_claim(redis().await).await;
+    an_abandoned_claim_that_arrives_after_its_release_does_not_claim(redis(HOUR).await).await;
 }
 
 /// The handler fails while a renewal of its claim is under way.
@@ -119,10 +120,10 @@ async fn a_late_renewal_does_not_undo_a_release(scene: Scene<impl Claims>) {
             held = Some(renewal);
             false
         };
-        scene.endpoint.handle(id, fails).await;
+        scene.handle(&scene.endpoint, id, fails).await;
         scene.released().await;
         if claimed_meanwhile {
-            scene.other.handle(id, async || false).await;
+            scene.handle(&scene.other, id, async || false).await;
             scene.released().await;
         }
         held.expect("the handler ran").deliver().await;
@@ -146,7 +147,7 @@ async fn a_late_first_packet_of_a_claim_does_not_claim_again(scene: Scene<impl C
         };
         scene.released().await;
         if claimed_meanwhile {
-            scene.other.handle(id, async || false).await;
+            scene.handle(&scene.other, id, async || false).await;
             scene.released().await;
         }
         held.deliver().await;
@@ -168,8 +169,8 @@ async fn an_abandoned_claim_that_arrives_after_its_release_does_not_claim(scene:
 }
 
 impl<S: Claims> Scene<S> {
-    fn new(store: impl DedupeStore, other: impl DedupeStore, delaying: Delaying, server: S) -> Self {
-        let endpoint = |store| Endpoint::with_lease(store, LEASE);
+    fn new(lease: Duration, store: impl DedupeStore, other: impl DedupeStore, delaying: Delaying, server: S) -> Self {
+        let endpoint = |store| Endpoint::with_lease(store, lease);
         Scene {
             endpoint: endpoint(Arc::new(store) as Arc<dyn DedupeStore>),
             other: endpoint(Arc::new(other)),
@@ -183,33 +184,21 @@ impl<S: Claims> Scene<S> {
         soon(async || !self.server.has_claims().await).await;
     }
 
-    /// Delivers an event to the other process. The store may be slow, but the event must not be in flight.
+    /// Delivers an event to the other process. It must not be in flight.
     async fn is_handled_at_once(&self, id: usize) {
-        soon(async || match self.other.deliver(id).await {
-            Ok(()) => true,
-            Err(rejection) => {
-                assert_eq!(rejection.reason(), Reason::StoreUnavailable, "event {id}");
-                false
-            }
-        })
-        .await;
+        self.handle(&self.other, id, async || true).await;
     }
-}
 
-impl Endpoint {
-    /// Delivers an event with a handler, and again if the store is too slow for the claim.
-    async fn handle(&self, id: usize, mut handler: impl AsyncFnMut() -> bool) {
-        soon(async || {
-            let admitted = self.receiver().admit(self.delivery(id)).unwrap();
+    /// Delivers an event with a handler. If the store was too slow, does it again once the claim is released.
+    async fn handle(&self, endpoint: &Endpoint, id: usize, mut handler: impl AsyncFnMut() -> bool) {
+        loop {
+            let admitted = endpoint.receiver().admit(endpoint.delivery(id)).unwrap();
             match admitted.run(handler(), |ok| *ok).await {
-                Ok(_) => true,
-                Err(rejection) => {
-                    assert_eq!(rejection.reason(), Reason::StoreUnavailable);
-                    false
-                }
+                Ok(_) => return,
+                Err(rejection) => assert_eq!(rejection.reason(), Reason::StoreUnavailable, "event {id}"),
             }
-        })
-        .await;
+            self.released().await;
+        }
     }
 }
 
