@@ -6,6 +6,8 @@
 //! fails, the claim is *released* and the provider's next attempt is handled. If the process crashes, the lease
 //! expires.
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod driver;
 mod memory;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
 mod namespace;

@@ -13,6 +13,7 @@ use sqlx::postgres::{PgConnectOptions, PgRow};
 
 use self::connection::{BoundStatement, Connections};
 use self::statements::{Statements, TABLES};
+use super::driver::Driver;
 use super::namespace::Namespace;
 use super::{Claimed, DedupeStore, DeliveryRecord, Settled, StoreFuture};
 use crate::claim_token::ClaimToken;
@@ -49,6 +50,12 @@ use crate::{ConfigError, StoreError, observe};
 /// operations. When all are in use, every operation fails: while the standby is unavailable, every delivery is answered
 /// with 503.
 ///
+/// # Threads
+/// A store has a thread of its own, which drives its connections and ends with its last clone. The store needs no
+/// runtime: it can be used after the runtime in which it was connected has ended, and from several runtimes, such as
+/// those of actix-web's workers. A runtime that blocks stalls only its own callers. Connect after a `fork`, since the
+/// child process does not have the thread.
+///
 /// # Purging
 /// Every minute, each instance purges expired events in small batches, which do not block other operations.
 ///
@@ -61,6 +68,7 @@ pub struct PostgresStore {
 }
 
 struct PostgresInner {
+    driver: Driver,
     connections: Arc<Connections>,
     statements: Statements,
     namespace: Namespace,
@@ -164,15 +172,16 @@ impl PostgresStore {
         }
     }
 
-    fn begin(connections: Arc<Connections>, namespace: Namespace, purge_every: Duration) -> Self {
+    fn begin(driver: Driver, connections: Arc<Connections>, namespace: Namespace, purge_every: Duration) -> Self {
         let statements = Statements::new(&namespace);
-        let inner = Arc::new(PostgresInner { connections, statements, namespace });
+        let inner = Arc::new(PostgresInner { driver, connections, statements, namespace });
         tokio::spawn(purge(Arc::downgrade(&inner), purge_every));
         PostgresStore { inner }
     }
 
     async fn row(&self, step: BoundStatement) -> Result<Option<PgRow>, StoreError> {
-        self.inner.connections.step(step).await
+        let connections = self.inner.connections.clone();
+        self.inner.driver.run(async move { connections.step(step).await }).await?
     }
 
     /// Runs an operation whose statement returns a row if it took effect.
@@ -321,9 +330,6 @@ impl PostgresBuilder {
     /// Returns an error if an option, the URL or the password is wrong, the server is unavailable or read-only, the
     /// role lacks a privilege, or the tables have another version. The message is one line and contains neither the URL
     /// nor the password.
-    ///
-    /// # Panics
-    /// Panics outside a tokio runtime with its timer and I/O enabled.
     pub async fn connect(self, url: &str) -> Result<PostgresStore, ConfigError> {
         let options = connection::options(url)?;
         self.connect_with(options).await
@@ -337,9 +343,6 @@ impl PostgresBuilder {
     ///
     /// # Errors
     /// Returns the errors of [`connect`](PostgresBuilder::connect).
-    ///
-    /// # Panics
-    /// Panics outside a tokio runtime with its timer and I/O enabled.
     #[cfg(feature = "sqlx-09")]
     #[cfg_attr(docsrs, doc(cfg(feature = "sqlx-09")))]
     pub async fn on(self, pool: &sqlx::PgPool) -> Result<PostgresStore, ConfigError> {
@@ -349,12 +352,18 @@ impl PostgresBuilder {
 
     async fn connect_with(self, options: PgConnectOptions) -> Result<PostgresStore, ConfigError> {
         self.check()?;
+        let driver = Driver::start("PostgreSQL").await?;
+        driver.clone().run(self.connect_on(driver, options)).await?
+    }
+
+    /// Connects on the store's thread.
+    async fn connect_on(self, driver: Driver, options: PgConnectOptions) -> Result<PostgresStore, ConfigError> {
         let namespace = self.namespace?;
         let options = connection::for_steps(options, self.step_timeout);
         let mut first = connection::connect(&options).await?;
         schema::prepare(&mut first, &namespace, self.create_tables).await?;
         let connections = Connections::new(options, self.max_connections, self.step_timeout);
-        Ok(PostgresStore::begin(connections, namespace, self.purge_every))
+        Ok(PostgresStore::begin(driver, connections, namespace, self.purge_every))
     }
 
     fn check(&self) -> Result<(), ConfigError> {

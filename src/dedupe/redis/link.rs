@@ -39,9 +39,9 @@ pub(super) struct Links {
 }
 
 impl Links {
-    pub(super) fn new(server: Server, number: usize, step_timeout: Duration) -> Self {
+    pub(super) fn new(server: Server, number: usize, step_timeout: Duration) -> Arc<Self> {
         let links = std::iter::repeat_with(Mutex::default).take(number).collect();
-        Links { server, links, next: AtomicUsize::new(0), step_timeout }
+        Arc::new(Links { server, links, next: AtomicUsize::new(0), step_timeout })
     }
 
     /// Sends commands and returns their answers. Repeats them on another connection if the first is broken.

@@ -11,6 +11,7 @@ use base16ct::HexDisplay;
 use redis::Script;
 
 use self::link::{LinkError, Links, Server};
+use super::driver::Driver;
 use super::namespace::Namespace;
 use super::{Claimed, DedupeStore, DeliveryRecord, Settled, StoreFuture};
 use crate::claim_token::ClaimToken;
@@ -52,6 +53,12 @@ use crate::{ConfigError, StoreError};
 /// are answered with 503. No restart is needed, and an operation that finds its connection broken is repeated on a new
 /// one.
 ///
+/// # Threads
+/// A store has a thread of its own, which drives its connections and ends with its last clone. The store needs no
+/// runtime: it can be used after the runtime in which it was connected has ended, and from several runtimes, such as
+/// those of actix-web's workers. A runtime that blocks stalls only its own callers. Connect after a `fork`, since the
+/// child process does not have the thread.
+///
 /// # The server's clock
 /// If it is set back, existing claims last no longer than new ones, and handled events are remembered for longer. If it
 /// is set forward, claims expire and handled events are forgotten early. Synchronize the clock by NTP, without jumps.
@@ -61,7 +68,8 @@ pub struct RedisStore {
 }
 
 struct RedisInner {
-    links: Links,
+    driver: Driver,
+    links: Arc<Links>,
     namespace: Namespace,
     replicas: Option<(u32, Duration)>,
 }
@@ -111,6 +119,23 @@ impl RedisStore {
         Ok(if answer == 1 { Settled::Settled } else { Settled::Lost })
     }
 
+    /// Runs a script on the store's thread and returns its answer.
+    async fn run(
+        &self,
+        step: &'static str,
+        script: (&'static Script, &'static str),
+        key: EventKey,
+        token: ClaimToken,
+        word: Option<&'static str>,
+        arguments: [u64; 2],
+    ) -> Result<i64, StoreError> {
+        let inner = self.inner.clone();
+        let running = async move { inner.run(step, script, key, token, word, arguments).await };
+        self.inner.driver.run(running).await?
+    }
+}
+
+impl RedisInner {
     /// Runs a script and returns its answer. Sends the digest, and the text if the server does not have the script.
     async fn run(
         &self,
@@ -121,9 +146,9 @@ impl RedisStore {
         word: Option<&str>,
         arguments: [u64; 2],
     ) -> Result<i64, StoreError> {
-        let key = self.inner.key(key);
+        let key = self.key(key);
         let ended = format!("{key}:{:x}", HexDisplay(token.as_bytes()));
-        let replicas = self.inner.replicas.filter(|_| step != "release");
+        let replicas = self.replicas.filter(|_| step != "release");
         let ask = async |command: &str, script: &str| {
             let mut commands = redis::pipe();
             let command = commands.cmd(command).arg(script).arg(2).arg(&key).arg(&ended).arg(token.as_bytes());
@@ -132,10 +157,10 @@ impl RedisStore {
             }
             command.arg(&arguments);
             match replicas {
-                None => self.inner.links.ask::<(i64,)>(&commands).await.map(|(answer,)| (answer, u32::MAX)),
+                None => self.links.ask::<(i64,)>(&commands).await.map(|(answer,)| (answer, u32::MAX)),
                 Some((number, within)) => {
                     commands.cmd("WAIT").arg(number).arg(millis(within));
-                    self.inner.links.ask(&commands).await
+                    self.links.ask(&commands).await
                 }
             }
         };
@@ -263,15 +288,14 @@ impl RedisBuilder {
     /// Returns an error if an option, the URL, the password or a certificate is wrong, or if the server is unavailable,
     /// is a replica or a node of a cluster, may evict keys, or rejects the scripts. The message is one line and
     /// contains neither the URL nor the password.
-    ///
-    /// # Panics
-    /// Panics outside a tokio runtime with its timer and I/O enabled.
     pub async fn connect(self, url: &str) -> Result<RedisStore, ConfigError> {
         self.check()?;
         let server = Server::new(url, self.root_certificates.as_ref())?;
         let links = Links::new(server, self.max_connections, self.step_timeout);
-        inspect::inspect(&links, self.allow_eviction).await?;
-        let inner = RedisInner { links, namespace: self.namespace?, replicas: self.replicas };
+        let driver = Driver::start("Redis").await?;
+        let (inspected, allow_eviction) = (links.clone(), self.allow_eviction);
+        driver.run(async move { inspect::inspect(&inspected, allow_eviction).await }).await??;
+        let inner = RedisInner { driver, links, namespace: self.namespace?, replicas: self.replicas };
         let store = RedisStore { inner: Arc::new(inner) };
         store.check_permissions().await?;
         Ok(store)

@@ -9,6 +9,7 @@ mod postgres;
 mod postgres_abandoned;
 mod postgres_commit_in;
 mod redis;
+mod runtimes;
 mod tls;
 
 use std::sync::atomic::{AtomicU32, Ordering};
