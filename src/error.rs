@@ -218,8 +218,11 @@ impl StoreError {
     /// Creates the error of a store that is full of events that must not be forgotten yet.
     #[must_use]
     pub fn full() -> Self {
-        let message = "the store is full of events that must not be forgotten yet; increase its capacity".into();
-        StoreError { kind: StoreErrorKind::Full, message, source: None }
+        Self::full_with("the store is full of events that must not be forgotten yet; increase its capacity")
+    }
+
+    pub(crate) fn full_with(message: impl Into<Box<str>>) -> Self {
+        StoreError { kind: StoreErrorKind::Full, message: message.into(), source: None }
     }
 
     /// Creates the error of a claim whose lease expired before it was committed, and whose event was claimed by another

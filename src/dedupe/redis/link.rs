@@ -10,7 +10,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex as Lock, PoisonError};
+use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
@@ -28,54 +28,77 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::super::url;
+use super::inspect::{self, CLUSTER, Requirements, Unmet};
 use crate::{ConfigError, StoreError};
 
 /// A few connections, each shared by concurrent operations.
 pub(super) struct Links {
     server: Server,
+    requirements: Requirements,
     links: Box<[Mutex<Option<Arc<Link>>>]>,
     next: AtomicUsize,
     step_timeout: Duration,
 }
 
 impl Links {
-    pub(super) fn new(server: Server, number: usize, step_timeout: Duration) -> Arc<Self> {
+    pub(super) fn new(server: Server, requirements: Requirements, number: usize, step_timeout: Duration) -> Arc<Self> {
         let links = std::iter::repeat_with(Mutex::default).take(number).collect();
-        Arc::new(Links { server, links, next: AtomicUsize::new(0), step_timeout })
+        Arc::new(Links { server, requirements, links, next: AtomicUsize::new(0), step_timeout })
     }
 
-    /// Sends commands and returns their answers. Repeats them on another connection if the first is broken.
-    pub(super) async fn ask<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, LinkError> {
-        timeout(self.step_timeout, self.ask_until_answered(commands)).await.unwrap_or(Err(LinkError::NoAnswer))
+    /// Sends commands and returns their answers. Repeats them on another connection if the first is broken. Fails if
+    /// the server does not meet the requirements; with `may_be_evicted`, a server that may evict events is accepted.
+    pub(super) async fn ask<T: FromRedisValue>(
+        &self,
+        commands: &Pipeline,
+        may_be_evicted: bool,
+    ) -> Result<T, LinkError> {
+        let asked = self.ask_until_answered(commands, may_be_evicted);
+        timeout(self.step_timeout, asked).await.unwrap_or(Err(LinkError::NoAnswer))
     }
 
-    async fn ask_until_answered<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, LinkError> {
+    async fn ask_until_answered<T: FromRedisValue>(
+        &self,
+        commands: &Pipeline,
+        may_be_evicted: bool,
+    ) -> Result<T, LinkError> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let slot = self.links.get(turn % self.links.len()).ok_or(LinkError::NoAnswer)?;
         let mut tries: u32 = 1;
         loop {
             // A connection can also break while it is being made.
-            let failed = match self.link(slot).await {
-                Ok(link) => match link.ask(commands).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(error) => {
-                        if is_of_the_connection(&error) {
-                            let mut slot = slot.lock().await;
-                            if slot.as_ref().is_some_and(|current| Arc::ptr_eq(current, &link)) {
-                                *slot = None;
-                            }
-                        }
-                        error
-                    }
-                },
-                Err(LinkError::With(error)) => error,
-                Err(failed) => return Err(failed),
-            };
-            if !failed.is_unrecoverable_error() || tries >= MOST_TRIES {
-                return Err(LinkError::With(failed));
+            match self.try_once(slot, commands, may_be_evicted).await {
+                Err(LinkError::With(error)) if error.is_unrecoverable_error() && tries < MOST_TRIES => tries += 1,
+                // The first try had no effect; an earlier one whose answer was lost may have had one.
+                Err(LinkError::With(error)) if tries == 1 && is_out_of_memory(&error) => {
+                    return Err(LinkError::Full(error));
+                }
+                answered => return answered,
             }
-            tries += 1;
         }
+    }
+
+    async fn try_once<T: FromRedisValue>(
+        &self,
+        slot: &Mutex<Option<Arc<Link>>>,
+        commands: &Pipeline,
+        may_be_evicted: bool,
+    ) -> Result<T, LinkError> {
+        let link = self.link(slot).await?;
+        let answered = async {
+            if !may_be_evicted {
+                link.check(&self.requirements).await?;
+            }
+            Ok(link.ask(commands).await?)
+        };
+        let answered = answered.await;
+        if answered.as_ref().is_err_and(LinkError::is_of_the_connection) {
+            let mut slot = slot.lock().await;
+            if slot.as_ref().is_some_and(|current| Arc::ptr_eq(current, &link)) {
+                *slot = None;
+            }
+        }
+        answered
     }
 
     /// Returns the connection of a slot. Connects if there is none, or if it seems to be broken.
@@ -88,6 +111,10 @@ impl Links {
         }
         *slot = None;
         let link = Arc::new(self.server.connect().await?);
+        match link.inspect(&self.requirements).await {
+            Err(LinkError::Unmet(Unmet::Eviction(_))) | Ok(()) => {}
+            Err(failed) => return Err(failed),
+        }
         *slot = Some(link.clone());
         Ok(link)
     }
@@ -100,6 +127,9 @@ const MOST_TRIES: u32 = 3;
 pub(super) enum LinkError {
     NoAnswer,
     Tls(Box<str>),
+    Unmet(Unmet),
+    /// The server is out of memory, and the operation had no effect.
+    Full(RedisError),
     With(RedisError),
 }
 
@@ -123,16 +153,29 @@ impl LinkError {
     pub(super) fn into_store_error(self, step: &str) -> StoreError {
         let line = format!("Redis: {step}: {}", self.describe());
         match self {
+            LinkError::Full(error) => StoreError::full_with(line).with_source(error),
             LinkError::With(error) => StoreError::unavailable(line).with_source(error),
             _ => StoreError::unavailable(line),
         }
     }
 
     pub(super) fn into_config_error(self, problem: &str) -> ConfigError {
-        let line = format!("Redis: {problem}: {}", self.describe());
+        let line = match &self {
+            LinkError::Unmet(unmet) => format!("Redis: {}", unmet.line()),
+            _ => format!("Redis: {problem}: {}", self.describe()),
+        };
         match self {
-            LinkError::With(error) => ConfigError::new(line).with_source(error),
+            LinkError::Full(error) | LinkError::With(error) => ConfigError::new(line).with_source(error),
             _ => ConfigError::new(line),
+        }
+    }
+
+    /// Returns whether the operation may succeed on a new connection.
+    fn is_of_the_connection(&self) -> bool {
+        match self {
+            LinkError::With(error) => is_of_the_connection(error),
+            LinkError::Unmet(unmet) => matches!(unmet, Unmet::Role(_)),
+            LinkError::NoAnswer | LinkError::Tls(_) | LinkError::Full(_) => false,
         }
     }
 
@@ -141,11 +184,10 @@ impl LinkError {
         let text = match self {
             LinkError::NoAnswer => "no answer in time".to_owned(),
             LinkError::Tls(problem) => format!("TLS: {problem}"),
-            LinkError::With(error) => match error.kind() {
+            LinkError::Unmet(unmet) => unmet.line().to_owned(),
+            LinkError::Full(error) | LinkError::With(error) => match error.kind() {
                 ErrorKind::AuthenticationFailed => "wrong user name or password".to_owned(),
-                ErrorKind::Server(ServerErrorKind::Moved) => {
-                    "the server is a node of a Redis Cluster; use a single server or a proxy".to_owned()
-                }
+                ErrorKind::Server(ServerErrorKind::Moved) => CLUSTER.to_owned(),
                 _ => match error.clone().into_server_errors().as_deref() {
                     Some([(_, error), ..]) => format!("{} {}", error.code(), error.details().unwrap_or_default()),
                     _ => error.to_string(),
@@ -166,11 +208,29 @@ fn is_of_the_connection(error: &RedisError) -> bool {
     error.is_unrecoverable_error() || elsewhere.into_iter().any(|kind| error.kind() == ErrorKind::Server(kind))
 }
 
+/// Returns whether the server rejected a write because it has no memory left.
+fn is_out_of_memory(error: &RedisError) -> bool {
+    let errors = error.clone().into_server_errors();
+    errors.as_deref().and_then(<[_]>::first).is_some_and(|(_, error)| {
+        // Redis 6 wraps the errors of a script's commands.
+        error.code() == "OOM" || error.details().is_some_and(|details| details.contains("-OOM "))
+    })
+}
+
 /// One connection, closed when it is no longer in use.
 struct Link {
     connection: MultiplexedConnection,
     driver: AbortHandle,
     activity: Lock<Activity>,
+    inspection: Lock<Inspection>,
+    /// Held during an inspection.
+    inspecting: Mutex<()>,
+}
+
+/// The last inspection of the server.
+struct Inspection {
+    at: Instant,
+    unmet: Option<Unmet>,
 }
 
 struct Activity {
@@ -185,6 +245,49 @@ impl Link {
         let answer = commands.query_async(&mut self.connection.clone()).await;
         *self.activity() = Activity { last_answer: Instant::now(), silent_since: None };
         answer
+    }
+
+    /// Fails if the server does not meet the requirements. One of the concurrent operations inspects the server if that
+    /// is due: at the interval, and each time while a requirement is not met.
+    async fn check(&self, requirements: &Requirements) -> Result<(), LinkError> {
+        let (age, unmet) = {
+            let inspection = self.inspection();
+            (inspection.at.elapsed(), inspection.unmet.clone())
+        };
+        let due = unmet.is_some() || (age >= requirements.check_every && !requirements.allow_eviction);
+        match self.inspecting.try_lock() {
+            Ok(_inspecting) if due => self.inspect(requirements).await,
+            _ => unmet.map_or(Ok(()), |unmet| Err(LinkError::Unmet(unmet))),
+        }
+    }
+
+    async fn inspect(&self, requirements: &Requirements) -> Result<(), LinkError> {
+        let unmet = self.unmet(requirements).await?;
+        *self.inspection() = Inspection { at: Instant::now(), unmet: unmet.clone() };
+        unmet.map_or(Ok(()), |unmet| Err(LinkError::Unmet(unmet)))
+    }
+
+    async fn unmet(&self, requirements: &Requirements) -> Result<Option<Unmet>, RedisError> {
+        let info = inspect::if_permitted(self.ask::<(String,)>(&inspect::info()).await)?;
+        let (info,) = info.unwrap_or_default();
+        if let Err(unmet) = inspect::check_role(&info) {
+            return Ok(Some(unmet));
+        }
+        if requirements.allow_eviction {
+            return Ok(None);
+        }
+        let policy = match inspect::policy(&info) {
+            Some(policy) => Some(policy),
+            None => {
+                let pair = inspect::if_permitted(self.ask::<(Vec<String>,)>(&inspect::config()).await)?;
+                pair.and_then(|(pair,)| pair.into_iter().nth(1))
+            }
+        };
+        Ok(inspect::check_policy(policy.as_deref()).err())
+    }
+
+    fn inspection(&self) -> MutexGuard<'_, Inspection> {
+        self.inspection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns whether the server answers on this connection. Callers that time out record nothing, so this depends on
@@ -206,7 +309,7 @@ impl Link {
         }
     }
 
-    fn activity(&self) -> std::sync::MutexGuard<'_, Activity> {
+    fn activity(&self) -> MutexGuard<'_, Activity> {
         self.activity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -291,6 +394,8 @@ impl Server {
             connection,
             driver,
             activity: Lock::new(Activity { last_answer: Instant::now(), silent_since: None }),
+            inspection: Lock::new(Inspection { at: Instant::now(), unmet: None }),
+            inspecting: Mutex::new(()),
         })
     }
 }

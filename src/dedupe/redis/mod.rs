@@ -10,7 +10,8 @@ use std::time::Duration;
 use base16ct::HexDisplay;
 use redis::Script;
 
-use self::link::{LinkError, Links, Server};
+use self::inspect::Requirements;
+use self::link::{Links, Server};
 use super::driver::Driver;
 use super::namespace::Namespace;
 use super::{Claimed, DedupeStore, DeliveryRecord, Settled, StoreFuture};
@@ -92,6 +93,7 @@ impl RedisStore {
             replicas: None,
             root_certificates: None,
             allow_eviction: false,
+            check_every: Duration::from_secs(10),
         }
     }
 
@@ -149,6 +151,8 @@ impl RedisInner {
         let key = self.key(key);
         let ended = format!("{key}:{:x}", HexDisplay(token.as_bytes()));
         let replicas = self.replicas.filter(|_| step != "release");
+        // A record that the server may evict is better than none.
+        let may_be_evicted = step != "claim";
         let ask = async |command: &str, script: &str| {
             let mut commands = redis::pipe();
             let command = commands.cmd(command).arg(script).arg(2).arg(&key).arg(&ended).arg(token.as_bytes());
@@ -157,10 +161,10 @@ impl RedisInner {
             }
             command.arg(&arguments);
             match replicas {
-                None => self.links.ask::<(i64,)>(&commands).await.map(|(answer,)| (answer, u32::MAX)),
+                None => self.links.ask::<(i64,)>(&commands, may_be_evicted).await.map(|(answer,)| (answer, u32::MAX)),
                 Some((number, within)) => {
                     commands.cmd("WAIT").arg(number).arg(millis(within));
-                    self.links.ask(&commands).await
+                    self.links.ask(&commands, may_be_evicted).await
                 }
             }
         };
@@ -243,6 +247,7 @@ pub struct RedisBuilder {
     replicas: Option<(u32, Duration)>,
     root_certificates: Option<PathBuf>,
     allow_eviction: bool,
+    check_every: Duration,
 }
 
 impl RedisBuilder {
@@ -282,6 +287,13 @@ impl RedisBuilder {
         RedisBuilder { allow_eviction: allow, ..self }
     }
 
+    /// Sets how often the `maxmemory-policy` and the role of the server are checked. The default is every 10 s of use,
+    /// on each connection; [`Duration::ZERO`] checks before each claim. Each check costs one claim a round trip. New
+    /// connections are always checked. With [`allow_eviction`](RedisBuilder::allow_eviction), only they are.
+    pub fn check_every(self, interval: Duration) -> Self {
+        RedisBuilder { check_every: interval, ..self }
+    }
+
     /// Connects, and checks the configuration of the server.
     ///
     /// # Errors
@@ -291,10 +303,16 @@ impl RedisBuilder {
     pub async fn connect(self, url: &str) -> Result<RedisStore, ConfigError> {
         self.check()?;
         let server = Server::new(url, self.root_certificates.as_ref())?;
-        let links = Links::new(server, self.max_connections, self.step_timeout);
+        let requirements = Requirements { allow_eviction: self.allow_eviction, check_every: self.check_every };
+        let links = Links::new(server, requirements, self.max_connections, self.step_timeout);
         let driver = Driver::start("Redis").await?;
-        let (inspected, allow_eviction) = (links.clone(), self.allow_eviction);
-        driver.run(async move { inspect::inspect(&inspected, allow_eviction).await }).await??;
+        let connected = links.clone();
+        let connecting = async move {
+            let mut ping = redis::pipe();
+            ping.cmd("PING").ignore();
+            connected.ask::<()>(&ping, false).await
+        };
+        driver.run(connecting).await?.map_err(|failed| failed.into_config_error("cannot connect"))?;
         let inner = RedisInner { driver, links, namespace: self.namespace?, replicas: self.replicas };
         let store = RedisStore { inner: Arc::new(inner) };
         store.check_permissions().await?;

@@ -9,6 +9,7 @@ mod postgres;
 mod postgres_abandoned;
 mod postgres_commit_in;
 mod redis;
+mod redis_memory;
 mod runtimes;
 mod tls;
 

@@ -17,7 +17,7 @@ async fn direct(url: &str) -> MultiplexedConnection {
     redis::Client::open(url).unwrap().get_multiplexed_async_connection_with_config(&config).await.unwrap()
 }
 
-async fn ask<T: redis::FromRedisValue>(url: &str, command: &str) -> T {
+pub async fn ask<T: redis::FromRedisValue>(url: &str, command: &str) -> T {
     let mut words = command.split(' ');
     let mut command = redis::cmd(words.next().unwrap());
     command.arg(words.collect::<Vec<_>>());
@@ -25,7 +25,7 @@ async fn ask<T: redis::FromRedisValue>(url: &str, command: &str) -> T {
 }
 
 /// Returns a value from the server's INFO.
-async fn stat(url: &str, section: &str, name: &str) -> String {
+pub async fn stat(url: &str, section: &str, name: &str) -> String {
     let info: String = ask(url, &format!("INFO {section}")).await;
     let said = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     said.unwrap_or_else(|| panic!("no {name} in {info}")).to_owned()
@@ -41,7 +41,7 @@ async fn rejected(url: &str) -> String {
     line
 }
 
-fn with_user(url: &str, user: &str) -> String {
+pub fn with_user(url: &str, user: &str) -> String {
     let (_, place) = url.split_once('@').unwrap();
     format!("redis://{user}:{PASSWORD}@{place}")
 }
@@ -59,7 +59,7 @@ async fn own() -> (Server, RedisStore) {
 }
 
 /// Returns a store with a timeout that suits the slowest machine.
-async fn patient(server: &Server) -> RedisStore {
+pub async fn patient(server: &Server) -> RedisStore {
     at(&server.url(), 2, HOUR).await
 }
 
@@ -172,22 +172,6 @@ async fn flushed_scripts_are_sent_again() {
         ask::<()>(&server.url(), "SCRIPT FLUSH").await;
         assert_eq!(store.commit(key(n), token(1), retention(HOUR)).await.unwrap(), Settled::Settled);
     }
-}
-
-#[tokio::test]
-async fn out_of_memory_is_unavailable_until_memory_is_free() {
-    let server = Server::redis(&[]);
-    let store = patient(&server).await;
-    store.claim(key(1), token(1), HOUR).await.unwrap();
-    ask::<()>(&server.url(), "CONFIG SET maxmemory 1").await;
-    let texts = async || stat(&server.url(), "commandstats", "cmdstat_eval").await;
-    let sent = texts().await;
-    let error = store.claim(key(2), token(1), HOUR).await.unwrap_err();
-    assert!(error.to_string().contains("OOM") && error.source().is_some(), "{error}");
-    assert_eq!(texts().await, sent, "a script is sent anew only if the server does not know it");
-    assert_eq!(store.release(key(1), token(1)).await.unwrap(), Settled::Settled, "what makes room is done");
-    ask::<()>(&server.url(), "CONFIG SET maxmemory 0").await;
-    assert_eq!(store.claim(key(2), token(1), HOUR).await.unwrap(), Claimed::Acquired);
 }
 
 #[tokio::test]
