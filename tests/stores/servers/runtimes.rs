@@ -83,7 +83,16 @@ macro_rules! tests {
                     assert!(futures_util::future::join_all(claims).await.iter().all(Result::is_ok));
                     (store, std::future::ready(()))
                 });
-                runtime().block_on(claim_some(&*store, 100));
+                runtime().block_on(async {
+                    let claiming = store.clone();
+                    server.pause();
+                    let claim = tokio::spawn(async move { claiming.claim(key(3), token(3), HOUR).await });
+                    // Until the claim waits for its answer.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    server.resume();
+                    assert_eq!(claim.await.unwrap().unwrap(), Claimed::Acquired);
+                    claim_some(&*store, 100).await;
+                });
                 blocked.end();
             }
 
