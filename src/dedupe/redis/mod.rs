@@ -33,7 +33,8 @@ use crate::{ConfigError, StoreError};
 /// - In a failover to a replica: those that had not reached it. [`replicas`](RedisBuilder::replicas) waits for
 ///   replicas, which makes this rare but not impossible, since a replica that lacks events can be promoted.
 /// - If memory runs short, with a `maxmemory-policy` other than `noeviction`: any event at any time. Such a server is
-///   rejected.
+///   rejected when connecting. If the policy is changed later, claims fail from the next check on (every 10 s; see
+///   [`check_every`](RedisBuilder::check_every)) until it is set back. Events that were evicted before are lost.
 ///
 /// Retries of lost events are handled again. If that is not acceptable, use [`PostgresStore`](crate::PostgresStore)
 /// (feature `postgres`), or handlers that are idempotent by themselves.
@@ -47,12 +48,14 @@ use crate::{ConfigError, StoreError};
 /// is rejected. Keys begin with `medhook:` and continue with 64 hexadecimal digits; a released claim has a key with `:`
 /// and 32 further digits for an hour, and bodies whose event can recur have keys that begin with `medhook:bodies:`. With
 /// ACLs, the user needs `EVAL`, `EVALSHA`, `GET`, `SET`, `DEL`, `INCR`, `DECR`, `EXISTS`, `PTTL`, `PEXPIRE`, `TIME` and
-/// `PING` on `medhook:*`, `INFO` or `CONFIG GET`, and `WAIT` for replicas.
+/// `PING` on `medhook:*`, `INFO` or `CONFIG GET`, and `WAIT` for replicas. If `INFO` and `CONFIG GET` are both revoked
+/// later, claims fail, because the policy cannot be read.
 ///
 /// # Failures
-/// While the server is unavailable, loading its data, out of memory or not a primary, operations fail and deliveries
-/// are answered with 503. No restart is needed, and an operation that finds its connection broken is repeated on a new
-/// one.
+/// While the server is unavailable, loading its data or not a primary, operations fail and deliveries are answered with
+/// 503. While it is out of memory, claims, renewals and commits fail with a [full](StoreError::is_full) error. While it
+/// may evict events, claims fail; renewals, commits and releases do not, since a record that may be evicted is better
+/// than none. No restart is needed, and an operation that finds its connection broken is repeated on a new one.
 ///
 /// # Threads
 /// A store has a thread of its own, which drives its connections and ends with its last clone. The store needs no
@@ -281,7 +284,8 @@ impl RedisBuilder {
     }
 
     /// Sets whether a server is accepted that may evict events when memory runs short, or whose policy cannot be read.
-    /// The default is false. Retries of an evicted event are handled again, and an evicted claim lets two handlers run
+    /// The default is false: such a server is rejected when connecting, and claims fail while a connected server has
+    /// become one. Retries of an evicted event are handled again, and an evicted claim lets two handlers run
     /// concurrently.
     pub fn allow_eviction(self, allow: bool) -> Self {
         RedisBuilder { allow_eviction: allow, ..self }
