@@ -448,6 +448,7 @@ mod tests {
             (LinkError::NoAnswer, "no answer in time"),
             (LinkError::Tls("no such name".into()), "TLS: no such name"),
             (wrong_password, "wrong user name or password"),
+            (LinkError::Unmet(Unmet::Role("a replica")), "a replica"),
             (
                 server_error(ServerErrorKind::Moved),
                 "the server is a node of a Redis Cluster; use a single server or a proxy",
@@ -471,5 +472,22 @@ mod tests {
             assert!(!is_of_it(kind), "{kind:?}");
         }
         assert!(is_of_the_connection(&std::io::Error::from(std::io::ErrorKind::ConnectionReset).into()));
+    }
+
+    #[test]
+    fn out_of_memory_is_recognized_in_the_answers_of_all_versions() {
+        let error = |answer: &str| {
+            let value = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes()).unwrap();
+            value.extract_error().unwrap_err()
+        };
+        const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+        let redis_6 = "ERR Error running script (call to f_0a): @user_script:28: @user_script: 28: -";
+        for answer in [OOM.to_owned(), format!("{OOM} script: 0a, on @user_script:28."), format!("{redis_6}{OOM}")] {
+            assert!(is_out_of_memory(&error(&answer)), "{answer}");
+        }
+        for answer in ["ERR not an event of this version of medhook", "MISCONF Redis is configured to save snapshots"] {
+            assert!(!is_out_of_memory(&error(answer)), "{answer}");
+        }
+        assert!(!is_out_of_memory(&std::io::Error::from(std::io::ErrorKind::OutOfMemory).into()));
     }
 }
