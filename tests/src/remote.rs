@@ -5,7 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use medhook::{ClaimToken, Claimed, DedupeStore, EventKey, MemoryStore, Retention, Settled, StoreFuture};
+use medhook::{
+    ClaimToken, Claimed, DedupeStore, DeliveryRecord, EventKey, MemoryStore, Retention, Settled, StoreFuture,
+};
 
 /// A memory store that remembers the tokens whose claims have ended. Operations may arrive late, after later ones with
 /// the same token.
@@ -72,5 +74,13 @@ impl DedupeStore for RemoteStore {
             ended.insert((key, token));
             at_once(store.release(key, token))
         })
+    }
+
+    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
+        self.store.record_delivery(body, period)
+    }
+
+    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
+        self.store.unrecord_delivery(body)
     }
 }

@@ -9,7 +9,7 @@ use base16ct::HexDisplay;
 use redis::{FromRedisValue, Script};
 
 use super::super::DeliveryRecord;
-use super::{RedisStore, millis};
+use super::{RedisInner, RedisStore, millis};
 use crate::StoreError;
 use crate::event_key::EventKey;
 
@@ -20,15 +20,20 @@ static UNRECORD_DIGEST: LazyLock<Script> = LazyLock::new(|| Script::new(UNRECORD
 
 impl RedisStore {
     pub(super) async fn record_body(&self, body: EventKey, period: Duration) -> Result<DeliveryRecord, StoreError> {
-        let script = (&*RECORD_DIGEST, RECORD);
-        let (earlier, since): (u64, u64) = self.count("record", script, body, millis(period)).await?;
+        let inner = self.inner.clone();
+        let counting = async move { inner.count("record", (&RECORD_DIGEST, RECORD), body, millis(period)).await };
+        let (earlier, since): (u64, u64) = self.inner.driver.run(counting).await??;
         Ok(DeliveryRecord { earlier, since: Duration::from_millis(since) })
     }
 
     pub(super) async fn unrecord_body(&self, body: EventKey) -> Result<(), StoreError> {
-        self.count::<i64>("unrecord", (&*UNRECORD_DIGEST, UNRECORD), body, 0).await.map(drop)
+        let inner = self.inner.clone();
+        let counting = async move { inner.count::<i64>("unrecord", (&UNRECORD_DIGEST, UNRECORD), body, 0).await };
+        self.inner.driver.run(counting).await?.map(drop)
     }
+}
 
+impl RedisInner {
     async fn count<T: FromRedisValue>(
         &self,
         step: &'static str,
@@ -36,11 +41,11 @@ impl RedisStore {
         body: EventKey,
         argument: u64,
     ) -> Result<T, StoreError> {
-        let key = format!("{}:bodies:{:x}", self.inner.namespace.as_str(), HexDisplay(body.as_bytes()));
+        let key = format!("{}:bodies:{:x}", self.namespace.as_str(), HexDisplay(body.as_bytes()));
         let ask = async |command: &str, script: &str| {
             let mut commands = redis::pipe();
             commands.cmd(command).arg(script).arg(1).arg(&key).arg(argument);
-            self.inner.links.ask::<(T,)>(&commands).await
+            self.links.ask::<(T,)>(&commands, step != "record").await
         };
         let answered = match ask("EVALSHA", digest.get_hash()).await {
             Err(failed) if failed.is_no_script() => ask("EVAL", script).await,
