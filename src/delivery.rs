@@ -18,6 +18,7 @@ use crate::event_key::{DeliveryKeys, EventKey};
 use crate::observe;
 use crate::retention::Retention;
 use crate::scheme::SignatureScope;
+use crate::store_id::StoreId;
 use crate::time::Time;
 use crate::verified::Verified;
 
@@ -34,6 +35,7 @@ pub struct Delivery {
 /// The claim under which a delivery is handled, shared by all clones of the delivery.
 struct DeliveryClaim {
     token: ClaimToken,
+    store: Option<StoreId>,
     lost: AtomicBool,
     /// Set before the handler runs.
     possible_duplicate: OnceLock<PossibleDuplicate>,
@@ -66,9 +68,10 @@ impl Delivery {
         Delivery { opened, claim: None }
     }
 
-    /// Returns the delivery with the token for claiming its event.
-    pub(crate) fn with_claim_token(self, token: ClaimToken) -> Self {
-        let claim = DeliveryClaim { token, lost: AtomicBool::new(false), possible_duplicate: OnceLock::new() };
+    /// Returns the delivery with the token for claiming its event in a store.
+    pub(crate) fn with_claim_token(self, token: ClaimToken, store: Option<StoreId>) -> Self {
+        let (lost, possible_duplicate) = (AtomicBool::new(false), OnceLock::new());
+        let claim = DeliveryClaim { token, store, lost, possible_duplicate };
         Delivery { claim: Some(Arc::new(claim)), ..self }
     }
 
@@ -203,6 +206,13 @@ impl Delivery {
     #[must_use]
     pub fn claim_token(&self) -> Option<ClaimToken> {
         self.claim.as_ref().map(|claim| claim.token)
+    }
+
+    /// Returns the identity of the receiver's store. `None` before [`Receiver::admit`](crate::Receiver::admit), and if
+    /// the store [has none](crate::DedupeStore::store_id).
+    #[must_use]
+    pub fn store_id(&self) -> Option<StoreId> {
+        self.claim.as_ref().and_then(|claim| claim.store)
     }
 
     /// Returns how long the event is remembered, or `None` before [`Receiver::admit`](crate::Receiver::admit).

@@ -105,6 +105,7 @@ mod shutdown;
 #[cfg(feature = "sign")]
 pub mod sign;
 mod silence;
+mod store_id;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod time;
@@ -142,6 +143,7 @@ pub use self::scheme::{Encoding, HmacSha256Body, SchemeConfig, SharedSecret, Sig
 pub use self::secret::{Secret, Secrets};
 #[cfg(feature = "shutdown")]
 pub use self::shutdown::Shutdown;
+pub use self::store_id::StoreId;
 pub use self::time::{Clock, SystemClock, Time};
 pub use self::verified::Verified;
 

@@ -12,6 +12,8 @@ mod memory;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
 mod namespace;
 mod none;
+#[cfg(all(feature = "sqlx-09", any(feature = "sqlite", feature = "postgres")))]
+mod own_delivery;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]
@@ -40,6 +42,7 @@ use crate::claim_token::ClaimToken;
 use crate::error::StoreError;
 use crate::event_key::EventKey;
 use crate::retention::Retention;
+use crate::store_id::StoreId;
 
 /// The boxed future returned by every store operation.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -202,6 +205,72 @@ pub trait DedupeStore: fmt::Debug + Send + Sync + 'static {
     /// Removes one delivery from the record of a body, because it was not handled. If it was the only one, removes the
     /// record.
     fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()>;
+
+    /// Returns the identity of the store. The default is `None`.
+    ///
+    /// `commit_in` of a store that has one rejects deliveries of receivers with another identity or without one. A
+    /// store that passes its operations on to another store with the same keys and tokens must return the identity of
+    /// that store, so that `commit_in` of that store can be used:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use medhook::{ClaimToken, Claimed, DedupeStore, EventKey, Retention, Settled};
+    /// # use medhook::{DeliveryRecord, StoreFuture, StoreId};
+    /// #[derive(Debug)]
+    /// struct Measured<S>(S);
+    ///
+    /// impl<S: DedupeStore> DedupeStore for Measured<S> {
+    ///     fn store_id(&self) -> Option<StoreId> {
+    ///         self.0.store_id()
+    ///     }
+    ///     // ..
+    /// #   fn claim(
+    /// #       &self,
+    /// #       key: EventKey,
+    /// #       token: ClaimToken,
+    /// #       lease: Duration,
+    /// #   ) -> StoreFuture<'_, Claimed> {
+    /// #       self.0.claim(key, token, lease)
+    /// #   }
+    /// #
+    /// #   fn renew(
+    /// #       &self,
+    /// #       key: EventKey,
+    /// #       token: ClaimToken,
+    /// #       lease: Duration,
+    /// #   ) -> StoreFuture<'_, Settled> {
+    /// #       self.0.renew(key, token, lease)
+    /// #   }
+    /// #
+    /// #   fn commit(
+    /// #       &self,
+    /// #       key: EventKey,
+    /// #       token: ClaimToken,
+    /// #       retention: Retention,
+    /// #   ) -> StoreFuture<'_, Settled> {
+    /// #       self.0.commit(key, token, retention)
+    /// #   }
+    /// #
+    /// #   fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
+    /// #       self.0.release(key, token)
+    /// #   }
+    /// #
+    /// #   fn record_delivery(
+    /// #       &self,
+    /// #       body: EventKey,
+    /// #       period: Duration,
+    /// #   ) -> StoreFuture<'_, DeliveryRecord> {
+    /// #       self.0.record_delivery(body, period)
+    /// #   }
+    /// #
+    /// #   fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
+    /// #       self.0.unrecord_delivery(body)
+    /// #   }
+    /// }
+    /// ```
+    fn store_id(&self) -> Option<StoreId> {
+        None
+    }
 }
 
 /// Lets [`Builder::store`](crate::Builder::store) take an `Arc<dyn DedupeStore>`.
@@ -228,6 +297,10 @@ impl<S: DedupeStore + ?Sized> DedupeStore for Arc<S> {
 
     fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
         (**self).unrecord_delivery(body)
+    }
+
+    fn store_id(&self) -> Option<StoreId> {
+        (**self).store_id()
     }
 }
 

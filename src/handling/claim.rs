@@ -50,7 +50,7 @@ impl Claim {
     /// Prepares the claim of a delivery's event, without a call to the store.
     #[inline]
     pub(super) fn new(delivery: Delivery, token: ClaimToken, settings: Arc<Settings>, permit: Permit) -> Self {
-        let delivery = delivery.with_claim_token(token);
+        let delivery = delivery.with_claim_token(token, settings.store_id);
         Claim { delivery, token, settings, permit }
     }
 

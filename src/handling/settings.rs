@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use crate::dedupe::DedupeStore;
 use crate::retention::Retention;
+use crate::store_id::StoreId;
 
 /// The store, and the time limits for claims and handlers.
 pub(crate) struct Settings {
     pub(crate) store: Arc<dyn DedupeStore>,
+    pub(crate) store_id: Option<StoreId>,
     pub(crate) retention: Retention,
     pub(crate) lease: Duration,
     pub(crate) handler_timeout: Duration,

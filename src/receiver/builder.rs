@@ -225,6 +225,7 @@ impl Builder {
             expect_every: self.expect_every,
         };
         let settings = Settings {
+            store_id: store.store_id(),
             store,
             retention,
             lease: self.lease,

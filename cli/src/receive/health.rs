@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
-use medhook::{Bytes, ClaimToken, Claimed, DedupeStore, DeliveryRecord, EventKey, Retention, Settled, StoreFuture};
+use medhook::{
+    Bytes, ClaimToken, Claimed, DedupeStore, DeliveryRecord, EventKey, Retention, Settled, StoreFuture, StoreId,
+};
 use tokio::time::Instant;
 
 use super::path;
@@ -180,6 +182,10 @@ impl DedupeStore for WatchedStore {
 
     fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
         self.recorded(self.store.unrecord_delivery(body))
+    }
+
+    fn store_id(&self) -> Option<StoreId> {
+        self.store.store_id()
     }
 }
 

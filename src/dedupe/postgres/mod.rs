@@ -15,10 +15,13 @@ use self::connection::{BoundStatement, Connections};
 use self::statements::{Statements, TABLES};
 use super::driver::Driver;
 use super::namespace::Namespace;
+#[cfg(feature = "sqlx-09")]
+use super::own_delivery::own_delivery;
 use super::{Claimed, DedupeStore, DeliveryRecord, Settled, StoreFuture};
 use crate::claim_token::ClaimToken;
 use crate::event_key::EventKey;
 use crate::retention::Retention;
+use crate::store_id::StoreId;
 use crate::{ConfigError, StoreError, observe};
 
 /// A store in a PostgreSQL database, for any number of instances.
@@ -68,6 +71,7 @@ pub struct PostgresStore {
 }
 
 struct PostgresInner {
+    id: StoreId,
     driver: Driver,
     connections: Arc<Connections>,
     statements: Statements,
@@ -125,6 +129,10 @@ impl PostgresStore {
     /// record are committed together or not at all. If every handler of the event does so, the event takes effect once,
     /// even if a claim is lost.
     ///
+    /// The delivery's receiver must have this store: a clone of it, an `Arc` of a clone, or a store that wraps a clone
+    /// and returns its [`store_id`](DedupeStore::store_id). A second store that was connected to the same tables is
+    /// another store.
+    ///
     /// Call it at any time before the transaction is committed: the store's own operations neither wait for the
     /// transaction nor hold a connection while it is open. Answer 2xx after the commit. If the process crashes between
     /// the commit and the answer, the provider's next attempt is a duplicate.
@@ -150,6 +158,9 @@ impl PostgresStore {
     /// Returns a [lost](StoreError::is_lost) error if another delivery has claimed or handled the event; otherwise the
     /// database's error, such as a serialization failure in `SERIALIZABLE`. In both cases drop the transaction and
     /// answer 5xx: the provider's next attempt is handled, or is a duplicate.
+    ///
+    /// Returns an error without using the transaction if the delivery's receiver has another store, or if no receiver
+    /// has admitted the delivery.
     #[cfg(feature = "sqlx-09")]
     #[cfg_attr(docsrs, doc(cfg(feature = "sqlx-09")))]
     pub async fn commit_in(
@@ -157,9 +168,7 @@ impl PostgresStore {
         transaction: &mut sqlx::Transaction<'_, sqlx::Postgres>,
         delivery: &crate::Delivery,
     ) -> Result<(), StoreError> {
-        let (Some(token), Some(retention)) = (delivery.claim_token(), delivery.retention()) else {
-            return Err(StoreError::unavailable("PostgreSQL: commit_in: the delivery was not admitted by a receiver"));
-        };
+        let (token, retention) = own_delivery(self.inner.id, "PostgreSQL", delivery)?;
         let key = delivery.event_key();
         let ids = (key, Some(token));
         let statement = self.inner.statements.commit_in.clone();
@@ -174,7 +183,7 @@ impl PostgresStore {
 
     fn begin(driver: Driver, connections: Arc<Connections>, namespace: Namespace, purge_every: Duration) -> Self {
         let statements = Statements::new(&namespace);
-        let inner = Arc::new(PostgresInner { driver, connections, statements, namespace });
+        let inner = Arc::new(PostgresInner { id: StoreId::new(), driver, connections, statements, namespace });
         tokio::spawn(purge(Arc::downgrade(&inner), purge_every));
         PostgresStore { inner }
     }
@@ -274,6 +283,10 @@ impl DedupeStore for PostgresStore {
 
     fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
         Box::pin(self.unrecord_body(body))
+    }
+
+    fn store_id(&self) -> Option<StoreId> {
+        Some(self.inner.id)
     }
 }
 

@@ -17,10 +17,13 @@ use self::rules::{BodyOperation, Operation, OperationResult};
 use self::tables::Tables;
 use self::writer::{Op, Step};
 use super::namespace::Namespace;
+#[cfg(feature = "sqlx-09")]
+use super::own_delivery::own_delivery;
 use super::{Claimed, DedupeStore, DeliveryRecord, Settled, StoreFuture};
 use crate::claim_token::ClaimToken;
 use crate::event_key::EventKey;
 use crate::retention::Retention;
+use crate::store_id::StoreId;
 use crate::{Clock, ConfigError, StoreError, SystemClock};
 
 /// A store in a SQLite file, which survives restarts and can be shared by several processes on one machine.
@@ -87,6 +90,7 @@ use crate::{Clock, ConfigError, StoreError, SystemClock};
 /// 1,024 operations are queued; further callers wait.
 #[derive(Clone)]
 pub struct SqliteStore {
+    id: StoreId,
     queue: mpsc::Sender<Op>,
     #[cfg(feature = "sqlx-09")]
     database: Arc<Database>,
@@ -121,7 +125,9 @@ impl SqliteStore {
     /// and this record are committed together or not at all. The receiver's own commit then changes nothing.
     ///
     /// The transaction must be on this store's database, through the pool that the store is [on](Self::on) or through
-    /// any other connection, and the delivery's receiver must use this store.
+    /// any other connection. The delivery's receiver must have this store: a clone of it, an `Arc` of a clone, or a
+    /// store that wraps a clone and returns its [`store_id`](DedupeStore::store_id). A second store that was opened on
+    /// the same tables is another store.
     ///
     /// - Begin it with `BEGIN IMMEDIATE` (`pool.begin_with(..)`): a transaction that reads before it writes can fail
     ///   immediately with `SQLITE_BUSY`, regardless of the busy timeout.
@@ -156,17 +162,16 @@ impl SqliteStore {
     /// # Errors
     /// Returns a [lost](StoreError::is_lost) error if the lease expired and another delivery has claimed the event;
     /// otherwise the database's error.
+    ///
+    /// Returns an error without using the transaction if the delivery's receiver has another store, or if no receiver
+    /// has admitted the delivery.
     #[cfg(feature = "sqlx-09")]
     pub async fn commit_in(
         &self,
         transaction: &mut sqlx::SqliteTransaction<'_>,
         delivery: &crate::Delivery,
     ) -> Result<(), StoreError> {
-        let (Some(token), Some(retention)) = (delivery.claim_token(), delivery.retention()) else {
-            return Err(StoreError::unavailable(
-                "SQLite store: commit_in: the delivery was not admitted by a receiver",
-            ));
-        };
+        let (token, retention) = own_delivery(self.id, "SQLite store", delivery)?;
         let until = rules::after(writer::millis(&*self.clock), retention.total);
         let ours = self.database.tables().commit(&mut *transaction, delivery.event_key(), token, until).await;
         if ours.map_err(|fault| fault.to_store_error())? { Ok(()) } else { Err(StoreError::lost()) }
@@ -211,6 +216,10 @@ impl DedupeStore for SqliteStore {
 
     fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
         Box::pin(async move { self.ask(Step::OfBody(body, BodyOperation::Unrecord)).await.map(drop) })
+    }
+
+    fn store_id(&self) -> Option<StoreId> {
+        Some(self.id)
     }
 }
 
@@ -279,6 +288,7 @@ impl SqliteBuilder {
 async fn start(database: Database, clock: Arc<dyn Clock>) -> Result<SqliteStore, ConfigError> {
     let database = Arc::new(database);
     Ok(SqliteStore {
+        id: StoreId::new(),
         queue: writer::start(database.clone(), clock.clone()).await?,
         #[cfg(feature = "sqlx-09")]
         database,

@@ -1,9 +1,11 @@
 //! The effect and the mark in one transaction of the application: one effect for each event, even if a lease expires.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use medhook::{Claimed, DedupeStore, Delivery, PostgresStore, Reason, Settled, StoreError};
-use medhook_tests::servers::shared_postgres;
+use medhook::{ClaimToken, Claimed, DedupeStore, Delivery, EventKey, MemoryStore, NoDedupe, PostgresStore, Reason};
+use medhook::{Retention, Settled, StoreError, StoreFuture, StoreId};
+use medhook_tests::servers::{Server, shared_postgres};
 use sqlx::{AssertSqlSafe, Executor, PgPool, Postgres, Row, Transaction};
 
 use super::away::Endpoint;
@@ -195,4 +197,81 @@ async fn a_delivery_that_was_not_admitted_cannot_be_committed() {
     let mut transaction = app.begin(1).await;
     let error = app.store.commit_in(&mut transaction, &delivery).await.unwrap_err();
     assert!(error.to_string().contains("not admitted by a receiver") && !error.is_lost(), "{error}");
+}
+
+/// A user's store that passes every operation on to another store.
+#[derive(Debug)]
+struct Wrapper {
+    store: PostgresStore,
+    has_its_id: bool,
+}
+
+impl DedupeStore for Wrapper {
+    fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
+        DedupeStore::claim(&self.store, key, token, lease)
+    }
+
+    fn renew(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Settled> {
+        self.store.renew(key, token, lease)
+    }
+
+    fn commit(&self, key: EventKey, token: ClaimToken, retention: Retention) -> StoreFuture<'_, Settled> {
+        self.store.commit(key, token, retention)
+    }
+
+    fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
+        self.store.release(key, token)
+    }
+
+    fn store_id(&self) -> Option<StoreId> {
+        self.has_its_id.then_some(self.store.store_id()).flatten()
+    }
+}
+
+/// Returns the result of `commit_in` for a delivery of a receiver with another store.
+async fn commit_in_for(app: &Application, store: impl DedupeStore) -> Result<(), StoreError> {
+    let admitted = Endpoint::new(store);
+    let admitted = admitted.receiver().admit(admitted.delivery(1)).unwrap();
+    let mut transaction = app.begin(1).await;
+    let committed = app.store.commit_in(&mut transaction, admitted.delivery()).await;
+    transaction.rollback().await.unwrap();
+    committed
+}
+
+#[tokio::test]
+async fn a_delivery_of_a_receiver_with_another_store_is_rejected() {
+    let app = Application::new().await;
+    let builder = |namespace: &str| PostgresStore::builder().namespace(namespace).max_connections(1);
+    let other_database = Server::postgres(&[]);
+    let others: [(&str, Arc<dyn DedupeStore>); 6] = [
+        ("memory", Arc::new(MemoryStore::new(10))),
+        ("none", Arc::new(NoDedupe)),
+        ("another namespace", Arc::new(builder(&unique()).on(&app.pool).await.unwrap())),
+        ("another database", Arc::new(builder(&app.namespace).connect(&other_database.url()).await.unwrap())),
+        ("the same tables, but another object", Arc::new(builder(&app.namespace).on(&app.pool).await.unwrap())),
+        ("a wrapper without the identity", Arc::new(Wrapper { store: app.store.clone(), has_its_id: false })),
+    ];
+    for (name, store) in others {
+        let error = commit_in_for(&app, store).await.expect_err(name).to_string();
+        assert!(
+            error.starts_with("PostgreSQL: commit_in: the receiver of the delivery has another store")
+                && error.contains("with a clone of this store")
+                && error.contains("must return its `store_id`")
+                && !error.contains('\n'),
+            "{name}: {error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_of_a_receiver_with_a_clone_or_a_wrapper_is_committed() {
+    let app = Application::new().await;
+    let clones: [Arc<dyn DedupeStore>; 3] = [
+        Arc::new(app.store.clone()),
+        Arc::new(Arc::new(app.store.clone())),
+        Arc::new(Wrapper { store: app.store.clone(), has_its_id: true }),
+    ];
+    for store in clones {
+        commit_in_for(&app, store).await.unwrap();
+    }
 }

@@ -50,7 +50,7 @@ impl Drop for Killed {
     }
 }
 
-pub fn receiver(store: SqliteStore, lease: Duration) -> Receiver {
+pub fn receiver(store: impl DedupeStore, lease: Duration) -> Receiver {
     let scheme = SharedSecret::new("x-key");
     let custom = Custom::new("acme", scheme, Secret::new("0123456789abcdef").unwrap()).id_pointer("/id");
     Receiver::builder("acme", custom).store(store).lease(lease).build().unwrap()

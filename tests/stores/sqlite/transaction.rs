@@ -1,8 +1,9 @@
 //! The effect and the claim in one transaction of the application.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use medhook::{Claimed, DedupeStore, Delivery, Reason, Receiver, SqliteStore, StoreError};
+use medhook::{Claimed, DedupeStore, Delivery, MemoryStore, Reason, Receiver, SqliteStore, StoreError};
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
@@ -113,6 +114,38 @@ async fn a_delivery_that_was_not_admitted_commits_nothing() {
     let error = effect(pool, store, &delivery(receiver), true).await.unwrap_err();
     assert!(error.to_string().contains("not admitted by a receiver"), "{error}");
     assert_eq!(effects(pool).await, 0);
+}
+
+#[tokio::test]
+async fn a_delivery_of_a_receiver_with_another_store_is_rejected() {
+    let place = Sqlite::fresh().await;
+    let (pool, store, _) = &application(&place).await;
+    let elsewhere = Sqlite::fresh().await;
+    let other_file = SqliteStore::builder().namespace("app").open(elsewhere.path()).await.unwrap();
+    let others: [(&str, Arc<dyn DedupeStore>); 4] = [
+        ("memory", Arc::new(MemoryStore::new(10))),
+        ("another namespace", Arc::new(SqliteStore::on(pool).await.unwrap())),
+        ("another file", Arc::new(other_file)),
+        (
+            "the same tables, but another object",
+            Arc::new(SqliteStore::builder().namespace("app").on(pool).await.unwrap()),
+        ),
+    ];
+    for (name, other) in others {
+        let receiver = receiver(other, LEASE);
+        let admitted = receiver.admit(delivery(&receiver)).unwrap();
+        let error = effect(pool, store, admitted.delivery(), true).await.expect_err(name).to_string();
+        assert!(
+            error.starts_with("SQLite store: commit_in: the receiver of the delivery has another store")
+                && error.contains("with a clone of this store"),
+            "{name}: {error}"
+        );
+    }
+    assert_eq!(effects(pool).await, 0);
+    let shared: Arc<dyn DedupeStore> = Arc::new(store.clone());
+    let receiver = receiver(shared, LEASE);
+    let admitted = receiver.admit(delivery(&receiver)).unwrap();
+    effect(pool, store, admitted.delivery(), true).await.unwrap();
 }
 
 #[tokio::test]
