@@ -23,19 +23,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use sqlx::{AssertSqlSafe, Connection};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::super::url;
 use super::probe::{Backend, LONGEST_CONNECT, Probe};
+use super::session::Sessions;
 use crate::claim_token::ClaimToken;
 use crate::event_key::EventKey;
 use crate::{ConfigError, StoreError};
 
 /// The connections of one store, opened when they are first needed.
 pub(super) struct Connections {
-    options: PgConnectOptions,
+    sessions: Arc<Sessions>,
     step_timeout: Duration,
     /// One permit for each connection that the store may have.
     permits: Arc<Semaphore>,
@@ -80,10 +81,10 @@ enum StepError {
 }
 
 impl Connections {
-    pub(super) fn new(options: PgConnectOptions, most: u32, step_timeout: Duration) -> Arc<Self> {
+    pub(super) fn new(sessions: Arc<Sessions>, most: u32, step_timeout: Duration) -> Arc<Self> {
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         Arc::new(Connections {
-            options,
+            sessions,
             step_timeout,
             permits: Arc::new(Semaphore::new(most)),
             idle: Mutex::default(),
@@ -200,8 +201,7 @@ impl Connections {
 
     async fn connect_once(&self) -> Result<Pooled, sqlx::Error> {
         let made = Instant::now();
-        let mut connection = self.options.connect().await?;
-        let backend = Backend::begin(&mut connection).await?;
+        let (connection, backend) = self.sessions.open().await?;
         Ok(Pooled { connection, backend, made, used: made })
     }
 
@@ -269,7 +269,7 @@ impl Connections {
     fn probe(&self) -> Arc<Probe> {
         let mut shared = self.probe.lock().unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
-            let probe = Arc::new(Probe::new(self.options.clone()));
+            let probe = Arc::new(Probe::new(self.sessions.clone()));
             *shared = Arc::downgrade(&probe);
             probe
         })
@@ -402,23 +402,6 @@ pub(super) fn options(url: &str) -> Result<PgConnectOptions, ConfigError> {
     PgConnectOptions::from_str(url).map_err(|error| invalid(&describe(&error)))
 }
 
-/// Adds the settings that the store's statements and pool depend on.
-pub(super) fn for_steps(options: PgConnectOptions, step_timeout: Duration) -> PgConnectOptions {
-    // Shorter than the caller's timeout, so that the server cancels the statement and reports the reason.
-    let third = (step_timeout / 3).as_millis();
-    options.disable_statement_logging().options([
-        ("lock_timeout", third.to_string()),
-        ("statement_timeout", (third * 2).to_string()),
-        ("default_transaction_isolation", "read committed".to_owned()),
-        // The server notices a lost client or network within about 30 s; the system's default is two hours. These have
-        // no effect on Unix sockets.
-        ("tcp_keepalives_idle", "10".to_owned()),
-        ("tcp_keepalives_interval", "5".to_owned()),
-        ("tcp_keepalives_count", "4".to_owned()),
-        ("tcp_user_timeout", "30000".to_owned()),
-    ])
-}
-
 /// The URL parameters of sqlx, except those for settings that the store makes itself.
 const PARAMETERS: &[&str] = &[
     "application_name",
@@ -437,19 +420,6 @@ const PARAMETERS: &[&str] = &[
     "statement-cache-capacity",
     "user",
 ];
-
-/// Opens one connection without the pool, which would retry until its timeout and then not report the cause.
-pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, ConfigError> {
-    match timeout(LONGEST_CONNECT, options.connect()).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(cannot_connect(&error).with_source(error)),
-        Err(_) => Err(ConfigError::new("PostgreSQL: cannot connect: no answer within 10 s")),
-    }
-}
-
-fn cannot_connect(error: &sqlx::Error) -> ConfigError {
-    ConfigError::new(format!("PostgreSQL: cannot connect: {}", describe(error)))
-}
 
 /// Returns whether a failure to connect may be temporary: the server is starting, or has too many connections.
 fn is_temporary(error: &sqlx::Error) -> bool {

@@ -1,7 +1,9 @@
 mod connection;
+mod location;
 mod probe;
 mod record;
 mod schema;
+mod session;
 mod statements;
 
 use std::fmt;
@@ -12,6 +14,8 @@ use sqlx::Row;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 
 use self::connection::{BoundStatement, Connections};
+use self::location::Location;
+use self::session::Sessions;
 use self::statements::{Statements, TABLES};
 use super::driver::Driver;
 use super::namespace::Namespace;
@@ -177,12 +181,23 @@ impl PostgresStore {
         match step.run(transaction).await {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(StoreError::lost()),
+            Err(error) if location::is_of_another_database(&error) => Err(StoreError::unavailable(
+                "PostgreSQL: commit_in: the transaction is on another database than this store; begin it on a \
+                 connection to the store's database",
+            )
+            .with_source(error)),
             Err(error) => Err(connection::unavailable(step.name, error)),
         }
     }
 
-    fn begin(driver: Driver, connections: Arc<Connections>, namespace: Namespace, purge_every: Duration) -> Self {
-        let statements = Statements::new(&namespace);
+    fn begin(
+        driver: Driver,
+        connections: Arc<Connections>,
+        namespace: Namespace,
+        location: &Location,
+        purge_every: Duration,
+    ) -> Self {
+        let statements = Statements::new(location);
         let inner = Arc::new(PostgresInner { id: StoreId::new(), driver, connections, statements, namespace });
         tokio::spawn(purge(Arc::downgrade(&inner), purge_every));
         PostgresStore { inner }
@@ -372,11 +387,11 @@ impl PostgresBuilder {
     /// Connects on the store's thread.
     async fn connect_on(self, driver: Driver, options: PgConnectOptions) -> Result<PostgresStore, ConfigError> {
         let namespace = self.namespace?;
-        let options = connection::for_steps(options, self.step_timeout);
-        let mut first = connection::connect(&options).await?;
-        schema::prepare(&mut first, &namespace, self.create_tables).await?;
-        let connections = Connections::new(options, self.max_connections, self.step_timeout);
-        Ok(PostgresStore::begin(driver, connections, namespace, self.purge_every))
+        let sessions = Sessions::new(options, self.step_timeout);
+        let mut first = sessions.open_first().await?;
+        let location = schema::prepare(&mut first, &namespace, self.create_tables).await?;
+        let connections = Connections::new(sessions, self.max_connections, self.step_timeout);
+        Ok(PostgresStore::begin(driver, connections, namespace, &location, self.purge_every))
     }
 
     fn check(&self) -> Result<(), ConfigError> {

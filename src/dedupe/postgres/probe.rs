@@ -3,12 +3,15 @@
 //! Such a backend may be waiting in its COMMIT; then its permit must be kept. Or the network has lost the statement or
 //! its answer; then neither side would ever notice.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Row};
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Row};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
+
+use super::session::Sessions;
 
 /// The server's process for a connection.
 #[derive(Clone)]
@@ -22,14 +25,8 @@ pub(super) struct Backend {
 
 impl Backend {
     /// Prepares a new connection and identifies its backend, in one statement.
-    pub(super) async fn begin(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
-        // The time is read as a number, since the text of a timestamp depends on settings that may change.
-        // A commit must be on disk when it is answered, even if the database or the role has another default.
-        let begin = "SELECT pg_backend_pid(),
-            (SELECT extract(epoch FROM backend_start)::text FROM pg_stat_activity WHERE pid = pg_backend_pid()),
-            CASE WHEN current_setting('synchronous_commit') = 'off'
-                THEN set_config('synchronous_commit', 'on', false) END";
-        let row = sqlx::query(begin).persistent(false).fetch_one(connection).await?;
+    pub(super) async fn begin(connection: &mut PgConnection, begin: &Arc<str>) -> Result<Self, sqlx::Error> {
+        let row = sqlx::raw_sql(AssertSqlSafe(begin.clone())).fetch_one(connection).await?;
         Ok(Backend { pid: row.try_get(0)?, started: row.try_get(1)? })
     }
 }
@@ -37,7 +34,7 @@ impl Backend {
 /// One additional connection, on which all abandoned operations of a store are checked. It is opened for the first
 /// check and closed with the last abandoned operation.
 pub(super) struct Probe {
-    options: PgConnectOptions,
+    sessions: Arc<Sessions>,
     /// Locked during a check, so that there is never a second connection.
     state: Mutex<ProbeState>,
 }
@@ -49,8 +46,8 @@ struct ProbeState {
 }
 
 impl Probe {
-    pub(super) fn new(options: PgConnectOptions) -> Self {
-        Probe { options, state: Mutex::default() }
+    pub(super) fn new(sessions: Arc<Sessions>) -> Self {
+        Probe { sessions, state: Mutex::default() }
     }
 
     /// Returns whether a backend has ended. Terminates an idle backend: it did not receive the statement, or its answer
@@ -82,7 +79,7 @@ impl Probe {
     ) -> Result<(PgConnection, bool), sqlx::Error> {
         let mut connection = match connection {
             Some(connection) => connection,
-            None => self.options.connect().await?,
+            None => self.sessions.open().await?.0,
         };
         // The answer of a backend that has just become idle may still be in transit.
         let check = "SELECT CASE WHEN state = 'idle' AND state_change < clock_timestamp() - interval '1 second'

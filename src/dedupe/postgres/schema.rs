@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 
 use super::super::namespace::Namespace;
 use super::connection::describe;
+use super::location::Location;
 use crate::ConfigError;
 
 /// The version of the tables that this code reads and writes.
@@ -46,11 +47,12 @@ INSERT INTO {ns}_schema (version) VALUES ({VERSION});
 }
 
 /// Checks that the tables exist, have this version and can be written. Creates missing ones if `may_create` is set.
+/// Returns their location.
 pub(super) async fn prepare(
     connection: &mut PgConnection,
     namespace: &Namespace,
     may_create: bool,
-) -> Result<(), ConfigError> {
+) -> Result<Location, ConfigError> {
     let fails = |error: sqlx::Error| {
         let line = format!("PostgreSQL: cannot check the tables: {}", describe(&error));
         ConfigError::new(line).with_source(error)
@@ -61,8 +63,8 @@ pub(super) async fn prepare(
              the primary",
         ));
     }
-    let version = match version(connection, namespace).await.map_err(fails)? {
-        Some(version) => version,
+    let (location, version) = match find(connection, namespace).await.map_err(fails)? {
+        Some(found) => found,
         None if may_create => create(connection, namespace).await?,
         None => {
             return Err(ConfigError::new(format!(
@@ -78,8 +80,8 @@ pub(super) async fn prepare(
             namespace.as_str()
         )));
     }
-    if may_write(connection, namespace).await.map_err(fails)? {
-        Ok(())
+    if may_write(connection, &location).await.map_err(fails)? {
+        Ok(location)
     } else {
         Err(ConfigError::new(format!(
             "PostgreSQL: the role needs SELECT, INSERT, UPDATE and DELETE on {0}_events, {0}_committed and {0}_bodies",
@@ -92,31 +94,34 @@ async fn is_read_only(connection: &mut PgConnection) -> Result<bool, sqlx::Error
     sqlx::query("SELECT current_setting('transaction_read_only') = 'on'").fetch_one(connection).await?.try_get(0)
 }
 
-async fn version(connection: &mut PgConnection, namespace: &Namespace) -> Result<Option<i32>, sqlx::Error> {
-    let table = format!("{}_schema", namespace.as_str());
-    // Not `to_regclass`: on the same connection it can still return NULL after another instance has created the table.
-    let is_there = "SELECT EXISTS (SELECT FROM pg_class WHERE relname = $1 AND pg_table_is_visible(oid))";
-    let is_there: bool = sqlx::query(is_there).bind(&table).fetch_one(&mut *connection).await?.try_get(0)?;
-    if !is_there {
+/// Returns the location and the version of the tables.
+async fn find(connection: &mut PgConnection, namespace: &Namespace) -> Result<Option<(Location, i32)>, sqlx::Error> {
+    let Some(location) = Location::find(connection, namespace).await? else {
         return Ok(None);
-    }
-    let version = format!("SELECT max(version) FROM {table}");
-    sqlx::query(AssertSqlSafe(version)).fetch_one(connection).await?.try_get(0)
+    };
+    let version = format!("SELECT max(version) FROM {}_schema", location.in_database());
+    let version: Option<i32> = sqlx::query(AssertSqlSafe(version)).fetch_one(connection).await?.try_get(0)?;
+    Ok(version.map(|version| (location, version)))
 }
 
 /// Creates the tables. Of several instances that start at the same time, one creates them while the others wait.
-async fn create(connection: &mut PgConnection, namespace: &Namespace) -> Result<i32, ConfigError> {
+async fn create(connection: &mut PgConnection, namespace: &Namespace) -> Result<(Location, i32), ConfigError> {
     let created = async {
         let mut transaction = connection.begin().await?;
         transaction.execute("SET LOCAL lock_timeout = '20s'; SET LOCAL statement_timeout = '30s'").await?;
         let lock = "SELECT pg_advisory_xact_lock(hashtextextended('medhook schema ' || $1, 0))";
         sqlx::query(lock).bind(namespace.as_str()).execute(&mut *transaction).await?;
-        if let Some(version) = version(&mut transaction, namespace).await? {
-            return Ok(version);
+        if let Some(found) = find(&mut transaction, namespace).await? {
+            return Ok(found);
         }
         transaction.execute(AssertSqlSafe(ddl(namespace))).await?;
+        let Some(found) = find(&mut transaction, namespace).await? else {
+            return Err(sqlx::Error::Configuration(
+                "they would be temporary, since search_path begins with pg_temp".into(),
+            ));
+        };
         transaction.commit().await?;
-        Ok(VERSION)
+        Ok(found)
     };
     created.await.map_err(|error: sqlx::Error| {
         let line = format!(
@@ -129,8 +134,8 @@ async fn create(connection: &mut PgConnection, namespace: &Namespace) -> Result<
     })
 }
 
-async fn may_write(connection: &mut PgConnection, namespace: &Namespace) -> Result<bool, sqlx::Error> {
+async fn may_write(connection: &mut PgConnection, location: &Location) -> Result<bool, sqlx::Error> {
     let every = "SELECT bool_and(has_table_privilege($1 || of, may))
         FROM unnest(ARRAY['_events', '_committed', '_bodies']) AS of, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS may";
-    sqlx::query(every).bind(namespace.as_str()).fetch_one(connection).await?.try_get(0)
+    sqlx::query(every).bind(location.in_database()).fetch_one(connection).await?.try_get(0)
 }

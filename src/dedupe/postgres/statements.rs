@@ -12,9 +12,9 @@
 
 use std::sync::Arc;
 
-use super::super::namespace::Namespace;
+use super::location::Location;
 
-/// The statements of one namespace, each prepared once per connection.
+/// The statements on the tables of one namespace, each prepared once per connection.
 #[derive(Debug)]
 pub(super) struct Statements {
     pub(super) claim: Arc<str>,
@@ -32,10 +32,10 @@ pub(super) struct Statements {
 pub(super) const TABLES: usize = 3;
 
 impl Statements {
-    pub(super) fn new(namespace: &Namespace) -> Self {
+    pub(super) fn new(location: &Location) -> Self {
         let of = |text: &str| {
             let text = text.replace("{own}", OWN).replace("{ended}", ENDED);
-            text.replace("{ns}", namespace.as_str()).into()
+            text.replace("{ns}", location.in_database()).into()
         };
         Statements {
             claim: of(CLAIM),
@@ -46,7 +46,7 @@ impl Statements {
             unrecord: of(UNRECORD),
             purge: ["events", "committed", "bodies"].map(|table| of(&PURGE.replace("{table}", table))),
             #[cfg(feature = "sqlx-09")]
-            commit_in: of(COMMIT_IN),
+            commit_in: COMMIT_IN.replace("{ns}", location.in_server()).into(),
         }
     }
 }

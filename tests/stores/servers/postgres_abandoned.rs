@@ -199,7 +199,7 @@ async fn a_dropped_caller_leaves_the_permit_to_its_step_until_the_answer() {
     holder.execute("ROLLBACK").await.unwrap();
     assert_eq!(claim.await.unwrap().unwrap(), Claimed::Acquired);
     let last = "SELECT pid FROM pg_stat_activity WHERE query LIKE $1 AND pid <> pg_backend_pid()";
-    let query = sqlx::query(last).bind(format!("%INSERT INTO {namespace}_events AS e%"));
+    let query = sqlx::query(last).bind(format!("%INSERT INTO %{namespace}_events AS e%"));
     let last: Vec<i32> = query.fetch_all(&mut holder).await.unwrap().iter().map(|row| row.get(0)).collect();
     assert_eq!(last, backend, "the same connection");
     assert_eq!(store.renew(key(1), token(1), HOUR).await.unwrap(), Settled::Settled);
