@@ -6,6 +6,8 @@ pub mod faulty;
 pub mod guides;
 pub mod ledger;
 pub mod listing;
+#[cfg(unix)]
+pub mod pgbouncer;
 pub mod program;
 pub mod providers;
 pub mod remote;

@@ -23,7 +23,7 @@ pub fn shared_redis() -> String {
     variable("MEDHOOK_TEST_REDIS")
 }
 
-fn variable(name: &str) -> String {
+pub(crate) fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run scripts/test, which starts the servers"))
 }
 
@@ -245,7 +245,7 @@ impl Drop for Server {
 
 /// Chooses a port below those that the system assigns to connections (from 32768, on Linux). While a server is
 /// stopped, one of those could be assigned to any outgoing connection, and the server could not restart.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     loop {
         let port = 20_000 + (RandomState::new().build_hasher().finish() % 12_000) as u16;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
@@ -254,7 +254,7 @@ fn free_port() -> u16 {
     }
 }
 
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     let folder = TempDir::new().unwrap();
     if let Some((user, group)) = unprivileged_user() {
         std::os::unix::fs::chown(folder.path(), Some(user), Some(group)).unwrap();
@@ -263,7 +263,7 @@ fn folder() -> TempDir {
 }
 
 /// PostgreSQL does not run as root.
-fn unprivileged(command: &mut Command) -> &mut Command {
+pub(crate) fn unprivileged(command: &mut Command) -> &mut Command {
     match unprivileged_user() {
         Some((user, group)) => command.uid(user).gid(group),
         None => command,

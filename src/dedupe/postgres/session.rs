@@ -63,22 +63,28 @@ impl Sessions {
     /// statement pooling): a second connection then gets the backend of the first, or the first gets another one while
     /// the second is in a transaction.
     async fn shares_backends(&self, first: &mut PgConnection) -> Result<bool, sqlx::Error> {
-        let before = backend(first, "SELECT pg_backend_pid()").await?;
+        let before = backend(first, BACKEND).await?;
         let second = async {
             let mut second = self.options.connect().await?;
-            let other = backend(&mut second, "BEGIN; SELECT pg_backend_pid()").await?;
+            let other = backend(&mut second, BACKEND).await?;
             Ok::<_, sqlx::Error>((second, other))
         };
-        // Without a free backend, a second connection waits or fails: the first one keeps its backend.
-        let Ok(Ok((second, other))) = timeout(LONGEST_SECOND_CONNECT, second).await else {
+        // Without a free backend, a second connection waits or fails: the first one keeps its own.
+        let Ok(Ok((mut second, other))) = timeout(LONGEST_SECOND_CONNECT, second).await else {
             return Ok(false);
         };
-        let after = backend(first, "SELECT pg_backend_pid()").await?;
-        // A pooler rolls back the transaction of a connection that ends.
+        let shared = other == before || {
+            backend(&mut second, BACKEND_OF_A_TRANSACTION).await?;
+            backend(first, BACKEND).await? != before
+        };
+        // The transaction ends with its connection.
         let _ = second.close().await;
-        Ok(other == before || after != before)
+        Ok(shared)
     }
 }
+
+const BACKEND: &str = "SELECT pg_backend_pid()";
+const BACKEND_OF_A_TRANSACTION: &str = "BEGIN; SELECT pg_backend_pid()";
 
 /// Queries by the simple protocol, since a prepared statement would be lost with the backend.
 async fn backend(connection: &mut PgConnection, query: &'static str) -> Result<i32, sqlx::Error> {

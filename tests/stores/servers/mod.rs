@@ -8,6 +8,8 @@ mod late;
 mod postgres;
 mod postgres_abandoned;
 mod postgres_commit_in;
+mod postgres_pooler;
+mod postgres_schema;
 mod redis;
 mod redis_memory;
 mod runtimes;
