@@ -163,8 +163,8 @@ impl PostgresStore {
     /// database's error, such as a serialization failure in `SERIALIZABLE`. In both cases drop the transaction and
     /// answer 5xx: the provider's next attempt is handled, or is a duplicate.
     ///
-    /// Returns an error without using the transaction if the delivery's receiver has another store, or if no receiver
-    /// has admitted the delivery.
+    /// Returns an error without changing anything if the delivery's receiver has another store, if no receiver has
+    /// admitted the delivery, or if the transaction is on a database with another name.
     #[cfg(feature = "sqlx-09")]
     #[cfg_attr(docsrs, doc(cfg(feature = "sqlx-09")))]
     pub async fn commit_in(

@@ -91,6 +91,24 @@ impl Database {
         Ok(Connected { connection, file })
     }
 
+    /// Checks that the main database of the application's connection is this file. A database that is attached to
+    /// another one is rejected, too: with a write-ahead log, SQLite does not commit both atomically.
+    #[cfg(feature = "sqlx-09")]
+    pub(super) async fn check_is_main_of(&self, connection: &mut SqliteConnection) -> Result<(), Fault> {
+        // The tables are not read, so that a deferred transaction still begins with a write.
+        let databases: Vec<(i64, String, Option<String>)> =
+            sqlx::query_as("PRAGMA database_list").fetch_all(connection).await?;
+        let main = databases.into_iter().find_map(|(_, name, file)| file.filter(|_| name == "main"));
+        let main = main.filter(|file| !file.is_empty()).map(|file| Identity::of(Path::new(&file))).transpose()?;
+        if main == Some(Identity::of(&self.path)?) {
+            return Ok(());
+        }
+        Err(Fault::new(
+            "commit_in: the main database of the transaction is another file than this store's; begin it on a \
+             connection to the store's file",
+        ))
+    }
+
     /// Returns whether the path still leads to the open file.
     pub(super) fn is(&self, connected: &Connected) -> bool {
         Identity::of(&self.path).is_ok_and(|file| file == connected.file)
@@ -194,6 +212,24 @@ mod tests {
         let began = Instant::now();
         assert!(database.open().await.is_err_and(|fault| !fault.is_busy()));
         assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    /// A deferred transaction that has read cannot write once another connection has written.
+    #[cfg(feature = "sqlx-09")]
+    #[tokio::test]
+    async fn checking_the_file_does_not_begin_to_read() {
+        let folder = TempDir::new().unwrap();
+        let database = database(&folder);
+        let [mut one, mut other] =
+            [database.open().await.unwrap().connection, database.open().await.unwrap().connection];
+        let write = "INSERT INTO medhook_events VALUES (randomblob(32), randomblob(16), 1, 0)";
+        run(&mut one, "BEGIN").await.unwrap();
+        database.check_is_main_of(&mut one).await.unwrap();
+        run(&mut other, write).await.unwrap();
+        run(&mut one, write).await.unwrap();
+        run(&mut one, COMMIT).await.unwrap();
+        one.close().await.unwrap();
+        other.close().await.unwrap();
     }
 
     fn database(folder: &TempDir) -> Database {

@@ -124,8 +124,8 @@ impl SqliteStore {
     /// Records the delivery's event as handled in a transaction of the application, so that the effects of the handler
     /// and this record are committed together or not at all. The receiver's own commit then changes nothing.
     ///
-    /// The transaction must be on this store's database, through the pool that the store is [on](Self::on) or through
-    /// any other connection. The delivery's receiver must have this store: a clone of it, an `Arc` of a clone, or a
+    /// The transaction must be on this store's file, through the pool that the store is [on](Self::on) or through any
+    /// other connection whose main database it is. The delivery's receiver must have this store: a clone of it, an `Arc` of a clone, or a
     /// store that wraps a clone and returns its [`store_id`](DedupeStore::store_id). A second store that was opened on
     /// the same tables is another store.
     ///
@@ -163,8 +163,8 @@ impl SqliteStore {
     /// Returns a [lost](StoreError::is_lost) error if the lease expired and another delivery has claimed the event;
     /// otherwise the database's error.
     ///
-    /// Returns an error without using the transaction if the delivery's receiver has another store, or if no receiver
-    /// has admitted the delivery.
+    /// Returns an error without changing anything if the delivery's receiver has another store, if no receiver has
+    /// admitted the delivery, or if the transaction is on another file.
     #[cfg(feature = "sqlx-09")]
     pub async fn commit_in(
         &self,
@@ -172,6 +172,7 @@ impl SqliteStore {
         delivery: &crate::Delivery,
     ) -> Result<(), StoreError> {
         let (token, retention) = own_delivery(self.id, "SQLite store", delivery)?;
+        self.database.check_is_main_of(&mut *transaction).await.map_err(|fault| fault.to_store_error())?;
         let until = rules::after(writer::millis(&*self.clock), retention.total);
         let ours = self.database.tables().commit(&mut *transaction, delivery.event_key(), token, until).await;
         if ours.map_err(|fault| fault.to_store_error())? { Ok(()) } else { Err(StoreError::lost()) }

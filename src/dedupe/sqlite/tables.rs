@@ -33,7 +33,8 @@ pub(super) const MOST: usize = 256;
 
 impl Tables {
     pub(super) fn new(namespace: &Namespace) -> Self {
-        let name = namespace.as_str();
+        // Without its schema, a name would be that of a temporary table of the application's connection.
+        let name = format!("main.{}", namespace.as_str());
         let lists = |one: &str, around: &dyn Fn(String) -> String| {
             std::iter::successors(Some(1_usize), |size| Some(size * 2))
                 .take_while(|size| *size <= MOST)
@@ -41,7 +42,7 @@ impl Tables {
                 .collect()
         };
         Tables {
-            create: TABLES.replace("medhook_", &format!("{name}_")).into(),
+            create: TABLES.replace("medhook_", &format!("{}_", namespace.as_str())).into(),
             version: format!("SELECT version FROM {name}_schema").into(),
             read: lists("?", &|keys| {
                 format!("SELECT key, token, handled, until FROM {name}_events WHERE key IN ({keys})")

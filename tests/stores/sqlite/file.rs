@@ -149,7 +149,7 @@ async fn tables_are_created_only_if_allowed() {
     let place = Sqlite::fresh().await;
     let error = SqliteStore::builder().create_tables(false).open(place.path()).await.unwrap_err();
     let line = one_line(error, &place.path());
-    assert!(line.contains("no such table: medhook_schema"), "{line}");
+    assert!(line.contains("no such table: main.medhook_schema"), "{line}");
     drop(SqliteStore::open(place.path()).await.unwrap());
     store_one(&SqliteStore::builder().create_tables(false).open(place.path()).await.unwrap()).await;
 }

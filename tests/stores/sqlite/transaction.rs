@@ -149,6 +149,53 @@ async fn a_delivery_of_a_receiver_with_another_store_is_rejected() {
 }
 
 #[tokio::test]
+async fn a_temporary_table_of_the_same_name_changes_no_table() {
+    let place = Sqlite::fresh().await;
+    let app = application(&place).await;
+    let table = "CREATE TEMP TABLE app_events (key BLOB PRIMARY KEY, token BLOB, handled INTEGER, until INTEGER)";
+    sqlx::query(table).execute(&app.0).await.unwrap();
+    // As in a process that crashes after its transaction was committed, so that the receiver does not commit.
+    assert_eq!(handle(&app, true, 500).await, Ok(500));
+    assert_eq!(handle(&app, true, 200).await, Err(Reason::Duplicate));
+    assert_eq!(effects(&app.0).await, 1);
+}
+
+#[tokio::test]
+async fn a_transaction_on_another_file_is_rejected() {
+    let (place, elsewhere) = (Sqlite::fresh().await, Sqlite::fresh().await);
+    let (_, store, receiver) = &application(&place).await;
+    // It has a store with the same tables.
+    let (pool, ..) = &application(&elsewhere).await;
+    let attach = format!("ATTACH '{}' AS events", place.path().display());
+    for statement in ["SELECT 1", &attach] {
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(pool).await.unwrap();
+        let admitted = receiver.admit(delivery(receiver)).unwrap();
+        let error = effect(pool, store, admitted.delivery(), true).await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("SQLite store: commit_in: the main database of the transaction is another file"),
+            "{error}"
+        );
+    }
+    let in_memory = SqlitePool::connect("sqlite::memory:").await.unwrap();
+    let mut transaction = in_memory.begin().await.unwrap();
+    let admitted = receiver.admit(delivery(receiver)).unwrap();
+    let error = store.commit_in(&mut transaction, admitted.delivery()).await.unwrap_err().to_string();
+    assert!(error.contains("is another file"), "{error}");
+}
+
+#[tokio::test]
+async fn a_transaction_through_another_path_to_the_file_commits_the_event() {
+    let place = Sqlite::fresh().await;
+    let (_, store, receiver) = &application(&place).await;
+    let link = place.path().with_file_name("link.db");
+    std::os::unix::fs::symlink(place.path(), &link).unwrap();
+    let pool = SqlitePool::connect_with(SqliteConnectOptions::new().filename(link)).await.unwrap();
+    let admitted = receiver.admit(delivery(receiver)).unwrap();
+    effect(&pool, store, admitted.delivery(), true).await.unwrap();
+    assert_eq!(effects(&pool).await, 1);
+}
+
+#[tokio::test]
 async fn a_store_uses_no_connection_of_the_pool() {
     let place = Sqlite::fresh().await;
     let (pool, store, _) = &application(&place).await;
