@@ -28,8 +28,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::super::url;
-use super::probe::{Backend, LONGEST_CONNECT, Probe};
-use super::session::Sessions;
+use super::describe::describe;
+use super::probe::Probe;
+use super::session::{Backend, LONGEST_CONNECT, Sessions};
 use crate::claim_token::ClaimToken;
 use crate::event_key::EventKey;
 use crate::{ConfigError, StoreError};
@@ -444,18 +445,4 @@ fn is_of_the_connection(error: &sqlx::Error) -> bool {
 
 pub(super) fn unavailable(step: &str, error: sqlx::Error) -> StoreError {
     StoreError::unavailable(format!("PostgreSQL: {step}: {}", describe(&error))).with_source(error)
-}
-
-/// Describes an error in one line that contains nothing of the URL.
-pub(super) fn describe(error: &sqlx::Error) -> String {
-    let text = match error {
-        sqlx::Error::Database(error) => error.message().to_owned(),
-        sqlx::Error::Io(error) => error.to_string(),
-        sqlx::Error::Tls(error) => format!("TLS: {error}"),
-        sqlx::Error::Configuration(error) => error.to_string(),
-        sqlx::Error::PoolTimedOut => "no answer in time".to_owned(),
-        sqlx::Error::PoolClosed => "the connection pool is closed".to_owned(),
-        error => error.to_string(),
-    };
-    text.split(['\n', '\r']).next().unwrap_or_default().to_owned()
 }

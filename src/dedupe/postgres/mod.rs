@@ -1,4 +1,5 @@
 mod connection;
+mod describe;
 mod location;
 mod probe;
 mod record;
@@ -38,7 +39,14 @@ use crate::{ConfigError, StoreError, observe};
 /// The URL is `postgres://user:password@host:port/database`. Add `?sslmode=verify-full` if the network is not trusted;
 /// otherwise TLS is used if the server offers it, and its certificate is not verified. `sslrootcert=FILE` replaces the
 /// system's certificate authorities, `options[search_path]=SCHEMA` sets the schema. Errors contain neither the URL nor
-/// the password. A connection pooler must use session pooling and pass `options` on.
+/// the password.
+///
+/// The tables are in the schema that the `search_path` leads to when the store connects, and all statements name that
+/// schema. A later `search_path` or a temporary table of the same name has no effect on them.
+///
+/// The store makes its settings, and those in `options`, by a statement on each connection, so a connection pooler need
+/// not pass startup options on. A pooler must use session pooling: connecting through one that assigns a backend for
+/// one transaction or statement only is an error. It needs a backend for each of the store's connections, and one more.
 ///
 /// Connecting creates the tables `medhook_events`, `medhook_committed`, `medhook_bodies` and `medhook_schema` if they
 /// do not exist and the role has the privileges. Any number of instances can do so at once. [`ddl`](PostgresStore::ddl)
@@ -366,8 +374,9 @@ impl PostgresBuilder {
     /// Connects a store in the application's own database, so that [`PostgresStore::commit_in`] can be part of its
     /// transactions.
     ///
-    /// The store uses the pool's connect options but not its hooks. It has connections of its own, so that a claim
-    /// never waits for one that the application is using.
+    /// The store uses the pool's connect options but not its hooks. A `search_path` that a hook sets therefore does not
+    /// choose the schema of the tables; set it in the connect options. The store has connections of its own, so that a
+    /// claim never waits for one that the application is using.
     ///
     /// # Errors
     /// Returns the errors of [`connect`](PostgresBuilder::connect).

@@ -6,30 +6,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sqlx::Row;
 use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Row};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::session::Sessions;
-
-/// The server's process for a connection.
-#[derive(Clone)]
-pub(super) struct Backend {
-    pid: i32,
-    /// Distinguishes the backend from a later process with the same number, and from processes of another server. Not
-    /// visible after `SET ROLE` to a role that is not a member of the login role; such a backend is found by its number
-    /// only.
-    started: Option<String>,
-}
-
-impl Backend {
-    /// Prepares a new connection and identifies its backend, in one statement.
-    pub(super) async fn begin(connection: &mut PgConnection, begin: &Arc<str>) -> Result<Self, sqlx::Error> {
-        let row = sqlx::raw_sql(AssertSqlSafe(begin.clone())).fetch_one(connection).await?;
-        Ok(Backend { pid: row.try_get(0)?, started: row.try_get(1)? })
-    }
-}
+use super::session::{Backend, LONGEST_CONNECT, Sessions};
 
 /// One additional connection, on which all abandoned operations of a store are checked. It is opened for the first
 /// check and closed with the last abandoned operation.
@@ -95,6 +77,3 @@ impl Probe {
 /// The wait after a check without an answer: each new connection may leave another hanging backend on the
 /// server.
 const BETWEEN_FAILURES: Duration = Duration::from_secs(30);
-
-/// The timeout for opening a connection.
-pub(super) const LONGEST_CONNECT: Duration = Duration::from_secs(10);

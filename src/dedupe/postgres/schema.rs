@@ -4,7 +4,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 
 use super::super::namespace::Namespace;
-use super::connection::describe;
+use super::describe::describe;
 use super::location::Location;
 use crate::ConfigError;
 

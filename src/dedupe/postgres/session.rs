@@ -1,19 +1,18 @@
 //! The settings of the store's connections.
 //!
 //! A statement makes them on each new connection, in the round trip that identifies the backend. Startup options would
-//! save nothing, and a connection pooler may reject or drop them: PgBouncer drops all of them without notice if its
-//! `ignore_startup_parameters` contains `options`. The options of the application's URL or pool are therefore made
-//! again, for example its `search_path`.
+//! save no round trip, and a connection pooler may reject or drop them: PgBouncer drops all of them without notice if
+//! its `ignore_startup_parameters` contains `options`. The statement therefore also makes the settings in the startup
+//! options of the application, for example its `search_path`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection, Row, raw_sql};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, raw_sql};
 use tokio::time::timeout;
 
-use super::connection::describe;
-use super::probe::{Backend, LONGEST_CONNECT};
+use super::describe::describe;
 use crate::ConfigError;
 
 /// Opens connections, and makes their settings.
@@ -25,7 +24,7 @@ pub(super) struct Sessions {
 impl Sessions {
     pub(super) fn new(options: PgConnectOptions, step_timeout: Duration) -> Arc<Self> {
         let begin = begin(options.get_options().unwrap_or_default(), step_timeout).into();
-        // PgBouncer rejects `extra_float_digits` by default, and the store reads no floating-point numbers as text.
+        // PgBouncer rejects `extra_float_digits` by default, and the store decodes no floating-point numbers from text.
         let options = options.disable_statement_logging().extra_float_digits(None);
         Arc::new(Sessions { options, begin })
     }
@@ -73,18 +72,49 @@ impl Sessions {
         let Ok(Ok((mut second, other))) = timeout(LONGEST_SECOND_CONNECT, second).await else {
             return Ok(false);
         };
-        let shared = other == before || {
-            backend(&mut second, BACKEND_OF_A_TRANSACTION).await?;
-            backend(first, BACKEND).await? != before
-        };
-        // The transaction ends with its connection.
+        let shared = other == before || Self::changes_backend(first, before, &mut second).await?;
         let _ = second.close().await;
         Ok(shared)
+    }
+
+    async fn changes_backend(
+        first: &mut PgConnection,
+        before: i32,
+        second: &mut PgConnection,
+    ) -> Result<bool, sqlx::Error> {
+        // Other clients of a busy pooler can make the backends look separate once.
+        for _ in 0..ROUNDS {
+            backend(second, "BEGIN; SELECT pg_backend_pid()").await?;
+            let after = backend(first, BACKEND).await?;
+            raw_sql("ROLLBACK").execute(&mut *second).await?;
+            if after != before || backend(second, BACKEND).await? == before {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
 const BACKEND: &str = "SELECT pg_backend_pid()";
-const BACKEND_OF_A_TRANSACTION: &str = "BEGIN; SELECT pg_backend_pid()";
+const ROUNDS: usize = 5;
+
+/// The server's process for a connection.
+#[derive(Clone)]
+pub(super) struct Backend {
+    pub(super) pid: i32,
+    /// Distinguishes the backend from a later process with the same number, and from processes of another server. Not
+    /// visible after `SET ROLE` to a role that is not a member of the login role; such a backend is found by its number
+    /// only.
+    pub(super) started: Option<String>,
+}
+
+impl Backend {
+    /// Prepares a new connection and identifies its backend, in one statement.
+    async fn begin(connection: &mut PgConnection, begin: &Arc<str>) -> Result<Self, sqlx::Error> {
+        let row = raw_sql(AssertSqlSafe(begin.clone())).fetch_one(connection).await?;
+        Ok(Backend { pid: row.try_get(0)?, started: row.try_get(1)? })
+    }
+}
 
 /// Queries by the simple protocol, since a prepared statement would be lost with the backend.
 async fn backend(connection: &mut PgConnection, query: &'static str) -> Result<i32, sqlx::Error> {
@@ -95,18 +125,19 @@ fn cannot_connect(error: &sqlx::Error) -> ConfigError {
     ConfigError::new(format!("PostgreSQL: cannot connect: {}", describe(error)))
 }
 
+/// The timeout for opening a connection.
+pub(super) const LONGEST_CONNECT: Duration = Duration::from_secs(10);
 const LONGEST_SECOND_CONNECT: Duration = Duration::from_secs(2);
 
 /// Returns the statement that prepares a new connection and returns its backend.
 fn begin(startup_options: &str, step_timeout: Duration) -> String {
     // The time is read as a number, since the text of a timestamp depends on settings that may change.
-    // A commit must be on disk when it is answered, even if the database or the role has another default.
     let mut begin = "SELECT pg_backend_pid(),
     (SELECT extract(epoch FROM backend_start)::text FROM pg_stat_activity WHERE pid = pg_backend_pid())"
         .to_owned();
     for (name, value) in settings_in(startup_options) {
         let (name, value) = (quoted(&name), quoted(&value));
-        // Some settings can be made at startup only.
+        // Settings that can only be made at startup are left alone if the server has them.
         let set = format!(
             ",\n    CASE WHEN current_setting({name}, true) IS DISTINCT FROM {value} \
              THEN set_config({name}, {value}, false) END"
@@ -128,6 +159,7 @@ fn begin(startup_options: &str, step_timeout: Duration) -> String {
     ] {
         begin.push_str(&format!(",\n    set_config('{name}', '{value}', false)"));
     }
+    // A commit must be on disk when it is answered, even if the database or the role has another default.
     begin.push_str(
         ",\n    CASE WHEN current_setting('synchronous_commit') = 'off'
         THEN set_config('synchronous_commit', 'on', false) END",
@@ -157,7 +189,7 @@ fn settings_in(options: &str) -> Vec<(String, String)> {
     settings
 }
 
-/// Splits at white space, as the server does: a backslash escapes the character after it.
+/// Splits at whitespace, as the server does: a backslash escapes the character after it.
 fn words(options: &str) -> Vec<String> {
     let (mut words, mut word) = (Vec::new(), None::<String>);
     let mut characters = options.chars();

@@ -125,9 +125,9 @@ impl SqliteStore {
     /// and this record are committed together or not at all. The receiver's own commit then changes nothing.
     ///
     /// The transaction must be on this store's file, through the pool that the store is [on](Self::on) or through any
-    /// other connection whose main database it is. The delivery's receiver must have this store: a clone of it, an `Arc` of a clone, or a
-    /// store that wraps a clone and returns its [`store_id`](DedupeStore::store_id). A second store that was opened on
-    /// the same tables is another store.
+    /// other connection whose main database it is. The delivery's receiver must have this store: a clone of it, an
+    /// `Arc` of a clone, or a store that wraps a clone and returns its [`store_id`](DedupeStore::store_id). A second
+    /// store that was opened on the same tables is another store.
     ///
     /// - Begin it with `BEGIN IMMEDIATE` (`pool.begin_with(..)`): a transaction that reads before it writes can fail
     ///   immediately with `SQLITE_BUSY`, regardless of the busy timeout.

@@ -121,6 +121,32 @@ async fn transaction_and_statement_pooling_are_rejected_and_no_setting_is_left_b
     }
 }
 
+/// Other clients use the backends that a connection of the store has used.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transaction_pooling_is_rejected_while_other_clients_use_the_pooler() {
+    for more in [&[][..], &["server_round_robin = 1"]] {
+        let settings = [&["pool_mode = transaction", "default_pool_size = 4"][..], more].concat();
+        let Some(pooler) = PgBouncer::before(&shared_postgres(), &settings) else {
+            return;
+        };
+        let options = pooler.url().parse::<PgConnectOptions>().unwrap().extra_float_digits(None);
+        let mut clients = Vec::new();
+        for _ in 0..8 {
+            let mut client = options.connect().await.unwrap();
+            clients.push(tokio::spawn(async move {
+                loop {
+                    sqlx::raw_sql("SELECT pg_sleep(random() / 200)").execute(&mut client).await.unwrap();
+                }
+            }));
+        }
+        for _ in 0..10 {
+            let line = builder(&unique()).connect(pooler.url()).await.unwrap_err().to_string();
+            assert!(line.contains("gives one backend to several connections"), "{settings:?}: {line}");
+        }
+        clients.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
 #[tokio::test]
 async fn a_search_path_that_the_pooler_drops_is_set_nevertheless() {
     let Some(pooler) = PgBouncer::before(&shared_postgres(), &["pool_mode = session", DROPS_OPTIONS]) else {
