@@ -45,8 +45,9 @@ use crate::{ConfigError, StoreError, observe};
 /// schema. A later `search_path` or a temporary table of the same name has no effect on them.
 ///
 /// The store makes its settings, and those in `options`, by a statement on each connection, so a connection pooler need
-/// not pass startup options on. A pooler must use session pooling: connecting through one that assigns a backend for
-/// one transaction or statement only is an error. It needs a backend for each of the store's connections, and one more.
+/// not pass startup options on. A pooler must use session pooling, and needs a backend for each of the store's
+/// connections, and one more. Connecting opens a second connection for a moment, and fails if the pooler assigns
+/// backends for one transaction or statement only.
 ///
 /// Connecting creates the tables `medhook_events`, `medhook_committed`, `medhook_bodies` and `medhook_schema` if they
 /// do not exist and the role has the privileges. Any number of instances can do so at once. [`ddl`](PostgresStore::ddl)
