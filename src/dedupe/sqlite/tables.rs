@@ -54,7 +54,7 @@ impl Tables {
                 )
             }),
             delete: lists("?", &|keys| format!("DELETE FROM {name}_events WHERE key IN ({keys})")),
-            record: RECORD.replace("{name}", name).replace("{expired}", RECORD_EXPIRED).into(),
+            record: RECORD.replace("{name}", &name).replace("{expired}", RECORD_EXPIRED).into(),
             unrecord: [
                 format!("UPDATE {name}_bodies SET deliveries = deliveries - 1 WHERE key = ?").into(),
                 format!("DELETE FROM {name}_bodies WHERE key = ? AND deliveries <= 0").into(),
