@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use medhook::{ClaimToken, Claimed, DedupeStore, Delivery, EventKey, MemoryStore, NoDedupe, PostgresStore, Reason};
+use medhook::{
+    ClaimToken, Claimed, DedupeStore, Delivery, DeliveryRecord, EventKey, MemoryStore, NoDedupe, PostgresStore, Reason,
+};
 use medhook::{Retention, Settled, StoreError, StoreFuture, StoreId};
 use medhook_tests::servers::{Server, shared_postgres};
 use sqlx::{AssertSqlSafe, Executor, PgPool, Postgres, Row, Transaction};
@@ -221,6 +223,14 @@ impl DedupeStore for Wrapper {
 
     fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
         self.store.release(key, token)
+    }
+
+    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
+        self.store.record_delivery(body, period)
+    }
+
+    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
+        self.store.unrecord_delivery(body)
     }
 
     fn store_id(&self) -> Option<StoreId> {
