@@ -320,6 +320,16 @@ pub(crate) fn purge_failed(error: &StoreError) {
     });
 }
 
+/// Logs that a file of a SQLite store was removed or replaced while the store had it open.
+#[cfg(feature = "sqlite")]
+pub(crate) fn store_files_lost(message: &str) {
+    isolated(|| {
+        #[cfg(feature = "tracing")]
+        tracing::error!("SQLite store: {message}");
+        let _ = message;
+    });
+}
+
 /// Counts an event that a memory store forgot before its retention ended, to make room for another.
 pub(crate) fn forgotten() {
     isolated(|| {

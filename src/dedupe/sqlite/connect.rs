@@ -1,13 +1,16 @@
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::time::{Instant, sleep};
 
 use super::fault::Fault;
-use super::file::{self, Identity};
+use super::file::{self, Companion, Fate, Identity, SHM, WAL};
 use super::tables::Tables;
+use crate::observe;
 
 /// The database: how to connect to it, and what is required of it.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub(super) struct Database {
     /// Whether the file belongs to the store, which then requires a write-ahead log. In the application's database the
     /// application sets the journal mode.
     own: bool,
+    /// The files of the store's connection, for transactions of the application.
+    companions: Mutex<Companions>,
 }
 
 /// A connection, and the file that it has open.
@@ -28,13 +33,22 @@ pub(super) struct Connected {
     file: Identity,
 }
 
+/// The state of the files beside the database.
+#[derive(Debug)]
+enum Companions {
+    /// The store's connection has these files open. Without a write-ahead log there are none.
+    Open(Vec<Companion>),
+    /// One of them was removed or replaced, and the store has not connected since.
+    Lost(Box<str>),
+}
+
 impl Database {
     /// Returns the database in a file of the store. Creates the file if it does not exist.
     pub(super) fn file(path: &Path, tables: Tables, create_tables: bool) -> Result<Self, Fault> {
         let path = file::absolute(path)?;
         file::create(&path)?;
         let options = SqliteConnectOptions::new().filename(&path).journal_mode(SqliteJournalMode::Wal);
-        Ok(Database { options: durable(options), path, tables, create_tables, own: true })
+        Ok(Database { options: durable(options), path, tables, create_tables, own: true, companions: Mutex::default() })
     }
 
     /// Returns the database of the application, with the connect options of its pool. The store has a connection of its
@@ -48,7 +62,14 @@ impl Database {
         if !path.is_file() {
             return Err(Fault::new("is not a file; a database in memory is not supported"));
         }
-        Ok(Database { options: durable(options.filename(&path)), path, tables, create_tables, own: false })
+        Ok(Database {
+            options: durable(options.filename(&path)),
+            path,
+            tables,
+            create_tables,
+            own: false,
+            companions: Mutex::default(),
+        })
     }
 
     /// Sets the busy timeout.
@@ -78,16 +99,32 @@ impl Database {
 
     pub(super) async fn connect(&self) -> Result<Connected, Fault> {
         let file = Identity::of(&self.path)?;
+        if locked(&ABANDONED).contains(&file) {
+            return Err(Fault::lost(replaced(self.path.display())));
+        }
+        let real = real(&self.path);
+        self.check_missing(&real).await?;
         let mut connection = self.options.connect().await?;
-        if self.own {
-            let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await?;
-            if mode != "wal" {
-                return Err(Fault::new("cannot enable the write-ahead log; the file must be on a local disk"));
-            }
+        let mode = journal_mode(&mut connection).await?;
+        if self.own && mode != "wal" {
+            return Err(Fault::new("cannot enable the write-ahead log; the file must be on a local disk"));
         }
         run(&mut connection, BEGIN).await?;
         self.tables.prepare(&mut connection, self.create_tables).await?;
+        // In the transaction both files exist, unless the application has chosen another mode.
+        let mut open = Vec::new();
+        if mode == "wal" {
+            for ending in [WAL, SHM] {
+                let companion = Companion::of(&real, ending)?;
+                if companion.is_none() && self.own {
+                    let path = file::beside(&real, ending);
+                    return Err(Fault::new(format!("{} was removed while it was opened", path.display())));
+                }
+                open.extend(companion);
+            }
+        }
         run(&mut connection, COMMIT).await?;
+        *locked(&self.companions) = Companions::Open(open);
         Ok(Connected { connection, file })
     }
 
@@ -109,18 +146,188 @@ impl Database {
         ))
     }
 
+    /// Rejects a database whose `-wal` or `-shm` is missing although another connection has the database open. SQLite
+    /// would create new ones, and both connections would write without regard to each other.
+    ///
+    /// A connection in exclusive locking mode uses no `-shm`, and creates a `-wal` only after it has locked out all
+    /// others.
+    async fn check_missing(&self, real: &Path) -> Result<(), Fault> {
+        let began = Instant::now();
+        loop {
+            let missing = [WAL, SHM].map(|ending| file::beside(real, ending)).into_iter().find(|path| !path.exists());
+            // An empty database is new, and has no events that could be lost.
+            let Some(missing) = missing.filter(|_| std::fs::metadata(real).is_ok_and(|file| file.len() > 0)) else {
+                return Ok(());
+            };
+            let options = self.options.clone().locking_mode(SqliteLockingMode::Exclusive).busy_timeout(Duration::ZERO);
+            let alone = async {
+                let mut connection = options.connect().await?;
+                let alone = journal_mode(&mut connection).await;
+                connection.close().await?;
+                alone
+            };
+            match alone.await {
+                Ok(_) => return Ok(()),
+                // The connection that follows has the same error, or a clearer one.
+                Err(fault) if !fault.is_busy() => return Ok(()),
+                // Another process may be opening or closing the database.
+                Err(_) if began.elapsed() < BUSY_TIMEOUT => sleep(BETWEEN).await,
+                Err(_) => {
+                    return Err(Fault::busy(format!(
+                        "{} is missing while another connection has the database open; close it or restart its process",
+                        missing.display()
+                    )));
+                }
+            }
+        }
+    }
+
     /// Returns whether the path still leads to the open file.
     pub(super) fn is(&self, connected: &Connected) -> bool {
         Identity::of(&self.path).is_ok_and(|file| file == connected.file)
     }
+
+    /// Returns an error if the `-wal` or the `-shm` that the store has open was removed or replaced: later writes to it
+    /// would be lost, and a new connection would not see earlier ones.
+    ///
+    /// Must run while the caller has the write lock, so that no other store writes until the transaction ends.
+    pub(super) fn check_companions(&self) -> Result<(), Fault> {
+        match &*locked(&self.companions) {
+            Companions::Open(open) => match worst(open)? {
+                Some((path, fate)) => Err(Fault::lost(format!("{} {fate}", path.display()))),
+                None => Ok(()),
+            },
+            Companions::Lost(message) => Err(Fault::lost(message.clone())),
+        }
+    }
+
+    /// Returns whether the application has enabled the write-ahead log since the store connected.
+    pub(super) fn has_new_log(&self) -> bool {
+        !self.own
+            && matches!(&*locked(&self.companions), Companions::Open(open) if open.is_empty())
+            && file::beside(&real(&self.path), WAL).exists()
+    }
+
+    /// Ends the use of a connection whose `-wal` or `-shm` was removed or replaced, or returns the connection if that
+    /// is not the case. The error says what became of the events in the write-ahead log.
+    ///
+    /// If the file was removed, no other connection can have written to a new one. So the log is copied into the
+    /// database through the files that are still open, and nothing is lost. The connection is then closed.
+    ///
+    /// If there is another file in its place, the log and its index may belong to different connections. SQLite checks
+    /// neither, and copying would damage the database, also when the connection is closed. So it is left open and never
+    /// used again, and this process does not open the database again.
+    pub(super) async fn leave(&self, mut connected: Connected) -> Result<Connected, (Fault, Option<Connected>)> {
+        let lost = match &*locked(&self.companions) {
+            Companions::Open(open) => worst(open).map(|worst| worst.map(|(path, fate)| (path.to_owned(), fate))),
+            Companions::Lost(message) => Err(Fault::lost(message.clone())),
+        };
+        let (path, fate) = match lost {
+            Ok(Some(lost)) => lost,
+            Ok(None) => return Ok(connected),
+            Err(fault) => return Err((fault, Some(connected))),
+        };
+        // If the database itself was moved, its files were moved with it.
+        if !self.is(&connected) {
+            return Ok(connected);
+        }
+        let path = path.display();
+        if fate == Fate::Replaced {
+            let message = replaced(&path);
+            locked(&ABANDONED).push(connected.file);
+            std::mem::forget(connected);
+            return Err((self.lost(message), None));
+        }
+        match checkpoint(&mut connected.connection).await {
+            Ok(()) => {
+                let _ = connected.connection.close().await;
+                let message =
+                    format!("{path} {fate}; its events were copied into the database, and the database is reopened");
+                Err((self.lost(message), None))
+            }
+            // The open files have the only copy of the events: try again.
+            Err(fault) => {
+                let message =
+                    format!("{path} {fate}, and its events could not be copied into the database: {}", fault.message());
+                observe::store_files_lost(&message);
+                Err((Fault::lost(message), Some(connected)))
+            }
+        }
+    }
+
+    fn lost(&self, message: String) -> Fault {
+        observe::store_files_lost(&message);
+        *locked(&self.companions) = Companions::Lost(message.as_str().into());
+        Fault::lost(message)
+    }
+
+    /// Closes a connection and waits until it is closed, so that the file is no longer written to.
+    pub(super) async fn close(&self, connected: Connected) {
+        match self.leave(connected).await {
+            // A connection that cannot be closed is broken, and its thread ends with it.
+            Ok(connected) | Err((_, Some(connected))) => drop(connected.connection.close().await),
+            Err((_, None)) => {}
+        }
+    }
 }
 
-impl Connected {
-    /// Closes the connection and waits until it is closed, so that the file is no longer written to.
-    pub(super) async fn close(self) {
-        // A connection that cannot be closed is broken, and its thread ends with it.
-        let _ = self.connection.close().await;
+/// Resolves links, as SQLite does before it adds the endings.
+fn real(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Returns the first file that was replaced, or else the first that was removed.
+fn worst(open: &[Companion]) -> Result<Option<(&Path, Fate)>, Fault> {
+    let mut worst = None;
+    for companion in open {
+        match companion.fate()? {
+            Fate::Intact => {}
+            Fate::Removed => worst = worst.or(Some((companion.path(), Fate::Removed))),
+            Fate::Replaced => return Ok(Some((companion.path(), Fate::Replaced))),
+        }
     }
+    Ok(worst)
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fate::Intact => "is unchanged",
+            Fate::Removed => "was removed while the database was open",
+            Fate::Replaced => "was replaced while the database was open",
+        })
+    }
+}
+
+fn replaced(path: impl fmt::Display) -> String {
+    format!(
+        "{path} was replaced while the database was open; stop all processes that use the database and start them \
+         again; events that were recorded since the last checkpoint may be lost"
+    )
+}
+
+/// Copies the whole write-ahead log into the database.
+async fn checkpoint(connection: &mut SqliteConnection) -> Result<(), Fault> {
+    let (busy, frames, copied): (i64, i64, i64) =
+        sqlx::query_as("PRAGMA wal_checkpoint(FULL)").fetch_one(connection).await?;
+    if busy == 0 && frames == copied { Ok(()) } else { Err(Fault::busy("locked by another connection")) }
+}
+
+async fn journal_mode(connection: &mut SqliteConnection) -> Result<String, Fault> {
+    Ok(sqlx::query_scalar("PRAGMA journal_mode").fetch_one(connection).await?)
+}
+
+/// The databases that this process must not open again, because it has left a connection to them open.
+static ABANDONED: Mutex<Vec<Identity>> = Mutex::new(Vec::new());
+
+impl Default for Companions {
+    fn default() -> Self {
+        Companions::Open(Vec::new())
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
@@ -190,7 +397,7 @@ mod tests {
         assert!(!database.is(&connected));
         std::fs::rename(folder.path().join("away.db"), database.path()).unwrap();
         assert!(database.is(&connected));
-        connected.close().await;
+        database.close(connected).await;
     }
 
     #[tokio::test(start_paused = true)]

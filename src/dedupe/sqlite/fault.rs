@@ -8,16 +8,37 @@ pub(super) struct Fault {
     message: Box<str>,
     /// Whether the operation may be retried on the same connection.
     busy: bool,
+    /// Whether a file of the database was removed or replaced.
+    lost: bool,
     source: Option<sqlx::Error>,
 }
 
 impl Fault {
     pub(super) fn new(message: impl Into<Box<str>>) -> Self {
-        Fault { message: message.into(), busy: false, source: None }
+        Fault { message: message.into(), busy: false, lost: false, source: None }
+    }
+
+    /// Returns a fault after which the operation may be retried on the same connection.
+    pub(super) fn busy(message: impl Into<Box<str>>) -> Self {
+        Fault { busy: true, ..Fault::new(message) }
+    }
+
+    /// Returns a fault for a file of the database that was removed or replaced.
+    pub(super) fn lost(message: impl Into<Box<str>>) -> Self {
+        Fault { lost: true, ..Fault::new(message) }
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.message
     }
 
     pub(super) fn is_busy(&self) -> bool {
         self.busy
+    }
+
+    /// Returns whether the cause cannot be a single operation of the transaction.
+    pub(super) fn is_of_database(&self) -> bool {
+        self.busy || self.lost
     }
 
     pub(super) fn into_config_error(self, path: &Path) -> ConfigError {
@@ -54,7 +75,7 @@ impl From<sqlx::Error> for Fault {
                 .as_database_error()
                 .map_or_else(|| "the connection failed".into(), |error| error.message().into()),
         };
-        Fault { message, busy: matches!(code, Some(BUSY | LOCKED | PROTOCOL)), source: Some(source) }
+        Fault { message, busy: matches!(code, Some(BUSY | LOCKED | PROTOCOL)), lost: false, source: Some(source) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The database's file, before SQLite opens it.
 
-use std::fs::{self, OpenOptions};
-use std::io::ErrorKind;
+use std::fs::{self, Metadata, OpenOptions};
+use std::io::{self, ErrorKind};
 #[cfg(unix)]
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -59,12 +59,74 @@ pub(super) struct Identity(#[cfg(unix)] (u64, u64));
 impl Identity {
     pub(super) fn of(path: &Path) -> Result<Self, Fault> {
         let file = fs::metadata(path).map_err(|error| Fault::new(format!("cannot be opened: {error}")))?;
+        Ok(Self::from(&file))
+    }
+
+    fn from(file: &Metadata) -> Self {
         #[cfg(unix)]
-        return Ok(Identity((file.dev(), file.ino())));
+        return Identity((file.dev(), file.ino()));
         #[cfg(not(unix))]
         {
             let _ = file;
-            Ok(Identity())
+            Identity()
         }
     }
 }
+
+/// A file that SQLite keeps beside the database while it is open: the write-ahead log (`-wal`) or its index (`-shm`).
+#[derive(Debug, Clone)]
+pub(super) struct Companion {
+    path: PathBuf,
+    opened: Identity,
+}
+
+/// What became of an open file's path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// The path leads to the open file.
+    Intact,
+    /// There is no file at the path, or an empty one, which no connection has written to.
+    Removed,
+    /// Another file is at the path, and a connection may have written to it.
+    Replaced,
+}
+
+impl Companion {
+    /// Returns the file whose name is that of the database with this ending, or `None` if it does not exist.
+    pub(super) fn of(database: &Path, ending: &str) -> Result<Option<Self>, Fault> {
+        let path = beside(database, ending);
+        match fs::metadata(&path) {
+            Ok(file) => Ok(Some(Companion { opened: Identity::from(&file), path })),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unreadable(&path, &error)),
+        }
+    }
+
+    pub(super) fn fate(&self) -> Result<Fate, Fault> {
+        match fs::metadata(&self.path) {
+            Ok(file) if Identity::from(&file) == self.opened => Ok(Fate::Intact),
+            Ok(file) if file.len() == 0 => Ok(Fate::Removed),
+            Ok(_) => Ok(Fate::Replaced),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Fate::Removed),
+            Err(error) => Err(unreadable(&self.path, &error)),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Returns the path of the database with an ending added to its name.
+pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(ending);
+    path.into()
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Fault {
+    Fault::new(format!("{} cannot be checked: {error}", path.display()))
+}
+
+pub(super) const WAL: &str = "-wal";
+pub(super) const SHM: &str = "-shm";

@@ -173,6 +173,8 @@ impl SqliteStore {
     ) -> Result<(), StoreError> {
         let (token, retention) = own_delivery(self.id, "SQLite store", delivery)?;
         self.database.check_is_main_of(&mut *transaction).await.map_err(|fault| fault.to_store_error())?;
+        // The transaction's connection would write to the lost file as well.
+        self.database.check_companions().map_err(|fault| fault.to_store_error())?;
         let until = rules::after(writer::millis(&*self.clock), retention.total);
         let ours = self.database.tables().commit(&mut *transaction, delivery.event_key(), token, until).await;
         if ours.map_err(|fault| fault.to_store_error())? { Ok(()) } else { Err(StoreError::lost()) }

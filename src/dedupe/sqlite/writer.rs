@@ -70,26 +70,32 @@ struct Writer {
     connected: Option<Connected>,
     /// The time of the next purge of expired events.
     purge: Instant,
+    /// The time at which an idle store checks its files.
+    check: Instant,
     /// Whether the last purge left expired events.
     more_to_purge: bool,
 }
 
 impl Writer {
     fn new(database: Arc<Database>, clock: Arc<dyn Clock>, ops: mpsc::Receiver<Op>, connected: Connected) -> Self {
-        Writer { database, clock, ops, connected: Some(connected), purge: Instant::now(), more_to_purge: false }
+        let connected = Some(connected);
+        let (purge, check) = (Instant::now(), after(CHECK_INTERVAL));
+        Writer { database, clock, ops, connected, purge, check, more_to_purge: false }
     }
 
     async fn run(mut self) {
         let mut batch = Vec::with_capacity(MOST);
         loop {
             // Queued operations take precedence over the purge.
-            let waiting = timeout_at(self.purge, self.ops.recv_many(&mut batch, MOST)).await;
+            let waiting = timeout_at(self.purge.min(self.check), self.ops.recv_many(&mut batch, MOST)).await;
             if let Ok(0) = waiting {
                 break;
             }
             let work = async {
                 if waiting.is_ok() {
                     self.answer(&mut batch).await;
+                } else if self.check <= Instant::now() {
+                    self.check_files().await;
                 } else {
                     // An error that persists is reported to the next operation.
                     let _ = self.transact(&[], PURGED_AT_ONCE).await;
@@ -100,7 +106,19 @@ impl Writer {
             batch.clear();
         }
         if let Some(connected) = self.connected.take() {
-            connected.close().await;
+            self.database.close(connected).await;
+        }
+    }
+
+    /// Notices a lost file before the next operation does, since a crash until then would lose the events in it.
+    async fn check_files(&mut self) {
+        self.check = after(CHECK_INTERVAL);
+        if let Some(connected) = self.connected.take() {
+            self.connected = match self.database.leave(connected).await {
+                Ok(connected) => Some(connected),
+                // It was logged.
+                Err((_, connected)) => connected,
+            };
         }
     }
 
@@ -113,7 +131,7 @@ impl Writer {
         match self.transact(batch, batch.len() * 2).await {
             Ok(answers) => batch.drain(..).zip(answers).for_each(|(op, answer)| op.answer(Ok(answer))),
             // The row of one event may be damaged, or the disk may have space for some of the operations.
-            Err(fault) if batch.len() > 1 && !fault.is_busy() => self.answer_one_by_one(batch).await,
+            Err(fault) if batch.len() > 1 && !fault.is_of_database() => self.answer_one_by_one(batch).await,
             Err(fault) => batch.drain(..).for_each(|op| op.answer(Err(fault.to_store_error()))),
         }
     }
@@ -152,15 +170,33 @@ impl Writer {
             if fault.is_busy() {
                 self.connected = Some(connected);
             } else {
-                connected.close().await;
+                self.database.close(connected).await;
             }
             return Err(fault);
         }
-        let worked = self.work(&mut connected.connection, ops, purge).await;
-        if worked.is_ok() || run(&mut connected.connection, ROLLBACK).await.is_ok() {
+        let checked = self.database.check_companions();
+        let intact = checked.is_ok();
+        let worked = match checked {
+            Ok(()) => self.work(&mut connected.connection, ops, purge).await,
+            Err(fault) => Err(fault),
+        };
+        let usable = worked.is_ok() || run(&mut connected.connection, ROLLBACK).await.is_ok();
+        if !intact {
+            return match self.database.leave(connected).await {
+                Ok(connected) => {
+                    self.connected = Some(connected);
+                    worked
+                }
+                Err((fault, connected)) => {
+                    self.connected = connected;
+                    Err(fault)
+                }
+            };
+        }
+        if usable && !self.database.has_new_log() {
             self.connected = Some(connected);
         } else {
-            connected.close().await;
+            self.database.close(connected).await;
         }
         worked
     }
@@ -169,7 +205,7 @@ impl Writer {
         match self.connected.take() {
             Some(connected) if self.database.is(&connected) => return Ok(connected),
             // The file was removed or replaced: writes to the open file would be lost at the next start.
-            Some(connected) => connected.close().await,
+            Some(connected) => self.database.close(connected).await,
             None => {}
         }
         self.database.connect().await
@@ -268,6 +304,8 @@ fn after(time: Duration) -> Instant {
 const QUEUE_CAPACITY: usize = 1024;
 /// After this many consecutive failures, the cause is not a single event.
 const MOST_FAILURES: u32 = 3;
+/// The time between two checks of the files while the store is idle.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 /// Small batches, so that an operation that arrives during a purge waits only briefly.
 const PURGED_AT_ONCE: usize = 100;

@@ -1,6 +1,7 @@
 //! SQLite: the suite, and tests of files, processes and transactions.
 
 mod file;
+mod lost;
 mod processes;
 mod transaction;
 mod trouble;

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use medhook::{Bytes, Claimed, Custom, DedupeStore, Delivery, Reason, Receiver, Secret, SharedSecret, SqliteStore};
 
-use super::{Sqlite, connection, trouble};
+use super::{Sqlite, connection, lost, trouble};
 use crate::suite::{HOUR, Place, key, soon, token};
 
 const ROLE: &str = "MEDHOOK_TEST_ROLE";
 const PATH: &str = "MEDHOOK_TEST_PATH";
 
 /// Runs this binary again for one role in a process of its own.
-fn child(role: &str, path: &Path) -> Command {
+pub fn child(role: &str, path: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(ARGS).env(ROLE, role).env(PATH, path);
     command
@@ -35,13 +35,15 @@ async fn child_process() {
     match std::env::var(ROLE).as_deref() {
         Ok("handler") => handler(&path).await,
         Ok("racer") => racer(&path).await,
+        Ok("second") => lost::second(&path).await,
+        Ok("committer") => lost::committer(&path).await,
         Ok("limited") => trouble::limited().await,
         _ => {}
     }
 }
 
 /// Kills the process when dropped.
-struct Killed(Child);
+pub struct Killed(pub Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
