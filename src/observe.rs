@@ -1,7 +1,6 @@
 //! Logs and metrics. Everything that the crate logs or counts about a delivery passes through this module: configured
 //! labels, documented kinds and digests, but no value that the sender chose.
 
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -284,6 +283,19 @@ pub(crate) fn unclaimed(subject: Subject<'_>, error: &StoreError) {
             );
         }
         let _ = (subject, error);
+    });
+}
+
+/// Logs that a destructor of the application panicked while a claim was held. The claim is settled regardless.
+pub(crate) fn destructor_panicked(subject: Subject<'_>) {
+    isolated(|| {
+        #[cfg(feature = "tracing")]
+        tracing::warn!(
+            endpoint = subject.endpoint.name(),
+            event_key = %subject.event_key,
+            "a destructor of the handler or of the store panicked; the claim of the webhook event is settled regardless"
+        );
+        let _ = subject;
     });
 }
 
@@ -570,7 +582,27 @@ fn count(endpoint: &str, provider: &str, outcome: Outcome, reason: Option<Reason
 /// logger whose pipe is broken, for example) must not cause a lost claim or prevent a commit.
 fn isolated(report: impl FnOnce()) {
     // The panic hook has reported the panic.
-    let _ = catch_unwind(AssertUnwindSafe(report));
+    let _ = caught(report);
+}
+
+/// Runs code of the application. Returns `None` if it panics, which the panic hook has reported.
+#[inline]
+pub(crate) fn caught<T>(code: impl FnOnce() -> T) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(code)) {
+        Ok(value) => Some(value),
+        Err(payload) => {
+            discard(payload);
+            None
+        }
+    }
+}
+
+/// Drops a value of the application. Returns false if its destructor panics.
+#[inline]
+pub(crate) fn discard(value: impl Sized) -> bool {
+    let dropped = catch_unwind(AssertUnwindSafe(|| drop(value)));
+    // The payload of a panic can have a destructor that panics as well, so it is leaked.
+    dropped.map_err(std::mem::forget).is_ok()
 }
 
 #[cfg(feature = "tracing")]
@@ -584,12 +616,14 @@ pub(crate) fn current_span() -> Span {
     return Span::current();
 }
 
-pub(crate) fn within<T>(span: Span, work: impl Future<Output = T>) -> impl Future<Output = T> {
+/// Runs `work` in a span. Panics of the application's subscriber are ignored.
+#[inline]
+pub(crate) fn within<T>(span: &Span, work: impl FnOnce() -> T) -> T {
     #[cfg(feature = "tracing")]
-    return tracing::Instrument::instrument(work, span);
-    #[cfg(not(feature = "tracing"))]
-    {
-        let () = span;
-        work
-    }
+    let entered = caught(|| span.enter());
+    let done = work();
+    #[cfg(feature = "tracing")]
+    discard(entered);
+    let _ = span;
+    done
 }

@@ -12,13 +12,14 @@ use futures_util::FutureExt;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep};
 
+use super::panics::Guarded;
 use super::permits::Permit;
 use super::settings::{OnStoreError, Settings};
 use crate::claim_token::ClaimToken;
 use crate::dedupe::{Claimed, DedupeStore, Settled, StoreFuture};
 use crate::delivery::Delivery;
 use crate::error::{Outcome, Reason, StoreError};
-use crate::observe;
+use crate::observe::{self, caught};
 use crate::rejection::Rejection;
 use crate::time::in_time;
 
@@ -61,8 +62,8 @@ impl Claim {
     /// Claims the event, runs the handler, and settles the claim.
     pub(super) async fn run<T>(
         mut self,
-        handler: impl Future<Output = T> + Unpin,
-        succeeded: impl FnOnce(&T) -> bool,
+        handler: Guarded<'_, impl Future<Output = T> + Unpin>,
+        succeeded: Guarded<'_, impl FnOnce(&T) -> bool>,
     ) -> Result<T, Rejection> {
         let claimed = match self.acquire().await {
             Ok(Claimed::Acquired) => true,
@@ -83,21 +84,14 @@ impl Claim {
             }
         };
         observe::new_event(self.delivery.facts());
-        let watch = observe::Stopwatch::start();
         let handled = {
             let renewing = pin!(self.keep_renewing());
-            self.run_handler(handler, renewing).await
+            self.handle(handler, succeeded, renewing).await
         };
         match handled {
-            Ok(answer) => {
-                let (ending, outcome) = if succeeded(&answer) {
-                    (Ending::Commit, Outcome::Handled)
-                } else {
-                    (Ending::Release, Outcome::Failed)
-                };
-                observe::finished(self.delivery.subject(), outcome, watch);
+            Ok((answer, succeeded)) => {
                 self.permit.finish();
-                self.end(ending, claimed).await;
+                self.end(if succeeded { Ending::Commit } else { Ending::Release }, claimed).await;
                 Ok(answer)
             }
             Err(reason) => {
@@ -107,14 +101,35 @@ impl Claim {
         }
     }
 
-    /// Runs the handler while `renewing` is polled. Takes it by reference, since a value that is moved into a future
-    /// takes its size twice.
+    /// Runs the handler while `renewing` is polled. Returns the handler's answer, and whether it succeeded.
     ///
+    /// Takes `renewing` by reference, since a value that is moved into a future takes its size twice.
+    pub(super) async fn handle<T>(
+        &self,
+        mut handler: Guarded<'_, impl Future<Output = T> + Unpin>,
+        succeeded: Guarded<'_, impl FnOnce(&T) -> bool>,
+        renewing: Pin<&mut impl Future<Output = Infallible>>,
+    ) -> Result<(T, bool), Reason> {
+        let watch = observe::Stopwatch::start();
+        let ran = self.run_handler(&mut handler, renewing).await;
+        // Before the claim is released: an unfinished handler is canceled by dropping it.
+        drop(handler);
+        let answer = ran?;
+        let Some(succeeded) = succeeded.consume(|succeeded| succeeded(&answer)) else {
+            // Whether the handler succeeded is unknown.
+            drop(Guarded::new(answer, &self.delivery));
+            return Err(Reason::HandlerPanicked);
+        };
+        let outcome = if succeeded { Outcome::Handled } else { Outcome::Failed };
+        observe::finished(self.delivery.subject(), outcome, watch);
+        Ok((answer, succeeded))
+    }
+
     /// Renewal and cancellation are polled `unconstrained`, so a handler that uses up tokio's cooperative budget cannot
     /// delay them.
-    pub(super) async fn run_handler<T>(
+    async fn run_handler<T>(
         &self,
-        handler: impl Future<Output = T> + Unpin,
+        handler: &mut (impl Future<Output = T> + Unpin),
         renewing: Pin<&mut impl Future<Output = Infallible>>,
     ) -> Result<T, Reason> {
         let settings = &*self.settings;
@@ -122,7 +137,10 @@ impl Claim {
         tokio::select! {
             biased;
             ran = ran => match ran {
-                Some(ran) => ran.map_err(|_panic| Reason::HandlerPanicked),
+                Some(ran) => ran.map_err(|payload| {
+                    drop(Guarded::new(payload, &self.delivery));
+                    Reason::HandlerPanicked
+                }),
                 None => Err(Reason::HandlerTimeout),
             },
             () = unconstrained(self.permit.canceled()) => Err(Reason::Draining),
@@ -239,10 +257,17 @@ impl Claim {
         step: impl FnOnce(&'s dyn DedupeStore) -> StoreFuture<'s, T>,
     ) -> Result<T, StoreError> {
         let settings = &*self.settings;
-        let stepped = pin!(AssertUnwindSafe(async { step(&*settings.store).await }).catch_unwind());
+        let panicked = || Err(StoreError::unavailable("the store panicked"));
+        let Some(stepped) = caught(|| step(&*settings.store)) else {
+            return panicked();
+        };
+        let stepped = AssertUnwindSafe(Guarded::new(stepped, &self.delivery)).catch_unwind();
         match in_time(settings.store_timeout, stepped).await {
             Some(Ok(answer)) => answer,
-            Some(Err(_panic)) => Err(StoreError::unavailable("the store panicked")),
+            Some(Err(payload)) => {
+                drop(Guarded::new(payload, &self.delivery));
+                panicked()
+            }
             None => Err(StoreError::unavailable("the store did not answer in time")),
         }
     }

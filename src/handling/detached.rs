@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 
 use tokio::task::JoinHandle;
 
+use crate::observe::discard;
+
 /// Runs `work` to completion even if the returned future is dropped: polls once inline, then spawns the rest.
 /// Resolves to `None` if the work panicked, or if the runtime is shutting down.
 ///
@@ -22,8 +24,18 @@ pub fn detached<F: Future>(
         let mut at_once = |context: &mut Context<'_>| catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
         match poll_fn(|context| Poll::Ready(at_once(context))).await {
             Ok(Poll::Ready(output)) => Some(output),
-            Ok(Poll::Pending) => spawn(work).await.ok(),
-            Err(_panic) => None,
+            Ok(Poll::Pending) => match spawn(work).await {
+                Ok(output) => Some(output),
+                Err(error) => {
+                    discard(error);
+                    None
+                }
+            },
+            Err(payload) => {
+                discard(payload);
+                discard(work);
+                None
+            }
         }
     }
 }

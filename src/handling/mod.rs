@@ -2,22 +2,25 @@
 
 mod claim;
 mod detached;
+mod panics;
 mod permits;
 mod repeats;
 mod settings;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 
 use self::claim::Claim;
 pub use self::detached::detached;
+use self::panics::Guarded;
 pub(crate) use self::permits::Permits;
 pub use self::settings::OnStoreError;
 pub(crate) use self::settings::Settings;
 use crate::delivery::Delivery;
 use crate::endpoint::EndpointFacts;
 use crate::error::Reason;
-use crate::observe;
+use crate::observe::{self, discard};
 use crate::rejection::Rejection;
 
 /// The settings and permits with which a receiver handles its deliveries.
@@ -107,18 +110,27 @@ impl Admitted {
         let Admitted { claim, span } = self;
         // Boxed once, here, so that the futures that contain it are not as large as the handler.
         let handler = Box::pin(handler);
-        observe::within(span, async move {
+        async move {
             let delivery = claim.delivery().clone();
+            let handler = Guarded::new(handler, &delivery);
+            let succeeded = Guarded::new(succeeded, &delivery);
             let result = match delivery.recurring_body() {
-                None => claim.run(handler, succeeded).await,
-                // Boxed, so that the future of every other delivery is not as large as both.
-                Some(body) => Box::pin(claim.run_recorded(body, handler, succeeded)).await,
+                None => {
+                    let mut work = pin!(claim.run(handler, succeeded));
+                    poll_fn(|context| observe::within(&span, || work.as_mut().poll(context))).await
+                }
+                Some(body) => {
+                    // Boxed, so that the future of every other delivery is not as large as both.
+                    let mut work = Box::pin(claim.run_recorded(body, handler, succeeded));
+                    poll_fn(|context| observe::within(&span, || work.as_mut().poll(context))).await
+                }
             };
             if let Err(rejection) = &result {
-                observe::not_handled(delivery.subject(), rejection);
+                observe::within(&span, || observe::not_handled(delivery.subject(), rejection));
             }
+            discard(span);
             result
-        })
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use std::future::{Future, pending};
 use std::pin::pin;
 
 use super::claim::Claim;
+use super::panics::Guarded;
 use super::settings::{OnStoreError, REPEAT_PERIOD};
-use crate::error::Outcome;
 use crate::event_key::EventKey;
 use crate::observe;
 use crate::rejection::Rejection;
@@ -19,29 +19,27 @@ impl Claim {
     pub(super) async fn run_recorded<T>(
         mut self,
         body: EventKey,
-        handler: impl Future<Output = T> + Unpin,
-        succeeded: impl FnOnce(&T) -> bool,
+        handler: Guarded<'_, impl Future<Output = T> + Unpin>,
+        succeeded: Guarded<'_, impl FnOnce(&T) -> bool>,
     ) -> Result<T, Rejection> {
         let recorded = self.record(body).await?;
         // With a known body it may be a replay.
         if self.delivery.possible_duplicate().is_none() {
             observe::new_event(self.delivery.facts());
         }
-        let watch = observe::Stopwatch::start();
-        let (result, handled) = match self.run_handler(handler, pin!(pending())).await {
-            Ok(answer) => {
-                let handled = succeeded(&answer);
-                let outcome = if handled { Outcome::Handled } else { Outcome::Failed };
-                observe::finished(self.delivery.subject(), outcome, watch);
-                self.permit.finish();
-                (Ok(answer), handled)
+        let handled = self.handle(handler, succeeded, pin!(pending())).await;
+        self.permit.finish();
+        match handled {
+            Ok((answer, true)) => Ok(answer),
+            Ok((answer, false)) => {
+                self.unrecord(body, recorded).await;
+                Ok(answer)
             }
-            Err(reason) => (Err(reason.into()), false),
-        };
-        if recorded && !handled {
-            self.unrecord(body).await;
+            Err(reason) => {
+                self.unrecord(body, recorded).await;
+                Err(reason.into())
+            }
         }
-        result
     }
 
     /// Records the delivery. Returns whether that succeeded, or the rejection of the delivery.
@@ -71,7 +69,10 @@ impl Claim {
 
     /// Removes the delivery from the record, in one attempt: if it fails, the next delivery of the body counts as a
     /// possible duplicate, which it is.
-    async fn unrecord(&self, body: EventKey) {
+    async fn unrecord(&self, body: EventKey, recorded: bool) {
+        if !recorded {
+            return;
+        }
         if let Err(error) = self.answer(|store| store.unrecord_delivery(body)).await {
             observe::settle_failed(self.delivery.subject(), "unrecord", &error);
         }

@@ -38,6 +38,8 @@ enum Fault {
     Slow,
     /// Claims arrive at the store after their callers have stopped waiting.
     ClaimsLater,
+    /// Operations never return, and their futures panic when they are dropped.
+    PanicsWhenDropped,
 }
 
 /// A memory store that simulates a fault.
@@ -63,6 +65,10 @@ impl Faulty {
         let down = || Err(StoreError::unavailable("unavailable"));
         match fault {
             Fault::Hangs => std::future::pending().await,
+            Fault::PanicsWhenDropped => {
+                let _panics = PanicsWhenDropped;
+                std::future::pending().await
+            }
             Fault::Panics | Fault::PanicsLater => panic!("the store panics"),
             Fault::Rejects => down(),
             Fault::RejectsCommits if commit => down(),
@@ -123,6 +129,15 @@ fn delivery(receiver: &Receiver, id: &str) -> Delivery {
     let headers = [("x-key", "0123456789abcdef")];
     let body = Bytes::from(format!(r#"{{"id":"{id}"}}"#));
     receiver.open(receiver.verify(&headers, body).unwrap()).unwrap()
+}
+
+/// A value of the application with a destructor that panics.
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        panic!("the destructor panics");
+    }
 }
 
 /// A handler that uses up its task's cooperative budget in each poll until it is done.
@@ -676,6 +691,150 @@ async fn a_busy_handler_can_be_canceled() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_destructor_that_panics_at_the_timeout_leaves_no_claim() {
+    let receiver = receiver(&Faulty::new(), 10);
+    let handler = async {
+        let _panics = PanicsWhenDropped;
+        std::future::pending().await
+    };
+    assert_eq!(run(&receiver, handler).await, Err(Reason::HandlerTimeout));
+    assert_eq!(handle(&receiver, 200).await, Ok(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destructor_that_panics_while_draining_leaves_no_claim() {
+    let store = Faulty::new();
+    let (one, another) = (receiver(&store, 10), receiver(&store, 10));
+    let running = spawn(&one, async {
+        let _panics = PanicsWhenDropped;
+        std::future::pending().await
+    });
+    tokio::task::yield_now().await;
+    assert_eq!(one.drain(Duration::from_secs(1)).await, 1);
+    assert_eq!(running.await.unwrap(), Err(Reason::Draining));
+    assert_eq!(handle(&another, 200).await, Ok(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finished_handler_whose_destructor_panics_has_handled_the_event() {
+    struct Finished(#[allow(dead_code, reason = "dropped")] PanicsWhenDropped);
+
+    impl Future for Finished {
+        type Output = u16;
+
+        fn poll(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> std::task::Poll<u16> {
+            std::task::Poll::Ready(200)
+        }
+    }
+
+    let receiver = receiver(&Faulty::new(), 10);
+    assert_eq!(run(&receiver, Finished(PanicsWhenDropped)).await, Ok(200));
+    assert_eq!(handle(&receiver, 200).await, Err(Reason::Duplicate));
+    // The second handler is dropped without being polled.
+    assert_eq!(run(&receiver, Finished(PanicsWhenDropped)).await, Err(Reason::Duplicate));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_payload_whose_destructor_panics_leaves_no_claim() {
+    let receiver = receiver(&Faulty::new(), 10);
+    let panics = run(&receiver, async { std::panic::panic_any(PanicsWhenDropped) });
+    assert_eq!(panics.await, Err(Reason::HandlerPanicked));
+    assert_eq!(handle(&receiver, 200).await, Ok(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_while_the_answer_is_judged_leaves_no_claim() {
+    let receiver = receiver(&Faulty::new(), 10);
+    let admitted = receiver.admit(delivery(&receiver, "1")).unwrap();
+    let judged = admitted.run(async { PanicsWhenDropped }, |_| panic!("the judgment panics")).await;
+    assert_eq!(judged.map(std::mem::forget).unwrap_err().reason(), Reason::HandlerPanicked);
+    // The closure is dropped without a call, because the handler does not finish.
+    let captured = PanicsWhenDropped;
+    let admitted = receiver.admit(delivery(&receiver, "1")).unwrap();
+    let judge = move |_: &u16| {
+        let _ = &captured;
+        true
+    };
+    let panics = admitted.run(async { panic!("the handler panics") }, judge).await;
+    assert_eq!(panics.unwrap_err().reason(), Reason::HandlerPanicked);
+    assert_eq!(handle(&receiver, 200).await, Ok(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_future_of_the_store_may_panic_when_it_is_dropped() {
+    let store = Faulty::new();
+    let receiver = receiver(&store, 10);
+    store.set(Fault::PanicsWhenDropped);
+    assert_eq!(run(&receiver, async { 200 }).await, Err(Reason::StoreUnavailable), "a claim");
+    store.set(Fault::None);
+    sleep(LEASE).await;
+    let (breaks, mends) = (store.clone(), store.clone());
+    let answer = run(&receiver, async move {
+        breaks.set(Fault::PanicsWhenDropped);
+        // The first renewal is given up at its timeout, the next one when the handler finishes.
+        sleep(LEASE * 2 / 3).await;
+        mends.set(Fault::None);
+        200
+    });
+    assert_eq!(answer.await, Ok(200));
+    assert_eq!(handle(&receiver, 200).await, Err(Reason::Duplicate));
+}
+
+#[tokio::test]
+async fn detached_work_whose_destructor_or_payload_panics_resolves_to_none() {
+    let payload = async { std::panic::panic_any(PanicsWhenDropped) };
+    assert_eq!(detached(payload, |_| unreachable!("it panics before it is spawned")).await, None::<()>);
+    let later = async {
+        tokio::task::yield_now().await;
+        std::panic::panic_any(PanicsWhenDropped)
+    };
+    assert_eq!(detached(later, tokio::spawn).await, None::<()>);
+}
+
+#[cfg(feature = "tracing")]
+#[tokio::test(start_paused = true)]
+async fn a_panicking_destructor_is_logged_with_the_endpoint_and_the_event_key() {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<String>>>);
+
+    impl tracing::field::Visit for Log {
+        fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+            self.0.lock().unwrap().push(format!("{field}={value:?}"));
+        }
+    }
+
+    impl tracing::Subscriber for Log {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn event(&self, event: &tracing::Event<'_>) {
+            event.record(&mut self.clone());
+        }
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    let log = Log::default();
+    let _subscribed = tracing::subscriber::set_default(log.clone());
+    let receiver = receiver(&Faulty::new(), 10);
+    let key = delivery(&receiver, "1").event_key();
+    let handler = async {
+        let _panics = PanicsWhenDropped;
+        std::future::pending().await
+    };
+    assert_eq!(run(&receiver, handler).await, Err(Reason::HandlerTimeout));
+    let log = log.0.lock().unwrap();
+    let at = log.iter().position(|field| field.contains("a destructor of the handler panicked")).unwrap();
+    assert!(log[at..].iter().take(3).any(|field| field == "endpoint=\"acme\""), "{log:?}");
+    assert!(log[at..].iter().take(3).any(|field| *field == format!("event_key={key}")), "{log:?}");
+}
+
 /// Subscribers belong to the application, and a logger whose pipe is broken panics.
 #[cfg(feature = "tracing")]
 #[tokio::test(start_paused = true)]
@@ -694,13 +853,23 @@ async fn a_subscriber_that_panics_does_not_affect_handling() {
         fn event(&self, _: &tracing::Event<'_>) {
             panic!("the subscriber panics");
         }
-        fn enter(&self, _: &tracing::span::Id) {}
-        fn exit(&self, _: &tracing::span::Id) {}
+        fn enter(&self, _: &tracing::span::Id) {
+            panic!("the subscriber panics");
+        }
+        fn exit(&self, _: &tracing::span::Id) {
+            panic!("the subscriber panics");
+        }
+        fn try_close(&self, _: tracing::span::Id) -> bool {
+            panic!("the subscriber panics");
+        }
     }
 
     let store = Faulty::new();
     let receiver = receiver(&store, 10);
     let _subscribed = tracing::subscriber::set_default(Panics);
+    let span = tracing::info_span!("request");
+    assert_eq!(observe::within(&span, || 200), 200, "entering and leaving a span");
+    assert!(!discard(span), "closing it");
     assert_eq!(handle(&receiver, 500).await, Ok(500));
     // Logged are a failed renewal, a failed commit, and the end of the handler.
     store.set(Fault::Rejects);
