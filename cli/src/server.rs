@@ -27,10 +27,9 @@ pub(crate) struct Limits {
     pub(crate) connections: usize,
     /// Timeout for receiving a request head, for an idle connection, and for a client that does not read an answer.
     pub(crate) head: Duration,
-    /// Maximum age of a connection, which then closes after its next answer.
+    /// Maximum age of a connection, which then closes after its next answer. An answer is never cut off: it has the
+    /// timeouts of the service.
     pub(crate) age: Duration,
-    /// Timeout for that next answer, after which the connection is closed.
-    pub(crate) last_answer: Duration,
     /// Whether a client that has closed its sending side still gets its answer. If so, a client that has disconnected
     /// is noticed only when the answer is written.
     pub(crate) half_close: bool,
@@ -38,13 +37,7 @@ pub(crate) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            connections: 512,
-            head: Duration::from_secs(10),
-            age: Duration::from_secs(600),
-            last_answer: Duration::from_secs(60),
-            half_close: false,
-        }
+        Limits { connections: 512, head: Duration::from_secs(10), age: Duration::from_secs(600), half_close: false }
     }
 }
 
@@ -145,9 +138,16 @@ where
     // A client that does not read its answers is disconnected as soon as one that does not send.
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits.head));
+    let (answering, mut progress) = watch::channel(false);
     let service = service_fn(|request| {
+        answering.send_replace(true);
+        let finished = Finished(answering.clone());
         let answered = answer(request);
-        async move { Ok::<_, Infallible>(answered.await) }
+        async move {
+            let answered = answered.await;
+            drop(finished);
+            Ok::<_, Infallible>(answered)
+        }
     });
     let mut connection = pin!(
         http1::Builder::new()
@@ -164,7 +164,26 @@ where
         () = sleep(limits.age) => {}
     }
     connection.as_mut().graceful_shutdown();
-    let _ = timeout(limits.last_answer, connection).await;
+    // The connection ends after its answer. Only the time outside of the answer is limited: that for the rest of a
+    // request head, and that for sending the answer.
+    let idle = async {
+        while progress.wait_for(|answering| !answering).await.is_ok()
+            && timeout(limits.head, progress.wait_for(|answering| *answering)).await.is_ok()
+        {}
+    };
+    tokio::select! {
+        _ = connection => {}
+        () = idle => {}
+    }
+}
+
+/// Reports the end of an answer when it is dropped.
+struct Finished(watch::Sender<bool>);
+
+impl Drop for Finished {
+    fn drop(&mut self) {
+        self.0.send_replace(false);
+    }
 }
 
 /// Returns whether the error concerns a single connection, so that the next one can be accepted at once.
@@ -183,3 +202,57 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The minimum time between two log lines about failures to accept.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const AGE: Duration = Duration::from_secs(600);
+
+    /// Starts a server whose answers take some time. Returns a connection to it.
+    async fn connected(takes: Duration) -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = move |_| async move {
+            sleep(takes).await;
+            empty(StatusCode::NO_CONTENT)
+        };
+        tokio::spawn(accept(listener, Limits { age: AGE, ..Limits::default() }, answer, std::future::pending()));
+        TcpStream::connect(address).await.unwrap()
+    }
+
+    async fn all(mut stream: TcpStream) -> String {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_reaches_its_age_finishes_its_answer() {
+        let takes = AGE * 3;
+        let mut stream = connected(takes).await;
+        let began = Instant::now();
+        stream.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        let answer = all(stream).await;
+        assert!(answer.starts_with("HTTP/1.1 204 "), "{answer:?} after {:?}", began.elapsed());
+        assert!(began.elapsed() >= takes && began.elapsed() < takes + AGE, "closed after it: {:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_reaches_its_age_without_a_request_is_closed() {
+        // A head that never ends, begun just before.
+        let mut stream = connected(Duration::ZERO).await;
+        let began = Instant::now();
+        while began.elapsed() < AGE - Duration::from_secs(1) {
+            stream.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            let mut answer = [0; 1024];
+            assert!(stream.read(&mut answer).await.unwrap() > 0);
+            sleep(Duration::from_secs(5)).await;
+        }
+        stream.write_all(b"POST / HTTP/1.1\r\n").await.unwrap();
+        all(stream).await;
+        assert!(began.elapsed() <= AGE + Duration::from_secs(20), "{:?}", began.elapsed());
+    }
+}

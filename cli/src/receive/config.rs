@@ -149,8 +149,7 @@ impl Config {
         let drain_delay = keys.delay("drain_delay")?.unwrap_or(DRAIN_DELAY);
         let shutdown = keys.duration("shutdown_timeout")?.unwrap_or(SHUTDOWN);
 
-        let mut read =
-            Reading { file, endpoints: Vec::new(), groups: Vec::new(), signing: Vec::new(), longest: Duration::ZERO };
+        let mut read = Reading { file, endpoints: Vec::new(), groups: Vec::new(), signing: Vec::new() };
         for (number, table) in (1..).zip(keys.tables("endpoint", "written as [[endpoint]]")?) {
             read.endpoint(number, table)?;
         }
@@ -159,7 +158,6 @@ impl Config {
         }
         no_secret_twice(&read.groups, &read.signing)?;
         no_duplicates(&read.endpoints)?;
-        limits.last_answer = read.longest;
         Ok(Config { listen, store, limits, operations, drain_delay, shutdown, endpoints: read.endpoints })
     }
 }
@@ -313,8 +311,6 @@ struct Reading<'f> {
     groups: Vec<Group>,
     /// Secrets that sign forwarded events.
     signing: Vec<Group>,
-    /// The longest time that an answer may take.
-    longest: Duration,
 }
 
 impl Reading<'_> {
@@ -362,7 +358,6 @@ impl Reading<'_> {
         let (forward, signing) = forward(&mut keys, reuse)?;
         keys.all_taken("does not apply to this `provider` and `scheme`; remove it")?;
 
-        self.longest = self.longest.max(body_timeout.saturating_add(handler_timeout).saturating_add(BODY_TIMEOUT));
         self.groups.extend(provided.groups);
         self.signing.extend(signing);
         let place = keys.place().to_owned();

@@ -144,13 +144,8 @@ async fn drained(endpoints: &[Arc<ServedEndpoint>], within: Duration, signals: &
 const HANGUP: &str = "medhook: SIGHUP ignored; restart the receiver to apply a changed config file\n";
 
 /// The limits of the listener for health checks, which only needs a few connections.
-pub(super) const OPERATIONS: Limits = Limits {
-    connections: 64,
-    head: Duration::from_secs(10),
-    age: Duration::from_secs(600),
-    last_answer: Duration::from_secs(10),
-    half_close: true,
-};
+pub(super) const OPERATIONS: Limits =
+    Limits { connections: 64, head: Duration::from_secs(10), age: Duration::from_secs(600), half_close: true };
 
 struct Listening {
     listener: TcpListener,
