@@ -18,34 +18,43 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri,
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use medhook::sign::Signer;
 use medhook::{Bytes, Delivery, EventKey, PossibleDuplicate};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::connector::{Connector, Traffic};
 
 /// Sends events to applications. All endpoints share its connections.
 #[derive(Debug, Clone)]
 pub(super) struct Forwarder {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
+    /// Opens a connection for each request.
+    unpooled: Client<Connector, Full<Bytes>>,
     /// Permits for reading bodies of answers in the background.
     body_reads: Arc<Semaphore>,
 }
 
 impl Forwarder {
     pub(super) fn new() -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT));
+        let connector = Connector::new(CONNECT);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(MOST_IDLE)
-            .build(connector);
-        Forwarder { client, body_reads: Arc::new(Semaphore::new(MOST_IDLE)) }
+            .build(connector.clone());
+        let unpooled = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        Forwarder { client, unpooled, body_reads: Arc::new(Semaphore::new(MOST_IDLE)) }
     }
 
     /// Sends an event and waits for the answer. The caller sets the timeout.
+    ///
+    /// An application may close an idle connection just when the event is sent over it. Whether it has received the
+    /// event is then unknown, so HTTP clients do not repeat a POST. This client repeats it once, on a new connection:
+    /// events are delivered at least once and have a key, and the sender's retry, if there is one, would only repeat
+    /// it later. It does so only if the connection has answered before, no byte of this answer arrived, and the
+    /// connection was closed at once. In any other case, the application may have failed because of this event.
     pub(super) async fn send(
         &self,
         to: &ForwardUrl,
@@ -64,8 +73,19 @@ impl Forwarder {
                 Err(_) => return ForwardAnswer::Failed,
             }
         }
-        match self.client.request(request).await {
+        let sent = Instant::now();
+        let mut answered = self.client.request(request.clone()).await;
+        if let Err(error) = &answered
+            && sent.elapsed() < CLOSING
+            && Traffic::of_error(error).is_some_and(|traffic| traffic.was_closed_idle())
+        {
+            answered = self.unpooled.request(request).await;
+        }
+        match answered {
             Ok(response) => {
+                if let Some(traffic) = response.extensions().get::<Traffic>() {
+                    traffic.answered();
+                }
                 let status = response.status();
                 self.drop_body(response.into_body());
                 ForwardAnswer::Status(status)
@@ -251,9 +271,13 @@ fn now() -> i64 {
 
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Shorter than the idle timeouts of common servers (five seconds and more). If a server closed a connection while an
-/// event is sent over it, it would be unknown whether the server received the event.
-const IDLE: Duration = Duration::from_secs(4);
+/// Shorter than the idle timeouts of common servers: 2 s in gunicorn, 5 s in Node.js, uvicorn, Apache and actix-web,
+/// 20 s and more in Puma and Tomcat.
+const IDLE: Duration = Duration::from_millis(1500);
+
+/// If a reused connection is closed later than this after the event was sent, the application has probably worked on
+/// the event.
+const CLOSING: Duration = Duration::from_secs(1);
 const MOST_IDLE: usize = 64;
 
 /// The limits for reading the body of an answer. The connection is closed when one is exceeded.

@@ -10,6 +10,7 @@
 
 mod budget;
 mod config;
+mod connector;
 mod endpoint;
 mod forward;
 mod health;

@@ -403,3 +403,100 @@ async fn a_handler_keeps_running_when_the_sender_disconnects() {
     assert_eq!(Sender::new().send(address, &delivery("evt-1")).await, Ok(200));
     assert_eq!(application.calls().len(), 1);
 }
+
+/// What an application does with the second request on a connection, after it has answered the first.
+#[derive(Debug, Clone, Copy)]
+enum Second {
+    /// Reads it and closes the connection, as if it had been idle for too long.
+    Closed,
+    /// Closes the connection after it has worked on the request.
+    ClosedLate,
+    /// Closes the connection within its answer.
+    CutOff,
+}
+
+/// Starts an application. Returns its URL, and the number of requests that it has received.
+async fn that_closes(second: Second, first: bool) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let received = Arc::new(AtomicUsize::new(0));
+    let counted = received.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let counted = counted.clone();
+            tokio::spawn(async move {
+                if whole_request(&mut stream).await.is_none() {
+                    return;
+                }
+                counted.fetch_add(1, Ordering::SeqCst);
+                if first {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+                    if whole_request(&mut stream).await.is_none() {
+                        return;
+                    }
+                    counted.fetch_add(1, Ordering::SeqCst);
+                }
+                match second {
+                    Second::Closed => {}
+                    Second::ClosedLate => tokio::time::sleep(Duration::from_millis(1_300)).await,
+                    Second::CutOff => stream.write_all(b"HTTP/1.1 200").await.unwrap(),
+                }
+            });
+        }
+    });
+    (url, received)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_on_a_connection_that_is_just_closed_is_sent_again_on_a_new_one() {
+    let (url, received) = that_closes(Second::Closed, true).await;
+    let folder = Folder::new();
+    let instance = Instance::start(&folder, &config(&url, ""), &[]);
+    let sender = Sender::new();
+    for number in 0..20 {
+        assert_eq!(sender.send(instance.address, &delivery(&format!("evt-{number}"))).await, Ok(200), "{number}");
+    }
+    // Each connection of the pool is closed at its second request. A connection that is not pooled has only one.
+    assert!(received.load(Ordering::SeqCst) > 20, "{}", received.load(Ordering::SeqCst));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_the_application_may_have_failed_on_is_not_sent_again() {
+    for second in [Second::ClosedLate, Second::CutOff] {
+        let (url, received) = that_closes(second, true).await;
+        let folder = Folder::new();
+        let instance = Instance::start(&folder, &config(&url, ""), &[]);
+        let sender = Sender::new();
+        // The connection may not be back in the pool yet when the next event is sent.
+        let mut sent = 0;
+        loop {
+            sent += 1;
+            let status = sender.send(instance.address, &delivery(&format!("evt-{sent}"))).await;
+            if status != Ok(200) {
+                assert_eq!(status, Ok(502), "{second:?}");
+                break;
+            }
+            assert!(sent < 100, "no connection is reused");
+        }
+        assert_eq!(received.load(Ordering::SeqCst), sent, "{second:?}");
+    }
+    // A connection that was not used before.
+    let (url, received) = that_closes(Second::Closed, false).await;
+    let folder = Folder::new();
+    let instance = Instance::start(&folder, &config(&url, ""), &[]);
+    assert_eq!(Sender::new().send(instance.address, &delivery("evt-1")).await, Ok(502));
+    assert_eq!(received.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_was_idle_for_almost_two_seconds_is_not_reused() {
+    let (url, again) = with_late_bodies(Duration::ZERO).await;
+    let folder = Folder::new();
+    let instance = Instance::start(&folder, &config(&url, ""), &[]);
+    let sender = Sender::new();
+    assert_eq!(sender.send(instance.address, &delivery("evt-1")).await, Ok(200));
+    tokio::time::sleep(Duration::from_millis(1_700)).await;
+    assert_eq!(sender.send(instance.address, &delivery("evt-2")).await, Ok(200));
+    assert_eq!(again.load(Ordering::SeqCst), 0, "gunicorn closes connections after 2 s");
+}
