@@ -98,7 +98,8 @@ impl Admitted {
     /// Without running the handler, returns [`Reason::Duplicate`], [`Reason::InFlight`], [`Reason::RepeatLimit`],
     /// [`Reason::StoreUnavailable`] or [`Reason::StoreFull`]; the last two not with [`OnStoreError::HandleUnclaimed`].
     /// If the handler does not finish, returns [`Reason::HandlerPanicked`], [`Reason::HandlerTimeout`] or
-    /// [`Reason::Draining`], and releases the claim.
+    /// [`Reason::Draining`], and releases the claim. `succeeded` counts as a part of the handler if it panics. A
+    /// destructor of the handler that panics is logged and changes nothing else.
     ///
     /// # Panics
     /// Panics outside a tokio runtime with its timer enabled.

@@ -337,7 +337,7 @@ where
                 });
             }
             Some(Err(rejection)) => rejection,
-            // The runtime is shutting down, or a destructor of the handler panicked: whether it succeeded is unknown.
+            // The runtime is shutting down: whether the handler succeeded is unknown.
             None => Reason::HandlerPanicked.into(),
         };
         match waiting.take() {

@@ -294,7 +294,7 @@ where
                 response
             }),
             Some(Err(rejection)) => Ok(rejected(&rejection)),
-            // The runtime is shutting down, or a destructor of the handler panicked: whether it succeeded is unknown.
+            // The runtime is shutting down: whether the handler succeeded is unknown.
             None => Ok(rejected(&Reason::HandlerPanicked.into())),
         }
     }

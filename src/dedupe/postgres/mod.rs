@@ -77,7 +77,9 @@ use crate::{ConfigError, StoreError, observe};
 ///
 /// # The server's clock
 /// If it is set back, existing claims last no longer than new ones, and handled events are remembered for longer. If it
-/// is set forward, claims expire early. Synchronize the clock by NTP, without jumps.
+/// is set forward, claims expire early. If it is set forward by more than the rest of a retention, handled events are
+/// forgotten: their retries are handled again, and an hour after their retention the events are purged, so that they
+/// remain forgotten when the clock is set back. Synchronize the clock by NTP, without jumps.
 #[derive(Clone)]
 pub struct PostgresStore {
     inner: Arc<PostgresInner>,

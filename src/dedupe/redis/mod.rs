@@ -65,7 +65,8 @@ use crate::{ConfigError, StoreError};
 ///
 /// # The server's clock
 /// If it is set back, existing claims last no longer than new ones, and handled events are remembered for longer. If it
-/// is set forward, claims expire and handled events are forgotten early. Synchronize the clock by NTP, without jumps.
+/// is set forward, claims expire and handled events are forgotten early. The server deletes expired events at once, so
+/// they remain forgotten when the clock is set back. Synchronize the clock by NTP, without jumps.
 #[derive(Clone)]
 pub struct RedisStore {
     inner: Arc<RedisInner>,

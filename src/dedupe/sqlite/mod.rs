@@ -67,6 +67,24 @@ use crate::{Clock, ConfigError, StoreError, SystemClock};
 /// Copy or move the three files together, and only while no process has them open, or use SQLite's `VACUUM INTO` or
 /// `.backup`. Restoring a backup loses every event recorded since; retries of those events will be handled again.
 ///
+/// Never remove or replace the `-wal` or the `-shm`. The `-wal` has the events that are not yet in the file itself:
+///
+/// - If one of them is removed while the store has it open, the store notices it within a second or at its next
+///   operation, which fails with a [`StoreError`] that names the file. The store copies the events into the database
+///   through the files that it still has open, and reopens the database. No event is forgotten, unless the process or
+///   the machine crashes before that. While another connection still has the removed file open, every operation fails:
+///   other stores close theirs within a second, but a pool of the application has to be closed.
+/// - If there is another file in its place, every operation fails until all processes that use the database are
+///   restarted, and the error names the file. The file and its index may belong to different connections, so copying
+///   could damage the database. Events since the last checkpoint may be lost.
+/// - If the `-wal` is removed while no process has it open, for example after a crash, the events in it are lost without
+///   a trace.
+/// - A connection that is not a store's, such as one of a pool or of the `sqlite3` shell, checks nothing. If it is opened
+///   after a removal and before the store has noticed it, it can damage the database.
+///
+/// Both are logged with the feature `tracing`. Systems other than Unix have no comparable identity of a file, so only a
+/// removal is noticed there; Windows does not remove an open file.
+///
 /// # Several processes
 /// Several processes can share a file on a local disk. WAL needs shared memory, and network file systems can corrupt
 /// the file. For several machines, use PostgreSQL or Redis.
@@ -75,11 +93,16 @@ use crate::{Clock, ConfigError, StoreError, SystemClock};
 /// Leases and retentions are measured by the system's clock, which survives restarts and is the same for all
 /// processes. If it is set forward, leases may expire early; the token ensures that only one of two holders settles
 /// the claim. If it is set back, a claim blocks its event for at most one lease from the next attempt on, and handled
-/// events are remembered for longer by the difference. Expired events are purged one hour after they expire, in small
-/// batches. The file does not shrink; its free pages are reused.
+/// events are remembered for longer by the difference.
+///
+/// If the clock is set forward by more than the rest of a retention, handled events are forgotten: their retries are
+/// handled again, and an hour after their retention the events are purged, so that they remain forgotten when the clock
+/// is set back. Synchronize the clock by NTP, without jumps.
+///
+/// Expired events are purged in small batches. The file does not shrink; its free pages are reused.
 ///
 /// # Failures
-/// A full or failing disk, a read-only, damaged or removed file, and a lock that another connection holds for more
+/// A full or failing disk, a read-only, damaged or removed file (see [Files](#files)), and a lock that another connection holds for more
 /// than two seconds cause a [`StoreError`]. The delivery is answered with 503, so the provider retries. Every
 /// operation tries the database again, so no restart is needed once the cause is removed. If the file is removed, the
 /// store does not create an empty one, because that would forget all events. Opening the store again creates it.
