@@ -30,7 +30,7 @@ impl Connector {
 }
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<Stream>;
+    type Response = TokioIo<TrackedStream>;
     type Error = <HttpConnector as Service<Uri>>::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
@@ -42,12 +42,12 @@ impl Service<Uri> for Connector {
         let connecting = self.0.call(uri);
         Box::pin(async move {
             let stream = connecting.await?.into_inner();
-            Ok(TokioIo::new(Stream { stream, traffic: Traffic::default() }))
+            Ok(TokioIo::new(TrackedStream { stream, traffic: Traffic::default() }))
         })
     }
 }
 
-/// What was sent over a connection. A request that fails, and the response of one that does not, lead to it.
+/// The use of a connection so far. Part of the error or the response of each request on it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Traffic(Arc<State>);
 
@@ -80,18 +80,18 @@ impl Traffic {
 
 /// A connection over TCP that records its traffic.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct TrackedStream {
     stream: TcpStream,
     traffic: Traffic,
 }
 
-impl Connection for Stream {
+impl Connection for TrackedStream {
     fn connected(&self) -> Connected {
         self.stream.connected().extra(self.traffic.clone())
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for TrackedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -106,7 +106,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for TrackedStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         // Before the write: the answer may arrive before it returns.
         self.traffic.0.receiving.store(false, Ordering::SeqCst);

@@ -404,7 +404,7 @@ async fn a_handler_keeps_running_when_the_sender_disconnects() {
     assert_eq!(application.calls().len(), 1);
 }
 
-/// What an application does with the second request on a connection, after it has answered the first.
+/// The reaction of an application to the second request on a connection, after it has answered the first.
 #[derive(Debug, Clone, Copy)]
 enum Second {
     /// Reads it and closes the connection, as if it had been idle for too long.

@@ -36,8 +36,10 @@ pub(super) struct Connected {
 /// The state of the files beside the database.
 #[derive(Debug)]
 enum Companions {
-    /// The store's connection has these files open. Without a write-ahead log there are none.
+    /// The store's connection has these files open.
     Open(Vec<Companion>),
+    /// The application has chosen another journal mode. A file at this path would mean that it has changed the mode.
+    NoLog(PathBuf),
     /// One of them was removed or replaced, and the store has not connected since.
     Lost(Box<str>),
 }
@@ -124,7 +126,9 @@ impl Database {
             }
         }
         run(&mut connection, COMMIT).await?;
-        *locked(&self.companions) = Companions::Open(open);
+        let no_log = mode != "wal";
+        *locked(&self.companions) =
+            if no_log { Companions::NoLog(file::beside(&real, WAL)) } else { Companions::Open(open) };
         Ok(Connected { connection, file })
     }
 
@@ -197,15 +201,14 @@ impl Database {
                 Some((path, fate)) => Err(Fault::lost(format!("{} {fate}", path.display()))),
                 None => Ok(()),
             },
+            Companions::NoLog(_) => Ok(()),
             Companions::Lost(message) => Err(Fault::lost(message.clone())),
         }
     }
 
     /// Returns whether the application has enabled the write-ahead log since the store connected.
     pub(super) fn has_new_log(&self) -> bool {
-        !self.own
-            && matches!(&*locked(&self.companions), Companions::Open(open) if open.is_empty())
-            && file::beside(&real(&self.path), WAL).exists()
+        matches!(&*locked(&self.companions), Companions::NoLog(log) if log.exists())
     }
 
     /// Ends the use of a connection whose `-wal` or `-shm` was removed or replaced, or returns the connection if that
@@ -220,6 +223,7 @@ impl Database {
     pub(super) async fn leave(&self, mut connected: Connected) -> Result<Connected, (Fault, Option<Connected>)> {
         let lost = match &*locked(&self.companions) {
             Companions::Open(open) => worst(open).map(|worst| worst.map(|(path, fate)| (path.to_owned(), fate))),
+            Companions::NoLog(_) => Ok(None),
             Companions::Lost(message) => Err(Fault::lost(message.clone())),
         };
         let (path, fate) = match lost {

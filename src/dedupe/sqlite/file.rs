@@ -80,7 +80,7 @@ pub(super) struct Companion {
     opened: Identity,
 }
 
-/// What became of an open file's path.
+/// The state of the path of an open file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     /// The path leads to the open file.

@@ -72,18 +72,18 @@ use crate::{Clock, ConfigError, StoreError, SystemClock};
 /// - If one of them is removed while the store has it open, the store notices it within a second or at its next
 ///   operation, which fails with a [`StoreError`] that names the file. The store copies the events into the database
 ///   through the files that it still has open, and reopens the database. No event is forgotten, unless the process or
-///   the machine crashes before that. While another connection still has the removed file open, every operation fails:
-///   other stores close theirs within a second, but a pool of the application has to be closed.
+///   the machine crashes before that. While another connection still has the removed file open, every operation fails.
+///   Other stores close theirs within a second, but a pool of the application has to be closed.
 /// - If there is another file in its place, every operation fails until all processes that use the database are
 ///   restarted, and the error names the file. The file and its index may belong to different connections, so copying
 ///   could damage the database. Events since the last checkpoint may be lost.
-/// - If the `-wal` is removed while no process has it open, for example after a crash, the events in it are lost without
-///   a trace.
-/// - A connection that is not a store's, such as one of a pool or of the `sqlite3` shell, checks nothing. If it is opened
-///   after a removal and before the store has noticed it, it can damage the database.
+/// - If the `-wal` is removed while no process has it open, for example after a crash, the events in it are lost
+///   without a trace.
+/// - A connection that is not a store's, such as one of a pool or of the `sqlite3` shell, checks nothing. If it is
+///   opened after a removal and before the store has noticed it, it can damage the database.
 ///
-/// Both are logged with the feature `tracing`. Systems other than Unix have no comparable identity of a file, so only a
-/// removal is noticed there; Windows does not remove an open file.
+/// With the feature `tracing`, the first two are logged. Systems other than Unix have no comparable identity of a file,
+/// so only a removal is noticed there; Windows does not remove an open file.
 ///
 /// # Several processes
 /// Several processes can share a file on a local disk. WAL needs shared memory, and network file systems can corrupt

@@ -170,7 +170,7 @@ impl Writer {
             if fault.is_busy() {
                 self.connected = Some(connected);
             } else {
-                self.database.close(connected).await;
+                self.disconnect(connected).await;
             }
             return Err(fault);
         }
@@ -196,9 +196,17 @@ impl Writer {
         if usable && !self.database.has_new_log() {
             self.connected = Some(connected);
         } else {
-            self.database.close(connected).await;
+            self.disconnect(connected).await;
         }
         worked
+    }
+
+    /// Closes a connection, unless it has the only copy of events.
+    async fn disconnect(&mut self, connected: Connected) {
+        match self.database.leave(connected).await {
+            Ok(connected) => self.database.close(connected).await,
+            Err((_, connected)) => self.connected = connected,
+        }
     }
 
     async fn connect(&mut self) -> Result<Connected, Fault> {
