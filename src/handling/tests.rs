@@ -830,7 +830,8 @@ async fn a_panicking_destructor_is_logged_with_the_endpoint_and_the_event_key() 
     };
     assert_eq!(run(&receiver, handler).await, Err(Reason::HandlerTimeout));
     let log = log.0.lock().unwrap();
-    let at = log.iter().position(|field| field.contains("a destructor of the handler panicked")).unwrap();
+    let at =
+        log.iter().position(|field| field.contains("a destructor of the handler or of the store panicked")).unwrap();
     assert!(log[at..].iter().take(3).any(|field| field == "endpoint=\"acme\""), "{log:?}");
     assert!(log[at..].iter().take(3).any(|field| *field == format!("event_key={key}")), "{log:?}");
 }
