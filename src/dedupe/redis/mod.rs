@@ -46,10 +46,10 @@ use crate::{ConfigError, StoreError};
 ///
 /// The URL must lead to one server, or to the current primary through a proxy or a host name. A node of a Redis Cluster
 /// is rejected. Keys begin with `medhook:` and continue with 64 hexadecimal digits; a released claim has a key with `:`
-/// and 32 further digits for an hour, and bodies whose event can recur have keys that begin with `medhook:bodies:`. With
-/// ACLs, the user needs `EVAL`, `EVALSHA`, `GET`, `SET`, `DEL`, `INCR`, `DECR`, `EXISTS`, `PTTL`, `PEXPIRE`, `TIME` and
-/// `PING` on `medhook:*`, `INFO` or `CONFIG GET`, and `WAIT` for replicas. If `INFO` and `CONFIG GET` are both revoked
-/// later, claims fail, because the policy cannot be read.
+/// and 32 further digits for an hour, and bodies whose event can recur have keys that begin with `medhook:bodies:`.
+/// With ACLs, the user needs `EVAL`, `EVALSHA`, `GET`, `SET`, `DEL`, `INCR`, `DECR`, `EXISTS`, `PTTL`, `PEXPIRE`,
+/// `TIME` and `PING` on `medhook:*`, `INFO` or `CONFIG GET`, and `WAIT` for replicas. If `INFO` and `CONFIG GET` are
+/// both revoked later, claims fail, because the policy cannot be read.
 ///
 /// # Failures
 /// While the server is unavailable, loading its data or not a primary, operations fail and deliveries are answered with
