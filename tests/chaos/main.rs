@@ -8,6 +8,7 @@
 
 mod handler;
 mod promises;
+mod recurring;
 mod sender;
 mod store;
 mod world;
@@ -44,6 +45,22 @@ fn under_any_failure_no_event_is_lost_and_only_expired_claims_are_handled_again(
     assert!(again > 0 || chosen_seed().is_some(), "no claim ever expired");
 }
 
+#[test]
+fn an_event_that_recurs_is_handled_each_time_up_to_the_limit_and_blocks_no_other() {
+    for seed in seeds() {
+        let (handled, limited) = block_on(recurring::play(seed, false));
+        assert!(handled > 100 && limited > 10, "{handled} handled, {limited} beyond the limit");
+    }
+}
+
+#[test]
+fn an_event_that_recurs_is_never_answered_2xx_without_being_handled_whatever_the_store_does() {
+    for seed in seeds() {
+        let (handled, _) = block_on(recurring::play(seed, true));
+        assert!(handled > 100, "{handled} handled");
+    }
+}
+
 fn seeds() -> Vec<u64> {
     chosen_seed().map_or_else(|| (1..=4).collect(), |seed| vec![seed])
 }
@@ -54,10 +71,14 @@ fn chosen_seed() -> Option<u64> {
 
 fn play(seed: u64, trouble: Trouble) -> World {
     println!("seed {seed}");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime").block_on(async {
+    block_on(async {
         let world = World::new(seed, trouble);
         world.run(EVENTS).await;
         world
     })
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime").block_on(work)
 }

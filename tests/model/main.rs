@@ -7,6 +7,8 @@
 //! have ([`RemoteStore`]). Time is paused; it advances by half a lease, a lease, or a retention. Each answer is checked
 //! against the rules of [`Ledger`].
 
+mod records;
+
 use std::time::Duration;
 
 use medhook::{ClaimToken, DedupeStore, EventKey, Retention};
