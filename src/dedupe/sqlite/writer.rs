@@ -176,6 +176,7 @@ impl Writer {
         }
         let checked = self.database.check_companions();
         let intact = checked.is_ok();
+        self.check = after(CHECK_INTERVAL);
         let worked = match checked {
             Ok(()) => self.work(&mut connected.connection, ops, purge).await,
             Err(fault) => Err(fault),

@@ -85,6 +85,10 @@ async fn a_removed_file_is_named_once_and_loses_no_event() {
         let store = SqliteStore::open(place.path()).await.unwrap();
         let another = SqliteStore::open(place.path()).await.unwrap();
         hold(&store).await;
+        // Each operation checks the files, so that no store does so by itself within the next second.
+        for store in [&store, &another] {
+            assert_eq!(store.claim(key(0), token(1), HOUR).await.unwrap(), Claimed::AlreadyHandled);
+        }
         remove(&place.path(), endings);
         let named = format!("medhook.db{} was removed while the database was open", endings[0]);
         says(store.claim(key(EVENTS), token(1), HOUR).await, &named);
