@@ -95,17 +95,17 @@ impl Companion {
     /// Returns the file whose name is that of the database with this ending, or `None` if it does not exist.
     pub(super) fn of(database: &Path, ending: &str) -> Result<Option<Self>, Fault> {
         let path = beside(database, ending);
-        match fs::metadata(&path) {
-            Ok(file) => Ok(Some(Companion { opened: Identity::from(&file), path })),
+        match identify(&path) {
+            Ok((opened, _)) => Ok(Some(Companion { opened, path })),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(unreadable(&path, &error)),
         }
     }
 
     pub(super) fn fate(&self) -> Result<Fate, Fault> {
-        match fs::metadata(&self.path) {
-            Ok(file) if Identity::from(&file) == self.opened => Ok(Fate::Intact),
-            Ok(file) if file.len() == 0 => Ok(Fate::Removed),
+        match identify(&self.path) {
+            Ok((identity, _)) if identity == self.opened => Ok(Fate::Intact),
+            Ok((_, 0)) => Ok(Fate::Removed),
             Ok(_) => Ok(Fate::Replaced),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Fate::Removed),
             Err(error) => Err(unreadable(&self.path, &error)),
@@ -115,6 +115,30 @@ impl Companion {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Returns the identity and the length of a file.
+///
+/// On Linux without its times. Since Linux 6.13, a file whose times were read gets new ones at its next write, and
+/// syncing that write takes 38 µs more: a claim of one caller would be slower by a fifth.
+fn identify(path: &Path) -> io::Result<(Identity, u64)> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
+        use rustix::io::Errno;
+
+        match statx(CWD, path, AtFlags::empty(), StatxFlags::TYPE | StatxFlags::INO | StatxFlags::SIZE) {
+            Ok(file) => {
+                let device = makedev(file.stx_dev_major, file.stx_dev_minor);
+                return Ok((Identity((device, file.stx_ino)), file.stx_size));
+            }
+            Err(Errno::NOENT) => return Err(ErrorKind::NotFound.into()),
+            // A sandbox may not permit the call.
+            Err(_) => {}
+        }
+    }
+    let file = fs::metadata(path)?;
+    Ok((Identity::from(&file), file.len()))
 }
 
 /// Returns the path of the database with an ending added to its name.
