@@ -59,7 +59,7 @@ pub async fn play(seed: u64, store_fails: bool) -> (u64, u64) {
     trouble.abort();
     let bodies: Vec<Body> = scene.bodies.lock().unwrap().values().cloned().collect();
     for body in &bodies {
-        // Without the store, `handle-unclaimed` handles deliveries that nobody counts.
+        // Without the store, `handle-unclaimed` handles deliveries that are not counted.
         assert!(store_fails || body.handled <= u64::from(MAX_REPEATS) + 1, "{body:?}");
     }
     (bodies.iter().map(|body| body.handled).sum(), bodies.iter().map(|body| body.limited).sum())
