@@ -184,11 +184,13 @@ impl Delivery {
         self.opened.keys.event
     }
 
-    /// Returns whether the same bytes were delivered before, if the event can recur with the same bytes
+    /// Returns the earlier deliveries of the same bytes, if the event can recur with the same bytes
     /// ([`Dedupe::by_id`](crate::Dedupe::by_id)): this delivery may be a retry or a replay of an earlier one, or a new
-    /// event. Deliveries whose handler failed do not count.
+    /// event. The count begins anew 24 hours after the first delivery. Deliveries whose handler failed do not count, so
+    /// a retry after a failure is not marked.
     ///
-    /// Always `None` before the handler runs, and for events that are deduplicated.
+    /// Always `None` before the handler runs, for events that are deduplicated, and with
+    /// [`Dedupe::off`](crate::Dedupe::off).
     #[must_use]
     pub fn possible_duplicate(&self) -> Option<&PossibleDuplicate> {
         self.claim.as_ref()?.possible_duplicate.get()

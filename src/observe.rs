@@ -152,9 +152,10 @@ pub(crate) fn repeat_limit(subject: Subject<'_>, max_repeats: u32) {
             kind = subject.kind,
             secret = subject.secret,
             max_repeats,
-            "an event that can recur was delivered too often with the same bytes within a day, and further ones are \
-             answered with 503: if they are genuine, increase `max_repeats`; otherwise a captured delivery is being \
-             replayed: change the secret"
+            "a body was delivered again more than `max_repeats` times within a day; until the day is over, its \
+             deliveries are answered with 503 (repeat_limit); if the provider sent them, increase `max_repeats`; \
+             otherwise a captured delivery is being replayed: set a new secret at the provider and here, and remove \
+             the old one"
         );
         let _ = (subject, max_repeats);
     });
@@ -315,7 +316,7 @@ pub(crate) fn settle_failed(subject: Subject<'_>, step: &'static str, error: &St
                 event_key = %subject.event_key,
                 step,
                 %error,
-                "store operation failed; will retry"
+                "store operation failed"
             );
         }
         let _ = (subject, step, error);
@@ -382,8 +383,9 @@ pub(crate) fn genuine(at: &EndpointFacts) {
     }
 }
 
-/// Records the delivery of a new event. If the age of deliveries is not checked, it is the only one that is known to be
-/// no replay. Of the age of the event, it is not known whether it was checked, because an event can lack its time.
+/// Records the delivery of a new event. If its age was not checked, only this shows that it is no replay. With
+/// [`Freshness::EventTime`] the age may have been checked, and the delivery recorded, before: recording it again has no
+/// effect.
 #[inline]
 pub(crate) fn new_event(at: &EndpointFacts) {
     if !matches!(at.limits().freshness, Freshness::AttemptTime { .. }) {
@@ -480,8 +482,8 @@ fn next_step(mostly: Option<Reason>) -> &'static str {
     };
     match mostly {
         None => {
-            "requests may not reach this receiver: check the webhook and its delivery log at the provider, then DNS, \
-             the TLS certificate and the proxy of its URL"
+            "requests may not reach this receiver: check at the provider whether the webhook is enabled and what was \
+             sent, then DNS, the TLS certificate and the proxy of its URL"
         }
         Some(MissingHeader | RepeatedHeader | MalformedHeader | SignatureMismatch) => {
             "check in the delivery log at the provider whether these are its requests; if so, compare the secret and \

@@ -18,7 +18,7 @@ pub(crate) struct Silence {
     built: Instant,
     /// The time of the last genuine delivery; 0 before the first one.
     last: AtomicU64,
-    /// The value of `last` before the silence that was reported, plus 1; 0 if no silence was.
+    /// The value of `last` when the current silence was reported, plus 1; 0 if none has been reported.
     reported: AtomicU64,
     rejections: Mutex<Rejections>,
 }

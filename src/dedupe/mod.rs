@@ -53,8 +53,8 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// - Each operation is atomic.
 /// - Leases and retentions are measured by the store's own clock.
 /// - Each operation is fenced by the token: the holder of an expired claim cannot settle the claim of its successor.
-/// - Each operation is idempotent: if its answer is lost, it may be called again with the same arguments and returns
-///   the same answer.
+/// - Each operation on a claim is idempotent: if its answer is lost, it may be called again with the same arguments and
+///   returns the same answer.
 /// - A commit is final: until the [retention](Retention) ends, [`claim`](DedupeStore::claim) returns
 ///   [`AlreadyHandled`](Claimed::AlreadyHandled), and neither `renew` nor `release` changes the event.
 /// - The first commit or release with a token ends its claim. A claim or renewal with this token that was called
@@ -62,7 +62,8 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 ///   event: `claim` does not return [`Acquired`](Claimed::Acquired), and `renew` changes nothing. Operations that take
 ///   effect in the order of their calls, as in the example below, ensure this. Other stores remember the tokens whose
 ///   claims have ended, for longer than an operation can be late.
-/// - A record of deliveries is advisory: it affects no claim, and may be too high after a repeated operation.
+/// - A record of deliveries affects no claim. Its operations are not idempotent, so the number may be wrong after one
+///   was repeated.
 ///
 /// # Example
 /// A complete store that never forgets an event and whose leases never expire:
@@ -197,9 +198,9 @@ pub trait DedupeStore: fmt::Debug + Send + Sync + 'static {
     /// the store does not have, or not yet.
     fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled>;
 
-    /// Records a delivery of a body whose event can recur with the same bytes, and returns what was recorded before.
-    /// Such deliveries are not claimed, since each of them is of an event of its own. `period` after its first
-    /// delivery, the record of a body begins anew.
+    /// Records a delivery of a body whose event can recur with the same bytes, and returns the earlier deliveries.
+    /// Such deliveries are not claimed, since each counts as a separate event. The record of a body expires `period`
+    /// after its first delivery.
     fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord>;
 
     /// Removes one delivery from the record of a body, because it was not handled. If it was the only one, removes the
@@ -208,9 +209,9 @@ pub trait DedupeStore: fmt::Debug + Send + Sync + 'static {
 
     /// Returns the identity of the store. The default is `None`.
     ///
-    /// `commit_in` of a store that has one rejects deliveries of receivers with another identity or without one. A
-    /// store that passes its operations on to another store with the same keys and tokens must return the identity of
-    /// that store, so that `commit_in` of that store can be used:
+    /// The `commit_in` of a store with an identity rejects a delivery whose receiver's store has another identity or
+    /// none. A store that wraps another one, and passes keys and tokens on unchanged, must return the identity of the
+    /// wrapped store, so that the `commit_in` of the wrapped store can be used:
     ///
     /// ```
     /// # use std::time::Duration;

@@ -4,13 +4,14 @@ use serde_json::value::RawValue;
 
 use super::pointer::{follow, scalar_at};
 
-/// Whether two deliveries of a kind that have equal bytes, and no id, are of the same event. Each variant contains the
-/// reason.
+/// The rule for deliveries of one kind with equal bytes and no event id: whether they are the same event. Each variant
+/// contains the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EqualBytes {
-    /// The same event, if the body has a text or a number at each of these JSON pointers: the event's own id or time.
+    /// They are the same event if the body has a text or a number at each of these JSON pointers, which together
+    /// identify one event.
     SameEvent(&'static [&'static str], &'static str),
-    /// Perhaps two events: nothing in the body belongs to one event only, so an event can recur byte for byte.
+    /// They may be different events, since nothing in the body identifies one event.
     MayRecur(&'static str),
 }
 

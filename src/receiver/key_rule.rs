@@ -23,12 +23,13 @@ enum DedupeMode {
 impl Dedupe {
     /// Deduplicates by the event's id. The default.
     ///
-    /// For an event without an id, the [facts](crate::registry::KindFacts::equal_bytes) about its kind decide. If its
-    /// bytes contain the event's own id or time, deliveries with equal bytes are the same event. Otherwise the event
-    /// can recur byte for byte, and each delivery is handled as an event of its own, under an event key of its own. So
-    /// are the events of undocumented kinds and those of a [`Custom`](crate::Custom) provider, if they have no id.
-    /// [`Delivery::possible_duplicate`](crate::Delivery::possible_duplicate) then returns whether the same bytes were
-    /// delivered before, and [`Builder::max_repeats`](crate::Builder::max_repeats) limits how often they are.
+    /// If the provider sends no event id, the [facts](crate::registry::KindFacts::equal_bytes) about the kind decide.
+    /// If the body contains an id or a time that belongs to one event only, deliveries with equal bytes are the same
+    /// event. Otherwise the event can recur with the same bytes, and each delivery is handled as a separate event,
+    /// under its own event key. Events of undocumented kinds, and those of a [`Custom`](crate::Custom) provider without
+    /// an id, can always recur. For an event that can recur,
+    /// [`Delivery::possible_duplicate`](crate::Delivery::possible_duplicate) returns the earlier deliveries of the same
+    /// bytes, and [`Builder::max_repeats`](crate::Builder::max_repeats) limits their number.
     #[must_use]
     pub fn by_id() -> Self {
         Dedupe(DedupeMode::ById)

@@ -203,7 +203,7 @@ impl fmt::Display for ForwardUrl {
     }
 }
 
-/// Returns the message id, which is unique to the event and the same for every attempt.
+/// Returns the message id: a prefix and the event key in hexadecimal digits.
 fn message_id(key: EventKey) -> String {
     format!("medhook_{:x}", HexDisplay(key.as_bytes()))
 }

@@ -367,8 +367,8 @@ impl PostgresBuilder {
     ///
     /// # Errors
     /// Returns an error if an option, the URL or the password is wrong, the server is unavailable or read-only, the
-    /// role lacks a privilege, or the tables have another version. The message is one line and contains neither the URL
-    /// nor the password.
+    /// pooler uses transaction or statement pooling, the role lacks a privilege, or the tables have another version.
+    /// The message is one line and contains neither the URL nor the password.
     pub async fn connect(self, url: &str) -> Result<PostgresStore, ConfigError> {
         let options = connection::options(url)?;
         self.connect_with(options).await

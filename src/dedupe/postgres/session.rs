@@ -49,7 +49,7 @@ impl Sessions {
         match timeout(LONGEST_CONNECT, opening).await {
             Ok(Ok(Some(connection))) => Ok(connection),
             Ok(Ok(None)) => Err(ConfigError::new(
-                "PostgreSQL: a connection pooler gives one backend to several connections, but the store needs a \
+                "PostgreSQL: the connection pooler uses transaction or statement pooling, but the store needs a \
                  backend for each connection; with PgBouncer set pool_mode = session for this database or user, or \
                  connect to the server without the pooler",
             )),

@@ -53,9 +53,10 @@ use crate::{ConfigError, StoreError};
 ///
 /// # Failures
 /// While the server is unavailable, loading its data or not a primary, operations fail and deliveries are answered with
-/// 503. While it is out of memory, claims, renewals and commits fail with a [full](StoreError::is_full) error. While it
-/// may evict events, claims fail; renewals, commits and releases do not, since a record that may be evicted is better
-/// than none. No restart is needed, and an operation that finds its connection broken is repeated on a new one.
+/// 503. While it is out of memory, claims, renewals, commits and records of deliveries fail with a
+/// [full](StoreError::is_full) error. While it may evict events, claims and records of deliveries fail; renewals,
+/// commits and releases do not, since a record that may be evicted is better than none. No restart is needed, and an
+/// operation that finds its connection broken is repeated on a new one.
 ///
 /// # Threads
 /// A store has a thread of its own, which drives its connections and ends with its last clone. The store needs no
@@ -294,7 +295,7 @@ impl RedisBuilder {
 
     /// Sets how often the `maxmemory-policy` and the role of the server are checked. The default is every 10 s of use,
     /// on each connection; [`Duration::ZERO`] checks before each claim. Each check costs one claim a round trip. New
-    /// connections are always checked. With [`allow_eviction`](RedisBuilder::allow_eviction), only they are.
+    /// connections are always checked. With [`allow_eviction`](RedisBuilder::allow_eviction), open ones are not.
     pub fn check_every(self, interval: Duration) -> Self {
         RedisBuilder { check_every: interval, ..self }
     }

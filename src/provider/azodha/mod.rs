@@ -24,10 +24,10 @@
 //!
 //! # Freshness
 //! Deliveries contain no time, so deliveries of any age are accepted ([`Freshness::Unchecked`]), and
-//! [`Freshness::EventTime`] is not available. A captured delivery of a kind that can recur is accepted up to
-//! [`max_repeats`](crate::Builder::max_repeats) times a day. One of the other kinds is dropped as a duplicate until its
-//! event expires from the store, and accepted again after that; a longer [`retention`](crate::Builder::retention) delays
-//! that.
+//! [`Freshness::EventTime`] is not available. A captured delivery of a kind that can recur can be replayed until
+//! [`max_repeats`](crate::Builder::max_repeats) is reached for the day. A captured delivery of any other kind is a
+//! duplicate until its event expires from the store, and is then accepted again; a longer
+//! [`retention`](crate::Builder::retention) delays that.
 //!
 //! # Kind
 //! The guide names a key for the kind in six of the twelve kinds: `event` in the three `InferenceTo…` kinds,
@@ -64,9 +64,10 @@
 //!
 //! # Deduplication
 //! No event has an id, and Azodha publishes no samples. Most kinds can recur with the same bytes: each delivery of such
-//! a kind is handled as an event of its own, and [`possible_duplicate`](crate::Delivery::possible_duplicate) returns
-//! whether the same bytes were delivered before. Since Azodha documents no retries, such a delivery is probably another
-//! event.
+//! a kind is handled as a separate event, and [`possible_duplicate`](crate::Delivery::possible_duplicate) returns
+//! whether the same bytes were handled before. Since Azodha documents no retries, such a delivery is probably another
+//! event. Make the handler idempotent, so that a retry does no harm: store the count of a [`HealthRecordCounter`], for
+//! example, and do not add it.
 //!
 //! | kind | deliveries with equal bytes |
 //! |---|---|

@@ -57,10 +57,10 @@
 //! # Freshness
 //! No delivery contains the time of the attempt, and most kinds lack the time of the event. By default, deliveries of
 //! any age are accepted ([`Freshness::Unchecked`]): an attacker can replay a captured delivery once its event expires
-//! from the store, and one of a kind that can recur up to [`max_repeats`](crate::Builder::max_repeats) times a day. A
-//! longer [`retention`](crate::Builder::retention) delays the former. With `API_SECRET` an attacker can
-//! also alter a captured delivery, which then counts as a new event at once. If every event of an endpoint has a time,
-//! check its age:
+//! from the store; a longer [`retention`](crate::Builder::retention) delays that. A delivery of a kind that can recur
+//! can be replayed at any time, until [`max_repeats`](crate::Builder::max_repeats) is reached for the day. With
+//! `API_SECRET` an attacker can also alter a captured delivery, which then counts as a new event at once. If every
+//! event of an endpoint has a time, check its age:
 //!
 //! ```
 //! # use std::time::Duration;

@@ -54,8 +54,8 @@
 //! The age of deliveries is not checked by default ([`Freshness::Unchecked`]). The only time, `occurred_on`, is as easy
 //! to forge as the rest of the body. A `prescription_created` carries the time of the prescription, although it is sent
 //! when the PDF is ready, and the retry horizon is undocumented. A captured delivery is therefore accepted again once
-//! its event expires from the store, after 24 hours, and one of a kind that can recur up to
-//! [`max_repeats`](crate::Builder::max_repeats) times a day. An attacker who has it also has the secret.
+//! its event expires from the store, after 24 hours. If its kind can recur, it is accepted at any time, until
+//! [`max_repeats`](crate::Builder::max_repeats) is reached for the day. An attacker who has it also has the secret.
 //!
 //! [`Freshness::EventTime`] can be enabled in the [`Builder`](crate::Builder). Here it checks an unsigned time: it
 //! rejects late copies, but not copies with an edited time.
@@ -89,8 +89,8 @@
 //! # Ok::<(), medhook::ConfigError>(())
 //! ```
 //!
-//! Several subscriptions may send the same event to one endpoint. If the bodies are identical, an event of a kind that
-//! is the same is handled once, and one of the other kinds once for each subscription.
+//! Several subscriptions may send the same event to one endpoint. If the bodies are identical, an event of a kind in
+//! the first two rows is handled once, and an event of any other kind once for each subscription.
 //!
 //! # Undocumented behavior
 //! - Types. The pages disagree about whether ids are numbers or strings, whether times have an offset, and which fields
