@@ -186,8 +186,8 @@ impl Delivery {
 
     /// Returns the earlier deliveries of the same bytes, if the event can recur with the same bytes
     /// ([`Dedupe::by_id`](crate::Dedupe::by_id)): this delivery may be a retry or a replay of an earlier one, or a new
-    /// event. The count begins anew 24 hours after the first delivery. Deliveries whose handler failed do not count, so
-    /// a retry after a failure is not marked.
+    /// event. Deliveries whose handler failed are among them, since it may have had an effect. The count begins anew if
+    /// the bytes were not delivered for 24 hours.
     ///
     /// Always `None` before the handler runs, for events that are deduplicated, and with
     /// [`Dedupe::off`](crate::Dedupe::off).
@@ -285,7 +285,7 @@ impl fmt::Debug for Delivery {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PossibleDuplicate {
-    /// The time of the first of them, in Unix seconds of the receiver's clock, at most a day ago.
+    /// The time of the first of them, in Unix seconds of the receiver's clock.
     pub first_seen: Time,
     /// Their number, at least 1.
     pub count: u64,

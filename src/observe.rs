@@ -486,20 +486,21 @@ fn next_step(mostly: Option<Reason>) -> &'static str {
              sent, then DNS, the TLS certificate and the proxy of its URL"
         }
         Some(MissingHeader | RepeatedHeader | MalformedHeader | SignatureMismatch) => {
-            "check in the delivery log at the provider whether these are its requests; if so, compare the secret and \
+            "find out at the provider whether these are its requests; if so, compare the secret and \
              the header, and run `medhook verify` on a recorded request; if not, check DNS, the TLS certificate and \
              the proxy of its URL"
         }
         Some(Stale | InTheFuture | TimeMissing) => {
-            "check the clock of this machine, and the delivery log at the provider, because old deliveries may be \
+            "check the clock of this machine, and at the provider what was sent, because old deliveries may be \
              replays"
         }
         Some(Duplicate | RepeatLimit) => {
-            "only known events arrive, perhaps replays: check the webhook and its delivery log at the provider"
+            "only known events arrive, perhaps replays: check at the provider whether the webhook is enabled and what was \
+             sent"
         }
         Some(WrongMode | SecretModeMismatch) => "check that each secret is configured with its own mode",
         Some(StoreUnavailable | StoreFull | TooBusy) => "check the store and the load of this receiver",
-        Some(_) => "check the URL and its delivery log at the provider, and the proxy in front of this receiver",
+        Some(_) => "check at the provider the URL and what was sent, and the proxy in front of this receiver",
     }
 }
 

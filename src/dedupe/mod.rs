@@ -81,7 +81,7 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// #[derive(Debug, Default)]
 /// struct UnboundedStore {
 ///     events: Mutex<HashMap<EventKey, (ClaimToken, bool)>>,
-///     bodies: Mutex<HashMap<EventKey, (u64, Instant)>>,
+///     bodies: Mutex<HashMap<EventKey, (DeliveryRecord, Instant, Instant)>>,
 /// }
 ///
 /// impl DedupeStore for UnboundedStore {
@@ -134,50 +134,28 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 ///         period: Duration,
 ///     ) -> StoreFuture<'_, DeliveryRecord> {
 ///         Box::pin(async move {
+///             let now = Instant::now();
 ///             let mut bodies = self.bodies.lock().unwrap();
-///             let (earlier, first) = bodies.entry(body).or_insert((0, Instant::now()));
-///             if first.elapsed() >= period {
-///                 (*earlier, *first) = (0, Instant::now());
+///             let new = (DeliveryRecord::default(), now, now);
+///             let (record, first, began) = bodies.entry(body).or_insert(new);
+///             if began.elapsed() >= period {
+///                 (*began, record.in_period) = (now, 0);
 ///             }
-///             let record = DeliveryRecord { earlier: *earlier, since: first.elapsed() };
-///             *earlier += 1;
-///             Ok(record)
+///             (record.since, record.period) = (first.elapsed(), began.elapsed());
+///             let before = *record;
+///             record.earlier += 1;
+///             record.in_period += 1;
+///             Ok(before)
 ///         })
 ///     }
 ///
-///     fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
+///     fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
 ///         Box::pin(async move {
 ///             let mut bodies = self.bodies.lock().unwrap();
-///             if let Some((deliveries, _)) = bodies.get_mut(&body) {
-///                 *deliveries -= 1;
-///                 if *deliveries == 0 {
-///                     bodies.remove(&body);
-///                 }
+///             if let Some((record, ..)) = bodies.get_mut(&body) {
+///                 record.in_period = record.in_period.saturating_sub(1);
 ///             }
 ///             Ok(())
-///         })
-///     }
-/// }
-///
-/// impl UnboundedStore {
-///     fn settle(
-///         &self,
-///         key: EventKey,
-///         token: ClaimToken,
-///         handled: Option<bool>,
-///     ) -> StoreFuture<'_, Settled> {
-///         Box::pin(async move {
-///             let mut events = self.events.lock().unwrap();
-///             match events.get(&key) {
-///                 Some((holder, _)) if *holder != token => return Ok(Settled::Lost),
-///                 Some((_, true)) => return Ok(Settled::Settled), // a commit is final
-///                 _ => {}
-///             }
-///             match handled {
-///                 Some(handled) => events.insert(key, (token, handled)),
-///                 None => events.remove(&key),
-///             };
-///             Ok(Settled::Settled)
 ///         })
 ///     }
 /// }
@@ -198,14 +176,15 @@ pub trait DedupeStore: fmt::Debug + Send + Sync + 'static {
     /// the store does not have, or not yet.
     fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled>;
 
-    /// Records a delivery of a body whose event can recur with the same bytes, and returns the earlier deliveries.
-    /// Such deliveries are not claimed, since each counts as a separate event. The record of a body expires `period`
-    /// after its first delivery.
+    /// Records a delivery of a body whose event can recur with the same bytes, and returns the earlier deliveries. Such
+    /// deliveries are not claimed, since each counts as a separate event. The record of a body expires `period` after
+    /// its last delivery. Within the record, periods follow one another: the first begins with the first delivery, each
+    /// later one with the first delivery after the end of its predecessor.
     fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord>;
 
-    /// Removes one delivery from the record of a body, because it was not handled. If it was the only one, removes the
-    /// record.
-    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()>;
+    /// Records that the handler of a delivery failed: it no longer counts in the current period of its body. It remains
+    /// an earlier delivery.
+    fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()>;
 
     /// Returns the identity of the store. The default is `None`.
     ///
@@ -264,8 +243,8 @@ pub trait DedupeStore: fmt::Debug + Send + Sync + 'static {
     /// #       self.0.record_delivery(body, period)
     /// #   }
     /// #
-    /// #   fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
-    /// #       self.0.unrecord_delivery(body)
+    /// #   fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
+    /// #       self.0.record_failure(body)
     /// #   }
     /// }
     /// ```
@@ -296,8 +275,8 @@ impl<S: DedupeStore + ?Sized> DedupeStore for Arc<S> {
         (**self).record_delivery(body, period)
     }
 
-    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
-        (**self).unrecord_delivery(body)
+    fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
+        (**self).record_failure(body)
     }
 
     fn store_id(&self) -> Option<StoreId> {
@@ -332,8 +311,12 @@ pub enum Settled {
 /// The earlier deliveries of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DeliveryRecord {
-    /// The number of earlier deliveries that were handled or are being handled, or that exceeded the limit.
+    /// The number of earlier deliveries.
     pub earlier: u64,
     /// The time since the first of them; zero if there is none.
     pub since: Duration,
+    /// The number of earlier deliveries in the current period, without those whose handler failed.
+    pub in_period: u64,
+    /// The time since the current period began; zero if it begins with this delivery.
+    pub period: Duration,
 }

@@ -31,7 +31,7 @@ impl DedupeStore for NoDedupe {
         Box::pin(async { Ok(DeliveryRecord::default()) })
     }
 
-    fn unrecord_delivery(&self, _: EventKey) -> StoreFuture<'_, ()> {
+    fn record_failure(&self, _: EventKey) -> StoreFuture<'_, ()> {
         Box::pin(async { Ok(()) })
     }
 }

@@ -15,7 +15,7 @@ use crate::observe;
 use crate::rejection::Rejection;
 
 impl Claim {
-    /// Records the delivery and runs the handler. If the handler fails, removes the delivery from the record.
+    /// Records the delivery, runs the handler, and records its failure.
     pub(super) async fn run_recorded<T>(
         mut self,
         body: EventKey,
@@ -32,11 +32,11 @@ impl Claim {
         match handled {
             Ok((answer, true)) => Ok(answer),
             Ok((answer, false)) => {
-                self.unrecord(body, recorded).await;
+                self.record_failure(body, recorded).await;
                 Ok(answer)
             }
             Err(reason) => {
-                self.unrecord(body, recorded).await;
+                self.record_failure(body, recorded).await;
                 Err(reason.into())
             }
         }
@@ -53,13 +53,13 @@ impl Claim {
             Err(error) => return Err(Rejection::store(error)),
         };
         let max_repeats = self.settings.max_repeats;
-        let beyond = record.earlier.saturating_sub(u64::from(max_repeats));
+        let beyond = record.in_period.saturating_sub(u64::from(max_repeats));
         if beyond > 0 {
-            // Deliveries beyond the limit are recorded, too, so only one of them is the first.
+            // Deliveries beyond the limit are recorded, too, so this is once a day, unless handlers fail meanwhile.
             if beyond == 1 {
                 observe::repeat_limit(self.delivery.subject(), max_repeats);
             }
-            return Err(Rejection::repeat_limit(REPEAT_PERIOD.saturating_sub(record.since)));
+            return Err(Rejection::repeat_limit(REPEAT_PERIOD.saturating_sub(record.period)));
         }
         if record.earlier > 0 {
             self.delivery.set_possible_duplicate(record.earlier, record.since);
@@ -67,14 +67,14 @@ impl Claim {
         Ok(true)
     }
 
-    /// Removes the delivery from the record, in one attempt: if it fails, the next delivery of the body counts as a
-    /// possible duplicate, which it is.
-    async fn unrecord(&self, body: EventKey, recorded: bool) {
+    /// Records that the handler failed, so that retries do not use up the limit. There is one attempt: if it fails, the
+    /// limit is reached one delivery earlier.
+    async fn record_failure(&self, body: EventKey, recorded: bool) {
         if !recorded {
             return;
         }
-        if let Err(error) = self.answer(|store| store.unrecord_delivery(body)).await {
-            observe::settle_failed(self.delivery.subject(), "unrecord", &error);
+        if let Err(error) = self.answer(|store| store.record_failure(body)).await {
+            observe::settle_failed(self.delivery.subject(), "record failure", &error);
         }
     }
 }
@@ -120,15 +120,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_delivery_is_handled_and_knows_of_the_earlier_ones_of_the_last_day() {
+    async fn each_delivery_is_handled_and_knows_of_the_earlier_ones_until_a_day_after_the_last() {
         let receiver = receiver(20);
         assert_eq!(deliver(&receiver, 200).await.unwrap(), None);
         advance(Duration::from_secs(3600)).await;
         assert_eq!(deliver(&receiver, 200).await.unwrap(), Some((NOW - 3600, 1)));
-        advance(Duration::from_secs(23 * 3600 - 1)).await;
-        assert_eq!(deliver(&receiver, 200).await.unwrap(), Some((NOW - 24 * 3600 + 1, 2)));
-        advance(Duration::from_secs(1)).await;
-        assert_eq!(deliver(&receiver, 200).await.unwrap(), None, "a day after the first one");
+        advance(Duration::from_secs(24 * 3600 - 1)).await;
+        assert_eq!(deliver(&receiver, 200).await.unwrap(), Some((NOW - 25 * 3600 + 1, 2)));
+        advance(Duration::from_secs(24 * 3600)).await;
+        assert_eq!(deliver(&receiver, 200).await.unwrap(), None, "a day after the last one");
     }
 
     #[tokio::test(start_paused = true)]
@@ -165,7 +165,10 @@ mod tests {
         let rejection = deliver(&receiver, 200).await.unwrap_err();
         assert_eq!(rejection.header().unwrap().1, "1");
         advance(Duration::from_secs(1)).await;
-        assert_eq!(deliver(&receiver, 200).await.unwrap(), None);
+        for earlier in 1_001..1_022 {
+            assert_eq!(deliver(&receiver, 200).await.unwrap().unwrap().1, earlier, "handled again, and marked");
+        }
+        assert_eq!(deliver(&receiver, 200).await.unwrap_err().reason(), Reason::RepeatLimit, "the next day");
     }
 
     #[tokio::test(start_paused = true)]
@@ -177,10 +180,11 @@ mod tests {
 
     /// Otherwise a sender that retries often while the handler fails would use up the limit, and its event be lost.
     #[tokio::test(start_paused = true)]
-    async fn deliveries_whose_handler_failed_do_not_count() {
+    async fn deliveries_whose_handler_failed_are_marked_and_do_not_use_up_the_limit() {
         let receiver = receiver(0);
-        for _ in 0..100 {
-            assert_eq!(deliver(&receiver, 500).await.unwrap(), None);
+        for earlier in 0..100 {
+            let repeats = deliver(&receiver, 500).await.unwrap().map_or(0, |(_, count)| count);
+            assert_eq!(repeats, earlier, "the failed handler may have had an effect");
         }
         let admitted = receiver.admit(delivery(&receiver)).unwrap();
         let panicked = admitted.run(async { panic!("the handler panics") }, |(): &()| true).await;
@@ -188,7 +192,8 @@ mod tests {
         let admitted = receiver.admit(delivery(&receiver)).unwrap();
         let timed_out = admitted.run(std::future::pending::<()>(), |()| true).await;
         assert_eq!(timed_out.unwrap_err().reason(), Reason::HandlerTimeout);
-        assert_eq!(deliver(&receiver, 200).await.unwrap(), None);
+        assert_eq!(deliver(&receiver, 200).await.unwrap().unwrap().1, 102);
+        assert_eq!(deliver(&receiver, 200).await.unwrap_err().reason(), Reason::RepeatLimit);
     }
 
     /// A store that is unavailable.
@@ -216,7 +221,7 @@ mod tests {
         fn record_delivery(&self, _: EventKey, _: Duration) -> crate::StoreFuture<'_, crate::DeliveryRecord> {
             Box::pin(async { Err(StoreError::unavailable("down")) })
         }
-        fn unrecord_delivery(&self, _: EventKey) -> crate::StoreFuture<'_, ()> {
+        fn record_failure(&self, _: EventKey) -> crate::StoreFuture<'_, ()> {
             unreachable!("it was not recorded")
         }
     }

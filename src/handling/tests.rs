@@ -111,8 +111,8 @@ impl DedupeStore for Faulty {
     fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
         Box::pin(self.through(false, self.store.record_delivery(body, period)))
     }
-    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
-        Box::pin(self.through(false, self.store.unrecord_delivery(body)))
+    fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
+        Box::pin(self.through(false, self.store.record_failure(body)))
     }
 }
 

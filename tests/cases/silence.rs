@@ -143,8 +143,8 @@ async fn silence_is_logged_and_counted_when_it_begins_again_each_period_and_when
         let fields = [("endpoint", "in"), ("provider", "healthsync")].iter().chain(fields);
         (level.to_owned(), message.to_owned(), fields.map(|(name, value)| (*name, (*value).to_owned())).collect())
     };
-    let next_step = "requests may not reach this receiver: check the webhook and its delivery log at the provider, then \
-                     DNS, the TLS certificate and the proxy of its URL";
+    let next_step = "requests may not reach this receiver: check at the provider whether the webhook is enabled and what was \
+                     sent, then DNS, the TLS certificate and the proxy of its URL";
     let message =
         format!("no genuine webhook delivery for 24h (none since the start; none rejected since); {next_step}");
     let first = expected("WARN", &message, &[("silent_seconds", "86400"), ("rejected", "0")]);
@@ -182,7 +182,7 @@ async fn silence_is_logged_and_counted_when_it_begins_again_each_period_and_when
     let (level, message, fields) = lines.first().unwrap();
     assert_eq!((lines.len(), level.as_str()), (1, "WARN"));
     let begin = "no genuine webhook delivery for 24h (the last at 2026-01-03T01:00:00Z; 4 rejected since, mostly \
-                 malformed_header); check in the delivery log at the provider whether these are its requests";
+                 malformed_header); find out at the provider whether these are its requests";
     assert!(message.starts_with(begin), "{message}");
     assert_eq!((&*fields["last"], &*fields["mostly"]), ("2026-01-03T01:00:00Z", "malformed_header"));
 }

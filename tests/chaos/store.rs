@@ -218,8 +218,8 @@ impl DedupeStore for Failing {
         self.through(None, async move { this.0.store.record_delivery(body, period).await })
     }
 
-    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
+    fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
         let this = self.clone();
-        self.through(None, async move { this.0.store.unrecord_delivery(body).await })
+        self.through(None, async move { this.0.store.record_failure(body).await })
     }
 }

@@ -323,8 +323,8 @@ impl DedupeStore for SlowToClaim {
     fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
         self.inner.record_delivery(body, period)
     }
-    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
-        self.inner.unrecord_delivery(body)
+    fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
+        self.inner.record_failure(body)
     }
 }
 

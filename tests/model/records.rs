@@ -1,4 +1,4 @@
-//! Plays every order of steps on the record of one body: deliveries, their removal, and time passing.
+//! Plays every order of steps on the record of one body: deliveries, failures, and time passing.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ const PERIOD: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Record,
-    Unrecord,
+    Failure,
     Pass(Duration),
 }
 
-const STEPS: [Step; 4] = [Step::Record, Step::Unrecord, Step::Pass(Duration::from_secs(12 * 3600)), Step::Pass(PERIOD)];
+const STEPS: [Step; 4] = [Step::Record, Step::Failure, Step::Pass(Duration::from_secs(12 * 3600)), Step::Pass(PERIOD)];
 
 #[tokio::test(start_paused = true)]
 async fn a_body_in_every_order_of_eight_steps() {
@@ -27,22 +27,38 @@ async fn a_body_in_every_order_of_eight_steps() {
 async fn play(sequence: &[Step]) {
     let store = MemoryStore::new(4);
     let body = EventKey::from_bytes([7; 32]);
-    // The number of deliveries, and the time of the first one.
-    let mut expected: Option<(u64, Instant)> = None;
+    let mut expected: Option<Expected> = None;
     for step in sequence {
         match step {
             Step::Record => {
-                let current = expected.filter(|(_, first)| first.elapsed() < PERIOD);
                 let record = store.record_delivery(body, PERIOD).await.unwrap();
-                let (earlier, first) = current.unwrap_or((0, Instant::now()));
-                assert_eq!((record.earlier, record.since), (earlier, first.elapsed()), "{sequence:?}");
-                expected = Some((earlier + 1, first));
+                let now = Instant::now();
+                let new = Expected { deliveries: 0, first: now, last: now, began: now, in_period: 0 };
+                let mut next = expected.filter(|known| known.last.elapsed() < PERIOD).unwrap_or(new);
+                if next.began.elapsed() >= PERIOD {
+                    (next.began, next.in_period) = (now, 0);
+                }
+                assert_eq!((record.earlier, record.since), (next.deliveries, next.first.elapsed()), "{sequence:?}");
+                assert_eq!((record.in_period, record.period), (next.in_period, next.began.elapsed()), "{sequence:?}");
+                let (deliveries, in_period) = (next.deliveries + 1, next.in_period + 1);
+                expected = Some(Expected { deliveries, in_period, last: now, ..next });
             }
-            Step::Unrecord => {
-                store.unrecord_delivery(body).await.unwrap();
-                expected = expected.map(|(count, first)| (count - 1, first)).filter(|(count, _)| *count > 0);
+            Step::Failure => {
+                store.record_failure(body).await.unwrap();
+                if let Some(known) = &mut expected {
+                    known.in_period = known.in_period.saturating_sub(1);
+                }
             }
             Step::Pass(time) => advance(*time).await,
         }
     }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Expected {
+    deliveries: u64,
+    first: Instant,
+    last: Instant,
+    began: Instant,
+    in_period: u64,
 }

@@ -80,7 +80,7 @@ impl DedupeStore for RemoteStore {
         self.store.record_delivery(body, period)
     }
 
-    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
-        self.store.unrecord_delivery(body)
+    fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
+        self.store.record_failure(body)
     }
 }

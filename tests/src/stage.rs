@@ -230,7 +230,7 @@ impl DedupeStore for Broken {
     fn record_delivery(&self, _: EventKey, _: Duration) -> StoreFuture<'_, DeliveryRecord> {
         self.answer()
     }
-    fn unrecord_delivery(&self, _: EventKey) -> StoreFuture<'_, ()> {
+    fn record_failure(&self, _: EventKey) -> StoreFuture<'_, ()> {
         self.answer()
     }
 }

@@ -63,8 +63,8 @@ macro_rules! suite {
             another_process_sees_the_same
             each_delivery_of_a_body_is_counted
             of_64_concurrent_deliveries_each_is_counted_once
-            a_record_begins_anew_after_its_period
-            a_delivery_that_was_not_handled_is_removed_from_the_record
+            a_record_expires_after_its_period
+            a_delivery_whose_handler_failed_does_not_count_in_its_period
         );
         $($($crate::suite::suite!(@also $also $place);)+)?
     };
@@ -87,6 +87,7 @@ macro_rules! suite {
         $crate::suite::suite!(@ clock $place:
             a_clock_stepped_forward_ends_leases_and_the_token_fences
             a_clock_stepped_back_blocks_no_longer_than_a_lease
+            periods_of_a_body_follow_one_another_and_a_clock_stepped_back_begins_anew
         );
     };
     (@ $name:ident $place:ident: $($test:ident)*) => {
@@ -588,7 +589,7 @@ pub async fn of_64_concurrent_deliveries_each_is_counted_once<P: Place>() {
     }
 }
 
-pub async fn a_record_begins_anew_after_its_period<P: Place>() {
+pub async fn a_record_expires_after_its_period<P: Place>() {
     let place = P::fresh().await;
     let store = place.store().await;
     store.record_delivery(key(1), P::SHORT).await.unwrap();
@@ -596,19 +597,45 @@ pub async fn a_record_begins_anew_after_its_period<P: Place>() {
     assert_eq!(store.record_delivery(key(1), P::SHORT).await.unwrap(), DeliveryRecord::default());
 }
 
-pub async fn a_delivery_that_was_not_handled_is_removed_from_the_record<P: Place>() {
+pub async fn a_delivery_whose_handler_failed_does_not_count_in_its_period<P: Place>() {
     let place = P::fresh().await;
     let store = place.store().await;
-    store.unrecord_delivery(key(1)).await.unwrap();
-    for _ in 0..2 {
-        assert_eq!(store.record_delivery(key(1), HOUR).await.unwrap().earlier, 0);
-        assert_eq!(store.record_delivery(key(1), HOUR).await.unwrap().earlier, 1);
-        store.unrecord_delivery(key(1)).await.unwrap();
-        assert_eq!(store.record_delivery(key(1), HOUR).await.unwrap().earlier, 1);
-        for _ in 0..3 {
-            store.unrecord_delivery(key(1)).await.unwrap();
+    store.record_failure(key(1)).await.unwrap();
+    for (earlier, in_period, failed) in [(0, 0, true), (1, 0, false), (2, 1, true), (3, 1, false), (4, 2, false)] {
+        let record = store.record_delivery(key(1), HOUR).await.unwrap();
+        assert_eq!((record.earlier, record.in_period), (earlier, in_period));
+        assert!(record.period <= record.since + Duration::from_millis(1), "{record:?}");
+        if failed {
+            store.record_failure(key(1)).await.unwrap();
         }
     }
+    for _ in 0..9 {
+        store.record_failure(key(1)).await.unwrap();
+    }
+    let record = store.record_delivery(key(1), HOUR).await.unwrap();
+    assert_eq!((record.earlier, record.in_period), (5, 0));
+}
+
+pub async fn periods_of_a_body_follow_one_another_and_a_clock_stepped_back_begins_anew<P: Clocked>() {
+    let place = P::fresh().await;
+    let store = place.store().await;
+    let clock = place.clock();
+    let second = Duration::from_secs(1);
+    let record = async || {
+        let record = store.record_delivery(key(1), HOUR).await.unwrap();
+        (record.earlier, record.since, record.in_period, record.period)
+    };
+    assert_eq!(record().await, (0, Duration::ZERO, 0, Duration::ZERO));
+    clock.forward(HOUR - second);
+    assert_eq!(record().await, (1, HOUR - second, 1, HOUR - second));
+    clock.forward(second);
+    assert_eq!(record().await, (2, HOUR, 0, Duration::ZERO));
+    clock.forward(second);
+    assert_eq!(record().await, (3, HOUR + second, 1, second));
+    clock.back(2 * HOUR);
+    assert_eq!(record().await, (0, Duration::ZERO, 0, Duration::ZERO));
+    clock.forward(HOUR);
+    assert_eq!(record().await, (0, Duration::ZERO, 0, Duration::ZERO));
 }
 
 /// A clock that shows the time that it was set to.

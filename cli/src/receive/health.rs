@@ -180,8 +180,8 @@ impl DedupeStore for WatchedStore {
         self.recorded(self.store.record_delivery(body, period))
     }
 
-    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
-        self.recorded(self.store.unrecord_delivery(body))
+    fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
+        self.recorded(self.store.record_failure(body))
     }
 
     fn store_id(&self) -> Option<StoreId> {
@@ -255,8 +255,8 @@ mod tests {
             self.0.record_delivery(body, period)
         }
 
-        fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
-            self.0.unrecord_delivery(body)
+        fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
+            self.0.record_failure(body)
         }
     }
 

@@ -71,8 +71,8 @@ async fn a_silence_is_logged_when_it_begins_each_time_it_is_repeated_and_when_it
 
     sleep(DAY + Duration::from_millis(1)).await;
     let silent = "WARN medhook::silence: no genuine webhook delivery for 24h (none since the start; none rejected \
-                  since); requests may not reach this receiver: check the webhook and its delivery log at the provider, \
-                  then DNS, the TLS certificate and the proxy of its URL endpoint=\"lab\" provider=\"lab\" \
+                  since); requests may not reach this receiver: check at the provider whether the webhook is enabled and \
+                  what was sent, then DNS, the TLS certificate and the proxy of its URL endpoint=\"lab\" provider=\"lab\" \
                   silent_seconds=86400 rejected=0";
     assert_eq!(lines(&log, &output), [silent]);
 
@@ -83,7 +83,7 @@ async fn a_silence_is_logged_when_it_begins_each_time_it_is_repeated_and_when_it
     sleep(DAY).await;
     let repeated = lines(&log, &output).remove(0);
     let begin = "WARN medhook::silence: no genuine webhook delivery for 48h (none since the start; 3 rejected since, \
-                 mostly signature_mismatch); check in the delivery log at the provider";
+                 mostly signature_mismatch); find out at the provider";
     assert!(repeated.starts_with(begin), "{repeated}");
     let end = "endpoint=\"lab\" provider=\"lab\" silent_seconds=172800 rejected=3 mostly=\"signature_mismatch\"";
     assert!(repeated.ends_with(end), "{repeated}");

@@ -22,15 +22,24 @@ struct Events {
     journal: File,
     length: u64,
     states: HashMap<EventKey, State>,
-    /// The number of deliveries of each body whose event can recur, and the time of the first one. Kept in memory,
-    /// because the record is advisory: after a restart, a delivery that came before no longer counts.
-    bodies: HashMap<EventKey, (u64, Instant)>,
+    /// The deliveries of each body whose event can recur. Kept in memory: after a restart, a delivery that came before
+    /// no longer counts.
+    bodies: HashMap<EventKey, Body>,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum State {
     Claimed { by: ClaimToken, until: Instant },
     Handled,
+}
+
+#[derive(Debug)]
+struct Body {
+    deliveries: u64,
+    first: Instant,
+    last: Instant,
+    period_began: Instant,
+    in_period: u64,
 }
 
 impl JournalStore {
@@ -138,51 +147,31 @@ impl DedupeStore for JournalStore {
     fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
         self.operation(move |events| {
             let now = Instant::now();
-            events.bodies.retain(|_, (_, first)| now.duration_since(*first) < period);
-            let (deliveries, first) = events.bodies.entry(body).or_insert((0, now));
-            let record = DeliveryRecord { earlier: *deliveries, since: now.duration_since(*first) };
-            *deliveries += 1;
-            Ok(record)
+            events.bodies.retain(|_, body| now.duration_since(body.last) < period);
+            let new = Body { deliveries: 0, first: now, last: now, period_began: now, in_period: 0 };
+            let body = events.bodies.entry(body).or_insert(new);
+            if now.duration_since(body.period_began) >= period {
+                (body.period_began, body.in_period) = (now, 0);
+            }
+            let before = DeliveryRecord {
+                earlier: body.deliveries,
+                since: now.duration_since(body.first),
+                in_period: body.in_period,
+                period: now.duration_since(body.period_began),
+            };
+            body.deliveries += 1;
+            body.in_period += 1;
+            body.last = now;
+            Ok(before)
         })
     }
 
-    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
+    fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
         self.operation(move |events| {
-            if let Some((deliveries, _)) = events.bodies.get_mut(&body) {
-                *deliveries -= 1;
-                if *deliveries == 0 {
-                    events.bodies.remove(&body);
-                }
+            if let Some(body) = events.bodies.get_mut(&body) {
+                body.in_period = body.in_period.saturating_sub(1);
             }
             Ok(())
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-    use std::task::Poll;
-
-    use super::*;
-
-    const LEASE: Duration = Duration::from_secs(3600);
-
-    /// A renewal may be under way when its handler ends. The receiver then drops it, and releases the claim.
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_dropped_renewal_does_not_undo_a_release() {
-        let path = std::env::temp_dir().join(format!("medhook-renewals-{}", std::process::id()));
-        let store = JournalStore::open(&path).unwrap();
-        for n in 0..500_u16 {
-            let key = EventKey::from_bytes([n.to_be_bytes(); 16].concat().try_into().unwrap());
-            let [one, two] = [1, 2].map(|who| ClaimToken::from_bytes([who; 16]));
-            assert_eq!(store.claim(key, one, LEASE).await.unwrap(), Claimed::Acquired);
-            let mut renewal = store.renew(key, one, LEASE);
-            poll_fn(|context| Poll::Ready(renewal.as_mut().poll(context).is_ready())).await;
-            drop(renewal);
-            assert_eq!(store.release(key, one).await.unwrap(), Settled::Settled);
-            assert_eq!(store.claim(key, two, LEASE).await.unwrap(), Claimed::Acquired);
-        }
-        std::fs::remove_file(&path).unwrap();
     }
 }

@@ -15,11 +15,14 @@ pub(super) struct Bodies {
     capacity: usize,
 }
 
+/// Times are milliseconds since the store was created.
 #[derive(Clone, Copy)]
 struct BodyRecord {
     deliveries: u64,
-    /// The time of the first delivery, in milliseconds since the store was created.
     first: u64,
+    last: u64,
+    period_began: u64,
+    in_period: u64,
 }
 
 impl Bodies {
@@ -29,26 +32,36 @@ impl Bodies {
     }
 
     pub(super) fn record(&mut self, body: EventKey, period: u64, now: u64) -> DeliveryRecord {
-        if let Some(record) = self.records.get_mut(&body)
-            && now.saturating_sub(record.first) < period
-        {
-            let earlier = record.deliveries;
-            record.deliveries = earlier.saturating_add(1);
-            return DeliveryRecord { earlier, since: Duration::from_millis(now.saturating_sub(record.first)) };
+        let known = self.records.get(&body).copied();
+        let mut record = known.filter(|record| now.saturating_sub(record.last) < period).unwrap_or(BodyRecord {
+            deliveries: 0,
+            first: now,
+            last: now,
+            period_began: now,
+            in_period: 0,
+        });
+        if now.saturating_sub(record.period_began) >= period {
+            (record.period_began, record.in_period) = (now, 0);
         }
-        self.records.put(body, BodyRecord { deliveries: 1, first: now });
+        let before = DeliveryRecord {
+            earlier: record.deliveries,
+            since: Duration::from_millis(now.saturating_sub(record.first)),
+            in_period: record.in_period,
+            period: Duration::from_millis(now.saturating_sub(record.period_began)),
+        };
+        record.deliveries = record.deliveries.saturating_add(1);
+        record.in_period = record.in_period.saturating_add(1);
+        record.last = now;
+        self.records.put(body, record);
         if self.records.len() > self.capacity {
             self.records.pop_lru();
         }
-        DeliveryRecord::default()
+        before
     }
 
-    pub(super) fn unrecord(&mut self, body: EventKey) {
+    pub(super) fn record_failure(&mut self, body: EventKey) {
         if let Some(record) = self.records.peek_mut(&body) {
-            record.deliveries = record.deliveries.saturating_sub(1);
-            if record.deliveries == 0 {
-                self.records.pop(&body);
-            }
+            record.in_period = record.in_period.saturating_sub(1);
         }
     }
 }

@@ -138,10 +138,10 @@ impl DedupeStore for MemoryStore {
         Box::pin(async move { self.with(body, |shard, now| Ok(shard.bodies.record(body, millis(period), now))) })
     }
 
-    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
+    fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             self.with(body, |shard, _| {
-                shard.bodies.unrecord(body);
+                shard.bodies.record_failure(body);
                 Ok(())
             })
         })

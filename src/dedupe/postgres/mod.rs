@@ -307,8 +307,8 @@ impl DedupeStore for PostgresStore {
         Box::pin(self.record_body(body, period))
     }
 
-    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
-        Box::pin(self.unrecord_body(body))
+    fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
+        Box::pin(self.record_failed(body))
     }
 
     fn store_id(&self) -> Option<StoreId> {

@@ -21,20 +21,17 @@ impl PostgresStore {
         record(&row).map_err(unavailable)
     }
 
-    pub(super) async fn unrecord_body(&self, body: EventKey) -> Result<(), StoreError> {
-        let statement = self.inner.statements.unrecord.clone();
-        let step = BoundStatement { key: Some((body, None)), seconds: None, name: "unrecord", statement };
+    pub(super) async fn record_failed(&self, body: EventKey) -> Result<(), StoreError> {
+        let statement = self.inner.statements.failure.clone();
+        let step = BoundStatement { key: Some((body, None)), seconds: None, name: "record failure", statement };
         self.row(step).await.map(drop)
     }
 }
 
 fn record(row: &PgRow) -> Result<DeliveryRecord, sqlx::Error> {
-    let earlier: i64 = row.try_get(0)?;
-    let since: f64 = row.try_get(1)?;
-    if earlier <= 0 {
-        return Ok(DeliveryRecord::default());
-    }
-    // The server's clock may have been set back in between.
-    let since = Duration::try_from_secs_f64(since).unwrap_or_default();
-    Ok(DeliveryRecord { earlier: earlier.unsigned_abs(), since })
+    // A time may be negative if the server's clock was set back in between.
+    let time = |at: usize| row.try_get(at).map(|time| Duration::try_from_secs_f64(time).unwrap_or_default());
+    let number = |at: usize| row.try_get(at).map(|number: i64| u64::try_from(number).unwrap_or_default());
+    let record = DeliveryRecord { earlier: number(0)?, since: time(1)?, in_period: number(2)?, period: time(3)? };
+    Ok(if record.earlier == 0 { DeliveryRecord::default() } else { record })
 }

@@ -37,6 +37,8 @@ CREATE TABLE {ns}_bodies (
     key bytea PRIMARY KEY,
     deliveries bigint NOT NULL,
     first_seen timestamptz NOT NULL,
+    period_began timestamptz NOT NULL,
+    in_period bigint NOT NULL,
     until timestamptz NOT NULL
 );
 CREATE INDEX {ns}_bodies_until ON {ns}_bodies (until);

@@ -22,7 +22,7 @@ pub(super) struct Statements {
     pub(super) commit: Arc<str>,
     pub(super) release: Arc<str>,
     pub(super) record: Arc<str>,
-    pub(super) unrecord: Arc<str>,
+    pub(super) failure: Arc<str>,
     pub(super) purge: [Arc<str>; TABLES],
     #[cfg(feature = "sqlx-09")]
     pub(super) commit_in: Arc<str>,
@@ -42,8 +42,8 @@ impl Statements {
             renew: of(RENEW),
             commit: of(COMMIT),
             release: of(RELEASE),
-            record: of(&RECORD.replace("{expired}", RECORD_EXPIRED)),
-            unrecord: of(UNRECORD),
+            record: of(&RECORD.replace("{gone}", GONE).replace("{over}", OVER)),
+            failure: of(FAILURE),
             purge: ["events", "committed", "bodies"].map(|table| of(&PURGE.replace("{table}", table))),
             #[cfg(feature = "sqlx-09")]
             commit_in: COMMIT_IN.replace("{ns}", location.in_server()).into(),
@@ -147,22 +147,25 @@ ON CONFLICT (key) DO UPDATE SET token = excluded.token, until = excluded.until
 WHERE c.token = excluded.token OR c.until <= clock_timestamp()
 RETURNING true";
 
-/// Counts a delivery. A record whose period has ended begins anew, and so does one from before the server's clock was
-/// set back.
+/// Counts a delivery. `{gone}`: the record has expired. `{over}`: the period has ended. Both hold for a time in the
+/// future, which is from before the server's clock was set back.
 const RECORD: &str = "
-INSERT INTO {ns}_bodies AS b (key, deliveries, first_seen, until)
-SELECT $1, 1, clock_timestamp(), clock_timestamp() + make_interval(secs => $2)
+INSERT INTO {ns}_bodies AS b (key, deliveries, first_seen, period_began, in_period, until)
+SELECT $1, 1, now, now, 1, now + make_interval(secs => $2) FROM clock_timestamp() AS now
 ON CONFLICT (key) DO UPDATE SET
-    deliveries = CASE WHEN {expired} THEN 1 ELSE b.deliveries + 1 END,
-    first_seen = CASE WHEN {expired} THEN excluded.first_seen ELSE b.first_seen END,
-    until = CASE WHEN {expired} THEN excluded.until ELSE b.until END
-RETURNING deliveries - 1, extract(epoch FROM clock_timestamp() - first_seen)::float8";
+    deliveries = CASE WHEN {gone} THEN 1 ELSE b.deliveries + 1 END,
+    first_seen = CASE WHEN {gone} THEN excluded.first_seen ELSE b.first_seen END,
+    period_began = CASE WHEN {over} THEN excluded.first_seen ELSE b.period_began END,
+    in_period = CASE WHEN {over} THEN 1 ELSE b.in_period + 1 END,
+    until = excluded.until
+RETURNING deliveries - 1, extract(epoch FROM clock_timestamp() - first_seen)::float8,
+    in_period - 1, extract(epoch FROM clock_timestamp() - period_began)::float8";
 
-const RECORD_EXPIRED: &str = "b.until <= excluded.first_seen OR b.first_seen > clock_timestamp()";
+const GONE: &str = "(b.until <= excluded.first_seen OR b.first_seen > clock_timestamp())";
+const OVER: &str = "(b.until <= excluded.first_seen OR b.period_began > clock_timestamp()
+        OR b.period_began <= excluded.first_seen - make_interval(secs => $2))";
 
-const UNRECORD: &str = "
-WITH counted AS (UPDATE {ns}_bodies SET deliveries = deliveries - 1 WHERE key = $1 AND deliveries > 1 RETURNING 1)
-DELETE FROM {ns}_bodies WHERE key = $1 AND deliveries <= 1 AND NOT EXISTS (SELECT FROM counted)";
+const FAILURE: &str = "UPDATE {ns}_bodies SET in_period = in_period - 1 WHERE key = $1 AND in_period > 0";
 
 /// Deletes a small batch and skips locked rows, so a claim waits for at most one batch. Rows are deleted an hour after
 /// they have expired, so that an expired claim still fences the holder of an earlier one, and late statements of ended

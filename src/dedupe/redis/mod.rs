@@ -231,8 +231,8 @@ impl DedupeStore for RedisStore {
         Box::pin(self.record_body(body, period))
     }
 
-    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
-        Box::pin(self.unrecord_body(body))
+    fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
+        Box::pin(self.record_failed(body))
     }
 }
 
@@ -354,7 +354,7 @@ impl RedisStore {
             self.claim(key, token, Duration::from_secs(1)).await?;
             self.release(key, token).await?;
             self.record_body(key, Duration::from_secs(1)).await?;
-            self.unrecord_body(key).await
+            self.record_failed(key).await
         };
         tried.await.map(drop).map_err(|error| ConfigError::new(error.to_string()).with_source(error))
     }

@@ -14,21 +14,22 @@ use crate::StoreError;
 use crate::event_key::EventKey;
 
 const RECORD: &str = include_str!("record.lua");
-const UNRECORD: &str = include_str!("unrecord.lua");
+const FAILURE: &str = include_str!("failure.lua");
 static RECORD_DIGEST: LazyLock<Script> = LazyLock::new(|| Script::new(RECORD));
-static UNRECORD_DIGEST: LazyLock<Script> = LazyLock::new(|| Script::new(UNRECORD));
+static FAILURE_DIGEST: LazyLock<Script> = LazyLock::new(|| Script::new(FAILURE));
 
 impl RedisStore {
     pub(super) async fn record_body(&self, body: EventKey, period: Duration) -> Result<DeliveryRecord, StoreError> {
         let inner = self.inner.clone();
         let counting = async move { inner.count("record", (&RECORD_DIGEST, RECORD), body, millis(period)).await };
-        let (earlier, since): (u64, u64) = self.inner.driver.run(counting).await??;
-        Ok(DeliveryRecord { earlier, since: Duration::from_millis(since) })
+        let (earlier, since, in_period, period): (u64, u64, u64, u64) = self.inner.driver.run(counting).await??;
+        let (since, period) = (Duration::from_millis(since), Duration::from_millis(period));
+        Ok(DeliveryRecord { earlier, since, in_period, period })
     }
 
-    pub(super) async fn unrecord_body(&self, body: EventKey) -> Result<(), StoreError> {
+    pub(super) async fn record_failed(&self, body: EventKey) -> Result<(), StoreError> {
         let inner = self.inner.clone();
-        let counting = async move { inner.count::<i64>("unrecord", (&UNRECORD_DIGEST, UNRECORD), body, 0).await };
+        let counting = async move { inner.count::<i64>("record failure", (&FAILURE_DIGEST, FAILURE), body, 0).await };
         self.inner.driver.run(counting).await?.map(drop)
     }
 }

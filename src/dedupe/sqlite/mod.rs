@@ -240,8 +240,8 @@ impl DedupeStore for SqliteStore {
         Box::pin(async move { self.ask(Step::OfBody(body, BodyOperation::Record(period))).await?.recorded() })
     }
 
-    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
-        Box::pin(async move { self.ask(Step::OfBody(body, BodyOperation::Unrecord)).await.map(drop) })
+    fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
+        Box::pin(async move { self.ask(Step::OfBody(body, BodyOperation::Failure)).await.map(drop) })
     }
 
     fn store_id(&self) -> Option<StoreId> {

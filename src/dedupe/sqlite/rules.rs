@@ -28,7 +28,7 @@ pub(super) enum Operation {
 #[derive(Clone, Copy)]
 pub(super) enum BodyOperation {
     Record(Duration),
-    Unrecord,
+    Failure,
 }
 
 #[derive(Clone, Copy)]
@@ -36,7 +36,7 @@ pub(super) enum OperationResult {
     Claimed(Claimed),
     Settled(Settled),
     Recorded(DeliveryRecord),
-    Unrecorded,
+    Failed,
 }
 
 impl Operation {

@@ -21,7 +21,7 @@ pub(super) struct Tables {
     write: Vec<Arc<str>>,
     delete: Vec<Arc<str>>,
     record: Arc<str>,
-    unrecord: [Arc<str>; 2],
+    failure: Arc<str>,
     /// One statement for each table whose rows expire.
     purge: [Arc<str>; 2],
     #[cfg(feature = "sqlx-09")]
@@ -54,11 +54,8 @@ impl Tables {
                 )
             }),
             delete: lists("?", &|keys| format!("DELETE FROM {name}_events WHERE key IN ({keys})")),
-            record: RECORD.replace("{name}", &name).replace("{expired}", RECORD_EXPIRED).into(),
-            unrecord: [
-                format!("UPDATE {name}_bodies SET deliveries = deliveries - 1 WHERE key = ?").into(),
-                format!("DELETE FROM {name}_bodies WHERE key = ? AND deliveries <= 0").into(),
-            ],
+            record: RECORD.replace("{name}", &name).replace("{gone}", GONE).replace("{over}", OVER).into(),
+            failure: format!("UPDATE {name}_bodies SET in_period = in_period - 1 WHERE key = ? AND in_period > 0").into(),
             purge: ["events", "bodies"].map(|table| {
                 format!(
                     "DELETE FROM {name}_{table} WHERE key IN \
@@ -146,24 +143,25 @@ impl Tables {
         Ok(query.execute(connection).await?.rows_affected() > 0)
     }
 
-    /// Counts a delivery of a body. Returns the number of deliveries, this one included, and the time of the first.
+    /// Counts a delivery of a body. Returns the number of deliveries and of those in the current period, this one
+    /// included, each with the time of the first.
     pub(super) async fn record(
         &self,
         connection: &mut SqliteConnection,
         body: EventKey,
         now: i64,
         until: i64,
-    ) -> Result<(i64, i64), Fault> {
+    ) -> Result<[(i64, i64); 2], Fault> {
         let query = sqlx::query_as(AssertSqlSafe(self.record.clone()));
-        Ok(query.bind(body.as_bytes().as_slice()).bind(now).bind(until).fetch_one(connection).await?)
+        let query = query.bind(body.as_bytes().as_slice()).bind(now).bind(until);
+        let (deliveries, first_seen, in_period, period_began) = query.fetch_one(connection).await?;
+        Ok([(deliveries, first_seen), (in_period, period_began)])
     }
 
-    /// Removes one delivery from the record of a body.
-    pub(super) async fn unrecord(&self, connection: &mut SqliteConnection, body: EventKey) -> Result<(), Fault> {
-        for statement in &self.unrecord {
-            let query = sqlx::query(AssertSqlSafe(statement.clone()));
-            query.bind(body.as_bytes().as_slice()).execute(&mut *connection).await?;
-        }
+    /// Removes one delivery of a body from the current period.
+    pub(super) async fn record_failure(&self, connection: &mut SqliteConnection, body: EventKey) -> Result<(), Fault> {
+        let query = sqlx::query(AssertSqlSafe(self.failure.clone()));
+        query.bind(body.as_bytes().as_slice()).execute(connection).await?;
         Ok(())
     }
 
@@ -188,14 +186,19 @@ impl Tables {
 const TABLES: &str = include_str!("tables.sql");
 const VERSION: i64 = 1;
 
-/// A record whose period has ended begins anew, and so does one from before the clock was set back.
+/// Counts a delivery. `{gone}`: the record has expired. `{over}`: the period has ended. Both hold for a time in the
+/// future, which is from before the clock was set back.
 const RECORD: &str = "
-INSERT INTO {name}_bodies (key, deliveries, first_seen, until) VALUES (?1, 1, ?2, ?3) ON CONFLICT (key) DO UPDATE SET
-    deliveries = CASE WHEN {expired} THEN 1 ELSE deliveries + 1 END,
-    first_seen = CASE WHEN {expired} THEN ?2 ELSE first_seen END,
-    until = CASE WHEN {expired} THEN ?3 ELSE until END
-RETURNING deliveries, first_seen";
-const RECORD_EXPIRED: &str = "until <= ?2 OR first_seen > ?2";
+INSERT INTO {name}_bodies (key, deliveries, first_seen, period_began, in_period, until)
+VALUES (?1, 1, ?2, ?2, 1, ?3) ON CONFLICT (key) DO UPDATE SET
+    deliveries = CASE WHEN {gone} THEN 1 ELSE deliveries + 1 END,
+    first_seen = CASE WHEN {gone} THEN ?2 ELSE first_seen END,
+    period_began = CASE WHEN {over} THEN ?2 ELSE period_began END,
+    in_period = CASE WHEN {over} THEN 1 ELSE in_period + 1 END,
+    until = ?3
+RETURNING deliveries, first_seen, in_period, period_began";
+const GONE: &str = "(until <= ?2 OR first_seen > ?2)";
+const OVER: &str = "(until <= ?2 OR period_began > ?2 OR period_began <= ?2 - (?3 - ?2))";
 
 /// Returns the statement for the next power of two, and the items padded to that number with the last one. Repeating a
 /// read, a write or a delete changes nothing.

@@ -9,6 +9,8 @@ CREATE TABLE IF NOT EXISTS medhook_bodies (
     key BLOB NOT NULL PRIMARY KEY CHECK (length(key) = 32),
     deliveries INTEGER NOT NULL,
     first_seen INTEGER NOT NULL, -- milliseconds since 1970
+    period_began INTEGER NOT NULL, -- milliseconds since 1970
+    in_period INTEGER NOT NULL,
     until INTEGER NOT NULL -- milliseconds since 1970
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS medhook_bodies_until ON medhook_bodies (until);

@@ -260,15 +260,16 @@ async fn steps(
             Step::OfEvent(key, token, operation) => operation.apply(rows.entry(key).or_default(), token, now),
             Step::OfBody(body, BodyOperation::Record(period)) => {
                 let until = rules::after(now, period);
-                let (deliveries, first_seen) = tables.record(connection, body, now, until).await?;
-                OperationResult::Recorded(DeliveryRecord {
-                    earlier: u64::try_from(deliveries.saturating_sub(1)).unwrap_or_default(),
-                    since: Duration::from_millis(now.abs_diff(first_seen)),
-                })
+                let counted = tables.record(connection, body, now, until).await?;
+                let [(earlier, since), (in_period, period)] = counted.map(|(deliveries, first)| {
+                    let earlier = u64::try_from(deliveries.saturating_sub(1)).unwrap_or_default();
+                    (earlier, Duration::from_millis(now.abs_diff(first)))
+                });
+                OperationResult::Recorded(DeliveryRecord { earlier, since, in_period, period })
             }
-            Step::OfBody(body, BodyOperation::Unrecord) => {
-                tables.unrecord(connection, body).await?;
-                OperationResult::Unrecorded
+            Step::OfBody(body, BodyOperation::Failure) => {
+                tables.record_failure(connection, body).await?;
+                OperationResult::Failed
             }
         });
     }

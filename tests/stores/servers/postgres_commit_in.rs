@@ -229,8 +229,8 @@ impl DedupeStore for Wrapper {
         self.store.record_delivery(body, period)
     }
 
-    fn unrecord_delivery(&self, body: EventKey) -> StoreFuture<'_, ()> {
-        self.store.unrecord_delivery(body)
+    fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
+        self.store.record_failure(body)
     }
 
     fn store_id(&self) -> Option<StoreId> {
