@@ -283,7 +283,11 @@ async fn a_repeated_body_of_a_kind_that_can_recur_is_not_genuine() {
     assert_eq!(world.send(&request, 200).await, Err(Reason::RepeatLimit));
     world.wait(DAY - HOUR).await;
     assert_eq!(world.levels(), ["WARN 1 repeat_limit"]);
-    // The record is forgotten after a day.
+    assert_eq!(world.send(&request, 200).await, Ok(200), "the limit is that of a day");
+    assert!(world.levels().is_empty());
+    world.wait(DAY).await;
+    assert_eq!(world.levels(), ["WARN 1 repeat_limit"]);
+    // The record expires a day after the last delivery.
     assert_eq!(world.send(&request, 200).await, Ok(200));
     assert_eq!(world.levels(), ["INFO"]);
 }

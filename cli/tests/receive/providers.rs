@@ -232,8 +232,8 @@ async fn dedupe_selects_how_duplicates_are_recognized() {
     let handled = "handled - BookAppointment";
     let again = "duplicate duplicate BookAppointment";
     for (dedupe, expected) in [
-        ("", [handled, again, handled]),
-        ("dedupe = \"id\"", [handled, again, handled]),
+        ("", [handled, handled, handled]),
+        ("dedupe = \"id\"", [handled, handled, handled]),
         ("dedupe = \"natural\"", [handled, again, again]),
         ("dedupe = \"bytes\"", [handled, again, handled]),
         ("dedupe = \"off\"", [handled, handled, handled]),

@@ -142,7 +142,8 @@ impl PostgresStore {
 
     /// Records the event as handled in a transaction of the application, so that the effects of the handler and this
     /// record are committed together or not at all. If every handler of the event does so, the event takes effect once,
-    /// even if a claim is lost.
+    /// even if a claim is lost. An event that can recur with the same bytes has another key for each delivery, so a
+    /// retry of it takes effect again ([`Dedupe::by_id`](crate::Dedupe::by_id)).
     ///
     /// The delivery's receiver must have this store: a clone of it, an `Arc` of a clone, or a store that wraps a clone
     /// and returns its [`store_id`](DedupeStore::store_id). A second store that was connected to the same tables is

@@ -145,7 +145,9 @@ impl SqliteStore {
     }
 
     /// Records the delivery's event as handled in a transaction of the application, so that the effects of the handler
-    /// and this record are committed together or not at all. The receiver's own commit then changes nothing.
+    /// and this record are committed together or not at all. The receiver's own commit then changes nothing. An event
+    /// that can recur with the same bytes has another key for each delivery, so a retry of it takes effect again
+    /// ([`Dedupe::by_id`](crate::Dedupe::by_id)).
     ///
     /// The transaction must be on this store's file, through the pool that the store is [on](Self::on) or through any
     /// other connection whose main database it is. The delivery's receiver must have this store: a clone of it, an

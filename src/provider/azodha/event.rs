@@ -25,7 +25,7 @@ crate::provider::events::events! { "azodha":
         MayRecur("the score of the same answers can be computed again"),
     /// An appointment was booked.
     BookAppointment(BookAppointment) = "BookAppointment":
-        SameEvent(&["/id"], "an appointment is booked once"),
+        MayRecur("an appointment can be canceled and booked again"),
     /// An inference from medical data to care tasks.
     InferenceToCareTasks(InferenceToCareTasks) = "InferenceToCareTasks":
         MayRecur("the same inference can be requested again"),

@@ -71,9 +71,9 @@
 //!
 //! | kind | deliveries with equal bytes |
 //! |---|---|
-//! | [`BookAppointment`] with an `id` | are the same event: an appointment is booked once |
 //! | [`UploadedFileAndTest`] with `data.file.id` | are the same event: a file is uploaded once |
 //! | [`HealthRecordCounter`] | may be two events: a count can change and change back |
+//! | [`BookAppointment`] | may be two events: an appointment can be canceled and booked again |
 //! | [`Notification`], [`HealthProgramActivated`] | may be two events: a patient can leave and join again |
 //! | the three `InferenceTo…` kinds, [`AssessmentResponseToWellbeingScore`] | may be two events: the same can be requested again |
 //! | [`SurveyAssessment`] | may be two events: no id or time of the answers is documented |

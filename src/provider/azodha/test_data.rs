@@ -17,7 +17,6 @@ pub(super) const TEST_DATA: TestData = test_data! {
     "AppointmentToCareTaskActivityLog"
     "AssessmentResponseToWellbeingScore"
     "BookAppointment"
-    "BookAppointment.named"
     "BookAppointment.numbers"
     "HealthProgramActivated.duration-text"
     "HealthProgramActivated"
@@ -31,4 +30,5 @@ pub(super) const TEST_DATA: TestData = test_data! {
     "OpenTele"
     "SurveyAssessment"
     "UploadedFileAndTest"
+    "UploadedFileAndTest.named"
 };

@@ -38,7 +38,7 @@ crate::provider::events::events! { "mediquo":
         ),
     /// A prescription's PDF is ready. `occurred_on` is the time of the prescription, which may be much earlier.
     PrescriptionCreated(PrescriptionCreated) = "prescription_created":
-        SameEvent(&["/payload/prescription/id"], "a prescription is created once"),
+        SameEvent(&["/payload/prescription/id"], "a prescription is created once; its PDF generated again, with the same link, says the same"),
     /// A patient moved in the waiting room. One event per queued patient, many of them in the same second.
     PatientWaitingRoomPositionUpdate(PatientWaitingRoomPositionUpdate) = "patient_waiting_room_position_update":
         MayRecur("a patient can return to a position within one second, the unit of `occurred_on`"),
