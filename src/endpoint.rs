@@ -23,6 +23,8 @@ pub(crate) struct EndpointFacts {
     pub(crate) unverified: OncePerMinute,
     /// Counts events that a secret of the wrong mode verified.
     pub(crate) mode_mismatches: OncePerMinute,
+    /// Counts deliveries of bodies beyond the limit of repeats.
+    pub(crate) repeats: OncePerMinute,
 }
 
 /// The limits of an endpoint, how long its events are remembered, and how often deliveries are expected.
@@ -53,6 +55,7 @@ impl EndpointFacts {
             silence: limits.expect_every.map(Silence::new),
             unverified: OncePerMinute::default(),
             mode_mismatches: OncePerMinute::default(),
+            repeats: OncePerMinute::default(),
         }
     }
 

@@ -142,21 +142,26 @@ pub(crate) fn not_handled(subject: Subject<'_>, rejection: &Rejection) {
     });
 }
 
-/// Logs the first delivery of a body beyond the limit of repeats, and what to do.
+/// Logs deliveries of bodies beyond the limit of repeats, and what to do: at once, then at most once per minute.
 pub(crate) fn repeat_limit(subject: Subject<'_>, max_repeats: u32) {
     isolated(|| {
         #[cfg(feature = "tracing")]
-        tracing::warn!(
-            endpoint = subject.endpoint.name(),
-            provider = subject.endpoint.provider(),
-            kind = subject.kind,
-            secret = subject.secret,
-            max_repeats,
-            "a body was delivered again more than `max_repeats` times within a day; until the day is over, its \
-             deliveries are answered with 503 (repeat_limit); if the provider sent them, increase `max_repeats`; \
-             otherwise a captured delivery is being replayed: set a new secret at the provider and here, and remove \
-             the old one"
-        );
+        if let Some(rejected) = subject.endpoint.repeats.count(subject.endpoint.now()) {
+            tracing::warn!(
+                endpoint = subject.endpoint.name(),
+                provider = subject.endpoint.provider(),
+                kind = subject.kind,
+                secret = subject.secret,
+                max_repeats,
+                rejected,
+                "a body was handled more than `max_repeats` times again within a day; until the day is over, its \
+                 deliveries are answered with 503 (repeat_limit); if the provider sent them, increase `max_repeats`; \
+                 otherwise a captured delivery is being replayed: set a new secret at the provider and here, and remove \
+                 the old one"
+            );
+        }
+        #[cfg(not(feature = "tracing"))]
+        let _ = &subject.endpoint.repeats;
         let _ = (subject, max_repeats);
     });
 }

@@ -132,6 +132,7 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 ///         &self,
 ///         body: EventKey,
 ///         period: Duration,
+///         most: u64,
 ///     ) -> StoreFuture<'_, DeliveryRecord> {
 ///         Box::pin(async move {
 ///             let now = Instant::now();
@@ -143,8 +144,10 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 ///             }
 ///             (record.since, record.period) = (first.elapsed(), began.elapsed());
 ///             let before = *record;
-///             record.earlier += 1;
-///             record.in_period += 1;
+///             if record.in_period < most {
+///                 record.earlier += 1;
+///                 record.in_period += 1;
+///             }
 ///             Ok(before)
 ///         })
 ///     }
@@ -179,8 +182,9 @@ pub trait DedupeStore: fmt::Debug + Send + Sync + 'static {
     /// Records a delivery of a body whose event can recur with the same bytes, and returns the earlier deliveries. Such
     /// deliveries are not claimed, since each counts as a separate event. The record of a body expires `period` after
     /// its last delivery. Within the record, periods follow one another: the first begins with the first delivery, each
-    /// later one with the first delivery after the end of its predecessor.
-    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord>;
+    /// later one with the first delivery after the end of its predecessor. If `most` deliveries count in the current
+    /// period, only the time of the last delivery changes.
+    fn record_delivery(&self, body: EventKey, period: Duration, most: u64) -> StoreFuture<'_, DeliveryRecord>;
 
     /// Records that the handler of a delivery failed: it no longer counts in the current period of its body. It remains
     /// an earlier delivery.
@@ -239,8 +243,9 @@ pub trait DedupeStore: fmt::Debug + Send + Sync + 'static {
     /// #       &self,
     /// #       body: EventKey,
     /// #       period: Duration,
+    /// #       most: u64,
     /// #   ) -> StoreFuture<'_, DeliveryRecord> {
-    /// #       self.0.record_delivery(body, period)
+    /// #       self.0.record_delivery(body, period, most)
     /// #   }
     /// #
     /// #   fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
@@ -271,8 +276,8 @@ impl<S: DedupeStore + ?Sized> DedupeStore for Arc<S> {
         (**self).release(key, token)
     }
 
-    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
-        (**self).record_delivery(body, period)
+    fn record_delivery(&self, body: EventKey, period: Duration, most: u64) -> StoreFuture<'_, DeliveryRecord> {
+        (**self).record_delivery(body, period, most)
     }
 
     fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {

@@ -27,7 +27,7 @@ impl DedupeStore for NoDedupe {
         Box::pin(async { Ok(Settled::Settled) })
     }
 
-    fn record_delivery(&self, _: EventKey, _: Duration) -> StoreFuture<'_, DeliveryRecord> {
+    fn record_delivery(&self, _: EventKey, _: Duration, _: u64) -> StoreFuture<'_, DeliveryRecord> {
         Box::pin(async { Ok(DeliveryRecord::default()) })
     }
 

@@ -19,6 +19,7 @@ use crate::claim_token::ClaimToken;
 use crate::dedupe::{Claimed, DedupeStore, Settled, StoreFuture};
 use crate::delivery::Delivery;
 use crate::error::{Outcome, Reason, StoreError};
+use crate::event_key::EventKey;
 use crate::observe::{self, caught};
 use crate::rejection::Rejection;
 use crate::time::in_time;
@@ -39,12 +40,14 @@ impl fmt::Debug for Claim {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Ending {
+pub(super) enum Ending {
     Commit,
     Release,
     /// Releases a claim whose outcome is unknown because the store did not answer. If the claim is still under way, it
     /// has no effect after the release. `Lost` is expected here and is not reported.
     Disown,
+    /// Records that the handler of a recorded delivery failed, or did not run because the store did not answer.
+    Failure(EventKey),
 }
 
 impl Claim {
@@ -179,20 +182,20 @@ impl Claim {
     }
 
     /// Settles the claim. If the store fails, continues in the background, so that the handler's answer is sent now.
-    async fn settle(self, ending: Ending) {
+    pub(super) async fn settle(self, ending: Ending) {
         if !self.try_settle(ending).await {
             self.settle_in_background(ending);
         }
     }
 
-    fn settle_in_background(self, ending: Ending) {
+    pub(super) fn settle_in_background(self, ending: Ending) {
         tokio::spawn(async move {
             let settings = self.settings.clone();
             let began = Instant::now();
             let longest = match ending {
                 Ending::Commit => settings.retention.total.min(LONGEST_SETTLING),
-                // By then the lease has expired.
-                Ending::Release | Ending::Disown => settings.lease,
+                // By then the lease has expired. A record of deliveries is advisory.
+                Ending::Release | Ending::Disown | Ending::Failure(_) => settings.lease,
             };
             let mut wait = FIRST_RETRY;
             loop {
@@ -222,6 +225,7 @@ impl Claim {
         let settled = match ending {
             Ending::Commit => self.answer(|store| store.commit(key, self.token, settings.retention)).await,
             Ending::Release | Ending::Disown => self.answer(|store| store.release(key, self.token)).await,
+            Ending::Failure(body) => self.answer(|store| store.record_failure(body)).await.map(|()| Settled::Settled),
         };
         match settled {
             Ok(Settled::Settled) => true,
@@ -233,7 +237,11 @@ impl Claim {
                 true
             }
             Err(error) => {
-                let step = if ending == Ending::Commit { "commit" } else { "release" };
+                let step = match ending {
+                    Ending::Commit => "commit",
+                    Ending::Release | Ending::Disown => "release",
+                    Ending::Failure(_) => "record failure",
+                };
                 observe::settle_failed(self.delivery.subject(), step, &error);
                 false
             }

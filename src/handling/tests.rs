@@ -108,8 +108,8 @@ impl DedupeStore for Faulty {
         self.released.lock().unwrap().push(token);
         Box::pin(self.through(false, self.store.release(key, token)))
     }
-    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
-        Box::pin(self.through(false, self.store.record_delivery(body, period)))
+    fn record_delivery(&self, body: EventKey, period: Duration, most: u64) -> StoreFuture<'_, DeliveryRecord> {
+        Box::pin(self.through(false, self.store.record_delivery(body, period, most)))
     }
     fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
         Box::pin(self.through(false, self.store.record_failure(body)))

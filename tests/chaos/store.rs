@@ -213,9 +213,9 @@ impl DedupeStore for Failing {
         })
     }
 
-    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
+    fn record_delivery(&self, body: EventKey, period: Duration, most: u64) -> StoreFuture<'_, DeliveryRecord> {
         let this = self.clone();
-        self.through(None, async move { this.0.store.record_delivery(body, period).await })
+        self.through(None, async move { this.0.store.record_delivery(body, period, most).await })
     }
 
     fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {

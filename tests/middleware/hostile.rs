@@ -320,8 +320,8 @@ impl DedupeStore for SlowToClaim {
     fn release(&self, key: EventKey, token: ClaimToken) -> StoreFuture<'_, Settled> {
         self.inner.release(key, token)
     }
-    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
-        self.inner.record_delivery(body, period)
+    fn record_delivery(&self, body: EventKey, period: Duration, most: u64) -> StoreFuture<'_, DeliveryRecord> {
+        self.inner.record_delivery(body, period, most)
     }
     fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
         self.inner.record_failure(body)

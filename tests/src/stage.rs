@@ -227,7 +227,7 @@ impl DedupeStore for Broken {
     fn release(&self, _: EventKey, _: ClaimToken) -> StoreFuture<'_, Settled> {
         self.answer()
     }
-    fn record_delivery(&self, _: EventKey, _: Duration) -> StoreFuture<'_, DeliveryRecord> {
+    fn record_delivery(&self, _: EventKey, _: Duration, _: u64) -> StoreFuture<'_, DeliveryRecord> {
         self.answer()
     }
     fn record_failure(&self, _: EventKey) -> StoreFuture<'_, ()> {

@@ -65,6 +65,7 @@ macro_rules! suite {
             of_64_concurrent_deliveries_each_is_counted_once
             a_record_expires_after_its_period
             a_delivery_whose_handler_failed_does_not_count_in_its_period
+            deliveries_beyond_the_limit_do_not_count
         );
         $($($crate::suite::suite!(@also $also $place);)+)?
     };
@@ -87,7 +88,7 @@ macro_rules! suite {
         $crate::suite::suite!(@ clock $place:
             a_clock_stepped_forward_ends_leases_and_the_token_fences
             a_clock_stepped_back_blocks_no_longer_than_a_lease
-            periods_of_a_body_follow_one_another_and_a_clock_stepped_back_begins_anew
+            periods_of_a_body_follow_one_another_and_a_clock_stepped_back_forgets_nothing
         );
     };
     (@ $name:ident $place:ident: $($test:ident)*) => {
@@ -105,6 +106,8 @@ macro_rules! suite {
 pub(crate) use suite;
 
 pub const HOUR: Duration = Duration::from_secs(3600);
+/// More deliveries of a body than any test records.
+pub const MOST: u64 = 1_000;
 
 pub fn key(n: u64) -> EventKey {
     let mut bytes = [0; 32];
@@ -552,13 +555,13 @@ pub async fn each_delivery_of_a_body_is_counted<P: Place>() {
     let place = P::fresh().await;
     let (store, other) = (place.store().await, place.store().await);
     let began = Instant::now();
-    let first = store.record_delivery(key(1), HOUR).await.unwrap();
+    let first = store.record_delivery(key(1), HOUR, MOST).await.unwrap();
     assert_eq!(first, DeliveryRecord::default());
-    assert_eq!(store.record_delivery(key(2), HOUR).await.unwrap(), DeliveryRecord::default(), "another body");
+    assert_eq!(store.record_delivery(key(2), HOUR, MOST).await.unwrap(), DeliveryRecord::default(), "another body");
     place.pass(P::SHORT).await;
     for earlier in 1..4 {
         let store = if earlier % 2 == 0 { &store } else { &other };
-        let record = store.record_delivery(key(1), HOUR).await.unwrap();
+        let record = store.record_delivery(key(1), HOUR, MOST).await.unwrap();
         assert_eq!(record.earlier, earlier);
         // A store may round the time of a delivery to milliseconds.
         assert!(record.since + Duration::from_millis(2) >= P::SHORT, "{record:?}");
@@ -567,7 +570,7 @@ pub async fn each_delivery_of_a_body_is_counted<P: Place>() {
     // A record affects no claim, not even one with the same key.
     assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
     assert_eq!(store.release(key(1), token(1)).await.unwrap(), Settled::Settled);
-    assert_eq!(store.record_delivery(key(1), HOUR).await.unwrap().earlier, 4);
+    assert_eq!(store.record_delivery(key(1), HOUR, MOST).await.unwrap().earlier, 4);
 }
 
 pub async fn of_64_concurrent_deliveries_each_is_counted_once<P: Place>() {
@@ -577,7 +580,7 @@ pub async fn of_64_concurrent_deliveries_each_is_counted_once<P: Place>() {
         let deliveries: Vec<_> = (0..64)
             .map(|n: usize| {
                 let store = stores[n % 2].clone();
-                tokio::spawn(async move { store.record_delivery(key(round), HOUR).await.unwrap().earlier })
+                tokio::spawn(async move { store.record_delivery(key(round), HOUR, MOST).await.unwrap().earlier })
             })
             .collect();
         let mut earlier = Vec::new();
@@ -592,9 +595,9 @@ pub async fn of_64_concurrent_deliveries_each_is_counted_once<P: Place>() {
 pub async fn a_record_expires_after_its_period<P: Place>() {
     let place = P::fresh().await;
     let store = place.store().await;
-    store.record_delivery(key(1), P::SHORT).await.unwrap();
+    store.record_delivery(key(1), P::SHORT, MOST).await.unwrap();
     place.pass(P::SHORT).await;
-    assert_eq!(store.record_delivery(key(1), P::SHORT).await.unwrap(), DeliveryRecord::default());
+    assert_eq!(store.record_delivery(key(1), P::SHORT, MOST).await.unwrap(), DeliveryRecord::default());
 }
 
 pub async fn a_delivery_whose_handler_failed_does_not_count_in_its_period<P: Place>() {
@@ -602,7 +605,7 @@ pub async fn a_delivery_whose_handler_failed_does_not_count_in_its_period<P: Pla
     let store = place.store().await;
     store.record_failure(key(1)).await.unwrap();
     for (earlier, in_period, failed) in [(0, 0, true), (1, 0, false), (2, 1, true), (3, 1, false), (4, 2, false)] {
-        let record = store.record_delivery(key(1), HOUR).await.unwrap();
+        let record = store.record_delivery(key(1), HOUR, MOST).await.unwrap();
         assert_eq!((record.earlier, record.in_period), (earlier, in_period));
         assert!(record.period <= record.since + Duration::from_millis(1), "{record:?}");
         if failed {
@@ -612,17 +615,33 @@ pub async fn a_delivery_whose_handler_failed_does_not_count_in_its_period<P: Pla
     for _ in 0..9 {
         store.record_failure(key(1)).await.unwrap();
     }
-    let record = store.record_delivery(key(1), HOUR).await.unwrap();
+    let record = store.record_delivery(key(1), HOUR, MOST).await.unwrap();
     assert_eq!((record.earlier, record.in_period), (5, 0));
 }
 
-pub async fn periods_of_a_body_follow_one_another_and_a_clock_stepped_back_begins_anew<P: Clocked>() {
+pub async fn deliveries_beyond_the_limit_do_not_count<P: Place>() {
+    let place = P::fresh().await;
+    let store = place.store().await;
+    let record = async || {
+        let record = store.record_delivery(key(1), HOUR, 2).await.unwrap();
+        (record.earlier, record.in_period)
+    };
+    for expected in [(0, 0), (1, 1), (2, 2), (2, 2), (2, 2)] {
+        assert_eq!(record().await, expected);
+    }
+    store.record_failure(key(1)).await.unwrap();
+    for expected in [(2, 1), (3, 2), (3, 2)] {
+        assert_eq!(record().await, expected);
+    }
+}
+
+pub async fn periods_of_a_body_follow_one_another_and_a_clock_stepped_back_forgets_nothing<P: Clocked>() {
     let place = P::fresh().await;
     let store = place.store().await;
     let clock = place.clock();
     let second = Duration::from_secs(1);
     let record = async || {
-        let record = store.record_delivery(key(1), HOUR).await.unwrap();
+        let record = store.record_delivery(key(1), HOUR, MOST).await.unwrap();
         (record.earlier, record.since, record.in_period, record.period)
     };
     assert_eq!(record().await, (0, Duration::ZERO, 0, Duration::ZERO));
@@ -632,8 +651,11 @@ pub async fn periods_of_a_body_follow_one_another_and_a_clock_stepped_back_begin
     assert_eq!(record().await, (2, HOUR, 0, Duration::ZERO));
     clock.forward(second);
     assert_eq!(record().await, (3, HOUR + second, 1, second));
+    // A correction of the clock forgets no delivery.
     clock.back(2 * HOUR);
-    assert_eq!(record().await, (0, Duration::ZERO, 0, Duration::ZERO));
+    assert_eq!(record().await, (4, Duration::ZERO, 2, Duration::ZERO));
+    clock.forward(second);
+    assert_eq!(record().await, (5, second, 3, second));
     clock.forward(HOUR);
     assert_eq!(record().await, (0, Duration::ZERO, 0, Duration::ZERO));
 }

@@ -176,8 +176,8 @@ impl DedupeStore for WatchedStore {
         self.recorded(self.store.release(key, token))
     }
 
-    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
-        self.recorded(self.store.record_delivery(body, period))
+    fn record_delivery(&self, body: EventKey, period: Duration, most: u64) -> StoreFuture<'_, DeliveryRecord> {
+        self.recorded(self.store.record_delivery(body, period, most))
     }
 
     fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
@@ -251,8 +251,8 @@ mod tests {
             self.0.release(key, token)
         }
 
-        fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
-            self.0.record_delivery(body, period)
+        fn record_delivery(&self, body: EventKey, period: Duration, most: u64) -> StoreFuture<'_, DeliveryRecord> {
+            self.0.record_delivery(body, period, most)
         }
 
         fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {

@@ -144,7 +144,7 @@ impl DedupeStore for JournalStore {
         })
     }
 
-    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
+    fn record_delivery(&self, body: EventKey, period: Duration, most: u64) -> StoreFuture<'_, DeliveryRecord> {
         self.operation(move |events| {
             let now = Instant::now();
             events.bodies.retain(|_, body| now.duration_since(body.last) < period);
@@ -159,8 +159,10 @@ impl DedupeStore for JournalStore {
                 in_period: body.in_period,
                 period: now.duration_since(body.period_began),
             };
-            body.deliveries += 1;
-            body.in_period += 1;
+            if body.in_period < most {
+                body.deliveries += 1;
+                body.in_period += 1;
+            }
             body.last = now;
             Ok(before)
         })

@@ -13,6 +13,8 @@ use crate::event_key::EventKey;
 pub(super) struct Bodies {
     records: LruCache<EventKey, BodyRecord, FirstBytesState>,
     capacity: usize,
+    /// The number of records that made room before they expired.
+    pub(super) forgotten: u64,
 }
 
 /// Times are milliseconds since the store was created.
@@ -28,10 +30,10 @@ struct BodyRecord {
 impl Bodies {
     pub(super) fn new(capacity: usize) -> Self {
         // Unbounded, because a bounded cache allocates its whole capacity at once.
-        Bodies { records: LruCache::unbounded_with_hasher(FirstBytesState::default()), capacity }
+        Bodies { records: LruCache::unbounded_with_hasher(FirstBytesState::default()), capacity, forgotten: 0 }
     }
 
-    pub(super) fn record(&mut self, body: EventKey, period: u64, now: u64) -> DeliveryRecord {
+    pub(super) fn record(&mut self, body: EventKey, period: u64, most: u64, now: u64) -> DeliveryRecord {
         let known = self.records.get(&body).copied();
         let mut record = known.filter(|record| now.saturating_sub(record.last) < period).unwrap_or(BodyRecord {
             deliveries: 0,
@@ -49,12 +51,16 @@ impl Bodies {
             in_period: record.in_period,
             period: Duration::from_millis(now.saturating_sub(record.period_began)),
         };
-        record.deliveries = record.deliveries.saturating_add(1);
-        record.in_period = record.in_period.saturating_add(1);
+        if record.in_period < most {
+            record.deliveries = record.deliveries.saturating_add(1);
+            record.in_period = record.in_period.saturating_add(1);
+        }
         record.last = now;
         self.records.put(body, record);
-        if self.records.len() > self.capacity {
-            self.records.pop_lru();
+        if self.records.len() > self.capacity
+            && let Some((_, oldest)) = self.records.pop_lru()
+        {
+            self.forgotten += u64::from(now.saturating_sub(oldest.last) < period);
         }
         before
     }
@@ -74,7 +80,8 @@ mod tests {
     fn at_capacity_the_least_recently_used_record_makes_room() {
         let body = |n| EventKey::from_bytes([n; 32]);
         let mut bodies = Bodies::new(2);
-        let mut earlier = |n| bodies.record(body(n), 10, 0).earlier;
+        let mut earlier = |n| bodies.record(body(n), 10, 9, 0).earlier;
         assert_eq!([1, 2, 1, 3, 1, 2, 3].map(&mut earlier), [0, 0, 1, 0, 2, 0, 0]);
+        assert_eq!(bodies.forgotten, 3);
     }
 }

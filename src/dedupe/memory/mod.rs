@@ -28,7 +28,7 @@ use crate::{StoreError, observe};
 /// is too small; see [`forgotten`](Self::forgotten). Leases are measured by a monotonic clock, which cannot be set.
 ///
 /// Records of deliveries whose event can recur ([`record_delivery`](DedupeStore::record_delivery)) are kept besides, as
-/// many as there may be events, and the oldest one makes room.
+/// many as there may be events, and the oldest one makes room, which counts as forgotten.
 #[derive(Clone)]
 pub struct MemoryStore {
     shards: Arc<[Mutex<Shard>]>,
@@ -134,8 +134,8 @@ impl DedupeStore for MemoryStore {
         Box::pin(async move { self.with(key, |shard, _| Ok(shard.release(key, token))) })
     }
 
-    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
-        Box::pin(async move { self.with(body, |shard, now| Ok(shard.bodies.record(body, millis(period), now))) })
+    fn record_delivery(&self, body: EventKey, period: Duration, most: u64) -> StoreFuture<'_, DeliveryRecord> {
+        Box::pin(async move { self.with(body, |shard, now| Ok(shard.bodies.record(body, millis(period), most, now))) })
     }
 
     fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {

@@ -84,9 +84,9 @@ impl Shard {
         self.events.len()
     }
 
-    /// Returns the number of events that were forgotten before they expired.
+    /// Returns the number of events, and of records of deliveries, that were forgotten before they expired.
     pub(super) fn forgotten(&self) -> u64 {
-        self.forgotten
+        self.forgotten.saturating_add(self.bodies.forgotten)
     }
 
     pub(super) fn claim(

@@ -5,7 +5,8 @@
 //! That costs a round trip per operation, and the permit is never released if the server or the network stops
 //! responding at that moment: <https://github.com/transact-rs/sqlx/issues/4349>. `PgPool` also keeps connections that
 //! were made before one was found broken. Here an operation that finds its connection broken is repeated on another
-//! one. Every operation is idempotent: see `statements.rs`.
+//! one. Every operation on a claim is idempotent: see `statements.rs`. A record of deliveries may count a repeated
+//! operation twice.
 //!
 //! A permit stands for a backend of the server, not for a caller. A backend that waits in its COMMIT (for a synchronous
 //! standby, a stalled disk or a deferred trigger) does not notice that its client has closed the connection, and
@@ -377,6 +378,7 @@ pub(super) struct BoundStatement {
     pub(super) statement: Arc<str>,
     pub(super) key: Option<(EventKey, Option<ClaimToken>)>,
     pub(super) seconds: Option<f64>,
+    pub(super) most: Option<i64>,
 }
 
 impl BoundStatement {
@@ -390,6 +392,9 @@ impl BoundStatement {
         }
         if let Some(seconds) = self.seconds {
             query = query.bind(seconds);
+        }
+        if let Some(most) = self.most {
+            query = query.bind(most);
         }
         // Reads the whole answer: an error at COMMIT comes after the row.
         query.fetch_all(connection).await.map(|rows| rows.into_iter().next())

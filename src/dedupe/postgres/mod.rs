@@ -188,8 +188,13 @@ impl PostgresStore {
         let key = delivery.event_key();
         let ids = (key, Some(token));
         let statement = self.inner.statements.commit_in.clone();
-        let step =
-            BoundStatement { name: "commit_in", statement, key: Some(ids), seconds: Some(seconds(retention.total)) };
+        let step = BoundStatement {
+            name: "commit_in",
+            statement,
+            key: Some(ids),
+            seconds: Some(seconds(retention.total)),
+            most: None,
+        };
         match step.run(transaction).await {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(StoreError::lost()),
@@ -229,7 +234,8 @@ impl PostgresStore {
         let ids = (key, Some(token));
         for _ in 0..MOST_CLAIM_ATTEMPTS {
             let statement = self.inner.statements.claim.clone();
-            let step = BoundStatement { name: "claim", statement, key: Some(ids), seconds: Some(seconds(lease)) };
+            let step =
+                BoundStatement { name: "claim", statement, key: Some(ids), seconds: Some(seconds(lease)), most: None };
             let row = self.row(step).await?;
             let answer = row.map(|row| claimed(&row, lease)).transpose();
             if let Some(claimed) = answer.map_err(|error| connection::unavailable("claim", error))?.flatten() {
@@ -277,8 +283,14 @@ impl DedupeStore for PostgresStore {
         Box::pin(async move {
             let ids = (key, Some(token));
             let statement = self.inner.statements.renew.clone();
-            self.settle(BoundStatement { name: "renew", statement, key: Some(ids), seconds: Some(seconds(lease)) })
-                .await
+            self.settle(BoundStatement {
+                name: "renew",
+                statement,
+                key: Some(ids),
+                seconds: Some(seconds(lease)),
+                most: None,
+            })
+            .await
         })
     }
 
@@ -291,6 +303,7 @@ impl DedupeStore for PostgresStore {
                 statement,
                 key: Some(ids),
                 seconds: Some(seconds(retention.total)),
+                most: None,
             })
             .await
         })
@@ -300,12 +313,12 @@ impl DedupeStore for PostgresStore {
         Box::pin(async move {
             let ids = (key, Some(token));
             let statement = self.inner.statements.release.clone();
-            self.settle(BoundStatement { name: "release", statement, key: Some(ids), seconds: None }).await
+            self.settle(BoundStatement { name: "release", statement, key: Some(ids), seconds: None, most: None }).await
         })
     }
 
-    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
-        Box::pin(self.record_body(body, period))
+    fn record_delivery(&self, body: EventKey, period: Duration, most: u64) -> StoreFuture<'_, DeliveryRecord> {
+        Box::pin(self.record_body(body, period, most))
     }
 
     fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
@@ -456,7 +469,10 @@ impl PostgresInner {
         let Some(statement) = self.statements.purge.get(table).cloned() else {
             return Ok(false);
         };
-        let row = self.connections.step(BoundStatement { name: "purge", statement, key: None, seconds: None }).await?;
+        let row = self
+            .connections
+            .step(BoundStatement { name: "purge", statement, key: None, seconds: None, most: None })
+            .await?;
         let count = row.map(|row| row.try_get::<i64, _>(0)).transpose();
         Ok(count.map_err(|error| connection::unavailable("purge", error))?.is_some_and(|count| count >= BATCH))
     }

@@ -12,10 +12,20 @@ use crate::StoreError;
 use crate::event_key::EventKey;
 
 impl PostgresStore {
-    pub(super) async fn record_body(&self, body: EventKey, period: Duration) -> Result<DeliveryRecord, StoreError> {
+    pub(super) async fn record_body(
+        &self,
+        body: EventKey,
+        period: Duration,
+        most: u64,
+    ) -> Result<DeliveryRecord, StoreError> {
         let statement = self.inner.statements.record.clone();
-        let step =
-            BoundStatement { key: Some((body, None)), seconds: Some(seconds(period)), name: "record", statement };
+        let step = BoundStatement {
+            key: Some((body, None)),
+            seconds: Some(seconds(period)),
+            most: Some(i64::try_from(most).unwrap_or(i64::MAX)),
+            name: "record",
+            statement,
+        };
         let unavailable = |error| connection::unavailable("record", error);
         let row = self.row(step).await?.ok_or_else(|| unavailable(sqlx::Error::RowNotFound))?;
         record(&row).map_err(unavailable)
@@ -23,7 +33,8 @@ impl PostgresStore {
 
     pub(super) async fn record_failed(&self, body: EventKey) -> Result<(), StoreError> {
         let statement = self.inner.statements.failure.clone();
-        let step = BoundStatement { key: Some((body, None)), seconds: None, name: "record failure", statement };
+        let step =
+            BoundStatement { key: Some((body, None)), seconds: None, most: None, name: "record failure", statement };
         self.row(step).await.map(drop)
     }
 }

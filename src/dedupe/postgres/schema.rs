@@ -39,6 +39,7 @@ CREATE TABLE {ns}_bodies (
     first_seen timestamptz NOT NULL,
     period_began timestamptz NOT NULL,
     in_period bigint NOT NULL,
+    counted boolean NOT NULL,
     until timestamptz NOT NULL
 );
 CREATE INDEX {ns}_bodies_until ON {ns}_bodies (until);

@@ -42,7 +42,7 @@ impl Statements {
             renew: of(RENEW),
             commit: of(COMMIT),
             release: of(RELEASE),
-            record: of(&RECORD.replace("{gone}", GONE).replace("{over}", OVER)),
+            record: of(&RECORD.replace("{full}", FULL).replace("{gone}", GONE).replace("{over}", OVER)),
             failure: of(FAILURE),
             purge: ["events", "committed", "bodies"].map(|table| of(&PURGE.replace("{table}", table))),
             #[cfg(feature = "sqlx-09")]
@@ -147,23 +147,26 @@ ON CONFLICT (key) DO UPDATE SET token = excluded.token, until = excluded.until
 WHERE c.token = excluded.token OR c.until <= clock_timestamp()
 RETURNING true";
 
-/// Counts a delivery. `{gone}`: the record has expired. `{over}`: the period has ended. Both hold for a time in the
-/// future, which is from before the server's clock was set back.
+/// Counts a delivery, unless `{full}`: enough of them count in the current period. `{gone}`: the record has expired.
+/// `{over}`: the period has ended. A time in the future is from before the server's clock was set back, and becomes the
+/// present.
 const RECORD: &str = "
-INSERT INTO {ns}_bodies AS b (key, deliveries, first_seen, period_began, in_period, until)
-SELECT $1, 1, now, now, 1, now + make_interval(secs => $2) FROM clock_timestamp() AS now
+INSERT INTO {ns}_bodies AS b (key, deliveries, first_seen, period_began, in_period, counted, until)
+SELECT $1, 1, now, now, 1, true, now + make_interval(secs => $2) FROM clock_timestamp() AS now
 ON CONFLICT (key) DO UPDATE SET
-    deliveries = CASE WHEN {gone} THEN 1 ELSE b.deliveries + 1 END,
-    first_seen = CASE WHEN {gone} THEN excluded.first_seen ELSE b.first_seen END,
-    period_began = CASE WHEN {over} THEN excluded.first_seen ELSE b.period_began END,
-    in_period = CASE WHEN {over} THEN 1 ELSE b.in_period + 1 END,
+    deliveries = CASE WHEN {gone} THEN 1 WHEN {full} THEN b.deliveries ELSE b.deliveries + 1 END,
+    first_seen = CASE WHEN {gone} THEN excluded.first_seen ELSE least(b.first_seen, excluded.first_seen) END,
+    period_began = CASE WHEN {over} THEN excluded.first_seen ELSE least(b.period_began, excluded.first_seen) END,
+    in_period = CASE WHEN {over} THEN 1 WHEN {full} THEN b.in_period ELSE b.in_period + 1 END,
+    counted = {over} OR NOT {full},
     until = excluded.until
-RETURNING deliveries - 1, extract(epoch FROM clock_timestamp() - first_seen)::float8,
-    in_period - 1, extract(epoch FROM clock_timestamp() - period_began)::float8";
+RETURNING deliveries - counted::int, extract(epoch FROM clock_timestamp() - first_seen)::float8,
+    in_period - counted::int, extract(epoch FROM clock_timestamp() - period_began)::float8";
 
-const GONE: &str = "(b.until <= excluded.first_seen OR b.first_seen > clock_timestamp())";
-const OVER: &str = "(b.until <= excluded.first_seen OR b.period_began > clock_timestamp()
-        OR b.period_began <= excluded.first_seen - make_interval(secs => $2))";
+const GONE: &str = "b.until <= excluded.first_seen";
+const OVER: &str = "(b.until <= excluded.first_seen \
+                    OR b.period_began <= excluded.first_seen - make_interval(secs => $2))";
+const FULL: &str = "(NOT {over} AND b.in_period >= $3)";
 
 const FAILURE: &str = "UPDATE {ns}_bodies SET in_period = in_period - 1 WHERE key = $1 AND in_period > 0";
 

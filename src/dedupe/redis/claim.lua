@@ -1,4 +1,4 @@
--- KEYS: the event, the mark that the token has ended. ARGV: token, lease (ms), how long a key is kept after the lease has
+-- KEYS: the event, the tokens that have ended (16 bytes each). ARGV: token, lease (ms), how long a key is kept after the lease has
 -- expired (ms).
 -- The value is `c`, token and end of the lease (ms) for a claim; `h` and token for a handled event.
 -- Returns 0 if the claim is acquired, -1 if the event is handled, otherwise the rest of the other claim's lease (ms).
@@ -27,8 +27,11 @@ if value then
     end
 end
 -- Late: the claim of this token has ended. Its caller no longer waits.
-if token == ARGV[1] and redis.call('GET', KEYS[2]) then
-    return lease
+local ended = token == ARGV[1] and redis.call('GET', KEYS[2]) or ''
+for at = 1, #ended, 16 do
+    if string.sub(ended, at, at + 15) == token then
+        return lease
+    end
 end
 redis.call('SET', KEYS[1], 'c' .. token .. string.format('%.0f', now + lease), 'PX', lease + tonumber(ARGV[3]))
 return answer

@@ -3,7 +3,7 @@
 //! With redis' `ConnectionManager` (1.8), 5 of the 36 tests of the Redis store without TLS fail: every operation that
 //! finds its connection broken fails (<https://github.com/redis-rs/redis-rs/issues/1415>), and a connection on which
 //! the server does not answer is kept. Here an operation that finds its connection broken is repeated on a new one.
-//! Every operation is idempotent.
+//! Every operation on a claim is idempotent. A record of deliveries may count a repeated operation twice.
 //!
 //! TLS is set up here because redis uses rustls' default crypto provider and panics in a process that has none or two:
 //! <https://github.com/redis-rs/redis-rs/issues/1812>. The process of `tests/stores/servers/tls.rs` has two.

@@ -45,8 +45,8 @@ use crate::{ConfigError, StoreError};
 /// [`root_certificates`](RedisBuilder::root_certificates). Errors contain neither the URL nor the password.
 ///
 /// The URL must lead to one server, or to the current primary through a proxy or a host name. A node of a Redis Cluster
-/// is rejected. Keys begin with `medhook:` and continue with 64 hexadecimal digits; a released claim has a key with `:`
-/// and 32 further digits for an hour, and bodies whose event can recur have keys that begin with `medhook:bodies:`.
+/// is rejected. Keys begin with `medhook:` and continue with 64 hexadecimal digits; a released claim has a key that
+/// ends with `:ended` for an hour, and bodies whose event can recur have keys that begin with `medhook:bodies:`.
 /// With ACLs, the user needs `EVAL`, `EVALSHA`, `GET`, `SET`, `DEL`, `INCR`, `DECR`, `EXISTS`, `PTTL`, `PEXPIRE`,
 /// `TIME` and `PING` on `medhook:*`, `INFO` or `CONFIG GET`, and `WAIT` for replicas. If `INFO` and `CONFIG GET` are
 /// both revoked later, claims fail, because the policy cannot be read.
@@ -154,7 +154,7 @@ impl RedisInner {
         arguments: [u64; 2],
     ) -> Result<i64, StoreError> {
         let key = self.key(key);
-        let ended = format!("{key}:{:x}", HexDisplay(token.as_bytes()));
+        let ended = format!("{key}:ended");
         let replicas = self.replicas.filter(|_| step != "release");
         // A record that the server may evict is better than none.
         let may_be_evicted = step != "claim";
@@ -227,8 +227,8 @@ impl DedupeStore for RedisStore {
         Box::pin(self.settle("release", key, token, Duration::ZERO))
     }
 
-    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
-        Box::pin(self.record_body(body, period))
+    fn record_delivery(&self, body: EventKey, period: Duration, most: u64) -> StoreFuture<'_, DeliveryRecord> {
+        Box::pin(self.record_body(body, period, most))
     }
 
     fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
@@ -353,7 +353,7 @@ impl RedisStore {
         let tried = async {
             self.claim(key, token, Duration::from_secs(1)).await?;
             self.release(key, token).await?;
-            self.record_body(key, Duration::from_secs(1)).await?;
+            self.record_body(key, Duration::from_secs(1), 1).await?;
             self.record_failed(key).await
         };
         tried.await.map(drop).map_err(|error| ConfigError::new(error.to_string()).with_source(error))

@@ -19,9 +19,15 @@ static RECORD_DIGEST: LazyLock<Script> = LazyLock::new(|| Script::new(RECORD));
 static FAILURE_DIGEST: LazyLock<Script> = LazyLock::new(|| Script::new(FAILURE));
 
 impl RedisStore {
-    pub(super) async fn record_body(&self, body: EventKey, period: Duration) -> Result<DeliveryRecord, StoreError> {
+    pub(super) async fn record_body(
+        &self,
+        body: EventKey,
+        period: Duration,
+        most: u64,
+    ) -> Result<DeliveryRecord, StoreError> {
         let inner = self.inner.clone();
-        let counting = async move { inner.count("record", (&RECORD_DIGEST, RECORD), body, millis(period)).await };
+        let counting =
+            async move { inner.count("record", (&RECORD_DIGEST, RECORD), body, &[millis(period), most]).await };
         let (earlier, since, in_period, period): (u64, u64, u64, u64) = self.inner.driver.run(counting).await??;
         let (since, period) = (Duration::from_millis(since), Duration::from_millis(period));
         Ok(DeliveryRecord { earlier, since, in_period, period })
@@ -29,7 +35,7 @@ impl RedisStore {
 
     pub(super) async fn record_failed(&self, body: EventKey) -> Result<(), StoreError> {
         let inner = self.inner.clone();
-        let counting = async move { inner.count::<i64>("record failure", (&FAILURE_DIGEST, FAILURE), body, 0).await };
+        let counting = async move { inner.count::<i64>("record failure", (&FAILURE_DIGEST, FAILURE), body, &[]).await };
         self.inner.driver.run(counting).await?.map(drop)
     }
 }
@@ -40,12 +46,12 @@ impl RedisInner {
         step: &'static str,
         (digest, script): (&Script, &str),
         body: EventKey,
-        argument: u64,
+        arguments: &[u64],
     ) -> Result<T, StoreError> {
         let key = format!("{}:bodies:{:x}", self.namespace.as_str(), HexDisplay(body.as_bytes()));
         let ask = async |command: &str, script: &str| {
             let mut commands = redis::pipe();
-            commands.cmd(command).arg(script).arg(1).arg(&key).arg(argument);
+            commands.cmd(command).arg(script).arg(1).arg(&key).arg(arguments);
             self.links.ask::<(T,)>(&commands, step != "record").await
         };
         let answered = match ask("EVALSHA", digest.get_hash()).await {

@@ -59,10 +59,10 @@ use crate::{Clock, ConfigError, StoreError, SystemClock};
 /// one.
 ///
 /// # Files
-/// The file contains times, random tokens and digests of event ids, and no data of the deliveries. An attacker who
-/// can read it can test guessable ids against the digests. It is created with mode 0600, as are the `-wal` and `-shm`
-/// files beside it. The mode of an existing file is not changed, because a file shared by several users needs another
-/// mode. With the feature `tracing`, a warning is logged if other users can access it.
+/// The file contains times, random tokens and digests of event ids and bodies, and no data of the deliveries. An
+/// attacker who can read it can test guessable ids and bodies against the digests. It is created with mode 0600, as are
+/// the `-wal` and `-shm` files beside it. The mode of an existing file is not changed, because a file shared by several
+/// users needs another mode. With the feature `tracing`, a warning is logged if other users can access it.
 ///
 /// Copy or move the three files together, and only while no process has them open, or use SQLite's `VACUUM INTO` or
 /// `.backup`. Restoring a backup loses every event recorded since; retries of those events will be handled again.
@@ -238,8 +238,8 @@ impl DedupeStore for SqliteStore {
         Box::pin(async move { self.ask(Step::OfEvent(key, token, Operation::Release)).await?.settled() })
     }
 
-    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
-        Box::pin(async move { self.ask(Step::OfBody(body, BodyOperation::Record(period))).await?.recorded() })
+    fn record_delivery(&self, body: EventKey, period: Duration, most: u64) -> StoreFuture<'_, DeliveryRecord> {
+        Box::pin(async move { self.ask(Step::OfBody(body, BodyOperation::Record(period, most))).await?.recorded() })
     }
 
     fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {

@@ -27,7 +27,7 @@ pub(super) enum Operation {
 /// An operation on the record of a body.
 #[derive(Clone, Copy)]
 pub(super) enum BodyOperation {
-    Record(Duration),
+    Record(Duration, u64),
     Failure,
 }
 

@@ -16,6 +16,8 @@ use crate::event_key::EventKey;
 pub(super) struct Tables {
     create: Arc<str>,
     version: Arc<str>,
+    /// Fails if the table of bodies is missing.
+    bodies: Arc<str>,
     /// One statement for each power of two of events, so that each is prepared once.
     read: Vec<Arc<str>>,
     write: Vec<Arc<str>>,
@@ -44,6 +46,7 @@ impl Tables {
         Tables {
             create: TABLES.replace("medhook_", &format!("{}_", namespace.as_str())).into(),
             version: format!("SELECT version FROM {name}_schema").into(),
+            bodies: format!("SELECT key FROM {name}_bodies LIMIT 0").into(),
             read: lists("?", &|keys| {
                 format!("SELECT key, token, handled, until FROM {name}_events WHERE key IN ({keys})")
             }),
@@ -54,7 +57,7 @@ impl Tables {
                 )
             }),
             delete: lists("?", &|keys| format!("DELETE FROM {name}_events WHERE key IN ({keys})")),
-            record: RECORD.replace("{name}", &name).replace("{gone}", GONE).replace("{over}", OVER).into(),
+            record: RECORD.replace("{name}", &name).replace("{full}", FULL).replace("{gone}", GONE).replace("{over}", OVER).into(),
             failure: format!("UPDATE {name}_bodies SET in_period = in_period - 1 WHERE key = ? AND in_period > 0").into(),
             purge: ["events", "bodies"].map(|table| {
                 format!(
@@ -80,7 +83,10 @@ impl Tables {
         let version: Vec<i64> =
             sqlx::query_scalar(AssertSqlSafe(self.version.clone())).fetch_all(&mut *connection).await?;
         match version.as_slice() {
-            [VERSION] => Ok(()),
+            [VERSION] => {
+                sqlx::query(AssertSqlSafe(self.bodies.clone())).execute(&mut *connection).await?;
+                Ok(())
+            }
             [newer] if *newer > VERSION => Err(Fault::new(format!(
                 "its tables have version {newer} of a newer medhook, but this medhook supports version {VERSION}; \
                  upgrade medhook"
@@ -143,17 +149,18 @@ impl Tables {
         Ok(query.execute(connection).await?.rows_affected() > 0)
     }
 
-    /// Counts a delivery of a body. Returns the number of deliveries and of those in the current period, this one
-    /// included, each with the time of the first.
+    /// Counts a delivery of a body. Returns the number of earlier deliveries, the time of the first of all, the number
+    /// of earlier ones in the current period, and the time at which it began.
     pub(super) async fn record(
         &self,
         connection: &mut SqliteConnection,
         body: EventKey,
         now: i64,
         until: i64,
+        most: i64,
     ) -> Result<[(i64, i64); 2], Fault> {
         let query = sqlx::query_as(AssertSqlSafe(self.record.clone()));
-        let query = query.bind(body.as_bytes().as_slice()).bind(now).bind(until);
+        let query = query.bind(body.as_bytes().as_slice()).bind(now).bind(until).bind(most);
         let (deliveries, first_seen, in_period, period_began) = query.fetch_one(connection).await?;
         Ok([(deliveries, first_seen), (in_period, period_began)])
     }
@@ -186,19 +193,21 @@ impl Tables {
 const TABLES: &str = include_str!("tables.sql");
 const VERSION: i64 = 1;
 
-/// Counts a delivery. `{gone}`: the record has expired. `{over}`: the period has ended. Both hold for a time in the
-/// future, which is from before the clock was set back.
+/// Counts a delivery, unless `{full}`: enough of them count in the current period. `{gone}`: the record has expired.
+/// `{over}`: the period has ended. A time in the future is from before the clock was set back, and becomes the present.
 const RECORD: &str = "
-INSERT INTO {name}_bodies (key, deliveries, first_seen, period_began, in_period, until)
-VALUES (?1, 1, ?2, ?2, 1, ?3) ON CONFLICT (key) DO UPDATE SET
-    deliveries = CASE WHEN {gone} THEN 1 ELSE deliveries + 1 END,
-    first_seen = CASE WHEN {gone} THEN ?2 ELSE first_seen END,
-    period_began = CASE WHEN {over} THEN ?2 ELSE period_began END,
-    in_period = CASE WHEN {over} THEN 1 ELSE in_period + 1 END,
+INSERT INTO {name}_bodies (key, deliveries, first_seen, period_began, in_period, counted, until)
+VALUES (?1, 1, ?2, ?2, 1, 1, ?3) ON CONFLICT (key) DO UPDATE SET
+    deliveries = CASE WHEN {gone} THEN 1 WHEN {full} THEN deliveries ELSE deliveries + 1 END,
+    first_seen = CASE WHEN {gone} THEN ?2 ELSE min(first_seen, ?2) END,
+    period_began = CASE WHEN {over} THEN ?2 ELSE min(period_began, ?2) END,
+    in_period = CASE WHEN {over} THEN 1 WHEN {full} THEN in_period ELSE in_period + 1 END,
+    counted = NOT {full},
     until = ?3
-RETURNING deliveries, first_seen, in_period, period_began";
-const GONE: &str = "(until <= ?2 OR first_seen > ?2)";
-const OVER: &str = "(until <= ?2 OR period_began > ?2 OR period_began <= ?2 - (?3 - ?2))";
+RETURNING deliveries - counted, first_seen, in_period - counted, period_began";
+const GONE: &str = "until <= ?2";
+const OVER: &str = "(until <= ?2 OR period_began <= ?2 - (?3 - ?2))";
+const FULL: &str = "(NOT {over} AND in_period >= ?4)";
 
 /// Returns the statement for the next power of two, and the items padded to that number with the last one. Repeating a
 /// read, a write or a delete changes nothing.

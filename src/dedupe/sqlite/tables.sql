@@ -11,6 +11,7 @@ CREATE TABLE IF NOT EXISTS medhook_bodies (
     first_seen INTEGER NOT NULL, -- milliseconds since 1970
     period_began INTEGER NOT NULL, -- milliseconds since 1970
     in_period INTEGER NOT NULL,
+    counted INTEGER NOT NULL CHECK (counted IN (0, 1)),
     until INTEGER NOT NULL -- milliseconds since 1970
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS medhook_bodies_until ON medhook_bodies (until);

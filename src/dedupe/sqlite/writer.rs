@@ -258,12 +258,11 @@ async fn steps(
     for op in ops {
         answers.push(match op.step {
             Step::OfEvent(key, token, operation) => operation.apply(rows.entry(key).or_default(), token, now),
-            Step::OfBody(body, BodyOperation::Record(period)) => {
-                let until = rules::after(now, period);
-                let counted = tables.record(connection, body, now, until).await?;
-                let [(earlier, since), (in_period, period)] = counted.map(|(deliveries, first)| {
-                    let earlier = u64::try_from(deliveries.saturating_sub(1)).unwrap_or_default();
-                    (earlier, Duration::from_millis(now.abs_diff(first)))
+            Step::OfBody(body, BodyOperation::Record(period, most)) => {
+                let (until, most) = (rules::after(now, period), i64::try_from(most).unwrap_or(i64::MAX));
+                let counted = tables.record(connection, body, now, until, most).await?;
+                let [(earlier, since), (in_period, period)] = counted.map(|(earlier, first)| {
+                    (u64::try_from(earlier).unwrap_or_default(), Duration::from_millis(now.abs_diff(first)))
                 });
                 OperationResult::Recorded(DeliveryRecord { earlier, since, in_period, period })
             }

@@ -24,13 +24,13 @@ crate::provider::events::events! { "cair":
     /// A remittance, approved or denied. Also every remittance at an endpoint without a pinned kind, because the body
     /// has the same shape for all three.
     ClaimsRemitAll(Remittance) = "CLAIMS_REMIT_ALL":
-        SameEvent(&["/id"], "a remittance is a FHIR resource with its own id"),
+        MayRecur("a remittance is a FHIR resource, whose state can change and change back, and its `meta` is undocumented"),
     /// An approved remittance. Never inferred from the body: [pin](super::Cair::pin_kind) this kind.
     ClaimsRemitApproved(Remittance) = "CLAIMS_REMIT_APPROVED":
-        SameEvent(&["/id"], "a remittance is a FHIR resource with its own id"),
+        MayRecur("a remittance is a FHIR resource, whose state can change and change back, and its `meta` is undocumented"),
     /// A denied remittance. Never inferred from the body: [pin](super::Cair::pin_kind) this kind.
     ClaimsRemitDenied(Remittance) = "CLAIMS_REMIT_DENIED":
-        SameEvent(&["/id"], "a remittance is a FHIR resource with its own id"),
+        MayRecur("a remittance is a FHIR resource, whose state can change and change back, and its `meta` is undocumented"),
     /// The older X12 claim optimizer finished a claim. Cair documents no name for this event; this name is medhook's.
     X12Optimizer(X12Optimizer) = "x12-optimizer":
         MayRecur("a claim can be optimized again with the same result, and a run has no id"),

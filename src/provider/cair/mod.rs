@@ -93,8 +93,8 @@
 //! |---|---|
 //! | [`ClaimStatusChange`] with its claim, status and `timestamp` | are the same event |
 //! | [`ClaimsAiOptimizer`] with `output.optimizer_run_id` | are the same event: each run has its own id |
-//! | [`Remittance`] with its `id` | are the same event. One that is sent for two subscriptions (`CLAIMS_REMIT_ALL` and another) is handled once at one endpoint, and once each at two endpoints |
 //! | [`ChartReport`], [`X12Optimizer`] | may be two events: the same can be analyzed again, and no id or time of the analysis is documented |
+//! | [`Remittance`] | may be two events: its `id` is that of the claim response, whose state can change and change back. One that is sent for two subscriptions (`CLAIMS_REMIT_ALL` and another) is handled twice |
 //! | [`AiPhoneCall`] | may be two events: whether a call reports one status more than once is undocumented |
 //!
 //! A delivery that may be another event is handled, and

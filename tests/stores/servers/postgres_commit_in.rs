@@ -225,8 +225,8 @@ impl DedupeStore for Wrapper {
         self.store.release(key, token)
     }
 
-    fn record_delivery(&self, body: EventKey, period: Duration) -> StoreFuture<'_, DeliveryRecord> {
-        self.store.record_delivery(body, period)
+    fn record_delivery(&self, body: EventKey, period: Duration, most: u64) -> StoreFuture<'_, DeliveryRecord> {
+        self.store.record_delivery(body, period, most)
     }
 
     fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {

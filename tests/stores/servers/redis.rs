@@ -149,7 +149,7 @@ async fn the_documented_permissions_suffice_and_missing_ones_fail_at_once() {
     let store = RedisStore::connect(&url).await.unwrap();
     assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
     assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Settled);
-    store.record_delivery(key(1), HOUR).await.unwrap();
+    store.record_delivery(key(1), HOUR, 9).await.unwrap();
     store.record_failure(key(1)).await.unwrap();
     for (less, again) in [("-eval", "+eval"), ("-set", "+set"), ("resetkeys", "~medhook:*")] {
         ask::<()>(&server.url(), &format!("ACL SETUSER app {less}")).await;
@@ -302,7 +302,7 @@ async fn every_key_expires() {
         assert!(hours(9, 10).contains(&left().await));
     }
     store.release(key(2), token(2)).await.unwrap();
-    store.record_delivery(key(3), HOUR).await.unwrap();
+    store.record_delivery(key(3), HOUR, 9).await.unwrap();
     store.record_failure(key(3)).await.unwrap();
     let body = format!("PTTL {namespace}:bodies:{}", hex(3));
     assert!(hours(0, 1).contains(&ask::<i64>(&shared_redis(), &body).await));
