@@ -187,6 +187,93 @@ mod tests {
         assert_eq!(deliver(&receiver, 200).await.unwrap_err().reason(), Reason::RepeatLimit);
     }
 
+    /// Otherwise an application that hangs while its sender retries would use up the limit with nothing handled.
+    #[tokio::test(start_paused = true)]
+    async fn deliveries_beyond_the_limit_do_not_use_it_up() {
+        let receiver = receiver(1);
+        let running = |seconds, status| {
+            let admitted = receiver.admit(delivery(&receiver)).unwrap();
+            let handler = async move {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                status
+            };
+            tokio::spawn(admitted.run(handler, |status| *status == 200))
+        };
+        let (first, second) = (running(60, 500), running(60, 500));
+        advance(Duration::from_secs(1)).await;
+        for _ in 0..100 {
+            assert_eq!(deliver(&receiver, 200).await.unwrap_err().reason(), Reason::RepeatLimit);
+        }
+        assert_eq!((first.await.unwrap().unwrap(), second.await.unwrap().unwrap()), (500, 500));
+        assert_eq!(deliver(&receiver, 200).await.unwrap().unwrap().1, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_does_not_count_for_the_next_day() {
+        let receiver = receiver(1);
+        assert!(deliver(&receiver, 200).await.is_ok());
+        advance(Duration::from_secs(24 * 3600 - 30)).await;
+        let admitted = receiver.admit(delivery(&receiver)).unwrap();
+        let handler = async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            500
+        };
+        let running = tokio::spawn(admitted.run(handler, |status| *status == 200));
+        tokio::time::sleep(Duration::from_secs(31)).await;
+        assert!(deliver(&receiver, 200).await.is_ok() && deliver(&receiver, 200).await.is_ok());
+        assert!(running.await.unwrap().is_ok_and(|status| status == 500));
+        assert_eq!(deliver(&receiver, 200).await.unwrap_err().reason(), Reason::RepeatLimit);
+    }
+
+    /// A store that records a delivery and then fails.
+    #[derive(Debug)]
+    struct LosesTheFirstAnswer(MemoryStore, AtomicUsize);
+
+    impl crate::DedupeStore for LosesTheFirstAnswer {
+        fn claim(&self, _: EventKey, _: crate::ClaimToken, _: Duration) -> crate::StoreFuture<'_, crate::Claimed> {
+            unreachable!("such a delivery is not claimed")
+        }
+        fn renew(&self, _: EventKey, _: crate::ClaimToken, _: Duration) -> crate::StoreFuture<'_, crate::Settled> {
+            unreachable!()
+        }
+        fn commit(
+            &self,
+            _: EventKey,
+            _: crate::ClaimToken,
+            _: crate::Retention,
+        ) -> crate::StoreFuture<'_, crate::Settled> {
+            unreachable!()
+        }
+        fn release(&self, _: EventKey, _: crate::ClaimToken) -> crate::StoreFuture<'_, crate::Settled> {
+            unreachable!()
+        }
+        fn record_delivery(
+            &self,
+            body: EventKey,
+            period: Duration,
+            most: u64,
+        ) -> crate::StoreFuture<'_, crate::DeliveryRecord> {
+            Box::pin(async move {
+                let record = self.0.record_delivery(body, period, most).await;
+                let is_first = self.1.fetch_add(1, Ordering::SeqCst) == 0;
+                if is_first { Err(StoreError::unavailable("the answer got lost")) } else { record }
+            })
+        }
+        fn record_failure(&self, body: EventKey) -> crate::StoreFuture<'_, ()> {
+            self.0.record_failure(body)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_delivery_that_was_recorded_but_not_handled_does_not_use_up_the_limit() {
+        let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("0123456789abcdef").unwrap());
+        let store = LosesTheFirstAnswer(MemoryStore::new(10), AtomicUsize::new(0));
+        let receiver = Receiver::builder("acme", custom).store(store).max_repeats(0).build().unwrap();
+        assert_eq!(deliver(&receiver, 200).await.unwrap_err().reason(), Reason::StoreUnavailable);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(deliver(&receiver, 200).await.unwrap().unwrap().1, 1);
+    }
+
     /// A store that is unavailable.
     #[derive(Debug)]
     struct Down;
@@ -213,7 +300,7 @@ mod tests {
             Box::pin(async { Err(StoreError::unavailable("down")) })
         }
         fn record_failure(&self, _: EventKey) -> crate::StoreFuture<'_, ()> {
-            unreachable!("it was not recorded")
+            Box::pin(async { Err(StoreError::unavailable("down")) })
         }
     }
 
