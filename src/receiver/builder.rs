@@ -155,8 +155,8 @@ impl Builder {
     /// with the same bytes ([`Dedupe::by_id`]). The default is 20; 0 allows each body once in 24 hours.
     ///
     /// Where no time is signed, this limits how often a captured delivery can be replayed. Further deliveries are
-    /// answered with 503 ([`Reason::RepeatLimit`](crate::Reason::RepeatLimit)) until the day is over, and the
-    /// first of them is logged as a warning. Deliveries whose handler failed do not count.
+    /// answered with 503 ([`Reason::RepeatLimit`](crate::Reason::RepeatLimit)) until the day is over, and a warning is
+    /// logged. Deliveries whose handler failed do not count.
     pub fn max_repeats(mut self, number: u32) -> Self {
         self.max_repeats = number;
         self

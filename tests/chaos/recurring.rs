@@ -67,7 +67,10 @@ pub async fn play(seed: u64, store_fails: bool) -> (u64, u64) {
 
 impl Scene {
     async fn trouble(self) {
-        while self.store_fails {
+        if !self.store_fails {
+            return;
+        }
+        loop {
             let (calm, broken) = {
                 let mut chance = self.chance.lock().unwrap();
                 (chance.seconds(60, 1200), chance.seconds(1, 180))
