@@ -162,6 +162,29 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 ///         })
 ///     }
 /// }
+///
+/// impl UnboundedStore {
+///     fn settle(
+///         &self,
+///         key: EventKey,
+///         token: ClaimToken,
+///         handled: Option<bool>,
+///     ) -> StoreFuture<'_, Settled> {
+///         Box::pin(async move {
+///             let mut events = self.events.lock().unwrap();
+///             match events.get(&key) {
+///                 Some((holder, _)) if *holder != token => return Ok(Settled::Lost),
+///                 Some((_, true)) => return Ok(Settled::Settled), // a commit is final
+///                 _ => {}
+///             }
+///             match handled {
+///                 Some(handled) => events.insert(key, (token, handled)),
+///                 None => events.remove(&key),
+///             };
+///             Ok(Settled::Settled)
+///         })
+///     }
+/// }
 /// ```
 pub trait DedupeStore: fmt::Debug + Send + Sync + 'static {
     /// Claims an event for `lease`. A repeated claim with the same token returns [`Acquired`](Claimed::Acquired) again.
