@@ -73,7 +73,6 @@ impl Claim {
 #[cfg(test)]
 #[cfg(feature = "testing")]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
@@ -225,11 +224,11 @@ mod tests {
         assert_eq!(deliver(&receiver, 200).await.unwrap_err().reason(), Reason::RepeatLimit);
     }
 
-    /// A store that records a delivery and then fails.
+    /// A store that records deliveries, and loses this many answers.
     #[derive(Debug)]
-    struct LosesTheFirstAnswer(MemoryStore, AtomicUsize);
+    struct LosesAnswers(MemoryStore, AtomicUsize);
 
-    impl crate::DedupeStore for LosesTheFirstAnswer {
+    impl crate::DedupeStore for LosesAnswers {
         fn claim(&self, _: EventKey, _: crate::ClaimToken, _: Duration) -> crate::StoreFuture<'_, crate::Claimed> {
             unreachable!("such a delivery is not claimed")
         }
@@ -255,8 +254,11 @@ mod tests {
         ) -> crate::StoreFuture<'_, crate::DeliveryRecord> {
             Box::pin(async move {
                 let record = self.0.record_delivery(body, period, most).await;
-                let is_first = self.1.fetch_add(1, Ordering::SeqCst) == 0;
-                if is_first { Err(StoreError::unavailable("the answer got lost")) } else { record }
+                if self.1.fetch_sub(1, Ordering::SeqCst) == 0 {
+                    self.1.store(0, Ordering::SeqCst);
+                    return record;
+                }
+                Err(StoreError::unavailable("the answer got lost"))
             })
         }
         fn record_failure(&self, body: EventKey) -> crate::StoreFuture<'_, ()> {
@@ -267,41 +269,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_delivery_that_was_recorded_but_not_handled_does_not_use_up_the_limit() {
         let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("0123456789abcdef").unwrap());
-        let store = LosesTheFirstAnswer(MemoryStore::new(10), AtomicUsize::new(0));
+        let store = LosesAnswers(MemoryStore::new(10), AtomicUsize::new(1));
         let receiver = Receiver::builder("acme", custom).store(store).max_repeats(0).build().unwrap();
         assert_eq!(deliver(&receiver, 200).await.unwrap_err().reason(), Reason::StoreUnavailable);
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(deliver(&receiver, 200).await.unwrap().unwrap().1, 1);
-    }
-
-    /// A store that is unavailable.
-    #[derive(Debug)]
-    struct Down;
-
-    impl crate::DedupeStore for Down {
-        fn claim(&self, _: EventKey, _: crate::ClaimToken, _: Duration) -> crate::StoreFuture<'_, crate::Claimed> {
-            unreachable!("such a delivery is not claimed")
-        }
-        fn renew(&self, _: EventKey, _: crate::ClaimToken, _: Duration) -> crate::StoreFuture<'_, crate::Settled> {
-            unreachable!()
-        }
-        fn commit(
-            &self,
-            _: EventKey,
-            _: crate::ClaimToken,
-            _: crate::Retention,
-        ) -> crate::StoreFuture<'_, crate::Settled> {
-            unreachable!()
-        }
-        fn release(&self, _: EventKey, _: crate::ClaimToken) -> crate::StoreFuture<'_, crate::Settled> {
-            unreachable!()
-        }
-        fn record_delivery(&self, _: EventKey, _: Duration, _: u64) -> crate::StoreFuture<'_, crate::DeliveryRecord> {
-            Box::pin(async { Err(StoreError::unavailable("down")) })
-        }
-        fn record_failure(&self, _: EventKey) -> crate::StoreFuture<'_, ()> {
-            Box::pin(async { Err(StoreError::unavailable("down")) })
-        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -310,7 +282,8 @@ mod tests {
             [(OnStoreError::Reject, Err(Reason::StoreUnavailable)), (OnStoreError::HandleUnclaimed, Ok(None))]
         {
             let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("0123456789abcdef").unwrap());
-            let builder = Receiver::builder("acme", custom).store(Arc::new(Down)).on_store_error(policy);
+            let store = LosesAnswers(MemoryStore::new(10), AtomicUsize::new(usize::MAX));
+            let builder = Receiver::builder("acme", custom).store(store).on_store_error(policy);
             let receiver = builder.build().unwrap();
             for status in [200, 500] {
                 let answer = deliver(&receiver, status).await.map_err(|rejection| rejection.reason());
