@@ -192,8 +192,8 @@ impl Delivery {
     /// Always `None` before the handler runs, for events that are deduplicated, and with
     /// [`Dedupe::off`](crate::Dedupe::off).
     #[must_use]
-    pub fn possible_duplicate(&self) -> Option<&PossibleDuplicate> {
-        self.claim.as_ref()?.possible_duplicate.get()
+    pub fn possible_duplicate(&self) -> Option<PossibleDuplicate> {
+        self.claim.as_ref()?.possible_duplicate.get().cloned()
     }
 
     /// Returns whether the claim was lost while the handler was running: it expired, and another delivery of the event
@@ -239,7 +239,7 @@ impl Delivery {
             kind: self.kind_label(),
             secret: self.secret_label(),
             event_key: &self.opened.keys.event,
-            repeats: self.possible_duplicate().map(|duplicate| duplicate.count),
+            repeats: self.repeats(),
         }
     }
 
@@ -247,6 +247,11 @@ impl Delivery {
         if let Some(claim) = &self.claim {
             claim.lost.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Returns the number of earlier deliveries with the same bytes, if the event can recur with them and there are any.
+    pub(crate) fn repeats(&self) -> Option<u64> {
+        self.claim.as_ref()?.possible_duplicate.get().map(|duplicate| duplicate.count)
     }
 
     /// Returns the key of the body, if the event can recur with the same bytes.

@@ -55,7 +55,7 @@ impl Claim {
             }
         }
         // With a known body it may be a replay.
-        if self.delivery.possible_duplicate().is_none() {
+        if self.delivery.repeats().is_none() {
             observe::new_event(self.delivery.facts());
         }
         let handled = self.handle(handler, succeeded, pin!(pending())).await;
