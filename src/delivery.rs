@@ -249,7 +249,7 @@ impl Delivery {
         }
     }
 
-    /// Returns the number of earlier deliveries with the same bytes, if there are any and the event can recur with them.
+    /// Returns the number of earlier deliveries with the same bytes, if the event can recur with them.
     pub(crate) fn repeats(&self) -> Option<u64> {
         self.claim.as_ref()?.possible_duplicate.get().map(|duplicate| duplicate.count)
     }
