@@ -186,8 +186,8 @@ impl Delivery {
 
     /// Returns the earlier deliveries of the same bytes, if the event can recur with the same bytes
     /// ([`Dedupe::by_id`](crate::Dedupe::by_id)): this delivery may be a retry or a replay of an earlier one, or a new
-    /// event. Deliveries whose handler failed are among them, since it may have had an effect. The count begins anew if
-    /// the bytes were not delivered for 24 hours.
+    /// event. Deliveries whose handler failed are among them, since one may have had an effect. The count starts
+    /// again after 24 hours without a delivery of the bytes.
     ///
     /// Always `None` before the handler runs, for events that are deduplicated, and with
     /// [`Dedupe::off`](crate::Dedupe::off).

@@ -133,7 +133,7 @@ impl<'s, S: Site> Player<'s, S> {
         Ok(Some(Finding { name: case.name.clone(), expected: self.expected(case), happened, judgment, why: why(case) }))
     }
 
-    /// Makes the cases anew when the time in them is getting old: an endpoint may be slow.
+    /// Makes the cases again when the time in them is getting old: an endpoint may be slow.
     fn keep_fresh(&mut self) -> Result<(), CaseError> {
         let now = now();
         if now.abs_diff(self.made_at) > FRESH {
@@ -378,7 +378,7 @@ fn signed(
     signing.headers(secret, id, &at.to_string(), &case.body).map_err(|error| CaseError(error.to_string()))
 }
 
-/// The age, in seconds, at which cases are made anew. Times at a limit are 10 s away from it.
+/// The age, in seconds, at which cases are made again. Times at a limit are 10 s away from it.
 const FRESH: u64 = 5;
 
 /// A secret that no endpoint has, in a form that every scheme takes.

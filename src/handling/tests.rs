@@ -744,19 +744,19 @@ async fn a_panic_payload_whose_destructor_panics_leaves_no_claim() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_while_the_answer_is_judged_leaves_no_claim() {
+async fn a_panic_of_the_check_of_an_answer_leaves_no_claim() {
     let receiver = receiver(&Faulty::new(), 10);
     let admitted = receiver.admit(delivery(&receiver, "1")).unwrap();
-    let judged = admitted.run(async { PanicsWhenDropped }, |_| panic!("the judgment panics")).await;
-    assert_eq!(judged.map(std::mem::forget).unwrap_err().reason(), Reason::HandlerPanicked);
+    let answer = admitted.run(async { PanicsWhenDropped }, |_| panic!("the check panics")).await;
+    assert_eq!(answer.map(std::mem::forget).unwrap_err().reason(), Reason::HandlerPanicked);
     // The closure is dropped without a call, because the handler does not finish.
     let captured = PanicsWhenDropped;
     let admitted = receiver.admit(delivery(&receiver, "1")).unwrap();
-    let judge = move |_: &u16| {
+    let succeeded = move |_: &u16| {
         let _ = &captured;
         true
     };
-    let panics = admitted.run(async { panic!("the handler panics") }, judge).await;
+    let panics = admitted.run(async { panic!("the handler panics") }, succeeded).await;
     assert_eq!(panics.unwrap_err().reason(), Reason::HandlerPanicked);
     assert_eq!(handle(&receiver, 200).await, Ok(200));
 }

@@ -15,7 +15,7 @@ const BODIES: u64 = 40;
 const DELIVERIES: u64 = 1_200;
 /// Less than the deliveries of a body on average, so that the limit is reached.
 const MAX_REPEATS: u32 = 20;
-/// Everything happens within a day of the first delivery, so that no record begins anew.
+/// Everything happens within a day of the first delivery, so that no period ends.
 const SPREAD: u64 = 20 * 3600;
 
 /// The state of a body.

@@ -166,7 +166,7 @@ async fn out_of_memory_is_a_full_store_until_memory_is_free() {
     let error = store.claim(key(2), token(1), HOUR).await.unwrap_err();
     assert!(error.is_full() && error.source().is_some(), "{error:?}");
     assert!(error.to_string().starts_with("Redis: claim: OOM command not allowed"), "{error}");
-    assert_eq!(texts().await, sent, "a script is sent anew only if the server does not know it");
+    assert_eq!(texts().await, sent, "a script is sent again only if the server does not know it");
     assert_eq!(store.release(key(1), token(1)).await.unwrap(), Settled::Settled, "what makes room is done");
 
     let endpoint = Endpoint::new(store.clone());

@@ -154,7 +154,7 @@ async fn a_temporary_table_of_the_same_name_changes_no_table() {
     let app = application(&place).await;
     let table = "CREATE TEMP TABLE app_events (key BLOB PRIMARY KEY, token BLOB, handled INTEGER, until INTEGER)";
     sqlx::query(table).execute(&app.0).await.unwrap();
-    // As in a process that crashes after its transaction was committed, so that the receiver does not commit.
+    // The process crashes after its transaction was committed, so the receiver does not commit.
     assert_eq!(handle(&app, true, 500).await, Ok(500));
     assert_eq!(handle(&app, true, 200).await, Err(Reason::Duplicate));
     assert_eq!(effects(&app.0).await, 1);
