@@ -255,9 +255,10 @@ pub(super) fn in_units(duration: Duration) -> String {
     let millis = duration.as_millis();
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
     // One day is `24h`, as in the documentation.
-    let whole = units.iter().find(|(unit, _)| millis > *unit && millis.is_multiple_of(*unit));
-    let (unit, name) = whole.unwrap_or(&(1, "ms"));
-    format!("{}{name}", millis.checked_div(*unit).unwrap_or_default())
+    let is_usual = |unit, name| if name == "d" { millis > unit } else { millis >= unit };
+    let whole = units.into_iter().find(|(unit, name)| is_usual(*unit, *name) && millis.is_multiple_of(*unit));
+    let (unit, name) = whole.unwrap_or((1, "ms"));
+    format!("{}{name}", millis.checked_div(unit).unwrap_or_default())
 }
 
 const LONGEST: Duration = Duration::from_secs(3653 * 86_400);
@@ -294,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_duration_is_shown_as_it_is_written() {
-        for text in ["500ms", "1500ms", "90s", "90m", "24h", "36h", "3d"] {
+        for text in ["500ms", "1s", "1500ms", "1m", "90s", "1h", "90m", "24h", "36h", "3d"] {
             assert_eq!(in_units(duration(text).unwrap()), text);
         }
     }
