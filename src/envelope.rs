@@ -97,7 +97,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Returns the mode as sent.
+    /// Returns the mode as sent. An undocumented value can be health data: do not log it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {

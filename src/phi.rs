@@ -1,17 +1,25 @@
 //! Health data that `Debug` output does not show.
 
 use std::fmt;
-use std::ops::Deref;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// Protected health information: a wrapper that dereferences to its value but hides it from `Debug`.
+/// Protected health information: a wrapper that hides its value from `Debug`.
 ///
-/// The leaves of events are wrapped in it, so that events can be matched and logged without exposing patients. It does
-/// not implement `Display`: printing needs an explicit [`expose`](Phi::expose).
+/// The leaves of events are wrapped in it, so that events can be matched, compared and logged without exposing patients.
+///
+/// - [`expose`](Phi::expose) and [`into_exposed`](Phi::into_exposed) return the value.
+/// - `Serialize` writes the value, because applications store and forward events as JSON. Do not log the result.
+/// - `Debug` prints `Phi(..)`.
+/// - There is no `Display` and no `Deref`, so a value cannot be printed or used by accident.
+/// - A comparison, with another `Phi` or with a string, needs no access to the value.
+///
+/// A search for `expose` therefore finds every place that reads the value, except those that serialize it. Outside of
+/// `Phi`, health data is returned by [`Time::text`](crate::Time::text), by [`RawJson::as_bytes`] and
+/// [`RawJson::decode`], and by the `as_str` of an enum of strings, if its value is undocumented.
 ///
 /// ```
 /// use medhook::Phi;
@@ -19,7 +27,26 @@ use serde_json::value::RawValue;
 /// let name: Phi<String> = "A. Patient".into();
 /// assert_eq!(format!("{name:?}"), "Phi(..)");
 /// assert_eq!(name, "A. Patient");
-/// assert_eq!(name.len(), 10);
+/// assert_eq!(name.expose().len(), 10);
+/// assert_eq!(serde_json::to_string(&name)?, r#""A. Patient""#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+///
+/// Neither the wrapper nor a dereference of it can be printed:
+///
+/// ```compile_fail,E0277
+/// let name: medhook::Phi<String> = "A. Patient".into();
+/// println!("{}", name);
+/// ```
+///
+/// ```compile_fail,E0614
+/// let name: medhook::Phi<String> = "A. Patient".into();
+/// println!("{}", *name);
+/// ```
+///
+/// ```compile_fail,E0599
+/// let name: medhook::Phi<String> = "A. Patient".into();
+/// println!("{}", name.as_str());
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Phi<T>(T);
@@ -30,22 +57,15 @@ impl<T> Phi<T> {
         Phi(value)
     }
 
-    /// Returns the value. A search for `expose` finds every place that uses it.
+    /// Returns the value. Do not log it.
     pub const fn expose(&self) -> &T {
         &self.0
     }
 
-    /// Returns the value, consuming the wrapper.
-    pub fn into_inner(self) -> T {
+    /// Returns the value, consuming the wrapper. Do not log it.
+    #[doc(alias = "into_inner")]
+    pub fn into_exposed(self) -> T {
         self.0
-    }
-}
-
-impl<T> Deref for Phi<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
     }
 }
 

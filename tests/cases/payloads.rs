@@ -31,13 +31,13 @@ fn an_empty_id_is_absent_and_a_number_is_read_as_text() {
 
 #[test]
 fn statistics_may_be_partial_or_missing() {
-    let total = |variant: &str| export(variant).stats.and_then(|stats| stats.total_resources).map(Phi::into_inner);
+    let total = |variant: &str| export(variant).stats.and_then(|stats| stats.total_resources).map(Phi::into_exposed);
     assert_eq!(total(""), Some(412));
     assert_eq!(total(".simulator"), Some(57));
     assert_eq!(total(".minimal"), None);
     assert_eq!(total(".drifted"), None);
     let by_type = export("").stats.and_then(|stats| stats.total_by_resource_type).expect("documented");
-    assert_eq!(by_type.get("Observation"), Some(&366));
+    assert_eq!(by_type.expose().get("Observation"), Some(&366));
 }
 
 #[test]

@@ -46,8 +46,8 @@ fn event(delivery: &Delivery) -> String {
     match delivery.decode() {
         Ok(healthsync::Event::DocumentUploaded(uploaded)) => {
             let document = uploaded.object.unwrap_or_default();
-            let name = document.filename.map_or("no name".to_owned(), |name| name.into_inner());
-            format!("DocumentUploaded: {name}, {} bytes", document.file_size.map_or(0, |size| size.into_inner()))
+            let name = document.filename.map_or("no name".to_owned(), |name| name.into_exposed());
+            format!("DocumentUploaded: {name}, {} bytes", document.file_size.map_or(0, |size| size.into_exposed()))
         }
         Ok(other) => format!("{other:?}"),
         Err(error) => error.to_string(),

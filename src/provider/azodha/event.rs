@@ -177,7 +177,7 @@ payload! {
     ///
     /// let json = r#"{"id": 1, "observedKey": {"name": "First visit"}}"#;
     /// let booked: BookAppointment = serde_json::from_str(json)?;
-    /// let kind: AppointmentType = booked.rest["observedKey"].decode()?;
+    /// let kind: AppointmentType = booked.rest.expose()["observedKey"].decode()?;
     /// assert_eq!(kind.name.unwrap(), "First visit");
     /// # Ok::<(), serde_json::Error>(())
     /// ```

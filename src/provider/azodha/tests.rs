@@ -174,7 +174,7 @@ fn inferences_contain_their_prompts() {
     let findings = payload!("InferenceToKeyFindings" as InferenceToKeyFindings);
     let patient = findings.data.unwrap();
     assert_eq!((patient.patient_id.unwrap(), patient.care_plan_id.unwrap()), ("pat-6621".into(), "plan-8803".into()));
-    assert_eq!(text(&patient.rest["preferredLanguage"]), r#""Dutch""#);
+    assert_eq!(text(&patient.rest.expose()["preferredLanguage"]), r#""Dutch""#);
     assert_eq!(findings.use_case_name.unwrap(), "Key Findings Generation");
     assert_eq!(findings.event.unwrap(), "InferenceToKeyFindings");
     assert!(findings.input_data.is_some() && findings.model.is_some() && findings.prompts.is_some());
@@ -196,11 +196,11 @@ fn scores_and_counts_are_decoded() {
     assert_eq!(score.assessment_response_id.unwrap(), "answers-15209");
 
     let counter = payload!("HealthRecordCounter.organization-code" as HealthRecordCounter);
-    assert_eq!(counter.count.map(Phi::into_inner), Some(2187));
+    assert_eq!(counter.count.map(Phi::into_exposed), Some(2187));
     assert_eq!(counter.event_name.unwrap(), "HealthRecordCounter");
     assert_eq!(counter.patient_id.unwrap(), "pat-6621");
-    assert_eq!(counter.rest.keys().collect::<Vec<_>>(), ["organizationCode"]);
-    assert!(payload!("HealthRecordCounter" as HealthRecordCounter).rest.is_empty());
+    assert_eq!(counter.rest.expose().keys().collect::<Vec<_>>(), ["organizationCode"]);
+    assert!(payload!("HealthRecordCounter" as HealthRecordCounter).rest.expose().is_empty());
 }
 
 #[test]
@@ -219,11 +219,11 @@ fn appointments_are_decoded_with_string_and_with_numeric_ids() {
         (booked.email, "joris.vandenhove@example.org"),
         (booked.patient_mobile_number, "+31 6 5550 1188"),
     ] {
-        assert_eq!(field.as_ref().map(|text| text.as_str()), Some(value));
+        assert_eq!(field.as_ref().map(|text| text.expose().as_str()), Some(value));
     }
-    let rest: Vec<_> = booked.rest.keys().map(String::as_str).collect();
+    let rest: Vec<_> = booked.rest.expose().keys().map(String::as_str).collect();
     assert_eq!(rest, ["appointmentType", "attributes", "participants", "resources"]);
-    let kind: AppointmentType = booked.rest["appointmentType"].decode().unwrap();
+    let kind: AppointmentType = booked.rest.expose()["appointmentType"].decode().unwrap();
     assert_eq!(kind.name.unwrap(), "First visit");
     assert_eq!(kind.description.unwrap(), "Getting to know each other");
     assert_eq!(text(&kind.duration_in_minutes.unwrap()), "30");
@@ -241,8 +241,8 @@ fn nested_data_is_decoded() {
         let Event::Notification(note) = decode(&pinned(Kind::Notification), fixture(file)).event else {
             panic!("a notification")
         };
-        assert!(note.rest.contains_key("context"));
-        assert_eq!(note.rest.contains_key("eventName"), file != "Notification");
+        assert!(note.rest.expose().contains_key("context"));
+        assert_eq!(note.rest.expose().contains_key("eventName"), file != "Notification");
         let data = note.data.unwrap();
         assert_eq!(data.patient_name.unwrap(), "Joris Vandenhove");
         let appointment = data.appointment.unwrap();
@@ -251,7 +251,7 @@ fn nested_data_is_decoded() {
         assert_eq!(appointment.status.unwrap(), "CONFIRMED");
         assert!(text(&appointment.open_tele_room.unwrap()).contains("tele.example.org"));
         assert!(appointment.participants.is_some());
-        let rest: Vec<_> = appointment.rest.keys().map(String::as_str).collect();
+        let rest: Vec<_> = appointment.rest.expose().keys().map(String::as_str).collect();
         assert_eq!(rest, ["appointmentType", "attributes", "patient"]);
     }
 
@@ -271,7 +271,7 @@ fn nested_data_is_decoded() {
     let file = data.file.unwrap();
     assert_eq!((file.id.unwrap(), file.name.unwrap()), ("file-33018".into(), "blood-panel-january.pdf".into()));
     assert_eq!(file.cloud_id.unwrap(), "bucket-7/objects/45c48cce2e2d7fbd");
-    assert_eq!(file.rest.keys().collect::<Vec<_>>(), ["archived", "clientDetails"]);
+    assert_eq!(file.rest.expose().keys().collect::<Vec<_>>(), ["archived", "clientDetails"]);
 
     let survey = payload!("SurveyAssessment" as SurveyAssessment);
     assert_eq!(survey.event_name.unwrap(), "SurveyAssessment");
@@ -284,7 +284,7 @@ fn nested_data_is_decoded() {
     assert_eq!((assessment.id.unwrap(), assessment.name.unwrap()), ("asm-50917".into(), "Sleep and rest".into()));
     assert_eq!(assessment.status.unwrap(), "COMPLETED");
     assert!(assessment.assessment_questionnaire_object.is_some() && assessment.assessment_response_object.is_some());
-    assert!(assessment.assigned_service_providers.is_some() && assessment.rest.contains_key("completedBy"));
+    assert!(assessment.assigned_service_providers.is_some() && assessment.rest.expose().contains_key("completedBy"));
 }
 
 /// Collects the JSON pointers to everything in a value. No key in a fixture needs escapes.
@@ -517,7 +517,7 @@ fn a_documented_name_takes_precedence_over_the_pin_and_the_pin_over_other_names(
 fn a_name_that_the_pin_overrides_stays_in_the_payload() {
     let body = r#"{"event":"JOINED","data":{}}"#;
     let Event::Notification(note) = decode(&pinned(Kind::Notification), body).event else { panic!("a notification") };
-    assert_eq!(text(&note.rest["event"]), r#""JOINED""#);
+    assert_eq!(text(&note.rest.expose()["event"]), r#""JOINED""#);
 }
 
 #[test]

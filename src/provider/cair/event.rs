@@ -411,7 +411,7 @@ impl ChartReport {
 
     /// Returns the undocumented sub-reports by name. Read them with [`Finding::within`].
     pub fn other_reports(&self) -> impl Iterator<Item = (&str, &RawJson)> {
-        self.reports().flat_map(|report| report.rest.iter()).map(|(name, report)| (name.as_str(), report))
+        self.reports().flat_map(|report| report.rest.expose().iter()).map(|(name, report)| (name.as_str(), report))
     }
 
     fn first<'c, T>(&'c self, part: impl FnMut(&'c Report) -> Option<&'c T>) -> Option<&'c T> {

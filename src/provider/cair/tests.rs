@@ -118,9 +118,9 @@ fn a_chart_report_in_the_current_shape_is_decoded() {
     assert_eq!(chart.id.as_ref().unwrap(), &"0f6d2c1e-7b3a-4f58-9c40-5d8e1a2b3c4d");
     assert_eq!(chart.claim_id().unwrap(), &"clm-20418");
     assert_eq!(chart.created_at(), None);
-    let diagnoses: Vec<_> = chart.diagnoses().map(|code| code.code.as_ref().unwrap().as_str()).collect();
+    let diagnoses: Vec<_> = chart.diagnoses().map(|code| code.code.as_ref().unwrap().expose().as_str()).collect();
     assert_eq!(diagnoses, ["J45.40", "Z79.52"]);
-    let procedures: Vec<_> = chart.procedures().map(|code| code.code.as_ref().unwrap().as_str()).collect();
+    let procedures: Vec<_> = chart.procedures().map(|code| code.code.as_ref().unwrap().expose().as_str()).collect();
     assert_eq!(procedures, ["94010", "99213"]);
     let discrepancies = chart.documentation_discrepancies().unwrap();
     assert_eq!(discrepancies.status, Some(ReportStatus::Pass));
@@ -203,8 +203,8 @@ fn a_chart_report_in_the_older_shapes_is_decoded() {
     assert_eq!(delivery.occurred_at().and_then(Time::unix), Some(NOW));
     let Event::ChartAnalysis(chart) = delivery.decode().unwrap() else { panic!("another kind") };
     assert_eq!(chart.report_id().unwrap(), &"b4a95f12-3d6c-4e70-91c8-2a3b4c5d6e7f");
-    assert_eq!(chart.success.as_deref(), Some(&true));
-    assert_eq!((chart.issues_for_review.as_deref(), chart.checks_passed.as_deref()), (Some(&4102), Some(&8316)));
+    assert_eq!(chart.success, Some(true.into()));
+    assert_eq!((chart.issues_for_review, chart.checks_passed), (Some(4102.into()), Some(8316.into())));
     let patient = chart.demographics.as_ref().unwrap();
     assert_eq!(patient.patient_name.as_ref().unwrap(), &"Quillon Averre");
     assert_eq!(patient.patient_birth_date.as_ref().unwrap().text(), "1961-07-19");
@@ -227,9 +227,9 @@ fn undocumented_parts_of_a_chart_report_are_kept_with_their_findings() {
     assert_eq!(findings.len(), 1);
     assert_eq!(findings["provider_signature"].value.as_ref().unwrap(), &"Not yet");
     let times = chart.time_based_requirements().unwrap();
-    let end = Finding::read(&times.rest["end_time"]).unwrap();
+    let end = Finding::read(&times.rest.expose()["end_time"]).unwrap();
     assert_eq!(end.value.unwrap(), "10:07 by the clock");
-    let codes: Vec<String> = chart.coding().unwrap().rest["hcpcs_codes"].decode().unwrap();
+    let codes: Vec<String> = chart.coding().unwrap().rest.expose()["hcpcs_codes"].decode().unwrap();
     assert_eq!(codes, ["G0442"]);
 }
 
@@ -243,15 +243,15 @@ fn claim_scrubber_output_is_decoded() {
     assert_eq!(output.claim_id.as_ref().unwrap(), &"c81e4b6f-05d2-4973-b0ea-6d7c8b9a0f1e");
     assert_eq!(output.optimizer_run_id.as_ref().unwrap(), &"3f9a2d54-e817-4c06-95bd-8a7b6c5d4e3f");
     assert_eq!(output.claim_in_words(), None);
-    assert!(output.ai_generated_encounter_description.unwrap().starts_with("**Visit**\n\n"));
+    assert!(output.ai_generated_encounter_description.unwrap().expose().starts_with("**Visit**\n\n"));
 
     let Event::ClaimsAiOptimizer(older) = decode(&receiver, body("CLAIMS_AI_OPTIMIZER.in-words")) else {
         panic!("another kind")
     };
     let output = older.output.unwrap();
-    assert!(output.claim_in_words().unwrap().starts_with("**Patient:**"));
+    assert!(output.claim_in_words().unwrap().expose().starts_with("**Patient:**"));
     assert_eq!(output.edits[0].rationale.as_ref().unwrap(), &"The ECG and the visit are billed together");
-    assert_eq!(output.rest["confidence"].as_bytes(), b"0.8125");
+    assert_eq!(output.rest.expose()["confidence"].as_bytes(), b"0.8125");
 }
 
 #[test]
@@ -323,23 +323,23 @@ fn the_two_webhooks_without_a_documented_name_are_decoded() {
     let Event::X12Optimizer(draft) = decode(&receiver, body("x12-optimizer.from-notes")) else {
         panic!("another kind")
     };
-    assert!(draft.ai_generated_x12_837.unwrap().starts_with("ISA*") && draft.edits.is_empty());
+    assert!(draft.ai_generated_x12_837.unwrap().expose().starts_with("ISA*") && draft.edits.is_empty());
     assert_eq!(draft.ai_generated_encounter_summary.unwrap(), "An ECG for palpitations.");
 
     let Event::AiPhoneCall(over) = decode(&receiver, body("ai-phone-call")) else { panic!("another kind") };
-    assert_eq!((over.call_id.unwrap().as_str(), over.status), ("call-2b7f60", Some(CallStatus::Completed)));
-    assert_eq!(over.results.unwrap()["visits_left"].answer.as_ref().unwrap(), &"Eleven of twenty");
+    assert_eq!((over.call_id.unwrap().expose().as_str(), over.status), ("call-2b7f60", Some(CallStatus::Completed)));
+    assert_eq!(over.results.unwrap().expose()["visits_left"].answer.as_ref().unwrap(), &"Eleven of twenty");
     let delivery = open(&receiver, body("ai-phone-call.failed"));
     assert_eq!(delivery.occurred_at(), None);
     let Event::AiPhoneCall(failed) = delivery.decode().unwrap() else { panic!("another kind") };
     assert_eq!(
-        (failed.status, failed.error.unwrap().as_str()),
+        (failed.status, failed.error.unwrap().expose().as_str()),
         (Some(CallStatus::Failed), "Nobody picked up | tag-480")
     );
     let details = failed.error_details.unwrap();
     assert_eq!(details.original_error.unwrap(), "no answer after 90 s");
     assert_eq!(
-        (details.internal_tag.unwrap().as_str(), details.internal_id.unwrap().as_str()),
+        (details.internal_tag.unwrap().expose().as_str(), details.internal_id.unwrap().expose().as_str()),
         ("tag-480", "int-5527")
     );
     assert_eq!(details.timestamp.unwrap().unix(), Some(NOW));

@@ -152,7 +152,7 @@ fn consultations_are_decoded_in_every_shape() {
     assert_eq!(finished.reports[0].report_type, Some(ReportType::Soap));
     let content = finished.reports[0].content.as_ref().unwrap();
     assert_eq!(content.assessment.as_ref().unwrap(), &"J45.9 Asma, no especificada");
-    assert!(content.rest.is_empty());
+    assert!(content.rest.expose().is_empty());
     assert_eq!(finished.prescriptions[0].active_substances, ["budesonida", "formoterol"]);
     assert_eq!(finished.derivation.unwrap().description.unwrap(), "Neumología, preferente");
 
@@ -212,8 +212,11 @@ fn all_other_kinds_are_decoded_in_every_shape() {
     assert_eq!(other.report_type.unwrap().as_str(), "nutrition");
     let content = other.content.unwrap();
     assert_eq!(content.plan.unwrap(), "Cinco comidas al día.");
-    assert_eq!(content.rest.keys().collect::<Vec<_>>(), ["meals", "weight_goal"]);
-    assert_eq!(content.rest["meals"].decode::<Value>().unwrap(), json!([{"slot": "desayuno", "kcal": 4150.5}]));
+    assert_eq!(content.rest.expose().keys().collect::<Vec<_>>(), ["meals", "weight_goal"]);
+    assert_eq!(
+        content.rest.expose()["meals"].decode::<Value>().unwrap(),
+        json!([{"slot": "desayuno", "kcal": 4150.5}])
+    );
 
     let issued = decoded!(PrescriptionCreated, "prescription_created").prescription.unwrap();
     assert_eq!(issued.short_code.unwrap(), "RX4K9T");
