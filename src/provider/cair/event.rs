@@ -43,7 +43,7 @@ payload! {
     /// The analysis of a patient's chart is complete.
     ///
     /// The documentation shows three shapes. The fields mirror them; the methods return the same result for every
-    /// shape:
+    /// shape. [`findings`](ChartReport::findings) returns every finding with its path and severity.
     ///
     /// | shape | where the report is |
     /// |---|---|
@@ -419,7 +419,7 @@ impl ChartReport {
     }
 
     /// Returns every object that can contain parts of the report, in any shape.
-    fn reports(&self) -> impl Iterator<Item = &Report> {
+    pub(super) fn reports(&self) -> impl Iterator<Item = &Report> {
         let outer = [self.report.as_deref(), self.analysis_result.as_deref()].into_iter().flatten();
         outer.flat_map(|report| std::iter::once(report).chain(report.chart_report.as_deref()))
     }
@@ -443,7 +443,11 @@ impl Finding {
     /// ```
     #[must_use]
     pub fn read(raw: &RawJson) -> Option<Self> {
-        let finding: Finding = raw.decode().ok()?;
+        Self::from_json(raw.as_bytes())
+    }
+
+    pub(super) fn from_json(json: &[u8]) -> Option<Self> {
+        let finding: Finding = serde_json::from_slice(json).ok()?;
         let keys = [finding.label.is_some(), finding.value.is_some(), finding.severity.is_some()];
         (keys.into_iter().filter(|there| *there).count() >= 2).then_some(finding)
     }

@@ -149,6 +149,7 @@
 //! [`Freshness::Unchecked`]: crate::Freshness::Unchecked
 
 mod event;
+mod findings;
 #[cfg(feature = "testing")]
 mod test_data;
 #[cfg(test)]
@@ -164,6 +165,7 @@ pub use self::event::{
     Event, Finding, Kind, NcdLcdAnalysis, OptimizerOutput, ProcedureCode, Remittance, RemittanceOutcome,
     RemittanceStatus, Report, ReportStatus, Severity, SuggestionsReport, TimeBasedRequirementsReport, X12Optimizer,
 };
+pub use self::findings::FindingPath;
 
 use super::agreed::AgreedScheme;
 use super::definition::{Policy, Provider, sealed};
