@@ -60,7 +60,7 @@
 //! | `tracing` | a log event for each delivery, and for [silence](guide::silence) |
 //! | `metrics` | counters, gauges and histograms |
 //! | `shutdown` | `Shutdown`, which drains all receivers on SIGTERM; on by default in the crates for frameworks |
-//! | `jiff-02` | `Time::to_jiff` |
+//! | `jiff-02`, `chrono-04`, `time-03` | `Time::to_jiff`, `Time::to_chrono`, `Time::to_time` |
 //! | `sign` | `sign::Signer`, which signs webhooks that the application sends |
 //! | `testing` | signed test requests, a clock and fixtures; includes `sign` |
 //! | `axum-core-05`, `actix-web-4` | extractors for [`Delivery`] and `Webhook`; enabled by `medhook-axum` and `medhook-actix` |

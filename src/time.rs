@@ -57,10 +57,37 @@ impl Time {
     }
 
     /// Returns the time as a [`jiff::Timestamp`](https://docs.rs/jiff/0.2/jiff/struct.Timestamp.html), including
-    /// fractions of a second.
+    /// fractions of a second, or `None` if the text has no supported format or is a time before the year -9999 or after
+    /// 9999-12-30. A leap second is returned as the second before it.
     #[cfg(feature = "jiff-02")]
     #[must_use]
     pub fn to_jiff(&self) -> Option<jiff::Timestamp> {
+        self.instant()
+    }
+
+    /// Returns the time as a [`chrono::DateTime`](https://docs.rs/chrono/0.4/chrono/struct.DateTime.html) in UTC,
+    /// with the same precision and range as a `jiff::Timestamp`: with fractions of a second, and `None` before the year
+    /// -9999 and after 9999-12-30. A leap second is returned as the second before it.
+    #[cfg(feature = "chrono-04")]
+    #[must_use]
+    pub fn to_chrono(&self) -> Option<chrono::DateTime<chrono::Utc>> {
+        let nanoseconds = self.instant()?.as_nanosecond();
+        let seconds = i64::try_from(nanoseconds.div_euclid(1_000_000_000)).ok()?;
+        let fraction = u32::try_from(nanoseconds.rem_euclid(1_000_000_000)).ok()?;
+        chrono::DateTime::from_timestamp(seconds, fraction)
+    }
+
+    /// Returns the time as a [`time::OffsetDateTime`](https://docs.rs/time/0.3/time/struct.OffsetDateTime.html) in UTC,
+    /// with the same precision and range as a `jiff::Timestamp`: with fractions of a second, and `None` before the year
+    /// -9999 and after 9999-12-30. A leap second is returned as the second before it.
+    #[cfg(feature = "time-03")]
+    #[must_use]
+    pub fn to_time(&self) -> Option<time::OffsetDateTime> {
+        time::OffsetDateTime::from_unix_timestamp_nanos(self.instant()?.as_nanosecond()).ok()
+    }
+
+    #[cfg(any(feature = "chrono-04", feature = "jiff-02", feature = "time-03"))]
+    fn instant(&self) -> Option<jiff::Timestamp> {
         match self.0.parse::<i64>() {
             Ok(seconds) => jiff::Timestamp::from_second(seconds).ok(),
             Err(_) => self.timestamp(),
@@ -169,5 +196,78 @@ mod tests {
     fn to_jiff_keeps_fractions() {
         let time = Time::from("2024-02-27T10:30:00.25Z").to_jiff().unwrap();
         assert_eq!(time.as_millisecond(), 1_709_029_800_250);
+    }
+
+    /// Texts of times: seconds near every power of two, days over the whole range of years with fractions of each
+    /// length, and texts at the limits of the formats.
+    #[cfg(all(feature = "chrono-04", feature = "jiff-02", feature = "time-03"))]
+    fn times() -> impl Iterator<Item = Time> {
+        let numbers = (0..64).flat_map(|power| (-1..=1).map(move |near| (1_i64 << power).wrapping_add(near)));
+        let numbers = numbers.flat_map(|seconds| [seconds, seconds.wrapping_neg()]).map(Time::from_unix);
+        let dates = (-9_999..=9_999).step_by(37).flat_map(|year| {
+            ["", ".5", ".25", ".000000001", ".999999999", ".123456789123"].map(|fraction| {
+                let sign = if year < 0 {
+                    "-00"
+                } else if year > 9_000 {
+                    "+00"
+                } else {
+                    ""
+                };
+                Time::from(format!("{sign}{:04}-06-30T23:59:59{fraction}Z", i32::abs(year)).as_str())
+            })
+        });
+        let texts = [
+            "-009999-01-01T00:00:00Z",
+            "9999-12-31T23:59:59.999999999Z",
+            "9999-12-30T22:00:00.999999999Z",
+            "+010000-01-01T00:00:00Z",
+            "262143-12-31T23:59:59Z",
+            "2016-12-31T23:59:60Z",
+            "2016-12-31T23:59:61Z",
+            "1969-12-31T23:59:59.999999999Z",
+            "2024-02-30T00:00:00Z",
+            "2024-02-27",
+            "2024-02-27T10:30:00",
+            "2024-02-27T10:30:00+25:59",
+            "last Tuesday",
+            "",
+        ];
+        numbers.chain(dates).chain(texts.map(Time::from))
+    }
+
+    #[cfg(all(feature = "chrono-04", feature = "jiff-02", feature = "time-03"))]
+    #[test]
+    fn chrono_jiff_and_time_return_the_same_instant_or_none() {
+        let (mut some, mut none) = (0, 0);
+        for time in times() {
+            let jiff = time.to_jiff().map(|instant| instant.as_nanosecond());
+            let chrono = time.to_chrono().map(|instant| {
+                i128::from(instant.timestamp()) * 1_000_000_000 + i128::from(instant.timestamp_subsec_nanos())
+            });
+            assert_eq!(chrono, jiff, "{}", time.text());
+            assert_eq!(time.to_time().map(time::OffsetDateTime::unix_timestamp_nanos), jiff, "{}", time.text());
+            *if jiff.is_some() { &mut some } else { &mut none } += 1;
+        }
+        assert!(some > 2_000 && none > 100, "{some} {none}");
+    }
+
+    #[cfg(feature = "chrono-04")]
+    #[test]
+    fn to_chrono_keeps_fractions_and_limits_leap_seconds() {
+        let read = |text: &str| Time::from(text).to_chrono().map(|at| (at.timestamp(), at.timestamp_subsec_nanos()));
+        assert_eq!(read("1969-12-31T23:59:58.25Z"), Some((-2, 250_000_000)));
+        assert_eq!(read("2016-12-31T23:59:60Z"), Some((1_483_228_799, 0)));
+        assert_eq!(read("2024-02-27"), Some((1_708_992_000, 0)));
+        assert_eq!(read(&i64::MAX.to_string()), None);
+    }
+
+    #[cfg(feature = "time-03")]
+    #[test]
+    fn to_time_keeps_fractions_and_limits_leap_seconds() {
+        let time = Time::from("1969-12-31T23:59:58.25Z").to_time().unwrap();
+        assert_eq!((time.unix_timestamp(), time.nanosecond()), (-2, 250_000_000));
+        let time = Time::from("2016-12-31T23:59:60Z").to_time().unwrap();
+        assert_eq!((time.second(), time.nanosecond()), (59, 0));
+        assert_eq!(Time::from_unix(i64::MIN).to_time(), None);
     }
 }
