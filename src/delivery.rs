@@ -297,9 +297,11 @@ pub struct PossibleDuplicate {
 }
 
 /// The error for decoding a delivery as another provider's event. The route has the wrong layer or the wrong extractor.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[error("the delivery is from provider {is}, but the handler expects events of provider {wanted}")]
 pub struct WrongProvider {
     wanted: &'static str,
     is: Box<str>,
 }
+
+crate::error::debug_as_message!(WrongProvider);

@@ -158,8 +158,42 @@ impl fmt::Display for Outcome {
     }
 }
 
+/// Writes the messages of an error and of its sources, each once.
+pub(crate) fn write_with_sources(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut text = error.to_string();
+    let (mut sources, mut next) = (Vec::new(), error.source());
+    while let Some(source) = next.filter(|_| sources.len() < MOST_SOURCES) {
+        sources.push(source.to_string());
+        next = source.source();
+    }
+    // A message may include that of a source, but not those in between.
+    let included = sources.iter().rposition(|source| text.contains(source)).map_or(0, |last| last + 1);
+    for source in sources.iter().skip(included) {
+        if !text.contains(source) {
+            text.extend([": ", source]);
+        }
+    }
+    f.write_str(&text)
+}
+
+const MOST_SOURCES: usize = 16;
+
+/// Implements `Debug` of errors as their message, because it is what a `main` that returns the error prints.
+macro_rules! debug_as_message {
+    ($($Error:ident)*) => {$(
+        impl std::fmt::Debug for $Error {
+            /// Writes the message, followed by those of the sources that it does not include.
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                $crate::error::write_with_sources(self, f)
+            }
+        }
+    )*};
+}
+pub(crate) use debug_as_message;
+
+debug_as_message!(ConfigError StoreError);
+
 /// The error of an invalid configuration. Its message is one line for the operator.
-#[derive(Debug)]
 pub struct ConfigError {
     message: Box<str>,
     source: Option<Source>,
@@ -194,7 +228,6 @@ impl Error for ConfigError {
 }
 
 /// The error of a store operation. If a claim fails, the delivery is answered with 503.
-#[derive(Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
     message: Box<str>,
@@ -284,6 +317,44 @@ mod tests {
         ] {
             assert!(reason.status().is_server_error(), "{reason}");
         }
+    }
+
+    #[test]
+    fn debug_is_the_message_once_with_the_sources() {
+        let io = || std::io::Error::new(std::io::ErrorKind::NotFound, "no such file");
+        let shown = |error: &dyn Error| format!("{error:?}");
+
+        let plain = ConfigError::new("body_limit must be greater than 0");
+        assert_eq!(shown(&plain), "body_limit must be greater than 0");
+        assert_eq!(format!("{plain:#?}"), "body_limit must be greater than 0");
+        let caused = ConfigError::new("secret file x: cannot be read").with_source(io());
+        assert_eq!(shown(&caused), "secret file x: cannot be read: no such file");
+        let included = StoreError::unavailable("Redis: claim: no such file").with_source(io());
+        assert_eq!(shown(&included), "Redis: claim: no such file");
+
+        // A source in between is not repeated in other words.
+        let between = ConfigError::new("PostgreSQL: cannot connect: no such file")
+            .with_source(StoreError::unavailable("error of the driver: no such file").with_source(io()));
+        assert_eq!(shown(&between), "PostgreSQL: cannot connect: no such file");
+        let deep = StoreError::unavailable("a").with_source(StoreError::unavailable("b").with_source(io()));
+        assert_eq!(shown(&deep), "a: b: no such file");
+    }
+
+    #[test]
+    fn every_error_is_debugged_as_its_message() {
+        use crate::registry::{OptionName, ProviderOptions, provider};
+
+        let facts = provider("cair").unwrap();
+        let options = ProviderOptions::new(crate::Secret::new("a-secret-of-some-length").unwrap());
+        let option = facts.scheme(&options).unwrap_err();
+        assert_eq!(option.option, OptionName::Scheme);
+        let store = crate::Rejection::store(StoreError::full_with("the disk is full"));
+        let errors: [&dyn Error; 3] = [&option, &store, &StoreError::lost()];
+        for error in errors {
+            let shown = format!("{error:?}");
+            assert!(shown.starts_with(&error.to_string()) && !shown.contains(['{', '"']), "{shown}");
+        }
+        assert_eq!(format!("{store:?}"), "delivery rejected: store_full: the disk is full");
     }
 
     #[test]

@@ -9,12 +9,11 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::envelope::KindName;
-use crate::error::{Reason, StoreError};
+use crate::error::{Reason, StoreError, debug_as_message};
 
 /// A rejected delivery: the [`Reason`], and how long the sender should wait before it retries.
 ///
 /// The sender receives the status and an empty body. The reason is for logs, metrics and the application only.
-#[derive(Debug)]
 pub struct Rejection {
     reason: Reason,
     retry_after: Option<Duration>,
@@ -118,6 +117,8 @@ impl fmt::Display for Rejection {
         write!(f, "delivery rejected: {}", self.reason)
     }
 }
+
+debug_as_message!(Rejection);
 
 impl Error for Rejection {
     fn source(&self) -> Option<&(dyn Error + 'static)> {

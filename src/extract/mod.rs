@@ -22,7 +22,6 @@ pub struct Webhook<E>(pub E);
 
 /// The rejection of an extractor on a route that lacks the middleware or has that of another provider. It responds with
 /// 500, so that an unverified request never reaches the handler.
-#[derive(Debug)]
 pub struct Misplaced(());
 
 impl Misplaced {
@@ -48,5 +47,7 @@ impl fmt::Display for Misplaced {
         f.write_str("no middleware on the route of this handler verifies webhooks of this provider")
     }
 }
+
+crate::error::debug_as_message!(Misplaced);
 
 impl std::error::Error for Misplaced {}

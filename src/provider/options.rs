@@ -155,7 +155,7 @@ impl fmt::Display for OptionName {
 }
 
 /// The error for an option that is missing or that the provider does not accept. It quotes no secret and no header.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{option}` {problem}")]
 #[non_exhaustive]
 pub struct OptionError {
@@ -164,6 +164,8 @@ pub struct OptionError {
     /// The problem, such as "is required".
     pub problem: String,
 }
+
+crate::error::debug_as_message!(OptionError);
 
 impl OptionError {
     pub(super) fn new(option: OptionName, problem: impl Into<String>) -> Self {
