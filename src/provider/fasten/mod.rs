@@ -119,7 +119,10 @@ pub struct Fasten {
 }
 
 impl Fasten {
-    /// Accepts live events, verified with the live mode's secrets.
+    /// Accepts live events, verified with the live mode's secrets. A test event under one of these secrets is answered
+    /// with 200 and dropped: [`Reason::WrongMode`](crate::Reason::WrongMode).
+    ///
+    /// The [table of modes](self#test-and-live-mode) compares the constructors.
     #[must_use]
     pub fn live(secrets: impl Into<Secrets>) -> Self {
         Self::bound(secrets.into(), Some(Mode::Live))
@@ -127,6 +130,8 @@ impl Fasten {
 
     /// Accepts test events, verified with the test mode's secrets. Any other event under one of these secrets is
     /// answered with 503: [`Reason::SecretModeMismatch`](crate::Reason::SecretModeMismatch).
+    ///
+    /// For an endpoint of its own in test mode. The [table of modes](self#test-and-live-mode) compares the constructors.
     #[must_use]
     pub fn test(secrets: impl Into<Secrets>) -> Self {
         Self::bound(secrets.into(), Some(Mode::Test))
@@ -134,8 +139,25 @@ impl Fasten {
 
     /// Accepts events of either mode under any of the secrets.
     ///
-    /// A handler that does not check [`Delivery::mode`](crate::Delivery::mode) then cannot tell test events from live
-    /// ones. Prefer [`live`](Fasten::live) and, for an endpoint that serves both modes, [`and_test`](Fasten::and_test).
+    /// A handler that does not check [`Delivery::mode`](crate::Delivery::mode) then treats test events as real ones.
+    /// Use it only if you do not know to which mode a secret belongs; for one URL in both modes, use
+    /// [`and_test`](Fasten::and_test).
+    ///
+    /// ```
+    /// # use medhook::{Delivery, Fasten, Mode, NoDedupe, Receiver, Rejection, Secret, testing};
+    /// # const SECRET: &str = "whsec_c2VjcmV0IG9mIHRoZSBkb2N1bWVudGF0aW9u";
+    /// let fasten = Fasten::any_mode(Secret::new(SECRET)?);
+    /// let receiver = Receiver::builder("fasten", fasten).store(NoDedupe).build()?;
+    ///
+    /// let receive = |mode: &str| -> Result<Delivery, Rejection> {
+    ///     let body = format!(r#"{{"id": "1", "type": "webhook.test", "api_mode": "{mode}", "data": {{}}}}"#);
+    ///     let request = testing::fasten("webhook.test").secret(SECRET).body(body).request("/");
+    ///     receiver.open(receiver.verify(request.headers(), request.body().clone())?)
+    /// };
+    /// assert_eq!(receive("live")?.mode(), Some(&Mode::Live));
+    /// assert_eq!(receive("test")?.mode(), Some(&Mode::Test));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn any_mode(secrets: impl Into<Secrets>) -> Self {
         Self::bound(secrets.into(), None)
@@ -143,6 +165,29 @@ impl Fasten {
 
     /// Also accepts test events on this endpoint, verified with the test mode's secrets. Any other event under one of
     /// these secrets is answered with 503: [`Reason::SecretModeMismatch`](crate::Reason::SecretModeMismatch).
+    ///
+    /// For one URL that is registered in both modes:
+    ///
+    /// ```
+    /// # use medhook::{Delivery, Fasten, NoDedupe, Reason, Receiver, Rejection, Secret, testing};
+    /// # const LIVE: &str = "whsec_bGl2ZSBzZWNyZXQgb2YgdGhlIGRvY3VtZW50cw==";
+    /// # const TEST: &str = "whsec_dGVzdCBzZWNyZXQgb2YgdGhlIGRvY3VtZW50cw==";
+    /// let fasten = Fasten::live(Secret::new(LIVE)?).and_test(Secret::new(TEST)?);
+    /// let receiver = Receiver::builder("fasten", fasten).store(NoDedupe).build()?;
+    ///
+    /// let receive = |secret: &str, mode: &str| -> Result<Delivery, Rejection> {
+    ///     let body = format!(r#"{{"id": "1", "type": "webhook.test", "api_mode": "{mode}", "data": {{}}}}"#);
+    ///     let request = testing::fasten("webhook.test").secret(secret).body(body).request("/");
+    ///     receiver.open(receiver.verify(request.headers(), request.body().clone())?)
+    /// };
+    /// assert!(receive(LIVE, "live").is_ok());
+    /// assert!(receive(TEST, "test").is_ok());
+    /// // Answered with 200 and dropped.
+    /// assert_eq!(receive(LIVE, "test").unwrap_err().reason(), Reason::WrongMode);
+    /// // Answered with 503: the secrets are swapped.
+    /// assert_eq!(receive(TEST, "live").unwrap_err().reason(), Reason::SecretModeMismatch);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn and_test(mut self, secrets: impl Into<Secrets>) -> Self {
         let more = secrets.into();
