@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 /// Protected health information: a wrapper that hides its value from `Debug`.
 ///
-/// The leaves of events are wrapped in it, so that events can be matched, compared and logged without exposing patients.
+/// The leaves of events are wrapped in it, so that events can be matched and logged without exposing patients.
 ///
 /// - [`expose`](Phi::expose) and [`into_exposed`](Phi::into_exposed) return the value.
 /// - `Serialize` writes the value, because applications store and forward events as JSON. Do not log the result.

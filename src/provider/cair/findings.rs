@@ -55,7 +55,7 @@ impl ChartReport {
     ///
     /// let json = r#"{"report": {"ncd_lcd_analysis": {
     ///     "age_discrepancy": {"label": "Age", "value": "34 years", "severity": "Low"},
-    ///     "frequency_discrepancy": {"label": "Frequency", "value": "Third test", "severity": "High"}
+    ///     "frequency_discrepancy": {"label": "Tests", "value": "Third", "severity": "High"}
     /// }}}"#;
     /// let chart: ChartReport = serde_json::from_str(json)?;
     ///

@@ -150,8 +150,10 @@ impl Fasten {
     /// let receiver = Receiver::builder("fasten", fasten).store(NoDedupe).build()?;
     ///
     /// let receive = |mode: &str| -> Result<Delivery, Rejection> {
-    ///     let body = format!(r#"{{"id": "1", "type": "webhook.test", "api_mode": "{mode}", "data": {{}}}}"#);
-    ///     let request = testing::fasten("webhook.test").secret(SECRET).body(body).request("/");
+    ///     let body =
+    ///         format!(r#"{{"id": "1", "type": "webhook.test", "api_mode": "{mode}"}}"#);
+    ///     let sample = testing::fasten("webhook.test").secret(SECRET).body(body);
+    ///     let request = sample.request("/");
     ///     receiver.open(receiver.verify(request.headers(), request.body().clone())?)
     /// };
     /// assert_eq!(receive("live")?.mode(), Some(&Mode::Live));
@@ -169,23 +171,28 @@ impl Fasten {
     /// For one URL that is registered in both modes:
     ///
     /// ```
-    /// # use medhook::{Delivery, Fasten, NoDedupe, Reason, Receiver, Rejection, Secret, testing};
+    /// # use medhook::{Delivery, Fasten, NoDedupe, Reason, Receiver, Rejection, Secret};
+    /// # use medhook::testing;
     /// # const LIVE: &str = "whsec_bGl2ZSBzZWNyZXQgb2YgdGhlIGRvY3VtZW50cw==";
     /// # const TEST: &str = "whsec_dGVzdCBzZWNyZXQgb2YgdGhlIGRvY3VtZW50cw==";
     /// let fasten = Fasten::live(Secret::new(LIVE)?).and_test(Secret::new(TEST)?);
     /// let receiver = Receiver::builder("fasten", fasten).store(NoDedupe).build()?;
     ///
     /// let receive = |secret: &str, mode: &str| -> Result<Delivery, Rejection> {
-    ///     let body = format!(r#"{{"id": "1", "type": "webhook.test", "api_mode": "{mode}", "data": {{}}}}"#);
-    ///     let request = testing::fasten("webhook.test").secret(secret).body(body).request("/");
+    ///     let body =
+    ///         format!(r#"{{"id": "1", "type": "webhook.test", "api_mode": "{mode}"}}"#);
+    ///     let sample = testing::fasten("webhook.test").secret(secret).body(body);
+    ///     let request = sample.request("/");
     ///     receiver.open(receiver.verify(request.headers(), request.body().clone())?)
     /// };
     /// assert!(receive(LIVE, "live").is_ok());
     /// assert!(receive(TEST, "test").is_ok());
     /// // Answered with 200 and dropped.
-    /// assert_eq!(receive(LIVE, "test").unwrap_err().reason(), Reason::WrongMode);
+    /// let dropped = receive(LIVE, "test").unwrap_err();
+    /// assert_eq!(dropped.reason(), Reason::WrongMode);
     /// // Answered with 503: the secrets are swapped.
-    /// assert_eq!(receive(TEST, "live").unwrap_err().reason(), Reason::SecretModeMismatch);
+    /// let retried = receive(TEST, "live").unwrap_err();
+    /// assert_eq!(retried.reason(), Reason::SecretModeMismatch);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
