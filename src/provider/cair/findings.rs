@@ -1,5 +1,7 @@
 //! The findings of a chart report, wherever they are.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;

@@ -5,7 +5,7 @@
 
 use medhook::registry::{EqualBytes, OptionName, PROVIDERS, ProviderFacts, ProviderOptions, SecretMode};
 use medhook::testing::{Signing, StoppedClock};
-use medhook::{Bytes, Freshness, NoDedupe, Reason, Receiver};
+use medhook::{Bytes, Freshness, NoDedupe, Reason, Receiver, cair};
 
 use super::{NOW, SECRET, bodies, secret};
 use crate::providers;
@@ -62,6 +62,10 @@ pub(super) fn holds(data: &[u8]) {
             let read = providers::read(&delivery);
             shows_none(&body, &format!("{delivery:?} {:?} {}", read.drifted, read.printed));
             assert!(read.drifted.len() <= 16);
+            if let Ok(cair::Event::ChartAnalysis(chart)) = delivery.decode() {
+                let findings = chart.findings().map(|(path, finding)| format!("{path} {finding:?} "));
+                shows_none(&body, &findings.collect::<String>());
+            }
             let again = receiver.verify(&headers, body.clone()).expect("still genuine");
             let again = receiver.open(again).expect("still fresh");
             let is_same = again.event_key() == delivery.event_key();
