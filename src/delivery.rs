@@ -14,7 +14,7 @@ use crate::claim_token::ClaimToken;
 use crate::endpoint::EndpointFacts;
 use crate::envelope::{Envelope, Mode};
 use crate::event::{Decoded, Event};
-use crate::event_key::{DeliveryKeys, EventKey};
+use crate::event_key::{DeliveryKeys, EventKey, IdFrom};
 use crate::observe;
 use crate::retention::Retention;
 use crate::scheme::SignatureScope;
@@ -182,6 +182,12 @@ impl Delivery {
     #[must_use]
     pub fn event_key(&self) -> EventKey {
         self.opened.keys.event
+    }
+
+    /// Returns what identifies the event, from which the event key is computed.
+    #[must_use]
+    pub fn id_from(&self) -> IdFrom {
+        self.opened.keys.id_from
     }
 
     /// Returns the earlier deliveries of the same bytes, if the event can recur with the same bytes

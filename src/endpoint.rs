@@ -1,6 +1,7 @@
 //! The part of a receiver that its deliveries share: name, labels, clock and limits.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use crate::freshness::Freshness;
@@ -25,6 +26,12 @@ pub(crate) struct EndpointFacts {
     pub(crate) mode_mismatches: OncePerMinute,
     /// Counts deliveries of bodies beyond the limit of repeats.
     pub(crate) repeats: OncePerMinute,
+    /// Counts signed timestamps in a finer unit than seconds.
+    pub(crate) timestamp_units: OncePerMinute,
+    /// Counts event times in a finer unit than seconds.
+    pub(crate) event_time_units: OncePerMinute,
+    /// Which warnings about JSON pointers were logged: a bit for each pointer and each fault.
+    pub(crate) pointer_warnings: AtomicU64,
 }
 
 /// The limits of an endpoint, how long its events are remembered, and how often deliveries are expected.
@@ -56,6 +63,9 @@ impl EndpointFacts {
             unverified: OncePerMinute::default(),
             mode_mismatches: OncePerMinute::default(),
             repeats: OncePerMinute::default(),
+            timestamp_units: OncePerMinute::default(),
+            event_time_units: OncePerMinute::default(),
+            pointer_warnings: AtomicU64::new(0),
         }
     }
 

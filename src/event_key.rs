@@ -26,8 +26,26 @@ impl EventKey {
     }
 }
 
+/// The source of an event key: what identifies the event of a delivery. See [`Dedupe`](crate::Dedupe).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IdFrom {
+    /// The event's id in the body.
+    Body,
+    /// The signed `webhook-id`, since the body has no id.
+    Header,
+    /// The text that [`Dedupe::by`](crate::Dedupe::by) returned.
+    Own,
+    /// The bytes of the body, which are those of one event only.
+    Bytes,
+    /// Nothing: each delivery is handled as an event of its own.
+    Nothing,
+}
+
 /// The keys of a delivery.
 pub(crate) struct DeliveryKeys {
+    /// What identifies the event.
+    pub(crate) id_from: IdFrom,
     /// The key of its event.
     pub(crate) event: EventKey,
     /// The key of its body, if the event can recur with the same bytes.
@@ -35,8 +53,8 @@ pub(crate) struct DeliveryKeys {
 }
 
 impl DeliveryKeys {
-    pub(crate) fn of_event(event: EventKey) -> Self {
-        DeliveryKeys { event, recurring_body: None }
+    pub(crate) fn of_event(event: EventKey, id_from: IdFrom) -> Self {
+        DeliveryKeys { id_from, event, recurring_body: None }
     }
 }
 

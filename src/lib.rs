@@ -93,6 +93,7 @@ mod observe;
 mod once_per_minute;
 mod payload;
 mod phi;
+mod pointer_fault;
 mod provider;
 mod receiver;
 mod rejection;
@@ -126,7 +127,7 @@ pub use self::delivery::{Delivery, PossibleDuplicate, WrongProvider};
 pub use self::envelope::{Envelope, KindName, Mode, Problem};
 pub use self::error::{ConfigError, Outcome, Reason, StoreError};
 pub use self::event::{Decoded, Event, Undecodable, Undocumented, Unknown};
-pub use self::event_key::EventKey;
+pub use self::event_key::{EventKey, IdFrom};
 #[cfg(any(feature = "actix-web-4", feature = "axum-core-05"))]
 pub use self::extract::{Misplaced, Webhook};
 pub use self::freshness::Freshness;

@@ -11,8 +11,10 @@ use crate::event_key::EventKey;
 use crate::freshness::Freshness;
 #[cfg(feature = "tracing")]
 use crate::once_per_minute::OncePerMinute;
+use crate::pointer_fault::{PointedPart, PointerFault};
 use crate::rejection::Rejection;
 use crate::silence::{Silence, Silent};
+use crate::verified::Verified;
 
 /// The labels with which a verified delivery is logged and counted.
 #[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "metrics have fewer labels than logs"))]
@@ -163,6 +165,86 @@ pub(crate) fn repeat_limit(subject: Subject<'_>, max_repeats: u32) {
         #[cfg(not(feature = "tracing"))]
         let _ = &subject.endpoint.repeats;
         let _ = (subject, max_repeats);
+    });
+}
+
+/// Logs and counts a JSON pointer of the configuration that finds no usable value in a verified body. Each fault of each
+/// pointer is logged once per receiver, since some events may lack a part that others have.
+pub(crate) fn pointer_fault(verified: &Verified<'_>, part: PointedPart, pointer: &str, fault: PointerFault) {
+    isolated(|| {
+        let at = verified.endpoint();
+        #[cfg(feature = "metrics")]
+        {
+            let endpoint = at.name().to_owned();
+            metrics::counter!("medhook_pointer_missing_total", "endpoint" => endpoint, "pointer" => part.as_str())
+                .increment(1);
+        }
+        #[cfg(feature = "tracing")]
+        if fault.is_first(part, &at.pointer_warnings) {
+            let (endpoint, provider, option) = (at.name(), at.provider(), part.option());
+            let result = match part {
+                PointedPart::Id if verified.message_id().is_some() => {
+                    "the signed webhook-id identifies the event instead"
+                }
+                PointedPart::Id => "the event has no id, so a retry of it may be handled again",
+                PointedPart::Kind => "the kind of the event is unknown",
+                PointedPart::Time if matches!(at.limits().freshness, Freshness::EventTime { .. }) => {
+                    "the delivery is rejected (time_missing)"
+                }
+                PointedPart::Time => "the time of the event is unknown",
+                PointedPart::Data => "the payload is the whole body",
+            };
+            tracing::warn!(
+                endpoint,
+                provider,
+                pointer = part.as_str(),
+                "{option} {pointer:?} found {fault} in a delivery: {result}; compare the pointer with a body that the \
+                 provider sent; this is logged once"
+            );
+        }
+        let _ = (&at.pointer_warnings, part, pointer, fault);
+    });
+}
+
+/// Logs that the timestamp header of an unverified delivery is in a finer unit than seconds: at once, then at most once
+/// per minute.
+#[cold]
+pub(crate) fn timestamp_unit(at: &EndpointFacts, unit: &str) {
+    isolated(|| {
+        #[cfg(feature = "tracing")]
+        if let Some(deliveries) = at.timestamp_units.count(at.now()) {
+            tracing::warn!(
+                endpoint = at.name(),
+                provider = at.provider(),
+                deliveries,
+                "webhook-timestamp looks like {unit}, but Standard Webhooks requires seconds, so the unverified delivery \
+                 is rejected (in_the_future); its sender, or a proxy that rewrites the header, must send seconds"
+            );
+        }
+        let _ = (&at.timestamp_units, unit);
+    });
+}
+
+/// Logs that the time of a verified event is a number in a finer unit than seconds: at once, then at most once per
+/// minute.
+#[cold]
+pub(crate) fn event_time_unit(at: &EndpointFacts, unit: &str) {
+    isolated(|| {
+        #[cfg(feature = "tracing")]
+        if let Some(deliveries) = at.event_time_units.count(at.now()) {
+            let result = match at.limits().freshness {
+                Freshness::EventTime { .. } => "the delivery is rejected (in_the_future)",
+                _ => "the handler sees a time far in the future",
+            };
+            tracing::warn!(
+                endpoint = at.name(),
+                provider = at.provider(),
+                deliveries,
+                "the time of an event looks like {unit}, but numbers are read as seconds: {result}; the provider must \
+                 send seconds or RFC 3339, or time_pointer of a custom provider must lead to such a time"
+            );
+        }
+        let _ = (&at.event_time_units, unit);
     });
 }
 

@@ -106,6 +106,32 @@ impl Time {
     }
 }
 
+impl Time {
+    /// Returns the unit of a number that is too large for seconds and is a recent time in a finer unit.
+    #[inline]
+    pub(crate) fn finer_unit(&self, now: impl FnOnce() -> i64) -> Option<&'static str> {
+        // Few times are this long without being a date, so most are not parsed here.
+        if self.0.len() < LEAST_DIGITS { None } else { finer_unit(self.0.parse().ok()?, now()) }
+    }
+}
+
+/// The number of digits of the smallest number that is not read as seconds of this or the next millennium.
+const LEAST_DIGITS: usize = 12;
+
+/// Returns the unit of a number that cannot be seconds, if it is a time within ten years of `now` in that unit.
+pub(crate) fn finer_unit(number: i64, now: i64) -> Option<&'static str> {
+    const TEN_YEARS: u64 = 10 * 366 * 24 * 3600;
+    if number < 100_000_000_000 {
+        return None;
+    }
+    let seconds = [
+        ("milliseconds", number.saturating_div(1_000)),
+        ("microseconds", number.saturating_div(1_000_000)),
+        ("nanoseconds", number.saturating_div(1_000_000_000)),
+    ];
+    seconds.into_iter().find(|(_, seconds)| seconds.abs_diff(now) <= TEN_YEARS).map(|(unit, _)| unit)
+}
+
 impl From<&str> for Time {
     fn from(text: &str) -> Self {
         Time(text.into())

@@ -8,6 +8,8 @@ use super::definition::{METHODS, Policy, Provider, sealed};
 use super::json::part_of;
 use super::pointer::{follow, scalar_at};
 use crate::envelope::{Envelope, KindName, Problem};
+use crate::observe;
+use crate::pointer_fault::{PointedPart, PointerFault};
 use crate::scheme::SchemeConfig;
 use crate::{ConfigError, Freshness, Secrets, Time, Verified};
 
@@ -133,17 +135,14 @@ impl Provider for Custom {
 
     fn open(&self, verified: &Verified<'_>) -> Envelope {
         let body = verified.body();
-        let pointers = [&self.id, &self.kind, &self.occurred_at, &self.data];
-        if pointers.iter().all(|pointer| pointer.is_none()) {
+        let pointers = [&self.id, &self.kind, &self.occurred_at, &self.data].map(Option::as_deref);
+        if pointers == [None; 4] {
             return Envelope::default();
         }
-        let raw: &RawValue = match serde_json::from_slice(body) {
-            Ok(raw) => raw,
-            Err(error) => return Envelope::none(Problem::json(&error)),
-        };
+        let raw: Result<&RawValue, _> = serde_json::from_slice(body);
         let [id, kind, occurred_at, data] =
-            pointers.map(|pointer| pointer.as_deref().and_then(|pointer| follow(raw, pointer)));
-        Envelope {
+            pointers.map(|pointer| pointer.and_then(|pointer| follow(raw.as_deref().ok()?, pointer)));
+        let envelope = Envelope {
             id: scalar_at(id).map(|text| text.into_owned().into()),
             kind: scalar_at(kind).map(|text| match self.kinds.iter().find(|known| **known == text) {
                 Some(known) => KindName::documented(known),
@@ -151,7 +150,20 @@ impl Provider for Custom {
             }),
             occurred_at: scalar_at(occurred_at).map(|text| Time::from(&*text)),
             data: data.map(|data| part_of(body, data)),
+            problem: raw.as_ref().err().map(Problem::json),
             ..Envelope::default()
+        };
+        let parts = [
+            (PointedPart::Id, id, envelope.id.is_some()),
+            (PointedPart::Kind, kind, envelope.kind.is_some()),
+            (PointedPart::Time, occurred_at, envelope.occurred_at.as_ref().is_some_and(|time| time.unix().is_some())),
+            (PointedPart::Data, data, envelope.data.is_some()),
+        ];
+        for (pointer, (part, found, _)) in pointers.iter().zip(parts).filter(|(_, (_, _, is_usable))| !is_usable) {
+            let Some(pointer) = pointer else { continue };
+            let fault = if raw.is_ok() { PointerFault::of(found.map(RawValue::get)) } else { PointerFault::NotJson };
+            observe::pointer_fault(verified, part, pointer, fault);
         }
+        envelope
     }
 }

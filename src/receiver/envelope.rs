@@ -2,17 +2,19 @@
 
 use crate::envelope::{Envelope, Mode};
 use crate::error::Reason;
+use crate::event_key::IdFrom;
 use crate::provider::Provider;
 use crate::verified::Verified;
 
-/// Reads the envelope. If the body contains no id, the signed message id is used.
+/// Reads the envelope, and returns the source of its id. If the body contains no id, the signed message id is used.
 #[inline]
-pub(super) fn read(provider: &dyn Provider, verified: &Verified<'_>) -> Envelope {
+pub(super) fn read(provider: &dyn Provider, verified: &Verified<'_>) -> (Envelope, IdFrom) {
     let mut envelope = provider.open(verified);
-    if envelope.id.is_none() {
-        envelope.id = verified.message_id().map(Into::into);
+    if envelope.id.is_some() {
+        return (envelope, IdFrom::Body);
     }
-    envelope
+    envelope.id = verified.message_id().map(Into::into);
+    (envelope, IdFrom::Header)
 }
 
 /// Checks that the secret is of the event's mode.

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::envelope::{Envelope, KindName, Mode};
-use crate::event_key::{DeliveryKeys, EventKeys};
+use crate::event_key::{DeliveryKeys, EventKeys, IdFrom};
 use crate::provider::Provider;
 
 /// The rule that decides which deliveries are of the same event.
@@ -87,18 +87,27 @@ impl KeyRule {
         KeyRule { keys, dedupe }
     }
 
+    /// Returns the keys of a delivery. `id_from` is the source of the envelope's id, if it has one.
     #[inline]
-    pub(super) fn keys(&self, provider: &dyn Provider, envelope: &Envelope, body: &Bytes) -> DeliveryKeys {
+    pub(super) fn keys(
+        &self,
+        provider: &dyn Provider,
+        envelope: &Envelope,
+        id_from: IdFrom,
+        body: &Bytes,
+    ) -> DeliveryKeys {
         let mode = envelope.mode.as_ref().map_or("", Mode::as_str);
         match (&self.dedupe.0, &envelope.id) {
-            (DedupeMode::Off, _) => DeliveryKeys::of_event(self.keys.of_delivery(self.keys.of_body(body))),
+            (DedupeMode::Off, _) => {
+                DeliveryKeys::of_event(self.keys.of_delivery(self.keys.of_body(body)), IdFrom::Nothing)
+            }
             (DedupeMode::By(own), id) => match (own(envelope, body), id) {
-                (Some(own), _) => DeliveryKeys::of_event(self.keys.of_own(mode, &own)),
-                (None, Some(id)) => DeliveryKeys::of_event(self.keys.of_id(mode, id)),
+                (Some(own), _) => DeliveryKeys::of_event(self.keys.of_own(mode, &own), IdFrom::Own),
+                (None, Some(id)) => DeliveryKeys::of_event(self.keys.of_id(mode, id), id_from),
                 (None, None) => self.without_id(provider, envelope, body),
             },
-            (_, Some(id)) => DeliveryKeys::of_event(self.keys.of_id(mode, id)),
-            (DedupeMode::ByBytes, None) => DeliveryKeys::of_event(self.keys.of_body(body)),
+            (_, Some(id)) => DeliveryKeys::of_event(self.keys.of_id(mode, id), id_from),
+            (DedupeMode::ByBytes, None) => DeliveryKeys::of_event(self.keys.of_body(body), IdFrom::Bytes),
             (DedupeMode::ById, None) => self.without_id(provider, envelope, body),
         }
     }
@@ -107,9 +116,10 @@ impl KeyRule {
         let of_body = self.keys.of_body(body);
         let equal_bytes = provider.equal_bytes(envelope.kind.as_ref().map(KindName::as_str));
         if equal_bytes.are_the_same_event(body) {
-            DeliveryKeys::of_event(of_body)
+            DeliveryKeys::of_event(of_body, IdFrom::Bytes)
         } else {
-            DeliveryKeys { event: self.keys.of_delivery(of_body), recurring_body: Some(of_body) }
+            let event = self.keys.of_delivery(of_body);
+            DeliveryKeys { id_from: IdFrom::Nothing, event, recurring_body: Some(of_body) }
         }
     }
 }

@@ -52,7 +52,7 @@ use crate::observe;
 use crate::provider::Provider;
 use crate::rejection::Rejection;
 use crate::scheme::SchemeVerifier;
-use crate::time::in_time;
+use crate::time::{finer_unit, in_time};
 use crate::verified::Verified;
 
 /// A webhook endpoint: a provider, its secrets, and the policy for its deliveries. Cheap to clone.
@@ -107,6 +107,9 @@ impl Receiver {
         let received = steps.await;
         if let Err(rejection) = &received {
             observe::rejected(&self.0.endpoint, rejection);
+            if rejection.reason() == Reason::InTheFuture {
+                self.explain_timestamp(head.headers);
+            }
         }
         received
     }
@@ -146,7 +149,10 @@ impl Receiver {
         if !Arc::ptr_eq(verified.endpoint(), &state.endpoint) {
             return Err(Reason::SignatureMismatch.into());
         }
-        let envelope = envelope::read(&*state.provider, &verified);
+        let (envelope, id_from) = envelope::read(&*state.provider, &verified);
+        if let Some(unit) = envelope.occurred_at.as_ref().and_then(|time| time.finer_unit(|| state.endpoint.now())) {
+            observe::event_time_unit(&state.endpoint, unit);
+        }
         let secret_mode = state.provider.mode_of_secret(verified.secret_index());
         let accepted = envelope::check_mode(secret_mode, envelope.mode.as_ref())
             .and_then(|()| state.freshness_rule.check_event(&envelope, || state.endpoint.now()));
@@ -155,7 +161,7 @@ impl Receiver {
             Ok(Age::Unknown) => {}
             Err(reason) => return Err(Rejection::new(reason).about(envelope.kind, verified.secret_label())),
         }
-        let keys = state.key_rule.keys(&*state.provider, &envelope, verified.body());
+        let keys = state.key_rule.keys(&*state.provider, &envelope, id_from, verified.body());
         Ok(Delivery::new(envelope, verified, keys))
     }
 
@@ -221,6 +227,15 @@ impl Receiver {
         let limits = self.0.endpoint.limits();
         let checked = self.0.handling.not_draining().and_then(|()| head::check(limits, head));
         checked.map_err(|reason| Rejection::new(reason).allowing(limits.methods))
+    }
+
+    /// Logs the likely cause of a timestamp in the future, if it is one.
+    #[cold]
+    fn explain_timestamp(&self, headers: &(impl Headers + ?Sized)) {
+        let endpoint = &self.0.endpoint;
+        if let Some(unit) = self.0.scheme.timestamp(headers).and_then(|number| finer_unit(number, endpoint.now())) {
+            observe::timestamp_unit(endpoint, unit);
+        }
     }
 
     /// Begins the scheme's check: its headers must be well formed, and a signed timestamp fresh.

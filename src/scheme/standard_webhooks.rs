@@ -187,6 +187,11 @@ fn canonical_seconds(value: &[u8]) -> Result<i64, Reason> {
     seconds.filter(|_| canonical).ok_or(Reason::MalformedHeader)
 }
 
+/// Returns the number in the timestamp header, which is unverified.
+pub(super) fn timestamp(headers: &(impl Headers + ?Sized)) -> Option<i64> {
+    required(headers.find(&TIMESTAMP)).and_then(canonical_seconds).ok()
+}
+
 pub(crate) const ID: HeaderName = HeaderName::from_static("webhook-id");
 pub(crate) const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 pub(crate) const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");

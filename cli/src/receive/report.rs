@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use http::StatusCode;
 use medhook::registry::Decoding;
-use medhook::{Delivery, Outcome, Reason, Rejection};
+use medhook::{Delivery, IdFrom, Outcome, Reason, Rejection};
 use serde::Serialize;
 
 use super::forward::ForwardAnswer;
@@ -117,6 +117,7 @@ impl Style {
             unknown: report.decoding.map(|decoding| decoding == Decoding::Unknown),
             undecodable: report.decoding.map(|decoding| decoding == Decoding::Undecodable),
             event_key: delivery.map(|delivery| delivery.event_key().to_string()),
+            id_from: delivery.map(|delivery| id_from(delivery.id_from())),
             secret: delivery.map(Delivery::secret_label).or(report.result.secret()),
             status: report.result.status(),
             count: report.result.count(),
@@ -182,6 +183,7 @@ struct Fields<'f> {
     unknown: Option<bool>,
     undecodable: Option<bool>,
     event_key: Option<String>,
+    id_from: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<&'f str>,
     status: u16,
@@ -199,6 +201,17 @@ struct PossibleDuplicateField {
     /// In Unix seconds.
     first_seen: Option<i64>,
     count: u64,
+}
+
+/// Returns the value for what identifies an event, in the words of the config file.
+fn id_from(source: IdFrom) -> &'static str {
+    match source {
+        IdFrom::Body => "body",
+        IdFrom::Header => "header",
+        IdFrom::Own => "natural",
+        IdFrom::Bytes => "bytes",
+        _ => "none",
+    }
 }
 
 /// The limits of values from the sender, in characters.
@@ -294,6 +307,7 @@ mod tests {
             format!(
                 "{{\"endpoint\":\"acme\",\"path\":\"/acme\",\"provider\":\"acme\",\"outcome\":\"handled\",\
                  \"reason\":null,\"kind\":\"new\",\"unknown\":true,\"undecodable\":false,\"event_key\":\"{key}\",\
+                 \"id_from\":\"body\",\
                  \"secret\":\"label\",\"status\":200,\"possible_duplicate\":null}}\n"
             )
         );
@@ -303,6 +317,7 @@ mod tests {
             style.line(&report),
             "{\"endpoint\":\"acme\",\"path\":\"/acme\",\"provider\":\"acme\",\"outcome\":\"rejected\",\
              \"reason\":\"signature_mismatch\",\"kind\":null,\"unknown\":null,\"undecodable\":null,\"event_key\":null,\
+             \"id_from\":null,\
              \"status\":401,\"possible_duplicate\":null}\n"
         );
         report.result = ReportedOutcome::Counted(Reason::SignatureMismatch, 41);
@@ -310,6 +325,7 @@ mod tests {
             style.line(&report),
             "{\"endpoint\":\"acme\",\"path\":\"/acme\",\"provider\":\"acme\",\"outcome\":\"rejected\",\
              \"reason\":\"signature_mismatch\",\"kind\":null,\"unknown\":null,\"undecodable\":null,\"event_key\":null,\
+             \"id_from\":null,\
              \"status\":401,\"count\":41,\"possible_duplicate\":null}\n"
         );
     }

@@ -25,10 +25,10 @@ async fn each_delivery_is_one_line_of_text_or_json() {
         (
             &["--json", "--show-ids"][..],
             [
-                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"handled","reason":null,"kind":"document.uploaded","unknown":false,"undecodable":false,"event_key":"KEY","secret":"TEST_SECRET","status":200,"possible_duplicate":null,"event_id":"evt-1"}"#,
-                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"duplicate","reason":"duplicate","kind":"document.uploaded","unknown":null,"undecodable":null,"event_key":"KEY","secret":"TEST_SECRET","status":200,"possible_duplicate":null,"event_id":"evt-1"}"#,
-                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"rejected","reason":"signature_mismatch","kind":null,"unknown":null,"undecodable":null,"event_key":null,"status":401,"possible_duplicate":null,"event_id":null}"#,
-                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"rejected","reason":"method","kind":null,"unknown":null,"undecodable":null,"event_key":null,"status":405,"possible_duplicate":null,"event_id":null}"#,
+                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"handled","reason":null,"kind":"document.uploaded","unknown":false,"undecodable":false,"event_key":"KEY","id_from":"body","secret":"TEST_SECRET","status":200,"possible_duplicate":null,"event_id":"evt-1"}"#,
+                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"duplicate","reason":"duplicate","kind":"document.uploaded","unknown":null,"undecodable":null,"event_key":"KEY","id_from":"body","secret":"TEST_SECRET","status":200,"possible_duplicate":null,"event_id":"evt-1"}"#,
+                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"rejected","reason":"signature_mismatch","kind":null,"unknown":null,"undecodable":null,"event_key":null,"id_from":null,"status":401,"possible_duplicate":null,"event_id":null}"#,
+                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"rejected","reason":"method","kind":null,"unknown":null,"undecodable":null,"event_key":null,"id_from":null,"status":405,"possible_duplicate":null,"event_id":null}"#,
             ],
         ),
     ] {
@@ -343,4 +343,25 @@ async fn queued_lines_are_written_before_the_process_ends() {
     assert_eq!(instance.ended().code(), Some(0));
     // The queued lines, and those in the pipe.
     assert!(text.lines().count() > 1024, "{}", text.lines().count());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pointer_that_leads_nowhere_is_seen_on_standard_error_and_in_each_line() {
+    let folder = Folder::new();
+    let acme = "[[endpoint]]\npath = \"/acme\"\nprovider = \"custom\"\nscheme = \"shared-secret\"\nheader = \"x-acme\"\n\
+                secrets = [{ env = \"TEST_SECRET\" }]\nid_pointer = \"/idd\"\n";
+    let mut instance = Instance::start(&folder, &format!("{ALONE}{acme}"), &["--json"]);
+    let sender = Sender::new();
+    for body in [r#"{"id": "evt-1"}"#, r#"{"id": "evt-2"}"#, r#"{"idd": "evt-3"}"#] {
+        let request = http::Request::post("/acme").header("x-acme", SECRET).body(body.into()).unwrap();
+        assert_eq!(sender.send(instance.address, &request).await, Ok(200));
+    }
+    assert_eq!(instance.terminate().code(), Some(0));
+    let sources: Vec<_> =
+        instance.lines(3).iter().map(|line| line.split_once("\"id_from\":").unwrap().1[..6].to_owned()).collect();
+    assert_eq!(sources, ["\"none\"", "\"none\"", "\"body\""]);
+    let warnings: Vec<_> =
+        instance.stderr().into_iter().filter(|line| line.contains("id_pointer \"/idd\" found nothing")).collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    println!("{}", warnings[0]);
 }

@@ -1,0 +1,94 @@
+//! JSON pointers of the configuration that lead to no usable value.
+
+use std::fmt;
+#[cfg(feature = "tracing")]
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The part of the envelope that a JSON pointer of a [`Custom`](crate::Custom) provider finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PointedPart {
+    Id,
+    Kind,
+    Time,
+    Data,
+}
+
+impl PointedPart {
+    /// Returns the label in metrics.
+    #[cfg(any(feature = "metrics", feature = "tracing"))]
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            PointedPart::Id => "id",
+            PointedPart::Kind => "kind",
+            PointedPart::Time => "time",
+            PointedPart::Data => "data",
+        }
+    }
+
+    /// Returns the name of the option.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn option(self) -> &'static str {
+        match self {
+            PointedPart::Id => "id_pointer",
+            PointedPart::Kind => "kind_pointer",
+            PointedPart::Time => "time_pointer",
+            PointedPart::Data => "data_pointer",
+        }
+    }
+}
+
+/// What a JSON pointer finds instead of a usable value. Never the value, which is the sender's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PointerFault {
+    NotJson,
+    Nothing,
+    Null,
+    Boolean,
+    Number,
+    EmptyText,
+    NotUnicode,
+    NotATime,
+    Array,
+    Object,
+}
+
+impl PointerFault {
+    /// Returns what is wrong with a JSON value that should be a text or a whole number, or a time.
+    pub(crate) fn of(json: Option<&str>) -> Self {
+        match json.map(str::as_bytes) {
+            None => PointerFault::Nothing,
+            Some(br#""""#) => PointerFault::EmptyText,
+            Some([b'"', rest @ ..]) if rest.contains(&b'\\') => PointerFault::NotUnicode,
+            Some([b'"', ..]) => PointerFault::NotATime,
+            Some([b'n', ..]) => PointerFault::Null,
+            Some([b't' | b'f', ..]) => PointerFault::Boolean,
+            Some([b'[', ..]) => PointerFault::Array,
+            Some([b'{', ..]) => PointerFault::Object,
+            Some(_) => PointerFault::Number,
+        }
+    }
+
+    /// Returns whether this fault of a part is seen for the first time, and records it in `seen`.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn is_first(self, part: PointedPart, seen: &AtomicU64) -> bool {
+        let bit = 1_u64 << (16 * part as u32 + self as u32);
+        seen.fetch_or(bit, Ordering::Relaxed) & bit == 0
+    }
+}
+
+impl fmt::Display for PointerFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PointerFault::NotJson => "a body that is not JSON",
+            PointerFault::Nothing => "nothing, or a key that occurs twice",
+            PointerFault::Null => "null",
+            PointerFault::Boolean => "a boolean",
+            PointerFault::Number => "a number that is not whole, or too large",
+            PointerFault::EmptyText => "an empty text",
+            PointerFault::NotUnicode => "a text that is not valid Unicode",
+            PointerFault::NotATime => "a text that is not a time",
+            PointerFault::Array => "an array",
+            PointerFault::Object => "an object",
+        })
+    }
+}
