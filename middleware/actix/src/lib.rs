@@ -3,9 +3,9 @@
 //!
 //! ```
 //! use actix_web::test::{call_service, init_service};
-//! use actix_web::{App, HttpResponse, web};
-//! use medhook_actix::{Delivery, Fasten, MemoryStore, Receiver, Secret, Verify};
-//! use medhook_actix::{Webhook, fasten, testing};
+//! use actix_web::{App, HttpResponse};
+//! use medhook_actix::{Delivery, Fasten, MemoryStore, Receiver, Secret};
+//! use medhook_actix::{Webhook, fasten, post, testing};
 //! # async fn keep(_: &medhook_actix::Bytes) -> HttpResponse { HttpResponse::Ok().into() }
 //!
 //! async fn on_fasten(
@@ -27,10 +27,7 @@
 //!     .store(MemoryStore::new(10_000))
 //!     .build()?;
 //! // For `HttpServer::new`. All workers share the receiver, which is built outside.
-//! let app = move || {
-//!     let endpoint = web::resource("/webhooks/fasten").wrap(Verify::new(fasten.clone()));
-//!     App::new().service(endpoint.route(web::post().to(on_fasten)))
-//! };
+//! let app = move || App::new().route("/webhooks/fasten", post(fasten.clone(), on_fasten));
 //!
 //! let app = init_service(app()).await;
 //! let sample = testing::fasten("patient.ehi_export_success").secret(secret);
@@ -55,6 +52,11 @@
 //!
 //! The handler extracts the event as [`Webhook<E>`](Webhook), the [`Delivery`], or both in any order. Body
 //! extractors such as `web::Bytes` and `web::Json<T>` also work beside them.
+//!
+//! [`post`] mounts a handler behind its receiver, and [`Verify`] wraps whole resources, scopes or an `App`. A route
+//! without the middleware is not verified: a handler that extracts `Webhook` or `Delivery` is then answered 500, but
+//! one that extracts only `web::Bytes` or `web::Json<T>` runs for **any caller**. Prefer [`post`], which cannot be used
+//! without a receiver, or extract the [`Delivery`] and read [`Delivery::body`].
 //!
 //! A 2xx from the handler commits the event. Any other status, an error or a panic releases it, so the provider's
 //! retry will be handled. Only the status counts: an error in a streamed response body cannot release the event.
@@ -116,6 +118,7 @@
 
 mod head;
 mod resolver;
+mod route;
 
 use std::cell::Cell;
 use std::fmt;
@@ -130,6 +133,7 @@ use actix_web::http::StatusCode;
 use actix_web::{Error, FromRequest, HttpMessage, HttpResponse, ResponseError, rt};
 use tokio::sync::Mutex;
 
+pub use self::route::post;
 pub use medhook::*;
 #[doc(inline)]
 pub use medhook::{Delivery, Misplaced, Webhook};

@@ -497,3 +497,25 @@ async fn unverified_deliveries_do_not_wait_for_the_inner_service() {
     // A verified delivery waits, until the handler timeout.
     assert_eq!(answer(&service, genuine().to_srv_request()).await, rejected_for(Reason::HandlerTimeout));
 }
+
+#[actix_web::test]
+async fn a_posted_handler_that_reads_only_the_body_is_verified() {
+    async fn handler(_: web::Bytes) -> HttpResponse {
+        HttpResponse::NoContent().finish()
+    }
+    let receiver = builder().build().unwrap();
+    let app = init_service(App::new().route("/", post(receiver.clone(), handler))).await;
+    assert_eq!(answer(&app, genuine().to_request()).await, HANDLED);
+    assert_eq!(answer(&app, altered().to_request()).await, rejected_for(Reason::SignatureMismatch));
+    assert_eq!(answer(&app, TestRequest::post().uri("/").to_request()).await, rejected_for(Reason::MissingHeader));
+    assert_eq!(answer(&app, TestRequest::get().uri("/").to_request()).await, rejected_for(Reason::Method));
+
+    let tenant = Verify::per_tenant(move |tenant: web::Path<String>| {
+        let receiver = (*tenant == "north").then(|| receiver.clone());
+        async move { Ok::<_, std::convert::Infallible>(receiver) }
+    });
+    let app = init_service(App::new().service(web::resource("/{tenant}").route(post(tenant, handler)))).await;
+    let of = |path: &str| export().id("another").actix_request(path).to_request();
+    assert_eq!(answer(&app, of("/north")).await, HANDLED);
+    assert_eq!(answer(&app, of("/west")).await, rejected_for(Reason::UnknownTenant));
+}

@@ -1,9 +1,9 @@
 //! Receive webhooks from health-tech providers safely: an [axum](https://docs.rs/axum) layer and extractors.
 //!
 //! ```
-//! use axum::{Router, body::Body, http::StatusCode, routing::post};
-//! use medhook_axum::{Delivery, Fasten, MemoryStore, Receiver, Secret, VerifyLayer};
-//! use medhook_axum::{Webhook, fasten, testing};
+//! use axum::{Router, body::Body, http::StatusCode};
+//! use medhook_axum::{Delivery, Fasten, MemoryStore, Receiver, Secret};
+//! use medhook_axum::{Webhook, fasten, post, testing};
 //! # use tower::ServiceExt;
 //! # async fn keep(_: &medhook_axum::Bytes) -> StatusCode { StatusCode::OK }
 //!
@@ -25,8 +25,7 @@
 //! let fasten = Receiver::builder("fasten", Fasten::live(Secret::new(secret)?))
 //!     .store(MemoryStore::new(10_000))
 //!     .build()?;
-//! let endpoint = post(on_fasten).layer(VerifyLayer::new(fasten));
-//! let app: Router = Router::new().route("/webhooks/fasten", endpoint);
+//! let app: Router = Router::new().route("/webhooks/fasten", post(fasten, on_fasten));
 //!
 //! let sample = testing::fasten("patient.ehi_export_success").secret(secret);
 //! let genuine = sample.request("/webhooks/fasten").map(Body::from);
@@ -50,6 +49,11 @@
 //!
 //! The handler extracts the event as [`Webhook<E>`](Webhook), the [`Delivery`], or both in any order. Body
 //! extractors such as `Bytes` and `Json<T>` also work, as the last argument.
+//!
+//! [`post`] mounts a handler behind its receiver, and [`VerifyLayer`] puts a receiver in front of whole routers. A route
+//! without the layer is not verified: a handler that extracts `Webhook` or `Delivery` is then answered 500, but one
+//! that extracts only `Bytes` or `Json<T>` runs for **any caller**. Prefer [`post`], which cannot be used without a
+//! receiver, or extract the [`Delivery`] and read [`Delivery::body`].
 //!
 //! A 2xx from the handler commits the event. Any other status, or a panic, releases it, so the provider's retry will
 //! be handled. Only the status counts: an error in a streamed response body cannot release the event. The
@@ -105,6 +109,8 @@
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
+mod route;
+
 use std::future::Future;
 use std::sync::Arc;
 
@@ -113,6 +119,7 @@ use axum_core::extract::FromRequestParts;
 use axum_core::response::IntoResponse;
 use tower_layer::Layer;
 
+pub use self::route::post;
 pub use medhook_tower::*;
 #[doc(inline)]
 pub use medhook_tower::{Delivery, Misplaced, Webhook};
@@ -212,7 +219,7 @@ pub type Verify<S> = medhook_tower::Verify<S, Body>;
 mod tests {
     use std::collections::HashMap;
 
-    use axum::extract::{Path, Request};
+    use axum::extract::{Path, Request, State};
     use axum::http::StatusCode;
     use axum::routing::post;
     use axum::{Json, Router};
@@ -256,6 +263,26 @@ mod tests {
         assert_eq!(status(Router::new().route("/", post(plain))).await, StatusCode::INTERNAL_SERVER_ERROR);
         let wrong = Router::new().route("/", post(other).layer(layer()));
         assert_eq!(status(wrong).await, StatusCode::INTERNAL_SERVER_ERROR);
+    }
+
+    #[tokio::test]
+    async fn a_posted_handler_that_reads_only_the_body_is_verified() {
+        async fn handler(_: State<()>, _: Bytes) -> StatusCode {
+            StatusCode::ACCEPTED
+        }
+        let fasten = Fasten::live(Secret::new(SECRET).unwrap());
+        let receiver = Receiver::builder("fasten", fasten).store(NoDedupe).build().unwrap();
+        let app = Router::new().route("/", super::post(receiver, handler)).with_state(());
+        assert_eq!(status(app.clone()).await, StatusCode::ACCEPTED);
+        for (method, expected) in [("POST", 401), ("GET", 405)] {
+            let request = Request::builder().method(method).uri("/").body(Body::from("{}")).unwrap();
+            let response = app.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), expected, "{method}");
+        }
+        let tenants = per_tenant(|Path(tenant)| tenant);
+        let app = Router::new().route("/{tenant}", super::post(tenants, handler)).with_state(());
+        assert_eq!(reason(&app, NORTH, "/north").await, (202, None));
+        assert_eq!(reason(&app, NORTH, "/south").await, (401, Some(Reason::SignatureMismatch)));
     }
 
     const NORTH: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgbm9ydGg=";

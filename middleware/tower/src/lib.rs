@@ -54,6 +54,8 @@
 //! 3. Its event has not been handled, and no other delivery of it is being handled.
 //!
 //! The inner service receives the request with its body, and finds the [`Delivery`] in the request's extensions.
+//! Without the layer nothing is verified, and an inner service that reads only the body handles requests of **any
+//! caller**: answer 500 if there is no `Delivery`, as above, and read [`Delivery::body`].
 //!
 //! A 2xx from the inner service commits the event. Any other status, an error or a panic releases it, so the provider's
 //! retry will be handled. Only the status counts: an error in a streamed response body cannot release the event. The

@@ -1,0 +1,56 @@
+//! A route that cannot be mounted without its middleware.
+
+use actix_web::{FromRequest, Handler, Responder, Route, web};
+
+use crate::{Receiver, Verify};
+
+/// Returns a route behind a receiver: the handler gets only deliveries that the receiver accepts.
+///
+/// It does the same as a resource that is wrapped in [`Verify`], in one step. Without the middleware, a handler that
+/// extracts only the body, as `web::Bytes` or `web::Json`, would answer any caller; this route cannot be built without
+/// it. For many tenants, pass [`Verify::per_tenant`] instead of a receiver. The receiver answers methods other than
+/// `POST` with 405, so the route has no guard for the method. Other routes of the same resource are not behind the
+/// receiver.
+///
+/// ```
+/// use actix_web::test::{TestRequest, call_service, init_service};
+/// use actix_web::{App, HttpResponse, web};
+/// use medhook_actix::{HealthSync, MemoryStore, Receiver, Secret, post, testing};
+///
+/// async fn on_event(body: web::Bytes) -> HttpResponse {
+///     if body.is_empty() { HttpResponse::Ok().finish() } else { HttpResponse::Accepted().finish() }
+/// }
+///
+/// # #[actix_web::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let secret = "a-secret-of-the-dashboard";
+/// let receiver = Receiver::builder("healthsync", HealthSync::new(Secret::new(secret)?))
+///     .store(MemoryStore::new(10_000))
+///     .build()?;
+/// // For `HttpServer::new`. All workers share the receiver, which is built outside.
+/// let app = move || App::new().route("/webhooks", post(receiver.clone(), on_event));
+///
+/// let app = init_service(app()).await;
+/// let sample = testing::healthsync("document.uploaded").secret(secret);
+/// let genuine = sample.actix_request("/webhooks").to_request();
+/// assert_eq!(call_service(&app, genuine).await.status(), 202);
+///
+/// let unsigned = TestRequest::post().uri("/webhooks").set_payload("{}").to_request();
+/// assert_eq!(call_service(&app, unsigned).await.status(), 401);
+/// # Ok(())
+/// # }
+/// ```
+pub fn post<F, Args>(verify: impl Into<Verify>, handler: F) -> Route
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    web::route().to(handler).wrap(verify.into())
+}
+
+impl From<Receiver> for Verify {
+    fn from(receiver: Receiver) -> Self {
+        Verify::new(receiver)
+    }
+}
