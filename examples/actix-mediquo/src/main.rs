@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix_web::dev::HttpServiceFactory;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use medhook_actix::{
-    ConfigError, Dedupe, Delivery, MediQuo, MemoryStore, Receiver, Secrets, Shutdown, Verify, Webhook, mediquo,
+    ConfigError, Dedupe, Delivery, MediQuo, MemoryStore, Receiver, Secrets, Shutdown, Webhook, mediquo, post,
 };
 
 #[actix_web::main]
@@ -39,7 +39,7 @@ fn receiver(secrets: Secrets) -> Result<Receiver, ConfigError> {
 }
 
 fn endpoint(receiver: Receiver) -> impl HttpServiceFactory {
-    web::resource("/webhooks/mediquo").wrap(Verify::new(receiver)).route(web::post().to(on_event))
+    web::resource("/webhooks/mediquo").route(post(receiver, on_event))
 }
 
 /// 2xx commits the event. Any other status releases it, so a retry would be handled; MediQuo does not document retries.

@@ -7,10 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::routing::post;
-use medhook_axum::{
-    ConfigError, Delivery, Fasten, Receiver, Secrets, Shutdown, SqliteStore, VerifyLayer, Webhook, fasten,
-};
+use medhook_axum::{ConfigError, Delivery, Fasten, Receiver, Secrets, Shutdown, SqliteStore, Webhook, fasten, post};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -33,7 +30,7 @@ fn receiver(keys: Secrets, store: SqliteStore) -> Result<Receiver, ConfigError> 
 }
 
 fn app(fasten: Receiver) -> Router {
-    Router::new().route("/webhooks/fasten", post(on_fasten).layer(VerifyLayer::new(fasten)))
+    Router::new().route("/webhooks/fasten", post(fasten, on_fasten))
 }
 
 async fn on_fasten(Webhook(event): Webhook<fasten::Event>, delivery: Delivery) -> StatusCode {

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::routing::post;
 use medhook_axum::{
     Bytes, ConfigError, Custom, Decoded, Encoding, Event, Freshness, HmacSha256Body, MemoryStore, Problem, Receiver,
-    Secrets, Shutdown, VerifyLayer, Webhook,
+    Secrets, Shutdown, Webhook, post,
 };
 use serde::Deserialize;
 
@@ -45,7 +44,7 @@ fn receiver(secrets: Secrets) -> Result<Receiver, ConfigError> {
 }
 
 fn app(receiver: Receiver) -> Router {
-    Router::new().route("/webhooks/laboratory", post(on_result).layer(VerifyLayer::new(receiver)))
+    Router::new().route("/webhooks/laboratory", post(receiver, on_result))
 }
 
 /// The laboratory's events.

@@ -9,8 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::post;
-use medhook_axum::{Delivery, Fasten, MemoryStore, Receiver, Secrets, Shutdown, VerifyLayer, Webhook, fasten};
+use medhook_axum::{Delivery, Fasten, MemoryStore, Receiver, Secrets, Shutdown, Webhook, fasten, post};
 use tokio::sync::mpsc::Sender;
 
 #[tokio::main]
@@ -32,7 +31,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn app(receiver: Receiver, downloads: Sender<String>) -> Router {
-    let route = post(on_fasten).layer(VerifyLayer::new(receiver));
+    let route = post(receiver, on_fasten);
     Router::new().route("/webhooks/fasten", route).with_state(Arc::new(downloads))
 }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
+use axum::routing::get;
 use medhook_axum::{
-    ConfigError, DedupeStore, HealthSync, Receiver, RedisStore, Secrets, Shutdown, VerifyLayer, Webhook, healthsync,
+    ConfigError, DedupeStore, HealthSync, Receiver, RedisStore, Secrets, Shutdown, Webhook, healthsync, post,
 };
 use tokio::net::TcpListener;
 
@@ -37,7 +37,7 @@ fn receiver(secrets: Secrets, store: impl DedupeStore) -> Result<Receiver, Confi
 }
 
 fn app(receiver: Receiver) -> Router {
-    Router::new().route("/webhooks/healthsync", post(on_healthsync).layer(VerifyLayer::new(receiver)))
+    Router::new().route("/webhooks/healthsync", post(receiver, on_healthsync))
 }
 
 async fn on_healthsync(Webhook(event): Webhook<healthsync::Event>) -> StatusCode {

@@ -10,9 +10,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::post;
 use medhook_axum::{
-    Bytes, ConfigError, Delivery, Event, Fasten, PostgresStore, Receiver, Secrets, Shutdown, VerifyLayer, fasten,
+    Bytes, ConfigError, Delivery, Event, Fasten, PostgresStore, Receiver, Secrets, Shutdown, fasten, post,
 };
 use sqlx::{PgPool, Row};
 
@@ -76,7 +75,7 @@ fn receiver(secrets: Secrets, inbox: &Inbox) -> Result<Receiver, ConfigError> {
 }
 
 fn app(receiver: Receiver, inbox: Inbox) -> Router {
-    Router::new().route("/webhooks/fasten", post(on_fasten).layer(VerifyLayer::new(receiver))).with_state(inbox)
+    Router::new().route("/webhooks/fasten", post(receiver, on_fasten)).with_state(inbox)
 }
 
 async fn on_fasten(State(inbox): State<Inbox>, delivery: Delivery) -> StatusCode {

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::routing::post;
-use medhook_axum::{ConfigError, DedupeStore, Fasten, Receiver, Secrets, Shutdown, VerifyLayer, Webhook, fasten};
+use medhook_axum::{ConfigError, DedupeStore, Fasten, Receiver, Secrets, Shutdown, Webhook, fasten, post};
 
 use crate::journal::JournalStore;
 
@@ -30,7 +29,7 @@ fn receiver(secrets: Secrets, store: impl DedupeStore) -> Result<Receiver, Confi
 }
 
 fn app(receiver: Receiver) -> Router {
-    Router::new().route("/webhooks/fasten", post(on_fasten).layer(VerifyLayer::new(receiver)))
+    Router::new().route("/webhooks/fasten", post(receiver, on_fasten))
 }
 
 async fn on_fasten(Webhook(event): Webhook<fasten::Event>) -> StatusCode {
