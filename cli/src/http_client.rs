@@ -7,8 +7,9 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::stream;
@@ -21,12 +22,14 @@ use hyper_util::rt::TokioIo;
 use medhook::Bytes;
 use medhook_conformance::Lost;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+use tokio_util::io::InspectReader;
 
 use crate::failure::Failure;
+use crate::lost;
 
 /// A URL that requests are sent to.
 #[derive(Clone)]
@@ -88,31 +91,77 @@ impl Target {
             || self.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
-    /// Opens a connection.
-    pub(crate) async fn connect(&self) -> Result<Stream, Lost> {
-        let connected = TcpStream::connect((self.host.as_str(), self.port)).await;
-        let stream = connected.map_err(|error| Lost::NoConnection(error.to_string()))?;
+    /// Opens a connection, within `patience`.
+    pub(crate) async fn connect(&self, patience: Duration) -> Result<OpenedStream, Lost> {
+        let deadline = Instant::now().checked_add(patience);
+        let stream = in_time(deadline, self.tcp()).await.unwrap_or_else(|| Err(lost::not_in_time(patience, false)))?;
         // Sends small requests at once.
         let _ = stream.set_nodelay(true);
+        let first = FirstBytes::default();
+        let stream = InspectReader::new(stream, first.recorder());
         let Some(tls) = &self.tls else {
-            return Ok(Box::new(stream));
+            return Ok(OpenedStream { stream: Box::new(stream), first, tls: false });
         };
         let name = ServerName::try_from(self.host.clone()).map_err(|error| Lost::NoConnection(error.to_string()))?;
-        let secured = tls.connect(name, stream).await.map_err(|error| Lost::NoConnection(error.to_string()))?;
-        Ok(Box::new(secured))
+        let secured = in_time(deadline, tls.connect(name, stream)).await;
+        match secured.ok_or_else(|| lost::not_in_time(patience, true))? {
+            Ok(stream) => Ok(OpenedStream { stream: Box::new(stream), first, tls: true }),
+            Err(error) => Err(lost::untrusted(&error, &first.get())),
+        }
     }
 
-    /// Opens a connection for one request.
-    pub(crate) async fn open(&self) -> Result<HttpConnection, Lost> {
-        let io = TokioIo::new(self.connect().await?);
-        let (requests, connection) = handshake(io).await.map_err(|error| Lost::NoConnection(causes(&error)))?;
-        Ok(HttpConnection { authority: self.authority.clone(), requests, connection: Box::pin(connection) })
+    async fn tcp(&self) -> Result<TcpStream, Lost> {
+        let addresses = lookup_host((self.host.as_str(), self.port)).await;
+        let addresses: Vec<_> = addresses.map_err(|error| lost::unresolved(&self.host, &error))?.collect();
+        TcpStream::connect(&addresses[..]).await.map_err(|error| lost::unconnected(&error))
+    }
+
+    /// Opens a connection for one request, within `patience`.
+    pub(crate) async fn open(&self, patience: Duration) -> Result<HttpConnection, Lost> {
+        let OpenedStream { stream, first, tls } = self.connect(patience).await?;
+        let opened = handshake(TokioIo::new(stream)).await;
+        let (requests, connection) = opened.map_err(|error| Lost::NoConnection(lost::causes(&error)))?;
+        let authority = self.authority.clone();
+        Ok(HttpConnection { authority, requests, connection: Box::pin(connection), first, tls })
+    }
+
+    /// Opens a connection and makes an exchange over it, for at most `patience` in all.
+    pub(crate) async fn exchange<F>(
+        &self,
+        patience: Duration,
+        exchange: impl FnOnce(HttpConnection) -> F,
+    ) -> Result<HttpAnswer, Lost>
+    where
+        F: Future<Output = Result<HttpAnswer, Lost>>,
+    {
+        let deadline = Instant::now().checked_add(patience);
+        let connection = self.open(patience).await?;
+        in_time(deadline, exchange(connection)).await.unwrap_or(Err(Lost::TimedOut(patience)))
     }
 
     /// Sends a request and waits for the answer, for at most `patience` in all.
     pub(crate) async fn send(&self, request: Request<Bytes>, patience: Duration) -> Result<HttpAnswer, Lost> {
-        let sent = async { self.open().await?.send(request).await };
-        tokio::time::timeout(patience, sent).await.map_err(|_| Lost::TimedOut(patience))?
+        self.exchange(patience, |connection| connection.send(request)).await
+    }
+
+    /// Returns where an answer of this URL redirects to, without what may be secret: path and query.
+    pub(crate) fn redirect(&self, location: &HeaderValue) -> Option<String> {
+        let location: Uri = location.to_str().ok()?.parse().ok()?;
+        let own_path = self.path.split('?').next().unwrap_or_default();
+        let path = match location.path() {
+            same if same == own_path => "the same path",
+            slash if slash.strip_suffix('/') == Some(own_path) => "the same path with a slash at its end",
+            slash if own_path.strip_suffix('/') == Some(slash) => "the same path without the slash at its end",
+            _ => "another path",
+        };
+        match (location.scheme_str(), location.host()) {
+            (Some(scheme), Some(host)) => {
+                let port = location.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+                Some(format!("{scheme}://{host}{port}, {path}"))
+            }
+            (None, None) if location.path().starts_with('/') => Some(path.to_owned()),
+            _ => None,
+        }
     }
 }
 
@@ -130,6 +179,43 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 pub(crate) type Stream = Box<dyn Duplex>;
 
+/// An open connection, with what is needed to explain its end.
+pub(crate) struct OpenedStream {
+    pub(crate) stream: Stream,
+    first: FirstBytes,
+    tls: bool,
+}
+
+/// The first bytes that came from the endpoint over TCP.
+#[derive(Clone, Default)]
+struct FirstBytes(Arc<Mutex<Vec<u8>>>);
+
+impl FirstBytes {
+    fn recorder(&self) -> impl FnMut(&[u8]) + Send + use<> {
+        let this = self.clone();
+        move |bytes| {
+            let mut first = this.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let room = FIRST.saturating_sub(first.len());
+            first.extend(bytes.iter().take(room));
+        }
+    }
+
+    fn get(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The number of bytes that tell HTTP and TLS apart.
+const FIRST: usize = 8;
+
+/// Waits for `work` until `deadline`, or without end if there is none.
+async fn in_time<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline.into(), work).await.ok(),
+        None => Some(work.await),
+    }
+}
+
 type Body = BoxBody<Bytes, Infallible>;
 
 /// An open connection, for one request.
@@ -137,6 +223,8 @@ pub(crate) struct HttpConnection {
     authority: HeaderValue,
     requests: SendRequest<Body>,
     connection: Pin<Box<Connection<TokioIo<Stream>, Body>>>,
+    first: FirstBytes,
+    tls: bool,
 }
 
 impl HttpConnection {
@@ -162,12 +250,17 @@ impl HttpConnection {
     }
 
     async fn send_body(self, mut request: Request<Body>) -> Result<HttpAnswer, Lost> {
-        let HttpConnection { authority, mut requests, connection } = self;
+        let HttpConnection { authority, mut requests, connection, first, tls } = self;
         request.headers_mut().insert(header::HOST, authority);
         let begun = Instant::now();
         let answered = async move {
             let response = requests.send_request(request).await?;
             let status = response.status().as_u16();
+            let mut location = response.headers().get(header::LOCATION).cloned();
+            if let Some(location) = &mut location {
+                location.set_sensitive(true);
+            }
+            let retry_after = response.headers().contains_key(header::RETRY_AFTER);
             let mut body = response.into_body();
             let (mut size, mut kept) = (0_u64, Vec::new());
             while let Some(frame) = body.frame().await {
@@ -179,7 +272,7 @@ impl HttpConnection {
                     break;
                 }
             }
-            Ok(HttpAnswer { status, size, body: kept.into(), took: begun.elapsed() })
+            Ok(HttpAnswer { status, location, retry_after, size, body: kept.into(), took: begun.elapsed() })
         };
         let mut answered = pin!(answered);
         let answer = tokio::select! {
@@ -187,7 +280,7 @@ impl HttpConnection {
             // The answer may have come before the connection ended.
             _ = connection => answered.await,
         };
-        answer.map_err(|error: hyper::Error| Lost::NoAnswer(causes(&error)))
+        answer.map_err(|error: hyper::Error| lost::unanswered(&error, &first.get(), tls))
     }
 }
 
@@ -201,6 +294,10 @@ const LONGEST_ANSWER: u64 = 16 * 1024 * 1024;
 #[derive(Debug, Clone)]
 pub(crate) struct HttpAnswer {
     pub(crate) status: u16,
+    /// The URL of a redirect. It may contain secrets.
+    pub(crate) location: Option<HeaderValue>,
+    /// Whether it has a `Retry-After`.
+    pub(crate) retry_after: bool,
     /// The number of bytes of its body that were read.
     pub(crate) size: u64,
     /// The beginning of its body.
@@ -223,17 +320,6 @@ pub(crate) async fn status_of(stream: &mut (impl AsyncRead + Unpin)) -> Result<u
     }
     let status = str::from_utf8(&line).ok().and_then(|line| line.split(' ').nth(1)?.parse().ok());
     status.ok_or_else(|| Lost::NoAnswer("what came is not HTTP".to_owned()))
-}
-
-/// Describes an error with its causes, which hyper's own text leaves out.
-fn causes(error: &hyper::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn connector() -> Result<TlsConnector, Failure> {

@@ -8,6 +8,7 @@ mod demo;
 mod endpoint;
 mod failure;
 mod http_client;
+mod lost;
 mod output;
 mod random;
 mod read;

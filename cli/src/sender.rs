@@ -46,16 +46,14 @@ impl Sender {
     /// Sends a case once.
     pub(crate) async fn deliver(&self, case: &Case) -> Result<Result<HttpAnswer, Lost>, Failure> {
         let request = self.request(case)?;
-        let sent = async { send(self.target.open().await?, request, case.transfer).await };
-        Ok(timeout(self.patience, sent).await.unwrap_or(Err(Lost::TimedOut(self.patience))))
+        Ok(self.target.exchange(self.patience, |connection| send(connection, request, case.transfer)).await)
     }
 
     /// Announces the body of a case, sends nothing of it, and waits for the answer. A server that answers before it has
     /// read a body may close the connection so that a client that is still sending never reads the answer.
     pub(crate) async fn announce(&self, case: &Case) -> Result<Result<HttpAnswer, Lost>, Failure> {
         let request = self.request(case)?;
-        let sent = async { self.target.open().await?.announce(request).await };
-        Ok(timeout(self.patience, sent).await.unwrap_or(Err(Lost::TimedOut(self.patience))))
+        Ok(self.target.exchange(self.patience, |connection| connection.announce(request)).await)
     }
 
     /// Sends copies of a case, once the connections for all of them are open.
@@ -64,9 +62,9 @@ impl Sender {
         case: &Case,
         copies: usize,
     ) -> Result<Vec<Result<HttpAnswer, Lost>>, Failure> {
-        let connections = timeout(self.patience, join_all((0..copies).map(|_| self.target.open()))).await;
+        let connections = join_all((0..copies).map(|_| self.target.open(self.patience))).await;
         let mut sent = Vec::new();
-        for connection in connections.unwrap_or_default() {
+        for connection in connections {
             match connection {
                 Ok(connection) => {
                     let request = self.request(case)?;
@@ -93,10 +91,9 @@ impl Sender {
         }
         wire.extend_from_slice(b"\r\ntransfer-encoding: chunked\r\n\r\n");
 
-        let stream = match timeout(self.patience, self.target.connect()).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(lost)) => return Ok(Err(lost)),
-            Err(_) => return Ok(Err(Lost::NoConnection(Lost::TimedOut(self.patience).to_string()))),
+        let stream = match self.target.connect(self.patience).await {
+            Ok(opened) => opened.stream,
+            Err(lost) => return Ok(Err(lost)),
         };
         let (mut reads, mut writes) = tokio::io::split(stream);
         let sending = async {

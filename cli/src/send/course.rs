@@ -1,5 +1,6 @@
 //! Sends a delivery once or several times, and judges the answers.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use medhook::registry::RetrySchedule;
 use medhook_conformance::Lost;
 
 use super::delivery::Delivery;
+use super::explain::{explain, is_unrelated};
 use crate::clock::in_words;
 use crate::failure::Failure;
 use crate::http_client::{HttpAnswer, Target};
@@ -39,17 +41,21 @@ pub(super) async fn repeated(
             Ok::<_, Failure>(target.send(request, plan.patience).await)
         }
     });
-    let mut tally = Tally::default();
+    let (mut tally, mut explanations) = (Tally::default(), Explanations::default());
     let mut answers = std::pin::pin!(deliveries.buffer_unordered(plan.at_once));
     while let Some(answer) = answers.next().await {
         let answer = answer?;
         tally.count(&answer);
         say(out, &line(tally.all, &answer, plan.show_answer))?;
+        say(out, &explanations.of(&answer, delivery.flaw.is_some(), target))?;
     }
     let genuine = delivery.flaw.is_none();
-    let copies_at_once = plan.at_once > 1 && plan.times > 1 && !plan.new_events;
-    let (verdict, text) = if genuine { tally.judge_genuine(copies_at_once) } else { tally.judge_flawed() };
+    let copies = plan.times > 1 && !plan.new_events;
+    let (verdict, text) = if genuine { tally.judge_genuine(copies && plan.at_once > 1) } else { tally.judge_flawed() };
     say(out, &format!("{text}\n"))?;
+    if genuine && tally.answered_200 {
+        say(out, &delivery.doubts(copies)?)?;
+    }
     Ok(verdict)
 }
 
@@ -65,14 +71,18 @@ pub(super) async fn retried(
     say(out, &format!("{}\n", retries.remark))?;
     let event = delivery.event()?;
     let mut waits = retries.waits.iter();
-    let mut tally = Tally::default();
+    let (mut tally, mut explanations) = (Tally::default(), Explanations::default());
     loop {
         let request = delivery.attempt(&event, target, tally.all > 0)?;
         let answer = target.send(request, plan.patience).await;
         tally.count(&answer);
         say(out, &line(tally.all, &answer, plan.show_answer))?;
+        say(out, &explanations.of(&answer, false, target))?;
         if answer.is_ok_and(|answer| is_2xx(&answer)) {
             say(out, &format!("as expected: accepted at attempt {}\n", tally.all))?;
+            if tally.answered_200 {
+                say(out, &delivery.doubts(tally.all > 1)?)?;
+            }
             return Ok(Verdict::AllIsWell);
         }
         let Some(wait) = waits.next() else { break };
@@ -89,8 +99,24 @@ pub(super) async fn retried(
     Ok(Verdict::SomethingIsNot)
 }
 
-/// Printed if the endpoint was never reached.
-const NO_CONNECTION: &str = "cannot tell: no connection to the endpoint; check its address and that it is running";
+/// Printed if no delivery was sent. Each line before has the reason.
+const NO_CONNECTION: &str = "cannot tell: nothing was sent, since no connection could be opened";
+
+/// The statuses that are already explained: each is explained once.
+#[derive(Default)]
+struct Explanations(BTreeSet<u16>);
+
+impl Explanations {
+    /// Returns a line about an answer that is not as expected.
+    fn of(&mut self, answer: &Result<HttpAnswer, Lost>, flawed: bool, target: &Target) -> String {
+        let Ok(answer) = answer else { return String::new() };
+        let expected = if flawed { is_rejection(answer.status) } else { is_2xx(answer) };
+        if expected || !self.0.insert(answer.status) {
+            return String::new();
+        }
+        format!("   {}: {}\n", answer.status, explain(answer, target))
+    }
+}
 
 /// The answers so far.
 #[derive(Debug, Default)]
@@ -98,6 +124,9 @@ struct Tally {
     all: u32,
     accepted: u32,
     rejected: u32,
+    /// Answered with a 4xx that says nothing about the signature.
+    unrelated: u32,
+    answered_200: bool,
     /// Answered 503, as a copy is while the event is being handled.
     busy: u32,
     unconnected: u32,
@@ -107,7 +136,8 @@ impl Tally {
     fn count(&mut self, answer: &Result<HttpAnswer, Lost>) {
         let counted = match answer {
             Ok(answer) if is_2xx(answer) => Some(&mut self.accepted),
-            Ok(answer) if (400..500).contains(&answer.status) => Some(&mut self.rejected),
+            Ok(answer) if is_rejection(answer.status) => Some(&mut self.rejected),
+            Ok(answer) if is_unrelated(answer.status) => Some(&mut self.unrelated),
             Ok(answer) if answer.status == 503 => Some(&mut self.busy),
             Err(Lost::NoConnection(_)) => Some(&mut self.unconnected),
             _ => None,
@@ -115,6 +145,7 @@ impl Tally {
         if let Some(count) = counted {
             *count = count.saturating_add(1);
         }
+        self.answered_200 |= answer.as_ref().is_ok_and(|answer| answer.status == 200);
         self.all = self.all.saturating_add(1);
     }
 
@@ -134,9 +165,12 @@ impl Tally {
     }
 
     fn judge_flawed(&self) -> (Verdict, String) {
-        let Tally { all, rejected, .. } = *self;
+        let Tally { all, rejected, unrelated, .. } = *self;
         if rejected == all {
             (Verdict::AllIsWell, format!("as expected: {rejected} of {all} rejected"))
+        } else if unrelated > 0 && rejected.saturating_add(unrelated) == all {
+            let text = "cannot tell: the status does not show that the delivery was verified; send a genuine one first";
+            (Verdict::CannotTell, text.to_owned())
         } else {
             self.unexpected(format!("{rejected} of {all} rejected; every invalid delivery must be answered 4xx"))
         }
@@ -152,6 +186,11 @@ impl Tally {
     }
 }
 
+/// Returns whether a status shows that an invalid delivery was rejected.
+fn is_rejection(status: u16) -> bool {
+    (400..500).contains(&status) && !is_unrelated(status)
+}
+
 fn is_2xx(answer: &HttpAnswer) -> bool {
     (200..300).contains(&answer.status)
 }
@@ -159,7 +198,7 @@ fn is_2xx(answer: &HttpAnswer) -> bool {
 fn line(number: u32, answer: &Result<HttpAnswer, Lost>, show: bool) -> String {
     match answer {
         Ok(answer) => {
-            let HttpAnswer { status, size, body, took } = answer;
+            let HttpAnswer { status, size, body, took, .. } = answer;
             let mut line = format!("{number}  {status}  {:.3} s  {size} bytes\n", took.as_secs_f64());
             if show && !body.is_empty() {
                 let rest = if *size > body.len() as u64 { " .." } else { "" };
@@ -178,7 +217,8 @@ mod tests {
     fn tally(statuses: &[u16]) -> Tally {
         let mut tally = Tally::default();
         for &status in statuses {
-            let answer = HttpAnswer { status, size: 0, body: medhook::Bytes::new(), took: Duration::ZERO };
+            let (location, body) = (None, medhook::Bytes::new());
+            let answer = HttpAnswer { status, location, retry_after: false, size: 0, body, took: Duration::ZERO };
             tally.count(&if status == 0 { Err(Lost::NoConnection(String::new())) } else { Ok(answer) });
         }
         tally
@@ -204,5 +244,8 @@ mod tests {
             assert_eq!(verdict(statuses), Verdict::SomethingIsNot, "{statuses:?}");
         }
         assert_eq!(verdict(&[0]), Verdict::CannotTell);
+        for statuses in [&[404][..], &[401, 405], &[413]] {
+            assert_eq!(verdict(statuses), Verdict::CannotTell, "{statuses:?}: nothing was verified");
+        }
     }
 }

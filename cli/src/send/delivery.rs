@@ -146,6 +146,31 @@ impl Delivery {
         Ok(format!("{what}, {flaw}"))
     }
 
+    /// Returns a line with the reasons why a 200 may not mean that the event was handled, or an empty text. `copies` is
+    /// whether the event was sent several times.
+    pub(super) fn doubts(&self, copies: bool) -> Result<String, Failure> {
+        let event = self.event()?;
+        let body = self.body(&event, event.at)?;
+        let repeated = match (&self.id, &self.content) {
+            _ if copies => Some("copies of an event are answered 200 without being handled again (duplicate)"),
+            (Some(_), _) => Some("the event of this --id may have been sent before (duplicate)"),
+            (None, Content::Exact(_)) => Some("the event in this file may have been sent before (duplicate)"),
+            (None, Content::Fixture { .. }) => None,
+        };
+        let json: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
+        let mode = self.provider.pointers.mode.zip(json.as_ref()).and_then(|(pointer, json)| json.pointer(pointer));
+        let is_test = mode.is_some_and(|mode| mode == "test");
+        let dropped = is_test.then_some("a test event is dropped by an endpoint with a live secret (wrong_mode)");
+        let reasons: Vec<_> = repeated.into_iter().chain(dropped).collect();
+        Ok(match reasons.as_slice() {
+            [] => String::new(),
+            reasons => {
+                let reasons = reasons.join(", and ");
+                format!("note: 200 does not show that the event was handled: {reasons}; see the endpoint's log\n")
+            }
+        })
+    }
+
     fn body(&self, event: &SentEvent, at: i64) -> Result<Bytes, Failure> {
         let (body, mode) = match &self.content {
             Content::Exact(body) => return Ok(body.clone()),

@@ -2,9 +2,11 @@
 //!
 //! - `delivery`: builds the request as the provider would, or with one flaw
 //! - `course`: sends it once or several times, and judges the answers
+//! - `explain`: explains an unexpected answer
 
 mod course;
 mod delivery;
+mod explain;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -29,10 +31,11 @@ use crate::verdict::Verdict;
 /// run sends a new event. With --body, the bytes of a file are sent unchanged.
 /// Secrets are read from environment variables or files, never from arguments.
 ///
-/// Each attempt is printed with its answer. The exit code is 0 if every answer
-/// was as expected: 2xx for a genuine delivery, 4xx for a tampered, stale,
-/// unsigned or wrongly signed one. It is 1 if an answer differed or timed out,
-/// and 2 if no connection could be made or the arguments are invalid.
+/// Each attempt is printed with its answer, and an unexpected answer is explained.
+/// The exit code is 0 if every answer was as expected: 2xx for a genuine delivery,
+/// 4xx for a tampered, stale, unsigned or wrongly signed one. It is 1 if an answer
+/// differed or timed out, and 2 if no connection could be made, a 4xx such as 404
+/// does not show that the delivery was verified, or the arguments are invalid.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
