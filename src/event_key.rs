@@ -26,7 +26,7 @@ impl EventKey {
     }
 }
 
-/// The source of an event key: what identifies the event of a delivery. See [`Dedupe`](crate::Dedupe).
+/// The part of a delivery that identifies its event. See [`Dedupe`](crate::Dedupe).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IdFrom {
@@ -44,7 +44,7 @@ pub enum IdFrom {
 
 /// The keys of a delivery.
 pub(crate) struct DeliveryKeys {
-    /// What identifies the event.
+    /// The part of the delivery that identifies its event.
     pub(crate) id_from: IdFrom,
     /// The key of its event.
     pub(crate) event: EventKey,

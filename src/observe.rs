@@ -168,8 +168,8 @@ pub(crate) fn repeat_limit(subject: Subject<'_>, max_repeats: u32) {
     });
 }
 
-/// Logs and counts a JSON pointer of the configuration that finds no usable value in a verified body. Each fault of each
-/// pointer is logged once per receiver, since some events may lack a part that others have.
+/// Logs and counts a JSON pointer of the configuration that finds no usable value in a verified body. Each fault of
+/// each pointer is logged once per receiver, since some events may lack a part that others have.
 pub(crate) fn pointer_fault(verified: &Verified<'_>, part: PointedPart, pointer: &str, fault: PointerFault) {
     isolated(|| {
         let at = verified.endpoint();

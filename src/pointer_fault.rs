@@ -37,7 +37,7 @@ impl PointedPart {
     }
 }
 
-/// What a JSON pointer finds instead of a usable value. Never the value, which is the sender's.
+/// The sort of thing that a JSON pointer finds instead of a usable value. Never the value, which is the sender's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PointerFault {
     NotJson,

@@ -1,4 +1,4 @@
-//! Why there is no answer: the kind of error, and the next step.
+//! The reasons why there is no answer: the kind of error, and the next step.
 //!
 //! A text names a cause only if the error shows it. Otherwise it is the system's own text.
 

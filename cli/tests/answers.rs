@@ -1,5 +1,5 @@
-//! `medhook send` and `check`: what is printed about an endpoint that cannot be reached, that does not answer in HTTP, or
-//! that answers unexpectedly. Each cause is made on real sockets.
+//! `medhook send` and `check` explain an endpoint that cannot be reached, does not answer in HTTP, or answers
+//! unexpectedly. Each cause is produced on real sockets.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -111,7 +111,7 @@ fn assert_says(ran: &Ran, code: i32, texts: &[&str]) {
     for text in texts {
         assert!(ran.stdout.contains(text), "{text:?} in {}", ran.stdout);
     }
-    // "Refused" and "not running" are said only of a refused connection.
+    // No other error is called like that of a closed port.
     let refused = texts.iter().any(|text| text.contains("connection refused"));
     assert!(refused || !ran.stdout.contains("refused"), "{}", ran.stdout);
 }

@@ -23,6 +23,12 @@ use crate::{ConfigError, Freshness, Secrets, Time, Verified};
 /// | times | none; with Standard Webhooks the time of the attempt must be within 300 s |
 /// | body | need not be JSON |
 ///
+/// A delivery is accepted even if a pointer finds no usable value in it: nothing, `null`, or a value of the wrong type.
+/// With the feature `tracing` the first such delivery is logged with the pointer and what it found, once for each
+/// pointer and cause; with `metrics` each one is counted as `medhook_pointer_missing_total`, with the labels `endpoint`
+/// and `pointer` (`id`, `kind`, `time` or `data`). [`Delivery::id_from`](crate::Delivery::id_from) returns what
+/// identifies the event.
+///
 /// ```
 /// use medhook::{Custom, HmacSha256Body, MemoryStore, Receiver, Secret};
 ///
@@ -78,8 +84,9 @@ impl Custom {
         self
     }
 
-    /// Sets the JSON pointer to the time of the event. It is checked only with
-    /// [`Freshness::EventTime`](crate::Freshness::EventTime).
+    /// Sets the JSON pointer to the time of the event: RFC 3339, or a number of seconds. It is checked only with
+    /// [`Freshness::EventTime`](crate::Freshness::EventTime). A number that looks like milliseconds, microseconds or
+    /// nanoseconds is read as seconds, too, and logged with its unit.
     #[must_use]
     pub fn time_pointer(mut self, pointer: impl Into<String>) -> Self {
         self.occurred_at = Some(pointer.into());

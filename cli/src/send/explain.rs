@@ -1,4 +1,4 @@
-//! What an unexpected answer means, and the next step. A text names what medhook means by a status, and says where the
+//! Explanations of unexpected answers, with the next step. They name what medhook means by a status, and say where an
 //! answer cannot be from medhook.
 
 use std::borrow::Cow;

@@ -7,7 +7,7 @@ use crate::{Receiver, Verify};
 /// Returns a route behind a receiver: the handler gets only deliveries that the receiver accepts.
 ///
 /// It does the same as a resource that is wrapped in [`Verify`], in one step. Without the middleware, a handler that
-/// extracts only the body, as `web::Bytes` or `web::Json`, would answer any caller; this route cannot be built without
+/// extracts only the body, as `web::Bytes` or `web::Json`, would run for any caller; this route cannot be built without
 /// it. For many tenants, pass [`Verify::per_tenant`] instead of a receiver. The receiver answers methods other than
 /// `POST` with 405, so the route has no guard for the method. Other routes of the same resource are not behind the
 /// receiver.
@@ -18,7 +18,10 @@ use crate::{Receiver, Verify};
 /// use medhook_actix::{HealthSync, MemoryStore, Receiver, Secret, post, testing};
 ///
 /// async fn on_event(body: web::Bytes) -> HttpResponse {
-///     if body.is_empty() { HttpResponse::Ok().finish() } else { HttpResponse::Accepted().finish() }
+///     match body.len() {
+///         0 => HttpResponse::Ok().finish(),
+///         _ => HttpResponse::Accepted().finish(),
+///     }
 /// }
 ///
 /// # #[actix_web::main]

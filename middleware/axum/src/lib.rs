@@ -50,10 +50,10 @@
 //! The handler extracts the event as [`Webhook<E>`](Webhook), the [`Delivery`], or both in any order. Body
 //! extractors such as `Bytes` and `Json<T>` also work, as the last argument.
 //!
-//! [`post`] mounts a handler behind its receiver, and [`VerifyLayer`] puts a receiver in front of whole routers. A route
-//! without the layer is not verified: a handler that extracts `Webhook` or `Delivery` is then answered 500, but one
-//! that extracts only `Bytes` or `Json<T>` runs for **any caller**. Prefer [`post`], which cannot be used without a
-//! receiver, or extract the [`Delivery`] and read [`Delivery::body`].
+//! [`post`] mounts a handler behind its receiver, and [`VerifyLayer`] puts a receiver in front of whole routers. A
+//! route without the layer is not verified: a handler that extracts `Webhook` or `Delivery` is then answered 500, but
+//! one that extracts only `Bytes` or `Json<T>` runs for **any caller**. Prefer [`post`], which cannot be used without
+//! a receiver, or extract the [`Delivery`] and read [`Delivery::body`].
 //!
 //! A 2xx from the handler commits the event. Any other status, or a panic, releases it, so the provider's retry will
 //! be handled. Only the status counts: an error in a streamed response body cannot release the event. The

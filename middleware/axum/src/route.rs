@@ -7,10 +7,10 @@ use crate::{Receiver, VerifyLayer};
 
 /// Returns a `POST` route behind a receiver: the handler gets only deliveries that the receiver accepts.
 ///
-/// It is `axum::routing::post(handler).layer(VerifyLayer::new(receiver))` in one step. Without the layer, a handler that
-/// extracts only the body, as [`Bytes`](crate::Bytes) or `Json`, would answer any caller; this route cannot be built
-/// without it. For many tenants, pass [`VerifyLayer::per_tenant`] instead of a receiver. Handlers that are chained to
-/// the route, as with `.get(..)`, are not behind the receiver.
+/// It is `axum::routing::post(handler).layer(VerifyLayer::new(receiver))` in one step. Without the layer, a handler
+/// that extracts only the body, as [`Bytes`](crate::Bytes) or `Json`, would run for any caller; this route cannot be
+/// built without it. For many tenants, pass [`VerifyLayer::per_tenant`] instead of a receiver. Handlers that are
+/// chained to the route, as with `.get(..)`, are not behind the receiver.
 ///
 /// ```
 /// use axum::{Router, body::Body, http::StatusCode};
