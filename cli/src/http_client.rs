@@ -8,6 +8,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -104,16 +105,25 @@ impl Target {
         };
         let name = ServerName::try_from(self.host.clone()).map_err(|error| Lost::NoConnection(error.to_string()))?;
         let secured = in_time(deadline, tls.connect(name, stream)).await;
-        match secured.ok_or_else(|| lost::not_in_time(patience, true))? {
-            Ok(stream) => Ok(OpenedStream { stream: Box::new(stream), first, tls: true }),
-            Err(error) => Err(lost::untrusted(&error, &first.get())),
-        }
+        let secured = secured.ok_or_else(|| lost::not_in_time(patience, true))?;
+        let stream = secured.map_err(|error| lost::untrusted(&error, &first.get()))?;
+        let first = FirstBytes::default();
+        Ok(OpenedStream { stream: Box::new(InspectReader::new(stream, first.recorder())), first, tls: true })
     }
 
     async fn tcp(&self) -> Result<TcpStream, Lost> {
         let addresses = lookup_host((self.host.as_str(), self.port)).await;
-        let addresses: Vec<_> = addresses.map_err(|error| lost::unresolved(&self.host, &error))?.collect();
-        TcpStream::connect(&addresses[..]).await.map_err(|error| lost::unconnected(&error))
+        let mut failed = None;
+        for address in addresses.map_err(|error| lost::unresolved(&self.host, &error))? {
+            match TcpStream::connect(address).await {
+                Ok(stream) => return Ok(stream),
+                // A host that refuses was reached, unlike one with any other error.
+                Err(error) if failed.is_none() || error.kind() == ErrorKind::ConnectionRefused => failed = Some(error),
+                Err(_) => {}
+            }
+        }
+        let error = failed.unwrap_or_else(|| ErrorKind::AddrNotAvailable.into());
+        Err(lost::unconnected(&error))
     }
 
     /// Opens a connection for one request, within `patience`.
@@ -186,7 +196,7 @@ pub(crate) struct OpenedStream {
     tls: bool,
 }
 
-/// The first bytes that came from the endpoint over TCP.
+/// The first bytes that came from the endpoint: over TCP until a TLS handshake is complete, then inside TLS.
 #[derive(Clone, Default)]
 struct FirstBytes(Arc<Mutex<Vec<u8>>>);
 

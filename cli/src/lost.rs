@@ -95,13 +95,13 @@ pub(crate) fn unanswered(error: &hyper::Error, first: &[u8], tls: bool) -> Lost 
     let sources = || std::iter::successors(error.source(), |error| (*error).source());
     let io = sources().find_map(|error| error.downcast_ref::<io::Error>());
     let alert = io.and_then(|error| error.get_ref()?.downcast_ref::<TlsError>());
-    let when = if first.is_empty() || tls { "before an answer" } else { "within the answer" };
+    let when = if first.is_empty() { "before an answer" } else { "within the answer" };
     // An alert or a handshake record of TLS: its type, then its version.
     let speaks_tls = matches!(first, [0x15 | 0x16, 3, ..]);
     let text = match (alert, io.map(io::Error::kind)) {
         (Some(alert), _) => format!("TLS failed: {}", tls_cause(alert)),
         _ if !tls && speaks_tls => "the port answered in TLS; use https://".to_owned(),
-        _ if error.is_parse() => "what the port answered is not HTTP/1.1".to_owned(),
+        _ if error.is_parse() && !first.starts_with(b"HTTP/1.") => "what the port answered is not HTTP/1.1".to_owned(),
         (_, Some(io::ErrorKind::ConnectionReset)) => format!("the connection was reset {when}"),
         (_, Some(io::ErrorKind::UnexpectedEof)) => format!("the connection was closed {when}"),
         _ if error.is_incomplete_message() => format!("the connection was closed {when}"),

@@ -67,6 +67,10 @@ fn certificate(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Certi
 
 /// A server that speaks TLS, answers 200, and answers anything but TLS with an alert, as rustls does.
 fn tls(certificate: &Certificate) -> SocketAddr {
+    tls_answering(certificate, OK)
+}
+
+fn tls_answering(certificate: &Certificate, bytes: &'static [u8]) -> SocketAddr {
     let config = certificate.config.clone();
     serve(move |mut stream| {
         let mut tls = ServerConnection::new(config.clone()).unwrap();
@@ -85,8 +89,9 @@ fn tls(certificate: &Certificate) -> SocketAddr {
                 }
             }
         }
-        let _ = secured.write_all(OK);
+        let _ = secured.write_all(bytes);
         let _ = secured.flush();
+        let _ = secured.sock.shutdown(std::net::Shutdown::Write);
         let _ = std::io::copy(secured.sock, &mut std::io::sink());
     })
 }
@@ -208,9 +213,17 @@ fn a_connection_without_an_answer_is_explained() {
         1,
         &["no answer: the connection was closed within the answer\n"],
     );
+    let malformed = answering("HTTP/1.1 200 OK\r\na\x7fb: 1\r\ncontent-length: 0\r\n\r\n");
+    assert_says(&send(&format!("http://{malformed}/"), &[]), 1, &["no answer: invalid HTTP header parsed\n"]);
     // Closing a socket with unread bytes resets the connection.
     let reset = serve(|mut stream| drop(stream.read(&mut [0; 1])));
     assert_says(&send(&format!("http://{reset}/"), &[]), 1, &["no answer: the connection was reset before an answer"]);
+    let trusted = certificate("localhost", |_| {});
+    for (bytes, when) in [(&b""[..], "before"), (b"HTTP/1.1 200", "within")] {
+        let url = format!("https://localhost:{}/", tls_answering(&trusted, bytes).port());
+        let text = format!("no answer: the connection was closed {when} ");
+        assert_says(&send_trusting(&trusted.pem, &url, &[]), 1, &[&text]);
+    }
     let other = answering("220 mail.example ESMTP\r\n");
     assert_says(&send(&format!("http://{other}/"), &[]), 1, &["no answer: what the port answered is not HTTP/1.1\n"]);
     let silent = serve(|mut stream| drop(std::io::copy(&mut stream, &mut std::io::sink())));
@@ -245,17 +258,17 @@ fn an_unexpected_status_is_explained_once() {
         let ran = send(&format!("http://{at}/"), &[]);
         assert_says(&ran, 1, &[&format!("\n   {status}: "), text]);
     };
-    explained(400, "", "", "complete body (body_incomplete)\n");
+    explained(400, "", "", "medhook answers it only to an incomplete body (body_incomplete); otherwise");
     explained(401, "", "", "compare the secret, the provider and the options of the signature with the endpoint's\n");
     explained(401, "", "login", "this answer has a body, unlike a rejection by medhook");
     explained(403, "", "", "medhook does not answer with this status");
-    explained(404, "", "", "there is no route for this path; check the path of --to\n");
+    explained(404, "", "", "usually there is no route for this path or host; check --to\n");
     explained(405, "", "", "the route does not accept POST");
     explained(413, "", "", "exceeds the limit of the receiver (too_large) or of a proxy");
     explained(415, "", "", "medhook answers it only to an encoded body, which `send` does not send");
     explained(429, "", "", "medhook does not answer with this status");
     explained(500, "", "", "the handler failed or panicked (handler_panicked)");
-    explained(502, "", "", "got no usable answer from the application");
+    explained(502, "", "", "got no answer from the application");
     explained(503, "retry-after: 5\r\n", "", "the endpoint's log has the reason\n");
     explained(503, "", "<html>", "not from medhook, whose 503 has a retry-after");
     explained(504, "", "", "(handler_timeout)");
@@ -297,7 +310,7 @@ fn a_200_that_may_not_mean_handled_is_noted_and_no_other() {
     for (more, text) in [
         (&["--id", "evt-1"][..], "the event of this --id may have been sent before (duplicate)"),
         (&["--repeat", "2"], "copies of an event are answered 200 without being handled again (duplicate)"),
-        (&["--mode", "test"], "a test event is dropped by an endpoint with a live secret (wrong_mode)"),
+        (&["--mode", "test"], "a test event that a live secret verifies is dropped (wrong_mode)"),
     ] {
         assert_eq!(note(&[live, more].concat()), Some(format!("{text}; see the endpoint's log")));
     }

@@ -160,7 +160,7 @@ impl Delivery {
         let json: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
         let mode = self.provider.pointers.mode.zip(json.as_ref()).and_then(|(pointer, json)| json.pointer(pointer));
         let is_test = mode.is_some_and(|mode| mode == "test");
-        let dropped = is_test.then_some("a test event is dropped by an endpoint with a live secret (wrong_mode)");
+        let dropped = is_test.then_some("a test event that a live secret verifies is dropped (wrong_mode)");
         let reasons: Vec<_> = repeated.into_iter().chain(dropped).collect();
         Ok(match reasons.as_slice() {
             [] => String::new(),

@@ -12,13 +12,17 @@ pub(super) fn explain(answer: &HttpAnswer, target: &Target) -> String {
         200..300 => "the endpoint accepted an invalid delivery; with medhook, its route may lack the layer that verifies".into(),
         300..400 => return redirect(answer, target),
         400 if expects_tls(&answer.body) => return "the port expects TLS; use https://".to_owned(),
-        400 => "the endpoint did not get the request as HTTP with a complete body (body_incomplete)".into(),
+        400 => {
+            "medhook answers it only to an incomplete body (body_incomplete); otherwise the application or a proxy \
+             rejected the request"
+                .into()
+        },
         401 => {
             "a header, the signature or the time is not accepted, or the tenant is unknown; the endpoint's log has the \
              reason; compare the secret, the provider and the options of the signature with the endpoint's"
                 .into()
         }
-        404 => "there is no route for this path; check the path of --to".into(),
+        404 => "usually there is no route for this path or host; check --to".into(),
         405 => "the route does not accept POST; check the path of --to".into(),
         408 => "the body did not arrive in time (body_timeout)".into(),
         413 => "the body exceeds the limit of the receiver (too_large) or of a proxy".into(),
@@ -29,7 +33,7 @@ pub(super) fn explain(answer: &HttpAnswer, target: &Target) -> String {
                 .into()
         }
         502 => {
-            "a proxy, or `medhook receive` with `forward`, got no usable answer from the application; check that the \
+            "usually a proxy, or `medhook receive` with `forward`, got no answer from the application; check that the \
              application is running"
                 .into()
         }
