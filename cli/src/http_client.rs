@@ -117,7 +117,7 @@ impl Target {
         for address in addresses.map_err(|error| lost::unresolved(&self.host, &error))? {
             match TcpStream::connect(address).await {
                 Ok(stream) => return Ok(stream),
-                // A host that refuses was reached, unlike one with any other error.
+                // Only this error shows that the host was reached.
                 Err(error) if failed.is_none() || error.kind() == ErrorKind::ConnectionRefused => failed = Some(error),
                 Err(_) => {}
             }
