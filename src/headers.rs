@@ -4,6 +4,8 @@
 
 use http::{HeaderMap, HeaderName};
 
+use crate::error::Reason;
+
 /// The result of a header lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found<'h> {
@@ -65,6 +67,70 @@ impl<N: AsRef<str>, V: AsRef<[u8]>, const COUNT: usize> Headers for [(N, V); COU
 impl<N: AsRef<str>, V: AsRef<[u8]>> Headers for Vec<(N, V)> {
     fn find(&self, name: &HeaderName) -> Found<'_> {
         self.as_slice().find(name)
+    }
+}
+
+macro_rules! header_problems {
+    ($($Variant:ident = $text:literal, $Reason:ident;)*) => {
+        /// What is wrong with a header: its form only, never its value.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum HeaderProblem { $($Variant,)* }
+
+        impl HeaderProblem {
+            /// Returns the text for logs, such as `empty`.
+            pub(crate) const fn as_str(self) -> &'static str {
+                match self { $(HeaderProblem::$Variant => $text,)* }
+            }
+
+            /// Returns the reason for which a delivery with this problem is rejected.
+            pub(crate) const fn reason(self) -> Reason {
+                match self { $(HeaderProblem::$Variant => Reason::$Reason,)* }
+            }
+        }
+    };
+}
+
+header_problems! {
+    Missing = "missing", MissingHeader;
+    Repeated = "occurs more than once", RepeatedHeader;
+    Empty = "empty", MalformedHeader;
+    TooLong = "longer than 4096 bytes", MalformedHeader;
+    NotVisibleAscii = "not visible ASCII", MalformedHeader;
+    Dot = "contains a dot", MalformedHeader;
+    NotInteger = "not an integer", MalformedHeader;
+    LeadingZero = "begins with a zero", MalformedHeader;
+    TooLarge = "exceeds 64 bits", MalformedHeader;
+    NoSignature = "contains no `v1,` with 44 characters of base64", MalformedHeader;
+    TooManySignatures = "contains more than 32 signatures", MalformedHeader;
+    NoPrefix = "does not begin with the configured prefix", MalformedHeader;
+    NotHex = "not 64 hexadecimal digits", MalformedHeader;
+    NotBase64 = "not the base64 of 32 bytes", MalformedHeader;
+    NeitherHexNorBase64 = "neither 64 hexadecimal digits nor the base64 of 32 bytes", MalformedHeader;
+    Old = "older than the freshness window", Stale;
+    Ahead = "further in the future than the allowed clock skew", InTheFuture;
+    Milliseconds = "further in the future than the allowed clock skew; the number fits milliseconds", InTheFuture;
+    Encoded = "names an encoding of the body", ContentEncoding;
+    LengthOverLimit = "exceeds body_limit", TooLarge;
+}
+
+/// A reason to reject a delivery, and the header that it is about, if there is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) reason: Reason,
+    pub(crate) header: Option<(HeaderName, HeaderProblem)>,
+}
+
+impl HeaderProblem {
+    /// Names the header that has the problem.
+    #[cold]
+    pub(crate) fn of(self, header: &HeaderName) -> Fault {
+        Fault { reason: self.reason(), header: Some((header.clone(), self)) }
+    }
+}
+
+impl From<Reason> for Fault {
+    fn from(reason: Reason) -> Self {
+        Fault { reason, header: None }
     }
 }
 

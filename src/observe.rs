@@ -82,8 +82,9 @@ fn mode_mismatch(at: &EndpointFacts, secret: &str) {
 /// Logs and counts a request for which the tenant lookup returned no receiver. The client chose the tenant's name, so
 /// it is not logged. Any client can cause these requests, so their log lines are limited as those of unverified
 /// deliveries.
-pub(crate) fn unresolved(reason: Reason) {
+pub(crate) fn unresolved(rejection: &Rejection) {
     isolated(|| {
+        let reason = rejection.reason();
         count(UNRESOLVED, UNRESOLVED, reason.outcome(), Some(reason));
         #[cfg(feature = "tracing")]
         {

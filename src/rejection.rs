@@ -6,10 +6,11 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
 use crate::envelope::KindName;
 use crate::error::{Reason, StoreError, debug_as_message};
+use crate::headers::{Fault, HeaderProblem};
 
 /// A rejected delivery: the [`Reason`], and how long the sender should wait before it retries.
 ///
@@ -22,13 +23,16 @@ pub struct Rejection {
     secret: Option<std::sync::Arc<str>>,
     /// Boxed to keep the futures that hold a rejection small.
     source: Option<Box<StoreError>>,
+    /// Boxed for the same reason.
+    faulty: Option<Box<(HeaderName, HeaderProblem)>>,
     allow: &'static [&'static str],
 }
 
 impl Rejection {
     pub(crate) fn new(reason: Reason) -> Self {
         let retry_after = (reason.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER);
-        Rejection { reason, retry_after, verified: false, kind: None, secret: None, source: None, allow: &["POST"] }
+        let allow = &["POST"];
+        Rejection { reason, retry_after, verified: false, kind: None, secret: None, source: None, faulty: None, allow }
     }
 
     /// Sets the methods for the `Allow` header of a 405.
@@ -79,6 +83,20 @@ impl Rejection {
         self.reason
     }
 
+    /// Returns the name of the request header that the rejection is about, if it is about one: a header that the
+    /// scheme requires, `content-encoding` or `content-length`. The name is never the sender's.
+    #[must_use]
+    pub fn header_name(&self) -> Option<&HeaderName> {
+        self.faulty.as_deref().map(|(name, _)| name)
+    }
+
+    /// Returns what is wrong with the header, such as `missing` or `not 64 hexadecimal digits`, for logs. The text
+    /// describes the form of the value and never contains any of it.
+    #[must_use]
+    pub fn detail(&self) -> Option<&'static str> {
+        self.faulty.as_deref().map(|(_, problem)| problem.as_str())
+    }
+
     /// Returns the status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -112,9 +130,19 @@ impl From<Reason> for Rejection {
     }
 }
 
+impl From<Fault> for Rejection {
+    fn from(fault: Fault) -> Self {
+        Rejection { faulty: fault.header.map(Box::new), ..Rejection::new(fault.reason) }
+    }
+}
+
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "delivery rejected: {}", self.reason)
+        write!(f, "delivery rejected: {}", self.reason)?;
+        match self.faulty.as_deref() {
+            Some((name, problem)) => write!(f, " ({name}: {})", problem.as_str()),
+            None => Ok(()),
+        }
     }
 }
 

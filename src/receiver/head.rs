@@ -4,7 +4,7 @@ use http::{HeaderName, header};
 
 use crate::endpoint::Limits;
 use crate::error::Reason;
-use crate::headers::{Found, Headers, number};
+use crate::headers::{Fault, Found, HeaderProblem, Headers, number};
 
 /// The head of a request: method, target and headers.
 #[derive(Debug)]
@@ -30,42 +30,44 @@ impl<H: ?Sized> Clone for RequestHead<'_, H> {
 impl<H: ?Sized> Copy for RequestHead<'_, H> {}
 
 #[inline]
-pub(super) fn check(limits: &Limits, head: &RequestHead<'_, impl Headers + ?Sized>) -> Result<(), Reason> {
+pub(super) fn check(limits: &Limits, head: &RequestHead<'_, impl Headers + ?Sized>) -> Result<(), Fault> {
     one_of(limits.methods, head.method)?;
     check_headers(limits, head.headers)
 }
 
 #[inline]
-pub(super) fn check_headers(limits: &Limits, headers: &(impl Headers + ?Sized)) -> Result<(), Reason> {
+pub(super) fn check_headers(limits: &Limits, headers: &(impl Headers + ?Sized)) -> Result<(), Fault> {
     not_encoded(headers)?;
     not_too_large(headers, limits.body)
 }
 
 #[inline]
-pub(super) fn one_of(methods: &[&str], method: &str) -> Result<(), Reason> {
-    if methods.contains(&method) { Ok(()) } else { Err(Reason::Method) }
+pub(super) fn one_of(methods: &[&str], method: &str) -> Result<(), Fault> {
+    if methods.contains(&method) { Ok(()) } else { Err(Reason::Method.into()) }
 }
 
 /// Rejects an encoded body: signatures cover the bytes before encoding, and decompressing an unverified body invites a
 /// zip bomb.
-pub(super) fn not_encoded(headers: &(impl Headers + ?Sized)) -> Result<(), Reason> {
+pub(super) fn not_encoded(headers: &(impl Headers + ?Sized)) -> Result<(), Fault> {
     const NAME: HeaderName = header::CONTENT_ENCODING;
     match headers.find(&NAME) {
         Found::Absent => Ok(()),
         Found::Once(value) if value.eq_ignore_ascii_case(b"identity") || value.is_empty() => Ok(()),
-        Found::Once(_) | Found::Repeated => Err(Reason::ContentEncoding),
+        Found::Once(_) | Found::Repeated => Err(HeaderProblem::Encoded.of(&NAME)),
     }
 }
 
 /// Rejects a body whose `Content-Length` exceeds the limit. A malformed length is not rejected here: that is up to the
 /// server, and the bytes that arrive are counted in any case.
-fn not_too_large(headers: &(impl Headers + ?Sized), limit: usize) -> Result<(), Reason> {
+fn not_too_large(headers: &(impl Headers + ?Sized), limit: usize) -> Result<(), Fault> {
     const NAME: HeaderName = header::CONTENT_LENGTH;
     let Found::Once(value) = headers.find(&NAME) else {
         return Ok(());
     };
     match number(value) {
-        Some(length) if usize::try_from(length).map_or(true, |length| length > limit) => Err(Reason::TooLarge),
+        Some(length) if usize::try_from(length).map_or(true, |length| length > limit) => {
+            Err(HeaderProblem::LengthOverLimit.of(&NAME))
+        }
         _ => Ok(()),
     }
 }

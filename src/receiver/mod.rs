@@ -47,7 +47,7 @@ use crate::delivery::Delivery;
 use crate::endpoint::EndpointFacts;
 use crate::error::Reason;
 use crate::handling::{Admitted, Handling, not_admitted};
-use crate::headers::Headers;
+use crate::headers::{Fault, Headers};
 use crate::observe;
 use crate::provider::Provider;
 use crate::rejection::Rejection;
@@ -225,8 +225,8 @@ impl Receiver {
     #[inline]
     fn check_head(&self, head: &RequestHead<'_, impl Headers + ?Sized>) -> Result<(), Rejection> {
         let limits = self.0.endpoint.limits();
-        let checked = self.0.handling.not_draining().and_then(|()| head::check(limits, head));
-        checked.map_err(|reason| Rejection::new(reason).allowing(limits.methods))
+        let checked = self.0.handling.not_draining().map_err(Fault::from).and_then(|()| head::check(limits, head));
+        checked.map_err(|fault| Rejection::from(fault).allowing(limits.methods))
     }
 
     /// Logs the likely cause of a timestamp in the future, if it is one.

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::Receiver;
 use super::head::{RequestHead, not_encoded, one_of};
 use crate::error::Reason;
-use crate::headers::Headers;
+use crate::headers::{Fault, Headers};
 use crate::observe;
 use crate::provider::METHODS;
 use crate::rejection::Rejection;
@@ -84,13 +84,14 @@ impl Receiver {
             let lookup = AssertUnwindSafe(lookup).catch_unwind();
             match timeout(LOOKUP_TIMEOUT, lookup).await {
                 Ok(Ok(Ok(Some(receiver)))) => Ok(receiver),
-                Ok(Ok(Ok(None))) => Err(Reason::UnknownTenant),
-                Ok(Ok(Err(_)) | Err(_)) | Err(_) => Err(Reason::TenantLookupFailed),
+                Ok(Ok(Ok(None))) => Err(Reason::UnknownTenant.into()),
+                Ok(Ok(Err(_)) | Err(_)) | Err(_) => Err(Fault::from(Reason::TenantLookupFailed)),
             }
         };
-        resolved.await.map_err(|reason| {
-            observe::unresolved(reason);
-            Rejection::new(reason).allowing(METHODS)
+        resolved.await.map_err(|fault| {
+            let rejection = Rejection::from(fault).allowing(METHODS);
+            observe::unresolved(&rejection);
+            rejection
         })
     }
 }

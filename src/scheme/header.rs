@@ -2,15 +2,17 @@
 
 use http::HeaderName;
 
-use crate::error::{ConfigError, Reason};
-use crate::headers::Found;
+use crate::error::ConfigError;
+use crate::headers::{Found, HeaderProblem};
 
 /// Returns the value of a required header, which must occur once, not be empty, and not exceed [`LONGEST_HEADER`].
-pub(super) fn required(header: Found<'_>) -> Result<&[u8], Reason> {
+#[inline]
+pub(super) fn required(header: Found<'_>) -> Result<&[u8], HeaderProblem> {
     match header {
-        Found::Absent => Err(Reason::MissingHeader),
-        Found::Repeated => Err(Reason::RepeatedHeader),
-        Found::Once(value) if value.is_empty() || value.len() > LONGEST_HEADER => Err(Reason::MalformedHeader),
+        Found::Absent => Err(HeaderProblem::Missing),
+        Found::Repeated => Err(HeaderProblem::Repeated),
+        Found::Once([]) => Err(HeaderProblem::Empty),
+        Found::Once(value) if value.len() > LONGEST_HEADER => Err(HeaderProblem::TooLong),
         Found::Once(value) => Ok(value),
     }
 }
@@ -40,10 +42,10 @@ mod tests {
         for (values, found) in [
             (&["k"][..], Ok(&b"k"[..])),
             (&[&longest], Ok(longest.as_bytes())),
-            (&[&too_long], Err(Reason::MalformedHeader)),
-            (&[""], Err(Reason::MalformedHeader)),
-            (&[], Err(Reason::MissingHeader)),
-            (&["k", "k"], Err(Reason::RepeatedHeader)),
+            (&[&too_long], Err(HeaderProblem::TooLong)),
+            (&[""], Err(HeaderProblem::Empty)),
+            (&[], Err(HeaderProblem::Missing)),
+            (&["k", "k"], Err(HeaderProblem::Repeated)),
         ] {
             let headers: Vec<_> = values.iter().map(|value| ("X-Key", value)).collect();
             assert_eq!(

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::header::{header_name, required};
 use super::keys::{KeyedMessage, Keys, Tag, same};
 use super::verification::{SignatureScope, Verification};
+use crate::headers::{Fault, HeaderProblem};
 use crate::{ConfigError, Headers, Reason, Secrets};
 
 /// A scheme with the HMAC-SHA256 of the raw body in a header. The key is the UTF-8 bytes of the secret.
@@ -81,11 +82,20 @@ pub(crate) struct KeyedHmacSha256Body {
 
 impl KeyedHmacSha256Body {
     #[inline]
-    pub(super) fn begin<'a>(&'a self, headers: &'a (impl Headers + ?Sized)) -> Result<HmacSha256BodyCheck<'a>, Reason> {
-        let value = required(headers.find(&self.header))?;
-        let text = value.strip_prefix(self.prefix.as_bytes()).ok_or(Reason::MalformedHeader)?;
-        let presented = decode(text, self.encoding).ok_or(Reason::MalformedHeader)?;
+    pub(super) fn begin<'a>(&'a self, headers: &'a (impl Headers + ?Sized)) -> Result<HmacSha256BodyCheck<'a>, Fault> {
+        let presented = self.presented(headers).map_err(|problem| problem.of(&self.header))?;
         Ok(HmacSha256BodyCheck { message: KeyedMessage::new(&self.keys, []), presented })
+    }
+
+    #[inline]
+    fn presented(&self, headers: &(impl Headers + ?Sized)) -> Result<Tag, HeaderProblem> {
+        let value = required(headers.find(&self.header))?;
+        let text = value.strip_prefix(self.prefix.as_bytes()).ok_or(HeaderProblem::NoPrefix)?;
+        decode(text, self.encoding).ok_or(match self.encoding {
+            Encoding::Hex => HeaderProblem::NotHex,
+            Encoding::Base64 => HeaderProblem::NotBase64,
+            Encoding::Either => HeaderProblem::NeitherHexNorBase64,
+        })
     }
 
     /// Signs a body and returns the header. With [`Encoding::Either`] the MAC is written in hex.

@@ -30,7 +30,7 @@ pub(crate) use self::sign::SigningScheme;
 
 use crate::error::{ConfigError, Reason};
 use crate::freshness::Freshness;
-use crate::headers::Headers;
+use crate::headers::{Fault, Headers};
 use crate::secret::Secrets;
 
 /// The scheme of a [`Custom`](crate::Custom) provider. Converted from [`StandardWebhooks`], [`HmacSha256Body`] or
@@ -94,7 +94,7 @@ impl SchemeVerifier {
         headers: &'a (impl Headers + ?Sized),
         freshness: Freshness,
         now: impl FnOnce() -> i64,
-    ) -> Result<Check<'a>, Reason> {
+    ) -> Result<Check<'a>, Fault> {
         match self {
             SchemeVerifier::StandardWebhooks(scheme) => {
                 scheme.begin(headers, freshness, now).map(Check::StandardWebhooks)
@@ -174,6 +174,7 @@ impl<'a> Check<'a> {
 mod tests {
     use super::*;
     use crate::Secret;
+    use crate::headers::HeaderProblem;
 
     const NEVER: fn() -> i64 = || panic!("the clock is not read by a scheme that signs no time");
 
@@ -201,7 +202,7 @@ mod tests {
         signature_scope(&standard, begun, (SignatureScope::BodyAndTime, Some(b"msg_1"), Some(1_700_000_000)));
         assert!(standard.signs_attempt_time() && SchemeConfig::from(StandardWebhooks::new()).signs_attempt_time());
         let late = standard.begin(&headers, Freshness::STANDARD_WEBHOOKS, || 1_700_000_301);
-        assert_eq!(late.map(drop), Err(Reason::Stale));
+        assert_eq!(late.map(drop), Err(HeaderProblem::Old.of(&standard_webhooks::TIMESTAMP)));
 
         let config = HmacSha256Body::new("x-signature");
         let body = scheme(config.clone());

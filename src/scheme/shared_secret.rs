@@ -12,8 +12,9 @@ use super::keys::first;
 use super::verification::{SignatureScope, Verification};
 #[cfg(feature = "sign")]
 use crate::Secret;
+use crate::headers::Fault;
 use crate::secret::SHORT;
-use crate::{ConfigError, Headers, Reason, Secrets};
+use crate::{ConfigError, Headers, Secrets};
 
 /// A scheme with the secret itself in a header.
 ///
@@ -79,7 +80,7 @@ struct SecretDigest {
 
 impl KeyedSharedSecret {
     /// Compares all headers, so that timing does not reveal which of them matched.
-    pub(super) fn begin<'h>(&self, headers: &'h (impl Headers + ?Sized)) -> Result<Verification<'h>, Reason> {
+    pub(super) fn begin<'h>(&self, headers: &'h (impl Headers + ?Sized)) -> Result<Verification<'h>, Fault> {
         let secret = self.others.iter().fold(self.first.find(headers), |so_far, other| {
             let found = other.find(headers);
             so_far.and_then(|secret| found.map(|_| secret))
@@ -127,9 +128,10 @@ impl Required {
 
     /// Returns the index of the secret that the header contains. Digests are compared, so timing depends only on the
     /// length of the header's value.
-    fn find(&self, headers: &(impl Headers + ?Sized)) -> Result<usize, Reason> {
-        let presented = digest(required(headers.find(&self.header))?);
-        first(self.keys.iter().map(|key| key.digest.ct_eq(&*presented)))
+    fn find(&self, headers: &(impl Headers + ?Sized)) -> Result<usize, Fault> {
+        let presented = required(headers.find(&self.header)).map_err(|problem| problem.of(&self.header))?;
+        let presented = digest(presented);
+        Ok(first(self.keys.iter().map(|key| key.digest.ct_eq(&*presented)))?)
     }
 }
 
@@ -140,7 +142,7 @@ fn digest(bytes: &[u8]) -> Zeroizing<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Secret;
+    use crate::{Reason, Secret};
 
     fn secrets(label: &str, texts: &[&str]) -> Secrets {
         let mut secrets = texts
@@ -152,7 +154,7 @@ mod tests {
     }
 
     fn found(scheme: &KeyedSharedSecret, headers: &[(&str, &str)]) -> Result<usize, Reason> {
-        scheme.begin(headers).map(|verification| verification.secret)
+        scheme.begin(headers).map(|verification| verification.secret).map_err(|fault| fault.reason)
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::keys::{KeyedMessage, Keys, Tag, same_as_any};
 use super::verification::{SignatureScope, Verification};
 #[cfg(feature = "sign")]
 use crate::Found;
-use crate::headers::number;
+use crate::headers::{Fault, HeaderProblem, number};
 use crate::{ConfigError, Freshness, Headers, Reason, Secrets};
 
 /// The Standard Webhooks scheme. Its secrets are base64, with or without the prefix `whsec_`.
@@ -68,13 +68,13 @@ impl KeyedStandardWebhooks {
         headers: &'a (impl Headers + ?Sized),
         freshness: Freshness,
         now: impl FnOnce() -> i64,
-    ) -> Result<StandardWebhooksCheck<'a>, Reason> {
-        let id = message_id(required(headers.find(&ID))?)?;
-        let timestamp = required(headers.find(&TIMESTAMP))?;
-        let signatures = required(headers.find(&SIGNATURE))?;
-        let attempted_at = canonical_seconds(timestamp)?;
-        well_formed(signatures)?;
-        freshness.judge(attempted_at, now())?;
+    ) -> Result<StandardWebhooksCheck<'a>, Fault> {
+        let id = required(headers.find(&ID)).and_then(message_id).map_err(|problem| problem.of(&ID))?;
+        let timestamp = required(headers.find(&TIMESTAMP)).map_err(|problem| problem.of(&TIMESTAMP))?;
+        let signatures = required(headers.find(&SIGNATURE)).map_err(|problem| problem.of(&SIGNATURE))?;
+        let attempted_at = canonical_seconds(timestamp).map_err(|problem| problem.of(&TIMESTAMP))?;
+        well_formed(signatures).map_err(|problem| problem.of(&SIGNATURE))?;
+        freshness.judge(attempted_at, now()).map_err(|reason| outside(reason, attempted_at).of(&TIMESTAMP))?;
         let message = KeyedMessage::new(&self.keys, [id, b".", timestamp, b"."]);
         Ok(StandardWebhooksCheck { message, signatures, id, attempted_at })
     }
@@ -84,7 +84,7 @@ impl KeyedStandardWebhooks {
     pub(super) fn sign(&self, id: &str, timestamp: &str, body: &[u8]) -> Option<[(HeaderName, String); 3]> {
         let tag = self.keys.sign([id.as_bytes(), b".", timestamp.as_bytes(), b"."], body)?;
         let signature = format!("v1,{}", Base64::encode_string(&tag));
-        Some([(ID, id.to_owned()), (TIMESTAMP, timestamp.to_owned()), (SIGNATURE, signature)])
+        Some([(ID.clone(), id.to_owned()), (TIMESTAMP.clone(), timestamp.to_owned()), (SIGNATURE.clone(), signature)])
     }
 }
 
@@ -161,30 +161,55 @@ fn entries(mut signatures: &[u8]) -> impl Iterator<Item = Option<&[u8; ENCODED_L
     })
 }
 
-fn well_formed(signatures: &[u8]) -> Result<(), Reason> {
+/// Returns the problem of a timestamp that is outside of the freshness window.
+#[cold]
+fn outside(reason: Reason, attempted_at: i64) -> HeaderProblem {
+    match reason {
+        Reason::Stale => HeaderProblem::Old,
+        _ if attempted_at >= EARLIEST_MILLISECONDS => HeaderProblem::Milliseconds,
+        _ => HeaderProblem::Ahead,
+    }
+}
+
+/// The milliseconds of September 2001; as seconds, a time after the year 33000.
+const EARLIEST_MILLISECONDS: i64 = 1_000_000_000_000;
+
+fn well_formed(signatures: &[u8]) -> Result<(), HeaderProblem> {
     let (mut count, mut plausible) = (0_usize, false);
     for entry in entries(signatures).take(MOST_SIGNATURES + 1) {
         count = count.saturating_add(1);
         plausible |= entry.is_some();
     }
-    let well_formed = plausible && count <= MOST_SIGNATURES && signatures.is_ascii();
-    if well_formed { Ok(()) } else { Err(Reason::MalformedHeader) }
+    if !signatures.is_ascii() {
+        Err(HeaderProblem::NotVisibleAscii)
+    } else if count > MOST_SIGNATURES {
+        Err(HeaderProblem::TooManySignatures)
+    } else if !plausible {
+        Err(HeaderProblem::NoSignature)
+    } else {
+        Ok(())
+    }
 }
 
 const MOST_SIGNATURES: usize = 32;
 
 /// Returns the id if it is visible ASCII without a dot. With `all`, which stops at the first wrong byte, `verify` takes
 /// 26 instructions more for a correct id (`scripts/count`).
-fn message_id(value: &[u8]) -> Result<&[u8], Reason> {
+fn message_id(value: &[u8]) -> Result<&[u8], HeaderProblem> {
     let clean = value.iter().fold(true, |clean, byte| clean & byte.is_ascii_graphic() & (*byte != b'.'));
-    if clean { Ok(value) } else { Err(Reason::MalformedHeader) }
+    match clean {
+        true => Ok(value),
+        false if value.contains(&b'.') => Err(HeaderProblem::Dot),
+        false => Err(HeaderProblem::NotVisibleAscii),
+    }
 }
 
 /// Parses seconds written with digits only, without a sign or a leading zero, so that each time has one text.
-fn canonical_seconds(value: &[u8]) -> Result<i64, Reason> {
+fn canonical_seconds(value: &[u8]) -> Result<i64, HeaderProblem> {
     let canonical = value.len() == 1 || value.first() != Some(&b'0');
-    let seconds = number(value).and_then(|seconds| i64::try_from(seconds).ok());
-    seconds.filter(|_| canonical).ok_or(Reason::MalformedHeader)
+    let seconds = number(value).ok_or(HeaderProblem::NotInteger)?;
+    let seconds = i64::try_from(seconds).map_err(|_| HeaderProblem::TooLarge)?;
+    if canonical { Ok(seconds) } else { Err(HeaderProblem::LeadingZero) }
 }
 
 /// Returns the number in the timestamp header, which is unverified.
@@ -192,9 +217,9 @@ pub(super) fn timestamp(headers: &(impl Headers + ?Sized)) -> Option<i64> {
     required(headers.find(&TIMESTAMP)).and_then(canonical_seconds).ok()
 }
 
-pub(crate) const ID: HeaderName = HeaderName::from_static("webhook-id");
-pub(crate) const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
-pub(crate) const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+pub(crate) static ID: HeaderName = HeaderName::from_static("webhook-id");
+pub(crate) static TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+pub(crate) static SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
 #[cfg(test)]
 mod tests {
@@ -228,8 +253,11 @@ mod tests {
         for id in ["msg_1", "!", "~"] {
             assert_eq!(message_id(id.as_bytes()), Ok(id.as_bytes()));
         }
-        for id in [".", ".a", "a.b", "a.", " a", "a b", "a\t", "a\u{7f}", "\u{1f}a", "é"] {
-            assert_eq!(message_id(id.as_bytes()), Err(Reason::MalformedHeader), "{id:?}");
+        for id in [".", ".a", "a.b", "a."] {
+            assert_eq!(message_id(id.as_bytes()), Err(HeaderProblem::Dot), "{id:?}");
+        }
+        for id in [" a", "a b", "a\t", "a\u{7f}", "\u{1f}a", "é"] {
+            assert_eq!(message_id(id.as_bytes()), Err(HeaderProblem::NotVisibleAscii), "{id:?}");
         }
     }
 
@@ -237,11 +265,11 @@ mod tests {
     fn each_time_has_one_accepted_text() {
         assert_eq!(canonical_seconds(b"1700000000"), Ok(1_700_000_000));
         assert_eq!(canonical_seconds(b"0"), Ok(0));
-        let others =
-            ["", "+1700000000", "-1", "001700000000", "1e9", "1.5", " 1", "1:", "1/", "9223372036854775808", "١"];
-        for text in others {
-            assert_eq!(canonical_seconds(text.as_bytes()), Err(Reason::MalformedHeader), "{text}");
+        for text in ["", "+1700000000", "-1", "1e9", "1.5", " 1", "1:", "1/", "١"] {
+            assert_eq!(canonical_seconds(text.as_bytes()), Err(HeaderProblem::NotInteger), "{text}");
         }
+        assert_eq!(canonical_seconds(b"001700000000"), Err(HeaderProblem::LeadingZero));
+        assert_eq!(canonical_seconds(b"9223372036854775808"), Err(HeaderProblem::TooLarge));
     }
 
     #[test]
@@ -252,9 +280,11 @@ mod tests {
         }
         let many = |count| vec![good.as_str(); count].join(" ");
         assert_eq!(well_formed(many(32).as_bytes()), Ok(()));
-        for list in ["v1,", "v1", "v1a,AAAA", "V1,AAAA", &good[3..], &many(33), &format!("{good} é")] {
-            assert_eq!(well_formed(list.as_bytes()), Err(Reason::MalformedHeader), "{list}");
+        for list in ["v1,", "v1", "v1a,AAAA", "V1,AAAA", &good[3..]] {
+            assert_eq!(well_formed(list.as_bytes()), Err(HeaderProblem::NoSignature), "{list}");
         }
+        assert_eq!(well_formed(many(33).as_bytes()), Err(HeaderProblem::TooManySignatures));
+        assert_eq!(well_formed(format!("{good} é").as_bytes()), Err(HeaderProblem::NotVisibleAscii));
     }
 
     #[test]
