@@ -5,7 +5,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use crate::freshness::Freshness;
-use crate::once_per_minute::OncePerMinute;
+#[cfg(feature = "tracing")]
+use crate::rejection_log::RejectionLimit;
 use crate::retention::Retention;
 use crate::silence::Silence;
 use crate::time::{Clock, unix_seconds};
@@ -14,22 +15,15 @@ use crate::time::{Clock, unix_seconds};
 ///
 /// A receiver, its deliveries and their verified bodies share one [`Arc`] of it, whose address identifies the receiver.
 pub(crate) struct EndpointFacts {
-    name: Box<str>,
-    provider: Box<str>,
+    name: Arc<str>,
+    provider: Arc<str>,
     secret_labels: Box<[Box<str>]>,
     clock: Arc<dyn Clock>,
     limits: Limits,
     silence: Option<Silence>,
-    /// Counts rejected unverified deliveries.
-    pub(crate) unverified: OncePerMinute,
-    /// Counts events that a secret of the wrong mode verified.
-    pub(crate) mode_mismatches: OncePerMinute,
-    /// Counts deliveries of bodies beyond the limit of repeats.
-    pub(crate) repeats: OncePerMinute,
-    /// Counts signed timestamps in a finer unit than seconds.
-    pub(crate) timestamp_units: OncePerMinute,
-    /// Counts event times in a finer unit than seconds.
-    pub(crate) event_time_units: OncePerMinute,
+    /// Limits the log lines about rejections.
+    #[cfg(feature = "tracing")]
+    pub(crate) rejections: RejectionLimit,
     /// Which warnings about JSON pointers were logged: a bit for each pointer and each fault.
     pub(crate) pointer_warnings: AtomicU64,
 }
@@ -60,11 +54,8 @@ impl EndpointFacts {
             clock,
             limits,
             silence: limits.expect_every.map(Silence::new),
-            unverified: OncePerMinute::default(),
-            mode_mismatches: OncePerMinute::default(),
-            repeats: OncePerMinute::default(),
-            timestamp_units: OncePerMinute::default(),
-            event_time_units: OncePerMinute::default(),
+            #[cfg(feature = "tracing")]
+            rejections: RejectionLimit::default(),
             pointer_warnings: AtomicU64::new(0),
         }
     }
@@ -79,11 +70,11 @@ impl EndpointFacts {
         self.silence.as_ref()
     }
 
-    pub(crate) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    pub(crate) fn provider(&self) -> &str {
+    pub(crate) fn provider(&self) -> &Arc<str> {
         &self.provider
     }
 

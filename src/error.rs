@@ -86,7 +86,7 @@ reasons! {
     StoreFull = "store_full", SERVICE_UNAVAILABLE;
     /// The `max_in_flight` limit is reached.
     TooBusy = "too_busy", SERVICE_UNAVAILABLE;
-    /// The receiver is shutting down.
+    /// The receiver is shutting down, so the handler was not called.
     Draining = "draining", SERVICE_UNAVAILABLE;
     /// The event has already been handled.
     Duplicate = "duplicate", OK;
@@ -97,6 +97,9 @@ reasons! {
     HandlerPanicked = "handler_panicked", INTERNAL_SERVER_ERROR;
     /// The handler exceeded `handler_timeout`.
     HandlerTimeout = "handler_timeout", GATEWAY_TIMEOUT;
+    /// The handler was canceled: it still ran at the deadline of the shutdown, or when the runtime shut down. Answered
+    /// with 503 so that the provider retries.
+    HandlerCanceled = "handler_canceled", SERVICE_UNAVAILABLE;
 }
 
 impl Reason {
@@ -107,7 +110,7 @@ impl Reason {
             Reason::Duplicate => Outcome::Duplicate,
             Reason::WrongMode => Outcome::Ignored,
             Reason::InFlight => Outcome::InFlight,
-            Reason::HandlerPanicked | Reason::HandlerTimeout => Outcome::Failed,
+            Reason::HandlerPanicked | Reason::HandlerTimeout | Reason::HandlerCanceled => Outcome::Failed,
             _ => Outcome::Rejected,
         }
     }
@@ -314,6 +317,7 @@ mod tests {
             Reason::Draining,
             Reason::HandlerPanicked,
             Reason::HandlerTimeout,
+            Reason::HandlerCanceled,
         ] {
             assert!(reason.status().is_server_error(), "{reason}");
         }

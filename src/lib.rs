@@ -74,6 +74,7 @@
     )
 )]
 
+mod answered;
 mod any_event;
 mod claim_token;
 mod dedupe;
@@ -89,7 +90,10 @@ mod freshness;
 pub mod guide;
 mod handling;
 mod headers;
+mod isolated;
+mod notice;
 mod observe;
+#[cfg(feature = "tracing")]
 mod once_per_minute;
 mod payload;
 mod phi;
@@ -97,6 +101,8 @@ mod pointer_fault;
 mod provider;
 mod receiver;
 mod rejection;
+#[cfg(feature = "tracing")]
+mod rejection_log;
 mod reply;
 mod retention;
 mod scheme;
@@ -115,6 +121,7 @@ mod verified;
 pub use bytes::Bytes;
 pub use http;
 
+pub use self::answered::Answered;
 pub use self::claim_token::ClaimToken;
 pub use self::dedupe::{Claimed, DedupeStore, DeliveryRecord, MemoryStore, NoDedupe, Settled, StoreFuture};
 #[cfg(feature = "postgres")]

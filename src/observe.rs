@@ -1,18 +1,26 @@
 //! Logs and metrics. Everything that the crate logs or counts about a delivery passes through this module: configured
 //! labels, documented kinds and digests, but no value that the sender chose.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+#[cfg(feature = "tracing")]
+use std::sync::LazyLock;
 use std::time::Duration;
 
+#[cfg(feature = "tracing")]
+use http::HeaderName;
+
+use crate::answered::Answered;
 use crate::endpoint::EndpointFacts;
 use crate::envelope::Problem;
 use crate::error::{Outcome, Reason, StoreError};
 use crate::event_key::EventKey;
 use crate::freshness::Freshness;
-#[cfg(feature = "tracing")]
-use crate::once_per_minute::OncePerMinute;
+use crate::isolated::isolated;
+pub(crate) use crate::isolated::{caught, discard};
+use crate::notice::Notice;
 use crate::pointer_fault::{PointedPart, PointerFault};
 use crate::rejection::Rejection;
+#[cfg(feature = "tracing")]
+use crate::rejection_log::{Cause, RejectionLimit, RejectionLine};
 use crate::silence::{Silence, Silent};
 use crate::verified::Verified;
 
@@ -31,9 +39,9 @@ pub(crate) struct Subject<'a> {
 
 /// Logs and counts a rejection.
 ///
-/// Any client can cause rejections of unverified deliveries, so each is logged at `debug`, and one `warn` line per
-/// minute has their number. The rejection of a verified delivery is logged at `warn`. For
-/// [`Reason::SecretModeMismatch`] a line with the remedy follows, at most once per minute.
+/// Any client can cause rejections of unverified deliveries, so each is logged at `debug`, and at `warn` the first one
+/// with a cause, then the number of the others, at most once per minute. The rejection of a verified delivery is logged
+/// at `warn`. For [`Reason::SecretModeMismatch`] a line with the remedy follows, with the same limit.
 pub(crate) fn rejected(at: &EndpointFacts, rejection: &Rejection) {
     isolated(|| {
         let reason = rejection.reason();
@@ -41,41 +49,56 @@ pub(crate) fn rejected(at: &EndpointFacts, rejection: &Rejection) {
         if let Some(silence) = at.silence() {
             silence.rejected(reason);
         }
+        unseen(at.name(), rejection);
         #[cfg(feature = "tracing")]
         {
-            let (endpoint, provider, kind) = (at.name(), at.provider(), rejection.kind_label());
+            let (endpoint, provider, kind) = (&**at.name(), &**at.provider(), rejection.kind_label());
             let outcome = reason.outcome().as_str();
+            let secret = rejection.secret_label();
             if rejection.is_verified() {
-                let secret = rejection.secret_label();
                 tracing::warn!(endpoint, provider, kind, secret, outcome, reason = reason.as_str(), "webhook delivery");
-                if reason == Reason::SecretModeMismatch {
-                    mode_mismatch(at, secret.unwrap_or_default());
-                }
             } else {
-                tracing::debug!(endpoint, provider, outcome, reason = reason.as_str(), "webhook delivery");
-                if let Some(rejected) = at.unverified.count(at.now()) {
-                    tracing::warn!(endpoint, provider, rejected, "unverified webhook deliveries rejected");
-                }
+                let (header, detail) = (rejection.header_name().map(HeaderName::as_str), rejection.detail());
+                let reason = reason.as_str();
+                tracing::debug!(endpoint, provider, outcome, reason, header, detail, "webhook delivery");
+            }
+            if !rejection.is_verified() {
+                limited(at, unverified(rejection));
+            } else if reason == Reason::SecretModeMismatch {
+                limited(at, Cause::ModeMismatch { secret: secret.unwrap_or_default().into() });
             }
         }
-        #[cfg(not(feature = "tracing"))]
-        let _ = (&at.unverified, &at.mode_mismatches, rejection.is_verified(), rejection.secret_label());
     });
 }
 
-/// Logs how to correct a configuration that prevents events from being handled.
 #[cfg(feature = "tracing")]
-fn mode_mismatch(at: &EndpointFacts, secret: &str) {
-    if let Some(rejected) = at.mode_mismatches.count(at.now()) {
-        let (endpoint, provider) = (at.name(), at.provider());
-        tracing::warn!(
-            endpoint,
-            provider,
-            secret,
-            rejected,
-            "the secret labeled {secret:?} is configured as a test secret but verified an event that is not a test \
-             event; configure it as the live secret"
-        );
+fn unverified(rejection: &Rejection) -> Cause {
+    let (header, detail) = (rejection.header_name().cloned(), rejection.detail());
+    Cause::Unverified { reason: rejection.reason(), header, detail }
+}
+
+#[cfg(feature = "tracing")]
+fn limited(at: &EndpointFacts, cause: Cause) {
+    let (endpoint, provider) = (at.name().clone(), Some(at.provider().clone()));
+    at.rejections.count(RejectionLine { endpoint, provider, cause });
+}
+
+/// Logs the number of rejections that the limit of lines has held back, when a receiver closes.
+pub(crate) fn closed(at: &EndpointFacts) {
+    #[cfg(feature = "tracing")]
+    at.rejections.write_rest();
+    let _ = at;
+}
+
+/// Shows a developer that a delivery was rejected, if no log subscriber would.
+fn unseen(endpoint: &str, rejection: &Rejection) {
+    static NOTICE: Notice = Notice::new();
+    if cfg!(feature = "tracing") && matches!(rejection.reason().outcome(), Outcome::Rejected | Outcome::Failed) {
+        NOTICE.write(format_args!(
+            "{rejection}; endpoint {endpoint}; this is not in the log because no `tracing` subscriber is installed, \
+             and further rejections are not shown at all; install one, for example with \
+             `tracing_subscriber::fmt::init()`"
+        ));
     }
 }
 
@@ -86,20 +109,14 @@ pub(crate) fn unresolved(rejection: &Rejection) {
     isolated(|| {
         let reason = rejection.reason();
         count(UNRESOLVED, UNRESOLVED, reason.outcome(), Some(reason));
+        unseen(UNRESOLVED, rejection);
         #[cfg(feature = "tracing")]
         {
-            static REJECTED: OncePerMinute = OncePerMinute::new();
-            static FAILED: OncePerMinute = OncePerMinute::new();
+            static LIMIT: LazyLock<RejectionLimit> = LazyLock::new(RejectionLimit::default);
             let (endpoint, outcome) = (UNRESOLVED, reason.outcome().as_str());
-            tracing::debug!(endpoint, outcome, reason = reason.as_str(), "webhook delivery");
-            let now = crate::time::unix_seconds(std::time::SystemTime::now());
-            if reason == Reason::TenantLookupFailed {
-                if let Some(failed) = FAILED.count(now) {
-                    tracing::warn!(endpoint, failed, "tenant lookups failed or timed out");
-                }
-            } else if let Some(rejected) = REJECTED.count(now) {
-                tracing::warn!(endpoint, rejected, "webhook deliveries for unknown tenants rejected");
-            }
+            let (header, detail) = (rejection.header_name().map(HeaderName::as_str), rejection.detail());
+            tracing::debug!(endpoint, outcome, reason = reason.as_str(), header, detail, "webhook delivery");
+            LIMIT.count(RejectionLine { endpoint: UNRESOLVED.into(), provider: None, cause: unverified(rejection) });
         }
     });
 }
@@ -117,19 +134,21 @@ pub(crate) fn not_handled(subject: Subject<'_>, rejection: &Rejection) {
         {
             silence.rejected(reason);
         }
+        unseen(subject.endpoint.name(), rejection);
         #[cfg(feature = "tracing")]
         {
             let source = std::error::Error::source(rejection).map(tracing::field::display);
             macro_rules! line {
                 ($level:ident) => {
                     tracing::$level!(
-                        endpoint = subject.endpoint.name(),
-                        provider = subject.endpoint.provider(),
+                        endpoint = &**subject.endpoint.name(),
+                        provider = &**subject.endpoint.provider(),
                         kind = subject.kind,
                         event_key = %subject.event_key,
                         secret = subject.secret,
                         outcome = reason.outcome().as_str(),
                         reason = reason.as_str(),
+                        status = reason.status().as_u16(),
                         source,
                         "webhook delivery"
                     )
@@ -149,22 +168,10 @@ pub(crate) fn not_handled(subject: Subject<'_>, rejection: &Rejection) {
 pub(crate) fn repeat_limit(subject: Subject<'_>, max_repeats: u32) {
     isolated(|| {
         #[cfg(feature = "tracing")]
-        if let Some(rejected) = subject.endpoint.repeats.count(subject.endpoint.now()) {
-            tracing::warn!(
-                endpoint = subject.endpoint.name(),
-                provider = subject.endpoint.provider(),
-                kind = subject.kind,
-                secret = subject.secret,
-                max_repeats,
-                rejected,
-                "a body was handled more than `max_repeats` times again within a day; until the day is over, its \
-                 deliveries are answered with 503 (repeat_limit); if the provider sent them, increase `max_repeats`; \
-                 otherwise a captured delivery is being replayed: set a new secret at the provider and here, and remove \
-                 the old one"
-            );
-        }
-        #[cfg(not(feature = "tracing"))]
-        let _ = &subject.endpoint.repeats;
+        limited(
+            subject.endpoint,
+            Cause::RepeatLimit { kind: subject.kind.into(), secret: subject.secret.into(), max_repeats },
+        );
         let _ = (subject, max_repeats);
     });
 }
@@ -182,7 +189,7 @@ pub(crate) fn pointer_fault(verified: &Verified<'_>, part: PointedPart, pointer:
         }
         #[cfg(feature = "tracing")]
         if fault.is_first(part, &at.pointer_warnings) {
-            let (endpoint, provider, option) = (at.name(), at.provider(), part.option());
+            let (endpoint, provider, option) = (&**at.name(), &**at.provider(), part.option());
             let result = match part {
                 PointedPart::Id if verified.message_id().is_some() => {
                     "the signed webhook-id identifies the event instead"
@@ -207,51 +214,33 @@ pub(crate) fn pointer_fault(verified: &Verified<'_>, part: PointedPart, pointer:
     });
 }
 
-/// Logs that the timestamp header of an unverified delivery is in a finer unit than seconds: at once, then at most once
-/// per minute.
+/// Logs that the timestamp header of an unverified delivery is in a finer unit than seconds.
 #[cold]
-pub(crate) fn timestamp_unit(at: &EndpointFacts, unit: &str) {
+pub(crate) fn timestamp_unit(at: &EndpointFacts, unit: &'static str) {
     isolated(|| {
         #[cfg(feature = "tracing")]
-        if let Some(deliveries) = at.timestamp_units.count(at.now()) {
-            tracing::warn!(
-                endpoint = at.name(),
-                provider = at.provider(),
-                deliveries,
-                "webhook-timestamp looks like {unit}, but Standard Webhooks requires seconds, so the unverified delivery \
-                 is rejected (in_the_future); its sender, or a proxy that rewrites the header, must send seconds"
-            );
-        }
-        let _ = (&at.timestamp_units, unit);
+        limited(at, Cause::TimestampUnit { unit });
+        let _ = (at, unit);
     });
 }
 
-/// Logs that the time of a verified event is a number in a finer unit than seconds: at once, then at most once per
-/// minute.
+/// Logs that the time of a verified event is a number in a finer unit than seconds.
 #[cold]
-pub(crate) fn event_time_unit(at: &EndpointFacts, unit: &str) {
+pub(crate) fn event_time_unit(at: &EndpointFacts, unit: &'static str) {
     isolated(|| {
         #[cfg(feature = "tracing")]
-        if let Some(deliveries) = at.event_time_units.count(at.now()) {
-            let result = match at.limits().freshness {
-                Freshness::EventTime { .. } => "the delivery is rejected (in_the_future)",
-                _ => "the handler sees a time far in the future",
-            };
-            tracing::warn!(
-                endpoint = at.name(),
-                provider = at.provider(),
-                deliveries,
-                "the time of an event looks like {unit}, but numbers are read as seconds: {result}; the provider must \
-                 send seconds or RFC 3339, or time_pointer of a custom provider must lead to such a time"
-            );
+        {
+            let is_checked = matches!(at.limits().freshness, Freshness::EventTime { .. });
+            limited(at, Cause::EventTimeUnit { unit, is_checked });
         }
-        let _ = (&at.event_time_units, unit);
+        let _ = (at, unit);
     });
 }
 
 /// Logs and counts a verified delivery whose handler finished.
-pub(crate) fn finished(subject: Subject<'_>, outcome: Outcome, watch: Stopwatch) {
+pub(crate) fn finished(subject: Subject<'_>, answered: Answered, watch: Stopwatch) {
     isolated(|| {
+        let outcome = answered.outcome();
         count(subject.endpoint.name(), subject.endpoint.provider(), outcome, None);
         #[cfg(any(feature = "metrics", feature = "tracing"))]
         let took = watch.0.elapsed();
@@ -259,7 +248,7 @@ pub(crate) fn finished(subject: Subject<'_>, outcome: Outcome, watch: Stopwatch)
         {
             #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
             let now = subject.endpoint.now() as f64;
-            let endpoint = subject.endpoint.name().to_owned();
+            let endpoint = subject.endpoint.name().to_string();
             let secret = subject.secret.to_owned();
             if subject.repeats.is_some() {
                 metrics::counter!("medhook_possible_duplicates_total", "endpoint" => endpoint.clone()).increment(1);
@@ -273,15 +262,22 @@ pub(crate) fn finished(subject: Subject<'_>, outcome: Outcome, watch: Stopwatch)
         }
         #[cfg(feature = "tracing")]
         {
+            let (status, error) = match answered {
+                Answered::Status(status) => (Some(status.as_u16()), None),
+                Answered::Succeeded => (None, None),
+                Answered::Failed => (None, Some("the handler failed without a status")),
+            };
             macro_rules! line {
                 ($level:ident) => {
                     tracing::$level!(
-                        endpoint = subject.endpoint.name(),
-                        provider = subject.endpoint.provider(),
+                        endpoint = &**subject.endpoint.name(),
+                        provider = &**subject.endpoint.provider(),
                         kind = subject.kind,
                         event_key = %subject.event_key,
                         secret = subject.secret,
                         outcome = outcome.as_str(),
+                        status,
+                        error,
                         repeats = subject.repeats,
                         seconds = took.as_secs_f64(),
                         "webhook delivery"
@@ -293,7 +289,7 @@ pub(crate) fn finished(subject: Subject<'_>, outcome: Outcome, watch: Stopwatch)
                 _ => line!(warn),
             }
         }
-        let _ = (subject, outcome, watch);
+        let _ = (subject, answered, watch);
     });
 }
 
@@ -315,14 +311,14 @@ pub(crate) fn not_as_documented(subject: Subject<'_>, problem: Option<&Problem>,
     isolated(|| {
         #[cfg(feature = "metrics")]
         {
-            let endpoint = subject.endpoint.name().to_owned();
+            let endpoint = subject.endpoint.name().to_string();
             let kind = subject.kind.to_owned();
             let name = if problem.is_some() { "medhook_undecodable_total" } else { "medhook_drifted_total" };
             metrics::counter!(name, "endpoint" => endpoint, "kind" => kind).increment(1);
         }
         #[cfg(feature = "tracing")]
         {
-            let (endpoint, kind) = (subject.endpoint.name(), subject.kind);
+            let (endpoint, kind) = (&**subject.endpoint.name(), subject.kind);
             match problem {
                 Some(problem) => {
                     tracing::warn!(endpoint, kind, %problem, "a webhook event could not be decoded")
@@ -340,10 +336,10 @@ pub(crate) fn not_as_documented(subject: Subject<'_>, problem: Option<&Problem>,
 pub(crate) fn claim_lost(subject: Subject<'_>) {
     isolated(|| {
         #[cfg(feature = "metrics")]
-        metrics::counter!("medhook_claims_lost_total", "endpoint" => subject.endpoint.name().to_owned()).increment(1);
+        metrics::counter!("medhook_claims_lost_total", "endpoint" => subject.endpoint.name().to_string()).increment(1);
         #[cfg(feature = "tracing")]
         tracing::warn!(
-            endpoint = subject.endpoint.name(),
+            endpoint = &**subject.endpoint.name(),
             event_key = %subject.event_key,
             "lost the claim of a webhook event; it may be handled twice"
         );
@@ -357,13 +353,13 @@ pub(crate) fn unclaimed(subject: Subject<'_>, error: &StoreError) {
         #[cfg(feature = "metrics")]
         {
             let reason = if error.is_full() { Reason::StoreFull } else { Reason::StoreUnavailable };
-            let endpoint = subject.endpoint.name().to_owned();
+            let endpoint = subject.endpoint.name().to_string();
             metrics::counter!("medhook_unclaimed_total", "endpoint" => endpoint, "reason" => reason.as_str())
                 .increment(1);
         }
         #[cfg(feature = "tracing")]
         {
-            let endpoint = subject.endpoint.name();
+            let endpoint = &**subject.endpoint.name();
             tracing::warn!(
                 endpoint,
                 event_key = %subject.event_key,
@@ -380,7 +376,7 @@ pub(crate) fn destructor_panicked(subject: Subject<'_>) {
     isolated(|| {
         #[cfg(feature = "tracing")]
         tracing::warn!(
-            endpoint = subject.endpoint.name(),
+            endpoint = &**subject.endpoint.name(),
             event_key = %subject.event_key,
             "a destructor of the handler or of the store panicked; the claim of the webhook event is settled regardless"
         );
@@ -393,12 +389,12 @@ pub(crate) fn settle_failed(subject: Subject<'_>, step: &'static str, error: &St
     isolated(|| {
         #[cfg(feature = "metrics")]
         {
-            let endpoint = subject.endpoint.name().to_owned();
+            let endpoint = subject.endpoint.name().to_string();
             metrics::counter!("medhook_settle_failed_total", "endpoint" => endpoint, "step" => step).increment(1);
         }
         #[cfg(feature = "tracing")]
         {
-            let endpoint = subject.endpoint.name();
+            let endpoint = &**subject.endpoint.name();
             tracing::warn!(
                 endpoint,
                 event_key = %subject.event_key,
@@ -444,7 +440,7 @@ pub(crate) fn unsettled(at: &EndpointFacts, claims: usize) {
     isolated(|| {
         #[cfg(feature = "tracing")]
         {
-            let endpoint = at.name();
+            let endpoint = &**at.name();
             tracing::warn!(
                 endpoint,
                 claims,
@@ -464,7 +460,7 @@ pub(crate) fn genuine(at: &EndpointFacts) {
     isolated(|| {
         #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
         let now = at.now() as f64;
-        metrics::gauge!("medhook_last_genuine_seconds", "endpoint" => at.name().to_owned()).set(now);
+        metrics::gauge!("medhook_last_genuine_seconds", "endpoint" => at.name().to_string()).set(now);
     });
     if let Some(length) = at.silence().and_then(Silence::heard) {
         silence_ended(at, length);
@@ -500,7 +496,7 @@ pub(crate) fn silent(at: &EndpointFacts, silent: &Silent) {
         count_silence(at, 1);
         #[cfg(feature = "tracing")]
         {
-            let (endpoint, provider, rejected) = (at.name(), at.provider(), silent.rejected);
+            let (endpoint, provider, rejected) = (&**at.name(), &**at.provider(), silent.rejected);
             let last = silent.last.and_then(|ago| {
                 let seconds = at.now().saturating_sub_unsigned(ago.as_secs());
                 jiff::Timestamp::from_second(seconds).ok().map(|time| time.to_string())
@@ -534,7 +530,7 @@ pub(crate) fn silence_ended(at: &EndpointFacts, lasted: Duration) {
     isolated(|| {
         #[cfg(feature = "tracing")]
         {
-            let (endpoint, provider) = (at.name(), at.provider());
+            let (endpoint, provider) = (&**at.name(), &**at.provider());
             let (seconds, lasted) = (lasted.as_secs(), length(Duration::from_secs(lasted.as_secs())));
             tracing::info!(
                 target: SILENCE,
@@ -555,7 +551,7 @@ const SILENCE: &str = "medhook::silence";
 fn count_silence(at: &EndpointFacts, times: u64) {
     #[cfg(feature = "metrics")]
     {
-        let (endpoint, provider) = (at.name().to_owned(), at.provider().to_owned());
+        let (endpoint, provider) = (at.name().to_string(), at.provider().to_string());
         metrics::counter!("medhook_silence_total", "endpoint" => endpoint, "provider" => provider).increment(times);
     }
     let _ = (at, times);
@@ -667,33 +663,6 @@ fn count(endpoint: &str, provider: &str, outcome: Outcome, reason: Option<Reason
     )
     .increment(1);
     let _ = (endpoint, provider, outcome, reason);
-}
-
-/// Runs `report` and ignores its panics. Subscribers and recorders belong to the application, and one that panics (a
-/// logger whose pipe is broken, for example) must not cause a lost claim or prevent a commit.
-fn isolated(report: impl FnOnce()) {
-    // The panic hook has reported the panic.
-    let _ = caught(report);
-}
-
-/// Runs code of the application. Returns `None` if it panics, which the panic hook has reported.
-#[inline]
-pub(crate) fn caught<T>(code: impl FnOnce() -> T) -> Option<T> {
-    match catch_unwind(AssertUnwindSafe(code)) {
-        Ok(value) => Some(value),
-        Err(payload) => {
-            discard(payload);
-            None
-        }
-    }
-}
-
-/// Drops a value of the application. Returns false if its destructor panics.
-#[inline]
-pub(crate) fn discard(value: impl Sized) -> bool {
-    let dropped = catch_unwind(AssertUnwindSafe(|| drop(value)));
-    // The payload of a panic can have a destructor that panics as well, so it is leaked.
-    dropped.map_err(std::mem::forget).is_ok()
 }
 
 #[cfg(feature = "tracing")]

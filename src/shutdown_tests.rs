@@ -81,7 +81,7 @@ async fn all_receivers_share_one_deadline() {
     assert_eq!(canceled, Ok(3));
     assert_eq!(began.elapsed().as_secs(), 30);
     for handler in handlers {
-        assert_eq!(handler.await.unwrap(), Err(Reason::Draining));
+        assert_eq!(handler.await.unwrap(), Err(Reason::HandlerCanceled));
     }
 }
 
@@ -130,7 +130,7 @@ async fn the_deadline_is_counted_from_the_end_of_the_delay() {
     shutdown.request();
     assert_eq!(shutdown.serve(graceful(shutdown.draining())).await, Ok(1));
     assert_eq!(began.elapsed().as_secs(), 35);
-    assert_eq!(handler.await.unwrap(), Err(Reason::Draining));
+    assert_eq!(handler.await.unwrap(), Err(Reason::HandlerCanceled));
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,7 +146,7 @@ async fn a_second_request_ends_the_delay_and_the_draining() {
         shutdown.request();
         assert_eq!(served.await.unwrap(), 1);
         assert_eq!(began.elapsed(), Duration::ZERO, "after {after:?}");
-        assert_eq!(handler.await.unwrap(), Err(Reason::Draining));
+        assert_eq!(handler.await.unwrap(), Err(Reason::HandlerCanceled));
     }
 }
 

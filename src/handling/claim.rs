@@ -15,10 +15,11 @@ use tokio::time::{Instant, sleep};
 use super::panics::Guarded;
 use super::permits::Permit;
 use super::settings::{OnStoreError, Settings};
+use crate::answered::Answered;
 use crate::claim_token::ClaimToken;
 use crate::dedupe::{Claimed, DedupeStore, Settled, StoreFuture};
 use crate::delivery::Delivery;
-use crate::error::{Outcome, Reason, StoreError};
+use crate::error::{Reason, StoreError};
 use crate::event_key::EventKey;
 use crate::observe::{self, caught};
 use crate::rejection::Rejection;
@@ -66,7 +67,7 @@ impl Claim {
     pub(super) async fn run<T>(
         mut self,
         handler: Guarded<'_, impl Future<Output = T> + Unpin>,
-        succeeded: Guarded<'_, impl FnOnce(&T) -> bool>,
+        answered: Guarded<'_, impl FnOnce(&T) -> Answered>,
     ) -> Result<T, Rejection> {
         let claimed = match self.acquire().await {
             Ok(Claimed::Acquired) => true,
@@ -89,7 +90,7 @@ impl Claim {
         observe::new_event(self.delivery.facts());
         let handled = {
             let renewing = pin!(self.keep_renewing());
-            self.handle(handler, succeeded, renewing).await
+            self.handle(handler, answered, renewing).await
         };
         match handled {
             Ok((answer, succeeded)) => {
@@ -110,7 +111,7 @@ impl Claim {
     pub(super) async fn handle<T>(
         &self,
         mut handler: Guarded<'_, impl Future<Output = T> + Unpin>,
-        succeeded: Guarded<'_, impl FnOnce(&T) -> bool>,
+        answered: Guarded<'_, impl FnOnce(&T) -> Answered>,
         renewing: Pin<&mut impl Future<Output = Infallible>>,
     ) -> Result<(T, bool), Reason> {
         let watch = observe::Stopwatch::start();
@@ -118,14 +119,13 @@ impl Claim {
         // Before the claim is released: an unfinished handler is canceled by dropping it.
         drop(handler);
         let answer = ran?;
-        let Some(succeeded) = succeeded.consume(|succeeded| succeeded(&answer)) else {
+        let Some(answered) = answered.consume(|answered| answered(&answer)) else {
             // Whether the handler succeeded is unknown.
             drop(Guarded::new(answer, &self.delivery));
             return Err(Reason::HandlerPanicked);
         };
-        let outcome = if succeeded { Outcome::Handled } else { Outcome::Failed };
-        observe::finished(self.delivery.subject(), outcome, watch);
-        Ok((answer, succeeded))
+        observe::finished(self.delivery.subject(), answered, watch);
+        Ok((answer, answered.succeeded()))
     }
 
     /// Renewal and cancellation are polled `unconstrained`, so a handler that uses up tokio's cooperative budget cannot
@@ -146,7 +146,7 @@ impl Claim {
                 }),
                 None => Err(Reason::HandlerTimeout),
             },
-            () = unconstrained(self.permit.canceled()) => Err(Reason::Draining),
+            () = unconstrained(self.permit.canceled()) => Err(Reason::HandlerCanceled),
             never = unconstrained(renewing) => match never {},
         }
     }

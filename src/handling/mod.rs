@@ -17,6 +17,7 @@ use self::panics::Guarded;
 pub(crate) use self::permits::Permits;
 pub use self::settings::OnStoreError;
 pub(crate) use self::settings::Settings;
+use crate::answered::Answered;
 use crate::delivery::Delivery;
 use crate::endpoint::EndpointFacts;
 use crate::error::Reason;
@@ -61,6 +62,7 @@ impl Handling {
         if drained.unsettled > 0 {
             observe::unsettled(endpoint, drained.unsettled);
         }
+        observe::closed(endpoint);
         drained.canceled
     }
 }
@@ -89,7 +91,8 @@ impl Admitted {
 
     /// Claims the event, runs the handler, settles the claim, and returns the handler's answer.
     ///
-    /// `succeeded` returns whether the answer commits the event; for HTTP, whether its status is 2xx.
+    /// `answered` returns the status of the answer, or whether the handler succeeded if the answer has no status. A
+    /// 2xx or `true` commits the event.
     ///
     /// Run this future [detached], so that a client that disconnects neither interrupts the handler nor leaves the
     /// event claimed. The handler must not block its thread: the same task renews the claim, which otherwise expires.
@@ -98,15 +101,15 @@ impl Admitted {
     /// Without running the handler, returns [`Reason::Duplicate`], [`Reason::InFlight`], [`Reason::RepeatLimit`],
     /// [`Reason::StoreUnavailable`] or [`Reason::StoreFull`]; the last two not with [`OnStoreError::HandleUnclaimed`].
     /// If the handler does not finish, returns [`Reason::HandlerPanicked`], [`Reason::HandlerTimeout`] or
-    /// [`Reason::Draining`], and releases the claim. `succeeded` counts as a part of the handler if it panics. A
+    /// [`Reason::HandlerCanceled`], and releases the claim. `answered` counts as a part of the handler if it panics. A
     /// destructor of the handler that panics is logged and changes nothing else.
     ///
     /// # Panics
     /// Panics outside a tokio runtime with its timer enabled.
-    pub fn run<T>(
+    pub fn run<T, A: Into<Answered>>(
         self,
         handler: impl Future<Output = T>,
-        succeeded: impl FnOnce(&T) -> bool,
+        answered: impl FnOnce(&T) -> A,
     ) -> impl Future<Output = Result<T, Rejection>> {
         let Admitted { claim, span } = self;
         // Boxed once, here, so that the futures that contain it are not as large as the handler.
@@ -114,15 +117,15 @@ impl Admitted {
         async move {
             let delivery = claim.delivery().clone();
             let handler = Guarded::new(handler, &delivery);
-            let succeeded = Guarded::new(succeeded, &delivery);
+            let answered = Guarded::new(|answer: &T| answered(answer).into(), &delivery);
             let result = match delivery.recurring_body() {
                 None => {
-                    let mut work = pin!(claim.run(handler, succeeded));
+                    let mut work = pin!(claim.run(handler, answered));
                     poll_fn(|context| observe::within(&span, || work.as_mut().poll(context))).await
                 }
                 Some(body) => {
                     // Boxed, so that the future of every other delivery is not as large as both.
-                    let mut work = Box::pin(claim.run_recorded(body, handler, succeeded));
+                    let mut work = Box::pin(claim.run_recorded(body, handler, answered));
                     poll_fn(|context| observe::within(&span, || work.as_mut().poll(context))).await
                 }
             };

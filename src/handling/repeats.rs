@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::claim::{Claim, Ending};
 use super::panics::Guarded;
 use super::settings::{OnStoreError, REPEAT_PERIOD};
+use crate::answered::Answered;
 use crate::event_key::EventKey;
 use crate::observe;
 use crate::rejection::Rejection;
@@ -22,7 +23,7 @@ impl Claim {
         mut self,
         body: EventKey,
         handler: Guarded<'_, impl Future<Output = T> + Unpin>,
-        succeeded: Guarded<'_, impl FnOnce(&T) -> bool>,
+        answered: Guarded<'_, impl FnOnce(&T) -> Answered>,
     ) -> Result<T, Rejection> {
         let (most, policy) = (self.settings.max_repeats, self.settings.on_store_error);
         // The first delivery is no repeat.
@@ -58,7 +59,7 @@ impl Claim {
         if self.delivery.repeats().is_none() {
             observe::new_event(self.delivery.facts());
         }
-        let handled = self.handle(handler, succeeded, pin!(pending())).await;
+        let handled = self.handle(handler, answered, pin!(pending())).await;
         self.permit.finish();
         let failed = !matches!(handled, Ok((_, true)));
         // A failure must not free a place in the next period.

@@ -381,7 +381,7 @@ async fn handlers_still_running_at_the_deadline_are_canceled_and_released() {
     let running = spawn(&one, std::future::pending());
     tokio::task::yield_now().await;
     assert_eq!(one.drain(Duration::from_secs(1)).await, 1);
-    assert_eq!(running.await.unwrap(), Err(Reason::Draining));
+    assert_eq!(running.await.unwrap(), Err(Reason::HandlerCanceled));
     assert_eq!(handle(&another, 200).await, Ok(200), "another instance can claim it immediately");
 }
 
@@ -421,7 +421,7 @@ async fn draining_waits_until_canceled_claims_are_released() {
     one.drain(Duration::from_secs(1)).await;
     store.set(Fault::None);
     assert_eq!(handle(&another, 200).await, Ok(200));
-    assert_eq!(running.await.unwrap(), Err(Reason::Draining));
+    assert_eq!(running.await.unwrap(), Err(Reason::HandlerCanceled));
 }
 
 #[tokio::test(start_paused = true)]
@@ -672,12 +672,12 @@ async fn the_claim_of_a_busy_handler_is_renewed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_busy_handler_can_be_canceled() {
-    for limit in [Reason::Draining, Reason::HandlerTimeout] {
+    for limit in [Reason::HandlerCanceled, Reason::HandlerTimeout] {
         let one = builder(&Faulty::new(), 10).handler_timeout(LEASE * 10).build().unwrap();
         let done = Arc::new(AtomicBool::new(false));
         let running = spawn(&one, busy(done.clone()));
         pass(Duration::ZERO).await;
-        if limit == Reason::Draining {
+        if limit == Reason::HandlerCanceled {
             let draining = one.clone();
             tokio::spawn(async move { draining.drain(LEASE).await });
             pass(Duration::ZERO).await;
@@ -712,7 +712,7 @@ async fn a_destructor_that_panics_while_draining_leaves_no_claim() {
     });
     tokio::task::yield_now().await;
     assert_eq!(one.drain(Duration::from_secs(1)).await, 1);
-    assert_eq!(running.await.unwrap(), Err(Reason::Draining));
+    assert_eq!(running.await.unwrap(), Err(Reason::HandlerCanceled));
     assert_eq!(handle(&another, 200).await, Ok(200));
 }
 
@@ -747,7 +747,7 @@ async fn a_panic_payload_whose_destructor_panics_leaves_no_claim() {
 async fn a_panic_of_the_check_of_an_answer_leaves_no_claim() {
     let receiver = receiver(&Faulty::new(), 10);
     let admitted = receiver.admit(delivery(&receiver, "1")).unwrap();
-    let answer = admitted.run(async { PanicsWhenDropped }, |_| panic!("the check panics")).await;
+    let answer = admitted.run(async { PanicsWhenDropped }, |_| -> bool { panic!("the check panics") }).await;
     assert_eq!(answer.map(std::mem::forget).unwrap_err().reason(), Reason::HandlerPanicked);
     // The closure is dropped without a call, because the handler does not finish.
     let captured = PanicsWhenDropped;

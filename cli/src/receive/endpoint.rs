@@ -75,7 +75,7 @@ impl ServedEndpoint {
     async fn handled(self: Arc<Self>, admitted: Admitted, content_type: Option<HeaderValue>) -> Response<Full<Bytes>> {
         let delivery = admitted.delivery().clone();
         let notes = HandlerNotes::default();
-        let ran = admitted.run(self.handle(&delivery, content_type, &notes), StatusCode::is_success).await;
+        let ran = admitted.run(self.handle(&delivery, content_type, &notes), |status| *status).await;
         match ran {
             Ok(status) => {
                 if notes.reported.get().is_none() {

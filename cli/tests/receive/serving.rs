@@ -369,7 +369,7 @@ async fn after_the_shutdown_timeout_running_events_are_canceled_and_released() {
     assert_eq!(instance.terminate().code(), Some(1));
     assert_eq!(held.await.unwrap(), Ok(503));
     assert!(instance.stderr().join("\n").contains("canceled 1 unfinished deliveries"));
-    assert!(instance.lines(1)[0].contains("\"reason\":\"draining\""));
+    assert!(instance.lines(1)[0].contains("\"outcome\":\"failed\",\"reason\":\"handler_canceled\""));
 
     // The claim was released, and did not have to expire after 30 s.
     let ready = Application::answering(200).await;
@@ -477,7 +477,7 @@ async fn a_second_signal_cancels_running_events() {
     // The sender is answered, so that it retries.
     assert_eq!(held.await.unwrap(), Ok(503));
     assert_eq!(instance.ended().code(), Some(1));
-    assert!(instance.lines(1)[0].contains("\"reason\":\"draining\""));
+    assert!(instance.lines(1)[0].contains("\"outcome\":\"failed\",\"reason\":\"handler_canceled\""));
 }
 
 #[test]

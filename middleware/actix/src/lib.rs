@@ -326,23 +326,23 @@ where
         answer.await
     };
     // An error has a response as well; the status that the client gets decides.
-    let succeeded = |answer: &Result<ServiceResponse<B>, Error>| match answer {
-        Ok(response) => response.status().is_success(),
-        Err(error) => error.as_response_error().status_code().is_success(),
+    let answered = |answer: &Result<ServiceResponse<B>, Error>| match answer {
+        Ok(response) => self::answered(response.status()),
+        Err(error) => self::answered(error.as_response_error().status_code()),
     };
-    let answer = detached(admitted.run(handler, succeeded), rt::spawn);
+    let answer = detached(admitted.run(handler, answered), rt::spawn);
     async move {
         let rejection = match answer.await {
             Some(Ok(answer)) => {
                 return answer.map(|mut response| {
-                    let outcome = if response.status().is_success() { Outcome::Handled } else { Outcome::Failed };
+                    let outcome = self::answered(response.status()).outcome();
                     response.response_mut().extensions_mut().insert(outcome);
                     response.map_into_left_body()
                 });
             }
             Some(Err(rejection)) => rejection,
             // The runtime is shutting down: whether the handler succeeded is unknown.
-            None => Reason::HandlerPanicked.into(),
+            None => Reason::HandlerCanceled.into(),
         };
         match waiting.take() {
             Some(request) => Ok(rejected(request, &rejection, Payload::None)),
@@ -384,6 +384,10 @@ fn response(rejection: &Rejection) -> HttpResponse {
 
 fn status(status: http::StatusCode) -> StatusCode {
     StatusCode::from_u16(status.as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn answered(status: StatusCode) -> Answered {
+    http::StatusCode::from_u16(status.as_u16()).map_or(Answered::Failed, Answered::Status)
 }
 
 /// A rejection whose request is gone, so that only an error can be returned.

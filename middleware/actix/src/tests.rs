@@ -310,7 +310,7 @@ async fn a_canceled_handler_is_answered_with_an_error() {
     slow.starts_in(&mut call).await;
     let (response, canceled) = join!(call, receiver.drain(Duration::ZERO));
     assert_eq!(canceled, 1);
-    assert_eq!(seen(&response), rejected_for(Reason::Draining));
+    assert_eq!(seen(&response), rejected_for(Reason::HandlerCanceled));
     assert_eq!(response.headers().get(header::RETRY_AFTER).unwrap(), "5");
 }
 

@@ -284,20 +284,21 @@ where
         poll_fn(|context| inner.poll_ready(context)).await?;
         inner.call(request).await
     };
-    let succeeded = |answer: &Result<Response<ResBody>, S::Error>| {
-        answer.as_ref().is_ok_and(|response| response.status().is_success())
+    let answered = |answer: &Result<Response<ResBody>, S::Error>| match answer {
+        Ok(response) => Answered::Status(response.status()),
+        Err(_) => Answered::Failed,
     };
-    let answer = detached(admitted.run(handler, succeeded), tokio::spawn);
+    let answer = detached(admitted.run(handler, answered), tokio::spawn);
     async move {
         match answer.await {
             Some(Ok(answer)) => answer.map(|mut response| {
-                let outcome = if response.status().is_success() { Outcome::Handled } else { Outcome::Failed };
+                let outcome = Answered::Status(response.status()).outcome();
                 response.extensions_mut().insert(outcome);
                 response
             }),
             Some(Err(rejection)) => Ok(rejected(&rejection)),
             // The runtime is shutting down: whether the handler succeeded is unknown.
-            None => Ok(rejected(&Reason::HandlerPanicked.into())),
+            None => Ok(rejected(&Reason::HandlerCanceled.into())),
         }
     }
 }

@@ -1,0 +1,126 @@
+//! The limited log lines about rejections, each with its next step.
+
+use std::sync::Arc;
+
+use http::HeaderName;
+
+use crate::error::Reason;
+use crate::once_per_minute::{Line, OncePerMinute};
+
+/// Limits the lines about the rejections of an endpoint.
+pub(crate) type RejectionLimit = Arc<OncePerMinute<RejectionLine>>;
+
+/// A line about rejections with the same cause. The number of different lines is limited by the configuration: it has
+/// configured labels, documented kinds and fixed texts, but no value that a client chose.
+#[derive(Clone, PartialEq)]
+pub(crate) struct RejectionLine {
+    pub(crate) endpoint: Arc<str>,
+    /// `None` if no receiver was found.
+    pub(crate) provider: Option<Arc<str>>,
+    pub(crate) cause: Cause,
+}
+
+#[derive(Clone, PartialEq)]
+pub(crate) enum Cause {
+    /// Deliveries that were not verified.
+    Unverified { reason: Reason, header: Option<HeaderName>, detail: Option<&'static str> },
+    /// Events that a secret of the wrong mode verified.
+    ModeMismatch { secret: Arc<str> },
+    /// Deliveries of bodies beyond the limit of repeats.
+    RepeatLimit { kind: Arc<str>, secret: Arc<str>, max_repeats: u32 },
+    /// Timestamp headers in a finer unit than seconds.
+    TimestampUnit { unit: &'static str },
+    /// Times of verified events in a finer unit than seconds. Such a delivery is rejected only if its age is checked.
+    EventTimeUnit { unit: &'static str, is_checked: bool },
+}
+
+impl Line for RejectionLine {
+    fn write(&self, count: u64) {
+        let (endpoint, provider) = (&*self.endpoint, self.provider.as_deref());
+        match &self.cause {
+            Cause::Unverified { reason, header, detail } => {
+                let header = header.as_ref().map(HeaderName::as_str);
+                let (next, reason) = (next_step(*reason), reason.as_str());
+                tracing::warn!(
+                    endpoint,
+                    provider,
+                    reason,
+                    count,
+                    header,
+                    detail,
+                    "webhook deliveries rejected; {next}"
+                );
+            }
+            Cause::ModeMismatch { secret } => tracing::warn!(
+                endpoint,
+                provider,
+                reason = Reason::SecretModeMismatch.as_str(),
+                count,
+                secret = &**secret,
+                "the secret labeled {secret:?} is configured as a test secret but verified an event that is not a \
+                 test event; configure it as the live secret"
+            ),
+            Cause::RepeatLimit { kind, secret, max_repeats } => tracing::warn!(
+                endpoint,
+                provider,
+                reason = Reason::RepeatLimit.as_str(),
+                count,
+                kind = &**kind,
+                secret = &**secret,
+                max_repeats,
+                "a body was handled more than `max_repeats` times again within a day; until the day is over, its \
+                 deliveries are answered with 503 (repeat_limit); if the provider sent them, increase `max_repeats`; \
+                 otherwise a captured delivery is being replayed: set a new secret at the provider and here, and \
+                 remove the old one"
+            ),
+            Cause::TimestampUnit { unit } => tracing::warn!(
+                endpoint,
+                provider,
+                reason = Reason::InTheFuture.as_str(),
+                count,
+                "webhook-timestamp looks like {unit}, but Standard Webhooks requires seconds, so the unverified \
+                 delivery is rejected; its sender, or a proxy that rewrites the header, must send seconds"
+            ),
+            Cause::EventTimeUnit { unit, is_checked } => {
+                let reason = is_checked.then_some(Reason::InTheFuture.as_str());
+                let result =
+                    if *is_checked { "the delivery is rejected" } else { "the handler sees a time far in the future" };
+                tracing::warn!(
+                    endpoint,
+                    provider,
+                    reason,
+                    count,
+                    "the time of an event looks like {unit}, but numbers are read as seconds: {result}; the provider \
+                     must send seconds or RFC 3339, or time_pointer of a custom provider must lead to such a time"
+                );
+            }
+        }
+    }
+}
+
+/// Returns the step that most likely finds the cause of a rejection.
+fn next_step(reason: Reason) -> &'static str {
+    match reason {
+        Reason::MissingHeader | Reason::RepeatedHeader | Reason::MalformedHeader => {
+            "if the provider sent them, compare the header with its documentation, and check whether a proxy removes \
+             or changes it"
+        }
+        Reason::SignatureMismatch => {
+            "if the provider sent them, compare the secret with the provider's, check whether a proxy changes the \
+             body, and run `medhook verify` on a recorded request"
+        }
+        Reason::Stale | Reason::InTheFuture => {
+            "check the clock of this machine; if it is right, old deliveries may be replayed"
+        }
+        Reason::Method => "check at the provider which URL it sends to, since webhooks arrive with another method",
+        Reason::ContentEncoding => "disable compression at the provider or in the proxy",
+        Reason::TooLarge => "if the provider sends bodies of this size, increase the body limit",
+        Reason::BodyTimeout | Reason::BodyIncomplete => {
+            "check the timeouts and limits of the proxy, and whether the sender closed the connection"
+        }
+        Reason::UnknownTenant => "check the URL at the provider, and the tenant lookup",
+        Reason::TenantLookupFailed => "check what the tenant lookup needs, such as its database; it may take 5 s",
+        Reason::Draining => "the receiver is shutting down; the provider should retry",
+        _ => "see docs/rejections.md",
+    }
+}
