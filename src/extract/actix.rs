@@ -16,7 +16,7 @@ impl FromRequest for Delivery {
     type Future = Ready<Result<Self, Misplaced>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(verified(request))
+        ready(verified(request, "Delivery"))
     }
 }
 
@@ -25,14 +25,14 @@ impl<E: Event> FromRequest for Webhook<E> {
     type Future = Ready<Result<Self, Misplaced>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let event = verified(request)
+        let event = verified(request, "Webhook")
             .and_then(|delivery| delivery.decode().map_err(|error| Misplaced::wrong_provider(&error, MIDDLEWARE)));
         ready(event.map(Webhook))
     }
 }
 
-fn verified(request: &HttpRequest) -> Result<Delivery, Misplaced> {
-    request.extensions().get().cloned().ok_or_else(|| Misplaced::no_middleware(MIDDLEWARE))
+fn verified(request: &HttpRequest, extractor: &'static str) -> Result<Delivery, Misplaced> {
+    request.extensions().get().cloned().ok_or_else(|| Misplaced::no_middleware(extractor, MIDDLEWARE))
 }
 
 impl ResponseError for Misplaced {

@@ -15,7 +15,7 @@ impl<S: Sync> FromRequestParts<S> for Delivery {
     type Rejection = Misplaced;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Misplaced> {
-        verified(parts).cloned()
+        verified(parts, "Delivery").cloned()
     }
 }
 
@@ -23,13 +23,13 @@ impl<S: Sync, E: Event> FromRequestParts<S> for Webhook<E> {
     type Rejection = Misplaced;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Misplaced> {
-        let event = verified(parts)?.decode();
+        let event = verified(parts, "Webhook")?.decode();
         event.map(Webhook).map_err(|error| Misplaced::wrong_provider(&error, MIDDLEWARE))
     }
 }
 
-fn verified(parts: &Parts) -> Result<&Delivery, Misplaced> {
-    parts.extensions.get().ok_or_else(|| Misplaced::no_middleware(MIDDLEWARE))
+fn verified<'p>(parts: &'p Parts, extractor: &'static str) -> Result<&'p Delivery, Misplaced> {
+    parts.extensions.get().ok_or_else(|| Misplaced::no_middleware(extractor, MIDDLEWARE))
 }
 
 impl IntoResponse for Misplaced {

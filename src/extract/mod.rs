@@ -9,8 +9,15 @@ mod actix;
 mod axum;
 
 use std::fmt;
+#[cfg(feature = "tracing")]
+use std::sync::{Arc, LazyLock};
 
 use crate::WrongProvider;
+#[cfg(feature = "tracing")]
+use crate::isolated::isolated;
+use crate::notice::Notice;
+#[cfg(feature = "tracing")]
+use crate::once_per_minute::{Line, OncePerMinute};
 
 /// Extracts the event as its provider's type.
 ///
@@ -25,20 +32,54 @@ pub struct Webhook<E>(pub E);
 pub struct Misplaced(());
 
 impl Misplaced {
-    /// Logs that the route of the handler lacks `middleware`.
-    fn no_middleware(middleware: &'static str) -> Self {
+    /// Logs that the route of the handler lacks `middleware`. Any client can cause this, so the lines are limited.
+    #[cold]
+    fn no_middleware(extractor: &'static str, middleware: &'static str) -> Self {
+        static NOTICE: Notice = Notice::new();
+        NOTICE.write(format_args!("{}", Missing { extractor, middleware }));
         #[cfg(feature = "tracing")]
-        tracing::error!("the handler extracts a webhook, but its route has no {middleware}; add one");
-        let _ = middleware;
+        {
+            static LIMIT: LazyLock<Arc<OncePerMinute<Missing>>> = LazyLock::new(Arc::default);
+            isolated(|| LIMIT.count(Missing { extractor, middleware }));
+        }
         Misplaced(())
     }
 
     /// Logs that `middleware` belongs to another provider than the event's type.
     fn wrong_provider(error: &WrongProvider, middleware: &'static str) -> Self {
         #[cfg(feature = "tracing")]
-        tracing::error!(%error, "the handler extracts events of another provider than its {middleware} verifies");
+        isolated(|| {
+            tracing::error!(%error, "the handler extracts events of another provider than its {middleware} verifies");
+        });
         let _ = (error, middleware);
         Misplaced(())
+    }
+}
+
+/// An extractor on a route that lacks the middleware.
+#[derive(Clone, Copy, PartialEq)]
+struct Missing {
+    extractor: &'static str,
+    middleware: &'static str,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Missing { extractor, middleware } = self;
+        let method = if *middleware == "Verify" { "wrap" } else { "layer" };
+        write!(
+            f,
+            "a handler extracts `{extractor}`, but its route has no `{middleware}`, so every request is answered 500; \
+             add `.{method}({middleware}::new(receiver))` to the route"
+        )
+    }
+}
+
+#[cfg(feature = "tracing")]
+impl Line for Missing {
+    fn write(&self, count: u64) {
+        let Missing { extractor, middleware } = self;
+        tracing::error!(extractor, middleware, count, "{self}");
     }
 }
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use medhook::testing::{self, StoppedClock};
 use medhook::{
-    Bytes, ClaimToken, Custom, DedupeStore, EventKey, Fasten, MemoryStore, NoDedupe, OnStoreError, Reason, Receiver,
-    RequestHead, Retention, Secret, SharedSecret,
+    Answered, Bytes, ClaimToken, Custom, DedupeStore, Encoding, EventKey, Fasten, HmacSha256Body, MemoryStore,
+    NoDedupe, OnStoreError, Outcome, Reason, Received, Receiver, Rejection, RequestHead, Retention, Secret,
+    SharedSecret, StandardWebhooks,
 };
 use medhook_tests::captured;
 use medhook_tests::stage::{Broken, Stage};
@@ -92,47 +93,213 @@ impl<S: tracing::Subscriber> Layer<S> for Warnings {
     }
 }
 
+impl Warnings {
+    fn taken(&self) -> Vec<BTreeMap<&'static str, String>> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+
+    /// Returns these fields of the lines, without their messages.
+    fn taken_fields<const COUNT: usize>(&self, names: [&str; COUNT]) -> Vec<[String; COUNT]> {
+        let fields = |line: BTreeMap<_, String>| names.map(|name| line.get(name).cloned().unwrap_or_default());
+        self.taken().into_iter().map(fields).collect()
+    }
+}
+
+async fn receive(receiver: &Receiver, headers: &[(&str, &str)], body: &'static str) -> Result<Received, Rejection> {
+    let body = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(Bytes::from_static(body.as_bytes()))]);
+    receiver.receive(&RequestHead::new("POST", "/canary-path", headers), body).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_rejection_with_each_cause_is_logged_at_once_and_the_others_within_a_minute() {
+    let warnings = Warnings::default();
+    let _guard = captured(warnings.clone());
+    let secret = Secret::new("whsec_AqM87BQiXPk6SqjUZMxJPR1FhvObGm6e").unwrap();
+    let provider = Fasten::live(secret);
+    let receiver = Receiver::builder("fasten-in", provider).store(NoDedupe).clock(StoppedClock::at(1_767_225_600));
+    let receiver = receiver.build().unwrap();
+    let signature = "v1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let forged = [("webhook-id", "canary-id"), ("webhook-timestamp", "1767225600"), ("webhook-signature", signature)];
+    for headers in [&forged[..], &forged[..2], &forged[..2], &forged, &forged, &forged[..2]] {
+        assert!(receive(&receiver, headers, "canary body").await.is_err());
+    }
+    const FIELDS: [&str; 6] = ["endpoint", "provider", "reason", "count", "header", "detail"];
+    let mismatch = |count| ["fasten-in", "fasten", "signature_mismatch", count, "", ""].map(str::to_owned);
+    let missing =
+        |count| ["fasten-in", "fasten", "missing_header", count, "webhook-signature", "missing"].map(str::to_owned);
+    assert_eq!(warnings.taken_fields(FIELDS), [mismatch("1"), missing("1")]);
+    tokio::time::sleep(Duration::from_millis(60_001)).await;
+    assert_eq!(warnings.taken_fields(FIELDS), [mismatch("2"), missing("2")], "without another delivery");
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(warnings.taken_fields(FIELDS), [[""; 6]; 0]);
+
+    assert!(receive(&receiver, &forged, "canary body").await.is_err());
+    assert!(receive(&receiver, &forged, "canary body").await.is_err());
+    drop(receiver);
+    let lines = warnings.taken();
+    assert_eq!(lines.iter().map(|line| &*line["count"]).collect::<Vec<_>>(), ["1", "1"], "also when it is dropped");
+    assert!(!format!("{lines:?}").contains("canary"), "{lines:?}");
+    let message = &lines[0]["message"];
+    assert!(message.starts_with("webhook deliveries rejected; "), "{message}");
+    assert!(message.contains("compare the secret with the provider's"), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_says_what_is_wrong_with_which_header_but_not_its_value() {
+    let warnings = Warnings::default();
+    let _guard = captured(warnings.clone());
+    let secret = || Secret::new("whsec_AqM87BQiXPk6SqjUZMxJPR1FhvObGm6e").unwrap();
+    let standard = |headers: [&'static str; 3]| {
+        let names = ["webhook-id", "webhook-timestamp", "webhook-signature"];
+        let headers: Vec<_> = names.into_iter().zip(headers).filter(|(_, value)| *value != "none").collect();
+        (Custom::new("acme", StandardWebhooks::new(), secret()), headers)
+    };
+    let hmac = |value: &'static str, encoding| {
+        let scheme = HmacSha256Body::new("X-Acme").prefix("sha256=").encoding(encoding);
+        (Custom::new("acme", scheme, secret()), vec![("x-acme", value)])
+    };
+    let shared = |headers: Vec<_>| (Custom::new("acme", SharedSecret::new("X-Key"), secret()), headers);
+    const SIGNATURE: &str = "v1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    for ((custom, headers), reason, header, detail) in [
+        (standard(["none", "1767225600", SIGNATURE]), "missing_header", "webhook-id", "missing"),
+        (standard(["canary.1", "1767225600", SIGNATURE]), "malformed_header", "webhook-id", "contains a dot"),
+        (standard(["canary 1", "1767225600", SIGNATURE]), "malformed_header", "webhook-id", "not visible ASCII"),
+        (standard(["1", "1767225600.25", SIGNATURE]), "malformed_header", "webhook-timestamp", "not an integer"),
+        (standard(["1", "01767225600", SIGNATURE]), "malformed_header", "webhook-timestamp", "begins with a zero"),
+        (
+            standard(["1", "1767225600", "canary"]),
+            "malformed_header",
+            "webhook-signature",
+            "contains no `v1,` with 44 characters of base64",
+        ),
+        (standard(["1", "1767225200", SIGNATURE]), "stale", "webhook-timestamp", "older than the freshness window"),
+        (
+            standard(["1", "1767226000", SIGNATURE]),
+            "in_the_future",
+            "webhook-timestamp",
+            "further in the future than the allowed clock skew",
+        ),
+        (
+            standard(["1", "1767225600000", SIGNATURE]),
+            "in_the_future",
+            "webhook-timestamp",
+            "further in the future than the allowed clock skew; the number fits milliseconds",
+        ),
+        (hmac("canary", Encoding::Hex), "malformed_header", "x-acme", "does not begin with the configured prefix"),
+        (hmac("sha256=canary", Encoding::Hex), "malformed_header", "x-acme", "not 64 hexadecimal digits"),
+        (hmac("sha256=canary", Encoding::Base64), "malformed_header", "x-acme", "not the base64 of 32 bytes"),
+        (
+            hmac("sha256=canary", Encoding::Either),
+            "malformed_header",
+            "x-acme",
+            "neither 64 hexadecimal digits nor the base64 of 32 bytes",
+        ),
+        (shared(vec![("x-key", "")]), "malformed_header", "x-key", "empty"),
+        (shared(vec![("x-key", "canary"), ("X-KEY", "canary")]), "repeated_header", "x-key", "occurs more than once"),
+        (
+            shared(vec![("x-key", "canary"), ("content-encoding", "canary")]),
+            "content_encoding",
+            "content-encoding",
+            "names an encoding of the body",
+        ),
+        (
+            shared(vec![("x-key", "canary"), ("content-length", "99999999999")]),
+            "too_large",
+            "content-length",
+            "exceeds body_limit",
+        ),
+    ] {
+        let builder = Receiver::builder("in", custom.id_pointer("/id")).store(NoDedupe);
+        let receiver = builder.clock(StoppedClock::at(1_767_225_600)).build().unwrap();
+        let rejection = receive(&receiver, &headers, "{}").await.unwrap_err();
+        assert_eq!(rejection.header_name().map(|name| name.as_str()), Some(header), "{detail}");
+        assert_eq!((rejection.reason().as_str(), rejection.detail()), (reason, Some(detail)));
+        assert_eq!(rejection.to_string(), format!("delivery rejected: {reason} ({header}: {detail})"));
+        let lines = warnings.taken();
+        assert!(!format!("{lines:?}").contains("canary"), "{lines:?}");
+        let [line] = &lines[..] else { panic!("{lines:?}") };
+        assert_eq!([&line["reason"], &line["header"], &line["detail"]], [reason, header, detail]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_handler_is_logged_with_its_status_or_as_an_error() {
+    let warnings = Warnings::default();
+    let _guard = captured(warnings.clone());
+    let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("0123456789abcdef").unwrap());
+    let receiver = Receiver::builder("in", custom.id_pointer("/id")).store(NoDedupe).build().unwrap();
+    let admitted = async || {
+        let received = receive(&receiver, &[("x-key", "0123456789abcdef")], r#"{"id":1}"#).await;
+        let Ok(Received::Delivery(delivery)) = received else { panic!("{received:?}") };
+        receiver.admit(delivery).unwrap()
+    };
+    const FIELDS: [&str; 5] = ["message", "outcome", "reason", "status", "error"];
+    let line = |fields: [&str; 4]| {
+        let [outcome, reason, status, error] = fields.map(str::to_owned);
+        vec![["webhook delivery".to_owned(), outcome, reason, status, error]]
+    };
+    let bad_gateway = http::StatusCode::BAD_GATEWAY;
+    assert!(admitted().await.run(async { bad_gateway }, |status| *status).await.is_ok());
+    assert_eq!(warnings.taken_fields(FIELDS), line(["failed", "", "502", ""]));
+    assert!(admitted().await.run(async {}, |()| Answered::Failed).await.is_ok());
+    assert_eq!(warnings.taken_fields(FIELDS), line(["failed", "", "", "the handler failed without a status"]));
+    let timed_out = admitted().await.run(std::future::pending(), |()| true).await;
+    assert_eq!(timed_out.unwrap_err().reason(), Reason::HandlerTimeout);
+    assert_eq!(warnings.taken_fields(FIELDS), line(["failed", "handler_timeout", "504", ""]));
+
+    let running = tokio::spawn(admitted().await.run(std::future::pending(), |()| true));
+    tokio::task::yield_now().await;
+    assert_eq!(receiver.drain(Duration::from_secs(1)).await, 1);
+    let canceled = running.await.unwrap().unwrap_err();
+    assert_eq!((canceled.reason(), canceled.reason().outcome()), (Reason::HandlerCanceled, Outcome::Failed));
+    assert_eq!((canceled.status().as_u16(), canceled.header().unwrap().0.as_str()), (503, "retry-after"));
+    assert_eq!(warnings.taken_fields(FIELDS), line(["failed", "handler_canceled", "503", ""]));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_test_secret_that_verifies_a_live_event_is_explained_at_once_then_once_a_minute() {
     const START: i64 = 1_767_225_600;
     let warnings = Warnings::default();
     let _guard = captured(warnings.clone());
     let text = "whsec_AqM87BQiXPk6SqjUZMxJPR1FhvObGm6e";
-    let clock = StoppedClock::at(START);
     let provider = Fasten::test(Secret::new(text).unwrap().labeled("SWAPPED").unwrap());
-    let receiver = Receiver::builder("fasten-in", provider).store(NoDedupe).clock(clock.clone()).build().unwrap();
-    let reject = async |second: i64| {
-        clock.set(START + second);
+    let clock = StoppedClock::at(START);
+    let receiver = Receiver::builder("fasten-in", provider).store(NoDedupe).clock(clock).build().unwrap();
+    let reject = async || {
         let body = r#"{"id":"canary-id","type":"webhook.test","api_mode":"live","data":{"hello":"canary"}}"#;
-        let sample = testing::fasten("webhook.test").secret(text).at(START + second).body(body);
+        let sample = testing::fasten("webhook.test").secret(text).at(START).body(body);
         let (head, body) = sample.request("/").into_parts();
         let body = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(body)]);
         let rejection = receiver.receive(&RequestHead::new("POST", "/", &head.headers), body).await.unwrap_err();
         assert_eq!(rejection.reason(), Reason::SecretModeMismatch);
-        std::mem::take(&mut *warnings.0.lock().unwrap())
-    };
-    let explanation = |rejected: &str| {
-        BTreeMap::from([
-            ("endpoint", "fasten-in".to_owned()),
-            ("provider", "fasten".to_owned()),
-            ("secret", "SWAPPED".to_owned()),
-            ("rejected", rejected.to_owned()),
-            (
-                "message",
-                "the secret labeled \"SWAPPED\" is configured as a test secret but verified an event that is not a test \
-                 event; configure it as the live secret"
-                    .to_owned(),
-            ),
-        ])
-    };
-    for (second, explained) in [(0, Some("1")), (1, None), (59, None), (60, Some("3")), (61, None), (200, Some("2"))] {
-        let mut lines = reject(second).await;
+        let mut lines = warnings.taken();
         assert!(!format!("{lines:?}").contains("canary"), "{lines:?}");
         let line = lines.remove(0);
         assert_eq!((&*line["outcome"], &*line["reason"]), ("rejected", "secret_mode_mismatch"));
         assert_eq!((&*line["kind"], &*line["secret"]), ("webhook.test", "SWAPPED"));
-        assert_eq!(lines, explained.map(explanation).into_iter().collect::<Vec<_>>(), "{second}");
-    }
+        lines
+    };
+    let explanation = |count: &str| {
+        let message = "the secret labeled \"SWAPPED\" is configured as a test secret but verified an event that is \
+                       not a test event; configure it as the live secret";
+        let fields = [
+            ("endpoint", "fasten-in"),
+            ("provider", "fasten"),
+            ("reason", "secret_mode_mismatch"),
+            ("count", count),
+            ("secret", "SWAPPED"),
+            ("message", message),
+        ];
+        [BTreeMap::from(fields.map(|(name, value)| (name, value.to_owned())))]
+    };
+    assert_eq!(reject().await, explanation("1"));
+    assert_eq!(reject().await, []);
+    tokio::time::sleep(Duration::from_secs(59)).await;
+    assert_eq!(reject().await, []);
+    tokio::time::sleep(Duration::from_millis(1_001)).await;
+    assert_eq!(warnings.taken(), explanation("2"), "without another delivery");
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!(reject().await, explanation("1"));
 }
 
 #[tokio::test(start_paused = true)]

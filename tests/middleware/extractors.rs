@@ -43,14 +43,19 @@ async fn a_delivery_can_be_taken_as_an_extension() {
 #[tokio::test]
 async fn a_misplaced_extractor_of_axum_answers_500_and_logs_the_mistake() {
     let (lines, _guard) = captured();
-    let missing = "ERROR the handler extracts a webhook, but its route has no VerifyLayer; add one";
+    let missing = |extractor| {
+        format!(
+            "ERROR a handler extracts `{extractor}`, but its route has no `VerifyLayer`, so every request is answered \
+             500; add `.layer(VerifyLayer::new(receiver))` to the route"
+        )
+    };
     let other = "ERROR the handler extracts events of another provider than its VerifyLayer verifies \
                  (the delivery is from provider healthsync, but the handler expects events of provider fasten)";
     let layer = || medhook_axum::VerifyLayer::new(receiver());
     for (handler, line) in [
-        (post(async |_: Delivery| ()), missing),
-        (post(async |_: Webhook<healthsync::Event>| ()), missing),
-        (post(async |_: Webhook<fasten::Event>| ()).layer(layer()), other),
+        (post(async |_: Delivery| ()), missing("Delivery")),
+        (post(async |_: Webhook<healthsync::Event>| ()), missing("Webhook")),
+        (post(async |_: Webhook<fasten::Event>| ()).layer(layer()), other.to_owned()),
     ] {
         assert_eq!(status(Router::new().route("/", handler)).await, StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(lines.taken(), [line]);
@@ -79,10 +84,16 @@ async fn a_misplaced_extractor_of_actix_web_answers_500_and_logs_the_mistake() {
         .route("/typed", web::post().to(typed))
         .service(web::resource("/other").wrap(verify).route(web::post().to(other)));
     let app = init_service(app).await;
-    let missing = "ERROR the handler extracts a webhook, but its route has no Verify; add one";
+    let missing = |extractor| {
+        format!(
+            "ERROR a handler extracts `{extractor}`, but its route has no `Verify`, so every request is answered 500; \
+             add `.wrap(Verify::new(receiver))` to the route"
+        )
+    };
     let other = "ERROR the handler extracts events of another provider than its Verify verifies \
                  (the delivery is from provider healthsync, but the handler expects events of provider fasten)";
-    for (path, line) in [("/plain", missing), ("/typed", missing), ("/other", other)] {
+    for (path, line) in [("/plain", missing("Delivery")), ("/typed", missing("Webhook")), ("/other", other.to_owned())]
+    {
         let response = call_service(&app, sample().actix_request(path).to_request()).await;
         assert_eq!(response.status().as_u16(), 500);
         assert!(to_bytes(response.into_body()).await.is_ok_and(|body| body.is_empty()));
