@@ -9,6 +9,7 @@ mod endpoint;
 mod failure;
 mod http_client;
 mod lost;
+mod malformed;
 mod output;
 mod random;
 mod read;
@@ -54,6 +55,10 @@ enum Command {
 pub fn main() -> ExitCode {
     // Exits with 2 if the arguments are invalid.
     let cli = Cli::parse();
+    if !matches!(cli.command, Command::Receive(_)) {
+        // These commands report the rejections of their receivers themselves. Cannot fail: it is the first subscriber.
+        let _ = tracing::subscriber::set_global_default(tracing::subscriber::NoSubscriber::new());
+    }
     let ended = match cli.command {
         Command::Check(args) => check::run(&args, &mut stdout().lock()),
         Command::Demo(args) => demo::run(&args, &mut stdout().lock()),

@@ -20,6 +20,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 
+use crate::malformed::{Begun, Malformed};
+
 /// The limits of connections.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -57,23 +59,28 @@ impl Connections {
     }
 }
 
-/// Accepts connections and answers their requests with `answer`, until `stop` resolves.
-pub(crate) async fn accept<A, F>(
+/// Accepts connections and answers their requests with `answer`, until `stop` resolves. Malformed requests are answered
+/// by the server, and passed to `malformed`.
+pub(crate) async fn accept<A, M, F>(
     listener: TcpListener,
     limits: Limits,
     answer: A,
+    malformed: M,
     stop: impl Future<Output = ()>,
 ) -> Connections
 where
     A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    M: Fn(Malformed) + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
     let (connections, _) = watch::channel(());
     let permits = Arc::new(Semaphore::new(limits.connections));
     let begin = |stream, permit: Option<OwnedSemaphorePermit>| {
-        let (answer, finish) = (answer.clone(), connections.subscribe());
+        let (answer, malformed, finish) = (answer.clone(), malformed.clone(), connections.subscribe());
         tokio::spawn(async move {
-            serve(stream, limits, answer, finish).await;
+            if let Some(found) = serve(stream, limits, answer, finish).await {
+                malformed(found);
+            }
             drop(permit);
         });
     };
@@ -128,7 +135,8 @@ pub(crate) fn empty(status: StatusCode) -> Response<Full<Bytes>> {
     response
 }
 
-async fn serve<A, F>(stream: TcpStream, limits: Limits, answer: A, mut finish: watch::Receiver<()>)
+/// Serves a connection. Returns why the server rejected its last request, if that was malformed.
+async fn serve<A, F>(stream: TcpStream, limits: Limits, answer: A, mut finish: watch::Receiver<()>) -> Option<Malformed>
 where
     A: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<Full<Bytes>>>,
@@ -136,6 +144,7 @@ where
     // Avoids Nagle's delay. If that fails, answers are only slower.
     let _ = stream.set_nodelay(true);
     // A client that does not read its answers is disconnected as soon as one that does not send.
+    let (stream, begin) = Begun::new(stream);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits.head));
     let (answering, mut progress) = watch::channel(false);
@@ -157,9 +166,10 @@ where
             .half_close(limits.half_close)
             .serve_connection(TokioIo::new(Box::pin(stream)), service)
     );
-    // The result of a connection is ignored: `answer` reports deliveries.
+    // Other errors of a connection are ignored: `answer` reports deliveries.
+    let malformed = |ended: hyper::Result<()>| Malformed::of(&ended.err()?, begin.get().copied().flatten());
     tokio::select! {
-        _ = connection.as_mut() => return,
+        ended = connection.as_mut() => return malformed(ended),
         _ = finish.changed() => {}
         () = sleep(limits.age) => {}
     }
@@ -172,8 +182,8 @@ where
         {}
     };
     tokio::select! {
-        _ = connection => {}
-        () = idle => {}
+        ended = connection => malformed(ended),
+        () = idle => None,
     }
 }
 
@@ -219,7 +229,8 @@ mod tests {
             sleep(takes).await;
             empty(StatusCode::NO_CONTENT)
         };
-        tokio::spawn(accept(listener, Limits { age: AGE, ..Limits::default() }, answer, std::future::pending()));
+        let limits = Limits { age: AGE, ..Limits::default() };
+        tokio::spawn(accept(listener, limits, answer, |_| (), std::future::pending()));
         TcpStream::connect(address).await.unwrap()
     }
 

@@ -68,7 +68,7 @@ impl Server {
             };
             // A server whose owner is gone stops, too.
             let stop = async move { drop(stopped.await) };
-            accept(listener, Limits::default(), answer, stop).await.finish().await;
+            accept(listener, Limits::default(), answer, |_| (), stop).await.finish().await;
         });
         Ok(Server { sites, patience, stop, running })
     }

@@ -9,13 +9,13 @@ use http_body_util::{BodyDataStream, Full};
 use hyper::body::Incoming;
 use medhook::registry::Decoding;
 use medhook::sign::Signer;
-use medhook::{Admitted, Bytes, Delivery, Reason, Received, Receiver, Rejection, Reply, RequestHead, detached};
+use medhook::{Admitted, Bytes, Delivery, Received, Receiver, Rejection, Reply, RequestHead, detached};
 
 use super::budget::Budget;
 use super::forward::{ForwardAnswer, ForwardUrl, Forwarder};
 use super::printer::Printer;
 use super::provider::Classify;
-use super::report::{DeliveryReport, ReportedOutcome, Style};
+use super::report::{DeliveryReport, RejectionCause, ReportedOutcome, Style};
 use crate::server::empty;
 
 /// An endpoint that receives deliveries.
@@ -27,7 +27,7 @@ pub(super) struct ServedEndpoint {
     pub(super) output: Printer,
     pub(super) style: Style,
     /// Limits the lines about unverified deliveries.
-    pub(super) budget: Budget,
+    pub(super) budget: Budget<RejectionCause>,
 }
 
 /// The application that handles the events of an endpoint.
@@ -107,18 +107,18 @@ impl ServedEndpoint {
 
     /// Rejects an unverified delivery, and reports it within the budget.
     fn unverified(&self, rejection: &Rejection) -> Response<Full<Bytes>> {
-        if self.budget.spend(rejection.reason()) {
+        if self.budget.spend(&RejectionCause::of(rejection)) {
             return self.rejected(rejection, None, &HandlerNotes::default());
         }
         answer(rejection)
     }
 
     /// Reports rejections that were only counted.
-    pub(super) fn report_counts(&self, counts: Vec<(Reason, u64)>) {
-        for (reason, count) in counts {
-            let line = self.line(ReportedOutcome::Counted(reason, count), None, &HandlerNotes::default());
+    pub(super) fn report_counts(&self, counts: Vec<(RejectionCause, u64)>) {
+        for (cause, count) in counts {
+            let line = self.line(ReportedOutcome::Counted(cause.clone(), count), None, &HandlerNotes::default());
             if self.output.is_failing() || !self.output.try_write(line) {
-                self.budget.put_back(reason, count);
+                self.budget.put_back(&cause, count);
             }
         }
     }
@@ -139,6 +139,7 @@ impl ServedEndpoint {
 
     fn line(&self, result: ReportedOutcome, delivery: Option<&Delivery>, notes: &HandlerNotes) -> String {
         self.style.line(&DeliveryReport {
+            time: jiff::Timestamp::now(),
             endpoint: self.receiver.name(),
             path: &self.path,
             provider: self.receiver.provider(),

@@ -5,6 +5,7 @@
 //! - `endpoint`: handles a delivery
 //! - `forward`: sends an event to the application
 //! - `report`, `printer`: format and write a line for each delivery; `budget` limits the lines for unverified ones
+//! - `stray`: logs requests that reach no endpoint
 //! - `health`, `signals`: health checks and shutdown signals
 //! - `system`: raises the limit of open files, and writes warnings to the log
 
@@ -26,6 +27,7 @@ mod signals;
 #[cfg(test)]
 mod silence_tests;
 mod store;
+mod stray;
 mod system;
 
 use std::path::PathBuf;

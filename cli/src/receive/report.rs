@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 use medhook::registry::Decoding;
 use medhook::{Delivery, IdFrom, Outcome, Reason, Rejection};
 use serde::Serialize;
@@ -12,6 +12,7 @@ use super::forward::ForwardAnswer;
 
 /// The facts about a delivery that its line reports.
 pub(super) struct DeliveryReport<'r> {
+    pub(super) time: jiff::Timestamp,
     pub(super) endpoint: &'r str,
     pub(super) path: &'r str,
     pub(super) provider: &'r str,
@@ -30,37 +31,55 @@ pub(super) enum ReportedOutcome {
     /// The handler answered with this status.
     Answered(StatusCode),
     /// The delivery was rejected. Its kind and the label of the secret that verified it are included if known.
-    Rejected { reason: Reason, kind: Option<String>, secret: Option<String> },
-    /// This many more deliveries were rejected for a reason, without their own lines.
-    Counted(Reason, u64),
+    Rejected { cause: RejectionCause, kind: Option<String>, secret: Option<String> },
+    /// This many more deliveries were rejected with a cause, without their own lines.
+    Counted(RejectionCause, u64),
+}
+
+/// The cause of a rejection: its reason, and what is wrong with which header.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct RejectionCause {
+    reason: Reason,
+    header: Option<HeaderName>,
+    detail: Option<&'static str>,
+}
+
+impl RejectionCause {
+    pub(super) fn of(rejection: &Rejection) -> Self {
+        let header = rejection.header_name().cloned();
+        RejectionCause { reason: rejection.reason(), header, detail: rejection.detail() }
+    }
 }
 
 impl ReportedOutcome {
     pub(super) fn rejected(rejection: &Rejection) -> Self {
         let kind = Some(rejection.kind_label()).filter(|kind| *kind != "unknown");
         let secret = rejection.secret_label().map(str::to_owned);
-        ReportedOutcome::Rejected { reason: rejection.reason(), kind: kind.map(str::to_owned), secret }
+        let cause = RejectionCause::of(rejection);
+        ReportedOutcome::Rejected { cause, kind: kind.map(str::to_owned), secret }
     }
 
     fn outcome(&self) -> Outcome {
         match self {
             ReportedOutcome::Answered(status) if status.is_success() => Outcome::Handled,
             ReportedOutcome::Answered(_) => Outcome::Failed,
-            ReportedOutcome::Rejected { reason, .. } | ReportedOutcome::Counted(reason, _) => reason.outcome(),
+            ReportedOutcome::Rejected { cause, .. } | ReportedOutcome::Counted(cause, _) => cause.reason.outcome(),
         }
     }
 
-    fn reason(&self) -> Option<&'static str> {
+    fn cause(&self) -> Option<&RejectionCause> {
         match self {
             ReportedOutcome::Answered(_) => None,
-            ReportedOutcome::Rejected { reason, .. } | ReportedOutcome::Counted(reason, _) => Some(reason.as_str()),
+            ReportedOutcome::Rejected { cause, .. } | ReportedOutcome::Counted(cause, _) => Some(cause),
         }
     }
 
     fn status(&self) -> u16 {
         match self {
             ReportedOutcome::Answered(status) => status.as_u16(),
-            ReportedOutcome::Rejected { reason, .. } | ReportedOutcome::Counted(reason, _) => reason.status().as_u16(),
+            ReportedOutcome::Rejected { cause, .. } | ReportedOutcome::Counted(cause, _) => {
+                cause.reason.status().as_u16()
+            }
         }
     }
 
@@ -107,12 +126,16 @@ impl Style {
     fn as_json(self, report: &DeliveryReport<'_>) -> String {
         let delivery = report.delivery;
         let kind = delivery.and_then(Delivery::kind);
+        let cause = report.result.cause();
         let fields = Fields {
+            time: format!("{:.3}", report.time),
             endpoint: report.endpoint,
             path: report.path,
             provider: report.provider,
             outcome: report.result.outcome().as_str(),
-            reason: report.result.reason(),
+            reason: cause.map(|cause| cause.reason.as_str()),
+            header: cause.and_then(|cause| cause.header.as_ref()).map(HeaderName::as_str),
+            detail: cause.and_then(|cause| cause.detail),
             kind: kind.or(report.result.kind()).map(|kind| cut(kind, LONGEST_KIND)),
             unknown: report.decoding.map(|decoding| decoding == Decoding::Unknown),
             undecodable: report.decoding.map(|decoding| decoding == Decoding::Undecodable),
@@ -135,10 +158,14 @@ impl Style {
     fn as_text(self, report: &DeliveryReport<'_>) -> String {
         let result = &report.result;
         let (outcome, status, endpoint) = (result.outcome().as_str(), result.status(), report.endpoint);
-        let mut line = format!("{outcome:<9}  {status}  {endpoint:<width$}", width = self.widest);
+        let (time, width) = (report.time, self.widest);
+        let mut line = format!("{time:.3}  {outcome:<9}  {status}  {endpoint:<width$}");
         // Writing to a string never fails.
-        if let Some(reason) = result.reason() {
-            let _ = write!(line, "  {reason}");
+        if let Some(cause) = result.cause() {
+            let _ = write!(line, "  {}", cause.reason);
+            if let (Some(header), Some(detail)) = (&cause.header, cause.detail) {
+                let _ = write!(line, "  ({header}: {detail})");
+            }
         }
         if let Some(count) = result.count() {
             let _ = write!(line, "  {count} more");
@@ -174,11 +201,16 @@ impl Style {
 /// The fields of a JSON line, in their order.
 #[derive(Serialize)]
 struct Fields<'f> {
+    time: String,
     endpoint: &'f str,
     path: &'f str,
     provider: &'f str,
     outcome: &'static str,
     reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    header: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'static str>,
     kind: Option<String>,
     unknown: Option<bool>,
     undecodable: Option<bool>,
@@ -261,6 +293,7 @@ mod tests {
 
     fn report(delivery: &Delivery) -> DeliveryReport<'_> {
         DeliveryReport {
+            time: jiff::Timestamp::from_microsecond(1_767_225_600_123_456).unwrap(),
             endpoint: "acme",
             path: "/acme",
             provider: "acme",
@@ -269,6 +302,15 @@ mod tests {
             decoding: Some(Decoding::Unknown),
             upstream: None,
         }
+    }
+
+    fn cause(reason: Reason) -> RejectionCause {
+        RejectionCause { reason, header: None, detail: None }
+    }
+
+    fn missing() -> RejectionCause {
+        let header = Some(HeaderName::from_static("x-key"));
+        RejectionCause { header, detail: Some("missing"), ..cause(Reason::MissingHeader) }
     }
 
     const HOSTILE: &str = "\x1b[2J\r\n\u{9b}31m\u{202e}\u{2028}\0\x7f\"ñ\u{1f600}";
@@ -305,28 +347,27 @@ mod tests {
         assert_eq!(
             style.line(&report),
             format!(
-                "{{\"endpoint\":\"acme\",\"path\":\"/acme\",\"provider\":\"acme\",\"outcome\":\"handled\",\
+                "{{\"time\":\"2026-01-01T00:00:00.123Z\",\"endpoint\":\"acme\",\"path\":\"/acme\",\"provider\":\"acme\",\"outcome\":\"handled\",\
                  \"reason\":null,\"kind\":\"new\",\"unknown\":true,\"undecodable\":false,\"event_key\":\"{key}\",\
                  \"id_from\":\"body\",\
                  \"secret\":\"label\",\"status\":200,\"possible_duplicate\":null}}\n"
             )
         );
-        report.result = ReportedOutcome::Rejected { reason: Reason::SignatureMismatch, kind: None, secret: None };
+        report.result = ReportedOutcome::Rejected { cause: cause(Reason::SignatureMismatch), kind: None, secret: None };
         (report.delivery, report.decoding) = (None, None);
         assert_eq!(
             style.line(&report),
-            "{\"endpoint\":\"acme\",\"path\":\"/acme\",\"provider\":\"acme\",\"outcome\":\"rejected\",\
+            "{\"time\":\"2026-01-01T00:00:00.123Z\",\"endpoint\":\"acme\",\"path\":\"/acme\",\"provider\":\"acme\",\"outcome\":\"rejected\",\
              \"reason\":\"signature_mismatch\",\"kind\":null,\"unknown\":null,\"undecodable\":null,\"event_key\":null,\
              \"id_from\":null,\
              \"status\":401,\"possible_duplicate\":null}\n"
         );
-        report.result = ReportedOutcome::Counted(Reason::SignatureMismatch, 41);
+        report.result = ReportedOutcome::Counted(missing(), 41);
         assert_eq!(
             style.line(&report),
-            "{\"endpoint\":\"acme\",\"path\":\"/acme\",\"provider\":\"acme\",\"outcome\":\"rejected\",\
-             \"reason\":\"signature_mismatch\",\"kind\":null,\"unknown\":null,\"undecodable\":null,\"event_key\":null,\
-             \"id_from\":null,\
-             \"status\":401,\"count\":41,\"possible_duplicate\":null}\n"
+            "{\"time\":\"2026-01-01T00:00:00.123Z\",\"endpoint\":\"acme\",\"path\":\"/acme\",\"provider\":\"acme\",\"outcome\":\"rejected\",\
+             \"reason\":\"missing_header\",\"header\":\"x-key\",\"detail\":\"missing\",\"kind\":null,\
+             \"unknown\":null,\"undecodable\":null,\"event_key\":null,\"id_from\":null,\"status\":401,\"count\":41,\"possible_duplicate\":null}\n"
         );
     }
 
@@ -339,14 +380,22 @@ mod tests {
         report.upstream = Some(ForwardAnswer::Status(StatusCode::OK));
         assert_eq!(
             style.line(&report),
-            format!("handled    200  acme    new  (unknown kind)  event {key}  id 1  by label  upstream 200\n")
+            format!(
+                "2026-01-01T00:00:00.123Z  handled    200  acme    new  (unknown kind)  event {key}  id 1  by label  upstream 200\n"
+            )
         );
         let (kind, secret) = (Some("documented".to_owned()), Some("label".to_owned()));
-        report.result = ReportedOutcome::Rejected { reason: Reason::Stale, kind, secret };
+        report.result = ReportedOutcome::Rejected { cause: cause(Reason::Stale), kind, secret };
         (report.delivery, report.decoding, report.upstream) = (None, None, None);
-        assert_eq!(style.line(&report), "rejected   401  acme    stale  documented  by label\n");
-        report.result = ReportedOutcome::Counted(Reason::Stale, 41);
-        assert_eq!(style.line(&report), "rejected   401  acme    stale  41 more\n");
+        assert_eq!(
+            style.line(&report),
+            "2026-01-01T00:00:00.123Z  rejected   401  acme    stale  documented  by label\n"
+        );
+        report.result = ReportedOutcome::Counted(missing(), 41);
+        assert_eq!(
+            style.line(&report),
+            "2026-01-01T00:00:00.123Z  rejected   401  acme    missing_header  (x-key: missing)  41 more\n"
+        );
     }
 
     #[test]

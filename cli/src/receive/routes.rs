@@ -10,6 +10,7 @@ use medhook::Bytes;
 
 use super::endpoint::ServedEndpoint;
 use super::health::{Health, Phase};
+use super::stray::Strays;
 use crate::server::empty;
 
 /// The endpoints by path, and the health checks.
@@ -17,6 +18,7 @@ pub(super) struct ReceiveRoutes {
     /// Set once the store is open.
     pub(super) endpoints: OnceLock<HashMap<String, Arc<ServedEndpoint>>>,
     pub(super) health: Health,
+    pub(super) strays: Strays,
 }
 
 impl ReceiveRoutes {
@@ -40,7 +42,10 @@ impl ReceiveRoutes {
         };
         match endpoints.get(request.uri().path()) {
             Some(endpoint) => endpoint.clone().answer(request).await,
-            None => empty(StatusCode::NOT_FOUND),
+            None => {
+                self.strays.unknown_path(request.uri().path(), endpoints.keys().map(String::as_str));
+                empty(StatusCode::NOT_FOUND)
+            }
         }
     }
 

@@ -20,6 +20,7 @@ use super::printer::Printer;
 use super::report::Style;
 use super::routes::ReceiveRoutes;
 use super::signals::{Signal, Signals};
+use super::stray::Strays;
 use crate::failure::Failure;
 use crate::server::{Limits, accept};
 use crate::verdict::Verdict;
@@ -44,18 +45,21 @@ pub(super) async fn serve(config: Config, style: Style, log: &Printer, output: P
         // Without an application, writing its line handles an event.
         output: config.endpoints.iter().any(|endpoint| endpoint.forward.is_none()).then(|| output.clone()),
     };
-    let routes = Arc::new(ReceiveRoutes { endpoints: OnceLock::new(), health: Health::new(needs) });
+    let routes =
+        Arc::new(ReceiveRoutes { endpoints: OnceLock::new(), health: Health::new(needs), strays: Strays::default() });
     let (stop, stopped) = watch::channel(false);
     let address = listener.address;
     let accepting = tokio::spawn({
         let routes = routes.clone();
+        let strays = routes.clone();
+        let malformed = move |malformed| strays.strays.malformed(malformed);
         let answer = move |request| routes.clone().answer(request);
         let stopped = async move {
             let mut stopped = stopped;
             // The sender outlives the accepting task.
             let _ = stopped.wait_for(|stopped| *stopped).await;
         };
-        accept(listener.listener, config.limits, answer, stopped)
+        accept(listener.listener, config.limits, answer, malformed, stopped)
     });
     let mut started = String::new();
     if let Some(operations) = operations {
@@ -63,7 +67,7 @@ pub(super) async fn serve(config: Config, style: Style, log: &Printer, output: P
         let routes = routes.clone();
         let answer = move |request| std::future::ready(routes.answer_operations(&request));
         // Never stopped, so that `/livez` is 200 during the whole shutdown.
-        tokio::spawn(accept(operations.listener, OPERATIONS, answer, std::future::pending()));
+        tokio::spawn(accept(operations.listener, OPERATIONS, answer, |_| (), std::future::pending()));
     }
 
     let opened = tokio::select! {
@@ -80,7 +84,7 @@ pub(super) async fn serve(config: Config, style: Style, log: &Printer, output: P
     routes.endpoints.get_or_init(|| by_path);
     routes.health.enter(Phase::Serving);
     log.try_write(format!("{started}medhook: listening at http://{address}\n"));
-    let monitoring = tokio::spawn(monitor(endpoints.clone(), output.clone()));
+    let monitoring = tokio::spawn(monitor(endpoints.clone(), routes.clone(), output.clone()));
 
     let signal = signals.next().await;
     routes.health.enter(Phase::Ending);
@@ -109,6 +113,7 @@ pub(super) async fn serve(config: Config, style: Style, log: &Printer, output: P
     let _ = timeout_at(deadline, connections.finish()).await;
     monitoring.abort();
     endpoints.iter().for_each(|endpoint| endpoint.report_counts(endpoint.budget.rest()));
+    routes.strays.log_rest();
     output.flush(LAST).await;
     let left_out = output.take_left_out();
     if left_out > 0 {
@@ -191,12 +196,13 @@ fn endpoints(
 
 /// Once a second, reports rejections that were only counted, and logs an output that is stuck even if no caller waits
 /// for it.
-async fn monitor(endpoints: Vec<Arc<ServedEndpoint>>, output: Printer) {
+async fn monitor(endpoints: Vec<Arc<ServedEndpoint>>, routes: Arc<ReceiveRoutes>, output: Printer) {
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         seconds.tick().await;
         endpoints.iter().for_each(|endpoint| endpoint.report_counts(endpoint.budget.due()));
+        routes.strays.log_due();
         output.is_stuck();
     }
 }

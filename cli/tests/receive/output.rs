@@ -25,10 +25,10 @@ async fn each_delivery_is_one_line_of_text_or_json() {
         (
             &["--json", "--show-ids"][..],
             [
-                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"handled","reason":null,"kind":"document.uploaded","unknown":false,"undecodable":false,"event_key":"KEY","id_from":"body","secret":"TEST_SECRET","status":200,"possible_duplicate":null,"event_id":"evt-1"}"#,
-                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"duplicate","reason":"duplicate","kind":"document.uploaded","unknown":null,"undecodable":null,"event_key":"KEY","id_from":"body","secret":"TEST_SECRET","status":200,"possible_duplicate":null,"event_id":"evt-1"}"#,
-                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"rejected","reason":"signature_mismatch","kind":null,"unknown":null,"undecodable":null,"event_key":null,"id_from":null,"status":401,"possible_duplicate":null,"event_id":null}"#,
-                r#"{"endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"rejected","reason":"method","kind":null,"unknown":null,"undecodable":null,"event_key":null,"id_from":null,"status":405,"possible_duplicate":null,"event_id":null}"#,
+                r#"","endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"handled","reason":null,"kind":"document.uploaded","unknown":false,"undecodable":false,"event_key":"KEY","id_from":"body","secret":"TEST_SECRET","status":200,"possible_duplicate":null,"event_id":"evt-1"}"#,
+                r#"","endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"duplicate","reason":"duplicate","kind":"document.uploaded","unknown":null,"undecodable":null,"event_key":"KEY","id_from":"body","secret":"TEST_SECRET","status":200,"possible_duplicate":null,"event_id":"evt-1"}"#,
+                r#"","endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"rejected","reason":"signature_mismatch","kind":null,"unknown":null,"undecodable":null,"event_key":null,"id_from":null,"status":401,"possible_duplicate":null,"event_id":null}"#,
+                r#"","endpoint":"healthsync","path":"/healthsync","provider":"healthsync","outcome":"rejected","reason":"method","kind":null,"unknown":null,"undecodable":null,"event_key":null,"id_from":null,"status":405,"possible_duplicate":null,"event_id":null}"#,
             ],
         ),
     ] {
@@ -51,6 +51,10 @@ async fn each_delivery_is_one_line_of_text_or_json() {
         let lines = instance.lines(4);
         assert_eq!(lines.len(), expected.len(), "{lines:?}");
         for (line, expected) in lines.iter().zip(expected) {
+            // The time of the line, such as 2026-01-31T12:00:00.000Z.
+            let (time, line) = line.trim_start_matches(r#"{"time":""#).split_at(24);
+            assert!(time.parse::<jiff::Timestamp>().is_ok(), "{time}");
+            let line = line.trim_start();
             let (before, after) = expected.split_once("KEY").unwrap_or((expected, ""));
             assert!(line.starts_with(before) && line.ends_with(after), "{line}\n{expected}");
             assert_eq!(line.len(), expected.len() + if expected.contains("KEY") { 13 } else { 0 }, "{line}");
@@ -89,7 +93,7 @@ async fn no_event_is_lost_when_the_reader_exits() {
         Instance::start(&folder, &format!("{}{ENDPOINT}", ALONE.replace("memory", "sqlite:events.db")), &[]);
     assert_eq!(sender.send(instance.address, &unread).await, Ok(200));
     assert_eq!(sender.send(instance.address, &health).await, Ok(200));
-    assert!(instance.lines(1)[0].starts_with("handled"));
+    assert!(instance.lines(1)[0].contains("  handled  "));
     instance.terminate();
 }
 

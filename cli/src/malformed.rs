@@ -1,0 +1,125 @@
+//! Requests that the HTTP server answers itself because they are malformed, and what their first bytes look like.
+
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Why the server rejected a request before it was passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Malformed {
+    /// The connection begins like a TLS handshake.
+    Tls,
+    /// The connection begins with a header of the PROXY protocol.
+    ProxyProtocol,
+    /// The connection begins like HTTP/2 without TLS.
+    Http2,
+    /// The head is too long or has too many headers.
+    TooLarge,
+    Unknown,
+}
+
+impl Malformed {
+    /// Returns why the server ended a connection, or `None` if not because of a malformed request.
+    pub(crate) fn of(error: &hyper::Error, begin: Option<Malformed>) -> Option<Self> {
+        if error.is_parse_too_large() {
+            Some(Malformed::TooLarge)
+        } else if error.is_parse_version_h2() {
+            Some(Malformed::Http2)
+        } else {
+            error.is_parse().then(|| begin.unwrap_or(Malformed::Unknown))
+        }
+    }
+
+    /// Recognizes another protocol by the first bytes of a connection.
+    fn recognize(begin: &[u8]) -> Option<Self> {
+        if begin.starts_with(&[0x16, 0x03]) {
+            Some(Malformed::Tls)
+        } else if begin.starts_with(b"PROXY ") || begin.starts_with(b"\r\n\r\n\0\r\nQUIT\n") {
+            Some(Malformed::ProxyProtocol)
+        } else if begin.starts_with(b"PRI * HTTP/2.0") {
+            Some(Malformed::Http2)
+        } else {
+            None
+        }
+    }
+}
+
+/// A connection that remembers what its first bytes look like.
+pub(crate) struct Begun<S> {
+    stream: S,
+    begin: Arc<OnceLock<Option<Malformed>>>,
+}
+
+impl<S> Begun<S> {
+    pub(crate) fn new(stream: S) -> (Self, Arc<OnceLock<Option<Malformed>>>) {
+        let begin = Arc::default();
+        (Begun { stream, begin: Arc::clone(&begin) }, begin)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if let Some(new @ [_, ..]) = buffer.filled().get(before..) {
+            self.begin.get_or_init(|| Malformed::recognize(new));
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_protocols_are_recognized_by_their_first_bytes() {
+        for (begin, recognized) in [
+            (&b"\x16\x03\x01\x02\x00\x01"[..], Some(Malformed::Tls)),
+            (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", Some(Malformed::ProxyProtocol)),
+            (b"\r\n\r\n\0\r\nQUIT\n\x21\x11", Some(Malformed::ProxyProtocol)),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some(Malformed::Http2)),
+            (b"POST / HTTP/1.1\r\n", None),
+            (b"\x16", None),
+            (b"PROXYPOST", None),
+            (b"\r\n\r\nPOST / HTTP/1.1\r\n", None),
+        ] {
+            assert_eq!(Malformed::recognize(begin), recognized, "{begin:?}");
+        }
+    }
+}
