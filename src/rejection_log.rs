@@ -10,6 +10,9 @@ use crate::once_per_minute::{Line, OncePerMinute};
 /// Limits the lines about the rejections of an endpoint.
 pub(crate) type RejectionLimit = Arc<OncePerMinute<RejectionLine>>;
 
+/// The target of the lines, so that a filter can select them.
+const TARGET: &str = "medhook::rejections";
+
 /// A line about rejections with the same cause. The number of different lines is limited by the configuration: it has
 /// configured labels, documented kinds and fixed texts, but no value that a client chose.
 #[derive(Clone, PartialEq)]
@@ -42,6 +45,7 @@ impl Line for RejectionLine {
                 let header = header.as_ref().map(HeaderName::as_str);
                 let (next, reason) = (next_step(*reason), reason.as_str());
                 tracing::warn!(
+                    target: TARGET,
                     endpoint,
                     provider,
                     reason,
@@ -52,6 +56,7 @@ impl Line for RejectionLine {
                 );
             }
             Cause::ModeMismatch { secret } => tracing::warn!(
+                target: TARGET,
                 endpoint,
                 provider,
                 reason = Reason::SecretModeMismatch.as_str(),
@@ -61,6 +66,7 @@ impl Line for RejectionLine {
                  test event; configure it as the live secret"
             ),
             Cause::RepeatLimit { kind, secret, max_repeats } => tracing::warn!(
+                target: TARGET,
                 endpoint,
                 provider,
                 reason = Reason::RepeatLimit.as_str(),

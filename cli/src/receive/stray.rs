@@ -78,17 +78,21 @@ impl Stray {
             }
             Stray::Malformed(malformed) => {
                 let (status, cause) = match malformed {
-                    Malformed::Tls => {
-                        (400, "a client begins TLS, but this port speaks plain HTTP: put a TLS proxy in front of it")
-                    }
-                    Malformed::ProxyProtocol => {
-                        (400, "a proxy sends the PROXY protocol, which this port does not speak: disable it there")
-                    }
-                    Malformed::Http2 => (400, "a client sends HTTP/2, but this port speaks HTTP/1.1: configure that"),
-                    Malformed::TooLarge => {
-                        (431, "the head is longer than 16 KiB or has more than 100 headers: check what the proxy adds")
-                    }
-                    Malformed::Unknown => (400, "they are not HTTP/1.1: check what connects to this port"),
+                    Malformed::Tls => (
+                        Some(400),
+                        "a client begins TLS, but this port speaks plain HTTP: put a TLS proxy in front of it",
+                    ),
+                    Malformed::ProxyProtocol => (
+                        Some(400),
+                        "a proxy sends the PROXY protocol, which this port does not speak: disable it there",
+                    ),
+                    // Closed without an answer.
+                    Malformed::Http2 => (None, "a client sends HTTP/2, but this port speaks HTTP/1.1: configure that"),
+                    Malformed::TooLarge => (
+                        Some(431),
+                        "the head is longer than 16 KiB or has more than 100 headers: check what the proxy adds",
+                    ),
+                    Malformed::Unknown => (Some(400), "they are not HTTP/1.1: check what connects to this port"),
                 };
                 tracing::warn!(count, status, "malformed requests rejected; {cause}");
             }

@@ -22,3 +22,4 @@ mod sender;
 mod serving;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod stores;
+mod stray;
