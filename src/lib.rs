@@ -45,8 +45,8 @@
 //!
 //! # Guides
 //!
-//! [`guide::tenants`], [`guide::proxies`], [`guide::layers`], [`guide::shutdown`] and [`guide::silence`] cover
-//! production setups. [`Custom`] describes a provider that is not listed here, and [`DedupeStore`] is the trait for
+//! [`guide::tenants`], [`guide::proxies`], [`guide::layers`], [`guide::shutdown`], [`guide::silence`] and
+//! [`guide::logs`] cover production setups. [`Custom`] describes a provider that is not listed here, and [`DedupeStore`] is the trait for
 //! your own store.
 //!
 //! # Features
@@ -57,7 +57,7 @@
 //! |---|---|
 //! | `sqlite`, `postgres`, `redis` | stores that survive restarts |
 //! | `sqlx-09` | lets `sqlite` and `postgres` use the application's own database and take part in its transactions |
-//! | `tracing` | a log event for each delivery, and for [silence](guide::silence) |
+//! | `tracing` | [log lines](guide::logs); on by default in the crates for frameworks |
 //! | `metrics` | counters, gauges and histograms |
 //! | `shutdown` | `Shutdown`, which drains all receivers on SIGTERM; on by default in the crates for frameworks |
 //! | `jiff-02`, `chrono-04`, `time-03` | `Time::to_jiff`, `Time::to_chrono`, `Time::to_time` |

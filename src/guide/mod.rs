@@ -24,3 +24,8 @@ pub mod shutdown {}
 ///
 #[doc = include_str!("silence.md")]
 pub mod silence {}
+
+/// The log lines, and how to see them.
+///
+#[doc = include_str!("logs.md")]
+pub mod logs {}

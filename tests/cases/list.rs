@@ -12,8 +12,13 @@ use medhook_tests::listing;
 use super::{assert_none, cases};
 
 /// Reasons that no single delivery to a receiver can have.
-const ALWAYS_EXEMPT: [Reason; 4] =
-    [Reason::UnknownTenant, Reason::TenantLookupFailed, Reason::HandlerPanicked, Reason::HandlerTimeout];
+const ALWAYS_EXEMPT: [Reason; 5] = [
+    Reason::UnknownTenant,
+    Reason::TenantLookupFailed,
+    Reason::HandlerPanicked,
+    Reason::HandlerTimeout,
+    Reason::HandlerCanceled,
+];
 
 /// The contents of `fixtures/<provider>/guard.toml`.
 #[derive(serde::Deserialize)]

@@ -5,6 +5,7 @@ mod drift;
 mod events;
 mod fixtures;
 mod list;
+mod logs;
 mod misconfigured;
 mod observed;
 mod payloads;

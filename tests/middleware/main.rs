@@ -10,3 +10,4 @@ mod hostile;
 mod http2;
 mod layers;
 mod servers;
+mod unseen;

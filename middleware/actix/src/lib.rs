@@ -113,6 +113,7 @@
 //! - [`guide::layers`]: other middlewares, and the limits of actix-web's extractors
 //! - [`guide::shutdown`]: the deadline, and readiness probes
 //! - [`guide::silence`]: noticing that deliveries stopped, and what to do after an outage
+//! - [`guide::logs`]: the log lines, and how to install a subscriber
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 

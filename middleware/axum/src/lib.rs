@@ -106,6 +106,7 @@
 //! - [`guide::layers`]: the order of layers, and the body limits of axum's extractors
 //! - [`guide::shutdown`]: the deadline, and readiness probes
 //! - [`guide::silence`]: noticing that deliveries stopped, and what to do after an outage
+//! - [`guide::logs`]: the log lines, and how to install a subscriber
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
