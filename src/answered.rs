@@ -1,4 +1,4 @@
-//! What the answer of a handler says.
+//! The answer of a handler, as far as it decides about the event.
 
 use http::StatusCode;
 

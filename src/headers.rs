@@ -72,7 +72,7 @@ impl<N: AsRef<str>, V: AsRef<[u8]>> Headers for Vec<(N, V)> {
 
 macro_rules! header_problems {
     ($($Variant:ident = $text:literal, $Reason:ident;)*) => {
-        /// What is wrong with a header: its form only, never its value.
+        /// The problem of a header: its form only, never its value.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum HeaderProblem { $($Variant,)* }
 
@@ -115,7 +115,7 @@ header_problems! {
 
 /// A reason to reject a delivery, and the header that it is about, if there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub(crate) struct HeadFault {
     pub(crate) reason: Reason,
     pub(crate) header: Option<(HeaderName, HeaderProblem)>,
 }
@@ -123,14 +123,14 @@ pub(crate) struct Fault {
 impl HeaderProblem {
     /// Names the header that has the problem.
     #[cold]
-    pub(crate) fn of(self, header: &HeaderName) -> Fault {
-        Fault { reason: self.reason(), header: Some((header.clone(), self)) }
+    pub(crate) fn of(self, header: &HeaderName) -> HeadFault {
+        HeadFault { reason: self.reason(), header: Some((header.clone(), self)) }
     }
 }
 
-impl From<Reason> for Fault {
+impl From<Reason> for HeadFault {
     fn from(reason: Reason) -> Self {
-        Fault { reason, header: None }
+        HeadFault { reason, header: None }
     }
 }
 

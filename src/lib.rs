@@ -46,8 +46,8 @@
 //! # Guides
 //!
 //! [`guide::tenants`], [`guide::proxies`], [`guide::layers`], [`guide::shutdown`], [`guide::silence`] and
-//! [`guide::logs`] cover production setups. [`Custom`] describes a provider that is not listed here, and [`DedupeStore`] is the trait for
-//! your own store.
+//! [`guide::logs`] cover production setups. [`Custom`] describes a provider that is not listed here, and
+//! [`DedupeStore`] is the trait for your own store.
 //!
 //! # Features
 //!

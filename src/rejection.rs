@@ -10,7 +10,7 @@ use http::{HeaderName, StatusCode};
 
 use crate::envelope::KindName;
 use crate::error::{Reason, StoreError, debug_as_message};
-use crate::headers::{Fault, HeaderProblem};
+use crate::headers::{HeadFault, HeaderProblem};
 
 /// A rejected delivery: the [`Reason`], and how long the sender should wait before it retries.
 ///
@@ -130,8 +130,8 @@ impl From<Reason> for Rejection {
     }
 }
 
-impl From<Fault> for Rejection {
-    fn from(fault: Fault) -> Self {
+impl From<HeadFault> for Rejection {
+    fn from(fault: HeadFault) -> Self {
         Rejection { faulty: fault.header.map(Box::new), ..Rejection::new(fault.reason) }
     }
 }

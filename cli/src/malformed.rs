@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Why the server rejected a request before it was passed on.
+/// The cause for which the server rejected a request before it was passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Malformed {
     /// The connection begins like a TLS handshake.
@@ -24,7 +24,7 @@ pub(crate) enum Malformed {
 }
 
 impl Malformed {
-    /// Returns why the server ended a connection, or `None` if not because of a malformed request.
+    /// Returns the cause for which the server ended a connection, or `None` if not because of a malformed request.
     pub(crate) fn of(error: &hyper::Error, begin: Option<Malformed>) -> Option<Self> {
         if error.is_parse_too_large() {
             Some(Malformed::TooLarge)

@@ -4,7 +4,7 @@ use http::{HeaderName, header};
 
 use crate::endpoint::Limits;
 use crate::error::Reason;
-use crate::headers::{Fault, Found, HeaderProblem, Headers, number};
+use crate::headers::{Found, HeadFault, HeaderProblem, Headers, number};
 
 /// The head of a request: method, target and headers.
 #[derive(Debug)]
@@ -30,25 +30,25 @@ impl<H: ?Sized> Clone for RequestHead<'_, H> {
 impl<H: ?Sized> Copy for RequestHead<'_, H> {}
 
 #[inline]
-pub(super) fn check(limits: &Limits, head: &RequestHead<'_, impl Headers + ?Sized>) -> Result<(), Fault> {
+pub(super) fn check(limits: &Limits, head: &RequestHead<'_, impl Headers + ?Sized>) -> Result<(), HeadFault> {
     one_of(limits.methods, head.method)?;
     check_headers(limits, head.headers)
 }
 
 #[inline]
-pub(super) fn check_headers(limits: &Limits, headers: &(impl Headers + ?Sized)) -> Result<(), Fault> {
+pub(super) fn check_headers(limits: &Limits, headers: &(impl Headers + ?Sized)) -> Result<(), HeadFault> {
     not_encoded(headers)?;
     not_too_large(headers, limits.body)
 }
 
 #[inline]
-pub(super) fn one_of(methods: &[&str], method: &str) -> Result<(), Fault> {
+pub(super) fn one_of(methods: &[&str], method: &str) -> Result<(), HeadFault> {
     if methods.contains(&method) { Ok(()) } else { Err(Reason::Method.into()) }
 }
 
 /// Rejects an encoded body: signatures cover the bytes before encoding, and decompressing an unverified body invites a
 /// zip bomb.
-pub(super) fn not_encoded(headers: &(impl Headers + ?Sized)) -> Result<(), Fault> {
+pub(super) fn not_encoded(headers: &(impl Headers + ?Sized)) -> Result<(), HeadFault> {
     const NAME: HeaderName = header::CONTENT_ENCODING;
     match headers.find(&NAME) {
         Found::Absent => Ok(()),
@@ -59,7 +59,7 @@ pub(super) fn not_encoded(headers: &(impl Headers + ?Sized)) -> Result<(), Fault
 
 /// Rejects a body whose `Content-Length` exceeds the limit. A malformed length is not rejected here: that is up to the
 /// server, and the bytes that arrive are counted in any case.
-fn not_too_large(headers: &(impl Headers + ?Sized), limit: usize) -> Result<(), Fault> {
+fn not_too_large(headers: &(impl Headers + ?Sized), limit: usize) -> Result<(), HeadFault> {
     const NAME: HeaderName = header::CONTENT_LENGTH;
     let Found::Once(value) = headers.find(&NAME) else {
         return Ok(());

@@ -47,7 +47,7 @@ use crate::delivery::Delivery;
 use crate::endpoint::EndpointFacts;
 use crate::error::Reason;
 use crate::handling::{Admitted, Handling, not_admitted};
-use crate::headers::{Fault, Headers};
+use crate::headers::{HeadFault, Headers};
 use crate::observe;
 use crate::provider::Provider;
 use crate::rejection::Rejection;
@@ -225,7 +225,7 @@ impl Receiver {
     #[inline]
     fn check_head(&self, head: &RequestHead<'_, impl Headers + ?Sized>) -> Result<(), Rejection> {
         let limits = self.0.endpoint.limits();
-        let checked = self.0.handling.not_draining().map_err(Fault::from).and_then(|()| head::check(limits, head));
+        let checked = self.0.handling.not_draining().map_err(HeadFault::from).and_then(|()| head::check(limits, head));
         checked.map_err(|fault| Rejection::from(fault).allowing(limits.methods))
     }
 

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::Receiver;
 use super::head::{RequestHead, not_encoded, one_of};
 use crate::error::Reason;
-use crate::headers::{Fault, Headers};
+use crate::headers::{HeadFault, Headers};
 use crate::observe;
 use crate::provider::METHODS;
 use crate::rejection::Rejection;
@@ -85,7 +85,7 @@ impl Receiver {
             match timeout(LOOKUP_TIMEOUT, lookup).await {
                 Ok(Ok(Ok(Some(receiver)))) => Ok(receiver),
                 Ok(Ok(Ok(None))) => Err(Reason::UnknownTenant.into()),
-                Ok(Ok(Err(_)) | Err(_)) | Err(_) => Err(Fault::from(Reason::TenantLookupFailed)),
+                Ok(Ok(Err(_)) | Err(_)) | Err(_) => Err(HeadFault::from(Reason::TenantLookupFailed)),
             }
         };
         resolved.await.map_err(|fault| {

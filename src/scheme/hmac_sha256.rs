@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::header::{header_name, required};
 use super::keys::{KeyedMessage, Keys, Tag, same};
 use super::verification::{SignatureScope, Verification};
-use crate::headers::{Fault, HeaderProblem};
+use crate::headers::{HeadFault, HeaderProblem};
 use crate::{ConfigError, Headers, Reason, Secrets};
 
 /// A scheme with the HMAC-SHA256 of the raw body in a header. The key is the UTF-8 bytes of the secret.
@@ -82,7 +82,10 @@ pub(crate) struct KeyedHmacSha256Body {
 
 impl KeyedHmacSha256Body {
     #[inline]
-    pub(super) fn begin<'a>(&'a self, headers: &'a (impl Headers + ?Sized)) -> Result<HmacSha256BodyCheck<'a>, Fault> {
+    pub(super) fn begin<'a>(
+        &'a self,
+        headers: &'a (impl Headers + ?Sized),
+    ) -> Result<HmacSha256BodyCheck<'a>, HeadFault> {
         let presented = self.presented(headers).map_err(|problem| problem.of(&self.header))?;
         Ok(HmacSha256BodyCheck { message: KeyedMessage::new(&self.keys, []), presented })
     }

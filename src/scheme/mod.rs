@@ -30,7 +30,7 @@ pub(crate) use self::sign::SigningScheme;
 
 use crate::error::{ConfigError, Reason};
 use crate::freshness::Freshness;
-use crate::headers::{Fault, Headers};
+use crate::headers::{HeadFault, Headers};
 use crate::secret::Secrets;
 
 /// The scheme of a [`Custom`](crate::Custom) provider. Converted from [`StandardWebhooks`], [`HmacSha256Body`] or
@@ -94,7 +94,7 @@ impl SchemeVerifier {
         headers: &'a (impl Headers + ?Sized),
         freshness: Freshness,
         now: impl FnOnce() -> i64,
-    ) -> Result<Check<'a>, Fault> {
+    ) -> Result<Check<'a>, HeadFault> {
         match self {
             SchemeVerifier::StandardWebhooks(scheme) => {
                 scheme.begin(headers, freshness, now).map(Check::StandardWebhooks)

@@ -12,7 +12,7 @@ use super::keys::first;
 use super::verification::{SignatureScope, Verification};
 #[cfg(feature = "sign")]
 use crate::Secret;
-use crate::headers::Fault;
+use crate::headers::HeadFault;
 use crate::secret::SHORT;
 use crate::{ConfigError, Headers, Secrets};
 
@@ -80,7 +80,7 @@ struct SecretDigest {
 
 impl KeyedSharedSecret {
     /// Compares all headers, so that timing does not reveal which of them matched.
-    pub(super) fn begin<'h>(&self, headers: &'h (impl Headers + ?Sized)) -> Result<Verification<'h>, Fault> {
+    pub(super) fn begin<'h>(&self, headers: &'h (impl Headers + ?Sized)) -> Result<Verification<'h>, HeadFault> {
         let secret = self.others.iter().fold(self.first.find(headers), |so_far, other| {
             let found = other.find(headers);
             so_far.and_then(|secret| found.map(|_| secret))
@@ -128,7 +128,7 @@ impl Required {
 
     /// Returns the index of the secret that the header contains. Digests are compared, so timing depends only on the
     /// length of the header's value.
-    fn find(&self, headers: &(impl Headers + ?Sized)) -> Result<usize, Fault> {
+    fn find(&self, headers: &(impl Headers + ?Sized)) -> Result<usize, HeadFault> {
         let presented = required(headers.find(&self.header)).map_err(|problem| problem.of(&self.header))?;
         let presented = digest(presented);
         Ok(first(self.keys.iter().map(|key| key.digest.ct_eq(&*presented)))?)

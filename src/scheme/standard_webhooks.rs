@@ -20,7 +20,7 @@ use super::keys::{KeyedMessage, Keys, Tag, same_as_any};
 use super::verification::{SignatureScope, Verification};
 #[cfg(feature = "sign")]
 use crate::Found;
-use crate::headers::{Fault, HeaderProblem, number};
+use crate::headers::{HeadFault, HeaderProblem, number};
 use crate::{ConfigError, Freshness, Headers, Reason, Secrets};
 
 /// The Standard Webhooks scheme. Its secrets are base64, with or without the prefix `whsec_`.
@@ -68,7 +68,7 @@ impl KeyedStandardWebhooks {
         headers: &'a (impl Headers + ?Sized),
         freshness: Freshness,
         now: impl FnOnce() -> i64,
-    ) -> Result<StandardWebhooksCheck<'a>, Fault> {
+    ) -> Result<StandardWebhooksCheck<'a>, HeadFault> {
         let id = required(headers.find(&ID)).and_then(message_id).map_err(|problem| problem.of(&ID))?;
         let timestamp = required(headers.find(&TIMESTAMP)).map_err(|problem| problem.of(&TIMESTAMP))?;
         let signatures = required(headers.find(&SIGNATURE)).map_err(|problem| problem.of(&SIGNATURE))?;

@@ -11,7 +11,7 @@ use tower::ServiceExt;
 
 use crate::endpoint::{SECRET, receiver};
 
-/// What the process of [`mistakes`] does, and what it does not do in the tests of this process.
+/// The variable that selects whether a process of its own makes the [`mistakes`]; this process does not.
 const PROGRAM: &str = "MEDHOOK_TEST_PROGRAM";
 
 /// Forged deliveries, and requests to a route without the layer.

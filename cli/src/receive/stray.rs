@@ -17,7 +17,7 @@ enum Stray {
     Malformed(Malformed),
 }
 
-/// How an unknown path differs from the path of an endpoint.
+/// The difference between an unknown path and the path of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Difference {
     Slash,
