@@ -9,5 +9,6 @@ mod handling;
 mod hostile;
 mod http2;
 mod layers;
+mod logged;
 mod servers;
 mod unseen;
