@@ -47,11 +47,14 @@ impl Misplaced {
 
     /// Logs that `middleware` belongs to another provider than the event's type.
     fn wrong_provider(error: &WrongProvider, middleware: &'static str) -> Self {
+        static NOTICE: Notice = Notice::new();
+        NOTICE.write(format_args!(
+            "the handler extracts events of another provider than its {middleware} verifies ({error})"
+        ));
         #[cfg(feature = "tracing")]
         isolated(|| {
             tracing::error!(%error, "the handler extracts events of another provider than its {middleware} verifies");
         });
-        let _ = (error, middleware);
         Misplaced(())
     }
 }

@@ -22,6 +22,7 @@ enum Stray {
 enum Difference {
     Slash,
     LetterCase,
+    LetterCaseAndSlash,
     Longer,
     Shorter,
 }
@@ -66,6 +67,7 @@ impl Stray {
                 let difference = match difference {
                     Difference::Slash => "a slash at the end",
                     Difference::LetterCase => "letter case",
+                    Difference::LetterCaseAndSlash => "letter case and a slash at the end",
                     Difference::Longer => "more text before it; a proxy may have to remove that",
                     Difference::Shorter => "its beginning, which a proxy may have removed",
                 };
@@ -109,15 +111,16 @@ fn nearest<'p>(path: &str, known: impl Iterator<Item = &'p str>) -> Option<(Diff
 }
 
 fn difference(path: &str, known: &str) -> Option<Difference> {
-    let without_slash = |path: &'_ str| path.strip_suffix('/').map_or(path.len(), str::len);
-    let (asked, has) = (path.get(..without_slash(path))?, known.get(..without_slash(known))?);
+    let (asked, has) = (path.strip_suffix('/').unwrap_or(path), known.strip_suffix('/').unwrap_or(known));
     if asked == has {
         Some(Difference::Slash)
-    } else if asked.eq_ignore_ascii_case(has) {
+    } else if path.eq_ignore_ascii_case(known) {
         Some(Difference::LetterCase)
-    } else if has.len() > 1 && asked.ends_with(has) {
+    } else if asked.eq_ignore_ascii_case(has) {
+        Some(Difference::LetterCaseAndSlash)
+    } else if known.len() > 1 && path.ends_with(known) {
         Some(Difference::Longer)
-    } else if asked.len() > 1 && has.ends_with(asked) {
+    } else if path.len() > 1 && known.ends_with(path) {
         Some(Difference::Shorter)
     } else {
         None
@@ -135,7 +138,8 @@ mod tests {
             ("/webhooks/fasten/", Some((Difference::Slash, "/webhooks/fasten"))),
             ("/lab", Some((Difference::Slash, "/lab/"))),
             ("/Webhooks/Fasten", Some((Difference::LetterCase, "/webhooks/fasten"))),
-            ("/WEBHOOKS/CAIR/", Some((Difference::LetterCase, "/webhooks/cair"))),
+            ("/WEBHOOKS/CAIR/", Some((Difference::LetterCaseAndSlash, "/webhooks/cair"))),
+            ("/api/webhooks/fasten/", None),
             ("/api/webhooks/fasten", Some((Difference::Longer, "/webhooks/fasten"))),
             ("/cair", Some((Difference::Shorter, "/webhooks/cair"))),
             ("/", None),
