@@ -80,6 +80,7 @@ impl Line for RejectionLine {
                  remove the old one"
             ),
             Cause::TimestampUnit { unit } => tracing::warn!(
+                target: TARGET,
                 endpoint,
                 provider,
                 reason = Reason::InTheFuture.as_str(),
@@ -92,6 +93,7 @@ impl Line for RejectionLine {
                 let result =
                     if *is_checked { "the delivery is rejected" } else { "the handler sees a time far in the future" };
                 tracing::warn!(
+                    target: TARGET,
                     endpoint,
                     provider,
                     reason,

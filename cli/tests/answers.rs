@@ -1,6 +1,8 @@
 //! `medhook send` and `check` explain an endpoint that cannot be reached, does not answer in HTTP, or answers
 //! unexpectedly. Each cause is produced on real sockets.
 
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a failed assumption of a test should end the test")]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
