@@ -108,7 +108,8 @@ header_problems! {
     NeitherHexNorBase64 = "neither 64 hexadecimal digits nor the base64 of 32 bytes", MalformedHeader;
     Old = "older than the freshness window", Stale;
     Ahead = "further in the future than the allowed clock skew", InTheFuture;
-    Milliseconds = "further in the future than the allowed clock skew; the number fits milliseconds", InTheFuture;
+    FinerUnit = "further in the future than the allowed clock skew; not in seconds but in milliseconds or finer",
+        InTheFuture;
     Encoded = "names an encoding of the body", ContentEncoding;
     LengthOverLimit = "exceeds body_limit", TooLarge;
 }

@@ -214,16 +214,6 @@ pub(crate) fn pointer_fault(verified: &Verified<'_>, part: PointedPart, pointer:
     });
 }
 
-/// Logs that the timestamp header of an unverified delivery is in a finer unit than seconds.
-#[cold]
-pub(crate) fn timestamp_unit(at: &EndpointFacts, unit: &'static str) {
-    isolated(|| {
-        #[cfg(feature = "tracing")]
-        limited(at, Cause::TimestampUnit { unit });
-        let _ = (at, unit);
-    });
-}
-
 /// Logs that the time of a verified event is a number in a finer unit than seconds.
 #[cold]
 pub(crate) fn event_time_unit(at: &EndpointFacts, unit: &'static str) {

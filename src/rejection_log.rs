@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use crate::error::Reason;
+use crate::headers::HeaderProblem;
 use crate::once_per_minute::{Line, OncePerMinute};
 
 /// Limits the lines about the rejections of an endpoint.
@@ -31,8 +32,6 @@ pub(crate) enum Cause {
     ModeMismatch { secret: Arc<str> },
     /// Deliveries of bodies beyond the limit of repeats.
     RepeatLimit { kind: Arc<str>, secret: Arc<str>, max_repeats: u32 },
-    /// Timestamp headers in a finer unit than seconds.
-    TimestampUnit { unit: &'static str },
     /// Times of verified events in a finer unit than seconds. Such a delivery is rejected only if its age is checked.
     EventTimeUnit { unit: &'static str, is_checked: bool },
 }
@@ -43,7 +42,7 @@ impl Line for RejectionLine {
         match &self.cause {
             Cause::Unverified { reason, header, detail } => {
                 let header = header.as_ref().map(HeaderName::as_str);
-                let (next, reason) = (next_step(*reason), reason.as_str());
+                let (next, reason) = (next_step(*reason, *detail), reason.as_str());
                 tracing::warn!(
                     target: TARGET,
                     endpoint,
@@ -79,15 +78,6 @@ impl Line for RejectionLine {
                  otherwise a captured delivery is being replayed: set a new secret at the provider and here, and \
                  remove the old one"
             ),
-            Cause::TimestampUnit { unit } => tracing::warn!(
-                target: TARGET,
-                endpoint,
-                provider,
-                reason = Reason::InTheFuture.as_str(),
-                count,
-                "webhook-timestamp looks like {unit}, but Standard Webhooks requires seconds, so the unverified \
-                 delivery is rejected; its sender, or a proxy that rewrites the header, must send seconds"
-            ),
             Cause::EventTimeUnit { unit, is_checked } => {
                 let reason = is_checked.then_some(Reason::InTheFuture.as_str());
                 let result =
@@ -107,8 +97,11 @@ impl Line for RejectionLine {
 }
 
 /// Returns the step that most likely finds the cause of a rejection.
-fn next_step(reason: Reason) -> &'static str {
+fn next_step(reason: Reason, detail: Option<&'static str>) -> &'static str {
     match reason {
+        Reason::InTheFuture if detail == Some(HeaderProblem::FinerUnit.as_str()) => {
+            "the sender, or a proxy that rewrites the header, must send seconds"
+        }
         Reason::MissingHeader | Reason::RepeatedHeader | Reason::MalformedHeader => {
             "if the provider sent them, compare the header with its documentation, and check whether a proxy removes \
              or changes it"

@@ -52,7 +52,7 @@ use crate::observe;
 use crate::provider::Provider;
 use crate::rejection::Rejection;
 use crate::scheme::SchemeVerifier;
-use crate::time::{finer_unit, in_time};
+use crate::time::in_time;
 use crate::verified::Verified;
 
 /// A webhook endpoint: a provider, its secrets, and the policy for its deliveries. Cheap to clone.
@@ -107,9 +107,6 @@ impl Receiver {
         let received = steps.await;
         if let Err(rejection) = &received {
             observe::rejected(&self.0.endpoint, rejection);
-            if rejection.reason() == Reason::InTheFuture {
-                self.explain_timestamp(head.headers);
-            }
         }
         received
     }
@@ -227,15 +224,6 @@ impl Receiver {
         let limits = self.0.endpoint.limits();
         let checked = self.0.handling.not_draining().map_err(HeadFault::from).and_then(|()| head::check(limits, head));
         checked.map_err(|fault| Rejection::from(fault).allowing(limits.methods))
-    }
-
-    /// Logs the likely cause of a timestamp in the future, if it is one.
-    #[cold]
-    fn explain_timestamp(&self, headers: &(impl Headers + ?Sized)) {
-        let endpoint = &self.0.endpoint;
-        if let Some(unit) = self.0.scheme.timestamp(headers).and_then(|number| finer_unit(number, endpoint.now())) {
-            observe::timestamp_unit(endpoint, unit);
-        }
     }
 
     /// Begins the scheme's check: its headers must be well formed, and a signed timestamp fresh.

@@ -123,14 +123,6 @@ impl SchemeVerifier {
         matches!(self, SchemeVerifier::StandardWebhooks(_))
     }
 
-    /// Returns the number in the header of a signed timestamp, if the scheme has one. It is unverified.
-    pub(crate) fn timestamp(&self, headers: &(impl Headers + ?Sized)) -> Option<i64> {
-        match self {
-            SchemeVerifier::StandardWebhooks(_) => standard_webhooks::timestamp(headers),
-            SchemeVerifier::HmacSha256Body(_) | SchemeVerifier::SharedSecret(_) => None,
-        }
-    }
-
     /// Returns the labels of the secrets that are short enough to be guessed.
     pub(crate) fn short_secrets(&self) -> Vec<&str> {
         match self {

@@ -166,7 +166,7 @@ fn entries(mut signatures: &[u8]) -> impl Iterator<Item = Option<&[u8; ENCODED_L
 fn outside(reason: Reason, attempted_at: i64) -> HeaderProblem {
     match reason {
         Reason::Stale => HeaderProblem::Old,
-        _ if attempted_at >= EARLIEST_MILLISECONDS => HeaderProblem::Milliseconds,
+        _ if attempted_at >= EARLIEST_MILLISECONDS => HeaderProblem::FinerUnit,
         _ => HeaderProblem::Ahead,
     }
 }
@@ -210,11 +210,6 @@ fn canonical_seconds(value: &[u8]) -> Result<i64, HeaderProblem> {
     let seconds = number(value).ok_or(HeaderProblem::NotInteger)?;
     let seconds = i64::try_from(seconds).map_err(|_| HeaderProblem::TooLarge)?;
     if canonical { Ok(seconds) } else { Err(HeaderProblem::LeadingZero) }
-}
-
-/// Returns the number in the timestamp header, which is unverified.
-pub(super) fn timestamp(headers: &(impl Headers + ?Sized)) -> Option<i64> {
-    required(headers.find(&TIMESTAMP)).and_then(canonical_seconds).ok()
 }
 
 pub(crate) static ID: HeaderName = HeaderName::from_static("webhook-id");

@@ -183,7 +183,7 @@ async fn a_rejection_says_what_is_wrong_with_which_header_but_not_its_value() {
             standard(["1", "1767225600000", SIGNATURE]),
             "in_the_future",
             "webhook-timestamp",
-            "further in the future than the allowed clock skew; the number fits milliseconds",
+            "further in the future than the allowed clock skew; not in seconds but in milliseconds or finer",
         ),
         (hmac("canary", Encoding::Hex), "malformed_header", "x-acme", "does not begin with the configured prefix"),
         (hmac("sha256=canary", Encoding::Hex), "malformed_header", "x-acme", "not 64 hexadecimal digits"),
