@@ -1,7 +1,12 @@
 //! `medhook send` and `check` explain an endpoint that cannot be reached, does not answer in HTTP, or answers
 //! unexpectedly. Each cause is produced on real sockets.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a failed assumption of a test should end the test")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a failed assumption of a test should end the test"
+)]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -20,9 +25,9 @@ const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 /// A server that runs `answer` with each connection, on a thread that ends with the process.
 fn serve(answer: impl Fn(TcpStream) + Send + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || listener.incoming().for_each(|stream| answer(stream.unwrap())));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || listener.incoming().for_each(|stream| answer(stream.expect("a connection"))));
     address
 }
 
@@ -56,14 +61,15 @@ struct Certificate {
 }
 
 fn certificate(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Certificate {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new([name.to_owned()]).expect("a certificate");
     change(&mut params);
-    let cert = params.self_signed(&key).unwrap();
+    let cert = params.self_signed(&key).expect("a certificate");
     let provider = Arc::new(crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let private = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let config = config.with_no_client_auth().with_single_cert(vec![cert.der().clone()], private).unwrap();
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
+    let private = PrivateKeyDer::try_from(key.serialize_der()).expect("a certificate");
+    let config =
+        config.with_no_client_auth().with_single_cert(vec![cert.der().clone()], private).expect("a certificate");
     Certificate { config: Arc::new(config), pem: cert.pem() }
 }
 
@@ -75,7 +81,7 @@ fn tls(certificate: &Certificate) -> SocketAddr {
 fn tls_answering(certificate: &Certificate, bytes: &'static [u8]) -> SocketAddr {
     let config = certificate.config.clone();
     serve(move |mut stream| {
-        let mut tls = ServerConnection::new(config.clone()).unwrap();
+        let mut tls = ServerConnection::new(config.clone()).expect("a connection");
         let mut byte = [0; 1];
         let mut secured = Stream::new(&mut tls, &mut stream);
         let mut head = Vec::new();
@@ -99,12 +105,12 @@ fn tls_answering(certificate: &Certificate, bytes: &'static [u8]) -> SocketAddr 
 }
 
 fn send_trusting(pem: &str, url: &str, more: &[&str]) -> Ran {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     let trusted = folder.path().join("trusted.pem");
-    std::fs::write(&trusted, pem).unwrap();
+    std::fs::write(&trusted, pem).expect("a file");
     let arguments =
         [&["send", "fasten", "patient.ehi_export_success", "--to", url, "--secret-env", "CANARY"], more].concat();
-    let secrets = [("CANARY", SECRET), ("SSL_CERT_FILE", trusted.to_str().unwrap())];
+    let secrets = [("CANARY", SECRET), ("SSL_CERT_FILE", trusted.to_str().expect("a path"))];
     run(env!("CARGO_BIN_EXE_medhook"), &arguments, &secrets)
 }
 
