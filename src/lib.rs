@@ -91,6 +91,8 @@ pub mod guide;
 mod handling;
 mod headers;
 mod isolated;
+#[cfg(feature = "metrics")]
+mod meter;
 mod notice;
 mod observe;
 #[cfg(feature = "tracing")]

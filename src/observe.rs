@@ -16,6 +16,8 @@ use crate::event_key::EventKey;
 use crate::freshness::Freshness;
 use crate::isolated::isolated;
 pub(crate) use crate::isolated::{caught, discard};
+#[cfg(feature = "metrics")]
+use crate::meter;
 use crate::notice::Notice;
 use crate::pointer_fault::{PointedPart, PointerFault};
 use crate::rejection::Rejection;
@@ -45,7 +47,9 @@ pub(crate) struct Subject<'a> {
 pub(crate) fn rejected(at: &EndpointFacts, rejection: &Rejection) {
     isolated(|| {
         let reason = rejection.reason();
-        count(at.name(), at.provider(), reason.outcome(), Some(reason));
+        // Any client can choose the kind in an unverified body.
+        let kind = if rejection.is_verified() { rejection.kind_label() } else { "" };
+        count(at.name(), at.provider(), kind, reason.outcome(), Some(reason));
         if let Some(silence) = at.silence() {
             silence.rejected(reason);
         }
@@ -108,7 +112,7 @@ fn unseen(endpoint: &str, rejection: &Rejection) {
 pub(crate) fn unresolved(rejection: &Rejection) {
     isolated(|| {
         let reason = rejection.reason();
-        count(UNRESOLVED, UNRESOLVED, reason.outcome(), Some(reason));
+        count(UNRESOLVED, UNRESOLVED, "", reason.outcome(), Some(reason));
         unseen(UNRESOLVED, rejection);
         #[cfg(feature = "tracing")]
         {
@@ -128,7 +132,7 @@ const UNRESOLVED: &str = "(unresolved)";
 pub(crate) fn not_handled(subject: Subject<'_>, rejection: &Rejection) {
     isolated(|| {
         let reason = rejection.reason();
-        count(subject.endpoint.name(), subject.endpoint.provider(), reason.outcome(), Some(reason));
+        count(subject.endpoint.name(), subject.endpoint.provider(), subject.kind, reason.outcome(), Some(reason));
         if let Some(silence) = subject.endpoint.silence()
             && is_perhaps_replayed(subject.endpoint, reason)
         {
@@ -182,11 +186,7 @@ pub(crate) fn pointer_fault(verified: &Verified<'_>, part: PointedPart, pointer:
     isolated(|| {
         let at = verified.endpoint();
         #[cfg(feature = "metrics")]
-        {
-            let endpoint = at.name().to_owned();
-            metrics::counter!("medhook_pointer_missing_total", "endpoint" => endpoint, "pointer" => part.as_str())
-                .increment(1);
-        }
+        meter::pointer_missing(at.name(), part.as_str());
         #[cfg(feature = "tracing")]
         if fault.is_first(part, &at.pointer_warnings) {
             let (endpoint, provider, option) = (&**at.name(), &**at.provider(), part.option());
@@ -231,23 +231,18 @@ pub(crate) fn event_time_unit(at: &EndpointFacts, unit: &'static str) {
 pub(crate) fn finished(subject: Subject<'_>, answered: Answered, watch: Stopwatch) {
     isolated(|| {
         let outcome = answered.outcome();
-        count(subject.endpoint.name(), subject.endpoint.provider(), outcome, None);
+        count(subject.endpoint.name(), subject.endpoint.provider(), subject.kind, outcome, None);
         #[cfg(any(feature = "metrics", feature = "tracing"))]
         let took = watch.0.elapsed();
         #[cfg(feature = "metrics")]
         {
-            #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
-            let now = subject.endpoint.now() as f64;
-            let endpoint = subject.endpoint.name().to_string();
-            let secret = subject.secret.to_owned();
+            let (endpoint, now) = (subject.endpoint.name(), subject.endpoint.now());
+            meter::finished(endpoint, subject.secret, took, now);
             if subject.repeats.is_some() {
-                metrics::counter!("medhook_possible_duplicates_total", "endpoint" => endpoint.clone()).increment(1);
+                meter::possible_duplicate(endpoint);
             }
-            metrics::histogram!("medhook_handler_seconds", "endpoint" => endpoint.clone()).record(took);
-            metrics::gauge!("medhook_secret_last_used_seconds", "endpoint" => endpoint.clone(), "secret" => secret)
-                .set(now);
             if outcome == Outcome::Handled {
-                metrics::gauge!("medhook_last_handled_seconds", "endpoint" => endpoint).set(now);
+                meter::handled(endpoint, now);
             }
         }
         #[cfg(feature = "tracing")]
@@ -301,10 +296,8 @@ pub(crate) fn not_as_documented(subject: Subject<'_>, problem: Option<&Problem>,
     isolated(|| {
         #[cfg(feature = "metrics")]
         {
-            let endpoint = subject.endpoint.name().to_string();
-            let kind = subject.kind.to_owned();
-            let name = if problem.is_some() { "medhook_undecodable_total" } else { "medhook_drifted_total" };
-            metrics::counter!(name, "endpoint" => endpoint, "kind" => kind).increment(1);
+            let count = if problem.is_some() { meter::undecodable } else { meter::drifted };
+            count(subject.endpoint.name(), subject.kind);
         }
         #[cfg(feature = "tracing")]
         {
@@ -326,7 +319,7 @@ pub(crate) fn not_as_documented(subject: Subject<'_>, problem: Option<&Problem>,
 pub(crate) fn claim_lost(subject: Subject<'_>) {
     isolated(|| {
         #[cfg(feature = "metrics")]
-        metrics::counter!("medhook_claims_lost_total", "endpoint" => subject.endpoint.name().to_string()).increment(1);
+        meter::claim_lost(subject.endpoint.name());
         #[cfg(feature = "tracing")]
         tracing::warn!(
             endpoint = &**subject.endpoint.name(),
@@ -343,9 +336,7 @@ pub(crate) fn unclaimed(subject: Subject<'_>, error: &StoreError) {
         #[cfg(feature = "metrics")]
         {
             let reason = if error.is_full() { Reason::StoreFull } else { Reason::StoreUnavailable };
-            let endpoint = subject.endpoint.name().to_string();
-            metrics::counter!("medhook_unclaimed_total", "endpoint" => endpoint, "reason" => reason.as_str())
-                .increment(1);
+            meter::unclaimed(subject.endpoint.name(), reason);
         }
         #[cfg(feature = "tracing")]
         {
@@ -378,10 +369,7 @@ pub(crate) fn destructor_panicked(subject: Subject<'_>) {
 pub(crate) fn settle_failed(subject: Subject<'_>, step: &'static str, error: &StoreError) {
     isolated(|| {
         #[cfg(feature = "metrics")]
-        {
-            let endpoint = subject.endpoint.name().to_string();
-            metrics::counter!("medhook_settle_failed_total", "endpoint" => endpoint, "step" => step).increment(1);
-        }
+        meter::settle_failed(subject.endpoint.name(), step);
         #[cfg(feature = "tracing")]
         {
             let endpoint = &**subject.endpoint.name();
@@ -421,7 +409,7 @@ pub(crate) fn store_files_lost(message: &str) {
 pub(crate) fn forgotten() {
     isolated(|| {
         #[cfg(feature = "metrics")]
-        metrics::counter!("medhook_store_forgotten_total").increment(1);
+        meter::forgotten();
     });
 }
 
@@ -447,11 +435,7 @@ pub(crate) fn unsettled(at: &EndpointFacts, claims: usize) {
 #[inline]
 pub(crate) fn genuine(at: &EndpointFacts) {
     #[cfg(feature = "metrics")]
-    isolated(|| {
-        #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
-        let now = at.now() as f64;
-        metrics::gauge!("medhook_last_genuine_seconds", "endpoint" => at.name().to_string()).set(now);
-    });
+    isolated(|| meter::genuine(at.name(), at.now()));
     if let Some(length) = at.silence().and_then(Silence::heard) {
         silence_ended(at, length);
     }
@@ -540,10 +524,7 @@ const SILENCE: &str = "medhook::silence";
 
 fn count_silence(at: &EndpointFacts, times: u64) {
     #[cfg(feature = "metrics")]
-    {
-        let (endpoint, provider) = (at.name().to_string(), at.provider().to_string());
-        metrics::counter!("medhook_silence_total", "endpoint" => endpoint, "provider" => provider).increment(times);
-    }
+    meter::silence(at.name(), at.provider(), times);
     let _ = (at, times);
 }
 
@@ -587,6 +568,12 @@ fn length(duration: Duration) -> String {
         (_, 0) => format!("{}m", seconds / 60),
         _ => format!("{seconds}s"),
     }
+}
+
+/// Describes the metrics to the application's recorder, if it is installed before the receiver is built.
+pub(crate) fn built() {
+    #[cfg(feature = "metrics")]
+    isolated(meter::describe);
 }
 
 /// Logs the configuration warnings of a receiver.
@@ -642,17 +629,10 @@ pub(crate) fn server_dropped() {
     });
 }
 
-fn count(endpoint: &str, provider: &str, outcome: Outcome, reason: Option<Reason>) {
+fn count(endpoint: &str, provider: &str, kind: &str, outcome: Outcome, reason: Option<Reason>) {
     #[cfg(feature = "metrics")]
-    metrics::counter!(
-        "medhook_deliveries_total",
-        "endpoint" => endpoint.to_owned(),
-        "provider" => provider.to_owned(),
-        "outcome" => outcome.as_str(),
-        "reason" => reason.map_or("", Reason::as_str),
-    )
-    .increment(1);
-    let _ = (endpoint, provider, outcome, reason);
+    meter::delivery(endpoint, provider, kind, outcome, reason);
+    let _ = (endpoint, provider, kind, outcome, reason);
 }
 
 #[cfg(feature = "tracing")]

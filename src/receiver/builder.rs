@@ -235,6 +235,7 @@ impl Builder {
             on_store_error: self.on_store_error,
             max_repeats: self.max_repeats,
         };
+        observe::built();
         observe::warnings(&warnings);
         let facts = EndpointFacts::new(&self.name, self.provider.name(), scheme.labels(), self.clock, limits);
         let endpoint = Arc::new(facts);
