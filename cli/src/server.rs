@@ -46,12 +46,16 @@ impl Default for Limits {
 /// The longest accepted request head, several times the size of any provider's.
 const LONGEST_HEAD: usize = 16 * 1024;
 
-/// Connections that are still open after the server has stopped accepting new ones.
-#[must_use = "connections go on until `finish`"]
-#[derive(Debug)]
+/// The open connections of a server. They go on after it has stopped accepting new ones.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Connections(watch::Sender<()>);
 
 impl Connections {
+    /// Returns the number of open connections.
+    pub(crate) fn open(&self) -> usize {
+        self.0.receiver_count()
+    }
+
     /// Closes idle connections, and waits for the answers on the others.
     pub(crate) async fn finish(self) {
         self.0.send_replace(());
@@ -64,19 +68,18 @@ impl Connections {
 pub(crate) async fn accept<A, M, F>(
     listener: TcpListener,
     limits: Limits,
+    connections: Connections,
     answer: A,
     malformed: M,
     stop: impl Future<Output = ()>,
-) -> Connections
-where
+) where
     A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     M: Fn(Malformed) + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
-    let (connections, _) = watch::channel(());
     let permits = Arc::new(Semaphore::new(limits.connections));
     let begin = |stream, permit: Option<OwnedSemaphorePermit>| {
-        let (answer, malformed, finish) = (answer.clone(), malformed.clone(), connections.subscribe());
+        let (answer, malformed, finish) = (answer.clone(), malformed.clone(), connections.0.subscribe());
         tokio::spawn(async move {
             if let Some(found) = serve(stream, limits, answer, finish).await {
                 malformed(found);
@@ -125,7 +128,6 @@ where
     {
         begin(stream, Some(permit));
     }
-    Connections(connections)
 }
 
 /// Returns an answer without a body.
@@ -230,7 +232,7 @@ mod tests {
             empty(StatusCode::NO_CONTENT)
         };
         let limits = Limits { age: AGE, ..Limits::default() };
-        tokio::spawn(accept(listener, limits, answer, |_| (), std::future::pending()));
+        tokio::spawn(accept(listener, limits, Connections::default(), answer, |_| (), std::future::pending()));
         TcpStream::connect(address).await.unwrap()
     }
 

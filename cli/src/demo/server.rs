@@ -24,7 +24,7 @@ use crate::failure::Failure;
 use crate::http_client::Target;
 use crate::random;
 use crate::sender::Sender;
-use crate::server::{Limits, accept, empty};
+use crate::server::{Connections, Limits, accept, empty};
 
 /// A running server.
 pub(super) struct Server {
@@ -68,7 +68,9 @@ impl Server {
             };
             // A server whose owner is gone stops, too.
             let stop = async move { drop(stopped.await) };
-            accept(listener, Limits::default(), answer, |_| (), stop).await.finish().await;
+            let connections = Connections::default();
+            accept(listener, Limits::default(), connections.clone(), answer, |_| (), stop).await;
+            connections.finish().await;
         });
         Ok(Server { sites, patience, stop, running })
     }

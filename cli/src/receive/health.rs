@@ -82,6 +82,16 @@ impl Health {
         })
     }
 
+    /// Returns whether the receiver accepts deliveries.
+    pub(super) fn is_ready(&self) -> bool {
+        self.problem().is_none()
+    }
+
+    /// Returns whether the last operation of the store succeeded.
+    pub(super) fn is_store_up(&self) -> bool {
+        self.store.failed().is_none()
+    }
+
     /// Returns the reason why the receiver is not ready.
     fn problem(&self) -> Option<&'static str> {
         if self.is_in(Phase::Starting) {
@@ -109,9 +119,12 @@ impl StoreHealth {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (!succeeded).then(Instant::now);
     }
 
+    fn failed(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn failed_recently(&self) -> bool {
-        let failed = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.is_some_and(|failed| failed.elapsed() < MEMORY)
+        self.failed().is_some_and(|failed| failed.elapsed() < MEMORY)
     }
 }
 

@@ -6,7 +6,7 @@
 //! - `forward`: sends an event to the application
 //! - `report`, `printer`: format and write a line for each delivery; `budget` limits the lines for unverified ones
 //! - `stray`: logs requests that reach no endpoint
-//! - `health`, `signals`: health checks and shutdown signals
+//! - `health`, `metrics`, `signals`: health checks, metrics and shutdown signals
 //! - `system`: raises the limit of open files, and writes warnings to the log
 
 mod budget;
@@ -16,6 +16,7 @@ mod endpoint;
 mod forward;
 mod health;
 mod keys;
+mod metrics;
 mod path;
 mod printer;
 mod provider;

@@ -16,13 +16,14 @@ use super::config::{Config, EndpointConfig, Placed};
 use super::endpoint::{Application, ServedEndpoint};
 use super::forward::Forwarder;
 use super::health::{Health, Needs, Phase};
+use super::metrics::{Metrics, record_none};
 use super::printer::Printer;
 use super::report::Style;
 use super::routes::ReceiveRoutes;
 use super::signals::{Signal, Signals};
 use super::stray::Strays;
 use crate::failure::Failure;
-use crate::server::{Limits, accept};
+use crate::server::{Connections, Limits, accept};
 use crate::verdict::Verdict;
 
 /// Runs the receiver until a signal ends it.
@@ -45,8 +46,20 @@ pub(super) async fn serve(config: Config, style: Style, log: &Printer, output: P
         // Without an application, writing its line handles an event.
         output: config.endpoints.iter().any(|endpoint| endpoint.forward.is_none()).then(|| output.clone()),
     };
-    let routes =
-        Arc::new(ReceiveRoutes { endpoints: OnceLock::new(), health: Health::new(needs), strays: Strays::default() });
+    let connections = Connections::default();
+    let metrics = match &operations {
+        Some(_) => Some(Metrics::install(connections.clone(), config.limits.connections)?),
+        None => {
+            record_none();
+            None
+        }
+    };
+    let routes = Arc::new(ReceiveRoutes {
+        endpoints: OnceLock::new(),
+        health: Health::new(needs),
+        strays: Strays::default(),
+        metrics,
+    });
     let (stop, stopped) = watch::channel(false);
     let address = listener.address;
     let accepting = tokio::spawn({
@@ -59,15 +72,17 @@ pub(super) async fn serve(config: Config, style: Style, log: &Printer, output: P
             // The sender outlives the accepting task.
             let _ = stopped.wait_for(|stopped| *stopped).await;
         };
-        accept(listener.listener, config.limits, answer, malformed, stopped)
+        accept(listener.listener, config.limits, connections.clone(), answer, malformed, stopped)
     });
     let mut started = String::new();
     if let Some(operations) = operations {
-        started = format!("medhook: health checks at http://{}\n", operations.address);
+        let at = operations.address;
+        started = format!("medhook: health checks at http://{at}, metrics at http://{at}/metrics\n");
         let routes = routes.clone();
         let answer = move |request| std::future::ready(routes.answer_operations(&request));
         // Never stopped, so that `/livez` is 200 during the whole shutdown.
-        tokio::spawn(accept(operations.listener, OPERATIONS, answer, |_| (), std::future::pending()));
+        let connections = Connections::default();
+        tokio::spawn(accept(operations.listener, OPERATIONS, connections, answer, |_| (), std::future::pending()));
     }
 
     let opened = tokio::select! {
@@ -84,7 +99,7 @@ pub(super) async fn serve(config: Config, style: Style, log: &Printer, output: P
     routes.endpoints.get_or_init(|| by_path);
     routes.health.enter(Phase::Serving);
     log.try_write(format!("{started}medhook: listening at http://{address}\n"));
-    let monitoring = tokio::spawn(monitor(endpoints.clone(), routes.clone(), output.clone()));
+    let monitoring = tokio::spawn(monitor(routes.clone(), endpoints.clone(), output.clone()));
 
     let signal = signals.next().await;
     routes.health.enter(Phase::Ending);
@@ -97,7 +112,7 @@ pub(super) async fn serve(config: Config, style: Style, log: &Printer, output: P
         }
     }
     stop.send_replace(true);
-    let connections = accepting.await.map_err(|error| Failure::because("the listener failed", error))?;
+    accepting.await.map_err(|error| Failure::because("the listener failed", error))?;
     log.try_write(format!("medhook: shutting down; waiting up to {:?} for running events\n", config.shutdown));
     let deadline = Instant::now().checked_add(config.shutdown);
     // Requests on connections that were opened just before the listener was closed are answered 503 within GRACE.
@@ -194,9 +209,9 @@ fn endpoints(
     ready.collect()
 }
 
-/// Once a second, reports rejections that were only counted, and logs an output that is stuck even if no caller waits
-/// for it.
-async fn monitor(endpoints: Vec<Arc<ServedEndpoint>>, routes: Arc<ReceiveRoutes>, output: Printer) {
+/// Once a second, reports rejections that were only counted, logs an output that is stuck even if no caller waits for
+/// it, and keeps the metrics small.
+async fn monitor(routes: Arc<ReceiveRoutes>, endpoints: Vec<Arc<ServedEndpoint>>, output: Printer) {
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -204,6 +219,9 @@ async fn monitor(endpoints: Vec<Arc<ServedEndpoint>>, routes: Arc<ReceiveRoutes>
         endpoints.iter().for_each(|endpoint| endpoint.report_counts(endpoint.budget.due()));
         routes.strays.log_due();
         output.is_stuck();
+        if let Some(metrics) = &routes.metrics {
+            metrics.run_upkeep();
+        }
     }
 }
 
