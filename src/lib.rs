@@ -58,7 +58,7 @@
 //! | `sqlite`, `postgres`, `redis` | stores that survive restarts |
 //! | `sqlx-09` | lets `sqlite` and `postgres` use the application's own database and take part in its transactions |
 //! | `tracing` | [log lines](guide::logs); on by default in the crates for frameworks |
-//! | `metrics` | counters, gauges and histograms |
+//! | `metrics` | counters, gauges and histograms through the crate `metrics` 0.24, listed in `docs/metrics.md` |
 //! | `shutdown` | `Shutdown`, which drains all receivers on SIGTERM; on by default in the crates for frameworks |
 //! | `jiff-02`, `chrono-04`, `time-03` | `Time::to_jiff`, `Time::to_chrono`, `Time::to_time` |
 //! | `sign` | `sign::Signer`, which signs webhooks that the application sends |

@@ -1,6 +1,7 @@
 //! The metrics: their names, types, units, labels and help texts. docs/metrics.md has a row for each of them.
 
 use std::sync::Once;
+use std::time::Duration;
 
 use metrics::{Key, Label, Level, Metadata, Recorder, SharedString, Unit, with_recorder};
 
@@ -50,13 +51,15 @@ metrics! {
     DELIVERIES = Counter "medhook_deliveries_total" { "endpoint", "provider", "kind", "outcome", "reason" } Count,
         "Deliveries by outcome and, if the handler did not finish, by reason.";
     HANDLER = Histogram "medhook_handler_seconds" { "endpoint" } Seconds,
-        "Time from the claim of an event to the end of its handler, in seconds.";
+        "Time that handlers took, in seconds. Handlers that panicked or timed out are not included.";
     LAST_HANDLED = Gauge "medhook_last_handled_seconds" { "endpoint" } Seconds,
         "Unix time of the last event that the handler answered 2xx.";
     LAST_GENUINE = Gauge "medhook_last_genuine_seconds" { "endpoint" } Seconds,
         "Unix time of the last genuine delivery: verified, of the right mode, and no replay.";
     SECRET_LAST_USED = Gauge "medhook_secret_last_used_seconds" { "endpoint", "secret" } Seconds,
         "Unix time of the last event that the secret with this label verified and that reached the handler.";
+    EXPECT_EVERY = Gauge "medhook_expect_every_seconds" { "endpoint", "provider" } Seconds,
+        "The configured expect_every, in seconds.";
     SILENCE = Counter "medhook_silence_total" { "endpoint", "provider" } Count,
         "Times that no genuine delivery had arrived for a further expect_every.";
     POSSIBLE_DUPLICATES = Counter "medhook_possible_duplicates_total" { "endpoint" } Count,
@@ -97,10 +100,14 @@ impl<const LABELS: usize> Metric<LABELS> {
         with_recorder(|recorder| recorder.register_counter(&key, &METADATA)).increment(count);
     }
 
-    fn set(&self, unix_seconds: i64, values: [SharedString; LABELS]) {
+    fn set(&self, value: f64, values: [SharedString; LABELS]) {
         let key = self.key(values);
-        #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
-        with_recorder(|recorder| recorder.register_gauge(&key, &METADATA)).set(unix_seconds as f64);
+        with_recorder(|recorder| recorder.register_gauge(&key, &METADATA)).set(value);
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
+    fn set_time(&self, unix_seconds: i64, values: [SharedString; LABELS]) {
+        self.set(unix_seconds as f64, values);
     }
 
     fn record(&self, value: f64, values: [SharedString; LABELS]) {
@@ -124,24 +131,31 @@ pub(crate) fn delivery(endpoint: &str, provider: &str, kind: &str, outcome: Outc
 }
 
 /// Records an event whose handler finished.
-pub(crate) fn finished(endpoint: &str, secret: &str, took: std::time::Duration, now: i64) {
+pub(crate) fn finished(endpoint: &str, secret: &str, took: Duration, now: i64) {
     HANDLER.record(took.as_secs_f64(), [owned(endpoint)]);
-    SECRET_LAST_USED.set(now, [owned(endpoint), owned(secret)]);
+    SECRET_LAST_USED.set_time(now, [owned(endpoint), owned(secret)]);
 }
 
 /// Records an event whose handler answered 2xx.
 pub(crate) fn handled(endpoint: &str, now: i64) {
-    LAST_HANDLED.set(now, [owned(endpoint)]);
+    LAST_HANDLED.set_time(now, [owned(endpoint)]);
 }
 
 /// Records a genuine delivery.
 pub(crate) fn genuine(endpoint: &str, now: i64) {
-    LAST_GENUINE.set(now, [owned(endpoint)]);
+    LAST_GENUINE.set_time(now, [owned(endpoint)]);
 }
 
-/// Adds silences. Prometheus does not see the first increment of a counter that it creates, so 0 creates it.
-pub(crate) fn silence(endpoint: &str, provider: &str, times: u64) {
-    SILENCE.add(times, [owned(endpoint), owned(provider)]);
+/// Records that silences of an endpoint are counted from now on. The counter is created with the value 0, because
+/// Prometheus does not see an increment that creates one.
+pub(crate) fn watched(endpoint: &str, provider: &str, expect_every: Duration) {
+    EXPECT_EVERY.set(expect_every.as_secs_f64(), [owned(endpoint), owned(provider)]);
+    SILENCE.add(0, [owned(endpoint), owned(provider)]);
+}
+
+/// Counts a silence.
+pub(crate) fn silent(endpoint: &str, provider: &str) {
+    SILENCE.add(1, [owned(endpoint), owned(provider)]);
 }
 
 /// Counts a JSON pointer that found no usable value.

@@ -458,16 +458,20 @@ fn is_perhaps_replayed(at: &EndpointFacts, reason: Reason) -> bool {
     at.limits().freshness == Freshness::Unchecked && unhandled.contains(&reason)
 }
 
-/// Creates the counter of silences with the value 0, because Prometheus does not see the first increment of a counter
-/// that it creates.
+/// Records that the endpoint is watched for silence.
 pub(crate) fn watched(at: &EndpointFacts) {
-    isolated(|| count_silence(at, 0));
+    #[cfg(feature = "metrics")]
+    if let Some(expect_every) = at.limits().expect_every {
+        isolated(|| meter::watched(at.name(), at.provider(), expect_every));
+    }
+    let _ = at;
 }
 
 /// Logs and counts that no genuine delivery has arrived for a multiple of `expect_every`.
 pub(crate) fn silent(at: &EndpointFacts, silent: &Silent) {
     isolated(|| {
-        count_silence(at, 1);
+        #[cfg(feature = "metrics")]
+        meter::silent(at.name(), at.provider());
         #[cfg(feature = "tracing")]
         {
             let (endpoint, provider, rejected) = (&**at.name(), &**at.provider(), silent.rejected);
@@ -521,12 +525,6 @@ pub(crate) fn silence_ended(at: &EndpointFacts, lasted: Duration) {
 /// The target of lines about silences, so that a filter can let them through without those about each delivery.
 #[cfg(feature = "tracing")]
 const SILENCE: &str = "medhook::silence";
-
-fn count_silence(at: &EndpointFacts, times: u64) {
-    #[cfg(feature = "metrics")]
-    meter::silence(at.name(), at.provider(), times);
-    let _ = (at, times);
-}
 
 /// Returns the step that most likely finds the cause of a silence.
 #[cfg(feature = "tracing")]

@@ -9,6 +9,7 @@ mod logs;
 mod misconfigured;
 mod observed;
 mod payloads;
+mod recorder;
 mod silence;
 mod vectors;
 

@@ -69,13 +69,18 @@ async fn every_delivery_is_logged_and_counted_once_with_its_outcome() {
             line["outcome"] == outcome && line.get("reason").map(String::as_str) == reason
         };
         assert!(logged.iter().any(|line| is_it(&line)), "{name}: {logged:?}");
+        let mut expected = BTreeMap::new();
         for line in &logged {
             assert_eq!(line["endpoint"], stage.case.endpoint, "{name}");
             assert_eq!(line["provider"], stage.receiver.provider(), "{name}");
+            // Unverified bodies have no kind.
+            let labels = ["endpoint", "provider", "kind", "outcome", "reason"];
+            let labels = labels.map(|label| format!("{label}={}", line.get(label).map_or("", |value| value)));
+            *expected.entry(format!("medhook_deliveries_total{{{}}}", labels.join(","))).or_insert(0) += 1;
         }
         let counted = counted(&snapshotter).into_iter();
         let counted = counted.filter(|(counter, _)| counter.starts_with("medhook_deliveries_total"));
-        assert_eq!(counted.map(|(_, count)| count).sum::<u64>(), deliveries as u64, "{name}");
+        assert_eq!(counted.collect::<BTreeMap<_, _>>(), expected, "{name}");
     }
 }
 
@@ -327,8 +332,38 @@ async fn a_request_without_a_receiver_is_logged_without_the_tenant_it_names() {
             ("reason", reason.as_str()),
         ];
         assert_eq!(logged, [expected.map(|(name, value)| (name, value.to_owned())).into()]);
-        let labels = format!("endpoint=(unresolved),provider=(unresolved),outcome=rejected,reason={reason}");
+        let labels = format!("endpoint=(unresolved),provider=(unresolved),kind=,outcome=rejected,reason={reason}");
         assert_eq!(counted(&snapshotter), [(format!("medhook_deliveries_total{{{labels}}}"), 1)].into());
+    }
+}
+
+#[tokio::test]
+async fn only_known_kinds_of_verified_deliveries_are_labels() {
+    const SECRET: &str = "0123456789abcdef";
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+
+    let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new(SECRET).unwrap());
+    let custom = custom.kind_pointer("/type").known_kinds(["known"]);
+    let receiver = Receiver::builder("in", custom).store(NoDedupe).build().unwrap();
+    for (secret, kind, label) in [
+        (SECRET, "known", "known"),
+        (SECRET, "chosen-by-sender", "unknown"),
+        ("forged", "known", ""),
+        ("forged", "chosen-by-sender", ""),
+    ] {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("x-key", secret.parse().unwrap());
+        let body = Bytes::from(format!(r#"{{"type":"{kind}"}}"#));
+        let body = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(body)]);
+        if let Ok(received) = receiver.receive(&RequestHead::new("POST", "/", &headers), body).await {
+            let medhook::Received::Delivery(delivery) = received else { panic!("not a handshake") };
+            receiver.admit(delivery).unwrap().run(async { 200 }, |status| *status == 200).await.unwrap();
+        }
+        let counted = counted(&snapshotter);
+        let (counter, count) = counted.iter().find(|(name, _)| name.starts_with("medhook_deliveries_total")).unwrap();
+        assert!(counter.contains(&format!(",kind={label},")) && *count == 1, "{secret} {kind}: {counted:?}");
     }
 }
 
@@ -352,7 +387,7 @@ async fn failed_store_operations_are_counted() {
             // An unclaimed delivery is settled by a spawned task.
             tokio::time::sleep(Duration::from_secs(1)).await;
             let expected = [
-                format!("medhook_deliveries_total{{endpoint=in,provider=acme,outcome={outcome},reason=}}"),
+                format!("medhook_deliveries_total{{endpoint=in,provider=acme,kind=unknown,outcome={outcome},reason=}}"),
                 format!("medhook_settle_failed_total{{endpoint=in,step={step}}}"),
                 format!("medhook_unclaimed_total{{endpoint=in,reason={reason}}}"),
             ];

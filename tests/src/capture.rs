@@ -8,9 +8,11 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 ///
 /// `tracing` caches for the whole process whether a line is wanted. With only one subscriber it asks the thread that
 /// reaches the line first, which may be a test without one, and then no other thread gets the line. A global subscriber
-/// that wants every line prevents that.
+/// that wants every line prevents that. A global recorder of metrics that records nothing prevents the warning that
+/// there is none.
 pub fn captured<L: Layer<Registry> + Send + Sync>(layer: L) -> DefaultGuard {
     // Fails if another test has set it.
     let _ = set_global_default(tracing_subscriber::registry());
+    let _ = metrics::set_global_recorder(metrics::NoopRecorder);
     set_default(tracing_subscriber::registry().with(layer))
 }
