@@ -64,6 +64,10 @@ new-provider *arguments:
 package:
     scripts/package
 
+# Check the alerts, the dashboard and the metrics with promtool
+prometheus:
+    scripts/prometheus
+
 # Compare the types in the public API with the allowed dependencies
 public-types:
     scripts/public-types

@@ -13,6 +13,6 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 pub fn captured<L: Layer<Registry> + Send + Sync>(layer: L) -> DefaultGuard {
     // Fails if another test has set it.
     let _ = set_global_default(tracing_subscriber::registry());
-    let _ = metrics::set_global_recorder(metrics::NoopRecorder);
+    let _ = ::metrics::set_global_recorder(::metrics::NoopRecorder);
     set_default(tracing_subscriber::registry().with(layer))
 }

@@ -6,6 +6,7 @@ pub mod faulty;
 pub mod guides;
 pub mod ledger;
 pub mod listing;
+pub mod metrics;
 #[cfg(unix)]
 pub mod pgbouncer;
 pub mod program;

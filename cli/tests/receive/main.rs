@@ -14,6 +14,7 @@ mod application;
 mod config;
 mod fleet;
 mod forward;
+mod metrics;
 mod output;
 mod program;
 mod providers;
