@@ -223,9 +223,7 @@ const VERSION: &str = "0.24";
 /// installed recorder without fields is in a box, whose pointer is not an address but the alignment.
 #[cfg(any(feature = "tracing", test))]
 fn is_recorder_installed() -> bool {
-    with_recorder(|recorder| {
-        size_of_val(recorder) > 0 || std::ptr::from_ref(recorder).addr() <= align_of_val(recorder)
-    })
+    with_recorder(|recorder| size_of_val(recorder) > 0 || std::ptr::from_ref(recorder).addr() <= align_of_val(recorder))
 }
 
 #[cfg(test)]

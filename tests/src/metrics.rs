@@ -112,7 +112,10 @@ mod tests {
         assert_eq!(queried.iter().collect::<Vec<_>>(), documented.keys().collect::<Vec<_>>());
         let text = dashboard.to_string();
         for legend in text.split("{{").skip(1).map(|rest| rest.split("}}").next().unwrap()) {
-            assert!(documented.values().any(|metric| metric.labels.contains(legend)), "no metric has the label {legend}");
+            assert!(
+                documented.values().any(|metric| metric.labels.contains(legend)),
+                "no metric has the label {legend}"
+            );
         }
     }
 
