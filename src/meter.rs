@@ -1,6 +1,6 @@
 //! The metrics: their names, types, units, labels and help texts. docs/metrics.md has a row for each of them.
 
-use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use metrics::{Key, Label, Level, Metadata, Recorder, SharedString, Unit, with_recorder};
@@ -201,18 +201,20 @@ pub(crate) fn forgotten() {
 /// Describes the metrics again at the first delivery of the process, because the application may have installed its
 /// recorder after it built its receivers. Logs if there is no recorder by then.
 fn check_recorder() {
-    static FIRST: Once = Once::new();
-    FIRST.call_once(|| {
-        describe();
-        #[cfg(feature = "tracing")]
-        if !is_recorder_installed() {
-            tracing::warn!(
-                "the feature `metrics` is enabled, but no recorder for metrics {VERSION} is installed, so nothing is \
-                 counted; install a recorder before the first delivery; if one is installed, run `cargo tree -i \
-                 metrics`: it must use the same version of `metrics` (docs/metrics.md)"
-            );
-        }
-    });
+    // Not a `Once`: if a subscriber panics, every later call of that would panic as well.
+    static CHECKED: AtomicBool = AtomicBool::new(false);
+    if CHECKED.load(Ordering::Relaxed) || CHECKED.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    describe();
+    #[cfg(feature = "tracing")]
+    if !is_recorder_installed() {
+        tracing::warn!(
+            "the feature `metrics` is enabled, but no recorder for metrics {VERSION} is installed, so nothing is \
+             counted; install a recorder before the first delivery; if one is installed, run `cargo tree -i metrics`: \
+             it must use the same version of `metrics` (docs/metrics.md)"
+        );
+    }
 }
 
 /// The version of the crate `metrics` in Cargo.toml: recorders for another one see nothing.

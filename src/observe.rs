@@ -498,7 +498,7 @@ pub(crate) fn silent(at: &EndpointFacts, silent: &Silent) {
                 "no genuine webhook delivery for {length} ({last_one}; {since}); {next}"
             );
         }
-        let _ = silent;
+        let _ = (at, silent);
     });
 }
 

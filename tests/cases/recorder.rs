@@ -25,6 +25,7 @@ impl<S: tracing::Subscriber> Layer<S> for Printed {
         let message = message.lock().unwrap();
         if message.contains("recorder") {
             println!("logged: {} {message}", event.metadata().level());
+            assert_ne!(recorder(), "none, and a subscriber that panics");
         }
     }
 }
@@ -46,17 +47,25 @@ async fn receives_two_deliveries() {
     let healthsync = HealthSync::new(Secret::new(SECRET).unwrap());
     let receiver = Receiver::builder("in", healthsync).store(NoDedupe).build().unwrap();
     // After the receiver was built, and before the first delivery.
-    match std::env::var("TEST_RECORDER").as_deref() {
-        Ok("debugging") => metrics::set_global_recorder(DebuggingRecorder::new()).unwrap(),
-        Ok("noop") => metrics::set_global_recorder(NoopRecorder).unwrap(),
+    match &*recorder() {
+        "debugging" => metrics::set_global_recorder(DebuggingRecorder::new()).unwrap(),
+        "noop" => metrics::set_global_recorder(NoopRecorder).unwrap(),
         _ => {}
     }
+    let later = DebuggingRecorder::new();
+    let snapshotter = later.snapshotter();
     for n in 1..=2 {
+        let _recording = (n == 2).then(|| metrics::set_default_local_recorder(&later));
         let headers = http::HeaderMap::new();
         let body = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(Bytes::new())]);
         receiver.receive(&RequestHead::new("POST", "/", &headers), body).await.unwrap_err();
         println!("received {n}");
     }
+    assert_eq!(snapshotter.snapshot().into_vec().len(), 1);
+}
+
+fn recorder() -> String {
+    std::env::var("TEST_RECORDER").unwrap_or_default()
 }
 
 #[test]
@@ -65,6 +74,11 @@ fn a_missing_recorder_is_logged_once_with_its_version_and_the_next_step() {
                     counted; install a recorder before the first delivery; if one is installed, run `cargo tree -i \
                     metrics`: it must use the same version of `metrics` (docs/metrics.md)";
     assert_eq!(logged_with("none"), [expected]);
+}
+
+#[test]
+fn after_a_subscriber_that_panics_at_the_warning_deliveries_are_counted() {
+    assert_eq!(logged_with("none, and a subscriber that panics").len(), 1);
 }
 
 #[test]
