@@ -47,6 +47,7 @@ async fn a_silence_is_logged_when_it_begins_each_time_it_is_repeated_and_when_it
     // `tracing` caches for the whole process whether a line is wanted; this subscriber wants every line.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
     let _logging = tracing::subscriber::set_default(warnings_to(log.clone()));
+    super::metrics::record_none();
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("secret");
     std::fs::write(&secret, "a-secret-of-some-length").unwrap();
