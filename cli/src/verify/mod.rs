@@ -1,25 +1,31 @@
 //! `medhook verify`: verifies a recorded delivery step by step, and explains failures.
 //!
 //! - `headers`: parses the recorded head
+//! - `case`: the recorded delivery and its endpoint
 //! - `steps`: runs the steps of a receiver
-//! - `causes`, `rewritten`: try the common mistakes
+//! - `problems`, `time_form`: describe headers and times that are not accepted, without their values
+//! - `causes`: tries the common mistakes
+//! - `report`: writes the result
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
+mod case;
 mod causes;
+mod encodings;
 mod headers;
-mod rewritten;
+mod problems;
+mod report;
 mod steps;
+mod time_form;
 
 use std::io::{Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use medhook::Bytes;
-use serde_json::json;
 
-use self::causes::{Case, Cause, Causes};
+use self::case::Case;
 use self::headers::Head;
-use self::steps::{StepResult, Steps};
+use self::report::Report;
 use crate::clock;
 use crate::endpoint::{Dialect, Provider, SecretArgs, TestSecretArgs, entry, provider_parser};
 use crate::failure::Failure;
@@ -87,14 +93,11 @@ pub(crate) fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<Verdict, Fai
     let head = Head::parse(&file(&args.headers, LONGEST_HEAD)?)?;
     let body = Bytes::from(file(&args.body, LONGEST_BODY)?);
     let at = args.at.map_or_else(clock::now, Ok)?;
-    let steps = Steps::judge(&endpoint, &head, &body, at)?;
     let case = Case { endpoint: &endpoint, signing: &signing, secrets: &secrets, head: &head, body: &body, at };
-    let causes = if steps.all_passed() { Causes::default() } else { case.causes(&steps) };
-
+    let report = Report::of(&case)?;
     let shown = args.show_body.then(|| harmless(body.get(..body.len().min(16 * 1024)).unwrap_or_default()));
-    let text = if args.json { as_json(&steps, &causes, shown) } else { as_text(&steps, &causes, shown) };
-    say(out, &text)?;
-    Ok(if steps.all_passed() { Verdict::AllIsWell } else { Verdict::SomethingIsNot })
+    say(out, &if args.json { report.as_json(shown) } else { report.as_text(shown) })?;
+    Ok(if report.is_verified() { Verdict::AllIsWell } else { Verdict::SomethingIsNot })
 }
 
 const LONGEST_HEAD: u64 = 1024 * 1024;
@@ -118,67 +121,4 @@ fn labeled(secrets: &[medhook::Secret]) -> Result<std::collections::BTreeMap<Str
         return Err(Failure::new("two secrets have the same name; use a different variable or file name for each"));
     }
     Ok(map)
-}
-
-fn as_text(steps: &Steps, causes: &Causes, body: Option<String>) -> String {
-    let mut text = String::new();
-    for step in steps.all() {
-        let result = match step.result {
-            StepResult::Failed => "FAILED",
-            result => result.as_str(),
-        };
-        let reason = step.reason.map(|reason| format!("{reason}: ")).unwrap_or_default();
-        text.push_str(&format!("{:<9} {result:<10} {reason}{}\n", step.name, step.detail));
-    }
-    text.push_str("claim     unchecked  only the receiver knows whether the event was handled before\n");
-    if steps.all_passed() {
-        text.push_str("\nverified\n");
-    } else {
-        text.push_str("\nnot verified\n");
-        for Cause { text: cause, fits, .. } in &causes.list {
-            let how_sure = if *fits { "cause" } else { "possible cause" };
-            text.push_str(&format!("{how_sure}: {cause}\n"));
-        }
-        if !steps.verify.has_passed() && causes.tried > 0 {
-            text.push_str(&format!("{} combinations of secret, signature and body were tried\n", causes.tried));
-        }
-        if causes.list.is_empty() && steps.signature() == "invalid" {
-            text.push_str("no known cause matches: the secret differs, or the body was modified\n");
-        }
-    }
-    if let Some(body) = body {
-        text.push_str(&format!("\n{body}\n"));
-    }
-    text
-}
-
-fn as_json(steps: &Steps, causes: &Causes, body: Option<String>) -> String {
-    let steps_as_json: Vec<_> = steps
-        .all()
-        .iter()
-        .map(|step| {
-            json!({
-                "step": step.name,
-                "result": step.result.as_str(),
-                "reason": step.reason.map(medhook::Reason::as_str),
-                "detail": step.detail,
-            })
-        })
-        .collect();
-    let causes_as_json: Vec<_> = causes
-        .list
-        .iter()
-        .map(|Cause { code, text, fits }| json!({ "code": code, "text": text, "fits": fits }))
-        .collect();
-    let mut report = json!({
-        "verified": steps.all_passed(),
-        "signature": steps.signature(),
-        "steps": steps_as_json,
-        "causes": causes_as_json,
-        "tried": causes.tried,
-    });
-    if let (Some(body), Some(members)) = (body, report.as_object_mut()) {
-        members.insert("body".to_owned(), body.into());
-    }
-    format!("{report}\n")
 }

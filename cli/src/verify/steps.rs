@@ -1,10 +1,11 @@
 //! Runs the steps of a receiver, and records the result of each.
 
 use medhook::testing::{Signing, StoppedClock};
-use medhook::{Bytes, Delivery, Freshness, Mode, NoDedupe, Reason, Receiver, RequestHead, SignatureScope};
+use medhook::{Delivery, Freshness, Mode, NoDedupe, Reason, Receiver, RequestHead, SignatureScope};
 use medhook_conformance::{Endpoint, EndpointError};
 
-use super::headers::Head;
+use super::case::Case;
+use super::problems;
 use crate::clock::in_words;
 use crate::failure::Failure;
 use crate::read::DecodeOutcome;
@@ -47,11 +48,12 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    /// Judges a delivery as a receiver would at the Unix time `at`, in seconds. A delivery that is too old still goes
-    /// through all other steps, so that old recordings can be examined.
-    pub(super) fn judge(endpoint: &Endpoint, head: &Head, body: &Bytes, at: i64) -> Result<Self, Failure> {
+    /// Judges a delivery as a receiver would at the time of arrival. A delivery that is too old still goes through all
+    /// other steps, so that old recordings can be examined.
+    pub(super) fn judge(case: &Case<'_>) -> Result<Self, Failure> {
+        let Case { endpoint, signing, head, body, at, .. } = *case;
         let cannot = |error: EndpointError| Failure::new(error.to_string());
-        let (facts, signing) = (endpoint.facts().map_err(cannot)?, endpoint.signing().map_err(cannot)?);
+        let facts = endpoint.facts().map_err(cannot)?;
         let strict = built(endpoint, at, None)?;
         let ageless = built(endpoint, at, Some(Freshness::Unchecked))?;
         let method = head.method.as_deref().unwrap_or("POST");
@@ -62,7 +64,7 @@ impl Steps {
             head: match began {
                 // The head holds the shared secret, but comparing it is reported as the step `verify`.
                 Err(rejection) if rejection.reason() != Reason::SignatureMismatch => {
-                    failed("head", rejection.reason(), in_head(rejection.reason()))
+                    failed("head", rejection.reason(), in_head(case, rejection.reason()))
                 }
                 _ => passed("head", "every required header is present once and well formed"),
             },
@@ -75,7 +77,7 @@ impl Steps {
             return Ok(steps);
         }
         // If the scheme signs a time of the attempt, the age is known even if the signature is invalid.
-        let attempted_at = head.text("webhook-timestamp").filter(|_| matches!(signing, Signing::StandardWebhooks));
+        let attempted_at = head.text("webhook-timestamp").filter(|_| case.is_standard());
         let attempted_at = attempted_at.and_then(|text| text.parse().ok());
 
         let head_only = matches!(signing, Signing::SharedSecret { .. });
@@ -84,8 +86,11 @@ impl Steps {
             Err(rejection) => {
                 let detail = match rejection.reason() {
                     Reason::TooLarge => "the body is longer than the default limit of 1 MiB".to_owned(),
-                    _ if head_only => "the header holds none of the given secrets".to_owned(),
-                    _ => "the signature of this body was made with none of the given secrets".to_owned(),
+                    _ if head_only => match case.required_headers().as_slice() {
+                        [header] => format!("the header {header} holds none of the given secrets"),
+                        headers => format!("not each of the headers {} holds one of its secrets", headers.join(", ")),
+                    },
+                    _ => "none of the given secrets makes this signature of this body".to_owned(),
                 };
                 steps.verify = failed("verify", rejection.reason(), detail);
                 return Ok(steps);
@@ -113,12 +118,16 @@ impl Steps {
         steps.envelope = passed("envelope", envelope(&delivery));
         let time = attempted_at.or_else(|| delivery.occurred_at().and_then(medhook::Time::unix));
         let judged = strict.verify(headers, body.clone()).and_then(|verified| strict.open(verified));
+        let shown = |reason| match case.time() {
+            Some((name, form, _)) if reason == Reason::TimeMissing || form.is_smaller_unit() => form.describe(name),
+            _ => age(time, at),
+        };
         steps.fresh = match judged {
             Ok(_) if facts.policy.freshness == Freshness::Unchecked => {
                 passed("fresh", "not checked by default for this provider")
             }
             Ok(_) => passed("fresh", age(time, at)),
-            Err(rejection) => failed("fresh", rejection.reason(), age(time, at)),
+            Err(rejection) => failed("fresh", rejection.reason(), shown(rejection.reason())),
         };
         Ok(steps)
     }
@@ -131,13 +140,15 @@ impl Steps {
         self.all().iter().all(|step| step.has_passed())
     }
 
-    /// Returns the state of the signature. It is unchecked if an earlier check failed, such as the limit of the body.
-    pub(super) fn signature(&self) -> &'static str {
-        match (self.verify.result, self.verify.reason) {
-            (StepResult::Passed, _) => "valid",
-            (StepResult::Failed, Some(Reason::SignatureMismatch)) => "invalid",
-            _ => "unchecked",
-        }
+    /// Adds the state of the signature, if the search found it after an earlier step or another check failed.
+    pub(super) fn add_signature(&mut self, is_valid: Option<bool>) {
+        let text = match is_valid {
+            _ if self.verify.has_passed() || self.verify.reason == Some(Reason::SignatureMismatch) => return,
+            Some(true) => "; the signature itself is valid",
+            Some(false) => "; the signature is invalid as well",
+            None => return,
+        };
+        self.verify.detail.push_str(text);
     }
 }
 
@@ -157,16 +168,9 @@ fn built(endpoint: &Endpoint, at: i64, freshness: Option<Freshness>) -> Result<R
     builder.build().map_err(|error| Failure::new(error.to_string()))
 }
 
-fn in_head(reason: Reason) -> &'static str {
-    match reason {
-        Reason::MissingHeader => "a required header is missing",
-        Reason::RepeatedHeader => "a required header is repeated",
-        Reason::MalformedHeader => "a required header is malformed",
-        Reason::ContentEncoding => "content-encoding says that the body is compressed, which receivers reject",
-        Reason::TooLarge => "content-length is more than the default limit of 1 MiB",
-        Reason::Method => "the method is not POST",
-        _ => "the head is rejected",
-    }
+fn in_head(case: &Case<'_>, reason: Reason) -> String {
+    let texts: Vec<_> = problems::of_head(case, reason).into_iter().map(|problem| problem.text).collect();
+    if texts.is_empty() { "the head is rejected".to_owned() } else { texts.join("; ") }
 }
 
 /// Describes the envelope, without values that only the sender chose.
@@ -202,8 +206,8 @@ fn passed(name: &'static str, detail: impl Into<String>) -> Step {
     Step { name, result: StepResult::Passed, reason: None, detail: detail.into() }
 }
 
-fn failed(name: &'static str, reason: Reason, detail: impl Into<String>) -> Step {
-    Step { name, result: StepResult::Failed, reason: Some(reason), detail: detail.into() }
+fn failed(name: &'static str, reason: Reason, detail: String) -> Step {
+    Step { name, result: StepResult::Failed, reason: Some(reason), detail }
 }
 
 fn unchecked(name: &'static str) -> Step {

@@ -1,0 +1,134 @@
+//! Finds the causes of a failed verification by trying the common mistakes. A mistake that explains the delivery
+//! completely is a cause; one that the headers, the body or the time only suggest is a possible cause. docs/verify.md
+//! lists the codes.
+//!
+//! - `search`: combines the tables `secrets`, `messages` and `bodies`, and compares the MACs with those in `tags`
+//! - `shared`: compares shared secrets
+//! - `mode`, `times`, `hints`: everything else
+//! - `json`, `escapes`, `numbers`, `charset`, `wrapped`: how bodies are rewritten
+
+mod bodies;
+mod cause;
+mod charset;
+mod escapes;
+mod hints;
+mod json;
+mod messages;
+mod mode;
+mod numbers;
+mod search;
+mod secrets;
+mod shared;
+mod tags;
+mod times;
+mod wrapped;
+
+use medhook::Reason;
+
+pub(super) use self::cause::Cause;
+use self::cause::add;
+use super::case::Case;
+use super::problems::{self, Problem};
+use super::steps::Steps;
+
+/// The causes that were found.
+#[derive(Default)]
+pub(super) struct Causes {
+    pub(super) list: Vec<Cause>,
+    /// Whether the signature is valid; `None` if that is unknown.
+    pub(super) is_valid: Option<bool>,
+    /// The number of combinations that were tried.
+    pub(super) tried: usize,
+}
+
+impl Causes {
+    /// Finds the causes for which a delivery was not accepted.
+    pub(super) fn find(case: &Case<'_>, steps: &Steps) -> Self {
+        let mut causes = Causes::default();
+        if steps.verify.has_passed() {
+            causes.is_valid = Some(true);
+            causes.list.extend(mode::of_verified(case, steps));
+            causes.list.extend(times::find(case, steps, true));
+            return causes;
+        }
+        let is_explained = if case.is_shared_secret() { causes.compare(case) } else { causes.search(case) };
+        causes.add_problems(case, steps, is_explained);
+        let is_valid = causes.is_valid == Some(true);
+        let mut possible = times::find(case, steps, is_valid);
+        if !is_explained {
+            possible.extend(hints::of_secrets(case));
+            possible.extend(mode::of_unverified(case));
+        }
+        possible.into_iter().for_each(|cause| add(&mut causes.list, cause));
+        causes.list.sort_by_key(|cause| !cause.fits);
+        causes
+    }
+
+    /// Searches for the mistakes of an HMAC, and returns whether they explain it.
+    fn search(&mut self, case: &Case<'_>) -> bool {
+        let outcome = search::search(case);
+        self.tried = outcome.tried;
+        self.is_valid = (outcome.is_valid || outcome.is_comparable).then_some(outcome.is_valid);
+        if let Some(explanation) = outcome.explanation {
+            self.list = explanation;
+            return true;
+        }
+        let is_bare = case.secrets.iter().any(|secret| {
+            let text = secret.expose_secret().as_bytes();
+            let mut values = case.required_headers().into_iter().flat_map(|name| case.head.values(name));
+            values.any(|value| ends_with_word(value, text))
+        });
+        if is_bare {
+            self.list.push(Cause::fitting(
+                "secret_instead_of_hmac",
+                "the header holds the secret itself, but an HMAC is expected",
+            ));
+            return true;
+        }
+        if !outcome.has_tags {
+            let text = "no header holds a value that could be an HMAC-SHA256";
+            self.list.push(Cause::possible("no_signature_found", text));
+        }
+        if outcome.is_cut {
+            let text = "the body is so long that not every combination was tried";
+            self.list.push(Cause::possible("not_all_tried", text));
+        }
+        self.list.extend(hints::of_body(case));
+        false
+    }
+
+    /// Searches for the mistakes of a shared secret, and returns whether they explain it.
+    fn compare(&mut self, case: &Case<'_>) -> bool {
+        let outcome = shared::compare(case);
+        (self.list, self.is_valid, self.tried) = (outcome.causes, outcome.is_valid, outcome.tried);
+        self.is_valid == Some(true) || self.list.iter().any(|cause| cause.fits)
+    }
+
+    /// Adds the problems for which the head or the length was rejected. They explain the delivery completely if nothing
+    /// is wrong with the signature, or if that is explained as well.
+    fn add_problems(&mut self, case: &Case<'_>, steps: &Steps, is_explained: bool) {
+        let reason = steps.head.reason.or(steps.verify.reason.filter(|reason| *reason == Reason::TooLarge));
+        let Some(reason) = reason else { return };
+        for Problem { code, text } in problems::of_head(case, reason) {
+            // The search found what is wrong with the form.
+            if code == "malformed_signature" && is_explained {
+                continue;
+            }
+            let fits = is_explained && reason != Reason::MissingHeader;
+            add(&mut self.list, Cause { code, text, fits });
+        }
+        if case.is_standard() && case.head.has("svix-signature") && !case.head.has("webhook-signature") {
+            add(
+                &mut self.list,
+                Cause::possible(
+                    "svix_headers",
+                    "the headers are named svix-*: the sender or a relay uses the names that predate Standard Webhooks",
+                ),
+            );
+        }
+    }
+}
+
+fn ends_with_word(value: &[u8], word: &[u8]) -> bool {
+    value.strip_suffix(word).is_some_and(|before| before.is_empty() || before.ends_with(b" ") || before.ends_with(b"="))
+}

@@ -1,0 +1,183 @@
+//! Searches for the explanation of an HMAC with the fewest causes: combinations of at most two mistakes of the secret,
+//! of what is signed before the body, and of the body. The place and the form of the signature are compared in each
+//! combination.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
+
+use medhook::sign::mac;
+
+use super::bodies::{self, CHANGES, Change};
+use super::cause::Cause;
+use super::messages::{self, Message};
+use super::secrets::{self, Key};
+use super::tags::{self, Tag};
+use crate::verify::case::Case;
+
+/// The result of the search.
+#[derive(Default)]
+pub(super) struct Outcome {
+    /// The causes that together explain the signature completely. There are none if it is as expected.
+    pub(super) explanation: Option<Vec<Cause>>,
+    /// Whether the signature is that of the recorded body, id and time under a given secret.
+    pub(super) is_valid: bool,
+    /// Whether the expected header holds a signature that could be compared.
+    pub(super) is_comparable: bool,
+    /// Whether any header holds a value that could be an HMAC-SHA256.
+    pub(super) has_tags: bool,
+    /// The number of combinations that were tried.
+    pub(super) tried: usize,
+    /// Whether combinations were left out.
+    pub(super) is_cut: bool,
+}
+
+/// The most bytes that are rewritten and hashed, which takes a few seconds.
+const MOST_BYTES: usize = 1024 * 1024 * 1024;
+
+/// The bytes that a combination costs besides those of the body.
+const OVERHEAD: usize = 256;
+
+pub(super) fn search(case: &Case<'_>) -> Outcome {
+    search_within(case, MOST_BYTES)
+}
+
+fn search_within(case: &Case<'_>, most_bytes: usize) -> Outcome {
+    let expected = case.signature_header().0;
+    let found = tags::all(case);
+    let messages = messages::all(case);
+    let mut outcome = Outcome {
+        has_tags: !found.is_empty(),
+        is_comparable: found.iter().any(|tag| tag.header == expected)
+            && messages.iter().any(|message| message.mistake.is_none()),
+        ..Outcome::default()
+    };
+    if outcome.has_tags {
+        let keys = secrets::keys(case.secrets, case.is_standard());
+        let tables = Tables { case, tags: found, keys, messages };
+        let mut search = Search { outcome: &mut outcome, budget: most_bytes };
+        search.one_mistake(&tables);
+        search.two_mistakes(&tables);
+    }
+    outcome
+}
+
+/// Everything that is combined.
+struct Tables<'t, 'c> {
+    case: &'t Case<'c>,
+    tags: Vec<Tag<'c>>,
+    keys: Vec<Key>,
+    messages: Vec<Message>,
+}
+
+struct Search<'o> {
+    outcome: &'o mut Outcome,
+    budget: usize,
+}
+
+/// The bodies that were tried, as hashes.
+#[derive(Default)]
+struct Seen(HashSet<u64>, RandomState);
+
+impl Seen {
+    fn is_new(&mut self, body: &[u8]) -> bool {
+        self.0.insert(self.1.hash_one(body))
+    }
+}
+
+impl Search<'_> {
+    /// Tries the recorded delivery with at most one mistake.
+    fn one_mistake(&mut self, tables: &Tables<'_, '_>) {
+        let body = tables.case.body;
+        self.keys_and_messages(tables, body, &[], 0);
+        self.keys_and_messages(tables, body, &[], 1);
+        let mut seen = Seen::default();
+        seen.is_new(body);
+        self.each_change(body, &mut seen, &mut |search, change, changed| {
+            search.keys_and_messages(tables, changed, &[change], 0);
+        });
+    }
+
+    /// Tries every two mistakes.
+    fn two_mistakes(&mut self, tables: &Tables<'_, '_>) {
+        let body = tables.case.body;
+        self.keys_and_messages(tables, body, &[], 2);
+        let mut seen = Seen::default();
+        seen.is_new(body);
+        self.each_change(body, &mut seen, &mut |search, change, changed| {
+            search.keys_and_messages(tables, changed, &[change], 1);
+        });
+        let mut seen_first = Seen::default();
+        seen_first.is_new(body);
+        self.each_change(body, &mut seen_first, &mut |search, first, changed| {
+            search.each_change(changed, &mut seen, &mut |search, second, twice| {
+                search.keys_and_messages(tables, twice, &[first, second], 0);
+            });
+        });
+    }
+
+    /// Passes each body that may have been signed instead of `body`, and that is new, to `tried`.
+    fn each_change(&mut self, body: &[u8], seen: &mut Seen, tried: &mut dyn FnMut(&mut Self, &'static Change, &[u8])) {
+        let is_json = bodies::is_json(body);
+        for change in CHANGES {
+            if self.is_done() || !self.spends(body.len()) {
+                return;
+            }
+            change.undo(body, is_json, &mut |changed| {
+                if !self.is_done() && self.spends(changed.len()) && seen.is_new(&changed) {
+                    tried(self, change, &changed);
+                }
+            });
+        }
+    }
+
+    /// Tries every secret and everything that may be signed before this body, with exactly so many mistakes.
+    fn keys_and_messages(&mut self, tables: &Tables<'_, '_>, body: &[u8], changes: &[&Change], count: usize) {
+        for message in &tables.messages {
+            for key in &tables.keys {
+                let mistakes = usize::from(message.mistake.is_some()).saturating_add(key.mistake.is_some().into());
+                if mistakes != count {
+                    continue;
+                }
+                if self.is_done() || !self.spends(body.len().saturating_add(OVERHEAD)) {
+                    return;
+                }
+                self.outcome.tried = self.outcome.tried.saturating_add(1);
+                let expected = mac(&key.bytes, &[message.before.as_bytes(), body]);
+                let found =
+                    tables.tags.iter().filter(|tag| tag.bytes == expected).map(|tag| tag.misplaced(tables.case));
+                if let Some(misplaced) = found.min_by_key(Vec::len) {
+                    self.found(key, message, changes, misplaced);
+                }
+            }
+        }
+    }
+
+    fn found(&mut self, key: &Key, message: &Message, changes: &[&Change], misplaced: Vec<Cause>) {
+        let mut causes = Vec::new();
+        causes.extend(key.mistake.as_ref().map(|(code, text)| Cause::fitting(code, text)));
+        causes.extend(message.mistake.map(|(code, text)| Cause::fitting(code, text)));
+        for change in changes {
+            let cause = Cause::fitting(change.code, change.text);
+            causes.push(match causes.contains(&cause) {
+                true => Cause::fitting(change.code, format!("{}; this happened twice", change.text)),
+                false => cause,
+            });
+        }
+        self.outcome.is_valid = changes.is_empty() && key.mistake.is_none() && message.is_valid();
+        causes.extend(misplaced);
+        self.outcome.explanation = Some(causes);
+    }
+
+    fn is_done(&self) -> bool {
+        self.outcome.explanation.is_some()
+    }
+
+    /// Takes bytes from the budget. Returns false once there are not enough left.
+    fn spends(&mut self, bytes: usize) -> bool {
+        match self.budget.checked_sub(bytes) {
+            Some(left) => self.budget = left,
+            None => self.outcome.is_cut = true,
+        }
+        !self.outcome.is_cut
+    }
+}

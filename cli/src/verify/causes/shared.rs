@@ -1,0 +1,157 @@
+//! The mistakes of a shared secret: of the header, of its value, and of the given secret, in combinations of two.
+
+use medhook::sign::mac;
+
+use super::cause::{Cause, add};
+use super::secrets::TEXTS;
+use super::tags;
+use crate::verify::case::Case;
+use crate::verify::encodings::{base64, percent_decoded};
+
+/// The result of the comparison.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub(super) causes: Vec<Cause>,
+    /// Whether each required header holds one of its secrets; `None` if one of them is missing or empty.
+    pub(super) is_valid: Option<bool>,
+    /// The number of comparisons.
+    pub(super) tried: usize,
+}
+
+/// A mistake in a header's value. The text of the cause continues the words "in the header NAME,",
+/// and `{secret}` stands for the secret's label.
+struct ValueMistake {
+    code: &'static str,
+    text: &'static str,
+    undo: fn(&str) -> Option<String>,
+}
+
+const VALUES: &[ValueMistake] = &[
+    ValueMistake {
+        code: "secret_in_quotes",
+        text: "quotation marks or spaces surround {secret}",
+        undo: |value| Some(value.trim_matches(['"', '\'', ' ']).to_owned()),
+    },
+    ValueMistake {
+        code: "secret_after_word",
+        text: "a word precedes {secret}",
+        undo: |value| value.rsplit_once([' ', '=', ':', ',']).map(|(_, last)| last.to_owned()),
+    },
+    ValueMistake {
+        code: "secret_in_base64",
+        text: "{secret} is encoded as base64",
+        undo: |value| base64(value).and_then(|bytes| String::from_utf8(bytes).ok()).map(|text| text.trim().to_owned()),
+    },
+    ValueMistake {
+        code: "secret_after_user_name",
+        text: "{secret} is the password of HTTP basic authentication",
+        undo: |value| {
+            let encoded = value.strip_prefix("Basic ")?;
+            let text = String::from_utf8(base64(encoded)?).ok()?;
+            text.split_once(':').map(|(_, password)| password.to_owned())
+        },
+    },
+    ValueMistake {
+        code: "secret_in_percent_encoding",
+        text: "{secret} is percent-encoded",
+        undo: |value| percent_decoded(value.as_bytes(), false).and_then(|bytes| String::from_utf8(bytes).ok()),
+    },
+];
+
+/// A header, with the label and the text of a secret that it may hold.
+struct Expected<'c> {
+    header: &'c str,
+    label: &'c str,
+    secret: &'c str,
+}
+
+/// Compares every header with every given secret.
+pub(super) fn compare(case: &Case<'_>) -> Outcome {
+    let (header, _) = case.signature_header();
+    let first = case.secrets.iter().map(|secret| (header, secret.label(), secret.expose_secret()));
+    let second = case.endpoint.also_header.iter().flat_map(|header| {
+        let secrets = case.endpoint.also_secrets.iter();
+        secrets.map(|(label, secret)| (header.as_str(), label.as_str(), secret.as_str()))
+    });
+    let expected: Vec<_> =
+        first.chain(second).map(|(header, label, secret)| Expected { header, label, secret }).collect();
+    let holds = |header: &str| {
+        let values: Vec<_> = case.head.values(header).filter(|value| !value.is_empty()).collect();
+        let fits = |secret: &Expected<'_>| secret.header == header && values.contains(&secret.secret.as_bytes());
+        (!values.is_empty()).then(|| expected.iter().any(fits))
+    };
+    let required = case.required_headers();
+    let held: Option<Vec<_>> = required.iter().map(|header| holds(header)).collect();
+    let mut outcome = Outcome { is_valid: held.map(|held| held.iter().all(|held| *held)), ..Outcome::default() };
+    for expected in &expected {
+        if holds(expected.header) != Some(true) {
+            outcome.compare_headers(case, expected);
+        }
+    }
+    let wrong: Vec<_> = required.iter().filter(|header| holds(header) == Some(false)).collect();
+    if let ([header], true) = (wrong.as_slice(), required.len() > 1) {
+        let text = format!("the header {header} holds none of its secrets; the other required header is correct");
+        add(&mut outcome.causes, Cause::possible("one_header_differs", text));
+    }
+    outcome
+}
+
+impl Outcome {
+    fn compare_headers(&mut self, case: &Case<'_>, expected: &Expected<'_>) {
+        let Expected { label, secret, .. } = *expected;
+        let mut texts = vec![(None, secret.to_owned())];
+        for mistake in TEXTS {
+            texts.extend((mistake.undo)(secret).into_iter().map(|text| (Some(mistake), text)));
+        }
+        let mut best: Option<Vec<Cause>> = None;
+        for (name, value) in &case.head.headers {
+            let Ok(value) = str::from_utf8(value) else { continue };
+            let mut values = vec![(None, value.to_owned())];
+            values.extend(VALUES.iter().filter_map(|mistake| Some((Some(mistake), (mistake.undo)(value)?))));
+            for (value_mistake, value) in &values {
+                for (text_mistake, text) in texts.iter().filter(|(_, text)| !text.is_empty()) {
+                    self.tried = self.tried.saturating_add(1);
+                    if value != text {
+                        continue;
+                    }
+                    let mut causes = Vec::new();
+                    if name != expected.header {
+                        let text =
+                            format!("secret {label} is in the header {name}, but is expected in {}", expected.header);
+                        causes.push(Cause::fitting("secret_in_other_header", text));
+                    }
+                    causes.extend(value_mistake.map(|mistake| {
+                        let text = mistake.text.replace("{secret}", &format!("secret {label}"));
+                        Cause::fitting(mistake.code, format!("in the header {name}, {text}"))
+                    }));
+                    causes.extend(
+                        text_mistake
+                            .map(|mistake| Cause::fitting(mistake.code, format!("secret {label} {}", mistake.text))),
+                    );
+                    if best.as_ref().is_none_or(|best| causes.len() < best.len()) {
+                        best = Some(causes);
+                    }
+                }
+            }
+            if best.is_none() && value.eq_ignore_ascii_case(secret) {
+                let text = format!("the header {name} holds secret {label} with letters in a different case");
+                best = Some(vec![Cause::fitting("secret_in_other_case", text)]);
+            }
+            let is_cut = secret.len() > 8 && value.len() > 8 && value != secret;
+            if is_cut && (secret.starts_with(value) || value.starts_with(secret)) {
+                let text = format!("the header {name} and secret {label} begin alike, but one of them is truncated");
+                add(&mut self.causes, Cause::possible("secret_cut_off", text));
+            }
+        }
+        best.into_iter().flatten().for_each(|cause| add(&mut self.causes, cause));
+        let signed = mac(secret.as_bytes(), &[case.body]);
+        if let Some(tag) = tags::all(case).into_iter().find(|tag| tag.bytes == signed) {
+            let text = format!(
+                "the header {} holds an HMAC of the body under secret {label}: the sender signs, but the endpoint \
+                 expects the secret itself",
+                tag.header
+            );
+            add(&mut self.causes, Cause::fitting("hmac_instead_of_secret", text));
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Finds why a delivery is not fresh: the form of its time, the clocks, and time zones.
+
+use medhook::Reason;
+
+use super::cause::Cause;
+use crate::clock::in_words;
+use crate::verify::case::Case;
+use crate::verify::steps::Steps;
+use crate::verify::time_form::TimeForm;
+
+/// The clock skew and the delay that two correct clocks and a network may have.
+const TOLERANCE: u64 = 300;
+
+/// The largest difference between a zone and UTC.
+const LARGEST_ZONE: u64 = 14 * 3_600;
+
+/// Returns the causes in the time of a delivery.
+pub(super) fn find(case: &Case<'_>, steps: &Steps, is_valid: bool) -> Vec<Cause> {
+    let Some((name, form, text)) = case.time() else { return Vec::new() };
+    let accepted = match case.is_standard() {
+        true => "it must be an integer of Unix seconds",
+        false => "it must be RFC 3339 or an integer of Unix seconds",
+    };
+    match steps.fresh.reason {
+        Some(Reason::TimeMissing) => {
+            return vec![Cause::fitting(form.code(), format!("{}; {accepted}", form.describe(name)))];
+        }
+        Some(Reason::Stale | Reason::InTheFuture) => {}
+        // A receiver checks the time of the attempt before the signature.
+        None if case.is_standard() && !steps.verify.has_passed() => {}
+        _ => return Vec::new(),
+    }
+    let Some(time) = form.unix(&text) else { return Vec::new() };
+    let apart = time.abs_diff(case.at);
+    if form.is_smaller_unit() {
+        let text = format!("{}; {accepted}", form.describe(name));
+        let fits = is_valid && apart <= TOLERANCE;
+        return vec![if fits { Cause::fitting(form.code(), text) } else { Cause::possible(form.code(), text) }];
+    }
+    let mut causes = Vec::new();
+    let words = in_words(apart);
+    match steps.fresh.reason {
+        Some(Reason::Stale) => causes.push(Cause::possible(
+            "stale_delivery",
+            format!(
+                "{name} is {words} before the time of arrival, which is now unless --at sets it; if --at is right, the \
+                 delivery was replayed or retried late, or the sender's clock is behind by {words}, or this machine's \
+                 clock is ahead"
+            ),
+        )),
+        Some(Reason::InTheFuture) => causes.push(Cause::possible(
+            "clock_skew",
+            format!(
+                "{name} is {words} after the time of arrival, which is now unless --at sets it: the sender's clock is \
+                 ahead by {words}, or this machine's clock is behind"
+            ),
+        )),
+        _ if apart > TOLERANCE && form == TimeForm::Seconds => {
+            let side = if time > case.at { "after" } else { "before" };
+            causes.push(Cause::possible(
+                "timestamp_outside_window",
+                format!(
+                    "{name} is {words} {side} the time of arrival, which is now unless --at sets it; at most 300 s are \
+                     allowed"
+                ),
+            ));
+        }
+        _ => {}
+    }
+    if causes.is_empty() || apart > LARGEST_ZONE {
+        return causes;
+    }
+    let quarter = 15 * 60;
+    let beside_a_quarter = apart.checked_rem(quarter).unwrap_or_default();
+    if form == TimeForm::NoZone {
+        causes.push(Cause::possible(
+            "timestamp_without_zone",
+            format!("{name} has no zone, so it is read as UTC; it is {words} off, and may be a local time"),
+        ));
+    } else if apart > 2 * quarter - 60 && beside_a_quarter.min(quarter - beside_a_quarter) <= 60 {
+        causes.push(Cause::possible(
+            "timestamp_in_local_time",
+            format!("{name} is off by {words}, as if a local time had been written as UTC"),
+        ));
+    }
+    causes
+}

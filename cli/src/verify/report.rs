@@ -1,0 +1,154 @@
+//! Writes the steps and the causes, as text and as JSON.
+
+use medhook_conformance::Endpoint;
+use serde_json::json;
+
+use super::case::Case;
+use super::causes::{Cause, Causes};
+use super::steps::{StepResult, Steps};
+use crate::failure::Failure;
+use crate::random;
+
+/// The result of the command.
+pub(super) struct Report {
+    steps: Steps,
+    causes: Causes,
+    is_shared_secret: bool,
+}
+
+impl Report {
+    /// Verifies a delivery, and finds the causes if it is not accepted.
+    pub(super) fn of(case: &Case<'_>) -> Result<Self, Failure> {
+        let failure = match Steps::judge(case) {
+            Ok(steps) => return Ok(Report::explaining(case, steps)),
+            Err(failure) => failure,
+        };
+        // The scheme cannot use a secret. If the mistake is known, it is the cause.
+        let endpoint = with_random_secrets(case.endpoint)?;
+        let case = Case { endpoint: &endpoint, ..*case };
+        let Ok(mut steps) = Steps::judge(&case) else { return Err(failure) };
+        steps.verify.detail = failure.to_string();
+        let report = Report::explaining(&case, steps);
+        if report.has_cause() { Ok(report) } else { Err(failure) }
+    }
+
+    fn explaining(case: &Case<'_>, mut steps: Steps) -> Self {
+        let causes = if steps.all_passed() {
+            Causes { is_valid: Some(true), ..Causes::default() }
+        } else {
+            Causes::find(case, &steps)
+        };
+        steps.add_signature(causes.is_valid);
+        Report { steps, causes, is_shared_secret: case.is_shared_secret() }
+    }
+
+    pub(super) fn is_verified(&self) -> bool {
+        self.steps.all_passed()
+    }
+
+    fn has_cause(&self) -> bool {
+        self.causes.list.iter().any(|cause| cause.fits)
+    }
+
+    pub(super) fn as_text(&self, body: Option<String>) -> String {
+        let mut text = String::new();
+        for step in self.steps.all() {
+            let result = match step.result {
+                StepResult::Failed => "FAILED",
+                result => result.as_str(),
+            };
+            let reason = step.reason.map(|reason| format!("{reason}: ")).unwrap_or_default();
+            text.push_str(&format!("{:<9} {result:<10} {reason}{}\n", step.name, step.detail));
+        }
+        text.push_str("claim     unchecked  only the receiver knows whether the event was handled before\n");
+        if self.is_verified() {
+            text.push_str("\nverified\n");
+        } else {
+            text.push_str("\nnot verified\n");
+            self.push_causes(&mut text);
+        }
+        if let Some(body) = body {
+            text.push_str(&format!("\n{body}\n"));
+        }
+        text
+    }
+
+    fn push_causes(&self, text: &mut String) {
+        let Causes { list, is_valid, tried } = &self.causes;
+        match is_valid {
+            Some(true) if self.is_shared_secret => text.push_str("the shared secret itself is correct\n"),
+            Some(true) => text.push_str("the signature itself is valid\n"),
+            _ => {}
+        }
+        for Cause { text: cause, fits, .. } in list {
+            let how_sure = if *fits { "cause" } else { "possible cause" };
+            text.push_str(&format!("{how_sure}: {cause}\n"));
+        }
+        let is_unknown = *is_valid == Some(false) && !self.has_cause();
+        if self.is_shared_secret {
+            if is_unknown {
+                text.push_str(&format!(
+                    "no known cause matches: the sender uses another secret, or changed it in a way that was not tried \
+                     ({tried} comparisons); compare the secret with the one in the provider's portal\n"
+                ));
+            }
+            return;
+        }
+        if *is_valid != Some(true) && *tried > 0 {
+            text.push_str(&format!("{tried} combinations of secret, signature and body were tried\n"));
+        }
+        if is_unknown {
+            text.push_str(
+                "no known cause matches: the secret, the body or what was signed differs in a way that was not tried; \
+                 compare the secret with the one in the provider's portal, then record the body's bytes before any \
+                 program parses them\n",
+            );
+        }
+    }
+
+    pub(super) fn as_json(&self, body: Option<String>) -> String {
+        let steps: Vec<_> = self
+            .steps
+            .all()
+            .iter()
+            .map(|step| {
+                json!({
+                    "step": step.name,
+                    "result": step.result.as_str(),
+                    "reason": step.reason.map(medhook::Reason::as_str),
+                    "detail": step.detail,
+                })
+            })
+            .collect();
+        let causes: Vec<_> = self
+            .causes
+            .list
+            .iter()
+            .map(|Cause { code, text, fits }| json!({ "code": code, "text": text, "fits": fits }))
+            .collect();
+        let mut report = json!({
+            "verified": self.is_verified(),
+            "signature": match self.causes.is_valid {
+                Some(true) => "valid",
+                Some(false) => "invalid",
+                None => "unchecked",
+            },
+            "steps": steps,
+            "causes": causes,
+            "tried": self.causes.tried,
+        });
+        if let (Some(body), Some(members)) = (body, report.as_object_mut()) {
+            members.insert("body".to_owned(), body.into());
+        }
+        format!("{report}\n")
+    }
+}
+
+/// Returns the endpoint with usable secrets that verify nothing, under the same labels.
+fn with_random_secrets(endpoint: &Endpoint) -> Result<Endpoint, Failure> {
+    let mut endpoint = endpoint.clone();
+    for secret in endpoint.secrets.values_mut().chain(endpoint.test_secrets.values_mut()) {
+        *secret = random::secret()?;
+    }
+    Ok(endpoint)
+}
