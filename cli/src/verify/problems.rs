@@ -1,5 +1,5 @@
-//! Why a receiver rejects a delivery before it verifies the signature: which header, and what is wrong with its form,
-//! never its value.
+//! The reasons for which a receiver rejects a delivery before it verifies the signature: the header, and what is wrong
+//! with its form, never its value.
 
 use medhook::testing::Signing;
 use medhook::{Encoding, Reason};

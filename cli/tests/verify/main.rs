@@ -12,6 +12,11 @@
 #[path = "../../../tests/canary/plant.rs"]
 mod plant;
 
+mod bodies;
+mod secrets;
+mod times;
+mod unknown;
+
 use std::path::PathBuf;
 
 use medhook::registry::{self, OptionName};
@@ -37,13 +42,21 @@ struct Recording {
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     more: Vec<&'static str>,
+    /// The secret that is given to the command.
+    given: String,
 }
 
 impl Recording {
     fn of(provider: &'static str, kind: &str) -> Self {
         let path = format!("{provider}/{kind}.json");
         let body = fixtures().iter().find(|fixture| fixture.path() == path).expect("a fixture").body();
-        let mut recording = Recording { provider, headers: Vec::new(), body: body.to_vec(), more: Vec::new() };
+        let mut recording = Recording {
+            provider,
+            headers: Vec::new(),
+            body: body.to_vec(),
+            more: Vec::new(),
+            given: SECRET.to_owned(),
+        };
         if agrees_on_scheme(provider) {
             recording.more = vec!["--scheme", "hmac-sha256", "--header", "X-Signature"];
         }
@@ -102,7 +115,7 @@ impl Recording {
             arguments.extend(["--secret-env", "CANARY"]);
         }
         arguments.extend(more);
-        let ran = run(env!("CARGO_BIN_EXE_medhook"), &arguments, &[("CANARY", SECRET), ("OTHER", OTHER)]);
+        let ran = run(env!("CARGO_BIN_EXE_medhook"), &arguments, &[("CANARY", &self.given), ("OTHER", OTHER)]);
         std::fs::remove_dir_all(folder).expect("removed");
 
         // Neither the received nor the expected values may be printed.
@@ -141,6 +154,22 @@ impl Recording {
         let found = causes.iter().filter(of_the_code).any(|cause| cause["text"].as_str().unwrap().contains(text));
         assert!(found, "{code}, {fits}, {text}: {report}");
         assert!(documented(code), "{code}");
+    }
+
+    /// Asserts that these mistakes, and no others, are the causes, and returns the state of the signature.
+    fn is_explained_by(&self, codes: &[&str]) -> String {
+        let ran = self.examine(&["--json"]);
+        assert_eq!(ran.code, Some(1), "{codes:?}: {}{}", ran.stdout, ran.stderr);
+        let report: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        let causes = report["causes"].as_array().expect("a list").iter();
+        let mut found: Vec<_> =
+            causes.filter(|cause| cause["fits"] == true).map(|cause| cause["code"].as_str().unwrap()).collect();
+        let mut codes = codes.to_vec();
+        found.sort_unstable();
+        codes.sort_unstable();
+        assert_eq!(found, codes, "{report}");
+        assert!(!ran.stdout.contains(&self.given), "{}", ran.stdout);
+        report["signature"].as_str().unwrap().to_owned()
     }
 
     fn report(&self, more: &[&str]) -> serde_json::Value {
@@ -342,6 +371,7 @@ fn a_signature_in_another_header_or_format_is_found() {
     let mut bare = Recording::of("healthsync", "document.uploaded");
     bare.value(|value| value.replace("sha256=", ""));
     bare.has_cause("wrong_prefix", "must follow `sha256=`");
+    assert_eq!(bare.report(&[])["signature"], "valid");
     let tag = mac(SECRET.as_bytes(), &[&bare.body]);
     let mut base = Recording::of("healthsync", "document.uploaded");
     base.value(|_| format!("sha256={}", base64(&tag)));
@@ -509,6 +539,19 @@ fn a_valid_signature_is_not_blamed_on_the_secret_or_the_body() {
     assert!(!stdout.contains("no known cause"), "{stdout}");
 }
 
+/// Asserts that each code in a table of mistakes is in one of its tests.
+fn every_entry_is_tested(table: &str, tested: &[&str]) {
+    let entries = table.split("#[cfg(test)]").next().unwrap().split('"').filter(is_code);
+    let untested: Vec<_> = entries.filter(|code| documented(code) && !tested.contains(code)).collect();
+    assert!(untested.is_empty(), "{untested:?}");
+}
+
+fn is_code(text: &&str) -> bool {
+    text.contains('_')
+        && !text.ends_with('_')
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
 /// Returns the text of all files in a folder, without their tests.
 fn sources(folder: &std::path::Path) -> String {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -523,11 +566,6 @@ fn sources(folder: &std::path::Path) -> String {
 #[test]
 fn every_code_is_documented_and_every_documented_code_exists() {
     let sources = sources(&PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src/verify")));
-    let is_code = |text: &&str| {
-        text.contains('_')
-            && !text.ends_with('_')
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-    };
     let codes: Vec<_> = sources.split('"').filter(is_code).collect();
     for code in &codes {
         assert!(documented(code), "{code} is not documented");

@@ -7,12 +7,14 @@ use super::{charset, escapes, numbers, wrapped};
 use crate::verify::case::LONGEST_JSON;
 use crate::verify::encodings::percent_decoded;
 
+/// Passes the bodies that may have been signed instead of the recorded one.
+type Undo = fn(&[u8], &mut dyn FnMut(Vec<u8>));
+
 /// A modification of a body.
 pub(super) struct Change {
     pub(super) code: &'static str,
     pub(super) text: &'static str,
-    /// Passes the bodies that may have been signed.
-    undo: fn(&[u8], &mut dyn FnMut(Vec<u8>)),
+    undo: Undo,
     input: Input,
 }
 
@@ -45,15 +47,15 @@ pub(super) fn is_json(body: &[u8]) -> bool {
     body.len() <= LONGEST_JSON && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }
 
-const fn any(code: &'static str, text: &'static str, undo: fn(&[u8], &mut dyn FnMut(Vec<u8>))) -> Change {
+const fn any(code: &'static str, text: &'static str, undo: Undo) -> Change {
     Change { code, text, undo, input: Input::Any }
 }
 
-const fn in_text(code: &'static str, text: &'static str, undo: fn(&[u8], &mut dyn FnMut(Vec<u8>))) -> Change {
+const fn in_text(code: &'static str, text: &'static str, undo: Undo) -> Change {
     Change { code, text, undo, input: Input::Text }
 }
 
-const fn in_json(code: &'static str, text: &'static str, undo: fn(&[u8], &mut dyn FnMut(Vec<u8>))) -> Change {
+const fn in_json(code: &'static str, text: &'static str, undo: Undo) -> Change {
     Change { code, text, undo, input: Input::Json }
 }
 
@@ -158,9 +160,10 @@ pub(super) const CHANGES: &[Change] = &[
     in_text(
         "body_in_event",
         "the file holds an event of a gateway or a log; a part of it, as text or in base64, is the signed body",
-        |body, found| match body.trim_ascii_start().first() {
-            Some(b'{' | b'[') => wrapped::parts_of_json(body, found),
-            _ => {}
+        |body, found| {
+            if let Some(b'{' | b'[') = body.trim_ascii_start().first() {
+                wrapped::parts_of_json(body, found);
+            }
         },
     ),
     in_text(

@@ -2,13 +2,13 @@
 
 /// A cause of a failed verification.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::verify) struct Cause {
+pub(crate) struct Cause {
     /// The stable name, for scripts.
-    pub(in crate::verify) code: &'static str,
+    pub(crate) code: &'static str,
     /// One line for the operator.
-    pub(in crate::verify) text: String,
+    pub(crate) text: String,
     /// Whether the cause, alone or with all other causes that fit, explains the delivery completely.
-    pub(in crate::verify) fits: bool,
+    pub(crate) fits: bool,
 }
 
 impl Cause {

@@ -40,7 +40,7 @@ pub(super) fn text_length(json: &[u8]) -> usize {
     json.iter().skip(1).position(closes).map_or(json.len(), |position| position.saturating_add(2))
 }
 
-/// How JSON is laid out.
+/// A layout of JSON.
 pub(super) struct Layout {
     /// The text that indents one level, if there are lines.
     pub(super) indent: Option<&'static str>,

@@ -54,7 +54,7 @@ fn finite(number: &str) -> Option<f64> {
     number.parse().ok().filter(|float: &f64| float.is_finite())
 }
 
-/// As JavaScript and Go: `1.0` is `1`, and large whole numbers lose digits.
+/// Writes a number as JavaScript and Go: `1.0` is `1`, and large whole numbers lose digits.
 fn shortest(number: &str) -> Option<String> {
     let float = finite(number)?;
     let size = float.abs();
@@ -67,7 +67,7 @@ fn shortest(number: &str) -> Option<String> {
     })
 }
 
-/// As Python: floats have a fraction, or an exponent of at least two digits.
+/// Writes a float as Python: floats have a fraction, or an exponent of at least two digits.
 fn python(number: &str) -> Option<String> {
     let float = finite(number).filter(|_| !is_whole(number.as_bytes()))?;
     let size = float.abs();
@@ -80,7 +80,7 @@ fn python(number: &str) -> Option<String> {
     Some(format!("{digits}e{sign}{exponent:0>2}"))
 }
 
-/// As Java: floats have a fraction, and those from ten million an exponent.
+/// Writes a float as Java: floats have a fraction, and those from ten million an exponent.
 fn java(number: &str) -> Option<String> {
     let float = finite(number).filter(|_| !is_whole(number.as_bytes()))?;
     let size = float.abs();
@@ -92,18 +92,18 @@ fn java(number: &str) -> Option<String> {
     Some(if digits.contains('.') { text } else { format!("{digits}.0E{exponent}") })
 }
 
-/// Without an exponent.
+/// Writes a number without an exponent.
 fn decimal(number: &str) -> Option<String> {
     number.contains(['e', 'E']).then(|| finite(number)).flatten().map(|float| float.to_string())
 }
 
-/// As amounts of money: `1.5` is `1.50`.
+/// Writes amounts of money: `1.5` is `1.50`.
 fn two_decimals(number: &str) -> Option<String> {
     let (_, fraction) = number.split_once('.').filter(|_| !number.contains(['e', 'E']))?;
     (fraction.len() == 1).then(|| format!("{number}0"))
 }
 
-/// Without zeros at the end of a fraction: `1.50` is `1.5`, and `1.00` is `1.0`.
+/// Removes the zeros at the end of a fraction: `1.50` is `1.5`, and `1.00` is `1.0`.
 fn no_zeros(number: &str) -> Option<String> {
     number.split_once('.').filter(|_| !number.contains(['e', 'E']))?;
     let text = number.trim_end_matches('0');

@@ -16,7 +16,7 @@ use crate::verify::case::Case;
 
 /// The result of the search.
 #[derive(Default)]
-pub(super) struct Outcome {
+pub(super) struct SearchOutcome {
     /// The causes that together explain the signature completely. There are none if it is as expected.
     pub(super) explanation: Option<Vec<Cause>>,
     /// Whether the signature is that of the recorded body, id and time under a given secret.
@@ -34,22 +34,25 @@ pub(super) struct Outcome {
 /// The most bytes that are rewritten and hashed, which takes a few seconds.
 const MOST_BYTES: usize = 1024 * 1024 * 1024;
 
+/// The longest body that is changed a second time.
+const LONGEST_CHANGED_TWICE: usize = 4 * 1024 * 1024;
+
 /// The bytes that a combination costs besides those of the body.
 const OVERHEAD: usize = 256;
 
-pub(super) fn search(case: &Case<'_>) -> Outcome {
+pub(super) fn search(case: &Case<'_>) -> SearchOutcome {
     search_within(case, MOST_BYTES)
 }
 
-fn search_within(case: &Case<'_>, most_bytes: usize) -> Outcome {
+fn search_within(case: &Case<'_>, most_bytes: usize) -> SearchOutcome {
     let expected = case.signature_header().0;
     let found = tags::all(case);
     let messages = messages::all(case);
-    let mut outcome = Outcome {
+    let mut outcome = SearchOutcome {
         has_tags: !found.is_empty(),
         is_comparable: found.iter().any(|tag| tag.header == expected)
             && messages.iter().any(|message| message.mistake.is_none()),
-        ..Outcome::default()
+        ..SearchOutcome::default()
     };
     if outcome.has_tags {
         let keys = secrets::keys(case.secrets, case.is_standard());
@@ -70,7 +73,7 @@ struct Tables<'t, 'c> {
 }
 
 struct Search<'o> {
-    outcome: &'o mut Outcome,
+    outcome: &'o mut SearchOutcome,
     budget: usize,
 }
 
@@ -109,6 +112,10 @@ impl Search<'_> {
         let mut seen_first = Seen::default();
         seen_first.is_new(body);
         self.each_change(body, &mut seen_first, &mut |search, first, changed| {
+            if changed.len() > LONGEST_CHANGED_TWICE {
+                search.outcome.is_cut = true;
+                return;
+            }
             search.each_change(changed, &mut seen, &mut |search, second, twice| {
                 search.keys_and_messages(tables, twice, &[first, second], 0);
             });

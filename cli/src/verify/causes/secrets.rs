@@ -206,7 +206,7 @@ pub(super) fn keys(secrets: &[Secret], standard: bool) -> Vec<Key> {
             }
         }
     }
-    // What a program signs with if its secret is not set.
+    // A program whose secret is not set signs with one of these.
     for unset in ["", "undefined", "null", "None"] {
         let text = "the sender signed without a secret: its setting is empty or missing";
         add(Some(("signed_without_secret", text.to_owned())), unset.into());

@@ -10,7 +10,7 @@ use crate::verify::encodings::{base64, percent_decoded};
 
 /// The result of the comparison.
 #[derive(Default)]
-pub(super) struct Outcome {
+pub(super) struct Comparison {
     pub(super) causes: Vec<Cause>,
     /// Whether each required header holds one of its secrets; `None` if one of them is missing or empty.
     pub(super) is_valid: Option<bool>,
@@ -23,38 +23,43 @@ pub(super) struct Outcome {
 struct ValueMistake {
     code: &'static str,
     text: &'static str,
-    undo: fn(&str) -> Option<String>,
+    undo: fn(&str) -> Vec<String>,
 }
 
 const VALUES: &[ValueMistake] = &[
     ValueMistake {
         code: "secret_in_quotes",
         text: "quotation marks or spaces surround {secret}",
-        undo: |value| Some(value.trim_matches(['"', '\'', ' ']).to_owned()),
+        undo: |value| vec![value.trim_matches(['"', '\'', ' ']).to_owned()],
     },
     ValueMistake {
         code: "secret_after_word",
         text: "a word precedes {secret}",
-        undo: |value| value.rsplit_once([' ', '=', ':', ',']).map(|(_, last)| last.to_owned()),
+        undo: |value| {
+            let after = [value.rsplit_once(' '), value.split_once('='), value.split_once(':'), value.split_once(',')];
+            after.into_iter().flatten().map(|(_, after)| after.trim().to_owned()).collect()
+        },
     },
     ValueMistake {
         code: "secret_in_base64",
         text: "{secret} is encoded as base64",
-        undo: |value| base64(value).and_then(|bytes| String::from_utf8(bytes).ok()).map(|text| text.trim().to_owned()),
+        undo: |value| in_base64(value).map(|text| text.trim().to_owned()).into_iter().collect(),
     },
     ValueMistake {
         code: "secret_after_user_name",
         text: "{secret} is the password of HTTP basic authentication",
         undo: |value| {
-            let encoded = value.strip_prefix("Basic ")?;
-            let text = String::from_utf8(base64(encoded)?).ok()?;
-            text.split_once(':').map(|(_, password)| password.to_owned())
+            let text = value.strip_prefix("Basic ").and_then(in_base64);
+            text.iter().filter_map(|text| text.split_once(':')).map(|(_, password)| password.to_owned()).collect()
         },
     },
     ValueMistake {
         code: "secret_in_percent_encoding",
         text: "{secret} is percent-encoded",
-        undo: |value| percent_decoded(value.as_bytes(), false).and_then(|bytes| String::from_utf8(bytes).ok()),
+        undo: |value| {
+            let decoded = percent_decoded(value.as_bytes(), false);
+            decoded.and_then(|bytes| String::from_utf8(bytes).ok()).into_iter().collect()
+        },
     },
 ];
 
@@ -66,7 +71,7 @@ struct Expected<'c> {
 }
 
 /// Compares every header with every given secret.
-pub(super) fn compare(case: &Case<'_>) -> Outcome {
+pub(super) fn compare(case: &Case<'_>) -> Comparison {
     let (header, _) = case.signature_header();
     let first = case.secrets.iter().map(|secret| (header, secret.label(), secret.expose_secret()));
     let second = case.endpoint.also_header.iter().flat_map(|header| {
@@ -82,7 +87,7 @@ pub(super) fn compare(case: &Case<'_>) -> Outcome {
     };
     let required = case.required_headers();
     let held: Option<Vec<_>> = required.iter().map(|header| holds(header)).collect();
-    let mut outcome = Outcome { is_valid: held.map(|held| held.iter().all(|held| *held)), ..Outcome::default() };
+    let mut outcome = Comparison { is_valid: held.map(|held| held.iter().all(|held| *held)), ..Comparison::default() };
     for expected in &expected {
         if holds(expected.header) != Some(true) {
             outcome.compare_headers(case, expected);
@@ -96,7 +101,7 @@ pub(super) fn compare(case: &Case<'_>) -> Outcome {
     outcome
 }
 
-impl Outcome {
+impl Comparison {
     fn compare_headers(&mut self, case: &Case<'_>, expected: &Expected<'_>) {
         let Expected { label, secret, .. } = *expected;
         let mut texts = vec![(None, secret.to_owned())];
@@ -107,7 +112,9 @@ impl Outcome {
         for (name, value) in &case.head.headers {
             let Ok(value) = str::from_utf8(value) else { continue };
             let mut values = vec![(None, value.to_owned())];
-            values.extend(VALUES.iter().filter_map(|mistake| Some((Some(mistake), (mistake.undo)(value)?))));
+            for mistake in VALUES {
+                values.extend((mistake.undo)(value).into_iter().map(|value| (Some(mistake), value)));
+            }
             for (value_mistake, value) in &values {
                 for (text_mistake, text) in texts.iter().filter(|(_, text)| !text.is_empty()) {
                     self.tried = self.tried.saturating_add(1);
@@ -154,4 +161,8 @@ impl Outcome {
             add(&mut self.causes, Cause::fitting("hmac_instead_of_secret", text));
         }
     }
+}
+
+fn in_base64(value: &str) -> Option<String> {
+    base64(value).and_then(|bytes| String::from_utf8(bytes).ok())
 }

@@ -14,6 +14,9 @@ const TOLERANCE: u64 = 300;
 /// The largest difference between a zone and UTC.
 const LARGEST_ZONE: u64 = 14 * 3_600;
 
+/// Zones differ from UTC by multiples of half an hour, with few exceptions.
+const HALF_AN_HOUR: u64 = 1_800;
+
 /// Returns the causes in the time of a delivery.
 pub(super) fn find(case: &Case<'_>, steps: &Steps, is_valid: bool) -> Vec<Cause> {
     let Some((name, form, text)) = case.time() else { return Vec::new() };
@@ -70,17 +73,15 @@ pub(super) fn find(case: &Case<'_>, steps: &Steps, is_valid: bool) -> Vec<Cause>
     if causes.is_empty() || apart > LARGEST_ZONE {
         return causes;
     }
-    let quarter = 15 * 60;
-    let beside_a_quarter = apart.checked_rem(quarter).unwrap_or_default();
     if form == TimeForm::NoZone {
         causes.push(Cause::possible(
             "timestamp_without_zone",
             format!("{name} has no zone, so it is read as UTC; it is {words} off, and may be a local time"),
         ));
-    } else if apart > 2 * quarter - 60 && beside_a_quarter.min(quarter - beside_a_quarter) <= 60 {
+    } else if apart > TOLERANCE && apart.saturating_add(60) % HALF_AN_HOUR <= 120 {
         causes.push(Cause::possible(
             "timestamp_in_local_time",
-            format!("{name} is off by {words}, as if a local time had been written as UTC"),
+            format!("{name} is off by {words}, which may be the zone of the sender: a local time written as UTC"),
         ));
     }
     causes
