@@ -70,8 +70,15 @@ impl Case<'_> {
         Some((pointer.trim_start_matches('/'), form, text))
     }
 
+    /// Returns the name and the form of the time, for a receiver that found none.
+    pub(super) fn unread_time(&self) -> Option<(&'static str, TimeForm)> {
+        let (name, form, text) = self.time()?;
+        let is_readable = medhook::Time::from(text.as_str()).unix().is_some();
+        Some((name, if is_readable && form != TimeForm::NotJson { TimeForm::Unread } else { form }))
+    }
+
     fn is_json(&self) -> bool {
-        serde_json::from_slice::<serde::de::IgnoredAny>(self.body).is_ok()
+        str::from_utf8(self.body).is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
     }
 
     fn raw(&self, pointer: &str) -> Option<&RawValue> {
@@ -87,5 +94,25 @@ impl Case<'_> {
                 Err(_) => serde_json::from_str(value.get()).ok().and_then(in_list),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_receivers_accept_is_not_blamed_for_the_rest_of_the_body() {
+        let endpoint = Endpoint::new("healthsync");
+        let (signing, head) = (endpoint.signing().unwrap(), Head::default());
+        let form = |body: &str| {
+            let body = Bytes::copy_from_slice(body.as_bytes());
+            let case = Case { endpoint: &endpoint, signing: &signing, secrets: &[], head: &head, body: &body, at: 0 };
+            case.unread_time().unwrap()
+        };
+        assert_eq!(form(r#"{"created_at":1,"created_at":"2026-01-01T00:00:00Z"}"#), ("created_at", TimeForm::Unread));
+        assert_eq!(form(r#"{"created_at":1.5}"#), ("created_at", TimeForm::Fraction));
+        assert_eq!(form(r#"["created_at"]"#), ("created_at", TimeForm::Missing));
+        assert_eq!(form(r#"{"created_at":1"#), ("created_at", TimeForm::NotJson));
     }
 }

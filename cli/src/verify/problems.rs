@@ -35,11 +35,19 @@ pub(super) fn of_head(case: &Case<'_>, reason: Reason) -> Vec<Problem> {
             "content-encoding says that the body is compressed, which receivers reject; let the proxy that compresses \
              it send it as it was signed",
         )],
-        Reason::TooLarge => vec![problem("body_too_large", "the body is longer than the default limit of 1 MiB")],
+        Reason::TooLarge if case.body.len() > LIMIT => {
+            vec![problem("body_too_large", "the body is longer than the default limit of 1 MiB")]
+        }
+        Reason::TooLarge => {
+            vec![problem("body_too_large", "content-length is more than the default limit of 1 MiB")]
+        }
         Reason::Method => vec![problem("method_not_accepted", "the method is not POST")],
         _ => Vec::new(),
     }
 }
+
+/// The default limit of a receiver.
+const LIMIT: usize = 1024 * 1024;
 
 fn problem(code: &'static str, text: impl Into<String>) -> Problem {
     Problem { code, text: text.into() }

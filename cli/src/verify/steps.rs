@@ -118,8 +118,9 @@ impl Steps {
         steps.envelope = passed("envelope", envelope(&delivery));
         let time = attempted_at.or_else(|| delivery.occurred_at().and_then(medhook::Time::unix));
         let judged = strict.verify(headers, body.clone()).and_then(|verified| strict.open(verified));
-        let shown = |reason| match case.time() {
-            Some((name, form, _)) if reason == Reason::TimeMissing || form.is_smaller_unit() => form.describe(name),
+        let shown = |reason| match (reason, case.time(), case.unread_time()) {
+            (Reason::TimeMissing, _, Some((name, form))) => form.describe(name),
+            (_, Some((name, form, _)), _) if form.is_smaller_unit() => form.describe(name),
             _ => age(time, at),
         };
         steps.fresh = match judged {

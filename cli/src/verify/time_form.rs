@@ -22,6 +22,8 @@ pub(super) enum TimeForm {
     Missing,
     OtherType,
     NotJson,
+    /// In a form that receivers accept, in a body whose envelope they cannot read.
+    Unread,
 }
 
 /// The longest text that is parsed as a time.
@@ -94,7 +96,7 @@ impl TimeForm {
     /// Returns the code of the cause.
     pub(super) fn code(self) -> &'static str {
         match self {
-            TimeForm::Seconds | TimeForm::Unreadable => "timestamp_unreadable",
+            TimeForm::Seconds | TimeForm::Unreadable | TimeForm::Unread => "timestamp_unreadable",
             TimeForm::NotCanonical => "timestamp_not_canonical",
             TimeForm::Milliseconds => "timestamp_in_milliseconds",
             TimeForm::Microseconds => "timestamp_in_microseconds",
@@ -129,6 +131,7 @@ impl TimeForm {
             TimeForm::Null => "is null",
             TimeForm::Missing => "is missing",
             TimeForm::OtherType => "is neither a string nor a number",
+            TimeForm::Unread => "cannot be read, such as if a member of the body occurs twice",
             TimeForm::NotJson => return format!("the body is not JSON, so {name} cannot be read"),
         };
         format!("{name} {what}")

@@ -74,7 +74,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
         text(
             "json_members_reordered",
             r#"{"a": {"c":1, "d":1.0}, "b":"\u00f1"}"#,
-            r#"{"b": "\u00f1", "a":{"d":1.0, "c":1}}"#,
+            r#"{"b":"\u00f1", "a": {"d":1.0, "c":1}}"#,
         ),
         text("body_in_base64", SIGNED, &base64(SIGNED.as_bytes())),
         text(

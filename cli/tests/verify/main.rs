@@ -479,7 +479,7 @@ fn changes_by_proxies_are_found() {
     let recording = || Recording::of("healthsync", "document.uploaded").signed(OTHER);
     recording()
         .header("content-encoding", "gzip")
-        .has_possible_cause("decompressed_in_transit", "a proxy decompressed it");
+        .has_possible_cause("decompressed_in_transit", "decompressed after it was signed, by a proxy");
     let mut compressed = recording();
     compressed.body = b"\x1f\x8b\x08\0\0".to_vec();
     compressed.has_possible_cause("compressed_without_header", "the body is compressed with gzip");

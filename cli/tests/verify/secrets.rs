@@ -169,3 +169,14 @@ fn every_mistake_of_a_shared_secret_is_found() {
     let tag = medhook::sign::mac(TEXT.as_bytes(), &[&of(name, "", TEXT).body]);
     of(name, &hex(&tag), TEXT).is_explained_by(&["hmac_instead_of_secret"]);
 }
+
+#[test]
+fn the_header_that_differs_is_named_if_two_are_required() {
+    let mut recording = Recording::of("mediquo", "patient_message_received");
+    recording.more = vec!["--also-header", "X-Second", "--also-secret-env", "OTHER"];
+    let wrong = recording.header("x-second", "something else");
+    wrong.has_possible_cause("one_header_differs", "the header x-second holds none of its secrets; the other");
+    let stdout = wrong.examine(&[]).stdout;
+    assert!(stdout.contains("not each of the headers x-webhook-signature, x-second holds one"), "{stdout}");
+    assert!(stdout.contains("no known cause matches") && !stdout.contains("body"), "{stdout}");
+}

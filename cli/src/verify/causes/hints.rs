@@ -29,8 +29,8 @@ fn encoding(case: &Case<'_>) -> Option<Cause> {
     match (encoded, compressed) {
         (true, _) if is_text => Some(Cause::possible(
             "decompressed_in_transit",
-            "content-encoding says that the body is compressed, but it is text: a proxy decompressed it, and may have \
-             changed it",
+            "content-encoding says that the body is compressed, but it is text: it was decompressed after it was signed, \
+             by a proxy or by the tool that recorded it",
         )),
         (true, _) => Some(Cause::possible(
             "compressed_body",

@@ -188,3 +188,60 @@ impl Search<'_> {
         !self.outcome.is_cut
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use medhook::{Bytes, Secret};
+    use medhook_conformance::Endpoint;
+
+    use super::*;
+    use crate::verify::headers::Head;
+
+    fn searched(body: &[u8], most_bytes: usize) -> SearchOutcome {
+        let endpoint = Endpoint::new("healthsync");
+        let signing = endpoint.signing().unwrap();
+        let secrets = ["one secret", "another secret"].map(|text| Secret::new(text).unwrap());
+        let mut head = Head::default();
+        head.headers.push(("x-healthsync-signature".to_owned(), format!("sha256={}", "0".repeat(64)).into_bytes()));
+        let body = Bytes::copy_from_slice(body);
+        let case = Case {
+            endpoint: &endpoint,
+            signing: &signing,
+            secrets: &secrets,
+            head: &head,
+            body: &body,
+            at: 1_700_000_000,
+        };
+        search_within(&case, most_bytes)
+    }
+
+    #[test]
+    fn the_search_ends_within_its_budget() {
+        let body = serde_json::json!({ "a": vec!["Zo\u{eb} </b>"; 400], "b": vec![1.5; 400] }).to_string();
+        let all = searched(&body.as_bytes()[..200], MOST_BYTES);
+        assert!(!all.is_cut && all.tried > 500, "{}", all.tried);
+        for budget in [0, 1_000, 100_000, 2_000_000] {
+            let cut = searched(body.as_bytes(), budget);
+            assert!(cut.is_cut && cut.tried <= budget / body.len(), "{budget}: {}", cut.tried);
+        }
+    }
+
+    #[test]
+    fn a_search_over_a_hostile_body_ends() {
+        let n = 2_000;
+        let bodies: [Vec<u8>; 9] = [
+            ["[".repeat(n), "]".repeat(n)].concat().into(),
+            ["{\"a\":".repeat(n), "1".to_owned(), "}".repeat(n)].concat().into(),
+            format!("[{}1]", "1e308,".repeat(n)).into(),
+            format!("[{}1]", "\"\\ud83d\",".repeat(n)).into(),
+            format!("\"{}\"", "\\\"".repeat(n)).into(),
+            "\u{feff}".repeat(n).into(),
+            "&quot;%3D+\\u0000".repeat(n / 8).into(),
+            b"\xff\xfe\0\xd8".repeat(n / 4),
+            b"1\r\n".repeat(n),
+        ];
+        for body in bodies {
+            assert!(searched(&body, 8 * 1024 * 1024).explanation.is_none());
+        }
+    }
+}

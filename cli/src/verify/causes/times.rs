@@ -26,6 +26,7 @@ pub(super) fn find(case: &Case<'_>, steps: &Steps, is_valid: bool) -> Vec<Cause>
     };
     match steps.fresh.reason {
         Some(Reason::TimeMissing) => {
+            let form = case.unread_time().map_or(form, |(_, form)| form);
             return vec![Cause::fitting(form.code(), format!("{}; {accepted}", form.describe(name)))];
         }
         Some(Reason::Stale | Reason::InTheFuture) => {}
