@@ -35,19 +35,18 @@ pub(super) fn of_head(case: &Case<'_>, reason: Reason) -> Vec<Problem> {
             "content-encoding says that the body is compressed, which receivers reject; let the proxy that compresses \
              it send it as it was signed",
         )],
-        Reason::TooLarge if case.body.len() > LIMIT => {
-            vec![problem("body_too_large", "the body is longer than the default limit of 1 MiB")]
-        }
         Reason::TooLarge => {
-            vec![problem("body_too_large", "content-length is more than the default limit of 1 MiB")]
+            let is_body = case.body.len() > case.endpoint.body_limit.unwrap_or(DEFAULT_LIMIT);
+            let what = if is_body { "the body is longer" } else { "content-length is more" };
+            vec![problem("body_too_large", format!("{what} than body_limit, by default 1 MiB"))]
         }
         Reason::Method => vec![problem("method_not_accepted", "the method is not POST")],
         _ => Vec::new(),
     }
 }
 
-/// The default limit of a receiver.
-const LIMIT: usize = 1024 * 1024;
+/// The default of `body_limit`.
+const DEFAULT_LIMIT: usize = 1024 * 1024;
 
 fn problem(code: &'static str, text: impl Into<String>) -> Problem {
     Problem { code, text: text.into() }

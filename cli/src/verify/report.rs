@@ -27,7 +27,8 @@ impl Report {
         let endpoint = with_random_secrets(case.endpoint)?;
         let case = Case { endpoint: &endpoint, ..*case };
         let Ok(mut steps) = Steps::judge(&case) else { return Err(failure) };
-        steps.verify.detail = failure.to_string();
+        let failure_text = failure.to_string();
+        steps.verify.detail = failure_text.strip_prefix("receiver verify: ").unwrap_or(&failure_text).to_owned();
         let report = Report::explaining(&case, steps);
         if report.has_cause() { Ok(report) } else { Err(failure) }
     }

@@ -85,7 +85,7 @@ impl Steps {
             Ok(verified) => verified,
             Err(rejection) => {
                 let detail = match rejection.reason() {
-                    Reason::TooLarge => "the body is longer than the default limit of 1 MiB".to_owned(),
+                    Reason::TooLarge => "the body is longer than body_limit, by default 1 MiB".to_owned(),
                     _ if head_only => match case.required_headers().as_slice() {
                         [header] => format!("the header {header} holds none of the given secrets"),
                         headers => format!("not each of the headers {} holds one of its secrets", headers.join(", ")),
@@ -207,8 +207,8 @@ fn passed(name: &'static str, detail: impl Into<String>) -> Step {
     Step { name, result: StepResult::Passed, reason: None, detail: detail.into() }
 }
 
-fn failed(name: &'static str, reason: Reason, detail: String) -> Step {
-    Step { name, result: StepResult::Failed, reason: Some(reason), detail }
+fn failed(name: &'static str, reason: Reason, detail: impl Into<String>) -> Step {
+    Step { name, result: StepResult::Failed, reason: Some(reason), detail: detail.into() }
 }
 
 fn unchecked(name: &'static str) -> Step {

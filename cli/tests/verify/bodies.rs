@@ -192,6 +192,9 @@ fn every_mistake_of_what_is_signed_before_the_body_is_found() {
         ("only_body_signed", standard(str::to_owned)),
     ] {
         assert_eq!(recording.is_explained_by(&[code]), "invalid");
+        let mut longer = recording;
+        longer.body.push(b'\n');
+        longer.is_explained_by(&[code, "trailing_line_break_added"]);
     }
     let with_time = |before: &str| {
         let recording = Recording::of("healthsync", "document.uploaded");

@@ -377,6 +377,13 @@ fn a_signature_in_another_header_or_format_is_found() {
     base.value(|_| format!("sha256={}", base64(&tag)));
     base.has_cause("wrong_encoding", "the signature is encoded as base64");
 
+    for (from, to) in [("v1,", "v1="), ("v1,", "V1,"), ("v1,", "")] {
+        let mut other = Recording::of("fasten", "webhook.test");
+        other.value(|value| value.replacen(from, to, 1));
+        other.has_cause("wrong_prefix", "must follow `v1,`");
+        assert_eq!(other.report(&[])["signature"], "valid", "{to}");
+    }
+
     let mut svix = Recording::of("fasten", "webhook.test");
     for (name, _) in &mut svix.headers {
         *name = name.replace("webhook-", "svix-");

@@ -31,6 +31,7 @@ fn keys() -> Vec<(&'static str, String, Vec<u8>)> {
         text("secret_given_as_assignment", &format!("export CANARY=\"{TEXT}\""), TEXT),
         text("secret_given_with_escapes", &format!("{TEXT}\\n"), TEXT),
         text("secret_percent_encoded", &TEXT.replace('/', "%2F").replace('+', "%2B").replace('=', "%3d"), TEXT),
+        text("secret_encoded_twice", &base64(base64(TEXT.as_bytes()).as_bytes()), TEXT),
         text("secret_in_other_case", &TEXT.to_uppercase(), &TEXT.to_lowercase()),
     ]
 }
@@ -56,7 +57,7 @@ fn every_mistake_of_a_secret_is_found() {
     }
     let mut tested: Vec<_> = keys().into_iter().map(|(code, ..)| code).collect();
     // In tests of their own: mistakes of Standard Webhooks, and texts that no environment variable or receiver accepts.
-    tested.extend(["secret_read_as_text", "secret_read_as_text_without_whsec", "secret_encoded_twice"]);
+    tested.extend(["secret_read_as_text", "secret_read_as_text_without_whsec"]);
     tested.extend(["secret_given_with_invisible_characters", "secret_given_with_other_lines"]);
     every_entry_is_tested(include_str!("../../src/verify/causes/secrets.rs"), &tested);
 }

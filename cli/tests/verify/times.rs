@@ -55,7 +55,7 @@ fn a_malformed_header_is_described_and_the_signature_is_checked_anyway() {
     is_rejected_for(&encoded, "content_encoding_rejected", "content-encoding says that the body is compressed", "gzip");
     let mut long = Recording::of("healthsync", "document.uploaded");
     long.body = vec![b' '; 1024 * 1024 + 1];
-    is_rejected_for(&long.signed(SECRET), "body_too_large", "the body is longer than the default limit of 1 MiB", "");
+    is_rejected_for(&long.signed(SECRET), "body_too_large", "the body is longer than body_limit, by default 1 MiB", "");
 }
 
 #[test]

@@ -48,11 +48,10 @@ pub(super) const TEXTS: &[TextMistake] = &[
     },
     TextMistake {
         code: "secret_encoded_twice",
-        text: "is encoded in base64 once more than expected",
+        text: "is encoded in base64 more often than expected",
         undo: |text| {
-            let decoded = [text, bare(text)].map(|text| base64(text).or_else(|| base64url(text)));
-            let texts = decoded.into_iter().flatten().filter_map(|bytes| String::from_utf8(bytes).ok());
-            texts.map(|text| text.trim().to_owned()).collect()
+            let once = [text, bare(text)].into_iter().filter_map(text_in_base64);
+            once.flat_map(|text| [text_in_base64(&text), Some(text)]).flatten().collect()
         },
     },
     TextMistake {
@@ -237,6 +236,11 @@ pub(super) fn is_unexpanded(text: &str) -> bool {
         || text.strip_prefix('$').is_some_and(|name| is_name(name) && !name.contains([' ', '.', '-', ':']))
 }
 
+fn text_in_base64(text: &str) -> Option<String> {
+    let decoded = base64(text).or_else(|| base64url(text));
+    decoded.and_then(|bytes| String::from_utf8(bytes).ok()).map(|text| text.trim().to_owned())
+}
+
 fn trimmed(text: &str, is_surplus: fn(char) -> bool) -> Vec<String> {
     vec![text.trim_matches(|c: char| c.is_whitespace() || is_surplus(c)).to_owned()]
 }
@@ -278,6 +282,7 @@ mod tests {
             ("secret_given_with_other_lines", "other\r\nthe secret"),
             ("secret_encoded_twice", "dGhlIHNlY3JldA=="),
             ("secret_encoded_twice", "dGhlIHNlY3JldAo"),
+            ("secret_encoded_twice", "ZEdobElITmxZM0psZEE9PQ=="),
             ("secret_percent_encoded", "the%20secret"),
             ("secret_percent_encoded", "%74he+secret"),
             ("secret_in_other_case", "THE SECRET"),
