@@ -149,6 +149,20 @@ fn two_changes_of_a_body_are_found() {
 }
 
 #[test]
+fn several_changes_by_one_serializer_are_found() {
+    let python = r#"{"b": "\u00f1", "a": 1.0, "c": 2}"#;
+    let changes = ["json_was_spaced", "json_escapes_changed", "json_numbers_changed"];
+    recorded(python, r#"{"b":"ñ","a":1,"c":2}"#).is_explained_by(&changes);
+    let sorted = r#"{"a": 1.0, "b": "\u00f1", "c": 2}"#;
+    let changes = ["json_was_spaced", "json_escapes_changed", "json_members_reordered"];
+    recorded(sorted, r#"{"b":"ñ","a":1.0,"c":2}"#).is_explained_by(&changes);
+    let mut decoded =
+        recorded("", r#"{"b":"ñ","a":1.0,"c":2}"#).signed_by(b"canary-that-must-never-be-shown1", python.as_bytes());
+    decoded.body = r#"{"b":"ñ","a":1.0,"c":2}"#.into();
+    decoded.is_explained_by(&["json_was_spaced", "json_escapes_changed", "secret_read_as_base64"]);
+}
+
+#[test]
 fn damage_that_cannot_be_undone_is_a_possible_cause() {
     let cut = recorded(SIGNED, &SIGNED.as_bytes()[..SIGNED.len() - 3]);
     cut.has_possible_cause("truncated_json", "JSON without an end");

@@ -42,6 +42,19 @@ impl Change {
     }
 }
 
+/// Returns the changes that a serializer can make together with a change of the layout or of anything before it: of one
+/// layout, of the escapes, of the numbers, and of the order, each at most once.
+pub(super) fn serializer_changes(after: Option<&Change>) -> impl Iterator<Item = &'static Change> {
+    let is_layout = |change: &Change| change.code.starts_with("json_was_");
+    let first = match after {
+        Some(after) if is_layout(after) => CHANGES.iter().rposition(is_layout),
+        Some(after) => CHANGES.iter().position(|change| change.code == after.code),
+        None => None,
+    };
+    let first = first.map_or(0, |first| first.saturating_add(1));
+    CHANGES.iter().skip(first).filter(|change| matches!(change.input, Input::Json))
+}
+
 /// Returns whether the body is JSON that is short enough to be rewritten.
 pub(super) fn is_json(body: &[u8]) -> bool {
     body.len() <= LONGEST_JSON && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()

@@ -1,6 +1,6 @@
 //! Searches for the explanation of an HMAC with the fewest causes: combinations of at most two mistakes of the secret,
-//! of what is signed before the body, and of the body. The place and the form of the signature are compared in each
-//! combination.
+//! of what is signed before the body, and of the body. A serializer makes several changes at once, so two of them count
+//! as one mistake if little is hashed. The place and the form of the signature are compared in each combination.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
@@ -34,6 +34,9 @@ pub(super) struct SearchOutcome {
 /// The most bytes that are rewritten and hashed, which takes a few seconds.
 const MOST_BYTES: usize = 1024 * 1024 * 1024;
 
+/// The most bytes that are rewritten and hashed for three mistakes.
+const MOST_SERIALIZED: usize = 64 * 1024 * 1024;
+
 /// The longest body that is changed a second time.
 const LONGEST_CHANGED_TWICE: usize = 4 * 1024 * 1024;
 
@@ -60,6 +63,7 @@ fn search_within(case: &Case<'_>, most_bytes: usize) -> SearchOutcome {
         let mut search = Search { outcome: &mut outcome, budget: most_bytes };
         search.one_mistake(&tables);
         search.two_mistakes(&tables);
+        search.serialized_again(&tables);
     }
     outcome
 }
@@ -120,6 +124,50 @@ impl Search<'_> {
                 search.keys_and_messages(tables, twice, &[first, second], 0);
             });
         });
+    }
+
+    /// Tries three mistakes of which two or three were made by one serializer, as far as they cost little.
+    fn serialized_again(&mut self, tables: &Tables<'_, '_>) {
+        let body = tables.case.body;
+        if self.is_done() || self.outcome.is_cut || !bodies::is_json(body) {
+            return;
+        }
+        self.budget = self.budget.min(MOST_SERIALIZED);
+        let mut seen = Seen::default();
+        seen.is_new(body);
+        self.serialize_again(tables, body, &mut seen, &mut Vec::new());
+        // Three mistakes are more than the search promises.
+        self.outcome.is_cut = false;
+    }
+
+    fn serialize_again(
+        &mut self,
+        tables: &Tables<'_, '_>,
+        body: &[u8],
+        seen: &mut Seen,
+        made: &mut Vec<&'static Change>,
+    ) {
+        for change in bodies::serializer_changes(made.last().copied()) {
+            if self.is_done() || !self.spends(body.len()) {
+                return;
+            }
+            made.push(change);
+            change.undo(body, true, &mut |changed| {
+                if self.is_done() || !self.spends(changed.len()) || !seen.is_new(&changed) {
+                    return;
+                }
+                // One change with another mistake, and two changes alone, were tried before.
+                match made.len() {
+                    1 => {}
+                    2 => self.keys_and_messages(tables, &changed, made, 1),
+                    _ => self.keys_and_messages(tables, &changed, made, 0),
+                }
+                if made.len() < 3 {
+                    self.serialize_again(tables, &changed, seen, made);
+                }
+            });
+            made.pop();
+        }
     }
 
     /// Passes each body that may have been signed instead of `body`, and that is new, to `tried`.
