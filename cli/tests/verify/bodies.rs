@@ -167,7 +167,7 @@ fn damage_that_cannot_be_undone_is_a_possible_cause() {
     let cut = recorded(SIGNED, &SIGNED.as_bytes()[..SIGNED.len() - 3]);
     cut.has_possible_cause("truncated_json", "JSON without an end");
     let with_length = cut.header("content-length", &SIGNED.len().to_string());
-    with_length.has_possible_cause("truncated_body", "the end of the body is missing");
+    with_length.has_possible_cause("truncated_body", "it was shortened, or its end is missing");
     recorded(SIGNED, "").has_possible_cause("empty_body", "the recorded body is empty");
     recorded(SIGNED, SIGNED.replace('ë', "\u{fffd}")).has_possible_cause("replacement_character", "U+FFFD");
     let rounded = recorded("{\"id\":12345678901234567891}", "{\"id\":12345678901234567000}");

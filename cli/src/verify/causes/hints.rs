@@ -34,7 +34,8 @@ fn encoding(case: &Case<'_>) -> Option<Cause> {
         )),
         (true, _) => Some(Cause::possible(
             "compressed_body",
-            "the body is compressed: the signature covers either these bytes or the uncompressed ones",
+            "content-encoding says that the body is compressed: the signature covers either these bytes or the uncompressed \
+             ones",
         )),
         (false, true) => Some(Cause::possible(
             "compressed_without_header",
@@ -51,11 +52,15 @@ fn length(case: &Case<'_>) -> Option<Cause> {
         None | Some(0) if known == 0 => Some(Cause::possible("empty_body", "the recorded body is empty")),
         Some(sent) if known == 0 => Some(Cause::possible(
             "empty_body",
-            format!("the recorded body is empty, but content-length was {sent}: something else read the body first"),
+            format!(
+                "the recorded body is empty, but content-length was {sent}: it was not recorded, or was read before"
+            ),
         )),
         Some(sent) if known < sent => Some(Cause::possible(
             "truncated_body",
-            format!("content-length was {sent}, but the file has {known} bytes: the end of the body is missing"),
+            format!(
+                "content-length was {sent}, but the file has {known} bytes: it was shortened, or its end is missing"
+            ),
         )),
         Some(sent) if known > sent => Some(Cause::possible(
             "body_length_differs",
