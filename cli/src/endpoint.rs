@@ -1,5 +1,6 @@
 //! Arguments that describe an endpoint: its secrets, and the options that its provider lets each endpoint choose.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -213,6 +214,15 @@ fn flag(option: OptionName) -> String {
 /// Returns the label and the text of a secret, as [`Endpoint`] stores them.
 pub(crate) fn entry(secret: &Secret) -> (String, String) {
     (secret.label().to_owned(), secret.expose_secret().to_owned())
+}
+
+/// Returns the labels and the texts of secrets, whose labels must differ.
+pub(crate) fn labeled(secrets: &[Secret]) -> Result<BTreeMap<String, String>, Failure> {
+    let map: BTreeMap<_, _> = secrets.iter().map(entry).collect();
+    if map.len() < secrets.len() {
+        return Err(Failure::new("two secrets have the same name; use a different variable or file name for each"));
+    }
+    Ok(map)
 }
 
 /// Returns the headers that a provider sends besides those of its scheme. They are not signed.

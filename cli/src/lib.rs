@@ -2,6 +2,7 @@
 //!
 //! Exit codes of every subcommand: 0, success; 1, the subcommand ran and found a problem; 2, it could not run.
 
+mod capture;
 mod check;
 mod clock;
 mod demo;
@@ -14,6 +15,7 @@ mod output;
 mod random;
 mod read;
 mod receive;
+mod recording;
 mod runtime;
 mod secret;
 mod send;
@@ -42,6 +44,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Capture(Box<capture::CaptureArgs>),
     Check(Box<check::CheckArgs>),
     Demo(demo::DemoArgs),
     Receive(receive::ReceiveArgs),
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
         let _ = tracing::subscriber::set_global_default(tracing::subscriber::NoSubscriber::new());
     }
     let ended = match cli.command {
+        Command::Capture(args) => capture::run(&args),
         Command::Check(args) => check::run(&args, &mut stdout().lock()),
         Command::Demo(args) => demo::run(&args, &mut stdout().lock()),
         Command::Receive(args) => receive::run(&args),

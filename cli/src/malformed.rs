@@ -35,6 +35,30 @@ impl Malformed {
         }
     }
 
+    /// Returns the status of the server's answer. A connection that begins HTTP/2 is closed without one.
+    pub(crate) fn status(self) -> Option<u16> {
+        match self {
+            Malformed::Http2 => None,
+            Malformed::TooLarge => Some(431),
+            Malformed::Tls | Malformed::ProxyProtocol | Malformed::Unknown => Some(400),
+        }
+    }
+
+    /// Returns the likely cause, and what to do.
+    pub(crate) fn cause(self) -> &'static str {
+        match self {
+            Malformed::Tls => "a client begins TLS, but this port speaks plain HTTP: put a TLS proxy in front of it",
+            Malformed::ProxyProtocol => {
+                "a proxy sends the PROXY protocol, which this port does not speak: disable it there"
+            }
+            Malformed::Http2 => "a client sends HTTP/2, but this port speaks HTTP/1.1: configure that",
+            Malformed::TooLarge => {
+                "the head is longer than 16 KiB or has more than 100 headers: check what the proxy adds"
+            }
+            Malformed::Unknown => "not HTTP/1.1: check what connects to this port",
+        }
+    }
+
     /// Recognizes another protocol by the first bytes of a connection.
     fn recognize(begin: &[u8]) -> Option<Self> {
         if begin.starts_with(&[0x16, 0x03]) {

@@ -79,23 +79,7 @@ impl Stray {
                 );
             }
             Stray::Malformed(malformed) => {
-                let (status, cause) = match malformed {
-                    Malformed::Tls => (
-                        Some(400),
-                        "a client begins TLS, but this port speaks plain HTTP: put a TLS proxy in front of it",
-                    ),
-                    Malformed::ProxyProtocol => (
-                        Some(400),
-                        "a proxy sends the PROXY protocol, which this port does not speak: disable it there",
-                    ),
-                    // Closed without an answer.
-                    Malformed::Http2 => (None, "a client sends HTTP/2, but this port speaks HTTP/1.1: configure that"),
-                    Malformed::TooLarge => (
-                        Some(431),
-                        "the head is longer than 16 KiB or has more than 100 headers: check what the proxy adds",
-                    ),
-                    Malformed::Unknown => (Some(400), "they are not HTTP/1.1: check what connects to this port"),
-                };
+                let (status, cause) = (malformed.status(), malformed.cause());
                 tracing::warn!(count, status, "malformed requests rejected; {cause}");
             }
         }

@@ -9,25 +9,23 @@
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
+mod captured;
 mod case;
 mod causes;
 mod encodings;
 mod headers;
+mod input;
 mod problems;
 mod report;
 mod steps;
 mod time_form;
 
-use std::io::{Read as _, Write};
-use std::path::{Path, PathBuf};
-
-use medhook::Bytes;
+use std::io::Write;
 
 use self::case::Case;
-use self::headers::Head;
+use self::input::{Input, InputArgs};
 use self::report::Report;
-use crate::clock;
-use crate::endpoint::{Dialect, Provider, SecretArgs, TestSecretArgs, entry, provider_parser};
+use crate::endpoint::{Dialect, Provider, SecretArgs, TestSecretArgs, labeled, provider_parser};
 use crate::failure::Failure;
 use crate::output::{harmless, say};
 use crate::verdict::Verdict;
@@ -57,15 +55,8 @@ pub(crate) struct VerifyArgs {
     /// Provider that sent the delivery
     #[arg(value_parser = provider_parser())]
     provider: Provider,
-    /// File that holds the headers
-    #[arg(long, value_name = "FILE")]
-    headers: PathBuf,
-    /// File that holds the body
-    #[arg(long, value_name = "FILE")]
-    body: PathBuf,
-    /// Time of arrival, in Unix seconds or as 2026-01-31T12:00:00Z [default: now]
-    #[arg(long, value_name = "TIME", value_parser = clock::parse, allow_negative_numbers = true)]
-    at: Option<i64>,
+    #[command(flatten)]
+    input: InputArgs,
     /// Print the body as well, up to 16 KiB
     #[arg(long)]
     show_body: bool,
@@ -90,35 +81,16 @@ pub(crate) fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<Verdict, Fai
     endpoint.test_secrets = labeled(&test_keys)?;
     let signing = endpoint.signing().map_err(|error| Failure::new(error.to_string()))?;
 
-    let head = Head::parse(&file(&args.headers, LONGEST_HEAD)?)?;
-    let body = Bytes::from(file(&args.body, LONGEST_BODY)?);
-    let at = args.at.map_or_else(clock::now, Ok)?;
+    let Input { mut head, body, at, notes } = args.input.read()?;
+    let restored = captured::restore(&mut head, &endpoint);
     let case = Case { endpoint: &endpoint, signing: &signing, secrets: &secrets, head: &head, body: &body, at };
-    let report = Report::of(&case)?;
+    let mut report = match captured::judge(&head, &endpoint, &signing) {
+        Some((steps, causes)) => Report::new(&case, steps, causes),
+        None => Report::of(&case)?,
+    };
+    captured::attribute(&mut report.steps, &restored, &endpoint, &signing);
+    report.notes = notes;
     let shown = args.show_body.then(|| harmless(body.get(..body.len().min(16 * 1024)).unwrap_or_default()));
     say(out, &if args.json { report.as_json(shown) } else { report.as_text(shown) })?;
-    Ok(if report.is_verified() { Verdict::AllIsWell } else { Verdict::SomethingIsNot })
-}
-
-const LONGEST_HEAD: u64 = 1024 * 1024;
-
-const LONGEST_BODY: u64 = 16 * 1024 * 1024;
-
-fn file(path: &Path, longest: u64) -> Result<Vec<u8>, Failure> {
-    let cannot = |error| Failure::because(format_args!("cannot read {}", path.display()), error);
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(cannot)?;
-    file.take(longest.saturating_add(1)).read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > longest {
-        return Err(Failure::new(format!("{} is longer than {longest} bytes", path.display())));
-    }
-    Ok(bytes)
-}
-
-fn labeled(secrets: &[medhook::Secret]) -> Result<std::collections::BTreeMap<String, String>, Failure> {
-    let map: std::collections::BTreeMap<_, _> = secrets.iter().map(entry).collect();
-    if map.len() < secrets.len() {
-        return Err(Failure::new("two secrets have the same name; use a different variable or file name for each"));
-    }
-    Ok(map)
+    Ok(report.verdict())
 }

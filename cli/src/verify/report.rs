@@ -8,12 +8,15 @@ use super::causes::{Cause, Causes};
 use super::steps::{StepResult, Steps};
 use crate::failure::Failure;
 use crate::random;
+use crate::verdict::Verdict;
 
 /// The result of the command.
 pub(super) struct Report {
-    steps: Steps,
+    pub(super) steps: Steps,
     causes: Causes,
     is_shared_secret: bool,
+    /// Remarks on the input.
+    pub(super) notes: Vec<String>,
 }
 
 impl Report {
@@ -40,7 +43,20 @@ impl Report {
             Causes::find(case, &steps)
         };
         steps.add_signature(causes.is_valid);
-        Report { steps, causes, is_shared_secret: case.is_shared_secret() }
+        Report::new(case, steps, causes)
+    }
+
+    pub(super) fn new(case: &Case<'_>, steps: Steps, causes: Causes) -> Self {
+        Report { steps, causes, is_shared_secret: case.is_shared_secret(), notes: Vec::new() }
+    }
+
+    pub(super) fn verdict(&self) -> Verdict {
+        match (self.is_verified(), self.steps.head.has_passed(), self.steps.verify.result) {
+            (true, ..) => Verdict::AllIsWell,
+            // The capture did not record the value that would have to be verified.
+            (false, true, StepResult::Unchecked) => Verdict::CannotTell,
+            _ => Verdict::SomethingIsNot,
+        }
     }
 
     pub(super) fn is_verified(&self) -> bool {
@@ -67,6 +83,9 @@ impl Report {
         } else {
             text.push_str("\nnot verified\n");
             self.push_causes(&mut text);
+        }
+        for note in &self.notes {
+            text.push_str(&format!("note: {note}\n"));
         }
         if let Some(body) = body {
             text.push_str(&format!("\n{body}\n"));
@@ -138,8 +157,11 @@ impl Report {
             "causes": causes,
             "tried": self.causes.tried,
         });
-        if let (Some(body), Some(members)) = (body, report.as_object_mut()) {
-            members.insert("body".to_owned(), body.into());
+        if let Some(members) = report.as_object_mut() {
+            if !self.notes.is_empty() {
+                members.insert("notes".to_owned(), self.notes.as_slice().into());
+            }
+            members.extend(body.map(|body| ("body".to_owned(), body.into())));
         }
         format!("{report}\n")
     }

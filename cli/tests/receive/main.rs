@@ -18,6 +18,7 @@ mod metrics;
 mod output;
 mod program;
 mod providers;
+mod rejected;
 mod secret;
 mod sender;
 mod serving;

@@ -57,7 +57,7 @@ fn unknown_paths_and_malformed_requests_leave_limited_lines_without_what_was_sen
         ("malformed requests rejected; a client begins TLS, but this port speaks plain HTTP".to_owned(), " status=400"),
         ("malformed requests rejected; a proxy sends the PROXY protocol".to_owned(), " status=400"),
         ("malformed requests rejected; a client sends HTTP/2".to_owned(), ""),
-        ("malformed requests rejected; they are not HTTP/1.1".to_owned(), " status=400"),
+        ("malformed requests rejected; not HTTP/1.1".to_owned(), " status=400"),
         ("malformed requests rejected; the head is longer than 16 KiB or has more".to_owned(), " status=431"),
     ] {
         let about: Vec<_> = lines.iter().filter(|line| line.contains(&message)).collect();

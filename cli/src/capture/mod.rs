@@ -1,0 +1,126 @@
+//! `medhook capture`: records deliveries for `medhook verify`.
+//!
+//! - `folder`: a private folder, and the files in it
+//! - `redact`: replaces the values of headers that may be secrets
+//! - `recorder`: limits the recordings, and deletes them after an hour
+//! - `serve`: receives deliveries, and answers all of them 503
+//! - `lines`, `next`: report each recording, with the command to run next
+
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
+mod folder;
+mod lines;
+mod next;
+mod recorder;
+mod redact;
+mod serve;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use medhook_conformance::Endpoint;
+
+use self::redact::Redaction;
+use crate::endpoint::{Dialect, Provider, SecretArgs, TestSecretArgs, labeled, provider_parser};
+use crate::failure::Failure;
+use crate::runtime::run_async;
+use crate::verdict::Verdict;
+
+/// Record deliveries for `medhook verify`.
+///
+/// Listens in place of the receiver, writes the head and the exact body of each
+/// delivery to NNNN.head and NNNN.body, and answers 503, so that the provider sends it
+/// again later. Nothing is handled. Run `medhook verify --capture` while this command
+/// runs: the files are deleted one hour after they were written, and when it ends.
+///
+/// The bodies are health data in clear, so --yes-phi is required. The folder is created
+/// with mode 0700, the files with 0600. The values of headers that may be secrets are
+/// replaced by their length and, with the provider and its secrets, by whether they are
+/// one of these. Without them only signatures of an unmistakable form are recorded.
+#[derive(Debug, clap::Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "Examples:\n  \
+        medhook capture healthsync --secret-env HEALTHSYNC_SECRET --listen 127.0.0.1:3000 --out captured --max 5 --yes-phi\n  \
+        medhook verify healthsync --secret-env HEALTHSYNC_SECRET --capture captured/0001"
+)]
+pub(crate) struct CaptureArgs {
+    /// Provider that sends the deliveries
+    #[arg(value_parser = provider_parser())]
+    provider: Option<Provider>,
+    /// Loopback address to listen at, such as 127.0.0.1:3000
+    #[arg(long, value_name = "ADDRESS", value_parser = loopback)]
+    listen: SocketAddr,
+    /// Folder for the recordings; created if it does not exist
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Maximum number of deliveries to record
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    max: u16,
+    /// Confirm that health data may be stored on this machine in clear
+    #[arg(long)]
+    yes_phi: bool,
+    #[command(flatten)]
+    keys: SecretArgs,
+    #[command(flatten)]
+    test_keys: TestSecretArgs,
+    #[command(flatten)]
+    dialect: Dialect,
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().to_canonical().is_loopback() => Ok(address),
+        Ok(_) => Err("must be a loopback address, since recordings are for this machine only; use 127.0.0.1, and a \
+                      tunnel or a proxy in front of it"
+            .to_owned()),
+        Err(_) => Err("must be an address with a port, such as 127.0.0.1:3000".to_owned()),
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &CaptureArgs) -> Result<Verdict, Failure> {
+    if !args.yes_phi {
+        return Err(Failure::new(
+            "recordings hold whole bodies, which are health data, in clear; pass --yes-phi to confirm that they may be \
+             stored on this machine for an hour",
+        ));
+    }
+    let redaction = match args.provider {
+        Some(provider) => {
+            let endpoint = endpoint(args, provider)?;
+            let signing = endpoint.signing().map_err(|error| Failure::new(error.to_string()))?;
+            Redaction::for_endpoint(&endpoint, &signing)
+        }
+        None if !args.keys.read_if_any()?.is_empty() => {
+            return Err(Failure::new("secrets need the provider; pass its name, as in `medhook capture healthsync`"));
+        }
+        None => Redaction::default(),
+    };
+    run_async(serve::serve(args.listen, &args.out, usize::from(args.max), redaction))
+}
+
+fn endpoint(args: &CaptureArgs, provider: Provider) -> Result<Endpoint, Failure> {
+    let mut endpoint = args.dialect.endpoint(provider)?;
+    let test_keys = args.test_keys.read(provider)?;
+    let keys = if test_keys.is_empty() { args.keys.read()? } else { args.keys.read_if_any()? };
+    endpoint.secrets = labeled(&keys)?;
+    endpoint.test_secrets = labeled(&test_keys)?;
+    Ok(endpoint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_addresses_are_accepted() {
+        for text in ["127.0.0.1:0", "127.8.9.10:3000", "[::1]:3000", "[::ffff:127.0.0.1]:3000"] {
+            assert!(loopback(text).is_ok(), "{text}");
+        }
+        for text in ["0.0.0.0:3000", "[::]:3000", "192.168.0.1:3000", "[::ffff:10.0.0.1]:3000", "example.com:80", "80"]
+        {
+            assert!(loopback(text).is_err(), "{text}");
+        }
+    }
+}

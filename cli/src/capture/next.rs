@@ -1,0 +1,53 @@
+//! The command to run next: `medhook verify` with the options of this command.
+
+/// Options of `capture` that `verify` does not have, and whether a value follows.
+const OWN: [(&str, bool); 4] = [("--listen", true), ("--out", true), ("--max", true), ("--yes-phi", false)];
+
+/// Returns the arguments that `verify` takes as well, quoted for a shell. They name secrets and contain none.
+pub(super) fn options_of_verify(arguments: impl Iterator<Item = String>) -> String {
+    let mut options = String::new();
+    let mut arguments = arguments;
+    while let Some(argument) = arguments.next() {
+        let is_own = |(name, _): &&(&str, bool)| {
+            argument.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+        };
+        match OWN.iter().find(is_own) {
+            Some((name, true)) if argument == *name => drop(arguments.next()),
+            Some(_) => {}
+            None => {
+                options.push_str(&shell_word(&argument));
+                options.push(' ');
+            }
+        }
+    }
+    options
+}
+
+/// Quotes text for a POSIX shell if necessary.
+pub(super) fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@+".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", crate::output::harmless(text.as_bytes()).replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_options_of_verify_are_kept_and_quoted() {
+        let options = |text: &str| options_of_verify(text.split(' ').map(str::to_owned));
+        assert_eq!(
+            options(
+                "cair --listen 127.0.0.1:0 --scheme hmac-sha256 --out=a --max 3 --header X --yes-phi --secret-env A"
+            ),
+            "cair --scheme hmac-sha256 --header X --secret-env A "
+        );
+        assert_eq!(options("--prefix it's --out --secret-file"), "--prefix 'it'\\''s' ");
+        assert_eq!(shell_word("a b"), "'a b'");
+        assert_eq!(shell_word(""), "''");
+    }
+}

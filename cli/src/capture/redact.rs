@@ -1,0 +1,241 @@
+//! Replaces the values of headers that may be secrets.
+
+use base64ct::{Base64, Base64Unpadded, Encoding as _};
+use http::{HeaderMap, Method};
+use medhook::registry::UnsignedHeader;
+use medhook::testing::Signing;
+use medhook_conformance::Endpoint;
+
+use crate::recording::{Compared, Form, RecordedHead, Redacted};
+
+/// Decides which values are recorded. By default, without an endpoint, it knows no secrets.
+#[derive(Default)]
+pub(super) struct Redaction {
+    /// The label and the text of each secret.
+    secrets: Vec<(String, String)>,
+    /// The header of the endpoint's signature.
+    signature: Option<String>,
+    /// Headers that hold a shared secret.
+    shared: Vec<String>,
+    /// Headers without secrets that the provider documents.
+    unsigned: &'static [UnsignedHeader],
+}
+
+/// Headers that hold no secret at any provider, except those with `signature` in their names.
+const KEPT: [&str; 16] = [
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "date",
+    "expect",
+    "host",
+    "svix-id",
+    "svix-timestamp",
+    "transfer-encoding",
+    "user-agent",
+    "via",
+    "webhook-id",
+    "webhook-timestamp",
+];
+
+impl Redaction {
+    pub(super) fn for_endpoint(endpoint: &Endpoint, signing: &Signing) -> Self {
+        let secrets = endpoint.secrets.iter().chain(&endpoint.test_secrets).chain(&endpoint.also_secrets);
+        let secrets = secrets.map(|(label, text)| (label.clone(), text.clone())).collect();
+        let unsigned = endpoint.facts().map_or(&[][..], |facts| facts.unsigned_headers);
+        let mut redaction = Redaction { secrets, unsigned, ..Redaction::default() };
+        match signing {
+            Signing::StandardWebhooks => redaction.signature = Some("webhook-signature".to_owned()),
+            Signing::HmacSha256Body { header, .. } => redaction.signature = Some(header.to_ascii_lowercase()),
+            Signing::SharedSecret { header } => redaction.shared.push(header.to_ascii_lowercase()),
+            _ => {}
+        }
+        redaction.shared.extend(endpoint.also_header.as_ref().map(|name| name.to_ascii_lowercase()));
+        redaction
+    }
+
+    /// Returns the head to record.
+    pub(super) fn head(&self, at: i64, method: &Method, headers: &HeaderMap) -> RecordedHead {
+        let mut head = RecordedHead { at, method: method.as_str().to_owned(), ..RecordedHead::default() };
+        for (name, value) in headers {
+            let (name, value) = (name.as_str(), value.as_bytes());
+            match self.redacted(name, value) {
+                Some(compared) => {
+                    head.redacted.push(Redacted { name: name.to_owned(), bytes: value.len(), compared });
+                }
+                None => head.headers.push((name.to_owned(), value.to_vec())),
+            }
+        }
+        head
+    }
+
+    /// Returns the result of the comparison with all secrets if the value must not be recorded.
+    fn redacted(&self, name: &str, value: &[u8]) -> Option<Compared> {
+        if let Some((label, _)) = self.secrets.iter().find(|(_, secret)| secret.as_bytes() == value) {
+            return Some(Compared::Matches(label.clone()));
+        }
+        let resembling = |(label, secret): &(String, String)| Some((form(value, secret)?, label.clone()));
+        if let Some((form, label)) = self.secrets.iter().find_map(resembling) {
+            return Some(Compared::Resembles(form, label));
+        }
+        let is_kept = match &self.signature {
+            _ if self.shared.iter().any(|shared| shared == name) => false,
+            _ if KEPT.contains(&name) || self.unsigned.iter().any(|header| header.name == name) => true,
+            Some(signature) => signature == name || name.contains("signature"),
+            // The secret is unknown, and the header may hold it.
+            None => self.secrets.is_empty() && name.contains("signature") && is_unmistakable(value),
+        };
+        match (is_kept, self.secrets.is_empty()) {
+            (true, _) => None,
+            (false, true) => Some(Compared::No),
+            (false, false) => Some(Compared::Differs),
+        }
+    }
+}
+
+/// Returns whether a value consists of HMACs with the prefix of their scheme. A secret is not written like this.
+fn is_unmistakable(value: &[u8]) -> bool {
+    let is_mac = |part: &str| {
+        let Some(digits) = ["v1,", "sha256="].iter().find_map(|prefix| part.strip_prefix(prefix)) else { return false };
+        let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=');
+        matches!(digits.len(), 43 | 44 | 64) && digits.bytes().all(is_digit)
+    };
+    str::from_utf8(value).is_ok_and(|text| text.split(' ').all(is_mac))
+}
+
+/// The shortest value that is taken for a part of a secret. A shorter one may be a coincidence.
+const SHORTEST: usize = 8;
+
+/// The length of a part of a secret that no value may contain.
+const COMMON: usize = 12;
+
+/// Returns the form in which a value holds a secret or a part of it.
+fn form(value: &[u8], secret: &str) -> Option<Form> {
+    if !resembles(value, secret) {
+        return None;
+    }
+    let Ok(text) = str::from_utf8(value) else { return Some(Form::Other) };
+    let before = text.strip_suffix(secret);
+    let decoded = Base64::decode_vec(text).or_else(|_| Base64Unpadded::decode_vec(text));
+    Some(if text.trim_matches(['"', '\'', ' ']) == secret {
+        Form::InQuotes
+    } else if before.is_some_and(|before| before.ends_with([' ', '=', ':'])) {
+        Form::AfterWord
+    } else if text.eq_ignore_ascii_case(secret) {
+        Form::InOtherCase
+    } else if decoded.is_ok_and(|decoded| decoded == secret.as_bytes()) {
+        Form::InBase64
+    } else if secret.starts_with(text) {
+        Form::CutOff
+    } else {
+        Form::Other
+    })
+}
+
+/// Returns whether a value contains a secret in some form, or is a part of one.
+fn resembles(value: &[u8], secret: &str) -> bool {
+    let bare = secret.strip_prefix("whsec_").unwrap_or(secret);
+    let base64 = |text: &str| Base64Unpadded::encode_string(text.as_bytes());
+    let hex = || bare.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let forms = [secret.to_owned(), bare.to_owned(), base64(bare), base64(secret), hex()]
+        .map(|form| form.trim_end_matches('=').to_ascii_lowercase());
+    let has_form = |text: &str| {
+        let text = text.to_ascii_lowercase();
+        let inner = text.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        forms.iter().filter(|form| form.len() >= SHORTEST).any(|form| {
+            let mut parts = form.as_bytes().windows(form.len().min(COMMON));
+            let contains = |part: &[u8]| text.as_bytes().windows(part.len()).any(|window| window == part);
+            parts.any(contains) || (inner.len() >= SHORTEST && form.contains(inner))
+        })
+    };
+    let text = String::from_utf8_lossy(value);
+    // Such as the user name and the password of `Basic`.
+    let last = text.rsplit([' ', '"']).find(|word| !word.is_empty()).unwrap_or_default();
+    let decoded = Base64::decode_vec(last).or_else(|_| Base64Unpadded::decode_vec(last)).unwrap_or_default();
+    has_form(&text) || has_form(&String::from_utf8_lossy(&decoded))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "canary-0123456789abcdef";
+
+    fn redaction(signing: &Signing) -> Redaction {
+        let mut endpoint = Endpoint::new("cair");
+        endpoint.secrets.insert("CAIR".to_owned(), SECRET.to_owned());
+        Redaction::for_endpoint(&endpoint, signing)
+    }
+
+    fn matches() -> Option<Compared> {
+        Some(Compared::Matches("CAIR".to_owned()))
+    }
+
+    #[test]
+    fn without_an_endpoint_only_unmistakable_signatures_are_recorded() {
+        let redaction = Redaction::default();
+        let redacted = |name: &str, value: &str| redaction.redacted(name, value.as_bytes());
+        let mac = "a".repeat(64);
+        assert_eq!(redacted("x-healthsync-signature", &format!("sha256={mac}")), None);
+        let standard = format!("v1,{}=", "a".repeat(43));
+        assert_eq!(redacted("webhook-signature", &format!("{standard} {standard}")), None);
+        assert_eq!(redacted("webhook-id", "msg_1"), None);
+        for (name, value) in [
+            ("x-webhook-signature", mac.as_str()),
+            ("x-webhook-signature", "sha256=secret"),
+            ("x-key", &format!("sha256={mac}")),
+            ("authorization", "Bearer a"),
+            ("cookie", "a=b"),
+            ("x-api-key", ""),
+        ] {
+            assert_eq!(redacted(name, value), Some(Compared::No), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_signature_is_recorded_unless_it_holds_the_secret() {
+        let redaction = redaction(&Signing::hmac_sha256("X-API-KEY"));
+        let redacted = |name: &str, value: &str| redaction.redacted(name, value.as_bytes());
+        let mac = "a".repeat(64);
+        for name in ["x-api-key", "x-hub-signature-256"] {
+            assert_eq!(redacted(name, &mac), None, "{name}");
+            assert_eq!(redacted(name, SECRET), matches(), "{name}");
+        }
+        assert_eq!(redacted("x-other-key", &mac), Some(Compared::Differs));
+        assert_eq!(redacted("user-agent", SECRET), matches());
+    }
+
+    #[test]
+    fn other_forms_of_a_secret_are_recognized() {
+        let redaction = redaction(&Signing::shared_secret("x-key"));
+        let redacted = |value: &str| redaction.redacted("x-key", value.as_bytes());
+        assert_eq!(redacted(SECRET), matches());
+        for (value, form) in [
+            (&*format!("\"{SECRET}\""), Form::InQuotes),
+            (&format!("Bearer {SECRET}"), Form::AfterWord),
+            (&SECRET.to_uppercase(), Form::InOtherCase),
+            (&Base64::encode_string(SECRET.as_bytes()), Form::InBase64),
+            (&format!("Basic {}", Base64::encode_string(format!("user:{SECRET}").as_bytes())), Form::Other),
+            (&SECRET.bytes().map(|byte| format!("{byte:02X}")).collect::<String>(), Form::Other),
+            ("canary-0123", Form::CutOff),
+            ("6789abcdef", Form::Other),
+            ("v1=anary-0123456-and-more", Form::Other),
+        ] {
+            assert_eq!(redacted(value), Some(Compared::Resembles(form, "CAIR".to_owned())), "{value}");
+        }
+        for value in ["", "canary", "another secret", "a-signature-of-64"] {
+            assert_eq!(redacted(value), Some(Compared::Differs), "{value}");
+        }
+        // A header named like a signature holds the shared secret.
+        let mediquo = redaction_of("x-webhook-signature");
+        assert_eq!(mediquo.redacted("x-webhook-signature", &[b'a'; 64]), Some(Compared::Differs));
+        assert_eq!(mediquo.redacted("x-signature", &[b'a'; 64]), Some(Compared::Differs));
+    }
+
+    fn redaction_of(header: &str) -> Redaction {
+        redaction(&Signing::shared_secret(header))
+    }
+}
