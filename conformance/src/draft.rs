@@ -1,9 +1,9 @@
 //! Deliveries in the making: changes before signing, the signature, and changes after it.
 
 use bytes::Bytes;
-use medhook::Encoding;
 use medhook::registry::SchemeChoice;
-use medhook::testing::{Fixture, Signing, fixtures, marked, replaced_at, spaced};
+use medhook::testing::{Fixture, Signing, fixtures, replaced_at, spaced};
+use medhook::{Encoding, Freshness};
 
 use crate::body::{dated, written_like};
 use crate::case::{Case, Transfer};
@@ -14,7 +14,7 @@ use crate::endpoint::Endpoint;
 pub(crate) struct Draft<'l> {
     endpoint: &'l Endpoint,
     signing: Signing,
-    time_at: Option<&'static str>,
+    time_at: Option<&'l str>,
     now: i64,
     body: Bytes,
     secret: String,
@@ -27,11 +27,14 @@ pub(crate) struct Draft<'l> {
 impl<'l> Draft<'l> {
     pub(crate) fn new(endpoint: &'l Endpoint, body: &str, secret: Option<&str>, now: i64) -> Result<Self, String> {
         let signing = endpoint.signing().map_err(|error| error.to_string())?;
-        let found = fixtures().iter().find(|fixture| fixture.path() == body).map(Fixture::body);
+        let found = match &endpoint.custom {
+            Some(custom) => Some(custom.sample(None).map_err(|error| error.to_string())?),
+            None => fixtures().iter().find(|fixture| fixture.path() == body).map(Fixture::body),
+        };
         let mut draft = Draft {
             endpoint,
             signing,
-            time_at: endpoint.facts().ok().and_then(|facts| facts.pointers.time),
+            time_at: endpoint.time_pointer(),
             now,
             body: found.ok_or_else(|| format!("no fixture {body}"))?,
             secret: endpoint.secret(secret).ok_or("its endpoint has no such secret")?.to_owned(),
@@ -47,7 +50,7 @@ impl<'l> Draft<'l> {
 
     /// Gives it an id of its own.
     pub(crate) fn mark(&mut self, mark: &str) {
-        self.body = marked(&self.endpoint.provider, &self.body, mark);
+        self.body = self.endpoint.marked(&self.body, mark);
         self.message_id = mark.to_owned();
         self.mark = Some(mark.to_owned());
     }
@@ -63,11 +66,19 @@ impl<'l> Draft<'l> {
     /// Returns whether the body has an id that does not begin with the mark.
     pub(crate) fn has_an_id_without(&self, mark: &str) -> bool {
         let json: Option<serde_json::Value> = serde_json::from_slice(&self.body).ok();
-        match json.as_ref().and_then(|json| json.pointer("/id")) {
+        let pointer = self.endpoint.custom.as_ref().and_then(|custom| custom.id_pointer.as_deref()).unwrap_or("/id");
+        match json.as_ref().and_then(|json| json.pointer(pointer)) {
             Some(serde_json::Value::String(id)) => !id.is_empty() && !id.starts_with(mark),
             Some(serde_json::Value::Number(_)) => true,
             _ => false,
         }
+    }
+
+    /// Returns whether the body has no time, but a custom endpoint checks it for every event.
+    pub(crate) fn lacks_a_checked_time(&self) -> bool {
+        let is_checked = matches!(self.endpoint.freshness(), Freshness::EventTime { .. });
+        let pointer = self.time_at.filter(|_| is_checked && self.endpoint.custom.is_some());
+        pointer.is_some_and(|pointer| replaced_at(&self.body, pointer, <[u8]>::to_vec).is_none())
     }
 
     pub(crate) fn before_signing(&mut self, change: &Change) -> Result<(), String> {

@@ -5,12 +5,13 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use medhook::registry::{self, ProviderFacts, ProviderOptions, SchemeChoice};
-use medhook::testing::{Signing, marked};
-use medhook::{Builder, Encoding, Freshness, Receiver, Secret, Secrets};
+use medhook::registry::{self, ProviderFacts, ProviderOptions, SchemeChoice, SecretMode};
+use medhook::testing::{Signing, marked, replaced_at};
+use medhook::{Builder, Custom, Encoding, Freshness, Receiver, SchemeConfig, Secret, Secrets};
 use serde::Deserialize;
 
 use crate::body::dated;
+use crate::custom::CustomProvider;
 use crate::error::EndpointError;
 
 /// The settings of a case's receiver, with the secrets that its sender needs.
@@ -56,6 +57,15 @@ pub struct Endpoint {
     /// The time limit for a body, in milliseconds.
     #[serde(default)]
     pub body_timeout_ms: Option<u64>,
+    /// The accepted age, if it differs from the provider's.
+    #[serde(skip)]
+    pub freshness: Option<Freshness>,
+    /// The mode of `secrets`, if it is not the provider's default.
+    #[serde(skip)]
+    pub mode: Option<SecretMode>,
+    /// The provider, if the registry does not know it.
+    #[serde(skip)]
+    pub custom: Option<CustomProvider>,
 }
 
 impl Endpoint {
@@ -76,7 +86,16 @@ impl Endpoint {
             event_age: None,
             body_limit: None,
             body_timeout_ms: None,
+            freshness: None,
+            mode: None,
+            custom: None,
         }
+    }
+
+    /// An endpoint of a custom provider, still without secrets.
+    #[must_use]
+    pub fn custom(provider: &str, custom: CustomProvider) -> Self {
+        Endpoint { custom: Some(custom), ..Endpoint::new(provider) }
     }
 
     /// A receiver, up to its store and clock.
@@ -84,10 +103,12 @@ impl Endpoint {
     /// # Errors
     /// A secret or a provider that the list should not hold.
     pub fn builder(&self, name: &str) -> Result<Builder, EndpointError> {
-        let mut builder = Receiver::configured(name, self.facts()?, &self.options()?)?;
-        if let Some((max_age, max_skew)) = self.event_age {
-            let (max_age, max_skew) = (Duration::from_secs(max_age), Duration::from_secs(max_skew));
-            builder = builder.freshness(Freshness::EventTime { max_age, max_skew });
+        let mut builder = match &self.custom {
+            Some(custom) => Receiver::builder(name, self.custom_provider(custom)?),
+            None => Receiver::configured(name, self.facts()?, &self.options()?)?,
+        };
+        if let Some(freshness) = self.own_freshness() {
+            builder = builder.freshness(freshness);
         }
         if let Some(bytes) = self.body_limit {
             builder = builder.body_limit(bytes);
@@ -103,16 +124,75 @@ impl Endpoint {
     /// # Errors
     /// An option that is missing or that the provider cannot use; no such provider.
     pub fn signing(&self) -> Result<Signing, EndpointError> {
-        Ok(Signing::from(&self.facts()?.scheme(&self.options()?)?))
+        match &self.custom {
+            Some(custom) => Ok(custom.signing.clone()),
+            None => Ok(Signing::from(&self.facts()?.scheme(&self.options()?)?)),
+        }
     }
 
     /// Returns the facts about its provider.
     ///
     /// # Errors
-    /// No such provider.
+    /// No such provider, or a custom one.
     pub fn facts(&self) -> Result<&'static ProviderFacts, EndpointError> {
         let unknown = || EndpointError(format!("no provider {:?} is known to the list", self.provider));
-        registry::provider(&self.provider).ok_or_else(unknown)
+        self.known().ok_or_else(unknown)
+    }
+
+    /// Returns the facts about its provider, unless it is a custom one.
+    #[must_use]
+    pub fn known(&self) -> Option<&'static ProviderFacts> {
+        if self.custom.is_some() { None } else { registry::provider(&self.provider) }
+    }
+
+    /// Returns the accepted age of its deliveries.
+    #[must_use]
+    pub fn freshness(&self) -> Freshness {
+        let default = || match (&self.custom, self.known()) {
+            (Some(custom), _) if custom.signing == Signing::StandardWebhooks => Freshness::STANDARD_WEBHOOKS,
+            (_, Some(facts)) => facts.policy.freshness,
+            _ => Freshness::Unchecked,
+        };
+        self.own_freshness().unwrap_or_else(default)
+    }
+
+    /// Returns the JSON pointer to the event's id.
+    #[must_use]
+    pub fn id_pointer(&self) -> Option<&str> {
+        match &self.custom {
+            Some(custom) => custom.id_pointer.as_deref(),
+            None => self.known()?.pointers.id,
+        }
+    }
+
+    /// Returns the JSON pointer to the time of the event.
+    #[must_use]
+    pub fn time_pointer(&self) -> Option<&str> {
+        match &self.custom {
+            Some(custom) => custom.time_pointer.as_deref(),
+            None => self.known()?.pointers.time,
+        }
+    }
+
+    fn own_freshness(&self) -> Option<Freshness> {
+        let (max_age, max_skew) = self.event_age.unwrap_or_default();
+        let (max_age, max_skew) = (Duration::from_secs(max_age), Duration::from_secs(max_skew));
+        self.freshness.or(self.event_age.map(|_| Freshness::EventTime { max_age, max_skew }))
+    }
+
+    fn custom_provider(&self, custom: &CustomProvider) -> Result<Custom, EndpointError> {
+        let secrets = secrets(&self.secrets)?.ok_or_else(|| EndpointError("it has no secrets".to_owned()))?;
+        let mut provider = Custom::new(&self.provider, SchemeConfig::from(&custom.signing), secrets);
+        if let Some(pointer) = &custom.id_pointer {
+            provider = provider.id_pointer(pointer);
+        }
+        if let Some(pointer) = &custom.kind_pointer {
+            provider = provider.kind_pointer(pointer);
+        }
+        if let Some(pointer) = &custom.time_pointer {
+            provider = provider.time_pointer(pointer);
+        }
+        Ok(provider.known_kinds(custom.known_kinds.iter().copied()))
     }
 
     fn options(&self) -> Result<ProviderOptions, EndpointError> {
@@ -123,6 +203,7 @@ impl Endpoint {
         options.header.clone_from(&self.header);
         options.prefix.clone_from(&self.prefix);
         options.encoding = self.encoding;
+        options.mode = self.mode;
         options.pin_kind.clone_from(&self.pin_kind);
         options.also_header.clone_from(&self.also_header);
         options.also_secrets = secrets(&self.also_secrets)?;
@@ -133,9 +214,15 @@ impl Endpoint {
     /// and [`marked`].
     #[must_use]
     pub fn renewed(&self, body: &Bytes, mark: &str, unix: i64) -> Bytes {
-        let time = self.facts().ok().and_then(|facts| facts.pointers.time);
-        let body = time.map_or_else(|| body.clone(), |pointer| dated(body, pointer, unix));
-        marked(&self.provider, &body, mark)
+        let body = self.time_pointer().map_or_else(|| body.clone(), |pointer| dated(body, pointer, unix));
+        self.marked(&body, mark)
+    }
+
+    /// A body of its provider's with an id that is this mark, or with other whitespace if it has none.
+    pub(crate) fn marked(&self, body: &Bytes, mark: &str) -> Bytes {
+        let id = |pointer: &str| replaced_at(body, pointer, |_| serde_json::Value::from(mark).to_string().into_bytes());
+        let own = self.custom.as_ref().and_then(|custom| custom.id_pointer.as_deref()).and_then(id);
+        own.unwrap_or_else(|| marked(if self.custom.is_some() { "" } else { &self.provider }, body, mark))
     }
 
     /// The second header, with its first secret.

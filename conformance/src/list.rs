@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use medhook::registry::{self, KindFacts};
-use medhook::testing::{CaseFile, Signing, case_files, fixtures};
+use medhook::registry::{self, KindFacts, ProviderFacts};
+use medhook::testing::{CaseFile, Fixture, Signing, case_files, fixtures};
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
@@ -15,11 +15,16 @@ use crate::error::CaseError;
 const ALWAYS: &str = "any";
 const SHARED_FILE: &str = "fixtures/shared.toml";
 
+/// The name of the sample of a custom provider, as that of a fixture.
+const SAMPLE: &str = "sample";
+
 /// The case file of one provider.
-struct Source {
-    provider: &'static str,
-    cases: &'static str,
+struct Source<'s> {
+    provider: &'s str,
+    cases: &'s str,
     kinds: &'static [KindFacts],
+    /// The paths of its bodies.
+    bodies: Vec<&'s str>,
 }
 
 /// The expanded list of one provider.
@@ -118,14 +123,48 @@ fn shared_text() -> &'static str {
     case_files().iter().find(|file| file.provider().is_none()).map_or("", CaseFile::text)
 }
 
-fn parse(source: &Source) -> Result<ProviderFile, CaseError> {
+fn parse(source: &Source<'_>) -> Result<ProviderFile, CaseError> {
     toml::from_str(source.cases).map_err(|error| CaseError(format!("{}: {error}", source.file())))
 }
 
 /// Expands the rows of one provider: its fixtures by path, but the default base first, then the shared cases, then its
 /// own, in the order of the files.
-fn expand(source: &Source, shared_text: &str, shared: &SharedFile) -> Result<List, CaseError> {
-    let mut file = parse(source)?;
+fn expand(source: &Source<'_>, shared_text: &str, shared: &SharedFile) -> Result<List, CaseError> {
+    expand_file(source, parse(source)?, shared_text, shared)
+}
+
+/// Returns the list of an endpoint of a custom provider: the sections of the shared file that apply to it, with the
+/// values of their placeholders, and rows of its own.
+pub(crate) fn expand_custom(
+    endpoint: Endpoint,
+    sections: &[&str],
+    text: BTreeMap<&str, Value>,
+    own: &str,
+    has_kind: bool,
+) -> Result<List, CaseError> {
+    let provider = endpoint.provider.clone();
+    let source = Source { provider: &provider, cases: own, kinds: &[], bodies: vec![SAMPLE] };
+    let like = SAMPLE.to_owned();
+    let kind = text.get("kind").and_then(Value::as_str).filter(|_| has_kind).map(str::to_owned);
+    let decodes = Some(if has_kind { "unknown" } else { "undecodable" }.to_owned());
+    let sample = Fields { kind, decodes, ..Fields::default() };
+    let file = ProviderFile {
+        shared: sections.iter().map(|section| ((*section).to_owned(), like.clone())).collect(),
+        text: text.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        endpoint: BTreeMap::from([(provider.clone(), endpoint)]),
+        fixture: BTreeMap::from([(like.clone(), Spanned::new(0..0, sample))]),
+        case: toml::from_str(own).map_err(|error| CaseError(format!("the cases of {provider}: {error}")))?,
+        like,
+    };
+    expand_file(&source, file, shared_text(), &shared()?)
+}
+
+fn expand_file(
+    source: &Source<'_>,
+    mut file: ProviderFile,
+    shared_text: &str,
+    shared: &SharedFile,
+) -> Result<List, CaseError> {
     for endpoint in file.endpoint.values_mut() {
         source.provider.clone_into(&mut endpoint.provider);
     }
@@ -169,10 +208,15 @@ fn expand(source: &Source, shared_text: &str, shared: &SharedFile) -> Result<Lis
     Ok(List { endpoints: file.endpoint, rows, sections: sections.into_keys().collect() })
 }
 
-impl Source {
-    fn of(file: &CaseFile) -> Option<Self> {
+impl<'s> Source<'s> {
+    fn of(file: &'static CaseFile) -> Option<Self> {
         let facts = registry::provider(file.provider()?)?;
-        Some(Source { provider: facts.name, cases: file.text(), kinds: facts.kinds })
+        Some(Source::new(facts, file.text()))
+    }
+
+    fn new(facts: &'static ProviderFacts, cases: &'s str) -> Self {
+        let bodies = fixtures().iter().filter(|fixture| fixture.provider() == facts.name).map(Fixture::path).collect();
+        Source { provider: facts.name, cases, kinds: facts.kinds, bodies }
     }
 
     fn file(&self) -> String {
@@ -181,7 +225,7 @@ impl Source {
 }
 
 struct Expansion<'s> {
-    source: &'s Source,
+    source: &'s Source<'s>,
     like: &'s str,
     kinds: &'static [KindFacts],
 }
@@ -192,9 +236,9 @@ impl Expansion<'_> {
     fn fixtures(&self, mut entries: Rows<Fields>) -> Result<Vec<Row>, CaseError> {
         let file = self.source.file();
         let mut rows = Vec::new();
-        for fixture in fixtures().iter().filter(|fixture| fixture.provider() == self.source.provider) {
-            let name = fixture.path().strip_prefix(self.source.provider).and_then(|path| path.strip_prefix('/'));
-            let name = name.and_then(|path| path.strip_suffix(".json")).unwrap_or_else(|| fixture.path());
+        for path in &self.source.bodies {
+            let name = path.strip_prefix(self.source.provider).and_then(|path| path.strip_prefix('/'));
+            let name = name.and_then(|path| path.strip_suffix(".json")).unwrap_or(path);
             let (place, mut fields) = match entries.remove(name) {
                 Some(entry) => {
                     let place = format!("{file}:{}: {name}", line(self.source.cases, &entry));
@@ -385,7 +429,7 @@ mod tests {
 
     fn expand_text(shared: &'static str, cases: String) -> Result<List, String> {
         let facts = registry::provider("healthsync").unwrap();
-        let source = Source { provider: facts.name, cases: cases.leak(), kinds: facts.kinds };
+        let source = Source::new(facts, &cases);
         expand(&source, shared, &toml::from_str(shared).unwrap()).map_err(|error| error.to_string())
     }
 

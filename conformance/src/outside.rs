@@ -6,6 +6,7 @@ use medhook::{Encoding, Outcome, Reason};
 
 use crate::case::{Case, Transfer};
 use crate::change::{Change, State};
+use crate::custom_cases;
 use crate::draft::{Draft, after_signing};
 use crate::endpoint::Endpoint;
 use crate::error::CaseError;
@@ -36,7 +37,11 @@ pub fn cases_inside(endpoint: &Endpoint, mark: &str, now: i64) -> Result<Vec<Pre
 }
 
 fn prepare(endpoint: &Endpoint, mark: &str, now: i64, inside: bool) -> Result<Vec<Prepared>, CaseError> {
-    let Some(List { endpoints, rows, .. }) = list::of(&endpoint.provider)? else {
+    let list = match &endpoint.custom {
+        Some(custom) => Some(custom_cases::list(endpoint, custom)?),
+        None => list::of(&endpoint.provider)?,
+    };
+    let Some(List { endpoints, rows, .. }) = list else {
         return Ok(Vec::new());
     };
     let mut prepared = Vec::new();
@@ -101,6 +106,9 @@ impl Adaption<'_> {
         draft.tell_apart(&self.mark);
         if draft.has_an_id_without(&self.mark) {
             return Ok(Err("its id could be taken for a real one"));
+        }
+        if draft.lacks_a_checked_time() {
+            return Ok(Err("it has no time, and the endpoint checks the age of events"));
         }
         let (headers, body) = draft.sign()?;
         let mut remade = Case { headers, body, transfer: Transfer::Whole, ..case };
@@ -327,6 +335,7 @@ fn clear_of_the_limit(offset: i64, rejected: bool) -> i64 {
 mod tests {
     use super::*;
     use crate::cases::{Cases, cases_at};
+    use crate::custom::CustomProvider;
 
     const NOW: i64 = 1_800_000_000;
 
@@ -374,6 +383,35 @@ mod tests {
                 for secret in endpoint.secrets.values() {
                     assert!(!case.headers.iter().any(|(_, value)| value.contains(secret.as_str())), "{}", case.name);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_custom_endpoint_is_played_the_cases_of_its_scheme_with_its_own_secrets() {
+        let list = cases_at(NOW).unwrap();
+        let base64 =
+            Signing::HmacSha256Body { header: "x-own".into(), prefix: "v1=".into(), encoding: Encoding::Base64 };
+        for (signing, at_least, rejected) in [
+            (Signing::StandardWebhooks, 95, "acme: a fresher timestamp than the signed one"),
+            (Signing::hmac_sha256("x-own"), 50, "acme: a signature one digit too short"),
+            (base64, 40, "acme: the first bit of the body flipped in transit"),
+            (Signing::shared_secret("x-own"), 40, "acme: no shared secret"),
+        ] {
+            let mut custom = CustomProvider::new(signing.clone());
+            custom.id_pointer = Some("/id".to_owned());
+            let endpoint = Endpoint { secrets: own(&list, "fasten").secrets, ..Endpoint::custom("acme", custom) };
+            let cases = played(&endpoint);
+            assert!(cases.len() >= at_least, "{signing:?}: {}", cases.len());
+            let case = cases.iter().find(|case| case.name == rejected).unwrap();
+            assert_eq!(case.expected.outcome, Outcome::Rejected, "{rejected}");
+            let is_secret = matches!(signing, Signing::SharedSecret { .. });
+            for case in &cases {
+                let text = String::from_utf8_lossy(&case.body).into_owned();
+                assert!(!text.contains("\"id\":\"sample\""), "every event has an id of its own: {text}");
+                let mut shown = endpoint.secrets.values().filter(|_| !is_secret);
+                let holds = |secret: &String| case.headers.iter().any(|(_, value)| value.contains(secret.as_str()));
+                assert!(!shown.any(holds), "{}", case.name);
             }
         }
     }

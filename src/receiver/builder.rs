@@ -207,7 +207,11 @@ impl Builder {
         check_freshness(freshness, &scheme, &policy)?;
         check_retention(total, window.max(policy.retry_horizon))?;
         self.check_limits()?;
-        let warnings = warnings(&self.name, freshness, &scheme, &policy);
+        let mut warnings = warnings(&self.name, freshness, &scheme, &policy);
+        warnings.extend(config.suspicious_secrets(&secrets).map(|(label, mistake)| {
+            let name = &self.name;
+            format!("receiver {name}: secret {label} {mistake}, or call Secret::literal if the text is intended")
+        }));
 
         let store = store(&self.dedupe, self.store)?;
         let no_randomness = |error: getrandom::Error| {

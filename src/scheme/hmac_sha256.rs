@@ -68,7 +68,7 @@ impl HmacSha256Body {
             header: header_name(&self.header)?,
             prefix: self.prefix.as_str().into(),
             encoding: self.encoding,
-            keys: Keys::read(secrets, |text| Ok(Zeroizing::new(text.as_bytes().to_vec())))?,
+            keys: Keys::read(secrets, |secret| Ok(Zeroizing::new(secret.text().as_bytes().to_vec())))?,
         })
     }
 }

@@ -8,7 +8,7 @@ use sha2::Sha256;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use crate::secret::SHORT;
-use crate::{ConfigError, Reason, Secrets};
+use crate::{ConfigError, Reason, Secret, Secrets};
 
 type HmacSha256 = Hmac<Sha256>;
 
@@ -25,15 +25,15 @@ struct HmacKey {
 }
 
 impl Keys {
-    /// Decodes the text of each secret with `key`.
+    /// Decodes each secret with `key`.
     pub(super) fn read(
         secrets: &Secrets,
-        key: impl Fn(&str) -> Result<zeroize::Zeroizing<Vec<u8>>, &'static str>,
+        key: impl Fn(&Secret) -> Result<zeroize::Zeroizing<Vec<u8>>, String>,
     ) -> Result<Self, ConfigError> {
         let mut keys: Vec<(Arc<str>, zeroize::Zeroizing<Vec<u8>>)> = Vec::with_capacity(secrets.len());
         for secret in secrets.iter() {
             let label = secret.shared_label();
-            let bytes = key(secret.text()).map_err(|problem| ConfigError::new(format!("secret {label}: {problem}")))?;
+            let bytes = key(secret).map_err(|problem| ConfigError::new(format!("secret {label}: {problem}")))?;
             if bytes.is_empty() {
                 return Err(ConfigError::new(format!("secret {label}: the key is empty")));
             }
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn debug_shows_only_the_labels_of_keys() {
         let secrets = Secrets::new(crate::Secret::new("0123456789abcdef").unwrap().labeled("old").unwrap());
-        let keys = Keys::read(&secrets, |text| Ok(zeroize::Zeroizing::new(text.into()))).unwrap();
+        let keys = Keys::read(&secrets, |secret| Ok(zeroize::Zeroizing::new(secret.text().into()))).unwrap();
         assert_eq!(format!("{keys:?}"), r#"["old"]"#);
     }
 

@@ -31,7 +31,7 @@ pub(crate) use self::sign::SigningScheme;
 use crate::error::{ConfigError, Reason};
 use crate::freshness::Freshness;
 use crate::headers::{HeadFault, Headers};
-use crate::secret::Secrets;
+use crate::secret::{Secret, Secrets};
 
 /// The scheme of a [`Custom`](crate::Custom) provider. Converted from [`StandardWebhooks`], [`HmacSha256Body`] or
 /// [`SharedSecret`].
@@ -67,6 +67,29 @@ impl SchemeConfig {
     /// Returns whether the scheme signs the time of an attempt.
     pub(crate) fn signs_attempt_time(&self) -> bool {
         matches!(self.0, Config::StandardWebhooks(_))
+    }
+
+    /// Returns the label and the likely mistake of each secret, those of further headers included, whose text suggests
+    /// one.
+    pub(crate) fn suspicious_secrets<'s>(
+        &'s self,
+        secrets: &'s Secrets,
+    ) -> impl Iterator<Item = (&'s str, &'static str)> {
+        let others = match &self.0 {
+            Config::SharedSecret(SharedSecret { others, .. }) => others.as_slice(),
+            _ => &[],
+        };
+        let all = std::iter::once(secrets).chain(others.iter().map(|(_, secrets)| secrets)).flat_map(Secrets::iter);
+        all.filter_map(|secret| Some((secret.label(), self.mistake(secret)?)))
+    }
+
+    fn mistake(&self, secret: &Secret) -> Option<&'static str> {
+        let is_hex = matches!(self.0, Config::StandardWebhooks(_)) && standard_webhooks::is_hex(secret.text());
+        secret.warning().or_else(|| {
+            (is_hex && !secret.is_literal()).then_some(
+            "is `whsec_` and hexadecimal digits, which are decoded as base64; copy the secret as the provider shows it"
+        )
+        })
     }
 
     /// Decodes the secrets as the scheme requires.

@@ -21,7 +21,8 @@ use super::verification::{SignatureScope, Verification};
 #[cfg(feature = "sign")]
 use crate::Found;
 use crate::headers::{HeadFault, HeaderProblem, number};
-use crate::{ConfigError, Freshness, Headers, Reason, Secrets};
+use crate::secret::suspicious;
+use crate::{ConfigError, Freshness, Headers, Reason, Secret, Secrets};
 
 /// The Standard Webhooks scheme. Its secrets are base64, with or without the prefix `whsec_`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -39,9 +40,10 @@ impl StandardWebhooks {
     }
 }
 
-/// Decodes the text of a secret to a key. Text that is not base64 is rejected, since it was copied incorrectly.
-fn decode_secret(text: &str) -> Result<Zeroizing<Vec<u8>>, &'static str> {
-    let encoded = text.strip_prefix("whsec_").unwrap_or(text);
+/// Decodes the text of a secret to a key. Text that is not base64, or that was encoded twice, is rejected, since it was
+/// copied incorrectly.
+fn decode_secret(secret: &Secret) -> Result<Zeroizing<Vec<u8>>, String> {
+    let encoded = secret.text().strip_prefix("whsec_").unwrap_or(secret.text());
     let mut key = Zeroizing::new(vec![0; encoded.len()]);
     let decoded = if encoded.ends_with('=') {
         Base64::decode(encoded, &mut key).map(<[u8]>::len)
@@ -51,10 +53,24 @@ fn decode_secret(text: &str) -> Result<Zeroizing<Vec<u8>>, &'static str> {
     match decoded {
         Ok(length) => {
             key.truncate(length);
+            if secret.is_checked() && key.starts_with(b"whsec_") {
+                return Err(
+                    "encoded twice: it is the base64 of a text that begins with `whsec_`; use that text".to_owned()
+                );
+            }
             Ok(key)
         }
-        Err(_) => Err("not base64; a Standard Webhooks secret is base64, with or without the prefix `whsec_`"),
+        Err(_) => Err(match suspicious(secret.text()) {
+            Some(mistake) => format!("not base64, as Standard Webhooks requires: it {mistake}"),
+            None => "not base64; a Standard Webhooks secret is base64, with or without the prefix `whsec_`".to_owned(),
+        }),
     }
+}
+
+/// Returns whether a secret is `whsec_` and a key in hexadecimal digits. Random base64 never has only these.
+pub(super) fn is_hex(text: &str) -> bool {
+    let digits = text.strip_prefix("whsec_").filter(|digits| digits.len() >= 32);
+    digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 pub(crate) struct KeyedStandardWebhooks {
@@ -219,10 +235,33 @@ pub(crate) static SIGNATURE: HeaderName = HeaderName::from_static("webhook-signa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Secret;
+
+    #[test]
+    fn a_secret_that_cannot_be_decoded_is_an_error_with_the_likely_cause() {
+        let problem = |text: &str| {
+            let secret = Secret::new(text).unwrap().literal().labeled("KEY").unwrap();
+            StandardWebhooks::new().keyed(&secret.into()).err().expect("rejected").to_string()
+        };
+        for (text, cause) in [
+            ("\"whsec_AAECAwQFBgcICQoLDA0ODw==\"", "is in quotation marks; remove them"),
+            ("${FASTEN_SECRET}", "holds an unexpanded variable"),
+            ("SECRET=whsec_AAECAwQFBgcICQoLDA0ODw==", "begins with a name and `=`"),
+            ("whsec_..", "looks like a placeholder"),
+        ] {
+            let problem = problem(text);
+            let begins = format!("secret KEY: not base64, as Standard Webhooks requires: it {cause}");
+            assert!(problem.starts_with(&begins) && !problem.contains("AAECAw"), "{problem}");
+        }
+        // The base64 of `whsec_AAECAwQFBgcICQoLDA0ODw==`, with and without a prefix.
+        for text in ["d2hzZWNfQUFFQ0F3UUZCZ2NJQ1FvTERBME9Edz09", "whsec_d2hzZWNfQUFFQ0F3UUZCZ2NJQ1FvTERBME9Edz09"] {
+            let twice = "encoded twice: it is the base64 of a text that begins with `whsec_`; use that text";
+            assert_eq!(problem(text), format!("secret KEY: {twice}"));
+        }
+    }
 
     #[test]
     fn secrets_must_be_base64_with_or_without_the_prefix() {
+        let decode_secret = |text: &str| super::decode_secret(&Secret::new(text).unwrap());
         let key = decode_secret("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD").unwrap();
         assert_eq!(key.len(), 24);
         assert_eq!(decode_secret("C2FVsBQIhrscChlQIMV+b5sSYspob7oD").unwrap(), key);

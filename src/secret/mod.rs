@@ -1,5 +1,7 @@
 //! Secrets: their sources, their validation, and the protection of their text.
 
+mod mistakes;
+
 use std::env::VarError;
 use std::fmt;
 use std::io::Read;
@@ -8,6 +10,8 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+pub(crate) use self::mistakes::suspicious;
+use self::mistakes::{invisible, is_invisible};
 use crate::ConfigError;
 
 /// A secret as text, with a label that identifies it.
@@ -15,10 +19,27 @@ use crate::ConfigError;
 /// Logs and metrics show the label (by default the name of the environment variable or file). The text is zeroized when
 /// dropped and never printed. The scheme decodes it: Standard Webhooks reads base64 with or without the prefix
 /// `whsec_`; every other scheme uses the UTF-8 bytes unchanged.
+///
+/// Text that no provider issues is an error: an invisible character, a line break, or whitespace at an end. Text that
+/// looks like a mistake but may be a secret is a [`warning`](Secret::warning), which a receiver logs when it is built:
+/// quotation marks, an unexpanded `${NAME}`, a leading `NAME=`, a placeholder. [`literal`](Secret::literal) silences
+/// it.
 #[derive(Clone)]
 pub struct Secret {
     label: Option<Arc<str>>,
     text: Zeroizing<String>,
+    form: Form,
+}
+
+/// The checks of a secret's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Checked,
+    /// The text is intended as it is: no warnings.
+    Literal,
+    /// No errors either.
+    #[cfg(feature = "testing")]
+    Unchecked,
 }
 
 /// The default label.
@@ -28,16 +49,63 @@ impl Secret {
     /// Creates a secret from text. Its label is `secret`, unless [`labeled`](Secret::labeled) gives it another.
     ///
     /// # Errors
-    /// Returns an error if the text is empty, is longer than 4,096 bytes, or has leading or trailing whitespace, which
-    /// is nearly always a copying mistake.
+    /// Returns an error if the text is empty, is longer than 4,096 bytes, has leading or trailing whitespace, or
+    /// contains a control character or an invisible one, such as a byte order mark. These are copying mistakes.
     pub fn new(text: impl Into<String>) -> Result<Self, ConfigError> {
-        Secret { label: None, text: Zeroizing::new(text.into()) }.checked()
+        Secret::of(text.into()).checked()
     }
 
-    /// Creates a secret without validation, for tests that sign with text that receivers reject, such as a line break.
+    /// Creates a secret without validation, for tests and tools that sign with text that receivers reject, such as a
+    /// line break.
     #[cfg(feature = "testing")]
-    pub(crate) fn unchecked(text: &str) -> Self {
-        Secret { label: None, text: Zeroizing::new(text.to_owned()) }
+    #[must_use]
+    pub fn unchecked(text: &str) -> Self {
+        Secret { form: Form::Unchecked, ..Secret::of(text.to_owned()) }
+    }
+
+    /// Validates a secret that was created without validation, as [`new`](Secret::new) does.
+    ///
+    /// # Errors
+    /// Returns the errors of [`new`](Secret::new), with the label.
+    #[cfg(feature = "testing")]
+    pub fn validated(self) -> Result<Self, ConfigError> {
+        Secret { form: Form::Checked, ..self }.checked()
+    }
+
+    fn of(text: String) -> Self {
+        Secret { label: None, text: Zeroizing::new(text), form: Form::Checked }
+    }
+
+    /// Declares that the text is intended as it is, and silences [`warning`](Secret::warning).
+    ///
+    /// ```
+    /// let secret = medhook::Secret::new("\"a long random text\"")?;
+    /// assert!(secret.warning().is_some());
+    /// assert!(secret.literal().warning().is_none());
+    /// # Ok::<(), medhook::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn literal(mut self) -> Self {
+        self.form = Form::Literal;
+        self
+    }
+
+    /// Returns the mistake that the text suggests, and what to do, for a warning to the operator. A provider's secret
+    /// may be any text, so this is not an error; [`literal`](Secret::literal) silences it. The result never contains
+    /// the text.
+    #[must_use]
+    pub fn warning(&self) -> Option<&'static str> {
+        if self.is_literal() { None } else { suspicious(&self.text) }
+    }
+
+    /// Returns whether no warnings are wanted.
+    pub(crate) fn is_literal(&self) -> bool {
+        self.form == Form::Literal
+    }
+
+    /// Returns whether the text is checked for forms that no secret of the scheme can have.
+    pub(crate) fn is_checked(&self) -> bool {
+        matches!(self.form, Form::Checked | Form::Literal)
     }
 
     /// Sets the label, which identifies the secret in logs and metrics, for example during a rotation.
@@ -60,7 +128,7 @@ impl Secret {
 
     /// Creates a secret whose label is the name of its source. Error messages also contain the label.
     fn from_source(label: &str, text: impl Into<String>) -> Result<Self, ConfigError> {
-        Secret { label: None, text: Zeroizing::new(text.into()) }.labeled(label)?.checked()
+        Secret::of(text.into()).labeled(label)?.checked()
     }
 
     fn checked(self) -> Result<Self, ConfigError> {
@@ -74,12 +142,15 @@ impl Secret {
             return wrong("empty");
         }
         if self.text.trim().len() != self.text.len() {
-            return wrong("leading or trailing whitespace");
+            return wrong("leading or trailing whitespace; remove it");
         }
         if self.text.len() > LONGEST {
             return wrong(&format!("longer than {LONGEST} bytes"));
         }
-        Ok(self)
+        match self.text.chars().find(|c| is_invisible(*c)) {
+            Some(c) => wrong(&invisible(c)),
+            None => Ok(self),
+        }
     }
 
     /// Creates a secret from an environment variable. Its label is the name of the variable.
@@ -148,7 +219,9 @@ impl Secret {
         match std::env::var(variable) {
             Ok(text) => Secret::from_source(variable, text).map(Some),
             Err(VarError::NotPresent) => Ok(None),
-            Err(VarError::NotUnicode(_)) => Err(ConfigError::new(format!("secret {variable}: not UTF-8"))),
+            Err(VarError::NotUnicode(_)) => {
+                Err(ConfigError::new(format!("secret {variable}: not UTF-8; copy the secret again")))
+            }
         }
     }
 
@@ -164,7 +237,7 @@ impl Secret {
         let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 8));
         file.take(LONGEST as u64 + 3).read_to_end(&mut bytes).map_err(unreadable)?;
         let Ok(text) = str::from_utf8(&bytes) else {
-            return Err(ConfigError::new(format!("secret file {shown}: not UTF-8")));
+            return Err(ConfigError::new(format!("secret file {shown}: not UTF-8; save it as UTF-8")));
         };
         let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
         let label = path.file_name().and_then(|name| name.to_str()).unwrap_or("file");
@@ -317,6 +390,28 @@ mod tests {
             assert!(!message.contains("hunter2"), "{message}");
             assert!(self::message(Secret::new(text)).starts_with("secret: "));
         }
+    }
+
+    #[test]
+    fn invisible_characters_are_rejected_wherever_they_are() {
+        let invisible =
+            "\u{feff}\u{200b}\u{200c}\u{200d}\u{2060}\u{ad}\u{200e}\u{202e}\u{2069}\u{61c}\0\t\u{1b}\u{7f}\u{85}";
+        for c in invisible.chars() {
+            for text in [format!("{c}hunter2hunter2"), format!("hunter2{c}hunter2"), format!("hunter2hunter2{c}")] {
+                let message = message(Secret::from_source("KEY", text.clone()));
+                assert!(message.starts_with("secret KEY: ") && message.contains("; "), "{message}");
+                assert!(!message.contains("hunter2") && !message.contains(c), "{message:?}");
+                assert!(Secret::new(text).map(Secret::literal).is_err());
+            }
+        }
+        let two = message(Secret::from_source("KEY", "hunter2\nhunter3"));
+        let remedy = "a secret is one line; give each secret a variable or file of its own";
+        assert_eq!(two, format!("secret KEY: contains a line break (U+000A); {remedy}"));
+        let marked = message(Secret::from_source("KEY", "\u{feff}hunter2"));
+        assert!(
+            marked.starts_with("secret KEY: contains a byte order mark (U+FEFF); save the file as UTF-8"),
+            "{marked}"
+        );
     }
 
     #[test]
