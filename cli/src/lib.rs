@@ -6,12 +6,14 @@ mod capture;
 mod check;
 mod clock;
 mod demo;
+mod dialect;
 mod endpoint;
 mod failure;
 mod http_client;
 mod lost;
 mod malformed;
 mod output;
+mod provider;
 mod random;
 mod read;
 mod receive;
@@ -21,15 +23,16 @@ mod secret;
 mod send;
 mod sender;
 mod server;
+mod sources;
 mod verdict;
 mod verify;
 
-use std::io::{Write, stdout};
+use std::io::stdout;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::failure::Failure;
+use crate::output::print_error;
 #[doc(hidden)]
 pub use crate::receive::config_lines;
 use crate::verdict::Verdict;
@@ -76,22 +79,10 @@ pub fn main() -> ExitCode {
         Ok(Verdict::SomethingIsNot) => ExitCode::from(1),
         Ok(Verdict::CannotTell) => ExitCode::from(2),
         Err(failure) => {
-            print_failure(&failure);
+            print_error(&failure.to_string());
             ExitCode::from(2)
         }
     }
-}
-
-/// Writes a failure to standard error, and waits up to 2 s for that.
-fn print_failure(failure: &Failure) {
-    let (done, written) = std::sync::mpsc::channel();
-    let line = format!("medhook: {failure}");
-    // On a thread, because a pipe that is never read would keep the process from exiting.
-    std::thread::spawn(move || {
-        let _ = writeln!(std::io::stderr().lock(), "{line}");
-        let _ = done.send(());
-    });
-    let _ = written.recv_timeout(std::time::Duration::from_secs(2));
 }
 
 #[cfg(test)]

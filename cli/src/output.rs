@@ -57,6 +57,18 @@ pub(crate) fn harmless(bytes: &[u8]) -> String {
     text
 }
 
+/// Writes a line to standard error, and waits up to 2 s for that.
+pub(crate) fn print_error(text: &str) {
+    let (done, written) = std::sync::mpsc::channel();
+    let line = format!("medhook: {text}");
+    // On a thread, because a pipe that is never read would keep the process from exiting.
+    std::thread::spawn(move || {
+        let _ = writeln!(std::io::stderr().lock(), "{line}");
+        let _ = done.send(());
+    });
+    let _ = written.recv_timeout(std::time::Duration::from_secs(2));
+}
+
 /// Writes the whole text. A closed pipe (`medhook demo | head`) is not a failure.
 pub(crate) fn say(out: &mut dyn Write, text: &str) -> Result<(), Failure> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -25,8 +25,7 @@ impl Sender {
     /// Returns a case as a request, with the headers that the provider sends beside its signature.
     pub(crate) fn request(&self, case: &Case) -> Result<Request<Bytes>, Failure> {
         let mut headers = case.headers.clone();
-        let facts = self.endpoint.facts().map_err(|error| Failure::new(error.to_string()))?;
-        for (name, value) in unsigned_headers(facts, &case.body)? {
+        for (name, value) in unsigned_headers(&self.endpoint, &case.body)? {
             if !headers.iter().any(|(known, _)| *known == name) {
                 headers.push((name, value));
             }

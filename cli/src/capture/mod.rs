@@ -21,9 +21,10 @@ use std::path::PathBuf;
 use medhook_conformance::Endpoint;
 
 use self::redact::Redaction;
-use crate::endpoint::{Dialect, Provider, SecretArgs, TestSecretArgs, labeled, provider_parser};
+use crate::endpoint::{Described, EndpointArgs, NamedProvider, TestSecretArgs, labeled, named_provider_parser};
 use crate::failure::Failure;
 use crate::runtime::run_async;
+use crate::sources::Validation;
 use crate::verdict::Verdict;
 
 /// Record deliveries for `medhook verify`.
@@ -46,8 +47,8 @@ use crate::verdict::Verdict;
 )]
 pub(crate) struct CaptureArgs {
     /// Provider that sends the deliveries
-    #[arg(value_parser = provider_parser())]
-    provider: Option<Provider>,
+    #[arg(value_parser = named_provider_parser())]
+    provider: Option<NamedProvider>,
     /// Loopback address to listen at, such as 127.0.0.1:3000
     #[arg(long, value_name = "ADDRESS", value_parser = loopback)]
     listen: SocketAddr,
@@ -61,11 +62,9 @@ pub(crate) struct CaptureArgs {
     #[arg(long)]
     yes_phi: bool,
     #[command(flatten)]
-    keys: SecretArgs,
+    endpoint: EndpointArgs,
     #[command(flatten)]
     test_keys: TestSecretArgs,
-    #[command(flatten)]
-    dialect: Dialect,
 }
 
 fn loopback(text: &str) -> Result<SocketAddr, String> {
@@ -86,26 +85,23 @@ pub(crate) fn run(args: &CaptureArgs) -> Result<Verdict, Failure> {
              stored on this machine for an hour",
         ));
     }
-    let redaction = match args.provider {
-        Some(provider) => {
-            let endpoint = endpoint(args, provider)?;
-            let signing = endpoint.signing().map_err(|error| Failure::new(error.to_string()))?;
-            Redaction::for_endpoint(&endpoint, &signing)
-        }
-        None if !args.keys.read_if_any()?.is_empty() => {
-            return Err(Failure::new("secrets need the provider; pass its name, as in `medhook capture healthsync`"));
-        }
-        None => Redaction::default(),
+    let redaction = if args.provider.is_some() || args.endpoint.has_config() {
+        let endpoint = endpoint(args)?;
+        let signing = endpoint.signing().map_err(|error| Failure::new(error.to_string()))?;
+        Redaction::for_endpoint(&endpoint, &signing)
+    } else if args.endpoint.has_secrets() {
+        return Err(Failure::new("secrets need the provider; pass its name, as in `medhook capture healthsync`"));
+    } else {
+        Redaction::default()
     };
     run_async(serve::serve(args.listen, &args.out, usize::from(args.max), redaction))
 }
 
-fn endpoint(args: &CaptureArgs, provider: Provider) -> Result<Endpoint, Failure> {
-    let mut endpoint = args.dialect.endpoint(provider)?;
-    let test_keys = args.test_keys.read(provider)?;
-    let keys = if test_keys.is_empty() { args.keys.read()? } else { args.keys.read_if_any()? };
-    endpoint.secrets = labeled(&keys)?;
-    endpoint.test_secrets = labeled(&test_keys)?;
+fn endpoint(args: &CaptureArgs) -> Result<Endpoint, Failure> {
+    let described = args.endpoint.read(args.provider, Some(&args.test_keys), Validation::None)?;
+    let Described { mut endpoint, secrets, test_secrets, .. } = described;
+    endpoint.secrets = labeled(&secrets)?;
+    endpoint.test_secrets = labeled(&test_secrets)?;
     Ok(endpoint)
 }
 

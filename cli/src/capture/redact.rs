@@ -45,7 +45,7 @@ impl Redaction {
     pub(super) fn for_endpoint(endpoint: &Endpoint, signing: &Signing) -> Self {
         let secrets = endpoint.secrets.iter().chain(&endpoint.test_secrets).chain(&endpoint.also_secrets);
         let secrets = secrets.map(|(label, text)| (label.clone(), text.clone())).collect();
-        let unsigned = endpoint.facts().map_or(&[][..], |facts| facts.unsigned_headers);
+        let unsigned = endpoint.known().map_or(&[][..], |facts| facts.unsigned_headers);
         let mut redaction = Redaction { secrets, unsigned, ..Redaction::default() };
         match signing {
             Signing::StandardWebhooks => redaction.signature = Some("webhook-signature".to_owned()),

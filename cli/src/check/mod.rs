@@ -10,18 +10,22 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
+use medhook::registry::SecretMode;
 use medhook::{NoDedupe, Secret};
-use medhook_conformance::{Plan, Player};
+use medhook_conformance::{Endpoint, Plan, Player};
 
 use self::report::CheckReport;
 use self::site::CheckedSite;
-use crate::endpoint::{Dialect, Provider, SecretArgs, TestSecretArgs, answer_timeout, entry, provider_parser};
+use crate::endpoint::{
+    Described, EndpointArgs, NamedProvider, TestSecretArgs, answer_timeout, entry, named_provider_parser,
+};
 use crate::failure::Failure;
 use crate::http_client::Target;
 use crate::output::{Screen, say};
 use crate::random;
 use crate::runtime::run_async;
 use crate::sender::Sender;
+use crate::sources::Validation;
 use crate::verdict::Verdict;
 
 /// Send every test case to an endpoint, and report the forged deliveries that it accepts
@@ -47,33 +51,35 @@ use crate::verdict::Verdict;
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
+    override_usage = "medhook check [OPTIONS] <URL> <PROVIDER>\n       \
+        medhook check [OPTIONS] --config <FILE> --endpoint <NAME> [URL]",
     after_help = "Examples:\n  \
         medhook check http://127.0.0.1:3000/webhooks/fasten fasten --secret-env FASTEN_SECRET\n  \
         medhook check http://127.0.0.1:3000/in healthsync --secret-file healthsync.secret \\\n    \
-        --count-url http://127.0.0.1:3000/count --fail-next-url http://127.0.0.1:3000/fail-next"
+        --count-url http://127.0.0.1:3000/count --fail-next-url http://127.0.0.1:3000/fail-next\n  \
+        medhook check http://127.0.0.1:3000/acme custom --secret-env ACME_SECRET --scheme standard-webhooks\n  \
+        medhook check --config medhook.toml --endpoint acme"
 )]
 pub(crate) struct CheckArgs {
-    /// The endpoint, http:// or https://
-    url: String,
+    /// The endpoint, http:// or https:// [default with --config: the receiver's]
+    url: Option<String>,
     /// The provider
-    #[arg(value_parser = provider_parser())]
-    provider: Provider,
+    #[arg(value_parser = named_provider_parser())]
+    provider: Option<NamedProvider>,
     #[command(flatten)]
-    keys: SecretArgs,
+    endpoint: EndpointArgs,
     #[command(flatten)]
     test_keys: TestSecretArgs,
-    #[command(flatten)]
-    dialect: Dialect,
     /// URL that returns the number of handled events
     #[arg(long, value_name = "URL", help_heading = "Check")]
     count_url: Option<String>,
     /// URL that makes the handling of the next event fail (POST)
     #[arg(long, value_name = "URL", requires = "count_url", help_heading = "Check")]
     fail_next_url: Option<String>,
-    /// Limit of the endpoint for bodies, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024, help_heading = "Check")]
+    /// Limit of the endpoint for bodies, in bytes [default: the config file's, or 1048576]
+    #[arg(long, value_name = "BYTES", help_heading = "Check")]
     #[arg(value_parser = clap::value_parser!(u64).range(1_024..=256 * 1024 * 1024))]
-    body_limit: u64,
+    body_limit: Option<u64>,
     /// Number of copies sent at once
     #[arg(long, value_name = "N", default_value_t = 20, help_heading = "Check")]
     #[arg(value_parser = clap::value_parser!(u16).range(2..=200))]
@@ -95,9 +101,10 @@ pub(crate) struct CheckArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &CheckArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
+    let described = args.endpoint.read(args.provider, Some(&args.test_keys), Validation::Full)?;
     let target = |url: &String| Target::parse(url);
     let (at, count, fail_next) = (
-        target(&args.url)?,
+        target(&described.url(args.url.as_ref(), "URL")?)?,
         args.count_url.as_ref().map(target).transpose()?,
         args.fail_next_url.as_ref().map(target).transpose()?,
     );
@@ -107,18 +114,18 @@ pub(crate) fn run(args: &CheckArgs, out: &mut dyn Write) -> Result<Verdict, Fail
             "the URLs are not loopback addresses; pass --i-operate-this-endpoint to send some 200 deliveries, some of them forged",
         ));
     }
-    let mut endpoint = args.dialect.endpoint(args.provider)?;
-    endpoint.secrets = named(&args.keys.read()?, "secret", ["current", "old"])?;
-    endpoint.test_secrets = named(&args.test_keys.read(args.provider)?, "test-secret", ["test"])?;
+    let from_file = args.endpoint.has_config();
+    let endpoint = endpoint(described, from_file)?;
 
     // Secrets or headers that no receiver accepts are reported as such, and not as errors of the first case.
     let builder = endpoint.builder("check").map_err(|error| Failure::new(error.to_string()))?;
     builder.store(NoDedupe).build().map_err(|error| Failure::new(error.to_string()))?;
     let mark = format!("medhook-check-{}-", random::mark()?);
     let mut plan = Plan::outside(endpoint.clone(), mark.clone());
-    plan.body_limit = args.body_limit;
+    let configured = endpoint.body_limit.map(|bytes| bytes as u64);
+    plan.body_limit = args.body_limit.or(configured).unwrap_or(plan.body_limit);
     plan.copies = args.copies.into();
-    let patience = args.timeout.map_or_else(|| answer_timeout(args.provider), Duration::from_secs);
+    let patience = args.timeout.map_or_else(|| answer_timeout(&endpoint), Duration::from_secs);
     let site = CheckedSite { sender: Sender { target: at, endpoint, patience }, count, fail_next };
     let mut player = Player::new(&site, plan)?;
     let mut report = CheckReport::new(args.json, args.strict, Screen::detect(), player.cases().len());
@@ -128,13 +135,31 @@ pub(crate) fn run(args: &CheckArgs, out: &mut dyn Write) -> Result<Verdict, Fail
     Ok(report.verdict())
 }
 
-/// Labels secrets with the names that the cases use. A secret without such a name would not be tried.
+/// Returns the endpoint with its secrets.
+fn endpoint(described: Described, from_file: bool) -> Result<Endpoint, Failure> {
+    let Described { mut endpoint, secrets, test_secrets, .. } = described;
+    if endpoint.mode == Some(SecretMode::Test) {
+        return Err(Failure::new(
+            "the cases are live events, which an endpoint with mode = \"test\" rejects; check one with live secrets",
+        ));
+    }
+    if secrets.is_empty() {
+        return Err(Failure::new("no live secret given; pass --secret-env VARIABLE or --secret-file PATH"));
+    }
+    endpoint.secrets = named(&secrets, "secret", ["current", "old"], from_file)?;
+    endpoint.test_secrets = named(&test_secrets, "test-secret", ["test"], from_file)?;
+    Ok(endpoint)
+}
+
+/// Labels secrets with the names that the cases use. A secret without such a name is not tried: of a config file, the
+/// first ones are used.
 fn named<const N: usize>(
     secrets: &[Secret],
     option: &str,
     names: [&str; N],
+    from_file: bool,
 ) -> Result<BTreeMap<String, String>, Failure> {
-    if secrets.len() > N {
+    if secrets.len() > N && !from_file {
         return Err(Failure::new(format!(
             "--{option}-env, --{option}-file: more than {N}, the most that the cases use"
         )));

@@ -24,6 +24,7 @@ use super::secrets::{self, Group, no_secret_twice};
 use super::store::{StoreConfig, Url};
 use crate::failure::Failure;
 use crate::server::Limits;
+use crate::sources::Validation;
 
 /// A valid config file. Its port is not yet bound, and its store is not yet open.
 pub(super) struct Config {
@@ -36,6 +37,8 @@ pub(super) struct Config {
     pub(super) drain_delay: Duration,
     pub(super) shutdown: Duration,
     pub(super) endpoints: Vec<EndpointConfig>,
+    /// One line for each secret whose text looks like a mistake.
+    pub(super) warnings: Vec<String>,
 }
 
 /// A value and its place in the config file or the arguments, for messages.
@@ -121,24 +124,16 @@ impl fmt::Display for Ready {
 impl Config {
     /// Reads the config file at a path.
     pub(super) fn load(path: &Path, overrides: Overrides) -> Result<Self, Failure> {
-        let shown = path.display().to_string();
-        let file = File::open(path).map_err(|error| unreadable(&shown, error))?;
+        let (shown, file) = open(path)?;
         Config::read(&shown, file, overrides)
     }
 
     /// Reads the content of a config file. `file` is its name, for messages.
     pub(super) fn read(file: &str, content: impl Read, overrides: Overrides) -> Result<Self, Failure> {
-        let mut text = String::new();
-        let content = content.take(LONGEST + 1).read_to_string(&mut text);
-        content.map_err(|error| unreadable(file, error))?;
-        if text.len() as u64 > LONGEST {
-            return Err(Failure::new(format!("{file}: longer than {LONGEST} bytes")));
-        }
-        let mut keys = TableKeys::parse(file, &text)?;
-        keys.all_known(TOP)?;
-        let listen = placed(&mut keys, "listen", overrides.listen, "127.0.0.1:8787")?;
-        let store = store(&mut keys, overrides.store)?;
-        let listen = address(listen, "127.0.0.1:8787")?;
+        let mut keys = top(file, content)?;
+        let listen = placed(&mut keys, "listen", overrides.listen, LISTEN)?;
+        let (store, store_warning) = store(&mut keys, overrides.store)?;
+        let listen = address(listen, LISTEN)?;
         let operations = operations(&mut keys)?;
         let mut limits = Limits { half_close: true, ..Limits::default() };
         limits.connections = keys.count("max_connections")?.unwrap_or(limits.connections);
@@ -150,7 +145,7 @@ impl Config {
         let shutdown = keys.duration("shutdown_timeout")?.unwrap_or(SHUTDOWN);
 
         let mut read = Reading { file, endpoints: Vec::new(), groups: Vec::new(), signing: Vec::new() };
-        for (number, table) in (1..).zip(keys.tables("endpoint", "written as [[endpoint]]")?) {
+        for (number, table) in endpoints(&mut keys)? {
             read.endpoint(number, table)?;
         }
         if read.endpoints.is_empty() {
@@ -158,9 +153,60 @@ impl Config {
         }
         no_secret_twice(&read.groups, &read.signing)?;
         no_duplicates(&read.endpoints)?;
-        Ok(Config { listen, store, limits, operations, drain_delay, shutdown, endpoints: read.endpoints })
+        let groups = read.groups.into_iter().chain(read.signing);
+        let mut warnings: Vec<_> = groups.flat_map(|group| group.secrets).filter_map(|named| named.warning()).collect();
+        warnings.extend(store_warning);
+        Ok(Config { listen, store, limits, operations, drain_delay, shutdown, endpoints: read.endpoints, warnings })
     }
 }
+
+/// Opens a config file. Returns its name, for messages.
+pub(super) fn open(path: &Path) -> Result<(String, File), Failure> {
+    let shown = path.display().to_string();
+    let file = File::open(path).map_err(|error| unreadable(&shown, error))?;
+    Ok((shown, file))
+}
+
+/// Reads the top level of a config file.
+pub(super) fn top(file: &str, content: impl Read) -> Result<TableKeys, Failure> {
+    let mut text = String::new();
+    let content = content.take(LONGEST + 1).read_to_string(&mut text);
+    content.map_err(|error| unreadable(file, error))?;
+    if text.len() as u64 > LONGEST {
+        return Err(Failure::new(format!("{file}: longer than {LONGEST} bytes")));
+    }
+    let keys = TableKeys::parse(file, &text)?;
+    keys.all_known(TOP)?;
+    Ok(keys)
+}
+
+/// Takes the address to listen on.
+pub(super) fn listen(keys: &mut TableKeys) -> Result<SocketAddr, Failure> {
+    Ok(address(placed(keys, "listen", None, LISTEN)?, LISTEN)?.value)
+}
+
+/// Takes the tables of the endpoints, and their numbers.
+pub(super) fn endpoints(keys: &mut TableKeys) -> Result<impl Iterator<Item = (usize, Table)> + use<>, Failure> {
+    Ok((1..).zip(keys.tables("endpoint", "written as [[endpoint]]")?))
+}
+
+/// Takes the path and the name of an endpoint.
+pub(super) fn identity(file: &str, number: usize, table: Table) -> Result<(TableKeys, String, String), Failure> {
+    let mut keys = TableKeys::within(format!("{file}: endpoint {number}"), table);
+    let path = keys.text("path")?;
+    if let Some(path) = &path {
+        keys.rename(format!("{file}: endpoint {number} ({})", cut(path).escape_debug()));
+    }
+    let known: Vec<_> = ["path"].into_iter().chain(OF_ENDPOINT.iter().copied()).chain(provider::keys()).collect();
+    keys.all_known(&known)?;
+    let path = keys.needed("path", path)?;
+    path::checked(&path).map_err(|problem| keys.wrong("path", problem))?;
+    let name = name(&mut keys, &path)?;
+    Ok((keys, path, name))
+}
+
+/// The default of `listen`.
+const LISTEN: &str = "127.0.0.1:8787";
 
 /// The longest config file, in bytes.
 const LONGEST: u64 = 1024 * 1024;
@@ -251,7 +297,9 @@ fn operations(keys: &mut TableKeys) -> Result<Option<Placed<SocketAddr>>, Failur
 }
 
 /// Reads the store: a URL, or a table that holds the URL or names its variable or file. `--store` replaces all of it.
-fn store(keys: &mut TableKeys, instead: Option<String>) -> Result<Placed<StoreConfig>, Failure> {
+///
+/// Returns the warning about the URL, too, if its text looks like a mistake.
+fn store(keys: &mut TableKeys, instead: Option<String>) -> Result<(Placed<StoreConfig>, Option<String>), Failure> {
     let (is_table, argument) = (keys.is_table("store"), instead.is_some());
     let table = if is_table { keys.table("store", STORE_SUCH_AS)? } else { None };
     if let Some(table) = table.filter(|_| !argument) {
@@ -265,12 +313,12 @@ fn store(keys: &mut TableKeys, instead: Option<String>) -> Result<Placed<StoreCo
              `store = { env = \"MEDHOOK_STORE\" }` or `store = { file = \"/run/secrets/store\" }` in the config file",
         ));
     }
-    Ok(Placed { place: store.place, value: StoreConfig::new(url) })
+    Ok((Placed { place: store.place, value: StoreConfig::new(url) }, None))
 }
 
 /// Reads the table of a store. A URL can hold a password, so the table can name its variable or file, as for a secret.
-fn store_in(mut keys: TableKeys) -> Result<Placed<StoreConfig>, Failure> {
-    keys.all_known(&[OF_STORE, &["env", "file", "optional"]].concat())?;
+fn store_in(mut keys: TableKeys) -> Result<(Placed<StoreConfig>, Option<String>), Failure> {
+    keys.all_known(&[OF_STORE, &["env", "file", "literal", "optional"]].concat())?;
     let place = keys.place().to_owned();
     let wrong = |problem: String| Failure::because(&place, problem);
     let number = keys.count("max_connections")?;
@@ -281,21 +329,25 @@ fn store_in(mut keys: TableKeys) -> Result<Placed<StoreConfig>, Failure> {
     if url.is_none() && keys.has("optional") {
         return Err(wrong("cannot be optional; remove `optional`".to_owned()));
     }
-    let url = match url {
+    let (url, named) = match url {
         Some(url) => {
             keys.all_taken("cannot be used together with `url`; remove it")?;
-            url
+            (url, None)
         }
-        None => match secrets::named(keys)? {
-            Some(named) => named.secret.expose_secret().to_owned(),
+        None => match secrets::named(keys, Validation::Full)? {
+            Some(named) => (named.secret.expose_secret().to_owned(), Some(named)),
             None => return Err(wrong("cannot be optional; remove `optional`".to_owned())),
         },
     };
-    let mut store = StoreConfig::new(Url::parse(&url).map_err(wrong)?);
+    let url = Url::parse(&url).map_err(|problem| {
+        let mistake = named.as_ref().and_then(|named| named.mistake);
+        wrong(mistake.map_or_else(|| problem.clone(), |mistake| format!("{problem}; the text {mistake}")))
+    });
+    let mut store = StoreConfig::new(url?);
     if let Some(number) = number {
         store = store.max_connections(number).map_err(|problem| wrong(format!("`max_connections`: {problem}")))?;
     }
-    Ok(Placed { place, value: store })
+    Ok((Placed { place, value: store }, named.and_then(|named| named.warning())))
 }
 
 /// The expected form of a store's table, for messages.
@@ -315,19 +367,9 @@ struct Reading<'f> {
 
 impl Reading<'_> {
     fn endpoint(&mut self, number: usize, table: Table) -> Result<(), Failure> {
-        let mut keys = TableKeys::within(format!("{}: endpoint {number}", self.file), table);
-        let path = keys.text("path")?;
-        if let Some(path) = &path {
-            keys.rename(format!("{}: endpoint {number} ({})", self.file, cut(path).escape_debug()));
-        }
-        let known: Vec<_> = ["path"].into_iter().chain(OF_ENDPOINT.iter().copied()).chain(provider::keys()).collect();
-        keys.all_known(&known)?;
-        let path = keys.needed("path", path)?;
-        path::checked(&path).map_err(|problem| keys.wrong("path", problem))?;
-        let name = name(&mut keys, &path)?;
-
+        let (mut keys, path, name) = identity(self.file, number, table)?;
         let reuse = keys.flag("reuse_secret")?;
-        let provided = provider::take(&mut keys, &name, reuse)?;
+        let provided = provider::take(&mut keys, &name, reuse, Validation::Full)?;
         let mut builder = provided.builder;
         if let Some(bytes) = keys.count("body_limit")? {
             builder = builder.body_limit(bytes);
@@ -407,7 +449,10 @@ fn forward(keys: &mut TableKeys, reuse: bool) -> Result<(Option<Forward>, Option
     };
     let signer = Signer::new(StandardWebhooks::new(), &named.secret);
     let signer = signer.map_err(|error| keys.wrong("forward_secret", error))?;
-    Ok((Some(Forward { target, signer: Some(signer) }), Some(Group { secrets: vec![named], reuse })))
+    Ok((
+        Some(Forward { target, signer: Some(signer) }),
+        Some(Group { key: "forward_secret", secrets: vec![named], reuse }),
+    ))
 }
 
 fn no_duplicates(endpoints: &[EndpointConfig]) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! `medhook receive`: a standalone receiver, for applications in any language.
 //!
 //! - `config`: reads the config file with `keys`, `path`, `secrets`, `provider` and `store`
+//! - `chosen`: reads one endpoint of the config file for other commands
 //! - `serve`: runs the receiver from startup to shutdown, with `routes`
 //! - `endpoint`: handles a delivery
 //! - `forward`: sends an event to the application
@@ -10,6 +11,7 @@
 //! - `system`: raises the limit of open files, and writes warnings to the log
 
 mod budget;
+mod chosen;
 mod config;
 mod connector;
 mod endpoint;
@@ -36,6 +38,7 @@ use std::sync::Arc;
 
 use medhook::NoDedupe;
 
+pub(crate) use self::chosen::ChosenEndpoint;
 use self::config::{Config, Overrides};
 use self::printer::{Printer, standard_error, standard_output};
 use self::report::Style;

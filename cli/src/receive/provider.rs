@@ -6,19 +6,39 @@ use medhook::registry::{
     self, Decoding, OptionName, PROVIDERS, ProviderFacts, ProviderOptions, SchemeChoice, SecretMode,
 };
 use medhook::{
-    Builder, Custom, Dedupe, Delivery, Encoding, Freshness, HmacSha256Body, Receiver, Secrets, SharedSecret,
-    StandardWebhooks,
+    Builder, Custom, Dedupe, Delivery, Encoding, Freshness, HmacSha256Body, Receiver, SchemeConfig, Secrets,
+    SharedSecret, StandardWebhooks,
 };
 
 use super::keys::{TableKeys, cut};
 use super::secrets::{self, Group};
 use crate::failure::Failure;
+use crate::sources::Validation;
 
 /// The builder of a receiver, configured with its provider.
 pub(super) struct Provided {
     pub(super) builder: Builder,
+    pub(super) source: Source,
+    pub(super) freshness: Option<Freshness>,
     pub(super) groups: Vec<Group>,
     pub(super) classify: Classify,
+}
+
+/// The provider and its options, for commands that build no receiver.
+pub(super) enum Source {
+    Known(&'static ProviderFacts, ProviderOptions),
+    Custom(CustomOptions),
+}
+
+/// The options of a custom provider.
+#[derive(Debug)]
+pub(super) struct CustomOptions {
+    pub(super) name: String,
+    pub(super) scheme: SchemeConfig,
+    pub(super) id_pointer: Option<String>,
+    pub(super) kind_pointer: Option<String>,
+    pub(super) time_pointer: Option<String>,
+    pub(super) known_kinds: Vec<&'static str>,
 }
 
 /// Decodes a delivery as an application would, and returns the result for the report.
@@ -36,14 +56,15 @@ pub(super) fn keys() -> impl Iterator<Item = &'static str> {
 /// Takes the provider, its secrets and all keys that only some providers have.
 ///
 /// `reuse` is whether the endpoint may share its secrets with others.
-pub(super) fn take(keys: &mut TableKeys, name: &str, reuse: bool) -> Result<Provided, Failure> {
+pub(super) fn take(keys: &mut TableKeys, name: &str, reuse: bool, validation: Validation) -> Result<Provided, Failure> {
     let mut choices: Vec<(&str, Option<&'static ProviderFacts>)> =
         PROVIDERS.iter().map(|facts| (facts.name, Some(*facts))).collect();
     choices.push(("custom", None));
     let provider = keys.choice("provider", &choices)?;
     let provider = keys.needed("provider", provider)?;
     let mut groups = Vec::new();
-    let secrets = take_secrets(keys, "secrets", reuse, &mut groups)?;
+    let mut take = TakeSecrets { reuse, validation, groups: &mut groups };
+    let secrets = take.under(keys, "secrets")?;
     let secrets = keys.needed("secrets", secrets)?;
     let dedupe = keys
         .choice("dedupe", &[("id", By::Id), ("bytes", By::Bytes), ("off", By::Nothing), ("natural", By::NaturalKey)])?;
@@ -52,15 +73,20 @@ pub(super) fn take(keys: &mut TableKeys, name: &str, reuse: bool) -> Result<Prov
         Some(facts) => facts.policy.has_event_time,
         None => keys.has("time_pointer"),
     };
-    let (mut builder, classify): (Builder, Classify) = match provider {
+    let (mut builder, source, classify): (Builder, Source, Classify) = match provider {
         Some(facts) => {
-            let options = options(keys, facts, secrets, reuse, &mut groups)?;
+            let options = options(keys, facts, secrets, &mut take)?;
             let builder = Receiver::configured(name, facts, &options);
-            (builder.map_err(|error| keys.wrong(error.option.as_str(), error.problem))?, decode_known)
+            let builder = builder.map_err(|error| keys.wrong(error.option.as_str(), error.problem))?;
+            (builder, Source::Known(facts, options), decode_known)
         }
-        None => (Receiver::builder(name, custom(keys, name, secrets)?), decode_custom),
+        None => {
+            let options = custom(keys, name)?;
+            (Receiver::builder(name, options.provider(secrets)), Source::Custom(options), decode_custom)
+        }
     };
 
+    let mut freshness = None;
     if let Some(max_age) = keys.duration("max_age")? {
         if !has_event_time {
             return Err(keys.wrong(
@@ -68,7 +94,9 @@ pub(super) fn take(keys: &mut TableKeys, name: &str, reuse: bool) -> Result<Prov
                 "the events of this provider have no time; remove it, or set `time_pointer` for a custom provider",
             ));
         }
-        builder = builder.freshness(Freshness::EventTime { max_age, max_skew: MAX_SKEW });
+        let limit = Freshness::EventTime { max_age, max_skew: MAX_SKEW };
+        builder = builder.freshness(limit);
+        freshness = Some(limit);
     }
     builder = match (dedupe, provider.and_then(|facts| facts.natural_key)) {
         (None | Some(By::Id), _) => builder,
@@ -87,7 +115,7 @@ pub(super) fn take(keys: &mut TableKeys, name: &str, reuse: bool) -> Result<Prov
         }
         builder = builder.max_repeats(max_repeats);
     }
-    Ok(Provided { builder, groups, classify })
+    Ok(Provided { builder, source, freshness, groups, classify })
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -106,15 +134,14 @@ fn options(
     keys: &mut TableKeys,
     facts: &ProviderFacts,
     secrets: Secrets,
-    reuse: bool,
-    groups: &mut Vec<Group>,
+    take: &mut TakeSecrets<'_>,
 ) -> Result<ProviderOptions, Failure> {
     let mut options = ProviderOptions::new(secrets);
     for option in facts.required_options.iter().chain(facts.optional_options) {
         let key = option.as_str();
         match option {
-            OptionName::TestSecrets => options.test_secrets = take_secrets(keys, key, reuse, groups)?,
-            OptionName::AlsoSecrets => options.also_secrets = take_secrets(keys, key, reuse, groups)?,
+            OptionName::TestSecrets => options.test_secrets = take.under(keys, key)?,
+            OptionName::AlsoSecrets => options.also_secrets = take.under(keys, key)?,
             OptionName::Mode => {
                 let modes = [("live", SecretMode::Live), ("test", SecretMode::Test), ("any", SecretMode::Any)];
                 options.mode = keys.choice(key, &modes)?;
@@ -143,22 +170,26 @@ fn options(
     Ok(options)
 }
 
-fn take_secrets(
-    keys: &mut TableKeys,
-    key: &str,
+/// Takes lists of secrets, and keeps a [`Group`] of each.
+struct TakeSecrets<'g> {
     reuse: bool,
-    groups: &mut Vec<Group>,
-) -> Result<Option<Secrets>, Failure> {
-    if !keys.has(key) {
-        return Ok(None);
+    validation: Validation,
+    groups: &'g mut Vec<Group>,
+}
+
+impl TakeSecrets<'_> {
+    fn under(&mut self, keys: &mut TableKeys, key: &'static str) -> Result<Option<Secrets>, Failure> {
+        if !keys.has(key) {
+            return Ok(None);
+        }
+        let group = Group { key, secrets: secrets::listed(keys, key, self.validation)?, reuse: self.reuse };
+        let Some(secrets) = secrets::together(&group.secrets) else {
+            return Err(keys.wrong(key, "must name at least one secret that is set"));
+        };
+        let secrets = secrets?;
+        self.groups.push(group);
+        Ok(Some(secrets))
     }
-    let group = Group { secrets: secrets::listed(keys, key)?, reuse };
-    let Some(secrets) = secrets::together(&group.secrets) else {
-        return Err(keys.wrong(key, "must name at least one secret that is set"));
-    };
-    let secrets = secrets?;
-    groups.push(group);
-    Ok(Some(secrets))
 }
 
 fn header(keys: &mut TableKeys, key: &str) -> Result<Option<String>, Failure> {
@@ -190,8 +221,8 @@ enum CustomScheme {
     SharedSecret,
 }
 
-fn custom(keys: &mut TableKeys, name: &str, secrets: Secrets) -> Result<Custom, Failure> {
-    let provider_name = keys.name("provider_name")?.unwrap_or_else(|| name.to_owned());
+fn custom(keys: &mut TableKeys, name: &str) -> Result<CustomOptions, Failure> {
+    let name = keys.name("provider_name")?.unwrap_or_else(|| name.to_owned());
     let choices = [
         ("standard-webhooks", CustomScheme::StandardWebhooks),
         ("hmac-sha256", CustomScheme::HmacSha256),
@@ -202,34 +233,50 @@ fn custom(keys: &mut TableKeys, name: &str, secrets: Secrets) -> Result<Custom, 
         let header = header(keys, "header")?;
         keys.needed("header", header)
     };
-    let mut custom = match keys.needed("scheme", scheme)? {
-        CustomScheme::StandardWebhooks => Custom::new(provider_name, StandardWebhooks::new(), secrets),
+    let scheme = match keys.needed("scheme", scheme)? {
+        CustomScheme::StandardWebhooks => StandardWebhooks::new().into(),
         CustomScheme::HmacSha256 => {
             let scheme = HmacSha256Body::new(needed_header(keys)?).prefix(prefix(keys)?.unwrap_or_default());
-            Custom::new(provider_name, scheme.encoding(encoding(keys)?.unwrap_or(Encoding::Either)), secrets)
+            scheme.encoding(encoding(keys)?.unwrap_or(Encoding::Either)).into()
         }
-        CustomScheme::SharedSecret => Custom::new(provider_name, SharedSecret::new(needed_header(keys)?), secrets),
+        CustomScheme::SharedSecret => SharedSecret::new(needed_header(keys)?).into(),
     };
-    for (key, pointed) in POINTERS {
-        if let Some(pointer) = keys.text(key)? {
-            if !pointer.starts_with('/') {
-                return Err(keys
-                    .wrong(key, format_args!("{:?} is not a JSON pointer, which must begin with `/`", cut(&pointer))));
-            }
-            custom = pointed(custom, pointer);
-        }
-    }
-    // Leaked on purpose: the file is read once, and the kinds are used until the process ends.
-    Ok(custom.known_kinds(keys.texts("known_kinds")?.into_iter().map(|kind| &*kind.leak())))
+    Ok(CustomOptions {
+        name,
+        scheme,
+        id_pointer: pointer(keys, "id_pointer")?,
+        kind_pointer: pointer(keys, "kind_pointer")?,
+        time_pointer: pointer(keys, "time_pointer")?,
+        // Leaked on purpose: the file is read once, and the kinds are used until the process ends.
+        known_kinds: keys.texts("known_kinds")?.into_iter().map(|kind| &*kind.leak()).collect(),
+    })
 }
 
-type Pointed = fn(Custom, String) -> Custom;
+fn pointer(keys: &mut TableKeys, key: &str) -> Result<Option<String>, Failure> {
+    match keys.text(key)? {
+        Some(pointer) if !pointer.starts_with('/') => {
+            let problem = format_args!("{:?} is not a JSON pointer, which must begin with `/`", cut(&pointer));
+            Err(keys.wrong(key, problem))
+        }
+        pointer => Ok(pointer),
+    }
+}
 
-const POINTERS: [(&str, Pointed); 3] = [
-    ("id_pointer", Custom::id_pointer),
-    ("kind_pointer", Custom::kind_pointer),
-    ("time_pointer", Custom::time_pointer),
-];
+impl CustomOptions {
+    fn provider(&self, secrets: Secrets) -> Custom {
+        let mut custom = Custom::new(&self.name, self.scheme.clone(), secrets);
+        if let Some(pointer) = &self.id_pointer {
+            custom = custom.id_pointer(pointer);
+        }
+        if let Some(pointer) = &self.kind_pointer {
+            custom = custom.kind_pointer(pointer);
+        }
+        if let Some(pointer) = &self.time_pointer {
+            custom = custom.time_pointer(pointer);
+        }
+        custom.known_kinds(self.known_kinds.iter().copied())
+    }
+}
 
 fn decode_known(delivery: &Delivery) -> Decoding {
     // The provider of this endpoint is in the registry, so the default is never used.

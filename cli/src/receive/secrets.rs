@@ -1,21 +1,23 @@
 //! Reads the secrets that the config file names by environment variable or file. It never holds the secrets themselves.
 
 use std::io::ErrorKind;
+use std::path::Path;
 
 use medhook::{Secret, Secrets};
 use toml::Table;
 
 use super::keys::TableKeys;
 use crate::failure::Failure;
+use crate::sources::{self, Validation};
 
 /// Reads the secrets listed under a key, up to four. Secrets marked `optional` may be missing.
-pub(super) fn listed(keys: &mut TableKeys, key: &str) -> Result<Vec<Named>, Failure> {
+pub(super) fn listed(keys: &mut TableKeys, key: &str, validation: Validation) -> Result<Vec<Named>, Failure> {
     let tables =
         keys.tables(key, "a list of tables, such as [{ env = \"NAME\" }, { file = \"/run/secrets/name\" }]")?;
     let mut secrets = Vec::with_capacity(tables.len());
     for (index, table) in tables.into_iter().enumerate() {
         let place = format!("{}: `{key}[{index}]`", keys.place());
-        secrets.extend(read(place, table)?);
+        secrets.extend(read(place, table, validation)?);
     }
     if secrets.len() > Secrets::MOST {
         return Err(keys.wrong(key, format_args!("must list at most {} secrets", Secrets::MOST)));
@@ -28,7 +30,7 @@ pub(super) fn one(keys: &mut TableKeys, key: &str) -> Result<Option<Named>, Fail
     let Some(table) = keys.table(key, SUCH_AS)? else {
         return Ok(None);
     };
-    let secret = read(format!("{}: `{key}`", keys.place()), table)?;
+    let secret = read(format!("{}: `{key}`", keys.place()), table, Validation::Full)?;
     secret.map(Some).ok_or_else(|| keys.wrong(key, "cannot be optional; remove `optional`"))
 }
 
@@ -40,6 +42,17 @@ const SUCH_AS: &str = "a table such as { env = \"NAME\" }";
 pub(super) struct Named {
     pub(super) place: String,
     pub(super) secret: Secret,
+    /// The mistake that its text suggests, unless `literal` is set.
+    pub(super) mistake: Option<&'static str>,
+}
+
+impl Named {
+    /// Returns one line for the operator about text that looks like a mistake.
+    pub(super) fn warning(&self) -> Option<String> {
+        let (Named { place, secret, .. }, mistake) = (self, self.mistake?);
+        let label = secret.label();
+        Some(format!("{place}: secret {label} {mistake}, or set `literal = true` if the text is intended"))
+    }
 }
 
 /// Combines the secrets of one header. Returns `None` if there are none.
@@ -68,6 +81,8 @@ pub(super) fn no_secret_twice(groups: &[Group], signing: &[Group]) -> Result<(),
 /// The secrets of one endpoint, scheme and mode.
 #[derive(Debug)]
 pub(super) struct Group {
+    /// The key that lists them.
+    pub(super) key: &'static str,
     pub(super) secrets: Vec<Named>,
     /// Whether the secrets may be shared with other groups that allow it as well.
     pub(super) reuse: bool,
@@ -78,7 +93,7 @@ impl Group {
         if self.reuse && other.reuse {
             return Ok(());
         }
-        for Named { place, secret } in &self.secrets {
+        for Named { place, secret, .. } in &self.secrets {
             if let Some(same) = other.secrets.iter().find(|same| same.secret.is_same_as(secret)) {
                 return Err(Failure::new(format!(
                     "{place}: the same secret as {}; use different secrets, or set `reuse_secret = true` at every \
@@ -91,22 +106,22 @@ impl Group {
     }
 }
 
-fn read(place: String, table: Table) -> Result<Option<Named>, Failure> {
+fn read(place: String, table: Table, validation: Validation) -> Result<Option<Named>, Failure> {
     let keys = TableKeys::within(place, table);
     keys.all_known(KEYS)?;
-    named(keys)
+    named(keys, validation)
 }
 
 /// The keys of a secret.
-pub(super) const KEYS: &[&str] = &["env", "file", "label", "optional"];
+const KEYS: &[&str] = &["env", "file", "label", "literal", "optional"];
 
 /// Reads the secret that a table with [`KEYS`] names. Returns `None` if it is optional and missing.
-pub(super) fn named(mut keys: TableKeys) -> Result<Option<Named>, Failure> {
+pub(super) fn named(mut keys: TableKeys, validation: Validation) -> Result<Option<Named>, Failure> {
     let (env, file) = (keys.text("env")?, keys.text("file")?);
-    let (label, optional) = (keys.text("label")?, keys.flag("optional")?);
+    let (label, optional, literal) = (keys.text("label")?, keys.flag("optional")?, keys.flag("literal")?);
     let (key, secret, missing) = match (&env, &file) {
-        (Some(variable), None) => ("env", from_env(variable), unset(variable)),
-        (None, Some(path)) => ("file", from_file(path), "the file does not exist".to_owned()),
+        (Some(variable), None) => ("env", from_env(variable, validation), unset(variable)),
+        (None, Some(path)) => ("file", from_file(path, validation), "the file does not exist".to_owned()),
         _ => return Err(Failure::new(format!("{}: must have either `env` or `file`", keys.place()))),
     };
     let Some(mut secret) = secret.map_err(|problem| keys.wrong(key, problem))? else {
@@ -115,22 +130,28 @@ pub(super) fn named(mut keys: TableKeys) -> Result<Option<Named>, Failure> {
     if let Some(label) = label {
         secret = secret.labeled(&label).map_err(|error| keys.wrong("label", error))?;
     }
-    Ok(Some(Named { place: keys.place().to_owned(), secret }))
+    let place = keys.place().to_owned();
+    let mistake = secret.warning().filter(|_| !literal);
+    // The receiver would log the same warning, without the place.
+    if literal || mistake.is_some() {
+        secret = secret.literal();
+    }
+    Ok(Some(Named { place, secret, mistake }))
 }
 
-fn from_env(variable: &str) -> Result<Option<Secret>, String> {
+fn from_env(variable: &str, validation: Validation) -> Result<Option<Secret>, String> {
     if variable.is_empty() || variable.contains(['=', '\0']) {
         return Err("must be the name of an environment variable".to_owned());
     }
-    Secret::from_env_if_set(variable).map_err(|error| error.to_string())
+    sources::from_env(variable, validation).map_err(|error| error.to_string())
 }
 
-fn from_file(path: &str) -> Result<Option<Secret>, String> {
+fn from_file(path: &str, validation: Validation) -> Result<Option<Secret>, String> {
     match std::fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("cannot be read: {error}")),
         Ok(file) if file.is_dir() => Err("must be a file, but is a directory".to_owned()),
-        Ok(_) => Secret::from_file(path).map(Some).map_err(|error| error.to_string()),
+        Ok(_) => sources::from_file(Path::new(path), validation).map(Some).map_err(|error| error.to_string()),
     }
 }
 

@@ -91,6 +91,8 @@ pub(super) async fn serve(config: Config, style: Style, log: &Printer, output: P
     };
     let store = routes.health.watch(opened);
     let endpoints = endpoints(config.endpoints, &store, &output, style)?;
+    // Not before a scheme has rejected a secret, because the error says more.
+    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let lines = endpoints.iter().map(|(line, _)| format!("medhook: {line}\n"));
     started.insert_str(0, &format!("medhook: events are recorded in {}\n", config.store.value.shown()));
     started.extend(lines);

@@ -7,14 +7,13 @@ use medhook::{Bytes, Freshness, Secret};
 use medhook_conformance::Endpoint;
 
 use crate::clock::now;
-use crate::endpoint::{Provider, unsigned_headers};
+use crate::endpoint::unsigned_headers;
 use crate::failure::Failure;
 use crate::http_client::Target;
 use crate::random;
 
 /// A delivery to be sent.
 pub(super) struct Delivery {
-    pub(super) provider: Provider,
     pub(super) endpoint: Endpoint,
     pub(super) signing: Signing,
     pub(super) secret: Secret,
@@ -30,6 +29,22 @@ pub(super) enum Content {
     Fixture { name: String, body: Bytes, mode: Option<Mode> },
     /// The bytes of a file, sent unchanged.
     Exact(Bytes),
+}
+
+impl Content {
+    /// Returns whether this is an event of the test mode.
+    pub(super) fn is_test(&self, endpoint: &Endpoint) -> bool {
+        let (body, mode) = match self {
+            Content::Fixture { body, mode, .. } => (body, *mode),
+            Content::Exact(body) => (body, None),
+        };
+        let Some(pointer) = endpoint.known().and_then(|facts| facts.pointers.mode) else { return false };
+        let json = || serde_json::from_slice::<serde_json::Value>(body).ok();
+        match mode {
+            Some((_, mode)) => mode == "test",
+            None => json().is_some_and(|json| json.pointer(pointer).is_some_and(|mode| mode == "test")),
+        }
+    }
 }
 
 /// The JSON pointer of the mode, and the value to write there.
@@ -56,7 +71,10 @@ impl Delivery {
     pub(super) fn event(&self) -> Result<SentEvent, Failure> {
         let id = match &self.id {
             Some(id) => id.clone(),
-            None => format!("{}{}", self.provider.id_prefix, random::uuid()?),
+            None => {
+                let prefix = self.endpoint.known().map_or("", |facts| facts.id_prefix);
+                format!("{prefix}{}", random::uuid()?)
+            }
         };
         let at = match (self.flaw, self.at) {
             (Some(Flaw::Stale), _) => now()?.saturating_sub(self.too_old()?),
@@ -73,7 +91,7 @@ impl Delivery {
         // Receivers reject a message id with a dot, as Standard Webhooks requires.
         let message = format!("msg_{}", event.id.replace('.', "_"));
         let signature = self.signer()?.sign(&message, at, &body).map_err(|error| Failure::new(error.to_string()))?;
-        let unsigned = unsigned_headers(self.provider, &body)?;
+        let unsigned = unsigned_headers(&self.endpoint, &body)?;
 
         let body = if self.flaw == Some(Flaw::Tampered) { tampered(&body)? } else { body };
         let mut request = Request::post(target.path());
@@ -116,11 +134,11 @@ impl Delivery {
             self.too_old()?;
         }
         let what = match &self.content {
-            Content::Fixture { name, .. } => format!("{} {name}, sample data", self.provider.name),
+            Content::Fixture { name, .. } => format!("{} {name}, sample data", self.endpoint.provider),
             Content::Exact(body) => {
                 if self.signing != Signing::StandardWebhooks {
                     let in_body = |option: &str, field: &str| {
-                        let provider = self.provider.name;
+                        let provider = &self.endpoint.provider;
                         Failure::new(format!(
                             "{option} cannot be used with --body: the {field} of {provider} is in the body, which is \
                              sent unchanged"
@@ -133,7 +151,7 @@ impl Delivery {
                         return Err(in_body("--stale", "event time"));
                     }
                 }
-                format!("{}, {} bytes from a file", self.provider.name, body.len())
+                format!("{}, {} bytes from a file", self.endpoint.provider, body.len())
             }
         };
         let flaw = match self.flaw {
@@ -158,7 +176,12 @@ impl Delivery {
             (None, Content::Fixture { .. }) => None,
         };
         let json: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
-        let mode = self.provider.pointers.mode.zip(json.as_ref()).and_then(|(pointer, json)| json.pointer(pointer));
+        let mode = self
+            .endpoint
+            .known()
+            .and_then(|facts| facts.pointers.mode)
+            .zip(json.as_ref())
+            .and_then(|(pointer, json)| json.pointer(pointer));
         let is_test = mode.is_some_and(|mode| mode == "test");
         let dropped = is_test.then_some("a test event that a live secret verifies is dropped (wrong_mode)");
         let reasons: Vec<_> = repeated.into_iter().chain(dropped).collect();
@@ -191,12 +214,12 @@ impl Delivery {
 
     /// Returns the age of a stale delivery in seconds: 12 times the age that a receiver accepts by default.
     fn too_old(&self) -> Result<i64, Failure> {
-        let accepted = match self.provider.policy.freshness {
+        let accepted = match self.endpoint.freshness() {
             Freshness::AttemptTime { max_age, .. } | Freshness::EventTime { max_age, .. } => max_age.as_secs(),
             _ => {
                 return Err(Failure::new(format!(
                     "--stale does not apply to {}: by default receivers check no timestamp of its deliveries",
-                    self.provider.name
+                    self.endpoint.provider
                 )));
             }
         };

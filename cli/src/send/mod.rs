@@ -12,16 +12,18 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use medhook::registry::RetrySchedule;
+use medhook::registry::{RetrySchedule, SecretMode};
 use medhook::testing::{Fixture, fixtures};
+use medhook_conformance::{CustomProvider, Endpoint};
 
 use self::delivery::{Content, Delivery, Flaw};
 use crate::clock;
-use crate::endpoint::{Dialect, Provider, SecretArgs, answer_timeout, provider_parser};
+use crate::endpoint::{EndpointArgs, NamedProvider, answer_timeout};
 use crate::failure::Failure;
 use crate::http_client::Target;
 use crate::output::say;
 use crate::runtime::run_async;
+use crate::sources::Validation;
 use crate::verdict::Verdict;
 
 /// Send a delivery to an endpoint, signed as the provider signs it.
@@ -31,6 +33,11 @@ use crate::verdict::Verdict;
 /// run sends a new event. With --body, the bytes of a file are sent unchanged.
 /// Secrets are read from environment variables or files, never from arguments.
 ///
+/// With --config and --endpoint, the provider, the secrets and the options are those
+/// of an endpoint in a config file of `medhook receive`, and KIND and --to are
+/// optional: by default a documented kind is sent to the receiver on this machine. A
+/// sample of `custom` has an id, a kind and a time at the pointers, and nothing else.
+///
 /// Each attempt is printed with its answer, and an unexpected answer is explained.
 /// The exit code is 0 if every answer was as expected: 2xx for a genuine delivery,
 /// 4xx for a tampered, stale, unsigned or wrongly signed one. It is 1 if an answer
@@ -39,30 +46,34 @@ use crate::verdict::Verdict;
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
+    override_usage = "medhook send [OPTIONS] --to <URL> <PROVIDER> <KIND>\n       \
+        medhook send [OPTIONS] --to <URL> <PROVIDER> --body <FILE>\n       \
+        medhook send [OPTIONS] --config <FILE> --endpoint <NAME> [KIND]\n       \
+        medhook send --list [PROVIDER]",
     after_help = "Examples:\n  \
         medhook send --list\n  \
         medhook send healthsync document.uploaded --to http://127.0.0.1:3000/webhooks --secret-env HEALTHSYNC_SECRET\n  \
         medhook send cair CLAIM_STATUS_CHANGE --to https://staging.example.org/cair --secret-file cair.secret \\\n    \
         --scheme hmac-sha256 --header X-API-KEY --tamper\n  \
-        medhook send fasten webhook.test --to http://127.0.0.1:3000/fasten --secret-env FASTEN_SECRET --retry --time-scale 3600"
+        medhook send fasten webhook.test --to http://127.0.0.1:3000/fasten --secret-env FASTEN_SECRET --retry --time-scale 3600\n  \
+        medhook send custom --to http://127.0.0.1:3000/acme --secret-env ACME_SECRET --scheme hmac-sha256 \\\n    \
+        --header X-Acme-Signature --id-pointer /id --kind-pointer /type\n  \
+        medhook send --config medhook.toml --endpoint acme"
 )]
 pub(crate) struct SendArgs {
-    /// Provider whose deliveries to imitate
-    #[arg(required_unless_present = "list", value_parser = provider_parser())]
-    provider: Option<Provider>,
+    /// Provider whose deliveries to imitate: azodha, cair, fasten, healthsync, mediquo or custom
+    provider: Option<String>,
     /// Event kind, or a variant of one
-    #[arg(required_unless_present_any = ["list", "body"], conflicts_with = "body")]
+    #[arg(conflicts_with = "body")]
     kind: Option<String>,
-    /// URL of the endpoint, http:// or https://
-    #[arg(long, value_name = "URL", required_unless_present = "list")]
+    /// URL of the endpoint, http:// or https:// [default with --config: the receiver's]
+    #[arg(long, value_name = "URL")]
     to: Option<String>,
     /// List the available kinds, of one provider or of all
     #[arg(long)]
     list: bool,
     #[command(flatten)]
-    keys: SecretArgs,
-    #[command(flatten)]
-    dialect: Dialect,
+    endpoint: EndpointArgs,
     #[command(flatten)]
     event: EventArgs,
     #[command(flatten)]
@@ -160,19 +171,18 @@ fn factor(text: &str) -> Result<f64, String> {
 
 /// Runs the command.
 pub(crate) fn run(args: &SendArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
+    let (provider, kind) = args.what()?;
     if args.list {
-        return list_kinds(args.provider, out);
+        return list_kinds(provider, out);
     }
-    let (Some(provider), Some(to)) = (args.provider, &args.to) else {
-        return Err(Failure::new("PROVIDER and --to are required"));
-    };
-    let target = Target::parse(to)?;
-    let endpoint = args.dialect.endpoint(provider)?;
+    let described = args.endpoint.read(provider, None, Validation::Full)?;
+    let target = Target::parse(&described.url(args.to.as_ref(), "--to URL")?)?;
+    let endpoint = described.endpoint.clone();
+    let content = content(&endpoint, kind, args)?;
     let delivery = Delivery {
-        provider,
         signing: endpoint.signing().map_err(|error| Failure::new(error.to_string()))?,
-        secret: args.keys.only()?,
-        content: content(provider, args)?,
+        secret: described.signing_secret(content.is_test(&endpoint))?,
+        content,
         id: args.event.id.clone(),
         at: args.event.at,
         flaw: args.flaws.flaw(),
@@ -182,10 +192,10 @@ pub(crate) fn run(args: &SendArgs, out: &mut dyn Write) -> Result<Verdict, Failu
         times: args.course.repeat.unwrap_or(u32::from(args.course.concurrent)),
         at_once: usize::from(args.course.concurrent),
         new_events: args.course.new_events,
-        patience: args.course.timeout.map_or_else(|| answer_timeout(provider), Duration::from_secs),
+        patience: args.course.timeout.map_or_else(|| answer_timeout(&delivery.endpoint), Duration::from_secs),
         show_answer: args.course.show_answer,
     };
-    let retries = args.course.retry.then(|| retries(provider)).transpose()?;
+    let retries = args.course.retry.then(|| retries(&delivery.endpoint)).transpose()?;
     say(out, &format!("to {target}: {}\n", delivery.description()?))?;
     run_async(async {
         match retries {
@@ -195,12 +205,31 @@ pub(crate) fn run(args: &SendArgs, out: &mut dyn Write) -> Result<Verdict, Failu
     })
 }
 
-fn retries(provider: Provider) -> Result<RetrySchedule, Failure> {
-    let none = || Failure::new(format!("--retry: {} does not document a retry schedule", provider.name));
-    provider.retries.ok_or_else(none)
+impl SendArgs {
+    /// Returns the provider, which a config file names instead, and the kind.
+    fn what(&self) -> Result<(Option<NamedProvider>, Option<&str>), Failure> {
+        match (self.provider.as_deref(), self.kind.as_deref()) {
+            (Some(kind), None) if self.endpoint.has_config() && NamedProvider::of(kind).is_none() => {
+                Ok((None, Some(kind)))
+            }
+            (Some(name), kind) => match NamedProvider::of(name) {
+                Some(provider) => Ok((Some(provider), kind)),
+                None => Err(Failure::new(format!(
+                    "unknown provider; pass one of {}, or --config FILE with --endpoint NAME",
+                    NamedProvider::names().join(", ")
+                ))),
+            },
+            (None, kind) => Ok((None, kind)),
+        }
+    }
 }
 
-fn content(provider: Provider, args: &SendArgs) -> Result<Content, Failure> {
+fn retries(endpoint: &Endpoint) -> Result<RetrySchedule, Failure> {
+    let none = || Failure::new(format!("--retry: {} does not document a retry schedule", endpoint.provider));
+    endpoint.known().and_then(|facts| facts.retries).ok_or_else(none)
+}
+
+fn content(endpoint: &Endpoint, kind: Option<&str>, args: &SendArgs) -> Result<Content, Failure> {
     if args.event.mode.is_some() && args.event.body.is_some() {
         return Err(Failure::new("--mode cannot be used with --body, whose bytes are sent unchanged"));
     }
@@ -209,7 +238,26 @@ fn content(provider: Provider, args: &SendArgs) -> Result<Content, Failure> {
         let body = body.map_err(|error| Failure::because(format_args!("cannot read {}", path.display()), error))?;
         return Ok(Content::Exact(body.into()));
     }
-    let kind = args.kind.as_deref().unwrap_or_default();
+    let mode = match (args.event.mode, endpoint.known().and_then(|facts| facts.pointers.mode)) {
+        (None, Some(pointer)) if endpoint.mode == Some(SecretMode::Test) => Some((pointer, "test")),
+        (None, _) => None,
+        (Some(_), None) => return Err(Failure::new(format!("--mode does not apply to {}", endpoint.provider))),
+        (Some(ModeArg::Live), Some(pointer)) => Some((pointer, "live")),
+        (Some(ModeArg::Test), Some(pointer)) => Some((pointer, "test")),
+    };
+    let provider = match (&endpoint.custom, endpoint.known()) {
+        (Some(custom), _) => return sample(custom, kind),
+        (None, Some(facts)) => facts,
+        (None, None) => return Err(Failure::new("unknown provider")),
+    };
+    // The default is for endpoints of a config file, whose command line should need nothing else.
+    let default = || endpoint.pin_kind.as_deref().or_else(|| provider.kinds.first().map(|kind| kind.name));
+    let Some(kind) = kind.or_else(|| default().filter(|_| args.endpoint.has_config())) else {
+        return Err(Failure::new(format!(
+            "no event kind given; pass KIND, as `medhook send {} --list` shows, or --body FILE",
+            provider.name
+        )));
+    };
     let path = format!("{}/{kind}.json", provider.name);
     let Some(fixture) = fixtures().iter().find(|fixture| fixture.path() == path) else {
         return Err(Failure::new(format!(
@@ -217,17 +265,30 @@ fn content(provider: Provider, args: &SendArgs) -> Result<Content, Failure> {
             provider.name
         )));
     };
-    let mode = match (args.event.mode, provider.pointers.mode) {
-        (None, _) => None,
-        (Some(_), None) => return Err(Failure::new(format!("--mode does not apply to {}", provider.name))),
-        (Some(ModeArg::Live), Some(pointer)) => Some((pointer, "live")),
-        (Some(ModeArg::Test), Some(pointer)) => Some((pointer, "test")),
-    };
-    Ok(Content::Fixture { name: kind.to_owned(), body: fixture.body(), mode })
+    // The samples of some kinds have no mode; only --mode insists on it.
+    let body = fixture.body();
+    let has_mode =
+        |pointer| serde_json::from_slice(&body).is_ok_and(|json: serde_json::Value| json.pointer(pointer).is_some());
+    let mode = mode.filter(|(pointer, _)| args.event.mode.is_some() || has_mode(pointer));
+    Ok(Content::Fixture { name: kind.to_owned(), body, mode })
 }
 
-fn list_kinds(provider: Option<Provider>, out: &mut dyn Write) -> Result<Verdict, Failure> {
-    let wanted = |fixture: &&Fixture| provider.is_none_or(|provider| fixture.provider() == provider.name);
+/// Returns a sample of a custom provider.
+fn sample(custom: &CustomProvider, kind: Option<&str>) -> Result<Content, Failure> {
+    if kind.is_some() && custom.kind_pointer.is_none() {
+        return Err(Failure::new(
+            "KIND needs --kind-pointer (in the config file: kind_pointer), the place of the kind in the body",
+        ));
+    }
+    let body = custom.sample(kind).map_err(|error| Failure::new(format!("{error}; pass --body FILE")))?;
+    Ok(Content::Fixture { name: kind.unwrap_or("event").to_owned(), body, mode: None })
+}
+
+fn list_kinds(provider: Option<NamedProvider>, out: &mut dyn Write) -> Result<Verdict, Failure> {
+    if matches!(provider, Some(NamedProvider::Custom)) {
+        return Err(Failure::new("--list: the kinds of a custom provider are your own; any KIND can be sent"));
+    }
+    let wanted = |fixture: &&Fixture| provider.is_none_or(|provider| fixture.provider() == provider.name());
     let lines = fixtures().iter().filter(wanted).filter_map(|fixture| {
         let (provider, file) = fixture.path().split_once('/')?;
         Some(format!("{provider} {}\n", file.strip_suffix(".json")?))

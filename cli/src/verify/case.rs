@@ -54,24 +54,26 @@ impl Case<'_> {
 
     /// Returns the mode that the body names.
     pub(super) fn mode(&self) -> Option<String> {
+        // The pointer is that of a known provider.
+        self.endpoint.known()?;
         serde_json::from_str(self.raw("/api_mode")?.get()).ok().filter(|mode: &String| !mode.is_empty())
     }
 
     /// Returns the time by which the delivery is judged: the name of its header or of the body's field, its form, and
     /// its text.
-    pub(super) fn time(&self) -> Option<(&'static str, TimeForm, String)> {
+    pub(super) fn time(&self) -> Option<(&str, TimeForm, String)> {
         if self.is_standard() {
             let text = self.head.text("webhook-timestamp")?;
             return Some(("webhook-timestamp", TimeForm::of(text), text.to_owned()));
         }
-        let pointer = self.endpoint.facts().ok()?.pointers.time?;
+        let pointer = self.endpoint.time_pointer()?;
         let (form, text) = TimeForm::of_json(self.raw(pointer));
         let form = if self.is_json() { form } else { TimeForm::NotJson };
         Some((pointer.trim_start_matches('/'), form, text))
     }
 
     /// Returns the name and the form of the time, for a receiver that found none.
-    pub(super) fn unread_time(&self) -> Option<(&'static str, TimeForm)> {
+    pub(super) fn unread_time(&self) -> Option<(&str, TimeForm)> {
         let (name, form, text) = self.time()?;
         let is_readable = medhook::Time::from(text.as_str()).unix().is_some();
         Some((name, if is_readable && form != TimeForm::NotJson { TimeForm::Unread } else { form }))
@@ -108,11 +110,15 @@ mod tests {
         let form = |body: &str| {
             let body = Bytes::copy_from_slice(body.as_bytes());
             let case = Case { endpoint: &endpoint, signing: &signing, secrets: &[], head: &head, body: &body, at: 0 };
-            case.unread_time().unwrap()
+            let (name, form) = case.unread_time().unwrap();
+            (name.to_owned(), form)
         };
-        assert_eq!(form(r#"{"created_at":1,"created_at":"2026-01-01T00:00:00Z"}"#), ("created_at", TimeForm::Unread));
-        assert_eq!(form(r#"{"created_at":1.5}"#), ("created_at", TimeForm::Fraction));
-        assert_eq!(form(r#"["created_at"]"#), ("created_at", TimeForm::Missing));
-        assert_eq!(form(r#"{"created_at":1"#), ("created_at", TimeForm::NotJson));
+        assert_eq!(
+            form(r#"{"created_at":1,"created_at":"2026-01-01T00:00:00Z"}"#),
+            ("created_at".to_owned(), TimeForm::Unread)
+        );
+        assert_eq!(form(r#"{"created_at":1.5}"#), ("created_at".to_owned(), TimeForm::Fraction));
+        assert_eq!(form(r#"["created_at"]"#), ("created_at".to_owned(), TimeForm::Missing));
+        assert_eq!(form(r#"{"created_at":1"#), ("created_at".to_owned(), TimeForm::NotJson));
     }
 }

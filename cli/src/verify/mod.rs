@@ -2,6 +2,7 @@
 //!
 //! - `headers`: parses the recorded head
 //! - `case`: the recorded delivery and its endpoint
+//! - `refused`: secrets that no receiver starts with
 //! - `steps`: runs the steps of a receiver
 //! - `problems`, `time_form`: describe headers and times that are not accepted, without their values
 //! - `causes`: tries the common mistakes
@@ -16,6 +17,7 @@ mod encodings;
 mod headers;
 mod input;
 mod problems;
+mod refused;
 mod report;
 mod steps;
 mod time_form;
@@ -25,9 +27,10 @@ use std::io::Write;
 use self::case::Case;
 use self::input::{Input, InputArgs};
 use self::report::Report;
-use crate::endpoint::{Dialect, Provider, SecretArgs, TestSecretArgs, labeled, provider_parser};
+use crate::endpoint::{Described, EndpointArgs, NamedProvider, TestSecretArgs, labeled, named_provider_parser};
 use crate::failure::Failure;
 use crate::output::{harmless, say};
+use crate::sources::Validation;
 use crate::verdict::Verdict;
 
 /// Verify a recorded delivery, and explain why it fails.
@@ -46,15 +49,19 @@ use crate::verdict::Verdict;
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
+    override_usage = "medhook verify [OPTIONS] <PROVIDER> --headers <FILE> [--body <FILE>]\n       \
+        medhook verify [OPTIONS] <PROVIDER> --capture <DIR/NNNN>\n       \
+        medhook verify [OPTIONS] --config <FILE> --endpoint <NAME> --headers <FILE> [--body <FILE>]",
     after_help = "Examples:\n  \
         medhook verify fasten --headers head.txt --body body.json --secret-env FASTEN_SECRET --at 2026-01-31T12:00:00Z\n  \
         medhook verify cair --headers head.txt --body body.json --secret-file cair.secret \\\n    \
-        --scheme hmac-sha256 --header X-API-KEY"
+        --scheme hmac-sha256 --header X-API-KEY\n  \
+        medhook verify --config medhook.toml --endpoint acme --headers head.txt --body body.json"
 )]
 pub(crate) struct VerifyArgs {
     /// Provider that sent the delivery
-    #[arg(value_parser = provider_parser())]
-    provider: Provider,
+    #[arg(value_parser = named_provider_parser())]
+    provider: Option<NamedProvider>,
     #[command(flatten)]
     input: InputArgs,
     /// Print the body as well, up to 16 KiB
@@ -64,22 +71,19 @@ pub(crate) struct VerifyArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    keys: SecretArgs,
+    endpoint: EndpointArgs,
     #[command(flatten)]
     test_keys: TestSecretArgs,
-    #[command(flatten)]
-    dialect: Dialect,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
-    let mut endpoint = args.dialect.endpoint(args.provider)?;
-    let test_keys = args.test_keys.read(args.provider)?;
-    let keys = if test_keys.is_empty() { args.keys.read()? } else { args.keys.read_if_any()? };
+    let described = args.endpoint.read(args.provider, Some(&args.test_keys), Validation::None)?;
+    let Described { mut endpoint, secrets: keys, test_secrets: test_keys, .. } = described;
     let secrets: Vec<_> = keys.iter().chain(&test_keys).cloned().collect();
     endpoint.secrets = labeled(&keys)?;
     endpoint.test_secrets = labeled(&test_keys)?;
-    let signing = endpoint.signing().map_err(|error| Failure::new(error.to_string()))?;
+    let (signing, refused) = refused::replace(&mut endpoint)?;
 
     let Input { mut head, body, at, notes } = args.input.read()?;
     let restored = captured::restore(&mut head, &endpoint);
@@ -90,6 +94,7 @@ pub(crate) fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<Verdict, Fai
     };
     captured::attribute(&mut report.steps, &restored, &endpoint, &signing);
     report.notes = notes;
+    report.add_refused(refused);
     let shown = args.show_body.then(|| harmless(body.get(..body.len().min(16 * 1024)).unwrap_or_default()));
     say(out, &if args.json { report.as_json(shown) } else { report.as_text(shown) })?;
     Ok(report.verdict())

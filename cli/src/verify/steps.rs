@@ -2,7 +2,7 @@
 
 use medhook::testing::{Signing, StoppedClock};
 use medhook::{Delivery, Freshness, Mode, NoDedupe, Reason, Receiver, RequestHead, SignatureScope};
-use medhook_conformance::{Endpoint, EndpointError};
+use medhook_conformance::Endpoint;
 
 use super::case::Case;
 use super::problems;
@@ -52,8 +52,6 @@ impl Steps {
     /// other steps, so that old recordings can be examined.
     pub(super) fn judge(case: &Case<'_>) -> Result<Self, Failure> {
         let Case { endpoint, signing, head, body, at, .. } = *case;
-        let cannot = |error: EndpointError| Failure::new(error.to_string());
-        let facts = endpoint.facts().map_err(cannot)?;
         let strict = built(endpoint, at, None)?;
         let ageless = built(endpoint, at, Some(Freshness::Unchecked))?;
         let method = head.method.as_deref().unwrap_or("POST");
@@ -115,7 +113,7 @@ impl Steps {
                 return Ok(steps);
             }
         };
-        steps.envelope = passed("envelope", envelope(&delivery));
+        steps.envelope = passed("envelope", envelope(endpoint, &delivery));
         let time = attempted_at.or_else(|| delivery.occurred_at().and_then(medhook::Time::unix));
         let judged = strict.verify(headers, body.clone()).and_then(|verified| strict.open(verified));
         let shown = |reason| match (reason, case.time(), case.unread_time()) {
@@ -124,8 +122,9 @@ impl Steps {
             _ => age(time, at),
         };
         steps.fresh = match judged {
-            Ok(_) if facts.policy.freshness == Freshness::Unchecked => {
-                passed("fresh", "not checked by default for this provider")
+            Ok(_) if endpoint.freshness() == Freshness::Unchecked => {
+                let which = if endpoint.custom.is_some() { "at this endpoint" } else { "by default for this provider" };
+                passed("fresh", format!("not checked {which}"))
             }
             Ok(_) => passed("fresh", age(time, at)),
             Err(rejection) => failed("fresh", rejection.reason(), shown(rejection.reason())),
@@ -175,8 +174,13 @@ fn in_head(case: &Case<'_>, reason: Reason) -> String {
 }
 
 /// Describes the envelope, without values that only the sender chose.
-fn envelope(delivery: &Delivery) -> String {
+fn envelope(endpoint: &Endpoint, delivery: &Delivery) -> String {
     let kind = match DecodeOutcome::of(delivery) {
+        _ if endpoint.custom.is_some() => match delivery.kind() {
+            None => "no kind".to_owned(),
+            Some(kind) if delivery.kind_label() == kind => format!("kind {kind}"),
+            Some(_) => "a kind".to_owned(),
+        },
         DecodeOutcome::Undecodable if delivery.kind().is_none() => "no readable kind".to_owned(),
         DecodeOutcome::Undecodable => format!("kind {}, which does not decode", delivery.kind_label()),
         DecodeOutcome::Unknown => "an undocumented kind".to_owned(),

@@ -11,10 +11,12 @@
 )]
 
 mod application;
+mod commands;
 mod config;
 mod fleet;
 mod forward;
 mod metrics;
+mod mistakes;
 mod output;
 mod program;
 mod providers;

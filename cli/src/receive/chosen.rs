@@ -1,0 +1,134 @@
+//! One endpoint of a config file, for `send`, `verify` and `check`. Only its own secrets are read.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use medhook::Secret;
+use medhook::testing::Signing;
+use medhook_conformance::{CustomProvider, Endpoint};
+
+use super::config::{endpoints, identity, listen, open, top};
+use super::keys::cut;
+use super::path;
+use super::provider::{self, Provided, Source};
+use crate::failure::Failure;
+use crate::sources::Validation;
+
+/// An endpoint of a config file.
+pub(crate) struct ChosenEndpoint {
+    /// The endpoint, without its secrets.
+    pub(crate) endpoint: Endpoint,
+    pub(crate) secrets: Vec<Secret>,
+    pub(crate) test_secrets: Vec<Secret>,
+    pub(crate) also_secrets: Vec<Secret>,
+    /// The address that the receiver listens on.
+    listen: SocketAddr,
+    path: String,
+    /// One line for each secret whose text looks like a mistake.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl ChosenEndpoint {
+    /// Reads the endpoint with this name or path.
+    pub(crate) fn read(config: &Path, wanted: &str, validation: Validation) -> Result<Self, Failure> {
+        let (file, content) = open(config)?;
+        let mut keys = top(&file, content)?;
+        let listen = listen(&mut keys)?;
+        let mut found = Vec::new();
+        let mut others = Vec::new();
+        for (number, table) in endpoints(&mut keys)? {
+            let text = |key| table.get(key).and_then(toml::Value::as_str);
+            let path = text("path").unwrap_or_default();
+            let name = text("name").map_or_else(|| path::name(path), str::to_owned);
+            if name == wanted || path == wanted {
+                found.push((number, table));
+            } else {
+                others.push(cut(&name).escape_debug().to_string());
+            }
+        }
+        let mut found = found.into_iter();
+        match (found.next(), found.next()) {
+            (Some((number, table)), None) => ChosenEndpoint::of(&file, listen, number, table, validation),
+            (Some(_), Some(_)) => Err(Failure::new(format!(
+                "--endpoint: {file} has several endpoints of this name or path; set different names"
+            ))),
+            (None, _) if others.is_empty() => {
+                Err(Failure::new(format!("--endpoint: {file} has no endpoints; add an [[endpoint]]")))
+            }
+            (None, _) => Err(Failure::new(format!(
+                "--endpoint: {file} has no endpoint {:?}; pass one of {}",
+                cut(wanted),
+                others.join(", ")
+            ))),
+        }
+    }
+
+    fn of(
+        file: &str,
+        listen: SocketAddr,
+        number: usize,
+        table: toml::Table,
+        validation: Validation,
+    ) -> Result<Self, Failure> {
+        let (mut keys, path, name) = identity(file, number, table)?;
+        let reuse = keys.flag("reuse_secret")?;
+        let Provided { source, freshness, groups, .. } = provider::take(&mut keys, &name, reuse, validation)?;
+        let mut endpoint = endpoint(source);
+        endpoint.freshness = freshness;
+        endpoint.body_limit = keys.count("body_limit")?;
+        let under = |key: &str| {
+            let group = groups.iter().filter(|group| group.key == key).flat_map(|group| &group.secrets);
+            group.map(|named| named.secret.clone()).collect()
+        };
+        let warnings = groups.iter().flat_map(|group| &group.secrets).filter_map(|named| named.warning()).collect();
+        Ok(ChosenEndpoint {
+            secrets: under("secrets"),
+            test_secrets: under("test_secrets"),
+            also_secrets: under("also_secrets"),
+            endpoint,
+            listen,
+            path,
+            warnings,
+        })
+    }
+
+    /// Returns the URL of the endpoint at a receiver on this machine. `option` is the one that replaces it.
+    pub(crate) fn url(&self, option: &str) -> Result<String, Failure> {
+        if self.listen.ip().is_loopback() && self.listen.port() != 0 {
+            return Ok(format!("http://{}{}", self.listen, self.path));
+        }
+        Err(Failure::new(format!(
+            "pass {option}: `listen` of the config file is {}, not a loopback address with a port",
+            self.listen
+        )))
+    }
+}
+
+/// Returns the endpoint without its secrets. Names of headers are in lower case, as recorded heads are compared.
+fn endpoint(source: Source) -> Endpoint {
+    match source {
+        Source::Known(facts, options) => {
+            let mut endpoint = Endpoint::new(facts.name);
+            endpoint.mode = options.mode;
+            endpoint.scheme = options.scheme;
+            endpoint.header = options.header.map(|name| name.to_ascii_lowercase());
+            endpoint.prefix = options.prefix;
+            endpoint.encoding = options.encoding;
+            endpoint.pin_kind = options.pin_kind;
+            endpoint.also_header = options.also_header.map(|name| name.to_ascii_lowercase());
+            endpoint
+        }
+        Source::Custom(options) => {
+            let mut signing = Signing::from(&options.scheme);
+            if let Signing::HmacSha256Body { header, .. } | Signing::SharedSecret { header } = &mut signing {
+                header.make_ascii_lowercase();
+            }
+            let mut custom = CustomProvider::new(signing);
+            custom.id_pointer = options.id_pointer;
+            custom.kind_pointer = options.kind_pointer;
+            custom.time_pointer = options.time_pointer;
+            custom.known_kinds = options.known_kinds;
+            Endpoint::custom(&options.name, custom)
+        }
+    }
+}
