@@ -2,7 +2,7 @@
 //!
 //! - `headers`: parses the recorded head
 //! - `case`: the recorded delivery and its endpoint
-//! - `refused`: secrets that no receiver starts with
+//! - `unusable`: secrets that no receiver starts with
 //! - `steps`: runs the steps of a receiver
 //! - `problems`, `time_form`: describe headers and times that are not accepted, without their values
 //! - `causes`: tries the common mistakes
@@ -17,10 +17,10 @@ mod encodings;
 mod headers;
 mod input;
 mod problems;
-mod refused;
 mod report;
 mod steps;
 mod time_form;
+mod unusable;
 
 use std::io::Write;
 
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<Verdict, Fai
     let secrets: Vec<_> = keys.iter().chain(&test_keys).cloned().collect();
     endpoint.secrets = labeled(&keys)?;
     endpoint.test_secrets = labeled(&test_keys)?;
-    let (signing, refused) = refused::replace(&mut endpoint)?;
+    let (signing, unusable) = unusable::replace(&mut endpoint)?;
 
     let Input { mut head, body, at, notes } = args.input.read()?;
     let restored = captured::restore(&mut head, &endpoint);
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<Verdict, Fai
     };
     captured::attribute(&mut report.steps, &restored, &endpoint, &signing);
     report.notes = notes;
-    report.add_refused(refused);
+    report.add_unusable(unusable);
     let shown = args.show_body.then(|| harmless(body.get(..body.len().min(16 * 1024)).unwrap_or_default()));
     say(out, &if args.json { report.as_json(shown) } else { report.as_text(shown) })?;
     Ok(report.verdict())

@@ -39,11 +39,11 @@ impl Report {
 
     /// Adds secrets that no receiver starts with: as possible causes, or as notes if another secret verified the
     /// delivery.
-    pub(super) fn add_refused(&mut self, refused: Vec<Cause>) {
+    pub(super) fn add_unusable(&mut self, unusable: Vec<Cause>) {
         if self.is_verified() {
-            self.notes.extend(refused.into_iter().map(|cause| cause.text));
+            self.notes.extend(unusable.into_iter().map(|cause| cause.text));
         } else {
-            self.causes.list.extend(refused);
+            self.causes.list.extend(unusable);
         }
     }
 
