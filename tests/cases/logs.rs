@@ -25,7 +25,9 @@ fn every_log_line_is_documented_with_its_level_and_fields() {
     for call in calls {
         // Whole messages are the texts of other parts: the warnings of a receiver, and a missing layer.
         let message = call.message.replace('`', "");
-        let begin = message.split('{').next().expect("a part").trim_end();
+        let mut texts = message.split('{').map(|part| part.rsplit('}').next().expect("a part").trim());
+        let begin = texts.next().filter(|text| !text.is_empty());
+        let begin = begin.or_else(|| texts.max_by_key(|text| text.len())).unwrap_or_default();
         if begin.is_empty() {
             continue;
         }
@@ -92,7 +94,8 @@ fn call(rest: &str) -> Option<Call> {
         }
     }
     let fields = arguments.iter().map(|argument| argument.split('=').next().expect("a part").trim());
-    let fields = fields.filter(|field| !field.contains("target:") && !field.is_empty());
+    // One with a dot is an argument of the message.
+    let fields = fields.filter(|field| !field.contains("target:") && !field.contains('.') && !field.is_empty());
     let fields = fields.map(|field| field.trim_start_matches(['%', '?']).to_owned()).collect();
     Some(Call { level, fields, message: message?.replace("\\\"", "\"") })
 }

@@ -127,7 +127,7 @@ fn hmac_sha256_matches_rfc_4231() {
         ),
         (&counted, vec![0xcd; 50], "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b"),
     ] {
-        let acme = Custom::new("rfc", HmacSha256Body::new("x-mac"), Secret::new(key).unwrap());
+        let acme = Custom::new("rfc", HmacSha256Body::new("x-mac"), Secret::unchecked(key));
         let receiver = Receiver::builder("rfc", acme).store(NoDedupe).build().unwrap();
         let verdict = |mac: &str, body: &[u8]| {
             let verdict = receiver.verify(&[("x-mac", mac)], Bytes::copy_from_slice(body)).map(drop);
