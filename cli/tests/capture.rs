@@ -272,6 +272,39 @@ fn a_secret_where_an_hmac_is_expected_is_not_recorded() {
 }
 
 #[test]
+fn an_unknown_secret_where_an_hmac_is_expected_is_not_recorded_and_not_called_invalid() {
+    let provider = ["healthsync", "--secret-env", "CANARY"];
+    let recorder = Recorder::start(&provider);
+    recorder.send(&[("x-healthsync-signature".to_owned(), OTHER.to_owned())], b"{}");
+    let heads = recorder.heads();
+    assert!(!heads.contains(OTHER), "{heads}");
+    let Ran { code, stdout, .. } = recorder.verify("0001", &provider);
+    assert_eq!(code, Some(2), "{stdout}");
+    assert!(stdout.contains("which it did not record: they hold no HMAC, or") && !stdout.contains("cause"), "{stdout}");
+
+    // Recorded for a shared secret, and verified with an HMAC.
+    let recorder = Recorder::start(&["mediquo", "--secret-env", "CANARY"]);
+    recorder.send(&[("x-webhook-signature".to_owned(), "a".repeat(64))], b"{}");
+    let hmac = ["custom", "--scheme", "hmac-sha256", "--header", "x-webhook-signature", "--secret-env", "CANARY"];
+    let Ran { code, stdout, .. } = recorder.verify("0001", &hmac);
+    assert_eq!(code, Some(2), "{stdout}");
+    assert!(!stdout.contains("holds another secret"), "{stdout}");
+}
+
+#[test]
+fn senders_that_never_finish_do_not_use_up_the_recordings() {
+    let mut recorder = Recorder::start(&["--max", "1"]);
+    let mut slow = TcpStream::connect(recorder.address).unwrap();
+    slow.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\nexpect: 100-continue\r\n\r\n").unwrap();
+    // Answered when the server waits for the body.
+    let mut begin = [0; 12];
+    slow.read_exact(&mut begin).unwrap();
+    assert_eq!(&begin, b"HTTP/1.1 100");
+    assert!(recorder.send(&[], b"{}").starts_with("HTTP/1.1 503 "));
+    assert_eq!(recorder.line(), "0001  POST  2 bytes\n");
+}
+
+#[test]
 fn without_a_provider_only_unmistakable_signatures_are_recorded() {
     let recorder = Recorder::start(&[]);
     let healthsync = Endpoint::new("healthsync").signing().unwrap();

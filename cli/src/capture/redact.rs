@@ -84,7 +84,7 @@ impl Redaction {
         let is_kept = match &self.signature {
             _ if self.shared.iter().any(|shared| shared == name) => false,
             _ if KEPT.contains(&name) || self.unsigned.iter().any(|header| header.name == name) => true,
-            Some(signature) => signature == name || name.contains("signature"),
+            Some(signature) => (signature == name || name.contains("signature")) && holds_mac(value),
             // The secret is unknown, and the header may hold it.
             None => self.secrets.is_empty() && name.contains("signature") && is_unmistakable(value),
         };
@@ -94,6 +94,16 @@ impl Redaction {
             (false, false) => Some(Compared::Differs),
         }
     }
+}
+
+/// Returns whether a value holds text of the length of an HMAC-SHA256: hexadecimal, base64, or base64 of the former.
+fn holds_mac(value: &[u8]) -> bool {
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
+    value.split(|byte| !is_digit(byte)).any(|part| match part.len() {
+        43 | 86 => true,
+        64 => part.iter().all(u8::is_ascii_hexdigit),
+        _ => false,
+    })
 }
 
 /// Returns whether a value consists of HMACs with the prefix of their scheme. A secret is not written like this.
@@ -203,6 +213,21 @@ mod tests {
         for name in ["x-api-key", "x-hub-signature-256"] {
             assert_eq!(redacted(name, &mac), None, "{name}");
             assert_eq!(redacted(name, SECRET), matches(), "{name}");
+        }
+        for value in [
+            format!("sha256={mac}"),
+            format!("t=1,v1={}", mac.to_uppercase()),
+            format!("v1,{}=", "a".repeat(43)),
+            format!("\"{}-_\"", "a".repeat(41)),
+            format!("{}==", "a".repeat(86)),
+        ] {
+            assert_eq!(redacted("x-api-key", &value), None, "{value}");
+        }
+        // Perhaps a secret that the recorder does not know: that of a shared secret instead of an HMAC.
+        for value in ["another-secret", &format!("whsec_{}", "a".repeat(32)), &format!("whsec_{}", "a".repeat(43)), ""]
+        {
+            assert_eq!(redacted("x-api-key", value), Some(Compared::Differs), "{value}");
+            assert_eq!(redacted("x-signature-key", value), Some(Compared::Differs), "{value}");
         }
         assert_eq!(redacted("x-other-key", &mac), Some(Compared::Differs));
         assert_eq!(redacted("user-agent", SECRET), matches());

@@ -137,10 +137,13 @@ impl Capture {
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
             return answer;
         }
-        let Some(permit) = self.recorder.begin() else {
+        let full = || {
             self.skip("the maximum number is reached");
-            return try_again();
+            try_again()
         };
+        if self.recorder.begin().is_none() {
+            return full();
+        }
         let (Ok(at), Ok(_held)) = (clock::now(), self.bodies.acquire().await) else { return try_again() };
         let body = match timeout(BODY_TIMEOUT, Limited::new(body, LONGEST_BODY).collect()).await {
             Err(_) => {
@@ -157,6 +160,8 @@ impl Capture {
             }
             Ok(Ok(body)) => body.to_bytes(),
         };
+        // Not before the body is complete: slow senders would take the permits of all others.
+        let Some(permit) = self.recorder.begin() else { return full() };
         let recording = self.clone();
         // A task of its own, which ends even if the sender disconnects.
         let recorded = tokio::task::spawn_blocking(move || {

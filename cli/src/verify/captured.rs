@@ -78,6 +78,13 @@ fn compared(hidden: &Redacted, endpoint: &Endpoint, expects_mac: bool) -> (Step,
             "and compared them with no secret; pass the provider and its secret to medhook capture".to_owned(),
             None,
         ),
+        Compared::Differs if expects_mac => (
+            None,
+            "which it did not record: they hold no HMAC, or medhook capture was started for a shared secret, and they \
+             may be a secret; compare the scheme with the provider's, and give its options to both commands"
+                .to_owned(),
+            None,
+        ),
         Compared::Differs => (
             mismatch,
             "which are none of the secrets given to medhook capture".to_owned(),
