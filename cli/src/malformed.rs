@@ -55,7 +55,9 @@ impl Malformed {
             Malformed::TooLarge => {
                 "the head is longer than 16 KiB or has more than 100 headers: check what the proxy adds"
             }
-            Malformed::Unknown => "not HTTP/1.1: check what connects to this port",
+            Malformed::Unknown => {
+                "invalid HTTP/1.1: check what connects to this port, and the headers that the proxy adds"
+            }
         }
     }
 

@@ -36,6 +36,7 @@ fn unknown_paths_and_malformed_requests_leave_limited_lines_without_what_was_sen
         (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0ccanary".to_vec(), "400"),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), ""),
         (b"canary\r\n\r\n".to_vec(), "400"),
+        (b"POST /healthsync HTTP/1.1\r\nhost: a\r\ncontent-length: canary\r\n\r\n".to_vec(), "400"),
         (many, "431"),
         (long, "431"),
     ] {
@@ -57,7 +58,7 @@ fn unknown_paths_and_malformed_requests_leave_limited_lines_without_what_was_sen
         ("malformed requests rejected; a client begins TLS, but this port speaks plain HTTP".to_owned(), " status=400"),
         ("malformed requests rejected; a proxy sends the PROXY protocol".to_owned(), " status=400"),
         ("malformed requests rejected; a client sends HTTP/2".to_owned(), ""),
-        ("malformed requests rejected; not HTTP/1.1".to_owned(), " status=400"),
+        ("malformed requests rejected; invalid HTTP/1.1".to_owned(), " status=400"),
         ("malformed requests rejected; the head is longer than 16 KiB or has more".to_owned(), " status=431"),
     ] {
         let about: Vec<_> = lines.iter().filter(|line| line.contains(&message)).collect();
