@@ -2,6 +2,7 @@
 
 use std::mem::take;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::panicking;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -77,7 +78,7 @@ impl<L: Line> OncePerMinute<L> {
     /// Writes all counts, for the end of a receiver.
     pub(crate) fn write_rest(&self) {
         let rest = take(&mut self.lock().lines);
-        write(rest.into_iter().map(|known| (known.line, known.count)).filter(|(_, count)| *count > 0));
+        write_counts(rest);
     }
 
     /// Writes the counts that are due, and forgets the lines that have not occurred since they were last written.
@@ -122,6 +123,10 @@ fn write<L: Line>(lines: impl IntoIterator<Item = (L, u64)>) {
     }
 }
 
+fn write_counts<L: Line>(lines: Vec<Counted<L>>) {
+    write(lines.into_iter().map(|known| (known.line, known.count)).filter(|(_, count)| *count > 0));
+}
+
 /// The task that writes the counts. It does not keep the limit alive.
 struct Flushing<L: Line>(Weak<OncePerMinute<L>>);
 
@@ -137,11 +142,19 @@ impl<L: Line> Flushing<L> {
 }
 
 impl<L: Line> Drop for Flushing<L> {
-    /// Ends the task. If its runtime shuts down, no other task writes what is left.
+    /// Ends the task. If its runtime shuts down, no other task writes what is left. In a runtime without a timer the
+    /// task panics: none is started again, and the next occurrence writes the counts that are due.
     fn drop(&mut self) {
-        if let Some(limit) = self.0.upgrade() {
-            limit.write_rest();
-            limit.lock().is_flushed = false;
+        if let Some(limit) = self.0.upgrade()
+            && !panicking()
+        {
+            // At once, so that no line is counted in between and then has no task.
+            let rest = {
+                let mut state = limit.lock();
+                state.is_flushed = false;
+                take(&mut state.lines)
+            };
+            write_counts(rest);
         }
     }
 }
@@ -241,6 +254,22 @@ mod tests {
         }
         stage.count("one", 1);
         assert_eq!(stage.written(), [("one", 1), ("one", 2)]);
+    }
+
+    #[test]
+    fn a_runtime_without_a_timer_limits_the_lines_as_well() {
+        let stage = Stage::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            for _ in 0..3 {
+                stage.count("one", 1);
+                tokio::task::yield_now().await;
+            }
+        });
+        assert_eq!(stage.written(), [("one", 1)]);
+        drop(runtime);
+        drop(stage.limit);
+        assert_eq!(*stage.written.lock().unwrap(), [("one", 2)]);
     }
 
     #[tokio::test(start_paused = true)]
