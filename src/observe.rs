@@ -194,7 +194,9 @@ pub(crate) fn pointer_fault(verified: &Verified<'_>, part: PointedPart, pointer:
                 PointedPart::Id if verified.message_id().is_some() => {
                     "the signed webhook-id identifies the event instead"
                 }
-                PointedPart::Id => "the event has no id, so a retry of it may be handled again",
+                PointedPart::Id => {
+                    "the event has no id, so a retry of it may be handled again, unless it is recognized by its bytes"
+                }
                 PointedPart::Kind => "the kind of the event is unknown",
                 PointedPart::Time if matches!(at.limits().freshness, Freshness::EventTime { .. }) => {
                     "the delivery is rejected (time_missing)"
