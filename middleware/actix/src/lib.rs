@@ -326,10 +326,10 @@ where
         drop(inner);
         answer.await
     };
-    // An error has a response as well; the status that the client gets decides.
+    // An error has a response as well. The status that the client gets decides, which `status_code` may not return.
     let answered = |answer: &Result<ServiceResponse<B>, Error>| match answer {
         Ok(response) => self::answered(response.status()),
-        Err(error) => self::answered(error.as_response_error().status_code()),
+        Err(error) => self::answered(error.error_response().status()),
     };
     let answer = detached(admitted.run(handler, answered), rt::spawn);
     async move {

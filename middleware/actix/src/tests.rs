@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
-use actix_web::body::to_bytes;
+use actix_web::body::{BoxBody, to_bytes};
 use actix_web::dev::HttpServiceFactory;
 use actix_web::error::ErrorBadGateway;
 use actix_web::http::{Method, header};
@@ -275,6 +275,28 @@ async fn after_an_error_of_an_inner_middleware_the_retry_is_handled() {
 }
 
 #[actix_web::test]
+async fn the_response_of_an_error_decides_about_the_event() {
+    #[derive(Debug)]
+    struct AlreadyStored;
+    impl fmt::Display for AlreadyStored {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("already stored")
+        }
+    }
+    // Its `status_code` is 500.
+    impl actix_web::ResponseError for AlreadyStored {
+        fn error_response(&self) -> HttpResponse {
+            HttpResponse::NoContent().finish()
+        }
+    }
+    let failing = |_, _: Next<BoxBody>| async { Err::<ServiceResponse<BoxBody>, _>(AlreadyStored.into()) };
+    let resource = web::resource("/").wrap(from_fn(failing)).wrap(verify()).to(HttpResponse::NoContent);
+    let app = init_service(App::new().service(resource)).await;
+    assert_eq!(error(&app, genuine().to_request()).await.status(), 204);
+    assert_eq!(answer(&app, genuine().to_request()).await, rejected_for(Reason::Duplicate));
+}
+
+#[actix_web::test]
 async fn the_handler_finishes_after_the_client_disconnects() {
     let slow = Slow::default();
     let app = init_service(App::new().service(slow.endpoint(verify()))).await;
@@ -518,4 +540,16 @@ async fn a_posted_handler_that_reads_only_the_body_is_verified() {
     let of = |path: &str| export().id("another").actix_request(path).to_request();
     assert_eq!(answer(&app, of("/north")).await, HANDLED);
     assert_eq!(answer(&app, of("/west")).await, rejected_for(Reason::UnknownTenant));
+}
+
+#[actix_web::test]
+async fn routes_with_guards_come_before_a_posted_one() {
+    let route = || post(builder().build().unwrap(), HttpResponse::NoContent);
+    let page = || web::get().to(HttpResponse::Ok);
+    let get = || TestRequest::get().uri("/").to_request();
+    let app = init_service(App::new().service(web::resource("/").route(page()).route(route()))).await;
+    assert_eq!(answer(&app, get()).await, (200, None, None));
+    assert_eq!(answer(&app, genuine().to_request()).await, HANDLED);
+    let app = init_service(App::new().service(web::resource("/").route(route()).route(page()))).await;
+    assert_eq!(answer(&app, get()).await, rejected_for(Reason::Method));
 }
