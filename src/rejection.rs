@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{HeaderName, StatusCode};
 
 use crate::envelope::KindName;
-use crate::error::{Reason, StoreError, debug_as_message};
+use crate::error::{Outcome, Reason, StoreError, debug_as_message};
 use crate::headers::{HeadFault, HeaderProblem};
 
 /// A rejected delivery: the [`Reason`], and how long the sender should wait before it retries.
@@ -138,7 +138,9 @@ impl From<HeadFault> for Rejection {
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "delivery rejected: {}", self.reason)?;
+        // A handler that did not finish had the delivery.
+        let what = if self.reason.outcome() == Outcome::Failed { "failed" } else { "rejected" };
+        write!(f, "delivery {what}: {}", self.reason)?;
         match self.faulty.as_deref() {
             Some((name, problem)) => write!(f, " ({name}: {})", problem.as_str()),
             None => Ok(()),
@@ -165,6 +167,12 @@ mod tests {
             let waits = header == Some(http::header::RETRY_AFTER);
             assert_eq!(waits, reason.status() == StatusCode::SERVICE_UNAVAILABLE, "{reason}");
         }
+    }
+
+    #[test]
+    fn a_handler_that_did_not_finish_failed_and_is_not_called_rejected() {
+        assert_eq!(Rejection::new(Reason::HandlerCanceled).to_string(), "delivery failed: handler_canceled");
+        assert_eq!(Rejection::new(Reason::Draining).to_string(), "delivery rejected: draining");
     }
 
     #[test]
