@@ -294,14 +294,20 @@ fn an_unknown_secret_where_an_hmac_is_expected_is_not_recorded_and_not_called_in
 #[test]
 fn senders_that_never_finish_do_not_use_up_the_recordings() {
     let mut recorder = Recorder::start(&["--max", "1"]);
-    let mut slow = TcpStream::connect(recorder.address).unwrap();
-    slow.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\nexpect: 100-continue\r\n\r\n").unwrap();
-    // Answered when the server waits for the body.
-    let mut begin = [0; 12];
-    slow.read_exact(&mut begin).unwrap();
-    assert_eq!(&begin, b"HTTP/1.1 100");
+    // As many long bodies as are read at the same time.
+    let slow = [1_000_000; 4].map(|length: u32| {
+        let mut slow = TcpStream::connect(recorder.address).unwrap();
+        let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\nexpect: 100-continue\r\n\r\n");
+        slow.write_all(head.as_bytes()).unwrap();
+        // Answered when the server waits for the body.
+        let mut begin = [0; 12];
+        slow.read_exact(&mut begin).unwrap();
+        assert_eq!(&begin, b"HTTP/1.1 100");
+        slow
+    });
     assert!(recorder.send(&[], b"{}").starts_with("HTTP/1.1 503 "));
     assert_eq!(recorder.line(), "0001  POST  2 bytes\n");
+    drop(slow);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::header::{ALLOW, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use medhook::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -33,8 +33,11 @@ use crate::verdict::Verdict;
 const LIMITS: Limits =
     Limits { connections: 64, head: Duration::from_secs(10), age: Duration::from_secs(600), half_close: false };
 
-/// The number of bodies in memory at the same time.
+/// The number of long bodies in memory at the same time.
 const BODIES: usize = 4;
+
+/// The longest announced length of a body that does not wait for long ones, which slow senders can hold.
+const SHORT_BODY: u64 = 256 * 1024;
 
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -144,7 +147,10 @@ impl Capture {
         if self.recorder.begin().is_none() {
             return full();
         }
-        let (Ok(at), Ok(_held)) = (clock::now(), self.bodies.acquire().await) else { return try_again() };
+        let Ok(at) = clock::now() else { return try_again() };
+        let is_short = body.size_hint().upper().is_some_and(|length| length <= SHORT_BODY);
+        // The semaphore is never closed.
+        let _held = if is_short { None } else { self.bodies.acquire().await.ok() };
         let body = match timeout(BODY_TIMEOUT, Limited::new(body, LONGEST_BODY).collect()).await {
             Err(_) => {
                 self.skip("its body took more than 30 s");
