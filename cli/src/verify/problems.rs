@@ -26,7 +26,8 @@ pub(super) fn of_head(case: &Case<'_>, reason: Reason) -> Vec<Problem> {
         }
         Reason::RepeatedHeader => {
             let repeated = required.into_iter().filter(|name| count(name) > 1);
-            let text = |name| format!("the header {name} occurs {} times, but must occur once", count(name));
+            let text =
+                |name| format!("the header {name} is repeated: it occurs {} times, but must occur once", count(name));
             repeated.map(|name| problem("repeated_header", text(name))).collect()
         }
         Reason::MalformedHeader => required.into_iter().filter_map(|name| of_value(case, name)).collect(),
@@ -82,7 +83,9 @@ fn of_value(case: &Case<'_>, name: &str) -> Option<Problem> {
 const LONGEST: usize = 4096;
 
 fn of_id(id: &str) -> Option<Problem> {
-    let what = if id.contains('.') {
+    let what = if id.contains(',') && id.contains(' ') {
+        "contains a comma and a space: a proxy joined a header that occurred more than once"
+    } else if id.contains('.') {
         "contains a dot, which separates the signed parts; receivers reject it because another id and time could have \
          the same signature"
     } else if id.contains(|c: char| !c.is_ascii_graphic()) {
@@ -102,8 +105,13 @@ fn of_signature(case: &Case<'_>, value: &str) -> Option<String> {
     };
     let Some(text) = value.strip_prefix(prefix.as_str()) else {
         let starts_alike = value.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-        let case = if starts_alike { ", which is written in a different case" } else { "" };
-        return Some(format!("does not begin with `{prefix}`{case}"));
+        let is_encoded = ["%3d", "%3D", "%2c", "%2C", "%22"].iter().any(|digits| value.contains(digits));
+        let difference = match (starts_alike, is_encoded) {
+            (true, _) => ", which is written in a different case",
+            (false, true) => ": it is percent-encoded",
+            (false, false) => "",
+        };
+        return Some(format!("does not begin with `{prefix}`{difference}"));
     };
     let (expected, fits): (_, fn(usize) -> bool) = match encoding {
         Encoding::Hex => ("64 hexadecimal digits are", |length| length == 64),
@@ -115,7 +123,7 @@ fn of_signature(case: &Case<'_>, value: &str) -> Option<String> {
         return Some(format!("has {}{after} where {expected} expected{}", characters(text), other_hash(text)));
     }
     if text.len() == 64 {
-        return text.bytes().any(|byte| !byte.is_ascii_hexdigit()).then(|| format!("is not hexadecimal{after}"));
+        return (!is_hex(text)).then(|| format!("is not hexadecimal{after}"));
     }
     let is_base64 = encodings::base64(text).is_some_and(|bytes| bytes.len() == 32);
     (!is_base64).then(|| format!("is not base64 of 32 bytes{after}"))
@@ -149,16 +157,18 @@ fn characters(text: &str) -> String {
     }
 }
 
-/// Names the hash whose HMAC has as many hexadecimal digits.
+/// Names the hash whose HMAC has as many hexadecimal digits, or says that some are missing.
 fn other_hash(text: &str) -> &'static str {
-    if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return "";
-    }
     match text.len() {
-        32 => ", as many as MD5 has",
-        40 => ", as many as HMAC-SHA1 has",
-        96 => ", as many as HMAC-SHA384 has",
-        128 => ", as many as HMAC-SHA512 has",
+        32 if is_hex(text) => ", as many as MD5 has",
+        40 if is_hex(text) => ", as many as HMAC-SHA1 has",
+        96 if is_hex(text) => ", as many as HMAC-SHA384 has",
+        128 if is_hex(text) => ", as many as HMAC-SHA512 has",
+        1..43 | 45..64 => ", so that it is too short: it may be truncated",
         _ => "",
     }
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

@@ -60,10 +60,6 @@ impl Report {
         self.steps.all_passed()
     }
 
-    fn has_cause(&self) -> bool {
-        self.causes.list.iter().any(|cause| cause.fits)
-    }
-
     pub(super) fn as_text(&self, body: Option<String>) -> String {
         let mut text = String::new();
         for step in self.steps.all() {
@@ -101,26 +97,28 @@ impl Report {
             let how_sure = if *fits { "cause" } else { "possible cause" };
             text.push_str(&format!("{how_sure}: {cause}\n"));
         }
-        let is_unknown = *is_valid == Some(false) && !self.has_cause();
-        if self.is_shared_secret {
-            if is_unknown {
-                text.push_str(&format!(
-                    "no known cause matches: the sender uses another secret, or changed it in a way that was not tried \
-                     ({tried} comparisons); compare the secret with the one in the provider's portal\n"
-                ));
-            }
-            return;
-        }
-        if *is_valid != Some(true) && *tried > 0 {
-            text.push_str(&format!("{tried} combinations of secret, signature and body were tried\n"));
-        }
-        if is_unknown {
-            text.push_str(
-                "no known cause matches: the secret, the body or what was signed differs in a way that was not tried; \
+        let (tries, fits) = match self.is_shared_secret {
+            true => ("comparisons", "fits"),
+            false => ("combinations of secret, signature and body", "makes the signature valid"),
+        };
+        let is_explained = *is_valid != Some(false) || list.iter().any(|cause| cause.fits);
+        text.push_str(&match (is_explained, list.is_empty(), self.is_shared_secret) {
+            (false, true, true) => format!(
+                "no known cause matches: the sender uses another secret, or changed it in a way that was not tried \
+                 ({tried} comparisons); compare the secret with the one in the provider's portal\n"
+            ),
+            (false, true, false) => format!(
+                "{tried} {tries} were tried\n\
+                 no known cause matches: the secret, the body or what was signed differs in a way that was not tried; \
                  compare the secret with the one in the provider's portal, then record the body's bytes before any \
-                 program parses them\n",
-            );
-        }
+                 program parses them\n"
+            ),
+            (false, false, _) if *tried > 0 => {
+                format!("none of the {tried} {tries} that were tried {fits}; start with the possible causes above\n")
+            }
+            (true, _, false) if *is_valid != Some(true) && *tried > 0 => format!("{tried} {tries} were tried\n"),
+            _ => String::new(),
+        });
     }
 
     pub(super) fn as_json(&self, body: Option<String>) -> String {

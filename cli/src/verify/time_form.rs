@@ -17,14 +17,24 @@ pub(super) enum TimeForm {
     NoZone,
     Rfc2822,
     Empty,
+    Quoted,
+    Hex,
     Unreadable,
     Null,
+    /// A word that programs write for a time that is not set.
+    Unset,
     Missing,
-    OtherType,
+    Boolean,
+    Object,
+    List,
     NotJson,
     /// In a form that receivers accept, in a body whose envelope they cannot read.
     Unread,
 }
+
+const QUOTES: [char; 2] = ['"', '\''];
+
+const UNSET: [&str; 5] = ["null", "undefined", "None", "nil", "NaN"];
 
 /// The longest text that is parsed as a time.
 const LONGEST: usize = 64;
@@ -58,6 +68,12 @@ impl TimeForm {
             TimeForm::NoZone
         } else if jiff::fmt::rfc2822::parse(text).is_ok() {
             TimeForm::Rfc2822
+        } else if text.starts_with(QUOTES) && text.ends_with(QUOTES) {
+            TimeForm::Quoted
+        } else if UNSET.contains(&text) {
+            TimeForm::Unset
+        } else if text.strip_prefix("0x").unwrap_or(text).bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            TimeForm::Hex
         } else {
             TimeForm::Unreadable
         }
@@ -70,7 +86,9 @@ impl TimeForm {
             Some(b'"') => serde_json::from_str(raw).unwrap_or_default(),
             Some(b'-' | b'0'..=b'9') => raw.to_owned(),
             Some(b'n') => return (TimeForm::Null, String::new()),
-            _ => return (TimeForm::OtherType, String::new()),
+            Some(b'{') => return (TimeForm::Object, String::new()),
+            Some(b'[') => return (TimeForm::List, String::new()),
+            _ => return (TimeForm::Boolean, String::new()),
         };
         (TimeForm::of(&text), text)
     }
@@ -107,9 +125,11 @@ impl TimeForm {
             TimeForm::NoZone => "timestamp_without_zone",
             TimeForm::Rfc2822 => "timestamp_as_rfc_2822",
             TimeForm::Empty => "timestamp_empty",
-            TimeForm::Null => "timestamp_null",
+            TimeForm::Quoted => "timestamp_in_quotes",
+            TimeForm::Hex => "timestamp_in_hex",
+            TimeForm::Null | TimeForm::Unset => "timestamp_null",
             TimeForm::Missing => "timestamp_missing",
-            TimeForm::OtherType => "timestamp_of_other_type",
+            TimeForm::Boolean | TimeForm::Object | TimeForm::List => "timestamp_of_other_type",
             TimeForm::NotJson => "body_not_json",
         }
     }
@@ -128,9 +148,14 @@ impl TimeForm {
             TimeForm::NoZone => "looks like a date and time without a zone",
             TimeForm::Rfc2822 => "looks like RFC 2822",
             TimeForm::Empty => "is empty",
+            TimeForm::Quoted => "is in quotation marks",
+            TimeForm::Hex => "is hexadecimal",
             TimeForm::Null => "is null",
+            TimeForm::Unset => "is a word such as null or undefined",
             TimeForm::Missing => "is missing",
-            TimeForm::OtherType => "is neither a string nor a number",
+            TimeForm::Boolean => "is true or false, not a string or a number",
+            TimeForm::Object => "is an object, not a string or a number",
+            TimeForm::List => "is a list, not a string or a number",
             TimeForm::Unread => "cannot be read, such as if a member of the body occurs twice",
             TimeForm::NotJson => return format!("the body is not JSON, so {name} cannot be read"),
         };
@@ -165,6 +190,10 @@ mod tests {
             ("Thu, 01 Jan 2026 00:00:00 GMT", TimeForm::Rfc2822, Some(1_767_225_600)),
             ("1 Jan 2026 01:00:00 +0100", TimeForm::Rfc2822, Some(1_767_225_600)),
             ("", TimeForm::Empty, None),
+            ("\"1767225600\"", TimeForm::Quoted, None),
+            ("undefined", TimeForm::Unset, None),
+            ("6955b900", TimeForm::Hex, None),
+            ("0x6955b900", TimeForm::Hex, None),
             ("yesterday", TimeForm::Unreadable, None),
             ("inf", TimeForm::Unreadable, None),
             ("\u{661}", TimeForm::Unreadable, None),
@@ -183,8 +212,9 @@ mod tests {
             ("\"1767225600000\"", TimeForm::Milliseconds),
             ("\"\"", TimeForm::Empty),
             ("null", TimeForm::Null),
-            ("true", TimeForm::OtherType),
-            ("{}", TimeForm::OtherType),
+            ("true", TimeForm::Boolean),
+            ("{}", TimeForm::Object),
+            ("[1]", TimeForm::List),
         ] {
             assert_eq!(TimeForm::of_json(Some(serde_json::from_str(json).unwrap())).0, form, "{json}");
         }

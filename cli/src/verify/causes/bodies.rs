@@ -3,7 +3,7 @@
 //! Each entry undoes its modification: from the recorded body it makes those that may have been signed.
 
 use super::json::{self, Layout};
-use super::{charset, escapes, numbers, wrapped};
+use super::{charset, dumps, escapes, numbers, wrapped};
 use crate::verify::case::LONGEST_JSON;
 use crate::verify::encodings::percent_decoded;
 
@@ -96,6 +96,15 @@ pub(super) const CHANGES: &[Change] = &[
         let end = body.iter().rposition(|byte| !is_surplus(byte)).map_or(start, |last| last.saturating_add(1));
         found(body.get(start..end).unwrap_or_default().to_vec());
     }),
+    any(
+        "surrounding_space_lost",
+        "a space or a line break before or after the body was signed, but is missing",
+        |body, found| {
+            for (before, after) in [("\n", ""), ("\r\n", ""), (" ", ""), ("", " "), ("", "\n\n"), ("", "\t")] {
+                found([before.as_bytes(), body, after.as_bytes()].concat());
+            }
+        },
+    ),
     any("lf_became_crlf", "line breaks were signed as LF, but are CR LF now", |body, found| {
         found(replaced(body, b"\r\n", b"\n"));
     }),
@@ -103,10 +112,19 @@ pub(super) const CHANGES: &[Change] = &[
         found(replaced(&replaced(body, b"\r\n", b"\n"), b"\n", b"\r\n"));
     }),
     any("byte_order_mark_added", "a byte order mark was added before the body", |body, found| {
-        body.strip_prefix(BOM).into_iter().for_each(|rest| found(rest.to_vec()));
+        let written = [BOM, "\u{ef}\u{bb}\u{bf}".as_bytes()];
+        written.iter().filter_map(|mark| body.strip_prefix(*mark)).for_each(|rest| found(rest.to_vec()));
     }),
     any("byte_order_mark_lost", "a byte order mark before the body was signed, but is missing", |body, found| {
         found([BOM, body].concat())
+    }),
+    any("body_twice", "the file holds the body twice in succession", |body, found| {
+        let (first, second) = body.split_at(body.len() / 2);
+        let line = |text: &[u8]| text.strip_suffix(b"\n").unwrap_or(text).to_vec();
+        if first == second {
+            found(first.to_vec());
+            found(line(first));
+        }
     }),
     in_json("json_was_compact", "the body was serialized again: the signed JSON had no whitespace", |body, found| {
         found(json::compact(body))
@@ -128,6 +146,11 @@ pub(super) const CHANGES: &[Change] = &[
         "json_was_indented_by_2",
         "the body was serialized again: the signed JSON was indented by 2",
         |body, found| layout(body, &Layout::indented("  "), found),
+    ),
+    in_json(
+        "json_was_indented_with_crlf",
+        "the body was serialized again: the signed JSON was indented by 2, with CR LF between the lines, as on Windows",
+        |body, found| layout(body, &Layout::indented("  "), &mut |body| found(replaced(&body, b"\n", b"\r\n"))),
     ),
     in_json(
         "json_was_indented_by_4",
@@ -156,6 +179,11 @@ pub(super) const CHANGES: &[Change] = &[
         "json_numbers_changed",
         "the body was serialized again: the signed JSON had its numbers in another form, such as 1.0 instead of 1",
         numbers::variants,
+    ),
+    in_json(
+        "json_numbers_in_quotes",
+        "the body was serialized again: the signed JSON had its numbers without quotation marks, or with them",
+        numbers::quoted,
     ),
     in_json(
         "json_members_reordered",
@@ -201,7 +229,41 @@ pub(super) const CHANGES: &[Change] = &[
         },
     ),
     any("body_in_hex", "the body is recorded in hexadecimal, but its bytes were signed", |body, found| {
-        wrapped::from_hex(body).into_iter().for_each(found);
+        dumps::from_dump(body).into_iter().for_each(found);
+    }),
+    in_text(
+        "body_in_byte_list",
+        "the body is recorded as a list of its bytes, as numbers, such as a Buffer of Node.js",
+        |body, found| dumps::from_list(body).into_iter().for_each(found),
+    ),
+    any(
+        "body_in_hex_escapes",
+        "the body is recorded with escapes such as `\\x22`, as nginx and Python log it, but its bytes were signed",
+        |body, found| dumps::from_escapes(body).into_iter().for_each(found),
+    ),
+    any("body_in_multipart", "the body is recorded as a part of multipart/form-data", |body, found| {
+        dumps::parts(body).into_iter().for_each(found);
+    }),
+    in_text(
+        "body_in_markup",
+        "the body is recorded with text around or in front of its lines: a fence of Markdown, an option of curl, or `>`",
+        dumps::without_markup,
+    ),
+    in_text(
+        "quotation_marks_replaced",
+        "the quotation marks of the body were replaced with typographic ones, or doubled as in CSV",
+        dumps::quotation_marks,
+    ),
+    any(
+        "spaces_replaced",
+        "spaces of the body were replaced: with no-break spaces, or those that were `+`",
+        |body, found| {
+            found(replaced(body, "\u{a0}".as_bytes(), b" "));
+            found(replaced(body, b" ", b"+"));
+        },
+    ),
+    in_text("lines_wrapped", "line breaks were added within the body", |body, found| {
+        found(body.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect());
     }),
     any("chunk_sizes_in_body", "the body is recorded with the chunk sizes of its transfer", |body, found| {
         wrapped::from_chunks(body).into_iter().for_each(found);
@@ -230,6 +292,9 @@ pub(super) const CHANGES: &[Change] = &[
     ),
     any("body_in_utf_16", "the body is recorded in UTF-16, but was signed in UTF-8", |body, found| {
         charset::from_utf_16(body).into_iter().for_each(found);
+    }),
+    any("body_in_utf_32", "the body is recorded in UTF-32, but was signed in UTF-8", |body, found| {
+        charset::from_utf_32(body).into_iter().for_each(found);
     }),
     any("signed_in_utf_16", "the body was signed in UTF-16, but is UTF-8 now", |body, found| {
         charset::to_utf_16(body).into_iter().for_each(found);

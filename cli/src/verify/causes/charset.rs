@@ -61,6 +61,18 @@ pub(super) fn from_utf_16(body: &[u8]) -> Vec<Vec<u8>> {
     found.into_iter().flatten().collect()
 }
 
+/// Reads UTF-32 with a byte order mark.
+pub(super) fn from_utf_32(body: &[u8]) -> Option<Vec<u8>> {
+    let (units, rest) = body.as_chunks();
+    let read: fn([u8; 4]) -> u32 = match units.first()? {
+        [0xff, 0xfe, 0, 0] => u32::from_le_bytes,
+        [0, 0, 0xfe, 0xff] => u32::from_be_bytes,
+        _ => return None,
+    };
+    let text = units.iter().skip(1).map(|unit| char::from_u32(read(*unit))).collect::<Option<String>>();
+    text.filter(|text| rest.is_empty() && !text.is_empty()).map(String::into_bytes)
+}
+
 /// Writes UTF-16 in both byte orders.
 pub(super) fn to_utf_16(body: &[u8]) -> Vec<Vec<u8>> {
     let Ok(text) = str::from_utf8(body) else { return Vec::new() };
@@ -81,6 +93,15 @@ mod tests {
         assert!(was_in_latin("é €".as_bytes()).contains(&b"\xe9 \x80".to_vec()));
         assert!(read_as_latin(b"\xe9 \x80").contains(&"é €".as_bytes().to_vec()));
         assert!(read_as_latin(b"ascii").is_empty() && was_in_latin(b"ascii").is_empty());
+    }
+
+    #[test]
+    fn utf_32_is_read() {
+        assert_eq!(from_utf_32(b"\xff\xfe\0\0a\0\0\0"), Some(b"a".to_vec()));
+        assert_eq!(from_utf_32(b"\0\0\xfe\xff\0\x01\xf6\0"), Some("😀".into()));
+        for odd in [&b""[..], b"\xff\xfe\0\0", b"\xff\xfe\0\0a", b"\xff\xfe\0\0\0\xd8\0\0"] {
+            assert_eq!(from_utf_32(odd), None);
+        }
     }
 
     #[test]

@@ -64,6 +64,19 @@ const MISTAKES: &[Mistake] = &[
         texts: |case| case.head.text("webhook-id").map(|id| format!("{id}.")).into_iter().collect(),
     },
     Mistake {
+        code: "id_and_time_in_other_header",
+        text: "webhook-id holds the time and webhook-timestamp holds the id",
+        standard: true,
+        body_only: false,
+        texts: |case| {
+            let is_time = |text: &str| TimeForm::of(text) == TimeForm::Seconds;
+            let swapped = with_id_and_time(case, "webhook", |id, time| {
+                (is_time(id) && !is_time(time)).then(|| format!("{time}.{id}."))
+            });
+            swapped.into_iter().flatten().collect()
+        },
+    },
+    Mistake {
         code: "id_and_time_swapped",
         text: "the time is signed before the id, but the id must come first",
         standard: true,
@@ -79,6 +92,31 @@ const MISTAKES: &[Mistake] = &[
             ["", ":", "\n", "|"]
                 .map(|by| with_id_and_time(case, "webhook", |id, time| [id, by, time, by].concat()))
                 .concat()
+        },
+    },
+    Mistake {
+        code: "id_or_time_joined",
+        text: "webhook-id or webhook-timestamp has several values, joined with a comma as proxies join a repeated \
+               header; one of them is signed",
+        standard: true,
+        body_only: false,
+        texts: |case| {
+            let one = |text: &str| text.split(',').take(4).map(|part| part.trim().to_owned()).collect::<Vec<_>>();
+            let parts = with_id_and_time(case, "webhook", |id, time| (one(id), one(time)));
+            let pairs = parts
+                .iter()
+                .flat_map(|(ids, times)| ids.iter().flat_map(|id| times.iter().map(move |time| (id, time))));
+            pairs.map(|(id, time)| format!("{id}.{time}.")).collect()
+        },
+    },
+    Mistake {
+        code: "id_or_time_in_quotes",
+        text: "quotation marks surround webhook-id or webhook-timestamp, but are not signed",
+        standard: true,
+        body_only: false,
+        texts: |case| {
+            let bare = |text: &str| text.trim_matches(['"', '\'', ' ']).to_owned();
+            with_id_and_time(case, "webhook", |id, time| format!("{}.{}.", bare(id), bare(time)))
         },
     },
     Mistake {

@@ -5,11 +5,12 @@
 //! - `search`: combines the tables `secrets`, `messages` and `bodies`, and compares the MACs with those in `tags`
 //! - `shared`: compares shared secrets
 //! - `mode`, `times`, `hints`: everything else
-//! - `json`, `escapes`, `numbers`, `charset`, `wrapped`: how bodies are rewritten
+//! - `json`, `escapes`, `numbers`, `charset`, `wrapped`, `dumps`: how bodies are rewritten
 
 mod bodies;
 mod cause;
 mod charset;
+mod dumps;
 mod escapes;
 mod hints;
 mod json;
@@ -56,6 +57,7 @@ impl Causes {
         let is_valid = causes.is_valid == Some(true);
         let mut possible = times::find(case, steps, is_valid);
         if !is_explained {
+            possible.extend(hints::of_value(case));
             possible.extend(hints::of_secrets(case));
             possible.extend(mode::of_unverified(case));
         }
@@ -130,5 +132,8 @@ impl Causes {
 }
 
 fn ends_with_word(value: &[u8], word: &[u8]) -> bool {
-    value.strip_suffix(word).is_some_and(|before| before.is_empty() || before.ends_with(b" ") || before.ends_with(b"="))
+    !word.is_empty()
+        && value
+            .strip_suffix(word)
+            .is_some_and(|before| before.is_empty() || before.ends_with(b" ") || before.ends_with(b"="))
 }

@@ -4,7 +4,7 @@ use super::json::{self, Piece, pieces};
 
 /// Passes the JSON with its numbers in every style to `found`.
 pub(super) fn variants(json: &[u8], found: &mut dyn FnMut(Vec<u8>)) {
-    for style in [shortest, python, java, decimal, two_decimals, no_zeros, upper_exponent, signed_exponent] {
+    for style in [shortest, python, java, decimal, two_decimals, no_zeros, upper_exponent, signed_exponent, negative] {
         found(rewritten(json, |_, number| style(number)));
     }
     // `1.0` became `1`: which of the numbers had a fraction is unknown.
@@ -19,6 +19,34 @@ pub(super) fn variants(json: &[u8], found: &mut dyn FnMut(Vec<u8>)) {
             let chosen = mask == u64::MAX || 1_u64.checked_shl(index).is_some_and(|bit| mask & bit != 0);
             (chosen && is_whole(number.as_bytes())).then(|| format!("{number}.0"))
         }));
+    }
+}
+
+/// Passes the JSON with its numbers without quotation marks, and with them, to `found`: all, and each one alone.
+pub(super) fn quoted(json: &[u8], found: &mut dyn FnMut(Vec<u8>)) {
+    let number = |text: &[u8]| {
+        let text = text.strip_prefix(b"\"")?.strip_suffix(b"\"")?.to_vec();
+        let is_number = text.len() <= LONGEST && serde_json::from_slice::<serde_json::Number>(&text).is_ok();
+        is_number.then_some(text)
+    };
+    let other = |piece: &Piece<'_>| match piece {
+        Piece::Text(text) => number(text),
+        Piece::Number(number) => Some([b"\"", *number, b"\""].concat()),
+        Piece::Other(_) => None,
+    };
+    let pieces: Vec<_> = pieces(json).map(|piece| (other(&piece), piece)).collect();
+    let written = |chosen: &dyn Fn(usize, &Piece<'_>) -> bool| {
+        let changed = pieces.iter().enumerate().map(|(index, (other, piece))| match (other, piece) {
+            (Some(other), piece) if chosen(index, piece) => other.as_slice(),
+            (_, Piece::Text(raw) | Piece::Number(raw) | Piece::Other(raw)) => raw,
+        });
+        changed.collect::<Vec<_>>().concat()
+    };
+    found(written(&|_, piece| matches!(piece, Piece::Text(_))));
+    found(written(&|_, piece| matches!(piece, Piece::Number(_))));
+    let places = pieces.iter().enumerate().filter(|(_, (other, _))| other.is_some()).map(|(index, _)| index);
+    for place in places.take(16) {
+        found(written(&|index, _| index == place));
     }
 }
 
@@ -110,6 +138,11 @@ fn no_zeros(number: &str) -> Option<String> {
     Some(if text.ends_with('.') { format!("{text}0") } else { text.to_owned() })
 }
 
+/// Writes zeros as negative ones.
+fn negative(number: &str) -> Option<String> {
+    matches!(number, "0" | "0.0").then(|| format!("-{number}"))
+}
+
 fn upper_exponent(number: &str) -> Option<String> {
     let (other, from) = if number.contains('e') { ("E", "e") } else { ("e", "E") };
     number.contains(from).then(|| number.replace(from, other))
@@ -161,6 +194,19 @@ mod tests {
         ] {
             let mut is_found = false;
             variants(from.as_bytes(), &mut |found| is_found |= found == to.as_bytes());
+            assert!(is_found, "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn numbers_lose_and_gain_quotation_marks() {
+        for (from, to) in [
+            (r#"{"1":"2","a":"3"}"#, r#"{"1":2,"a":"3"}"#),
+            (r#"["2","a",3]"#, r#"[2,"a",3]"#),
+            ("[2,[3],\"4\"]", "[\"2\",[\"3\"],\"4\"]"),
+        ] {
+            let mut is_found = false;
+            quoted(from.as_bytes(), &mut |found| is_found |= found == to.as_bytes());
             assert!(is_found, "{from} {to}");
         }
     }

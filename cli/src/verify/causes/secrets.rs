@@ -16,13 +16,76 @@ pub(super) struct TextMistake {
 /// The mistakes of a secret's text. They apply to HMAC keys and to shared secrets.
 pub(super) const TEXTS: &[TextMistake] = &[
     TextMistake {
+        code: "secret_given_with_space",
+        text: "was given with spaces, tabs or line breaks around it or in it, which are not part of it",
+        undo: |text| vec![text.trim().to_owned(), text.split_whitespace().collect()],
+    },
+    TextMistake {
         code: "secret_given_in_quotes",
         text: "was given with quotation marks around it, which are not part of it",
-        undo: |text| trimmed(text, |c| "\"'`\u{201c}\u{201d}\u{2018}\u{2019}\u{ab}\u{bb}".contains(c)),
+        undo: |text| {
+            let text = text.trim_matches(|c: char| c.is_whitespace() || c == ',' || c == ';');
+            let quotes = "\\\"'`\u{201c}\u{201d}\u{201e}\u{201f}\u{2018}\u{2019}\u{201a}\u{ab}\u{bb}\u{2039}\u{203a}";
+            let bare = text.trim_matches(|c| quotes.contains(c));
+            (bare != text).then(|| bare.trim().to_owned()).into_iter().collect()
+        },
+    },
+    TextMistake {
+        code: "secret_given_in_brackets",
+        text: "was given in brackets, such as `<..>`, which are not part of it",
+        undo: |text| {
+            let pairs = [('<', '>'), ('[', ']'), ('(', ')'), ('{', '}')];
+            let inner = pairs.iter().find_map(|(open, close)| text.strip_prefix(*open)?.strip_suffix(*close));
+            inner.map(|inner| inner.trim().to_owned()).into_iter().collect()
+        },
+    },
+    TextMistake {
+        code: "secret_given_in_json",
+        text: "was given as JSON; one of its strings is the secret",
+        undo: |text| {
+            let members = serde_json::from_str::<std::collections::BTreeMap<String, serde_json::Value>>(text);
+            let strings = members.into_iter().flat_map(std::collections::BTreeMap::into_values);
+            strings.filter_map(|value| value.as_str().map(str::to_owned)).take(16).collect()
+        },
+    },
+    TextMistake {
+        code: "secret_given_with_separator",
+        text: "was given with a comma, a semicolon or a period after it, which is not part of it",
+        undo: |text| text.strip_suffix([',', ';', '.']).map(|text| text.trim().to_owned()).into_iter().collect(),
+    },
+    TextMistake {
+        code: "secret_given_with_percent_sign",
+        text: "was given with a percent sign after it, with which shells mark a missing line break",
+        undo: |text| text.strip_suffix('%').map(str::to_owned).into_iter().collect(),
+    },
+    TextMistake {
+        code: "secret_given_with_comment",
+        text: "was given with a comment after it, which begins with ` #`",
+        undo: |text| text.split_once(" #").map(|(text, _)| text.trim().to_owned()).into_iter().collect(),
+    },
+    TextMistake {
+        code: "secret_given_after_word",
+        text: "was given after a word such as `Bearer`, which is not part of it",
+        undo: |text| text.split_once(' ').map(|(_, text)| text.trim().to_owned()).into_iter().collect(),
+    },
+    TextMistake {
+        code: "secret_given_twice",
+        text: "was given twice in succession, or its prefix `whsec_` was",
+        undo: |text| {
+            let (first, second) = text.split_at_checked(text.len() / 2).unwrap_or_default();
+            let half = (first == second).then(|| first.to_owned());
+            let bare = text.strip_prefix("whsec_").filter(|text| text.starts_with("whsec_"));
+            half.into_iter().chain(bare.map(str::to_owned)).collect()
+        },
+    },
+    TextMistake {
+        code: "secret_given_in_hex",
+        text: "was given as the hexadecimal digits of its text",
+        undo: |text| hex(text).and_then(|bytes| String::from_utf8(bytes).ok()).into_iter().collect(),
     },
     TextMistake {
         code: "secret_given_with_invisible_characters",
-        text: "was given with invisible characters, such as a byte order mark or a zero-width space",
+        text: "was given with invisible characters, such as a byte order mark, a zero-width space or a control character",
         undo: |text| vec![text.chars().filter(|c| !is_invisible(*c)).collect()],
     },
     TextMistake {
@@ -40,9 +103,12 @@ pub(super) const TEXTS: &[TextMistake] = &[
     },
     TextMistake {
         code: "secret_given_with_other_lines",
-        text: "was given with other lines; one of its lines is the secret",
+        text: "was given with other lines; one of its lines is the secret, alone or after its name",
         undo: |text| match text.contains(['\n', '\r']) {
-            true => text.split(['\n', '\r']).map(|line| line.trim().to_owned()).take(16).collect(),
+            true => {
+                let lines = text.split(['\n', '\r']).map(str::trim).take(16);
+                lines.flat_map(|line| assigned(line).into_iter().chain([line.to_owned()])).collect()
+            }
             false => Vec::new(),
         },
     },
@@ -68,6 +134,18 @@ pub(super) const TEXTS: &[TextMistake] = &[
         undo: |text| vec![text.to_lowercase(), text.to_uppercase()],
     },
 ];
+
+/// A mistake that only an HMAC can show: a shared secret that was given like this cannot be told from one that arrived
+/// truncated. The mistakes of [`TEXTS`] name the surplus character, so they come first.
+const SURPLUS: TextMistake = TextMistake {
+    code: "secret_given_with_surplus_character",
+    text: "was given with one character too many, at its beginning or its end",
+    undo: |text| {
+        let (mut first, mut last) = (text.chars(), text.chars());
+        (first.next(), last.next_back());
+        vec![first.as_str().to_owned(), last.as_str().to_owned()]
+    },
+};
 
 /// A way to derive a key that differs from the scheme's. The text of the cause continues the words "secret NAME".
 struct KeyMistake {
@@ -199,7 +277,7 @@ pub(super) fn keys(secrets: &[Secret], standard: bool) -> Vec<Key> {
                 add(Some((mistake.code, format!("secret {label} {}", mistake.text))), key);
             }
         }
-        for mistake in TEXTS {
+        for mistake in TEXTS.iter().chain([&SURPLUS]) {
             for key in (mistake.undo)(text).into_iter().filter_map(|text| correct(&text, standard)) {
                 add(Some((mistake.code, format!("secret {label} {}", mistake.text))), key);
             }
@@ -223,31 +301,15 @@ fn bare(text: &str) -> &str {
     text.strip_prefix("whsec_").unwrap_or(text)
 }
 
-/// Returns whether the secret looks like a reference to a variable that was not replaced with its value.
-pub(super) fn is_unexpanded(text: &str) -> bool {
-    let is_name = |name: &str| {
-        !name.is_empty()
-            && !name.starts_with(|c: char| c.is_ascii_digit())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-: ".contains(&byte))
-    };
-    let pairs = [("${", "}"), ("$(", ")"), ("${{", "}}"), ("{{", "}}"), ("%", "%")];
-    let between = |(before, after)| text.strip_prefix(before)?.strip_suffix(after);
-    pairs.into_iter().filter_map(between).any(is_name)
-        || text.strip_prefix('$').is_some_and(|name| is_name(name) && !name.contains([' ', '.', '-', ':']))
-}
-
 fn text_in_base64(text: &str) -> Option<String> {
     let decoded = base64(text).or_else(|| base64url(text));
     decoded.and_then(|bytes| String::from_utf8(bytes).ok()).map(|text| text.trim().to_owned())
 }
 
-fn trimmed(text: &str, is_surplus: fn(char) -> bool) -> Vec<String> {
-    vec![text.trim_matches(|c: char| c.is_whitespace() || is_surplus(c)).to_owned()]
-}
-
 /// Returns the value of `NAME=value`, `export NAME="value"` or `NAME: value`.
 fn assigned(text: &str) -> Vec<String> {
-    let text = text.strip_prefix("export ").unwrap_or(text);
+    let commands = ["export ", "set ", "setenv ", "ENV ", "-e ", "$env:"];
+    let text = commands.iter().find_map(|command| text.strip_prefix(command)).unwrap_or(text);
     let value = text.split_once(['=', ':']).filter(|(name, _)| {
         let name = name.trim();
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
@@ -274,6 +336,19 @@ mod tests {
         for (code, text) in [
             ("secret_given_in_quotes", "\"the secret\""),
             ("secret_given_in_quotes", "\u{201c}the secret\u{201d}"),
+            ("secret_given_in_quotes", "\u{201e}the secret\u{201c}"),
+            ("secret_given_in_quotes", "\\\"the secret\\\","),
+            ("secret_given_with_space", "\tthe secret\u{a0}\r\n\n"),
+            ("secret_given_in_brackets", "<the secret>"),
+            ("secret_given_in_json", r#"{"a": 1, "b": "the secret"}"#),
+            ("secret_given_with_separator", "the secret;"),
+            ("secret_given_with_percent_sign", "the secret%"),
+            ("secret_given_with_comment", "the secret # production"),
+            ("secret_given_after_word", "Bearer the secret"),
+            ("secret_given_twice", "the secretthe secret"),
+            ("secret_given_in_hex", "74686520736563726574"),
+            ("secret_given_with_other_lines", "# secrets\nNAME=the secret"),
+            ("secret_given_as_assignment", "set NAME=the secret"),
             ("secret_given_with_invisible_characters", "\u{feff}the\u{200b} secret\u{0}"),
             ("secret_given_as_assignment", "NAME=the secret"),
             ("secret_given_as_assignment", "export NAME=\"the secret\""),
@@ -288,17 +363,6 @@ mod tests {
             ("secret_in_other_case", "THE SECRET"),
         ] {
             assert!(undone(code, text).contains(&"the secret".to_owned()), "{code}: {text}");
-        }
-    }
-
-    #[test]
-    fn references_to_variables_are_recognized() {
-        for text in ["${NAME}", "$NAME", "$(cat secret)", "${{ secrets.NAME }}", "{{ .Values.x }}", "%NAME%", "${A:-b}"]
-        {
-            assert!(is_unexpanded(text), "{text}");
-        }
-        for text in ["", "$", "${}", "$1abc", "a$NAME", "whsec_abc", "%", "%%", "$a b", "pa$$word"] {
-            assert!(!is_unexpanded(text), "{text}");
         }
     }
 

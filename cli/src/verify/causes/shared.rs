@@ -6,7 +6,7 @@ use super::cause::{Cause, add};
 use super::secrets::TEXTS;
 use super::tags;
 use crate::verify::case::Case;
-use crate::verify::encodings::{base64, percent_decoded};
+use crate::verify::encodings::{base64, hex, percent_decoded};
 
 /// The result of the comparison.
 #[derive(Default)]
@@ -33,12 +33,25 @@ const VALUES: &[ValueMistake] = &[
         undo: |value| vec![value.trim_matches(['"', '\'', ' ']).to_owned()],
     },
     ValueMistake {
+        code: "secret_joined",
+        text: "{secret} is joined with other text by a comma or a semicolon, as proxies join a repeated header",
+        undo: |value| match value.contains([',', ';']) {
+            true => value.split([',', ';']).map(|part| part.trim().to_owned()).take(16).collect(),
+            false => Vec::new(),
+        },
+    },
+    ValueMistake {
         code: "secret_after_word",
         text: "a word precedes {secret}",
         undo: |value| {
-            let after = [value.rsplit_once(' '), value.split_once('='), value.split_once(':'), value.split_once(',')];
+            let after = [value.rsplit_once(' '), value.split_once('='), value.split_once(':')];
             after.into_iter().flatten().map(|(_, after)| after.trim().to_owned()).collect()
         },
+    },
+    ValueMistake {
+        code: "secret_in_hex",
+        text: "{secret} is encoded in hexadecimal",
+        undo: |value| hex(value).and_then(|bytes| String::from_utf8(bytes).ok()).into_iter().collect(),
     },
     ValueMistake {
         code: "secret_in_base64",
@@ -108,7 +121,7 @@ impl Comparison {
         for mistake in TEXTS {
             texts.extend((mistake.undo)(secret).into_iter().map(|text| (Some(mistake), text)));
         }
-        let mut best: Option<Vec<Cause>> = None;
+        let (mut best, mut cut): (Option<Vec<Cause>>, _) = (None, None);
         for (name, value) in &case.head.headers {
             let Ok(value) = str::from_utf8(value) else { continue };
             let mut values = vec![(None, value.to_owned())];
@@ -147,10 +160,11 @@ impl Comparison {
             let is_cut = secret.len() > 8 && value.len() > 8 && value != secret;
             if is_cut && (secret.starts_with(value) || value.starts_with(secret)) {
                 let text = format!("the header {name} and secret {label} begin alike, but one of them is truncated");
-                add(&mut self.causes, Cause::possible("secret_cut_off", text));
+                cut = Some(Cause::possible("secret_cut_off", text));
             }
         }
-        best.into_iter().flatten().for_each(|cause| add(&mut self.causes, cause));
+        let found = best.unwrap_or_else(|| cut.into_iter().collect());
+        found.into_iter().for_each(|cause| add(&mut self.causes, cause));
         let signed = mac(secret.as_bytes(), &[case.body]);
         if let Some(tag) = tags::all(case).into_iter().find(|tag| tag.bytes == signed) {
             let text = format!(

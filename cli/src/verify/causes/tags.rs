@@ -55,16 +55,7 @@ impl Tag<'_> {
                 format!("the signature is in the header {}, but is expected in {expected}", self.header),
             ));
         }
-        let list = case.is_standard() && self.value.split(' ').any(|entry| entry == format!("v1,{}", self.text));
-        if !list && self.value != format!("{prefix}{}", self.text) {
-            wrong.push(if prefix.is_empty() {
-                let text = "text surrounds the signature, but none is expected";
-                Cause::fitting("text_around_signature", text)
-            } else {
-                let text = format!("the signature must follow `{prefix}`, without any other text");
-                Cause::fitting("wrong_prefix", text)
-            });
-        }
+        wrong.extend(self.surrounded(prefix, case.is_standard()));
         let fits = match case.signing {
             Signing::HmacSha256Body { encoding: Encoding::Hex, .. } => self.digits == Digits::Hex,
             Signing::HmacSha256Body { encoding: Encoding::Either, .. } => {
@@ -86,6 +77,56 @@ impl Tag<'_> {
         wrong
     }
 }
+
+impl Tag<'_> {
+    /// Explains what surrounds the MAC besides the prefix.
+    fn surrounded(&self, prefix: &str, is_list: bool) -> Vec<Cause> {
+        let expected = format!("{prefix}{}", self.text);
+        if self.value == expected || (is_list && self.value.split(' ').any(|entry| entry == expected)) {
+            return Vec::new();
+        }
+        let mut causes = Vec::new();
+        // The parts between the separators, of which one holds the MAC. A comma follows the version of a signature.
+        let is_separator = |c: char| c == ';' || c == ',';
+        let before = self.value.split_once(self.text).map_or("", |(before, _)| before);
+        let version = before.rsplit([' ', ',', ';', '"', '\'']).nth(1).filter(|_| is_list && before.ends_with(','));
+        let hidden = [prefix.to_owned(), format!("{},", version.unwrap_or_default())]
+            .iter()
+            .filter(|own| own.len() > 1)
+            .fold(self.value.to_owned(), |value, own| value.replace(own.as_str(), &own.replace(is_separator, "\0")));
+        let parts: Vec<_> = hidden.split(is_separator).collect();
+        if parts.len() > 1 {
+            let text = match is_list {
+                true => "a comma or a semicolon follows the signature or separates several; only spaces separate them",
+                false => {
+                    "a comma or a semicolon joins the signature with other values, such as those of a repeated \
+                          header"
+                }
+            };
+            causes.push(Cause::fitting("signatures_joined", text));
+        }
+        let part = parts.into_iter().find(|part| part.contains(self.text)).unwrap_or(&hidden).trim();
+        // Python writes bytes as `b'..'`.
+        let part = part.strip_prefix('b').filter(|rest| rest.starts_with(QUOTES)).unwrap_or(part);
+        let bare = part.trim_matches(QUOTES);
+        if bare != part {
+            let text = "quotation marks surround the signature or the header's value";
+            causes.push(Cause::fitting("signature_in_quotes", text));
+        }
+        if bare != expected.replace(is_separator, "\0") {
+            causes.push(if prefix.is_empty() {
+                let text = "text surrounds the signature, but none is expected";
+                Cause::fitting("text_around_signature", text)
+            } else {
+                let text = format!("the signature must follow `{prefix}`, without any other text");
+                Cause::fitting("wrong_prefix", text)
+            });
+        }
+        causes
+    }
+}
+
+const QUOTES: [char; 2] = ['"', '\''];
 
 fn decoded(text: &str) -> Option<([u8; 32], Digits)> {
     let (bytes, digits) = match text.len() {

@@ -42,8 +42,18 @@ pub(super) fn find(case: &Case<'_>, steps: &Steps, is_valid: bool) -> Vec<Cause>
         return vec![if fits { Cause::fitting(form.code(), text) } else { Cause::possible(form.code(), text) }];
     }
     let mut causes = Vec::new();
-    let words = in_words(apart);
+    let zone = offset(apart).filter(|_| form != TimeForm::NoZone);
+    let words = zone.clone().unwrap_or_else(|| in_words(apart));
     match steps.fresh.reason {
+        // A clock is hardly ever wrong by whole hours.
+        Some(Reason::Stale) if zone.is_some() => causes.push(Cause::possible(
+            "stale_delivery",
+            format!(
+                "{name} is {words} before the time of arrival, which is now unless --at sets it; if --at is right, the \
+                 delivery was replayed or retried late"
+            ),
+        )),
+        Some(Reason::InTheFuture) if zone.is_some() => {}
         Some(Reason::Stale) => causes.push(Cause::possible(
             "stale_delivery",
             format!(
@@ -71,19 +81,32 @@ pub(super) fn find(case: &Case<'_>, steps: &Steps, is_valid: bool) -> Vec<Cause>
         }
         _ => {}
     }
-    if causes.is_empty() || apart > LARGEST_ZONE {
-        return causes;
-    }
-    if form == TimeForm::NoZone {
+    if form == TimeForm::NoZone && !causes.is_empty() && apart <= LARGEST_ZONE {
         causes.push(Cause::possible(
             "timestamp_without_zone",
             format!("{name} has no zone, so it is read as UTC; it is {words} off, and may be a local time"),
         ));
-    } else if apart > TOLERANCE && apart.saturating_add(60) % HALF_AN_HOUR <= 120 {
-        causes.push(Cause::possible(
-            "timestamp_in_local_time",
-            format!("{name} is off by {words}, which may be the zone of the sender: a local time written as UTC"),
-        ));
+    }
+    let is_off = !causes.is_empty() || steps.fresh.reason.is_some();
+    if let Some(zone) = zone.filter(|_| is_off) {
+        let side = if time > case.at { "after" } else { "before" };
+        let text = format!(
+            "{name} is off by {zone}, which may be the zone of the sender: a local time that is written as UTC; it is \
+             {side} the time of arrival, which is now unless --at sets it"
+        );
+        causes.insert(0, Cause::possible("timestamp_in_local_time", text));
     }
     causes
+}
+
+/// Returns a difference that is one between a zone and UTC, give or take a minute.
+fn offset(seconds: u64) -> Option<String> {
+    let half_hours = seconds.saturating_add(60) / HALF_AN_HOUR;
+    let is_zone = (TOLERANCE + 1..=LARGEST_ZONE + 60).contains(&seconds)
+        && seconds.abs_diff(half_hours.saturating_mul(HALF_AN_HOUR)) <= 60;
+    is_zone.then(|| match (half_hours / 2, half_hours % 2) {
+        (0, _) => "30 min".to_owned(),
+        (hours, 0) => format!("{hours} h"),
+        (hours, _) => format!("{hours} h 30 min"),
+    })
 }

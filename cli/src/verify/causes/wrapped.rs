@@ -1,10 +1,16 @@
 //! Takes the body out of what a gateway, a log or a tool wrapped it in.
 
 use super::json::{Piece, pieces, text_length};
-use crate::verify::encodings::{base64, hex, percent_decoded};
+use crate::verify::encodings::{base64, percent_decoded};
 
-/// Decodes base64, with or without padding and line breaks.
+/// Decodes base64, with or without padding and line breaks, also in quotation marks or as a `data:` URL.
 pub(super) fn from_base64(body: &[u8]) -> Option<Vec<u8>> {
+    let body = body.trim_ascii();
+    let body = body.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(body);
+    let body = match body.iter().take(128).position(|byte| *byte == b',') {
+        Some(comma) if body.starts_with(b"data:") => body.get(comma.saturating_add(1)..)?,
+        _ => body,
+    };
     let mut text: Vec<u8> = body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
     if text.len() < 4 || text.iter().any(|byte| !(byte.is_ascii_alphanumeric() || b"+/-_=".contains(byte))) {
         return None;
@@ -17,13 +23,6 @@ pub(super) fn from_base64(body: &[u8]) -> Option<Vec<u8>> {
         };
     }
     base64(str::from_utf8(&text).ok()?)
-}
-
-/// Decodes hexadecimal digits, such as those of a database column.
-pub(super) fn from_hex(body: &[u8]) -> Option<Vec<u8>> {
-    let text = body.trim_ascii();
-    let text = text.strip_prefix(b"\\x").or_else(|| text.strip_prefix(b"0x")).unwrap_or(text);
-    hex(text).filter(|bytes| !bytes.is_empty())
 }
 
 /// Decodes a JSON string, with or without its quotation marks.
@@ -39,6 +38,7 @@ pub(super) fn from_json_string(body: &[u8]) -> Option<Vec<u8>> {
 pub(super) fn parts_of_json(json: &[u8], found: &mut dyn FnMut(Vec<u8>)) {
     let mut parts = texts(json);
     parts.extend(objects(json));
+    parts.retain(|part| *part != json.trim_ascii());
     parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
     for part in parts.into_iter().take(MOST_PARTS) {
         if part.starts_with(b"{") {
@@ -60,7 +60,7 @@ fn texts(json: &[u8]) -> Vec<&[u8]> {
     pieces(json).filter_map(text).collect()
 }
 
-/// Returns the objects within the outermost one.
+/// Returns the objects.
 fn objects(json: &[u8]) -> Vec<&[u8]> {
     let (mut starts, mut objects, mut position) = (Vec::new(), Vec::new(), 0_usize);
     for piece in pieces(json) {
@@ -75,7 +75,7 @@ fn objects(json: &[u8]) -> Vec<&[u8]> {
             match byte {
                 b'{' => starts.push(position),
                 b'}' => {
-                    let start = starts.pop().filter(|_| !starts.is_empty() && starts.len() <= DEEPEST_OBJECT);
+                    let start = starts.pop().filter(|_| starts.len() <= DEEPEST_OBJECT);
                     objects.extend(start.and_then(|start| json.get(start..=position)));
                 }
                 _ => {}
@@ -98,6 +98,9 @@ pub(super) fn form_values(body: &[u8], found: &mut dyn FnMut(Vec<u8>)) {
         let value = field.get(equals.saturating_add(1)..).unwrap_or_default();
         found(percent_decoded(value, true).unwrap_or_else(|| value.to_vec()));
         found(percent_decoded(value, false).unwrap_or_else(|| value.to_vec()));
+        // A whole body can be taken for the name of a field.
+        let name = field.get(..equals).filter(|_| value.is_empty()).unwrap_or_default();
+        found(percent_decoded(name, true).unwrap_or_else(|| name.to_vec()));
     }
 }
 
@@ -115,6 +118,9 @@ pub(super) fn from_chunks(mut body: &[u8]) -> Option<Vec<u8>> {
         }
         let (chunk, rest) = rest.get(1..)?.split_at_checked(size)?;
         out.extend_from_slice(chunk);
+        if rest.is_empty() {
+            return Some(out);
+        }
         body = rest.strip_prefix(b"\r\n").or_else(|| rest.strip_prefix(b"\n"))?;
         if body.is_empty() {
             return Some(out);
@@ -148,22 +154,41 @@ pub(super) fn unquoted(body: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Replaces the entities of HTML.
+/// Replaces the entities of HTML and XML. A `<pre>` around them is removed.
 pub(super) fn from_html(body: &[u8]) -> Option<Vec<u8>> {
     let text = str::from_utf8(body).ok().filter(|text| text.contains('&'))?;
-    let entities = [
-        ("&quot;", "\""),
-        ("&#34;", "\""),
-        ("&#x22;", "\""),
-        ("&#39;", "'"),
-        ("&#x27;", "'"),
-        ("&apos;", "'"),
-        ("&lt;", "<"),
-        ("&gt;", ">"),
-        ("&amp;", "&"),
-    ];
-    let text = entities.into_iter().fold(text.to_owned(), |text, (entity, c)| text.replace(entity, c));
-    Some(text.into_bytes())
+    let is_tag = |text: &str| text.starts_with('<') && text.ends_with('>');
+    let text = match (text.trim().find('>'), text.trim().rfind("</")) {
+        (Some(open), Some(close)) if is_tag(text.trim()) => text.trim().get(open.saturating_add(1)..close)?,
+        _ => text,
+    };
+    let mut out = String::with_capacity(text.len());
+    let mut parts = text.split('&');
+    out.push_str(parts.next()?);
+    for part in parts {
+        let entity = part.split_once(';').and_then(|(name, after)| Some((entity(name)?, after)));
+        match entity {
+            Some((c, after)) => {
+                out.push(c);
+                out.push_str(after);
+            }
+            None => {
+                out.push('&');
+                out.push_str(part);
+            }
+        }
+    }
+    Some(out.into_bytes())
+}
+
+fn entity(name: &str) -> Option<char> {
+    let named = [("quot", '"'), ("apos", '\''), ("lt", '<'), ("gt", '>'), ("amp", '&'), ("nbsp", '\u{a0}')];
+    if let Some((_, c)) = named.iter().find(|(known, _)| *known == name) {
+        return Some(*c);
+    }
+    let number = name.strip_prefix('#')?;
+    let hex = number.strip_prefix(['x', 'X']).map(|digits| u32::from_str_radix(digits, 16));
+    char::from_u32(hex.unwrap_or_else(|| number.parse()).ok()?)
 }
 
 #[cfg(test)]
@@ -174,6 +199,7 @@ mod tests {
     fn chunks_are_joined() {
         assert_eq!(from_chunks(b"3\r\nabc\r\n2;a=b\r\nde\r\n0\r\n\r\n"), Some(b"abcde".to_vec()));
         assert_eq!(from_chunks(b"3\nabc\n0\n"), Some(b"abc".to_vec()));
+        assert_eq!(from_chunks(b"3\r\nabc"), Some(b"abc".to_vec()));
         for odd in [&b""[..], b"3", b"3\r\n", b"ffffffffffffffff\r\na", b"4\r\nabc", b"x\r\nabc", b"-1\r\n", b"1\r\nab"]
         {
             assert_eq!(from_chunks(odd), None);
