@@ -32,6 +32,10 @@ fn utf_16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 
+fn utf_32(text: &str) -> Vec<u8> {
+    ['\u{feff}'].into_iter().chain(text.chars()).flat_map(|c| u32::from(c).to_le_bytes()).collect()
+}
+
 fn cases() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
     let compact = r#"{"a":1,"b":[1,2],"c":{},"d":{"e":"f, :"}}"#;
     let indented = |by: &str| {
@@ -50,15 +54,21 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
         text("trailing_line_break_lost", &format!("{SIGNED}\n"), SIGNED),
         text("trailing_crlf_lost", &format!("{SIGNED}\r\n"), SIGNED),
         text("surrounding_space_added", "a=b", "\n a=b \0"),
+        text("surrounding_space_lost", &format!("\r\n{SIGNED}"), SIGNED),
+        text("surrounding_space_lost", &format!("{SIGNED} "), SIGNED),
+        text("body_twice", SIGNED, &SIGNED.repeat(2)),
+        text("body_twice", SIGNED, &format!("{SIGNED}\n").repeat(2)),
         text("lf_became_crlf", "{\n\"a\":\n1}", "{\r\n\"a\":\r\n1}"),
         text("crlf_became_lf", "{\r\n\"a\":\r\n1}", "{\n\"a\":\n1}"),
         text("byte_order_mark_added", SIGNED, &format!("\u{feff}{SIGNED}")),
+        text("byte_order_mark_added", SIGNED, &format!("\u{ef}\u{bb}\u{bf}{SIGNED}")),
         text("byte_order_mark_lost", &format!("\u{feff}{SIGNED}"), SIGNED),
         text("json_was_compact", compact, &indented("   ")),
         text("json_was_spaced", r#"{"a": 1, "b": [1, 2], "c": {}, "d": {"e": "f, :"}}"#, compact),
         text("json_was_spaced_otherwise", r#"{"a": 1,"b": [1,2],"c": {},"d": {"e": "f, :"}}"#, compact),
         text("json_was_spaced_otherwise", r#"{"a":1, "b":[1, 2], "c":{}, "d":{"e":"f, :"}}"#, compact),
         text("json_was_indented_by_2", &indented("  "), compact),
+        text("json_was_indented_with_crlf", &indented("  ").replace('\n', "\r\n"), compact),
         text("json_was_indented_by_4", &indented("    "), &indented("\t")),
         text("json_was_indented_otherwise", &indented("\t"), compact),
         text("json_was_indented_otherwise", "{\n  \"a\" : 1\n}", r#"{"a":1}"#),
@@ -71,6 +81,9 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
         text("json_numbers_changed", "[1e-05,12345678901234567000]", "[1e-5,12345678901234567000]"),
         text("json_numbers_changed", "[12.50]", "[12.5]"),
         text("json_numbers_changed", "[12345678901234567000]", "[12345678901234567891]"),
+        text("json_numbers_changed", "[-0]", "[0]"),
+        text("json_numbers_in_quotes", r#"{"a":1,"b":"c"}"#, r#"{"a":"1","b":"c"}"#),
+        text("json_numbers_in_quotes", r#"{"a":"12345678901234567891","b":2}"#, r#"{"a":12345678901234567891,"b":2}"#),
         text(
             "json_members_reordered",
             r#"{"a": {"c":1, "d":1.0}, "b":"\u00f1"}"#,
@@ -82,22 +95,46 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
             SIGNED,
             &format!("{}\n{}\n", &base64(SIGNED.as_bytes())[..20], &base64(SIGNED.as_bytes())[20..]),
         ),
+        text("body_in_base64", SIGNED, &format!("\"{}\"", base64(SIGNED.as_bytes()))),
+        text("body_in_base64", SIGNED, &format!("data:application/json;base64,{}", base64(SIGNED.as_bytes()))),
         text("body_in_json_string", SIGNED, &json!(SIGNED).to_string()),
         text("body_in_json_string", SIGNED, json!(SIGNED).to_string().trim_matches('"')),
         text("body_in_event", SIGNED, &event(json!(SIGNED))),
         text("body_in_event", SIGNED, &event(json!(base64(SIGNED.as_bytes())))),
         text("body_in_event", SIGNED, &nested.to_string()),
         text("body_in_event", SIGNED, &format!("{{\"id\": 1, \"payload\": {SIGNED}}}")),
+        text("body_in_event", SIGNED, &format!("[{SIGNED}]")),
         text("body_in_form", SIGNED, &format!("id=1&payload={}", percent(SIGNED))),
+        text("body_in_form", SIGNED, &format!("{}=", percent(SIGNED))),
         text("body_percent_encoded", SIGNED, &percent(SIGNED)),
         text("form_spaces_changed", "a=b%20c&d=%2B", "a=b+c&d=%2B"),
         text("body_in_hex", SIGNED, &hex(SIGNED.as_bytes())),
         text("body_in_hex", SIGNED, &format!("\\x{}\n", hex(SIGNED.as_bytes()))),
+        text("body_in_hex", "{\"a\":1}", "<Buffer 7b 22 61 22 3a 31 7d>"),
+        text("body_in_byte_list", SIGNED, &json!({ "type": "Buffer", "data": SIGNED.as_bytes() }).to_string()),
+        text("body_in_byte_list", SIGNED, &json!(SIGNED.as_bytes()).to_string()),
+        text("body_in_hex_escapes", SIGNED, &SIGNED.replace('"', "\\x22").replace('ë', "\\xC3\\xAB")),
+        text("body_in_multipart", SIGNED, &format!("--X\r\nname: a\r\n\r\n{SIGNED}\r\n--X--\r\n")),
+        text("body_in_markup", SIGNED, &format!("```json\n{SIGNED}\n```\n")),
+        text("body_in_markup", SIGNED, &format!("--data-raw '{SIGNED}' \\")),
+        text("body_in_markup", "{\n}", "> {\n> }"),
+        text("quotation_marks_replaced", r#"{"a":"b"}"#, "{“a”:“b”}"),
+        text("quotation_marks_replaced", SIGNED, &format!("\"{}\"", SIGNED.replace('"', "\"\""))),
+        text("spaces_replaced", SIGNED, &SIGNED.replace(' ', "\u{a0}")),
+        text("spaces_replaced", "{\"a\":\"b+c\"}", "{\"a\":\"b c\"}"),
+        text("lines_wrapped", SIGNED, &format!("{}\r\n{}", &SIGNED[..8], &SIGNED[8..])),
         text("chunk_sizes_in_body", SIGNED, &chunks),
+        text("chunk_sizes_in_body", SIGNED, &format!("{:x}\r\n{SIGNED}", SIGNED.len())),
         text("head_in_body", SIGNED, &format!("POST / HTTP/1.1\r\nhost: a\r\n\r\n{SIGNED}")),
         text("body_in_quotes", SIGNED, &format!("'{SIGNED}'\n")),
         text("body_in_quotes", "{\"a\":1}", "b'{\"a\":1}'"),
         text("html_entities_in_body", SIGNED, &entities),
+        text("html_entities_in_body", SIGNED, &format!("<pre>{entities}</pre>")),
+        text(
+            "html_entities_in_body",
+            SIGNED,
+            &SIGNED.replace('ë', "&#235;").replace('&', "&amp;").replace("&amp;#", "&#"),
+        ),
         text("utf_8_read_as_latin_1", SIGNED, &latin(SIGNED.as_bytes())),
         text("utf_8_read_as_latin_1", "“café”", "â€œcafÃ©â€\u{9d}"),
         ("latin_1_became_utf_8", b"{\"a\":\"Zo\xeb\"}".to_vec(), "{\"a\":\"Zoë\"}".into()),
@@ -108,6 +145,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
         ),
         ("body_in_utf_16", SIGNED.into(), utf_16(SIGNED)),
         ("body_in_utf_16", SIGNED.into(), [b"\xff\xfe".to_vec(), utf_16(SIGNED)].concat()),
+        ("body_in_utf_32", SIGNED.into(), utf_32(SIGNED)),
         ("signed_in_utf_16", utf_16(SIGNED), SIGNED.into()),
         text("body_signed_as_json_string", &json!(SIGNED).to_string(), SIGNED),
         text("empty_body_signed", "", SIGNED),
@@ -138,7 +176,6 @@ fn two_changes_of_a_body_are_found() {
         (["body_in_base64", "trailing_line_break_added"], compact, base64(format!("{compact}\n").as_bytes())),
         (["body_in_event", "json_was_spaced"], spaced, event(compact)),
         (["body_in_event", "trailing_line_break_lost"], "{\"a\":\"ñ\"}\n", event("{\"a\":\"ñ\"}")),
-        (["body_in_json_string", "body_in_base64"], compact, json!(base64(compact.as_bytes())).to_string()),
         (["utf_8_read_as_latin_1", "json_was_spaced"], spaced, latin(compact.as_bytes())),
         (["byte_order_mark_added", "lf_became_crlf"], "{\n}", "\u{feff}{\r\n}".to_owned()),
         (["body_in_form", "json_was_spaced"], spaced, format!("payload={}", percent(compact))),
@@ -172,6 +209,21 @@ fn damage_that_cannot_be_undone_is_a_possible_cause() {
     recorded(SIGNED, SIGNED.replace('ë', "\u{fffd}")).has_possible_cause("replacement_character", "U+FFFD");
     let rounded = recorded("{\"id\":12345678901234567891}", "{\"id\":12345678901234567000}");
     rounded.has_possible_cause("number_rounded", "may have rounded it");
+    for body in ["{\"id\":1.2345678901234567e+19}", "{\"id\":1e20}"] {
+        recorded(SIGNED, body).has_possible_cause("number_rounded", "has an exponent");
+    }
+    for damaged in ["\\ufffd", "\u{ef}\u{bf}\u{bd}"] {
+        recorded(SIGNED, SIGNED.replace('ë', damaged)).has_possible_cause("replacement_character", "U+FFFD");
+    }
+    let in_character = SIGNED.find('ë').unwrap() + 1;
+    recorded(SIGNED, &SIGNED.as_bytes()[..in_character]).has_possible_cause("truncated_json", "JSON without an end");
+    recorded(SIGNED, &SIGNED[8..]).has_possible_cause("body_not_as_sent", "its beginning is missing");
+    recorded(SIGNED, "{'a': None}").has_possible_cause("body_not_as_sent", "as Python or JavaScript print an object");
+    let gzip = "{\"message\":\"H4sIAAAAAAAAA6tWSlSyMtQBAB9pTjkJAAAA\"}";
+    recorded(SIGNED, gzip).has_possible_cause("compressed_without_header", "the base64 of data that is compressed");
+    let as_text = recorded(SIGNED, "\u{1f}\u{fffd}\u{8}\0").header("content-encoding", "gzip");
+    as_text.has_possible_cause("compressed_body", "the body is compressed");
+    assert!(!as_text.examine(&[]).stdout.contains("decompressed after"));
     let binary = recorded(SIGNED, b"\xff\x01\x02".to_vec()).header("content-encoding", "br");
     binary.has_possible_cause("compressed_body", "the body is compressed");
 }
@@ -182,6 +234,14 @@ fn standard(signed: impl Fn(&str) -> String) -> Recording {
     let signed = signed(str::from_utf8(&recording.body).unwrap());
     let tag = mac(b"canary-that-must-never-be-shown1", &[signed.as_bytes()]);
     recording.value(|_| format!("v1,{}", base64(&tag)));
+    recording
+}
+
+/// Returns a delivery by Standard Webhooks that is signed correctly, but whose id and time were replaced.
+fn with_headers(id: &str, time: &str) -> Recording {
+    let mut recording = Recording::of("fasten", "webhook.test");
+    recording.headers[0].1 = id.to_owned();
+    recording.headers[1].1 = time.to_owned();
     recording
 }
 
@@ -201,6 +261,8 @@ fn every_mistake_of_what_is_signed_before_the_body_is_found() {
         ("id_not_signed", standard(|body| format!("{NOW}.{body}"))),
         ("time_not_signed", standard(|body| format!("msg_1.{body}"))),
         ("id_and_time_swapped", standard(|body| format!("{NOW}.msg_1.{body}"))),
+        ("id_or_time_joined", with_headers("msg_1,msg_1", NOW)),
+        ("id_or_time_in_quotes", with_headers("'msg_1'", NOW)),
         ("other_separator_signed", standard(|body| format!("msg_1:{NOW}:{body}"))),
         ("other_separator_signed", standard(|body| format!("msg_1{NOW}{body}"))),
         ("only_body_signed", standard(str::to_owned)),
@@ -210,6 +272,11 @@ fn every_mistake_of_what_is_signed_before_the_body_is_found() {
         longer.body.push(b'\n');
         longer.is_explained_by(&[code, "trailing_line_break_added"]);
     }
+    with_headers("msg_1, msg_2", NOW).is_explained_by(&["id_or_time_joined", "malformed_id"]);
+    let joined = format!("{NOW}, {NOW}");
+    with_headers("msg_1", &joined).is_explained_by(&["id_or_time_joined", "timestamp_unreadable"]);
+    with_headers("msg_1", &format!("\"{NOW}\"")).is_explained_by(&["id_or_time_in_quotes", "timestamp_in_quotes"]);
+    with_headers(NOW, "msg_1").is_explained_by(&["id_and_time_in_other_header", "timestamp_unreadable"]);
     let with_time = |before: &str| {
         let recording = Recording::of("healthsync", "document.uploaded");
         let signed = [before.as_bytes(), &recording.body].concat();
@@ -224,6 +291,9 @@ fn every_mistake_of_what_is_signed_before_the_body_is_found() {
         "id_not_signed",
         "time_not_signed",
         "id_and_time_swapped",
+        "id_and_time_in_other_header",
+        "id_or_time_joined",
+        "id_or_time_in_quotes",
         "other_separator_signed",
         "only_body_signed",
         "time_signed",

@@ -372,12 +372,29 @@ fn a_signature_in_another_header_or_format_is_found() {
     bare.value(|value| value.replace("sha256=", ""));
     bare.has_cause("wrong_prefix", "must follow `sha256=`");
     assert_eq!(bare.report(&[])["signature"], "valid");
-    let tag = mac(SECRET.as_bytes(), &[&bare.body]);
+    let signature = bare.headers[0].1.clone();
+    let mut surrounded = bare;
+    for (value, codes) in [
+        (format!("\"sha256={signature}\""), &["signature_in_quotes"][..]),
+        (format!("b'sha256={signature}'"), &["signature_in_quotes"]),
+        (format!("sha256={signature},sha256={signature}"), &["signatures_joined"]),
+        (format!("sha256={signature}, sha256={}", "0".repeat(64)), &["signatures_joined"]),
+        (format!("t={NOW},v1={signature}"), &["signatures_joined", "wrong_prefix"]),
+        (format!("Bearer sha256={signature}"), &["wrong_prefix"]),
+        (format!("'{signature}'"), &["signature_in_quotes", "wrong_prefix"]),
+    ] {
+        surrounded.value(|_| value.clone());
+        assert_eq!(surrounded.is_explained_by(codes), "valid", "{value}");
+    }
+    let tag = mac(SECRET.as_bytes(), &[&surrounded.body]);
     let mut base = Recording::of("healthsync", "document.uploaded");
     base.value(|_| format!("sha256={}", base64(&tag)));
     base.has_cause("wrong_encoding", "the signature is encoded as base64");
 
-    for (from, to) in [("v1,", "v1="), ("v1,", "V1,"), ("v1,", "")] {
+    let mut joined = Recording::of("fasten", "webhook.test");
+    joined.value(|value| format!("{value},{value}"));
+    assert_eq!(joined.is_explained_by(&["signatures_joined"]), "valid");
+    for (from, to) in [("v1,", "v1="), ("v1,", "V1,"), ("v1,", "v1a,"), ("v1,", "")] {
         let mut other = Recording::of("fasten", "webhook.test");
         other.value(|value| value.replacen(from, to, 1));
         other.has_cause("wrong_prefix", "must follow `v1,`");

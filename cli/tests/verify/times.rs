@@ -40,8 +40,12 @@ fn a_malformed_header_is_described_and_the_signature_is_checked_anyway() {
         ("Thu, 01 Jan 2026 00:00:00 GMT", "timestamp_as_rfc_2822", "webhook-timestamp looks like RFC 2822"),
         ("+1767225600", "timestamp_not_canonical", "webhook-timestamp has a sign or a leading zero"),
         ("this morning", "timestamp_unreadable", "webhook-timestamp is not a time"),
+        ("\"1767225600\"", "timestamp_in_quotes", "webhook-timestamp is in quotation marks"),
+        ("undefined", "timestamp_null", "webhook-timestamp is a word such as null or undefined"),
+        ("6955b900", "timestamp_in_hex", "webhook-timestamp is hexadecimal"),
     ] {
-        is_rejected_for(&fasten("msg_1", timestamp), code, text, timestamp);
+        let shown = if timestamp == "undefined" { "" } else { timestamp };
+        is_rejected_for(&fasten("msg_1", timestamp), code, text, shown);
     }
     is_rejected_for(
         &fasten("msg.cannot-be-shown", NOW),
@@ -83,6 +87,9 @@ fn the_form_of_a_signature_is_described_without_its_value() {
     not_hex.has_possible_cause("malformed_signature", "is not hexadecimal after `sha256=`");
     let short = with("fasten", "webhook.test", "v1,AAAA");
     short.has_possible_cause("malformed_signature", "has 4 characters after `v1,` where 44 characters of base64");
+    short.has_possible_cause("malformed_signature", "too short: it may be truncated");
+    let encoded = with("healthsync", "document.uploaded", "sha256%3D0123");
+    encoded.has_possible_cause("malformed_signature", "does not begin with `sha256=`: it is percent-encoded");
     with("fasten", "webhook.test", "v2,AAAA")
         .has_possible_cause("malformed_signature", "no signature that begins with");
     with("fasten", "webhook.test", "").has_possible_cause("empty_header", "the header webhook-signature is empty");
@@ -101,7 +108,9 @@ fn a_time_in_the_body_that_is_not_accepted_is_described() {
         ("\"Thu, 01 Jan 2026 00:00:00 +0000\"", "timestamp_as_rfc_2822", "created_at looks like RFC 2822"),
         ("\"yesterday at noon\"", "timestamp_unreadable", "created_at is not a time"),
         ("\"\"", "timestamp_empty", "created_at is empty"),
-        ("{}", "timestamp_of_other_type", "created_at is neither a string nor a number"),
+        ("{}", "timestamp_of_other_type", "created_at is an object"),
+        ("[]", "timestamp_of_other_type", "created_at is a list"),
+        ("true", "timestamp_of_other_type", "created_at is true or false"),
     ] {
         let value = created_at.trim_matches('"');
         is_rejected_for(&healthsync(created_at), code, text, if value.len() > 5 { value } else { "" });
@@ -121,7 +130,7 @@ fn the_sign_of_a_clock_skew_is_shown() {
     fasten("msg_1", "1767225000").has_possible_cause("stale_delivery", "the sender's clock is behind by 10 min");
     let forged = fasten("msg_1", "1767226200").signed_elsewhere("1767226200");
     forged.has_possible_cause("timestamp_outside_window", "webhook-timestamp is 10 min after the time of arrival");
-    assert!(forged.examine(&[]).stdout.contains("no known cause matches"));
+    assert!(forged.examine(&[]).stdout.contains("start with the possible causes above"));
     let stdout = fasten("msg_1", "1767226200").examine(&[]).stdout;
     assert!(!stdout.contains("local time"), "{stdout}");
 }
@@ -130,6 +139,13 @@ fn the_sign_of_a_clock_skew_is_shown() {
 fn a_local_time_is_a_possible_cause() {
     let text = "webhook-timestamp is off by 5 h, which may be the zone of the sender";
     fasten("msg_1", "1767243605").has_possible_cause("timestamp_in_local_time", text);
+    // Whole hours are those of a zone, not of a clock.
+    for (time, off) in [("1767243605", "5 h"), ("1767216600", "2 h 30 min"), ("1767222000", "1 h")] {
+        let report = fasten("msg_1", time).report(&[]);
+        assert_eq!(report["causes"][0]["code"], "timestamp_in_local_time", "{report}");
+        let text = report.to_string();
+        assert!(text.contains(&format!("is off by {off}, which may be")) && !text.contains("clock"), "{report}");
+    }
     let local = healthsync("\"2026-01-01T05:30:00\"");
     local.has_possible_cause("timestamp_without_zone", "created_at has no zone, so it is read as UTC");
     let zoned = healthsync("\"2026-01-01T11:07:00Z\"").examine(&[]).stdout;

@@ -137,3 +137,14 @@ fn ends_with_word(value: &[u8], word: &[u8]) -> bool {
             .strip_suffix(word)
             .is_some_and(|before| before.is_empty() || before.ends_with(b" ") || before.ends_with(b"="))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ends_with_word;
+
+    #[test]
+    fn an_empty_secret_is_in_no_header() {
+        assert!(ends_with_word(b"secret", b"secret") && ends_with_word(b"Bearer secret", b"secret"));
+        assert!(!ends_with_word(b"v1,c2VjcmV0", b"") && !ends_with_word(b"key=", b"") && !ends_with_word(b"", b""));
+    }
+}

@@ -142,7 +142,8 @@ const SURPLUS: TextMistake = TextMistake {
     text: "was given with one character too many, at its beginning or its end",
     undo: |text| {
         let (mut first, mut last) = (text.chars(), text.chars());
-        (first.next(), last.next_back());
+        first.next();
+        last.next_back();
         vec![first.as_str().to_owned(), last.as_str().to_owned()]
     },
 };
