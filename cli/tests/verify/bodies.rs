@@ -3,7 +3,7 @@
 use medhook::sign::mac;
 use serde_json::json;
 
-use super::{NOW, Recording, SECRET, base64, every_entry_is_tested, hex};
+use super::{KINDS, NOW, Recording, SECRET, base64, every_entry_is_tested, hex};
 
 const SIGNED: &str = r#"{"b":"Zoë </a> & c","a":1.0,"n":12,"e":[1e3,{}]}"#;
 
@@ -300,4 +300,57 @@ fn every_mistake_of_what_is_signed_before_the_body_is_found() {
         "id_and_time_signed",
     ];
     every_entry_is_tested(include_str!("../../src/verify/causes/messages.rs"), &tested);
+}
+
+#[test]
+fn a_body_that_was_serialized_again_is_found() {
+    for (provider, kind) in KINDS.into_iter().filter(|(provider, _)| *provider != "mediquo") {
+        let recording = || Recording::of(provider, kind);
+        let key = if provider == "fasten" { b"canary-that-must-never-be-shown1".to_vec() } else { SECRET.into() };
+        let signed = recording().body;
+        let pretty =
+            serde_json::to_string_pretty(&serde_json::from_slice::<serde_json::Value>(&signed).unwrap()).unwrap();
+
+        let mut spaced = recording().signed_by(&key, &signed);
+        spaced.body = pretty.clone().into();
+        if serde_json::from_slice::<serde_json::Value>(&signed).unwrap().to_string().as_bytes() == signed {
+            spaced.has_cause("json_was_compact", "the signed JSON had no whitespace");
+        }
+        let mut compact = recording().signed_by(&key, pretty.as_bytes());
+        compact.body = serde_json::from_str::<serde_json::Value>(&pretty).unwrap().to_string().into();
+        compact.has_cause("json_was_indented_by_2", "the signed JSON was indented by 2");
+
+        let mut longer = recording();
+        longer.body.push(b'\n');
+        longer.has_cause("trailing_line_break_added", "the body's last line break was not signed");
+        let mut shorter = recording().signed_by(&key, &[&*signed, b"\r\n"].concat());
+        shorter.body.clone_from(&signed);
+        shorter.has_cause("trailing_crlf_lost", "a line break (CR LF) at the end of the body was signed");
+    }
+}
+
+#[test]
+fn changed_escapes_and_order_are_found() {
+    let mut recording = Recording::of("healthsync", "document.uploaded");
+    recording.body = r#"{"type":"a","id":"\u00f1","created_at":"2026-01-01T00:00:00Z"}"#.into();
+    let signed = r#"{"type":"a","id":"ñ","created_at":"2026-01-01T00:00:00Z"}"#;
+    recording
+        .signed_by(SECRET.as_bytes(), signed.as_bytes())
+        .has_cause("json_escapes_changed", "the signed JSON had different escapes");
+
+    let mut recording = Recording::of("healthsync", "document.uploaded");
+    recording.body = br#"{"b":1,"a":2}"#.into();
+    recording
+        .signed_by(SECRET.as_bytes(), br#"{"a":2,"b":1}"#)
+        .has_cause("json_members_reordered", "its members in alphabetical order");
+}
+
+#[test]
+fn two_mistakes_at_once_are_found() {
+    let mut recording = Recording::of("healthsync", "document.uploaded");
+    let signed = recording.body.clone();
+    recording = recording.signed_by(b"canary-that-must-never-be-shown1", &signed);
+    recording.body.push(b'\n');
+    recording.has_cause("secret_read_as_base64", "was decoded as base64");
+    recording.has_cause("trailing_line_break_added", "last line break was not signed");
 }

@@ -1,6 +1,7 @@
 //! Headers and times that are not accepted: the report says which, and how they are written.
 
 use medhook::testing::Signing;
+use medhook_tests::program::Ran;
 
 use super::{KINDS, NOW, OTHER, Recording, SECRET};
 
@@ -159,6 +160,27 @@ fn the_state_of_the_signature_is_known_if_a_header_is_not_accepted() {
         assert_eq!(encoded(SECRET).report(&[])["signature"], "valid", "{provider}");
         assert_eq!(encoded(OTHER).report(&[])["signature"], "invalid", "{provider}");
     }
+}
+
+#[test]
+fn wrong_times_are_found() {
+    let fasten = || Recording::of("fasten", "webhook.test");
+    fasten().is_explained(&["--at", "1767229200"], ("stale_delivery", false), "unless --at sets it");
+    let Ran { code, stdout, .. } = fasten().examine(&["--at", "1767229200"]);
+    assert_eq!(code, Some(1));
+    assert!(stdout.contains("fresh     FAILED     stale: 60 min old"), "{stdout}");
+    assert!(stdout.contains("verify    passed"), "{stdout}");
+    assert!(fasten().examine(&["--at", "1767222000"]).stdout.contains("in_the_future: 60 min ahead"));
+    assert!(fasten().examine(&["--at", "2026-01-01T00:04:00Z"]).stdout.contains("fresh     passed     4 min old"));
+
+    let mut millis = fasten();
+    let headers = Signing::StandardWebhooks.headers(SECRET, "msg_1", "1767225600000", &millis.body).unwrap();
+    millis.headers = headers;
+    millis.has_cause("timestamp_in_milliseconds", "webhook-timestamp looks like milliseconds");
+
+    let healthsync = Recording::of("healthsync", "document.uploaded");
+    let stdout = healthsync.examine(&["--at", "1767312000"]).stdout;
+    assert!(stdout.contains("fresh     FAILED     stale: 24 h old"), "{stdout}");
 }
 
 impl Recording {
