@@ -24,8 +24,9 @@ impl Notice {
 }
 
 fn has_subscriber() -> bool {
+    // Not `has_been_set`, which is also true after `with_current_subscriber` without a subscriber.
     #[cfg(feature = "tracing")]
-    return tracing::dispatcher::has_been_set();
+    return tracing::dispatcher::get_default(|current| !current.is::<tracing::subscriber::NoSubscriber>());
     #[cfg(not(feature = "tracing"))]
     false
 }

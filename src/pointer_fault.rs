@@ -80,7 +80,7 @@ impl fmt::Display for PointerFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             PointerFault::NotJson => "a body that is not JSON",
-            PointerFault::Nothing => "nothing, or a key that occurs twice",
+            PointerFault::Nothing => "nothing (or a key that occurs twice)",
             PointerFault::Null => "null",
             PointerFault::Boolean => "a boolean",
             PointerFault::Number => "a number that is not whole, or too large",

@@ -101,7 +101,7 @@ async fn a_pointer_that_finds_no_usable_value_is_logged_once_with_what_it_found_
     assert_eq!(
         deliver(r#"{"id": "canary-2", "type": "canary", "at": 1767225600}"#).await,
         [
-            "id_pointer \"/idd\" found nothing, or a key that occurs twice in a delivery: the event has no id, so a retry of it \
+            "id_pointer \"/idd\" found nothing (or a key that occurs twice) in a delivery: the event has no id, so a retry of it \
           may be handled again, unless it is recognized by its bytes; compare the pointer with a body that the provider sent; this is logged once"
         ]
     );
