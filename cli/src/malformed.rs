@@ -51,7 +51,7 @@ impl Malformed {
             Malformed::ProxyProtocol => {
                 "a proxy sends the PROXY protocol, which this port does not speak: disable it there"
             }
-            Malformed::Http2 => "a client sends HTTP/2, but this port speaks HTTP/1.1: configure that",
+            Malformed::Http2 => "a client sends HTTP/2, but this port speaks HTTP/1.1: use HTTP/1.1 there",
             Malformed::TooLarge => {
                 "the head is longer than 16 KiB or has more than 100 headers: check what the proxy adds"
             }

@@ -65,11 +65,11 @@ impl Stray {
             ),
             Stray::Path(Some((difference, path))) => {
                 let difference = match difference {
-                    Difference::Slash => "a slash at the end",
+                    Difference::Slash => "a trailing slash",
                     Difference::LetterCase => "letter case",
-                    Difference::LetterCaseAndSlash => "letter case and a slash at the end",
-                    Difference::Longer => "more text before it; a proxy may have to remove that",
-                    Difference::Shorter => "its beginning, which a proxy may have removed",
+                    Difference::LetterCaseAndSlash => "letter case and a trailing slash",
+                    Difference::Longer => "an added prefix, which a proxy may have to remove",
+                    Difference::Shorter => "a missing prefix, which a proxy may have removed",
                 };
                 tracing::warn!(
                     count,

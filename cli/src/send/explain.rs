@@ -38,8 +38,9 @@ pub(super) fn explain(answer: &HttpAnswer, target: &Target) -> String {
                 .into()
         }
         503 if answer.retry_after => {
-            "the event is being handled, or the receiver has no store, is too busy, draining, or misconfigured; the \
-             endpoint's log has the reason"
+            "the receiver cannot handle the event now (in_flight, store_unavailable, too_busy, draining), or a live \
+             secret is configured as a test secret (secret_mode_mismatch); the endpoint's log has the reason; `medhook \
+             capture` answers every delivery so"
                 .into()
         }
         503 => {

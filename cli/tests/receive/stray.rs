@@ -52,9 +52,9 @@ fn unknown_paths_and_malformed_requests_leave_limited_lines_without_what_was_sen
     let differs = |by: &str| format!("{unknown_path}they differ from the path of an endpoint only by {by}");
     for (message, fields) in [
         (format!("{unknown_path}compare the URL at the provider with the `path` keys of the config file"), ""),
-        (differs("a slash at the end"), " path=\"/healthsync\""),
+        (differs("a trailing slash"), " path=\"/healthsync\""),
         (differs("letter case"), " path=\"/healthsync\""),
-        (differs("more text before it; a proxy may have to remove that"), " path=\"/healthsync\""),
+        (differs("an added prefix, which a proxy may have to remove"), " path=\"/healthsync\""),
         ("malformed requests rejected; a client begins TLS, but this port speaks plain HTTP".to_owned(), " status=400"),
         ("malformed requests rejected; a proxy sends the PROXY protocol".to_owned(), " status=400"),
         ("malformed requests rejected; a client sends HTTP/2".to_owned(), ""),
