@@ -126,10 +126,10 @@ impl Described {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Secrets")]
 struct SecretArgs {
-    /// Environment variable that holds a secret; repeat the option for several valid secrets
+    /// Environment variable that holds a secret; repeat the option for several secrets (not with `send`)
     #[arg(long, value_name = "VARIABLE", conflicts_with_all = ["secret_file", "config"])]
     secret_env: Vec<String>,
-    /// File that holds a secret (one trailing line break is removed); repeat the option for several valid secrets
+    /// File that holds a secret (one trailing line break is removed); repeat for several (not with `send`)
     #[arg(long, value_name = "PATH", conflicts_with = "config")]
     secret_file: Vec<PathBuf>,
 }

@@ -45,7 +45,7 @@ struct NewSecret {
     /// Provider whose secret format to use
     #[arg(value_parser = provider_parser(), required_unless_present = "scheme", conflicts_with = "scheme")]
     provider: Option<Provider>,
-    /// The scheme, for a provider that is not in the list
+    /// Scheme, for a provider that is not in the list
     #[arg(long, value_enum)]
     scheme: Option<Scheme>,
 }

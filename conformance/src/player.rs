@@ -96,9 +96,8 @@ impl<'s, S: Site> Player<'s, S> {
                 return found(Finding {
                     name: "everything else".to_owned(),
                     expected: String::new(),
-                    happened: "not played: the plainest genuine delivery did not pass, so nothing else would mean \
-                               anything. Check the secret, the provider and the URL; `medhook verify` explains a \
-                               recorded delivery"
+                    happened: "not played, because the simplest genuine delivery failed; check the secret, the \
+                               provider and the URL; `medhook verify` explains a recorded delivery"
                         .to_owned(),
                     judgment: Judgment::Skipped,
                     why: String::new(),

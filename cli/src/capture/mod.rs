@@ -41,16 +41,19 @@ use crate::verdict::Verdict;
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
+    override_usage = "medhook capture [OPTIONS] --listen <ADDRESS:PORT> --out <DIR> --yes-phi [PROVIDER]\n       \
+        medhook capture [OPTIONS] --listen <ADDRESS:PORT> --out <DIR> --yes-phi --config <FILE> --endpoint <NAME>",
     after_help = "Examples:\n  \
         medhook capture healthsync --secret-env HEALTHSYNC_SECRET --listen 127.0.0.1:3000 --out captured --max 5 --yes-phi\n  \
-        medhook verify healthsync --secret-env HEALTHSYNC_SECRET --capture captured/0001"
+        medhook verify healthsync --secret-env HEALTHSYNC_SECRET --capture captured/0001\n  \
+        medhook capture --config medhook.toml --endpoint acme --listen 127.0.0.1:3000 --out captured --yes-phi"
 )]
 pub(crate) struct CaptureArgs {
     /// Provider that sends the deliveries
     #[arg(value_parser = named_provider_parser())]
     provider: Option<NamedProvider>,
-    /// Loopback address to listen at, such as 127.0.0.1:3000
-    #[arg(long, value_name = "ADDRESS", value_parser = loopback)]
+    /// Loopback address to listen on, such as 127.0.0.1:3000
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = loopback)]
     listen: SocketAddr,
     /// Folder for the recordings; created if it does not exist
     #[arg(long, value_name = "DIR")]

@@ -28,11 +28,11 @@ use crate::sender::Sender;
 use crate::sources::Validation;
 use crate::verdict::Verdict;
 
-/// Send every test case to an endpoint, and report the forged deliveries that it accepts
-/// and the genuine ones that it rejects. The endpoint can be written in any language.
+/// Send every test case to an endpoint in any language, and report the failed ones.
 ///
-/// All data is made up, and every id begins with `medhook-check-`. The endpoint processes
-/// it like real data, so use a test endpoint. Altered, forged, stale and unsigned
+/// A case fails if the endpoint accepts a forged delivery or rejects a genuine one. All
+/// data is made up, and every id begins with `medhook-check-`. The endpoint processes it
+/// like real data, so use a test endpoint. Altered, forged, stale and unsigned
 /// deliveries must be answered 4xx, and genuine ones 2xx, even if their kind is unknown or
 /// a field is not as documented. A 5xx does not count as a rejection: the endpoint may have
 /// failed before it verified the signature, and a provider would retry.
@@ -61,9 +61,9 @@ use crate::verdict::Verdict;
         medhook check --config medhook.toml --endpoint acme"
 )]
 pub(crate) struct CheckArgs {
-    /// The endpoint, http:// or https:// [default with --config: the receiver's]
+    /// URL of the endpoint, http:// or https:// [default with --config: the receiver's]
     url: Option<String>,
-    /// The provider
+    /// Provider whose deliveries to imitate
     #[arg(value_parser = named_provider_parser())]
     provider: Option<NamedProvider>,
     #[command(flatten)]
@@ -84,7 +84,7 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "N", default_value_t = 20, help_heading = "Check")]
     #[arg(value_parser = clap::value_parser!(u16).range(2..=200))]
     copies: u16,
-    /// Seconds to wait for an answer [default: as long as the provider waits]
+    /// Seconds to wait for an answer [default: as long as the provider waits, or 30]
     #[arg(long, value_name = "SECONDS", help_heading = "Check")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=600))]
     timeout: Option<u64>,
