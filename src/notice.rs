@@ -24,9 +24,8 @@ impl Notice {
 }
 
 fn has_subscriber() -> bool {
-    // Not `has_been_set`, which is also true after `with_current_subscriber` without a subscriber.
     #[cfg(feature = "tracing")]
-    return tracing::dispatcher::get_default(|current| !current.is::<tracing::subscriber::NoSubscriber>());
+    return tracing::dispatcher::has_been_set();
     #[cfg(not(feature = "tracing"))]
     false
 }

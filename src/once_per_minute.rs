@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
+use tracing::dispatcher::has_been_set;
 use tracing::instrument::WithSubscriber as _;
 
 use crate::isolated::isolated;
@@ -70,8 +71,13 @@ impl<L: Line> OncePerMinute<L> {
             isolated(|| line.write(1));
         }
         if let Some(runtime) = start {
-            let flushing = Flushing(Arc::downgrade(self));
-            runtime.spawn(flushing.run().with_current_subscriber());
+            let flushing = Flushing(Arc::downgrade(self)).run();
+            if has_been_set() {
+                runtime.spawn(flushing.with_current_subscriber());
+            } else {
+                // The current subscriber, which is none, would count as one that has been set.
+                runtime.spawn(flushing);
+            }
         }
     }
 
