@@ -108,19 +108,21 @@ fn next_step(reason: Reason, detail: Option<&'static str>) -> &'static str {
         }
         Reason::SignatureMismatch => {
             "if the provider sent them, compare the secret with the provider's, check whether a proxy changes the \
-             body, and run `medhook verify` on a recorded request"
+             body, and run `medhook verify` on a delivery that `medhook capture` recorded"
         }
         Reason::Stale | Reason::InTheFuture => {
             "check the clock of this machine; if it is right, old deliveries may be replayed"
         }
-        Reason::Method => "check at the provider which URL it sends to, since webhooks arrive with another method",
+        Reason::Method => {
+            "webhooks are POST requests; check what sends others, and whether a redirect turns POST into GET"
+        }
         Reason::ContentEncoding => "disable compression at the provider or in the proxy",
-        Reason::TooLarge => "if the provider sends bodies of this size, increase the body limit",
+        Reason::TooLarge => "if the provider sends bodies of this size, increase `body_limit`",
         Reason::BodyTimeout | Reason::BodyIncomplete => {
             "check the timeouts and limits of the proxy, and whether the sender closed the connection"
         }
         Reason::UnknownTenant => "check the URL at the provider, and the tenant lookup",
-        Reason::TenantLookupFailed => "check what the tenant lookup needs, such as its database; it may take 5 s",
+        Reason::TenantLookupFailed => "check what the tenant lookup needs, such as its database; it must answer within 5 s",
         Reason::Draining => "the receiver is shutting down; the provider should retry",
         _ => "see docs/rejections.md",
     }
