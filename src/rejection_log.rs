@@ -122,7 +122,9 @@ fn next_step(reason: Reason, detail: Option<&'static str>) -> &'static str {
             "check the timeouts and limits of the proxy, and whether the sender closed the connection"
         }
         Reason::UnknownTenant => "check the URL at the provider, and the tenant lookup",
-        Reason::TenantLookupFailed => "check what the tenant lookup needs, such as its database; it must answer within 5 s",
+        Reason::TenantLookupFailed => {
+            "check what the tenant lookup needs, such as its database; it must answer within 5 s"
+        }
         Reason::Draining => "the receiver is shutting down; the provider should retry",
         _ => "see docs/rejections.md",
     }
