@@ -22,7 +22,7 @@ use crate::notice::Notice;
 use crate::pointer_fault::{PointedPart, PointerFault};
 use crate::rejection::Rejection;
 #[cfg(feature = "tracing")]
-use crate::rejection_log::{Cause, RejectionLimit, RejectionLine};
+use crate::rejection_log::{Cause, RejectionLimit, RejectionLine, next_step};
 use crate::silence::{Silence, Silent};
 use crate::verified::Verified;
 
@@ -60,7 +60,8 @@ pub(crate) fn rejected(at: &EndpointFacts, rejection: &Rejection) {
             let outcome = reason.outcome().as_str();
             let secret = rejection.secret_label();
             if rejection.is_verified() {
-                tracing::warn!(endpoint, provider, kind, secret, outcome, reason = reason.as_str(), "webhook delivery");
+                let (next, reason) = (next_step(reason, None), reason.as_str());
+                tracing::warn!(endpoint, provider, kind, secret, outcome, reason, next, "webhook delivery");
             } else {
                 let (header, detail) = (rejection.header_name().map(HeaderName::as_str), rejection.detail());
                 let reason = reason.as_str();
@@ -143,7 +144,7 @@ pub(crate) fn not_handled(subject: Subject<'_>, rejection: &Rejection) {
         {
             let source = std::error::Error::source(rejection).map(tracing::field::display);
             macro_rules! line {
-                ($level:ident) => {
+                ($level:ident, $next:expr) => {
                     tracing::$level!(
                         endpoint = &**subject.endpoint.name(),
                         provider = &**subject.endpoint.provider(),
@@ -154,15 +155,16 @@ pub(crate) fn not_handled(subject: Subject<'_>, rejection: &Rejection) {
                         reason = reason.as_str(),
                         status = reason.status().as_u16(),
                         source,
+                        next = $next,
                         "webhook delivery"
                     )
                 };
             }
             match reason.outcome() {
-                Outcome::Duplicate | Outcome::InFlight => line!(info),
+                Outcome::Duplicate | Outcome::InFlight => line!(info, None::<&str>),
                 // A warning of its own explains the first one: `repeat_limit`.
-                _ if reason == Reason::RepeatLimit => line!(info),
-                _ => line!(warn),
+                _ if reason == Reason::RepeatLimit => line!(info, None::<&str>),
+                _ => line!(warn, next_step(reason, None)),
             }
         }
     });
@@ -484,7 +486,7 @@ pub(crate) fn silent(at: &EndpointFacts, silent: &Silent) {
             let last_one =
                 last.as_deref().map_or("none since the start".to_owned(), |last| format!("the last at {last}"));
             let length = length(silent.length);
-            let next = next_step(silent.mostly);
+            let next = after_silence(silent.mostly);
             let since = match silent.mostly {
                 Some(reason) => format!("{rejected} rejected since, mostly {reason}"),
                 None => "none rejected since".to_owned(),
@@ -530,7 +532,7 @@ const SILENCE: &str = "medhook::silence";
 
 /// Returns the step that most likely finds the cause of a silence.
 #[cfg(feature = "tracing")]
-fn next_step(mostly: Option<Reason>) -> &'static str {
+fn after_silence(mostly: Option<Reason>) -> &'static str {
     use Reason::{
         Duplicate, InTheFuture, MalformedHeader, MissingHeader, RepeatLimit, RepeatedHeader, SecretModeMismatch,
         SignatureMismatch, Stale, StoreFull, StoreUnavailable, TimeMissing, TooBusy, WrongMode,

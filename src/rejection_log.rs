@@ -97,7 +97,7 @@ impl Line for RejectionLine {
 }
 
 /// Returns the step that most likely finds the cause of a rejection.
-fn next_step(reason: Reason, detail: Option<&'static str>) -> &'static str {
+pub(crate) fn next_step(reason: Reason, detail: Option<&'static str>) -> &'static str {
     match reason {
         Reason::InTheFuture if detail == Some(HeaderProblem::FinerUnit.as_str()) => {
             "the sender, or a proxy that rewrites the header, must send seconds"
@@ -125,7 +125,23 @@ fn next_step(reason: Reason, detail: Option<&'static str>) -> &'static str {
         Reason::TenantLookupFailed => {
             "check what the tenant lookup needs, such as its database; it must answer within 5 s"
         }
+        Reason::TimeMissing => {
+            "the body has no readable time to check the age by; compare it with the provider's documentation"
+        }
+        Reason::WrongMode => {
+            "a live secret verified a test event, which is dropped; to handle test events, configure their secret"
+        }
+        Reason::SecretModeMismatch => "configure the secret as the live secret",
+        Reason::StoreUnavailable => "check the store; the provider should retry",
+        Reason::StoreFull => "make room in the store, or shorten the retention; the provider should retry",
+        Reason::TooBusy => "make the handler faster, or increase `max_in_flight`; the provider should retry",
         Reason::Draining => "the receiver is shutting down; the provider should retry",
-        _ => "see docs/rejections.md",
+        Reason::HandlerPanicked => "see the message of the panic on standard error",
+        Reason::HandlerTimeout => "make the handler faster, or increase `handler_timeout`",
+        Reason::HandlerCanceled => {
+            "allow more time for the shutdown, or make the handler faster; the provider should retry"
+        }
+        Reason::Duplicate | Reason::InFlight => "none: the event is or was handled",
+        Reason::RepeatLimit => "see the warning about `max_repeats`",
     }
 }

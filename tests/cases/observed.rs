@@ -238,19 +238,22 @@ async fn a_failed_handler_is_logged_with_its_status_or_as_an_error() {
         let Ok(Received::Delivery(delivery)) = received else { panic!("{received:?}") };
         receiver.admit(delivery).unwrap()
     };
-    const FIELDS: [&str; 5] = ["message", "outcome", "reason", "status", "error"];
-    let line = |fields: [&str; 4]| {
-        let [outcome, reason, status, error] = fields.map(str::to_owned);
-        vec![["webhook delivery".to_owned(), outcome, reason, status, error]]
+    const FIELDS: [&str; 6] = ["message", "outcome", "reason", "status", "error", "next"];
+    let line = |fields: [&str; 5]| {
+        let [outcome, reason, status, error, next] = fields.map(str::to_owned);
+        vec![["webhook delivery".to_owned(), outcome, reason, status, error, next]]
     };
     let bad_gateway = http::StatusCode::BAD_GATEWAY;
     assert!(admitted().await.run(async { bad_gateway }, |status| *status).await.is_ok());
-    assert_eq!(warnings.taken_fields(FIELDS), line(["failed", "", "502", ""]));
+    assert_eq!(warnings.taken_fields(FIELDS), line(["failed", "", "502", "", ""]));
     assert!(admitted().await.run(async {}, |()| Answered::Failed).await.is_ok());
-    assert_eq!(warnings.taken_fields(FIELDS), line(["failed", "", "", "the handler failed without a status"]));
+    assert_eq!(warnings.taken_fields(FIELDS), line(["failed", "", "", "the handler failed without a status", ""]));
     let timed_out = admitted().await.run(std::future::pending(), |()| true).await;
     assert_eq!(timed_out.unwrap_err().reason(), Reason::HandlerTimeout);
-    assert_eq!(warnings.taken_fields(FIELDS), line(["failed", "handler_timeout", "504", ""]));
+    assert_eq!(
+        warnings.taken_fields(FIELDS),
+        line(["failed", "handler_timeout", "504", "", "make the handler faster, or increase `handler_timeout`"])
+    );
 
     let running = tokio::spawn(admitted().await.run(std::future::pending(), |()| true));
     tokio::task::yield_now().await;
@@ -258,7 +261,8 @@ async fn a_failed_handler_is_logged_with_its_status_or_as_an_error() {
     let canceled = running.await.unwrap().unwrap_err();
     assert_eq!((canceled.reason(), canceled.reason().outcome()), (Reason::HandlerCanceled, Outcome::Failed));
     assert_eq!((canceled.status().as_u16(), canceled.header().unwrap().0.as_str()), (503, "retry-after"));
-    assert_eq!(warnings.taken_fields(FIELDS), line(["failed", "handler_canceled", "503", ""]));
+    let next = "allow more time for the shutdown, or make the handler faster; the provider should retry";
+    assert_eq!(warnings.taken_fields(FIELDS), line(["failed", "handler_canceled", "503", "", next]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -282,6 +286,7 @@ async fn a_test_secret_that_verifies_a_live_event_is_explained_at_once_then_once
         let line = lines.remove(0);
         assert_eq!((&*line["outcome"], &*line["reason"]), ("rejected", "secret_mode_mismatch"));
         assert_eq!((&*line["kind"], &*line["secret"]), ("webhook.test", "SWAPPED"));
+        assert_eq!(line["next"], "configure the secret as the live secret");
         lines
     };
     let explanation = |count: &str| {

@@ -7,6 +7,7 @@ use jiff::fmt::{rfc2822, strtime::BrokenDownTime, temporal};
 /// Parses a time into Unix seconds, and drops its fraction. Fails for a time without a zone: it could be of any zone.
 pub(crate) fn parse(text: &str) -> Result<i64, String> {
     let text = text.trim();
+    let text = ['"', '\''].iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote)).unwrap_or(text);
     // Access logs put the time into brackets, and date(1) reads Unix seconds after `@`.
     let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let text = text.strip_prefix('@').unwrap_or(text);
@@ -222,6 +223,8 @@ mod tests {
         }
         assert_eq!(parse("0"), Ok(0));
         assert_eq!(parse("-86400"), Ok(-86_400));
+        assert_eq!([parse("\"1767225600\""), parse("'2026-01-01T00:00:00Z'")], [Ok(1_767_225_600), Ok(1_767_225_600)]);
+        assert!(parse("\"1767225600").is_err());
         assert_eq!(parse("-0.5"), Ok(-1));
         assert_eq!(parse("1969-12-31T23:59:59Z"), Ok(-1));
     }

@@ -14,7 +14,7 @@ use crate::recording::LONGEST_BODY;
 #[derive(Debug, clap::Args)]
 pub(super) struct InputArgs {
     /// File that holds the headers; `-` is standard input
-    #[arg(long, value_name = "FILE", required_unless_present = "capture")]
+    #[arg(long, value_name = "FILE")]
     headers: Option<PathBuf>,
     /// File that holds the body; not needed if the --headers file holds it, too
     #[arg(long, value_name = "FILE")]

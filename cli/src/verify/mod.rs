@@ -35,13 +35,12 @@ use crate::verdict::Verdict;
 
 /// Verify a recorded delivery, and explain why it fails.
 ///
-/// The --headers file has lines of `Name: value`, as `curl -v` or a log writes them.
-/// The --body file has the exact bytes of the body. The steps are those of a receiver:
-/// head, verify (signature), envelope, fresh (event age). If the signature is invalid,
-/// the command tries common mistakes: a secret decoded the wrong way, a body that was
-/// serialized again or whose final line break differs, or a different header, prefix
-/// or encoding. A `cause` fully explains the failure. A `possible cause` is a guess
-/// from the headers, the body or the time.
+/// The --headers file has lines of `Name: value`, a command or the output of curl, a
+/// HAR file, or JSON. The --body file has the exact bytes of the body. The steps are
+/// those of a receiver: head, verify (signature), envelope, fresh (event age). If the
+/// signature is invalid, the command tries common mistakes of the secret, the headers
+/// and the body. A `cause` fully explains the failure. A `possible cause` is a guess
+/// from the headers, the secret, the body or the time. docs/verify.md lists them.
 ///
 /// Secrets, signatures and header values are never printed, except the value of
 /// content-length. The exit code is 0 if the delivery is verified, 1 if it is not,
@@ -51,11 +50,13 @@ use crate::verdict::Verdict;
     verbatim_doc_comment,
     override_usage = "medhook verify [OPTIONS] <PROVIDER> --headers <FILE> [--body <FILE>]\n       \
         medhook verify [OPTIONS] <PROVIDER> --capture <DIR/NNNN>\n       \
-        medhook verify [OPTIONS] --config <FILE> --endpoint <NAME> --headers <FILE> [--body <FILE>]",
+        medhook verify [OPTIONS] --config <FILE> --endpoint <NAME> --headers <FILE> [--body <FILE>]\n       \
+        medhook verify [OPTIONS] --config <FILE> --endpoint <NAME> --capture <DIR/NNNN>",
     after_help = "Examples:\n  \
         medhook verify fasten --headers head.txt --body body.json --secret-env FASTEN_SECRET --at 2026-01-31T12:00:00Z\n  \
         medhook verify cair --headers head.txt --body body.json --secret-file cair.secret \\\n    \
         --scheme hmac-sha256 --header X-API-KEY\n  \
+        medhook verify healthsync --capture captured/0001 --secret-env HEALTHSYNC_SECRET\n  \
         medhook verify --config medhook.toml --endpoint acme --headers head.txt --body body.json"
 )]
 pub(crate) struct VerifyArgs {

@@ -165,7 +165,11 @@ fn the_state_of_the_signature_is_known_if_a_header_is_not_accepted() {
 #[test]
 fn wrong_times_are_found() {
     let fasten = || Recording::of("fasten", "webhook.test");
-    fasten().is_explained(&["--at", "1767229200"], ("stale_delivery", false), "unless --at sets it");
+    fasten().is_explained(
+        &["--at", "1767229200"],
+        ("stale_delivery", false),
+        "before the time of arrival (--at, or that of the capture, or now)",
+    );
     let Ran { code, stdout, .. } = fasten().examine(&["--at", "1767229200"]);
     assert_eq!(code, Some(1));
     assert!(stdout.contains("fresh     FAILED     stale: 60 min old"), "{stdout}");

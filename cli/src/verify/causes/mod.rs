@@ -62,7 +62,8 @@ impl Causes {
             possible.extend(mode::of_unverified(case));
         }
         possible.into_iter().for_each(|cause| add(&mut causes.list, cause));
-        causes.list.sort_by_key(|cause| !cause.fits);
+        // A missing header, for example, says more than that no other header holds a signature.
+        causes.list.sort_by_key(|cause| (!cause.fits, cause.code == "no_signature_found"));
         causes
     }
 

@@ -8,6 +8,9 @@ use crate::verify::case::Case;
 use crate::verify::steps::Steps;
 use crate::verify::time_form::TimeForm;
 
+/// The time of arrival, and where it comes from.
+const ARRIVAL: &str = "the time of arrival (--at, or that of the capture, or now)";
+
 /// The clock skew and the delay that two correct clocks and a network may have.
 const TOLERANCE: u64 = 300;
 
@@ -49,24 +52,22 @@ pub(super) fn find(case: &Case<'_>, steps: &Steps, is_valid: bool) -> Vec<Cause>
         Some(Reason::Stale) if zone.is_some() => causes.push(Cause::possible(
             "stale_delivery",
             format!(
-                "{name} is {words} before the time of arrival, which is now unless --at sets it; if --at is right, the \
-                 delivery was replayed or retried late"
+                "{name} is {words} before {ARRIVAL}; if that is right, the delivery was replayed or retried late"
             ),
         )),
         Some(Reason::InTheFuture) if zone.is_some() => {}
         Some(Reason::Stale) => causes.push(Cause::possible(
             "stale_delivery",
             format!(
-                "{name} is {words} before the time of arrival, which is now unless --at sets it; if --at is right, the \
-                 delivery was replayed or retried late, or the sender's clock is behind by {words}, or this machine's \
-                 clock is ahead"
+                "{name} is {words} before {ARRIVAL}; if that is right, the delivery was replayed or retried late, or the \
+                 sender's clock is behind by {words}, or this machine's clock is ahead"
             ),
         )),
         Some(Reason::InTheFuture) => causes.push(Cause::possible(
             "clock_skew",
             format!(
-                "{name} is {words} after the time of arrival, which is now unless --at sets it: the sender's clock is \
-                 ahead by {words}, or this machine's clock is behind"
+                "{name} is {words} after {ARRIVAL}: the sender's clock is ahead by {words}, or this machine's clock is \
+                 behind"
             ),
         )),
         _ if apart > TOLERANCE && form == TimeForm::Seconds => {
@@ -74,8 +75,7 @@ pub(super) fn find(case: &Case<'_>, steps: &Steps, is_valid: bool) -> Vec<Cause>
             causes.push(Cause::possible(
                 "timestamp_outside_window",
                 format!(
-                    "{name} is {words} {side} the time of arrival, which is now unless --at sets it; at most 300 s are \
-                     allowed"
+                    "{name} is {words} {side} {ARRIVAL}; at most 300 s are allowed"
                 ),
             ));
         }
@@ -92,7 +92,7 @@ pub(super) fn find(case: &Case<'_>, steps: &Steps, is_valid: bool) -> Vec<Cause>
         let side = if time > case.at { "after" } else { "before" };
         let text = format!(
             "{name} is off by {zone}, which may be the zone of the sender: a local time that is written as UTC; it is \
-             {side} the time of arrival, which is now unless --at sets it"
+             {side} {ARRIVAL}"
         );
         causes.insert(0, Cause::possible("timestamp_in_local_time", text));
     }
