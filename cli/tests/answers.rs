@@ -277,7 +277,12 @@ fn an_unexpected_status_is_explained_once() {
     explained(429, "", "", "medhook does not answer with this status");
     explained(500, "", "", "the handler failed or panicked (handler_panicked)");
     explained(502, "", "", "got no answer from the application");
-    explained(503, "retry-after: 5\r\n", "", "the endpoint's log has the reason\n");
+    explained(
+        503,
+        "retry-after: 5\r\n",
+        "",
+        "the endpoint's log has the reason; `medhook capture` answers every delivery so\n",
+    );
     explained(503, "", "<html>", "not from medhook, whose 503 has a retry-after");
     explained(504, "", "", "(handler_timeout)");
 }
