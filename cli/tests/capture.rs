@@ -294,7 +294,7 @@ fn an_unknown_secret_where_an_hmac_is_expected_is_not_recorded_and_not_called_in
 #[test]
 fn senders_that_never_finish_do_not_use_up_the_recordings() {
     let mut recorder = Recorder::start(&["--max", "1"]);
-    // As many long bodies as are read at the same time.
+    // Long bodies up to the limit of those read at the same time.
     let slow = [1_000_000; 4].map(|length: u32| {
         let mut slow = TcpStream::connect(recorder.address).unwrap();
         let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\nexpect: 100-continue\r\n\r\n");

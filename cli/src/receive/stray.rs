@@ -89,7 +89,7 @@ impl Stray {
 /// Returns the known path that is most like an unknown one, if there is one that is nearly the same.
 fn nearest<'p>(path: &str, known: impl Iterator<Item = &'p str>) -> Option<(Difference, String)> {
     let near = known.filter_map(|known| difference(path, known).map(|difference| (difference, known)));
-    // Of several, the same one each time, so that the number of lines is limited.
+    // The choice is the same each time, so that the number of lines is limited.
     let nearest = near.min_by_key(|(difference, known)| (*difference as u8, *known));
     nearest.map(|(difference, known)| (difference, known.to_owned()))
 }

@@ -59,8 +59,8 @@ impl Case<'_> {
         serde_json::from_str(self.raw("/api_mode")?.get()).ok().filter(|mode: &String| !mode.is_empty())
     }
 
-    /// Returns the time by which the delivery is judged: the name of its header or of the body's field, its form, and
-    /// its text.
+    /// Returns the time by which the age of the delivery is checked: the name of its header or of the body's field, its
+    /// form, and its text.
     pub(super) fn time(&self) -> Option<(&str, TimeForm, String)> {
         if self.is_standard() {
             let text = self.head.text("webhook-timestamp")?;
