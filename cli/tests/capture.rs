@@ -432,12 +432,15 @@ fn unsafe_options_are_rejected() {
     fs::create_dir(&open).unwrap();
     fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     symlink(Path::new(&open), &link).unwrap();
+    let empty = path("no-text");
+    fs::write(&empty, "").unwrap();
     let listen = ["--listen", "127.0.0.1:0"];
     for (arguments, wanted) in [
         (vec!["--out", &out], "health data, in clear; pass --yes-phi to confirm"),
         (vec!["--out", &link, "--yes-phi"], "is not a folder, or is a symbolic link"),
         (vec!["--out", &open, "--yes-phi"], "is open to other users; run chmod 700 on it"),
         (vec!["--out", &out, "--yes-phi", "--secret-env", "CANARY"], "secrets need the provider"),
+        (vec!["healthsync", "--out", &out, "--yes-phi", "--secret-file", &empty], "secret no-text: empty"),
         (vec!["healthsync", "--out", &out, "--yes-phi"], "no secret given; pass --secret-env"),
         (vec!["cair", "--out", &out, "--yes-phi", "--secret-env", "CANARY"], "pass --scheme and --header"),
         (vec!["--out", &out, "--yes-phi", "--max", "0"], "0 is not in 1..=1000"),

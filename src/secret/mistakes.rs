@@ -90,7 +90,7 @@ fn is_placeholder(text: &str) -> bool {
     ];
     let bare = text.strip_prefix("whsec_").unwrap_or(text);
     let letters: String = bare.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-    bare.chars().all(|c| matches!(c, '.' | '…' | '*' | '•' | '●' | '-' | '_' | 'x' | 'X'))
+    (!text.is_empty() && bare.chars().all(|c| matches!(c, '.' | '…' | '*' | '•' | '●' | '-' | '_' | 'x' | 'X')))
         || text.contains(['…', '•', '●'])
         || (text.starts_with('<') && text.ends_with('>'))
         || WORDS.contains(&&*letters)
@@ -145,5 +145,7 @@ mod tests {
         ] {
             assert_eq!(Secret::new(text).unwrap().warning(), None, "{text}");
         }
+        // Its error says that it is empty.
+        assert_eq!(super::suspicious(""), None);
     }
 }

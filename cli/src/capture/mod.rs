@@ -101,7 +101,7 @@ pub(crate) fn run(args: &CaptureArgs) -> Result<Verdict, Failure> {
 }
 
 fn endpoint(args: &CaptureArgs) -> Result<Endpoint, Failure> {
-    let described = args.endpoint.read(args.provider, Some(&args.test_keys), Validation::None)?;
+    let described = args.endpoint.read(args.provider, Some(&args.test_keys), Validation::Full)?;
     let Described { mut endpoint, secrets, test_secrets, .. } = described;
     endpoint.secrets = labeled(&secrets)?;
     endpoint.test_secrets = labeled(&test_secrets)?;

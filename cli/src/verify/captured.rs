@@ -37,8 +37,8 @@ pub(super) fn attribute(steps: &mut Steps, restored: &[String], endpoint: &Endpo
     }
 }
 
-/// Judges a recording without the value of a header that the scheme needs. Returns `None` if every value is there.
-pub(super) fn judge(head: &Head, endpoint: &Endpoint, signing: &Signing) -> Option<(Steps, Causes)> {
+/// Reports on a recording without the value of a header that the scheme needs. Returns `None` if every value is there.
+pub(super) fn report(head: &Head, endpoint: &Endpoint, signing: &Signing) -> Option<(Steps, Causes)> {
     let needed = needed(endpoint, signing);
     let hidden = head.redacted.iter().find(|redacted| needed.contains(&redacted.name.as_str()))?;
     let count = |name: &str| {

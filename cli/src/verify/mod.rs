@@ -89,7 +89,7 @@ pub(crate) fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<Verdict, Fai
     let Input { mut head, body, at, notes } = args.input.read()?;
     let restored = captured::restore(&mut head, &endpoint);
     let case = Case { endpoint: &endpoint, signing: &signing, secrets: &secrets, head: &head, body: &body, at };
-    let mut report = match captured::judge(&head, &endpoint, &signing) {
+    let mut report = match captured::report(&head, &endpoint, &signing) {
         Some((steps, causes)) => Report::new(&case, steps, causes),
         None => Report::of(&case)?,
     };

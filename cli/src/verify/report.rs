@@ -20,7 +20,7 @@ pub(super) struct Report {
 impl Report {
     /// Verifies a delivery, and finds the causes if it is not accepted.
     pub(super) fn of(case: &Case<'_>) -> Result<Self, Failure> {
-        Ok(Report::explaining(case, Steps::judge(case)?))
+        Ok(Report::explaining(case, Steps::run(case)?))
     }
 
     fn explaining(case: &Case<'_>, mut steps: Steps) -> Self {

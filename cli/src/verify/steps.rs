@@ -48,9 +48,9 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    /// Judges a delivery as a receiver would at the time of arrival. A delivery that is too old still goes through all
-    /// other steps, so that old recordings can be examined.
-    pub(super) fn judge(case: &Case<'_>) -> Result<Self, Failure> {
+    /// Verifies a delivery as a receiver would at the time of arrival. A delivery that is too old still goes through
+    /// all other steps, so that old recordings can be examined.
+    pub(super) fn run(case: &Case<'_>) -> Result<Self, Failure> {
         let Case { endpoint, signing, head, body, at, .. } = *case;
         let strict = built(endpoint, at, None)?;
         let ageless = built(endpoint, at, Some(Freshness::Unchecked))?;
