@@ -50,6 +50,44 @@ struct OpenedDelivery {
     secret: usize,
     keys: DeliveryKeys,
     problem_logged: AtomicBool,
+    #[cfg(feature = "inbox")]
+    inbox: InboxPart,
+}
+
+/// The part of a delivery that an inbox needs.
+#[cfg(feature = "inbox")]
+#[derive(Default)]
+pub(crate) enum InboxPart {
+    #[default]
+    None,
+    /// The delivery is from a request, and can be stored.
+    Request(Box<RequestPart>),
+    /// The delivery was stored, and this is an attempt to handle it.
+    Attempt(Box<StoredAttempt>),
+}
+
+/// The part of a request that is stored with the body.
+#[cfg(feature = "inbox")]
+pub(crate) struct RequestPart {
+    /// The path, without the query, which is never stored.
+    pub(crate) path: String,
+    pub(crate) content_type: Option<String>,
+    /// The signed id of the message, if the scheme signs one.
+    pub(crate) message_id: Option<String>,
+    /// The signed time of the attempt, in Unix seconds, if the scheme signs it.
+    pub(crate) attempted_at: Option<i64>,
+}
+
+/// The attempt to handle a stored event.
+#[cfg(feature = "inbox")]
+pub(crate) struct StoredAttempt {
+    #[cfg_attr(not(feature = "sqlx-09"), allow(dead_code, reason = "only `finish_in` needs it"))]
+    pub(crate) row: i64,
+    pub(crate) number: u32,
+    pub(crate) stored_at: Time,
+    pub(crate) is_replay: bool,
+    /// The label of the secret that verified the delivery when it was stored.
+    pub(crate) secret: Box<str>,
 }
 
 impl Delivery {
@@ -64,8 +102,19 @@ impl Delivery {
             body: verified.into_body(),
             keys,
             problem_logged: AtomicBool::new(false),
+            #[cfg(feature = "inbox")]
+            inbox: InboxPart::None,
         });
         Delivery { opened, claim: None }
+    }
+
+    /// Sets what an inbox needs of the delivery. Has no effect on a clone.
+    #[cfg(feature = "inbox")]
+    pub(crate) fn with_inbox(mut self, part: InboxPart) -> Self {
+        if let Some(opened) = Arc::get_mut(&mut self.opened) {
+            opened.inbox = part;
+        }
+        self
     }
 
     /// Returns the delivery with the token for claiming its event in a store.
@@ -168,6 +217,10 @@ impl Delivery {
     /// Returns the label of the secret that verified the delivery.
     #[must_use]
     pub fn secret_label(&self) -> &str {
+        #[cfg(feature = "inbox")]
+        if let InboxPart::Attempt(attempt) = &self.opened.inbox {
+            return &attempt.secret;
+        }
         self.opened.endpoint.secret_label(self.opened.secret)
     }
 
@@ -229,6 +282,60 @@ impl Delivery {
         self.claim.as_ref().map(|_| self.opened.endpoint.limits().retention)
     }
 
+    /// Returns the number of this attempt to handle the event, from 1. Always 1 without an inbox, where each delivery
+    /// is the only attempt.
+    ///
+    /// The next attempt has the same number if this one does not count: if its worker stopped, the application was
+    /// unreachable, or its process died, unless it attempted only this event, after an earlier death. So the first
+    /// attempt with the number 1 may not be the only one. A [replayed](Delivery::is_replay) event begins with 1 again.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        #[cfg(feature = "inbox")]
+        if let InboxPart::Attempt(attempt) = &self.opened.inbox {
+            return attempt.number.max(1);
+        }
+        1
+    }
+
+    /// Returns when the event was stored in an inbox, in Unix seconds of the store's clock. `None` without an inbox.
+    #[must_use]
+    pub fn stored_at(&self) -> Option<Time> {
+        #[cfg(feature = "inbox")]
+        if let InboxPart::Attempt(attempt) = &self.opened.inbox {
+            return Some(attempt.stored_at.clone());
+        }
+        None
+    }
+
+    /// Returns whether an operator has replayed the event from an inbox: it was handled or given up before.
+    #[must_use]
+    pub fn is_replay(&self) -> bool {
+        #[cfg(feature = "inbox")]
+        if let InboxPart::Attempt(attempt) = &self.opened.inbox {
+            return attempt.is_replay;
+        }
+        false
+    }
+
+    /// Returns the row of the inbox that the delivery comes from.
+    #[cfg(feature = "inbox")]
+    #[cfg_attr(not(feature = "sqlx-09"), allow(dead_code, reason = "only `finish_in` needs it"))]
+    pub(crate) fn inbox_row(&self) -> Option<i64> {
+        match &self.opened.inbox {
+            InboxPart::Attempt(attempt) => Some(attempt.row),
+            InboxPart::None | InboxPart::Request(_) => None,
+        }
+    }
+
+    /// Returns the part of the request that is stored, if the receiver has an inbox.
+    #[cfg(feature = "inbox")]
+    pub(crate) fn request_part(&self) -> Option<&RequestPart> {
+        match &self.opened.inbox {
+            InboxPart::Request(part) => Some(part),
+            InboxPart::None | InboxPart::Attempt(_) => None,
+        }
+    }
+
     /// Returns whether this very endpoint received the delivery, and not another one with the same name.
     pub(crate) fn is_of(&self, endpoint: &Arc<EndpointFacts>) -> bool {
         Arc::ptr_eq(&self.opened.endpoint, endpoint)
@@ -267,9 +374,14 @@ impl Delivery {
 
     /// Sets the number of earlier deliveries of the body, and how long ago the first of them was.
     pub(crate) fn set_possible_duplicate(&self, count: u64, since: Duration) {
+        let since = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        self.set_first_seen(count, self.opened.endpoint.now().saturating_sub(since));
+    }
+
+    /// Sets the number of earlier deliveries of the body, and the time of the first of them in Unix seconds.
+    pub(crate) fn set_first_seen(&self, count: u64, first_seen: i64) {
         if let Some(claim) = &self.claim {
-            let since = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-            let first_seen = Time::from_unix(self.opened.endpoint.now().saturating_sub(since));
+            let first_seen = Time::from_unix(first_seen);
             // Already set only if the caller recorded the delivery twice, which `Admitted::run` does not do.
             let _ = claim.possible_duplicate.set(PossibleDuplicate { first_seen, count });
         }

@@ -82,13 +82,17 @@ reasons! {
     RepeatLimit = "repeat_limit", SERVICE_UNAVAILABLE;
     /// The dedupe store failed or did not answer in time.
     StoreUnavailable = "store_unavailable", SERVICE_UNAVAILABLE;
-    /// The dedupe store is full of events that must not be forgotten yet.
+    /// The dedupe store is full of events that must not be forgotten yet, or the inbox contains as many bytes of the
+    /// receiver's unfinished events as its `max_inbox_bytes` allows.
     StoreFull = "store_full", SERVICE_UNAVAILABLE;
     /// The `max_in_flight` limit is reached.
     TooBusy = "too_busy", SERVICE_UNAVAILABLE;
     /// The receiver is shutting down, so the handler was not called.
     Draining = "draining", SERVICE_UNAVAILABLE;
-    /// The event has already been handled.
+    /// The event was stored in the receiver's inbox and will be handled later. Not a rejection: answered with 200, or
+    /// with the receiver's `ack_status`.
+    Stored = "stored", OK;
+    /// The event has already been handled, or was already stored in the receiver's inbox.
     Duplicate = "duplicate", OK;
     /// A live secret verified a test event. A live event that a test secret verified is a
     /// [`SecretModeMismatch`](Reason::SecretModeMismatch).
@@ -107,6 +111,7 @@ impl Reason {
     #[must_use]
     pub const fn outcome(self) -> Outcome {
         match self {
+            Reason::Stored => Outcome::Stored,
             Reason::Duplicate => Outcome::Duplicate,
             Reason::WrongMode => Outcome::Ignored,
             Reason::InFlight => Outcome::InFlight,
@@ -128,7 +133,10 @@ impl fmt::Display for Reason {
 pub enum Outcome {
     /// The handler answered 2xx. The event will not be delivered to the handler again.
     Handled,
-    /// The event has already been handled. Answered with 200, without calling the handler.
+    /// The event was stored in the receiver's inbox, to be handled later. Answered with 200 or the receiver's
+    /// `ack_status`, without calling the handler.
+    Stored,
+    /// The event has already been handled or stored. Answered with 200, without calling the handler.
     Duplicate,
     /// A live secret verified a test event. Answered with 200, without calling the handler or recording the event.
     Ignored,
@@ -146,6 +154,7 @@ impl Outcome {
     pub const fn as_str(self) -> &'static str {
         match self {
             Outcome::Handled => "handled",
+            Outcome::Stored => "stored",
             Outcome::Duplicate => "duplicate",
             Outcome::Ignored => "ignored",
             Outcome::InFlight => "in_flight",
@@ -205,6 +214,10 @@ pub struct ConfigError {
 impl ConfigError {
     pub(crate) fn new(message: impl Into<Box<str>>) -> Self {
         ConfigError { message: message.into(), source: None }
+    }
+
+    pub(crate) fn no_randomness(error: getrandom::Error) -> Self {
+        ConfigError::new("cannot read from the system random number generator").with_source(error)
     }
 
     /// Prefixes the message with the name of the misconfigured part.

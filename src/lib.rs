@@ -38,15 +38,15 @@
 //! | handler | the application | handles the [`Delivery`], or its event decoded into a type |
 //! | settle | [`Admitted::run`] | commits the claim after a 2xx, otherwise releases it; then the answer is sent |
 //!
-//! Unverified bodies are never parsed. A delivery is answered 2xx only if its event was handled; the exception is a
-//! test event verified with a live secret, which is dropped. A genuine delivery is answered 4xx only if its age, size,
-//! content encoding or method is rejected, if it lacks the time by which its age is checked, if its body did not arrive
-//! completely, or if its tenant is unknown. [`Reason`] lists every rejection and its status.
+//! Unverified bodies are never parsed. A delivery is answered 2xx only if its event was handled or stored; the
+//! exception is a test event verified with a live secret, which is dropped. A genuine delivery is answered 4xx only if
+//! its age, size, content encoding or method is rejected, if it lacks the time by which its age is checked, if its body
+//! did not arrive completely, or if its tenant is unknown. [`Reason`] lists every rejection and its status.
 //!
 //! # Guides
 //!
-//! [`guide::tenants`], [`guide::proxies`], [`guide::layers`], [`guide::shutdown`], [`guide::silence`] and
-//! [`guide::logs`] cover production setups. [`Custom`] describes a provider that is not listed here, and
+//! [`guide::inbox`], [`guide::tenants`], [`guide::proxies`], [`guide::layers`], [`guide::shutdown`], [`guide::silence`]
+//! and [`guide::logs`] cover production setups. [`Custom`] describes a provider that is not listed here, and
 //! [`DedupeStore`] is the trait for your own store.
 //!
 //! # Features
@@ -56,6 +56,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `sqlite`, `postgres`, `redis` | stores that survive restarts |
+//! | `inbox` | with `sqlite` or `postgres`: [stores events](guide::inbox) before they are handled |
 //! | `sqlx-09` | lets `sqlite` and `postgres` use the application's own database and take part in its transactions |
 //! | `tracing` | [log lines](guide::logs); on by default in the crates for frameworks |
 //! | `metrics` | counters, gauges and histograms through the crate `metrics` 0.24, listed in `docs/metrics.md` |
@@ -77,6 +78,8 @@
 mod answered;
 mod any_event;
 mod claim_token;
+#[cfg(feature = "inbox")]
+mod counts;
 mod dedupe;
 mod delivery;
 mod endpoint;
@@ -90,6 +93,9 @@ mod freshness;
 pub mod guide;
 mod handling;
 mod headers;
+#[cfg(feature = "inbox")]
+#[cfg_attr(not(any(feature = "postgres", feature = "sqlite")), allow(dead_code, reason = "no store has an inbox"))]
+pub mod inbox;
 mod isolated;
 #[cfg(feature = "metrics")]
 mod meter;
@@ -119,6 +125,8 @@ mod store_id;
 pub mod testing;
 mod time;
 mod verified;
+#[cfg(feature = "inbox")]
+mod worker;
 
 pub use bytes::Bytes;
 pub use http;
@@ -142,6 +150,8 @@ pub use self::extract::{Misplaced, Webhook};
 pub use self::freshness::Freshness;
 pub use self::handling::{Admitted, OnStoreError, detached};
 pub use self::headers::{Found, Headers};
+#[cfg(feature = "inbox")]
+pub use self::inbox::{Bodies, Inbox, Keyring};
 pub use self::phi::{Phi, RawJson};
 pub use self::provider::all::*;
 pub use self::provider::{Custom, Policy, Provider};
@@ -156,6 +166,8 @@ pub use self::shutdown::Shutdown;
 pub use self::store_id::StoreId;
 pub use self::time::{Clock, SystemClock, Time};
 pub use self::verified::Verified;
+#[cfg(feature = "inbox")]
+pub use self::worker::{Handled, Retry, Worker, WorkerBuilder};
 
 /// The built-in providers as data, for applications that choose the provider by its name in a configuration.
 ///

@@ -57,13 +57,13 @@ metrics! {
     LAST_GENUINE = Gauge "medhook_last_genuine_seconds" { "endpoint" } Seconds,
         "Unix time of the last genuine delivery: verified, of the right mode, and no replay.";
     SECRET_LAST_USED = Gauge "medhook_secret_last_used_seconds" { "endpoint", "secret" } Seconds,
-        "Unix time of the last event that the secret with this label verified and that reached the handler.";
+        "Unix time of the last event that the secret with this label verified and that reached the handler or the inbox.";
     EXPECT_EVERY = Gauge "medhook_expect_every_seconds" { "endpoint", "provider" } Seconds,
         "The configured expect_every, in seconds.";
     SILENCE = Counter "medhook_silence_total" { "endpoint", "provider" } Count,
         "Times that no genuine delivery had arrived for a further expect_every.";
     POSSIBLE_DUPLICATES = Counter "medhook_possible_duplicates_total" { "endpoint" } Count,
-        "Deliveries to the handler with the same bytes as an earlier one, of a kind that can recur with them.";
+        "Deliveries to the handler or the inbox with the same bytes as an earlier one, of a kind that can recur with them.";
     UNDECODABLE = Counter "medhook_undecodable_total" { "endpoint", "kind" } Count,
         "Events whose payload could not be decoded into the documented type.";
     DRIFTED = Counter "medhook_drifted_total" { "endpoint", "kind" } Count,
@@ -76,6 +76,24 @@ metrics! {
         "Events delivered to the handler without a claim because the store failed.";
     SETTLE_FAILED = Counter "medhook_settle_failed_total" { "endpoint", "step" } Count,
         "Store operations that failed after the event was claimed.";
+    ATTEMPTS = Counter "medhook_attempts_total" { "endpoint", "kind", "outcome", "reason" } Count,
+        "Attempts to handle stored events by outcome and, if they failed, by reason.";
+    STORED_TO_DONE = Histogram "medhook_stored_to_done_seconds" { "endpoint" } Seconds,
+        "Time from when events were stored until they were handled, in seconds.";
+    INBOX_WAITING = Gauge "medhook_inbox_waiting" { "endpoint" } Count,
+        "Stored events that wait for an attempt.";
+    INBOX_PROCESSING = Gauge "medhook_inbox_processing" { "endpoint" } Count,
+        "Stored events that are leased by a worker.";
+    INBOX_DEAD = Gauge "medhook_inbox_dead" { "endpoint" } Count,
+        "Stored events that were given up and are not discarded.";
+    INBOX_OLDEST = Gauge "medhook_inbox_oldest_seconds" { "endpoint" } Seconds,
+        "Age of the oldest stored event that is not done or given up, 0 if there is none.";
+    INBOX_BYTES = Gauge "medhook_inbox_bytes" { "endpoint" } Bytes,
+        "Length of the bodies of waiting, processing and dead events.";
+    INBOX_PAUSED = Gauge "medhook_inbox_paused" { "endpoint" } Count,
+        "1 while an operator has paused the endpoint, otherwise 0.";
+    INBOX_BREAKER_OPEN = Gauge "medhook_inbox_breaker_open" { "endpoint" } Count,
+        "1 while the application is unreachable and single events probe it, otherwise 0.";
     STORE_FORGOTTEN = Counter "medhook_store_forgotten_total" {} Count,
         "Events that a memory store forgot before their retention ended.";
 }
@@ -133,6 +151,11 @@ pub(crate) fn delivery(endpoint: &str, provider: &str, kind: &str, outcome: Outc
 /// Records an event whose handler finished.
 pub(crate) fn finished(endpoint: &str, secret: &str, took: Duration, now: i64) {
     HANDLER.record(took.as_secs_f64(), [owned(endpoint)]);
+    secret_used(endpoint, secret, now);
+}
+
+/// Records an event that a secret verified.
+pub(crate) fn secret_used(endpoint: &str, secret: &str, now: i64) {
     SECRET_LAST_USED.set_time(now, [owned(endpoint), owned(secret)]);
 }
 
@@ -191,6 +214,32 @@ pub(crate) fn unclaimed(endpoint: &str, reason: Reason) {
 /// Counts a store operation that failed after the event was claimed.
 pub(crate) fn settle_failed(endpoint: &str, step: &'static str) {
     SETTLE_FAILED.add(1, [owned(endpoint), step.into()]);
+}
+
+/// Counts an attempt to handle a stored event.
+#[cfg(feature = "inbox")]
+pub(crate) fn attempted(endpoint: &str, kind: &str, outcome: &'static str, reason: &str) {
+    check_recorder();
+    ATTEMPTS.add(1, [owned(endpoint), owned(kind), outcome.into(), owned(reason)]);
+}
+
+/// Records the time from when an event was stored until it was handled.
+#[cfg(feature = "inbox")]
+pub(crate) fn stored_to_done(endpoint: &str, time: Duration) {
+    STORED_TO_DONE.record(time.as_secs_f64(), [owned(endpoint)]);
+}
+
+/// Records the state of an endpoint's inbox.
+#[cfg(feature = "inbox")]
+#[allow(clippy::cast_precision_loss, reason = "numbers of events and bytes are far below 2^53")]
+pub(crate) fn inbox(endpoint: &str, counts: &crate::counts::EndpointCounts, breaker_open: bool) {
+    INBOX_WAITING.set(counts.waiting as f64, [owned(endpoint)]);
+    INBOX_PROCESSING.set(counts.processing as f64, [owned(endpoint)]);
+    INBOX_DEAD.set(counts.dead as f64, [owned(endpoint)]);
+    INBOX_OLDEST.set(counts.oldest.unwrap_or_default().as_secs_f64(), [owned(endpoint)]);
+    INBOX_BYTES.set(counts.bytes as f64, [owned(endpoint)]);
+    INBOX_PAUSED.set(f64::from(u8::from(counts.paused)), [owned(endpoint)]);
+    INBOX_BREAKER_OPEN.set(f64::from(u8::from(breaker_open)), [owned(endpoint)]);
 }
 
 /// Counts an event that a memory store forgot early.

@@ -1,4 +1,4 @@
-//! The response to a delivery that is not handled.
+//! The response to a delivery that is not handled while the sender waits.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
@@ -12,7 +12,8 @@ use crate::envelope::KindName;
 use crate::error::{Outcome, Reason, StoreError, debug_as_message};
 use crate::headers::{HeadFault, HeaderProblem};
 
-/// A rejected delivery: the [`Reason`], and how long the sender should wait before it retries.
+/// A rejected delivery: the [`Reason`], and how long the sender should wait before it retries. A delivery that was
+/// [stored](Reason::Stored) in an inbox has one, too, because its handler does not run while the sender waits.
 ///
 /// The sender receives the status and an empty body. The reason is for logs, metrics and the application only.
 pub struct Rejection {
@@ -26,13 +27,25 @@ pub struct Rejection {
     /// Boxed for the same reason.
     faulty: Option<Box<(HeaderName, HeaderProblem)>>,
     allow: &'static [&'static str],
+    /// The status of the response, if it is not that of the reason.
+    status: Option<StatusCode>,
 }
 
 impl Rejection {
     pub(crate) fn new(reason: Reason) -> Self {
         let retry_after = (reason.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER);
         let allow = &["POST"];
-        Rejection { reason, retry_after, verified: false, kind: None, secret: None, source: None, faulty: None, allow }
+        Rejection {
+            reason,
+            retry_after,
+            verified: false,
+            kind: None,
+            secret: None,
+            source: None,
+            faulty: None,
+            allow,
+            status: None,
+        }
     }
 
     /// Sets the methods for the `Allow` header of a 405.
@@ -46,6 +59,12 @@ impl Rejection {
 
     pub(crate) fn repeat_limit(retry_after: Duration) -> Self {
         Rejection { retry_after: Some(retry_after), ..Rejection::new(Reason::RepeatLimit) }
+    }
+
+    /// Acknowledges a delivery that was stored.
+    #[cfg(feature = "inbox")]
+    pub(crate) fn stored(status: StatusCode) -> Self {
+        Rejection { status: Some(status), ..Rejection::new(Reason::Stored) }
     }
 
     pub(crate) fn store(source: StoreError) -> Self {
@@ -97,10 +116,10 @@ impl Rejection {
         self.faulty.as_deref().map(|(_, problem)| problem.as_str())
     }
 
-    /// Returns the status of the response.
+    /// Returns the status of the response: that of the reason, or the configured one of a stored delivery.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        self.reason.status()
+        self.status.unwrap_or_else(|| self.reason.status())
     }
 
     /// Returns the header of the response, if there is one: `Retry-After` (in seconds, at least 1) for a 503, `Allow`
@@ -138,8 +157,12 @@ impl From<HeadFault> for Rejection {
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A handler that did not finish had the delivery.
-        let what = if self.reason.outcome() == Outcome::Failed { "failed" } else { "rejected" };
+        let what = match self.reason.outcome() {
+            Outcome::Stored => return f.write_str("delivery stored"),
+            // A handler that did not finish had the delivery.
+            Outcome::Failed => "failed",
+            _ => "rejected",
+        };
         write!(f, "delivery {what}: {}", self.reason)?;
         match self.faulty.as_deref() {
             Some((name, problem)) => write!(f, " ({name}: {})", problem.as_str()),

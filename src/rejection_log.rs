@@ -133,7 +133,10 @@ pub(crate) fn next_step(reason: Reason, detail: Option<&'static str>) -> &'stati
         }
         Reason::SecretModeMismatch => "configure the secret as the live secret",
         Reason::StoreUnavailable => "check the store; the provider should retry",
-        Reason::StoreFull => "make room in the store, or shorten the retention; the provider should retry",
+        Reason::StoreFull => {
+            "make room in the store, or shorten the retention; if an inbox is full, find out why its events are not \
+             handled, or increase `max_inbox_bytes`; the provider should retry"
+        }
         Reason::TooBusy => "make the handler faster, or increase `max_in_flight`; the provider should retry",
         Reason::Draining => "the receiver is shutting down; the provider should retry",
         Reason::HandlerPanicked => "see the message of the panic on standard error",
@@ -141,7 +144,7 @@ pub(crate) fn next_step(reason: Reason, detail: Option<&'static str>) -> &'stati
         Reason::HandlerCanceled => {
             "allow more time for the shutdown, or make the handler faster; the provider should retry"
         }
-        Reason::Duplicate | Reason::InFlight => "none: the event is or was handled",
+        Reason::Stored | Reason::Duplicate | Reason::InFlight => "none: the event is or was handled or stored",
         Reason::RepeatLimit => "see the warning about `max_repeats`",
     }
 }

@@ -15,12 +15,47 @@ pub struct Verified<'h> {
     body: Bytes,
     verification: Verification<'h>,
     by: &'h Arc<EndpointFacts>,
+    /// The label of the secret that verified the delivery when it was stored. The secret may not be configured anymore.
+    #[cfg(feature = "inbox")]
+    stored_label: Option<&'h str>,
 }
 
+/// Shows that a body was opened as an inbox had sealed it, so that it was verified when it arrived. Only the inbox
+/// implements it, for a type that only opening a stored event creates.
+#[cfg(feature = "inbox")]
+pub(crate) trait OpenedFromInbox {}
+
 impl<'h> Verified<'h> {
-    /// Joins a body with the result of its verification. This is the only constructor of a verified body.
+    /// Joins a body with the result of its verification. This and `from_inbox` are the only constructors of a verified
+    /// body.
     pub(crate) fn assertion(body: Bytes, verification: Verification<'h>, by: &'h Arc<EndpointFacts>) -> Self {
-        Verified { body, verification, by }
+        Verified {
+            body,
+            verification,
+            by,
+            #[cfg(feature = "inbox")]
+            stored_label: None,
+        }
+    }
+
+    /// Joins a body that this endpoint verified and stored with the result of that verification.
+    #[cfg(feature = "inbox")]
+    pub(crate) fn from_inbox(
+        body: Bytes,
+        verification: Verification<'h>,
+        by: &'h Arc<EndpointFacts>,
+        label: &'h str,
+        _: &impl OpenedFromInbox,
+    ) -> Self {
+        Verified { body, verification, by, stored_label: Some(label) }
+    }
+
+    /// Returns whether the body comes from an inbox.
+    pub(crate) fn is_stored(&self) -> bool {
+        #[cfg(feature = "inbox")]
+        return self.stored_label.is_some();
+        #[cfg(not(feature = "inbox"))]
+        false
     }
 
     /// Returns the endpoint that verified the delivery.
@@ -43,6 +78,10 @@ impl<'h> Verified<'h> {
     /// Returns the label of the secret that verified the delivery.
     #[must_use]
     pub fn secret_label(&self) -> &'h str {
+        #[cfg(feature = "inbox")]
+        if let Some(label) = self.stored_label {
+            return label;
+        }
         self.by.secret_label(self.verification.secret)
     }
 

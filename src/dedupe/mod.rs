@@ -8,6 +8,9 @@
 
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod driver;
+#[cfg(feature = "inbox")]
+#[cfg_attr(not(any(feature = "postgres", feature = "sqlite")), allow(dead_code, reason = "no store has an inbox"))]
+pub(crate) mod inbox;
 mod memory;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
 mod namespace;

@@ -11,17 +11,17 @@ use crate::store_id::StoreId;
 /// With another store, the record would be one that the receiver's claims do not see.
 pub(super) fn own_delivery(
     store: StoreId,
-    name: &str,
+    operation: &str,
     delivery: &Delivery,
 ) -> Result<(ClaimToken, Retention), StoreError> {
     let (Some(token), Some(retention)) = (delivery.claim_token(), delivery.retention()) else {
-        return Err(StoreError::unavailable(format!("{name}: commit_in: the delivery was not admitted by a receiver")));
+        return Err(StoreError::unavailable(format!("{operation}: the delivery was not admitted by a receiver")));
     };
     if delivery.store_id() == Some(store) {
         return Ok((token, retention));
     }
     Err(StoreError::unavailable(format!(
-        "{name}: commit_in: the receiver of the delivery has another store, whose claims do not see this record; build \
+        "{operation}: the receiver of the delivery has another store, whose claims do not see this record; build \
          the receiver with a clone of this store (a store that wraps it must return its `store_id`)"
     )))
 }

@@ -5,6 +5,11 @@
 #[doc = include_str!("tenants.md")]
 pub mod tenants {}
 
+/// Storing events before they are handled.
+///
+#[doc = include_str!("inbox.md")]
+pub mod inbox {}
+
 /// Reverse proxies and load balancers.
 ///
 #[doc = include_str!("proxies.md")]

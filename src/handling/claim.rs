@@ -29,7 +29,7 @@ use crate::time::in_time;
 /// settled.
 pub(super) struct Claim {
     pub(super) delivery: Delivery,
-    token: ClaimToken,
+    pub(super) token: ClaimToken,
     pub(super) settings: Arc<Settings>,
     pub(super) permit: Permit,
 }
@@ -41,7 +41,7 @@ impl fmt::Debug for Claim {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum ClaimEnding {
     Commit,
     Release,
     /// Releases a claim whose outcome is unknown because the store did not answer. If the claim is still under way, it
@@ -82,11 +82,22 @@ impl Claim {
                 let rejection = Rejection::store(error);
                 self.permit.finish();
                 if !full {
-                    self.settle_in_background(Ending::Disown);
+                    self.settle_in_background(ClaimEnding::Disown);
                 }
                 return Err(rejection);
             }
         };
+        self.run_claimed(claimed, handler, answered).await
+    }
+
+    /// Runs the handler, and settles the claim if there is one. Without one, the event is claimed by the first renewal
+    /// that the store answers.
+    pub(super) async fn run_claimed<T>(
+        mut self,
+        claimed: bool,
+        handler: Guarded<'_, impl Future<Output = T> + Unpin>,
+        answered: Guarded<'_, impl FnOnce(&T) -> Answered>,
+    ) -> Result<T, Rejection> {
         observe::new_event(self.delivery.facts());
         let handled = {
             let renewing = pin!(self.keep_renewing());
@@ -95,11 +106,11 @@ impl Claim {
         match handled {
             Ok((answer, succeeded)) => {
                 self.permit.finish();
-                self.end(if succeeded { Ending::Commit } else { Ending::Release }, claimed).await;
+                self.end(if succeeded { ClaimEnding::Commit } else { ClaimEnding::Release }, claimed).await;
                 Ok(answer)
             }
             Err(reason) => {
-                self.end(Ending::Release, claimed).await;
+                self.end(ClaimEnding::Release, claimed).await;
                 Err(reason.into())
             }
         }
@@ -173,7 +184,7 @@ impl Claim {
 
     /// Settles the claim. If the event was handled without one, there is a single attempt to record it, since retries
     /// would hold a permit that another delivery needs.
-    async fn end(self, ending: Ending, claimed: bool) {
+    async fn end(self, ending: ClaimEnding, claimed: bool) {
         if claimed {
             self.settle(ending).await;
         } else {
@@ -182,20 +193,20 @@ impl Claim {
     }
 
     /// Settles the claim. If the store fails, continues in the background, so that the handler's answer is sent now.
-    pub(super) async fn settle(self, ending: Ending) {
+    pub(super) async fn settle(self, ending: ClaimEnding) {
         if !self.try_settle(ending).await {
             self.settle_in_background(ending);
         }
     }
 
-    pub(super) fn settle_in_background(self, ending: Ending) {
+    pub(super) fn settle_in_background(self, ending: ClaimEnding) {
         tokio::spawn(async move {
             let settings = self.settings.clone();
             let began = Instant::now();
             let longest = match ending {
-                Ending::Commit => settings.retention.total.min(LONGEST_SETTLING),
+                ClaimEnding::Commit => settings.retention.total.min(LONGEST_SETTLING),
                 // By then the lease has expired. A record of deliveries is advisory.
-                Ending::Release | Ending::Disown | Ending::Failure(_) => settings.lease,
+                ClaimEnding::Release | ClaimEnding::Disown | ClaimEnding::Failure(_) => settings.lease,
             };
             let mut wait = FIRST_RETRY;
             loop {
@@ -208,7 +219,7 @@ impl Claim {
                     return;
                 }
                 wait = wait.saturating_mul(2).min(settings.part_of_lease(3));
-                if ending == Ending::Commit {
+                if ending == ClaimEnding::Commit {
                     // A renewal may succeed although the commit failed, and keeps the event claimed until the
                     // next attempt.
                     if let Err(error) = self.renew().await {
@@ -219,18 +230,20 @@ impl Claim {
         });
     }
 
-    async fn try_settle(&self, ending: Ending) -> bool {
+    async fn try_settle(&self, ending: ClaimEnding) -> bool {
         let settings = &*self.settings;
         let key = self.delivery.event_key();
         let settled = match ending {
-            Ending::Commit => self.answer(|store| store.commit(key, self.token, settings.retention)).await,
-            Ending::Release | Ending::Disown => self.answer(|store| store.release(key, self.token)).await,
-            Ending::Failure(body) => self.answer(|store| store.record_failure(body)).await.map(|()| Settled::Settled),
+            ClaimEnding::Commit => self.answer(|store| store.commit(key, self.token, settings.retention)).await,
+            ClaimEnding::Release | ClaimEnding::Disown => self.answer(|store| store.release(key, self.token)).await,
+            ClaimEnding::Failure(body) => {
+                self.answer(|store| store.record_failure(body)).await.map(|()| Settled::Settled)
+            }
         };
         match settled {
             Ok(Settled::Settled) => true,
             Ok(Settled::Lost) => {
-                if ending != Ending::Disown && !self.delivery.claim_lost() {
+                if ending != ClaimEnding::Disown && !self.delivery.claim_lost() {
                     self.delivery.lose_claim();
                     observe::claim_lost(self.delivery.subject());
                 }
@@ -238,9 +251,9 @@ impl Claim {
             }
             Err(error) => {
                 let step = match ending {
-                    Ending::Commit => "commit",
-                    Ending::Release | Ending::Disown => "release",
-                    Ending::Failure(_) => "record failure",
+                    ClaimEnding::Commit => "commit",
+                    ClaimEnding::Release | ClaimEnding::Disown => "release",
+                    ClaimEnding::Failure(_) => "record failure",
                 };
                 observe::settle_failed(self.delivery.subject(), step, &error);
                 false
@@ -264,21 +277,31 @@ impl Claim {
         &'s self,
         step: impl FnOnce(&'s dyn DedupeStore) -> StoreFuture<'s, T>,
     ) -> Result<T, StoreError> {
-        let settings = &*self.settings;
-        let panicked = || Err(StoreError::unavailable("the store panicked"));
-        let Some(stepped) = caught(|| step(&*settings.store)) else {
-            return panicked();
-        };
+        match caught(|| step(&*self.settings.store)) {
+            Some(stepped) => self.in_store_timeout(stepped).await,
+            None => Err(panicked()),
+        }
+    }
+
+    /// Waits for the store for up to `store_timeout`. A panic counts as unavailable.
+    pub(super) async fn in_store_timeout<T>(
+        &self,
+        stepped: impl Future<Output = Result<T, StoreError>> + Unpin,
+    ) -> Result<T, StoreError> {
         let stepped = AssertUnwindSafe(Guarded::new(stepped, &self.delivery)).catch_unwind();
-        match in_time(settings.store_timeout, stepped).await {
+        match in_time(self.settings.store_timeout, stepped).await {
             Some(Ok(answer)) => answer,
             Some(Err(payload)) => {
                 drop(Guarded::new(payload, &self.delivery));
-                panicked()
+                Err(panicked())
             }
             None => Err(StoreError::unavailable("the store did not answer in time")),
         }
     }
+}
+
+fn panicked() -> StoreError {
+    StoreError::unavailable("the store panicked")
 }
 
 pub(super) const FIRST_RETRY: Duration = Duration::from_millis(100);

@@ -9,30 +9,53 @@ use std::pin::pin;
 
 use tokio::time::Instant;
 
-use super::claim::{Claim, Ending};
+use super::claim::{Claim, ClaimEnding};
 use super::panics::Guarded;
 use super::settings::{OnStoreError, REPEAT_PERIOD};
 use crate::answered::Answered;
+use crate::dedupe::DeliveryRecord;
 use crate::event_key::EventKey;
 use crate::observe;
 use crate::rejection::Rejection;
 
+/// The record of a delivery, and when it was made.
+#[derive(Clone, Copy)]
+pub(super) struct Recorded {
+    record: DeliveryRecord,
+    at: Instant,
+}
+
+impl Recorded {
+    /// Returns whether the period that the delivery counts for is not over. A failure must not free a place in the next
+    /// period.
+    pub(super) fn is_current(&self) -> bool {
+        self.record.period.saturating_add(self.at.elapsed()) < REPEAT_PERIOD
+    }
+}
+
 impl Claim {
     /// Records the delivery, runs the handler, and records its failure.
     pub(super) async fn run_recorded<T>(
-        mut self,
+        self,
         body: EventKey,
         handler: Guarded<'_, impl Future<Output = T> + Unpin>,
         answered: Guarded<'_, impl FnOnce(&T) -> Answered>,
     ) -> Result<T, Rejection> {
+        let (claim, recorded) = self.record(body).await?;
+        claim.run_with_record(body, recorded, handler, answered).await
+    }
+
+    /// Records the delivery. Returns no record if the store is unavailable and the policy is
+    /// [`HandleUnclaimed`](OnStoreError::HandleUnclaimed).
+    pub(super) async fn record(mut self, body: EventKey) -> Result<(Self, Option<Recorded>), Rejection> {
         let (most, policy) = (self.settings.max_repeats, self.settings.on_store_error);
         // The first delivery is no repeat.
         let limit = u64::from(most).saturating_add(1);
         let record = match self.answer(|store| store.record_delivery(body, REPEAT_PERIOD, limit)).await {
-            Ok(record) => Some(record),
+            Ok(record) => record,
             Err(error) if policy == OnStoreError::HandleUnclaimed => {
                 observe::unclaimed(self.delivery.subject(), &error);
-                None
+                return Ok((self, None));
             }
             Err(error) => {
                 let full = error.is_full();
@@ -40,21 +63,29 @@ impl Claim {
                 self.permit.finish();
                 if !full {
                     // The store may have recorded the delivery, or may still do so.
-                    self.settle_in_background(Ending::Failure(body));
+                    self.settle_in_background(ClaimEnding::Failure(body));
                 }
                 return Err(rejection);
             }
         };
-        let recorded = Instant::now();
-        if let Some(record) = record {
-            if record.in_period >= limit {
-                observe::repeat_limit(self.delivery.subject(), most);
-                return Err(Rejection::repeat_limit(REPEAT_PERIOD.saturating_sub(record.period)));
-            }
-            if record.earlier > 0 {
-                self.delivery.set_possible_duplicate(record.earlier, record.since);
-            }
+        if record.in_period >= limit {
+            observe::repeat_limit(self.delivery.subject(), most);
+            return Err(Rejection::repeat_limit(REPEAT_PERIOD.saturating_sub(record.period)));
         }
+        if record.earlier > 0 {
+            self.delivery.set_possible_duplicate(record.earlier, record.since);
+        }
+        Ok((self, Some(Recorded { record, at: Instant::now() })))
+    }
+
+    /// Runs the handler of a recorded delivery, and records its failure.
+    pub(super) async fn run_with_record<T>(
+        mut self,
+        body: EventKey,
+        recorded: Option<Recorded>,
+        handler: Guarded<'_, impl Future<Output = T> + Unpin>,
+        answered: Guarded<'_, impl FnOnce(&T) -> Answered>,
+    ) -> Result<T, Rejection> {
         // With a known body it may be a replay.
         if self.delivery.repeats().is_none() {
             observe::new_event(self.delivery.facts());
@@ -62,10 +93,8 @@ impl Claim {
         let handled = self.handle(handler, answered, pin!(pending())).await;
         self.permit.finish();
         let failed = !matches!(handled, Ok((_, true)));
-        // A failure must not free a place in the next period.
-        let is_current = record.is_some_and(|record| record.period.saturating_add(recorded.elapsed()) < REPEAT_PERIOD);
-        if failed && is_current {
-            self.settle(Ending::Failure(body)).await;
+        if failed && recorded.is_some_and(|recorded| recorded.is_current()) {
+            self.settle(ClaimEnding::Failure(body)).await;
         }
         handled.map(|(answer, _)| answer).map_err(Rejection::from)
     }

@@ -3,7 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "inbox")]
+use http::StatusCode;
+
+#[cfg(feature = "inbox")]
+use super::quota::Quota;
 use crate::dedupe::DedupeStore;
+#[cfg(feature = "inbox")]
+use crate::inbox::Inbox;
 use crate::retention::Retention;
 use crate::store_id::StoreId;
 
@@ -19,6 +26,17 @@ pub(crate) struct Settings {
     pub(crate) on_store_error: OnStoreError,
     /// The number of times that a body may be repeated within [`REPEAT_PERIOD`], if its event can recur.
     pub(crate) max_repeats: u32,
+    #[cfg(feature = "inbox")]
+    pub(crate) inbox: Option<InboxSettings>,
+}
+
+/// The inbox of a receiver, and how events are stored in it.
+#[cfg(feature = "inbox")]
+pub(crate) struct InboxSettings {
+    pub(crate) inbox: Inbox,
+    /// The status of the answer to a delivery that was stored.
+    pub(crate) ack_status: StatusCode,
+    pub(crate) quota: Quota,
 }
 
 /// The period for which deliveries of a body are counted, from the first one on.

@@ -34,6 +34,11 @@ pub struct ProviderFacts {
     pub pointers: Pointers,
     /// The provider's response timeout; `None` if undocumented.
     pub answer_timeout: Option<Duration>,
+    /// The kinds whose sender may expect a result in the answer, because the documentation does not say where it
+    /// expects it. An answer that is sent before the handler runs contains none.
+    pub may_expect_result: &'static [&'static str],
+    /// The kinds whose event can be used for a limited time after it was sent, and this time.
+    pub useful_for: &'static [(&'static str, Duration)],
     /// The retry schedule; `None` if undocumented.
     pub retries: Option<RetrySchedule>,
     /// Headers that the provider sends besides those of its scheme. They are unsigned, and receivers ignore them.

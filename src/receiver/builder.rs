@@ -4,6 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "inbox")]
+use http::StatusCode;
+
 use super::fresh::FreshnessRule;
 use super::key_rule::{Dedupe, KeyRule};
 use super::watch::Watch;
@@ -14,10 +17,17 @@ use crate::error::ConfigError;
 use crate::event_key::EventKeys;
 use crate::freshness::Freshness;
 use crate::handling::{Handling, OnStoreError, Permits, Settings};
+#[cfg(feature = "inbox")]
+use crate::handling::{InboxSettings, Quota};
+#[cfg(feature = "inbox")]
+use crate::inbox::Inbox;
 use crate::observe;
+#[cfg(feature = "inbox")]
+use crate::provider::provider as registered;
 use crate::provider::{OptionError, Policy, Provider, ProviderFacts, ProviderOptions, sealed};
 use crate::retention::Retention;
 use crate::scheme::SchemeVerifier;
+use crate::store_id::StoreId;
 use crate::time::{Clock, SystemClock};
 
 impl Receiver {
@@ -61,6 +71,17 @@ pub struct Builder {
     on_store_error: OnStoreError,
     max_repeats: u32,
     expect_every: Option<Duration>,
+    #[cfg(feature = "inbox")]
+    inbox: InboxOptions,
+}
+
+/// The options of a receiver with an inbox. Each is `None` unless set.
+#[cfg(feature = "inbox")]
+#[derive(Default)]
+struct InboxOptions {
+    inbox: Option<Inbox>,
+    ack_status: Option<StatusCode>,
+    max_bytes: Option<u64>,
 }
 
 impl Builder {
@@ -81,6 +102,8 @@ impl Builder {
             on_store_error: OnStoreError::default(),
             max_repeats: 20,
             expect_every: None,
+            #[cfg(feature = "inbox")]
+            inbox: InboxOptions::default(),
         }
     }
 
@@ -178,6 +201,45 @@ impl Builder {
         self
     }
 
+    /// Stores each event in an inbox before the delivery is acknowledged, instead of running the handler while the
+    /// sender waits. A [`Worker`](crate::Worker) handles the stored events, as often as it takes. The inbox's store is
+    /// also the store in which events are recorded, so [`store`](Builder::store) must not be set.
+    ///
+    /// A delivery is answered with 200 (see [`ack_status`](Builder::ack_status)) after its event was committed, and
+    /// with 503 if that failed. With [`OnStoreError::HandleUnclaimed`], the handler runs in the latter case, while the
+    /// sender waits.
+    ///
+    /// Stored are the body, the path and the content type of the request, and its signed id and time, but neither the
+    /// query nor other headers. The path is the one that the layer sees, without the prefixes of nested routers. A path
+    /// that is longer than 2,048 bytes or not visible ASCII is stored as `/`; a content type that is longer than 256
+    /// bytes or not ASCII is not stored.
+    #[cfg(feature = "inbox")]
+    pub fn inbox(mut self, inbox: Inbox) -> Self {
+        self.inbox.inbox = Some(inbox);
+        self
+    }
+
+    /// Sets the status with which a delivery is answered whose event was stored in the [inbox](Builder::inbox): any
+    /// 2xx. The default is 200, which every provider takes for a success.
+    #[cfg(feature = "inbox")]
+    pub fn ack_status(mut self, status: StatusCode) -> Self {
+        self.inbox.ack_status = Some(status);
+        self
+    }
+
+    /// Sets how many bytes the unfinished events of this receiver, those that wait or are being handled, may take in
+    /// the [inbox](Builder::inbox): for each its body and 4 KiB. The default is 1 GiB. Further deliveries are answered with
+    /// 503 ([`Reason::StoreFull`](crate::Reason::StoreFull)), so that events that are not handled do not fill the disk.
+    /// Dead events do not count.
+    ///
+    /// The bytes in the store are counted every 15 seconds, so several instances may exceed the limit by the bytes that
+    /// they store in that time.
+    #[cfg(feature = "inbox")]
+    pub fn max_inbox_bytes(mut self, bytes: u64) -> Self {
+        self.inbox.max_bytes = Some(bytes);
+        self
+    }
+
     /// Sets the clock by which ages are checked. The default is the system's clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -213,12 +275,21 @@ impl Builder {
             format!("receiver {name}: secret {label} {mistake}, or call Secret::literal if the text is intended")
         }));
 
-        let store = store(&self.dedupe, self.store)?;
-        let no_randomness = |error: getrandom::Error| {
-            ConfigError::new("cannot read from the system random number generator").with_source(error)
+        #[cfg(feature = "inbox")]
+        let (inbox, inbox_store) = self.inbox.settings(self.store.is_some())?;
+        #[cfg(feature = "inbox")]
+        if inbox.is_some() {
+            warnings.extend(result_expected(&self.name, self.provider.name()));
+        }
+        #[cfg(feature = "inbox")]
+        let (store, store_id) = match inbox_store {
+            Some((store, id)) => (store_of(&self.dedupe, Some(store))?, Some(id)),
+            None => with_id(store_of(&self.dedupe, self.store)?),
         };
-        let permits = Permits::new(self.max_in_flight).map_err(no_randomness)?;
-        let keys = EventKeys::new(self.provider.name(), &self.name).map_err(no_randomness)?;
+        #[cfg(not(feature = "inbox"))]
+        let (store, store_id) = with_id(store_of(&self.dedupe, self.store)?);
+        let permits = Permits::new(self.max_in_flight).map_err(ConfigError::no_randomness)?;
+        let keys = EventKeys::new(self.provider.name(), &self.name).map_err(ConfigError::no_randomness)?;
         // If no age is checked, a replay is accepted at any time, so no event may be forgotten early.
         let retention = Retention::new(if freshness == Freshness::Unchecked { total } else { window }, total);
         let limits = Limits {
@@ -229,7 +300,7 @@ impl Builder {
             expect_every: self.expect_every,
         };
         let settings = Settings {
-            store_id: store.store_id(),
+            store_id,
             store,
             retention,
             lease: self.lease,
@@ -238,6 +309,8 @@ impl Builder {
             store_timeout: STORE_TIMEOUT.min(self.lease.checked_div(3).unwrap_or(self.lease)),
             on_store_error: self.on_store_error,
             max_repeats: self.max_repeats,
+            #[cfg(feature = "inbox")]
+            inbox,
         };
         observe::built();
         observe::warnings(&warnings);
@@ -315,7 +388,57 @@ fn window(freshness: Freshness) -> Duration {
     }
 }
 
-fn store(dedupe: &Dedupe, store: Option<Arc<dyn DedupeStore>>) -> Result<Arc<dyn DedupeStore>, ConfigError> {
+#[cfg(feature = "inbox")]
+impl InboxOptions {
+    /// Checks the options. Returns the inbox with its settings, and its store.
+    #[allow(clippy::type_complexity, reason = "each part is used once")]
+    fn settings(
+        self,
+        has_store: bool,
+    ) -> Result<(Option<InboxSettings>, Option<(Arc<dyn DedupeStore>, StoreId)>), ConfigError> {
+        let unused = [("ack_status", self.ack_status.is_some()), ("max_inbox_bytes", self.max_bytes.is_some())];
+        let Some(inbox) = self.inbox else {
+            return match unused.into_iter().find(|(_, is_set)| *is_set) {
+                Some((option, _)) => Err(ConfigError::new(format!("{option} is set, but `inbox` is not"))),
+                None => Ok((None, None)),
+            };
+        };
+        if has_store {
+            let problem = "`store` and `inbox` are both set; remove `store`, since the inbox has a store already";
+            return Err(ConfigError::new(problem));
+        }
+        let ack_status = self.ack_status.unwrap_or(StatusCode::OK);
+        if !ack_status.is_success() {
+            return Err(ConfigError::new(format!("ack_status must be a 2xx status, not {}", ack_status.as_u16())));
+        }
+        let max_bytes = self.max_bytes.unwrap_or(1024 * 1024 * 1024);
+        if max_bytes == 0 {
+            return Err(ConfigError::new("max_inbox_bytes must be greater than 0"));
+        }
+        let store = (inbox.store.clone(), inbox.store_id);
+        Ok((Some(InboxSettings { inbox, ack_status, quota: Quota::new(max_bytes) }), Some(store)))
+    }
+}
+
+/// Returns the warning for a provider that may expect a result in the answer.
+#[cfg(feature = "inbox")]
+fn result_expected(name: &str, provider: &str) -> Option<String> {
+    let kinds = registered(provider)?.may_expect_result;
+    (!kinds.is_empty()).then(|| {
+        format!(
+            "receiver {name}: the sender of {} may expect a result in the answer, but with an inbox the answer is sent \
+             before the handler runs; ask {provider}, or receive these kinds without an inbox",
+            kinds.join(", ")
+        )
+    })
+}
+
+fn with_id(store: Arc<dyn DedupeStore>) -> (Arc<dyn DedupeStore>, Option<StoreId>) {
+    let id = store.store_id();
+    (store, id)
+}
+
+fn store_of(dedupe: &Dedupe, store: Option<Arc<dyn DedupeStore>>) -> Result<Arc<dyn DedupeStore>, ConfigError> {
     if dedupe.is_off() {
         return Ok(Arc::new(NoDedupe));
     }

@@ -8,6 +8,7 @@
 //! | 4. verify | `verify` | compares the MACs and returns a [`Verified`] body |
 //! | 5. envelope | `envelope` | reads id, kind, times and mode; rejects an event whose mode differs from the mode of the secret |
 //! | 6. event age | `fresh`, then `key_rule` | checks the event's age and returns a [`Delivery`] with its event key |
+//! | 5. again | `stored` | reads the envelope of a stored event again, for each attempt to handle it |
 //! | 7. permit | `crate::handling::permits` | `admit` reserves a concurrency permit, or rejects with 503 |
 //! | 8. claim, handler, settle | `crate::handling::claim` | runs the handler; 2xx commits the claim, any other status releases it |
 
@@ -20,6 +21,10 @@ mod fresh;
 mod handshake;
 mod head;
 mod key_rule;
+#[cfg(feature = "inbox")]
+mod request_part;
+#[cfg(feature = "inbox")]
+mod stored;
 mod tenant;
 mod verify;
 mod watch;
@@ -45,9 +50,15 @@ use self::key_rule::KeyRule;
 use self::watch::Watch;
 use crate::delivery::Delivery;
 use crate::endpoint::EndpointFacts;
+#[cfg(feature = "inbox")]
+use crate::error::ConfigError;
 use crate::error::Reason;
 use crate::handling::{Admitted, Handling, not_admitted};
+#[cfg(feature = "inbox")]
+use crate::handling::{OnStoreError, Permits, Settings};
 use crate::headers::{HeadFault, Headers};
+#[cfg(feature = "inbox")]
+use crate::inbox::Inbox;
 use crate::observe;
 use crate::provider::Provider;
 use crate::rejection::Rejection;
@@ -102,7 +113,7 @@ impl Receiver {
             let mut intake = self.intake(head.headers)?;
             in_time(self.0.body_timeout, pin!(intake.read(body))).await.ok_or(Reason::BodyTimeout)??;
             let verified = intake.finish()?;
-            self.open(verified).map(Received::Delivery)
+            self.open_as(verified, Some(head)).map(Received::Delivery)
         };
         let received = steps.await;
         if let Err(rejection) = &received {
@@ -142,6 +153,16 @@ impl Receiver {
     /// Returns [`Reason::WrongMode`], [`Reason::SecretModeMismatch`], [`Reason::Stale`], [`Reason::InTheFuture`] or
     /// [`Reason::TimeMissing`]; or [`Reason::SignatureMismatch`] if another receiver verified the body.
     pub fn open(&self, verified: Verified<'_>) -> Result<Delivery, Rejection> {
+        self.open_as::<http::HeaderMap>(verified, None)
+    }
+
+    /// Opens a delivery of the request with this head.
+    #[inline]
+    fn open_as<H: Headers + ?Sized>(
+        &self,
+        verified: Verified<'_>,
+        head: Option<&RequestHead<'_, H>>,
+    ) -> Result<Delivery, Rejection> {
         let state = &*self.0;
         if !Arc::ptr_eq(verified.endpoint(), &state.endpoint) {
             return Err(Reason::SignatureMismatch.into());
@@ -159,6 +180,12 @@ impl Receiver {
             Err(reason) => return Err(Rejection::new(reason).about(envelope.kind, verified.secret_label())),
         }
         let keys = state.key_rule.keys(&*state.provider, &envelope, id_from, verified.body());
+        #[cfg(feature = "inbox")]
+        if state.handling.settings().inbox.is_some() {
+            let part = request_part::of(&verified, head);
+            return Ok(Delivery::new(envelope, verified, keys).with_inbox(part));
+        }
+        let _ = head;
         Ok(Delivery::new(envelope, verified, keys))
     }
 
@@ -176,7 +203,7 @@ impl Receiver {
 
     /// Shuts the receiver down: new deliveries are answered with 503, and running handlers may finish. Handlers that
     /// still run after `within` are canceled and their claims are released, so that another instance can handle the
-    /// events immediately.
+    /// events immediately. The same holds for the attempts of its workers, which start no further ones and end.
     ///
     /// Returns the number of canceled handlers. A drained receiver cannot be reopened. `Shutdown` (feature `shutdown`)
     /// drains all receivers of an application under one deadline when the process is signaled to stop.
@@ -205,6 +232,46 @@ impl Receiver {
     #[must_use]
     pub fn provider(&self) -> &str {
         self.0.endpoint.provider()
+    }
+
+    /// Returns the inbox, if the receiver [has one](Builder::inbox).
+    #[cfg(feature = "inbox")]
+    #[must_use]
+    pub fn inbox(&self) -> Option<&Inbox> {
+        self.0.handling.settings().inbox.as_ref().map(|settings| &settings.inbox)
+    }
+
+    /// Checks that no delivery of this receiver needs a handler, for `post_to_inbox` of the crates for frameworks.
+    #[cfg(feature = "inbox")]
+    #[doc(hidden)]
+    pub fn needs_no_handler(&self) -> Result<(), ConfigError> {
+        let settings = self.0.handling.settings();
+        let problem = if settings.inbox.is_none() {
+            "`post_to_inbox` needs a receiver with an inbox; set `inbox`, or use `post` with a handler"
+        } else if settings.on_store_error == OnStoreError::HandleUnclaimed {
+            "with `HandleUnclaimed`, a handler runs if an event cannot be stored; use `post` with a handler"
+        } else {
+            return Ok(());
+        };
+        Err(ConfigError::new(problem).within(format_args!("receiver {}", self.name())))
+    }
+
+    /// Returns the settings with which deliveries are handled.
+    #[cfg(feature = "inbox")]
+    pub(crate) fn settings(&self) -> &Arc<Settings> {
+        self.0.handling.settings()
+    }
+
+    #[cfg(feature = "inbox")]
+    pub(crate) fn endpoint(&self) -> &Arc<EndpointFacts> {
+        &self.0.endpoint
+    }
+
+    /// Returns permits for up to `most` attempts at a time to handle stored events. [`drain`](Receiver::drain) waits
+    /// for them, too.
+    #[cfg(feature = "inbox")]
+    pub(crate) fn attempts(&self, most: usize) -> Result<Arc<Permits>, ConfigError> {
+        self.0.handling.attempts(most)
     }
 
     /// Returns configuration warnings for the operator, such as a secret that is too short.

@@ -11,8 +11,9 @@ use medhook_tests::listing;
 
 use super::{assert_none, cases};
 
-/// Reasons that no single delivery to a receiver can have.
-const ALWAYS_EXEMPT: [Reason; 5] = [
+/// Reasons that no single delivery to a receiver without an inbox can have.
+const ALWAYS_EXEMPT: [Reason; 6] = [
+    Reason::Stored,
     Reason::UnknownTenant,
     Reason::TenantLookupFailed,
     Reason::HandlerPanicked,

@@ -10,7 +10,7 @@ use crate::event_key::EventKey;
 
 /// The records of a shard, from the most to the least recently used. At capacity, the least recently used one makes
 /// room: the records are advisory.
-pub(super) struct Bodies {
+pub(super) struct BodyRecords {
     records: LruCache<EventKey, BodyRecord, FirstBytesState>,
     capacity: usize,
     /// The number of records that made room before they expired.
@@ -27,10 +27,10 @@ struct BodyRecord {
     in_period: u64,
 }
 
-impl Bodies {
+impl BodyRecords {
     pub(super) fn new(capacity: usize) -> Self {
         // Unbounded, because a bounded cache allocates its whole capacity at once.
-        Bodies { records: LruCache::unbounded_with_hasher(FirstBytesState::default()), capacity, forgotten: 0 }
+        BodyRecords { records: LruCache::unbounded_with_hasher(FirstBytesState::default()), capacity, forgotten: 0 }
     }
 
     pub(super) fn record(&mut self, body: EventKey, period: u64, most: u64, now: u64) -> DeliveryRecord {
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn at_capacity_the_least_recently_used_record_makes_room() {
         let body = |n| EventKey::from_bytes([n; 32]);
-        let mut bodies = Bodies::new(2);
+        let mut bodies = BodyRecords::new(2);
         let mut earlier = |n| bodies.record(body(n), 10, 9, 0).earlier;
         assert_eq!([1, 2, 1, 3, 1, 2, 3].map(&mut earlier), [0, 0, 1, 0, 2, 0, 0]);
         assert_eq!(bodies.forgotten, 3);

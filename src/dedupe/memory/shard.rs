@@ -3,7 +3,7 @@ use std::time::Duration;
 use lru::LruCache;
 
 use super::super::{Claimed, Settled};
-use super::bodies::Bodies;
+use super::bodies::BodyRecords;
 use super::first_bytes::FirstBytesState;
 use crate::StoreError;
 use crate::claim_token::ClaimToken;
@@ -17,7 +17,7 @@ pub(super) struct Shard {
     capacity: usize,
     forgotten: u64,
     /// The records of deliveries whose event can recur.
-    pub(super) bodies: Bodies,
+    pub(super) bodies: BodyRecords,
 }
 
 #[derive(Clone, Copy)]
@@ -76,7 +76,7 @@ impl Shard {
             events: LruCache::unbounded_with_hasher(FirstBytesState::default()),
             capacity,
             forgotten: 0,
-            bodies: Bodies::new(capacity),
+            bodies: BodyRecords::new(capacity),
         }
     }
 

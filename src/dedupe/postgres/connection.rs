@@ -6,7 +6,8 @@
 //! responding at that moment: <https://github.com/transact-rs/sqlx/issues/4349>. `PgPool` also keeps connections that
 //! were made before one was found broken. Here an operation that finds its connection broken is repeated on another
 //! one. Every operation on a claim is idempotent: see `statements.rs`. A record of deliveries may count a repeated
-//! operation twice.
+//! operation twice. An operator's operation on an inbox is not repeated if it may have been committed: see
+//! `inbox/task.rs`.
 //!
 //! A permit stands for a backend of the server, not for a caller. A backend that waits in its COMMIT (for a synchronous
 //! standby, a stalled disk or a deferred trigger) does not notice that its client has closed the connection, and
@@ -30,8 +31,11 @@ use tokio::time::{sleep, timeout};
 
 use super::super::url;
 use super::describe::describe;
+#[cfg(feature = "sqlx-09")]
+use super::location;
 use super::probe::Probe;
 use super::session::{Backend, LONGEST_CONNECT, Sessions};
+use super::work::{Failed, Work};
 use crate::claim_token::ClaimToken;
 use crate::event_key::EventKey;
 use crate::{ConfigError, StoreError};
@@ -73,10 +77,8 @@ struct HeldConnection {
     permit: OwnedSemaphorePermit,
 }
 
-type StatementResult = Result<Option<PgRow>, sqlx::Error>;
-
 enum StepError {
-    Error(sqlx::Error),
+    Failed(Failed),
     NoAnswer,
     /// The number of operations that the server has not answered although their callers have stopped waiting.
     NoneFree(usize),
@@ -96,19 +98,24 @@ impl Connections {
     }
 
     /// Runs one operation, and repeats it on another connection if the first is broken.
-    pub(super) async fn step(self: &Arc<Self>, step: BoundStatement) -> Result<Option<PgRow>, StoreError> {
+    pub(super) async fn step<W: Work>(self: &Arc<Self>, step: W) -> Result<W::Answer, StoreError> {
         let mut tries: u32 = 1;
         loop {
             match self.attempt(step.clone()).await {
-                Ok(row) => return Ok(row),
-                Err(StepError::Error(error)) if is_of_the_connection(&error) && tries < MOST_TRIES => self.distrust(),
-                Err(failed) => return Err(self.error(step.name, failed)),
+                Ok(answer) => return Ok(answer),
+                Err(StepError::Failed(Failed { error, repeatable })) if is_of_the_connection(&error) => {
+                    self.distrust();
+                    if !repeatable || tries >= MOST_TRIES {
+                        return Err(unavailable(step.name(), error));
+                    }
+                }
+                Err(failed) => return Err(self.error(step.name(), failed)),
             }
             tries += 1;
         }
     }
 
-    async fn attempt(self: &Arc<Self>, step: BoundStatement) -> Result<Option<PgRow>, StepError> {
+    async fn attempt<W: Work>(self: &Arc<Self>, step: W) -> Result<W::Answer, StepError> {
         let held = self.take().await?;
         let (caller, answer) = oneshot::channel();
         tokio::spawn(self.clone().run(held, step, caller));
@@ -126,7 +133,7 @@ impl Connections {
         let Ok(permit) = timeout(self.step_timeout, self.permits.clone().acquire_owned()).await else {
             return Err(StepError::NoneFree(Arc::strong_count(&self.abandoned) - 1));
         };
-        let permit = permit.map_err(|_closed| StepError::Error(sqlx::Error::PoolClosed))?;
+        let permit = permit.map_err(|_closed| StepError::Failed(sqlx::Error::PoolClosed.into()))?;
         let idle = match self.pop() {
             Some((pooled, Trust::Full)) => return Ok(HeldConnection { pooled, permit }),
             idle => idle,
@@ -149,13 +156,13 @@ impl Connections {
         self: Arc<Self>,
         permit: OwnedSemaphorePermit,
         idle: Option<(Pooled, Trust)>,
-        mut caller: oneshot::Sender<Result<HeldConnection, sqlx::Error>>,
+        mut caller: oneshot::Sender<Result<HeldConnection, Failed>>,
     ) {
         let prepared = match self.checked(idle).await {
             Some(pooled) => Ok(pooled),
             None => self.connect(&mut caller).await,
         };
-        let held = prepared.map(|pooled| HeldConnection { pooled, permit });
+        let held = prepared.map(|pooled| HeldConnection { pooled, permit }).map_err(Failed::from);
         if let Err(Ok(held)) = caller.send(held) {
             self.give_back(held);
         }
@@ -178,7 +185,7 @@ impl Connections {
     /// Connects. While a server is starting, tries again until the caller stops waiting.
     async fn connect(
         &self,
-        caller: &mut oneshot::Sender<Result<HeldConnection, sqlx::Error>>,
+        caller: &mut oneshot::Sender<Result<HeldConnection, Failed>>,
     ) -> Result<Pooled, sqlx::Error> {
         let mut wait = FIRST_WAIT;
         loop {
@@ -208,11 +215,11 @@ impl Connections {
     }
 
     /// Runs an operation until the server has answered, whether or not the caller still waits.
-    async fn run(
+    async fn run<W: Work>(
         self: Arc<Self>,
         held: HeldConnection,
-        step: BoundStatement,
-        mut caller: oneshot::Sender<StatementResult>,
+        step: W,
+        mut caller: oneshot::Sender<Result<W::Answer, Failed>>,
     ) {
         let HeldConnection { mut pooled, permit } = held;
         let Some(answer) = self.answer(&mut pooled, &step, &mut caller).await else {
@@ -220,7 +227,7 @@ impl Connections {
             drop(permit);
             return;
         };
-        if answer.as_ref().is_err_and(is_of_the_connection) {
+        if answer.as_ref().is_err_and(|failed| is_of_the_connection(&failed.error)) {
             drop(pooled);
             drop(permit);
         } else {
@@ -231,12 +238,12 @@ impl Connections {
     }
 
     /// Returns the answer of the server, or `None` if the backend has ended without one.
-    async fn answer(
+    async fn answer<W: Work>(
         &self,
         pooled: &mut Pooled,
-        step: &BoundStatement,
-        caller: &mut oneshot::Sender<StatementResult>,
-    ) -> Option<StatementResult> {
+        step: &W,
+        caller: &mut oneshot::Sender<Result<W::Answer, Failed>>,
+    ) -> Option<Result<W::Answer, Failed>> {
         let mut running = pin!(step.run(&mut pooled.connection));
         tokio::select! {
             biased;
@@ -310,7 +317,7 @@ impl Connections {
 
     fn error(&self, step: &str, failed: StepError) -> StoreError {
         let problem = match failed {
-            StepError::Error(error) => return unavailable(step, error),
+            StepError::Failed(failed) => return unavailable(step, failed.error),
             StepError::NoAnswer => "no answer in time".to_owned(),
             StepError::NoneFree(abandoned) => {
                 let within = format!("no free connection within {} s", self.step_timeout.as_secs_f64());
@@ -334,8 +341,8 @@ const LONGEST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_BETWEEN_PROBES: Duration = Duration::from_secs(30);
 
 /// Converts a received result. The sender is dropped without one only if its task panics or the runtime shuts down.
-fn received<T>(received: Result<Result<T, sqlx::Error>, oneshot::error::RecvError>) -> Result<T, StepError> {
-    received.unwrap_or(Err(sqlx::Error::WorkerCrashed)).map_err(StepError::Error)
+fn received<T>(received: Result<Result<T, Failed>, oneshot::error::RecvError>) -> Result<T, StepError> {
+    received.unwrap_or_else(|_| Err(sqlx::Error::WorkerCrashed.into())).map_err(StepError::Failed)
 }
 
 /// The condition under which an idle connection may be reused.
@@ -381,8 +388,14 @@ pub(super) struct BoundStatement {
     pub(super) most: Option<i64>,
 }
 
-impl BoundStatement {
-    pub(super) async fn run(&self, connection: &mut PgConnection) -> StatementResult {
+impl Work for BoundStatement {
+    type Answer = Option<PgRow>;
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<Option<PgRow>, Failed> {
         let mut query = sqlx::query(AssertSqlSafe(self.statement.clone()));
         if let Some((key, token)) = &self.key {
             query = query.bind(&key.as_bytes()[..]);
@@ -397,7 +410,7 @@ impl BoundStatement {
             query = query.bind(most);
         }
         // Reads the whole answer: an error at COMMIT comes after the row.
-        query.fetch_all(connection).await.map(|rows| rows.into_iter().next())
+        Ok(query.fetch_all(connection).await?.into_iter().next())
     }
 }
 
@@ -441,8 +454,9 @@ fn is_of_the_connection(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            // The connection is lost, the server is shutting down or starting, or it is no longer the primary.
-            code.starts_with("08") || ["57P01", "57P02", "57P03", "57P05", "25006"].contains(&&*code)
+            // The connection is lost, the server is shutting down or starting, it is no longer the primary, or it has
+            // ended the session of a process that stood still in a transaction.
+            code.starts_with("08") || ["57P01", "57P02", "57P03", "57P05", "25006", "25P03"].contains(&&*code)
         }),
         _ => false,
     }
@@ -450,4 +464,17 @@ fn is_of_the_connection(error: &sqlx::Error) -> bool {
 
 pub(super) fn unavailable(step: &str, error: sqlx::Error) -> StoreError {
     StoreError::unavailable(format!("PostgreSQL: {step}: {}", describe(&error))).with_source(error)
+}
+
+/// Returns the error of an operation in a transaction of the application.
+#[cfg(feature = "sqlx-09")]
+pub(super) fn error_in(operation: &str, error: sqlx::Error) -> StoreError {
+    if !location::is_of_another_database(&error) {
+        return unavailable(operation, error);
+    }
+    StoreError::unavailable(format!(
+        "PostgreSQL: {operation}: the transaction is on another database than this store; begin it on a connection to \
+         the store's database"
+    ))
+    .with_source(error)
 }

@@ -1,11 +1,14 @@
 mod connection;
 mod describe;
+#[cfg(feature = "inbox")]
+mod inbox;
 mod location;
 mod probe;
 mod record;
 mod schema;
 mod session;
 mod statements;
+mod work;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -15,9 +18,13 @@ use sqlx::Row;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 
 use self::connection::{BoundStatement, Connections};
-use self::location::Location;
+#[cfg(feature = "inbox")]
+use self::inbox::InboxParts;
 use self::session::Sessions;
 use self::statements::{Statements, TABLES};
+#[cfg(feature = "sqlx-09")]
+use self::work::Work;
+use self::work::seconds;
 use super::driver::Driver;
 use super::namespace::Namespace;
 #[cfg(feature = "sqlx-09")]
@@ -31,7 +38,7 @@ use crate::{ConfigError, StoreError, observe};
 
 /// A store in a PostgreSQL database, for any number of instances.
 ///
-/// Claims and handled events survive restarts of the server. Each operation is one statement, answered after it is on
+/// Claims and handled events survive restarts of the server. Each operation is one transaction, answered after it is on
 /// disk (if the server's `fsync` is on; the store overrides `synchronous_commit = off`). Leases are measured by the
 /// server's clock, so the clocks of the instances may differ. Clones share their connections.
 ///
@@ -50,7 +57,7 @@ use crate::{ConfigError, StoreError, observe};
 /// backends for one transaction or statement only.
 ///
 /// Connecting creates the tables `medhook_events`, `medhook_committed`, `medhook_bodies` and `medhook_schema` if they
-/// do not exist and the role has the privileges. Any number of instances can do so at once. [`ddl`](PostgresStore::ddl)
+/// do not exist and the role has the privileges, and migrates tables of version 1. Any number of instances can do so at once. [`ddl`](PostgresStore::ddl)
 /// returns the statements for creating them in another way.
 ///
 /// # Failures
@@ -75,6 +82,20 @@ use crate::{ConfigError, StoreError, observe};
 /// # Purging
 /// Every minute, each instance purges expired events in small batches, which do not block other operations.
 ///
+/// # Inbox
+/// With the feature `inbox`, `PostgresStore::inbox` opens an inbox in further tables: `medhook_inbox`,
+/// `medhook_inbox_bodies`, `medhook_inbox_control`, `medhook_inbox_keys`, `medhook_inbox_audit` and
+/// `medhook_inbox_schema`. An event, its body and the record that it was handled are stored by one statement. Instances
+/// with and without an inbox can share a store: each sees the events that the other has handled, and an event whose
+/// claim an instance without an inbox holds is answered with 503.
+///
+/// Workers of any number of instances lease events one by one, and skip those that another transaction has locked. A
+/// process that stands still in a transaction keeps a row locked for at most `step_timeout`; the server then ends its
+/// session.
+///
+/// Deleted bodies remain in dead rows until they are vacuumed, in the write-ahead log, and in backups. Sealing protects
+/// them there.
+///
 /// # The server's clock
 /// If it is set back, existing claims last no longer than new ones, and handled events are remembered for longer. If it
 /// is set forward, claims expire early. If it is set forward by more than the rest of a retention, handled events are
@@ -91,6 +112,8 @@ struct PostgresInner {
     connections: Arc<Connections>,
     statements: Statements,
     namespace: Namespace,
+    #[cfg(feature = "inbox")]
+    inbox: InboxParts,
 }
 
 impl PostgresStore {
@@ -140,6 +163,16 @@ impl PostgresStore {
         Namespace::new(namespace).map(|namespace| schema::ddl(&namespace))
     }
 
+    /// Returns the statements that migrate the tables of a namespace from version 1 to version 2, to be run in one
+    /// transaction by their owner. Connecting does so, unless [`create_tables`](PostgresBuilder::create_tables) is false.
+    /// All records are kept. Running instances of version 1 continue to work, but cannot connect again.
+    ///
+    /// # Errors
+    /// Returns the error of [`ddl`](PostgresStore::ddl).
+    pub fn migration_ddl(namespace: &str) -> Result<String, ConfigError> {
+        Namespace::new(namespace).map(|namespace| schema::migration(&namespace, namespace.as_str()))
+    }
+
     /// Records the event as handled in a transaction of the application, so that the effects of the handler and this
     /// record are committed together or not at all. If every handler of the event does so, the event takes effect once,
     /// even if a claim is lost. An event that can recur with the same bytes has another key for each delivery, so a
@@ -148,6 +181,8 @@ impl PostgresStore {
     /// The delivery's receiver must have this store: a clone of it, an `Arc` of a clone, or a store that wraps a clone
     /// and returns its [`store_id`](DedupeStore::store_id). A second store that was connected to the same tables is
     /// another store.
+    ///
+    /// For a delivery from an [inbox](PostgresStore#inbox), it does the same as `finish_in`.
     ///
     /// Call it at any time before the transaction is committed: the store's own operations neither wait for the
     /// transaction nor hold a connection while it is open. Answer 2xx after the commit. If the process crashes between
@@ -184,7 +219,11 @@ impl PostgresStore {
         transaction: &mut sqlx::Transaction<'_, sqlx::Postgres>,
         delivery: &crate::Delivery,
     ) -> Result<(), StoreError> {
-        let (token, retention) = own_delivery(self.inner.id, "PostgreSQL", delivery)?;
+        let (token, retention) = own_delivery(self.inner.id, "PostgreSQL: commit_in", delivery)?;
+        #[cfg(feature = "inbox")]
+        if let Some(row) = delivery.inbox_row() {
+            return self.finish_row(transaction, "commit_in", row, token).await;
+        }
         let key = delivery.event_key();
         let ids = (key, Some(token));
         let statement = self.inner.statements.commit_in.clone();
@@ -198,26 +237,8 @@ impl PostgresStore {
         match step.run(transaction).await {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(StoreError::lost()),
-            Err(error) if location::is_of_another_database(&error) => Err(StoreError::unavailable(
-                "PostgreSQL: commit_in: the transaction is on another database than this store; begin it on a \
-                 connection to the store's database",
-            )
-            .with_source(error)),
-            Err(error) => Err(connection::unavailable(step.name, error)),
+            Err(failed) => Err(connection::error_in(step.name, failed.error)),
         }
-    }
-
-    fn begin(
-        driver: Driver,
-        connections: Arc<Connections>,
-        namespace: Namespace,
-        location: &Location,
-        purge_every: Duration,
-    ) -> Self {
-        let statements = Statements::new(location);
-        let inner = Arc::new(PostgresInner { id: StoreId::new(), driver, connections, statements, namespace });
-        tokio::spawn(purge(Arc::downgrade(&inner), purge_every));
-        PostgresStore { inner }
     }
 
     async fn row(&self, step: BoundStatement) -> Result<Option<PgRow>, StoreError> {
@@ -267,11 +288,6 @@ fn claimed(row: &PgRow, lease: Duration) -> Result<Option<Claimed>, sqlx::Error>
         (None, Some(false), Some(left)) => in_flight(left),
         _ => None,
     })
-}
-
-fn seconds(time: Duration) -> f64 {
-    const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-    time.min(FAR).as_secs_f64()
 }
 
 impl DedupeStore for PostgresStore {
@@ -354,7 +370,7 @@ impl PostgresBuilder {
         PostgresBuilder { namespace: Namespace::new(name), ..self }
     }
 
-    /// Sets the maximum number of connections. The default is 8; each is in use for the duration of a statement. There
+    /// Sets the maximum number of connections. The default is 8; each is in use for the duration of an operation. There
     /// is one more while the server has not answered operations whose callers have stopped waiting.
     pub fn max_connections(self, most: u32) -> Self {
         PostgresBuilder { max_connections: most, ..self }
@@ -367,7 +383,7 @@ impl PostgresBuilder {
         PostgresBuilder { step_timeout: longest, ..self }
     }
 
-    /// Sets whether missing tables are created. The default is true.
+    /// Sets whether missing tables are created, and tables of version 1 migrated. The default is true.
     pub fn create_tables(self, create: bool) -> Self {
         PostgresBuilder { create_tables: create, ..self }
     }
@@ -416,8 +432,17 @@ impl PostgresBuilder {
         let sessions = Sessions::new(options, self.step_timeout);
         let mut first = sessions.open_first().await?;
         let location = schema::prepare(&mut first, &namespace, self.create_tables).await?;
-        let connections = Connections::new(sessions, self.max_connections, self.step_timeout);
-        Ok(PostgresStore::begin(driver, connections, namespace, &location, self.purge_every))
+        let inner = Arc::new(PostgresInner {
+            id: StoreId::new(),
+            driver,
+            connections: Connections::new(sessions.clone(), self.max_connections, self.step_timeout),
+            statements: Statements::new(&location),
+            namespace,
+            #[cfg(feature = "inbox")]
+            inbox: InboxParts::new(sessions, location, self.create_tables),
+        });
+        tokio::spawn(purge(Arc::downgrade(&inner), self.purge_every));
+        Ok(PostgresStore { inner })
     }
 
     fn check(&self) -> Result<(), ConfigError> {

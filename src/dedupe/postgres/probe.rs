@@ -32,8 +32,8 @@ impl Probe {
         Probe { sessions, state: Mutex::default() }
     }
 
-    /// Returns whether a backend has ended. Terminates an idle backend: it did not receive the statement, or its answer
-    /// was lost. The future must not be dropped before it completes.
+    /// Returns whether a backend has ended. Terminates an idle backend, also one that is idle in a transaction: it
+    /// did not receive the statement, or its answer was lost. The future must not be dropped before it completes.
     pub(super) async fn has_ended(&self, backend: &Backend) -> bool {
         let mut state = self.state.lock().await;
         if state.failed.is_some_and(|failed| failed.elapsed() < BETWEEN_FAILURES) {
@@ -64,7 +64,7 @@ impl Probe {
             None => self.sessions.open().await?.0,
         };
         // The answer of a backend that has just become idle may still be in transit.
-        let check = "SELECT CASE WHEN state = 'idle' AND state_change < clock_timestamp() - interval '1 second'
+        let check = "SELECT CASE WHEN state LIKE 'idle%' AND state_change < clock_timestamp() - interval '1 second'
                 THEN pg_terminate_backend(pid) ELSE false END
             FROM pg_stat_activity WHERE pid = $1 AND extract(epoch FROM backend_start)::text IS NOT DISTINCT FROM $2";
         let query = sqlx::query(check).bind(backend.pid).bind(&backend.started);

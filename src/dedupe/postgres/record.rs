@@ -6,8 +6,9 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::super::DeliveryRecord;
+use super::PostgresStore;
 use super::connection::{self, BoundStatement};
-use super::{PostgresStore, seconds};
+use super::work::seconds;
 use crate::StoreError;
 use crate::event_key::EventKey;
 

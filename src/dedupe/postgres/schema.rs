@@ -1,5 +1,7 @@
 //! The tables, their version, and the privileges that the store needs.
 
+use std::time::Duration;
+
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 
@@ -11,6 +13,9 @@ use crate::ConfigError;
 /// The version of the tables that this code reads and writes.
 const VERSION: i32 = 2;
 
+/// The version that can be migrated.
+const FIRST_VERSION: i32 = 1;
+
 /// Returns the statements that create the tables.
 ///
 /// Two tables record events. The store's own operations write `_events`. Transactions of the application write
@@ -18,6 +23,7 @@ const VERSION: i32 = 2;
 /// deliveries of bodies whose event can recur.
 pub(super) fn ddl(namespace: &Namespace) -> String {
     let ns = namespace.as_str();
+    let bodies = bodies(namespace, ns);
     format!(
         "CREATE TABLE {ns}_events (
     key bytea PRIMARY KEY,
@@ -33,7 +39,17 @@ CREATE TABLE {ns}_committed (
     until timestamptz NOT NULL
 );
 CREATE INDEX {ns}_committed_until ON {ns}_committed (until);
-CREATE TABLE {ns}_bodies (
+{bodies}CREATE TABLE {ns}_schema (version integer NOT NULL);
+INSERT INTO {ns}_schema (version) VALUES ({VERSION});
+"
+    )
+}
+
+/// `at` is the beginning of the tables' names, with or without their schema.
+fn bodies(namespace: &Namespace, at: &str) -> String {
+    let ns = namespace.as_str();
+    format!(
+        "CREATE TABLE {at}_bodies (
     key bytea PRIMARY KEY,
     deliveries bigint NOT NULL,
     first_seen timestamptz NOT NULL,
@@ -42,9 +58,21 @@ CREATE TABLE {ns}_bodies (
     counted boolean NOT NULL,
     until timestamptz NOT NULL
 );
-CREATE INDEX {ns}_bodies_until ON {ns}_bodies (until);
-CREATE TABLE {ns}_schema (version integer NOT NULL);
-INSERT INTO {ns}_schema (version) VALUES ({VERSION});
+CREATE INDEX {ns}_bodies_until ON {at}_bodies (until);
+"
+    )
+}
+
+/// Returns the statements that turn tables of version 1 into those of version 2.
+///
+/// They add what version 1 lacks. A running instance of version 1 continues to work: its statements neither write the
+/// new columns nor read what a `NULL` token means, since a row without a token has expired. Its releases delete the row
+/// instead, and with it the tokens that have ended. When it is restarted, it rejects the new version.
+pub(super) fn migration(namespace: &Namespace, at: &str) -> String {
+    let bodies = bodies(namespace, at);
+    format!(
+        "ALTER TABLE {at}_events ALTER COLUMN token DROP NOT NULL, ADD COLUMN ended bytea[];
+{bodies}UPDATE {at}_schema SET version = {VERSION};
 "
     )
 }
@@ -75,6 +103,17 @@ pub(super) async fn prepare(
                 namespace.as_str()
             )));
         }
+    };
+    let version = match version {
+        FIRST_VERSION if may_create => migrate(connection, namespace).await?,
+        FIRST_VERSION => {
+            return Err(ConfigError::new(format!(
+                "PostgreSQL: the tables {}_* have version {version}, and create_tables is false; run the statements of \
+                 `PostgresStore::migration_ddl` as the owner of the tables",
+                namespace.as_str()
+            )));
+        }
+        version => version,
     };
     if version != VERSION {
         return Err(ConfigError::new(format!(
@@ -111,9 +150,7 @@ async fn find(connection: &mut PgConnection, namespace: &Namespace) -> Result<Op
 async fn create(connection: &mut PgConnection, namespace: &Namespace) -> Result<(Location, i32), ConfigError> {
     let created = async {
         let mut transaction = connection.begin().await?;
-        transaction.execute("SET LOCAL lock_timeout = '20s'; SET LOCAL statement_timeout = '30s'").await?;
-        let lock = "SELECT pg_advisory_xact_lock(hashtextextended('medhook schema ' || $1, 0))";
-        sqlx::query(lock).bind(namespace.as_str()).execute(&mut *transaction).await?;
+        lock(&mut transaction, namespace).await?;
         if let Some(found) = find(&mut transaction, namespace).await? {
             return Ok(found);
         }
@@ -135,6 +172,66 @@ async fn create(connection: &mut PgConnection, namespace: &Namespace) -> Result<
         );
         ConfigError::new(line).with_source(error)
     })
+}
+
+/// Migrates the tables, while other instances wait. Returns their version.
+async fn migrate(connection: &mut PgConnection, namespace: &Namespace) -> Result<i32, ConfigError> {
+    for _ in 1..MOST_MIGRATIONS {
+        match migrate_once(connection, namespace).await {
+            // A transaction that is open on the table, for example with `commit_in`.
+            Err(error) if is_lock_timeout(&error) => tokio::time::sleep(BETWEEN_MIGRATIONS).await,
+            Err(error) => return Err(cannot_migrate(namespace, error)),
+            Ok(version) => return Ok(version),
+        }
+    }
+    migrate_once(connection, namespace).await.map_err(|error| cannot_migrate(namespace, error))
+}
+
+async fn migrate_once(connection: &mut PgConnection, namespace: &Namespace) -> Result<i32, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    let migrated = async {
+        lock(&mut transaction, namespace).await?;
+        let (location, version) = find(&mut transaction, namespace).await?.ok_or(sqlx::Error::RowNotFound)?;
+        if version != FIRST_VERSION {
+            return Ok(version);
+        }
+        // While the statement waits for its lock, claims wait behind it.
+        transaction.execute("SET LOCAL lock_timeout = '300ms'").await?;
+        transaction.execute(AssertSqlSafe(migration(namespace, location.in_database()))).await?;
+        Ok(VERSION)
+    };
+    let migrated: Result<i32, sqlx::Error> = migrated.await;
+    if migrated.is_ok() {
+        transaction.commit().await?
+    } else {
+        transaction.rollback().await?
+    }
+    migrated
+}
+
+const MOST_MIGRATIONS: u32 = 20;
+const BETWEEN_MIGRATIONS: Duration = Duration::from_secs(1);
+
+fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "55P03")
+}
+
+fn cannot_migrate(namespace: &Namespace, error: sqlx::Error) -> ConfigError {
+    let line = format!(
+        "PostgreSQL: cannot migrate the tables {}_* ({}); run the statements of `PostgresStore::migration_ddl` as the \
+         owner of the tables",
+        namespace.as_str(),
+        describe(&error)
+    );
+    ConfigError::new(line).with_source(error)
+}
+
+/// Acquires the lock under which tables are created and migrated.
+pub(super) async fn lock(transaction: &mut PgConnection, namespace: &Namespace) -> Result<(), sqlx::Error> {
+    transaction.execute("SET LOCAL lock_timeout = '20s'; SET LOCAL statement_timeout = '30s'").await?;
+    let lock = "SELECT pg_advisory_xact_lock(hashtextextended('medhook schema ' || $1, 0))";
+    sqlx::query(lock).bind(namespace.as_str()).execute(transaction).await?;
+    Ok(())
 }
 
 async fn may_write(connection: &mut PgConnection, location: &Location) -> Result<bool, sqlx::Error> {

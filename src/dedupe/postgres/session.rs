@@ -35,6 +35,16 @@ impl Sessions {
         Ok((connection, backend))
     }
 
+    /// Opens a connection beside those of the store's operations.
+    #[cfg(feature = "inbox")]
+    pub(super) async fn open_in_time(&self) -> Result<PgConnection, ConfigError> {
+        match timeout(LONGEST_CONNECT, self.open()).await {
+            Ok(Ok((connection, _))) => Ok(connection),
+            Ok(Err(error)) => Err(cannot_connect(&error).with_source(error)),
+            Err(_) => Err(no_answer()),
+        }
+    }
+
     /// Opens the first connection of a store, without a pool that would retry until its timeout and then not report
     /// the cause. Rejects transaction pooling before a setting is made, since that would be one of other clients, too.
     pub(super) async fn open_first(&self) -> Result<PgConnection, ConfigError> {
@@ -54,7 +64,7 @@ impl Sessions {
                  connect to the server without the pooler",
             )),
             Ok(Err(error)) => Err(cannot_connect(&error).with_source(error)),
-            Err(_) => Err(ConfigError::new("PostgreSQL: cannot connect: no answer within 10 s")),
+            Err(_) => Err(no_answer()),
         }
     }
 
@@ -125,6 +135,10 @@ fn cannot_connect(error: &sqlx::Error) -> ConfigError {
     ConfigError::new(format!("PostgreSQL: cannot connect: {}", describe(error)))
 }
 
+fn no_answer() -> ConfigError {
+    ConfigError::new("PostgreSQL: cannot connect: no answer within 10 s")
+}
+
 /// The timeout for opening a connection.
 pub(super) const LONGEST_CONNECT: Duration = Duration::from_secs(10);
 const LONGEST_SECOND_CONNECT: Duration = Duration::from_secs(2);
@@ -149,6 +163,8 @@ fn begin(startup_options: &str, step_timeout: Duration) -> String {
     for (name, value) in [
         ("lock_timeout", third.to_string()),
         ("statement_timeout", (third * 2).to_string()),
+        // A process that stands still in a transaction holds the lock of a row for no longer than that.
+        ("idle_in_transaction_session_timeout", step_timeout.as_millis().to_string()),
         ("default_transaction_isolation", "read committed".to_owned()),
         // The server notices a lost client or network within about 30 s; the system's default is two hours. These have
         // no effect on Unix sockets.

@@ -346,9 +346,8 @@ impl RedisStore {
     /// connecting.
     async fn check_permissions(&self) -> Result<(), ConfigError> {
         let (mut key, mut token) = ([0; 32], [0; 16]);
-        let no_randomness =
-            |error| ConfigError::new("cannot read from the system random number generator").with_source(error);
-        getrandom::fill(&mut key).and_then(|()| getrandom::fill(&mut token)).map_err(no_randomness)?;
+        let filled = getrandom::fill(&mut key).and_then(|()| getrandom::fill(&mut token));
+        filled.map_err(ConfigError::no_randomness)?;
         let (key, token) = (EventKey::from_bytes(key), ClaimToken::from_bytes(token));
         let tried = async {
             self.claim(key, token, Duration::from_secs(1)).await?;

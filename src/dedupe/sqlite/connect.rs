@@ -24,6 +24,9 @@ pub(super) struct Database {
     own: bool,
     /// The files of the store's connection, for transactions of the application.
     companions: Mutex<Companions>,
+    /// Whether the store has an inbox, whose deleted bodies are overwritten.
+    #[cfg(feature = "inbox")]
+    has_inbox: std::sync::atomic::AtomicBool,
 }
 
 /// A connection, and the file that it has open.
@@ -50,7 +53,16 @@ impl Database {
         let path = file::absolute(path)?;
         file::create(&path)?;
         let options = SqliteConnectOptions::new().filename(&path).journal_mode(SqliteJournalMode::Wal);
-        Ok(Database { options: durable(options), path, tables, create_tables, own: true, companions: Mutex::default() })
+        Ok(Database {
+            options: durable(options),
+            path,
+            tables,
+            create_tables,
+            own: true,
+            companions: Mutex::default(),
+            #[cfg(feature = "inbox")]
+            has_inbox: false.into(),
+        })
     }
 
     /// Returns the database of the application, with the connect options of its pool. The store has a connection of its
@@ -71,6 +83,8 @@ impl Database {
             create_tables,
             own: false,
             companions: Mutex::default(),
+            #[cfg(feature = "inbox")]
+            has_inbox: false.into(),
         })
     }
 
@@ -99,6 +113,17 @@ impl Database {
         }
     }
 
+    /// Makes connections overwrite what they delete, from the next one on.
+    #[cfg(feature = "inbox")]
+    pub(super) fn open_inbox(&self) {
+        self.has_inbox.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    #[cfg(feature = "inbox")]
+    pub(super) fn creates_tables(&self) -> bool {
+        self.create_tables
+    }
+
     pub(super) async fn connect(&self) -> Result<Connected, Fault> {
         let file = Identity::of(&self.path)?;
         if locked(&ABANDONED).contains(&file) {
@@ -110,6 +135,10 @@ impl Database {
         let mode = journal_mode(&mut connection).await?;
         if self.own && mode != "wal" {
             return Err(Fault::new("cannot enable the write-ahead log; the file must be on a local disk"));
+        }
+        #[cfg(feature = "inbox")]
+        if self.has_inbox.load(std::sync::atomic::Ordering::Relaxed) {
+            run(&mut connection, SECURE_DELETE).await?;
         }
         run(&mut connection, BEGIN).await?;
         self.tables.prepare(&mut connection, self.create_tables).await?;
@@ -135,7 +164,11 @@ impl Database {
     /// Checks that the main database of the application's connection is this file. A database that is attached to
     /// another one is rejected, too: with a write-ahead log, SQLite does not commit both atomically.
     #[cfg(feature = "sqlx-09")]
-    pub(super) async fn check_is_main_of(&self, connection: &mut SqliteConnection) -> Result<(), Fault> {
+    pub(super) async fn check_is_main_of(
+        &self,
+        connection: &mut SqliteConnection,
+        operation: &'static str,
+    ) -> Result<(), Fault> {
         // The tables are not read, so that a deferred transaction still begins with a write.
         let databases: Vec<(i64, String, Option<String>)> =
             sqlx::query_as("PRAGMA database_list").fetch_all(connection).await?;
@@ -144,10 +177,10 @@ impl Database {
         if main == Some(Identity::of(&self.path)?) {
             return Ok(());
         }
-        Err(Fault::new(
-            "commit_in: the main database of the transaction is another file than this store's; begin it on a \
-             connection to the store's file",
-        ))
+        Err(Fault::new(format!(
+            "{operation}: the main database of the transaction is another file than this store's; begin it on a \
+             connection to the store's file"
+        )))
     }
 
     /// Rejects a database whose `-wal` or `-shm` is missing although another connection has the database open. SQLite
@@ -310,6 +343,20 @@ fn replaced(path: impl fmt::Display) -> String {
     )
 }
 
+/// Copies the write-ahead log into the database and truncates it, if no other connection uses it. Returns whether it
+/// was truncated. Does not wait for other connections.
+#[cfg(feature = "inbox")]
+pub(super) async fn truncate_log(connection: &mut SqliteConnection) -> Result<bool, Fault> {
+    run(connection, "PRAGMA busy_timeout = 0").await?;
+    let truncated = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await;
+    run(connection, BUSY_TIMEOUT_PRAGMA).await?;
+    let (busy, _, _): (i64, i64, i64) = match truncated.map_err(Fault::from) {
+        Err(fault) if fault.is_busy() => return Ok(false),
+        truncated => truncated?,
+    };
+    Ok(busy == 0)
+}
+
 /// Copies the whole write-ahead log into the database.
 async fn checkpoint(connection: &mut SqliteConnection) -> Result<(), Fault> {
     let (busy, frames, copied): (i64, i64, i64) =
@@ -342,6 +389,8 @@ fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
         .pragma("fullfsync", "ON")
         .pragma("temp_store", "MEMORY")
         .busy_timeout(BUSY_TIMEOUT)
+        // More than there are statements.
+        .statement_cache_capacity(200)
         .thread_name(|_| "medhook-db".into())
         .disable_statement_logging()
 }
@@ -358,8 +407,15 @@ pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 pub(super) const COMMIT: &str = "COMMIT";
 pub(super) const ROLLBACK: &str = "ROLLBACK";
 
+/// Overwrites deleted content with zeros. The bundled SQLite does not by default.
+#[cfg(feature = "inbox")]
+pub(super) const SECURE_DELETE: &str = "PRAGMA secure_delete = ON";
+
 /// Shorter than a receiver's store timeout, so that the receiver gets SQLite's error.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Sets [`BUSY_TIMEOUT`].
+#[cfg(feature = "inbox")]
+const BUSY_TIMEOUT_PRAGMA: &str = "PRAGMA busy_timeout = 2000";
 const PATIENCE: Duration = Duration::from_secs(10);
 const BETWEEN: Duration = Duration::from_millis(20);
 
@@ -435,7 +491,7 @@ mod tests {
             [database.open().await.unwrap().connection, database.open().await.unwrap().connection];
         let write = "INSERT INTO medhook_events VALUES (randomblob(32), randomblob(16), 1, 0)";
         run(&mut one, "BEGIN").await.unwrap();
-        database.check_is_main_of(&mut one).await.unwrap();
+        database.check_is_main_of(&mut one, "commit_in").await.unwrap();
         run(&mut other, write).await.unwrap();
         run(&mut one, write).await.unwrap();
         run(&mut one, COMMIT).await.unwrap();

@@ -54,6 +54,12 @@ impl Fault {
         let code = self.source.as_ref().and_then(code).map(|code| format!(" (SQLite code {code})"));
         StoreError::unavailable(format!("SQLite store: {}{}", self.message, code.unwrap_or_default()))
     }
+
+    /// Returns whether there is no space left on the disk.
+    #[cfg(feature = "inbox")]
+    pub(super) fn is_full(&self) -> bool {
+        self.source.as_ref().and_then(code).is_some_and(|extended| extended & 0xff == FULL)
+    }
 }
 
 impl From<sqlx::Error> for Fault {

@@ -1,6 +1,9 @@
+mod batches;
 mod connect;
 mod fault;
 mod file;
+#[cfg(feature = "inbox")]
+mod inbox;
 mod rules;
 mod tables;
 mod writer;
@@ -10,6 +13,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "inbox")]
+use tokio::sync::Semaphore;
 use tokio::sync::{mpsc, oneshot};
 
 use self::connect::Database;
@@ -59,8 +64,9 @@ use crate::{Clock, ConfigError, StoreError, SystemClock};
 /// one.
 ///
 /// # Files
-/// The file contains times, random tokens and digests of event ids and bodies, and no data of the deliveries. An
-/// attacker who can read it can test guessable ids and bodies against the digests. It is created with mode 0600, as are
+/// The file contains times, random tokens and digests of event ids and bodies, and no data of the deliveries unless the
+/// store has an [inbox](#inbox). An attacker who can read it can test guessable ids and bodies against the digests. It
+/// is created with mode 0600, as are
 /// the `-wal` and `-shm` files beside it. The mode of an existing file is not changed, because a file shared by several
 /// users needs another mode. With the feature `tracing`, a warning is logged if other users can access it.
 ///
@@ -84,6 +90,22 @@ use crate::{Clock, ConfigError, StoreError, SystemClock};
 ///
 /// With the feature `tracing`, the first two are logged. Systems other than Unix have no comparable identity of a file,
 /// so only a removal is noticed there; Windows does not remove an open file.
+///
+/// # Inbox
+/// With the feature `inbox`, the store has an [inbox](#method.inbox) in the same file. Storing an event and recording it
+/// as handled are one transaction, whose COMMIT is shared with other operations that wait.
+///
+/// The file then contains bodies, sealed or in clear, and of each event its endpoint, provider, documented kind, size
+/// and times. In clear, the inbox is opened only if the mode of the files is 0600 and only their owner can write to
+/// their directory; a directory with the sticky bit that others can write to is not enough.
+///
+/// The store's connection overwrites deleted bodies with zeros (secure_delete=ON). Until the next checkpoint that
+/// truncates it, the `-wal` still contains them; workers truncate it regularly, unless another connection is reading.
+/// Copies of the file and blocks that the file system or the disk has moved are out of its reach: seal the bodies. A
+/// body takes up a page (4 KiB by default) more than its length, so that nothing of it shares a page with others.
+///
+/// Instances without an inbox, including those of earlier versions, can share the file. If the disk
+/// has no space left, no event is stored, and deliveries are answered with 503.
 ///
 /// # Several processes
 /// Several processes can share a file on a local disk. WAL needs shared memory, and network file systems can corrupt
@@ -110,12 +132,15 @@ use crate::{Clock, ConfigError, StoreError, SystemClock};
 /// # Threads
 /// A store has two threads of its own, which end with its last clone. It needs no runtime: it can be used after the
 /// runtime in which it was opened has ended, and from several runtimes, such as those of actix-web's workers. At most
-/// 1,024 operations are queued; further callers wait.
+/// 1,024 operations are queued, with at most 32 MiB of bodies to store; further callers wait.
 #[derive(Clone)]
 pub struct SqliteStore {
     id: StoreId,
     queue: mpsc::Sender<Op>,
-    #[cfg(feature = "sqlx-09")]
+    /// Limits the bytes of queued bodies.
+    #[cfg(feature = "inbox")]
+    bytes: Arc<Semaphore>,
+    #[cfg(any(feature = "inbox", feature = "sqlx-09"))]
     database: Arc<Database>,
     #[cfg(feature = "sqlx-09")]
     clock: Arc<dyn Clock>,
@@ -164,6 +189,8 @@ impl SqliteStore {
     ///
     /// The record is as durable as the transaction's connection makes it.
     ///
+    /// For a delivery from an [inbox](#method.inbox), this is [`finish_in`](#method.finish_in).
+    ///
     /// ```no_run
     /// use medhook::{Delivery, SqliteStore};
     /// use sqlx::SqlitePool;
@@ -196,19 +223,47 @@ impl SqliteStore {
         transaction: &mut sqlx::SqliteTransaction<'_>,
         delivery: &crate::Delivery,
     ) -> Result<(), StoreError> {
-        let (token, retention) = own_delivery(self.id, "SQLite store", delivery)?;
-        self.database.check_is_main_of(&mut *transaction).await.map_err(|fault| fault.to_store_error())?;
-        // The transaction's connection would write to the lost file as well.
-        self.database.check_companions().map_err(|fault| fault.to_store_error())?;
+        let (token, retention) = own_delivery(self.id, "SQLite store: commit_in", delivery)?;
+        self.check(transaction, "commit_in").await?;
+        #[cfg(feature = "inbox")]
+        if let Some(row) = delivery.inbox_row() {
+            return self.finish_row(transaction, row, token).await;
+        }
         let until = rules::after(writer::millis(&*self.clock), retention.total);
         let ours = self.database.tables().commit(&mut *transaction, delivery.event_key(), token, until).await;
         if ours.map_err(|fault| fault.to_store_error())? { Ok(()) } else { Err(StoreError::lost()) }
     }
 
+    /// Checks that a transaction is on this store's file, and that the file is intact.
+    #[cfg(feature = "sqlx-09")]
+    async fn check(
+        &self,
+        transaction: &mut sqlx::SqliteTransaction<'_>,
+        operation: &'static str,
+    ) -> Result<(), StoreError> {
+        self.database.check_is_main_of(&mut *transaction, operation).await.map_err(|fault| fault.to_store_error())?;
+        // The transaction's connection would write to the lost file as well.
+        self.database.check_companions().map_err(|fault| fault.to_store_error())
+    }
+
     async fn ask(&self, step: Step) -> Result<OperationResult, StoreError> {
         let (reply, answer) = oneshot::channel();
         let gone = || StoreError::unavailable("SQLite store: its thread did not answer");
-        self.queue.send(Op { step, reply }).await.map_err(|_| gone())?;
+        #[cfg(feature = "inbox")]
+        let bytes = match step.bytes() {
+            0 => None,
+            bytes => {
+                let most = u32::try_from(bytes).unwrap_or(u32::MAX).min(inbox::work::QUEUE_BYTES);
+                Some(self.bytes.clone().acquire_many_owned(most).await.map_err(|_| gone())?)
+            }
+        };
+        let op = Op {
+            step,
+            reply,
+            #[cfg(feature = "inbox")]
+            _bytes: bytes,
+        };
+        self.queue.send(op).await.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 }
@@ -318,7 +373,9 @@ async fn start(database: Database, clock: Arc<dyn Clock>) -> Result<SqliteStore,
     Ok(SqliteStore {
         id: StoreId::new(),
         queue: writer::start(database.clone(), clock.clone()).await?,
-        #[cfg(feature = "sqlx-09")]
+        #[cfg(feature = "inbox")]
+        bytes: Arc::new(Semaphore::new(usize::try_from(inbox::work::QUEUE_BYTES).unwrap_or(usize::MAX))),
+        #[cfg(any(feature = "inbox", feature = "sqlx-09"))]
         database,
         #[cfg(feature = "sqlx-09")]
         clock,

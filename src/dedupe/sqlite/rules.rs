@@ -16,6 +16,10 @@ pub(super) struct EventRow {
     pub(super) until: i64,
 }
 
+/// The result of a step of the inbox, of the type that its caller expects.
+#[cfg(feature = "inbox")]
+pub(super) type InboxAnswer = Box<dyn std::any::Any + Send>;
+
 #[derive(Clone, Copy)]
 pub(super) enum Operation {
     Claim(Duration),
@@ -31,12 +35,13 @@ pub(super) enum BodyOperation {
     Failure,
 }
 
-#[derive(Clone, Copy)]
 pub(super) enum OperationResult {
     Claimed(Claimed),
     Settled(Settled),
     Recorded(DeliveryRecord),
     Failed,
+    #[cfg(feature = "inbox")]
+    Inbox(InboxAnswer),
 }
 
 impl Operation {
@@ -100,6 +105,14 @@ impl OperationResult {
     pub(super) fn recorded(self) -> Result<DeliveryRecord, StoreError> {
         match self {
             OperationResult::Recorded(record) => Ok(record),
+            _ => Err(wrong_type()),
+        }
+    }
+
+    #[cfg(feature = "inbox")]
+    pub(super) fn of_inbox<T: 'static>(self) -> Result<T, StoreError> {
+        match self {
+            OperationResult::Inbox(answer) => answer.downcast().map(|answer| *answer).map_err(|_| wrong_type()),
             _ => Err(wrong_type()),
         }
     }

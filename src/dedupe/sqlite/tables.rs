@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
+use super::batches::{padded, sizes};
 use super::fault::Fault;
 use super::rules::EventRow;
 use crate::claim_token::ClaimToken;
@@ -28,35 +29,28 @@ pub(super) struct Tables {
     purge: [Arc<str>; 2],
     #[cfg(feature = "sqlx-09")]
     commit: Arc<str>,
+    #[cfg(feature = "inbox")]
+    pub(super) inbox: super::inbox::tables::InboxTables,
 }
-
-/// The maximum number of events in one statement.
-pub(super) const MOST: usize = 256;
 
 impl Tables {
     pub(super) fn new(namespace: &Namespace) -> Self {
         // Without its schema, a name would be that of a temporary table of the application's connection.
         let name = format!("main.{}", namespace.as_str());
-        let lists = |one: &str, around: &dyn Fn(String) -> String| {
-            std::iter::successors(Some(1_usize), |size| Some(size * 2))
-                .take_while(|size| *size <= MOST)
-                .map(|size| around(vec![one; size].join(",")).into())
-                .collect()
-        };
         Tables {
             create: TABLES.replace("medhook_", &format!("{}_", namespace.as_str())).into(),
             version: format!("SELECT version FROM {name}_schema").into(),
             bodies: format!("SELECT key FROM {name}_bodies LIMIT 0").into(),
-            read: lists("?", &|keys| {
+            read: sizes("?", &|keys| {
                 format!("SELECT key, token, handled, until FROM {name}_events WHERE key IN ({keys})")
             }),
-            write: lists("(?,?,?,?)", &|rows| {
+            write: sizes("(?,?,?,?)", &|rows| {
                 format!(
                     "INSERT INTO {name}_events (key, token, handled, until) VALUES {rows} ON CONFLICT (key) DO UPDATE \
                      SET token = excluded.token, handled = excluded.handled, until = excluded.until"
                 )
             }),
-            delete: lists("?", &|keys| format!("DELETE FROM {name}_events WHERE key IN ({keys})")),
+            delete: sizes("?", &|keys| format!("DELETE FROM {name}_events WHERE key IN ({keys})")),
             record: RECORD.replace("{name}", &name).replace("{full}", FULL).replace("{gone}", GONE).replace("{over}", OVER).into(),
             failure: format!("UPDATE {name}_bodies SET in_period = in_period - 1 WHERE key = ? AND in_period > 0").into(),
             purge: ["events", "bodies"].map(|table| {
@@ -72,6 +66,8 @@ impl Tables {
                  SET handled = 1, until = excluded.until WHERE token = excluded.token"
             )
             .into(),
+            #[cfg(feature = "inbox")]
+            inbox: super::inbox::tables::InboxTables::new(namespace),
         }
     }
 
@@ -95,7 +91,7 @@ impl Tables {
         }
     }
 
-    /// Reads the events of 1 to [`MOST`] keys.
+    /// Reads the events of 1 to [`MOST`](super::batches::MOST) keys.
     pub(super) async fn read(
         &self,
         connection: &mut SqliteConnection,
@@ -208,19 +204,6 @@ RETURNING deliveries - counted, first_seen, in_period - counted, period_began";
 const GONE: &str = "until <= ?2";
 const OVER: &str = "(until <= ?2 OR period_began <= ?2 - (?3 - ?2))";
 const FULL: &str = "(NOT {over} AND in_period >= ?4)";
-
-/// Returns the statement for the next power of two, and the items padded to that number with the last one. Repeating a
-/// read, a write or a delete changes nothing.
-fn padded<'a, T>(statements: &[Arc<str>], items: &'a [T]) -> Result<(Arc<str>, impl Iterator<Item = &'a T>), Fault> {
-    let size = items.len().next_power_of_two();
-    let statement = size.checked_ilog2().and_then(|log| statements.get(log as usize));
-    match (statement, items.last()) {
-        (Some(statement), Some(last)) => {
-            Ok((statement.clone(), items.iter().chain(std::iter::repeat(last)).take(size)))
-        }
-        _ => Err(Fault::new("no statement for a batch of this size")),
-    }
-}
 
 fn row(row: &SqliteRow) -> Result<(EventKey, EventRow), Fault> {
     let damaged = || Fault::new("the row of an event is damaged");

@@ -14,11 +14,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::super::DeliveryRecord;
+use super::batches::MOST;
+#[cfg(feature = "inbox")]
+use super::connect::truncate_log;
 use super::connect::{BEGIN, COMMIT, Connected, Database, ROLLBACK, run};
 use super::fault::Fault;
+#[cfg(feature = "inbox")]
+use super::inbox::work::{BATCH_BYTES, InboxStep, InboxTransaction};
 use super::rules::{self, BodyOperation, EventRow, Operation, OperationResult};
-use super::tables::{MOST, Tables};
 use crate::claim_token::ClaimToken;
+#[cfg(feature = "inbox")]
+use crate::dedupe::inbox::store::NewEvent;
 use crate::event_key::EventKey;
 use crate::{Clock, ConfigError, StoreError};
 
@@ -26,12 +32,18 @@ use crate::{Clock, ConfigError, StoreError};
 pub(super) struct Op {
     pub(super) step: Step,
     pub(super) reply: oneshot::Sender<Result<OperationResult, StoreError>>,
+    /// Held until the operation is answered.
+    #[cfg(feature = "inbox")]
+    pub(super) _bytes: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 
-#[derive(Clone, Copy)]
 pub(super) enum Step {
     OfEvent(EventKey, ClaimToken, Operation),
     OfBody(EventKey, BodyOperation),
+    #[cfg(feature = "inbox")]
+    StoreEvent(Box<NewEvent>),
+    #[cfg(feature = "inbox")]
+    Inbox(InboxStep),
 }
 
 /// Opens the database in a new thread, which ends when the last sender of its queue is dropped. The thread has a
@@ -74,13 +86,31 @@ struct Writer {
     check: Instant,
     /// Whether the last purge left expired events.
     more_to_purge: bool,
+    /// Whether the write-ahead log is truncated after the next transaction.
+    #[cfg(feature = "inbox")]
+    truncate_log: bool,
+    /// The fault of the last attempt to truncate it.
+    #[cfg(feature = "inbox")]
+    not_truncated: Option<Fault>,
 }
 
 impl Writer {
     fn new(database: Arc<Database>, clock: Arc<dyn Clock>, ops: mpsc::Receiver<Op>, connected: Connected) -> Self {
         let connected = Some(connected);
         let (purge, check) = (Instant::now(), after(CHECK_INTERVAL));
-        Writer { database, clock, ops, connected, purge, check, more_to_purge: false }
+        Writer {
+            database,
+            clock,
+            ops,
+            connected,
+            purge,
+            check,
+            more_to_purge: false,
+            #[cfg(feature = "inbox")]
+            truncate_log: false,
+            #[cfg(feature = "inbox")]
+            not_truncated: None,
+        }
     }
 
     async fn run(mut self) {
@@ -93,7 +123,7 @@ impl Writer {
             }
             let work = async {
                 if waiting.is_ok() {
-                    self.answer(&mut batch).await;
+                    self.answer_all(&mut batch).await;
                 } else if self.check <= Instant::now() {
                     self.check_files().await;
                 } else {
@@ -122,17 +152,32 @@ impl Writer {
         }
     }
 
+    /// Answers all operations, with a limit to the bytes of bodies in one transaction.
+    async fn answer_all(&mut self, ops: &mut Vec<Op>) {
+        #[cfg(feature = "inbox")]
+        while ops.len() > fitting(ops) {
+            let rest = ops.split_off(fitting(ops));
+            let mut batch = std::mem::replace(ops, rest);
+            self.answer(&mut batch).await;
+        }
+        self.answer(ops).await;
+    }
+
     async fn answer(&mut self, batch: &mut Vec<Op>) {
         // Operations whose callers have stopped waiting are not run.
         batch.retain(|op| !op.reply.is_closed());
         if batch.is_empty() {
             return;
         }
+        #[cfg(feature = "inbox")]
+        if batch.iter().any(|op| matches!(op.step, Step::Inbox(InboxStep::TruncateLog))) {
+            self.truncate_log = true;
+        }
         match self.transact(batch, batch.len() * 2).await {
-            Ok(answers) => batch.drain(..).zip(answers).for_each(|(op, answer)| op.answer(Ok(answer))),
+            Ok(answers) => self.succeed(batch.drain(..), answers),
             // The row of one event may be damaged, or the disk may have space for some of the operations.
             Err(fault) if batch.len() > 1 && !fault.is_of_database() => self.answer_one_by_one(batch).await,
-            Err(fault) => batch.drain(..).for_each(|op| op.answer(Err(fault.to_store_error()))),
+            Err(fault) => batch.drain(..).for_each(|op| op.fail(&fault)),
         }
     }
 
@@ -140,20 +185,33 @@ impl Writer {
         let (mut in_a_row, mut last) = (0_u32, None::<Fault>);
         for op in batch.drain(..) {
             if let Some(fault) = last.as_ref().filter(|_| in_a_row >= MOST_FAILURES) {
-                op.answer(Err(fault.to_store_error()));
+                op.fail(fault);
                 continue;
             }
             match self.transact(std::slice::from_ref(&op), 0).await {
                 Ok(answers) => {
                     in_a_row = 0;
-                    [op].into_iter().zip(answers).for_each(|(op, answer)| op.answer(Ok(answer)));
+                    self.succeed([op], answers);
                 }
                 Err(fault) => {
                     in_a_row += 1;
-                    op.answer(Err(fault.to_store_error()));
+                    op.fail(&fault);
                     last = Some(fault);
                 }
             }
+        }
+    }
+
+    fn succeed(&mut self, ops: impl IntoIterator<Item = Op>, answers: Vec<OperationResult>) {
+        #[cfg(feature = "inbox")]
+        let not_truncated = self.not_truncated.take();
+        for (op, answer) in ops.into_iter().zip(answers) {
+            #[cfg(feature = "inbox")]
+            if let (Step::Inbox(InboxStep::TruncateLog), Some(fault)) = (&op.step, &not_truncated) {
+                op.fail(fault);
+                continue;
+            }
+            op.answer(Ok(answer));
         }
     }
 
@@ -182,6 +240,15 @@ impl Writer {
             Err(fault) => Err(fault),
         };
         let usable = worked.is_ok() || run(&mut connected.connection, ROLLBACK).await.is_ok();
+        // The transaction is committed. A log that cannot be truncated fails none of its operations.
+        #[cfg(feature = "inbox")]
+        let usable = match worked {
+            Ok(_) if std::mem::take(&mut self.truncate_log) => {
+                self.not_truncated = truncate_log(&mut connected.connection).await.err();
+                self.not_truncated.is_none()
+            }
+            _ => usable,
+        };
         if !intact {
             return match self.database.leave(connected).await {
                 Ok(connected) => {
@@ -229,7 +296,7 @@ impl Writer {
         // Read after BEGIN, which may wait for a lock.
         let now = millis(&*self.clock);
         let tables = self.database.tables();
-        let answers = if ops.is_empty() { Vec::new() } else { steps(connection, tables, ops, now).await? };
+        let answers = if ops.is_empty() { Vec::new() } else { steps(connection, &self.database, ops, now).await? };
         if purge > 0 && tables.purge(connection, now.saturating_sub(KEPT_AFTER_EXPIRY), purge).await? {
             self.more_to_purge = true;
             self.purge = after(BETWEEN_PURGES);
@@ -241,24 +308,31 @@ impl Writer {
 
 async fn steps(
     connection: &mut SqliteConnection,
-    tables: &Tables,
+    database: &Database,
     ops: &[Op],
     now: i64,
 ) -> Result<Vec<OperationResult>, Fault> {
-    let keys = ops.iter().filter_map(|op| match op.step {
-        Step::OfEvent(key, ..) => Some(key),
+    let tables = database.tables();
+    let keys = ops.iter().filter_map(|op| match &op.step {
+        Step::OfEvent(key, ..) => Some(*key),
         Step::OfBody(..) => None,
+        #[cfg(feature = "inbox")]
+        Step::StoreEvent(event) => Some(event.event_key),
+        #[cfg(feature = "inbox")]
+        Step::Inbox(_) => None,
     });
     let keys: Vec<EventKey> = keys.collect();
     let before = if keys.is_empty() { Vec::new() } else { tables.read(connection, &keys).await? };
     let before: HashMap<EventKey, EventRow> = before.into_iter().collect();
     let mut rows: HashMap<EventKey, Option<EventRow>> =
         keys.iter().map(|key| (*key, before.get(key).copied())).collect();
+    #[cfg(feature = "inbox")]
+    let mut stored = None;
     let mut answers = Vec::with_capacity(ops.len());
     for op in ops {
-        answers.push(match op.step {
-            Step::OfEvent(key, token, operation) => operation.apply(rows.entry(key).or_default(), token, now),
-            Step::OfBody(body, BodyOperation::Record(period, most)) => {
+        answers.push(match &op.step {
+            &Step::OfEvent(key, token, operation) => operation.apply(rows.entry(key).or_default(), token, now),
+            &Step::OfBody(body, BodyOperation::Record(period, most)) => {
                 let (until, most) = (rules::after(now, period), i64::try_from(most).unwrap_or(i64::MAX));
                 let counted = tables.record(connection, body, now, until, most).await?;
                 let [(earlier, since), (in_period, period)] = counted.map(|(earlier, first)| {
@@ -266,9 +340,28 @@ async fn steps(
                 });
                 OperationResult::Recorded(DeliveryRecord { earlier, since, in_period, period })
             }
-            Step::OfBody(body, BodyOperation::Failure) => {
+            &Step::OfBody(body, BodyOperation::Failure) => {
                 tables.record_failure(connection, body).await?;
                 OperationResult::Failed
+            }
+            #[cfg(feature = "inbox")]
+            Step::StoreEvent(_) => {
+                if stored.is_none() {
+                    // With the first one also the others, by a few statements: operations of a batch are concurrent.
+                    let events: Vec<&NewEvent> = ops.iter().filter_map(|op| op.step.new_event()).collect();
+                    stored = Some(
+                        InboxTransaction::new(connection, database, now)
+                            .store_events(&events, &mut rows)
+                            .await?
+                            .into_iter(),
+                    );
+                }
+                let result = stored.as_mut().and_then(Iterator::next);
+                OperationResult::Inbox(Box::new(result.ok_or_else(|| Fault::new("an event was not stored"))?))
+            }
+            #[cfg(feature = "inbox")]
+            Step::Inbox(step) => {
+                OperationResult::Inbox(step.run(&mut InboxTransaction::new(connection, database, now)).await?)
             }
         });
     }
@@ -294,6 +387,46 @@ impl Op {
         // The caller may have stopped waiting. The same operation with the same token can be repeated.
         let _ = self.reply.send(answer);
     }
+
+    fn fail(self, fault: &Fault) {
+        let error = fault.to_store_error();
+        #[cfg(feature = "inbox")]
+        let error = match &self.step {
+            Step::StoreEvent(_) | Step::Inbox(_) if fault.is_full() => StoreError::full_with(error.to_string()),
+            _ => error,
+        };
+        self.answer(Err(error));
+    }
+}
+
+#[cfg(feature = "inbox")]
+impl Step {
+    fn new_event(&self) -> Option<&NewEvent> {
+        match self {
+            Step::StoreEvent(event) => Some(event),
+            _ => None,
+        }
+    }
+
+    /// Returns the bytes of the bodies that the step has or will return.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Step::StoreEvent(event) => event.sealed.len() as u64,
+            Step::Inbox(step) => step.bytes(),
+            _ => 0,
+        }
+    }
+}
+
+/// Returns the number of operations that one transaction runs, at least one.
+#[cfg(feature = "inbox")]
+pub(super) fn fitting(ops: &[Op]) -> usize {
+    let mut bytes = 0_u64;
+    let fits = |op: &&Op| {
+        bytes = bytes.saturating_add(op.step.bytes());
+        bytes <= BATCH_BYTES
+    };
+    ops.iter().take_while(fits).count().max(1)
 }
 
 pub(super) fn millis(clock: &dyn Clock) -> i64 {
@@ -331,6 +464,7 @@ mod tests {
     use super::*;
     use crate::SystemClock;
     use crate::dedupe::namespace::Namespace;
+    use crate::dedupe::sqlite::tables::Tables;
 
     type Reply = oneshot::Receiver<Result<OperationResult, StoreError>>;
 
@@ -412,7 +546,14 @@ mod tests {
     fn claim(n: u8) -> (Op, Reply) {
         let (reply, answer) = oneshot::channel();
         let (key, token) = (EventKey::from_bytes([n; 32]), ClaimToken::from_bytes([n; 16]));
-        (Op { step: Step::OfEvent(key, token, Operation::Claim(Duration::from_secs(3600))), reply }, answer)
+        let step = Step::OfEvent(key, token, Operation::Claim(Duration::from_secs(3600)));
+        let op = Op {
+            step,
+            reply,
+            #[cfg(feature = "inbox")]
+            _bytes: None,
+        };
+        (op, answer)
     }
 
     async fn insert_expired(connection: &mut SqliteConnection, events: usize) {

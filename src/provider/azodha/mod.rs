@@ -162,6 +162,8 @@ pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     optional_options: &[OptionName::Prefix, OptionName::Encoding, OptionName::PinKind],
     pointers: Pointers::NONE,
     answer_timeout: None,
+    may_expect_result: &["InferenceToObservations", "InferenceToKeyFindings", "InferenceToCareTasks"],
+    useful_for: &[],
     retries: None,
     unsigned_headers: &[],
     id_prefix: "",

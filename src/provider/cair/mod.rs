@@ -190,6 +190,8 @@ pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     // `CLAIM_STATUS_CHANGE` is the only kind with a time at one documented place.
     pointers: Pointers { time: Some("/timestamp"), ..Pointers::NONE },
     answer_timeout: None,
+    may_expect_result: &[],
+    useful_for: &[],
     retries: None,
     unsigned_headers: &[],
     id_prefix: "",

@@ -91,6 +91,8 @@ pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     optional_options: &[OptionName::TestSecrets, OptionName::Mode],
     pointers: Pointers { id: Some("/id"), kind: Some("/type"), time: Some("/date"), mode: Some("/api_mode") },
     answer_timeout: Some(Duration::from_secs(60)),
+    may_expect_result: &[],
+    useful_for: &[("patient.ehi_export_success", Duration::from_secs(24 * 3600))],
     retries: Some(RetrySchedule {
         // Each wait is four times the previous one; together they take 24 h.
         waits: &[

@@ -69,6 +69,8 @@ pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     optional_options: &[],
     pointers: Pointers { id: Some("/id"), kind: Some("/type"), time: Some("/created_at"), mode: None },
     answer_timeout: Some(Duration::from_secs(5)),
+    may_expect_result: &[],
+    useful_for: &[],
     retries: Some(RetrySchedule {
         waits: &[
             Duration::from_secs(60),

@@ -154,6 +154,8 @@ pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     optional_options: &[OptionName::Header, OptionName::AlsoHeader, OptionName::AlsoSecrets],
     pointers: Pointers { kind: Some("/type"), time: Some("/occurred_on"), ..Pointers::NONE },
     answer_timeout: None,
+    may_expect_result: &[],
+    useful_for: &[],
     retries: None,
     unsigned_headers: &[],
     id_prefix: "",

@@ -49,6 +49,8 @@ pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     optional_options: &[],
     pointers: Pointers { id: Some("/id"), kind: Some("/type"), time: Some("/created_at"), mode: None },
     answer_timeout: Some(Duration::from_secs(10)),
+    may_expect_result: &[],
+    useful_for: &[],
     retries: Some(RetrySchedule {
         waits: &[Duration::from_secs(60), Duration::from_secs(600)],
         remark: "examplelab documents retries 1 min and 10 min after the attempt before",

@@ -1,6 +1,9 @@
 //! Logs and metrics. Everything that the crate logs or counts about a delivery passes through this module: configured
 //! labels, documented kinds and digests, but no value that the sender chose.
 
+#[cfg(feature = "inbox")]
+pub(crate) mod inbox;
+
 #[cfg(feature = "tracing")]
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -129,7 +132,7 @@ pub(crate) fn unresolved(rejection: &Rejection) {
 /// The endpoint and provider label of a request without a receiver. No receiver can have this name.
 const UNRESOLVED: &str = "(unresolved)";
 
-/// Logs and counts a verified delivery whose handler did not run or did not finish.
+/// Logs and counts a verified delivery whose handler did not run or did not finish, also a stored one.
 pub(crate) fn not_handled(subject: Subject<'_>, rejection: &Rejection) {
     isolated(|| {
         let reason = rejection.reason();
@@ -144,7 +147,7 @@ pub(crate) fn not_handled(subject: Subject<'_>, rejection: &Rejection) {
         {
             let source = std::error::Error::source(rejection).map(tracing::field::display);
             macro_rules! line {
-                ($level:ident, $next:expr) => {
+                ($level:ident, $repeats:expr, $next:expr) => {
                     tracing::$level!(
                         endpoint = &**subject.endpoint.name(),
                         provider = &**subject.endpoint.provider(),
@@ -153,7 +156,8 @@ pub(crate) fn not_handled(subject: Subject<'_>, rejection: &Rejection) {
                         secret = subject.secret,
                         outcome = reason.outcome().as_str(),
                         reason = reason.as_str(),
-                        status = reason.status().as_u16(),
+                        status = rejection.status().as_u16(),
+                        repeats = $repeats,
                         source,
                         next = $next,
                         "webhook delivery"
@@ -161,10 +165,11 @@ pub(crate) fn not_handled(subject: Subject<'_>, rejection: &Rejection) {
                 };
             }
             match reason.outcome() {
-                Outcome::Duplicate | Outcome::InFlight => line!(info, None::<&str>),
+                Outcome::Stored => line!(info, subject.repeats, None::<&str>),
+                Outcome::Duplicate | Outcome::InFlight => line!(info, None::<u64>, None::<&str>),
                 // A warning of its own explains the first one: `repeat_limit`.
-                _ if reason == Reason::RepeatLimit => line!(info, None::<&str>),
-                _ => line!(warn, next_step(reason, None)),
+                _ if reason == Reason::RepeatLimit => line!(info, None::<u64>, None::<&str>),
+                _ => line!(warn, None::<u64>, next_step(reason, None)),
             }
         }
     });
@@ -183,8 +188,12 @@ pub(crate) fn repeat_limit(subject: Subject<'_>, max_repeats: u32) {
 }
 
 /// Logs and counts a JSON pointer of the configuration that finds no usable value in a verified body. Each fault of
-/// each pointer is logged once per receiver, since some events may lack a part that others have.
+/// each pointer is logged once per receiver, since some events may lack a part that others have. For a stored event,
+/// this was done when it arrived.
 pub(crate) fn pointer_fault(verified: &Verified<'_>, part: PointedPart, pointer: &str, fault: PointerFault) {
+    if verified.is_stored() {
+        return;
+    }
     isolated(|| {
         let at = verified.endpoint();
         #[cfg(feature = "metrics")]
@@ -279,6 +288,23 @@ pub(crate) fn finished(subject: Subject<'_>, answered: Answered, watch: Stopwatc
             }
         }
         let _ = (subject, answered, watch);
+    });
+}
+
+/// Records which secret verified a stored event, and whether its bytes had been delivered before. The attempts to
+/// handle it do not, since they follow later and several times.
+#[cfg(feature = "inbox")]
+pub(crate) fn stored(subject: Subject<'_>) {
+    isolated(|| {
+        #[cfg(feature = "metrics")]
+        {
+            let (endpoint, now) = (subject.endpoint.name(), subject.endpoint.now());
+            meter::secret_used(endpoint, subject.secret, now);
+            if subject.repeats.is_some() {
+                meter::possible_duplicate(endpoint);
+            }
+        }
+        let _ = subject;
     });
 }
 

@@ -1,0 +1,168 @@
+//! The operations of operators: lists, replays, pauses and counts.
+
+use std::collections::BTreeMap;
+
+use sqlx::{QueryBuilder, Sqlite};
+
+use super::super::fault::Fault;
+use super::events::millis_between;
+use super::row::{InboxRow, unsigned};
+use super::tables::{ROW, sql};
+use super::work::InboxTransaction;
+use crate::counts::EndpointCounts;
+use crate::dedupe::inbox::rules::{self, Status};
+use crate::dedupe::inbox::store::{AuditRow, EntryRow, InboxCounts, LeaseHold, Operated, RowFilter, SealedBody};
+
+impl InboxTransaction<'_> {
+    pub(super) async fn list(&mut self, filter: &RowFilter) -> Result<Vec<EntryRow>, Fault> {
+        let mut query = QueryBuilder::<Sqlite>::new("SELECT ");
+        query.push(format_args!("{ROW} FROM {} WHERE id > ", self.tables.prefix)).push_bind(filter.after);
+        if let Some(id) = filter.id {
+            query.push(" AND id = ").push_bind(id);
+        }
+        // A constant, so that the partial index of the status is used.
+        match filter.status {
+            Some(Status::Waiting) => drop(query.push(" AND status = 0")),
+            Some(Status::Processing) => drop(query.push(" AND status = 1")),
+            Some(Status::Done) => drop(query.push(" AND status = 2")),
+            Some(Status::Dead) => drop(query.push(" AND status = 3")),
+            Some(Status::Discarded) => drop(query.push(" AND status = 4")),
+            None => {}
+        }
+        let texts = [
+            (" AND endpoint = ", &filter.endpoint),
+            (" AND kind = ", &filter.kind),
+            (" AND reason = ", &filter.reason),
+        ];
+        for (column, wanted) in texts {
+            if let Some(wanted) = wanted {
+                query.push(column).push_bind(wanted.as_str());
+            }
+        }
+        if let Some(since) = filter.stored_since {
+            query.push(" AND stored_at >= ").push_bind(since);
+        }
+        query.push(" ORDER BY id LIMIT ").push_bind(filter.limit.min(MOST_LISTED));
+        let rows = query.build().persistent(false).fetch_all(&mut *self.connection).await?;
+        rows.iter().map(|row| Ok(InboxRow::read(row)?.entry)).collect()
+    }
+
+    pub(super) async fn read_body(&mut self, id: i64, audit: &AuditRow) -> Result<Option<SealedBody>, Fault> {
+        self.audit(audit).await?;
+        let Some(row) = self.row(id).await? else { return Ok(None) };
+        Ok(Some(self.sealed(&row.entry).await?).filter(|body| body.sealed.is_some()))
+    }
+
+    pub(super) async fn replay(&mut self, id: i64, audit: &AuditRow) -> Result<Operated, Fault> {
+        let Some(mut row) = self.row(id).await? else { return Ok(Operated::NotFound) };
+        if let Status::Processing | Status::Discarded = row.state.status {
+            return Ok(not_applicable(row.state.status));
+        }
+        if !row.entry.has_body {
+            return Ok(Operated::NoBody);
+        }
+        let conflict = sqlx::query(sql(&self.tables.conflict)).bind(row.entry.row_key.as_slice()).bind(id);
+        if conflict.fetch_optional(&mut *self.connection).await?.is_some() {
+            return Ok(Operated::Conflict);
+        }
+        if !rules::replay(&mut row.state, self.now) {
+            return Ok(not_applicable(row.state.status));
+        }
+        self.write(&row).await?;
+        self.audit(audit).await?;
+        Ok(Operated::Done)
+    }
+
+    pub(super) async fn discard(&mut self, id: i64, audit: &AuditRow) -> Result<Operated, Fault> {
+        let Some(mut row) = self.row(id).await? else { return Ok(Operated::NotFound) };
+        if !rules::discard(&mut row.state, self.now) {
+            return Ok(not_applicable(row.state.status));
+        }
+        self.write(&row).await?;
+        self.delete_body(id).await?;
+        self.audit(audit).await?;
+        Ok(Operated::Done)
+    }
+
+    /// Sets that no event of an endpoint that was stored before a time is leased; of all endpoints if it is empty.
+    pub(super) async fn hold(&mut self, endpoint: &str, before: Option<i64>, audit: &AuditRow) -> Result<(), Fault> {
+        match before {
+            Some(before) => sqlx::query(sql(&self.tables.control)).bind(endpoint).bind(before),
+            None => sqlx::query(sql(&self.tables.remove_control)).bind(endpoint),
+        }
+        .execute(&mut *self.connection)
+        .await?;
+        self.audit(audit).await
+    }
+
+    pub(super) async fn counts(&mut self) -> Result<InboxCounts, Fault> {
+        let mut hold = LeaseHold::None;
+        let mut endpoints: BTreeMap<String, EndpointCounts> = BTreeMap::new();
+        let controls = sqlx::query_as(sql(&self.tables.controls));
+        let controls: Vec<(String, i64)> = controls.fetch_all(&mut *self.connection).await?;
+        for (endpoint, before) in controls {
+            match (endpoint.is_empty(), before) {
+                (true, HOLD_ALL) => hold = LeaseHold::All,
+                (true, before) => hold = LeaseHold::StoredBefore(before),
+                (false, _) => endpoints.entry(endpoint).or_default().paused = true,
+            }
+        }
+        let tables = self.tables;
+        for statement in [&tables.count_waiting, &tables.count_processing, &tables.count_dead] {
+            let counted: Vec<(String, i64, i64, Option<i64>)> =
+                sqlx::query_as(sql(statement)).fetch_all(&mut *self.connection).await?;
+            for (endpoint, rows, bytes, oldest) in counted {
+                let counts = endpoints.entry(endpoint).or_default();
+                let (rows, bytes) = (unsigned(rows), unsigned(bytes));
+                counts.bytes = counts.bytes.saturating_add(bytes);
+                if !std::ptr::eq(statement, &tables.count_dead) {
+                    counts.unfinished_bytes = counts.unfinished_bytes.saturating_add(bytes);
+                }
+                if std::ptr::eq(statement, &tables.count_waiting) {
+                    counts.waiting = rows;
+                } else if std::ptr::eq(statement, &tables.count_processing) {
+                    counts.processing = rows;
+                } else {
+                    counts.dead = rows;
+                }
+                counts.oldest = counts.oldest.max(oldest.map(|oldest| millis_between(oldest, self.now)));
+            }
+        }
+        let named = |(endpoint, counts)| EndpointCounts { endpoint, ..counts };
+        Ok(InboxCounts { hold, endpoints: endpoints.into_iter().map(named).collect() })
+    }
+
+    pub(super) async fn audit(&mut self, entry: &AuditRow) -> Result<(), Fault> {
+        let query = sqlx::query(sql(&self.tables.audit)).bind(self.now).bind(&*entry.actor).bind(&*entry.action);
+        query.bind(&*entry.subject).bind(&*entry.reason).execute(&mut *self.connection).await?;
+        Ok(())
+    }
+
+    pub(super) async fn audit_entries(&mut self, after: i64, limit: u32) -> Result<Vec<(i64, i64, AuditRow)>, Fault> {
+        let query = sqlx::query_as(sql(&self.tables.audits)).bind(after).bind(limit.min(MOST_LISTED));
+        let entries: Vec<(i64, i64, String, String, String, String)> = query.fetch_all(&mut *self.connection).await?;
+        let entry = |(id, at, actor, action, subject, reason)| (id, at, AuditRow { actor, action, subject, reason });
+        Ok(entries.into_iter().map(entry).collect())
+    }
+}
+
+/// Returns the time before which stored events are not leased.
+pub(super) fn held_before(hold: LeaseHold) -> Option<i64> {
+    match hold {
+        LeaseHold::None => None,
+        LeaseHold::All => Some(HOLD_ALL),
+        LeaseHold::StoredBefore(time) => Some(time),
+    }
+}
+
+fn not_applicable(status: Status) -> Operated {
+    match status {
+        Status::Processing => Operated::Processing,
+        other => Operated::WrongStatus(other),
+    }
+}
+
+/// No event is stored at or after this time.
+pub(super) const HOLD_ALL: i64 = i64::MAX;
+/// The maximum number of rows in one answer.
+const MOST_LISTED: u32 = 1000;

@@ -1,0 +1,44 @@
+//! The stores that have an inbox.
+
+use std::sync::Arc;
+
+use super::{Bodies, Inbox};
+use crate::ConfigError;
+#[cfg(feature = "postgres")]
+use crate::PostgresStore;
+#[cfg(feature = "sqlite")]
+use crate::SqliteStore;
+
+#[cfg(feature = "sqlite")]
+impl SqliteStore {
+    /// Opens the inbox of this store. Creates its tables unless
+    /// [`create_tables`](crate::SqliteBuilder::create_tables) is false; [`inbox_ddl`](Self::inbox_ddl) returns the
+    /// statements for a migration of your own.
+    ///
+    /// # Errors
+    /// Returns an error if the tables are missing or of a newer version, if a key is missing or wrong, or if bodies are
+    /// to be stored [in clear](Bodies::plaintext) in a file or a directory that other users can access.
+    #[cfg_attr(docsrs, doc(cfg(all(feature = "inbox", feature = "sqlite"))))]
+    pub async fn inbox(&self, bodies: Bodies) -> Result<Inbox, ConfigError> {
+        let (tables, id) = self.inbox_tables(bodies.are_in_clear()).await?;
+        Inbox::open(tables, Arc::new(self.clone()), id, bodies).await
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl PostgresStore {
+    /// Opens the inbox of this store: receivers with it store verified events before they acknowledge them, and
+    /// workers handle them afterwards. See [Inbox](PostgresStore#inbox).
+    ///
+    /// Creates the tables of the inbox if they do not exist, unless
+    /// [`create_tables`](crate::PostgresBuilder::create_tables) is false. Any number of instances can do so at once.
+    ///
+    /// # Errors
+    /// Returns an error if the server is unavailable, the tables cannot be created, lack a privilege or have another
+    /// version, or the keys do not fit the inbox.
+    #[cfg_attr(docsrs, doc(cfg(feature = "inbox")))]
+    pub async fn inbox(&self, bodies: Bodies) -> Result<Inbox, ConfigError> {
+        let (tables, id) = self.inbox_tables().await?;
+        Inbox::open(tables, Arc::new(self.clone()), id, bodies).await
+    }
+}

@@ -1,0 +1,56 @@
+//! Step 5 again: the deliveries of stored events, which a worker handles.
+//!
+//! The signature, the mode and the age were checked before the event was stored, and are not checked again. The
+//! envelope is read again from the body.
+
+use super::{Receiver, envelope};
+use crate::dedupe::inbox::store::Leased;
+use crate::delivery::{Delivery, InboxPart, StoredAttempt};
+use crate::event_key::{DeliveryKeys, EventKey};
+use crate::inbox::record::{StoredHead, StoredRecord};
+use crate::inbox::sealing::Unsealable;
+use crate::scheme::Verification;
+use crate::time::Time;
+use crate::verified::Verified;
+
+impl Receiver {
+    /// Opens a leased event, and makes its delivery again. The head contains the path and the content type of its
+    /// request.
+    ///
+    /// # Errors
+    /// Returns an error if the event was sealed under an unknown key, was changed, or was stored by a later version. A
+    /// receiver without an inbox returns `Damaged`.
+    pub(crate) fn open_stored(&self, leased: &Leased) -> Result<(Delivery, StoredHead), Unsealable> {
+        let state = &*self.0;
+        let inbox = self.inbox().ok_or(Unsealable::Damaged)?;
+        let (StoredRecord { head, body }, witness) = StoredRecord::open(&inbox.sealer, &leased.body)?;
+        let verification = Verification {
+            signature_scope: head.signature_scope().ok_or(Unsealable::Unsupported)?,
+            // Nothing asks for the index of a stored event's secret: its label is stored, its mode was checked.
+            secret: usize::MAX,
+            message_id: head.message_id.as_deref().map(str::as_bytes),
+            attempted_at: head.attempted_at,
+        };
+        let verified = Verified::from_inbox(body, verification, &state.endpoint, &head.secret, &witness);
+        let (envelope, _) = envelope::read(&*state.provider, &verified);
+        let keys = DeliveryKeys {
+            id_from: head.id_from().ok_or(Unsealable::Unsupported)?,
+            event: EventKey::from_bytes(head.event_key),
+            recurring_body: head.recurring_body.map(EventKey::from_bytes),
+        };
+        let attempt = StoredAttempt {
+            row: leased.body.id,
+            number: leased.attempts,
+            stored_at: Time::from_unix(leased.stored_at.div_euclid(1_000)),
+            is_replay: leased.replays > 0,
+            secret: head.secret.as_str().into(),
+        };
+        let delivery = Delivery::new(envelope, verified, keys)
+            .with_inbox(InboxPart::Attempt(Box::new(attempt)))
+            .with_claim_token(leased.token, Some(inbox.store_id));
+        if let Some((first_seen, count)) = head.possible_duplicate {
+            delivery.set_first_seen(count, first_seen);
+        }
+        Ok((delivery, head))
+    }
+}
