@@ -70,7 +70,7 @@
 //!
 //! | status | meaning |
 //! |---|---|
-//! | 200 | a duplicate, or a test event that a live secret verified |
+//! | 200 | a duplicate, or a test event that a live secret verified; with an inbox also a stored event, or another 2xx (`ack_status`) |
 //! | 400, 408, 413 | the body was incomplete, too slow or too large |
 //! | 401 | the signature is missing or invalid, the time is missing or outside the freshness window, or the tenant is unknown |
 //! | 405, 415 | the method is not `POST`, or the body is encoded |
@@ -109,6 +109,7 @@
 //! # Guides
 //!
 //! - [`guide::tenants`]: one receiver for each tenant, with [`Verify::per_tenant`]
+//! - [`guide::inbox`]: storing events before they are handled
 //! - [`guide::proxies`]: reverse proxies and load balancers
 //! - [`guide::layers`]: other middlewares, and the limits of actix-web's extractors
 //! - [`guide::shutdown`]: the deadline, and readiness probes
@@ -135,6 +136,8 @@ use actix_web::{Error, FromRequest, HttpMessage, HttpResponse, ResponseError, rt
 use tokio::sync::Mutex;
 
 pub use self::route::post;
+#[cfg(feature = "inbox")]
+pub use self::route::post_to_inbox;
 pub use medhook::*;
 #[doc(inline)]
 pub use medhook::{Delivery, Misplaced, Webhook};

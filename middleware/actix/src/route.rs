@@ -1,7 +1,11 @@
 //! A route that cannot be mounted without its middleware.
 
+#[cfg(feature = "inbox")]
+use actix_web::HttpResponse;
 use actix_web::{FromRequest, Handler, Responder, Route, web};
 
+#[cfg(feature = "inbox")]
+use crate::ConfigError;
 use crate::{Receiver, Verify};
 
 /// Returns a route behind a receiver: the handler gets only deliveries that the receiver accepts.
@@ -50,6 +54,36 @@ where
     F::Output: Responder + 'static,
 {
     web::route().to(handler).wrap(verify.into())
+}
+
+/// Returns a route that stores events in the inbox of a receiver, and has no handler: a worker handles the events.
+///
+/// For many tenants, or with [`OnStoreError::HandleUnclaimed`](crate::OnStoreError::HandleUnclaimed), use [`post`]. The
+/// receiver can be checked once, outside of the closure for `HttpServer::new`, by a call that is not used:
+///
+/// ```
+/// use actix_web::{App, HttpServer};
+/// use medhook_actix::{Fasten, Inbox, Receiver, Secrets, post_to_inbox};
+///
+/// async fn serve(inbox: Inbox) -> Result<(), Box<dyn std::error::Error>> {
+///     let provider = Fasten::live(Secrets::from_env("FASTEN_SECRET")?);
+///     let fasten = Receiver::builder("fasten", provider).inbox(inbox).build()?;
+///     post_to_inbox(fasten.clone())?;
+///     let app = move || {
+///         let route = post_to_inbox(fasten.clone()).expect("checked above");
+///         App::new().route("/webhooks/fasten", route)
+///     };
+///     HttpServer::new(app).bind("127.0.0.1:8080")?.run().await?;
+///     Ok(())
+/// }
+/// ```
+///
+/// # Errors
+/// Returns an error if the receiver has no inbox, or handles events that cannot be stored.
+#[cfg(feature = "inbox")]
+pub fn post_to_inbox(receiver: Receiver) -> Result<Route, ConfigError> {
+    receiver.needs_no_handler()?;
+    Ok(post(receiver, async || HttpResponse::InternalServerError().finish()))
 }
 
 impl From<Receiver> for Verify {

@@ -66,7 +66,7 @@
 //!
 //! | status | meaning |
 //! |---|---|
-//! | 200 | a duplicate, or a test event that a live secret verified |
+//! | 200 | a duplicate, or a test event that a live secret verified; with an inbox also a stored event, or another 2xx (`ack_status`) |
 //! | 400, 408, 413 | the body was incomplete, too slow or too large |
 //! | 401 | the signature is missing or invalid, the time is missing or outside the freshness window, or the tenant is unknown |
 //! | 405, 415 | the method is not `POST`, or the body is encoded |
@@ -102,6 +102,7 @@
 //! # Guides
 //!
 //! - [`guide::tenants`]: one receiver for each tenant, with [`VerifyLayer::per_tenant`]
+//! - [`guide::inbox`]: storing events before they are handled
 //! - [`guide::proxies`]: reverse proxies and load balancers
 //! - [`guide::layers`]: the order of layers, and the body limits of axum's extractors
 //! - [`guide::shutdown`]: the deadline, and readiness probes
@@ -121,6 +122,8 @@ use axum_core::response::IntoResponse;
 use tower_layer::Layer;
 
 pub use self::route::post;
+#[cfg(feature = "inbox")]
+pub use self::route::post_to_inbox;
 pub use medhook_tower::*;
 #[doc(inline)]
 pub use medhook_tower::{Delivery, Misplaced, Webhook};

@@ -3,6 +3,8 @@
 use axum::handler::Handler;
 use axum::routing::{self, MethodRouter};
 
+#[cfg(feature = "inbox")]
+use crate::{ConfigError, http::StatusCode};
 use crate::{Receiver, VerifyLayer};
 
 /// Returns a `POST` route behind a receiver: the handler gets only deliveries that the receiver accepts.
@@ -45,6 +47,33 @@ where
     S: Clone + Send + Sync + 'static,
 {
     routing::post(handler).layer(verify.into())
+}
+
+/// Returns a `POST` route that stores events in the inbox of a receiver, and has no handler: a worker handles the
+/// events.
+///
+/// For many tenants, or with [`OnStoreError::HandleUnclaimed`](crate::OnStoreError::HandleUnclaimed), use [`post`].
+///
+/// ```
+/// use axum::Router;
+/// use medhook_axum::{ConfigError, Fasten, Inbox, Receiver, Secrets, post_to_inbox};
+///
+/// fn app(inbox: Inbox) -> Result<Router, ConfigError> {
+///     let provider = Fasten::live(Secrets::from_env("FASTEN_SECRET")?);
+///     let fasten = Receiver::builder("fasten", provider).inbox(inbox).build()?;
+///     Ok(Router::new().route("/webhooks/fasten", post_to_inbox(fasten)?))
+/// }
+/// ```
+///
+/// # Errors
+/// Returns an error if the receiver has no inbox, or handles events that cannot be stored.
+#[cfg(feature = "inbox")]
+pub fn post_to_inbox<S>(receiver: Receiver) -> Result<MethodRouter<S>, ConfigError>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    receiver.needs_no_handler()?;
+    Ok(post(receiver, async || StatusCode::INTERNAL_SERVER_ERROR))
 }
 
 impl From<Receiver> for VerifyLayer {
