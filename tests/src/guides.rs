@@ -9,6 +9,8 @@
 #[doc = include_str!("../../conformance/README.md")]
 #[doc = include_str!("../../docs/fasten.md")]
 #[doc = include_str!("../../docs/healthsync.md")]
+#[doc = include_str!("../../docs/inbox.md")]
+#[doc = include_str!("../../docs/inbox-operations.md")]
 #[doc = include_str!("../../docs/stores.md")]
 pub struct Guides;
 
