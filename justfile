@@ -40,6 +40,10 @@ deny *arguments:
 fuzz *arguments:
     scripts/fuzz {{arguments}}
 
+# Kill, stop and cut off receivers and workers with an inbox; takes most of an hour
+inbox-check *arguments:
+    scripts/inbox-check {{arguments}}
+
 # Find import cycles between source files
 layers *arguments:
     scripts/layers {{arguments}}

@@ -8,9 +8,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use medhook::testing::{self, StoppedClock};
 use medhook::{
-    Answered, Bytes, ClaimToken, Custom, DedupeStore, Encoding, EventKey, Fasten, HmacSha256Body, MemoryStore,
-    NoDedupe, OnStoreError, Outcome, Reason, Received, Receiver, Rejection, RequestHead, Retention, Secret,
-    SharedSecret, StandardWebhooks,
+    Answered, Bodies, Bytes, ClaimToken, Custom, DedupeStore, Encoding, EventKey, Fasten, HmacSha256Body, Keyring,
+    MemoryStore, NoDedupe, OnStoreError, Outcome, Reason, Received, Receiver, Rejection, RequestHead, Retention,
+    Secret, SharedSecret, SqliteStore, StandardWebhooks, Worker,
 };
 use medhook_tests::captured;
 use medhook_tests::stage::{Broken, Stage};
@@ -401,6 +401,57 @@ async fn failed_store_operations_are_counted() {
     }
 }
 
+/// A stored event is genuine, and shows that its secret is in use, but was not handled yet.
+#[tokio::test]
+async fn a_stored_event_is_logged_and_counted_once_and_is_genuine() {
+    let (lines, recorder) = (Lines::default(), DebuggingRecorder::new());
+    let snapshotter = recorder.snapshotter();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let _guard = captured(Capture(lines.clone()));
+
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path().join("inbox.db")).await.unwrap();
+    let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("0123456789abcdef").unwrap());
+    let builder = Receiver::builder("in", custom.id_pointer("/id")).ack_status(http::StatusCode::ACCEPTED);
+    let receiver = builder.inbox(store.inbox(Bodies::plaintext()).await.unwrap()).build().unwrap();
+    let count = |outcome| {
+        format!("medhook_deliveries_total{{endpoint=in,provider=acme,kind=unknown,outcome={outcome},reason={outcome}}}")
+    };
+    let gauges = |snapshotter: &Snapshotter| -> Vec<_> {
+        let names = snapshotter.snapshot().into_vec().into_iter().filter_map(|(key, _, _, value)| match value {
+            DebugValue::Gauge(_) => Some(key.key().name().to_owned()),
+            _ => None,
+        });
+        names.filter(|name| name.contains("_last_")).collect()
+    };
+    for (body, outcome, status, repeats) in [
+        (r#"{"id":1}"#, "stored", "202", None),
+        (r#"{"id":1}"#, "duplicate", "200", None),
+        ("{}", "stored", "202", None),
+        ("{}", "stored", "202", Some("1")),
+    ] {
+        let Received::Delivery(delivery) = receive(&receiver, &[("x-key", "0123456789abcdef")], body).await.unwrap()
+        else {
+            panic!("no handshake")
+        };
+        let stored = receiver.admit(delivery).unwrap().run(async { 200 }, |status| *status == 200).await;
+        assert_eq!(stored.unwrap_err().reason().as_str(), outcome);
+        let logged = std::mem::take(&mut *lines.lock().unwrap());
+        let [line] = &logged[..] else { panic!("{logged:?}") };
+        let field = |name| line.get(name).map(String::as_str);
+        assert_eq!((field("outcome"), field("reason"), field("status")), (Some(outcome), Some(outcome), Some(status)));
+        assert_eq!((field("repeats"), field("next"), field("source")), (repeats, None, None));
+        let mut expected = BTreeMap::from([(count(outcome), 1)]);
+        expected.extend(repeats.map(|_| ("medhook_possible_duplicates_total{endpoint=in}".to_owned(), 1)));
+        let mut counted = counted(&snapshotter);
+        counted.retain(|name, _| !name.starts_with("medhook_pointer_missing_total"));
+        assert_eq!(counted, expected);
+    }
+    let mut last = gauges(&snapshotter);
+    last.sort();
+    assert_eq!(last, ["medhook_last_genuine_seconds", "medhook_secret_last_used_seconds"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn events_evicted_early_from_a_memory_store_are_counted() {
     const HOUR: Duration = Duration::from_secs(3600);
@@ -417,6 +468,43 @@ async fn events_evicted_early_from_a_memory_store_are_counted() {
         store.commit(key, token, Retention::new(Duration::ZERO, HOUR)).await.unwrap();
         assert_eq!(counted(&snapshotter), [].into(), "{n}");
     }
+}
+
+/// Passes on the problem of each line that has one.
+struct Problems(tokio::sync::mpsc::UnboundedSender<String>);
+
+impl<S: tracing::Subscriber> Layer<S> for Problems {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields(BTreeMap::new());
+        event.record(&mut fields);
+        if let Some(problem) = fields.0.remove("problem") {
+            let _ = self.0.send(problem);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_log_says_why_a_stored_event_cannot_be_opened() {
+    let (sender, mut problems) = tokio::sync::mpsc::unbounded_channel();
+    let _guard = captured(Problems(sender));
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path().join("inbox.db")).await.unwrap();
+    let receiver = async |bodies| {
+        let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("0123456789abcdef").unwrap());
+        Receiver::builder("in", custom.id_pointer("/id")).inbox(store.inbox(bodies).await.unwrap()).build().unwrap()
+    };
+    let in_clear = receiver(Bodies::plaintext()).await;
+    let received = receive(&in_clear, &[("x-key", "0123456789abcdef")], r#"{"id":1}"#).await.unwrap();
+    let Received::Delivery(delivery) = received else { panic!("no handshake") };
+    in_clear.admit(delivery).unwrap().run(async { 200 }, |status| *status == 200).await.unwrap_err();
+
+    let key = Secret::new("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=").unwrap();
+    let sealed = receiver(Bodies::sealed(Keyring::new(key).unwrap())).await;
+    let worker = tokio::spawn(Worker::builder(&sealed).handler(async |_| true).unwrap().run());
+    let problem = problems.recv().await.unwrap();
+    assert!(problem.starts_with("it is in clear; "), "{problem}");
+    sealed.drain(Duration::ZERO).await;
+    worker.await.unwrap();
 }
 
 /// Returns the counts since the last call, by name and labels.

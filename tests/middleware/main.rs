@@ -8,6 +8,8 @@ mod framing;
 mod handling;
 mod hostile;
 mod http2;
+mod inbox;
+mod inbox_workers;
 mod layers;
 mod logged;
 mod servers;

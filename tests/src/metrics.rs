@@ -154,7 +154,7 @@ mod tests {
             assert!(guide.contains(&format!("\n`{name}`: ")), "{name} is not in docs/metrics.md");
             count += 1;
         }
-        assert_eq!(count, 3);
+        assert_eq!(count, 6);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod late;
 mod postgres;
 mod postgres_abandoned;
 mod postgres_commit_in;
+mod postgres_migration;
 mod postgres_pooler;
 mod postgres_schema;
 mod redis;
