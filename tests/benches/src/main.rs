@@ -7,6 +7,7 @@ mod apps;
 mod by_hand;
 mod event;
 mod in_process;
+mod inbox;
 mod loopback;
 mod report;
 mod rounds;
@@ -29,6 +30,7 @@ const PARTS: &[(&str, Part)] = &[
     ("http", loopback::run),
     ("scale", scale::run),
     ("stores", stores::run),
+    ("inbox", inbox::run),
 ];
 
 fn main() -> ExitCode {

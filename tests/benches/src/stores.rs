@@ -90,11 +90,11 @@ async fn subjects(folder: &Path) -> Vec<Subject> {
 }
 
 /// Returns the server's URL from the environment.
-fn server(variable: &str) -> String {
+pub fn server(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set; run scripts/bench"))
 }
 
-fn unique() -> String {
+pub fn unique() -> String {
     format!("bench_{:x}", SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis())
 }
 
@@ -143,7 +143,7 @@ impl Subject {
 }
 
 /// Returns nanoseconds per event when this many callers share the events.
-async fn share_out(store: &Arc<dyn DedupeStore>, first: u64, events: u64, callers: u64, commit: bool) -> f64 {
+pub async fn share_out(store: &Arc<dyn DedupeStore>, first: u64, events: u64, callers: u64, commit: bool) -> f64 {
     let each = events / callers;
     let began = Instant::now();
     let tasks: Vec<_> = (0..callers)
