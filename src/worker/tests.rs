@@ -225,7 +225,7 @@ async fn an_event_is_dead_at_its_age_if_its_attempt_failed_and_counted() {
     sleep(2 * 60 * SECOND).await;
     assert_eq!((stage.store.statuses(), stage.reason(1)), (vec![Status::Dead], "handler_failed".to_owned()));
     let tried = running.calls.count();
-    // As old as it is, a replayed event is retried for as long again.
+    // A replayed event is retried for as long as a new one, however old it is.
     stage.inbox().replay(1, &Operator::new("ops", "fixed").unwrap()).await.unwrap();
     sleep(HOUR / 2).await;
     assert_eq!(stage.store.statuses(), [Status::Waiting]);

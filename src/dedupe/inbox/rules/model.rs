@@ -204,7 +204,7 @@ impl Model {
         for (event, row) in state.rows.iter().enumerate() {
             for alone in [false, true] {
                 let allowed = if alone { others().count() == 0 } else { !others().any(|other| other.alone) };
-                // As a store selects them.
+                // A store selects them in the same way.
                 let selected = !alone || row.status == Status::Processing;
                 if !selected || (self.gate && !allowed) {
                     continue;

@@ -69,7 +69,7 @@ pub(super) async fn replay(
     if !rules::replay(&mut stored.state, stored.now) {
         return Ok(not_operated(&stored));
     }
-    // Of two unfinished rows with one key, the index on unfinished rows rejects the second.
+    // The index on unfinished rows rejects the second of two rows with one key.
     let mut nested = connection.begin().await?;
     match write(&statements.rows, &stored, false, &mut nested).await {
         Ok(_) => nested.commit().await?,
