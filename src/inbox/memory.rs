@@ -398,17 +398,7 @@ impl Tables {
         self.marks.insert(event.event_key, Mark { token: event.token, handled: true, until: mark_until });
         self.last_id += 1;
         self.bodies.insert(self.last_id, event.sealed.clone());
-        let state = RowState {
-            status: Status::Waiting,
-            due: now,
-            token: None,
-            attempts: 0,
-            crashes: 0,
-            alone: false,
-            replays: 0,
-            reason: None,
-            ended_at: None,
-        };
+        let state = RowState::waiting(now);
         self.rows.insert(self.last_id, MemoryRow { event, state, stored_at: now, mark_until });
         StoreResult::Stored { id: self.last_id }
     }

@@ -49,6 +49,24 @@ pub(crate) struct RowState {
     pub(crate) ended_at: Option<i64>,
 }
 
+#[cfg(test)]
+impl RowState {
+    /// Creates the state of a new event that is due at this time.
+    pub(crate) fn waiting(due: i64) -> Self {
+        RowState {
+            status: Status::Waiting,
+            due,
+            token: None,
+            attempts: 0,
+            crashes: 0,
+            alone: false,
+            replays: 0,
+            reason: None,
+            ended_at: None,
+        }
+    }
+}
+
 /// The end of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ending {

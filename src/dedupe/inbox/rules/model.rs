@@ -61,17 +61,7 @@ struct Model {
 }
 
 fn explore(gate: bool, disturbances: Disturbances) -> Result<usize, String> {
-    let row = RowState {
-        status: Status::Waiting,
-        due: NOW,
-        token: None,
-        attempts: 0,
-        crashes: 0,
-        alone: false,
-        replays: 0,
-        reason: None,
-        ended_at: None,
-    };
+    let row = RowState::waiting(NOW);
     let first = State { rows: [row.clone(), row], done: [0; 2], workers: Default::default(), left: disturbances };
     let mut model = Model { gate, known: HashMap::new(), before: vec![], open: vec![], ended: vec![] };
     model.reached(None, first);

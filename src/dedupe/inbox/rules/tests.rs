@@ -8,17 +8,7 @@ fn token(number: u8) -> ClaimToken {
 }
 
 fn waiting() -> RowState {
-    RowState {
-        status: Status::Waiting,
-        due: NOW,
-        token: None,
-        attempts: 0,
-        crashes: 0,
-        alone: false,
-        replays: 0,
-        reason: None,
-        ended_at: None,
-    }
+    RowState::waiting(NOW)
 }
 
 /// Returns a row that the first token has leased and whose lease ends now.
