@@ -47,7 +47,8 @@ struct OpenedDelivery {
     sent_at: Option<Time>,
     body: Bytes,
     signature_scope: SignatureScope,
-    secret: usize,
+    /// The label of the secret that verified the delivery. The secret itself may have been replaced.
+    secret: Arc<str>,
     keys: DeliveryKeys,
     problem_logged: AtomicBool,
     #[cfg(feature = "inbox")]
@@ -86,8 +87,6 @@ pub(crate) struct StoredAttempt {
     pub(crate) number: u32,
     pub(crate) stored_at: Time,
     pub(crate) is_replay: bool,
-    /// The label of the secret that verified the delivery when it was stored.
-    pub(crate) secret: Box<str>,
 }
 
 impl Delivery {
@@ -98,7 +97,7 @@ impl Delivery {
             sent_at,
             envelope,
             signature_scope: verified.signature_scope(),
-            secret: verified.secret_index(),
+            secret: verified.shared_secret_label(),
             body: verified.into_body(),
             keys,
             problem_logged: AtomicBool::new(false),
@@ -217,11 +216,7 @@ impl Delivery {
     /// Returns the label of the secret that verified the delivery.
     #[must_use]
     pub fn secret_label(&self) -> &str {
-        #[cfg(feature = "inbox")]
-        if let InboxPart::Attempt(attempt) = &self.opened.inbox {
-            return &attempt.secret;
-        }
-        self.opened.endpoint.secret_label(self.opened.secret)
+        &self.opened.secret
     }
 
     /// Returns what the signature covers.

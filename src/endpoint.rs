@@ -1,4 +1,4 @@
-//! The part of a receiver that its deliveries share: name, labels, clock and limits.
+//! The part of a receiver that its deliveries share: name, clock and limits.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -17,7 +17,6 @@ use crate::time::{Clock, unix_seconds};
 pub(crate) struct EndpointFacts {
     name: Arc<str>,
     provider: Arc<str>,
-    secret_labels: Box<[Box<str>]>,
     clock: Arc<dyn Clock>,
     limits: Limits,
     silence: Option<Silence>,
@@ -40,17 +39,10 @@ pub(crate) struct Limits {
 }
 
 impl EndpointFacts {
-    pub(crate) fn new(
-        name: &str,
-        provider: &str,
-        secret_labels: Box<[Box<str>]>,
-        clock: Arc<dyn Clock>,
-        limits: Limits,
-    ) -> Self {
+    pub(crate) fn new(name: &str, provider: &str, clock: Arc<dyn Clock>, limits: Limits) -> Self {
         EndpointFacts {
             name: name.into(),
             provider: provider.into(),
-            secret_labels,
             clock,
             limits,
             silence: limits.expect_every.map(Silence::new),
@@ -76,11 +68,6 @@ impl EndpointFacts {
 
     pub(crate) fn provider(&self) -> &Arc<str> {
         &self.provider
-    }
-
-    /// Returns the label of a secret, by its index.
-    pub(crate) fn secret_label(&self, secret: usize) -> &str {
-        self.secret_labels.get(secret).map_or("", |label| label)
     }
 
     /// Returns the current time in Unix seconds.

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use base16ct::HexDisplay;
 use sha2::{Digest, Sha256};
+
+use crate::envelope::Mode;
 
 /// The key under which stores record an event: a SHA-256 digest.
 ///
@@ -23,6 +26,36 @@ impl EventKey {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// Computes the key of an event from the names of its provider and endpoint (that of the receiver), its
+    /// [mode](crate::Mode) if the provider sends one, and its id. It is the key of events that were identified by their
+    /// id ([`IdFrom::Body`] and [`IdFrom::Header`]).
+    ///
+    /// ```
+    /// use medhook::{EventKey, Mode};
+    ///
+    /// let key = EventKey::of_id("fasten", "fasten", Some(&Mode::Live), "7d4b9f0e");
+    /// assert_eq!(EventKey::from_hex(&key.to_hex()), Some(key));
+    /// ```
+    #[must_use]
+    pub fn of_id(provider: &str, endpoint: &str, mode: Option<&Mode>, id: &str) -> Self {
+        let mode = mode.map_or("", Mode::as_str);
+        finished(&begun(BY_ID, provider, endpoint), &[mode.as_bytes(), id.as_bytes()])
+    }
+
+    /// Returns all 64 hexadecimal digits, in lower case. [`Display`](fmt::Display) writes the first 16.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        format!("{:x}", HexDisplay(&self.0))
+    }
+
+    /// Parses 64 hexadecimal digits. Returns `None` for any other text.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        let decoded = base16ct::mixed::decode(text, &mut bytes).ok()?;
+        (decoded.len() == 32).then_some(EventKey(bytes))
     }
 }
 
@@ -75,13 +108,9 @@ impl EventKeys {
     pub(crate) fn new(provider: &str, endpoint: &str) -> Result<Self, getrandom::Error> {
         let mut random = [0; 16];
         getrandom::fill(&mut random)?;
-        let of = |tag: &[u8]| {
-            let mut digest = Sha256::new();
-            [tag, provider.as_bytes(), endpoint.as_bytes()].iter().for_each(|part| add(&mut digest, part));
-            digest
-        };
+        let of = |tag: &[u8]| begun(tag, provider, endpoint);
         Ok(EventKeys {
-            by_id: of(b"medhook event by id, 1"),
+            by_id: of(BY_ID),
             by_own: of(b"medhook event by own key, 1"),
             by_body: of(b"medhook event by body, 1"),
             by_delivery: of(b"medhook event by delivery, 1"),
@@ -110,6 +139,14 @@ impl EventKeys {
         let count = self.deliveries.fetch_add(1, Ordering::Relaxed);
         finished(&self.by_delivery, &[body.as_bytes(), &self.random, &count.to_be_bytes()])
     }
+}
+
+const BY_ID: &[u8] = b"medhook event by id, 1";
+
+fn begun(tag: &[u8], provider: &str, endpoint: &str) -> Sha256 {
+    let mut digest = Sha256::new();
+    [tag, provider.as_bytes(), endpoint.as_bytes()].iter().for_each(|part| add(&mut digest, part));
+    digest
 }
 
 fn finished(begun: &Sha256, parts: &[&[u8]]) -> EventKey {
@@ -178,6 +215,23 @@ mod tests {
         let parts = [&b"medhook event by id, 1"[..], b"fasten", b"clinic", b"live", b"7d4b9f0e"].map(part).concat();
         let expected: [u8; 32] = Sha256::digest(parts).into();
         assert_eq!(EventKeys::new("fasten", "clinic").unwrap().of_id("live", "7d4b9f0e").as_bytes(), &expected);
+        assert_eq!(EventKey::of_id("fasten", "clinic", Some(&Mode::Live), "7d4b9f0e").as_bytes(), &expected);
+        let without_mode = EventKeys::new("fasten", "clinic").unwrap().of_id("", "7d4b9f0e");
+        assert_eq!(EventKey::of_id("fasten", "clinic", None, "7d4b9f0e"), without_mode);
+    }
+
+    #[test]
+    fn a_key_is_parsed_from_its_64_digits_only() {
+        let key = EventKey::from_bytes(std::array::from_fn(|at| 0xf0 | at as u8));
+        let hex = key.to_hex();
+        assert_eq!((hex.len(), &hex[..16]), (64, &*key.to_string()));
+        assert_eq!(EventKey::from_hex(&hex), Some(key));
+        assert_eq!(EventKey::from_hex(&hex.to_uppercase()), Some(key));
+        for other in
+            ["", &hex[..16], &hex[..62], &hex[..63], &format!("{hex}00"), &format!("{}g0", &hex[..62]), "\u{e9}"]
+        {
+            assert_eq!(EventKey::from_hex(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -90,6 +90,7 @@ mod event_key;
 #[cfg(any(feature = "actix-web-4", feature = "axum-core-05"))]
 mod extract;
 mod freshness;
+mod generation;
 pub mod guide;
 mod handling;
 mod headers;
@@ -133,7 +134,7 @@ pub use http;
 
 pub use self::answered::Answered;
 pub use self::claim_token::ClaimToken;
-pub use self::dedupe::{Claimed, DedupeStore, DeliveryRecord, MemoryStore, NoDedupe, Settled, StoreFuture};
+pub use self::dedupe::{Claimed, DedupeStore, DeliveryRecord, Forgotten, MemoryStore, NoDedupe, Settled, StoreFuture};
 #[cfg(feature = "postgres")]
 pub use self::dedupe::{PostgresBuilder, PostgresStore};
 #[cfg(feature = "redis")]
@@ -167,7 +168,7 @@ pub use self::store_id::StoreId;
 pub use self::time::{Clock, SystemClock, Time};
 pub use self::verified::Verified;
 #[cfg(feature = "inbox")]
-pub use self::worker::{Handled, Retry, Worker, WorkerBuilder};
+pub use self::worker::{AttemptOutcome, AttemptReport, Handled, Retry, Worker, WorkerBuilder};
 
 /// The built-in providers as data, for applications that choose the provider by its name in a configuration.
 ///

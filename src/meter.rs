@@ -58,6 +58,8 @@ metrics! {
         "Unix time of the last genuine delivery: verified, of the right mode, and no replay.";
     SECRET_LAST_USED = Gauge "medhook_secret_last_used_seconds" { "endpoint", "secret" } Seconds,
         "Unix time of the last event that the secret with this label verified and that reached the handler or the inbox.";
+    SECRETS_REPLACED = Counter "medhook_secrets_replaced_total" { "endpoint" } Count,
+        "Times that the secrets were replaced while the receiver ran.";
     EXPECT_EVERY = Gauge "medhook_expect_every_seconds" { "endpoint", "provider" } Seconds,
         "The configured expect_every, in seconds.";
     SILENCE = Counter "medhook_silence_total" { "endpoint", "provider" } Count,
@@ -157,6 +159,11 @@ pub(crate) fn finished(endpoint: &str, secret: &str, took: Duration, now: i64) {
 /// Records an event that a secret verified.
 pub(crate) fn secret_used(endpoint: &str, secret: &str, now: i64) {
     SECRET_LAST_USED.set_time(now, [owned(endpoint), owned(secret)]);
+}
+
+/// Counts that an endpoint has new secrets.
+pub(crate) fn secrets_replaced(endpoint: &str) {
+    SECRETS_REPLACED.add(1, [owned(endpoint)]);
 }
 
 /// Records an event whose handler answered 2xx.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::endpoint::EndpointFacts;
+use crate::envelope::Mode;
+use crate::generation::Generation;
 use crate::scheme::{SignatureScope, Verification};
 
 /// A verified body and the scope of its signature. Only verified bodies are parsed.
@@ -14,7 +16,7 @@ use crate::scheme::{SignatureScope, Verification};
 pub struct Verified<'h> {
     body: Bytes,
     verification: Verification<'h>,
-    by: &'h Arc<EndpointFacts>,
+    by: Arc<Generation>,
     /// The label of the secret that verified the delivery when it was stored. The secret may not be configured anymore.
     #[cfg(feature = "inbox")]
     stored_label: Option<&'h str>,
@@ -28,7 +30,7 @@ pub(crate) trait OpenedFromInbox {}
 impl<'h> Verified<'h> {
     /// Joins a body with the result of its verification. This and `from_inbox` are the only constructors of a verified
     /// body.
-    pub(crate) fn assertion(body: Bytes, verification: Verification<'h>, by: &'h Arc<EndpointFacts>) -> Self {
+    pub(crate) fn assertion(body: Bytes, verification: Verification<'h>, by: Arc<Generation>) -> Self {
         Verified {
             body,
             verification,
@@ -43,7 +45,7 @@ impl<'h> Verified<'h> {
     pub(crate) fn from_inbox(
         body: Bytes,
         verification: Verification<'h>,
-        by: &'h Arc<EndpointFacts>,
+        by: Arc<Generation>,
         label: &'h str,
         _: &impl OpenedFromInbox,
     ) -> Self {
@@ -59,8 +61,8 @@ impl<'h> Verified<'h> {
     }
 
     /// Returns the endpoint that verified the delivery.
-    pub(crate) fn endpoint(&self) -> &'h Arc<EndpointFacts> {
-        self.by
+    pub(crate) fn endpoint(&self) -> &Arc<EndpointFacts> {
+        &self.by.endpoint
     }
 
     /// Returns the verified bytes.
@@ -77,12 +79,26 @@ impl<'h> Verified<'h> {
 
     /// Returns the label of the secret that verified the delivery.
     #[must_use]
-    pub fn secret_label(&self) -> &'h str {
+    pub fn secret_label(&self) -> &str {
         #[cfg(feature = "inbox")]
         if let Some(label) = self.stored_label {
             return label;
         }
-        self.by.secret_label(self.verification.secret)
+        self.by.label(self.verification.secret).map_or("", |label| label)
+    }
+
+    /// Returns the label, to be kept longer than the secret.
+    pub(crate) fn shared_secret_label(&self) -> Arc<str> {
+        #[cfg(feature = "inbox")]
+        if let Some(label) = self.stored_label {
+            return label.into();
+        }
+        self.by.label(self.verification.secret).cloned().unwrap_or_default()
+    }
+
+    /// Returns the mode of the secret that verified the delivery, or `None` if it is valid for any mode.
+    pub(crate) fn mode_of_secret(&self) -> Option<&Mode> {
+        self.by.mode(self.verification.secret)
     }
 
     /// Returns the id of the message, if the scheme signs one.
@@ -98,6 +114,7 @@ impl<'h> Verified<'h> {
     }
 
     /// Returns the index of the secret that verified the delivery, in the order of configuration.
+    #[cfg(test)]
     pub(crate) fn secret_index(&self) -> usize {
         self.verification.secret
     }

@@ -216,6 +216,18 @@ pub trait DedupeStore: fmt::Debug + Send + Sync + 'static {
     /// an earlier delivery.
     fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()>;
 
+    /// Forgets that an event was handled, so that the provider's next delivery of it is handled again. It changes
+    /// nothing while a delivery of the event is being handled. The default returns an error.
+    ///
+    /// Not idempotent: repeated after its answer was lost, it returns [`NotFound`](Forgotten::NotFound).
+    ///
+    /// For operators: see [`EventKey::of_id`] and [`EventKey::from_hex`] for the key. With an inbox, use
+    /// `Inbox::forget`, which also writes an audit entry.
+    fn forget(&self, key: EventKey) -> StoreFuture<'_, Forgotten> {
+        let _ = key;
+        Box::pin(async { Err(StoreError::unavailable("this store cannot forget an event")) })
+    }
+
     /// Returns the identity of the store. The default is `None`.
     ///
     /// The `commit_in` of a store with an identity rejects a delivery whose receiver's store has another identity or
@@ -310,6 +322,10 @@ impl<S: DedupeStore + ?Sized> DedupeStore for Arc<S> {
         (**self).record_failure(body)
     }
 
+    fn forget(&self, key: EventKey) -> StoreFuture<'_, Forgotten> {
+        (**self).forget(key)
+    }
+
     fn store_id(&self) -> Option<StoreId> {
         (**self).store_id()
     }
@@ -337,6 +353,23 @@ pub enum Settled {
     /// The operation had no effect: the lease expired and another delivery has claimed the event, or the claim has
     /// ended.
     Lost,
+}
+
+/// The result of forgetting that an event was handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Forgotten {
+    /// The record is removed. The next delivery of the event is handled.
+    Removed,
+    /// There is no record of the event: it was not handled, its retention has ended, or it was forgotten before.
+    NotFound,
+    /// A delivery of the event is being handled. Nothing was changed.
+    Claimed,
+    /// The inbox has an unfinished row of the event. Nothing was changed: replay that row instead.
+    Unfinished {
+        /// The id of the row.
+        id: i64,
+    },
 }
 
 /// The earlier deliveries of a body.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Claimed, DedupeStore, DeliveryRecord, Settled, StoreFuture};
+use super::{Claimed, DedupeStore, DeliveryRecord, Forgotten, Settled, StoreFuture};
 use crate::claim_token::ClaimToken;
 use crate::event_key::EventKey;
 use crate::retention::Retention;
@@ -33,5 +33,9 @@ impl DedupeStore for NoDedupe {
 
     fn record_failure(&self, _: EventKey) -> StoreFuture<'_, ()> {
         Box::pin(async { Ok(()) })
+    }
+
+    fn forget(&self, _: EventKey) -> StoreFuture<'_, Forgotten> {
+        Box::pin(async { Ok(Forgotten::NotFound) })
     }
 }

@@ -25,6 +25,11 @@ pub mod layers {}
 #[doc = include_str!("shutdown.md")]
 pub mod shutdown {}
 
+/// Rotating secrets without a restart.
+///
+#[doc = include_str!("rotation.md")]
+pub mod rotation {}
+
 /// Noticing that deliveries stopped, and what to do after an outage.
 ///
 #[doc = include_str!("silence.md")]

@@ -168,7 +168,7 @@ async fn an_event_that_cannot_be_opened_is_reported_as_damaged_or_of_a_later_ver
             sealed: sealed.map(Bytes::copy_from_slice),
             ..leased.body.clone()
         };
-        let leased = Leased { body, kind: leased.kind.clone(), ..leased };
+        let leased = Leased { body, kind: leased.kind.clone(), provider: leased.provider.clone(), ..leased };
         receiver.open_stored(&leased).err()
     };
     assert_eq!(with(leased.body.sealed.as_deref()), None);
@@ -177,6 +177,8 @@ async fn an_event_that_cannot_be_opened_is_reported_as_damaged_or_of_a_later_ver
     let version = later.windows(2).position(|bytes| bytes == [1, 0]).unwrap();
     later[version] = 2;
     assert_eq!(with(Some(&later)), Some(Unsealable::Unsupported));
+    let other = Leased { provider: "other".to_owned(), ..leased };
+    assert_eq!(receiver.open_stored(&other).err(), Some(Unsealable::OtherProvider));
 }
 
 #[tokio::test(start_paused = true)]

@@ -194,9 +194,10 @@ pub struct AuditEntry {
     pub at: SystemTime,
     /// The account or name of the operator.
     pub actor: String,
-    /// `replay`, `discard`, `pause`, `resume`, `hold`, `release`, `body` or `rekey`.
+    /// `replay`, `discard`, `pause`, `resume`, `hold`, `release`, `body`, `rekey` or `forget`.
     pub action: String,
-    /// The endpoint, or the id of the event. Empty if the operation concerns the whole inbox.
+    /// The endpoint, the id of the event, or the beginning of its key (`forget`). Empty if the operation concerns the
+    /// whole inbox.
     pub subject: String,
     /// The operator's reason.
     pub reason: String,

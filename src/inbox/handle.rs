@@ -1,9 +1,11 @@
 //! The handle of an inbox, and how it is opened.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::keyring::{INBOX, KeyId, Keyring, shown};
 use super::sealing::{Bodies, DigestKey, Sealer, Unsealable, key_id};
@@ -23,6 +25,8 @@ pub struct Inbox {
     pub(crate) sealer: Arc<Sealer>,
     /// Wakes a worker of this process when an event was stored.
     pub(crate) stored: Arc<Notify>,
+    /// The time at which the last operation of a worker of this process failed; `None` if it succeeded.
+    worker_failed: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Inbox {
@@ -45,15 +49,34 @@ impl Inbox {
                 let records = read_records(&*tables).await?;
                 if !records.is_empty() {
                     return Err(ConfigError::new(format!(
-                        "the inbox is sealed, and unreadable without its keys (ids: {}); pass Bodies::sealed with \
-                         them instead of Bodies::plaintext",
+                        "the inbox is sealed, and unreadable without its keys (ids: {}); pass them with \
+                         Bodies::sealed, or as `inbox_key` of `medhook receive`",
                         ids(&records)
                     )));
                 }
                 Sealer::in_clear()
             }
         };
-        Ok(Inbox { tables, store, store_id, sealer: Arc::new(sealer), stored: Arc::default() })
+        Ok(Inbox {
+            tables,
+            store,
+            store_id,
+            sealer: Arc::new(sealer),
+            stored: Arc::default(),
+            worker_failed: Arc::default(),
+        })
+    }
+
+    /// Returns the time since the last operation of this process's workers on the store failed. Returns `None` if it
+    /// succeeded, or if there was none. Workers look for events at least every second unless the application is
+    /// unreachable, so health checks can use it without a query of their own.
+    #[must_use]
+    pub fn worker_failed_since(&self) -> Option<Duration> {
+        self.worker_failed.lock().unwrap_or_else(PoisonError::into_inner).map(|failed| failed.elapsed())
+    }
+
+    pub(crate) fn record_of_worker(&self, succeeded: bool) {
+        *self.worker_failed.lock().unwrap_or_else(PoisonError::into_inner) = (!succeeded).then(Instant::now);
     }
 }
 
@@ -104,7 +127,10 @@ async fn digests(tables: &dyn InboxStore, keys: &Keyring) -> Result<DigestKey, C
 
 fn warn_of_plaintext() {
     #[cfg(feature = "tracing")]
-    tracing::warn!("the inbox accepts events in clear; seal them with `Inbox::rekey`, then remove `accept_plaintext`");
+    tracing::warn!(
+        "the inbox accepts events in clear; seal them with `Inbox::rekey` (`medhook inbox rekey`), then remove \
+         `accept_plaintext` (`allow_plaintext_bodies`)"
+    );
 }
 
 async fn read_records(tables: &dyn InboxStore) -> Result<Vec<KeyRecord>, ConfigError> {

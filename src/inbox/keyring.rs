@@ -75,7 +75,7 @@ impl Keyring {
     /// # Errors
     /// Returns the errors of [`Secret::from_env`] and [`new`](Keyring::new).
     pub fn from_env(variable: &str) -> Result<Self, ConfigError> {
-        Keyring::new(Secrets::from_env(variable)?)
+        Keyring::new(Secrets::from_env(variable).map_err(of_inbox)?)
     }
 
     /// Creates a ring of one key from a file, such as a mounted one. For several keys, pass [`Secrets`] to
@@ -84,7 +84,7 @@ impl Keyring {
     /// # Errors
     /// Returns the errors of [`Secret::from_file`] and [`new`](Keyring::new).
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
-        Keyring::new(Secrets::from_file(path)?)
+        Keyring::new(Secrets::from_file(path).map_err(of_inbox)?)
     }
 
     /// Returns the key that seals.
@@ -101,6 +101,11 @@ impl Keyring {
     }
 }
 
+/// Says that the secret of an error is the key of an inbox.
+fn of_inbox(error: ConfigError) -> ConfigError {
+    error.within(format_args!("inbox key"))
+}
+
 impl fmt::Debug for Keyring {
     /// Writes the labels and ids of the keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -112,7 +117,9 @@ impl RingKey {
     fn new(secret: &Secret) -> Result<Self, ConfigError> {
         let label = secret.shared_label();
         let wrong = |problem: &str| {
-            ConfigError::new(format!("inbox key {label}: {problem}; create a key with `openssl rand -base64 32`"))
+            ConfigError::new(format!(
+                "inbox key {label}: {problem}; a key is a line that `openssl rand -base64 32` prints"
+            ))
         };
         let mut buffer = Zeroizing::new([0; 64]);
         let text = secret.text();
@@ -197,7 +204,7 @@ pub(super) mod tests {
             ("BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=", "repeats one byte"),
         ] {
             let message = message(secret(text));
-            let expected = format!("inbox key KEY: {problem}; create a key with `openssl rand -base64 32`");
+            let expected = format!("inbox key KEY: {problem}; a key is a line that `openssl rand -base64 32` prints");
             assert_eq!(message, expected, "{text}");
         }
     }
@@ -216,11 +223,13 @@ pub(super) mod tests {
 
     #[test]
     fn a_key_is_read_from_a_variable_or_a_file() {
-        assert!(Keyring::from_env("MEDHOOK_TEST_IS_NEVER_SET").unwrap_err().to_string().contains("is not set"));
+        let unset = Keyring::from_env("MEDHOOK_TEST_IS_NEVER_SET").unwrap_err().to_string();
+        assert_eq!(unset, "inbox key: secret MEDHOOK_TEST_IS_NEVER_SET: the environment variable is not set");
         // PATH is set in every test environment.
         assert!(Keyring::from_env("PATH").unwrap_err().to_string().starts_with("inbox key PATH: not 32 bytes"));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("inbox.key");
+        assert!(Keyring::from_file(&path).unwrap_err().to_string().starts_with("inbox key: secret file "));
         std::fs::write(&path, format!("{KEY}\n")).unwrap();
         assert_eq!(format!("{:?}", Keyring::from_file(&path).unwrap()), "[inbox.key (f46b9539)]");
     }

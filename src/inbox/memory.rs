@@ -18,7 +18,7 @@ use crate::dedupe::inbox::store::{
     AuditRow, EntryRow, InboxCounts, InboxStore, Keep, KeyRecord, LeaseAnswer, LeaseHold, LeaseRequest, Leased,
     NewEvent, Operated, PurgedRows, RowFilter, SealedBody, StoreResult,
 };
-use crate::dedupe::{Claimed, DedupeStore, DeliveryRecord, MemoryStore, Settled, StoreFuture};
+use crate::dedupe::{Claimed, DedupeStore, DeliveryRecord, Forgotten, MemoryStore, Settled, StoreFuture};
 use crate::error::StoreError;
 use crate::event_key::EventKey;
 use crate::retention::Retention;
@@ -293,6 +293,24 @@ impl InboxStore for MemoryInbox {
         })
     }
 
+    fn forget(&self, event: EventKey, row_key: [u8; 32], audit: AuditRow) -> StoreFuture<'_, Forgotten> {
+        self.call("forget", move |tables, now| {
+            let unfinished = tables.rows.iter().find(|(_, row)| row.event.row_key == row_key && is_unfinished(row));
+            if let Some((id, _)) = unfinished {
+                return Forgotten::Unfinished { id: *id };
+            }
+            match tables.marks.get(&event) {
+                Some(mark) if mark.until > now && mark.handled => {
+                    tables.marks.remove(&event);
+                    tables.audit.push((now, audit));
+                    Forgotten::Removed
+                }
+                Some(mark) if mark.until > now => Forgotten::Claimed,
+                _ => Forgotten::NotFound,
+            }
+        })
+    }
+
     fn set_paused(&self, endpoint: String, paused: bool, audit: AuditRow) -> StoreFuture<'_, ()> {
         self.call("set_paused", move |tables, now| {
             tables.paused.retain(|other| *other != endpoint);
@@ -452,6 +470,7 @@ impl Tables {
             attempts: row.state.attempts,
             replays: row.state.replays,
             stored_at: row.stored_at,
+            provider: row.event.provider.clone(),
             kind: row.event.kind.clone(),
             body: self.sealed_body(id)?,
         }))

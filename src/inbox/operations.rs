@@ -10,6 +10,7 @@ use super::handle::Inbox;
 use super::operator::{Filter, Operator};
 use super::record::StoredRecord;
 use super::sealing::{Binding, SealedPart, Unsealable};
+use crate::dedupe::Forgotten;
 use crate::dedupe::inbox::rules::Status;
 use crate::dedupe::inbox::store::{self, EntryRow, Keep, LeaseHold, SealedBody};
 use crate::error::StoreError;
@@ -107,6 +108,17 @@ impl Inbox {
         self.tables.discard(id, operator.acts("discard", id)).await.map(Discarded::from)
     }
 
+    /// Forgets that an event was handled, so that the provider's next delivery of it is stored and handled again. It
+    /// changes nothing while the event is claimed or has an unfinished row, which can be
+    /// [replayed](Inbox::replay).
+    ///
+    /// # Errors
+    /// Returns an error if the store fails.
+    pub async fn forget(&self, event: &EventKey, operator: &Operator) -> Result<Forgotten, StoreError> {
+        let (row_key, audit) = (self.sealer.row_key(event), operator.acts("forget", event));
+        self.tables.forget(*event, row_key, audit).await
+    }
+
     /// Pauses an endpoint: its events are stored, but workers of all instances take no more of them until it is
     /// [resumed](Inbox::resume), also after a restart. Events that are being handled are finished.
     ///
@@ -160,12 +172,27 @@ impl Inbox {
     /// # Errors
     /// Returns an error if the store fails. The batches before the failure stay deleted.
     pub async fn purge(&self, endpoint: &str, keep: Keep) -> Result<Purged, StoreError> {
+        self.purge_with(endpoint, keep, |_| {}).await
+    }
+
+    /// Does the same as [`purge`](Inbox::purge), and calls `progress` with what has been deleted so far after each
+    /// batch. If the future is dropped, the batches before stay deleted.
+    ///
+    /// # Errors
+    /// Returns the errors of [`purge`](Inbox::purge).
+    pub async fn purge_with(
+        &self,
+        endpoint: &str,
+        keep: Keep,
+        mut progress: impl FnMut(Purged) + Send,
+    ) -> Result<Purged, StoreError> {
         let mut purged = Purged::default();
         loop {
             let began = Instant::now();
             let batch = self.tables.purge(endpoint.to_owned(), keep).await?;
             purged.bodies = purged.bodies.saturating_add(batch.bodies);
             purged.events = purged.events.saturating_add(batch.rows);
+            progress(purged);
             let advanced = batch.bodies > 0 || batch.rows > 0;
             if !batch.more || !advanced {
                 break;
@@ -189,7 +216,7 @@ impl Inbox {
         Ok(entries.into_iter().map(AuditEntry::from).collect())
     }
 
-    fn entry(&self, row: EntryRow) -> Entry {
+    pub(crate) fn entry(&self, row: EntryRow) -> Entry {
         let to = Binding { endpoint: &row.endpoint, row_key: &row.row_key, stored_by: &row.stored_by };
         let opened = self.sealer.open(SealedPart::EventKey, to, &row.sealed_key);
         let event_key = opened.ok().and_then(|key| key.try_into().ok()).map(EventKey::from_bytes);

@@ -26,14 +26,25 @@ impl Inbox {
     /// # Errors
     /// Returns an error if the inbox has no keys, or if the store fails. Calling this again continues.
     pub async fn rekey(&self, operator: &Operator) -> Result<Rekeyed, StoreError> {
-        let Some(keys) = self.sealer.keys() else {
-            return Err(StoreError::unavailable("inbox: it has no keys; open it with Bodies::sealed"));
-        };
+        self.rekey_with(operator, |_| {}).await
+    }
+
+    /// Does the same as [`rekey`](Inbox::rekey), and calls `progress` with the number of events that have been sealed so
+    /// far. If the future is dropped, these stay sealed.
+    ///
+    /// # Errors
+    /// Returns the errors of [`rekey`](Inbox::rekey).
+    pub async fn rekey_with(
+        &self,
+        operator: &Operator,
+        mut progress: impl FnMut(u64) + Send,
+    ) -> Result<Rekeyed, StoreError> {
+        let keys = self.sealer.keys().ok_or_else(no_keys)?;
         let first = keys.first().id;
         self.tables.write_audit(operator.acts("rekey", shown(first))).await?;
         let mut rekeyed = Rekeyed::default();
         for _ in 0..PASSES {
-            let sealed = self.pass(first, &mut rekeyed).await?;
+            let sealed = self.pass(first, &mut rekeyed, &mut progress).await?;
             rekeyed.sealed = rekeyed.sealed.saturating_add(sealed);
             if sealed == 0 && rekeyed.left == 0 {
                 break;
@@ -51,8 +62,30 @@ impl Inbox {
         Ok(rekeyed)
     }
 
+    /// Returns how many events are not sealed under the first key of the ring, including those that cannot be opened.
+    /// Calls `progress` with the number so far. Reads their bodies.
+    ///
+    /// # Errors
+    /// Returns an error if the inbox has no keys, or if the store fails.
+    pub async fn to_rekey(&self, mut progress: impl FnMut(u64) + Send) -> Result<u64, StoreError> {
+        let first = self.sealer.keys().ok_or_else(no_keys)?.first().id;
+        let (mut after, mut count) = (i64::MIN, 0_u64);
+        loop {
+            let page = self.tables.sealed_otherwise(first, after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(count) };
+            after = last.id;
+            count = count.saturating_add(page.len() as u64);
+            progress(count);
+        }
+    }
+
     /// Visits every event that is sealed otherwise once, and returns how many are sealed under the key now.
-    async fn pass(&self, key: KeyId, rekeyed: &mut Rekeyed) -> Result<u64, StoreError> {
+    async fn pass(
+        &self,
+        key: KeyId,
+        rekeyed: &mut Rekeyed,
+        progress: &mut (impl FnMut(u64) + Send),
+    ) -> Result<u64, StoreError> {
         let (mut after, mut sealed) = (i64::MIN, 0_u64);
         (rekeyed.left, rekeyed.unreadable) = (0, 0);
         rekeyed.unreadable_ids.clear();
@@ -67,6 +100,7 @@ impl Inbox {
                         let is_sealed = self.tables.reseal(before, after).await?;
                         let count = if is_sealed { &mut sealed } else { &mut rekeyed.left };
                         *count = count.saturating_add(1);
+                        progress(rekeyed.sealed.saturating_add(sealed));
                     }
                     Err(_) => {
                         rekeyed.unreadable = rekeyed.unreadable.saturating_add(1);
@@ -98,6 +132,10 @@ impl Inbox {
         };
         Ok(Ok(SealedBody { sealed_key, sealed, ..before.clone() }))
     }
+}
+
+fn no_keys() -> StoreError {
+    StoreError::unavailable("inbox: it has no keys; open it with Bodies::sealed")
 }
 
 #[cfg(test)]

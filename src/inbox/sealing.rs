@@ -102,13 +102,15 @@ pub(crate) enum Unsealable {
     Damaged,
     /// It has a version that this version of the library does not know.
     Unsupported,
+    /// It was verified as an event of another provider, which its endpoint had then.
+    OtherProvider,
 }
 
 impl fmt::Display for Unsealable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unsealable::UnknownKey(id) => {
-                write!(f, "it is sealed under key {}, which is not on the ring; add the key", shown(*id))
+                write!(f, "it is sealed under key {}, which is not among the configured keys; add it", shown(*id))
             }
             Unsealable::InClear => f.write_str(
                 "it is in clear; if it was stored before the inbox had keys, open the inbox with \
@@ -116,6 +118,10 @@ impl fmt::Display for Unsealable {
             ),
             Unsealable::Damaged => f.write_str("it was changed or truncated, or belongs to another event"),
             Unsealable::Unsupported => f.write_str("a later version of medhook stored it, or it was changed"),
+            Unsealable::OtherProvider => f.write_str(
+                "its endpoint had another provider when it was stored; give an endpoint of this name that provider \
+                 again, or discard the event",
+            ),
         }
     }
 }

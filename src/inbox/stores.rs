@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Bodies, Inbox};
-use crate::ConfigError;
+use super::{Bodies, Counts, Inbox};
 #[cfg(feature = "postgres")]
 use crate::PostgresStore;
 #[cfg(feature = "sqlite")]
 use crate::SqliteStore;
+use crate::{ConfigError, StoreError};
 
 #[cfg(feature = "sqlite")]
 impl SqliteStore {
@@ -22,6 +22,16 @@ impl SqliteStore {
     pub async fn inbox(&self, bodies: Bodies) -> Result<Inbox, ConfigError> {
         let (tables, id) = self.inbox_tables(bodies.are_in_clear()).await?;
         Inbox::open(tables, Arc::new(self.clone()), id, bodies).await
+    }
+
+    /// Returns the number of events of each endpoint in the inbox of this store, which need not be open, without its
+    /// keys. Returns `None` if the store has no inbox.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails.
+    #[cfg_attr(docsrs, doc(cfg(all(feature = "inbox", feature = "sqlite"))))]
+    pub async fn inbox_counts(&self) -> Result<Option<Counts>, StoreError> {
+        Ok(self.counts_if_any().await?.map(Counts::from))
     }
 }
 
@@ -40,5 +50,15 @@ impl PostgresStore {
     pub async fn inbox(&self, bodies: Bodies) -> Result<Inbox, ConfigError> {
         let (tables, id) = self.inbox_tables().await?;
         Inbox::open(tables, Arc::new(self.clone()), id, bodies).await
+    }
+
+    /// Returns the number of events of each endpoint in the inbox of this store, which need not be open, without its
+    /// keys. Returns `None` if the store has no inbox.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails.
+    #[cfg_attr(docsrs, doc(cfg(all(feature = "inbox", feature = "postgres"))))]
+    pub async fn inbox_counts(&self) -> Result<Option<Counts>, StoreError> {
+        Ok(self.counts_if_any().await?.map(Counts::from))
     }
 }

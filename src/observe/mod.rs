@@ -17,6 +17,7 @@ use crate::envelope::Problem;
 use crate::error::{Outcome, Reason, StoreError};
 use crate::event_key::EventKey;
 use crate::freshness::Freshness;
+use crate::generation::Generation;
 use crate::isolated::isolated;
 pub(crate) use crate::isolated::{caught, discard};
 #[cfg(feature = "metrics")]
@@ -614,6 +615,25 @@ pub(crate) fn warnings(warnings: &[String]) {
         let _ = warnings;
     });
 }
+
+/// Logs and counts that an endpoint has new secrets.
+pub(crate) fn secrets_replaced(new: &Generation) {
+    isolated(|| {
+        let endpoint = &**new.endpoint.name();
+        #[cfg(feature = "metrics")]
+        meter::secrets_replaced(endpoint);
+        #[cfg(feature = "tracing")]
+        {
+            let secrets = new.scheme.labels().map(|label| &**label).collect::<Vec<_>>().join(", ");
+            tracing::info!(target: SECRETS, endpoint, secrets, "webhook secrets replaced");
+        }
+        let _ = endpoint;
+    });
+}
+
+/// The target of lines about replaced secrets, so that a filter can let them through without those about each delivery.
+#[cfg(feature = "tracing")]
+const SECRETS: &str = "medhook::secrets";
 
 /// Logs that a shutdown was requested. New deliveries are still handled until the delay is over.
 #[cfg(feature = "shutdown")]

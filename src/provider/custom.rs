@@ -140,6 +140,10 @@ impl Provider for Custom {
         Ok(sealed::SchemeWithSecrets { config: self.scheme.clone(), secrets: self.secrets.clone() })
     }
 
+    fn settings(&self, _: sealed::Seal) -> String {
+        format!("{:?}", (&self.id, &self.kind, &self.occurred_at, &self.data, &self.kinds))
+    }
+
     fn open(&self, verified: &Verified<'_>) -> Envelope {
         let body = verified.body();
         let pointers = [&self.id, &self.kind, &self.occurred_at, &self.data].map(Option::as_deref);

@@ -38,6 +38,13 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static + sealed::Sealed {
         None
     }
 
+    /// Returns the options that are neither secrets nor part of the scheme or the policy, to compare them. The default
+    /// implementation is for a provider without such options.
+    #[doc(hidden)]
+    fn settings(&self, _: sealed::Seal) -> String {
+        String::new()
+    }
+
     /// Answers a handshake. The default implementation answers none.
     #[doc(hidden)]
     fn handshake(&self, _method: &str, _target: &str) -> Option<Reply> {
@@ -66,7 +73,7 @@ pub(crate) mod sealed {
 }
 
 /// The policy of a provider's receivers.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Policy {
     /// The accepted age of deliveries.

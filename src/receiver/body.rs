@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 
-use crate::endpoint::EndpointFacts;
 use crate::error::Reason;
+use crate::generation::Generation;
 use crate::rejection::Rejection;
 use crate::scheme::Check;
 
@@ -17,7 +17,7 @@ use crate::scheme::Check;
 ///
 /// It collects the body itself, so the bytes that it returns are exactly the bytes that it hashed.
 pub struct Intake<'a> {
-    pub(super) endpoint: &'a Arc<EndpointFacts>,
+    pub(super) generation: Arc<Generation>,
     pub(super) check: Check<'a>,
     pub(super) body: Collected,
     pub(super) hashed: usize,
@@ -35,8 +35,8 @@ pub(super) enum Collected {
 
 impl<'a> Intake<'a> {
     #[inline]
-    pub(super) fn new(endpoint: &'a Arc<EndpointFacts>, check: Check<'a>) -> Self {
-        Intake { endpoint, check, body: Collected::Whole(Bytes::new()), hashed: 0, too_large: false }
+    pub(super) fn new(generation: Arc<Generation>, check: Check<'a>) -> Self {
+        Intake { generation, check, body: Collected::Whole(Bytes::new()), hashed: 0, too_large: false }
     }
 
     /// Adds the next piece of the body.
@@ -45,7 +45,7 @@ impl<'a> Intake<'a> {
     /// Returns [`Reason::TooLarge`] if the body exceeds the limit. Every later call then fails, too.
     pub fn push(&mut self, piece: Bytes) -> Result<(), Rejection> {
         let length = self.body.bytes().len().saturating_add(piece.len());
-        self.too_large |= length > self.endpoint.limits().body;
+        self.too_large |= length > self.generation.endpoint.limits().body;
         if self.too_large {
             return Err(Reason::TooLarge.into());
         }
@@ -78,7 +78,7 @@ impl<'a> Intake<'a> {
     /// Hashes the next part of the bytes that are not hashed yet.
     fn hash_some(&mut self) {
         let until = self.hashed.saturating_add(self.unhashed().len().min(AT_ONCE));
-        self.check.push(self.body.bytes().get(self.hashed..until).unwrap_or_default());
+        self.check.push(&self.generation.scheme, self.body.bytes().get(self.hashed..until).unwrap_or_default());
         self.hashed = until;
     }
 

@@ -1,12 +1,13 @@
 //! The builder of a receiver: options, their validation, and warnings.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 #[cfg(feature = "inbox")]
 use http::StatusCode;
 
+use super::current::Current;
 use super::fresh::FreshnessRule;
 use super::key_rule::{Dedupe, KeyRule};
 use super::watch::Watch;
@@ -16,6 +17,7 @@ use crate::endpoint::{EndpointFacts, Limits};
 use crate::error::ConfigError;
 use crate::event_key::EventKeys;
 use crate::freshness::Freshness;
+use crate::generation::Generation;
 use crate::handling::{Handling, OnStoreError, Permits, Settings};
 #[cfg(feature = "inbox")]
 use crate::handling::{InboxSettings, Quota};
@@ -26,7 +28,8 @@ use crate::observe;
 use crate::provider::provider as registered;
 use crate::provider::{OptionError, Policy, Provider, ProviderFacts, ProviderOptions, sealed};
 use crate::retention::Retention;
-use crate::scheme::SchemeVerifier;
+use crate::scheme::{SchemeConfig, SchemeVerifier};
+use crate::secret::Secrets;
 use crate::store_id::StoreId;
 use crate::time::{Clock, SystemClock};
 
@@ -269,11 +272,8 @@ impl Builder {
         check_freshness(freshness, &scheme, &policy)?;
         check_retention(total, window.max(policy.retry_horizon))?;
         self.check_limits()?;
-        let mut warnings = warnings(&self.name, freshness, &scheme, &policy);
-        warnings.extend(config.suspicious_secrets(&secrets).map(|(label, mistake)| {
-            let name = &self.name;
-            format!("receiver {name}: secret {label} {mistake}, or call Secret::literal if the text is intended")
-        }));
+        let mut warnings = secret_warnings(&self.name, &config, &secrets, &scheme);
+        warnings.extend(late_retries(&self.name, freshness, &policy));
 
         #[cfg(feature = "inbox")]
         let (inbox, inbox_store) = self.inbox.settings(self.store.is_some())?;
@@ -314,19 +314,19 @@ impl Builder {
         };
         observe::built();
         observe::warnings(&warnings);
-        let facts = EndpointFacts::new(&self.name, self.provider.name(), scheme.labels(), self.clock, limits);
-        let endpoint = Arc::new(facts);
+        let endpoint = Arc::new(EndpointFacts::new(&self.name, self.provider.name(), self.clock, limits));
+        let provider: Arc<dyn Provider> = self.provider.into();
+        let generation = Generation::new(endpoint.clone(), scheme, |secret| provider.mode_of_secret(secret));
         Ok(Receiver(Arc::new(ReceiverState {
             watch: Watch::begin(&endpoint)?,
             endpoint,
-            scheme,
+            current: RwLock::new(Current { provider, generation: Arc::new(generation) }),
             body_timeout: self.body_timeout,
             freshness_rule: FreshnessRule {
                 freshness,
                 unknown_kinds_have_event_time: policy.unknown_kinds_have_event_time,
             },
             key_rule: KeyRule::new(keys, self.dedupe),
-            provider: self.provider,
             handling: Handling::new(settings, permits),
             warnings,
         })))
@@ -446,25 +446,37 @@ fn store_of(dedupe: &Dedupe, store: Option<Arc<dyn DedupeStore>>) -> Result<Arc<
         .ok_or_else(|| ConfigError::new("no store configured; set `store`, or use `NoDedupe` to disable deduplication"))
 }
 
-/// Returns warnings about a valid configuration that the operator should change.
-fn warnings(name: &str, freshness: Freshness, scheme: &SchemeVerifier, policy: &Policy) -> Vec<String> {
+/// Returns warnings about valid secrets that the operator should change.
+pub(super) fn secret_warnings(
+    name: &str,
+    config: &SchemeConfig,
+    secrets: &Secrets,
+    scheme: &SchemeVerifier,
+) -> Vec<String> {
     let short = scheme.short_secrets();
-    let mut warnings: Vec<String> = short
+    let short = short
         .iter()
-        .map(|label| format!("receiver {name}: secret {label} is shorter than 16 bytes and can be guessed"))
-        .collect();
+        .map(|label| format!("receiver {name}: secret {label} is shorter than 16 bytes and can be guessed"));
+    let suspicious = config.suspicious_secrets(secrets).map(|(label, mistake)| {
+        format!("receiver {name}: secret {label} {mistake}, or call Secret::literal if the text is intended")
+    });
+    short.chain(suspicious).collect()
+}
+
+/// Returns the warning if late retries are rejected.
+fn late_retries(name: &str, freshness: Freshness, policy: &Policy) -> Option<String> {
     // A retry is as old as its event, since it contains the event's time.
     if let Freshness::EventTime { max_age, .. } = freshness
         && max_age < policy.retry_horizon
     {
-        warnings.push(format!(
+        return Some(format!(
             "receiver {name}: max_age of {} s is shorter than the provider's retry horizon of {} s; late retries will \
              be rejected and their events lost",
             max_age.as_secs(),
             policy.retry_horizon.as_secs()
         ));
     }
-    warnings
+    None
 }
 
 const SHORTEST_LEASE: Duration = Duration::from_millis(100);

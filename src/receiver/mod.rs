@@ -11,16 +11,20 @@
 //! | 5. again | `stored` | reads the envelope of a stored event again, for each attempt to handle it |
 //! | 7. permit | `crate::handling::permits` | `admit` reserves a concurrency permit, or rejects with 503 |
 //! | 8. claim, handler, settle | `crate::handling::claim` | runs the handler; 2xx commits the claim, any other status releases it |
+//!
+//! `replace` swaps the secrets that steps 1 to 5 use, between deliveries.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 mod body;
 mod builder;
+mod current;
 mod envelope;
 mod fresh;
 mod handshake;
 mod head;
 mod key_rule;
+mod replace;
 #[cfg(feature = "inbox")]
 mod request_part;
 #[cfg(feature = "inbox")]
@@ -32,7 +36,7 @@ mod watch;
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -45,6 +49,7 @@ pub use self::handshake::Received;
 pub use self::head::RequestHead;
 pub use self::key_rule::Dedupe;
 
+use self::current::Current;
 use self::fresh::{Age, FreshnessRule};
 use self::key_rule::KeyRule;
 use self::watch::Watch;
@@ -53,6 +58,7 @@ use crate::endpoint::EndpointFacts;
 #[cfg(feature = "inbox")]
 use crate::error::ConfigError;
 use crate::error::Reason;
+use crate::generation::Generation;
 use crate::handling::{Admitted, Handling, not_admitted};
 #[cfg(feature = "inbox")]
 use crate::handling::{OnStoreError, Permits, Settings};
@@ -62,7 +68,6 @@ use crate::inbox::Inbox;
 use crate::observe;
 use crate::provider::Provider;
 use crate::rejection::Rejection;
-use crate::scheme::SchemeVerifier;
 use crate::time::in_time;
 use crate::verified::Verified;
 
@@ -76,8 +81,8 @@ pub struct Receiver(Arc<ReceiverState>);
 
 struct ReceiverState {
     endpoint: Arc<EndpointFacts>,
-    provider: Box<dyn Provider>,
-    scheme: SchemeVerifier,
+    /// Replaced by `replace_secrets`.
+    current: RwLock<Current>,
     body_timeout: Duration,
     freshness_rule: FreshnessRule,
     key_rule: KeyRule,
@@ -107,13 +112,14 @@ impl Receiver {
         let body = pin!(body);
         let steps = async {
             self.check_head(head)?;
-            if let Some(reply) = handshake::reply(&*self.0.provider, head) {
+            let Current { provider, generation } = self.current();
+            if let Some(reply) = handshake::reply(&*provider, head) {
                 return Ok(Received::Reply(Box::new(reply)));
             }
-            let mut intake = self.intake(head.headers)?;
+            let mut intake = self.intake(generation, head.headers)?;
             in_time(self.0.body_timeout, pin!(intake.read(body))).await.ok_or(Reason::BodyTimeout)??;
             let verified = intake.finish()?;
-            self.open_as(verified, Some(head)).map(Received::Delivery)
+            self.open_as(&*provider, verified, Some(head)).map(Received::Delivery)
         };
         let received = steps.await;
         if let Err(rejection) = &received {
@@ -129,9 +135,9 @@ impl Receiver {
     /// scheme's error: [`Reason::MissingHeader`], [`Reason::RepeatedHeader`], [`Reason::MalformedHeader`],
     /// [`Reason::Stale`] or [`Reason::InTheFuture`]; a [shared secret](crate::SharedSecret) also returns
     /// [`Reason::SignatureMismatch`].
-    pub fn begin<'a>(&'a self, head: &RequestHead<'a, impl Headers + ?Sized>) -> Result<Intake<'a>, Rejection> {
+    pub fn begin<'a>(&self, head: &RequestHead<'a, impl Headers + ?Sized>) -> Result<Intake<'a>, Rejection> {
         self.check_head(head)?;
-        self.intake(head.headers)
+        self.intake(self.generation(), head.headers)
     }
 
     /// Verifies a complete body without allocating. The request method is not checked.
@@ -139,10 +145,10 @@ impl Receiver {
     /// # Errors
     /// Returns the errors of [`begin`](Receiver::begin), [`Intake::push`] and [`Intake::finish`], except
     /// [`Reason::Method`].
-    pub fn verify<'a>(&'a self, headers: &'a (impl Headers + ?Sized), body: Bytes) -> Result<Verified<'a>, Rejection> {
+    pub fn verify<'a>(&self, headers: &'a (impl Headers + ?Sized), body: Bytes) -> Result<Verified<'a>, Rejection> {
         self.0.handling.not_draining()?;
         head::check_headers(self.0.endpoint.limits(), headers)?;
-        let mut intake = self.intake(headers)?;
+        let mut intake = self.intake(self.generation(), headers)?;
         intake.push(body)?;
         intake.finish()
     }
@@ -153,13 +159,14 @@ impl Receiver {
     /// Returns [`Reason::WrongMode`], [`Reason::SecretModeMismatch`], [`Reason::Stale`], [`Reason::InTheFuture`] or
     /// [`Reason::TimeMissing`]; or [`Reason::SignatureMismatch`] if another receiver verified the body.
     pub fn open(&self, verified: Verified<'_>) -> Result<Delivery, Rejection> {
-        self.open_as::<http::HeaderMap>(verified, None)
+        self.open_as::<http::HeaderMap>(&*self.provider_in_use(), verified, None)
     }
 
     /// Opens a delivery of the request with this head.
     #[inline]
     fn open_as<H: Headers + ?Sized>(
         &self,
+        provider: &dyn Provider,
         verified: Verified<'_>,
         head: Option<&RequestHead<'_, H>>,
     ) -> Result<Delivery, Rejection> {
@@ -167,19 +174,18 @@ impl Receiver {
         if !Arc::ptr_eq(verified.endpoint(), &state.endpoint) {
             return Err(Reason::SignatureMismatch.into());
         }
-        let (envelope, id_from) = envelope::read(&*state.provider, &verified);
+        let (envelope, id_from) = envelope::read(provider, &verified);
         if let Some(unit) = envelope.occurred_at.as_ref().and_then(|time| time.finer_unit(|| state.endpoint.now())) {
             observe::event_time_unit(&state.endpoint, unit);
         }
-        let secret_mode = state.provider.mode_of_secret(verified.secret_index());
-        let accepted = envelope::check_mode(secret_mode, envelope.mode.as_ref())
+        let accepted = envelope::check_mode(verified.mode_of_secret(), envelope.mode.as_ref())
             .and_then(|()| state.freshness_rule.check_event(&envelope, || state.endpoint.now()));
         match accepted {
             Ok(Age::Checked) => observe::genuine(&state.endpoint),
             Ok(Age::Unknown) => {}
             Err(reason) => return Err(Rejection::new(reason).about(envelope.kind, verified.secret_label())),
         }
-        let keys = state.key_rule.keys(&*state.provider, &envelope, id_from, verified.body());
+        let keys = state.key_rule.keys(provider, &envelope, id_from, verified.body());
         #[cfg(feature = "inbox")]
         if state.handling.settings().inbox.is_some() {
             let part = request_part::of(&verified, head);
@@ -274,7 +280,8 @@ impl Receiver {
         self.0.handling.attempts(most)
     }
 
-    /// Returns configuration warnings for the operator, such as a secret that is too short.
+    /// Returns configuration warnings for the operator, such as a secret that is too short. Those about secrets are
+    /// from the build; [`replace_secrets`](Receiver::replace_secrets) returns its own.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.0.warnings
@@ -295,10 +302,31 @@ impl Receiver {
 
     /// Begins the scheme's check: its headers must be well formed, and a signed timestamp fresh.
     #[inline]
-    fn intake<'a>(&'a self, headers: &'a (impl Headers + ?Sized)) -> Result<Intake<'a>, Rejection> {
+    fn intake<'a>(
+        &self,
+        generation: Arc<Generation>,
+        headers: &'a (impl Headers + ?Sized),
+    ) -> Result<Intake<'a>, Rejection> {
         let state = &*self.0;
-        let check = state.scheme.begin(headers, state.freshness_rule.freshness, || state.endpoint.now())?;
-        Ok(Intake::new(&state.endpoint, check))
+        let freshness = state.freshness_rule.freshness;
+        let check = generation.scheme.begin(headers, freshness, || state.endpoint.now())?;
+        Ok(Intake::new(generation, check))
+    }
+
+    /// Returns the current secrets. Short, so it never waits for long.
+    #[inline]
+    fn generation(&self) -> Arc<Generation> {
+        self.0.current.read().unwrap_or_else(PoisonError::into_inner).generation.clone()
+    }
+
+    #[inline]
+    fn provider_in_use(&self) -> Arc<dyn Provider> {
+        self.0.current.read().unwrap_or_else(PoisonError::into_inner).provider.clone()
+    }
+
+    #[inline]
+    fn current(&self) -> Current {
+        self.0.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -306,12 +334,15 @@ impl fmt::Debug for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver")
             .field("name", &self.name())
-            .field("provider", &self.0.provider)
+            .field("provider", &self.current().provider)
             .field("freshness", &self.0.freshness_rule.freshness)
             .field("store", &self.0.handling.settings().store)
             .finish_non_exhaustive()
     }
 }
 
+#[cfg(test)]
+#[cfg(feature = "sign")]
+mod replace_tests;
 #[cfg(test)]
 mod tests;

@@ -18,11 +18,16 @@ impl Receiver {
     /// request.
     ///
     /// # Errors
-    /// Returns an error if the event was sealed under an unknown key, was changed, or was stored by a later version. A
+    /// Returns an error if the event was sealed under an unknown key, was changed, was stored by a later version, or is
+    /// of another provider. A
     /// receiver without an inbox returns `Damaged`.
     pub(crate) fn open_stored(&self, leased: &Leased) -> Result<(Delivery, StoredHead), Unsealable> {
-        let state = &*self.0;
+        let current = self.current();
         let inbox = self.inbox().ok_or(Unsealable::Damaged)?;
+        // Its kind, its id and its application are those of another provider.
+        if leased.provider != self.provider() {
+            return Err(Unsealable::OtherProvider);
+        }
         let (StoredRecord { head, body }, witness) = StoredRecord::open(&inbox.sealer, &leased.body)?;
         let verification = Verification {
             signature_scope: head.signature_scope().ok_or(Unsealable::Unsupported)?,
@@ -31,8 +36,8 @@ impl Receiver {
             message_id: head.message_id.as_deref().map(str::as_bytes),
             attempted_at: head.attempted_at,
         };
-        let verified = Verified::from_inbox(body, verification, &state.endpoint, &head.secret, &witness);
-        let (envelope, _) = envelope::read(&*state.provider, &verified);
+        let verified = Verified::from_inbox(body, verification, current.generation, &head.secret, &witness);
+        let (envelope, _) = envelope::read(&*current.provider, &verified);
         let keys = DeliveryKeys {
             id_from: head.id_from().ok_or(Unsealable::Unsupported)?,
             event: EventKey::from_bytes(head.event_key),
@@ -43,7 +48,6 @@ impl Receiver {
             number: leased.attempts,
             stored_at: Time::from_unix(leased.stored_at.div_euclid(1_000)),
             is_replay: leased.replays > 0,
-            secret: head.secret.as_str().into(),
         };
         let delivery = Delivery::new(envelope, verified, keys)
             .with_inbox(InboxPart::Attempt(Box::new(attempt)))

@@ -288,7 +288,7 @@ fn a_secret_is_accepted_for_its_own_mode_only() {
     let test = Secret::new("ZmVkY2JhOTg3NjU0MzIxMA==").unwrap();
     let receiver = builder(Fasten::live(secret()).and_test(test)).build().unwrap();
     let judged = |secret, mode: Option<&str>| {
-        envelope::check_mode(receiver.0.provider.mode_of_secret(secret), mode.map(Mode::from).as_ref())
+        envelope::check_mode(receiver.generation().mode(secret), mode.map(Mode::from).as_ref())
     };
     for mode in [Some("live"), Some("rehearsal"), None] {
         assert_eq!(judged(0, mode), Ok(()), "{mode:?}");

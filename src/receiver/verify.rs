@@ -16,7 +16,7 @@ impl<'a> Intake<'a> {
             return Err(Reason::TooLarge.into());
         }
         let rest = self.body.bytes().get(self.hashed..).unwrap_or_default();
-        let verification = self.check.finish(rest)?;
-        Ok(Verified::assertion(self.body.into_bytes(), verification, self.endpoint))
+        let verification = self.check.finish(&self.generation.scheme, rest)?;
+        Ok(Verified::assertion(self.body.into_bytes(), verification, self.generation))
     }
 }

@@ -111,7 +111,7 @@ mod tests {
             freshness: Freshness::Unchecked,
             expect_every: Some(expect_every),
         };
-        Arc::new(EndpointFacts::new("in", "acme", Box::default(), Arc::new(SystemClock), limits))
+        Arc::new(EndpointFacts::new("in", "acme", Arc::new(SystemClock), limits))
     }
 
     fn within_seconds(holds: impl Fn() -> bool) -> bool {

@@ -18,7 +18,7 @@ use crate::{ConfigError, Headers, Reason, Secrets};
 /// let scheme = HmacSha256Body::new("x-acme-signature");
 /// let scheme = scheme.prefix("sha256=").encoding(Encoding::Hex);
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HmacSha256Body {
     pub(crate) header: String,
     pub(crate) prefix: String,
@@ -82,12 +82,9 @@ pub(crate) struct KeyedHmacSha256Body {
 
 impl KeyedHmacSha256Body {
     #[inline]
-    pub(super) fn begin<'a>(
-        &'a self,
-        headers: &'a (impl Headers + ?Sized),
-    ) -> Result<HmacSha256BodyCheck<'a>, HeadFault> {
+    pub(super) fn begin<'a>(&self, headers: &'a (impl Headers + ?Sized)) -> Result<HmacSha256BodyCheck<'a>, HeadFault> {
         let presented = self.presented(headers).map_err(|problem| problem.of(&self.header))?;
-        Ok(HmacSha256BodyCheck { message: KeyedMessage::new(&self.keys, []), presented })
+        Ok(HmacSha256BodyCheck { message: KeyedMessage::new([]), presented })
     }
 
     #[inline]
@@ -121,9 +118,9 @@ pub(crate) struct HmacSha256BodyCheck<'a> {
 
 impl<'a> HmacSha256BodyCheck<'a> {
     #[inline]
-    pub(super) fn finish(self, rest: &[u8]) -> Result<Verification<'a>, Reason> {
+    pub(super) fn finish(self, keys: &Keys, rest: &[u8]) -> Result<Verification<'a>, Reason> {
         let presented = self.presented;
-        let secret = self.message.first_match(rest, |tag| same(tag, &presented))?;
+        let secret = self.message.first_match(keys, rest, |tag| same(tag, &presented))?;
         Ok(Verification { signature_scope: SignatureScope::Body, secret, message_id: None, attempted_at: None })
     }
 }

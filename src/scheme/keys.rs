@@ -51,8 +51,11 @@ impl Keys {
         keyed.collect::<Result<Vec<_>, ConfigError>>().map(Keys)
     }
 
-    pub(super) fn label(&self, index: usize) -> &str {
-        self.0.get(index).map_or("", |key| &key.label)
+    /// The keys of a scheme without MACs.
+    pub(super) const NONE: &Keys = &Keys(Vec::new());
+
+    pub(super) fn label(&self, index: usize) -> Option<&Arc<str>> {
+        self.0.get(index).map(|key| &key.label)
     }
 
     /// Returns the MAC of a message under the first key, which is the signing key.
@@ -77,23 +80,22 @@ impl fmt::Debug for Keys {
 /// The message of a delivery, to be hashed under every key: parts of the headers, then the body.
 ///
 /// A body in one piece is hashed at the end, key by key, and needs no allocation. Only a body in several pieces has a
-/// MAC in progress for each key.
+/// MAC in progress for each key. The keys are passed to each step, and must be the same ones.
 pub(super) struct KeyedMessage<'a, const PARTS: usize> {
-    keys: &'a Keys,
     before_body: [&'a [u8]; PARTS],
     in_progress: Vec<HmacSha256>,
 }
 
 impl<'a, const PARTS: usize> KeyedMessage<'a, PARTS> {
     #[inline]
-    pub(super) fn new(keys: &'a Keys, before_body: [&'a [u8]; PARTS]) -> Self {
-        KeyedMessage { keys, before_body, in_progress: Vec::new() }
+    pub(super) fn new(before_body: [&'a [u8]; PARTS]) -> Self {
+        KeyedMessage { before_body, in_progress: Vec::new() }
     }
 
     /// Takes the next bytes of the body.
-    pub(super) fn update(&mut self, bytes: &[u8]) {
+    pub(super) fn update(&mut self, keys: &Keys, bytes: &[u8]) {
         if self.in_progress.is_empty() {
-            self.in_progress = self.keys.0.iter().map(|key| begun(key, self.before_body)).collect();
+            self.in_progress = keys.0.iter().map(|key| begun(key, self.before_body)).collect();
         }
         for mac in &mut self.in_progress {
             mac.update(bytes);
@@ -104,13 +106,18 @@ impl<'a, const PARTS: usize> KeyedMessage<'a, PARTS> {
     ///
     /// The MACs of all keys are compared, so that timing does not reveal which key matched.
     #[inline]
-    pub(super) fn first_match(self, rest: &[u8], matches: impl Fn(&Tag) -> Choice) -> Result<usize, Reason> {
+    pub(super) fn first_match(
+        self,
+        keys: &Keys,
+        rest: &[u8],
+        matches: impl Fn(&Tag) -> Choice,
+    ) -> Result<usize, Reason> {
         let hit = |mut mac: HmacSha256| {
             mac.update(rest);
             matches(&mac.finalize().into_bytes().into())
         };
         if self.in_progress.is_empty() {
-            first(self.keys.0.iter().map(|key| hit(begun(key, self.before_body))))
+            first(keys.0.iter().map(|key| hit(begun(key, self.before_body))))
         } else {
             first(self.in_progress.into_iter().map(hit))
         }
@@ -254,17 +261,17 @@ mod tests {
                 Choice::from(u8::from(base16ct::lower::encode_str(tag, &mut hex).unwrap().starts_with(wanted)))
             };
             // In one piece, and split in two at every position.
-            assert_eq!(KeyedMessage::new(&keys, []).first_match(data, is_wanted), Ok(0), "{wanted}");
+            assert_eq!(KeyedMessage::new([]).first_match(&keys, data, is_wanted), Ok(0), "{wanted}");
             for cut in 0..=data.len() {
                 let (before, after) = data.split_at(cut);
                 assert_eq!(
-                    KeyedMessage::new(&keys, [before]).first_match(after, is_wanted),
+                    KeyedMessage::new([before]).first_match(&keys, after, is_wanted),
                     Ok(0),
                     "{wanted} at {cut}"
                 );
-                let mut pushed = KeyedMessage::new(&keys, []);
-                pushed.update(before);
-                assert_eq!(pushed.first_match(after, is_wanted), Ok(0), "{wanted} pushed at {cut}");
+                let mut pushed = KeyedMessage::new([]);
+                pushed.update(&keys, before);
+                assert_eq!(pushed.first_match(&keys, after, is_wanted), Ok(0), "{wanted} pushed at {cut}");
             }
         }
     }

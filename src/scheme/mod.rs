@@ -28,6 +28,9 @@ pub(crate) use self::keys::hmac_tag;
 #[cfg(feature = "sign")]
 pub(crate) use self::sign::SigningScheme;
 
+use std::sync::Arc;
+
+use self::keys::Keys;
 use crate::error::{ConfigError, Reason};
 use crate::freshness::Freshness;
 use crate::headers::{HeadFault, Headers};
@@ -67,6 +70,16 @@ impl SchemeConfig {
     /// Returns whether the scheme signs the time of an attempt.
     pub(crate) fn signs_attempt_time(&self) -> bool {
         matches!(self.0, Config::StandardWebhooks(_))
+    }
+
+    /// Returns whether two schemes differ in nothing but the secrets of further headers.
+    pub(crate) fn is_same_but_for_secrets(&self, other: &SchemeConfig) -> bool {
+        match (&self.0, &other.0) {
+            (Config::StandardWebhooks(StandardWebhooks), Config::StandardWebhooks(StandardWebhooks)) => true,
+            (Config::HmacSha256Body(one), Config::HmacSha256Body(other)) => one == other,
+            (Config::SharedSecret(one), Config::SharedSecret(other)) => one.headers().eq(other.headers()),
+            _ => false,
+        }
     }
 
     /// Returns the label and the likely mistake of each secret, those of further headers included, whose text suggests
@@ -113,7 +126,7 @@ impl SchemeVerifier {
     /// Checks the headers and rejects everything that can be rejected without reading the body.
     #[inline]
     pub(crate) fn begin<'a>(
-        &'a self,
+        &self,
         headers: &'a (impl Headers + ?Sized),
         freshness: Freshness,
         now: impl FnOnce() -> i64,
@@ -128,16 +141,26 @@ impl SchemeVerifier {
     }
 
     /// Returns the labels of all secrets, in the order of their indexes.
-    pub(crate) fn labels(&self) -> Box<[Box<str>]> {
-        (0..).map(|secret| self.label(secret)).take_while(|label| !label.is_empty()).map(Into::into).collect()
+    pub(crate) fn labels(&self) -> impl Iterator<Item = &Arc<str>> {
+        (0..).map_while(|secret| self.label(secret))
     }
 
-    /// Returns the label of a secret, which is never empty, or an empty text if the index is beyond the last secret.
-    fn label(&self, secret: usize) -> &str {
+    /// Returns the label of a secret, or `None` if the index is beyond the last secret.
+    pub(crate) fn label(&self, secret: usize) -> Option<&Arc<str>> {
         match self {
             SchemeVerifier::StandardWebhooks(scheme) => scheme.keys.label(secret),
             SchemeVerifier::HmacSha256Body(scheme) => scheme.keys.label(secret),
             SchemeVerifier::SharedSecret(scheme) => scheme.label(secret),
+        }
+    }
+
+    /// Returns the keys of the MACs.
+    #[inline]
+    fn keys(&self) -> &Keys {
+        match self {
+            SchemeVerifier::StandardWebhooks(scheme) => &scheme.keys,
+            SchemeVerifier::HmacSha256Body(scheme) => &scheme.keys,
+            SchemeVerifier::SharedSecret(_) => Keys::NONE,
         }
     }
 
@@ -156,7 +179,8 @@ impl SchemeVerifier {
     }
 }
 
-/// The check of one delivery, in progress.
+/// The check of one delivery, in progress. It borrows from the headers only: the scheme, which can be replaced while
+/// the body arrives, is passed to each step, and must be the one that began the check.
 pub(crate) enum Check<'a> {
     StandardWebhooks(standard_webhooks::StandardWebhooksCheck<'a>),
     HmacSha256Body(hmac_sha256::HmacSha256BodyCheck<'a>),
@@ -166,20 +190,20 @@ pub(crate) enum Check<'a> {
 
 impl<'a> Check<'a> {
     /// Takes the next bytes of the body, except the last ones.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, scheme: &SchemeVerifier, bytes: &[u8]) {
         match self {
-            Check::StandardWebhooks(check) => check.message.update(bytes),
-            Check::HmacSha256Body(check) => check.message.update(bytes),
+            Check::StandardWebhooks(check) => check.message.update(scheme.keys(), bytes),
+            Check::HmacSha256Body(check) => check.message.update(scheme.keys(), bytes),
             Check::Done(_) => {}
         }
     }
 
     /// Takes the last bytes of the body and compares the signatures.
     #[inline]
-    pub(crate) fn finish(self, rest: &[u8]) -> Result<Verification<'a>, Reason> {
+    pub(crate) fn finish(self, scheme: &SchemeVerifier, rest: &[u8]) -> Result<Verification<'a>, Reason> {
         match self {
-            Check::StandardWebhooks(check) => check.finish(rest),
-            Check::HmacSha256Body(check) => check.finish(rest),
+            Check::StandardWebhooks(check) => check.finish(scheme.keys(), rest),
+            Check::HmacSha256Body(check) => check.finish(scheme.keys(), rest),
             Check::Done(verification) => Ok(verification),
         }
     }
@@ -244,8 +268,8 @@ mod tests {
         for (pieces, rest) in [(&[][..], "{}"), (&["{"][..], "}"), (&["{", "}"], ""), (&["", "{"], "}")] {
             let finished = |rest: &str| {
                 let mut check = begun();
-                pieces.iter().for_each(|piece| check.push(piece.as_bytes()));
-                check.finish(rest.as_bytes())
+                pieces.iter().for_each(|piece| check.push(scheme, piece.as_bytes()));
+                check.finish(scheme, rest.as_bytes())
             };
             let verification = finished(rest).unwrap();
             assert_eq!(
@@ -254,8 +278,8 @@ mod tests {
                 "{pieces:?}"
             );
             assert_eq!(
-                (verification.secret, scheme.label(verification.secret), scheme.label(2)),
-                (1, "new", ""),
+                (verification.secret, scheme.label(verification.secret).map(|label| &**label), scheme.label(2)),
+                (1, Some("new"), None),
                 "{pieces:?}"
             );
             let altered = finished(&format!("{rest} ")).map(|verification| verification.signature_scope);

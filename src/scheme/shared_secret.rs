@@ -48,6 +48,11 @@ impl SharedSecret {
         all.filter_map(|secrets| secrets.iter().next())
     }
 
+    /// Returns the names of the headers, in the order in which they were configured.
+    pub(super) fn headers(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.header).chain(self.others.iter().map(|(header, _)| header)).map(String::as_str)
+    }
+
     pub(super) fn keyed(&self, secrets: &Secrets) -> Result<KeyedSharedSecret, ConfigError> {
         let mut keyed = KeyedSharedSecret { first: Required::read(&self.header, secrets)?, others: Vec::new() };
         for (header, secrets) in &self.others {
@@ -88,8 +93,8 @@ impl KeyedSharedSecret {
         Ok(Verification { signature_scope: SignatureScope::SenderOnly, secret, message_id: None, attempted_at: None })
     }
 
-    pub(super) fn label(&self, index: usize) -> &str {
-        self.first.keys.get(index).map_or("", |key| &key.label)
+    pub(super) fn label(&self, index: usize) -> Option<&Arc<str>> {
+        self.first.keys.get(index).map(|key| &key.label)
     }
 
     pub(super) fn short(&self) -> Vec<&str> {
@@ -171,7 +176,7 @@ mod tests {
         ] {
             assert_eq!(found(&scheme, headers), Err(reason), "{headers:?}");
         }
-        assert_eq!(scheme.label(1), "one-1");
+        assert_eq!(scheme.label(1).map(|label| &**label), Some("one-1"));
         assert_eq!(scheme.short(), ["one-0", "one-1", "two-0", "two-1"]);
     }
 

@@ -48,6 +48,22 @@ impl SigningScheme {
         Ok(())
     }
 
+    /// Signs a text other than a message. Returns `None` if the scheme is not Standard Webhooks.
+    pub(crate) fn sign_text(&self, text: &[u8]) -> Option<String> {
+        match self {
+            SigningScheme::StandardWebhooks(keyed) => keyed.sign_text(text),
+            SigningScheme::HmacSha256Body(_) | SigningScheme::SharedSecret(_) => None,
+        }
+    }
+
+    /// Returns whether a list of signatures has one of this text.
+    pub(crate) fn has_signed_text(&self, text: &[u8], signatures: &[u8]) -> bool {
+        match self {
+            SigningScheme::StandardWebhooks(keyed) => keyed.has_signed_text(text, signatures),
+            SigningScheme::HmacSha256Body(_) | SigningScheme::SharedSecret(_) => false,
+        }
+    }
+
     /// Signs a body and returns the headers. `id` and `timestamp` are not checked, and are ignored if the scheme does
     /// not sign them.
     pub(crate) fn headers(&self, id: &str, timestamp: &str, body: &[u8]) -> Vec<SignedHeader> {

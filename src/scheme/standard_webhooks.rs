@@ -80,7 +80,7 @@ pub(crate) struct KeyedStandardWebhooks {
 impl KeyedStandardWebhooks {
     #[inline]
     pub(super) fn begin<'a>(
-        &'a self,
+        &self,
         headers: &'a (impl Headers + ?Sized),
         freshness: Freshness,
         now: impl FnOnce() -> i64,
@@ -91,7 +91,7 @@ impl KeyedStandardWebhooks {
         let attempted_at = canonical_seconds(timestamp).map_err(|problem| problem.of(&TIMESTAMP))?;
         well_formed(signatures).map_err(|problem| problem.of(&SIGNATURE))?;
         freshness.judge(attempted_at, now()).map_err(|reason| outside(reason, attempted_at).of(&TIMESTAMP))?;
-        let message = KeyedMessage::new(&self.keys, [id, b".", timestamp, b"."]);
+        let message = KeyedMessage::new([id, b".", timestamp, b"."]);
         Ok(StandardWebhooksCheck { message, signatures, id, attempted_at })
     }
 
@@ -101,6 +101,20 @@ impl KeyedStandardWebhooks {
         let tag = self.keys.sign([id.as_bytes(), b".", timestamp.as_bytes(), b"."], body)?;
         let signature = format!("v1,{}", Base64::encode_string(&tag));
         Some([(ID.clone(), id.to_owned()), (TIMESTAMP.clone(), timestamp.to_owned()), (SIGNATURE.clone(), signature)])
+    }
+
+    /// Signs a text other than a message. Returns its signature with the version.
+    #[cfg(feature = "sign")]
+    pub(super) fn sign_text(&self, text: &[u8]) -> Option<String> {
+        Some(format!("v1,{}", Base64::encode_string(&self.keys.sign([], text)?)))
+    }
+
+    /// Returns whether a list of signatures has one of this text.
+    #[cfg(feature = "sign")]
+    pub(super) fn has_signed_text(&self, text: &[u8], signatures: &[u8]) -> bool {
+        let expected = self.keys.sign([], text).and_then(|tag| encoded(&tag));
+        well_formed(signatures).is_ok()
+            && expected.is_some_and(|expected| same_as_any(&expected, entries(signatures).flatten()).into())
     }
 }
 
@@ -119,8 +133,8 @@ pub(crate) struct StandardWebhooksCheck<'a> {
 
 impl<'a> StandardWebhooksCheck<'a> {
     #[inline]
-    pub(super) fn finish(self, rest: &[u8]) -> Result<Verification<'a>, Reason> {
-        let secret = self.message.first_match(rest, |tag| {
+    pub(super) fn finish(self, keys: &Keys, rest: &[u8]) -> Result<Verification<'a>, Reason> {
+        let secret = self.message.first_match(keys, rest, |tag| {
             let Some(expected) = encoded(tag) else { return Choice::from(0) };
             same_as_any(&expected, entries(self.signatures).flatten())
         })?;

@@ -10,6 +10,7 @@ use super::alone::Turn;
 use super::breaker::Pass;
 use super::handled::{Handled, HandlerResult};
 use super::lease::{Held, Lease};
+use super::report::{AttemptOutcome, AttemptReport};
 use super::retry::Decision;
 use super::shared::Shared;
 use crate::dedupe::Settled;
@@ -48,15 +49,17 @@ pub(super) async fn run(mut leased: Box<Leased>, mut lease: Lease, turn: Turn, p
         number: leased.attempts,
         stored_at: leased.stored_at,
     };
+    let is_replay = leased.replays > 0;
     let (delivery, head) = match shared.receiver.open_stored(&leased) {
         Ok(opened) => opened,
         Err(Unsealable::Damaged) => {
             let ending = Ending::Dead { reason: "damaged".to_owned() };
-            end(lease, turn, attempt, ending, Some(Death::Damaged), None).await;
+            let ended = Ended { attempt, is_replay, delivery: None, took: None };
+            ended.record(lease, turn, ending, Some(Death::Damaged)).await;
             return;
         }
         Err(problem) => {
-            let reason = "unknown_key";
+            let reason = if problem == Unsealable::OtherProvider { "other_provider" } else { "unknown_key" };
             observe::inbox::not_opened(&shared.limit, attempt, reason, &problem);
             lease.finish(&Ending::Retry { wait: UNTIL_KEY, reason, counted: false }, Some(turn)).await;
             return;
@@ -70,8 +73,12 @@ pub(super) async fn run(mut leased: Box<Leased>, mut lease: Lease, turn: Turn, p
     let began = Instant::now();
     let ran = handle(&shared, &mut lease, &delivery, head).await;
     let took = began.elapsed();
+    let ended = Ended { attempt, is_replay, delivery: Some(&delivery), took: Some(took) };
     match &ran {
-        Ran::Lost => return observe::claim_lost(delivery.subject()),
+        Ran::Lost => {
+            observe::claim_lost(delivery.subject());
+            return ended.report(&shared, AttemptOutcome::Unrecorded);
+        }
         Ran::Canceled => drop(pass),
         Ran::Answered(Handled(HandlerResult::Unreachable)) => {
             if pass.unreachable() {
@@ -84,7 +91,7 @@ pub(super) async fn run(mut leased: Box<Leased>, mut lease: Lease, turn: Turn, p
         lease.permit.finish();
     }
     let (ending, death) = shared.ending(ran, &leased);
-    if end(lease, turn, attempt, ending, death, Some(took)).await == Some(Settled::Lost) {
+    if ended.record(lease, turn, ending, death).await == Some(Settled::Lost) {
         observe::claim_lost(delivery.subject());
     }
 }
@@ -184,23 +191,34 @@ impl Shared {
     }
 }
 
-/// Records the result, and logs and counts it once it is recorded.
-async fn end(
-    lease: Lease,
-    turn: Turn,
-    attempt: Attempt<'_>,
-    ending: Ending,
-    death: Option<Death>,
+/// An attempt that has ended.
+struct Ended<'a> {
+    attempt: Attempt<'a>,
+    is_replay: bool,
+    delivery: Option<&'a Delivery>,
     took: Option<Duration>,
-) -> Option<Settled> {
-    let finished = lease.finish(&ending, Some(turn)).await;
-    if finished == Some(Settled::Settled) {
-        let attempted = match &ending {
-            Ending::Done => Attempted::Done,
-            Ending::Retry { wait, reason, .. } => Attempted::Retry(reason, *wait),
-            Ending::Dead { reason } => Attempted::Dead(reason, death.unwrap_or(Death::GivenUp)),
-        };
-        observe::inbox::attempted(attempt, attempted, took);
+}
+
+impl Ended<'_> {
+    /// Records the result, and then logs, counts and reports it.
+    async fn record(self, lease: Lease, turn: Turn, ending: Ending, death: Option<Death>) -> Option<Settled> {
+        let shared = lease.shared.clone();
+        let finished = lease.finish(&ending, Some(turn)).await;
+        if finished == Some(Settled::Settled) {
+            let attempted = match &ending {
+                Ending::Done => Attempted::Done,
+                Ending::Retry { wait, reason, .. } => Attempted::Retry(reason, *wait),
+                Ending::Dead { reason } => Attempted::Dead(reason, death.unwrap_or(Death::GivenUp)),
+            };
+            observe::inbox::attempted(self.attempt, attempted, self.took);
+            self.report(&shared, attempted.into());
+        } else {
+            self.report(&shared, AttemptOutcome::Unrecorded);
+        }
+        finished
     }
-    finished
+
+    fn report(&self, shared: &Shared, outcome: AttemptOutcome<'_>) {
+        shared.report(&AttemptReport::new(self.attempt, self.is_replay, self.delivery, outcome, self.took));
+    }
 }

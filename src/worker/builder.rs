@@ -13,6 +13,7 @@ use super::Worker;
 use super::alone::Gate;
 use super::breaker::Breaker;
 use super::handled::Handled;
+use super::report::{AttemptReport, OnAttempt};
 use super::retry::Retry;
 use super::service::{Cloned, Closure, Handler};
 use super::shared::Shared;
@@ -30,6 +31,7 @@ pub struct WorkerBuilder {
     pub(super) gate: Gate,
     retain_done: Duration,
     retain_dead: Option<Duration>,
+    on_attempt: Option<OnAttempt>,
 }
 
 impl Worker {
@@ -48,6 +50,7 @@ impl WorkerBuilder {
             gate: Gate::of_process(),
             retain_done: Duration::ZERO,
             retain_dead: None,
+            on_attempt: None,
         }
     }
 
@@ -75,6 +78,34 @@ impl WorkerBuilder {
     /// discards them.
     pub fn retain_dead(mut self, time: Duration) -> Self {
         self.retain_dead = Some(time);
+        self
+    }
+
+    /// Sets a callback for the end of each attempt, once its result is recorded. It can write a line of the
+    /// application's own, for example: only the worker knows whether a failed attempt is the last one.
+    ///
+    /// It is called once for each attempt with a line in the log, also for events that are dead without an attempt of
+    /// this process because they are `damaged` or `crashed`; and for an attempt whose result could not be recorded. It
+    /// is not called for events that wait because they cannot be opened. It must not block, since the worker waits for
+    /// it. A panic in it is ignored.
+    ///
+    /// ```no_run
+    /// # fn example(receiver: medhook::Receiver) -> Result<(), medhook::ConfigError> {
+    /// use medhook::{AttemptOutcome, Delivery, Worker};
+    ///
+    /// let worker = Worker::builder(&receiver)
+    ///     .on_attempt(|report| {
+    ///         if let AttemptOutcome::Dead { reason } = report.outcome {
+    ///             eprintln!("event {} is dead: {reason}", report.id);
+    ///         }
+    ///     })
+    ///     .handler(async |delivery: Delivery| delivery.body().len() > 2)?;
+    /// # tokio::spawn(worker.run());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_attempt(mut self, callback: impl Fn(&AttemptReport<'_>) + Send + Sync + 'static) -> Self {
+        self.on_attempt = Some(Box::new(callback));
         self
     }
 
@@ -137,6 +168,7 @@ impl WorkerBuilder {
                 attempts,
                 receiver: self.receiver,
                 handler,
+                on_attempt: self.on_attempt,
                 retry: self.retry,
                 retain_done: self.retain_done,
                 retain_dead: self.retain_dead,

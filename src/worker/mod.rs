@@ -10,6 +10,7 @@
 //! | `handled`, `retry` | the result that the application returns, and the policy for failed attempts |
 //! | `alone` | suspects are attempted alone in the process |
 //! | `breaker` | while the application is unreachable, single events probe it |
+//! | `report` | the report of an attempt, for the application |
 //! | `service` | closures and tower services as handlers |
 //! | `housekeeping` | purges ended events, and measures the inbox |
 
@@ -21,6 +22,7 @@ mod handled;
 mod housekeeping;
 mod lease;
 mod random;
+mod report;
 mod retry;
 mod service;
 mod shared;
@@ -39,6 +41,7 @@ use tokio::time::sleep;
 
 pub use self::builder::WorkerBuilder;
 pub use self::handled::Handled;
+pub use self::report::{AttemptOutcome, AttemptReport};
 pub use self::retry::Retry;
 
 use self::lease::LONGEST_RETRY;
@@ -64,6 +67,7 @@ use crate::observe::discard;
 /// | a code of the application, or `given_up` | gave the event up | yes |
 /// | `unreachable` | found something unreachable that it needs | no |
 /// | `canceled` | still ran at the deadline of a shutdown | no |
+/// | `other_provider` | did not begin: the endpoint had another provider when the event was stored | no |
 /// | `unknown_key` | did not begin: the event is sealed under a key that is not on the ring, is in clear and not accepted, or was stored by a later version | no |
 /// | `damaged` | did not begin: the stored event was changed, or is incomplete | yes |
 /// | `crashed` | its process died, as often as 5 times while it attempted this event alone | yes |

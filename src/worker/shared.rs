@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 
 use super::alone::Gate;
 use super::breaker::Breaker;
+use super::report::{AttemptReport, OnAttempt};
 use super::retry::Retry;
 use super::service::Handler;
 use crate::dedupe::StoreFuture;
@@ -16,6 +17,7 @@ use crate::dedupe::inbox::store::InboxStore;
 use crate::error::StoreError;
 use crate::handling::Permits;
 use crate::inbox::Inbox;
+use crate::isolated::isolated;
 use crate::observe::inbox::LineLimit;
 use crate::observe::{caught, discard};
 use crate::receiver::Receiver;
@@ -27,6 +29,7 @@ pub(super) struct Shared {
     pub(super) inbox: Inbox,
     pub(super) attempts: Arc<Permits>,
     pub(super) handler: Box<dyn Handler>,
+    pub(super) on_attempt: Option<OnAttempt>,
     pub(super) retry: Retry,
     pub(super) retain_done: Duration,
     pub(super) retain_dead: Option<Duration>,
@@ -38,6 +41,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Calls the callback of the application, if there is one.
+    pub(super) fn report(&self, report: &AttemptReport<'_>) {
+        if let Some(on_attempt) = &self.on_attempt {
+            isolated(|| on_attempt(report));
+        }
+    }
+
     /// Runs one operation of the inbox with the receiver's timeout for stores.
     pub(super) async fn answer<'s, T>(
         &'s self,
@@ -53,6 +63,12 @@ impl Shared {
         limit: Duration,
         step: impl FnOnce() -> StoreFuture<'s, T>,
     ) -> Result<T, StoreError> {
+        let answer = Self::caught_within(limit, step).await;
+        self.inbox.record_of_worker(answer.is_ok());
+        answer
+    }
+
+    async fn caught_within<'s, T>(limit: Duration, step: impl FnOnce() -> StoreFuture<'s, T>) -> Result<T, StoreError> {
         let panicked = || StoreError::unavailable("the store panicked");
         let stepped = caught(step).ok_or_else(panicked)?;
         match in_time(limit, AssertUnwindSafe(stepped).catch_unwind()).await {

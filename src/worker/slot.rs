@@ -1,7 +1,8 @@
 //! A loop that leases one event after the other. Nothing is leased in advance, so a process that dies holds back only
 //! the events whose handlers were running.
 
-use std::pin::pin;
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::attempt;
 use super::breaker::Pass;
 use super::lease::{LONGEST_RETRY, Lease};
 use super::random::random_within;
+use super::report::AttemptReport;
 use super::shared::Shared;
 use crate::claim_token::ClaimToken;
 use crate::dedupe::inbox::rules::{CRASHED, Ending};
@@ -34,12 +36,17 @@ pub(super) struct Slot {
     /// The token of a request for a lease whose answer is not known. The next request repeats it, since the store may
     /// have granted it. With the time of the first of these requests, at which the lease may have begun.
     asked: Option<(ClaimToken, Instant)>,
+    /// The request that runs. It is kept when the receiver drains: until it has ended, a repeated request would see
+    /// neither its lease nor the row that it has locked.
+    asking: Option<Asking>,
     /// Held while this slot waits for events.
     poller: Option<OwnedMutexGuard<()>>,
     /// The number of requests in a row that failed, and of those that leased nothing although an event was due.
     failed: u32,
     overdue: u32,
 }
+
+type Asking = Pin<Box<dyn Future<Output = Result<LeaseAnswer, StoreError>> + Send>>;
 
 struct Ready {
     leased: Box<Leased>,
@@ -50,7 +57,7 @@ struct Ready {
 
 impl Slot {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Slot { shared, pass: None, permit: None, asked: None, poller: None, failed: 0, overdue: 0 }
+        Slot { shared, pass: None, permit: None, asked: None, asking: None, poller: None, failed: 0, overdue: 0 }
     }
 
     /// Handles events until the receiver drains.
@@ -88,10 +95,10 @@ impl Slot {
                     self.failed = 0;
                     let granted = self.asked.take().map_or_else(Instant::now, |(_, since)| since);
                     self.shared.gate.answered(&turn, answer.leased.is_some(), answer.suspects);
-                    if let Some(row) = &answer.crashed {
+                    let crashed = answer.crashed.is_some();
+                    if let Some(row) = answer.crashed {
                         self.report_crashed(row);
                     }
-                    let crashed = answer.crashed.is_some();
                     match (answer.leased, self.permit.take(), self.pass.take()) {
                         (Some(leased), Some(permit), Some(pass)) => {
                             (self.overdue, self.poller) = (0, None);
@@ -126,12 +133,15 @@ impl Slot {
         }
     }
 
-    /// Logs and counts an event that is dead because processes died while they handled it alone.
-    fn report_crashed(&self, row: &EntryRow) {
-        let (endpoint, kind, number, stored_at) =
-            (&**self.shared.receiver.endpoint(), &*row.kind, row.attempts, row.stored_at);
-        let attempt = Attempt { endpoint, kind, event_key: None, id: row.id, number, stored_at };
-        observe::attempted(attempt, Attempted::Dead(CRASHED, Death::Crashed), None);
+    /// Logs, counts and reports an event that is dead because processes died while they handled it alone.
+    fn report_crashed(&self, row: EntryRow) {
+        let (number, stored_at) = (row.attempts, row.stored_at);
+        let entry = self.shared.inbox.entry(row);
+        let (endpoint, kind) = (&**self.shared.receiver.endpoint(), &*entry.kind);
+        let attempt = Attempt { endpoint, kind, event_key: entry.event_key, id: entry.id, number, stored_at };
+        let attempted = Attempted::Dead(CRASHED, Death::Crashed);
+        observe::attempted(attempt, attempted, None);
+        self.shared.report(&AttemptReport::new(attempt, entry.replays > 0, None, attempted.into(), None));
     }
 
     /// Requests a lease.
@@ -144,13 +154,11 @@ impl Slot {
                 Err(_) => std::future::pending().await,
             }
         }
-        let request = LeaseRequest {
-            endpoint: self.shared.receiver.name().to_owned(),
-            token: self.asked.get_or_insert_with(|| (attempts.token(), Instant::now())).0,
-            lease: self.shared.receiver.settings().lease,
-            alone,
-        };
-        self.shared.answer(|tables| tables.lease(request)).await
+        let token = self.asked.get_or_insert_with(|| (attempts.token(), Instant::now())).0;
+        let asking = self.asking.insert(request(self.shared.clone(), token, alone));
+        let answer = asking.await;
+        self.asking = None;
+        answer
     }
 
     /// Returns how long to wait after nothing was leased.
@@ -174,11 +182,15 @@ impl Slot {
         let (Some((token, _)), Some(mut permit)) = (self.asked, self.permit.take()) else { return };
         // A drain has no handler to cancel here.
         permit.finish();
-        let length = self.shared.receiver.settings().lease;
-        let request =
-            LeaseRequest { endpoint: self.shared.receiver.name().to_owned(), token, lease: length, alone: false };
+        let mut answer = match self.asking {
+            Some(asking) => asking.await,
+            None => request(self.shared.clone(), token, false).await,
+        };
+        if answer.is_err() {
+            answer = request(self.shared.clone(), token, false).await;
+        }
         // An answer that is not known by now would be known only after the lease has expired.
-        let Ok(answer) = self.shared.answer(|tables| tables.lease(request)).await else { return };
+        let Ok(answer) = answer else { return };
         if let Some(leased) = answer.leased {
             let (row, granted) = (leased.body.id, Instant::now());
             let lease = Lease { shared: self.shared.clone(), row, token, granted, permit };
@@ -186,6 +198,14 @@ impl Slot {
             lease.finish(&ending, None).await;
         }
     }
+}
+
+/// Requests a lease, or the one that this token already has.
+fn request(shared: Arc<Shared>, token: ClaimToken, alone: bool) -> Asking {
+    Box::pin(async move {
+        let (endpoint, lease) = (shared.receiver.name().to_owned(), shared.receiver.settings().lease);
+        shared.answer(|tables| tables.lease(LeaseRequest { endpoint, token, lease, alone })).await
+    })
 }
 
 /// The shortest wait for an event that is due.

@@ -1,6 +1,7 @@
 //! Time is paused in most of these tests: it advances when all tasks are idle, so that hours of retries take no time.
 
 mod leases;
+mod secrets;
 mod service;
 mod stops;
 mod suspects;
@@ -212,6 +213,61 @@ async fn the_application_gives_an_event_up_at_once_and_an_operator_replays_it() 
     stage.inbox().replay(1, &Operator::new("ops", "account created").unwrap()).await.unwrap();
     sleep(POLL).await;
     assert_eq!((stage.store.statuses(), running.calls.attempts()), (vec![Status::Done], vec![1, 1]));
+}
+
+/// A callback that keeps what it was called with.
+#[derive(Clone, Default)]
+struct Reports(Arc<Mutex<Vec<String>>>);
+
+impl Reports {
+    fn callback(&self) -> impl Fn(&AttemptReport<'_>) + Send + Sync + 'static {
+        let seen = self.0.clone();
+        move |report| {
+            let (outcome, has_delivery) = (report.outcome, report.delivery.is_some());
+            let replay = if report.is_replay { " replay" } else { "" };
+            seen.lock().unwrap().push(format!("{} {}{replay} {outcome:?} {has_delivery}", report.id, report.attempt));
+            let key = report.delivery.map_or(report.event_key, |delivery| Some(delivery.event_key()));
+            assert_eq!((report.event_key.is_some(), report.event_key), (true, key));
+        }
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_callback_is_called_once_for_each_attempt_and_knows_the_decision() {
+    let (stage, reports) = (Stage::new().await, Reports::default());
+    stage.store(0..1).await;
+    let retry = Retry::exponential(4 * SECOND, 4 * SECOND).max_attempts(2);
+    let answers = vec![Handled::unreachable(), Handled::retry_after(3 * SECOND), false.into(), Handled::done()];
+    let builder = stage.worker().retry(retry).on_attempt(reports.callback());
+    let running = stage.run(builder, answers);
+    sleep(HOUR).await;
+    let retried = |reason: &str, wait: &str| format!("1 1 Retry {{ reason: \"{reason}\", wait: {wait} }} true");
+    let dead = "1 2 Dead { reason: \"handler_failed\" } true".to_owned();
+    assert_eq!(reports.take(), [retried("unreachable", "0ns"), retried("handler_failed", "3s"), dead]);
+    stage.inbox().replay(1, &Operator::new("ops", "fixed").unwrap()).await.unwrap();
+    sleep(POLL).await;
+    assert_eq!(reports.take(), ["1 1 replay Done true"]);
+    // A result that cannot be recorded is reported, too.
+    stage.store.hang("finish");
+    stage.store(1..2).await;
+    sleep(SECOND).await;
+    stage.receiver.drain(SECOND).await;
+    timeout(HOUR, running.task).await.expect("the worker ends").unwrap();
+    assert_eq!(reports.take(), ["2 1 Unrecorded true"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callback_that_panics_ends_nothing() {
+    let stage = Stage::new().await;
+    stage.store(0..20).await;
+    let builder = stage.worker().on_attempt(|_| panic!("the callback panics"));
+    let running = stage.run(builder, vec![Handled::done()]);
+    sleep(SECOND).await;
+    assert_eq!((stage.store.statuses(), running.calls.count()), (vec![Status::Done; 20], 20));
 }
 
 #[tokio::test(start_paused = true)]

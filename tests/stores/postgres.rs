@@ -5,9 +5,9 @@ use medhook::{DedupeStore, PostgresStore};
 use medhook_tests::servers::shared_postgres;
 
 use crate::servers::unique;
-use crate::suite::{HOUR, Namespaced, Place, Remote, suite};
+use crate::suite::{Forgetting, HOUR, Namespaced, Place, Remote, suite};
 
-suite!(Postgres: Namespaced, Remote);
+suite!(Postgres: Namespaced, Forgetting, Remote);
 
 /// Namespaces of its own on the server that all tests share.
 pub struct Postgres(String);
@@ -31,5 +31,7 @@ impl Namespaced for Postgres {
         Arc::new(builder.connect(&shared_postgres()).await.unwrap())
     }
 }
+
+impl Forgetting for Postgres {}
 
 impl Remote for Postgres {}

@@ -5,9 +5,9 @@ use medhook::{DedupeStore, RedisStore};
 use medhook_tests::servers::shared_redis;
 
 use crate::servers::unique;
-use crate::suite::{HOUR, Namespaced, Place, Remote, suite};
+use crate::suite::{Forgetting, HOUR, Namespaced, Place, Remote, suite};
 
-suite!(Redis: Namespaced, Remote);
+suite!(Redis: Namespaced, Forgetting, Remote);
 
 /// Namespaces of its own on the server that all tests share.
 pub struct Redis(String);
@@ -31,5 +31,7 @@ impl Namespaced for Redis {
         Arc::new(builder.connect(&shared_redis()).await.unwrap())
     }
 }
+
+impl Forgetting for Redis {}
 
 impl Remote for Redis {}

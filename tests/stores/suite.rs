@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt;
-use medhook::{ClaimToken, Claimed, DedupeStore, DeliveryRecord, EventKey, Retention, Settled};
+use medhook::{ClaimToken, Claimed, DedupeStore, DeliveryRecord, EventKey, Forgotten, Retention, Settled};
 
 /// A place for a store's data, and stores in it.
 pub trait Place: Sized + Send + Sync + 'static {
@@ -33,6 +33,9 @@ pub trait Namespaced: Place {
     /// Opens a store over the place's data with another namespace.
     async fn namespaced(&self, name: &str) -> Arc<dyn DedupeStore>;
 }
+
+/// A place whose stores can forget an event.
+pub trait Forgetting: Place {}
 
 /// A place on a server, which may receive operations late: after later ones with the same token.
 pub trait Remote: Place {}
@@ -71,6 +74,12 @@ macro_rules! suite {
     };
     (@also Namespaced $place:ident) => {
         $crate::suite::suite!(@ namespaces $place: namespaces_are_isolated);
+    };
+    (@also Forgetting $place:ident) => {
+        $crate::suite::suite!(@ forget $place:
+            a_forgotten_event_is_claimed_again
+            a_claimed_event_is_not_forgotten
+        );
     };
     (@also Remote $place:ident) => {
         $crate::suite::suite!(@ late $place:
@@ -131,6 +140,39 @@ pub fn retention(total: Duration) -> Retention {
 /// Claims until the claim is acquired: the current lease or retention is short.
 async fn acquired_in_time(store: &dyn DedupeStore, key: EventKey, token: ClaimToken) {
     soon(async || store.claim(key, token, HOUR).await.unwrap() == Claimed::Acquired).await;
+}
+
+pub async fn a_forgotten_event_is_claimed_again<P: Forgetting>() {
+    let place = P::fresh().await;
+    let (store, operator) = (place.store().await, place.store().await);
+    assert_eq!(operator.forget(key(1)).await.unwrap(), Forgotten::NotFound);
+    store.claim(key(1), token(1), HOUR).await.unwrap();
+    store.commit(key(1), token(1), retention(HOUR)).await.unwrap();
+    store.claim(key(2), token(2), HOUR).await.unwrap();
+    store.commit(key(2), token(2), retention(HOUR)).await.unwrap();
+    assert_eq!(operator.forget(key(1)).await.unwrap(), Forgotten::Removed);
+    assert_eq!(operator.forget(key(1)).await.unwrap(), Forgotten::NotFound);
+    assert_eq!(store.claim(key(2), token(3), HOUR).await.unwrap(), Claimed::AlreadyHandled, "another event");
+    assert_eq!(store.claim(key(1), token(4), HOUR).await.unwrap(), Claimed::Acquired);
+    assert_eq!(store.commit(key(1), token(4), retention(HOUR)).await.unwrap(), Settled::Settled);
+    assert_eq!(store.claim(key(1), token(5), HOUR).await.unwrap(), Claimed::AlreadyHandled);
+}
+
+pub async fn a_claimed_event_is_not_forgotten<P: Forgetting>() {
+    let place = P::fresh().await;
+    let (store, operator) = (place.store().await, place.store().await);
+    store.claim(key(1), token(1), HOUR).await.unwrap();
+    assert_eq!(operator.forget(key(1)).await.unwrap(), Forgotten::Claimed);
+    assert_eq!(store.renew(key(1), token(1), HOUR).await.unwrap(), Settled::Settled, "the claim is unchanged");
+    assert_eq!(store.commit(key(1), token(1), retention(HOUR)).await.unwrap(), Settled::Settled);
+    // An expired claim is no record, and still fences.
+    store.claim(key(2), token(2), P::SHORT).await.unwrap();
+    place.pass(P::SHORT).await;
+    soon(async || operator.forget(key(2)).await.unwrap() == Forgotten::NotFound).await;
+    acquired_in_time(&*store, key(2), token(3)).await;
+    assert_eq!(store.commit(key(2), token(2), retention(HOUR)).await.unwrap(), Settled::Lost);
+    store.release(key(2), token(3)).await.unwrap();
+    assert_eq!(operator.forget(key(2)).await.unwrap(), Forgotten::NotFound, "released");
 }
 
 fn in_flight(claimed: Claimed) -> bool {

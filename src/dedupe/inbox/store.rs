@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::rules::{Ending, Status};
 use crate::claim_token::ClaimToken;
 use crate::counts::EndpointCounts;
-use crate::dedupe::{Settled, StoreFuture};
+use crate::dedupe::{Forgotten, Settled, StoreFuture};
 use crate::event_key::EventKey;
 use crate::retention::Retention;
 
@@ -50,6 +50,10 @@ pub(crate) trait InboxStore: fmt::Debug + Send + Sync + 'static {
 
     /// Discards an event and deletes its body, as [`rules::discard`](super::rules::discard) says.
     fn discard(&self, id: i64, audit: AuditRow) -> StoreFuture<'_, Operated>;
+
+    /// Forgets that an event was handled, unless it has an unfinished row. Writes the audit entry if it removed the
+    /// record.
+    fn forget(&self, event: EventKey, row_key: [u8; 32], audit: AuditRow) -> StoreFuture<'_, Forgotten>;
 
     /// Pauses or resumes the leasing of an endpoint's events, by all instances.
     fn set_paused(&self, endpoint: String, paused: bool, audit: AuditRow) -> StoreFuture<'_, ()>;
@@ -154,6 +158,7 @@ pub(crate) struct Leased {
     pub(crate) attempts: u32,
     pub(crate) replays: u32,
     pub(crate) stored_at: i64,
+    pub(crate) provider: String,
     pub(crate) kind: String,
     pub(crate) body: SealedBody,
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::shard::{Shard, millis};
-use super::{Claimed, DedupeStore, DeliveryRecord, Settled, StoreFuture};
+use super::{Claimed, DedupeStore, DeliveryRecord, Forgotten, Settled, StoreFuture};
 use crate::claim_token::ClaimToken;
 use crate::event_key::EventKey;
 use crate::retention::Retention;
@@ -144,6 +144,14 @@ impl DedupeStore for MemoryStore {
                 shard.bodies.record_failure(body);
                 Ok(())
             })
+        })
+    }
+
+    fn forget(&self, _: EventKey) -> StoreFuture<'_, Forgotten> {
+        Box::pin(async {
+            Err(StoreError::unavailable(
+                "memory store: cannot forget one event; restart the process, which forgets all of them",
+            ))
         })
     }
 }

@@ -29,7 +29,7 @@ use super::driver::Driver;
 use super::namespace::Namespace;
 #[cfg(feature = "sqlx-09")]
 use super::own_delivery::own_delivery;
-use super::{Claimed, DedupeStore, DeliveryRecord, Settled, StoreFuture};
+use super::{Claimed, DedupeStore, DeliveryRecord, Forgotten, Settled, StoreFuture};
 use crate::claim_token::ClaimToken;
 use crate::event_key::EventKey;
 use crate::retention::Retention;
@@ -270,6 +270,16 @@ impl PostgresStore {
 
 const MOST_CLAIM_ATTEMPTS: usize = 3;
 
+/// Returns the result of forgetting an event.
+fn forgotten(row: &PgRow) -> Result<Forgotten, sqlx::Error> {
+    let (removed, claimed): (bool, bool) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(match (removed, claimed) {
+        (true, _) => Forgotten::Removed,
+        (false, true) => Forgotten::Claimed,
+        (false, false) => Forgotten::NotFound,
+    })
+}
+
 /// Returns the result of a claim; `None` if the statement's snapshot is older than the row that rejected the claim.
 fn claimed(row: &PgRow, lease: Duration) -> Result<Option<Claimed>, sqlx::Error> {
     let acquired: Option<bool> = row.try_get(0)?;
@@ -339,6 +349,15 @@ impl DedupeStore for PostgresStore {
 
     fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
         Box::pin(self.record_failed(body))
+    }
+
+    fn forget(&self, key: EventKey) -> StoreFuture<'_, Forgotten> {
+        Box::pin(async move {
+            let statement = self.inner.statements.forget.clone();
+            let step = BoundStatement { name: "forget", statement, key: Some((key, None)), seconds: None, most: None };
+            let row = self.row(step).await?.ok_or(sqlx::Error::RowNotFound);
+            row.and_then(|row| forgotten(&row)).map_err(|error| connection::unavailable("forget", error))
+        })
     }
 
     fn store_id(&self) -> Option<StoreId> {

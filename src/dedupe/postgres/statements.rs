@@ -23,6 +23,7 @@ pub(super) struct Statements {
     pub(super) release: Arc<str>,
     pub(super) record: Arc<str>,
     pub(super) failure: Arc<str>,
+    pub(super) forget: Arc<str>,
     pub(super) purge: [Arc<str>; TABLES],
     #[cfg(feature = "sqlx-09")]
     pub(super) commit_in: Arc<str>,
@@ -44,6 +45,7 @@ impl Statements {
             release: of(RELEASE),
             record: of(&RECORD.replace("{full}", FULL).replace("{gone}", GONE).replace("{over}", OVER)),
             failure: of(FAILURE),
+            forget: of(FORGET),
             purge: ["events", "committed", "bodies"].map(|table| of(&PURGE.replace("{table}", table))),
             #[cfg(feature = "sqlx-09")]
             commit_in: COMMIT_IN.replace("{ns}", location.in_server()).into(),
@@ -169,6 +171,26 @@ const OVER: &str = "(b.until <= excluded.first_seen \
 const FULL: &str = "(NOT {over} AND b.in_period >= $3)";
 
 const FAILURE: &str = "UPDATE {ns}_bodies SET in_period = in_period - 1 WHERE key = $1 AND in_period > 0";
+
+/// Forgets that an event was handled. The token of its row ends, so that a late renewal does not claim the event. A
+/// record of the application's transaction stays while the event is claimed: its handler is still running.
+///
+/// Returns one row: whether a record was removed, and whether the event is claimed.
+pub(super) const FORGET: &str = "
+WITH event AS (
+    UPDATE {ns}_events AS e SET
+        token = NULL, handled = false, until = clock_timestamp(), ended = (array_prepend(e.token, e.ended))[:100]
+    WHERE e.key = $1 AND e.handled AND e.until > clock_timestamp()
+    RETURNING true
+), claimed AS (
+    SELECT FROM {ns}_events AS e
+    WHERE e.key = $1 AND NOT e.handled AND e.token IS NOT NULL AND e.until > clock_timestamp()
+), committed AS (
+    DELETE FROM {ns}_committed AS c
+    WHERE c.key = $1 AND c.until > clock_timestamp() AND NOT EXISTS (SELECT FROM claimed)
+    RETURNING true
+)
+SELECT EXISTS (SELECT FROM event) OR EXISTS (SELECT FROM committed), EXISTS (SELECT FROM claimed)";
 
 /// Deletes a small batch and skips locked rows, so a claim waits for at most one batch. Rows are deleted an hour after
 /// they have expired, so that an expired claim still fences the holder of an earlier one, and late statements of ended

@@ -14,7 +14,7 @@ use self::inspect::Requirements;
 use self::link::{Links, Server};
 use super::driver::Driver;
 use super::namespace::Namespace;
-use super::{Claimed, DedupeStore, DeliveryRecord, Settled, StoreFuture};
+use super::{Claimed, DedupeStore, DeliveryRecord, Forgotten, Settled, StoreFuture};
 use crate::claim_token::ClaimToken;
 use crate::event_key::EventKey;
 use crate::retention::Retention;
@@ -195,6 +195,8 @@ const KEPT_AFTER_EXPIRY: Duration = Duration::from_secs(3600);
 
 const CLAIM: &str = include_str!("claim.lua");
 const SETTLE: &str = include_str!("settle.lua");
+const FORGET: &str = include_str!("forget.lua");
+static FORGET_DIGEST: LazyLock<Script> = LazyLock::new(|| Script::new(FORGET));
 static CLAIM_DIGEST: LazyLock<Script> = LazyLock::new(|| Script::new(CLAIM));
 static SETTLE_DIGEST: LazyLock<Script> = LazyLock::new(|| Script::new(SETTLE));
 
@@ -233,6 +235,18 @@ impl DedupeStore for RedisStore {
 
     fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
         Box::pin(self.record_failed(body))
+    }
+
+    fn forget(&self, key: EventKey) -> StoreFuture<'_, Forgotten> {
+        Box::pin(async move {
+            let (script, unused) = ((&*FORGET_DIGEST, FORGET), ClaimToken::from_bytes([0; 16]));
+            let arguments = [millis(Duration::ZERO), millis(KEPT_AFTER_EXPIRY)];
+            Ok(match self.run("forget", script, key, unused, Some("forget"), arguments).await? {
+                1 => Forgotten::Removed,
+                0 => Forgotten::NotFound,
+                _ => Forgotten::Claimed,
+            })
+        })
     }
 }
 

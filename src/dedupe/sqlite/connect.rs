@@ -416,8 +416,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Sets [`BUSY_TIMEOUT`].
 #[cfg(feature = "inbox")]
 const BUSY_TIMEOUT_PRAGMA: &str = "PRAGMA busy_timeout = 2000";
-const PATIENCE: Duration = Duration::from_secs(10);
-const BETWEEN: Duration = Duration::from_millis(20);
+
+/// The time for which opening is repeated while the file is busy, and the wait between two attempts.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const BETWEEN: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests {

@@ -24,7 +24,7 @@ use self::writer::{Op, Step};
 use super::namespace::Namespace;
 #[cfg(feature = "sqlx-09")]
 use super::own_delivery::own_delivery;
-use super::{Claimed, DedupeStore, DeliveryRecord, Settled, StoreFuture};
+use super::{Claimed, DedupeStore, DeliveryRecord, Forgotten, Settled, StoreFuture};
 use crate::claim_token::ClaimToken;
 use crate::event_key::EventKey;
 use crate::retention::Retention;
@@ -299,6 +299,10 @@ impl DedupeStore for SqliteStore {
 
     fn record_failure(&self, body: EventKey) -> StoreFuture<'_, ()> {
         Box::pin(async move { self.ask(Step::OfBody(body, BodyOperation::Failure)).await.map(drop) })
+    }
+
+    fn forget(&self, key: EventKey) -> StoreFuture<'_, Forgotten> {
+        Box::pin(async move { self.ask(Step::Forget(key)).await?.forgotten() })
     }
 
     fn store_id(&self) -> Option<StoreId> {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::super::{Claimed, DeliveryRecord, Settled};
+use super::super::{Claimed, DeliveryRecord, Forgotten, Settled};
 use crate::StoreError;
 use crate::claim_token::ClaimToken;
 use crate::retention::Retention;
@@ -38,6 +38,7 @@ pub(super) enum BodyOperation {
 pub(super) enum OperationResult {
     Claimed(Claimed),
     Settled(Settled),
+    Forgotten(Forgotten),
     Recorded(DeliveryRecord),
     Failed,
     #[cfg(feature = "inbox")]
@@ -57,6 +58,19 @@ impl Operation {
             })),
             Operation::Release => OperationResult::Settled(settle(row, token, || None)),
         }
+    }
+}
+
+/// Forgets that an event was handled. An expired claim stays: it fences the holder of an earlier one.
+pub(super) fn forget(row: &mut Option<EventRow>, now: i64) -> Forgotten {
+    match row {
+        Some(EventRow { handled: true, until, .. }) => {
+            let was_handled = *until > now;
+            *row = None;
+            if was_handled { Forgotten::Removed } else { Forgotten::NotFound }
+        }
+        Some(EventRow { handled: false, until, .. }) if *until > now => Forgotten::Claimed,
+        _ => Forgotten::NotFound,
     }
 }
 
@@ -98,6 +112,13 @@ impl OperationResult {
     pub(super) fn settled(self) -> Result<Settled, StoreError> {
         match self {
             OperationResult::Settled(settled) => Ok(settled),
+            _ => Err(wrong_type()),
+        }
+    }
+
+    pub(super) fn forgotten(self) -> Result<Forgotten, StoreError> {
+        match self {
+            OperationResult::Forgotten(forgotten) => Ok(forgotten),
             _ => Err(wrong_type()),
         }
     }

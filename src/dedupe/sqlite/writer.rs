@@ -24,7 +24,7 @@ use super::inbox::work::{BATCH_BYTES, InboxStep, InboxTransaction};
 use super::rules::{self, BodyOperation, EventRow, Operation, OperationResult};
 use crate::claim_token::ClaimToken;
 #[cfg(feature = "inbox")]
-use crate::dedupe::inbox::store::NewEvent;
+use crate::dedupe::inbox::store::{AuditRow, NewEvent};
 use crate::event_key::EventKey;
 use crate::{Clock, ConfigError, StoreError};
 
@@ -40,6 +40,10 @@ pub(super) struct Op {
 pub(super) enum Step {
     OfEvent(EventKey, ClaimToken, Operation),
     OfBody(EventKey, BodyOperation),
+    Forget(EventKey),
+    /// Forgets an event of an inbox, and writes the audit entry. The bytes are the key of its rows.
+    #[cfg(feature = "inbox")]
+    ForgetStored(EventKey, [u8; 32], AuditRow),
     #[cfg(feature = "inbox")]
     StoreEvent(Box<NewEvent>),
     #[cfg(feature = "inbox")]
@@ -314,8 +318,10 @@ async fn steps(
 ) -> Result<Vec<OperationResult>, Fault> {
     let tables = database.tables();
     let keys = ops.iter().filter_map(|op| match &op.step {
-        Step::OfEvent(key, ..) => Some(*key),
+        Step::OfEvent(key, ..) | Step::Forget(key) => Some(*key),
         Step::OfBody(..) => None,
+        #[cfg(feature = "inbox")]
+        Step::ForgetStored(key, ..) => Some(*key),
         #[cfg(feature = "inbox")]
         Step::StoreEvent(event) => Some(event.event_key),
         #[cfg(feature = "inbox")]
@@ -343,6 +349,13 @@ async fn steps(
             &Step::OfBody(body, BodyOperation::Failure) => {
                 tables.record_failure(connection, body).await?;
                 OperationResult::Failed
+            }
+            &Step::Forget(key) => OperationResult::Forgotten(rules::forget(rows.entry(key).or_default(), now)),
+            #[cfg(feature = "inbox")]
+            Step::ForgetStored(key, row_key, audit) => {
+                let mark = rows.entry(*key).or_default();
+                let forgotten = InboxTransaction::new(connection, database, now).forget(mark, row_key, audit).await?;
+                OperationResult::Inbox(Box::new(forgotten))
             }
             #[cfg(feature = "inbox")]
             Step::StoreEvent(_) => {

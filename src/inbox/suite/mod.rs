@@ -99,6 +99,8 @@ macro_rules! inbox_suite {
             operating::the_holder_before_a_replay_cannot_finish
             operating::waiting_and_dead_events_are_discarded_with_their_bodies
             operating::other_events_are_not_discarded
+            operating::a_forgotten_event_is_stored_again
+            operating::an_unfinished_or_claimed_event_is_not_forgotten
             operating::a_paused_endpoint_leases_nothing_until_it_is_resumed
             operating::a_hold_stops_the_leases_of_all_endpoints
             operating::a_hold_by_time_leases_later_events

@@ -1,6 +1,7 @@
 //! The operations of an operator: `replay`, `discard`, `set_paused`, `set_hold`, `body` and the audit entries.
 
 use super::*;
+use crate::dedupe::Forgotten;
 use crate::dedupe::inbox::store::{LeaseHold, Operated};
 
 impl StoreFixture {
@@ -10,6 +11,10 @@ impl StoreFixture {
 
     async fn discard(&self, id: i64) -> Operated {
         self.inbox.discard(id, audit("discard", id)).await.unwrap()
+    }
+
+    async fn forget(&self, number: u8) -> Forgotten {
+        self.inbox.forget(key(number), event(number).row_key, audit("forget", number)).await.unwrap()
     }
 
     async fn pause(&self, endpoint: &str, paused: bool) {
@@ -125,6 +130,47 @@ pub(crate) async fn other_events_are_not_discarded(on: &StoreFixture) {
     for unknown in [discarded + 1, 0, -1, i64::MIN, i64::MAX] {
         assert_eq!(on.discard(unknown).await, Operated::NotFound);
     }
+}
+
+pub(crate) async fn a_forgotten_event_is_stored_again(on: &StoreFixture) {
+    let old = on.ended(event(1), dead(), false).await;
+    let again = NewEvent { token: token(3), ..event(1) };
+    assert_eq!(on.inbox.store_event(again.clone()).await.unwrap(), StoreResult::Duplicate);
+    assert_eq!(on.forget(1).await, Forgotten::Removed);
+    assert_eq!(on.forget(1).await, Forgotten::NotFound, "forgotten before");
+    assert_eq!(on.forget(2).await, Forgotten::NotFound, "not stored");
+    let entries = on.inbox.audit_entries(0, 100).await.unwrap();
+    assert_eq!(entries.into_iter().map(|(.., entry)| entry).collect::<Vec<_>>(), [audit("forget", 1)]);
+    assert_eq!(on.status(old).await, Status::Dead);
+    let new = on.stored(again).await;
+    assert_ne!(new, old);
+    assert_eq!(on.replay(old).await, Operated::Conflict);
+    on.leased(new, token(11)).await;
+    assert_eq!(on.finish(new, token(11), Ending::Done).await, Settled::Settled);
+    assert_eq!(on.forget(1).await, Forgotten::Removed);
+}
+
+pub(crate) async fn an_unfinished_or_claimed_event_is_not_forgotten(on: &StoreFixture) {
+    let id = on.stored(event(1)).await;
+    assert_eq!(on.forget(1).await, Forgotten::Unfinished { id });
+    on.leased(id, token(11)).await;
+    assert_eq!(on.forget(1).await, Forgotten::Unfinished { id });
+    assert_eq!(on.finish(id, token(11), dead()).await, Settled::Settled);
+    assert_eq!(on.replay(id).await, Operated::Done);
+    assert_eq!(on.forget(1).await, Forgotten::Unfinished { id });
+    let again = NewEvent { token: token(3), ..event(1) };
+    assert_eq!(on.inbox.store_event(again).await.unwrap(), StoreResult::Duplicate, "its record is still there");
+    // Of an instance without an inbox.
+    on.store.claim(key(2), token(12), LONG).await.unwrap();
+    assert_eq!(on.forget(2).await, Forgotten::Claimed);
+    on.store.commit(key(2), token(12), Retention::new(LONG, LONG)).await.unwrap();
+    assert_eq!(on.forget(2).await, Forgotten::Removed);
+    on.store.claim(key(3), token(13), SHORT).await.unwrap();
+    expire().await;
+    assert_eq!(on.forget(3).await, Forgotten::NotFound);
+    let forgets =
+        on.inbox.audit_entries(0, 100).await.unwrap().into_iter().filter(|(.., entry)| entry.action == "forget");
+    assert_eq!(forgets.count(), 1, "only what was removed");
 }
 
 pub(crate) async fn a_paused_endpoint_leases_nothing_until_it_is_resumed(on: &StoreFixture) {

@@ -256,6 +256,10 @@ impl Provider for Azodha {
         Ok(sealed::SchemeWithSecrets { config: self.scheme.config(FACTS.name)?, secrets: self.secrets.clone() })
     }
 
+    fn settings(&self, _: sealed::Seal) -> String {
+        format!("{:?}", self.pinned)
+    }
+
     fn open(&self, verified: &Verified<'_>) -> Envelope {
         pinned_envelope(self.pinned, verified.body())
     }

@@ -112,9 +112,13 @@ async fn an_event_that_ends_its_process_five_times_is_dead() {
         die(&stage, 1, true).await;
         die(&stage, 1, true).await;
     }
-    let running = stage.run(stage.worker(), vec![Handled::done()]);
+    let reports = Reports::default();
+    let running = stage.run(stage.worker().on_attempt(reports.callback()), vec![Handled::done()]);
     sleep(10 * SECOND).await;
     assert_eq!((stage.store.statuses(), running.calls.count()), (vec![Status::Dead; 2], 0));
+    let mut reports = reports.take();
+    reports.sort();
+    assert_eq!(reports, [1, 2].map(|id| format!("{id} 5 Dead {{ reason: \"crashed\" }} false")));
     assert_eq!(stage.reason(1), "crashed");
 }
 

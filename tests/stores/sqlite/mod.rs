@@ -15,9 +15,9 @@ use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
 
-use crate::suite::{Clocked, Hands, Namespaced, Place, suite};
+use crate::suite::{Clocked, Forgetting, Hands, Namespaced, Place, suite};
 
-suite!(Sqlite: Namespaced, Clocked);
+suite!(Sqlite: Namespaced, Forgetting, Clocked);
 
 pub struct Sqlite {
     folder: TempDir,
@@ -52,6 +52,8 @@ impl Namespaced for Sqlite {
         Arc::new(store.open(self.path()).await.unwrap())
     }
 }
+
+impl Forgetting for Sqlite {}
 
 impl Clocked for Sqlite {
     fn clock(&self) -> &Hands {

@@ -50,6 +50,7 @@ pub(super) async fn lease(
                 attempts: stored.state.attempts,
                 replays: stored.state.replays,
                 stored_at: stored.entry.stored_at,
+                provider: stored.entry.provider.clone(),
                 kind: stored.entry.kind.clone(),
                 body: stored.sealed_body(body),
             }));

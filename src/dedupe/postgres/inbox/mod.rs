@@ -32,7 +32,8 @@ use crate::dedupe::inbox::store::{
     AuditRow, EntryRow, InboxCounts, InboxStore, Keep, KeyRecord, LeaseAnswer, LeaseHold, LeaseRequest, NewEvent,
     Operated, PurgedRows, RowFilter, SealedBody, StoreResult,
 };
-use crate::dedupe::{Settled, StoreFuture};
+use crate::dedupe::{Forgotten, Settled, StoreFuture};
+use crate::event_key::EventKey;
 use crate::store_id::StoreId;
 use crate::{ConfigError, StoreError};
 
@@ -65,6 +66,20 @@ impl PostgresStore {
     /// Creates or checks the tables of the inbox.
     pub(crate) async fn inbox_tables(&self) -> Result<(Arc<dyn InboxStore>, StoreId), ConfigError> {
         Ok((Arc::new(self.open_inbox().await?), self.inner.id))
+    }
+
+    /// Counts the events of an inbox that need not be open. Returns `None` if there are no tables of one.
+    pub(crate) async fn counts_if_any(&self) -> Result<Option<InboxCounts>, StoreError> {
+        let inner = self.inner.clone();
+        let exists = async move {
+            let mut connection = inner.inbox.sessions.open_in_time().await?;
+            schema::exists(&mut connection, &inner.inbox.location).await
+        };
+        let exists: Result<bool, ConfigError> = self.inner.driver.run(exists).await?;
+        if !exists.map_err(|error| StoreError::unavailable(error.to_string()))? {
+            return Ok(None);
+        }
+        PostgresInbox { store: self.clone() }.counts().await.map(Some)
     }
 
     async fn open_inbox(&self) -> Result<PostgresInbox, ConfigError> {
@@ -208,6 +223,13 @@ impl InboxStore for PostgresInbox {
     fn discard(&self, id: i64, audit: AuditRow) -> StoreFuture<'_, Operated> {
         Box::pin(self.run("discard", TaskMode::Once, (id, audit), |statements, (id, audit), connection| {
             Box::pin(operations::discard(statements, *id, audit, connection))
+        }))
+    }
+
+    fn forget(&self, event: EventKey, row_key: [u8; 32], audit: AuditRow) -> StoreFuture<'_, Forgotten> {
+        let arguments = (event, row_key, audit);
+        Box::pin(self.run("forget", TaskMode::Once, arguments, |statements, (event, row_key, audit), connection| {
+            Box::pin(operations::forget(statements, *event, *row_key, audit, connection))
         }))
     }
 

@@ -6,8 +6,10 @@ use sqlx::{AssertSqlSafe, Connection, QueryBuilder, Row};
 use super::lease::{delete_body, lock, time, write};
 use super::row::{Stored, columns, ms, sealed_body};
 use super::statements::InboxStatements;
+use crate::dedupe::Forgotten;
 use crate::dedupe::inbox::rules::{self, Status};
 use crate::dedupe::inbox::store::{AuditRow, EntryRow, Operated, RowFilter, SealedBody};
+use crate::event_key::EventKey;
 
 pub(super) async fn list(
     ns: &str,
@@ -99,6 +101,31 @@ pub(super) async fn discard(
     write(&statements.rows, &stored, false, connection).await?;
     write_audit(&statements.ns, audit, connection).await?;
     Ok(Operated::Done)
+}
+
+/// Locks the record of the event first, so that no instance stores the event until this transaction has ended.
+pub(super) async fn forget(
+    statements: &InboxStatements,
+    event: EventKey,
+    row_key: [u8; 32],
+    audit: &AuditRow,
+    connection: &mut PgConnection,
+) -> Result<Forgotten, sqlx::Error> {
+    let mut nested = connection.begin().await?;
+    let forget = sqlx::query(AssertSqlSafe(statements.forget.clone())).bind(&event.as_bytes()[..]);
+    let forgotten = super::super::forgotten(&forget.fetch_one(&mut *nested).await?)?;
+    let ns = &statements.ns;
+    let unfinished = format!("SELECT i.id FROM {ns}_inbox AS i WHERE i.row_key = $1 AND i.status IN (0, 1)");
+    let unfinished = sqlx::query_scalar(AssertSqlSafe(unfinished)).bind(&row_key[..]);
+    if let Some(id) = unfinished.fetch_optional(&mut *nested).await? {
+        nested.rollback().await?;
+        return Ok(Forgotten::Unfinished { id });
+    }
+    nested.commit().await?;
+    if forgotten == Forgotten::Removed {
+        write_audit(ns, audit, connection).await?;
+    }
+    Ok(forgotten)
 }
 
 fn not_operated(stored: &Stored) -> Operated {

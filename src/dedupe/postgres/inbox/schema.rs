@@ -116,14 +116,27 @@ pub(super) async fn prepare(
     }
 }
 
-async fn version(connection: &mut PgConnection, location: &Location) -> Result<Option<i32>, sqlx::Error> {
+/// Returns whether there are tables of an inbox.
+pub(super) async fn exists(connection: &mut PgConnection, location: &Location) -> Result<bool, ConfigError> {
+    is_there(connection, location).await.map_err(|error| {
+        let line = format!("PostgreSQL: cannot look for the tables of an inbox: {}", describe(&error));
+        ConfigError::new(line).with_source(error)
+    })
+}
+
+async fn is_there(connection: &mut PgConnection, location: &Location) -> Result<bool, sqlx::Error> {
     // Not `to_regclass`: see `Location::find`.
     let exists = "SELECT EXISTS (SELECT FROM pg_class AS t JOIN pg_namespace AS s ON s.oid = t.relnamespace
         WHERE quote_ident(s.nspname) || '.' || t.relname = $1)";
     let name = format!("{}_inbox_schema", location.in_database());
-    if !sqlx::query(exists).bind(&name).fetch_one(&mut *connection).await?.try_get::<bool, _>(0)? {
+    sqlx::query(exists).bind(&name).fetch_one(connection).await?.try_get(0)
+}
+
+async fn version(connection: &mut PgConnection, location: &Location) -> Result<Option<i32>, sqlx::Error> {
+    if !is_there(connection, location).await? {
         return Ok(None);
     }
+    let name = format!("{}_inbox_schema", location.in_database());
     sqlx::query(AssertSqlSafe(format!("SELECT max(version) FROM {name}"))).fetch_one(connection).await?.try_get(0)
 }
 

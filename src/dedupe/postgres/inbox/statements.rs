@@ -19,6 +19,7 @@ pub(in super::super) struct InboxStatements {
     /// [`RowStatements`] for transactions of the application.
     #[cfg(feature = "sqlx-09")]
     pub(super) rows_in: RowStatements,
+    pub(super) forget: Arc<str>,
     pub(super) counts: Arc<str>,
     pub(super) purge: [Arc<str>; 4],
 }
@@ -44,6 +45,7 @@ impl InboxStatements {
             rows: RowStatements::new(ns),
             #[cfg(feature = "sqlx-09")]
             rows_in: RowStatements::new(location.in_server()),
+            forget: of(super::super::statements::FORGET),
             counts: of(&COUNTS.replace("{oldest}", &ms("min(i.stored_at)")).replace("{since}", &ms("c.stored_since"))),
             purge: [
                 of(PURGE_BODIES),

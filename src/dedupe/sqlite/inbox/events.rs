@@ -157,6 +157,7 @@ impl InboxTransaction<'_> {
             attempts: row.state.attempts,
             replays: row.state.replays,
             stored_at: row.entry.stored_at,
+            provider: row.entry.provider.clone(),
             kind: row.entry.kind.clone(),
             body: self.sealed(&row.entry).await?,
         })

@@ -28,9 +28,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
+
 use self::operators::{HOLD_ALL, held_before};
 use self::work::InboxStep;
 use super::SqliteStore;
+use super::connect::{BETWEEN, PATIENCE};
+use super::fault::was_locked;
 use super::writer::Step;
 use crate::claim_token::ClaimToken;
 use crate::dedupe::inbox::rules::Ending;
@@ -39,7 +43,8 @@ use crate::dedupe::inbox::store::{
     Operated, PurgedRows, RowFilter, SealedBody, StoreResult,
 };
 use crate::dedupe::namespace::Namespace;
-use crate::dedupe::{Settled, StoreFuture};
+use crate::dedupe::{Forgotten, Settled, StoreFuture};
+use crate::event_key::EventKey;
 use crate::store_id::StoreId;
 use crate::{ConfigError, StoreError};
 
@@ -52,13 +57,18 @@ impl SqliteStore {
         }
         self.database.open_inbox();
         let tables = SqliteInbox(self.clone());
-        let opened: Result<(), StoreError> = tables.ask(InboxStep::Open).await;
+        let opened: Result<(), StoreError> = tables.ask_patiently(InboxStep::Open).await;
         opened.map_err(|error| {
             let error = error.to_string();
             let cause = error.strip_prefix("SQLite store: ").unwrap_or(&error);
             ConfigError::new(format!("SQLite store {}: cannot open the inbox: {cause}", path.display()))
         })?;
         Ok((Arc::new(tables), self.id))
+    }
+
+    /// Counts the events of an inbox that need not be open. Returns `None` if there are no tables of one.
+    pub(crate) async fn counts_if_any(&self) -> Result<Option<InboxCounts>, StoreError> {
+        SqliteInbox(self.clone()).ask_patiently(InboxStep::CountsIfAny).await
     }
 
     /// Returns the statements that create the tables of an inbox, for the migrations of the application.
@@ -83,6 +93,18 @@ pub(super) struct SqliteInbox(pub(super) SqliteStore);
 impl SqliteInbox {
     async fn ask<T: 'static>(&self, step: InboxStep) -> Result<T, StoreError> {
         self.0.ask(Step::Inbox(step)).await?.of_inbox()
+    }
+
+    /// Repeats a step of an operator, or of opening the inbox, while the file is busy. SQLite's lock is not fair, so
+    /// one process beside busy ones may get it late. A step that found the file locked has changed nothing.
+    async fn ask_patiently<T: 'static>(&self, step: InboxStep) -> Result<T, StoreError> {
+        let began = Instant::now();
+        loop {
+            match self.ask(step.clone()).await {
+                Err(error) if was_locked(&error) && began.elapsed() < PATIENCE => sleep(BETWEEN).await,
+                result => return result,
+            }
+        }
     }
 }
 
@@ -110,66 +132,70 @@ impl InboxStore for SqliteInbox {
     }
 
     fn list(&self, filter: RowFilter) -> StoreFuture<'_, Vec<EntryRow>> {
-        Box::pin(self.ask(InboxStep::List(filter)))
+        Box::pin(self.ask_patiently(InboxStep::List(filter)))
     }
 
     fn body(&self, id: i64, audit: AuditRow) -> StoreFuture<'_, Option<SealedBody>> {
-        Box::pin(self.ask(InboxStep::Body(id, audit)))
+        Box::pin(self.ask_patiently(InboxStep::Body(id, audit)))
     }
 
     fn replay(&self, id: i64, audit: AuditRow) -> StoreFuture<'_, Operated> {
-        Box::pin(self.ask(InboxStep::Replay(id, audit)))
+        Box::pin(self.ask_patiently(InboxStep::Replay(id, audit)))
     }
 
     fn discard(&self, id: i64, audit: AuditRow) -> StoreFuture<'_, Operated> {
-        Box::pin(self.ask(InboxStep::Discard(id, audit)))
+        Box::pin(self.ask_patiently(InboxStep::Discard(id, audit)))
+    }
+
+    fn forget(&self, event: EventKey, row_key: [u8; 32], audit: AuditRow) -> StoreFuture<'_, Forgotten> {
+        Box::pin(async move { self.0.ask(Step::ForgetStored(event, row_key, audit)).await?.of_inbox() })
     }
 
     fn set_paused(&self, endpoint: String, paused: bool, audit: AuditRow) -> StoreFuture<'_, ()> {
-        Box::pin(self.ask(InboxStep::Hold(endpoint, paused.then_some(HOLD_ALL), audit)))
+        Box::pin(self.ask_patiently(InboxStep::Hold(endpoint, paused.then_some(HOLD_ALL), audit)))
     }
 
     fn set_hold(&self, hold: LeaseHold, audit: AuditRow) -> StoreFuture<'_, ()> {
-        Box::pin(self.ask(InboxStep::Hold(String::new(), held_before(hold), audit)))
+        Box::pin(self.ask_patiently(InboxStep::Hold(String::new(), held_before(hold), audit)))
     }
 
     fn counts(&self) -> StoreFuture<'_, InboxCounts> {
-        Box::pin(self.ask(InboxStep::Counts))
+        Box::pin(self.ask_patiently(InboxStep::Counts))
     }
 
     fn purge(&self, endpoint: String, keep: Keep) -> StoreFuture<'_, PurgedRows> {
-        Box::pin(self.ask(InboxStep::Purge(endpoint, keep)))
+        Box::pin(self.ask_patiently(InboxStep::Purge(endpoint, keep)))
     }
 
     fn truncate_log(&self) -> StoreFuture<'_, ()> {
-        Box::pin(self.ask(InboxStep::TruncateLog))
+        Box::pin(self.ask_patiently(InboxStep::TruncateLog))
     }
 
     fn key_records(&self) -> StoreFuture<'_, Vec<KeyRecord>> {
-        Box::pin(self.ask(InboxStep::KeyRecords))
+        Box::pin(self.ask_patiently(InboxStep::KeyRecords))
     }
 
     fn add_key_record(&self, record: KeyRecord) -> StoreFuture<'_, ()> {
-        Box::pin(self.ask(InboxStep::AddKeyRecord(record)))
+        Box::pin(self.ask_patiently(InboxStep::AddKeyRecord(record)))
     }
 
     fn remove_key_record(&self, key_id: [u8; 4]) -> StoreFuture<'_, bool> {
-        Box::pin(self.ask(InboxStep::RemoveKeyRecord(key_id)))
+        Box::pin(self.ask_patiently(InboxStep::RemoveKeyRecord(key_id)))
     }
 
     fn sealed_otherwise(&self, key_id: [u8; 4], after: i64, limit: u32) -> StoreFuture<'_, Vec<SealedBody>> {
-        Box::pin(self.ask(InboxStep::SealedOtherwise(key_id, after, limit)))
+        Box::pin(self.ask_patiently(InboxStep::SealedOtherwise(key_id, after, limit)))
     }
 
     fn reseal(&self, before: SealedBody, after: SealedBody) -> StoreFuture<'_, bool> {
-        Box::pin(self.ask(InboxStep::Reseal(Box::new([before, after]))))
+        Box::pin(self.ask_patiently(InboxStep::Reseal(Box::new([before, after]))))
     }
 
     fn write_audit(&self, audit: AuditRow) -> StoreFuture<'_, ()> {
-        Box::pin(self.ask(InboxStep::Audit(audit)))
+        Box::pin(self.ask_patiently(InboxStep::Audit(audit)))
     }
 
     fn audit_entries(&self, after: i64, limit: u32) -> StoreFuture<'_, Vec<(i64, i64, AuditRow)>> {
-        Box::pin(self.ask(InboxStep::AuditEntries(after, limit)))
+        Box::pin(self.ask_patiently(InboxStep::AuditEntries(after, limit)))
     }
 }

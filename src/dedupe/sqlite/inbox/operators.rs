@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::super::fault::Fault;
+use super::super::rules::EventRow;
 use super::events::millis_between;
 use super::row::{InboxRow, unsigned};
 use super::tables::{ROW, sql};
 use super::work::InboxTransaction;
 use crate::counts::EndpointCounts;
+use crate::dedupe::Forgotten;
 use crate::dedupe::inbox::rules::{self, Status};
 use crate::dedupe::inbox::store::{AuditRow, EntryRow, InboxCounts, LeaseHold, Operated, RowFilter, SealedBody};
 
@@ -84,6 +86,26 @@ impl InboxTransaction<'_> {
         Ok(Operated::Done)
     }
 
+    /// Forgets that an event was handled, unless it has an unfinished row. `mark` is its record, which the caller
+    /// writes in the same transaction.
+    pub(in super::super) async fn forget(
+        &mut self,
+        mark: &mut Option<EventRow>,
+        row_key: &[u8; 32],
+        audit: &AuditRow,
+    ) -> Result<Forgotten, Fault> {
+        let unfinished = sqlx::query_scalar(sql(&self.tables.unfinished_id)).bind(row_key.as_slice());
+        let unfinished: Option<i64> = unfinished.fetch_optional(&mut *self.connection).await?;
+        if let Some(id) = unfinished {
+            return Ok(Forgotten::Unfinished { id });
+        }
+        let forgotten = super::super::rules::forget(mark, self.now);
+        if forgotten == Forgotten::Removed {
+            self.audit(audit).await?;
+        }
+        Ok(forgotten)
+    }
+
     /// Sets that no event of an endpoint that was stored before a time is leased; of all endpoints if it is empty.
     pub(super) async fn hold(&mut self, endpoint: &str, before: Option<i64>, audit: &AuditRow) -> Result<(), Fault> {
         match before {
@@ -93,6 +115,14 @@ impl InboxTransaction<'_> {
         .execute(&mut *self.connection)
         .await?;
         self.audit(audit).await
+    }
+
+    /// Returns `None` if there are no tables of an inbox.
+    pub(super) async fn counts_if_any(&mut self) -> Result<Option<InboxCounts>, Fault> {
+        let name = self.tables.prefix.trim_start_matches("main.");
+        let exists = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM main.sqlite_master WHERE name = ?1)");
+        let exists: bool = exists.bind(name).fetch_one(&mut *self.connection).await?;
+        Ok(if exists { Some(self.counts().await?) } else { None })
     }
 
     pub(super) async fn counts(&mut self) -> Result<InboxCounts, Fault> {

@@ -46,6 +46,7 @@ statements! {{
     version = "SELECT version FROM {}_schema";
     get = "SELECT {row} FROM {} WHERE id = ?1";
     conflict = "SELECT 1 FROM {} WHERE row_key = ?1 AND status IN (0, 1) AND id <> ?2";
+    unfinished_id = "SELECT id FROM {} WHERE row_key = ?1 AND status IN (0, 1)";
     // The event that the token has leased, and the time before which events are held.
     leased = "SELECT (SELECT id FROM {} WHERE status = 1 AND endpoint = ?1 AND token = ?2), \
         (SELECT max(held_before) FROM {}_control WHERE endpoint IN ('', ?1))";

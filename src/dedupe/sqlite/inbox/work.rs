@@ -13,6 +13,7 @@ use crate::dedupe::inbox::rules::Ending;
 use crate::dedupe::inbox::store::{AuditRow, Keep, KeyRecord, LeaseRequest, RowFilter, SealedBody};
 
 /// An operation on the inbox.
+#[derive(Clone)]
 pub(in super::super) enum InboxStep {
     /// Creates and checks the tables. From then on, the connection overwrites what it deletes.
     Open,
@@ -25,6 +26,8 @@ pub(in super::super) enum InboxStep {
     Discard(i64, AuditRow),
     Hold(String, Option<i64>, AuditRow),
     Counts,
+    /// Counts events if there are tables of an inbox, which need not be open.
+    CountsIfAny,
     Purge(String, Keep),
     /// Does nothing in the transaction: the log is truncated after it.
     TruncateLog,
@@ -85,6 +88,7 @@ impl InboxStep {
             InboxStep::Discard(id, audit) => Box::new(work.discard(*id, audit).await?),
             InboxStep::Hold(endpoint, before, audit) => Box::new(work.hold(endpoint, *before, audit).await?),
             InboxStep::Counts => Box::new(work.counts().await?),
+            InboxStep::CountsIfAny => Box::new(work.counts_if_any().await?),
             InboxStep::Purge(endpoint, keep) => Box::new(work.purge(endpoint, *keep).await?),
             InboxStep::TruncateLog => Box::new(()),
             InboxStep::KeyRecords => Box::new(work.key_records().await?),

@@ -13,8 +13,7 @@ fn delivery(fixture: &Fixture, row: Option<i64>, by: u8) -> Delivery {
     let headers = [("x-key", secret)];
     let verified = receiver.verify(&headers, Bytes::from(r#"{"id":"1"}"#)).unwrap();
     let delivery = receiver.open(verified).unwrap();
-    let attempt =
-        |row| StoredAttempt { row, number: 1, stored_at: Time::from_unix(0), is_replay: false, secret: "".into() };
+    let attempt = |row| StoredAttempt { row, number: 1, stored_at: Time::from_unix(0), is_replay: false };
     let part = row.map_or(InboxPart::None, |row| InboxPart::Attempt(Box::new(attempt(row))));
     delivery.with_inbox(part).with_claim_token(token(by), Some(fixture.store.inner.id))
 }

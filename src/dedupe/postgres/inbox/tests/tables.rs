@@ -97,3 +97,14 @@ async fn the_tables_are_in_the_schema_of_the_stores_tables() {
     store.open_inbox().await.unwrap();
     assert_eq!(fixture.number(&format!("SELECT count(*) FROM public.{ns}_inbox")).await, 0);
 }
+
+#[tokio::test]
+async fn an_inbox_is_counted_without_being_opened() {
+    let ns = unique();
+    let connect = || async { PostgresStore::builder().namespace(&ns).connect(&url()).await.unwrap() };
+    assert_eq!(connect().await.counts_if_any().await.unwrap(), None);
+    let fixture = Fixture::on(connect().await, ns.clone()).await;
+    fixture.stored(1).await;
+    let counts = connect().await.counts_if_any().await.unwrap().unwrap();
+    assert_eq!(counts.endpoints[0].waiting, 1);
+}

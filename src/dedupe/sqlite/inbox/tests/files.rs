@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::super::super::file::beside;
 use super::*;
-use crate::ConfigError;
-use crate::inbox::Bodies;
+use crate::inbox::{Bodies, Keyring};
+use crate::{ConfigError, Secret};
 
 /// The tables of medhook before it recorded bodies, with version 1.
 const OLD: &str = "CREATE TABLE IF NOT EXISTS medhook_events (
@@ -33,6 +33,25 @@ async fn a_file_of_the_first_version_gets_an_inbox() {
     let inbox = open(&store).await;
     assert_eq!(inbox.store_event(event(1)).await.unwrap(), StoreResult::Duplicate);
     assert_eq!(inbox.store_event(event(2)).await.unwrap(), StoreResult::Stored { id: 1 });
+}
+
+/// Busy processes on the same file can hold its lock for long, because it is not fair.
+#[tokio::test]
+async fn an_inbox_is_opened_once_the_lock_of_another_connection_ends() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("medhook.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    let mut other = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let unlocked = async {
+        // Longer than the busy timeout.
+        tokio::time::sleep(Duration::from_millis(2_300)).await;
+        sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    };
+    let key = Secret::new("a2V5IG9mIGFuIGluYm94LCBtYWRlIHVwIGZvciB0c3Q=").unwrap();
+    let bodies = Bodies::sealed(Keyring::new(key).unwrap());
+    let (opened, ()) = tokio::join!(store.inbox(bodies), unlocked);
+    opened.unwrap();
 }
 
 #[tokio::test]

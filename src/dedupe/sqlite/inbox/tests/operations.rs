@@ -160,3 +160,13 @@ async fn the_body_of_an_event_that_is_done_is_deleted_by_the_same_lease() {
     assert_eq!(place.inbox.finish(id, token(2), Ending::Done, false).await.unwrap(), Settled::Lost);
     assert_eq!(place.inbox.replay(id, audit("replay")).await.unwrap(), Operated::NoBody);
 }
+
+#[tokio::test]
+async fn an_inbox_is_counted_without_being_opened() {
+    let place = Place::new().await;
+    place.store(event(1)).await;
+    let other = SqliteStore::builder().clock(place.clock.clone()).open(place.path()).await.unwrap();
+    assert_eq!(other.counts_if_any().await.unwrap().unwrap().endpoints[0].waiting, 1);
+    let without = SqliteStore::open(place.folder.path().join("without.db")).await.unwrap();
+    assert_eq!(without.counts_if_any().await.unwrap(), None);
+}

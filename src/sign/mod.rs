@@ -11,7 +11,7 @@
 //! | [`SharedSecret`](crate::SharedSecret) | the configured header: the secret itself |
 //!
 //! Prefer Standard Webhooks for new webhooks: it is the only scheme that signs the time of the attempt, which prevents
-//! a later replay of a captured delivery.
+//! a later replay of a captured delivery. [`Signer::sign_headers`] also signs the headers that describe an event.
 //!
 //! ```
 //! use medhook::sign::Signer;
@@ -34,6 +34,8 @@
 //! assert_eq!(verified.message_id(), Some("msg_1"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+
+mod headers;
 
 use std::fmt;
 use std::sync::Arc;
