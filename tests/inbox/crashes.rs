@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crate::figures::{report, report_time, rounds, scaled, times_matter};
 use crate::ledger::{Step, now};
-use crate::process::{Process, Setup};
+use crate::process::Process;
 use crate::sender::{Event, Sender, distinct};
+use crate::setup::Setup;
 use crate::world::{DEAD, DONE, WAITING, World, until};
 
 on_both! {

@@ -25,8 +25,10 @@ macro_rules! on_both {
 
 mod atomic;
 mod crashes;
+mod database;
 mod figures;
 mod ledger;
+mod marks;
 mod operations;
 mod outages;
 mod process;
@@ -34,13 +36,15 @@ mod retries;
 mod role;
 mod secrecy;
 mod sender;
+mod setup;
 mod stalls;
+mod wire;
 mod world;
 
 #[test]
 #[ignore = "not a test: what the checks start as processes of their own"]
 fn child_process() {
-    if let Ok(setup) = std::env::var(process::SETUP) {
+    if let Ok(setup) = std::env::var(setup::SETUP) {
         role::run(&serde_json::from_str(&setup).expect("a setup"));
     }
 }

@@ -6,8 +6,8 @@ use medhook::inbox::{Filter, Keep, Status};
 
 use crate::figures::{percentile, report, report_time, scaled};
 use crate::ledger::Step;
-use crate::process::Setup;
 use crate::sender::{Event, Sender};
+use crate::setup::Setup;
 use crate::world::{DEAD, DONE, ENDPOINT, World, operator, until};
 
 on_both! {

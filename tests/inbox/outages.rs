@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 use crate::figures::{percentile, report, report_time, rounds, scaled};
 use crate::ledger::{Step, now};
-use crate::process::Setup;
 use crate::sender::{Event, Sender, distinct};
+use crate::setup::Setup;
 use crate::world::{DEAD, DONE, Database, World, until};
 
 on_both! {

@@ -1,4 +1,4 @@
-//! A receiver, a worker or both in a process of its own: this test program, run again.
+//! A receiver, a worker or both in a process of its own.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -7,54 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use medhook_tests::servers::signal;
-use serde::{Deserialize, Serialize};
-
-use crate::world::Database;
-
-pub const SETUP: &str = "MEDHOOK_INBOX_SETUP";
 
 /// The limit for a condition before a check fails.
 pub const PATIENCE: Duration = Duration::from_secs(180);
-
-/// The role of a process and its options. Times are milliseconds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Setup {
-    pub database: Database,
-    pub folder: PathBuf,
-    pub receives: bool,
-    pub works: bool,
-    /// Whether the receiver has an inbox. Without one, its handler runs in the request.
-    pub inbox: bool,
-    /// The keys of the inbox; in clear without one.
-    pub keys: Vec<String>,
-    pub lease: u64,
-    pub first: u64,
-    pub longest: u64,
-    pub attempts: u32,
-    pub workers: usize,
-    pub retention: Option<u64>,
-    pub retain_done: u64,
-    /// The duration of handlers in this process, instead of the event's own.
-    pub takes: Option<u64>,
-    /// Whether the handler of an event that another process has started waits until that one has ended, or for 5 s.
-    pub ends_second: bool,
-    /// Whether the worker has a tower service instead of a closure.
-    pub service: bool,
-    /// Whether the handler writes an effect and finishes its event in one transaction.
-    pub effects: bool,
-}
-
-impl Setup {
-    pub fn receiver(mut self) -> Self {
-        self.receives = true;
-        self
-    }
-
-    pub fn worker(mut self) -> Self {
-        self.works = true;
-        self
-    }
-}
 
 /// Killed when dropped.
 pub struct Process {
@@ -64,12 +19,16 @@ pub struct Process {
 }
 
 impl Process {
-    pub fn start(setup: &Setup, log: PathBuf) -> Self {
+    /// Starts a command, and waits until it has written `listening at` with its address.
+    pub fn start(command: Command, log: PathBuf) -> Self {
+        Process::try_start(command, log).unwrap_or_else(|log| panic!("it has ended: {log}"))
+    }
+
+    /// Does the same, and returns the log of a process that ends instead.
+    pub fn try_start(mut command: Command, log: PathBuf) -> Result<Self, String> {
         let file = File::create(&log).expect("a log");
-        let mut child = Command::new(std::env::current_exe().expect("the path of this program"))
-            .args(["--exact", "child_process", "--ignored", "--nocapture"])
-            .env(SETUP, serde_json::to_string(setup).expect("JSON"))
-            // Ends when this process does.
+        let mut child = command
+            // The processes of the library's checks end when this one does.
             .stdin(Stdio::piped())
             .stdout(file.try_clone().expect("a log"))
             .stderr(file)
@@ -79,11 +38,13 @@ impl Process {
         loop {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             let line = text.split_inclusive('\n').find(|line| line.contains("listening at ") && line.ends_with('\n'));
-            if let Some(address) = line.and_then(|line| line.split("listening at ").nth(1)?.trim().parse().ok()) {
-                return Process { address, child, log };
+            if let Some(address) = line.and_then(address_in) {
+                return Ok(Process { address, child, log });
             }
-            let ended = child.try_wait().expect("a child");
-            assert!(ended.is_none() && began.elapsed() < PATIENCE, "{ended:?}: {text}");
+            if child.try_wait().expect("a child").is_some() {
+                return Err(std::fs::read_to_string(&log).unwrap_or_default());
+            }
+            assert!(began.elapsed() < PATIENCE, "it does not listen: {text}");
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -132,6 +93,12 @@ impl Process {
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.and_then(|line| line.split_whitespace().next()?.parse().ok()).map_or(0, |kib: u64| kib * 1024)
     }
+}
+
+/// Returns the address in a line such as `listening at http://127.0.0.1:8787`.
+fn address_in(line: &str) -> Option<SocketAddr> {
+    let address = line.split("listening at ").nth(1)?.trim();
+    address.strip_prefix("http://").unwrap_or(address).parse().ok()
 }
 
 impl Drop for Process {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::figures::{percentile, report, report_time, scaled};
 use crate::ledger::Step;
-use crate::process::Setup;
 use crate::sender::{Event, Sender};
+use crate::setup::Setup;
 use crate::world::{DEAD, DONE, World, operator, until};
 
 on_both! {

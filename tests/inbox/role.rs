@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tower::{ServiceExt, service_fn};
 
 use crate::ledger::{self, Ledger, Step};
-use crate::process::Setup;
+use crate::setup::Setup;
 use crate::world::{Database, ENDPOINT, PATH, SECRET, Store, bodies};
 
 pub fn run(setup: &Setup) {

@@ -1,17 +1,15 @@
 //! Sealed bodies: what is in the files, what does not open, and the rotation of keys. And what the processes write.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use medhook::inbox::{Filter, Status};
 
 use crate::figures::{report, scaled};
 use crate::ledger::Step;
-use crate::process::Setup;
+use crate::marks::MARK;
 use crate::sender::{Event, Sender, distinct};
-use crate::world::{DEAD, DONE, Database, WAITING, World, operator, until};
+use crate::setup::Setup;
+use crate::world::{DEAD, DONE, WAITING, World, operator, until};
 
 on_both! {
     sealed
@@ -24,31 +22,6 @@ on_both! {
 /// 32 bytes in base64.
 const OLD: &str = "b2xkIG9sZCBvbGQgb2xkIG9sZCBvbGQgb2xkIG9sZCE=";
 const NEW: &str = "bmV3IG5ldyBuZXcgbmV3IG5ldyBuZXcgbmV3IG5ldyE=";
-
-impl World {
-    /// Counts occurrences of pieces in the files of the database.
-    pub async fn count_pieces(&self, pieces: &[Vec<u8>]) -> usize {
-        let files: Vec<PathBuf> = match &self.database {
-            Database::Sqlite(path) => {
-                let files = ["", "-wal", "-shm"].map(|end| PathBuf::from(format!("{}{end}", path.display())));
-                files.into_iter().filter(|file| file.exists()).collect()
-            }
-            Database::Postgres { .. } => {
-                self.sql("CHECKPOINT").await;
-                let folder = self.texts("SHOW data_directory").await.remove(0);
-                vec![folder.into()]
-            }
-        };
-        let list = self.folder().join("pieces");
-        std::fs::write(&list, pieces.join(&b'\n')).expect("a file");
-        // A cluster has a hundred times the bytes that a search of our own would take seconds for.
-        let mut grep = Command::new("grep");
-        grep.args(["-r", "-o", "-h", "-a", "-F", "-f"]).arg(&list).args(files).env("LC_ALL", "C");
-        let found = grep.output().expect("grep").stdout;
-        let found: BTreeSet<_> = found.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
-        found.len()
-    }
-}
 
 async fn sealed(world: World) {
     for (keys, is_sealed) in [(vec![], false), (vec![OLD.to_owned()], true)] {
@@ -186,12 +159,12 @@ async fn silence(world: World) {
         fails("fails", 500),
         fails("absent", 404),
         Event::new("given-up").with("gives_up_if", "no"),
-        Event::new("again").with("fails", 503).with("retry_after", crate::world::MARK),
+        Event::new("again").with("fails", 503).with("retry_after", MARK),
     ];
     sender.send_all(1, events).await;
     // A duplicate, and one that is not JSON.
     sender.send_all(1, [Event::new("good")]).await;
-    sender.try_to_send(format!("{} is not JSON", crate::world::MARK).as_bytes()).await;
+    sender.try_to_send(format!("{} is not JSON", MARK).as_bytes()).await;
     let ended = async || world.rows("status < 2").await == 0;
     until("all have ended", ended, async || world.statuses().await).await;
     world.look(&both).await;

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
+use crate::marks::{MARK, words};
 use crate::process::{PATIENCE, Process};
-use crate::world::{MARK, PATH, SECRET};
+use crate::wire;
+use crate::world::{PATH, SECRET};
 
 /// An event, and what its handler does.
 #[derive(Debug, Clone)]
@@ -49,16 +49,6 @@ impl Event {
     pub fn piece(&self) -> Vec<u8> {
         words(&self.id, 32).into_bytes()
     }
-}
-
-/// Returns a text that is different for each id and can be found in it from the first byte.
-fn words(id: &str, length: usize) -> String {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    let word = format!("{MARK}{:016x}", hasher.finish());
-    let piece = format!("{word}{}", &word[..32 - word.len()]);
-    piece.repeat(length / 32 + 1)[..length].to_owned()
 }
 
 /// Sends to one receiver or to several in turn. Its address may change while it sends.
@@ -133,18 +123,7 @@ impl Sender {
             let addresses = self.addresses.lock().unwrap();
             *addresses.get(self.turn.fetch_add(1, Ordering::Relaxed) % addresses.len().max(1))?
         };
-        let asked = async {
-            let mut socket = TcpStream::connect(address).await.ok()?;
-            let rest = format!("host: test\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
-            // A server that has answered may close before it has read everything.
-            let _ = socket.write_all(&[head.as_bytes(), rest.as_bytes(), body].concat()).await;
-            let mut answer = Vec::new();
-            let _ = socket.read_to_end(&mut answer).await;
-            let text = String::from_utf8_lossy(&answer).into_owned();
-            let status = text.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-            Some((status, text))
-        };
-        tokio::time::timeout(Duration::from_secs(30), asked).await.ok()?
+        wire::ask(address, head, body).await
     }
 }
 

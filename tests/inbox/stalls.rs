@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::figures::{report, rounds, times_matter};
 use crate::ledger::Step;
-use crate::process::Setup;
 use crate::sender::Event;
+use crate::setup::Setup;
 use crate::world::{DONE, World};
 
 on_both! {

@@ -245,7 +245,7 @@ impl Drop for Server {
 
 /// Chooses a port below those that the system assigns to connections (from 32768, on Linux). While a server is
 /// stopped, one of those could be assigned to any outgoing connection, and the server could not restart.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let port = 20_000 + (RandomState::new().build_hasher().finish() % 12_000) as u16;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
