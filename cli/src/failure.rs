@@ -11,6 +11,11 @@ impl Failure {
         Failure(message.into())
     }
 
+    /// Adds what to do.
+    pub(crate) fn advising(self, advice: impl fmt::Display) -> Self {
+        Failure(format!("{}; {advice}", self.0))
+    }
+
     /// Creates a failure from a message and its cause.
     pub(crate) fn because(message: impl fmt::Display, error: impl fmt::Display) -> Self {
         Failure(format!("{message}: {error}"))

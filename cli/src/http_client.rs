@@ -26,11 +26,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 use tokio_util::io::InspectReader;
 
 use crate::failure::Failure;
 use crate::lost;
+use crate::tls_client::TrustedRoots;
 
 /// A URL that requests are sent to.
 #[derive(Clone)]
@@ -71,7 +71,7 @@ impl Target {
             authority: value.map_err(|_| Failure::new("a URL with a host that is no name"))?,
             path,
             shown,
-            tls: if tls { Some(connector()?) } else { None },
+            tls: if tls { Some(TrustedRoots::of_system()?.connector()?) } else { None },
         })
     }
 
@@ -330,21 +330,6 @@ pub(crate) async fn status_of(stream: &mut (impl AsyncRead + Unpin)) -> Result<u
     }
     let status = str::from_utf8(&line).ok().and_then(|line| line.split(' ').nth(1)?.parse().ok());
     status.ok_or_else(|| Lost::NoAnswer("what came is not HTTP".to_owned()))
-}
-
-fn connector() -> Result<TlsConnector, Failure> {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        return Err(Failure::new(
-            "https needs certificates to trust, and this machine has none (SSL_CERT_FILE names a file)",
-        ));
-    }
-    let provider = Arc::new(crypto::ring::default_provider());
-    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = versions.map_err(|error| Failure::because("https cannot be set up", error))?;
-    Ok(TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
 }
 
 #[cfg(test)]

@@ -5,14 +5,20 @@
 mod capture;
 mod check;
 mod clock;
+mod completions;
 mod demo;
 mod dialect;
 mod endpoint;
 mod failure;
+mod forget;
 mod http_client;
+mod inbox;
+mod init;
 mod lost;
 mod malformed;
+mod manual;
 mod output;
+mod peer;
 mod provider;
 mod random;
 mod read;
@@ -24,13 +30,14 @@ mod send;
 mod sender;
 mod server;
 mod sources;
+mod tls_client;
 mod verdict;
 mod verify;
 
 use std::io::stdout;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::output::print_error;
 #[doc(hidden)]
@@ -49,7 +56,12 @@ struct Cli {
 enum Command {
     Capture(Box<capture::CaptureArgs>),
     Check(Box<check::CheckArgs>),
+    Completions(completions::CompletionsArgs),
     Demo(demo::DemoArgs),
+    Forget(Box<forget::ForgetArgs>),
+    Inbox(Box<inbox::InboxCommand>),
+    Init(init::InitArgs),
+    Man(manual::ManArgs),
     Receive(receive::ReceiveArgs),
     Secret(secret::SecretCommand),
     Send(Box<send::SendArgs>),
@@ -68,7 +80,12 @@ pub fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Capture(args) => capture::run(&args),
         Command::Check(args) => check::run(&args, &mut stdout().lock()),
+        Command::Completions(args) => completions::run(&args, Cli::command(), &mut stdout().lock()),
         Command::Demo(args) => demo::run(&args, &mut stdout().lock()),
+        Command::Forget(args) => forget::run(&args, &mut stdout().lock()),
+        Command::Inbox(args) => inbox::run(&args, &mut stdout().lock()),
+        Command::Init(args) => init::run(&args, &mut stdout().lock()),
+        Command::Man(args) => manual::run(&args, Cli::command(), &mut stdout().lock()),
         Command::Receive(args) => receive::run(&args),
         Command::Secret(args) => secret::run(&args, &mut stdout().lock()),
         Command::Send(args) => send::run(&args, &mut stdout().lock()),
@@ -87,8 +104,6 @@ pub fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

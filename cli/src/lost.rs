@@ -9,7 +9,9 @@ use std::io;
 use std::time::Duration;
 
 use medhook_conformance::Lost;
-use tokio_rustls::rustls::{AlertDescription, CertificateError, Error as TlsError};
+use tokio_rustls::rustls::Error as TlsError;
+
+use crate::tls_client;
 
 /// Explains a host name that has no address.
 pub(crate) fn unresolved(host: &str, error: &io::Error) -> Lost {
@@ -46,49 +48,13 @@ pub(crate) fn not_in_time(limit: Duration, tls: bool) -> Lost {
 
 /// Explains a failed TLS handshake, in which the endpoint sent these bytes first.
 pub(crate) fn untrusted(error: &io::Error, first: &[u8]) -> Lost {
-    let closed = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionAborted];
-    let text = match error.get_ref().and_then(|error| error.downcast_ref::<TlsError>()) {
-        _ if first.starts_with(b"HTTP/") => "the port answered the TLS handshake in plain HTTP; use http://".to_owned(),
-        Some(TlsError::InvalidMessage(_)) => "the port does not speak TLS; if it is plain HTTP, use http://".to_owned(),
-        Some(error) => format!("TLS handshake failed: {}", tls_cause(error)),
-        None if closed.contains(&error.kind()) && first.is_empty() => {
-            "the connection was closed during the TLS handshake; the port may not speak TLS".to_owned()
-        }
-        None => format!("TLS handshake failed: {error}"),
-    };
-    Lost::NoConnection(text)
+    Lost::NoConnection(tls_client::handshake_cause(error, first, UNTRUSTED))
 }
 
-fn tls_cause(error: &TlsError) -> String {
-    let cause = match error {
-        TlsError::InvalidCertificate(certificate) => match certificate {
-            // A signature is bad if an authority of the same name is trusted.
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "no authority that this machine trusts has signed the certificate, which may be self-signed or lack its \
-                 intermediate certificates; providers would reject it, too; for a private authority, set SSL_CERT_FILE \
-                 to its certificate"
-            }
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "the certificate has expired by this machine's clock; renew it"
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "the certificate is not valid yet by this machine's clock; check the clock"
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "the certificate is for another host name; use a name that it contains"
-            }
-            _ => return error.to_string(),
-        },
-        TlsError::AlertReceived(AlertDescription::CertificateRequired) => {
-            "the endpoint requires a client certificate, which `medhook` does not send"
-        }
-        TlsError::AlertReceived(AlertDescription::UnrecognisedName) => {
-            "the endpoint has no certificate for this host name"
-        }
-        _ => return error.to_string(),
-    };
-    cause.to_owned()
-}
+/// The next step if no trusted authority has signed a certificate.
+const UNTRUSTED: &str = "no authority that this machine trusts has signed the certificate, which may be self-signed or lack its \
+     intermediate certificates; providers would reject it, too; for a private authority, set SSL_CERT_FILE to its \
+     certificate";
 
 /// Explains a request without an answer on an open connection, over which the endpoint sent these bytes first.
 pub(crate) fn unanswered(error: &hyper::Error, first: &[u8], tls: bool) -> Lost {
@@ -99,7 +65,7 @@ pub(crate) fn unanswered(error: &hyper::Error, first: &[u8], tls: bool) -> Lost 
     // An alert or a handshake record of TLS: its type, then its version.
     let speaks_tls = matches!(first, [0x15 | 0x16, 3, ..]);
     let text = match (alert, io.map(io::Error::kind)) {
-        (Some(alert), _) => format!("TLS failed: {}", tls_cause(alert)),
+        (Some(alert), _) => format!("TLS failed: {}", tls_client::cause(alert, UNTRUSTED)),
         _ if !tls && speaks_tls => "the port answered in TLS; use https://".to_owned(),
         _ if error.is_parse() && !first.starts_with(b"HTTP/1.") => "what the port answered is not HTTP/1.1".to_owned(),
         (_, Some(io::ErrorKind::ConnectionReset)) => format!("the connection was reset {when}"),

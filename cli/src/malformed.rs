@@ -1,4 +1,4 @@
-//! Requests that the HTTP server answers itself because they are malformed, and what their first bytes look like.
+//! Requests that the HTTP server rejects itself because they are malformed, and what their first bytes look like.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::rustls::{self, AlertDescription};
 
 /// The cause for which the server rejected a request before it was passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,6 +21,14 @@ pub(crate) enum Malformed {
     Http2,
     /// The head is too long or has too many headers.
     TooLarge,
+    /// The connection begins like HTTP without TLS, at a port that speaks TLS.
+    PlainHttp,
+    /// The client aborted the TLS handshake because it does not accept the certificate.
+    Certificate,
+    /// The client and this port have no version of TLS or no cipher suite in common.
+    TlsVersion,
+    /// Another failure of the TLS handshake.
+    Handshake,
     Unknown,
 }
 
@@ -31,14 +40,31 @@ impl Malformed {
         } else if error.is_parse_version_h2() {
             Some(Malformed::Http2)
         } else {
+            let begin = begin.filter(|begin| *begin != Malformed::PlainHttp);
             error.is_parse().then(|| begin.unwrap_or(Malformed::Unknown))
         }
     }
 
-    /// Returns the status of the server's answer. A connection that begins HTTP/2 is closed without one.
+    /// Returns the cause for which a TLS handshake failed, or `None` if the client only disconnected.
+    pub(crate) fn of_handshake(error: &io::Error, begin: Option<Malformed>) -> Option<Self> {
+        let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+        Some(match (begin, error) {
+            (Some(other @ (Malformed::PlainHttp | Malformed::ProxyProtocol | Malformed::Http2)), _) => other,
+            (_, rustls::Error::NoApplicationProtocol) => Malformed::Http2,
+            (_, rustls::Error::PeerIncompatible(_)) => Malformed::TlsVersion,
+            (_, rustls::Error::AlertReceived(alert)) if is_about_certificate(*alert) => Malformed::Certificate,
+            _ => Malformed::Handshake,
+        })
+    }
+
+    /// Returns the status of the server's answer. A connection that begins HTTP/2 or has no TLS is closed without one.
     pub(crate) fn status(self) -> Option<u16> {
         match self {
-            Malformed::Http2 => None,
+            Malformed::Http2
+            | Malformed::PlainHttp
+            | Malformed::Certificate
+            | Malformed::TlsVersion
+            | Malformed::Handshake => None,
             Malformed::TooLarge => Some(431),
             Malformed::Tls | Malformed::ProxyProtocol | Malformed::Unknown => Some(400),
         }
@@ -55,6 +81,17 @@ impl Malformed {
             Malformed::TooLarge => {
                 "the head is longer than 16 KiB or has more than 100 headers: check what the proxy adds"
             }
+            Malformed::PlainHttp => {
+                "a client sends plain HTTP, but this port speaks TLS: use an https:// URL at the provider or in the proxy"
+            }
+            Malformed::Certificate => {
+                "a client does not accept the certificate: check its names and its expiry, that `cert` holds the \
+                 whole chain, and that it does not begin with the certificate of an authority (CA:TRUE)"
+            }
+            Malformed::TlsVersion => {
+                "a client supports neither TLS 1.2 nor 1.3, or none of their current cipher suites: update the client"
+            }
+            Malformed::Handshake => "the TLS handshake failed: check what connects to this port",
             Malformed::Unknown => {
                 "invalid HTTP/1.1: check what connects to this port, and the headers that the proxy adds"
             }
@@ -70,9 +107,28 @@ impl Malformed {
         } else if begin.starts_with(b"PRI * HTTP/2.0") {
             Some(Malformed::Http2)
         } else {
-            None
+            let is_http = METHODS.iter().any(|method| begin.starts_with(method));
+            is_http.then_some(Malformed::PlainHttp)
         }
     }
+}
+
+/// The methods that a client may send to a port that speaks TLS.
+const METHODS: [&[u8]; 7] = [b"POST ", b"GET ", b"HEAD ", b"PUT ", b"OPTIONS ", b"PATCH ", b"DELETE "];
+
+/// Returns whether a client sends this alert if it does not accept a certificate.
+fn is_about_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::BadCertificate
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::CertificateRevoked
+            // Sent for a certificate whose signature is not that of its issuer.
+            | AlertDescription::DecryptError
+            | AlertDescription::UnknownCA
+            | AlertDescription::UnsupportedCertificate
+    )
 }
 
 /// A connection that remembers what its first bytes look like.
@@ -140,7 +196,8 @@ mod tests {
             (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", Some(Malformed::ProxyProtocol)),
             (b"\r\n\r\n\0\r\nQUIT\n\x21\x11", Some(Malformed::ProxyProtocol)),
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some(Malformed::Http2)),
-            (b"POST / HTTP/1.1\r\n", None),
+            (b"POST / HTTP/1.1\r\n", Some(Malformed::PlainHttp)),
+            (b"post / HTTP/1.1\r\n", None),
             (b"\x16", None),
             (b"PROXYPOST", None),
             (b"\r\n\r\nPOST / HTTP/1.1\r\n", None),

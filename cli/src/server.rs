@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +16,31 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use medhook::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
 
 use crate::malformed::{Begun, Malformed};
+use crate::peer::{AddressLimit, PeerAddress};
+
+/// A bound socket, and what happens to its connections before their first request.
+pub(crate) struct Listener {
+    pub(crate) socket: TcpListener,
+    /// Set if connections begin with a TLS handshake.
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) per_address: Option<AddressLimit>,
+    /// Whether another process keeps the socket open, so that connections in its queue wait for the next receiver.
+    pub(crate) is_shared: bool,
+}
+
+impl From<TcpListener> for Listener {
+    fn from(socket: TcpListener) -> Self {
+        Listener { socket, tls: None, per_address: None, is_shared: false }
+    }
+}
 
 /// The limits of connections.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +76,17 @@ impl Connections {
         self.0.receiver_count()
     }
 
+    /// Closes idle connections. The others are closed after their next answer, and new ones without a request after
+    /// [`FIRST_REQUEST`].
+    pub(crate) fn close_idle(&self) {
+        self.0.send_replace(());
+    }
+
+    /// Waits until no connection is open.
+    pub(crate) async fn none_open(&self) {
+        self.0.closed().await;
+    }
+
     /// Closes idle connections, and waits for the answers on the others.
     pub(crate) async fn finish(self) {
         self.0.send_replace(());
@@ -63,10 +94,11 @@ impl Connections {
     }
 }
 
-/// Accepts connections and answers their requests with `answer`, until `stop` resolves. Malformed requests are answered
-/// by the server, and passed to `malformed`.
+/// Accepts connections and answers their requests with `answer`, until `stop` resolves. Each request has the
+/// [`PeerAddress`] of its client as an extension. Malformed requests are answered by the server, and passed to
+/// `malformed`.
 pub(crate) async fn accept<A, M, F>(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     limits: Limits,
     connections: Connections,
     answer: A,
@@ -77,14 +109,29 @@ pub(crate) async fn accept<A, M, F>(
     M: Fn(Malformed) + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
+    let Listener { socket: listener, tls, per_address, is_shared } = listener.into();
     let permits = Arc::new(Semaphore::new(limits.connections));
-    let begin = |stream, permit: Option<OwnedSemaphorePermit>| {
+    let begin = |stream, peer: SocketAddr, permit: Option<OwnedSemaphorePermit>| {
+        let peer = PeerAddress::new(peer.ip());
+        let of_address = match &per_address {
+            Some(limit) => match limit.enter(peer) {
+                Some(permit) => Some(permit),
+                // Dropping the stream closes the connection.
+                None => return,
+            },
+            None => None,
+        };
         let (answer, malformed, finish) = (answer.clone(), malformed.clone(), connections.0.subscribe());
+        let answer = move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            answer(request)
+        };
+        let tls = tls.clone();
         tokio::spawn(async move {
-            if let Some(found) = serve(stream, limits, answer, finish).await {
+            if let Some(found) = serve(stream, tls, limits, answer, finish).await {
                 malformed(found);
             }
-            drop(permit);
+            drop((permit, of_address));
         });
     };
     let mut stop = pin!(stop);
@@ -102,9 +149,9 @@ pub(crate) async fn accept<A, M, F>(
             () = &mut stop => break,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 pause = SHORTEST_PAUSE;
-                begin(stream, permit);
+                begin(stream, peer, permit);
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -123,10 +170,11 @@ pub(crate) async fn accept<A, M, F>(
         }
     }
     // Closing the listener would reset the connections in the system's queue.
-    while let Ok(permit) = permits.clone().try_acquire_owned()
-        && let Some(Ok((stream, _))) = listener.accept().now_or_never()
+    while !is_shared
+        && let Ok(permit) = permits.clone().try_acquire_owned()
+        && let Some(Ok((stream, peer))) = listener.accept().now_or_never()
     {
-        begin(stream, Some(permit));
+        begin(stream, peer, Some(permit));
     }
 }
 
@@ -138,7 +186,13 @@ pub(crate) fn empty(status: StatusCode) -> Response<Full<Bytes>> {
 }
 
 /// Serves a connection. Returns why the server rejected its last request, if that was malformed.
-async fn serve<A, F>(stream: TcpStream, limits: Limits, answer: A, mut finish: watch::Receiver<()>) -> Option<Malformed>
+async fn serve<A, F>(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    limits: Limits,
+    answer: A,
+    finish: watch::Receiver<()>,
+) -> Option<Malformed>
 where
     A: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<Full<Bytes>>>,
@@ -149,6 +203,43 @@ where
     let (stream, begin) = Begun::new(stream);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits.head));
+    let stream = Box::pin(stream);
+    let begun = || begin.get().copied().flatten();
+    let Some(tls) = tls else {
+        return serve_http(stream, begun, limits, answer, finish).await;
+    };
+    // On the heap, so that connections without TLS need no memory for it. A handshake that takes too long is not
+    // logged, as a connection without a request is not.
+    let handshake = timeout(limits.head, Box::pin(tls.accept(stream)));
+    let mut closing = finish.clone();
+    let secured = tokio::select! {
+        secured = handshake => secured.ok()?,
+        () = async { let _ = closing.changed().await;
+            sleep(FIRST_REQUEST).await; } => return None,
+    };
+    match secured {
+        Ok(stream) => {
+            let (stream, begin) = Begun::new(stream);
+            let begun = || begin.get().copied().flatten().filter(|begun| *begun != Malformed::Tls);
+            serve_http(stream, begun, limits, answer, finish).await
+        }
+        Err(error) => Malformed::of_handshake(&error, begun()),
+    }
+}
+
+/// Serves the requests of a connection. `begun` returns what its first bytes look like.
+async fn serve_http<S, A, F>(
+    stream: S,
+    begun: impl Fn() -> Option<Malformed>,
+    limits: Limits,
+    answer: A,
+    mut finish: watch::Receiver<()>,
+) -> Option<Malformed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    A: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Response<Full<Bytes>>>,
+{
     let (answering, mut progress) = watch::channel(false);
     let service = service_fn(|request| {
         answering.send_replace(true);
@@ -166,14 +257,21 @@ where
             .header_read_timeout(limits.head)
             .max_header_size(LONGEST_HEAD)
             .half_close(limits.half_close)
-            .serve_connection(TokioIo::new(Box::pin(stream)), service)
+            .serve_connection(TokioIo::new(stream), service)
     );
     // Other errors of a connection are ignored: `answer` reports deliveries.
-    let malformed = |ended: hyper::Result<()>| Malformed::of(&ended.err()?, begin.get().copied().flatten());
+    let malformed = |ended: hyper::Result<()>| Malformed::of(&ended.err()?, begun());
     tokio::select! {
         ended = connection.as_mut() => return malformed(ended),
         _ = finish.changed() => {}
         () = sleep(limits.age) => {}
+    }
+    // The first request may be on its way, but hyper would close a connection without one at once.
+    if !progress.has_changed().unwrap_or(true) {
+        tokio::select! {
+            ended = connection.as_mut() => return malformed(ended),
+            _ = timeout(FIRST_REQUEST, progress.changed()) => {}
+        }
     }
     connection.as_mut().graceful_shutdown();
     // The connection ends after its answer. Only the time outside of the answer is limited: that for the rest of a
@@ -188,6 +286,9 @@ where
         () = idle => None,
     }
 }
+
+/// The time in which a new connection may still send its first request when idle connections are closed.
+pub(crate) const FIRST_REQUEST: Duration = Duration::from_millis(300);
 
 /// Reports the end of an answer when it is dropped.
 struct Finished(watch::Sender<bool>);

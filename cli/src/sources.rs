@@ -34,10 +34,24 @@ pub(crate) fn from_file(path: &Path, validation: Validation) -> Result<Secret, F
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(LONGEST).read_to_end(&mut bytes));
     read.map_err(|error| Failure::because(format_args!("secret file {}: cannot be read", path.display()), error))?;
-    let text = str::from_utf8(&bytes)
+    unchecked(label(path), line(path, &bytes)?)
+}
+
+/// Creates a secret from the content of a file, as [`from_file`] does with [`Validation::Full`].
+pub(crate) fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Secret, Failure> {
+    let secret = unchecked(label(path), line(path, bytes)?)?;
+    secret.validated().map_err(|error| Failure::new(error.to_string()))
+}
+
+/// Returns the text in a file. One trailing line break is removed.
+fn line<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str, Failure> {
+    let text = str::from_utf8(bytes)
         .map_err(|_| Failure::new(format!("secret file {}: not UTF-8; save it as UTF-8", path.display())))?;
-    let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
-    unchecked(path.file_name().and_then(|name| name.to_str()).unwrap_or("file"), text)
+    Ok(text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line)))
+}
+
+fn label(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or("file")
 }
 
 /// Longer than every secret that a receiver accepts.

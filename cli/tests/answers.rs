@@ -159,6 +159,11 @@ fn a_certificate_that_is_not_accepted_is_explained() {
     let early = certificate("localhost", |params| params.not_before = rcgen::date_time_ymd(4000, 1, 1));
     let text = "TLS handshake failed: the certificate is not valid yet by this machine's clock";
     assert_says(&send_trusting(&early.pem, &url(tls(&early)), &[]), 2, &[text, NOTHING_SENT]);
+    // `openssl req -x509` marks a certificate so by default.
+    let unconstrained = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority = certificate("localhost", |params| params.is_ca = unconstrained);
+    let text = "TLS handshake failed: the certificate is that of an authority, not of a server; create it with";
+    assert_says(&send_trusting(&authority.pem, &url(tls(&authority)), &[]), 2, &[text, "CA:FALSE", NOTHING_SENT]);
     let other = certificate("other.example", |_| {});
     let text = "TLS handshake failed: the certificate is for another host name";
     assert_says(&send_trusting(&other.pem, &url(tls(&other)), &[]), 2, &[text, NOTHING_SENT]);
@@ -269,7 +274,7 @@ fn an_unexpected_status_is_explained_once() {
     explained(400, "", "", "medhook answers it only to an incomplete body (body_incomplete); otherwise");
     explained(401, "", "", "compare the secret, the provider and the options of the signature with the endpoint's\n");
     explained(401, "", "login", "this answer has a body, unlike a rejection by medhook");
-    explained(403, "", "", "medhook does not answer with this status");
+    explained(403, "", "", "`medhook receive` with `allow_from`");
     explained(404, "", "", "usually there is no route for this path or host; check --to\n");
     explained(405, "", "", "the route does not accept POST");
     explained(413, "", "", "exceeds the limit of the receiver (too_large) or of a proxy");

@@ -1,13 +1,12 @@
 //! One endpoint of a config file, for `send`, `verify` and `check`. Only its own secrets are read.
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use medhook::Secret;
 use medhook::testing::Signing;
 use medhook_conformance::{CustomProvider, Endpoint};
 
-use super::config::{endpoints, identity, listen, open, top};
+use super::config::{ReceiverUrl, endpoints, identity, open, receiver_url, top};
 use super::keys::cut;
 use super::path;
 use super::provider::{self, Provided, Source};
@@ -21,8 +20,7 @@ pub(crate) struct ChosenEndpoint {
     pub(crate) secrets: Vec<Secret>,
     pub(crate) test_secrets: Vec<Secret>,
     pub(crate) also_secrets: Vec<Secret>,
-    /// The address that the receiver listens on.
-    listen: SocketAddr,
+    listen: ReceiverUrl,
     path: String,
     /// One line for each secret whose text looks like a mistake.
     pub(crate) warnings: Vec<String>,
@@ -33,7 +31,7 @@ impl ChosenEndpoint {
     pub(crate) fn read(config: &Path, wanted: &str, validation: Validation) -> Result<Self, Failure> {
         let (file, content) = open(config)?;
         let mut keys = top(&file, content)?;
-        let listen = listen(&mut keys)?;
+        let listen = receiver_url(&mut keys)?;
         let mut found = Vec::new();
         let mut others = Vec::new();
         for (number, table) in endpoints(&mut keys)? {
@@ -65,7 +63,7 @@ impl ChosenEndpoint {
 
     fn of(
         file: &str,
-        listen: SocketAddr,
+        listen: ReceiverUrl,
         number: usize,
         table: toml::Table,
         validation: Validation,
@@ -94,12 +92,12 @@ impl ChosenEndpoint {
 
     /// Returns the URL of the endpoint at a receiver on this machine. `option` is the one that replaces it.
     pub(crate) fn url(&self, option: &str) -> Result<String, Failure> {
-        if self.listen.ip().is_loopback() && self.listen.port() != 0 {
-            return Ok(format!("http://{}{}", self.listen, self.path));
+        let ReceiverUrl { address, scheme } = self.listen;
+        if address.ip().is_loopback() && address.port() != 0 {
+            return Ok(format!("{scheme}://{address}{}", self.path));
         }
         Err(Failure::new(format!(
-            "pass {option}: `listen` of the config file is {}, not a loopback address with a port",
-            self.listen
+            "pass {option}: `listen` of the config file is {address}, not a loopback address with a port"
         )))
     }
 }

@@ -1,21 +1,26 @@
 //! Handles the deliveries of an endpoint, from the request to the answer.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::TryStreamExt;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyDataStream, Full};
 use hyper::body::Incoming;
-use medhook::registry::Decoding;
-use medhook::sign::Signer;
-use medhook::{Admitted, Bytes, Delivery, Received, Receiver, Rejection, Reply, RequestHead, detached};
+use medhook::{
+    Admitted, Bytes, Delivery, Outcome, Reason, Received, Receiver, Rejection, Reply, RequestHead, detached,
+};
 
+use super::addresses::{ADDRESS_NOT_ALLOWED, AllowedNetworks};
 use super::budget::Budget;
 use super::forward::{ForwardAnswer, ForwardUrl, Forwarder};
+use super::health::StoreHealth;
+use super::notes::{HandlerNotes, RunningAttempts};
 use super::printer::Printer;
 use super::provider::Classify;
 use super::report::{DeliveryReport, RejectionCause, ReportedOutcome, Style};
+use super::shared_signer::SharedSigner;
 use crate::server::empty;
 
 /// An endpoint that receives deliveries.
@@ -26,24 +31,22 @@ pub(super) struct ServedEndpoint {
     pub(super) application: Option<Application>,
     pub(super) output: Printer,
     pub(super) style: Style,
+    /// The networks that deliveries are accepted from. `None`: all.
+    pub(super) allow_from: Option<AllowedNetworks>,
     /// Limits the lines about unverified deliveries.
     pub(super) budget: Budget<RejectionCause>,
+    pub(super) attempts: RunningAttempts,
+    /// Records whether events could be stored. Set if the endpoint has an inbox, whose store is not watched otherwise.
+    pub(super) storing: Option<StoreHealth>,
+    /// The number of deliveries that a shutdown has canceled, if the endpoint has an inbox.
+    pub(super) canceled: AtomicUsize,
 }
 
 /// The application that handles the events of an endpoint.
 pub(super) struct Application {
     pub(super) forwarder: Forwarder,
     pub(super) target: ForwardUrl,
-    pub(super) signer: Option<Signer>,
-}
-
-/// The results of the handler, for the report.
-#[derive(Debug, Default)]
-struct HandlerNotes {
-    decoding: OnceLock<Decoding>,
-    upstream: OnceLock<ForwardAnswer>,
-    /// Set once the line has been written.
-    reported: OnceLock<()>,
+    pub(super) signer: Option<SharedSigner>,
 }
 
 impl ServedEndpoint {
@@ -51,6 +54,11 @@ impl ServedEndpoint {
     /// verified delivery is handled in a detached task.
     pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
+        if let Some(networks) = &self.allow_from
+            && !networks.allow(head.extensions.get())
+        {
+            return self.address_rejected(networks);
+        }
         let pieces = BodyDataStream::new(body).map_ok(Bytes::from);
         let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let request = RequestHead::new(head.method.as_str(), target, &head.headers);
@@ -76,26 +84,44 @@ impl ServedEndpoint {
         let delivery = admitted.delivery().clone();
         let notes = HandlerNotes::default();
         let ran = admitted.run(self.handle(&delivery, content_type, &notes), |status| *status).await;
+        self.record_storing(&ran);
         match ran {
             Ok(status) => {
                 if notes.reported.get().is_none() {
                     self.report(ReportedOutcome::Answered(status), Some(&delivery), &notes);
                 }
-                empty(status)
+                let mut response = empty(status);
+                if let Some(seconds) = notes.upstream.get().and_then(ForwardAnswer::retry_after) {
+                    response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+                }
+                response
             }
-            Err(rejection) => self.rejected(&rejection, Some(&delivery), &notes),
+            Err(rejection) => {
+                if rejection.reason() == Reason::HandlerCanceled && self.storing.is_some() {
+                    self.canceled.fetch_add(1, Ordering::SeqCst);
+                }
+                self.rejected(&rejection, Some(&delivery), &notes)
+            }
+        }
+    }
+
+    /// Records whether the store worked. A handler of an endpoint with an inbox only runs if it did not.
+    fn record_storing(&self, ran: &Result<StatusCode, Rejection>) {
+        let Some(storing) = &self.storing else { return };
+        match ran.as_ref().map_err(Rejection::reason) {
+            Ok(_) | Err(Reason::StoreUnavailable | Reason::StoreFull) => storing.record(false),
+            Err(Reason::Stored | Reason::Duplicate | Reason::InFlight | Reason::RepeatLimit) => storing.record(true),
+            Err(_) => {}
         }
     }
 
     /// The handler: forwards the event, or writes its line if there is no application. Returns the status of the
     /// answer.
     async fn handle(&self, delivery: &Delivery, content_type: Option<HeaderValue>, notes: &HandlerNotes) -> StatusCode {
-        notes.decoding.get_or_init(|| (self.classify)(delivery));
-        if let Some(Application { forwarder, target, signer }) = &self.application {
-            let answer = forwarder.send(target, signer.as_ref(), delivery, content_type).await;
-            notes.upstream.get_or_init(|| answer);
-            return answer.status();
+        if let Some(application) = &self.application {
+            return self.forward(application, delivery, content_type, notes).await.status();
         }
+        notes.decoding.get_or_init(|| (self.classify)(delivery));
         let line = self.line(ReportedOutcome::Answered(StatusCode::OK), Some(delivery), notes);
         if self.output.write(line).await {
             notes.reported.get_or_init(|| ());
@@ -103,6 +129,20 @@ impl ServedEndpoint {
         } else {
             StatusCode::SERVICE_UNAVAILABLE
         }
+    }
+
+    /// Sends an event to the application.
+    pub(super) async fn forward(
+        &self,
+        Application { forwarder, target, signer }: &Application,
+        delivery: &Delivery,
+        content_type: Option<HeaderValue>,
+        notes: &HandlerNotes,
+    ) -> ForwardAnswer {
+        notes.decoding.get_or_init(|| (self.classify)(delivery));
+        let signer = signer.as_ref().map(SharedSigner::current);
+        let answer = forwarder.send(target, signer.as_ref(), delivery, content_type).await;
+        notes.upstream.get_or_init(|| answer).clone()
     }
 
     /// Rejects an unverified delivery, and reports it within the budget.
@@ -113,9 +153,33 @@ impl ServedEndpoint {
         answer(rejection)
     }
 
+    /// Rejects a request from an address that is not in `allow_from`, before its body is read. Logs, reports and counts
+    /// it as the library does with other unverified deliveries.
+    fn address_rejected(&self, networks: &AllowedNetworks) -> Response<Full<Bytes>> {
+        let (endpoint, provider) = (self.receiver.name(), self.receiver.provider());
+        let labels = [
+            ("endpoint", endpoint.to_owned()),
+            ("provider", provider.to_owned()),
+            ("kind", String::new()),
+            ("outcome", Outcome::Rejected.as_str().to_owned()),
+            ("reason", ADDRESS_NOT_ALLOWED.to_owned()),
+        ];
+        metrics::counter!("medhook_deliveries_total", &labels).increment(1);
+        let cause = RejectionCause::address();
+        if self.budget.spend(&cause) {
+            networks.log(endpoint, provider, 1);
+            let rejected = ReportedOutcome::Rejected { cause, status: StatusCode::FORBIDDEN, kind: None, secret: None };
+            self.report(rejected, None, &HandlerNotes::default());
+        }
+        empty(StatusCode::FORBIDDEN)
+    }
+
     /// Reports rejections that were only counted.
     pub(super) fn report_counts(&self, counts: Vec<(RejectionCause, u64)>) {
         for (cause, count) in counts {
+            if let Some(networks) = self.allow_from.as_ref().filter(|_| cause == RejectionCause::address()) {
+                networks.log(self.receiver.name(), self.receiver.provider(), count);
+            }
             let line = self.line(ReportedOutcome::Counted(cause.clone(), count), None, &HandlerNotes::default());
             if self.output.is_failing() || !self.output.try_write(line) {
                 self.budget.put_back(&cause, count);
@@ -133,7 +197,7 @@ impl ServedEndpoint {
         answer(rejection)
     }
 
-    fn report(&self, result: ReportedOutcome, delivery: Option<&Delivery>, notes: &HandlerNotes) {
+    pub(super) fn report(&self, result: ReportedOutcome, delivery: Option<&Delivery>, notes: &HandlerNotes) {
         self.output.try_write(self.line(result, delivery, notes));
     }
 
@@ -146,7 +210,7 @@ impl ServedEndpoint {
             result,
             delivery,
             decoding: notes.decoding.get().copied(),
-            upstream: notes.upstream.get().copied(),
+            upstream: notes.upstream.get().cloned(),
         })
     }
 }

@@ -5,13 +5,13 @@
 //! operation.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use medhook::{
-    Bytes, ClaimToken, Claimed, DedupeStore, DeliveryRecord, EventKey, Retention, Settled, StoreFuture, StoreId,
+    Bytes, ClaimToken, Claimed, DedupeStore, DeliveryRecord, EventKey, Inbox, Retention, Settled, StoreFuture, StoreId,
 };
 use tokio::time::Instant;
 
@@ -23,7 +23,12 @@ use crate::server::empty;
 #[derive(Debug)]
 pub(super) struct Health {
     phase: AtomicU8,
+    /// The store as endpoints without an inbox use it.
     store: StoreHealth,
+    /// The results of storing events.
+    storing: StoreHealth,
+    /// The inbox, which knows the results of its workers.
+    inbox: OnceLock<Inbox>,
     needs: Needs,
 }
 
@@ -47,7 +52,13 @@ pub(super) enum Phase {
 
 impl Health {
     pub(super) fn new(needs: Needs) -> Self {
-        Health { phase: AtomicU8::new(Phase::Starting as u8), store: StoreHealth::default(), needs }
+        Health {
+            phase: AtomicU8::new(Phase::Starting as u8),
+            store: StoreHealth::default(),
+            storing: StoreHealth::default(),
+            inbox: OnceLock::new(),
+            needs,
+        }
     }
 
     pub(super) fn enter(&self, phase: Phase) {
@@ -61,6 +72,15 @@ impl Health {
     /// Wraps the store to record the results of its operations.
     pub(super) fn watch(&self, store: Arc<dyn DedupeStore>) -> Arc<dyn DedupeStore> {
         Arc::new(WatchedStore { store, health: self.store.clone() })
+    }
+
+    /// Returns where endpoints with an inbox record whether they could store an event. They use the store without a
+    /// [wrapper](Self::watch).
+    pub(super) fn storing(&self, inbox: Option<&Inbox>) -> StoreHealth {
+        if let Some(inbox) = inbox {
+            self.inbox.get_or_init(|| inbox.clone());
+        }
+        self.storing.clone()
     }
 
     /// Answers a request for one of the paths in [`path::HEALTH`]. Returns `None` for any other path.
@@ -87,9 +107,20 @@ impl Health {
         self.problem().is_none()
     }
 
-    /// Returns whether the last operation of the store succeeded.
+    /// Returns whether the last operation of the store succeeded. That an event could not be stored expires, since the
+    /// workers use the same store.
     pub(super) fn is_store_up(&self) -> bool {
-        self.store.failed().is_none()
+        self.store.failed().is_none() && !self.storing.failed_recently() && self.worker_failed_since().is_none()
+    }
+
+    fn worker_failed_since(&self) -> Option<Duration> {
+        self.inbox.get().and_then(Inbox::worker_failed_since)
+    }
+
+    fn store_failed_recently(&self) -> bool {
+        self.store.failed_recently()
+            || self.storing.failed_recently()
+            || self.worker_failed_since().is_some_and(|since| since < MEMORY)
     }
 
     /// Returns the reason why the receiver is not ready.
@@ -100,7 +131,7 @@ impl Health {
         if self.is_in(Phase::Ending) {
             return Some("shutting down\n");
         }
-        if self.needs.store && self.store.failed_recently() {
+        if self.needs.store && self.store_failed_recently() {
             return Some("the last store operation failed\n");
         }
         if self.needs.output.as_ref().is_some_and(|output| output.is_failing() || output.is_stuck()) {
@@ -112,10 +143,10 @@ impl Health {
 
 /// The time at which the last operation of the store failed; `None` if it succeeded.
 #[derive(Debug, Clone, Default)]
-struct StoreHealth(Arc<Mutex<Option<Instant>>>);
+pub(super) struct StoreHealth(Arc<Mutex<Option<Instant>>>);
 
 impl StoreHealth {
-    fn record(&self, succeeded: bool) {
+    pub(super) fn record(&self, succeeded: bool) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (!succeeded).then(Instant::now);
     }
 

@@ -227,7 +227,7 @@ pub(super) fn cut(text: &str) -> Cow<'_, str> {
 }
 
 /// Parses a duration: a whole number and its unit.
-pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
+pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
     const HOW: &str = "must be a whole number followed by ms, s, m, h or d, such as 30s or 24h";
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits).ok_or(HOW)?;

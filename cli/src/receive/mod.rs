@@ -1,64 +1,98 @@
 //! `medhook receive`: a standalone receiver, for applications in any language.
 //!
 //! - `config`: reads the config file with `keys`, `path`, `secrets`, `provider` and `store`
-//! - `chosen`: reads one endpoint of the config file for other commands
+//! - `chosen`, `access`: read one endpoint, or the store, of the config file for other commands
+//! - `config_check`: checks the config file without running a receiver
 //! - `serve`: runs the receiver from startup to shutdown, with `routes`
-//! - `endpoint`: handles a delivery
+//! - `endpoint`: handles a delivery, with an inbox by storing it; `attempts`: handles a stored event
 //! - `forward`: sends an event to the application
+//! - `left`: warns of stored events that no endpoint handles
+//! - `notes`: keeps the results of handlers for the report
+//! - `sockets`, `tls` with `certificate`: the sockets and their certificate; `addresses`: the networks of clients
 //! - `report`, `printer`: format and write a line for each delivery; `budget` limits the lines for unverified ones
 //! - `stray`: logs requests that reach no endpoint
+//! - `reload`: reads secrets and certificates again while the receiver runs, with `endpoint_secrets`, `shared_signer`
 //! - `health`, `metrics`, `signals`: health checks, metrics and shutdown signals
 //! - `system`: raises the limit of open files, and writes warnings to the log
 
+mod access;
+mod addresses;
+mod attempts;
 mod budget;
+mod certificate;
 mod chosen;
 mod config;
+mod config_check;
 mod connector;
 mod endpoint;
+mod endpoint_secrets;
 mod forward;
 mod health;
 mod keys;
+mod left;
 mod metrics;
+mod notes;
 mod path;
 mod printer;
 mod provider;
+mod reload;
 mod report;
 mod routes;
 mod secrets;
 mod serve;
+mod shared_signer;
 mod signals;
 #[cfg(test)]
 mod silence_tests;
+mod sockets;
 mod store;
 mod stray;
 mod system;
+mod tls;
 
-use std::path::PathBuf;
+use std::io::stdout;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use medhook::NoDedupe;
 
+pub(crate) use self::access::{EndpointAccess, StoreAccess};
 pub(crate) use self::chosen::ChosenEndpoint;
 use self::config::{Config, Overrides};
+use self::config_check::check_config;
+pub(crate) use self::config_check::{CheckedConfig, NOT_CHECKED};
+pub(crate) use self::keys::duration as parse_duration;
 use self::printer::{Printer, standard_error, standard_output};
 use self::report::Style;
 use self::serve::serve;
+use self::sockets::InheritedSockets;
+pub(crate) use self::store::Opened;
 use self::system::{is_discarded, log_warnings_to, raise_file_limit};
 use crate::failure::Failure;
+use crate::output::{print_error, say};
 use crate::verdict::Verdict;
 
 /// Receive deliveries at the endpoints of a config file, and forward their events.
 ///
 /// Every delivery is verified. Every event is forwarded once to the `forward` URL of
-/// its endpoint, and the status of that response is the answer. If the endpoint has no
-/// `forward` URL, a line on standard output reports the event without its content.
+/// its endpoint, and the status of that response is the answer. With `inbox = true`,
+/// the event is stored before it is acknowledged, and forwarded until the application
+/// has handled it; see `medhook inbox`. If the endpoint has no `forward` URL, a line on
+/// standard output reports the event without its content.
+///
+/// `medhook init` writes a config file.
 ///
 /// On SIGTERM or SIGINT the receiver stops after running events have finished. After
-/// SIGTERM it accepts deliveries for `drain_delay` while /readyz returns 503. SIGHUP is
-/// ignored; restart the receiver to apply a changed config file.
+/// SIGTERM it accepts deliveries for `drain_delay` while /readyz returns 503.
+///
+/// Files of secrets and certificates are read again when they change, and at once on
+/// SIGHUP. Restart the receiver to apply a changed config file or environment variable.
 ///
 /// The exit code is 0 if all events finished, 1 if some were canceled (answered 503),
 /// and 2 if the receiver could not start.
+///
+/// With --check it is 0 if the receiver would start, and 2 if there are mistakes, of
+/// which each is a line. Neither the store nor the applications are contacted.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_help = EXAMPLE)]
 pub(crate) struct ReceiveArgs {
@@ -71,6 +105,9 @@ pub(crate) struct ReceiveArgs {
     /// Store URL; overrides the config file; a URL with a password is accepted only in the config file
     #[arg(long, value_name = "URL")]
     store: Option<String>,
+    /// Check the config file and its secrets, certificates and keys, and exit: nothing is bound, opened or created
+    #[arg(long)]
+    check: bool,
     /// Report deliveries on standard output as JSON, one line for each
     #[arg(long)]
     json: bool,
@@ -80,7 +117,8 @@ pub(crate) struct ReceiveArgs {
 }
 
 const EXAMPLE: &str = "\
-Example:
+Examples:
+  medhook receive --check --config medhook.toml
   medhook receive --config medhook.toml
 
 with this in medhook.toml (docs/receive.md has every key):
@@ -101,7 +139,7 @@ pub fn config_lines(file: &str, content: &[u8]) -> Result<Vec<String>, String> {
         let config = Config::read(file, content, Overrides::default())?;
         let mut lines = vec![config.store.value.shown()];
         for endpoint in config.endpoints {
-            lines.push(endpoint.ready(Arc::new(NoDedupe))?.to_string());
+            lines.push(endpoint.ready(Arc::new(NoDedupe), None)?.to_string());
         }
         Ok(lines)
     };
@@ -110,7 +148,12 @@ pub fn config_lines(file: &str, content: &[u8]) -> Result<Vec<String>, String> {
 
 /// Runs the command.
 pub(crate) fn run(args: &ReceiveArgs) -> Result<Verdict, Failure> {
+    if args.check {
+        return run_check(&args.config, Overrides { listen: args.listen.clone(), store: args.store.clone() });
+    }
     let cannot = |error| Failure::because("cannot start", error);
+    // Before any thread is started.
+    let inherited = InheritedSockets::take()?;
     let overrides = Overrides { listen: args.listen.clone(), store: args.store.clone() };
     let config = Config::load(&args.config, overrides)?;
     if let Some(endpoint) = config.endpoints.iter().find(|endpoint| endpoint.forward.is_none())
@@ -132,8 +175,28 @@ pub(crate) fn run(args: &ReceiveArgs) -> Result<Verdict, Failure> {
         widest: config.endpoints.iter().map(|endpoint| endpoint.name.len()).max().unwrap_or_default(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(cannot)?;
-    let ended = runtime.block_on(serve(config, style, &log, output));
+    let ended = runtime.block_on(serve(config, inherited, style, &log, output));
     // Tasks that still run have exceeded their deadlines, so they are not awaited.
     runtime.shutdown_background();
     ended
+}
+
+/// Checks the config file of `medhook init`, which has no overrides. Returns a line for each mistake.
+pub(crate) fn check_file(path: &Path) -> Result<CheckedConfig, Vec<Failure>> {
+    check_config(path, Overrides::default())
+}
+
+fn run_check(path: &Path, overrides: Overrides) -> Result<Verdict, Failure> {
+    match check_config(path, overrides) {
+        Ok(CheckedConfig { lines, warnings }) => {
+            warnings.iter().for_each(|warning| print_error(&format!("warning: {warning}")));
+            let lines: String = lines.iter().map(|line| format!("medhook: {line}\n")).collect();
+            say(&mut stdout().lock(), &format!("{lines}ok; {NOT_CHECKED}\n"))?;
+            Ok(Verdict::AllIsWell)
+        }
+        Err(mistakes) => {
+            mistakes.iter().for_each(|mistake| print_error(&mistake.to_string()));
+            Ok(Verdict::CannotTell)
+        }
+    }
 }

@@ -24,14 +24,33 @@ pub(super) struct Provided {
     pub(super) classify: Classify,
 }
 
-/// The provider and its options, for commands that build no receiver.
+/// The provider and its options, for commands that build no receiver, and to replace secrets.
+#[derive(Clone)]
 pub(super) enum Source {
     Known(&'static ProviderFacts, ProviderOptions),
     Custom(CustomOptions),
 }
 
+impl Source {
+    /// Drops the secrets from the options.
+    pub(super) fn without_secrets(mut self) -> Self {
+        if let Source::Known(_, options) = &mut self {
+            (options.secrets, options.test_secrets, options.also_secrets) = (None, None, None);
+        }
+        self
+    }
+
+    /// Returns the provider's name, and whether it is documented to retry.
+    pub(super) fn retries(&self) -> (&str, bool) {
+        match self {
+            Source::Known(facts, _) => (facts.name, facts.retries.is_some()),
+            Source::Custom(options) => (&options.name, false),
+        }
+    }
+}
+
 /// The options of a custom provider.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct CustomOptions {
     pub(super) name: String,
     pub(super) scheme: SchemeConfig,
@@ -182,11 +201,9 @@ impl TakeSecrets<'_> {
         if !keys.has(key) {
             return Ok(None);
         }
-        let group = Group { key, secrets: secrets::listed(keys, key, self.validation)?, reuse: self.reuse };
-        let Some(secrets) = secrets::together(&group.secrets) else {
-            return Err(keys.wrong(key, "must name at least one secret that is set"));
-        };
-        let secrets = secrets?;
+        let list = secrets::listed(keys, key)?;
+        let group = Group { key, secrets: list.read(|entry| entry.read(self.validation))?, reuse: self.reuse, list };
+        let secrets = secrets::together(&group.secrets).ok_or_else(|| group.list.none_is_set())??;
         self.groups.push(group);
         Ok(Some(secrets))
     }
@@ -263,7 +280,7 @@ fn pointer(keys: &mut TableKeys, key: &str) -> Result<Option<String>, Failure> {
 }
 
 impl CustomOptions {
-    fn provider(&self, secrets: Secrets) -> Custom {
+    pub(super) fn provider(&self, secrets: Secrets) -> Custom {
         let mut custom = Custom::new(&self.name, self.scheme.clone(), secrets);
         if let Some(pointer) = &self.id_pointer {
             custom = custom.id_pointer(pointer);

@@ -1,42 +1,54 @@
 //! Runs the receiver: binds the sockets, opens the store, serves the endpoints, and shuts down on a signal.
 
-use std::net::SocketAddr;
+use std::fmt::Write as _;
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use medhook::DedupeStore;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use medhook::{DedupeStore, Inbox, Worker};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
 use super::budget::Budget;
-use super::config::{Config, EndpointConfig, Placed};
+use super::config::{BodiesConfig, Config, EndpointConfig};
 use super::endpoint::{Application, ServedEndpoint};
+use super::endpoint_secrets::EndpointSecrets;
 use super::forward::Forwarder;
-use super::health::{Health, Needs, Phase};
+use super::health::{Health, Needs, Phase, StoreHealth};
+use super::left::left_warnings;
 use super::metrics::{Metrics, record_none};
+use super::notes::RunningAttempts;
 use super::printer::Printer;
+use super::reload::Reloads;
 use super::report::Style;
 use super::routes::ReceiveRoutes;
 use super::signals::{Signal, Signals};
+use super::sockets::{InheritedSockets, ServiceState, address_warnings, notify, sockets};
 use super::stray::Strays;
+use super::tls::CertificateSource;
 use crate::failure::Failure;
-use crate::server::{Connections, Limits, accept};
+use crate::peer::AddressLimit;
+use crate::server::{Connections, FIRST_REQUEST, Limits, Listener, accept};
 use crate::verdict::Verdict;
 
 /// Runs the receiver until a signal ends it.
-pub(super) async fn serve(config: Config, style: Style, log: &Printer, output: Printer) -> Result<Verdict, Failure> {
-    let listener = listen(&config.listen).await?;
-    let operations = match &config.operations {
-        Some(address) => Some(listen(address).await?),
-        None => None,
-    };
+pub(super) async fn serve(
+    config: Config,
+    inherited: InheritedSockets,
+    style: Style,
+    log: &Printer,
+    output: Printer,
+) -> Result<Verdict, Failure> {
+    let (main, operations) = sockets(inherited, &config.listen, config.operations.as_ref()).await?;
+    let address_warnings = address_warnings(&config, main.address);
+    let (hangup, hangups) = mpsc::channel(1);
     let mut signals = {
-        let log = log.clone();
+        // One that waits is enough.
         let hangup = move || {
-            log.try_write(HANGUP.to_owned());
+            let _ = hangup.try_send(());
         };
         Signals::listen(hangup).map_err(|error| Failure::because("cannot register signal handlers", error))?
     };
@@ -61,8 +73,21 @@ pub(super) async fn serve(config: Config, style: Style, log: &Printer, output: P
         metrics,
     });
     let (stop, stopped) = watch::channel(false);
-    let address = listener.address;
+    let (address, is_inherited) = (main.address, main.is_inherited);
+    let listener = Listener {
+        socket: main.listener,
+        tls: config.tls.as_ref().map(CertificateSource::acceptor).transpose()?,
+        per_address: config.per_address.map(AddressLimit::new),
+        is_shared: is_inherited,
+    };
+    // Connections to a socket that systemd keeps open wait there until they can be served. Others are answered during
+    // the start as well: /livez 200, deliveries 503.
+    let may_accept = Arc::new(Notify::new());
+    if !is_inherited {
+        may_accept.notify_one();
+    }
     let accepting = tokio::spawn({
+        let may_accept = may_accept.clone();
         let routes = routes.clone();
         let strays = routes.clone();
         let malformed = move |malformed| strays.strays.malformed(malformed);
@@ -72,7 +97,11 @@ pub(super) async fn serve(config: Config, style: Style, log: &Printer, output: P
             // The sender outlives the accepting task.
             let _ = stopped.wait_for(|stopped| *stopped).await;
         };
-        accept(listener.listener, config.limits, connections.clone(), answer, malformed, stopped)
+        let accepting = accept(listener, config.limits, connections.clone(), answer, malformed, stopped);
+        async move {
+            may_accept.notified().await;
+            accepting.await;
+        }
     });
     let mut started = String::new();
     if let Some(operations) = operations {
@@ -85,26 +114,54 @@ pub(super) async fn serve(config: Config, style: Style, log: &Printer, output: P
         tokio::spawn(accept(operations.listener, OPERATIONS, connections, answer, |_| (), std::future::pending()));
     }
 
+    let bodies = config.bodies.as_ref().map(BodiesConfig::bodies).transpose()?;
     let opened = tokio::select! {
-        store = config.store.value.open() => store.map_err(|problem| config.store.wrong(problem))?,
+        opened = config.store.value.open(bodies) => opened.map_err(|problem| {
+            config.store.cannot_open(config.bodies.as_ref(), problem)
+        })?,
         _ = signals.next() => return Ok(Verdict::AllIsWell),
     };
-    let store = routes.health.watch(opened);
-    let endpoints = endpoints(config.endpoints, &store, &output, style)?;
+    let with_inbox = config.endpoints.iter().filter(|endpoint| endpoint.inbox.is_some());
+    let with_inbox: Vec<_> = with_inbox.map(|endpoint| &*endpoint.name).collect();
+    let left = left_warnings(&config.store.place, &opened.found, &with_inbox);
+    let store = routes.health.watch(opened.store);
+    let storing = routes.health.storing(opened.inbox.as_ref());
+    let common = Common { store, inbox: opened.inbox, storing, output: output.clone(), style };
+    let mut shown = config.store.value.shown();
+    if let Some(bodies) = &config.bodies {
+        let _ = write!(shown, "; bodies of stored events are {bodies}");
+    }
+    let built = common.endpoints(config.endpoints)?;
     // Not before a scheme has rejected a secret, because the error says more.
-    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let lines = endpoints.iter().map(|(line, _)| format!("medhook: {line}\n"));
-    started.insert_str(0, &format!("medhook: events are recorded in {}\n", config.store.value.shown()));
-    started.extend(lines);
-    let endpoints: Vec<_> = endpoints.into_iter().map(|(_, endpoint)| endpoint).collect();
+    config.warnings.iter().chain(&address_warnings).chain(&left).for_each(|warning| tracing::warn!("{warning}"));
+    started.insert_str(0, &format!("medhook: events are recorded in {shown}\n"));
+    let (mut endpoints, mut workers) = (Vec::new(), Vec::new());
+    let mut reloads = Reloads::new(config.read_at_start);
+    for Built { line, endpoint, worker, secrets } in built {
+        let _ = writeln!(started, "medhook: {line}");
+        reloads.endpoint(&endpoint.receiver, secrets);
+        endpoints.push(endpoint);
+        workers.extend(worker);
+    }
     let by_path = endpoints.iter().map(|endpoint| (endpoint.path.clone(), endpoint.clone())).collect();
     routes.endpoints.get_or_init(|| by_path);
     routes.health.enter(Phase::Serving);
-    log.try_write(format!("{started}medhook: listening at http://{address}\n"));
+    may_accept.notify_one();
+    let (scheme, origin) =
+        (if config.tls.is_some() { "https" } else { "http" }, if is_inherited { INHERITED } else { "" });
+    log.try_write(format!("{started}medhook: listening at {scheme}://{address}{origin}\n"));
+    if let Some(certificate) = config.tls {
+        reloads.certificate(certificate.clone());
+        tokio::spawn(certificate.watch_expiry());
+    }
+    let reloading = reloads.spawn(log.clone(), config.origin, hangups);
+    notify(ServiceState::Ready);
+    let mut working: JoinSet<()> = workers.into_iter().map(Worker::run).collect();
     let monitoring = tokio::spawn(monitor(routes.clone(), endpoints.clone(), output.clone()));
 
     let signal = signals.next().await;
     routes.health.enter(Phase::Ending);
+    notify(ServiceState::Stopping);
     if signal == Signal::Terminate && !config.drain_delay.is_zero() {
         let delay = config.drain_delay;
         log.try_write(format!("medhook: shutting down in {delay:?}; new deliveries are accepted until then\n"));
@@ -117,9 +174,13 @@ pub(super) async fn serve(config: Config, style: Style, log: &Printer, output: P
     accepting.await.map_err(|error| Failure::because("the listener failed", error))?;
     log.try_write(format!("medhook: shutting down; waiting up to {:?} for running events\n", config.shutdown));
     let deadline = Instant::now().checked_add(config.shutdown);
-    // Requests on connections that were opened just before the listener was closed are answered 503 within GRACE.
-    let grace = if config.drain_delay.is_zero() { Duration::ZERO } else { GRACE };
-    let (canceled, ()) = tokio::join!(drained(&endpoints, config.shutdown, &mut signals), sleep(grace));
+    // Before draining, so that idle connections get no more requests, which would be answered 503.
+    connections.close_idle();
+    if is_inherited || !config.drain_delay.is_zero() {
+        let _ = timeout_at(Instant::now() + GRACE, connections.none_open()).await;
+    }
+    endpoints.iter().for_each(|endpoint| _ = endpoint.attempts.take_unfinished());
+    let mut canceled = drained(&endpoints, config.shutdown, &mut signals).await;
     tokio::spawn(async move {
         signals.next().await;
         std::process::exit(1);
@@ -127,8 +188,10 @@ pub(super) async fn serve(config: Config, style: Style, log: &Printer, output: P
     // Pending answers get at least LAST, even if draining took until the deadline.
     let deadline =
         deadline.unwrap_or_else(Instant::now).max(Instant::now().checked_add(LAST).unwrap_or_else(Instant::now));
-    let _ = timeout_at(deadline, connections.finish()).await;
+    let ended = async { while working.join_next().await.is_some() {} };
+    let _ = timeout_at(deadline, async { tokio::join!(connections.finish(), ended) }).await;
     monitoring.abort();
+    reloading.abort();
     endpoints.iter().for_each(|endpoint| endpoint.report_counts(endpoint.budget.rest()));
     routes.strays.log_rest();
     output.flush(LAST).await;
@@ -136,19 +199,30 @@ pub(super) async fn serve(config: Config, style: Style, log: &Printer, output: P
     if left_out > 0 {
         log.try_write(format!("medhook: {left_out} lines were not written to standard output\n"));
     }
+    canceled += endpoints.iter().map(|endpoint| endpoint.canceled.load(Ordering::SeqCst)).sum::<usize>();
+    let attempts = endpoints.iter().map(|endpoint| endpoint.attempts.take_unfinished()).sum::<usize>();
     if canceled > 0 {
         log.try_write(format!("medhook: canceled {canceled} unfinished deliveries; their senders were answered 503\n"));
+    }
+    if attempts > 0 {
+        log.try_write(format!(
+            "medhook: canceled {attempts} unfinished attempts; their events stay stored and are attempted again\n"
+        ));
     }
     log.flush(LAST).await;
     Ok(if canceled == 0 { Verdict::AllIsWell } else { Verdict::SomethingIsNot })
 }
 
 /// Waits until running events have finished. Cancels them after `within` or at the next signal; one more signal exits
-/// the process. Returns how many were canceled.
+/// the process. Returns how many were canceled at endpoints without an inbox. The others count theirs, because
+/// attempts are canceled, too.
 async fn drained(endpoints: &[Arc<ServedEndpoint>], within: Duration, signals: &mut Signals) -> usize {
     let drain = async |within: Duration| {
-        let canceled = join_all(endpoints.iter().map(|endpoint| endpoint.receiver.drain(within))).await;
-        canceled.into_iter().fold(0_usize, usize::saturating_add)
+        let drains = endpoints.iter().map(async |endpoint| {
+            let canceled = endpoint.receiver.drain(within).await;
+            if endpoint.storing.is_none() { canceled } else { 0 }
+        });
+        join_all(drains).await.into_iter().fold(0_usize, usize::saturating_add)
     };
     let mut finished = pin!(drain(within));
     tokio::select! {
@@ -163,52 +237,63 @@ async fn drained(endpoints: &[Arc<ServedEndpoint>], within: Duration, signals: &
     }
 }
 
-const HANGUP: &str = "medhook: SIGHUP ignored; restart the receiver to apply a changed config file\n";
-
 /// The limits of the listener for health checks, which only needs a few connections.
 pub(super) const OPERATIONS: Limits =
     Limits { connections: 64, head: Duration::from_secs(10), age: Duration::from_secs(600), half_close: true };
 
-struct Listening {
-    listener: TcpListener,
-    address: SocketAddr,
-}
+/// Follows the address of a socket that systemd has passed.
+const INHERITED: &str = ", a socket passed by systemd";
 
-async fn listen(at: &Placed<SocketAddr>) -> Result<Listening, Failure> {
-    let cannot = |error| at.wrong(format_args!("cannot listen at {}: {error}", at.value));
-    let listener = TcpListener::bind(at.value).await.map_err(cannot)?;
-    let address = listener.local_addr().map_err(cannot)?;
-    Ok(Listening { listener, address })
-}
-
-/// Builds the endpoints with their store. Returns each with the line that describes it at startup.
-fn endpoints(
-    configured: Vec<EndpointConfig>,
-    store: &Arc<dyn DedupeStore>,
-    output: &Printer,
+/// The parts that the endpoints share.
+struct Common {
+    store: Arc<dyn DedupeStore>,
+    inbox: Option<Inbox>,
+    storing: StoreHealth,
+    output: Printer,
     style: Style,
-) -> Result<Vec<(String, Arc<ServedEndpoint>)>, Failure> {
-    let forwarder = Forwarder::new();
-    let ready = configured.into_iter().map(|endpoint| {
-        let ready = endpoint.ready(store.clone())?;
+}
+
+/// An endpoint, its worker if it has an inbox, and the line that describes it at startup.
+struct Built {
+    line: String,
+    endpoint: Arc<ServedEndpoint>,
+    worker: Option<Worker>,
+    secrets: EndpointSecrets,
+}
+
+impl Common {
+    /// Builds the endpoints.
+    fn endpoints(&self, configured: Vec<EndpointConfig>) -> Result<Vec<Built>, Failure> {
+        let forwarder = Forwarder::new();
+        configured.into_iter().map(|endpoint| self.endpoint(endpoint, &forwarder)).collect()
+    }
+
+    fn endpoint(&self, endpoint: EndpointConfig, forwarder: &Forwarder) -> Result<Built, Failure> {
+        let place = endpoint.place.clone();
+        let ready = endpoint.ready(self.store.clone(), self.inbox.as_ref())?;
         let line = ready.to_string();
         let application = ready.forward.map(|forward| Application {
             forwarder: forwarder.clone(),
             target: forward.target,
             signer: forward.signer,
         });
-        let endpoint = ServedEndpoint {
+        let endpoint = Arc::new(ServedEndpoint {
             path: ready.path,
             receiver: ready.receiver,
             classify: ready.classify,
             application,
-            output: output.clone(),
-            style,
+            output: self.output.clone(),
+            style: self.style,
+            allow_from: ready.allow_from,
             budget: Budget::default(),
-        };
-        Ok((line, Arc::new(endpoint)))
-    });
-    ready.collect()
+            attempts: RunningAttempts::default(),
+            storing: ready.inbox.is_some().then(|| self.storing.clone()),
+            canceled: AtomicUsize::new(0),
+        });
+        let worker = ready.inbox.map(|inbox| endpoint.worker(&inbox));
+        let worker = worker.transpose().map_err(|error| Failure::because(place, error))?;
+        Ok(Built { line, endpoint, worker, secrets: ready.secrets })
+    }
 }
 
 /// Once a second, reports rejections that were only counted, logs an output that is stuck even if no caller waits for
@@ -227,8 +312,8 @@ async fn monitor(routes: Arc<ReceiveRoutes>, endpoints: Vec<Arc<ServedEndpoint>>
     }
 }
 
-/// The time in which connections may still send a request after the listener was closed.
-const GRACE: Duration = Duration::from_millis(300);
+/// The time in which the first requests of connections that were opened just before the listener was closed begin.
+const GRACE: Duration = FIRST_REQUEST.saturating_add(Duration::from_millis(200));
 
 /// The time for the last answers, and for the last lines of each output.
 const LAST: Duration = Duration::from_secs(2);

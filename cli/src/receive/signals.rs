@@ -1,4 +1,4 @@
-//! Receives SIGTERM and SIGINT, which end the process, and SIGHUP, which is ignored.
+//! Receives SIGTERM and SIGINT, which end the process, and SIGHUP, which reads files again.
 //!
 //! `medhook::Shutdown` is not used: it treats SIGTERM and SIGINT alike, its second signal skips both the delay and the
 //! waiting, and it does not handle SIGHUP. Here SIGINT has no delay, each signal skips one stage, and the last one

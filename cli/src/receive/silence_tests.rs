@@ -56,7 +56,7 @@ async fn a_silence_is_logged_when_it_begins_each_time_it_is_repeated_and_when_it
          id_pointer = \"/id\"\nexpect_every = \"24h\"\nsecrets = [{{ file = {secret:?} }}]\n"
     );
     let config = Config::read("medhook.toml", config.as_bytes(), Overrides::default()).unwrap();
-    let endpoint = config.endpoints.into_iter().next().unwrap().ready(Arc::new(MemoryStore::new(10))).unwrap();
+    let endpoint = config.endpoints.into_iter().next().unwrap().ready(Arc::new(MemoryStore::new(10)), None).unwrap();
     assert!(endpoint.to_string().ends_with(", expects a delivery every 24h"), "{endpoint}");
     let scheme = medhook::HmacSha256Body::new("x-signature");
     let sample = testing::custom(scheme, r#"{"id":"canary"}"#).secret("a-secret-of-some-length");

@@ -1,9 +1,11 @@
 //! Opens the store that the config file names. The rest of the command works with any store.
 
 use std::error::Error as _;
+use std::fmt;
 use std::sync::Arc;
 
-use medhook::{ConfigError, DedupeStore, MemoryStore, SqliteStore};
+use medhook::inbox::{Counts, EndpointCounts};
+use medhook::{Bodies, ConfigError, DedupeStore, Inbox, MemoryStore, SqliteStore, StoreError};
 
 /// The supported URLs, for messages.
 pub(super) const FORMS: &str = "\"memory\", \"sqlite:PATH\", \"postgres://..\" or \"redis://..\"";
@@ -44,15 +46,95 @@ impl StoreConfig {
         self.max_connections.map_or(0, |number| usize::try_from(number).unwrap_or(usize::MAX))
     }
 
-    /// Opens the store.
-    pub(super) async fn open(&self) -> Result<Arc<dyn DedupeStore>, String> {
-        Ok(match &self.url {
-            Url::Memory => Arc::new(MemoryStore::new(IN_MEMORY)),
-            Url::Sqlite(path) => Arc::new(SqliteStore::open(path).await.map_err(with_source)?),
-            Url::Postgres(url) => postgres(url, self.max_connections).await?,
-            Url::Redis(url) => redis(url, self.max_connections).await?,
+    /// Returns whether the store can hold an inbox.
+    pub(super) fn has_inbox(&self) -> bool {
+        matches!(self.url, Url::Sqlite(_) | Url::Postgres(_))
+    }
+
+    /// Opens the store, and its inbox if `bodies` is set. Creates what does not exist.
+    pub(super) async fn open(&self, bodies: Option<Bodies>) -> Result<Opened, CannotOpen> {
+        self.open_or_create(bodies, true).await
+    }
+
+    /// Opens the store, and its inbox if `bodies` is set. Fails if a file or a table does not exist.
+    pub(super) async fn open_existing(&self, bodies: Option<Bodies>) -> Result<Opened, CannotOpen> {
+        if let Url::Sqlite(path) = &self.url {
+            match std::path::Path::new(path).try_exists() {
+                Ok(true) => {}
+                Ok(false) => {
+                    return Err(CannotOpen::Store(format!(
+                        "{path} does not exist; no receiver has used this store yet, or the path is that of another \
+                         directory"
+                    )));
+                }
+                Err(error) => return Err(CannotOpen::Store(format!("{path} cannot be accessed: {error}"))),
+            }
+        }
+        self.open_or_create(bodies, false).await.map_err(|problem| match problem {
+            CannotOpen::Store(text) | CannotOpen::Inbox(text) if is_missing(&text) => {
+                let problem = "it has no tables of an inbox yet; start `medhook receive` with this config file once";
+                CannotOpen::Store(problem.to_owned())
+            }
+            problem => problem,
         })
     }
+
+    async fn open_or_create(&self, bodies: Option<Bodies>, create: bool) -> Result<Opened, CannotOpen> {
+        let no_inbox = |store: Arc<dyn DedupeStore>| Opened { store, inbox: None, found: Vec::new() };
+        let cannot = |error| CannotOpen::Store(with_source(error));
+        Ok(match &self.url {
+            Url::Memory => no_inbox(Arc::new(MemoryStore::new(IN_MEMORY))),
+            Url::Sqlite(path) => {
+                let store = SqliteStore::builder().create_tables(create).open(path).await.map_err(cannot)?;
+                let inbox = match bodies {
+                    Some(bodies) => Some(store.inbox(bodies).await.map_err(cannot_open_inbox)?),
+                    None => None,
+                };
+                let found = found(store.inbox_counts().await);
+                Opened { store: Arc::new(store), inbox, found }
+            }
+            Url::Postgres(url) => postgres(url, self.max_connections, bodies, create).await?,
+            Url::Redis(url) => no_inbox(redis(url, self.max_connections).await.map_err(CannotOpen::Store)?),
+        })
+    }
+}
+
+/// Returns whether an error says that tables do not exist.
+fn is_missing(problem: &str) -> bool {
+    problem.contains("no such table") || problem.contains("do not exist, and create_tables is false")
+}
+
+/// The reason why a store cannot be opened, or its inbox, whose keys or access rights are then wrong.
+#[derive(Debug)]
+pub(super) enum CannotOpen {
+    Store(String),
+    Inbox(String),
+}
+
+impl fmt::Display for CannotOpen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CannotOpen::Store(problem) | CannotOpen::Inbox(problem) => f.write_str(problem),
+        }
+    }
+}
+
+fn cannot_open_inbox(error: ConfigError) -> CannotOpen {
+    CannotOpen::Inbox(with_source(error))
+}
+
+/// A store that is open, with its inbox.
+pub(crate) struct Opened {
+    pub(crate) store: Arc<dyn DedupeStore>,
+    pub(crate) inbox: Option<Inbox>,
+    /// The events that were in the inbox of the store when it was opened, whether or not the inbox is open. Empty if
+    /// it cannot be read.
+    pub(crate) found: Vec<EndpointCounts>,
+}
+
+/// Returns the counts of an inbox, if there is one that this user can read.
+fn found(counts: Result<Option<Counts>, StoreError>) -> Vec<EndpointCounts> {
+    counts.ok().flatten().map(|counts| counts.endpoints).unwrap_or_default()
 }
 
 /// More connections than a server accepts from one client.
@@ -149,19 +231,34 @@ fn with_source(error: ConfigError) -> String {
 }
 
 #[cfg(feature = "postgres")]
-async fn postgres(url: &str, max_connections: Option<u32>) -> Result<Arc<dyn DedupeStore>, String> {
-    let mut builder = medhook::PostgresStore::builder();
+async fn postgres(
+    url: &str,
+    max_connections: Option<u32>,
+    bodies: Option<Bodies>,
+    create: bool,
+) -> Result<Opened, CannotOpen> {
+    let mut builder = medhook::PostgresStore::builder().create_tables(create);
     if let Some(number) = max_connections {
         builder = builder.max_connections(number);
     }
     // The message includes that of the source.
-    let store = builder.connect(url).await.map_err(|error| error.to_string())?;
-    Ok(Arc::new(store))
+    let store = builder.connect(url).await.map_err(|error| CannotOpen::Store(error.to_string()))?;
+    // Errors of the server, such as a missing privilege, are not about the keys.
+    let cannot = |error: ConfigError| match error.to_string() {
+        problem if problem.starts_with("PostgreSQL: ") => CannotOpen::Store(problem),
+        _ => cannot_open_inbox(error),
+    };
+    let inbox = match bodies {
+        Some(bodies) => Some(store.inbox(bodies).await.map_err(cannot)?),
+        None => None,
+    };
+    let found = found(store.inbox_counts().await);
+    Ok(Opened { store: Arc::new(store), inbox, found })
 }
 
 #[cfg(not(feature = "postgres"))]
-async fn postgres(_: &str, _: Option<u32>) -> Result<Arc<dyn DedupeStore>, String> {
-    Err(not_built("PostgreSQL", "postgres"))
+async fn postgres(_: &str, _: Option<u32>, _: Option<Bodies>, _: bool) -> Result<Opened, CannotOpen> {
+    Err(CannotOpen::Store(not_built("PostgreSQL", "postgres")))
 }
 
 #[cfg(feature = "redis")]

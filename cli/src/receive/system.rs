@@ -6,7 +6,7 @@ use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use super::config::Config;
+use super::config::{Config, EndpointConfig};
 use super::printer::Printer;
 use super::serve::OPERATIONS;
 
@@ -30,8 +30,7 @@ pub(super) fn is_discarded(output: &std::fs::File) -> bool {
 pub(super) fn raise_file_limit(config: &Config) {
     #[cfg(unix)]
     {
-        let forwarded = config.endpoints.iter().filter(|endpoint| endpoint.forward.is_some());
-        let forwarded = forwarded.map(|endpoint| endpoint.max_in_flight).fold(0, usize::saturating_add);
+        let forwarded = config.endpoints.iter().map(EndpointConfig::most_forwarded).fold(0, usize::saturating_add);
         let store = config.store.value.files();
         let all = [config.limits.connections, OPERATIONS.connections, forwarded, store, OTHER_FILES];
         let needed = all.into_iter().fold(0, usize::saturating_add);
@@ -43,7 +42,7 @@ pub(super) fn raise_file_limit(config: &Config) {
             tracing::warn!(
                 limit,
                 needed,
-                "the limit of open files is too low for max_connections and max_in_flight; raise it (ulimit -n, \
+                "the limit of open files is too low for max_connections, max_in_flight and workers; raise it (ulimit -n, \
                  LimitNOFILE=) or lower these keys"
             );
         }
@@ -61,7 +60,8 @@ pub(super) fn log_warnings_to(log: Printer) {
     let _ = tracing::subscriber::set_global_default(warnings_to(log));
 }
 
-/// Returns the subscriber that writes warnings, and the lines about the end of a silence, to the log.
+/// Returns the subscriber that writes warnings, and the lines about replaced secrets and the end of a silence, to the
+/// log.
 pub(super) fn warnings_to(log: Printer) -> impl tracing::Subscriber + Send + Sync {
     struct Log(Printer);
     impl Write for Log {
@@ -77,5 +77,6 @@ pub(super) fn warnings_to(log: Printer) -> impl tracing::Subscriber + Send + Syn
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || Log(log.clone()));
     let ours = Targets::new().with_target("medhook", LevelFilter::WARN);
     let ours = ours.with_target("medhook::silence", LevelFilter::INFO);
+    let ours = ours.with_target("medhook::secrets", LevelFilter::INFO);
     tracing_subscriber::registry().with(lines.with_filter(ours))
 }

@@ -22,6 +22,11 @@ pub(super) fn explain(answer: &HttpAnswer, target: &Target) -> String {
              reason; compare the secret, the provider and the options of the signature with the endpoint's"
                 .into()
         }
+        403 => {
+            "a firewall, a proxy or the application rejected it, or `medhook receive` with `allow_from`, whose log then has \
+             `address_not_allowed`"
+                .into()
+        }
         404 => "usually there is no route for this path or host; check --to".into(),
         405 => "the route does not accept POST; check the path of --to".into(),
         408 => "the body did not arrive in time (body_timeout)".into(),

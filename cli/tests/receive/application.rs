@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -12,7 +13,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use medhook::Bytes;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 /// A running application.
 #[derive(Clone)]
@@ -42,38 +46,95 @@ impl Application {
     where
         F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Application::start_at("127.0.0.1:0".parse().unwrap(), answer).await
+    }
+
+    /// Starts an application at this address.
+    pub(crate) async fn start_at<F>(
+        address: SocketAddr,
+        answer: impl Fn(Request<Bytes>, usize) -> F + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let application = Application { address, ledger: Arc::default() };
-        let accepting = application.clone();
+        let serving = application.clone();
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                accepting.ledger.lock().unwrap().connections += 1;
-                let (application, answer) = (accepting.clone(), answer.clone());
+                tokio::spawn(serving.clone().serve(stream, answer.clone()));
+            }
+        });
+        application
+    }
+
+    /// Starts an application that speaks TLS.
+    pub(crate) async fn with_tls(config: Arc<ServerConfig>, status: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let application = Application { address: listener.local_addr().unwrap(), ledger: Arc::default() };
+        let (serving, tls) = (application.clone(), TlsAcceptor::from(config));
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (serving, tls) = (serving.clone(), tls.clone());
                 tokio::spawn(async move {
-                    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-                        let (application, answer) = (application.clone(), answer.clone());
-                        async move {
-                            let (head, body) = request.into_parts();
-                            let body = body.collect().await.unwrap().to_bytes();
-                            let request = Request::from_parts(head, body);
-                            let (call, before) = application.called(&request);
-                            // Runs to completion even if the receiver disconnects.
-                            let answered = tokio::spawn(async move {
-                                let response = answer(request, before).await;
-                                let status = response.status().as_u16();
-                                application.ledger.lock().unwrap().calls[call].status = Some(status);
-                                response
-                            });
-                            Ok::<_, Infallible>(answered.await.unwrap())
+                    match tls.accept(stream).into_fallible().await {
+                        Ok(stream) => serving.serve(stream, move |_, _| async move { with_status(status) }).await,
+                        // With unread bytes, closing the connection would reset it, and the alert could be lost.
+                        Err((_, mut stream)) => {
+                            let _ = stream.shutdown().await;
+                            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
                         }
-                    });
-                    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                    }
                 });
             }
         });
         application
+    }
+
+    /// Starts an application at a Unix socket. It has no address.
+    pub(crate) async fn at_socket(path: PathBuf, status: u16) -> Self {
+        let listener = UnixListener::bind(path).unwrap();
+        let application = Application { address: SocketAddr::from(([0, 0, 0, 0], 0)), ledger: Arc::default() };
+        let serving = application.clone();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(serving.clone().serve(stream, move |_, _| async move { with_status(status) }));
+            }
+        });
+        application
+    }
+
+    /// Answers the requests of a connection.
+    async fn serve<F>(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        answer: impl Fn(Request<Bytes>, usize) -> F + Clone + Send + Sync + 'static,
+    ) where
+        F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    {
+        self.ledger.lock().unwrap().connections += 1;
+        let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+            let (application, answer) = (self.clone(), answer.clone());
+            async move {
+                let (head, body) = request.into_parts();
+                let body = body.collect().await.unwrap().to_bytes();
+                let request = Request::from_parts(head, body);
+                let (call, before) = application.called(&request);
+                // Runs to completion even if the receiver disconnects.
+                let answered = tokio::spawn(async move {
+                    let response = answer(request, before).await;
+                    let status = response.status().as_u16();
+                    application.ledger.lock().unwrap().calls[call].status = Some(status);
+                    response
+                });
+                Ok::<_, Infallible>(answered.await.unwrap())
+            }
+        });
+        let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
     }
 
     /// Starts an application that always answers with this status.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Response};
 use http_body_util::Full;
+use medhook::sign::Signer;
 use medhook::testing::{self, Signing};
 use medhook::{Bytes, Custom, NoDedupe, Receiver, Secret, StandardWebhooks};
 use medhook_tests::served::unused_address;
@@ -62,6 +63,7 @@ async fn the_application_gets_the_verified_body_and_no_header_of_the_sender_but_
             "medhook-event-key",
             "medhook-kind",
             "medhook-provider",
+            "medhook-signature",
             "user-agent",
             "webhook-id",
             "webhook-signature",
@@ -74,8 +76,9 @@ async fn the_application_gets_the_verified_body_and_no_header_of_the_sender_but_
     assert_eq!((header("medhook-kind"), header("medhook-event-id")), ("document.uploaded", "evt-1"));
     let line = instance.lines(1).remove(0);
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-    assert_eq!(line["event_key"], header("medhook-event-key"));
-    assert!(header("webhook-id").starts_with(&format!("medhook_{}", header("medhook-event-key"))));
+    let key = header("medhook-event-key");
+    assert!(key.len() == 64 && key.starts_with(line["event_key"].as_str().unwrap()), "{key}");
+    assert_eq!(header("webhook-id"), format!("medhook_{key}"));
     assert_eq!((&line["outcome"], &line["status"], &line["upstream"]), (&"handled".into(), &204.into(), &"204".into()));
 
     // The application can verify the signature of the receiver.
@@ -86,6 +89,8 @@ async fn the_application_gets_the_verified_body_and_no_header_of_the_sender_but_
         receiver.verify(got.headers(), got.body().clone()).is_ok()
     };
     assert!(verifies(THIRD_SECRET) && !verifies(SECRET));
+    let signer = |text: &str| Signer::new(StandardWebhooks::new(), &secret(text)).unwrap();
+    assert!(signer(THIRD_SECRET).verify_headers(got.headers()) && !signer(SECRET).verify_headers(got.headers()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,7 +100,7 @@ async fn a_possible_duplicate_has_a_key_of_its_own_and_is_marked() {
     let config = format!(
         "listen = \"127.0.0.1:0\"\ndrain_delay = \"0s\"\nstore = \"memory\"\n[[endpoint]]\npath = \"/azodha\"\n\
          provider = \"azodha\"\nscheme = \"hmac-sha256\"\nheader = \"x-signature\"\n\
-         secrets = [{{ env = \"TEST_SECRET\" }}]\nforward = \"{}\"\nforward_secret = {{ env = \"TEST_THIRD_SECRET\" }}\n",
+         secrets = [{{ env = \"TEST_SECRET\" }}]\ninbox = false\nforward = \"{}\"\nforward_secret = {{ env = \"TEST_THIRD_SECRET\" }}\n",
         application.url()
     );
     let instance = Instance::start(&folder, &config, &["--json"]);
@@ -135,7 +140,7 @@ async fn hostile_ids_and_kinds_are_escaped_in_headers() {
     let custom = "listen = \"127.0.0.1:0\"\ndrain_delay = \"0s\"\nstore = \"memory\"\n[[endpoint]]\npath = \"/acme\"\nprovider = \"custom\"\n\
                   scheme = \"hmac-sha256\"\nheader = \"x-acme\"\nid_pointer = \"/id\"\nkind_pointer = \"/type\"\n\
                   secrets = [{ env = \"TEST_SECRET\" }]\n";
-    let config = format!("{custom}forward = \"{}\"", application.url());
+    let config = format!("{custom}inbox = false\nforward = \"{}\"", application.url());
     let instance = Instance::start(&folder, &config, &["--json"]);
     let sender = Sender::new();
     let long = "x".repeat(100_000);
@@ -202,6 +207,30 @@ async fn only_the_status_of_the_application_is_the_answer_and_it_settles_the_cla
     assert_eq!((&outcomes[0]["outcome"], &outcomes[1]["outcome"]), (&"handled".into(), &"duplicate".into()));
     assert_eq!((&outcomes[4]["outcome"], &outcomes[4]["upstream"]), (&"failed".into(), &"302".into()));
     assert_eq!(outcomes[5]["outcome"], "handled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sender_gets_the_wait_that_the_application_asks_for_and_no_other_header() {
+    let application = Application::start(|request, _| async move {
+        let (status, wait) = event(&request).split_once("%20").unwrap();
+        let mut response = with_status(status.parse().unwrap());
+        for (name, value) in [("retry-after", wait), ("medhook-give-up", "no_such_account"), ("x-own", "1")] {
+            response.headers_mut().insert(name, HeaderValue::try_from(value).unwrap());
+        }
+        response
+    })
+    .await;
+    let folder = Folder::new();
+    let instance = Instance::start(&folder, &config(&application.url(), ""), &[]);
+    for (id, wait) in [("503 7", Some("7")), ("429 99999", Some("3600")), ("503 soon", None), ("500 7", None)] {
+        let answer = Sender::new().answer(instance.address, &delivery(id)).await;
+        assert_eq!(answer.status().as_str(), &id[..3]);
+        assert_eq!(answer.headers().get("retry-after").map(|value| value.to_str().unwrap()), wait, "{id}");
+        let mut names: Vec<_> = answer.headers().keys().map(|name| name.as_str()).collect();
+        names.retain(|name| *name != "retry-after");
+        names.sort_unstable();
+        assert_eq!(names, ["content-length", "date"], "{id}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

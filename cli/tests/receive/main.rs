@@ -10,20 +10,32 @@
     reason = "a failed assumption of a test should end the test"
 )]
 
+mod addresses;
 mod application;
+mod checks;
 mod commands;
 mod config;
 mod fleet;
 mod forward;
+mod forward_signature;
+mod forward_targets;
+mod inbox;
+mod inbox_config;
 mod metrics;
 mod mistakes;
 mod output;
 mod program;
 mod providers;
 mod rejected;
+mod rolling;
+mod rotation;
 mod secret;
 mod sender;
 mod serving;
+mod setup;
+#[cfg(target_os = "linux")]
+mod sockets;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod stores;
 mod stray;
+mod tls;

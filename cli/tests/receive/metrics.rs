@@ -20,10 +20,15 @@ const OPERATIONS: &str = "[operations]\nlisten = \"127.0.0.1:0\"\n";
 /// Starts a receiver, and returns the address of its `[operations]`.
 fn started(folder: &Folder, endpoint: &str) -> (Instance, SocketAddr) {
     let instance = Instance::start(folder, &format!("{TOP}{endpoint}{OPERATIONS}"), &[]);
+    let operations = operations(&instance);
+    (instance, operations)
+}
+
+/// Returns the address of a receiver's `[operations]`.
+pub(crate) fn operations(instance: &Instance) -> SocketAddr {
     let line = instance.stderr().into_iter().find(|line| line.contains("metrics at http://")).unwrap();
     let (_, address) = line.split_once("metrics at http://").unwrap();
-    let address = address.strip_suffix("/metrics").unwrap().parse().unwrap();
-    (instance, address)
+    address.strip_suffix("/metrics").unwrap().parse().unwrap()
 }
 
 /// Sends a request, and returns the head and the body of the answer.
@@ -37,7 +42,7 @@ fn answer(to: SocketAddr, method: &str, path: &str) -> (String, String) {
     (head.to_owned(), body.to_owned())
 }
 
-fn scrape(at: SocketAddr) -> String {
+pub(crate) fn scrape(at: SocketAddr) -> String {
     let (head, text) = answer(at, "GET", "/metrics");
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{head}");

@@ -17,6 +17,9 @@ pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 pub(crate) const OTHER_SECRET: &str = "fedcba9876543210fedcba9876543210";
 pub(crate) const THIRD_SECRET: &str = "00112233445566778899aabbccddeeff";
 
+/// A key of an inbox.
+pub(crate) const INBOX_KEY: &str = "kSgYTfzSAoXrYAhbVL6jHyVLgUzDrzaTMKs05R4BsNM=";
+
 /// A temporary folder, removed when dropped.
 pub(crate) struct Folder(PathBuf);
 
@@ -60,6 +63,7 @@ pub(crate) fn with_secrets<'c>(command: &'c mut Command, folder: &Folder) -> &'c
         .env("TEST_OTHER_SECRET", OTHER_SECRET)
         .env("TEST_THIRD_SECRET", THIRD_SECRET)
         .env("TEST_EMPTY_SECRET", "")
+        .env("TEST_INBOX_KEY", INBOX_KEY)
         .env_remove("TEST_UNSET_SECRET")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -86,7 +90,12 @@ impl Instance {
     /// Starts a receiver with this config file, and reads its output.
     pub(crate) fn start(folder: &Folder, config: &str, arguments: &[&str]) -> Self {
         folder.file("medhook.toml", config);
-        let mut instance = Instance::run(medhook(folder, arguments));
+        Instance::reading(medhook(folder, arguments))
+    }
+
+    /// Starts a command that runs a receiver, and reads its output.
+    pub(crate) fn reading(command: Command) -> Self {
+        let mut instance = Instance::run(command);
         let stdout = instance.child.stdout.take().unwrap();
         instance.stdout = Some(Lines::of(stdout));
         instance
@@ -96,7 +105,7 @@ impl Instance {
     pub(crate) fn run(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let stderr = Lines::of(child.stderr.take().unwrap());
-        let listening = |line: &String| line.contains("listening at http://");
+        let listening = |line: &String| line.contains("listening at http");
         let began = Instant::now();
         let line = loop {
             if let Some(line) = stderr.all().into_iter().find(listening) {
@@ -106,7 +115,9 @@ impl Instance {
             assert!(ended.is_none() && began.elapsed() < PATIENCE, "does not listen: {:?}", stderr.all());
             thread::sleep(Duration::from_millis(5));
         };
-        let (_, address) = line.split_once("http://").unwrap();
+        let (_, address) = line.split_once("://").unwrap();
+        // The origin of a socket that was passed follows.
+        let (address, _) = address.split_once(',').unwrap_or((address, ""));
         Instance { child, address: address.parse().unwrap(), stderr, stdout: None }
     }
 

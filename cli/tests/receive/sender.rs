@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::Request;
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -27,6 +27,14 @@ impl Sender {
         *request.uri_mut() = format!("http://{to}{}", request.uri()).parse().unwrap();
         let answered = self.0.request(request.map(Full::new));
         tokio::time::timeout(PATIENCE, answered).await.expect("an answer").unwrap().status().as_u16()
+    }
+
+    /// Sends the request, and returns the answer without its body.
+    pub(crate) async fn answer(&self, to: SocketAddr, request: &Request<Bytes>) -> Response<()> {
+        let mut request = request.clone();
+        *request.uri_mut() = format!("http://{to}{}", request.uri()).parse().unwrap();
+        let answered = self.0.request(request.map(Full::new));
+        tokio::time::timeout(PATIENCE, answered).await.expect("an answer").unwrap().map(drop)
     }
 
     /// Sends the request, and returns the status of an answer without a body, or the error.

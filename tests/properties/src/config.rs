@@ -72,6 +72,9 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         let table = format!("{{ url = \"{store}\", max_connections = 2 }}");
         texts.push(text.replace("\"sqlite:medhook.db\"", &table));
     }
+    let tls = "tls = { cert = \"hunter2\", key = \"hunter2\" }\nmax_connections_per_address = 2\n";
+    texts.push(format!("{tls}{text}"));
+    texts.push(text.replace("retention", "allow_from = [\"203.0.113.0/24\", \"hunter2\"]\nretention"));
     // Long values with terminal escape sequences.
     let text = text.replace("\"48h\"", "\"48h\"\ndedupe = \"natural\"");
     for quoted in
@@ -135,7 +138,8 @@ const PLACES: [&str; 6] = ["line ", "cannot be read: ", "longer than ", "unknown
 
 const LONGEST_LINE: usize = 2_000;
 
-const QUOTED: [&str; 24] = [
+const QUOTED: [&str; 25] = [
+    "allow_from",
     "path",
     "name",
     "provider",

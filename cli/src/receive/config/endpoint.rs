@@ -1,0 +1,243 @@
+//! Reads an endpoint.
+
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use medhook::{Builder, DedupeStore, Inbox, OnStoreError, Receiver};
+use toml::Table;
+
+use super::forward::{self, Forward};
+use super::inbox::{InboxConfig, ONLY_WITH_INBOX};
+use crate::failure::Failure;
+use crate::receive::addresses::AllowedNetworks;
+use crate::receive::endpoint_secrets::EndpointSecrets;
+use crate::receive::keys::{TableKeys, cut, in_units, is_name};
+use crate::receive::path;
+use crate::receive::provider::{self, Classify};
+use crate::sources::Validation;
+
+/// The config of an endpoint, without the store.
+pub(in crate::receive) struct EndpointConfig {
+    pub(in crate::receive) place: String,
+    pub(in crate::receive) path: String,
+    pub(in crate::receive) name: String,
+    pub(in crate::receive) builder: Builder,
+    pub(in crate::receive) classify: Classify,
+    pub(in crate::receive) forward: Option<Forward>,
+    pub(in crate::receive) inbox: Option<InboxConfig>,
+    /// Whether deliveries are rejected while the store is unavailable.
+    pub(in crate::receive) needs_store: bool,
+    /// The longest usual time without a genuine delivery.
+    pub(in crate::receive) expect_every: Option<Duration>,
+    pub(in crate::receive) max_in_flight: usize,
+    /// The networks that deliveries are accepted from. `None`: all.
+    pub(in crate::receive) allow_from: Option<AllowedNetworks>,
+    pub(in crate::receive) secrets: EndpointSecrets,
+}
+
+/// An endpoint with its receiver.
+pub(in crate::receive) struct Ready {
+    pub(in crate::receive) path: String,
+    pub(in crate::receive) receiver: Receiver,
+    pub(in crate::receive) classify: Classify,
+    pub(in crate::receive) forward: Option<Forward>,
+    pub(in crate::receive) inbox: Option<InboxConfig>,
+    pub(in crate::receive) expect_every: Option<Duration>,
+    pub(in crate::receive) allow_from: Option<AllowedNetworks>,
+    pub(in crate::receive) secrets: EndpointSecrets,
+}
+
+impl EndpointConfig {
+    /// Returns how many connections to the application may be open at once.
+    pub(in crate::receive) fn most_forwarded(&self) -> usize {
+        // Of an endpoint with an inbox, requests are forwarded only without a claim.
+        let requests = if self.inbox.is_some() && self.needs_store { 0 } else { self.max_in_flight };
+        let workers = self.inbox.as_ref().map_or(0, |inbox| inbox.workers);
+        if self.forward.is_some() { requests.saturating_add(workers) } else { 0 }
+    }
+
+    /// Builds the receiver with its store, or with its inbox.
+    pub(in crate::receive) fn ready(
+        self,
+        store: Arc<dyn DedupeStore>,
+        inbox: Option<&Inbox>,
+    ) -> Result<Ready, Failure> {
+        let builder = match (&self.inbox, inbox) {
+            (Some(config), Some(inbox)) => config.apply(self.builder, inbox.clone()),
+            _ => self.builder.store(store),
+        };
+        let receiver = builder.build();
+        let receiver = receiver.map_err(|error| Failure::because(&self.place, error))?;
+        Ok(Ready {
+            path: self.path,
+            receiver,
+            classify: self.classify,
+            forward: self.forward,
+            inbox: self.inbox,
+            expect_every: self.expect_every,
+            allow_from: self.allow_from,
+            secrets: self.secrets,
+        })
+    }
+}
+
+/// Describes the endpoint for the operator.
+impl fmt::Display for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "endpoint {} at {}, provider {}, ", self.receiver.name(), self.path, self.receiver.provider())?;
+        match &self.forward {
+            Some(forward) => write!(f, "forwards to {}", forward.target)?,
+            None => f.write_str("writes events to standard output")?,
+        }
+        if self.inbox.is_some() {
+            f.write_str(" from its inbox")?;
+        }
+        if let Some(networks) = &self.allow_from {
+            write!(f, ", accepts deliveries from {networks}")?;
+        }
+        match self.expect_every {
+            Some(every) => write!(f, ", expects a delivery every {}", in_units(every)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Takes the path and the name of an endpoint.
+pub(in crate::receive) fn identity(
+    file: &str,
+    number: usize,
+    table: Table,
+) -> Result<(TableKeys, String, String), Failure> {
+    let mut keys = TableKeys::within(format!("{file}: endpoint {number}"), table);
+    let path = keys.text("path")?;
+    if let Some(path) = &path {
+        keys.rename(format!("{file}: endpoint {number} ({})", cut(path).escape_debug()));
+    }
+    let others = [OF_ENDPOINT, ONLY_WITH_INBOX].into_iter().flatten().copied();
+    let known: Vec<_> = ["path"].into_iter().chain(others).chain(provider::keys()).collect();
+    keys.all_known(&known)?;
+    let path = keys.needed("path", path)?;
+    path::checked(&path).map_err(|problem| keys.wrong("path", problem))?;
+    let name = name(&mut keys, &path)?;
+    Ok((keys, path, name))
+}
+
+/// The keys of every endpoint, besides [`provider::keys`].
+const OF_ENDPOINT: &[&str] = &[
+    "path",
+    "name",
+    "provider",
+    "secrets",
+    "reuse_secret",
+    "body_limit",
+    "body_timeout",
+    "retention",
+    "lease",
+    "handler_timeout",
+    "max_in_flight",
+    "max_repeats",
+    "allow_from",
+    "on_store_error",
+    "expect_every",
+    "forward",
+    "forward_ca",
+    "forward_secret",
+    "forward_in_clear",
+    "inbox",
+];
+
+/// No provider is documented to wait longer for an answer.
+const HANDLER_TIMEOUT: Duration = Duration::from_secs(60);
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The leases that a receiver accepts.
+const LEASES: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+
+/// The shortest `expect_every` that a receiver accepts.
+const SHORTEST_EXPECTATION: Duration = Duration::from_secs(60);
+
+/// Each event in flight holds a body in memory, and a connection to the application.
+const MAX_IN_FLIGHT: usize = 256;
+
+/// The endpoints that have been read so far.
+pub(super) struct Reading<'f> {
+    pub(super) file: &'f str,
+    pub(super) endpoints: Vec<EndpointConfig>,
+}
+
+impl Reading<'_> {
+    pub(super) fn endpoint(&mut self, number: usize, table: Table) -> Result<(), Failure> {
+        let (mut keys, path, name) = identity(self.file, number, table)?;
+        let reuse = keys.flag("reuse_secret")?;
+        let provided = provider::take(&mut keys, &name, reuse, Validation::Full)?;
+        let mut builder = provided.builder;
+        if let Some(bytes) = keys.count("body_limit")? {
+            builder = builder.body_limit(bytes);
+        }
+        let body_timeout = keys.duration("body_timeout")?.unwrap_or(BODY_TIMEOUT);
+        let handler_timeout = keys.duration("handler_timeout")?.unwrap_or(HANDLER_TIMEOUT);
+        let max_in_flight = keys.count("max_in_flight")?.unwrap_or(MAX_IN_FLIGHT);
+        builder = builder.body_timeout(body_timeout).handler_timeout(handler_timeout).max_in_flight(max_in_flight);
+        if let Some(retention) = keys.duration("retention")? {
+            builder = builder.retention(retention);
+        }
+        if let Some(lease) = keys.duration("lease")? {
+            if !LEASES.contains(&lease) {
+                return Err(keys.wrong("lease", "must be between 100ms and 1h"));
+            }
+            builder = builder.lease(lease);
+        }
+        let down = [("reject", OnStoreError::Reject), ("handle-unclaimed", OnStoreError::HandleUnclaimed)];
+        let on_store_error = keys.choice("on_store_error", &down)?.unwrap_or_default();
+        builder = builder.on_store_error(on_store_error);
+        let allow_from = AllowedNetworks::take(&mut keys)?;
+        let expect_every = keys.duration("expect_every")?;
+        if let Some(every) = expect_every {
+            if every < SHORTEST_EXPECTATION {
+                return Err(keys.wrong("expect_every", "must be at least 1m"));
+            }
+            builder = builder.expect_every(every);
+        }
+        let (forward, signing) = forward::take(&mut keys, reuse)?;
+        let (provider, retries) = provided.source.retries();
+        let inbox = InboxConfig::take(&mut keys, forward.as_ref(), provider, retries)?;
+        keys.all_taken("does not apply to this `provider` and `scheme`; remove it")?;
+
+        let place = keys.place().to_owned();
+        let secrets = EndpointSecrets {
+            place: place.clone(),
+            source: provided.source.without_secrets(),
+            groups: provided.groups,
+            signing,
+            signer: forward.as_ref().and_then(|forward| forward.signer.clone()),
+        };
+        let needs_store = on_store_error == OnStoreError::Reject;
+        self.endpoints.push(EndpointConfig {
+            place,
+            path,
+            name,
+            builder,
+            classify: provided.classify,
+            forward,
+            inbox,
+            needs_store,
+            expect_every,
+            max_in_flight,
+            allow_from,
+            secrets,
+        });
+        Ok(())
+    }
+}
+
+fn name(keys: &mut TableKeys, path: &str) -> Result<String, Failure> {
+    if let Some(name) = keys.name("name")? {
+        return Ok(name);
+    }
+    let made = Some(path::name(path)).filter(|name| is_name(name));
+    made.ok_or_else(|| keys.wrong("name", "missing, and cannot be derived from this path; set it"))
+}

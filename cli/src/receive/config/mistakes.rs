@@ -1,0 +1,26 @@
+//! The mistakes in a config file.
+
+use crate::failure::Failure;
+
+/// At least one mistake in a config file.
+pub(in crate::receive) struct Mistakes {
+    pub(in crate::receive) first: Failure,
+    pub(in crate::receive) others: Vec<Failure>,
+}
+
+impl Mistakes {
+    /// Fails if a mistake was found.
+    pub(super) fn fail(found: Vec<Failure>) -> Result<(), Self> {
+        let mut found = found.into_iter();
+        match found.next() {
+            Some(first) => Err(Mistakes { first, others: found.collect() }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<Failure> for Mistakes {
+    fn from(first: Failure) -> Self {
+        Mistakes { first, others: Vec::new() }
+    }
+}

@@ -1,0 +1,84 @@
+//! Reads the secrets of an endpoint again.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use medhook::Receiver;
+
+use super::change::{Reload, Reloaded};
+use super::watched::FileContent;
+use crate::failure::Failure;
+use crate::receive::endpoint_secrets::EndpointSecrets;
+use crate::receive::secrets::no_secret_twice;
+
+/// The secrets that all endpoints use. Two must not share one.
+#[derive(Clone, Default)]
+pub(in crate::receive) struct InUse(Arc<Mutex<Vec<EndpointSecrets>>>);
+
+/// Replaces the secrets of an endpoint when their files change.
+pub(in crate::receive) struct EndpointReload {
+    receiver: Receiver,
+    files: Vec<PathBuf>,
+    in_use: InUse,
+    /// The index in `in_use`.
+    index: usize,
+}
+
+impl EndpointReload {
+    /// Adds the secrets of an endpoint to those in use.
+    pub(in crate::receive) fn new(receiver: Receiver, secrets: EndpointSecrets, in_use: &InUse) -> Self {
+        let files = secrets.files();
+        let mut all = in_use.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = all.len();
+        all.push(secrets);
+        EndpointReload { receiver, files, in_use: in_use.clone(), index }
+    }
+
+    fn try_apply(&self, contents: &[FileContent]) -> Result<Reloaded, Failure> {
+        let mut all = self.in_use.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(current) = all.get(self.index) else { return Ok(Reloaded::Unchanged) };
+        let content =
+            |path: &std::path::Path| self.files.iter().zip(contents).find(|(file, _)| *file == path).map(|pair| pair.1);
+        let new = current.of_contents(content)?;
+        let (verifies_alike, signs_alike) = (current.verifies_alike(&new), current.signs_alike(&new));
+        if verifies_alike && signs_alike {
+            return Ok(Reloaded::Unchanged);
+        }
+        check_distinct(&all, self.index, &new)?;
+        // Both are checked before either is replaced.
+        let signer = new.new_signer()?;
+        if !verifies_alike {
+            new.replace_in(&self.receiver)?;
+        }
+        if let (Some(shared), Some(signer), false) = (&new.signer, signer, signs_alike) {
+            let (endpoint, secret) = (self.receiver.name(), new.signing.iter().flat_map(|group| &group.secrets).next());
+            let secret = secret.map(|named| named.secret.label());
+            shared.replace(signer);
+            tracing::info!(target: "medhook::secrets", endpoint, secret, "forward_secret replaced");
+        }
+        new.warnings().for_each(|warning| tracing::warn!(target: "medhook::secrets", "{warning}"));
+        if let Some(current) = all.get_mut(self.index) {
+            *current = new;
+        }
+        Ok(Reloaded::Replaced)
+    }
+}
+
+/// Fails if the new secrets of an endpoint and those of another one have one in common.
+fn check_distinct(all: &[EndpointSecrets], index: usize, new: &EndpointSecrets) -> Result<(), Failure> {
+    let others = all.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, secrets)| secrets);
+    let all: Vec<_> = others.chain([new]).collect();
+    let groups: Vec<_> = all.iter().flat_map(|secrets| &secrets.groups).collect();
+    let signing: Vec<_> = all.iter().flat_map(|secrets| &secrets.signing).collect();
+    no_secret_twice(&groups, &signing)
+}
+
+impl Reload for EndpointReload {
+    fn files(&self) -> Vec<PathBuf> {
+        self.files.clone()
+    }
+
+    fn apply(&mut self, contents: &[FileContent]) -> Result<Reloaded, String> {
+        self.try_apply(contents).map_err(|failure| format!("{failure}; the secrets of this endpoint stay as they are"))
+    }
+}

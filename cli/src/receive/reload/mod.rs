@@ -1,0 +1,69 @@
+//! Reads secrets and certificates again while the receiver runs.
+//!
+//! - `watched`: files, and whether their contents have changed
+//! - `driver`: polls them, and applies a `change`
+//! - `endpoint`: the secrets of an endpoint; `certificate`: that of the listener
+//! - `restart`: what is read from a file but needs a restart
+//! - `hangup`: the lines about a SIGHUP
+
+mod certificate;
+mod change;
+mod driver;
+mod endpoint;
+mod hangup;
+mod restart;
+mod watched;
+
+use std::path::PathBuf;
+
+use medhook::Receiver;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use self::change::Reload;
+use self::driver::Reloader;
+use self::endpoint::{EndpointReload, InUse};
+use self::hangup::Hangup;
+use self::restart::NeedsRestart;
+pub(in crate::receive) use self::watched::FileContent;
+use super::config::ConfigOrigin;
+use super::endpoint_secrets::EndpointSecrets;
+use super::printer::Printer;
+use super::tls::CertificateSource;
+
+/// Collects what is read again while the receiver runs.
+pub(super) struct Reloads {
+    all: Vec<Box<dyn Reload>>,
+    in_use: InUse,
+    /// The environment variables that hold secrets.
+    variables: Vec<String>,
+}
+
+impl Reloads {
+    /// Begins with files that are read at the start only, and their places in the config file.
+    pub(super) fn new(read_at_start: Vec<(String, PathBuf)>) -> Self {
+        let files = read_at_start.into_iter().map(|(place, file)| Box::new(NeedsRestart::new(place, file)) as _);
+        Reloads { all: files.collect(), in_use: InUse::default(), variables: Vec::new() }
+    }
+
+    /// Adds the secrets of an endpoint.
+    pub(super) fn endpoint(&mut self, receiver: &Receiver, secrets: EndpointSecrets) {
+        self.variables.extend(secrets.variables().map(str::to_owned));
+        self.all.push(Box::new(EndpointReload::new(receiver.clone(), secrets, &self.in_use)));
+    }
+
+    /// Adds the certificate of the listener.
+    pub(super) fn certificate(&mut self, certificate: CertificateSource) {
+        self.all.push(Box::new(certificate));
+    }
+
+    /// Polls the files until the task is aborted, and at each hangup.
+    pub(super) fn spawn(
+        self,
+        log: Printer,
+        origin: Option<ConfigOrigin>,
+        hangups: mpsc::Receiver<()>,
+    ) -> JoinHandle<()> {
+        tokio::spawn(Reloader::new(self.all).run(hangups, Hangup::new(log, origin, self.variables)))
+    }
+}
