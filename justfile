@@ -75,3 +75,7 @@ prometheus:
 # Compare the types in the public API with the allowed dependencies
 public-types:
     scripts/public-types
+
+# Kill, restart and rotate processes of `medhook receive` with an inbox; takes a while
+receive-check *arguments:
+    scripts/receive-check {{arguments}}
