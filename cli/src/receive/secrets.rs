@@ -176,7 +176,7 @@ fn entry(place: String, table: Table) -> Result<SecretEntry, Failure> {
 /// The keys of a secret.
 const KEYS: &[&str] = &["env", "file", "label", "literal", "optional"];
 
-/// Where a secret comes from: a table with [`KEYS`].
+/// The source of a secret: a table with [`KEYS`].
 #[derive(Debug, Clone)]
 pub(super) struct SecretEntry {
     place: String,

@@ -80,7 +80,7 @@ fn the_message_for_every_mistake_names_the_key_and_what_to_do() {
     let mediquo = "provider = \"mediquo\"\nsecrets = [{ env = \"TEST_SECRET\" }]\n";
     rejected(&format!("{start}{mediquo}"), &[], &[unused]);
 
-    // Of every provider without documented retries, an endpoint that forwards must choose.
+    // An endpoint that forwards must choose if no retries are documented.
     let start = "listen = \"127.0.0.1:0\"\n[[endpoint]]\npath = \"/m\"\n";
     let forward = "forward = \"http://127.0.0.1:1/\"\nsecrets = [{ env = \"TEST_SECRET\" }]\n";
     let scheme = "scheme = \"shared-secret\"\nheader = \"x-key\"\n";

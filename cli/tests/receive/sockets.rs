@@ -91,7 +91,7 @@ fn a_passed_socket_that_cannot_be_used_is_a_mistake() {
         (forwarded(), 2, "a:b", tcp(), "LISTEN_FDNAMES: two sockets have the same purpose"),
         (forwarded(), 3, "a:b:c", tcp(), "LISTEN_FDS: 3 sockets were passed"),
         (without_operations, 2, "a:operations", tcp(), "LISTEN_FDNAMES: a socket is named operations, but"),
-        // Of another process.
+        // The sockets of another process.
         (forwarded(), 0, "", tcp(), "medhook.toml: `listen`: cannot listen at 192.0.2.1:1: "),
     ] {
         folder.file("medhook.toml", &config);

@@ -160,7 +160,7 @@ pub(crate) async fn an_unfinished_or_claimed_event_is_not_forgotten(on: &StoreFi
     assert_eq!(on.forget(1).await, Forgotten::Unfinished { id });
     let again = NewEvent { token: token(3), ..event(1) };
     assert_eq!(on.inbox.store_event(again).await.unwrap(), StoreResult::Duplicate, "its record is still there");
-    // Of an instance without an inbox.
+    // The claim of an instance without an inbox.
     on.store.claim(key(2), token(12), LONG).await.unwrap();
     assert_eq!(on.forget(2).await, Forgotten::Claimed);
     on.store.commit(key(2), token(12), Retention::new(LONG, LONG)).await.unwrap();

@@ -54,7 +54,7 @@ pub(in crate::receive) struct Ready {
 impl EndpointConfig {
     /// Returns how many connections to the application may be open at once.
     pub(in crate::receive) fn most_forwarded(&self) -> usize {
-        // Of an endpoint with an inbox, requests are forwarded only without a claim.
+        // With an inbox, a request is forwarded only if its event could not be stored.
         let requests = if self.inbox.is_some() && self.needs_store { 0 } else { self.max_in_flight };
         let workers = self.inbox.as_ref().map_or(0, |inbox| inbox.workers);
         if self.forward.is_some() { requests.saturating_add(workers) } else { 0 }

@@ -204,7 +204,7 @@ mod tests {
     fn files_behind_a_symlink_that_is_swapped_change_together() {
         use std::os::unix::fs::symlink;
 
-        // As Kubernetes mounts a secret: secret -> ..data/secret, ..data -> ..2026_01_03.
+        // Kubernetes mounts a secret like this: secret -> ..data/secret, ..data -> ..2026_01_03.
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         for (version, one, two) in [("..1", "one", "two"), ("..2", "ONE", "TWO")] {
