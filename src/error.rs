@@ -253,6 +253,9 @@ pub struct StoreError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StoreErrorKind {
     Unavailable,
+    /// Another process has the lock, so the operation has changed nothing.
+    #[cfg(feature = "sqlite")]
+    Busy,
     Full,
     Lost,
 }
@@ -262,6 +265,11 @@ impl StoreError {
     /// contain a password or a key.
     pub fn unavailable(message: impl Into<Box<str>>) -> Self {
         StoreError { kind: StoreErrorKind::Unavailable, message: message.into(), source: None }
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn busy(message: impl Into<Box<str>>) -> Self {
+        StoreError { kind: StoreErrorKind::Busy, message: message.into(), source: None }
     }
 
     /// Creates the error of a store that is full of events that must not be forgotten yet.
@@ -287,6 +295,12 @@ impl StoreError {
     pub fn with_source(mut self, source: impl Into<Source>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// Returns whether another process had the lock, so that the operation has changed nothing.
+    #[cfg(all(feature = "inbox", feature = "sqlite"))]
+    pub(crate) fn is_busy(&self) -> bool {
+        self.kind == StoreErrorKind::Busy
     }
 
     /// Returns whether the store is full.

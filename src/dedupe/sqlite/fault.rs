@@ -52,7 +52,8 @@ impl Fault {
     /// Returns a store error with this message. A fault can be the answer to several operations.
     pub(super) fn to_store_error(&self) -> StoreError {
         let code = self.source.as_ref().and_then(code).map(|code| format!(" (SQLite code {code})"));
-        StoreError::unavailable(format!("SQLite store: {}{}", self.message, code.unwrap_or_default()))
+        let message = format!("SQLite store: {}{}", self.message, code.unwrap_or_default());
+        if self.busy { StoreError::busy(message) } else { StoreError::unavailable(message) }
     }
 
     /// Returns whether there is no space left on the disk.
@@ -62,19 +63,11 @@ impl Fault {
     }
 }
 
-const TOO_LONG_LOCKED: &str = "locked by another connection for longer than the busy timeout";
-
-/// Returns whether an operation failed only because another connection held the lock of the file.
-#[cfg(feature = "inbox")]
-pub(super) fn was_locked(error: &StoreError) -> bool {
-    error.to_string().contains(TOO_LONG_LOCKED)
-}
-
 impl From<sqlx::Error> for Fault {
     fn from(source: sqlx::Error) -> Self {
         let code = code(&source).map(|extended| extended & 0xff);
         let message = match code {
-            Some(BUSY | LOCKED | PROTOCOL) => TOO_LONG_LOCKED.into(),
+            Some(BUSY | LOCKED | PROTOCOL) => "locked by another connection for longer than the busy timeout".into(),
             Some(READONLY) => "the file is read-only".into(),
             Some(IOERR) => "reading or writing the file failed".into(),
             Some(CORRUPT) => "the file is damaged".into(),

@@ -34,7 +34,6 @@ use self::operators::{HOLD_ALL, held_before};
 use self::work::InboxStep;
 use super::SqliteStore;
 use super::connect::{BETWEEN, PATIENCE};
-use super::fault::was_locked;
 use super::writer::Step;
 use crate::claim_token::ClaimToken;
 use crate::dedupe::inbox::rules::Ending;
@@ -95,14 +94,19 @@ impl SqliteInbox {
         self.0.ask(Step::Inbox(step)).await?.of_inbox()
     }
 
-    /// Repeats a step of an operator, or of opening the inbox, while the file is busy. SQLite's lock is not fair, so
-    /// one process beside busy ones may get it late. A step that found the file locked has changed nothing.
+    /// Runs a step of an operator, or of opening the inbox.
     async fn ask_patiently<T: 'static>(&self, step: InboxStep) -> Result<T, StoreError> {
+        self.patiently(|| Step::Inbox(step.clone())).await
+    }
+
+    /// Repeats a step while the file is busy. SQLite's lock is not fair, so one process beside busy ones may get it
+    /// late.
+    async fn patiently<T: 'static>(&self, step: impl Fn() -> Step) -> Result<T, StoreError> {
         let began = Instant::now();
         loop {
-            match self.ask(step.clone()).await {
-                Err(error) if was_locked(&error) && began.elapsed() < PATIENCE => sleep(BETWEEN).await,
-                result => return result,
+            match self.0.ask(step()).await {
+                Err(error) if error.is_busy() && began.elapsed() < PATIENCE => sleep(BETWEEN).await,
+                result => return result?.of_inbox(),
             }
         }
     }
@@ -148,7 +152,7 @@ impl InboxStore for SqliteInbox {
     }
 
     fn forget(&self, event: EventKey, row_key: [u8; 32], audit: AuditRow) -> StoreFuture<'_, Forgotten> {
-        Box::pin(async move { self.0.ask(Step::ForgetStored(event, row_key, audit)).await?.of_inbox() })
+        Box::pin(async move { self.patiently(|| Step::ForgetStored(event, row_key, audit.clone())).await })
     }
 
     fn set_paused(&self, endpoint: String, paused: bool, audit: AuditRow) -> StoreFuture<'_, ()> {
@@ -168,7 +172,7 @@ impl InboxStore for SqliteInbox {
     }
 
     fn truncate_log(&self) -> StoreFuture<'_, ()> {
-        Box::pin(self.ask_patiently(InboxStep::TruncateLog))
+        Box::pin(self.ask(InboxStep::TruncateLog))
     }
 
     fn key_records(&self) -> StoreFuture<'_, Vec<KeyRecord>> {

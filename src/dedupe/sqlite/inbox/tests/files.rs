@@ -5,8 +5,10 @@ use std::path::Path;
 
 use super::super::super::file::beside;
 use super::*;
-use crate::inbox::{Bodies, Keyring};
-use crate::{ConfigError, Secret};
+use crate::ConfigError;
+use crate::dedupe::Forgotten;
+use crate::dedupe::inbox::store::RowFilter;
+use crate::inbox::Bodies;
 
 /// The tables of medhook before it recorded bodies, with version 1.
 const OLD: &str = "CREATE TABLE IF NOT EXISTS medhook_events (
@@ -37,21 +39,23 @@ async fn a_file_of_the_first_version_gets_an_inbox() {
 
 /// Busy processes on the same file can hold its lock for long, because it is not fair.
 #[tokio::test]
-async fn an_inbox_is_opened_once_the_lock_of_another_connection_ends() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("medhook.db");
-    let store = SqliteStore::open(&path).await.unwrap();
-    let mut other = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+async fn opening_an_inbox_and_operators_wait_for_the_lock_of_another_connection() {
+    let place = Place::new().await;
+    let store = SqliteStore::open(place.path()).await.unwrap();
+    let mut other = SqliteConnectOptions::new().filename(place.path()).connect().await.unwrap();
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
     let unlocked = async {
         // Longer than the busy timeout.
         tokio::time::sleep(Duration::from_millis(2_300)).await;
         sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
     };
-    let key = Secret::new("a2V5IG9mIGFuIGluYm94LCBtYWRlIHVwIGZvciB0c3Q=").unwrap();
-    let bodies = Bodies::sealed(Keyring::new(key).unwrap());
-    let (opened, ()) = tokio::join!(store.inbox(bodies), unlocked);
+    let NewEvent { event_key, row_key, .. } = event(1);
+    let forget = place.inbox.forget(event_key, row_key, audit("forget"));
+    let (opened, listed, forgotten, ()) =
+        tokio::join!(store.inbox(keyless()), place.inbox.list(RowFilter::default()), forget, unlocked);
     opened.unwrap();
+    assert!(listed.unwrap().is_empty());
+    assert_eq!(forgotten.unwrap(), Forgotten::NotFound);
 }
 
 #[tokio::test]
