@@ -212,10 +212,13 @@ where
     // logged, as a connection without a request is not.
     let handshake = timeout(limits.head, Box::pin(tls.accept(stream)));
     let mut closing = finish.clone();
+    let closing_soon = async {
+        let _ = closing.changed().await;
+        sleep(FIRST_REQUEST).await;
+    };
     let secured = tokio::select! {
         secured = handshake => secured.ok()?,
-        () = async { let _ = closing.changed().await;
-            sleep(FIRST_REQUEST).await; } => return None,
+        () = closing_soon => return None,
     };
     match secured {
         Ok(stream) => {

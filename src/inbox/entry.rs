@@ -211,7 +211,7 @@ impl From<(i64, i64, store::AuditRow)> for AuditEntry {
 }
 
 /// Returns the time of a number of Unix milliseconds, or the epoch if the system cannot represent it.
-fn from_millis(millis: i64) -> SystemTime {
+pub(crate) fn from_millis(millis: i64) -> SystemTime {
     let distance = Duration::from_millis(millis.unsigned_abs());
     let time = if millis < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
     time.unwrap_or(UNIX_EPOCH)

@@ -18,7 +18,7 @@
 // | `operations`, `rekey` | the methods of `Inbox` for operators |
 // | `operator`, `entry` | their arguments and their results |
 
-mod entry;
+pub(crate) mod entry;
 mod from_inbox;
 mod handle;
 mod keyring;

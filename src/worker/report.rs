@@ -1,10 +1,11 @@
 //! The report of an attempt, for the application.
 
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use crate::delivery::Delivery;
 use crate::event_key::EventKey;
+use crate::inbox::entry::from_millis;
 use crate::observe::inbox::{Attempt, Attempted};
 
 /// A finished attempt of a [`Worker`](crate::Worker), for [`on_attempt`](crate::WorkerBuilder::on_attempt).
@@ -100,10 +101,4 @@ impl<'a> AttemptReport<'a> {
             outcome,
         }
     }
-}
-
-/// Returns the time of a number of Unix milliseconds, or the epoch if it is earlier or cannot be represented.
-fn from_millis(millis: i64) -> SystemTime {
-    let since = Duration::from_millis(u64::try_from(millis).unwrap_or(0));
-    UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
 }

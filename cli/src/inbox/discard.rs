@@ -4,11 +4,11 @@ use std::io::Write;
 
 use medhook::inbox::{Discarded, Status};
 
-use super::each::{Changes, Outcome, Selected};
+use super::each::{Changes, Outcome};
 use super::filter::{FilterOptions, StatusName};
 use super::options::{AuditOptions, InboxOptions};
 use super::rate::Rate;
-use super::replay::{check_selection, count, pages, say_dry_run, unique};
+use super::replay::{check_selection, count, say_dry_run, select};
 use super::session::{Session, failed};
 use crate::failure::Failure;
 use crate::verdict::Verdict;
@@ -57,21 +57,13 @@ pub(super) async fn run(args: &DiscardArgs, out: &mut dyn Write) -> Result<Verdi
         false => Some(args.audit.with_reason("discarding")?),
     };
     let session = Session::open(&args.options).await?;
-    let (selected, total) = match args.ids.is_empty() {
-        true => {
-            let counted = count(&session, &args.filter, StatusName::Dead).await?;
-            if args.dry_run {
-                say_dry_run(&counted, "discarded", args.options.json, out)?;
-            }
-            (Selected::Pages(Box::new(pages(&args.filter, StatusName::Dead))), counted.with_body)
-        }
-        false => {
-            let ids = unique(&args.ids);
-            let total = ids.len() as u64;
-            (Selected::Ids(ids), total)
-        }
+    let Some(operator) = operator else {
+        // Clap rejects --dry-run with ids.
+        let counted = count(&session, &args.filter).await?;
+        say_dry_run(&counted, "discarded", args.options.json, out)?;
+        return Ok(Verdict::AllIsWell);
     };
-    let Some(operator) = operator else { return Ok(Verdict::AllIsWell) };
+    let (selected, total) = select(&session, &args.ids, &args.filter).await?;
     let plan = Changes {
         session: &session,
         json: args.options.json,

@@ -62,17 +62,7 @@ pub(super) async fn run(args: &ReplayArgs, out: &mut dyn Write) -> Result<Verdic
     if args.dry_run {
         return dry_run(args, &session, out).await;
     }
-    let (selected, total) = match args.ids.is_empty() {
-        true => {
-            let counted = count(&session, &args.filter, StatusName::Dead).await?;
-            (Selected::Pages(Box::new(pages(&args.filter, StatusName::Dead))), counted.with_body)
-        }
-        false => {
-            let ids = unique(&args.ids);
-            let total = ids.len() as u64;
-            (Selected::Ids(ids), total)
-        }
-    };
+    let (selected, total) = select(&session, &args.ids, &args.filter).await?;
     let plan = Changes {
         session: &session,
         json: args.options.json,
@@ -114,14 +104,25 @@ pub(super) fn check_selection(ids: &[i64], filter: &FilterOptions, verb: &str) -
     }
 }
 
-/// Returns the pages that filters select. Without a status, they select events with the usual one.
-pub(super) fn pages(filter: &FilterOptions, usual: StatusName) -> Pages {
-    let status = filter.status.unwrap_or(usual);
+/// Returns the pages that filters select. Without a status, they select dead events.
+fn pages(filter: &FilterOptions) -> Pages {
+    let status = filter.status.unwrap_or(StatusName::Dead);
     Pages::new(filter.filter().status(status.into()), filter.limit)
 }
 
+/// Returns the events to change, and their number.
+pub(super) async fn select(session: &Session, ids: &[i64], filter: &FilterOptions) -> Result<(Selected, u64), Failure> {
+    if ids.is_empty() {
+        let counted = count(session, filter).await?;
+        return Ok((Selected::Pages(Box::new(pages(filter))), counted.with_body));
+    }
+    let ids = unique(ids);
+    let total = ids.len() as u64;
+    Ok((Selected::Ids(ids), total))
+}
+
 /// Returns the ids in their order, each once.
-pub(super) fn unique(ids: &[i64]) -> Vec<i64> {
+fn unique(ids: &[i64]) -> Vec<i64> {
     let mut seen = std::collections::HashSet::new();
     ids.iter().copied().filter(|id| seen.insert(*id)).collect()
 }
@@ -135,8 +136,8 @@ pub(super) struct Counted {
 }
 
 /// Counts the events that filters select.
-pub(super) async fn count(session: &Session, filter: &FilterOptions, usual: StatusName) -> Result<Counted, Failure> {
-    let (mut pages, mut counted, mut progress) = (pages(filter, usual), Counted::default(), Progress::new());
+pub(super) async fn count(session: &Session, filter: &FilterOptions) -> Result<Counted, Failure> {
+    let (mut pages, mut counted, mut progress) = (pages(filter), Counted::default(), Progress::new());
     loop {
         let page = pages.next(session).await?;
         if page.is_empty() {
@@ -164,7 +165,7 @@ async fn dry_run(args: &ReplayArgs, session: &Session, out: &mut dyn Write) -> R
     let mut counted = Counted::default();
     let mut problems = Vec::new();
     if args.ids.is_empty() {
-        counted = count(session, &args.filter, StatusName::Dead).await?;
+        counted = count(session, &args.filter).await?;
     }
     for id in unique(&args.ids) {
         match session.inbox.show(id).await.map_err(failed)? {
