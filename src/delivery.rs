@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
+use crate::activity::SecretUse;
 use crate::claim_token::ClaimToken;
 use crate::endpoint::EndpointFacts;
 use crate::envelope::{Envelope, Mode};
@@ -47,8 +48,8 @@ struct OpenedDelivery {
     sent_at: Option<Time>,
     body: Bytes,
     signature_scope: SignatureScope,
-    /// The label of the secret that verified the delivery. The secret itself may have been replaced.
-    secret: Arc<str>,
+    /// The label and the use of the secret that verified the delivery. The secret itself may have been replaced.
+    secret: Arc<SecretUse>,
     keys: DeliveryKeys,
     problem_logged: AtomicBool,
     #[cfg(feature = "inbox")]
@@ -97,7 +98,7 @@ impl Delivery {
             sent_at,
             envelope,
             signature_scope: verified.signature_scope(),
-            secret: verified.shared_secret_label(),
+            secret: verified.secret_use(),
             body: verified.into_body(),
             keys,
             problem_logged: AtomicBool::new(false),
@@ -216,7 +217,7 @@ impl Delivery {
     /// Returns the label of the secret that verified the delivery.
     #[must_use]
     pub fn secret_label(&self) -> &str {
-        &self.opened.secret
+        self.opened.secret.label()
     }
 
     /// Returns what the signature covers.
@@ -345,7 +346,7 @@ impl Delivery {
         observe::Subject {
             endpoint: &self.opened.endpoint,
             kind: self.kind_label(),
-            secret: self.secret_label(),
+            secret: &self.opened.secret,
             event_key: &self.opened.keys.event,
             repeats: self.repeats(),
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use crate::activity::LastTime;
 use crate::freshness::Freshness;
 #[cfg(feature = "tracing")]
 use crate::rejection_log::RejectionLimit;
@@ -20,6 +21,8 @@ pub(crate) struct EndpointFacts {
     clock: Arc<dyn Clock>,
     limits: Limits,
     silence: Option<Silence>,
+    /// The time of the last genuine delivery.
+    pub(crate) last_genuine: LastTime,
     /// Limits the log lines about rejections.
     #[cfg(feature = "tracing")]
     pub(crate) rejections: RejectionLimit,
@@ -46,6 +49,7 @@ impl EndpointFacts {
             clock,
             limits,
             silence: limits.expect_every.map(Silence::new),
+            last_genuine: LastTime::default(),
             #[cfg(feature = "tracing")]
             rejections: RejectionLimit::default(),
             pointer_warnings: AtomicU64::new(0),

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::activity::{SecretActivity, SecretUse};
 use crate::endpoint::EndpointFacts;
 use crate::envelope::Mode;
 use crate::scheme::SchemeVerifier;
@@ -15,28 +16,51 @@ use crate::scheme::SchemeVerifier;
 pub(crate) struct Generation {
     pub(crate) endpoint: Arc<EndpointFacts>,
     pub(crate) scheme: SchemeVerifier,
-    /// The mode of each secret, in the order of their indexes. `None` if a secret is valid for any mode.
-    modes: Box<[Option<Mode>]>,
+    /// The secrets, in the order of their indexes.
+    secrets: Box<[AcceptedSecret]>,
+}
+
+struct AcceptedSecret {
+    usage: Arc<SecretUse>,
+    /// `None` if the secret is valid for any mode.
+    mode: Option<Mode>,
 }
 
 impl Generation {
-    /// Creates a generation. `mode` returns the mode of the secret with an index.
+    /// Creates a generation. `mode` returns the mode of the secret with an index. A secret with the label of one of
+    /// `before` continues its record of use.
     pub(crate) fn new<'m>(
         endpoint: Arc<EndpointFacts>,
         scheme: SchemeVerifier,
         mode: impl Fn(usize) -> Option<&'m Mode>,
+        before: Option<&Generation>,
     ) -> Self {
-        let modes = (0..).zip(scheme.labels()).map(|(secret, _)| mode(secret).cloned()).collect();
-        Generation { endpoint, scheme, modes }
+        let accepted = |(secret, label): (usize, &Arc<str>)| {
+            let known = before.and_then(|before| before.secrets.iter().find(|known| known.usage.label() == label));
+            let usage = known.map_or_else(|| SecretUse::new(label.clone()), |known| known.usage.clone());
+            AcceptedSecret { usage, mode: mode(secret).cloned() }
+        };
+        let secrets = (0..).zip(scheme.labels()).map(accepted).collect();
+        Generation { endpoint, scheme, secrets }
     }
 
-    /// Returns the label of a secret, by its index.
-    pub(crate) fn label(&self, secret: usize) -> Option<&Arc<str>> {
-        self.scheme.label(secret)
+    /// Returns the label of the secret with this index, and its use.
+    pub(crate) fn usage(&self, secret: usize) -> Option<&Arc<SecretUse>> {
+        self.secrets.get(secret).map(|secret| &secret.usage)
     }
 
     /// Returns the mode of the secret with this index, or `None` if it is valid for any mode.
     pub(crate) fn mode(&self, secret: usize) -> Option<&Mode> {
-        self.modes.get(secret).and_then(Option::as_ref)
+        self.secrets.get(secret).and_then(|secret| secret.mode.as_ref())
+    }
+
+    /// Returns the last use of each secret.
+    pub(crate) fn activity(&self) -> Vec<SecretActivity> {
+        let activity = |secret: &AcceptedSecret| SecretActivity {
+            label: secret.usage.label().to_string(),
+            is_test: secret.mode == Some(Mode::Test),
+            last_used: secret.usage.last_used(),
+        };
+        self.secrets.iter().map(activity).collect()
     }
 }

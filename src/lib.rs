@@ -75,6 +75,7 @@
     )
 )]
 
+mod activity;
 mod answered;
 mod any_event;
 mod claim_token;
@@ -100,6 +101,7 @@ pub mod inbox;
 mod isolated;
 #[cfg(feature = "metrics")]
 mod meter;
+mod next_step;
 mod notice;
 mod observe;
 #[cfg(feature = "tracing")]
@@ -132,6 +134,7 @@ mod worker;
 pub use bytes::Bytes;
 pub use http;
 
+pub use self::activity::{Activity, SecretActivity};
 pub use self::answered::Answered;
 pub use self::claim_token::ClaimToken;
 pub use self::dedupe::{Claimed, DedupeStore, DeliveryRecord, Forgotten, MemoryStore, NoDedupe, Settled, StoreFuture};
@@ -168,7 +171,7 @@ pub use self::store_id::StoreId;
 pub use self::time::{Clock, SystemClock, Time};
 pub use self::verified::Verified;
 #[cfg(feature = "inbox")]
-pub use self::worker::{AttemptOutcome, AttemptReport, Handled, Retry, Worker, WorkerBuilder};
+pub use self::worker::{AttemptOutcome, AttemptReport, Handled, Retry, Worker, WorkerBuilder, WorkerStatus};
 
 /// The built-in providers as data, for applications that choose the provider by its name in a configuration.
 ///

@@ -96,6 +96,10 @@ metrics! {
         "1 while an operator has paused the endpoint, otherwise 0.";
     INBOX_BREAKER_OPEN = Gauge "medhook_inbox_breaker_open" { "endpoint" } Count,
         "1 while the application is unreachable and single events probe it, otherwise 0.";
+    USEFUL_FOR = Gauge "medhook_useful_for_seconds" { "endpoint", "kind" } Seconds,
+        "Time for which an event of this kind is useful after it was sent, in seconds.";
+    INBOX_OLDEST_USEFUL = Gauge "medhook_inbox_oldest_useful_seconds" { "endpoint", "kind" } Seconds,
+        "Age of the oldest stored event of a kind that is useful for a limited time, 0 without one that is unfinished.";
     STORE_FORGOTTEN = Counter "medhook_store_forgotten_total" {} Count,
         "Events that a memory store forgot before their retention ended.";
 }
@@ -151,9 +155,8 @@ pub(crate) fn delivery(endpoint: &str, provider: &str, kind: &str, outcome: Outc
 }
 
 /// Records an event whose handler finished.
-pub(crate) fn finished(endpoint: &str, secret: &str, took: Duration, now: i64) {
+pub(crate) fn finished(endpoint: &str, took: Duration) {
     HANDLER.record(took.as_secs_f64(), [owned(endpoint)]);
-    secret_used(endpoint, secret, now);
 }
 
 /// Records an event that a secret verified.
@@ -247,6 +250,18 @@ pub(crate) fn inbox(endpoint: &str, counts: &crate::counts::EndpointCounts, brea
     INBOX_BYTES.set(counts.bytes as f64, [owned(endpoint)]);
     INBOX_PAUSED.set(f64::from(u8::from(counts.paused)), [owned(endpoint)]);
     INBOX_BREAKER_OPEN.set(f64::from(u8::from(breaker_open)), [owned(endpoint)]);
+}
+
+/// Records for how long an event of a kind is useful.
+#[cfg(feature = "inbox")]
+pub(crate) fn useful_for(endpoint: &str, kind: &'static str, time: Duration) {
+    USEFUL_FOR.set(time.as_secs_f64(), [owned(endpoint), kind.into()]);
+}
+
+/// Records the age of the oldest unfinished event of a kind that is useful for a limited time.
+#[cfg(feature = "inbox")]
+pub(crate) fn oldest_useful(endpoint: &str, kind: &'static str, age: Duration) {
+    INBOX_OLDEST_USEFUL.set(age.as_secs_f64(), [owned(endpoint), kind.into()]);
 }
 
 /// Counts an event that a memory store forgot early.

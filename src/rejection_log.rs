@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use crate::error::Reason;
-use crate::headers::HeaderProblem;
+use crate::next_step::next_step;
 use crate::once_per_minute::{Line, OncePerMinute};
 
 /// Limits the lines about the rejections of an endpoint.
@@ -93,58 +93,5 @@ impl Line for RejectionLine {
                 );
             }
         }
-    }
-}
-
-/// Returns the step that most likely finds the cause of a rejection.
-pub(crate) fn next_step(reason: Reason, detail: Option<&'static str>) -> &'static str {
-    match reason {
-        Reason::InTheFuture if detail == Some(HeaderProblem::FinerUnit.as_str()) => {
-            "the sender, or a proxy that rewrites the header, must send seconds"
-        }
-        Reason::MissingHeader | Reason::RepeatedHeader | Reason::MalformedHeader => {
-            "if the provider sent them, compare the header with its documentation, and check whether a proxy removes \
-             or changes it"
-        }
-        Reason::SignatureMismatch => {
-            "if the provider sent them, compare the secret with the provider's, check whether a proxy changes the \
-             body, and run `medhook verify` on a delivery that `medhook capture` recorded"
-        }
-        Reason::Stale | Reason::InTheFuture => {
-            "check the clock of this machine; if it is right, old deliveries may be replayed"
-        }
-        Reason::Method => {
-            "webhooks are POST requests; check what sends others, and whether a redirect turns POST into GET"
-        }
-        Reason::ContentEncoding => "disable compression at the provider or in the proxy",
-        Reason::TooLarge => "if the provider sends bodies of this size, increase `body_limit`",
-        Reason::BodyTimeout | Reason::BodyIncomplete => {
-            "check the timeouts and limits of the proxy, and whether the sender closed the connection"
-        }
-        Reason::UnknownTenant => "check the URL at the provider, and the tenant lookup",
-        Reason::TenantLookupFailed => {
-            "check what the tenant lookup needs, such as its database; it must answer within 5 s"
-        }
-        Reason::TimeMissing => {
-            "the body has no readable time to check the age by; compare it with the provider's documentation"
-        }
-        Reason::WrongMode => {
-            "a live secret verified a test event, which is dropped; to handle test events, configure their secret"
-        }
-        Reason::SecretModeMismatch => "configure the secret as the live secret",
-        Reason::StoreUnavailable => "check the store; the provider should retry",
-        Reason::StoreFull => {
-            "make room in the store, or shorten the retention; if an inbox is full, find out why its events are not \
-             handled, or increase `max_inbox_bytes`; the provider should retry"
-        }
-        Reason::TooBusy => "make the handler faster, or increase `max_in_flight`; the provider should retry",
-        Reason::Draining => "the receiver is shutting down; the provider should retry",
-        Reason::HandlerPanicked => "see the message of the panic on standard error",
-        Reason::HandlerTimeout => "make the handler faster, or increase `handler_timeout`",
-        Reason::HandlerCanceled => {
-            "allow more time for the shutdown, or make the handler faster; the provider should retry"
-        }
-        Reason::Stored | Reason::Duplicate | Reason::InFlight => "none: the event is or was handled or stored",
-        Reason::RepeatLimit => "see the warning about `max_repeats`",
     }
 }

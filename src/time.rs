@@ -184,6 +184,14 @@ pub(crate) fn unix_seconds(time: SystemTime) -> i64 {
     }
 }
 
+/// Returns the time of a number of seconds since 1970-01-01T00:00:00Z, or that moment if the system cannot represent
+/// it.
+pub(crate) fn from_unix_seconds(seconds: i64) -> SystemTime {
+    let distance = Duration::from_secs(seconds.unsigned_abs());
+    let time = if seconds < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
+    time.unwrap_or(UNIX_EPOCH)
+}
+
 /// Runs `work` with a timeout. Returns `None` if the timeout elapses first.
 ///
 /// Unlike [`tokio::time::timeout`], it creates the timer only if `work` is pending after its first poll, and most work

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::activity::SecretUse;
 use crate::endpoint::EndpointFacts;
 use crate::envelope::Mode;
 use crate::generation::Generation;
@@ -84,16 +85,17 @@ impl<'h> Verified<'h> {
         if let Some(label) = self.stored_label {
             return label;
         }
-        self.by.label(self.verification.secret).map_or("", |label| label)
+        self.by.usage(self.verification.secret).map_or("", |usage| usage.label())
     }
 
-    /// Returns the label, to be kept longer than the secret.
-    pub(crate) fn shared_secret_label(&self) -> Arc<str> {
+    /// Returns the label and the record of use, to be kept longer than the secret. Those of a stored event belong to no
+    /// secret.
+    pub(crate) fn secret_use(&self) -> Arc<SecretUse> {
         #[cfg(feature = "inbox")]
         if let Some(label) = self.stored_label {
-            return label.into();
+            return SecretUse::new(label.into());
         }
-        self.by.label(self.verification.secret).cloned().unwrap_or_default()
+        self.by.usage(self.verification.secret).cloned().unwrap_or_default()
     }
 
     /// Returns the mode of the secret that verified the delivery, or `None` if it is valid for any mode.

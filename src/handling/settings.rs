@@ -37,6 +37,8 @@ pub(crate) struct InboxSettings {
     /// The status of the answer to a delivery that was stored.
     pub(crate) ack_status: StatusCode,
     pub(crate) quota: Quota,
+    /// The kinds whose event is useful for a limited time, and this time.
+    pub(crate) useful_for: &'static [(&'static str, Duration)],
 }
 
 /// The period for which deliveries of a body are counted, from the first one on.

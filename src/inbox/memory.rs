@@ -15,8 +15,8 @@ use crate::claim_token::ClaimToken;
 use crate::counts::EndpointCounts;
 use crate::dedupe::inbox::rules::{self, Ending, LeaseRule, RowState, Status};
 use crate::dedupe::inbox::store::{
-    AuditRow, EntryRow, InboxCounts, InboxStore, Keep, KeyRecord, LeaseAnswer, LeaseHold, LeaseRequest, Leased,
-    NewEvent, Operated, PurgedRows, RowFilter, SealedBody, StoreResult,
+    AuditRow, EntryRow, InboxCounts, InboxStore, Keep, KeyRecord, KindCount, KindCounts, LeaseAnswer, LeaseHold,
+    LeaseRequest, Leased, NewEvent, OldestRow, Operated, PurgedRows, RowFilter, SealedBody, StoreResult,
 };
 use crate::dedupe::{Claimed, DedupeStore, DeliveryRecord, Forgotten, MemoryStore, Settled, StoreFuture};
 use crate::error::StoreError;
@@ -256,8 +256,10 @@ impl InboxStore for MemoryInbox {
     fn list(&self, filter: RowFilter) -> StoreFuture<'_, Vec<EntryRow>> {
         self.call("list", move |tables, _| {
             let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
-            let selected = tables.rows.iter().filter(|(id, row)| {
-                **id > filter.after
+            let rows: Box<dyn Iterator<Item = (&i64, &MemoryRow)>> =
+                if filter.newest_first { Box::new(tables.rows.iter().rev()) } else { Box::new(tables.rows.iter()) };
+            let selected = rows.filter(|(id, row)| {
+                filter.after.is_none_or(|after| if filter.newest_first { **id < after } else { **id > after })
                     && filter.id.is_none_or(|wanted| wanted == **id)
                     && filter.endpoint.as_ref().is_none_or(|endpoint| *endpoint == row.event.endpoint)
                     && filter.status.is_none_or(|status| status == row.state.status)
@@ -330,6 +332,35 @@ impl InboxStore for MemoryInbox {
         self.call("counts", |tables, now| tables.counts(now))
     }
 
+    fn count_kinds(&self, most: u32) -> StoreFuture<'_, KindCounts> {
+        self.call("count_kinds", move |tables, _| {
+            let mut counts: BTreeMap<(i16, &str, &str), KindCount> = BTreeMap::new();
+            for status in [Status::Waiting, Status::Processing, Status::Dead] {
+                let rows = tables.rows.values().filter(|row| row.state.status == status);
+                for row in rows.take(usize::try_from(most).unwrap_or(usize::MAX).saturating_add(1)) {
+                    let (endpoint, kind) = (&row.event.endpoint, &row.event.kind);
+                    let none = || KindCount { endpoint: endpoint.clone(), status, kind: kind.clone(), count: 0 };
+                    counts.entry((status.number(), endpoint, kind)).or_insert_with(none).count += 1;
+                }
+            }
+            KindCounts::of(counts.into_values().collect(), most)
+        })
+    }
+
+    fn oldest_of(&self, endpoint: String, kinds: Vec<&'static str>) -> StoreFuture<'_, Vec<OldestRow>> {
+        self.call("oldest_of", move |tables, now| {
+            let oldest = |kind: &&'static str| {
+                let rows = tables.rows.iter().filter(|(_, row)| {
+                    is_unfinished(row) && row.event.endpoint == endpoint && row.event.kind == **kind
+                });
+                let (id, row) = rows.min_by_key(|(id, row)| (row.stored_at, **id))?;
+                let age = Duration::from_millis(u64::try_from(now - row.stored_at).unwrap_or(0));
+                Some(OldestRow { kind, id: *id, age })
+            };
+            kinds.iter().filter_map(oldest).collect()
+        })
+    }
+
     fn purge(&self, endpoint: String, keep: Keep) -> StoreFuture<'_, PurgedRows> {
         self.call("purge", move |tables, now| tables.purge(&endpoint, keep, now))
     }
@@ -393,6 +424,19 @@ impl InboxStore for MemoryInbox {
         self.call("audit_entries", move |tables, _| {
             let entries = tables.audit.iter().zip(1..).map(|((at, entry), id)| (id, *at, entry.clone()));
             entries.filter(|(id, ..)| *id > after).take(usize::try_from(limit).unwrap_or(usize::MAX)).collect()
+        })
+    }
+
+    fn audit_of(&self, id: i64, limit: u32) -> StoreFuture<'_, Vec<(i64, i64, AuditRow)>> {
+        self.call("audit_of", move |tables, _| {
+            let entries = tables.audit.iter().zip(1..).map(|((at, entry), id)| (id, *at, entry.clone()));
+            let of_event = |entry: &AuditRow| {
+                entry.subject == id.to_string() && ["replay", "discard", "body"].contains(&&*entry.action)
+            };
+            let mut entries: Vec<_> = entries.filter(|(.., entry)| of_event(entry)).collect();
+            let last = usize::try_from(limit).unwrap_or(usize::MAX);
+            entries.drain(..entries.len().saturating_sub(last));
+            entries
         })
     }
 }

@@ -42,4 +42,4 @@ pub use self::sealing::Bodies;
 pub(crate) use self::sealing::Unsealable;
 pub use crate::counts::EndpointCounts;
 pub use crate::dedupe::inbox::rules::Status;
-pub use crate::dedupe::inbox::store::Keep;
+pub use crate::dedupe::inbox::store::{Keep, KindCount, KindCounts};

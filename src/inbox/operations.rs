@@ -12,7 +12,7 @@ use super::record::StoredRecord;
 use super::sealing::{Binding, SealedPart, Unsealable};
 use crate::dedupe::Forgotten;
 use crate::dedupe::inbox::rules::Status;
-use crate::dedupe::inbox::store::{self, EntryRow, Keep, LeaseHold, SealedBody};
+use crate::dedupe::inbox::store::{self, EntryRow, Keep, KindCounts, LeaseHold, SealedBody};
 use crate::error::StoreError;
 use crate::event_key::EventKey;
 
@@ -22,7 +22,7 @@ use crate::event_key::EventKey;
 /// its transaction. All are safe while receivers and workers of any number of instances run.
 impl Inbox {
     /// Returns the events that a filter selects, in the order of their ids, as many as its [limit](Filter::limit). To
-    /// continue, pass the id of the last one to [`Filter::after`].
+    /// continue, pass the id of the last one to [`Filter::after`]. [`Filter::newest_first`] reverses the order.
     ///
     /// # Errors
     /// Returns an error if the store fails.
@@ -36,7 +36,7 @@ impl Inbox {
     /// # Errors
     /// Returns an error if the store fails.
     pub async fn show(&self, id: i64) -> Result<Option<Entry>, StoreError> {
-        let filter = store::RowFilter { id: Some(id), after: i64::MIN, limit: 1, ..store::RowFilter::default() };
+        let filter = store::RowFilter { id: Some(id), limit: 1, ..store::RowFilter::default() };
         Ok(self.tables.list(filter).await?.pop().map(|row| self.entry(row)))
     }
 
@@ -64,7 +64,7 @@ impl Inbox {
         self.tables.replay(id, operator.acts("replay", id)).await.map(Replayed::from)
     }
 
-    /// Replays all events that a filter selects, in the order of their ids, and returns how many are due now.
+    /// Replays all events that a filter selects, in the order of its list, and returns how many are due now.
     /// [`count`](Inbox::count) returns before how many there are. Without a status, the filter selects dead events.
     /// Events without a body, processing and discarded ones are passed over.
     ///
@@ -100,7 +100,8 @@ impl Inbox {
         Ok(count)
     }
 
-    /// Discards a waiting or dead event: it will not be handled, and its body is deleted.
+    /// Discards a waiting or dead event, or one whose lease has expired: it will not be handled, and its body is
+    /// deleted.
     ///
     /// # Errors
     /// Returns an error if the store fails.
@@ -165,14 +166,25 @@ impl Inbox {
         self.tables.counts().await.map(Counts::from)
     }
 
+    /// Returns the number of waiting, processing and dead events by endpoint, status and kind. It reads indexes only,
+    /// and at most 100,000 events of each status, so its work is bounded whatever the backlog;
+    /// [`is_complete`](KindCounts::is_complete) says whether these are all. [`counts`](Inbox::counts) returns the
+    /// complete numbers without kinds.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails.
+    pub async fn count_kinds(&self) -> Result<KindCounts, StoreError> {
+        self.tables.count_kinds(MOST_COUNTED).await
+    }
+
     /// Deletes the bodies and events that an endpoint no longer has to keep, in small batches. A worker does this with
     /// its own settings. Waiting and processing events are never deleted, and no event before the record by which its
-    /// duplicates are recognized.
+    /// duplicates are recognized. The audit entry is written before the first batch.
     ///
     /// # Errors
     /// Returns an error if the store fails. The batches before the failure stay deleted.
-    pub async fn purge(&self, endpoint: &str, keep: Keep) -> Result<Purged, StoreError> {
-        self.purge_with(endpoint, keep, |_| {}).await
+    pub async fn purge(&self, endpoint: &str, keep: Keep, operator: &Operator) -> Result<Purged, StoreError> {
+        self.purge_with(endpoint, keep, operator, |_| {}).await
     }
 
     /// Does the same as [`purge`](Inbox::purge), and calls `progress` with what has been deleted so far after each
@@ -181,6 +193,18 @@ impl Inbox {
     /// # Errors
     /// Returns the errors of [`purge`](Inbox::purge).
     pub async fn purge_with(
+        &self,
+        endpoint: &str,
+        keep: Keep,
+        operator: &Operator,
+        progress: impl FnMut(Purged) + Send,
+    ) -> Result<Purged, StoreError> {
+        self.tables.write_audit(operator.acts("purge", endpoint)).await?;
+        self.purge_unaudited(endpoint, keep, progress).await
+    }
+
+    /// Purges by the settings of a worker.
+    pub(crate) async fn purge_unaudited(
         &self,
         endpoint: &str,
         keep: Keep,
@@ -216,6 +240,16 @@ impl Inbox {
         Ok(entries.into_iter().map(AuditEntry::from).collect())
     }
 
+    /// Returns the last audit entries of an event, the oldest of them first: its replays, its discard, and the views of
+    /// its body. Returns up to `limit` (at most 1,000), by an index, however many entries there are.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails.
+    pub async fn audit_of(&self, id: i64, limit: u32) -> Result<Vec<AuditEntry>, StoreError> {
+        let entries = self.tables.audit_of(id, limit.clamp(1, Filter::MOST)).await?;
+        Ok(entries.into_iter().map(AuditEntry::from).collect())
+    }
+
     pub(crate) fn entry(&self, row: EntryRow) -> Entry {
         let to = Binding { endpoint: &row.endpoint, row_key: &row.row_key, stored_by: &row.stored_by };
         let opened = self.sealer.open(SealedPart::EventKey, to, &row.sealed_key);
@@ -229,6 +263,9 @@ impl Inbox {
         Some(opened.and_then(|record| Ok(StoredRecord::decode(record.into())?.body)))
     }
 }
+
+/// The maximum number of events of each status that `count_kinds` counts.
+const MOST_COUNTED: u32 = 100_000;
 
 /// Checks the name of an endpoint. In the tables, the empty name is that of the hold.
 fn check_name(endpoint: &str) -> Result<(), StoreError> {
@@ -257,7 +294,7 @@ impl Pages {
         }
         let rows = inbox.tables.list(self.filter.clone()).await?;
         match rows.last() {
-            Some(last) => self.filter.after = last.id,
+            Some(last) => self.filter.after = Some(last.id),
             None => self.is_last = true,
         }
         Ok(Some(rows.into_iter().filter(|row| row.has_body).map(|row| row.id).collect()))
@@ -565,13 +602,16 @@ pub(super) mod tests {
         let (inbox, double) = sealed().await;
         let all = many_dead(&inbox, &double).await;
         let keep = Keep { dead: Some(Duration::from_secs(3600)), ..Keep::default() };
-        assert_eq!(inbox.purge("fasten", Keep::default()).await.unwrap(), Purged::default());
-        assert_eq!(inbox.purge("fasten", keep).await.unwrap(), Purged::default());
+        assert_eq!(inbox.purge("fasten", Keep::default(), &operator()).await.unwrap(), Purged::default());
+        assert_eq!(inbox.purge("fasten", keep, &operator()).await.unwrap(), Purged::default());
         assert_eq!(double.calls("truncate_log"), 0);
         double.set_clock_by(3_700_000);
-        assert_eq!(inbox.purge("cair", keep).await.unwrap(), Purged::default());
-        let purged = inbox.purge("fasten", keep).await.unwrap();
+        assert_eq!(inbox.purge("cair", keep, &operator()).await.unwrap(), Purged::default());
+        let purged = inbox.purge("fasten", keep, &operator()).await.unwrap();
         assert_eq!((purged.bodies, purged.events, double.rows().len()), (all, all, 0));
         assert_eq!(double.calls("truncate_log"), 1);
+        assert_eq!(audited(&double), ["purge fasten", "purge fasten", "purge cair", "purge fasten"]);
+        inbox.purge_unaudited("fasten", keep, |_| {}).await.unwrap();
+        assert_eq!(audited(&double).len(), 4);
     }
 }

@@ -111,10 +111,18 @@ impl Filter {
         self
     }
 
-    /// Selects the events with a greater id, to continue a list after its last event.
+    /// Selects the events with a greater id, to continue a list after its last event. With
+    /// [`newest_first`](Filter::newest_first), selects those with a smaller id.
     #[must_use]
     pub fn after(mut self, id: i64) -> Self {
-        self.0.after = id;
+        self.0.after = Some(id);
+        self
+    }
+
+    /// Returns the events with the greatest ids first, instead of the oldest.
+    #[must_use]
+    pub fn newest_first(mut self) -> Self {
+        self.0.newest_first = true;
         self
     }
 

@@ -156,6 +156,7 @@ enum About {
     Store { step: &'static str, error: Arc<str> },
     NotOpened { problem: Arc<str> },
     Unreachable,
+    Reachable,
 }
 
 #[cfg(feature = "tracing")]
@@ -188,6 +189,12 @@ impl Line for InboxLine {
                 count,
                 "the application is unreachable, so stored webhook events wait and only one at a time is attempted; \
                  start it, or correct its address"
+            ),
+            About::Reachable => tracing::info!(
+                target: "medhook::inbox",
+                endpoint,
+                count,
+                "the application is reachable again, so stored webhook events are attempted as usual"
             ),
         }
     }
@@ -248,9 +255,85 @@ pub(crate) fn unreachable(limit: &LineLimit, at: &EndpointFacts) {
     });
 }
 
+/// Logs that the breaker of an endpoint closed.
+pub(crate) fn reachable(limit: &LineLimit, at: &EndpointFacts) {
+    isolated(|| {
+        limited(
+            limit,
+            at,
+            #[cfg(feature = "tracing")]
+            About::Reachable,
+        );
+    });
+}
+
 /// Records the state of an endpoint's inbox.
 pub(crate) fn measured(at: &EndpointFacts, counts: &EndpointCounts, breaker_open: bool) {
     #[cfg(feature = "metrics")]
     isolated(|| meter::inbox(at.name(), counts, breaker_open));
     let _ = (at, counts, breaker_open);
+}
+
+/// Records for how long events of an endpoint with an inbox are useful.
+pub(crate) fn useful_for(at: &EndpointFacts, kinds: &[(&'static str, Duration)]) {
+    #[cfg(feature = "metrics")]
+    isolated(|| kinds.iter().for_each(|(kind, time)| meter::useful_for(at.name(), kind, *time)));
+    let _ = (at, kinds);
+}
+
+/// Records the age of the oldest unfinished event of a kind that is useful for a limited time; 0 if there is none.
+pub(crate) fn oldest_useful(at: &EndpointFacts, kind: &'static str, age: Duration) {
+    #[cfg(feature = "metrics")]
+    isolated(|| meter::oldest_useful(at.name(), kind, age));
+    let _ = (at, kind, age);
+}
+
+/// An unfinished event that is useful for a limited time, of which more than half has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Expiring {
+    pub(crate) kind: &'static str,
+    /// The id of the row.
+    pub(crate) id: i64,
+    pub(crate) age: Duration,
+    pub(crate) useful_for: Duration,
+}
+
+impl Expiring {
+    /// Returns whether all of the time has passed.
+    pub(crate) fn is_past(&self) -> bool {
+        self.age >= self.useful_for
+    }
+}
+
+/// Logs that an event waits for longer than half of the time for which it is useful. The caller limits the lines.
+pub(crate) fn expiring(at: &EndpointFacts, event: Expiring) {
+    isolated(|| {
+        #[cfg(feature = "tracing")]
+        {
+            let (seconds, useful) = (event.age.as_secs(), event.useful_for.as_secs());
+            let (message, next) = if event.is_past() {
+                (
+                    "a stored webhook event was not handled within the time for which it is useful",
+                    "if its attempts fail for that reason, discard it, and get its data from the provider in another way",
+                )
+            } else {
+                (
+                    "a stored webhook event is useful for a limited time, and more than half of it has passed",
+                    "find out why it is not handled: its entry in the inbox has the reason of the last attempt; see \
+                     whether the endpoint is paused or the application unreachable",
+                )
+            };
+            tracing::warn!(
+                endpoint = &**at.name(),
+                provider = &**at.provider(),
+                kind = event.kind,
+                id = event.id,
+                age_seconds = seconds,
+                useful_seconds = useful,
+                next,
+                "{message}"
+            );
+        }
+        let _ = (at, event);
+    });
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 #[cfg(feature = "tracing")]
 use http::HeaderName;
 
+use crate::activity::SecretUse;
 use crate::answered::Answered;
 use crate::endpoint::EndpointFacts;
 use crate::envelope::Problem;
@@ -26,7 +27,7 @@ use crate::notice::Notice;
 use crate::pointer_fault::{PointedPart, PointerFault};
 use crate::rejection::Rejection;
 #[cfg(feature = "tracing")]
-use crate::rejection_log::{Cause, RejectionLimit, RejectionLine, next_step};
+use crate::rejection_log::{Cause, RejectionLimit, RejectionLine};
 use crate::silence::{Silence, Silent};
 use crate::verified::Verified;
 
@@ -36,7 +37,7 @@ use crate::verified::Verified;
 pub(crate) struct Subject<'a> {
     pub(crate) endpoint: &'a EndpointFacts,
     pub(crate) kind: &'a str,
-    pub(crate) secret: &'a str,
+    pub(crate) secret: &'a SecretUse,
     #[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "logged, but not a metric's label"))]
     pub(crate) event_key: &'a EventKey,
     /// The number of earlier deliveries with the same bytes, if the event can recur with them.
@@ -64,7 +65,7 @@ pub(crate) fn rejected(at: &EndpointFacts, rejection: &Rejection) {
             let outcome = reason.outcome().as_str();
             let secret = rejection.secret_label();
             if rejection.is_verified() {
-                let (next, reason) = (next_step(reason, None), reason.as_str());
+                let (next, reason) = (rejection.next_step(), reason.as_str());
                 tracing::warn!(endpoint, provider, kind, secret, outcome, reason, next, "webhook delivery");
             } else {
                 let (header, detail) = (rejection.header_name().map(HeaderName::as_str), rejection.detail());
@@ -154,7 +155,7 @@ pub(crate) fn not_handled(subject: Subject<'_>, rejection: &Rejection) {
                         provider = &**subject.endpoint.provider(),
                         kind = subject.kind,
                         event_key = %subject.event_key,
-                        secret = subject.secret,
+                        secret = &**subject.secret.label(),
                         outcome = reason.outcome().as_str(),
                         reason = reason.as_str(),
                         status = rejection.status().as_u16(),
@@ -170,7 +171,7 @@ pub(crate) fn not_handled(subject: Subject<'_>, rejection: &Rejection) {
                 Outcome::Duplicate | Outcome::InFlight => line!(info, None::<u64>, None::<&str>),
                 // A warning of its own explains the first one: `repeat_limit`.
                 _ if reason == Reason::RepeatLimit => line!(info, None::<u64>, None::<&str>),
-                _ => line!(warn, None::<u64>, next_step(reason, None)),
+                _ => line!(warn, None::<u64>, rejection.next_step()),
             }
         }
     });
@@ -182,7 +183,7 @@ pub(crate) fn repeat_limit(subject: Subject<'_>, max_repeats: u32) {
         #[cfg(feature = "tracing")]
         limited(
             subject.endpoint,
-            Cause::RepeatLimit { kind: subject.kind.into(), secret: subject.secret.into(), max_repeats },
+            Cause::RepeatLimit { kind: subject.kind.into(), secret: subject.secret.label().clone(), max_repeats },
         );
         let _ = (subject, max_repeats);
     });
@@ -248,10 +249,11 @@ pub(crate) fn finished(subject: Subject<'_>, answered: Answered, watch: Stopwatc
         count(subject.endpoint.name(), subject.endpoint.provider(), subject.kind, outcome, None);
         #[cfg(any(feature = "metrics", feature = "tracing"))]
         let took = watch.0.elapsed();
+        let now = secret_used(subject);
         #[cfg(feature = "metrics")]
         {
-            let (endpoint, now) = (subject.endpoint.name(), subject.endpoint.now());
-            meter::finished(endpoint, subject.secret, took, now);
+            let endpoint = subject.endpoint.name();
+            meter::finished(endpoint, took);
             if subject.repeats.is_some() {
                 meter::possible_duplicate(endpoint);
             }
@@ -273,7 +275,7 @@ pub(crate) fn finished(subject: Subject<'_>, answered: Answered, watch: Stopwatc
                         provider = &**subject.endpoint.provider(),
                         kind = subject.kind,
                         event_key = %subject.event_key,
-                        secret = subject.secret,
+                        secret = &**subject.secret.label(),
                         outcome = outcome.as_str(),
                         status,
                         error,
@@ -288,7 +290,7 @@ pub(crate) fn finished(subject: Subject<'_>, answered: Answered, watch: Stopwatc
                 _ => line!(warn),
             }
         }
-        let _ = (subject, answered, watch);
+        let _ = (subject, answered, watch, now);
     });
 }
 
@@ -297,16 +299,21 @@ pub(crate) fn finished(subject: Subject<'_>, answered: Answered, watch: Stopwatc
 #[cfg(feature = "inbox")]
 pub(crate) fn stored(subject: Subject<'_>) {
     isolated(|| {
+        secret_used(subject);
         #[cfg(feature = "metrics")]
-        {
-            let (endpoint, now) = (subject.endpoint.name(), subject.endpoint.now());
-            meter::secret_used(endpoint, subject.secret, now);
-            if subject.repeats.is_some() {
-                meter::possible_duplicate(endpoint);
-            }
+        if subject.repeats.is_some() {
+            meter::possible_duplicate(subject.endpoint.name());
         }
-        let _ = subject;
     });
+}
+
+/// Records which secret verified an event. Returns the time.
+fn secret_used(subject: Subject<'_>) -> i64 {
+    let now = subject.endpoint.now();
+    subject.secret.used(now);
+    #[cfg(feature = "metrics")]
+    meter::secret_used(subject.endpoint.name(), subject.secret.label(), now);
+    now
 }
 
 /// Measures how long a handler takes. Reads no clock unless logs or metrics are enabled.
@@ -465,8 +472,12 @@ pub(crate) fn unsettled(at: &EndpointFacts, claims: usize) {
 /// ends a silence.
 #[inline]
 pub(crate) fn genuine(at: &EndpointFacts) {
-    #[cfg(feature = "metrics")]
-    isolated(|| meter::genuine(at.name(), at.now()));
+    isolated(|| {
+        let now = at.now();
+        at.last_genuine.set(now);
+        #[cfg(feature = "metrics")]
+        meter::genuine(at.name(), now);
+    });
     if let Some(length) = at.silence().and_then(Silence::heard) {
         silence_ended(at, length);
     }

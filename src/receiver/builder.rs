@@ -276,7 +276,7 @@ impl Builder {
         warnings.extend(late_retries(&self.name, freshness, &policy));
 
         #[cfg(feature = "inbox")]
-        let (inbox, inbox_store) = self.inbox.settings(self.store.is_some())?;
+        let (inbox, inbox_store) = self.inbox.settings(self.store.is_some(), self.provider.name())?;
         #[cfg(feature = "inbox")]
         if inbox.is_some() {
             warnings.extend(result_expected(&self.name, self.provider.name()));
@@ -315,8 +315,12 @@ impl Builder {
         observe::built();
         observe::warnings(&warnings);
         let endpoint = Arc::new(EndpointFacts::new(&self.name, self.provider.name(), self.clock, limits));
+        #[cfg(feature = "inbox")]
+        if let Some(inbox) = &settings.inbox {
+            observe::inbox::useful_for(&endpoint, inbox.useful_for);
+        }
         let provider: Arc<dyn Provider> = self.provider.into();
-        let generation = Generation::new(endpoint.clone(), scheme, |secret| provider.mode_of_secret(secret));
+        let generation = Generation::new(endpoint.clone(), scheme, |secret| provider.mode_of_secret(secret), None);
         Ok(Receiver(Arc::new(ReceiverState {
             watch: Watch::begin(&endpoint)?,
             endpoint,
@@ -395,6 +399,7 @@ impl InboxOptions {
     fn settings(
         self,
         has_store: bool,
+        provider: &str,
     ) -> Result<(Option<InboxSettings>, Option<(Arc<dyn DedupeStore>, StoreId)>), ConfigError> {
         let unused = [("ack_status", self.ack_status.is_some()), ("max_inbox_bytes", self.max_bytes.is_some())];
         let Some(inbox) = self.inbox else {
@@ -416,7 +421,9 @@ impl InboxOptions {
             return Err(ConfigError::new("max_inbox_bytes must be greater than 0"));
         }
         let store = (inbox.store.clone(), inbox.store_id);
-        Ok((Some(InboxSettings { inbox, ack_status, quota: Quota::new(max_bytes) }), Some(store)))
+        let useful_for = registered(provider).map_or(&[][..], |facts| facts.useful_for);
+        let settings = InboxSettings { inbox, ack_status, quota: Quota::new(max_bytes), useful_for };
+        Ok((Some(settings), Some(store)))
     }
 }
 

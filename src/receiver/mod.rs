@@ -53,6 +53,7 @@ use self::current::Current;
 use self::fresh::{Age, FreshnessRule};
 use self::key_rule::KeyRule;
 use self::watch::Watch;
+use crate::activity::Activity;
 use crate::delivery::Delivery;
 use crate::endpoint::EndpointFacts;
 #[cfg(feature = "inbox")]
@@ -285,6 +286,31 @@ impl Receiver {
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.0.warnings
+    }
+
+    /// Returns when the last genuine delivery arrived, and when each current secret was last used, in this process. The
+    /// features `metrics` and `tracing` are not needed for it.
+    ///
+    /// After [`replace_secrets`](Receiver::replace_secrets), a secret that has the label of an earlier one keeps its
+    /// time, and those that are no longer accepted are missing.
+    ///
+    /// ```
+    /// use medhook::{HealthSync, MemoryStore, Receiver, Secret};
+    ///
+    /// let secret = Secret::new("a-secret-of-the-dashboard")?.labeled("2026")?;
+    /// let receiver = Receiver::builder("healthsync", HealthSync::new(secret))
+    ///     .store(MemoryStore::new(10_000))
+    ///     .build()?;
+    ///
+    /// let activity = receiver.activity();
+    /// assert_eq!(activity.last_genuine, None);
+    /// let unused = activity.secrets.iter().filter(|secret| secret.last_used.is_none());
+    /// assert_eq!(unused.map(|secret| &*secret.label).collect::<Vec<_>>(), ["2026"]);
+    /// # Ok::<(), medhook::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn activity(&self) -> Activity {
+        Activity { last_genuine: self.0.endpoint.last_genuine.get(), secrets: self.generation().activity() }
     }
 
     /// Returns whether `other` is a clone of this receiver.

@@ -85,10 +85,14 @@ impl Receiver {
         let scheme = config.with_secrets(&secrets)?;
         let warnings = secret_warnings(self.name(), &config, &secrets, &scheme);
         let endpoint = self.0.endpoint.clone();
-        let generation = Arc::new(Generation::new(endpoint, scheme, |secret| provider.mode_of_secret(secret)));
+        let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock, so that a concurrent replacement continues these records of use.
+        let mode = |secret| provider.mode_of_secret(secret);
+        let generation = Arc::new(Generation::new(endpoint, scheme, mode, Some(&current.generation)));
         let new = Current { provider, generation: generation.clone() };
+        let old = std::mem::replace(&mut *current, new);
         // The old secrets are dropped after the lock is released.
-        let old = std::mem::replace(&mut *self.0.current.write().unwrap_or_else(PoisonError::into_inner), new);
+        drop(current);
         drop(old);
         observe::secrets_replaced(&generation);
         observe::warnings(&warnings);

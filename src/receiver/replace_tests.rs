@@ -1,5 +1,5 @@
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
 use crate::registry::{OptionName, ProviderOptions, SchemeChoice};
@@ -173,7 +173,7 @@ fn a_replacement_that_is_rejected_keeps_the_current_secrets() {
     assert!(undecodable.starts_with("receiver in: secret 2026: not base64"), "{undecodable}");
     let twice = fasten.replace_secrets(Fasten::live(old()).and_test(old())).unwrap_err().to_string();
     assert_eq!(twice, "receiver in: secret 2025: the same as 2025");
-    assert_eq!(fasten.generation().label(0).map(|label| &**label), Some("2025"));
+    assert_eq!(fasten.generation().usage(0).map(|usage| &**usage.label()), Some("2025"));
 }
 
 #[test]
@@ -289,4 +289,64 @@ async fn genuine_deliveries_are_verified_during_many_replacements() {
     for sender in senders {
         assert!(sender.await.unwrap() > 0);
     }
+}
+
+/// Returns the labels of the current secrets with the Unix times of their last uses.
+fn uses(receiver: &Receiver) -> Vec<(String, Option<u64>)> {
+    let unix = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let secrets = receiver.activity().secrets.into_iter();
+    secrets.map(|secret| (secret.label, secret.last_used.map(unix))).collect()
+}
+
+#[derive(Debug, Clone, Default)]
+struct SetClock(Arc<std::sync::atomic::AtomicU64>);
+
+impl crate::Clock for SetClock {
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.0.load(std::sync::atomic::Ordering::Relaxed))
+    }
+}
+
+#[tokio::test]
+async fn a_secret_keeps_the_time_of_its_last_use_with_its_label() {
+    let clock = SetClock::default();
+    let at = |seconds| clock.0.store(seconds, std::sync::atomic::Ordering::Relaxed);
+    let builder = Receiver::builder("in", custom(old())).store(MemoryStore::new(10)).clock(clock.clone());
+    let receiver = builder.build().unwrap();
+    let is = |label: &str, used| (label.to_owned(), used);
+    assert_eq!((uses(&receiver), receiver.activity().last_genuine), (vec![is("2025", None)], None));
+    at(100);
+    let delivery = deliver(&receiver, OLD, "1").unwrap();
+    assert_eq!(uses(&receiver), [is("2025", None)], "not before the handler has finished");
+    handled(&receiver, delivery).await.unwrap();
+    assert_eq!(uses(&receiver.clone()), [is("2025", Some(100))]);
+    assert_eq!(receiver.activity().last_genuine, Some(UNIX_EPOCH + Duration::from_secs(100)));
+
+    let began = deliver(&receiver, OLD, "2").unwrap();
+    receiver.replace_secrets(custom(Secrets::new(new()).also(old()).unwrap())).unwrap();
+    assert_eq!(uses(&receiver), [is("2026", None), is("2025", Some(100))]);
+    // A delivery that began before the replacement.
+    at(200);
+    handled(&receiver, began).await.unwrap();
+    assert_eq!(uses(&receiver), [is("2026", None), is("2025", Some(200))]);
+    let late = deliver(&receiver, OLD, "3").unwrap();
+    at(300);
+    handled(&receiver, deliver(&receiver, NEW, "4").unwrap()).await.unwrap();
+    receiver.replace_secrets(custom(new())).unwrap();
+    assert_eq!(uses(&receiver), [is("2026", Some(300))], "a removed secret is missing");
+    at(400);
+    handled(&receiver, late).await.unwrap();
+    assert_eq!(uses(&receiver), [is("2026", Some(300))], "also if it was used after that");
+    receiver.replace_secrets(custom(old())).unwrap();
+    assert_eq!(uses(&receiver), [is("2025", None)]);
+    assert_eq!(receiver.activity().last_genuine, Some(UNIX_EPOCH + Duration::from_secs(400)));
+}
+
+#[test]
+fn the_secrets_of_the_test_mode_are_marked() {
+    let fasten = Fasten::live(old()).and_test(new());
+    let receiver = Receiver::builder("in", fasten).store(NoDedupe).build().unwrap();
+    let secrets = receiver.activity().secrets.into_iter();
+    let marks: Vec<_> = secrets.map(|secret| (secret.label, secret.is_test)).collect();
+    assert_eq!(marks, [("2025".to_owned(), false), ("2026".to_owned(), true)]);
 }

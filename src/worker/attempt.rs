@@ -85,7 +85,11 @@ pub(super) async fn run(mut leased: Box<Leased>, mut lease: Lease, turn: Turn, p
                 observe::inbox::unreachable(&shared.limit, attempt.endpoint);
             }
         }
-        Ran::Answered(_) | Ran::Panicked | Ran::TimedOut => pass.answered(),
+        Ran::Answered(_) | Ran::Panicked | Ran::TimedOut => {
+            if pass.answered() {
+                observe::inbox::reachable(&shared.limit, attempt.endpoint);
+            }
+        }
     }
     if ran != Ran::Canceled {
         lease.permit.finish();

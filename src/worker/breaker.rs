@@ -97,11 +97,14 @@ impl Pass {
         self.is_probe
     }
 
-    /// Closes the breaker: the application has answered.
-    pub(super) fn answered(self) {
-        if self.breaker.is_open() {
-            self.breaker.set(State::Closed);
+    /// Closes the breaker: the application has answered. Returns whether it was open before.
+    pub(super) fn answered(self) -> bool {
+        let before = std::mem::replace(&mut *self.breaker.lock(), State::Closed);
+        let was_open = before != State::Closed;
+        if was_open {
+            self.breaker.changed.notify_waiters();
         }
+        was_open
     }
 
     /// Opens the breaker. Only a probe makes the wait longer, since other attempts that fail began before it opened.
@@ -171,7 +174,7 @@ mod tests {
         });
         sleep(MOMENT).await;
         assert!(breaker.is_open() && !waiting.is_finished());
-        running.answered();
+        assert!(running.answered(), "it was open");
         assert!(!waiting.await.unwrap().is_probe && !breaker.is_open());
         breaker.try_pass().unwrap().unreachable();
         let began = Instant::now();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::expiry::Expiry;
 use super::random::random_within;
 use super::shared::Shared;
 use crate::counts::EndpointCounts;
@@ -29,11 +30,17 @@ pub(super) async fn run(shared: &Shared) -> Infallible {
         }
     };
     let measuring = async {
+        let mut expiry = Expiry::default();
         loop {
             measure.tick().await;
             // Nothing else uses the counts.
             if cfg!(feature = "metrics")
                 && let Err(error) = measured(shared).await
+            {
+                observe::store_failed(&shared.limit, shared.receiver.endpoint(), "count", &error);
+            }
+            if cfg!(any(feature = "metrics", feature = "tracing"))
+                && let Err(error) = expiry.measure(shared).await
             {
                 observe::store_failed(&shared.limit, shared.receiver.endpoint(), "count", &error);
             }
@@ -48,7 +55,10 @@ pub(super) async fn run(shared: &Shared) -> Infallible {
 /// Deletes what the endpoint no longer has to keep. If there is more than fits into a minute, the next time continues.
 async fn purge(shared: &Shared) -> Result<(), StoreError> {
     let keep = Keep { done: shared.retain_done, dead: shared.retain_dead, rows: KEEP_ROWS };
-    shared.answer_within(PURGE, || Box::pin(shared.inbox.purge(shared.receiver.name(), keep))).await.map(drop)
+    shared
+        .answer_within(PURGE, || Box::pin(shared.inbox.purge_unaudited(shared.receiver.name(), keep, |_| {})))
+        .await
+        .map(drop)
 }
 
 async fn measured(shared: &Shared) -> Result<(), StoreError> {

@@ -11,13 +11,16 @@
 //! | `alone` | suspects are attempted alone in the process |
 //! | `breaker` | while the application is unreachable, single events probe it |
 //! | `report` | the report of an attempt, for the application |
+//! | `status` | whether the breaker of a running worker is open |
 //! | `service` | closures and tower services as handlers |
 //! | `housekeeping` | purges ended events, and measures the inbox |
+//! | `expiry` | warns of events that are soon no longer useful |
 
 mod alone;
 mod attempt;
 mod breaker;
 mod builder;
+mod expiry;
 mod handled;
 mod housekeeping;
 mod lease;
@@ -27,6 +30,7 @@ mod retry;
 mod service;
 mod shared;
 mod slot;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -43,6 +47,7 @@ pub use self::builder::WorkerBuilder;
 pub use self::handled::Handled;
 pub use self::report::{AttemptOutcome, AttemptReport};
 pub use self::retry::Retry;
+pub use self::status::WorkerStatus;
 
 use self::lease::LONGEST_RETRY;
 use self::shared::Shared;
@@ -94,6 +99,26 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// Returns a view of the worker's state, which is current also while [`run`](Worker::run) has the worker.
+    ///
+    /// ```no_run
+    /// # async fn example(receiver: medhook::Receiver) -> Result<(), medhook::ConfigError> {
+    /// use medhook::{Delivery, Worker};
+    ///
+    /// let worker = Worker::builder(&receiver).handler(async |_: Delivery| true)?;
+    /// let status = worker.status();
+    /// tokio::spawn(worker.run());
+    /// // Later, for example in a health check:
+    /// if status.is_breaker_open() {
+    ///     eprintln!("the application is unreachable, so stored events wait");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn status(&self) -> WorkerStatus {
+        WorkerStatus::new(self.shared.breaker.clone())
+    }
+
     /// Handles stored events until the receiver is [drained](crate::Receiver::drain). Store errors never end it.
     ///
     /// When the receiver drains, no further event is leased, and running handlers may finish until the deadline. Those

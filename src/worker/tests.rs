@@ -1,5 +1,6 @@
 //! Time is paused in most of these tests: it advances when all tasks are idle, so that hours of retries take no time.
 
+mod expiry;
 mod leases;
 mod secrets;
 mod service;
@@ -334,14 +335,19 @@ async fn an_hour_without_the_application_kills_no_event_and_probes_rarely() {
         async move { if up { Handled::done() } else { Handled::unreachable() } }
     };
     let retry = Retry::default().max_attempts(2).max_age(60 * SECOND);
-    tokio::spawn(stage.worker().retry(retry).handler(handler).unwrap().run());
+    let worker = stage.worker().retry(retry).handler(handler).unwrap();
+    let status = worker.status();
+    assert!(!status.is_breaker_open());
+    tokio::spawn(worker.run());
     sleep(HOUR).await;
+    assert!(status.is_breaker_open() && status.clone().is_breaker_open());
     assert!(calls.count() <= 200 && calls.count() > 100, "{} connects", calls.count());
     assert!(stage.store.statuses().iter().all(|status| matches!(status, Status::Waiting)));
     assert!(stage.store.rows().values().all(|row| row.state.attempts == 0), "none of them counts");
     up.store(true, Ordering::SeqCst);
     sleep(30 * SECOND + POLL).await;
     assert_eq!(stage.store.statuses(), [Status::Done; 500]);
+    assert!(!status.is_breaker_open());
 }
 
 #[tokio::test(start_paused = true)]

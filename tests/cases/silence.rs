@@ -164,6 +164,9 @@ async fn silence_is_logged_and_counted_when_it_begins_again_each_period_and_when
     assert_eq!(std::mem::take(&mut *world.lines.lock().unwrap()), [ended]);
     let now = world.clock.unix();
     assert_eq!(values(&snapshotter).get(gauge), Some(&now));
+    let activity = world.receiver.activity();
+    let time = UNIX_EPOCH + Duration::from_secs(now.unsigned_abs());
+    assert_eq!((activity.last_genuine, activity.secrets[0].last_used), (Some(time), Some(time)));
 
     // A day after that delivery, not after the last line.
     assert_eq!(world.send(&healthsync(world.clock, "evt_2").request("/"), 200).await, Ok(200));
@@ -216,6 +219,8 @@ async fn forged_and_old_deliveries_do_not_end_a_silence_but_duplicates_of_known_
     *forged.body_mut() = "{}".into();
     assert_eq!(world.send(&forged, 200).await, Err(Reason::SignatureMismatch));
     assert!(world.levels().is_empty());
+    let start = UNIX_EPOCH + Duration::from_secs(START.unsigned_abs());
+    assert_eq!(world.receiver.activity().last_genuine, Some(start), "none of them");
     world.wait(DAY).await;
     assert_eq!(world.levels(), ["WARN 3 stale"]);
 

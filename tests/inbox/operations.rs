@@ -104,7 +104,7 @@ async fn purge(world: World) {
     let present = world.count_pieces(&pieces).await;
     let mut before = load(&sender, "before").await;
     let inbox = world.inbox(&[]).await;
-    let purging = tokio::spawn(async move { inbox.purge(ENDPOINT, Keep::default()).await });
+    let purging = tokio::spawn(async move { inbox.purge(ENDPOINT, Keep::default(), &operator()).await });
     let mut during = load(&sender, "during").await;
     let purged = purging.await.expect("a purge").expect("purged");
     let sent = before.len() + during.len() + events as usize;

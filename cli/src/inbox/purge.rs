@@ -8,14 +8,14 @@ use serde::Serialize;
 
 use super::entry::json_line;
 use super::interrupt::Interrupt;
-use super::options::InboxOptions;
+use super::options::{AuditOptions, InboxOptions};
 use super::pages::Pages;
 use super::progress::Progress;
 use super::session::{Session, failed};
-use super::words::{grouped, number};
 use crate::failure::Failure;
 use crate::output::{print_error, say};
 use crate::verdict::Verdict;
+use super::words::{grouped, number};
 
 /// Delete what no endpoint has to keep: bodies and rows of done, dead and discarded events.
 ///
@@ -30,6 +30,8 @@ pub(super) struct PurgeArgs {
     /// Say how much would be deleted, and change nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    audit: AuditOptions,
 }
 
 /// The receivers keep rows for this time.
@@ -45,6 +47,7 @@ struct PurgedLine<'a> {
 
 /// Runs the command.
 pub(super) async fn run(args: &PurgeArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
+    let operator = if args.dry_run { None } else { Some(args.audit.operator()?) };
     let session = Session::open(&args.options).await?;
     let (mut interrupt, mut progress) = (Interrupt::listen()?, Progress::new());
     for endpoint in &session.access.endpoints {
@@ -52,11 +55,11 @@ pub(super) async fn run(args: &PurgeArgs, out: &mut dyn Write) -> Result<Verdict
         let (name, keep) = (&endpoint.name, Keep { rows: KEEP_ROWS, ..keep });
         let mut so_far = Purged::default();
         let purging = async {
-            if args.dry_run {
+            let Some(operator) = &operator else {
                 so_far = purgeable(&session, name, keep, &mut progress).await?;
                 return Ok(());
-            }
-            let purged = session.inbox.purge_with(name, keep, |purged| {
+            };
+            let purged = session.inbox.purge_with(name, keep, operator, |purged| {
                 so_far = purged;
                 progress.update(|| format!("{name}: {} purged", rows(purged)));
             });

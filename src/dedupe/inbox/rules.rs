@@ -189,10 +189,13 @@ pub(crate) fn replay(row: &mut RowState, now: i64) -> bool {
     true
 }
 
-/// Discards an event that waits or is dead. Returns false for any other.
+/// Discards an event that waits or is dead, or whose lease has expired, as that of a restored backup. Returns false for
+/// any other.
 pub(crate) fn discard(row: &mut RowState, now: i64) -> bool {
-    if !matches!(row.status, Status::Waiting | Status::Dead) {
-        return false;
+    match row.status {
+        Status::Waiting | Status::Dead => {}
+        Status::Processing if row.due <= now => {}
+        Status::Processing | Status::Done | Status::Discarded => return false,
     }
     let reason = row.reason.take();
     end(row, Status::Discarded, reason, now);

@@ -38,7 +38,7 @@ pub(crate) trait InboxStore: fmt::Debug + Send + Sync + 'static {
     /// already under the same token.
     fn finish(&self, id: i64, token: ClaimToken, ending: Ending, keep_body: bool) -> StoreFuture<'_, Settled>;
 
-    /// Returns the rows that a filter selects, by ascending id.
+    /// Returns the rows that a filter selects, by ascending id, or by descending id if it is so set.
     fn list(&self, filter: RowFilter) -> StoreFuture<'_, Vec<EntryRow>>;
 
     /// Returns the stored body of an event. `None` if there is no such event or its body was deleted. Writes the audit
@@ -63,6 +63,14 @@ pub(crate) trait InboxStore: fmt::Debug + Send + Sync + 'static {
 
     /// Returns the number of rows of every endpoint by status, from indexes only, and the hold.
     fn counts(&self) -> StoreFuture<'_, InboxCounts>;
+
+    /// Returns the number of waiting, processing and dead rows of every endpoint by status and kind. Reads at most
+    /// `most` rows of each status and one more, from indexes only.
+    fn count_kinds(&self, most: u32) -> StoreFuture<'_, KindCounts>;
+
+    /// Returns the oldest unfinished row of each of these kinds of an endpoint, from indexes only. Kinds without one
+    /// are missing.
+    fn oldest_of(&self, endpoint: String, kinds: Vec<&'static str>) -> StoreFuture<'_, Vec<OldestRow>>;
 
     /// Deletes bodies, then rows, that an endpoint no longer has to keep, in one small batch. A row is never deleted
     /// before the record of its event as handled has expired. Waiting and processing events are never deleted.
@@ -93,6 +101,10 @@ pub(crate) trait InboxStore: fmt::Debug + Send + Sync + 'static {
 
     /// Returns up to `limit` audit entries with an id greater than `after`, with their ids.
     fn audit_entries(&self, after: i64, limit: u32) -> StoreFuture<'_, Vec<(i64, i64, AuditRow)>>;
+
+    /// Returns the last `limit` audit entries of one event, by ascending id, by an index: those whose subject is its id
+    /// and whose action is `replay`, `discard` or `body`.
+    fn audit_of(&self, id: i64, limit: u32) -> StoreFuture<'_, Vec<(i64, i64, AuditRow)>>;
 }
 
 /// An event to store.
@@ -198,8 +210,9 @@ pub(crate) struct RowFilter {
     pub(crate) reason: Option<String>,
     /// Unix milliseconds.
     pub(crate) stored_since: Option<i64>,
-    /// Only rows with a greater id.
-    pub(crate) after: i64,
+    /// Only rows with a greater id, or with a smaller one if the newest are first.
+    pub(crate) after: Option<i64>,
+    pub(crate) newest_first: bool,
     pub(crate) limit: u32,
 }
 
@@ -257,6 +270,55 @@ pub(crate) enum LeaseHold {
 pub(crate) struct InboxCounts {
     pub(crate) hold: LeaseHold,
     pub(crate) endpoints: Vec<EndpointCounts>,
+}
+
+/// The number of waiting, processing or dead events of one kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KindCount {
+    /// The name of the endpoint.
+    pub endpoint: String,
+    /// Their status: waiting, processing or dead.
+    pub status: Status,
+    /// The documented kind, or `unknown`.
+    pub kind: String,
+    /// Their number.
+    pub count: u64,
+}
+
+/// The number of waiting, processing and dead events by endpoint, status and kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KindCounts {
+    /// The numbers, in the order of endpoint, status and kind. Kinds without an event are missing.
+    pub kinds: Vec<KindCount>,
+    /// Whether all events were counted. If not, there are more events of a status than are counted, and some numbers
+    /// are too small or missing.
+    pub is_complete: bool,
+}
+
+impl KindCounts {
+    /// Collects the counts of the statuses, each of at most `most` rows and one more.
+    pub(crate) fn of(mut kinds: Vec<KindCount>, most: u32) -> Self {
+        let all = |status| {
+            let counts = kinds.iter().filter(|kind| kind.status == status).map(|kind| kind.count);
+            counts.fold(0, u64::saturating_add)
+        };
+        let is_complete = Status::ALL.into_iter().all(|status| all(status) <= u64::from(most));
+        kinds.sort_by(|one, other| {
+            let key = |kind: &KindCount| kind.status.number();
+            (&one.endpoint, key(one), &one.kind).cmp(&(&other.endpoint, key(other), &other.kind))
+        });
+        KindCounts { kinds, is_complete }
+    }
+}
+
+/// The oldest unfinished row of a kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OldestRow {
+    pub(crate) kind: &'static str,
+    pub(crate) id: i64,
+    pub(crate) age: Duration,
 }
 
 /// The time for which an endpoint keeps ended events. By default, dead events are kept forever, and others as long as

@@ -26,13 +26,13 @@ CREATE UNIQUE INDEX IF NOT EXISTS medhook_inbox_stored_by ON medhook_inbox (stor
 CREATE UNIQUE INDEX IF NOT EXISTS medhook_inbox_unfinished
     ON medhook_inbox (row_key) WHERE status IN (0, 1);
 CREATE INDEX IF NOT EXISTS medhook_inbox_waiting
-    ON medhook_inbox (endpoint, due, id, stored_at, size)
+    ON medhook_inbox (endpoint, due, id, stored_at, size, kind)
     WHERE status = 0;
 CREATE INDEX IF NOT EXISTS medhook_inbox_processing
-    ON medhook_inbox (endpoint, due, id, stored_at, size)
+    ON medhook_inbox (endpoint, due, id, stored_at, size, kind)
     WHERE status = 1;
 CREATE INDEX IF NOT EXISTS medhook_inbox_dead
-    ON medhook_inbox (endpoint, id, size) WHERE status = 3;
+    ON medhook_inbox (endpoint, id, size, kind) WHERE status = 3;
 CREATE INDEX IF NOT EXISTS medhook_inbox_ended_body
     ON medhook_inbox (endpoint, status, ended_at, size)
     WHERE status >= 2 AND body_begins IS NOT NULL;
@@ -61,6 +61,8 @@ CREATE TABLE IF NOT EXISTS medhook_inbox_audit (
     subject TEXT NOT NULL,
     reason TEXT NOT NULL
 ) STRICT;
+CREATE INDEX IF NOT EXISTS medhook_inbox_audit_event
+    ON medhook_inbox_audit (subject, id) WHERE action IN ('replay', 'discard', 'body');
 CREATE TABLE IF NOT EXISTS medhook_inbox_schema (version INTEGER NOT NULL) STRICT;
 INSERT INTO medhook_inbox_schema (version) SELECT 1
     WHERE NOT EXISTS (SELECT 1 FROM medhook_inbox_schema);

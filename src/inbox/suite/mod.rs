@@ -97,7 +97,7 @@ macro_rules! inbox_suite {
             operating::a_leased_or_discarded_event_is_not_replayed
             operating::a_replay_conflicts_with_an_unfinished_row_of_the_event
             operating::the_holder_before_a_replay_cannot_finish
-            operating::waiting_and_dead_events_are_discarded_with_their_bodies
+            operating::unfinished_events_without_a_worker_are_discarded_with_their_bodies
             operating::other_events_are_not_discarded
             operating::a_forgotten_event_is_stored_again
             operating::an_unfinished_or_claimed_event_is_not_forgotten
@@ -107,11 +107,15 @@ macro_rules! inbox_suite {
             operating::a_body_is_returned_with_what_it_is_bound_to
             operating::every_operation_writes_its_audit_entry
             operating::audit_entries_are_returned_in_pages
+            operating::the_last_audit_entries_of_one_event_are_returned
             selecting::each_filter_restricts_the_list
             selecting::a_list_is_paged_by_id
+            selecting::the_newest_events_are_listed_first_if_so_chosen
             selecting::an_unusual_filter_selects_nothing
             selecting::events_are_counted_by_endpoint_and_status
             selecting::the_bytes_of_ended_events_do_not_count
+            selecting::events_are_counted_by_kind_up_to_a_number_of_rows
+            selecting::the_oldest_unfinished_event_of_a_kind_is_found
             keeping::bodies_are_deleted_before_rows
             keeping::a_row_is_kept_until_its_mark_expires
             keeping::waiting_and_leased_events_are_never_deleted

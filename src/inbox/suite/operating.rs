@@ -96,17 +96,24 @@ pub(crate) async fn the_holder_before_a_replay_cannot_finish(on: &StoreFixture) 
     on.leased(id, token(11)).await;
 }
 
-pub(crate) async fn waiting_and_dead_events_are_discarded_with_their_bodies(on: &StoreFixture) {
+pub(crate) async fn unfinished_events_without_a_worker_are_discarded_with_their_bodies(on: &StoreFixture) {
+    let expired = on.stored(event(4)).await;
+    on.leased_for(expired, token(11), SHORT, false).await;
     let given_up = on.ended(event(1), dead(), false).await;
     let retried = on.ended(event(2), retry(Duration::ZERO), false).await;
-    for (id, reason) in [(given_up, "given_up"), (retried, "status_5xx")] {
+    expire().await;
+    let (ended, leased) = (token(200), token(11));
+    for (id, holder, reason) in
+        [(given_up, ended, Some("given_up")), (retried, ended, Some("status_5xx")), (expired, leased, None)]
+    {
         assert_eq!(on.discard(id).await, Operated::Done);
         let row = on.row(id).await;
-        assert_eq!((row.status, row.reason.as_deref()), (Status::Discarded, Some(reason)));
+        assert_eq!((row.status, row.reason.as_deref()), (Status::Discarded, reason));
         assert!(!row.has_body && row.ended_at.is_some() && row.due.is_none());
         assert!(on.body(id).await.is_none());
-        assert_eq!(on.finish(id, token(200), Ending::Done).await, Settled::Lost);
-        assert_eq!(on.finish(id, token(200), retry(Duration::ZERO)).await, Settled::Lost);
+        assert_eq!(on.inbox.renew(id, holder, LONG).await.unwrap(), Settled::Lost);
+        assert_eq!(on.finish(id, holder, Ending::Done).await, Settled::Lost);
+        assert_eq!(on.finish(id, holder, retry(Duration::ZERO)).await, Settled::Lost);
     }
     on.nothing_to_lease().await;
     // It stays recorded as handled.
@@ -119,9 +126,7 @@ pub(crate) async fn other_events_are_not_discarded(on: &StoreFixture) {
     assert_eq!(on.discard(done).await, Operated::WrongStatus(Status::Done));
     assert!(on.row(done).await.has_body);
     let leased = on.stored(event(2)).await;
-    on.leased_for(leased, token(11), SHORT, false).await;
-    assert_eq!(on.discard(leased).await, Operated::Processing);
-    expire().await;
+    on.leased_for(leased, token(11), LONG, false).await;
     assert_eq!(on.discard(leased).await, Operated::Processing);
     assert!(on.row(leased).await.has_body);
     let discarded = on.ended(event(3), dead(), false).await;
@@ -295,4 +300,26 @@ pub(crate) async fn audit_entries_are_returned_in_pages(on: &StoreFixture) {
     assert!(on.inbox.audit_entries(i64::MAX, u32::MAX).await.unwrap().is_empty());
     assert_eq!(on.inbox.audit_entries(i64::MIN, u32::MAX).await.unwrap().len(), 5);
     assert!(on.inbox.audit_entries(0, 0).await.unwrap().is_empty());
+}
+
+pub(crate) async fn the_last_audit_entries_of_one_event_are_returned(on: &StoreFixture) {
+    let [id, other] = [on.ended(event(1), dead(), false).await, on.stored(event(2)).await];
+    on.body(id).await;
+    on.replay(id).await;
+    on.body(other).await;
+    on.discard(id).await;
+    // Of others: an endpoint whose name is a number, and the beginning of a key.
+    on.inbox.set_paused(id.to_string(), true, audit("pause", id)).await.unwrap();
+    on.inbox.write_audit(audit("forget", id)).await.unwrap();
+    on.inbox.write_audit(audit("replay", format!("{id}0"))).await.unwrap();
+    let all = [audit("body", id), audit("replay", id), audit("discard", id)];
+    for (limit, from) in [(u32::MAX, 0), (3, 0), (2, 1), (1, 2), (0, 3)] {
+        let entries = on.inbox.audit_of(id, limit).await.unwrap();
+        assert_eq!(entries.iter().map(|(.., entry)| entry.clone()).collect::<Vec<_>>(), all[from..], "{limit}");
+        assert!(entries.is_sorted_by(|one, next| one.0 < next.0), "{entries:?}");
+    }
+    assert_eq!(on.inbox.audit_of(other, 10).await.unwrap().len(), 1);
+    for unknown in [-1, i64::MIN, i64::MAX] {
+        assert!(on.inbox.audit_of(unknown, 10).await.unwrap().is_empty());
+    }
 }

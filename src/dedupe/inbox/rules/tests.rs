@@ -198,13 +198,14 @@ fn leased_and_discarded_rows_are_not_replayed() {
 }
 
 #[test]
-fn waiting_and_dead_rows_are_discarded() {
-    for row in [RowState { reason: Some("before".to_owned()), ..waiting() }, ended(Status::Dead)] {
+fn rows_that_wait_or_are_dead_and_those_with_an_expired_lease_are_discarded() {
+    for row in [RowState { reason: Some("before".to_owned()), ..waiting() }, processing(), ended(Status::Dead)] {
         let mut discarded = row.clone();
         assert!(discard(&mut discarded, NOW));
         assert_eq!(discarded, RowState { status: Status::Discarded, ended_at: Some(NOW), ..row });
     }
-    for row in [processing(), ended(Status::Done), ended(Status::Discarded)] {
+    let leased = RowState { due: NOW + 1, ..processing() };
+    for row in [leased, ended(Status::Done), ended(Status::Discarded)] {
         assert!(!unchanged(row, |row| discard(row, NOW)));
     }
 }

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "sqlx-09")]
 mod finish_in;
+mod kinds;
 mod lease;
 mod operations;
 mod parts;
@@ -29,8 +30,8 @@ use super::work::seconds;
 use crate::claim_token::ClaimToken;
 use crate::dedupe::inbox::rules::Ending;
 use crate::dedupe::inbox::store::{
-    AuditRow, EntryRow, InboxCounts, InboxStore, Keep, KeyRecord, LeaseAnswer, LeaseHold, LeaseRequest, NewEvent,
-    Operated, PurgedRows, RowFilter, SealedBody, StoreResult,
+    AuditRow, EntryRow, InboxCounts, InboxStore, Keep, KeyRecord, KindCounts, LeaseAnswer, LeaseHold, LeaseRequest,
+    NewEvent, OldestRow, Operated, PurgedRows, RowFilter, SealedBody, StoreResult,
 };
 use crate::dedupe::{Forgotten, Settled, StoreFuture};
 use crate::event_key::EventKey;
@@ -257,6 +258,19 @@ impl InboxStore for PostgresInbox {
         }))
     }
 
+    fn count_kinds(&self, most: u32) -> StoreFuture<'_, KindCounts> {
+        Box::pin(self.run("count kinds", TaskMode::Statement, most, |statements, most, connection| {
+            Box::pin(kinds::count_kinds(statements, *most, connection))
+        }))
+    }
+
+    fn oldest_of(&self, endpoint: String, kinds: Vec<&'static str>) -> StoreFuture<'_, Vec<OldestRow>> {
+        let arguments = (endpoint, kinds);
+        Box::pin(self.run("oldest", TaskMode::Statement, arguments, |statements, (endpoint, kinds), connection| {
+            Box::pin(kinds::oldest_of(statements, endpoint, kinds, connection))
+        }))
+    }
+
     fn purge(&self, endpoint: String, keep: Keep) -> StoreFuture<'_, PurgedRows> {
         Box::pin(self.run(
             "purge",
@@ -312,6 +326,12 @@ impl InboxStore for PostgresInbox {
         Box::pin(self.run("audit entries", TaskMode::Statement, (after, limit), |statements, arguments, connection| {
             let &(after, limit) = arguments;
             Box::pin(operations::audit_entries(&statements.ns, after, limit, connection))
+        }))
+    }
+
+    fn audit_of(&self, id: i64, limit: u32) -> StoreFuture<'_, Vec<(i64, i64, AuditRow)>> {
+        Box::pin(self.run("audit of", TaskMode::Statement, (id, limit), |statements, &(id, limit), connection| {
+            Box::pin(operations::audit_of(&statements.ns, id, limit, connection))
         }))
     }
 }

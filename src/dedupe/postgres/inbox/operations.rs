@@ -16,8 +16,10 @@ pub(super) async fn list(
     filter: &RowFilter,
     connection: &mut PgConnection,
 ) -> Result<Vec<EntryRow>, sqlx::Error> {
-    let mut query = QueryBuilder::<Postgres>::new(format!("SELECT {} FROM {ns}_inbox AS i WHERE i.id > ", columns()));
-    query.push_bind(filter.after);
+    let (is_after, none, order) = if filter.newest_first { ("<", i64::MAX, " DESC") } else { (">", i64::MIN, "") };
+    let select = format!("SELECT {} FROM {ns}_inbox AS i WHERE i.id {is_after} ", columns());
+    let mut query = QueryBuilder::<Postgres>::new(select);
+    query.push_bind(filter.after.unwrap_or(none));
     if let Some(id) = filter.id {
         query.push(" AND i.id = ").push_bind(id);
     }
@@ -33,7 +35,7 @@ pub(super) async fn list(
     if let Some(since) = filter.stored_since {
         query.push(" AND i.stored_at >= to_timestamp(").push_bind(time(since)).push("::bigint::float8 / 1000)");
     }
-    query.push(" ORDER BY i.id LIMIT ").push_bind(i64::from(filter.limit));
+    query.push(format!(" ORDER BY i.id{order} LIMIT ")).push_bind(i64::from(filter.limit));
     let rows = query.build().persistent(false).fetch_all(connection).await?;
     rows.iter().map(|row| Stored::read(row).map(|stored| stored.entry)).collect()
 }
@@ -174,11 +176,31 @@ pub(super) async fn audit_entries(
         ms("at")
     );
     let query = sqlx::query(AssertSqlSafe(select)).bind(after).bind(i64::from(limit));
-    let rows = query.fetch_all(connection).await?;
-    let entry = |row: &sqlx::postgres::PgRow| {
-        let [actor, action, subject, reason] = [2, 3, 4, 5].map(|at| row.try_get::<String, _>(at));
-        let entry = AuditRow { actor: actor?, action: action?, subject: subject?, reason: reason? };
-        Ok((row.try_get(0)?, row.try_get(1)?, entry))
-    };
-    rows.iter().map(entry).collect()
+    query.fetch_all(connection).await?.iter().map(audit_entry).collect()
+}
+
+pub(super) async fn audit_of(
+    ns: &str,
+    id: i64,
+    limit: u32,
+    connection: &mut PgConnection,
+) -> Result<Vec<(i64, i64, AuditRow)>, sqlx::Error> {
+    let query = sqlx::query(AssertSqlSafe(audit_of_event(ns))).bind(id.to_string()).bind(i64::from(limit));
+    // The last ones are read first.
+    query.fetch_all(connection).await?.iter().rev().map(audit_entry).collect()
+}
+
+/// The actions are constants, so that the partial index is used.
+pub(super) fn audit_of_event(ns: &str) -> String {
+    format!(
+        "SELECT id, {}, actor, action, subject, reason FROM {ns}_inbox_audit
+        WHERE subject = $1 AND action IN ('replay', 'discard', 'body') ORDER BY id DESC LIMIT $2",
+        ms("at")
+    )
+}
+
+fn audit_entry(row: &sqlx::postgres::PgRow) -> Result<(i64, i64, AuditRow), sqlx::Error> {
+    let [actor, action, subject, reason] = [2, 3, 4, 5].map(|at| row.try_get::<String, _>(at));
+    let entry = AuditRow { actor: actor?, action: action?, subject: subject?, reason: reason? };
+    Ok((row.try_get(0)?, row.try_get(1)?, entry))
 }

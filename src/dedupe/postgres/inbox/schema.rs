@@ -44,9 +44,9 @@ pub(in super::super) fn ddl(namespace: &Namespace, at: &str) -> String {
     has_body boolean NOT NULL DEFAULT true,
     sealed_key bytea NOT NULL
 ) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.02);
-CREATE INDEX {ns}_inbox_waiting ON {at}_inbox (endpoint, due, id, stored_at) INCLUDE (size) WHERE status = 0;
-CREATE INDEX {ns}_inbox_processing ON {at}_inbox (endpoint, due, id, stored_at) INCLUDE (size) WHERE status = 1;
-CREATE INDEX {ns}_inbox_dead ON {at}_inbox (endpoint, id) INCLUDE (size) WHERE status = 3;
+CREATE INDEX {ns}_inbox_waiting ON {at}_inbox (endpoint, due, id, stored_at) INCLUDE (size, kind) WHERE status = 0;
+CREATE INDEX {ns}_inbox_processing ON {at}_inbox (endpoint, due, id, stored_at) INCLUDE (size, kind) WHERE status = 1;
+CREATE INDEX {ns}_inbox_dead ON {at}_inbox (endpoint, id) INCLUDE (size, kind) WHERE status = 3;
 CREATE INDEX {ns}_inbox_ended ON {at}_inbox (endpoint, status, has_body, ended_at, mark_until) WHERE status >= 2;
 CREATE UNIQUE INDEX {ns}_inbox_unfinished ON {at}_inbox (row_key) WHERE status IN (0, 1);
 CREATE UNIQUE INDEX {ns}_inbox_token ON {at}_inbox (token) WHERE status = 1;
@@ -73,6 +73,8 @@ CREATE TABLE {at}_inbox_audit (
     subject text NOT NULL,
     reason text NOT NULL
 );
+CREATE INDEX {ns}_inbox_audit_event ON {at}_inbox_audit (subject, id)
+    WHERE action IN ('replay', 'discard', 'body');
 CREATE TABLE {at}_inbox_schema (version integer NOT NULL);
 INSERT INTO {at}_inbox_schema (version) VALUES ({VERSION});
 "

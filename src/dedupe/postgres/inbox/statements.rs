@@ -21,6 +21,8 @@ pub(in super::super) struct InboxStatements {
     pub(super) rows_in: RowStatements,
     pub(super) forget: Arc<str>,
     pub(super) counts: Arc<str>,
+    pub(super) count_kinds: Arc<str>,
+    pub(super) oldest_of: Arc<str>,
     pub(super) purge: [Arc<str>; 4],
 }
 
@@ -47,6 +49,8 @@ impl InboxStatements {
             rows_in: RowStatements::new(location.in_server()),
             forget: of(super::super::statements::FORGET),
             counts: of(&COUNTS.replace("{oldest}", &ms("min(i.stored_at)")).replace("{since}", &ms("c.stored_since"))),
+            count_kinds: of(COUNT_KINDS),
+            oldest_of: of(&OLDEST_OF.replace("{age}", &ms("clock_timestamp() - old.stored_at"))),
             purge: [
                 of(PURGE_BODIES),
                 purge_rows("i.status = 3"),
@@ -162,6 +166,28 @@ SELECT i.endpoint, 3::smallint, count(*), sum(i.size)::bigint, NULL, false
 FROM {ns}_inbox AS i WHERE i.status = 3 GROUP BY i.endpoint
 UNION ALL
 SELECT c.endpoint, NULL, 0, 0, {since}, c.paused FROM {ns}_inbox_control AS c";
+
+/// Reads at most `$1` rows of each status, and each part an index only, whose order is requested: otherwise PostgreSQL
+/// might read the table until it has found as many rows.
+const COUNT_KINDS: &str = "
+SELECT endpoint, status, kind, count(*) FROM (
+    (SELECT i.endpoint, 0::smallint AS status, i.kind FROM {ns}_inbox AS i WHERE i.status = 0
+        ORDER BY i.endpoint LIMIT $1)
+    UNION ALL
+    (SELECT i.endpoint, 1::smallint, i.kind FROM {ns}_inbox AS i WHERE i.status = 1
+        ORDER BY i.endpoint LIMIT $1)
+    UNION ALL
+    (SELECT i.endpoint, 3::smallint, i.kind FROM {ns}_inbox AS i WHERE i.status = 3
+        ORDER BY i.endpoint LIMIT $1)
+) AS counted GROUP BY endpoint, status, kind";
+
+/// Returns the id and the age of the oldest unfinished event of a kind. Each part reads an index only.
+const OLDEST_OF: &str = "
+SELECT old.id, {age} FROM (
+    SELECT i.id, i.stored_at FROM {ns}_inbox AS i WHERE i.status = 0 AND i.endpoint = $1 AND i.kind = $2
+    UNION ALL
+    SELECT i.id, i.stored_at FROM {ns}_inbox AS i WHERE i.status = 1 AND i.endpoint = $1 AND i.kind = $2
+) AS old ORDER BY old.stored_at, old.id LIMIT 1";
 
 /// Deletes bodies of done events. Skips rows that are locked, and evaluates the status where the row is locked.
 const PURGE_BODIES: &str = "

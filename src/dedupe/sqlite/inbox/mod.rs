@@ -38,8 +38,8 @@ use super::writer::Step;
 use crate::claim_token::ClaimToken;
 use crate::dedupe::inbox::rules::Ending;
 use crate::dedupe::inbox::store::{
-    AuditRow, EntryRow, InboxCounts, InboxStore, Keep, KeyRecord, LeaseAnswer, LeaseHold, LeaseRequest, NewEvent,
-    Operated, PurgedRows, RowFilter, SealedBody, StoreResult,
+    AuditRow, EntryRow, InboxCounts, InboxStore, Keep, KeyRecord, KindCounts, LeaseAnswer, LeaseHold, LeaseRequest,
+    NewEvent, OldestRow, Operated, PurgedRows, RowFilter, SealedBody, StoreResult,
 };
 use crate::dedupe::namespace::Namespace;
 use crate::dedupe::{Forgotten, Settled, StoreFuture};
@@ -167,6 +167,14 @@ impl InboxStore for SqliteInbox {
         Box::pin(self.ask_patiently(InboxStep::Counts))
     }
 
+    fn count_kinds(&self, most: u32) -> StoreFuture<'_, KindCounts> {
+        Box::pin(self.ask_patiently(InboxStep::CountKinds(most)))
+    }
+
+    fn oldest_of(&self, endpoint: String, kinds: Vec<&'static str>) -> StoreFuture<'_, Vec<OldestRow>> {
+        Box::pin(self.ask_patiently(InboxStep::OldestOf(endpoint, kinds)))
+    }
+
     fn purge(&self, endpoint: String, keep: Keep) -> StoreFuture<'_, PurgedRows> {
         Box::pin(self.ask_patiently(InboxStep::Purge(endpoint, keep)))
     }
@@ -201,5 +209,9 @@ impl InboxStore for SqliteInbox {
 
     fn audit_entries(&self, after: i64, limit: u32) -> StoreFuture<'_, Vec<(i64, i64, AuditRow)>> {
         Box::pin(self.ask_patiently(InboxStep::AuditEntries(after, limit)))
+    }
+
+    fn audit_of(&self, id: i64, limit: u32) -> StoreFuture<'_, Vec<(i64, i64, AuditRow)>> {
+        Box::pin(self.ask_patiently(InboxStep::AuditOf(id, limit)))
     }
 }

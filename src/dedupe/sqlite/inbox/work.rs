@@ -26,6 +26,8 @@ pub(in super::super) enum InboxStep {
     Discard(i64, AuditRow),
     Hold(String, Option<i64>, AuditRow),
     Counts,
+    CountKinds(u32),
+    OldestOf(String, Vec<&'static str>),
     /// Counts events if there are tables of an inbox, which need not be open.
     CountsIfAny,
     Purge(String, Keep),
@@ -38,6 +40,7 @@ pub(in super::super) enum InboxStep {
     Reseal(Box<[SealedBody; 2]>),
     Audit(AuditRow),
     AuditEntries(i64, u32),
+    AuditOf(i64, u32),
     /// Changes the store's own connection.
     #[cfg(test)]
     Pragma(String),
@@ -88,6 +91,8 @@ impl InboxStep {
             InboxStep::Discard(id, audit) => Box::new(work.discard(*id, audit).await?),
             InboxStep::Hold(endpoint, before, audit) => Box::new(work.hold(endpoint, *before, audit).await?),
             InboxStep::Counts => Box::new(work.counts().await?),
+            InboxStep::CountKinds(most) => Box::new(work.count_kinds(*most).await?),
+            InboxStep::OldestOf(endpoint, kinds) => Box::new(work.oldest_of(endpoint, kinds).await?),
             InboxStep::CountsIfAny => Box::new(work.counts_if_any().await?),
             InboxStep::Purge(endpoint, keep) => Box::new(work.purge(endpoint, *keep).await?),
             InboxStep::TruncateLog => Box::new(()),
@@ -103,6 +108,7 @@ impl InboxStep {
             }
             InboxStep::Audit(audit) => Box::new(work.audit(audit).await?),
             InboxStep::AuditEntries(after, limit) => Box::new(work.audit_entries(*after, *limit).await?),
+            InboxStep::AuditOf(id, limit) => Box::new(work.audit_of(*id, *limit).await?),
             #[cfg(test)]
             InboxStep::Pragma(sql) => {
                 sqlx::raw_sql(sqlx::AssertSqlSafe(sql.clone())).execute(&mut *work.connection).await?;

@@ -78,3 +78,47 @@ async fn counts_read_indexes_only() {
     assert_eq!((endpoint.waiting, endpoint.processing, endpoint.dead, endpoint.bytes), (300, 0, 100, 400));
     assert!(endpoint.oldest.unwrap() >= HOUR * 47 && !endpoint.paused);
 }
+
+#[tokio::test]
+async fn kinds_are_counted_and_the_oldest_is_found_in_indexes_only() {
+    let fixture = Fixture::new().await;
+    fill(&fixture, 50_000, "2", "now()").await;
+    fill(&fixture, 300, "0", "now()").await;
+    fill(&fixture, 100, "3", "now()").await;
+    fill(&fixture, 150, "1", "now()").await;
+    fixture.run("VACUUM ANALYZE {ns}_inbox").await;
+    let statements = fixture.store.inner.inbox.statements.clone();
+    let counted = statements.count_kinds.replace("$1", "201");
+    let plan_of_counts = plan(&fixture, &counted, "", "").await;
+    let oldest = statements.oldest_of.replace("$1", "'fasten'").replace("$2", "'k'");
+    let plan_of_oldest = plan(&fixture, &oldest, "", "").await;
+    for (plan, indexes) in
+        [(plan_of_counts, &["waiting", "processing", "dead"][..]), (plan_of_oldest, &["waiting", "processing"])]
+    {
+        assert!(!plan.contains(&format!("Seq Scan on {}_inbox i", fixture.ns)), "{plan}");
+        for index in indexes {
+            assert!(plan.contains(&format!("Index Only Scan using {}_inbox_{index}", fixture.ns)), "{index}\n{plan}");
+        }
+    }
+    let counts = fixture.inbox.count_kinds(200).await.unwrap();
+    assert!(!counts.is_complete);
+    assert_eq!(counts.kinds.iter().map(|kind| kind.count).collect::<Vec<_>>(), [201, 150, 100]);
+    let [oldest] = &fixture.inbox.oldest_of("fasten".into(), vec!["k"]).await.unwrap()[..] else { panic!("one kind") };
+    assert!(oldest.age >= HOUR * 47, "{oldest:?}");
+}
+
+#[tokio::test]
+async fn the_audit_entries_of_an_event_are_found_among_many() {
+    let fixture = Fixture::new().await;
+    let insert = "INSERT INTO {ns}_inbox_audit (at, actor, action, subject, reason)
+        SELECT now(), 'ann', 'replay', (n % 50000)::text, 'why' FROM generate_series(1, 100000) AS n";
+    fixture.run(insert).await;
+    for analyze in ["", "VACUUM ANALYZE {ns}_inbox_audit"] {
+        fixture.run(analyze).await;
+        let statement = operations::audit_of_event(&fixture.store.inner.inbox.statements.ns);
+        let plan = plan(&fixture, &statement, "text, bigint", "'7', 100").await;
+        let (index, table) = (format!("{}_inbox_audit_event", fixture.ns), format!("{}_inbox_audit", fixture.ns));
+        assert!(plan.contains(&index) && !plan.contains(&format!("Seq Scan on {table}")), "{analyze}\n{plan}");
+    }
+    assert_eq!(fixture.inbox.audit_of(7, 100).await.unwrap().len(), 2);
+}

@@ -66,7 +66,7 @@ async fn lists_apply_every_filter() {
         place.inbox.list(filter).await.unwrap().iter().map(|row| row.id).collect()
     };
     assert_eq!(ids(all.clone()).await, [1, 2, 3, 4, 5]);
-    assert_eq!(ids(RowFilter { after: 3, ..all.clone() }).await, [4, 5]);
+    assert_eq!(ids(RowFilter { after: Some(3), ..all.clone() }).await, [4, 5]);
     assert_eq!(ids(RowFilter { limit: 2, ..all.clone() }).await, [1, 2]);
     assert_eq!(ids(RowFilter { id: Some(3), ..all.clone() }).await, [3]);
     assert_eq!(ids(RowFilter { endpoint: Some("other".into()), ..all.clone() }).await, [4]);
