@@ -5,6 +5,7 @@
 mod capture;
 mod check;
 mod clock;
+mod commands;
 mod completions;
 mod demo;
 mod dialect;
@@ -33,6 +34,7 @@ mod sources;
 mod tls_client;
 mod verdict;
 mod verify;
+mod words;
 
 use std::io::stdout;
 use std::process::ExitCode;

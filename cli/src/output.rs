@@ -37,14 +37,13 @@ impl Screen {
     }
 }
 
-/// Escapes untrusted text for a terminal: control characters, and characters that change the direction of text, are
-/// written as their code points.
+/// Escapes untrusted text for a terminal or a page: control characters, and characters that are invisible or change the
+/// direction of text, are written as their code points.
 pub(crate) fn harmless(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-            if c.is_control() || turns || c == '\u{2028}' || c == '\u{2029}' {
+            if c.is_control() || is_invisible(c) {
                 text.extend(c.escape_default());
             } else {
                 text.push(c);
@@ -55,6 +54,15 @@ pub(crate) fn harmless(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+/// Returns whether a character is a format character or a line separator, so that two texts can look the same.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+    )
 }
 
 /// Writes a line to standard error, and waits up to 2 s for that.
@@ -107,6 +115,7 @@ mod tests {
     fn untrusted_text_cannot_control_a_terminal() {
         assert_eq!(harmless(b"a\x1b[2Jb\nc\xff"), "a\\u{1b}[2Jb\\nc\\xff");
         assert_eq!(harmless("ñ\u{202e}x\u{9b}".as_bytes()), "ñ\\u{202e}x\\u{9b}");
+        assert_eq!(harmless("a\u{200b}b\u{feff}\u{e0041}".as_bytes()), "a\\u{200b}b\\u{feff}\\u{e0041}");
     }
 
     #[test]

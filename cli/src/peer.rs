@@ -32,7 +32,7 @@ impl PeerAddress {
     }
 
     /// Returns the addresses that one client can choose from: an IPv4 address, or the /64 of an IPv6 address.
-    fn client(self) -> IpAddr {
+    pub(crate) fn client(self) -> IpAddr {
         match self.0 {
             IpAddr::V4(_) => self.0,
             IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
@@ -45,6 +45,8 @@ impl PeerAddress {
 #[derive(Debug, Clone)]
 pub(crate) struct AddressLimit {
     most: usize,
+    /// The line about closed connections.
+    closed: &'static str,
     open: Arc<Mutex<OpenByAddress>>,
 }
 
@@ -57,8 +59,18 @@ struct OpenByAddress {
 }
 
 impl AddressLimit {
+    /// Creates the limit of `max_connections_per_address`.
     pub(crate) fn new(most: usize) -> Self {
-        AddressLimit { most, open: Arc::default() }
+        let closed = "connections closed because their address has reached max_connections_per_address; if they are \
+                      from the provider or from a proxy, increase it";
+        AddressLimit { most, closed, open: Arc::default() }
+    }
+
+    /// Creates the limit of the operations address, which no key changes.
+    pub(crate) fn of_operations(most: usize) -> Self {
+        let closed = "connections to the operations address closed because their client address has too many open; \
+                      find out what connects";
+        AddressLimit { most, closed, open: Arc::default() }
     }
 
     /// Counts a new connection. Returns `None` if its address has reached the limit.
@@ -72,13 +84,8 @@ impl AddressLimit {
         }
         open.closed = open.closed.saturating_add(1);
         if open.logged.is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL) {
-            tracing::warn!(
-                count = open.closed,
-                from = %peer.network(),
-                limit = self.most,
-                "connections closed because their address has reached max_connections_per_address; if they are from \
-                 the provider or from a proxy, increase it"
-            );
+            let (count, limit) = (open.closed, self.most);
+            tracing::warn!(count, from = %peer.network(), limit, "{}", self.closed);
             (open.closed, open.logged) = (0, Some(Instant::now()));
         }
         None

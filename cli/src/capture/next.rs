@@ -1,5 +1,7 @@
 //! The command to run next: `medhook verify` with the options of this command.
 
+use crate::commands::shell_word;
+
 /// Options of `capture` that `verify` does not have, and whether a value follows.
 const OWN: [(&str, bool); 4] = [("--listen", true), ("--out", true), ("--max", true), ("--yes-phi", false)];
 
@@ -23,16 +25,6 @@ pub(super) fn options_of_verify(arguments: impl Iterator<Item = String>) -> Stri
     options
 }
 
-/// Quotes text for a POSIX shell if necessary.
-pub(super) fn shell_word(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@+".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", crate::output::harmless(text.as_bytes()).replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,7 +39,5 @@ mod tests {
             "cair --scheme hmac-sha256 --header X --secret-env A "
         );
         assert_eq!(options("--prefix it's --out --secret-file"), "--prefix 'it'\\''s' ");
-        assert_eq!(shell_word("a b"), "'a b'");
-        assert_eq!(shell_word(""), "''");
     }
 }

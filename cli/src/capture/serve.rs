@@ -18,10 +18,11 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::folder::Folder;
 use super::lines::Lines;
-use super::next::{options_of_verify, shell_word};
+use super::next::options_of_verify;
 use super::recorder::Recorder;
 use super::redact::Redaction;
 use crate::clock;
+use crate::commands::shell_word;
 use crate::failure::Failure;
 use crate::malformed::Malformed;
 use crate::output::harmless;

@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::entry::json_line;
 use super::options::InboxOptions;
 use super::session::{Session, failed};
-use super::words::utc;
 use crate::failure::Failure;
 use crate::output::{harmless, say};
 use crate::verdict::Verdict;
+use crate::words::utc;
 
 /// List what operators did, in the order in which it was written.
 ///

@@ -9,10 +9,10 @@ use super::entry::json_line;
 use super::filter::Since;
 use super::options::{AuditOptions, InboxOptions};
 use super::session::{Session, failed};
-use super::words::utc;
 use crate::failure::Failure;
 use crate::output::say;
 use crate::verdict::Verdict;
+use crate::words::utc;
 
 /// Pause an endpoint: its events are stored, and not handled until `resume`.
 ///

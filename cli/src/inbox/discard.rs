@@ -15,7 +15,8 @@ use crate::verdict::Verdict;
 
 /// Discard waiting or dead events: they are not handled any more, and their bodies are deleted.
 ///
-/// This cannot be undone. --because is required. With filters, so is --status.
+/// So are events whose lease has expired, such as those of a restored backup that were being
+/// handled when it was made. This cannot be undone. --because is required. With filters, so is --status.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,

@@ -12,10 +12,10 @@ use super::pages::Pages;
 use super::progress::Progress;
 use super::rate::Rate;
 use super::session::Session;
-use super::words::{grouped, number};
 use crate::failure::Failure;
 use crate::output::{print_error, say};
 use crate::verdict::Verdict;
+use crate::words::{grouped, number};
 
 /// The events to change.
 pub(super) enum Selected {

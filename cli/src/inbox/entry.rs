@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use medhook::inbox::{Entry, Status};
 use serde::Serialize;
 
-use super::words::{age, reason, relative, utc};
 use crate::output::{Screen, harmless};
+use crate::words::{age, next, utc, why};
 
 /// The fields of `list --json`. Scripts read these names.
 #[derive(Debug, Serialize)]
@@ -131,28 +131,6 @@ fn shortened(text: String, most: usize) -> String {
         return text;
     }
     text.chars().take(most.saturating_sub(2)).chain("..".chars()).collect()
-}
-
-/// Returns the reason of the last attempt: its code and in words.
-pub(super) fn why(entry: &Entry) -> Option<String> {
-    let code = entry.reason.as_deref()?;
-    let shown = harmless(code.as_bytes());
-    Some(match reason(code) {
-        Some(words) => format!("{shown}: {words}"),
-        None => format!("{shown}: the reason that the application gave"),
-    })
-}
-
-/// Says when the event will be attempted again, or until when it is leased.
-pub(super) fn next(entry: &Entry, now: SystemTime) -> Option<String> {
-    let due = entry.due?;
-    match entry.status {
-        Status::Waiting if due <= now => Some("due now".to_owned()),
-        Status::Waiting => Some(format!("next attempt {}", relative(due, now))),
-        Status::Processing if due <= now => Some(format!("its lease expired {}", relative(due, now))),
-        Status::Processing => Some("being handled".to_owned()),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

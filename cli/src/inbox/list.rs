@@ -11,10 +11,11 @@ use super::options::InboxOptions;
 use super::pages::Pages;
 use super::session::Session;
 use super::stats::stopped;
-use super::words::number;
+use crate::commands::shell_word;
 use crate::failure::Failure;
 use crate::output::{Screen, print_error, say};
 use crate::verdict::Verdict;
+use crate::words::number;
 
 /// List stored events, without their bodies.
 ///
@@ -96,7 +97,7 @@ fn epilogue(args: &ListArgs, session: &Session, listed: u64, dead: u64) -> Strin
     let only_dead = args.filter.status == Some(StatusName::Dead);
     let endpoint = args.filter.endpoint.as_deref().filter(|_| only_dead);
     let selected = match endpoint {
-        Some(name) => format!("--endpoint {name} --status dead"),
+        Some(name) => format!("--endpoint {} --status dead", shell_word(name)),
         None => "--status dead".to_owned(),
     };
     let command = |rest: &str| args.options.command(rest);

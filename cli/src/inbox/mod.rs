@@ -3,7 +3,7 @@
 //! - `options`, `actor`: the options that the subcommands share, and the name that the audit entries get
 //! - `session`: opens the inbox of a config file
 //! - `filter`, `pages`: select events
-//! - `list`, `show`, `body`, `stats`, `audit`: read, with `entry` and `words` for their output
+//! - `list`, `show`, `body`, `stats`, `audit`: read, with `entry` for their output
 //! - `replay`, `discard`: change events one by one, with `each` and `rate`
 //! - `control`: pause, resume, hold and release
 //! - `purge`, `rekey`: long operations, with `progress` and `interrupt`
@@ -28,7 +28,6 @@ mod replay;
 mod session;
 mod show;
 mod stats;
-mod words;
 
 use std::io::Write;
 
@@ -57,6 +56,9 @@ use crate::verdict::Verdict;
         medhook inbox replay --endpoint fasten --status dead --since 6h --dry-run"
 )]
 pub(crate) struct InboxCommand {
+    /// Accepted before the subcommand as well, which gets their values from clap.
+    #[command(flatten)]
+    before: options::InboxOptions,
     #[command(subcommand)]
     action: InboxAction,
 }

@@ -1,38 +1,28 @@
 //! The options that subcommands share.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use medhook::inbox::Operator;
 
 use super::actor::actor;
+use crate::commands::{DEFAULT_CONFIG, inbox_command};
 use crate::failure::Failure;
 
 /// The config file, and the form of the output.
 #[derive(Debug, clap::Args)]
 pub(super) struct InboxOptions {
     /// Config file of the receiver
-    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub(super) config: PathBuf,
     /// Write JSON, one object a line
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(super) json: bool,
 }
-
-const DEFAULT_CONFIG: &str = "medhook.toml";
 
 impl InboxOptions {
     /// Returns a command that continues from the output, with the config file of this one.
     pub(super) fn command(&self, rest: &str) -> String {
-        if self.config == Path::new(DEFAULT_CONFIG) {
-            return format!("medhook inbox {rest}");
-        }
-        let config = self.config.display().to_string();
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
-        let quoted = match config.chars().all(is_plain) {
-            true => config,
-            false => format!("'{}'", config.replace('\'', r"'\''")),
-        };
-        format!("medhook inbox {rest} --config {quoted}")
+        inbox_command(&self.config, rest)
     }
 }
 

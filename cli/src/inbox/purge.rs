@@ -15,7 +15,7 @@ use super::session::{Session, failed};
 use crate::failure::Failure;
 use crate::output::{print_error, say};
 use crate::verdict::Verdict;
-use super::words::{grouped, number};
+use crate::words::{grouped, number};
 
 /// Delete what no endpoint has to keep: bodies and rows of done, dead and discarded events.
 ///

@@ -9,10 +9,10 @@ use super::interrupt::Interrupt;
 use super::options::{AuditOptions, InboxOptions};
 use super::progress::Progress;
 use super::session::{Session, failed};
-use super::words::{grouped, number};
 use crate::failure::Failure;
 use crate::output::{print_error, say};
 use crate::verdict::Verdict;
+use crate::words::{grouped, number};
 
 /// Seal all stored events under the first key of `inbox_key`.
 ///

@@ -15,10 +15,10 @@ use super::progress::Progress;
 use super::rate::Rate;
 use super::session::{Session, failed};
 use super::stats::stopped;
-use super::words::{age, grouped, number};
 use crate::failure::Failure;
 use crate::output::{print_error, say};
 use crate::verdict::Verdict;
+use crate::words::{age, grouped, number};
 
 /// Make events due again: those with these ids, or all that the filters select.
 ///

@@ -8,14 +8,14 @@ use medhook::inbox::{Entry, Status};
 use serde::Serialize;
 
 use super::body;
-use super::entry::{EntryLine, json_line, why};
+use super::entry::{EntryLine, json_line};
 use super::options::{AuditOptions, InboxOptions};
 use super::session::{Session, failed};
 use super::stats::stopped;
-use super::words::{advice, bytes, relative, utc};
 use crate::failure::Failure;
 use crate::output::{Screen, harmless, print_error, say};
 use crate::verdict::Verdict;
+use crate::words::{advice, bytes, relative, steps, utc, why};
 
 /// Show a stored event: its status, what happened to it, and what to do next.
 ///
@@ -135,14 +135,15 @@ fn shown(entry: &Entry, now: SystemTime, screen: Screen, options: &InboxOptions,
         ));
     }
     lines.extend(stopped.into_iter().map(|line| format!("  {line}")));
-    let steps = steps(entry, options);
+    let steps = steps(entry);
     if !steps.is_empty() {
         lines.push(String::new());
         lines.push(match advice(entry) {
             Some(advice) => format!("next: {advice}"),
             None => "next:".to_owned(),
         });
-        lines.extend(steps);
+        let step = |(what, rest): &(&str, String)| format!("  {:8} {}", format!("{what}:"), options.command(rest));
+        lines.extend(steps.iter().map(step));
     }
     lines.push(String::new());
     lines.join("\n")
@@ -158,18 +159,4 @@ fn replayed(replays: u32) -> String {
 
 fn happened(time: SystemTime, now: SystemTime, what: &str) -> String {
     format!("  {:24}  {:16}  {what}", utc(time), relative(time, now))
-}
-
-/// Returns the commands that make sense for the event.
-fn steps(entry: &Entry, options: &InboxOptions) -> Vec<String> {
-    let id = entry.id;
-    let step = |what: &str, command: String| format!("  {what:8} {}", options.command(&command));
-    let replay = || step("replay:", format!("replay {id}"));
-    let discard = || step("discard:", format!("discard {id} --because \"WHY\""));
-    match entry.status {
-        Status::Dead => vec![replay(), discard()],
-        Status::Waiting => vec![step("now:", format!("replay {id}")), discard()],
-        Status::Done if entry.has_body => vec![step("again:", format!("replay {id}"))],
-        _ => Vec::new(),
-    }
 }

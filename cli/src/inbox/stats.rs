@@ -9,10 +9,11 @@ use serde::Serialize;
 use super::entry::json_line;
 use super::options::InboxOptions;
 use super::session::{Session, failed};
-use super::words::{bytes, grouped, number, span, utc};
+use crate::commands::shell_word;
 use crate::failure::Failure;
 use crate::output::{Screen, harmless, say};
 use crate::verdict::Verdict;
+use crate::words::{bytes, grouped, held, number, span, utc};
 
 /// Count the waiting, processing and dead events of each endpoint.
 ///
@@ -57,7 +58,7 @@ pub(super) async fn run(args: &StatsArgs, out: &mut dyn Write) -> Result<Verdict
     let hold = shown_hold(counts.hold);
     let text = match args.options.json {
         true => endpoints.iter().map(|(endpoint, counts)| json_line(&line(endpoint, counts, &hold))).collect(),
-        false => table(&endpoints, &hold, dead, &args.options, Screen::detect()),
+        false => table(&endpoints, counts.hold, dead, &args.options, Screen::detect()),
     };
     say(out, &text)?;
     Ok(if args.fail_on_dead && dead > 0 { Verdict::SomethingIsNot } else { Verdict::AllIsWell })
@@ -66,19 +67,14 @@ pub(super) async fn run(args: &StatsArgs, out: &mut dyn Write) -> Result<Verdict
 /// Says why no events are handled: a hold, or paused endpoints.
 pub(super) async fn stopped(session: &Session, options: &InboxOptions) -> Result<Vec<String>, Failure> {
     let counts = session.inbox.counts().await.map_err(failed)?;
-    Ok(stops(counts.endpoints.iter(), &shown_hold(counts.hold), options))
+    Ok(stops(counts.endpoints.iter(), counts.hold, options))
 }
 
-fn stops<'a>(endpoints: impl Iterator<Item = &'a EndpointCounts>, hold: &str, options: &InboxOptions) -> Vec<String> {
-    let release = options.command("release");
-    let hold = match hold {
-        "none" => None,
-        "all" => Some(format!("on hold: nothing is handled until `{release}`")),
-        time => Some(format!("on hold: events stored before {time} wait until `{release}`")),
-    };
+fn stops<'a>(endpoints: impl Iterator<Item = &'a EndpointCounts>, hold: Hold, options: &InboxOptions) -> Vec<String> {
+    let hold = held(hold).map(|held| format!("{held} until `{}`", options.command("release")));
     let paused = endpoints.filter(|counts| counts.paused).map(|counts| {
         let name = harmless(counts.endpoint.as_bytes());
-        format!("{name} is paused until `{}`", options.command(&format!("resume {name}")))
+        format!("{name} is paused until `{}`", options.command(&format!("resume {}", shell_word(&name))))
     });
     hold.into_iter().chain(paused).collect()
 }
@@ -106,7 +102,7 @@ fn line<'a>(endpoint: &'a str, counts: &EndpointCounts, hold: &'a str) -> StatsL
 
 fn table(
     endpoints: &BTreeMap<&str, EndpointCounts>,
-    hold: &str,
+    hold: Hold,
     dead: u64,
     options: &InboxOptions,
     screen: Screen,
@@ -154,7 +150,7 @@ mod tests {
         counts.paused = true;
         counts.endpoint = "laboratory".to_owned();
         let options = InboxOptions { config: "medhook.toml".into(), json: false };
-        let text = table(&BTreeMap::from([("laboratory", counts)]), "all", 3, &options, Screen::default());
+        let text = table(&BTreeMap::from([("laboratory", counts)]), Hold::All, 3, &options, Screen::default());
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert!(text.contains("resume laboratory`") && text.contains("list --status dead`"), "{text}");
         assert!(text.contains("on hold: nothing is handled until `medhook inbox release`"), "{text}");
@@ -163,7 +159,7 @@ mod tests {
     #[test]
     fn an_inbox_without_endpoints_says_so() {
         let options = InboxOptions { config: "medhook.toml".into(), json: false };
-        let text = table(&BTreeMap::new(), "none", 0, &options, Screen::default());
+        let text = table(&BTreeMap::new(), Hold::None, 0, &options, Screen::default());
         assert_eq!(text, "no endpoint has an inbox, and the inbox has no events\n");
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::comments::{FILL_IN, commented};
 use super::given::{GivenValues, is_custom, title};
 use super::options::write_options;
+use crate::commands::shell_word;
 use crate::failure::Failure;
 use crate::provider::NamedProvider;
 
@@ -81,8 +82,7 @@ fn quoted(path: &Path) -> Result<String, Failure> {
     let Some(path) = path.to_str() else {
         return Err(Failure::new("--out: must be valid UTF-8"));
     };
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
-    Ok(if path.chars().all(is_plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', "'\\''")) })
+    Ok(shell_word(path))
 }
 
 fn endpoint(text: &mut String, provider: NamedProvider, values: &GivenValues) {
@@ -182,6 +182,9 @@ const OPERATIONS: &str = "
 # Health checks and metrics; do not expose this address.
 [operations]
 listen = \"127.0.0.1:8788\"
+# A page about the state of the receiver, without bodies, at this address:
+#   (umask 077; openssl rand -base64 24 > page-token)
+# token = { file = \"page-token\" }
 ";
 
 #[cfg(test)]

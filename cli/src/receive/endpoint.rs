@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use futures_util::TryStreamExt;
 use http::uri::PathAndQuery;
@@ -17,6 +18,7 @@ use super::budget::Budget;
 use super::forward::{ForwardAnswer, ForwardUrl, Forwarder};
 use super::health::StoreHealth;
 use super::notes::{HandlerNotes, RunningAttempts};
+use super::operations::observed::ObservedEndpoint;
 use super::printer::Printer;
 use super::provider::Classify;
 use super::report::{DeliveryReport, RejectionCause, ReportedOutcome, Style};
@@ -40,6 +42,8 @@ pub(super) struct ServedEndpoint {
     pub(super) storing: Option<StoreHealth>,
     /// The number of deliveries that a shutdown has canceled, if the endpoint has an inbox.
     pub(super) canceled: AtomicUsize,
+    /// Records what the operator's page shows, if there is one.
+    pub(super) observed: Option<Arc<ObservedEndpoint>>,
 }
 
 /// The application that handles the events of an endpoint.
@@ -53,6 +57,7 @@ impl ServedEndpoint {
     /// Answers a request. Verification runs in the task of the connection, and stops if the client disconnects. A
     /// verified delivery is handled in a detached task.
     pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let began = self.observed.is_some().then(Instant::now);
         let (head, body) = request.into_parts();
         if let Some(networks) = &self.allow_from
             && !networks.allow(head.extensions.get())
@@ -72,7 +77,7 @@ impl ServedEndpoint {
         };
         let content_type = head.headers.get(header::CONTENT_TYPE).cloned();
         match self.receiver.admit(delivery.clone()) {
-            Ok(admitted) => detached(self.handled(admitted, content_type), tokio::spawn)
+            Ok(admitted) => detached(self.timed(began, admitted, content_type), tokio::spawn)
                 .await
                 // The runtime is shutting down, so the delivery may not have been handled.
                 .unwrap_or_else(|| empty(StatusCode::INTERNAL_SERVER_ERROR)),
@@ -80,15 +85,31 @@ impl ServedEndpoint {
         }
     }
 
-    async fn handled(self: Arc<Self>, admitted: Admitted, content_type: Option<HeaderValue>) -> Response<Full<Bytes>> {
+    /// Handles a delivery, and records the time since it began to arrive.
+    async fn timed(
+        self: Arc<Self>,
+        began: Option<Instant>,
+        admitted: Admitted,
+        content_type: Option<HeaderValue>,
+    ) -> Response<Full<Bytes>> {
+        let response = self.handled(admitted, content_type).await;
+        if let (Some(observed), Some(began)) = (&self.observed, began) {
+            observed.answered_within(began.elapsed());
+        }
+        response
+    }
+
+    async fn handled(&self, admitted: Admitted, content_type: Option<HeaderValue>) -> Response<Full<Bytes>> {
         let delivery = admitted.delivery().clone();
         let notes = HandlerNotes::default();
         let ran = admitted.run(self.handle(&delivery, content_type, &notes), |status| *status).await;
         self.record_storing(&ran);
         match ran {
             Ok(status) => {
-                if notes.reported.get().is_none() {
-                    self.report(ReportedOutcome::Answered(status), Some(&delivery), &notes);
+                let answered = ReportedOutcome::Answered(status);
+                match notes.reported.get() {
+                    None => self.report(answered, Some(&delivery), &notes),
+                    Some(()) => self.observe(&self.facts(answered, Some(&delivery), &notes)),
                 }
                 let mut response = empty(status);
                 if let Some(seconds) = notes.upstream.get().and_then(ForwardAnswer::retry_after) {
@@ -122,7 +143,7 @@ impl ServedEndpoint {
             return self.forward(application, delivery, content_type, notes).await.status();
         }
         notes.decoding.get_or_init(|| (self.classify)(delivery));
-        let line = self.line(ReportedOutcome::Answered(StatusCode::OK), Some(delivery), notes);
+        let line = self.style.line(&self.facts(ReportedOutcome::Answered(StatusCode::OK), Some(delivery), notes));
         if self.output.write(line).await {
             notes.reported.get_or_init(|| ());
             StatusCode::OK
@@ -150,7 +171,15 @@ impl ServedEndpoint {
         if self.budget.spend(&RejectionCause::of(rejection)) {
             return self.rejected(rejection, None, &HandlerNotes::default());
         }
+        self.count_unreported();
         answer(rejection)
+    }
+
+    /// Counts a rejection that is reported together with others later.
+    fn count_unreported(&self) {
+        if let Some(observed) = &self.observed {
+            observed.rejected();
+        }
     }
 
     /// Rejects a request from an address that is not in `allow_from`, before its body is read. Logs, reports and counts
@@ -170,6 +199,8 @@ impl ServedEndpoint {
             networks.log(endpoint, provider, 1);
             let rejected = ReportedOutcome::Rejected { cause, status: StatusCode::FORBIDDEN, kind: None, secret: None };
             self.report(rejected, None, &HandlerNotes::default());
+        } else {
+            self.count_unreported();
         }
         empty(StatusCode::FORBIDDEN)
     }
@@ -180,9 +211,12 @@ impl ServedEndpoint {
             if let Some(networks) = self.allow_from.as_ref().filter(|_| cause == RejectionCause::address()) {
                 networks.log(self.receiver.name(), self.receiver.provider(), count);
             }
-            let line = self.line(ReportedOutcome::Counted(cause.clone(), count), None, &HandlerNotes::default());
-            if self.output.is_failing() || !self.output.try_write(line) {
+            let notes = HandlerNotes::default();
+            let report = self.facts(ReportedOutcome::Counted(cause.clone(), count), None, &notes);
+            if self.output.is_failing() || !self.output.try_write(self.style.line(&report)) {
                 self.budget.put_back(&cause, count);
+            } else {
+                self.observe(&report);
             }
         }
     }
@@ -198,11 +232,25 @@ impl ServedEndpoint {
     }
 
     pub(super) fn report(&self, result: ReportedOutcome, delivery: Option<&Delivery>, notes: &HandlerNotes) {
-        self.output.try_write(self.line(result, delivery, notes));
+        let report = self.facts(result, delivery, notes);
+        self.observe(&report);
+        self.output.try_write(self.style.line(&report));
     }
 
-    fn line(&self, result: ReportedOutcome, delivery: Option<&Delivery>, notes: &HandlerNotes) -> String {
-        self.style.line(&DeliveryReport {
+    /// Records what the operator's page shows.
+    fn observe(&self, report: &DeliveryReport<'_>) {
+        if let Some(observed) = &self.observed {
+            observed.reported(report);
+        }
+    }
+
+    fn facts<'r>(
+        &'r self,
+        result: ReportedOutcome,
+        delivery: Option<&'r Delivery>,
+        notes: &HandlerNotes,
+    ) -> DeliveryReport<'r> {
+        DeliveryReport {
             time: jiff::Timestamp::now(),
             endpoint: self.receiver.name(),
             path: &self.path,
@@ -211,7 +259,7 @@ impl ServedEndpoint {
             delivery,
             decoding: notes.decoding.get().copied(),
             upstream: notes.upstream.get().cloned(),
-        })
+        }
     }
 }
 

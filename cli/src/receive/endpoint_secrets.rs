@@ -23,11 +23,9 @@ pub(super) struct EndpointSecrets {
 }
 
 impl EndpointSecrets {
-    /// Returns the files that can be read again, each once. A pipe can be read only once, at the start.
+    /// Returns the files that can be read again, each once.
     pub(super) fn files(&self) -> Vec<PathBuf> {
-        let is_pipe = |file: &Path| file.metadata().is_ok_and(|file| !file.is_file() && !file.is_dir());
-        let files = self.entries().filter_map(SecretEntry::file).filter(|file| !is_pipe(file));
-        let mut files: Vec<_> = files.map(Path::to_owned).collect();
+        let mut files: Vec<_> = self.entries().filter_map(SecretEntry::regular_file).collect();
         files.sort();
         files.dedup();
         files
@@ -36,6 +34,11 @@ impl EndpointSecrets {
     /// Returns the names of the environment variables.
     pub(super) fn variables(&self) -> impl Iterator<Item = &str> {
         self.entries().filter_map(SecretEntry::variable)
+    }
+
+    /// Returns all secrets that are in use.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &Named> {
+        self.groups.iter().chain(&self.signing).flat_map(|group| &group.secrets)
     }
 
     fn entries(&self) -> impl Iterator<Item = &SecretEntry> {

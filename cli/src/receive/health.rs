@@ -124,7 +124,7 @@ impl Health {
     }
 
     /// Returns the reason why the receiver is not ready.
-    fn problem(&self) -> Option<&'static str> {
+    pub(super) fn problem(&self) -> Option<&'static str> {
         if self.is_in(Phase::Starting) {
             return Some("starting\n");
         }

@@ -12,6 +12,14 @@ use super::health::Health;
 use crate::failure::Failure;
 use crate::server::{Connections, empty};
 
+/// The number of parts that were read again and keep what they had before.
+const RELOAD_FAILING: &str = "medhook_reload_failing";
+
+/// Records how many parts have files that cannot be used, after a pass over all of them.
+pub(super) fn reload_failing(parts: usize) {
+    gauge!(RELOAD_FAILING).set(number(parts));
+}
+
 /// The path of the metrics.
 const PATH: &str = "/metrics";
 
@@ -34,6 +42,12 @@ impl Metrics {
         describe_gauge!("medhook_connections_max", Unit::Count, "The configured `max_connections`.");
         describe_gauge!("medhook_ready", Unit::Count, "1 while /readyz is answered 200, otherwise 0.");
         describe_gauge!("medhook_store_up", Unit::Count, "0 if the last operation of the store failed, otherwise 1.");
+        describe_gauge!(
+            RELOAD_FAILING,
+            Unit::Count,
+            "Endpoints, certificates and other parts whose changed files cannot be used."
+        );
+        gauge!(RELOAD_FAILING).set(0);
         gauge!("medhook_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         gauge!("process_start_time_seconds").set(started.as_secs_f64());
@@ -73,7 +87,7 @@ pub(super) fn record_none() {
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The upper bounds of the buckets, from an application on the same machine to the default `handler_timeout`.
-const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+pub(super) const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 fn number(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))

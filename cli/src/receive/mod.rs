@@ -32,6 +32,7 @@ mod keys;
 mod left;
 mod metrics;
 mod notes;
+mod operations;
 mod path;
 mod printer;
 mod provider;

@@ -1,4 +1,4 @@
-//! Routes requests to endpoints, health checks and metrics by their path.
+//! Routes requests to endpoints and health checks by their path.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -10,18 +10,15 @@ use medhook::Bytes;
 
 use super::endpoint::ServedEndpoint;
 use super::health::{Health, Phase};
-use super::metrics::Metrics;
 use super::stray::Strays;
 use crate::server::empty;
 
-/// The endpoints by path, the health checks and the metrics.
+/// The endpoints by path, and the health checks.
 pub(super) struct ReceiveRoutes {
     /// Set once the store is open.
     pub(super) endpoints: OnceLock<HashMap<String, Arc<ServedEndpoint>>>,
-    pub(super) health: Health,
+    pub(super) health: Arc<Health>,
     pub(super) strays: Strays,
-    /// Served with `[operations]` only.
-    pub(super) metrics: Option<Metrics>,
 }
 
 impl ReceiveRoutes {
@@ -50,11 +47,5 @@ impl ReceiveRoutes {
                 empty(StatusCode::NOT_FOUND)
             }
         }
-    }
-
-    pub(super) fn answer_operations(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        let (method, path) = (request.method(), request.uri().path());
-        let metrics = || self.metrics.as_ref().and_then(|metrics| metrics.answer(method, path, &self.health));
-        self.health.answer(method, path).or_else(metrics).unwrap_or_else(|| empty(StatusCode::NOT_FOUND))
     }
 }

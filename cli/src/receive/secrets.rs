@@ -97,6 +97,11 @@ impl Named {
         !self.entry.literal && !is_in_use && (text.len() < SHORTEST || current.any(|one| one.starts_with(text)))
     }
 
+    /// Returns the failure for a problem with this secret.
+    pub(super) fn failure(&self, problem: &str) -> Failure {
+        Failure::because(&self.entry.place, problem)
+    }
+
     /// Returns the failure for a secret that is cut off.
     pub(super) fn cut_off(&self) -> Failure {
         let problem = "the secret is shorter than 16 bytes or the beginning of the one in use, so the file may not be \
@@ -211,6 +216,12 @@ impl SecretEntry {
             SecretSource::File(path) => Some(path),
             SecretSource::Env(_) => None,
         }
+    }
+
+    /// Returns the file, if it can be read again: a pipe can be read only once, at the start.
+    pub(super) fn regular_file(&self) -> Option<PathBuf> {
+        let is_pipe = |file: &Path| file.metadata().is_ok_and(|file| !file.is_file() && !file.is_dir());
+        self.file().filter(|file| !is_pipe(file)).map(Path::to_owned)
     }
 
     /// Returns the name of the environment variable, if the secret is in one.

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
 use super::budget::Budget;
-use super::config::{BodiesConfig, Config, EndpointConfig};
+use super::config::{BodiesConfig, Config, ConfigOrigin, EndpointConfig};
 use super::endpoint::{Application, ServedEndpoint};
 use super::endpoint_secrets::EndpointSecrets;
 use super::forward::Forwarder;
@@ -21,6 +21,8 @@ use super::health::{Health, Needs, Phase, StoreHealth};
 use super::left::left_warnings;
 use super::metrics::{Metrics, record_none};
 use super::notes::RunningAttempts;
+use super::operations::OperationsStart;
+use super::operations::observed::{EndpointFacts, Observed};
 use super::printer::Printer;
 use super::reload::Reloads;
 use super::report::Style;
@@ -31,7 +33,7 @@ use super::stray::Strays;
 use super::tls::CertificateSource;
 use crate::failure::Failure;
 use crate::peer::AddressLimit;
-use crate::server::{Connections, FIRST_REQUEST, Limits, Listener, accept};
+use crate::server::{Connections, FIRST_REQUEST, Listener, accept};
 use crate::verdict::Verdict;
 
 /// Runs the receiver until a signal ends it.
@@ -42,7 +44,8 @@ pub(super) async fn serve(
     log: &Printer,
     output: Printer,
 ) -> Result<Verdict, Failure> {
-    let (main, operations) = sockets(inherited, &config.listen, config.operations.as_ref()).await?;
+    let (main, operations) =
+        sockets(inherited, &config.listen, config.operations.as_ref().map(|operations| &operations.listen)).await?;
     let address_warnings = address_warnings(&config, main.address);
     let (hangup, hangups) = mpsc::channel(1);
     let mut signals = {
@@ -60,18 +63,19 @@ pub(super) async fn serve(
     };
     let connections = Connections::default();
     let metrics = match &operations {
-        Some(_) => Some(Metrics::install(connections.clone(), config.limits.connections)?),
+        Some(_) => Some(Arc::new(Metrics::install(connections.clone(), config.limits.connections)?)),
         None => {
             record_none();
             None
         }
     };
-    let routes = Arc::new(ReceiveRoutes {
-        endpoints: OnceLock::new(),
-        health: Health::new(needs),
-        strays: Strays::default(),
-        metrics,
+    let health = Arc::new(Health::new(needs));
+    let has_page = config.operations.as_ref().is_some_and(|operations| operations.page.is_some());
+    let observed = has_page.then(|| {
+        let store = config.store.value.shown();
+        Arc::new(Observed::new(health.clone(), connections.clone(), config.limits.connections, store))
     });
+    let routes = Arc::new(ReceiveRoutes { endpoints: OnceLock::new(), health, strays: Strays::default() });
     let (stop, stopped) = watch::channel(false);
     let (address, is_inherited) = (main.address, main.is_inherited);
     let listener = Listener {
@@ -104,14 +108,12 @@ pub(super) async fn serve(
         }
     });
     let mut started = String::new();
-    if let Some(operations) = operations {
-        let at = operations.address;
-        started = format!("medhook: health checks at http://{at}, metrics at http://{at}/metrics\n");
-        let routes = routes.clone();
-        let answer = move |request| std::future::ready(routes.answer_operations(&request));
-        // Never stopped, so that `/livez` is 200 during the whole shutdown.
-        let connections = Connections::default();
-        tokio::spawn(accept(operations.listener, OPERATIONS, connections, answer, |_| (), std::future::pending()));
+    let mut reloads = Reloads::new(config.read_at_start);
+    if let (Some((socket, operations)), Some(metrics)) = (operations.zip(config.operations), &metrics) {
+        let (health, metrics, observed) = (routes.health.clone(), metrics.clone(), observed.clone());
+        let file = config.origin.as_ref().map_or("medhook.toml", ConfigOrigin::file).into();
+        let start = OperationsStart { socket, config: operations, health, metrics, observed, file };
+        started = start.spawn(&mut reloads)?;
     }
 
     let bodies = config.bodies.as_ref().map(BodiesConfig::bodies).transpose()?;
@@ -126,7 +128,9 @@ pub(super) async fn serve(
     let left = left_warnings(&config.store.place, &opened.found, &with_inbox);
     let store = routes.health.watch(opened.store);
     let storing = routes.health.storing(opened.inbox.as_ref());
-    let common = Common { store, inbox: opened.inbox, storing, output: output.clone(), style };
+    let observed_inbox = opened.inbox.clone().zip(config.bodies.as_ref().map(BodiesConfig::to_string));
+    let observer = observed.clone();
+    let common = Common { store, inbox: opened.inbox, storing, output: output.clone(), style, observer };
     let mut shown = config.store.value.shown();
     if let Some(bodies) = &config.bodies {
         let _ = write!(shown, "; bodies of stored events are {bodies}");
@@ -136,13 +140,17 @@ pub(super) async fn serve(
     config.warnings.iter().chain(&address_warnings).chain(&left).for_each(|warning| tracing::warn!("{warning}"));
     started.insert_str(0, &format!("medhook: events are recorded in {shown}\n"));
     let (mut endpoints, mut workers) = (Vec::new(), Vec::new());
-    let mut reloads = Reloads::new(config.read_at_start);
     for Built { line, endpoint, worker, secrets } in built {
         let _ = writeln!(started, "medhook: {line}");
         reloads.endpoint(&endpoint.receiver, secrets);
         endpoints.push(endpoint);
         workers.extend(worker);
     }
+    let sampling = observed.map(|observed| {
+        let endpoints = endpoints.iter().filter_map(|endpoint| endpoint.observed.clone()).collect();
+        observed.serve(endpoints, observed_inbox);
+        tokio::spawn(observed.sample())
+    });
     let by_path = endpoints.iter().map(|endpoint| (endpoint.path.clone(), endpoint.clone())).collect();
     routes.endpoints.get_or_init(|| by_path);
     routes.health.enter(Phase::Serving);
@@ -157,7 +165,7 @@ pub(super) async fn serve(
     let reloading = reloads.spawn(log.clone(), config.origin, hangups);
     notify(ServiceState::Ready);
     let mut working: JoinSet<()> = workers.into_iter().map(Worker::run).collect();
-    let monitoring = tokio::spawn(monitor(routes.clone(), endpoints.clone(), output.clone()));
+    let monitoring = tokio::spawn(monitor(routes.clone(), endpoints.clone(), output.clone(), metrics));
 
     let signal = signals.next().await;
     routes.health.enter(Phase::Ending);
@@ -192,6 +200,9 @@ pub(super) async fn serve(
     let _ = timeout_at(deadline, async { tokio::join!(connections.finish(), ended) }).await;
     monitoring.abort();
     reloading.abort();
+    if let Some(sampling) = sampling {
+        sampling.abort();
+    }
     endpoints.iter().for_each(|endpoint| endpoint.report_counts(endpoint.budget.rest()));
     routes.strays.log_rest();
     output.flush(LAST).await;
@@ -237,10 +248,6 @@ async fn drained(endpoints: &[Arc<ServedEndpoint>], within: Duration, signals: &
     }
 }
 
-/// The limits of the listener for health checks, which only needs a few connections.
-pub(super) const OPERATIONS: Limits =
-    Limits { connections: 64, head: Duration::from_secs(10), age: Duration::from_secs(600), half_close: true };
-
 /// Follows the address of a socket that systemd has passed.
 const INHERITED: &str = ", a socket passed by systemd";
 
@@ -251,6 +258,8 @@ struct Common {
     storing: StoreHealth,
     output: Printer,
     style: Style,
+    /// Set if there is an operator's page.
+    observer: Option<Arc<Observed>>,
 }
 
 /// An endpoint, its worker if it has an inbox, and the line that describes it at startup.
@@ -277,6 +286,15 @@ impl Common {
             target: forward.target,
             signer: forward.signer,
         });
+        let observed = self.observer.as_ref().map(|observer| {
+            let facts = EndpointFacts {
+                path: ready.path.clone(),
+                target: application.as_ref().map(|application| application.target.to_string()),
+                expect_every: ready.expect_every,
+                has_inbox: ready.inbox.is_some(),
+            };
+            observer.endpoint(ready.receiver.clone(), facts)
+        });
         let endpoint = Arc::new(ServedEndpoint {
             path: ready.path,
             receiver: ready.receiver,
@@ -289,16 +307,25 @@ impl Common {
             attempts: RunningAttempts::default(),
             storing: ready.inbox.is_some().then(|| self.storing.clone()),
             canceled: AtomicUsize::new(0),
+            observed,
         });
         let worker = ready.inbox.map(|inbox| endpoint.worker(&inbox));
         let worker = worker.transpose().map_err(|error| Failure::because(place, error))?;
+        if let (Some(observed), Some(worker)) = (&endpoint.observed, &worker) {
+            observed.add_worker(worker.status());
+        }
         Ok(Built { line, endpoint, worker, secrets: ready.secrets })
     }
 }
 
 /// Once a second, reports rejections that were only counted, logs an output that is stuck even if no caller waits for
 /// it, and keeps the metrics small.
-async fn monitor(routes: Arc<ReceiveRoutes>, endpoints: Vec<Arc<ServedEndpoint>>, output: Printer) {
+async fn monitor(
+    routes: Arc<ReceiveRoutes>,
+    endpoints: Vec<Arc<ServedEndpoint>>,
+    output: Printer,
+    metrics: Option<Arc<Metrics>>,
+) {
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -306,7 +333,7 @@ async fn monitor(routes: Arc<ReceiveRoutes>, endpoints: Vec<Arc<ServedEndpoint>>
         endpoints.iter().for_each(|endpoint| endpoint.report_counts(endpoint.budget.due()));
         routes.strays.log_due();
         output.is_stuck();
-        if let Some(metrics) = &routes.metrics {
+        if let Some(metrics) = &metrics {
             metrics.run_upkeep();
         }
     }

@@ -141,7 +141,10 @@ impl InheritedSockets {
 /// A change of the state of the service, for systemd units with `Type=notify`.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ServiceState {
+    /// Starting or reloading has finished.
     Ready,
+    /// Files are read again. `Ready` follows.
+    Reloading,
     Stopping,
 }
 
@@ -155,9 +158,11 @@ pub(super) fn notify(state: ServiceState) {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty()) else {
         return;
     };
-    let message: &[u8] = match state {
-        ServiceState::Ready => b"READY=1",
-        ServiceState::Stopping => b"STOPPING=1",
+    let message = match state {
+        ServiceState::Ready => "READY=1".to_owned(),
+        // With `Type=notify-reload`, systemd compares the time with that of its SIGHUP.
+        ServiceState::Reloading => format!("RELOADING=1\nMONOTONIC_USEC={}", monotonic().as_micros()),
+        ServiceState::Stopping => "STOPPING=1".to_owned(),
     };
     let address = match path.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
@@ -167,11 +172,18 @@ pub(super) fn notify(state: ServiceState) {
         let socket = UnixDatagram::unbound()?;
         // A full queue must not block the shutdown.
         socket.set_nonblocking(true)?;
-        socket.send_to_addr(message, &address)
+        socket.send_to_addr(message.as_bytes(), &address)
     });
     if let Err(error) = sent {
         tracing::warn!(%error, "cannot notify systemd of the state of this service; see NOTIFY_SOCKET");
     }
+}
+
+/// Returns the time of CLOCK_MONOTONIC, which [`std::time::Instant`] does not expose.
+#[cfg(target_os = "linux")]
+fn monotonic() -> std::time::Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    std::time::Duration::try_from(time).unwrap_or_default()
 }
 
 #[cfg(not(target_os = "linux"))]

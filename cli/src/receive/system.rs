@@ -7,8 +7,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::config::{Config, EndpointConfig};
+use super::operations::OPERATIONS;
 use super::printer::Printer;
-use super::serve::OPERATIONS;
 
 /// Returns whether the output is /dev/null, which the standard library also opens in place of a closed standard stream.
 pub(super) fn is_discarded(output: &std::fs::File) -> bool {
@@ -60,8 +60,8 @@ pub(super) fn log_warnings_to(log: Printer) {
     let _ = tracing::subscriber::set_global_default(warnings_to(log));
 }
 
-/// Returns the subscriber that writes warnings, and the lines about replaced secrets and the end of a silence, to the
-/// log.
+/// Returns the subscriber that writes warnings to the log, and the lines about replaced secrets, the end of a silence,
+/// and an application that is reachable again.
 pub(super) fn warnings_to(log: Printer) -> impl tracing::Subscriber + Send + Sync {
     struct Log(Printer);
     impl Write for Log {
@@ -78,5 +78,6 @@ pub(super) fn warnings_to(log: Printer) -> impl tracing::Subscriber + Send + Syn
     let ours = Targets::new().with_target("medhook", LevelFilter::WARN);
     let ours = ours.with_target("medhook::silence", LevelFilter::INFO);
     let ours = ours.with_target("medhook::secrets", LevelFilter::INFO);
+    let ours = ours.with_target("medhook::inbox", LevelFilter::INFO);
     tracing_subscriber::registry().with(lines.with_filter(ours))
 }

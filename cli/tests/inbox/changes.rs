@@ -125,9 +125,12 @@ async fn a_purge_follows_the_config_file() {
         .inbox(&["purge", "--dry-run"])
         .says(0, "clinic: up to 1 body, 0 events would be deleted; nothing was changed");
     assert!(has_body().await);
-    let ran = stage.inbox(&["purge", "--json"]);
+    let ran = stage.inbox(&["purge", "--json", "--because", "ticket 1", "--actor", "jdoe"]);
     assert_eq!(ran.out, "{\"endpoint\":\"clinic\",\"bodies\":1,\"events\":0,\"dry_run\":false}\n", "{ran:?}");
     assert!(!has_body().await);
+    // Not of a dry run.
+    let audited = stage.audited().await;
+    assert!(audited.len() == 2 && audited[1] == "purge clinic jdoe ticket 1", "{audited:?}");
     assert!(stage.inbox.show(2).await.unwrap().unwrap().has_body, "dead events are kept");
     stage.config(&CONFIG.replace("name = \"clinic\"", "name = \"other\""));
     stage.inbox(&["purge"]).says(0, "clinic is not in the config file, so its events were kept");

@@ -34,7 +34,9 @@ async fn a_missing_or_wrong_key_is_named() {
     stage.inbox(&["list"]).says(2, "sealed with other keys");
     stage.config(&CONFIG.replace("key0", "missing"));
     stage.inbox(&["list"]).says(2, "inbox_key");
-    stage.inbox(&["list", "--config", "none.toml"]).says(2, "none.toml");
+    for arguments in [["list", "--config", "none.toml"], ["--config", "none.toml", "list"]] {
+        stage.inbox(&arguments).says(2, "none.toml");
+    }
     stage.inbox(&["list", "--limit", "0"]).says(2, "--limit");
     stage.inbox(&["list", "--status", "lost"]).says(2, "waiting, processing, done, dead, discarded");
 }

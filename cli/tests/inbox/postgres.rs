@@ -52,7 +52,8 @@ async fn an_inbox_in_postgres_is_operated() {
         .says(0, "forgotten: the next delivery");
     assert_eq!(stage.store(1).await, Reason::Stored);
     let actions: Vec<_> = stage.audit().await.into_iter().map(|entry| entry.action).collect();
-    let expected = ["body", "replay", "discard", "pause", "resume", "hold", "release", "release", "rekey", "forget"];
+    let expected =
+        ["body", "replay", "discard", "pause", "resume", "hold", "release", "release", "purge", "rekey", "forget"];
     assert_eq!(actions, expected);
     let mut server = PgConnection::connect(&url).await.unwrap();
     let broken = "ALTER TABLE medhook_inbox_schema RENAME COLUMN version TO other";

@@ -16,10 +16,10 @@ use crate::sender::{Sender, now};
 use crate::serving::status_of;
 
 /// Occurs in the bodies, in the ids and in a header of the sender.
-const MARK: &str = "canary-of-a-stored-delivery";
+pub(crate) const MARK: &str = "canary-of-a-stored-delivery";
 
 /// Returns a config with one endpoint that forwards to this address from its inbox. MediQuo documents no retries.
-fn config(application: SocketAddr, more: &str) -> String {
+pub(crate) fn config(application: SocketAddr, more: &str) -> String {
     format!(
         "listen = \"127.0.0.1:0\"\ndrain_delay = \"0s\"\nshutdown_timeout = \"300ms\"\nstore = \"sqlite:medhook.db\"\n\
          inbox_key = {{ env = \"TEST_INBOX_KEY\" }}\n[operations]\nlisten = \"127.0.0.1:0\"\n[[endpoint]]\n\
@@ -29,7 +29,7 @@ fn config(application: SocketAddr, more: &str) -> String {
 }
 
 /// Returns a genuine delivery of MediQuo with the mark. The number is part of the event.
-fn event(number: usize) -> Request<Bytes> {
+pub(crate) fn event(number: usize) -> Request<Bytes> {
     let sample = testing::mediquo("prescription_created").signing(Signing::shared_secret("x-webhook-signature"));
     let sample = sample.secret(SECRET);
     let mut body: Value = serde_json::from_slice(sample.request("/").body()).unwrap();
@@ -42,7 +42,7 @@ fn event(number: usize) -> Request<Bytes> {
 }
 
 /// An address at which nothing listens.
-fn no_application() -> SocketAddr {
+pub(crate) fn no_application() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 

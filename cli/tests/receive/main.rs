@@ -23,7 +23,13 @@ mod inbox;
 mod inbox_config;
 mod metrics;
 mod mistakes;
+mod observed;
+mod operations;
+mod operations_config;
+mod operations_limits;
 mod output;
+mod page_client;
+#[allow(clippy::print_stdout, reason = "figures, and drills that are skipped or not run")]
 mod program;
 mod providers;
 mod rejected;

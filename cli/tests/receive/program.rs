@@ -121,6 +121,10 @@ impl Instance {
         Instance { child, address: address.parse().unwrap(), stderr, stdout: None }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn stderr(&self) -> Vec<String> {
         self.stderr.all()
     }

@@ -94,7 +94,7 @@ fn report(result: &str) {
 }
 
 /// Checks that every event was handled once, by the lines of all receivers.
-fn handled_once(sent: usize, lines: &[String]) {
+pub(crate) fn handled_once(sent: usize, lines: &[String]) {
     let mut handled = HashMap::<String, usize>::new();
     for line in lines {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -146,7 +146,7 @@ impl Nginx {
         let site: String = documented
             .replace("listen 443 ssl", &format!("listen {address}"))
             .replace("127.0.0.1:8787", &receivers[0].to_string())
-            .replace("127.0.0.1:8788", &receivers[1].to_string())
+            .replace("127.0.0.1:8789", &receivers[1].to_string())
             .lines()
             .filter(|line| !line.trim_start().starts_with("ssl_"))
             .map(|line| format!("{line}\n"))

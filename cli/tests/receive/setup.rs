@@ -117,6 +117,16 @@ fn the_check_prints_every_mistake_and_creates_nothing() {
     assert_eq!((code, printed.as_str(), problems.lines().count()), (Some(2), "", 2), "{problems}");
     assert!(problems.contains("endpoint 1 (/a): `secrets[0]`") && problems.contains("endpoint 2 (/b)"), "{problems}");
 
+    // Several mistakes in one endpoint.
+    let several = format!("{misspelled}lease = \"2h\"\nforward = \"ftp://a\"\nbody_timeout = 3\n")
+        .replace("provide ", "provider ");
+    let several = several.replace("TEST_SECRET", "TEST_UNSET_SECRET");
+    let (code, _, problems) = check(&[top, &several].concat());
+    assert_eq!((code, problems.lines().count()), (Some(2), 4), "{problems}");
+    for key in ["secrets[0]", "lease", "forward", "body_timeout"] {
+        assert!(problems.contains(&format!("endpoint 1 (/b): `{key}`")), "{key}: {problems}");
+    }
+
     let (code, printed, warnings) =
         check(&[top, &endpoint("a", "TEST_SECRET"), &endpoint("b", "TEST_THIRD_SECRET")].concat());
     assert_eq!(code, Some(0), "{warnings}");

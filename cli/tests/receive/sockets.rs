@@ -34,6 +34,12 @@ fn asked(socket: &TcpListener, request: &[u8]) -> String {
     status(&mut stream)
 }
 
+/// Returns the microseconds of CLOCK_MONOTONIC.
+fn monotonic() -> u128 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    std::time::Duration::try_from(time).unwrap().as_micros()
+}
+
 fn forwarded() -> String {
     // The events cannot be written to /dev/null, so they go to an application that is not there.
     format!("{TOP}{OPERATIONS}{ENDPOINT}forward = \"http://127.0.0.1:9\"\n")
@@ -68,6 +74,14 @@ fn connections_to_a_passed_socket_wait_while_no_receiver_runs() {
         }
         assert_eq!(asked(&main, &genuine("evt-1", "/healthsync")), "502");
         assert_eq!(asked(&operations, b"GET /readyz HTTP/1.1\r\nhost: a\r\n\r\n"), "200");
+        let before = monotonic();
+        instance.signal("-HUP");
+        // As Type=notify-reload expects it: with a time that is not before the signal.
+        let reloading = notified();
+        let time = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap().parse::<u128>().unwrap();
+        assert!((before..=monotonic()).contains(&time), "{before} {time}");
+        assert_eq!(notified(), "READY=1");
+        logged(&instance, "SIGHUP: no file of a secret or certificate has changed");
         assert_eq!(instance.terminate().code(), Some(0));
         assert_eq!(notified(), "STOPPING=1");
         let mut stream = TcpStream::connect(main.local_addr().unwrap()).unwrap();

@@ -19,7 +19,7 @@ const TOP: &str = "listen = \"127.0.0.1:0\"\ntls = { cert = \"cert.pem\", key = 
                    drain_delay = \"0s\"\nstore = \"memory\"\n";
 
 /// Writes a new certificate and its key. Returns the certificate.
-fn issue(folder: &Folder, until: i32) -> CertificateDer<'static> {
+pub(crate) fn issue(folder: &Folder, until: i32) -> CertificateDer<'static> {
     let mut params = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
     params.not_after = rcgen::date_time_ymd(until, 1, 1);
@@ -31,10 +31,14 @@ fn issue(folder: &Folder, until: i32) -> CertificateDer<'static> {
     certificate.der().clone()
 }
 
-type Tls = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 /// Opens a connection that trusts this certificate. The handshake happens with the first bytes.
-fn client(to: SocketAddr, trusted: &CertificateDer<'static>, version: &'static SupportedProtocolVersion) -> Tls {
+pub(crate) fn client(
+    to: SocketAddr,
+    trusted: &CertificateDer<'static>,
+    version: &'static SupportedProtocolVersion,
+) -> Tls {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()));

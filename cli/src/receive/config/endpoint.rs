@@ -3,15 +3,16 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use medhook::{Builder, DedupeStore, Inbox, OnStoreError, Receiver};
+use medhook::{Builder, DedupeStore, Inbox, Receiver};
 use toml::Table;
 
 use super::forward::{self, Forward};
 use super::inbox::{InboxConfig, ONLY_WITH_INBOX};
+use super::mistakes::noted;
+use super::settings::Settings;
 use crate::failure::Failure;
 use crate::receive::addresses::AllowedNetworks;
 use crate::receive::endpoint_secrets::EndpointSecrets;
@@ -150,19 +151,6 @@ const OF_ENDPOINT: &[&str] = &[
     "inbox",
 ];
 
-/// No provider is documented to wait longer for an answer.
-const HANDLER_TIMEOUT: Duration = Duration::from_secs(60);
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The leases that a receiver accepts.
-const LEASES: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
-
-/// The shortest `expect_every` that a receiver accepts.
-const SHORTEST_EXPECTATION: Duration = Duration::from_secs(60);
-
-/// Each event in flight holds a body in memory, and a connection to the application.
-const MAX_IN_FLIGHT: usize = 256;
-
 /// The endpoints that have been read so far.
 pub(super) struct Reading<'f> {
     pub(super) file: &'f str,
@@ -170,42 +158,26 @@ pub(super) struct Reading<'f> {
 }
 
 impl Reading<'_> {
-    pub(super) fn endpoint(&mut self, number: usize, table: Table) -> Result<(), Failure> {
-        let (mut keys, path, name) = identity(self.file, number, table)?;
-        let reuse = keys.flag("reuse_secret")?;
-        let provided = provider::take(&mut keys, &name, reuse, Validation::Full)?;
-        let mut builder = provided.builder;
-        if let Some(bytes) = keys.count("body_limit")? {
-            builder = builder.body_limit(bytes);
-        }
-        let body_timeout = keys.duration("body_timeout")?.unwrap_or(BODY_TIMEOUT);
-        let handler_timeout = keys.duration("handler_timeout")?.unwrap_or(HANDLER_TIMEOUT);
-        let max_in_flight = keys.count("max_in_flight")?.unwrap_or(MAX_IN_FLIGHT);
-        builder = builder.body_timeout(body_timeout).handler_timeout(handler_timeout).max_in_flight(max_in_flight);
-        if let Some(retention) = keys.duration("retention")? {
-            builder = builder.retention(retention);
-        }
-        if let Some(lease) = keys.duration("lease")? {
-            if !LEASES.contains(&lease) {
-                return Err(keys.wrong("lease", "must be between 100ms and 1h"));
-            }
-            builder = builder.lease(lease);
-        }
-        let down = [("reject", OnStoreError::Reject), ("handle-unclaimed", OnStoreError::HandleUnclaimed)];
-        let on_store_error = keys.choice("on_store_error", &down)?.unwrap_or_default();
-        builder = builder.on_store_error(on_store_error);
-        let allow_from = AllowedNetworks::take(&mut keys)?;
-        let expect_every = keys.duration("expect_every")?;
-        if let Some(every) = expect_every {
-            if every < SHORTEST_EXPECTATION {
-                return Err(keys.wrong("expect_every", "must be at least 1m"));
-            }
-            builder = builder.expect_every(every);
-        }
-        let (forward, signing) = forward::take(&mut keys, reuse)?;
+    /// Reads an endpoint. Returns its mistakes, of which there is at least one.
+    pub(super) fn endpoint(&mut self, number: usize, table: Table) -> Result<(), Vec<Failure>> {
+        let (mut keys, path, name) = identity(self.file, number, table).map_err(|failure| vec![failure])?;
+        let mut found = Vec::new();
+        let reuse = noted(keys.flag("reuse_secret"), &mut found).unwrap_or_default();
+        let provided = noted(provider::take(&mut keys, &name, reuse, Validation::Full), &mut found);
+        let settings = Settings::take(&mut keys, &mut found);
+        let forward = noted(forward::take(&mut keys, reuse), &mut found);
+        let (Some(provided), Some((forward, signing))) = (provided, forward) else {
+            return Err(found);
+        };
         let (provider, retries) = provided.source.retries();
-        let inbox = InboxConfig::take(&mut keys, forward.as_ref(), provider, retries)?;
-        keys.all_taken("does not apply to this `provider` and `scheme`; remove it")?;
+        let inbox = noted(InboxConfig::take(&mut keys, forward.as_ref(), provider, retries), &mut found).flatten();
+        // Not if something failed, since the keys that belong to it were not taken.
+        if found.is_empty() {
+            found.extend(keys.all_taken("does not apply to this `provider` and `scheme`; remove it").err());
+        }
+        if !found.is_empty() {
+            return Err(found);
+        }
 
         let place = keys.place().to_owned();
         let secrets = EndpointSecrets {
@@ -215,19 +187,18 @@ impl Reading<'_> {
             signing,
             signer: forward.as_ref().and_then(|forward| forward.signer.clone()),
         };
-        let needs_store = on_store_error == OnStoreError::Reject;
         self.endpoints.push(EndpointConfig {
             place,
             path,
             name,
-            builder,
+            builder: settings.apply(provided.builder),
             classify: provided.classify,
             forward,
             inbox,
-            needs_store,
-            expect_every,
-            max_in_flight,
-            allow_from,
+            needs_store: settings.needs_store(),
+            expect_every: settings.expect_every,
+            max_in_flight: settings.max_in_flight,
+            allow_from: settings.allow_from,
             secrets,
         });
         Ok(())

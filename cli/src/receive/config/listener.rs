@@ -57,14 +57,3 @@ pub(super) fn address(text: Placed<String>, such_as: &str) -> Result<Placed<Sock
         Err(_) => Err(text.wrong(format_args!("must be an IP address and a port, such as {such_as:?}"))),
     }
 }
-
-pub(super) fn operations(keys: &mut TableKeys) -> Result<Option<Placed<SocketAddr>>, Failure> {
-    let Some(table) = keys.table("operations", "a table, written as [operations]")? else {
-        return Ok(None);
-    };
-    let mut inner = TableKeys::within(format!("{}: `operations`", keys.place()), table);
-    inner.all_known(&["listen"])?;
-    let listen = inner.text("listen")?;
-    let listen = Placed { place: format!("{}: `listen`", inner.place()), value: inner.needed("listen", listen)? };
-    address(listen, "127.0.0.1:8788").map(Some)
-}

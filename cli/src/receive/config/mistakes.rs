@@ -24,3 +24,8 @@ impl From<Failure> for Mistakes {
         Mistakes { first, others: Vec::new() }
     }
 }
+
+/// Adds a mistake to those that were found, so that the next keys are still read.
+pub(super) fn noted<T>(result: Result<T, Failure>, found: &mut Vec<Failure>) -> Option<T> {
+    result.map_err(|failure| found.push(failure)).ok()
+}

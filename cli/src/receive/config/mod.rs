@@ -1,9 +1,10 @@
 //! Reads the config file: its keys, their defaults, and the message for every mistake.
 //!
 //! - `listener`: the addresses to listen on, their TLS, and the limits of connections
+//! - `operations`: the address of health checks, and the operator's page
 //! - `store`, `inbox`: the store, and the durable inbox in it
 //! - `placed`: a value and its place, for messages
-//! - `endpoint`: an endpoint, with `forward`: where its events are sent
+//! - `endpoint`: an endpoint, with `settings` of all providers, and `forward`: where its events are sent
 //! - `origin`: the file itself; `mistakes`: the mistakes in it
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
@@ -13,8 +14,10 @@ mod forward;
 mod inbox;
 mod listener;
 mod mistakes;
+mod operations;
 mod origin;
 mod placed;
+mod settings;
 mod store;
 
 use std::collections::HashSet;
@@ -31,6 +34,8 @@ pub(in crate::receive) use self::inbox::{BodiesConfig, InboxConfig, keep};
 use self::listener::{LISTEN, MOST_CONNECTIONS};
 pub(in crate::receive) use self::listener::{ReceiverUrl, receiver_url};
 pub(in crate::receive) use self::mistakes::Mistakes;
+use self::operations::token_is_unique;
+pub(in crate::receive) use self::operations::{OperationsConfig, PageConfig, check_length};
 pub(in crate::receive) use self::origin::{ConfigOrigin, open};
 use self::origin::{LONGEST, unreadable};
 pub(in crate::receive) use self::placed::Placed;
@@ -52,8 +57,7 @@ pub(in crate::receive) struct Config {
     pub(in crate::receive) tls: Option<CertificateSource>,
     /// Maximum number of open connections of one client address.
     pub(in crate::receive) per_address: Option<usize>,
-    /// The separate address of health checks, where deliveries cannot delay them.
-    pub(in crate::receive) operations: Option<Placed<SocketAddr>>,
+    pub(in crate::receive) operations: Option<OperationsConfig>,
     /// The time for which connections are still accepted after SIGTERM.
     pub(in crate::receive) drain_delay: Duration,
     pub(in crate::receive) shutdown: Duration,
@@ -96,7 +100,7 @@ impl Config {
         let listen = listener::address(listen, LISTEN)?;
         let tls = CertificateSource::take(&mut keys)?;
         let per_address = listener::per_address(&mut keys, tls.is_some())?;
-        let operations = listener::operations(&mut keys)?;
+        let operations = OperationsConfig::take(&mut keys)?;
         let mut limits = Limits { half_close: true, ..Limits::default() };
         limits.connections = keys.count("max_connections")?.unwrap_or(limits.connections);
         if limits.connections > MOST_CONNECTIONS {
@@ -108,7 +112,7 @@ impl Config {
 
         let mut read = Reading { file, endpoints: Vec::new() };
         for (number, table) in endpoints(&mut keys)? {
-            found.extend(read.endpoint(number, table).err());
+            found.extend(read.endpoint(number, table).err().into_iter().flatten());
         }
         Mistakes::fail(found)?;
         if read.endpoints.is_empty() {
@@ -117,6 +121,10 @@ impl Config {
         let groups: Vec<_> = read.endpoints.iter().flat_map(|endpoint| &endpoint.secrets.groups).collect();
         let signing: Vec<_> = read.endpoints.iter().flat_map(|endpoint| &endpoint.secrets.signing).collect();
         no_secret_twice(&groups, &signing)?;
+        let token = operations.as_ref().and_then(OperationsConfig::token);
+        let others = groups.iter().chain(&signing).flat_map(|group| &group.secrets);
+        let others = others.chain(&store_secret).chain(bodies.iter().flat_map(BodiesConfig::secrets));
+        token_is_unique(token, others)?;
         no_duplicates(&read.endpoints)?;
         inboxes_have_a_store(&read.endpoints, &store, bodies.as_ref())?;
         let mut warnings: Vec<_> = read.endpoints.iter().flat_map(|endpoint| endpoint.secrets.warnings()).collect();
@@ -126,7 +134,9 @@ impl Config {
         let read_at_start = store_secret.iter().chain(bodies.iter().flat_map(BodiesConfig::secrets));
         let read_at_start = read_at_start.filter_map(Named::in_file);
         let read_at_start = read_at_start.map(|(place, file)| (place.to_owned(), file.to_owned())).collect();
-        warnings.extend(tls.iter().flat_map(|tls| tls.warnings(SystemTime::now())));
+        warnings.extend(token.and_then(Named::warning));
+        let certificates = tls.iter().chain(operations.as_ref().and_then(|operations| operations.tls.as_ref()));
+        warnings.extend(certificates.flat_map(|tls| tls.warnings(SystemTime::now())));
         Ok(Config {
             listen,
             store,
@@ -177,6 +187,7 @@ const TOP: &[&str] = &[
     "shutdown_timeout",
     "inbox_key",
     "allow_plaintext_bodies",
+    "allow_plaintext_operations",
     "operations",
     "endpoint",
 ];

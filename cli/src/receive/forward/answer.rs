@@ -73,6 +73,20 @@ impl ForwardAnswer {
         }
     }
 
+    /// Returns the step that an operator should take about an answer that is not 2xx.
+    pub(in crate::receive) fn next_step(&self) -> &'static str {
+        match self {
+            ForwardAnswer::Answered(ApplicationAnswer { status, .. }) if status.is_redirection() => {
+                "redirects are not followed; set `forward` to the final URL"
+            }
+            ForwardAnswer::Answered(_) => "see the log of the application; the provider should retry",
+            ForwardAnswer::NotReached => "start the application, or correct `forward`; the provider should retry",
+            ForwardAnswer::TimedOut => "check the network to the application; the provider should retry",
+            ForwardAnswer::TlsFailed => "check the certificate of the application and `forward_ca`",
+            ForwardAnswer::Failed => "check that the application speaks HTTP at `forward`; the provider should retry",
+        }
+    }
+
     /// Returns the time in seconds after which the sender should try again, if the application names one.
     pub(in crate::receive) fn retry_after(&self) -> Option<u32> {
         match self {

@@ -10,6 +10,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::change::{PassResult, Reload, Reloaded};
 use super::hangup::Hangup;
 use super::watched::{WatchedFiles, WatchedRead};
+use crate::receive::metrics::reload_failing;
+use crate::receive::sockets::{ServiceState, notify};
 
 /// The time between two polls of the files.
 const POLL: Duration = Duration::from_secs(10);
@@ -52,10 +54,12 @@ impl Reloader {
                     self.pass().await;
                 }
                 Some(()) = hangups.recv() => {
+                    notify(ServiceState::Reloading);
                     // Logged again, because the operator waits for it.
                     self.watched.iter_mut().for_each(|watched| watched.logged = None);
                     let result = self.pass().await;
                     hangup.report(&result).await;
+                    notify(ServiceState::Ready);
                 }
             }
         }
@@ -131,6 +135,7 @@ impl Reloader {
             }
             watched.logged.clone_from(&watched.problem);
         }
+        reload_failing(result.failing);
         result
     }
 }

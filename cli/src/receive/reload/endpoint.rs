@@ -1,7 +1,7 @@
 //! Reads the secrets of an endpoint again.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use medhook::Receiver;
 
@@ -14,6 +14,12 @@ use crate::receive::secrets::no_secret_twice;
 /// The secrets that all endpoints use. Two must not share one.
 #[derive(Clone, Default)]
 pub(in crate::receive) struct InUse(Arc<Mutex<Vec<EndpointSecrets>>>);
+
+impl InUse {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Vec<EndpointSecrets>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Replaces the secrets of an endpoint when their files change.
 pub(in crate::receive) struct EndpointReload {
@@ -28,14 +34,14 @@ impl EndpointReload {
     /// Adds the secrets of an endpoint to those in use.
     pub(in crate::receive) fn new(receiver: Receiver, secrets: EndpointSecrets, in_use: &InUse) -> Self {
         let files = secrets.files();
-        let mut all = in_use.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = in_use.lock();
         let index = all.len();
         all.push(secrets);
         EndpointReload { receiver, files, in_use: in_use.clone(), index }
     }
 
     fn try_apply(&self, contents: &[FileContent]) -> Result<Reloaded, Failure> {
-        let mut all = self.in_use.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.in_use.lock();
         let Some(current) = all.get(self.index) else { return Ok(Reloaded::Unchanged) };
         let content =
             |path: &std::path::Path| self.files.iter().zip(contents).find(|(file, _)| *file == path).map(|pair| pair.1);

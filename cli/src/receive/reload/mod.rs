@@ -2,7 +2,7 @@
 //!
 //! - `watched`: files, and whether their contents have changed
 //! - `driver`: polls them, and applies a `change`
-//! - `endpoint`: the secrets of an endpoint; `certificate`: that of the listener
+//! - `endpoint`: the secrets of an endpoint; `certificate`: that of a listener; `token`: that of the operator's page
 //! - `restart`: what is read from a file but needs a restart
 //! - `hangup`: the lines about a SIGHUP
 
@@ -12,9 +12,11 @@ mod driver;
 mod endpoint;
 mod hangup;
 mod restart;
+mod token;
 mod watched;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use medhook::Receiver;
 use tokio::sync::mpsc;
@@ -25,10 +27,13 @@ use self::driver::Reloader;
 use self::endpoint::{EndpointReload, InUse};
 use self::hangup::Hangup;
 use self::restart::NeedsRestart;
+use self::token::TokenReload;
 pub(in crate::receive) use self::watched::FileContent;
 use super::config::ConfigOrigin;
 use super::endpoint_secrets::EndpointSecrets;
+use super::operations::Access;
 use super::printer::Printer;
+use super::secrets::Named;
 use super::tls::CertificateSource;
 
 /// Collects what is read again while the receiver runs.
@@ -52,7 +57,13 @@ impl Reloads {
         self.all.push(Box::new(EndpointReload::new(receiver.clone(), secrets, &self.in_use)));
     }
 
-    /// Adds the certificate of the listener.
+    /// Adds the token of the operator's page.
+    pub(super) fn token(&mut self, access: Arc<Access>, token: Named) {
+        self.variables.extend(token.entry.variable().map(str::to_owned));
+        self.all.push(Box::new(TokenReload::new(access, token, &self.in_use)));
+    }
+
+    /// Adds the certificate of a listener.
     pub(super) fn certificate(&mut self, certificate: CertificateSource) {
         self.all.push(Box::new(certificate));
     }

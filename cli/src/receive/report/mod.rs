@@ -1,6 +1,7 @@
 //! Formats one line for each delivery, and for each attempt at a stored event. It only includes values chosen by the
 //! sender if the delivery was verified, and truncates and escapes them.
 
+mod recent;
 #[cfg(test)]
 mod tests;
 
@@ -94,25 +95,33 @@ pub(super) struct RejectionCause {
     status: StatusCode,
     header: Option<HeaderName>,
     detail: Option<&'static str>,
+    next_step: &'static str,
 }
 
 impl RejectionCause {
     pub(super) fn of(rejection: &Rejection) -> Self {
         let header = rejection.header_name().cloned();
-        RejectionCause { header, detail: rejection.detail(), ..RejectionCause::from(rejection.reason()) }
+        RejectionCause {
+            header,
+            detail: rejection.detail(),
+            next_step: rejection.next_step(),
+            ..RejectionCause::from(rejection.reason())
+        }
     }
 
     /// Returns the cause of a rejection because of `allow_from`.
     pub(super) fn address() -> Self {
         let (outcome, status) = (Outcome::Rejected, StatusCode::FORBIDDEN);
-        RejectionCause { reason: ADDRESS_NOT_ALLOWED, outcome, status, header: None, detail: None }
+        let next_step = "if the provider sent them, add its networks to `allow_from`";
+        RejectionCause { reason: ADDRESS_NOT_ALLOWED, outcome, status, header: None, detail: None, next_step }
     }
 }
 
 impl From<Reason> for RejectionCause {
     fn from(reason: Reason) -> Self {
         let (outcome, status) = (reason.outcome(), reason.status());
-        RejectionCause { reason: reason.as_str(), outcome, status, header: None, detail: None }
+        let next_step = reason.next_step();
+        RejectionCause { reason: reason.as_str(), outcome, status, header: None, detail: None, next_step }
     }
 }
 

@@ -1,17 +1,19 @@
-//! Times, numbers and reasons in words.
+//! Times, numbers and stored events in words, for the command line and the operator's page.
 
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use medhook::inbox::{Entry, Status};
+use medhook::inbox::{Entry, Hold, Status};
+
+use crate::output::harmless;
 
 /// Formats a time in UTC, with milliseconds.
-pub(super) fn utc(time: SystemTime) -> String {
+pub(crate) fn utc(time: SystemTime) -> String {
     Timestamp::try_from(time).map_or_else(|_| "unknown".to_owned(), |time| format!("{time:.3}"))
 }
 
 /// Formats a duration in its two largest units, such as `3 h 12 min`.
-pub(super) fn span(duration: Duration) -> String {
+pub(crate) fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     let two = |large: u64, large_unit: &str, small: u64, small_unit: &str| match small {
@@ -28,12 +30,12 @@ pub(super) fn span(duration: Duration) -> String {
 }
 
 /// Formats the time that has passed since then, such as `3 h 12 min`; `0 s` for a later time.
-pub(super) fn age(time: SystemTime, now: SystemTime) -> String {
+pub(crate) fn age(time: SystemTime, now: SystemTime) -> String {
     span(now.duration_since(time).unwrap_or_default())
 }
 
 /// Formats a time relative to now: `3 h ago`, or `in 5 min`.
-pub(super) fn relative(time: SystemTime, now: SystemTime) -> String {
+pub(crate) fn relative(time: SystemTime, now: SystemTime) -> String {
     match now.duration_since(time) {
         Ok(passed) => format!("{} ago", span(passed)),
         Err(ahead) => format!("in {}", span(ahead.duration())),
@@ -41,7 +43,7 @@ pub(super) fn relative(time: SystemTime, now: SystemTime) -> String {
 }
 
 /// Formats a number with separators.
-pub(super) fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -54,12 +56,12 @@ pub(super) fn grouped(number: u64) -> String {
 }
 
 /// Formats a number of things: `1 event`, `2 events`.
-pub(super) fn number(number: u64, one: &str, several: &str) -> String {
+pub(crate) fn number(number: u64, one: &str, several: &str) -> String {
     format!("{} {}", grouped(number), if number == 1 { one } else { several })
 }
 
 /// Formats a number of bytes.
-pub(super) fn bytes(number: u64) -> String {
+pub(crate) fn bytes(number: u64) -> String {
     match number {
         0..10_000 => format!("{} B", grouped(number)),
         10_000..10_000_000 => format!("{} KiB", grouped(number / 1024)),
@@ -68,7 +70,7 @@ pub(super) fn bytes(number: u64) -> String {
 }
 
 /// Explains the code of a reason.
-pub(super) fn reason(code: &str) -> Option<String> {
+pub(crate) fn reason(code: &str) -> Option<String> {
     let explained = match code {
         "handler_failed" => "the application failed",
         "handler_panicked" => "the handler panicked",
@@ -90,8 +92,13 @@ pub(super) fn reason(code: &str) -> Option<String> {
 }
 
 /// Says what to do about an event, before the commands.
-pub(super) fn advice(entry: &Entry) -> Option<&'static str> {
-    match (entry.status, entry.reason.as_deref()) {
+pub(crate) fn advice(entry: &Entry) -> Option<&'static str> {
+    advice_on(entry.status, entry.reason.as_deref())
+}
+
+/// Says what to do about an event with this status, whose last attempt failed for this reason.
+pub(crate) fn advice_on(status: Status, reason: Option<&str>) -> Option<&'static str> {
+    match (status, reason) {
         (Status::Waiting | Status::Dead, Some("unknown_key")) => Some("add the key to `inbox_key`, and restart"),
         (Status::Waiting | Status::Dead, Some("other_provider")) => {
             Some("give an endpoint of this name that provider again, or discard the event")
@@ -101,6 +108,49 @@ pub(super) fn advice(entry: &Entry) -> Option<&'static str> {
         (Status::Waiting, Some("unreachable")) => Some("start the application; the event is then attempted by itself"),
         (Status::Dead, _) => Some("remove the cause, then replay it"),
         _ => None,
+    }
+}
+
+/// Returns the reason of the last attempt: its code and in words.
+pub(crate) fn why(entry: &Entry) -> Option<String> {
+    let code = entry.reason.as_deref()?;
+    let shown = harmless(code.as_bytes());
+    Some(match reason(code) {
+        Some(words) => format!("{shown}: {words}"),
+        None => format!("{shown}: the reason that the application gave"),
+    })
+}
+
+/// Says when the event will be attempted again, or until when it is leased.
+pub(crate) fn next(entry: &Entry, now: SystemTime) -> Option<String> {
+    let due = entry.due?;
+    match entry.status {
+        Status::Waiting if due <= now => Some("due now".to_owned()),
+        Status::Waiting => Some(format!("next attempt {}", relative(due, now))),
+        Status::Processing if due <= now => Some(format!("its lease expired {}", relative(due, now))),
+        Status::Processing => Some("being handled".to_owned()),
+        _ => None,
+    }
+}
+
+/// Returns the commands of `medhook inbox` that make sense for the event, each with its name.
+pub(crate) fn steps(entry: &Entry) -> Vec<(&'static str, String)> {
+    let id = entry.id;
+    let (replay, discard) = (format!("replay {id}"), format!("discard {id} --because \"WHY\""));
+    match entry.status {
+        Status::Dead => vec![("replay", replay), ("discard", discard)],
+        Status::Waiting => vec![("now", replay), ("discard", discard)],
+        Status::Done if entry.has_body => vec![("again", replay)],
+        _ => Vec::new(),
+    }
+}
+
+/// Says what a hold stops. `None` if there is none.
+pub(crate) fn held(hold: Hold) -> Option<String> {
+    match hold {
+        Hold::None => None,
+        Hold::StoredBefore(time) => Some(format!("on hold: events stored before {} wait", utc(time))),
+        _ => Some("on hold: nothing is handled".to_owned()),
     }
 }
 
