@@ -20,6 +20,10 @@ apart:
 bench *arguments:
     scripts/bench {{arguments}}
 
+# Test the operator's page in Chromium, or take its pictures again
+browser *arguments:
+    scripts/browser {{arguments}}
+
 # Print the list of cases
 cases:
     scripts/cases

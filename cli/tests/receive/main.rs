@@ -15,6 +15,7 @@ mod application;
 mod checks;
 mod commands;
 mod config;
+mod containers;
 mod fleet;
 mod forward;
 mod forward_signature;
@@ -32,6 +33,7 @@ mod page_client;
 #[allow(clippy::print_stdout, reason = "figures, and drills that are skipped or not run")]
 mod program;
 mod providers;
+mod proxies;
 mod rejected;
 mod rolling;
 mod rotation;
