@@ -31,6 +31,7 @@ mod operations_limits;
 mod output;
 mod page_client;
 #[allow(clippy::print_stdout, reason = "figures, and drills that are skipped or not run")]
+mod production;
 mod program;
 mod providers;
 mod proxies;
