@@ -101,13 +101,16 @@ impl Custom {
     }
 
     /// Adds known kinds. Logs and metrics show these by name, and all others as `unknown`, because a label must never
-    /// be text from the sender.
+    /// be text from the sender. Each has at most 256 bytes.
     #[must_use]
     pub fn known_kinds(mut self, kinds: impl IntoIterator<Item = &'static str>) -> Self {
         self.kinds.extend(kinds);
         self
     }
 }
+
+/// The length of the longest known kind, in bytes.
+const LONGEST_KIND: usize = 256;
 
 impl sealed::Sealed for Custom {}
 
@@ -136,6 +139,14 @@ impl Provider for Custom {
                     self.name
                 )));
             }
+        }
+        // An inbox indexes the kind, and an index of PostgreSQL has a limit.
+        if let Some(kind) = self.kinds.iter().find(|kind| kind.len() > LONGEST_KIND) {
+            return Err(ConfigError::new(format!(
+                "provider {}: a known kind must have at most {LONGEST_KIND} bytes, but one has {}",
+                self.name,
+                kind.len()
+            )));
         }
         Ok(sealed::SchemeWithSecrets { config: self.scheme.clone(), secrets: self.secrets.clone() })
     }

@@ -42,6 +42,7 @@ fn each_configuration_error_is_one_line_and_shows_no_secret() {
         (builder(custom()).freshness(Freshness::STANDARD_WEBHOOKS), "needs a scheme that signs a timestamp"),
         (builder(hmac).freshness(event), "needs bodies that contain the event's time"),
         (builder(custom().id_pointer("id")), "must start with `/`"),
+        (builder(custom().known_kinds([&*"k".repeat(257).leak()])), "at most 256 bytes, but one has 257"),
         (builder(Custom::new("acme", SharedSecret::new("x key"), secret())), "is not a valid header name"),
         (builder(Fasten::live(Secret::new("no base64!").unwrap().labeled("key").unwrap())), "secret key: not base64"),
         (builder(Fasten::live(secret()).and_test(secret())), "the same as key"),
