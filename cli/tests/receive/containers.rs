@@ -9,7 +9,7 @@ const CONFIG_MAP: &str = include_str!("../../../contrib/kubernetes/configmap.yam
 const DEPLOYMENT: &str = include_str!("../../../contrib/kubernetes/deployment.yaml");
 const DOCKERFILE: &str = include_str!("../../../contrib/docker/Dockerfile");
 
-/// Where the Deployment mounts the Secret.
+/// The folder at which the Deployment mounts the Secret.
 const SECRETS: &str = "/run/secrets/medhook";
 
 /// Returns the config file in the ConfigMap.

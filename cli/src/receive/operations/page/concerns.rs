@@ -80,7 +80,7 @@ pub(super) fn concerns(config: &Path, overview: &Overview) -> Vec<Concern> {
     all.extend(failing(overview));
     all.extend(silent(overview));
     all.extend(unused(overview));
-    // Of the same level, the order above is the order of importance.
+    // Concerns of the same level stay in the order above, which is that of importance.
     all.sort_by_key(|concern| std::cmp::Reverse(concern.level));
     all
 }

@@ -121,7 +121,7 @@ fn timeline(state: &EventState) -> Vec<Step> {
         let level = Badge::of(entry.status).level;
         steps.push(step("ended".to_owned(), level, entry.status.as_str().to_owned(), ended, lines));
     }
-    // Of the same time, the order above is the one in which it happened.
+    // Entries of the same time stay in the order above, in which they happened.
     steps.sort_by_key(|(time, _)| *time);
     if let Some(due) = entry.due {
         let what = match entry.status {

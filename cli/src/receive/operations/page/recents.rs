@@ -48,7 +48,7 @@ impl RecentRow {
             reason,
             explained,
             next_step: recent.next_step.as_deref().map(shown),
-            // Of an attempt that is past, the row of the next one says when it was.
+            // The row of the next attempt says when it was.
             due: recent
                 .attempt
                 .as_ref()
