@@ -55,10 +55,9 @@ impl Access {
         Access { token, hosts, is_tls, sessions: Sessions::default(), guesses: Guesses::default() }
     }
 
-    /// Replaces the token, and ends all sessions.
+    /// Replaces the token, with which all sessions end.
     pub(in crate::receive) fn replace_token(&self, token: &Secret) {
         self.token.replace(token);
-        self.sessions.end_all();
     }
 
     /// Returns the host of a request, if the page is served there.
@@ -73,7 +72,8 @@ impl Access {
 
     /// Returns whether a request has an open session.
     pub(super) fn has_session(&self, headers: &HeaderMap) -> bool {
-        session_ids(headers, self.is_tls).any(|id| self.sessions.is_open(id))
+        let token = self.token.current();
+        session_ids(headers, self.is_tls).any(|id| self.sessions.is_open(id, &token))
     }
 
     /// Opens a session for the token, sent by this client. Returns the session's cookie.
@@ -81,7 +81,7 @@ impl Access {
         if let Some(wait) = self.guesses.wait(client) {
             return Err(LoginProblem::TooMany(wait));
         }
-        if !self.token.is(token) {
+        let Some(token) = self.token.check(token) else {
             if let Some(count) = self.guesses.record_wrong(client) {
                 tracing::warn!(
                     count,
@@ -91,8 +91,8 @@ impl Access {
                 );
             }
             return Err(LoginProblem::WrongToken);
-        }
-        let id = self.sessions.open().map_err(LoginProblem::Failed)?;
+        };
+        let id = self.sessions.open(token).map_err(LoginProblem::Failed)?;
         self.cookie(&id, SESSION).map_err(LoginProblem::Failed)
     }
 

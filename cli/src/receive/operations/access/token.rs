@@ -21,11 +21,16 @@ impl PageToken {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = digest(token.expose_secret());
     }
 
-    /// Returns whether this is the token. The time does not depend on how much of it is right: digests are compared, in
-    /// constant time.
-    pub(super) fn is(&self, guess: &[u8]) -> bool {
-        let token = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        token.ct_eq(&digest(guess)).into()
+    /// Returns the digest of the current token.
+    pub(super) fn current(&self) -> [u8; 32] {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the digest of the token if `guess` is the token. The time does not depend on how much of it is right:
+    /// digests are compared, in constant time.
+    pub(super) fn check(&self, guess: &[u8]) -> Option<[u8; 32]> {
+        let digest = digest(guess);
+        bool::from(self.current().ct_eq(&digest)).then_some(digest)
     }
 }
 
@@ -41,11 +46,11 @@ mod tests {
     fn only_the_whole_token_matches_and_it_can_be_replaced() {
         let secret = |text: &str| Secret::new(text).unwrap();
         let token = PageToken::new(&secret("correct horse battery"));
-        assert!(token.is(b"correct horse battery"));
+        assert!(token.check(b"correct horse battery").is_some());
         for wrong in [&b"correct horse batter"[..], b"correct horse battery ", b"Correct horse battery", b""] {
-            assert!(!token.is(wrong), "{wrong:?}");
+            assert!(token.check(wrong).is_none(), "{wrong:?}");
         }
         token.replace(&secret("another token of the page"));
-        assert!(token.is(b"another token of the page") && !token.is(b"correct horse battery"));
+        assert!(token.check(b"another token of the page").is_some() && token.check(b"correct horse battery").is_none());
     }
 }

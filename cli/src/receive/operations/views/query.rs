@@ -17,7 +17,8 @@ pub(super) enum View {
     Event(i64),
 }
 
-/// Longer values select nothing; names and kinds are shorter.
+/// Longer values are ignored, since names and kinds are shorter, and so are those with control characters, which
+/// PostgreSQL would reject as an error.
 const LONGEST_VALUE: usize = 256;
 /// More parameters are ignored; no view has as many.
 const MOST_PARAMETERS: usize = 16;
@@ -51,7 +52,8 @@ impl View {
 fn parameter(uri: &Uri, name: &str) -> Option<String> {
     let pairs = form_urlencoded::parse(uri.query()?.as_bytes()).take(MOST_PARAMETERS);
     let value = pairs.filter(|(key, _)| key == name).map(|(_, value)| value.into_owned()).next()?;
-    (!value.is_empty() && value.len() <= LONGEST_VALUE).then_some(value)
+    let is_usual = value.len() <= LONGEST_VALUE && !value.contains(char::is_control);
+    (!value.is_empty() && is_usual).then_some(value)
 }
 
 fn named(status: &str) -> Option<Status> {
@@ -121,6 +123,8 @@ mod tests {
         let long = format!("/deliveries?endpoint={}", "a".repeat(LONGEST_VALUE + 1));
         let Some(View::Deliveries(query)) = view(&long) else { panic!() };
         assert_eq!(query.endpoint, None);
+        let Some(View::Events(query)) = view("/inbox?kind=a%00&endpoint=a%0Ab") else { panic!() };
+        assert_eq!((query.kind, query.endpoint), (None, None));
     }
 
     #[test]
