@@ -115,8 +115,6 @@ impl Observed {
             let counts = inbox.filter(|_| endpoint.has_inbox()).and_then(|inbox| inbox.counts(endpoint.name()));
             endpoint.state(self.begun, counts)
         });
-        let mut problems = self.recents.newest_problems();
-        problems.truncate(PROBLEMS);
         Overview {
             now: SystemTime::now(),
             started: self.started,
@@ -128,7 +126,7 @@ impl Observed {
             inbox: inbox.map(|inbox| inbox.state(&with_inbox)),
             endpoints: states.collect(),
             history: history(self.begun, endpoints.iter().map(|endpoint| endpoint.series())),
-            problems,
+            problems: self.recents.newest_problems(PROBLEMS),
         }
     }
 

@@ -37,8 +37,12 @@ impl Recents {
 
     /// Returns those that `select` selects, newest first.
     pub(super) fn newest(&self, select: impl Fn(&Recent) -> bool) -> Vec<Recent> {
+        Self::newest_of(&[&self.verified, &self.problems, &self.unverified], select)
+    }
+
+    fn newest_of(rings: &[&Mutex<VecDeque<Recent>>], select: impl Fn(&Recent) -> bool) -> Vec<Recent> {
         let mut newest = Vec::new();
-        for ring in [&self.verified, &self.problems, &self.unverified] {
+        for ring in rings {
             let ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
             newest.extend(ring.iter().rev().filter(|recent| select(recent)).cloned());
         }
@@ -46,11 +50,17 @@ impl Recents {
         newest
     }
 
-    /// Returns those that an operator should know of, newest first. The last attempt at an event stands for those
-    /// before it.
-    pub(super) fn newest_problems(&self) -> Vec<Recent> {
-        let (mut problems, mut events) = (self.newest(is_problem), HashSet::new());
-        problems.retain(|problem| problem.attempt.as_ref().is_none_or(|attempt| events.insert(attempt.id)));
+    /// Returns the newest ones that an operator should know of, newest first, at most `most`. The last attempt at an
+    /// event stands for those before it. Unverified deliveries take up to half of the places if others need the rest.
+    pub(super) fn newest_problems(&self, most: usize) -> Vec<Recent> {
+        let mut verified = Self::newest_of(&[&self.problems], is_problem);
+        let mut events = HashSet::new();
+        verified.retain(|problem| problem.attempt.as_ref().is_none_or(|attempt| events.insert(attempt.id)));
+        let mut problems = Self::newest_of(&[&self.unverified], is_problem);
+        verified.truncate(most.saturating_sub(problems.len().min(most / 2)));
+        problems.truncate(most.saturating_sub(verified.len()));
+        problems.append(&mut verified);
+        problems.sort_by_key(|problem| std::cmp::Reverse(problem.time));
         problems
     }
 }
@@ -155,10 +165,24 @@ mod tests {
         recents.push(recent(2, "lab", "rejected"), false);
         recents.push(attempt(3, 8, 1), true);
         recents.push(attempt(4, 7, 2), true);
-        let shown = recents.newest_problems();
+        let shown = recents.newest_problems(10);
         let shown: Vec<_> =
             shown.iter().map(|recent| recent.attempt.as_ref().map(|one| (one.id, one.number))).collect();
         assert_eq!(shown, [Some((7, 2)), Some((8, 1)), None]);
         assert_eq!(recents.newest(is_problem).len(), 4);
+    }
+
+    #[test]
+    fn unverified_deliveries_take_at_most_half_of_the_problems_that_are_shown() {
+        let shown = |verified: usize, unverified: usize| {
+            let recents = Recents::default();
+            (0..verified).for_each(|second| recents.push(recent(second, "lab", "dead"), true));
+            (0..unverified).for_each(|second| recents.push(recent(1_000 + second, "lab", "rejected"), false));
+            let shown = recents.newest_problems(10);
+            let dead = shown.iter().filter(|recent| recent.outcome == "dead").count();
+            (dead, shown.len() - dead)
+        };
+        assert_eq!([shown(20, 20), shown(2, 20), shown(20, 1), shown(3, 3)], [(5, 5), (2, 8), (9, 1), (3, 3)]);
+        assert_eq!([shown(0, 20), shown(20, 0)], [(0, 10), (10, 0)]);
     }
 }

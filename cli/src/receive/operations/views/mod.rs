@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use medhook::{Bytes, StoreError};
+use tokio::sync::Semaphore;
 use tokio::task::block_in_place;
 use tokio::time::timeout;
 
@@ -29,6 +30,8 @@ pub(in crate::receive) struct Page {
     access: Arc<Access>,
     observed: Arc<Observed>,
     frame: Frame,
+    /// One view of what is in memory is rendered at a time, so that viewers leave the processors to deliveries.
+    rendering: Semaphore,
 }
 
 /// The longest accepted form, and the time in which it must arrive.
@@ -38,7 +41,7 @@ const FORM: Duration = Duration::from_secs(5);
 impl Page {
     /// Creates the page. `config` is the file that the commands on it name.
     pub(in crate::receive) fn new(access: Arc<Access>, observed: Arc<Observed>, config: PathBuf) -> Self {
-        Page { access, observed, frame: Frame { config } }
+        Page { access, observed, frame: Frame { config }, rendering: Semaphore::new(1) }
     }
 
     /// Answers a request.
@@ -121,15 +124,10 @@ impl Page {
     async fn view(&self, head: &Parts) -> Response<Full<Bytes>> {
         let (observed, frame) = (&self.observed, &self.frame);
         match View::of(&head.uri) {
-            // With 1,000 endpoints, these take half a second in a debug build: deliveries go on in other threads.
-            Some(View::Overview) => {
-                let text = block_in_place(|| page::overview(frame, &observed.overview()));
-                html(StatusCode::OK, text)
-            }
+            Some(View::Overview) => self.rendered(|| page::overview(frame, &observed.overview())).await,
             Some(View::Deliveries(query)) => {
-                let text =
-                    block_in_place(|| page::deliveries(frame, &query, &observed.overview(), &observed.recent(&query)));
-                html(StatusCode::OK, text)
+                let recent = || observed.recent(&query);
+                self.rendered(|| page::deliveries(frame, &query, &observed.overview(), &recent())).await
             }
             Some(View::Events(query)) => match observed.events(&query).await {
                 Ok(Some(events)) => html(StatusCode::OK, page::events(frame, &query, &events)),
@@ -146,6 +144,14 @@ impl Page {
             },
             None => self.message(StatusCode::NOT_FOUND, "There is no such page."),
         }
+    }
+
+    /// Renders a view of what is in memory. With 1,000 endpoints that takes milliseconds, so it does not run in a thread
+    /// that also answers deliveries.
+    async fn rendered(&self, view: impl FnOnce() -> String) -> Response<Full<Bytes>> {
+        // The semaphore is never closed.
+        let _permit = self.rendering.acquire().await.ok();
+        html(StatusCode::OK, block_in_place(view))
     }
 
     fn login_form(&self, status: StatusCode, problem: Option<&str>, next: &str) -> Response<Full<Bytes>> {
