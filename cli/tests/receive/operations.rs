@@ -322,3 +322,31 @@ fn a_new_token_in_the_file_ends_all_sessions() {
     assert!(is_open(at, &cookie), "a token that is too short replaces nothing");
     assert!(!instance.stderr().concat().contains("second token"));
 }
+
+/// Otherwise the provider, which knows the secret of its endpoint, could log in.
+#[cfg(unix)]
+#[test]
+fn a_secret_that_is_replaced_while_it_runs_cannot_be_the_token() {
+    let folder = Folder::new();
+    let token = folder.file("token", "the first token of the page\n");
+    let secret = folder.file("lab.secret", "the first secret of the lab\n");
+    let operations = OPERATIONS.replace("{ env = \"TEST_THIRD_SECRET\" }", &format!("{{ file = {token:?} }}"));
+    let lab = format!(
+        "[[endpoint]]\npath = \"/lab\"\nprovider = \"mediquo\"\ninbox = false\nsecrets = [{{ file = {secret:?} }}]\n"
+    );
+    let instance = Instance::start(&folder, &format!("{TOP}{ENDPOINT}{lab}{operations}"), &[]);
+    let at = page(&instance);
+    let cookie = log_in(at, "the+first+token+of+the+page").cookie();
+    for (file, content, kept) in [
+        ("lab.secret", "the first token of the page\n", "the secrets of this endpoint stay as they are"),
+        ("token", "the first secret of the lab\n", "the old token stays in use"),
+    ] {
+        let before = std::fs::read_to_string(folder.path().join(file)).unwrap();
+        folder.file(file, content);
+        instance.signal("-HUP");
+        logged(&instance, kept);
+        assert!(instance.stderr().concat().contains("the token must differ from every other secret"), "{file}");
+        assert!(is_open(at, &cookie), "{file}");
+        folder.file(file, &before);
+    }
+}

@@ -23,7 +23,7 @@ mod store;
 use std::collections::HashSet;
 use std::io::Read;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use toml::Table;
@@ -34,8 +34,7 @@ pub(in crate::receive) use self::inbox::{BodiesConfig, InboxConfig, keep};
 use self::listener::{LISTEN, MOST_CONNECTIONS};
 pub(in crate::receive) use self::listener::{ReceiverUrl, receiver_url};
 pub(in crate::receive) use self::mistakes::Mistakes;
-use self::operations::token_is_unique;
-pub(in crate::receive) use self::operations::{OperationsConfig, PageConfig, check_length};
+pub(in crate::receive) use self::operations::{OperationsConfig, PageConfig, check_length, token_is_unique};
 pub(in crate::receive) use self::origin::{ConfigOrigin, open};
 use self::origin::{LONGEST, unreadable};
 pub(in crate::receive) use self::placed::Placed;
@@ -64,8 +63,8 @@ pub(in crate::receive) struct Config {
     pub(in crate::receive) endpoints: Vec<EndpointConfig>,
     /// One line for each secret whose text looks like a mistake.
     pub(in crate::receive) warnings: Vec<String>,
-    /// The files that are read at the start only, with their places in the config file.
-    pub(in crate::receive) read_at_start: Vec<(String, PathBuf)>,
+    /// The secrets that are read at the start only.
+    pub(in crate::receive) read_at_start: Vec<Named>,
     /// The file, unless the content was passed.
     pub(in crate::receive) origin: Option<ConfigOrigin>,
 }
@@ -132,8 +131,7 @@ impl Config {
         warnings.extend(read.endpoints.iter().filter_map(|endpoint| endpoint.forward.as_ref()?.warning.clone()));
         warnings.extend(bodies.iter().flat_map(BodiesConfig::warnings));
         let read_at_start = store_secret.iter().chain(bodies.iter().flat_map(BodiesConfig::secrets));
-        let read_at_start = read_at_start.filter_map(Named::in_file);
-        let read_at_start = read_at_start.map(|(place, file)| (place.to_owned(), file.to_owned())).collect();
+        let read_at_start = read_at_start.cloned().collect();
         warnings.extend(token.and_then(Named::warning));
         let certificates = tls.iter().chain(operations.as_ref().and_then(|operations| operations.tls.as_ref()));
         warnings.extend(certificates.flat_map(|tls| tls.warnings(SystemTime::now())));

@@ -106,7 +106,7 @@ pub(in crate::receive) fn check_length(token: &Named) -> Result<(), String> {
 }
 
 /// Fails if the token is also one of the other secrets of the file, which other parties know.
-pub(super) fn token_is_unique<'n>(
+pub(in crate::receive) fn token_is_unique<'n>(
     token: Option<&Named>,
     others: impl IntoIterator<Item = &'n Named>,
 ) -> Result<(), Failure> {

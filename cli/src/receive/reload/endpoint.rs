@@ -8,16 +8,34 @@ use medhook::Receiver;
 use super::change::{Reload, Reloaded};
 use super::watched::FileContent;
 use crate::failure::Failure;
+use crate::receive::config::token_is_unique;
 use crate::receive::endpoint_secrets::EndpointSecrets;
-use crate::receive::secrets::no_secret_twice;
+use crate::receive::secrets::{Named, no_secret_twice};
 
-/// The secrets that all endpoints use. Two must not share one.
+/// The secrets that are in use, which must differ.
 #[derive(Clone, Default)]
-pub(in crate::receive) struct InUse(Arc<Mutex<Vec<EndpointSecrets>>>);
+pub(in crate::receive) struct InUse(Arc<Mutex<SecretsInUse>>);
+
+/// All secrets of the config file.
+#[derive(Default)]
+pub(in crate::receive) struct SecretsInUse {
+    endpoints: Vec<EndpointSecrets>,
+    /// Those that are read at the start only.
+    pub(super) read_at_start: Vec<Named>,
+    /// The token of the operator's page.
+    pub(super) token: Option<Named>,
+}
 
 impl InUse {
-    pub(super) fn lock(&self) -> MutexGuard<'_, Vec<EndpointSecrets>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, SecretsInUse> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SecretsInUse {
+    /// Returns all secrets that the token must differ from.
+    pub(super) fn others(&self) -> impl Iterator<Item = &Named> {
+        self.endpoints.iter().flat_map(EndpointSecrets::secrets).chain(&self.read_at_start)
     }
 }
 
@@ -35,14 +53,14 @@ impl EndpointReload {
     pub(in crate::receive) fn new(receiver: Receiver, secrets: EndpointSecrets, in_use: &InUse) -> Self {
         let files = secrets.files();
         let mut all = in_use.lock();
-        let index = all.len();
-        all.push(secrets);
+        let index = all.endpoints.len();
+        all.endpoints.push(secrets);
         EndpointReload { receiver, files, in_use: in_use.clone(), index }
     }
 
     fn try_apply(&self, contents: &[FileContent]) -> Result<Reloaded, Failure> {
         let mut all = self.in_use.lock();
-        let Some(current) = all.get(self.index) else { return Ok(Reloaded::Unchanged) };
+        let Some(current) = all.endpoints.get(self.index) else { return Ok(Reloaded::Unchanged) };
         let content =
             |path: &std::path::Path| self.files.iter().zip(contents).find(|(file, _)| *file == path).map(|pair| pair.1);
         let new = current.of_contents(content)?;
@@ -50,7 +68,8 @@ impl EndpointReload {
         if verifies_alike && signs_alike {
             return Ok(Reloaded::Unchanged);
         }
-        check_distinct(&all, self.index, &new)?;
+        check_distinct(&all.endpoints, self.index, &new)?;
+        token_is_unique(all.token.as_ref(), new.secrets())?;
         // Both are checked before either is replaced.
         let signer = new.new_signer()?;
         if !verifies_alike {
@@ -63,7 +82,7 @@ impl EndpointReload {
             tracing::info!(target: "medhook::secrets", endpoint, secret, "forward_secret replaced");
         }
         new.warnings().for_each(|warning| tracing::warn!(target: "medhook::secrets", "{warning}"));
-        if let Some(current) = all.get_mut(self.index) {
+        if let Some(current) = all.endpoints.get_mut(self.index) {
             *current = new;
         }
         Ok(Reloaded::Replaced)

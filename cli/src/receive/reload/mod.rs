@@ -15,7 +15,6 @@ mod restart;
 mod token;
 mod watched;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use medhook::Receiver;
@@ -45,10 +44,13 @@ pub(super) struct Reloads {
 }
 
 impl Reloads {
-    /// Begins with files that are read at the start only, and their places in the config file.
-    pub(super) fn new(read_at_start: Vec<(String, PathBuf)>) -> Self {
-        let files = read_at_start.into_iter().map(|(place, file)| Box::new(NeedsRestart::new(place, file)) as _);
-        Reloads { all: files.collect(), in_use: InUse::default(), variables: Vec::new() }
+    /// Begins with the secrets that are read at the start only.
+    pub(super) fn new(read_at_start: Vec<Named>) -> Self {
+        let files = read_at_start.iter().filter_map(Named::in_file);
+        let files = files.map(|(place, file)| Box::new(NeedsRestart::new(place.to_owned(), file.to_owned())) as _);
+        let (all, in_use) = (files.collect(), InUse::default());
+        in_use.lock().read_at_start = read_at_start;
+        Reloads { all, in_use, variables: Vec::new() }
     }
 
     /// Adds the secrets of an endpoint.

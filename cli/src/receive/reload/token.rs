@@ -7,7 +7,7 @@ use super::change::{Reload, Reloaded};
 use super::endpoint::InUse;
 use super::watched::FileContent;
 use crate::failure::Failure;
-use crate::receive::config::check_length;
+use crate::receive::config::{check_length, token_is_unique};
 use crate::receive::operations::Access;
 use crate::receive::secrets::Named;
 
@@ -20,6 +20,7 @@ pub(in crate::receive) struct TokenReload {
 
 impl TokenReload {
     pub(in crate::receive) fn new(access: Arc<Access>, token: Named, in_use: &InUse) -> Self {
+        in_use.lock().token = Some(token.clone());
         TokenReload { access, token, in_use: in_use.clone() }
     }
 
@@ -32,14 +33,12 @@ impl TokenReload {
             return Err(new.cut_off());
         }
         check_length(&new).map_err(|problem| new.failure(&problem))?;
-        let all = self.in_use.lock();
-        let mut others = all.iter().flat_map(|secrets| secrets.secrets());
-        if others.any(|other| other.secret.is_same_as(&new.secret)) {
-            return Err(new.failure("the token is the same as the secret of an endpoint, which others know"));
-        }
+        let mut all = self.in_use.lock();
+        token_is_unique(Some(&new), all.others())?;
         self.access.replace_token(&new.secret);
         tracing::info!(target: "medhook::secrets", "the token of the operator's page was replaced; all sessions ended");
         new.warning().iter().for_each(|warning| tracing::warn!(target: "medhook::secrets", "{warning}"));
+        all.token = Some(new.clone());
         self.token = new;
         Ok(Reloaded::Replaced)
     }
