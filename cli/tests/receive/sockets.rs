@@ -76,7 +76,7 @@ fn connections_to_a_passed_socket_wait_while_no_receiver_runs() {
         assert_eq!(asked(&operations, b"GET /readyz HTTP/1.1\r\nhost: a\r\n\r\n"), "200");
         let before = monotonic();
         instance.signal("-HUP");
-        // As Type=notify-reload expects it: with a time that is not before the signal.
+        // Type=notify-reload expects a time that is not before the signal.
         let reloading = notified();
         let time = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap().parse::<u128>().unwrap();
         assert!((before..=monotonic()).contains(&time), "{before} {time}");

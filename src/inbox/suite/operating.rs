@@ -308,7 +308,7 @@ pub(crate) async fn the_last_audit_entries_of_one_event_are_returned(on: &StoreF
     on.replay(id).await;
     on.body(other).await;
     on.discard(id).await;
-    // Of others: an endpoint whose name is a number, and the beginning of a key.
+    // These entries are about other subjects: an endpoint whose name is a number, and the beginning of a key.
     on.inbox.set_paused(id.to_string(), true, audit("pause", id)).await.unwrap();
     on.inbox.write_audit(audit("forget", id)).await.unwrap();
     on.inbox.write_audit(audit("replay", format!("{id}0"))).await.unwrap();

@@ -17,7 +17,7 @@ async fn the_commands_of_cron_and_of_the_operator_find_what_is_wrong() {
     assert!(ran.code == 1 && ran.err.contains("medhook.db does not exist"), "{ran:?}");
     stage.start();
     stage.succeeds("look");
-    // As with systemd, which removes the credentials when the receiver stops.
+    // systemd removes the credentials when the receiver stops.
     let originals = stage.read("medhook.toml");
     let secrets = stage.path("secrets").display().to_string();
     stage.folder.file("medhook.toml", &originals.replace(&secrets, "/run/credentials/medhook.service"));

@@ -128,7 +128,7 @@ mod tests {
         advance(PERIOD - Duration::from_secs(4)).await;
         assert_eq!(guesses.wait(client(1)), None);
         guesses.record_wrong(client(1));
-        assert_eq!(guesses.wait(client(1)), None, "the count began anew");
+        assert_eq!(guesses.wait(client(1)), None, "a new count has begun");
     }
 
     #[tokio::test(start_paused = true)]

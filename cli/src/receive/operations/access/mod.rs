@@ -25,7 +25,7 @@ pub(super) use self::answers::{Caching, protected};
 use self::guesses::Guesses;
 pub(in crate::receive) use self::hosts::PageHosts;
 pub(super) use self::origin::local_path;
-use self::origin::{cookie_name, is_own, session_ids};
+use self::origin::{cookie_name, is_over_tls, is_own, session_ids};
 use self::sessions::{SESSION, Sessions};
 pub(in crate::receive) use self::token::{PageToken, SHORTEST_TOKEN};
 use crate::failure::Failure;
@@ -77,7 +77,12 @@ impl Access {
     }
 
     /// Opens a session for the token, sent by this client. Returns the session's cookie.
-    pub(super) fn log_in(&self, token: &[u8], client: PeerAddress) -> Result<HeaderValue, LoginProblem> {
+    pub(super) fn log_in(
+        &self,
+        token: &[u8],
+        client: PeerAddress,
+        headers: &HeaderMap,
+    ) -> Result<HeaderValue, LoginProblem> {
         if let Some(wait) = self.guesses.wait(client) {
             return Err(LoginProblem::TooMany(wait));
         }
@@ -93,17 +98,18 @@ impl Access {
             return Err(LoginProblem::WrongToken);
         };
         let id = self.sessions.open(token).map_err(LoginProblem::Failed)?;
-        self.cookie(&id, SESSION).map_err(LoginProblem::Failed)
+        self.cookie(&id, SESSION, headers).map_err(LoginProblem::Failed)
     }
 
     /// Ends the session of a request. Returns the cookie that deletes its cookie.
     pub(super) fn log_out(&self, headers: &HeaderMap) -> Result<HeaderValue, Failure> {
         session_ids(headers, self.is_tls).for_each(|id| self.sessions.end(id));
-        self.cookie("", Duration::ZERO)
+        self.cookie("", Duration::ZERO, headers)
     }
 
-    fn cookie(&self, id: &str, age: Duration) -> Result<HeaderValue, Failure> {
-        let (name, secure) = (cookie_name(self.is_tls), if self.is_tls { "; Secure" } else { "" });
+    fn cookie(&self, id: &str, age: Duration, headers: &HeaderMap) -> Result<HeaderValue, Failure> {
+        let secure = if is_over_tls(headers, self.is_tls) { "; Secure" } else { "" };
+        let name = cookie_name(self.is_tls);
         let seconds = age.as_secs();
         let cookie = format!("{name}={id}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
         HeaderValue::try_from(cookie).map_err(|error| Failure::because("the session's cookie", error))

@@ -21,6 +21,12 @@ pub(super) fn is_own(headers: &HeaderMap, authority: &Authority, is_tls: bool) -
     site.unwrap_or(true) && origin.unwrap_or(true) && origins.next().is_none()
 }
 
+/// Returns whether the browser reached the page over TLS, which a proxy may terminate.
+pub(super) fn is_over_tls(headers: &HeaderMap, is_tls: bool) -> bool {
+    let origin = headers.get(header::ORIGIN).and_then(|origin| Uri::try_from(origin.as_bytes()).ok());
+    is_tls || origin.is_some_and(|origin| origin.scheme() == Some(&Scheme::HTTPS))
+}
+
 /// The names of the cookie: with TLS browsers accept it from this host only, and never without TLS.
 const SECURE: &str = "__Host-medhook";
 const PLAIN: &str = "medhook";
@@ -87,6 +93,18 @@ mod tests {
             assert!(!is_own_with(&[("sec-fetch-site", site)]), "{site}");
         }
         assert!(!is_own_with(&[("origin", "http://127.0.0.1:8788"), ("origin", "http://127.0.0.1:8788")]));
+    }
+
+    #[test]
+    fn the_cookie_is_secure_if_the_browser_speaks_tls_with_the_receiver_or_a_proxy() {
+        let is_secure = |origin: Option<&'static str>, is_tls| {
+            let mut headers = HeaderMap::new();
+            headers.extend(origin.map(|origin| (header::ORIGIN, origin.parse().unwrap())));
+            is_over_tls(&headers, is_tls)
+        };
+        assert!(is_secure(Some("https://medhook.example.org"), false) && is_secure(None, true));
+        assert!(!is_secure(Some("http://127.0.0.1:8788"), false) && !is_secure(None, false));
+        assert!(!is_secure(Some("null"), false));
     }
 
     #[test]

@@ -226,7 +226,7 @@ fn rejecting(overview: &Overview) -> Option<Concern> {
     let sum = rejecting.iter().map(|endpoint| recent(endpoint).0).fold(0, u64::saturating_add);
     let text =
         format!("{}: all of the latest {} deliveries were rejected", names(rejecting.iter().copied()), grouped(sum));
-    // Of several endpoints, those of all are shown.
+    // If several endpoints reject, the link leads to the rejections of all.
     let endpoint = Some(&*first.name).filter(|_| rejecting.len() == 1);
     let filter = [("endpoint", endpoint), ("outcome", Some("rejected"))];
     Some(

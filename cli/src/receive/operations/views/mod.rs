@@ -96,7 +96,7 @@ impl Page {
         // The server adds it to each request.
         let client = head.extensions.get().copied().unwrap_or(PeerAddress::new(Ipv4Addr::UNSPECIFIED.into()));
         let next = local_path(&form.next);
-        match self.access.log_in(form.token.as_bytes(), client) {
+        match self.access.log_in(form.token.as_bytes(), client, &head.headers) {
             Ok(cookie) => see_other(next, Some(cookie)),
             Err(LoginProblem::WrongToken) => self.login_form(StatusCode::FORBIDDEN, Some("The token is wrong."), next),
             Err(LoginProblem::TooMany(wait)) => {
