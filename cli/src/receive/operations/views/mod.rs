@@ -146,8 +146,8 @@ impl Page {
         }
     }
 
-    /// Renders a view of what is in memory. With 1,000 endpoints that takes milliseconds, so it does not run in a thread
-    /// that also answers deliveries.
+    /// Renders a view of what is in memory. With 1,000 endpoints that takes milliseconds, so it does not run in a
+    /// thread that also answers deliveries.
     async fn rendered(&self, view: impl FnOnce() -> String) -> Response<Full<Bytes>> {
         // The semaphore is never closed.
         let _permit = self.rendering.acquire().await.ok();
