@@ -54,6 +54,9 @@ reasons! {
     Stale = "stale", UNAUTHORIZED;
     /// The signed timestamp, or the time of the verified event, is further in the future than the allowed clock skew.
     InTheFuture = "in_the_future", UNAUTHORIZED;
+    /// The body of a verified delivery does not begin with `{` or `[`, which the scheme requires: its signature could be
+    /// that of another time and another body, or of a handshake.
+    AmbiguousBody = "ambiguous_body", UNAUTHORIZED;
     /// The event lacks the time by which its freshness is checked. Events of undocumented kinds may lack it, except
     /// those of a [`Custom`](crate::Custom) provider.
     TimeMissing = "time_missing", UNAUTHORIZED;

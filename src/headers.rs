@@ -101,11 +101,28 @@ header_problems! {
     LeadingZero = "begins with a zero", MalformedHeader;
     TooLarge = "exceeds 64 bits", MalformedHeader;
     NoSignature = "contains no `v1,` with 44 characters of base64", MalformedHeader;
+    NoPublicKeySignature = "contains no `v1a,` with 88 characters of base64", MalformedHeader;
+    TooManyPublicKeySignatures = "contains more than 16 signatures of version v1a", MalformedHeader;
     TooManySignatures = "contains more than 32 signatures", MalformedHeader;
     NoPrefix = "does not begin with the configured prefix", MalformedHeader;
     NotHex = "not 64 hexadecimal digits", MalformedHeader;
     NotBase64 = "not the base64 of 32 bytes", MalformedHeader;
+    NotBase64Url = "not the URL-safe base64 of 32 bytes", MalformedHeader;
     NeitherHexNorBase64 = "neither 64 hexadecimal digits nor the base64 of 32 bytes", MalformedHeader;
+    NotLongHex = "not 128 hexadecimal digits", MalformedHeader;
+    NotLongBase64 = "not the base64 of 64 bytes", MalformedHeader;
+    NotLongBase64Url = "not the URL-safe base64 of 64 bytes", MalformedHeader;
+    NeitherLongHexNorBase64 = "neither 128 hexadecimal digits nor the base64 of 64 bytes", MalformedHeader;
+    NoSignatureElement = "has no element with the name of the signatures", MalformedHeader;
+    NoTimestampElement = "has no element with the name of the timestamp", MalformedHeader;
+    RepeatedTimestampElement = "has several elements with the name of the timestamp", MalformedHeader;
+    NotTenDigits = "not 10 digits of Unix seconds", MalformedHeader;
+    NotThirteenDigits = "not 13 digits of Unix milliseconds", MalformedHeader;
+    NotRfc3339 = "not a time in the form of RFC 3339 with seconds and an offset", MalformedHeader;
+    Separator = "contains the character that separates it from the next signed part", MalformedHeader;
+    NoBearer = "does not begin with `Bearer` and a space", MalformedHeader;
+    NoBasic = "does not begin with `Basic` and a space", MalformedHeader;
+    CoarserUnit = "older than the freshness window; not in milliseconds but in seconds", Stale;
     Old = "older than the freshness window", Stale;
     Ahead = "further in the future than the allowed clock skew", InTheFuture;
     FinerUnit = "further in the future than the allowed clock skew; not in seconds but in milliseconds or finer",
@@ -122,12 +139,21 @@ pub(crate) struct HeadFault {
 }
 
 impl HeaderProblem {
+    /// Returns the problem of seconds that are too far in the future.
+    #[cold]
+    pub(crate) fn ahead(seconds: i64) -> Self {
+        if seconds >= EARLIEST_MILLISECONDS { HeaderProblem::FinerUnit } else { HeaderProblem::Ahead }
+    }
+
     /// Names the header that has the problem.
     #[cold]
     pub(crate) fn of(self, header: &HeaderName) -> HeadFault {
         HeadFault { reason: self.reason(), header: Some((header.clone(), self)) }
     }
 }
+
+/// The milliseconds of September 2001; as seconds, a time after the year 33000.
+const EARLIEST_MILLISECONDS: i64 = 1_000_000_000_000;
 
 impl From<Reason> for HeadFault {
     fn from(reason: Reason) -> Self {

@@ -62,6 +62,7 @@
 //! | `metrics` | counters, gauges and histograms through the crate `metrics` 0.24, listed in `docs/metrics.md` |
 //! | `shutdown` | `Shutdown`, which drains all receivers on SIGTERM; on by default in the crates for frameworks |
 //! | `jiff-02`, `chrono-04`, `time-03` | `Time::to_jiff`, `Time::to_chrono`, `Time::to_time` |
+//! | `ed25519` | [`Ed25519Body`], and public keys (`whpk_`) in [`StandardWebhooks`] |
 //! | `sign` | `sign::Signer`, which signs webhooks that the application sends |
 //! | `testing` | signed test requests, a clock and fixtures; includes `sign` |
 //! | `axum-core-05`, `actix-web-4` | extractors for [`Delivery`] and `Webhook`; enabled by `medhook-axum` and `medhook-actix` |
@@ -163,7 +164,11 @@ pub use self::receiver::{Builder, Dedupe, Intake, Received, Receiver, RequestHea
 pub use self::rejection::Rejection;
 pub use self::reply::Reply;
 pub use self::retention::Retention;
-pub use self::scheme::{Encoding, HmacSha256Body, SchemeConfig, SharedSecret, SignatureScope, StandardWebhooks};
+pub use self::scheme::{
+    Ed25519Body, Encoding, HmacSha256Body, HmacSha512Body, SchemeConfig, SecretEncoding, SharedSecret,
+    SharedSecretForm, SignatureAlgorithm, SignatureLayout, SignatureScope, SignatureSettings, StandardWebhooks,
+    TimestampPlace, TimestampUnit, TimestampedHmac,
+};
 pub use self::secret::{Secret, Secrets};
 #[cfg(feature = "shutdown")]
 pub use self::shutdown::Shutdown;

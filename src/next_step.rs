@@ -37,6 +37,9 @@ pub(crate) fn next_step(reason: Reason, detail: Option<&'static str>) -> &'stati
         Reason::InTheFuture if detail == Some(HeaderProblem::FinerUnit.as_str()) => {
             "the sender, or a proxy that rewrites the header, must send seconds"
         }
+        Reason::Stale if detail == Some(HeaderProblem::CoarserUnit.as_str()) => {
+            "if the provider sends seconds, configure them as the unit of the timestamp"
+        }
         Reason::MissingHeader | Reason::RepeatedHeader | Reason::MalformedHeader => {
             "if the provider sent them, compare the header with its documentation, and check whether a proxy removes \
              or changes it"
@@ -44,6 +47,9 @@ pub(crate) fn next_step(reason: Reason, detail: Option<&'static str>) -> &'stati
         Reason::SignatureMismatch => {
             "if the provider sent them, compare the secret with the provider's, check whether a proxy changes the \
              body, and run `medhook verify` on a delivery that `medhook capture` recorded"
+        }
+        Reason::AmbiguousBody => {
+            "the provider must send JSON objects or arrays; if it sends anything else, set a template with a separator"
         }
         Reason::Stale | Reason::InTheFuture => {
             "check the clock of this machine; if it is right, old deliveries may be replayed"

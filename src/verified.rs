@@ -115,6 +115,11 @@ impl<'h> Verified<'h> {
         self.verification.attempted_at
     }
 
+    /// Returns the time of the event in Unix seconds, if the headers sign it.
+    pub(crate) fn event_time(&self) -> Option<i64> {
+        self.verification.occurred_at
+    }
+
     /// Returns the index of the secret that verified the delivery, in the order of configuration.
     #[cfg(test)]
     pub(crate) fn secret_index(&self) -> usize {

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use medhook::Encoding;
 use medhook::registry::{OptionName, SchemeChoice};
 use medhook::testing::Signing;
+use medhook::{Encoding, HmacSha256Body};
 use medhook_conformance::{CustomProvider, Endpoint};
 
 use crate::failure::Failure;
@@ -90,17 +90,17 @@ impl Dialect {
         let signing = match (self.scheme, &self.header) {
             (None, _) => return mistake("custom requires --scheme standard-webhooks, hmac-sha256 or shared-secret"),
             (Some(SchemeArg::StandardWebhooks), None) if self.prefix.is_none() && self.encoding.is_none() => {
-                Signing::StandardWebhooks
+                Signing::standard_webhooks()
             }
             (Some(SchemeArg::StandardWebhooks), _) => {
                 return mistake("--header, --prefix and --encoding do not apply to --scheme standard-webhooks");
             }
             (Some(_), None) => return mistake("--scheme hmac-sha256 and --scheme shared-secret require --header"),
-            (Some(SchemeArg::HmacSha256), Some(header)) => Signing::HmacSha256Body {
-                header: header.to_ascii_lowercase(),
-                prefix: self.prefix.clone().unwrap_or_default(),
-                encoding: self.encoding.map_or(Encoding::Either, EncodingArg::encoding),
-            },
+            (Some(SchemeArg::HmacSha256), Some(header)) => Signing::of(
+                HmacSha256Body::new(header.to_ascii_lowercase())
+                    .prefix(self.prefix.clone().unwrap_or_default())
+                    .encoding(self.encoding.map_or(Encoding::Either, EncodingArg::encoding)),
+            ),
             (Some(SchemeArg::SharedSecret), Some(_)) if self.prefix.is_some() || self.encoding.is_some() => {
                 return mistake(HMAC_ONLY);
             }

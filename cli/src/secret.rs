@@ -82,7 +82,7 @@ fn uses_standard_webhooks(provider: Provider) -> Result<bool, Failure> {
         options.header = Some("x-signature".to_owned());
     }
     let scheme = provider.scheme(&options).map_err(|error| Failure::new(error.to_string()))?;
-    Ok(Signing::from(&scheme) == Signing::StandardWebhooks)
+    Ok(matches!(Signing::from(&scheme), Signing::StandardWebhooks(_)))
 }
 
 fn standard_webhooks_secret() -> Result<String, Failure> {

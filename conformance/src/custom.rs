@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     fn sample(pointers: [Option<&str>; 3], kind: Option<&str>) -> Result<String, String> {
-        let mut custom = CustomProvider::new(Signing::StandardWebhooks);
+        let mut custom = CustomProvider::new(Signing::standard_webhooks());
         let [id, kind_at, time] = pointers.map(|pointer| pointer.map(str::to_owned));
         (custom.id_pointer, custom.kind_pointer, custom.time_pointer) = (id, kind_at, time);
         let body = custom.sample(kind).map_err(|error| error.to_string())?;

@@ -15,19 +15,20 @@ use crate::list::{List, expand_custom};
 pub(crate) fn list(endpoint: &Endpoint, custom: &CustomProvider) -> Result<List, CaseError> {
     let mut listed = Endpoint { body_limit: None, ..endpoint.clone() };
     listed.secrets = SECRETS.iter().map(|(label, secret)| ((*label).to_owned(), (*secret).to_owned())).collect();
-    let signs_id = custom.signing == Signing::StandardWebhooks;
+    let signs_id = custom.signing.signs_id();
     let mut sections = vec![if signs_id || custom.id_pointer.is_some() { "unique" } else { "recurring" }];
     let mut text: BTreeMap<&str, toml::Value> = TEXT.iter().map(|(name, text)| (*name, (*text).into())).collect();
     text.insert("kind", custom.sample_kind().into());
     let mut own = String::new();
 
     match &custom.signing {
-        Signing::StandardWebhooks => {
+        Signing::StandardWebhooks(_) => {
             sections.extend(["signed", "standard-webhooks"]);
             text.insert("made_up", format!("v1,{}=", "A".repeat(43)).into());
             text.insert("half_a_signature", 25.into());
         }
-        Signing::HmacSha256Body { prefix, encoding, .. } => {
+        Signing::Signature(settings) => {
+            let (prefix, encoding) = (settings.prefix(), &settings.encoding);
             let made_up = match encoding {
                 Encoding::Base64 => format!("{}=", "A".repeat(43)),
                 _ => "0".repeat(64),

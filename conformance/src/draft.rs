@@ -88,9 +88,10 @@ impl<'l> Draft<'l> {
             }
             Change::ForeignSecret(secret) => self.secret.clone_from(secret),
             Change::Scheme(scheme) => {
-                let (Signing::HmacSha256Body { header, .. } | Signing::SharedSecret { header }) = &self.signing else {
+                if self.signing.signs_time() {
                     return Err("its provider's headers are not those of another scheme".to_owned());
-                };
+                }
+                let header = self.signing.header();
                 self.signing = match scheme {
                     SchemeChoice::HmacSha256 => Signing::hmac_sha256(header),
                     SchemeChoice::SharedSecret => Signing::shared_secret(header),
@@ -98,7 +99,7 @@ impl<'l> Draft<'l> {
                 };
             }
             Change::Base64 => match &mut self.signing {
-                Signing::HmacSha256Body { encoding, .. } => *encoding = Encoding::Base64,
+                Signing::Signature(settings) => settings.encoding = Encoding::Base64,
                 _ => return Err("no HMAC that could be written otherwise".to_owned()),
             },
             Change::Text(text) => self.body = text.clone().into(),

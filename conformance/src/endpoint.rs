@@ -149,7 +149,7 @@ impl Endpoint {
     #[must_use]
     pub fn freshness(&self) -> Freshness {
         let default = || match (&self.custom, self.known()) {
-            (Some(custom), _) if custom.signing == Signing::StandardWebhooks => Freshness::STANDARD_WEBHOOKS,
+            (Some(custom), _) => custom.signing.freshness().unwrap_or(Freshness::Unchecked),
             (_, Some(facts)) => facts.policy.freshness,
             _ => Freshness::Unchecked,
         };

@@ -319,15 +319,11 @@ fn values(base: &Row, endpoints: &BTreeMap<String, Endpoint>) -> Result<BTreeMap
     let mut values = BTreeMap::new();
     let mut set = |name: &str, value: Value| values.insert(name.to_owned(), value);
     match endpoint.signing().map_err(|error| error.to_string())? {
-        Signing::HmacSha256Body { header, prefix, .. } => {
-            set("signature", header.into());
-            set("prefix", prefix.into());
-        }
-        Signing::SharedSecret { header } => {
-            set("signature", header.into());
-        }
-        Signing::StandardWebhooks => {
-            set("signature", "webhook-signature".into());
+        signing @ (Signing::StandardWebhooks(_) | Signing::Signature(_) | Signing::SharedSecret { .. }) => {
+            set("signature", signing.header().into());
+            if let Signing::Signature(settings) = &signing {
+                set("prefix", settings.prefix().into());
+            }
         }
         other => return Err(format!("{other:?} has no placeholders")),
     }

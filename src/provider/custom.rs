@@ -121,12 +121,14 @@ impl Provider for Custom {
 
     fn policy(&self) -> Policy {
         let signs_time = self.scheme.signs_attempt_time();
+        let freshness = self.scheme.freshness();
         Policy {
-            freshness: if signs_time { Freshness::STANDARD_WEBHOOKS } else { Freshness::Unchecked },
+            freshness: freshness.unwrap_or(Freshness::Unchecked),
+            needs_freshness: freshness.is_none(),
             retention: Duration::from_secs(if signs_time { 72 * 3600 } else { 24 * 3600 }),
             retry_horizon: Duration::ZERO,
             methods: METHODS,
-            has_event_time: self.occurred_at.is_some(),
+            has_event_time: self.occurred_at.is_some() || self.scheme.signs_event_time(),
             unknown_kinds_have_event_time: true,
         }
     }

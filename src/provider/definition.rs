@@ -78,6 +78,8 @@ pub(crate) mod sealed {
 pub struct Policy {
     /// The accepted age of deliveries.
     pub freshness: Freshness,
+    /// Whether an endpoint must set the freshness, because only the operator knows how old a genuine event can be.
+    pub needs_freshness: bool,
     /// The time for which a handled event is remembered.
     pub retention: Duration,
     /// The longest time between the first attempt and the last retry.
@@ -96,6 +98,7 @@ impl Policy {
     pub(crate) const fn undocumented(has_event_time: bool) -> Self {
         Policy {
             freshness: Freshness::Unchecked,
+            needs_freshness: false,
             retention: Duration::from_secs(24 * 3600),
             retry_horizon: Duration::ZERO,
             methods: METHODS,

@@ -265,6 +265,12 @@ impl Builder {
         let sealed::SchemeWithSecrets { config, secrets } = self.provider.scheme(sealed::Seal)?;
         let scheme = config.with_secrets(&secrets)?;
         let policy = self.provider.policy();
+        if policy.needs_freshness && self.freshness.is_none() {
+            return Err(ConfigError::new(
+                "the signed timestamp is that of the event, so `freshness` must be set: `EventTime` with a `max_age` that \
+                 covers the provider's last retry",
+            ));
+        }
         let freshness = self.freshness.unwrap_or(policy.freshness);
         let window = window(freshness);
         let total = self.retention.unwrap_or(policy.retention.max(window));

@@ -35,6 +35,7 @@ impl Receiver {
             secret: usize::MAX,
             message_id: head.message_id.as_deref().map(str::as_bytes),
             attempted_at: head.attempted_at,
+            occurred_at: None,
         };
         let verified = Verified::from_inbox(body, verification, current.generation, &head.secret, &witness);
         let (envelope, _) = envelope::read(&*current.provider, &verified);

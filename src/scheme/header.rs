@@ -7,7 +7,7 @@ use crate::headers::{Found, HeaderProblem};
 
 /// Returns the value of a required header, which must occur once, not be empty, and not exceed [`LONGEST_HEADER`].
 #[inline]
-pub(super) fn required(header: Found<'_>) -> Result<&[u8], HeaderProblem> {
+pub(in crate::scheme) fn required(header: Found<'_>) -> Result<&[u8], HeaderProblem> {
     match header {
         Found::Absent => Err(HeaderProblem::Missing),
         Found::Repeated => Err(HeaderProblem::Repeated),
@@ -19,7 +19,7 @@ pub(super) fn required(header: Found<'_>) -> Result<&[u8], HeaderProblem> {
 
 const LONGEST_HEADER: usize = 4096;
 
-pub(super) fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
+pub(in crate::scheme) fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
     HeaderName::try_from(name).map_err(|error| {
         // A whole header line may have been pasted, with a secret as its value.
         let shown = match name.split_once([':', ' ', '=']) {

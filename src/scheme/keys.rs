@@ -1,73 +1,171 @@
-//! Keyed MACs: initialized once when a receiver is built, and cloned for each delivery.
+//! Keys: initialized once when a receiver is built, and cloned for each delivery.
 
 use std::fmt;
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Sha256, Sha512};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+use zeroize::Zeroizing;
 
+#[cfg(feature = "ed25519")]
+use super::ed25519::{PrivateKey, PublicKey, SignaturesInProgress};
 use crate::secret::SHORT;
 use crate::{ConfigError, Reason, Secret, Secrets};
 
 type HmacSha256 = Hmac<Sha256>;
+type HmacSha512 = Hmac<Sha512>;
 
 /// A SHA-256 MAC.
 pub(crate) type Tag = [u8; 32];
 
-/// One to four keys, each with an initialized MAC.
-pub(super) struct Keys(Vec<HmacKey>);
+/// The bytes of a key, decoded from the text of a secret.
+pub(super) enum KeyMaterial {
+    HmacSha256(Zeroizing<Vec<u8>>),
+    HmacSha512(Zeroizing<Vec<u8>>),
+    #[cfg(feature = "ed25519")]
+    PublicKey([u8; 32]),
+    /// A key that signs. A receiver does not accept it.
+    #[cfg(feature = "ed25519")]
+    PrivateKey(Zeroizing<[u8; 32]>),
+}
 
-struct HmacKey {
+impl KeyMaterial {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            KeyMaterial::HmacSha256(bytes) | KeyMaterial::HmacSha512(bytes) => bytes,
+            #[cfg(feature = "ed25519")]
+            KeyMaterial::PublicKey(bytes) => bytes,
+            #[cfg(feature = "ed25519")]
+            KeyMaterial::PrivateKey(bytes) => &**bytes,
+        }
+    }
+
+    fn prepared(&self) -> Result<Prepared, String> {
+        let invalid = |_| "is not an HMAC key".to_owned();
+        Ok(match self {
+            KeyMaterial::HmacSha256(bytes) => Prepared::Sha256(HmacSha256::new_from_slice(bytes).map_err(invalid)?),
+            KeyMaterial::HmacSha512(bytes) => {
+                Prepared::Sha512(Box::new(HmacSha512::new_from_slice(bytes).map_err(invalid)?))
+            }
+            #[cfg(feature = "ed25519")]
+            KeyMaterial::PublicKey(bytes) => Prepared::PublicKey(Box::new(PublicKey::new(bytes)?)),
+            #[cfg(feature = "ed25519")]
+            KeyMaterial::PrivateKey(bytes) => Prepared::PrivateKey(Box::new(PrivateKey::new(bytes))),
+        })
+    }
+}
+
+/// One to four keys.
+pub(super) struct Keys(Vec<Key>);
+
+struct Key {
     label: Arc<str>,
-    mac: HmacSha256,
+    prepared: Prepared,
     short: bool,
 }
 
+/// A key that is ready to be used.
+enum Prepared {
+    Sha256(HmacSha256),
+    Sha512(Box<HmacSha512>),
+    #[cfg(feature = "ed25519")]
+    PublicKey(Box<PublicKey>),
+    #[cfg(feature = "ed25519")]
+    PrivateKey(Box<PrivateKey>),
+}
+
+/// The use of keys: a receiver verifies, a sender signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyUse {
+    Verify,
+    #[cfg(feature = "sign")]
+    Sign,
+}
+
 impl Keys {
-    /// Decodes each secret with `key`.
+    /// Decodes each secret with `decode`.
     pub(super) fn read(
         secrets: &Secrets,
-        key: impl Fn(&Secret) -> Result<zeroize::Zeroizing<Vec<u8>>, String>,
+        key_use: KeyUse,
+        decode: impl Fn(&Secret) -> Result<KeyMaterial, String>,
     ) -> Result<Self, ConfigError> {
-        let mut keys: Vec<(Arc<str>, zeroize::Zeroizing<Vec<u8>>)> = Vec::with_capacity(secrets.len());
+        let mut keys: Vec<(Arc<str>, KeyMaterial)> = Vec::with_capacity(secrets.len());
         for secret in secrets.iter() {
             let label = secret.shared_label();
-            let bytes = key(secret).map_err(|problem| ConfigError::new(format!("secret {label}: {problem}")))?;
-            if bytes.is_empty() {
-                return Err(ConfigError::new(format!("secret {label}: the key is empty")));
+            let wrong = |problem: String| ConfigError::new(format!("secret {label}: {problem}"));
+            let key = decode(secret).and_then(|key| key.usable(key_use)).map_err(wrong)?;
+            if key.bytes().is_empty() {
+                return Err(wrong("the key is empty".to_owned()));
             }
             // Two texts can decode to the same key (with and without `whsec_`); then the second is not a rotation.
-            if let Some((known, _)) = keys.iter().find(|(_, known)| *known == bytes) {
+            if let Some((known, _)) = keys.iter().find(|(_, known)| known.bytes() == key.bytes()) {
                 return Err(ConfigError::new(format!("secret {label} is the same key as secret {known}")));
             }
-            keys.push((label, bytes));
+            keys.push((label, key));
         }
-        let keyed = keys.into_iter().map(|(label, bytes)| {
-            let mac = HmacSha256::new_from_slice(&bytes)
-                .map_err(|error| ConfigError::new(format!("secret {label} is not an HMAC key")).with_source(error))?;
-            Ok(HmacKey { label, mac, short: bytes.len() < SHORT })
+        let keyed = keys.into_iter().map(|(label, key)| {
+            let prepared = key.prepared();
+            let prepared = prepared.map_err(|problem| ConfigError::new(format!("secret {label} {problem}")))?;
+            Ok(Key { short: key.bytes().len() < SHORT, label, prepared })
         });
         keyed.collect::<Result<Vec<_>, ConfigError>>().map(Keys)
     }
-
-    /// The keys of a scheme without MACs.
-    pub(super) const NONE: &Keys = &Keys(Vec::new());
 
     pub(super) fn label(&self, index: usize) -> Option<&Arc<str>> {
         self.0.get(index).map(|key| &key.label)
     }
 
-    /// Returns the MAC of a message under the first key, which is the signing key.
+    /// Returns the signature of a message under the first key, which is the signing key.
     #[cfg(feature = "sign")]
-    pub(super) fn sign<const PARTS: usize>(&self, before_body: [&[u8]; PARTS], body: &[u8]) -> Option<Tag> {
-        let mut mac = begun(self.0.first()?, before_body);
-        mac.update(body);
-        Some(mac.finalize().into_bytes().into())
+    pub(super) fn sign<'p>(&self, parts: impl Iterator<Item = &'p [u8]> + Clone) -> Option<Vec<u8>> {
+        match &self.0.first()?.prepared {
+            Prepared::Sha256(mac) => Some(begun(mac, parts).finalize().into_bytes().to_vec()),
+            Prepared::Sha512(mac) => Some(begun(&**mac, parts).finalize().into_bytes().to_vec()),
+            #[cfg(feature = "ed25519")]
+            Prepared::PublicKey(_) => None,
+            #[cfg(feature = "ed25519")]
+            Prepared::PrivateKey(key) => Some(key.sign(parts).to_vec()),
+        }
     }
 
+    /// Returns the HMAC-SHA256 of a text under the first key, if it is an HMAC-SHA256 key.
+    pub(super) fn sha256_mac(&self, text: &[u8]) -> Option<Tag> {
+        match &self.0.first()?.prepared {
+            Prepared::Sha256(mac) => Some(begun(mac, std::iter::once(text)).finalize().into_bytes().into()),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the first key signs with Ed25519.
+    #[cfg(feature = "sign")]
+    pub(super) fn signs_with_ed25519(&self) -> bool {
+        #[cfg(feature = "ed25519")]
+        return self.0.first().is_some_and(|key| matches!(key.prepared, Prepared::PrivateKey(_)));
+        #[cfg(not(feature = "ed25519"))]
+        false
+    }
+
+    /// Returns the labels of keys that are short enough to be guessed.
     pub(super) fn short(&self) -> Vec<&str> {
         self.0.iter().filter(|key| key.short).map(|key| &*key.label).collect()
+    }
+}
+
+impl KeyMaterial {
+    /// Returns the key, or an error if it is one for the opposite use.
+    fn usable(self, key_use: KeyUse) -> Result<Self, String> {
+        match (&self, key_use) {
+            #[cfg(feature = "ed25519")]
+            (KeyMaterial::PrivateKey(_), KeyUse::Verify) => {
+                Err("is a private key, which signs; deliveries are verified with the sender's public key".to_owned())
+            }
+            #[cfg(all(feature = "ed25519", feature = "sign"))]
+            (KeyMaterial::PublicKey(_), KeyUse::Sign) => {
+                Err("is a public key, which verifies; a sender signs with its private key".to_owned())
+            }
+            _ => Ok(self),
+        }
     }
 }
 
@@ -77,57 +175,134 @@ impl fmt::Debug for Keys {
     }
 }
 
+/// The signatures that a delivery presents.
+pub(super) trait Presented {
+    /// Returns whether one of them is this MAC, in constant time.
+    fn has_mac<const LENGTH: usize>(&self, mac: &[u8; LENGTH]) -> Choice;
+
+    /// Returns those that may be Ed25519 signatures, at most [`MOST_ED25519`](super::ed25519::MOST_ED25519).
+    #[cfg(feature = "ed25519")]
+    fn ed25519(&self) -> impl Iterator<Item = [u8; 64]>;
+}
+
 /// The message of a delivery, to be hashed under every key: parts of the headers, then the body.
 ///
 /// A body in one piece is hashed at the end, key by key, and needs no allocation. Only a body in several pieces has a
-/// MAC in progress for each key. The keys are passed to each step, and must be the same ones.
-pub(super) struct KeyedMessage<'a, const PARTS: usize> {
-    before_body: [&'a [u8]; PARTS],
-    in_progress: Vec<HmacSha256>,
+/// hash in progress for each key. The keys, the parts before the body and the signatures are passed to each step, and
+/// must be the same ones.
+#[derive(Default)]
+pub(super) struct KeyedMessage {
+    in_progress: Vec<Progress>,
 }
 
-impl<'a, const PARTS: usize> KeyedMessage<'a, PARTS> {
-    #[inline]
-    pub(super) fn new(before_body: [&'a [u8]; PARTS]) -> Self {
-        KeyedMessage { before_body, in_progress: Vec::new() }
-    }
+/// A hash in progress, under one key.
+enum Progress {
+    Sha256(HmacSha256),
+    Sha512(Box<HmacSha512>),
+    #[cfg(feature = "ed25519")]
+    Ed25519(SignaturesInProgress),
+    /// A key that verifies nothing.
+    #[cfg(feature = "ed25519")]
+    Nothing,
+}
 
+impl KeyedMessage {
     /// Takes the next bytes of the body.
-    pub(super) fn update(&mut self, keys: &Keys, bytes: &[u8]) {
+    pub(super) fn update<'p>(
+        &mut self,
+        keys: &Keys,
+        before: impl Iterator<Item = &'p [u8]> + Clone,
+        presented: &impl Presented,
+        bytes: &[u8],
+    ) {
         if self.in_progress.is_empty() {
-            self.in_progress = keys.0.iter().map(|key| begun(key, self.before_body)).collect();
+            self.in_progress = keys.0.iter().map(|key| key.prepared.begin(before.clone(), presented)).collect();
         }
-        for mac in &mut self.in_progress {
-            mac.update(bytes);
+        for progress in &mut self.in_progress {
+            progress.update(bytes);
         }
     }
 
-    /// Takes the last bytes of the body and returns the index of the first key whose MAC `matches`.
+    /// Takes the last bytes of the message and returns the index of the first key that verifies a presented signature.
     ///
     /// The MACs of all keys are compared, so that timing does not reveal which key matched.
     #[inline]
-    pub(super) fn first_match(
+    pub(super) fn first_match<'p>(
         self,
         keys: &Keys,
-        rest: &[u8],
-        matches: impl Fn(&Tag) -> Choice,
+        before: impl Iterator<Item = &'p [u8]> + Clone,
+        presented: &impl Presented,
+        rest: impl Iterator<Item = &'p [u8]> + Clone,
     ) -> Result<usize, Reason> {
-        let hit = |mut mac: HmacSha256| {
-            mac.update(rest);
-            matches(&mac.finalize().into_bytes().into())
-        };
         if self.in_progress.is_empty() {
-            first(keys.0.iter().map(|key| hit(begun(key, self.before_body))))
+            first(keys.0.iter().map(|key| key.prepared.hit(before.clone(), presented, rest.clone())))
         } else {
-            first(self.in_progress.into_iter().map(hit))
+            first(self.in_progress.into_iter().map(|progress| progress.hit(presented, rest.clone())))
+        }
+    }
+}
+
+impl Prepared {
+    fn begin<'p>(&self, before: impl Iterator<Item = &'p [u8]> + Clone, presented: &impl Presented) -> Progress {
+        #[cfg(not(feature = "ed25519"))]
+        let _ = presented;
+        match self {
+            Prepared::Sha256(mac) => Progress::Sha256(begun(mac, before)),
+            Prepared::Sha512(mac) => Progress::Sha512(Box::new(begun(&**mac, before))),
+            #[cfg(feature = "ed25519")]
+            Prepared::PublicKey(key) => Progress::Ed25519(key.begin(before, presented.ed25519())),
+            #[cfg(feature = "ed25519")]
+            Prepared::PrivateKey(_) => Progress::Nothing,
+        }
+    }
+
+    /// Returns whether this key verifies a presented signature of a whole message.
+    #[inline]
+    fn hit<'p>(
+        &self,
+        before: impl Iterator<Item = &'p [u8]> + Clone,
+        presented: &impl Presented,
+        rest: impl Iterator<Item = &'p [u8]> + Clone,
+    ) -> Choice {
+        match self {
+            // The usual case, without moving a hash in progress.
+            Prepared::Sha256(mac) => {
+                presented.has_mac::<32>(&begun(mac, before.chain(rest)).finalize().into_bytes().into())
+            }
+            other => other.begin(before, presented).hit(presented, rest),
+        }
+    }
+}
+
+impl Progress {
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Progress::Sha256(mac) => mac.update(bytes),
+            Progress::Sha512(mac) => mac.update(bytes),
+            #[cfg(feature = "ed25519")]
+            Progress::Ed25519(signatures) => signatures.update(bytes),
+            #[cfg(feature = "ed25519")]
+            Progress::Nothing => {}
+        }
+    }
+
+    fn hit<'p>(mut self, presented: &impl Presented, rest: impl Iterator<Item = &'p [u8]>) -> Choice {
+        rest.for_each(|part| self.update(part));
+        match self {
+            Progress::Sha256(mac) => presented.has_mac::<32>(&mac.finalize().into_bytes().into()),
+            Progress::Sha512(mac) => presented.has_mac::<64>(&mac.finalize().into_bytes().into()),
+            #[cfg(feature = "ed25519")]
+            Progress::Ed25519(signatures) => signatures.one_is_valid(),
+            #[cfg(feature = "ed25519")]
+            Progress::Nothing => Choice::from(0),
         }
     }
 }
 
 #[inline]
-fn begun<const PARTS: usize>(key: &HmacKey, before_body: [&[u8]; PARTS]) -> HmacSha256 {
-    let mut mac = key.mac.clone();
-    before_body.iter().for_each(|part| mac.update(part));
+fn begun<'p, M: Mac + Clone>(key: &M, parts: impl Iterator<Item = &'p [u8]>) -> M {
+    let mut mac = key.clone();
+    parts.for_each(|part| mac.update(part));
     mac
 }
 
@@ -247,33 +422,68 @@ mod tests {
     #[test]
     fn debug_shows_only_the_labels_of_keys() {
         let secrets = Secrets::new(crate::Secret::new("0123456789abcdef").unwrap().labeled("old").unwrap());
-        let keys = Keys::read(&secrets, |secret| Ok(zeroize::Zeroizing::new(secret.text().into()))).unwrap();
+        let keys = Keys::read(&secrets, KeyUse::Verify, |secret| Ok(hmac(secret.text().as_bytes()))).unwrap();
         assert_eq!(format!("{keys:?}"), r#"["old"]"#);
+    }
+
+    fn hmac(key: &[u8]) -> KeyMaterial {
+        KeyMaterial::HmacSha256(Zeroizing::new(key.to_vec()))
+    }
+
+    /// Presents every MAC that begins with these hexadecimal digits.
+    struct Beginning(&'static str);
+
+    impl Presented for Beginning {
+        fn has_mac<const LENGTH: usize>(&self, mac: &[u8; LENGTH]) -> Choice {
+            Choice::from(u8::from(base16ct::lower::encode_string(mac).starts_with(self.0)))
+        }
+
+        #[cfg(feature = "ed25519")]
+        fn ed25519(&self) -> impl Iterator<Item = [u8; 64]> {
+            std::iter::empty()
+        }
     }
 
     #[test]
     fn macs_match_the_test_cases_of_rfc_4231() {
         let secrets = Secrets::new(crate::Secret::new("in place of the key").unwrap());
         for (key, data, wanted) in rfc_4231::CASES {
-            let keys = Keys::read(&secrets, |_| Ok(zeroize::Zeroizing::new(key.into()))).unwrap();
-            let is_wanted = |tag: &Tag| {
-                let mut hex = [0; 64];
-                Choice::from(u8::from(base16ct::lower::encode_str(tag, &mut hex).unwrap().starts_with(wanted)))
-            };
+            let keys = Keys::read(&secrets, KeyUse::Verify, |_| Ok(hmac(key))).unwrap();
+            let wanted = Beginning(wanted);
+            let none = std::iter::empty();
             // In one piece, and split in two at every position.
-            assert_eq!(KeyedMessage::new([]).first_match(&keys, data, is_wanted), Ok(0), "{wanted}");
+            let whole = KeyedMessage::default().first_match(&keys, none, &wanted, std::iter::once(data));
+            assert_eq!(whole, Ok(0), "{}", wanted.0);
             for cut in 0..=data.len() {
                 let (before, after) = data.split_at(cut);
-                assert_eq!(
-                    KeyedMessage::new([before]).first_match(&keys, after, is_wanted),
-                    Ok(0),
-                    "{wanted} at {cut}"
-                );
-                let mut pushed = KeyedMessage::new([]);
-                pushed.update(&keys, before);
-                assert_eq!(pushed.first_match(&keys, after, is_wanted), Ok(0), "{wanted} pushed at {cut}");
+                let parts = KeyedMessage::default();
+                let parts = parts.first_match(&keys, std::iter::once(before), &wanted, std::iter::once(after));
+                assert_eq!(parts, Ok(0), "{} at {cut}", wanted.0);
+                let mut pushed = KeyedMessage::default();
+                pushed.update(&keys, std::iter::empty(), &wanted, before);
+                let pushed = pushed.first_match(&keys, std::iter::empty(), &wanted, std::iter::once(after));
+                assert_eq!(pushed, Ok(0), "{} pushed at {cut}", wanted.0);
             }
         }
+    }
+
+    /// Test case 2 of RFC 4231.
+    #[test]
+    fn a_sha_512_key_makes_long_macs() {
+        let secrets = Secrets::new(crate::Secret::new("in place of the key").unwrap());
+        let key = || Ok(KeyMaterial::HmacSha512(Zeroizing::new(b"Jefe".to_vec())));
+        let keys = Keys::read(&secrets, KeyUse::Verify, |_| key()).unwrap();
+        let wanted = Beginning(
+            "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea2505549758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b\
+             4b636e070a38bce737",
+        );
+        let data = &b"what do ya want for nothing?"[..];
+        let whole = KeyedMessage::default().first_match(&keys, std::iter::empty(), &wanted, std::iter::once(data));
+        assert_eq!(whole, Ok(0));
+        let mut pushed = KeyedMessage::default();
+        pushed.update(&keys, std::iter::once(&data[..4]), &wanted, &data[4..9]);
+        assert_eq!(pushed.first_match(&keys, std::iter::empty(), &wanted, std::iter::once(&data[9..])), Ok(0));
+        assert_eq!(keys.sha256_mac(b"challenge"), None);
     }
 
     #[cfg(feature = "sign")]

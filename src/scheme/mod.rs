@@ -6,19 +6,28 @@
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
+mod challenge;
+#[cfg(feature = "ed25519")]
+mod ed25519;
+mod encoding;
 mod header;
-mod hmac_sha256;
 mod keys;
 #[cfg(test)]
 pub(crate) mod rfc_4231;
 mod shared_secret;
 #[cfg(feature = "sign")]
 mod sign;
+mod signature;
 mod standard_webhooks;
 mod verification;
 
-pub use self::hmac_sha256::{Encoding, HmacSha256Body};
-pub use self::shared_secret::SharedSecret;
+pub(crate) use self::challenge::ChallengeSafety;
+pub use self::encoding::{Encoding, SecretEncoding};
+pub use self::shared_secret::{SharedSecret, SharedSecretForm};
+pub use self::signature::{
+    Ed25519Body, HmacSha256Body, HmacSha512Body, SignatureAlgorithm, SignatureLayout, SignatureSettings,
+    TimestampPlace, TimestampUnit, TimestampedHmac,
+};
 pub use self::standard_webhooks::StandardWebhooks;
 pub use self::verification::SignatureScope;
 pub(crate) use self::verification::Verification;
@@ -30,21 +39,25 @@ pub(crate) use self::sign::SigningScheme;
 
 use std::sync::Arc;
 
-use self::keys::Keys;
+use self::keys::KeyUse;
+use self::shared_secret::KeyedSharedSecret;
+use self::signature::{KeyedSignature, SignatureCheck};
+use self::standard_webhooks::{KeyedStandardWebhooks, StandardWebhooksCheck};
 use crate::error::{ConfigError, Reason};
 use crate::freshness::Freshness;
 use crate::headers::{HeadFault, Headers};
 use crate::secret::{Secret, Secrets};
 
-/// The scheme of a [`Custom`](crate::Custom) provider. Converted from [`StandardWebhooks`], [`HmacSha256Body`] or
-/// [`SharedSecret`].
+/// The scheme of a [`Custom`](crate::Custom) provider. Converted from [`StandardWebhooks`], [`HmacSha256Body`],
+/// [`HmacSha512Body`], [`TimestampedHmac`], [`Ed25519Body`] or [`SharedSecret`].
 #[derive(Debug, Clone)]
 pub struct SchemeConfig(pub(crate) Config);
 
+/// A closed set of families: each has the code to verify and to sign in one module.
 #[derive(Debug, Clone)]
 pub(crate) enum Config {
     StandardWebhooks(StandardWebhooks),
-    HmacSha256Body(HmacSha256Body),
+    Signature(Box<SignatureSettings>),
     SharedSecret(SharedSecret),
 }
 
@@ -54,30 +67,70 @@ impl From<StandardWebhooks> for SchemeConfig {
     }
 }
 
-impl From<HmacSha256Body> for SchemeConfig {
-    fn from(config: HmacSha256Body) -> Self {
-        SchemeConfig(Config::HmacSha256Body(config))
-    }
-}
-
 impl From<SharedSecret> for SchemeConfig {
     fn from(config: SharedSecret) -> Self {
         SchemeConfig(Config::SharedSecret(config))
     }
 }
 
+impl From<SignatureSettings> for SchemeConfig {
+    fn from(settings: SignatureSettings) -> Self {
+        SchemeConfig(Config::Signature(Box::new(settings)))
+    }
+}
+
+macro_rules! signature_schemes {
+    ($($Scheme:ident)*) => {$(
+        impl From<$Scheme> for SchemeConfig {
+            fn from(scheme: $Scheme) -> Self {
+                scheme.0.into()
+            }
+        }
+    )*};
+}
+signature_schemes!(HmacSha256Body HmacSha512Body TimestampedHmac Ed25519Body);
+
 impl SchemeConfig {
     /// Returns whether the scheme signs the time of an attempt.
     pub(crate) fn signs_attempt_time(&self) -> bool {
-        matches!(self.0, Config::StandardWebhooks(_))
+        match &self.0 {
+            Config::StandardWebhooks(config) => !config.is_event_time(),
+            Config::Signature(settings) => settings.signs_attempt_time(),
+            Config::SharedSecret(_) => false,
+        }
+    }
+
+    /// Returns whether the scheme signs the time of the event in a header.
+    pub(crate) fn signs_event_time(&self) -> bool {
+        match &self.0 {
+            Config::StandardWebhooks(config) => config.is_event_time(),
+            Config::Signature(settings) => settings.signs_event_time(),
+            Config::SharedSecret(_) => false,
+        }
+    }
+
+    /// Returns the freshness that fits the scheme. `None` for a time of the event, since only its provider's retries
+    /// tell how old it may be.
+    pub(crate) fn freshness(&self) -> Option<Freshness> {
+        let own = match &self.0 {
+            Config::Signature(settings) => settings.freshness,
+            _ => None,
+        };
+        own.or_else(|| match (self.signs_attempt_time(), self.signs_event_time()) {
+            (true, _) => Some(Freshness::STANDARD_WEBHOOKS),
+            (false, true) => None,
+            (false, false) => Some(Freshness::Unchecked),
+        })
     }
 
     /// Returns whether two schemes differ in nothing but the secrets of further headers.
     pub(crate) fn is_same_but_for_secrets(&self, other: &SchemeConfig) -> bool {
         match (&self.0, &other.0) {
-            (Config::StandardWebhooks(StandardWebhooks), Config::StandardWebhooks(StandardWebhooks)) => true,
-            (Config::HmacSha256Body(one), Config::HmacSha256Body(other)) => one == other,
-            (Config::SharedSecret(one), Config::SharedSecret(other)) => one.headers().eq(other.headers()),
+            (Config::StandardWebhooks(one), Config::StandardWebhooks(other)) => one == other,
+            (Config::Signature(one), Config::Signature(other)) => one == other,
+            (Config::SharedSecret(one), Config::SharedSecret(other)) => {
+                one.form() == other.form() && one.headers().eq(other.headers())
+            }
             _ => false,
         }
     }
@@ -97,19 +150,28 @@ impl SchemeConfig {
     }
 
     fn mistake(&self, secret: &Secret) -> Option<&'static str> {
-        let is_hex = matches!(self.0, Config::StandardWebhooks(_)) && standard_webhooks::is_hex(secret.text());
-        secret.warning().or_else(|| {
-            (is_hex && !secret.is_literal()).then_some(
-            "is `whsec_` and hexadecimal digits, which are decoded as base64; copy the secret as the provider shows it"
-        )
-        })
+        let own = match &self.0 {
+            Config::StandardWebhooks(config) if config.key_encoding() == SecretEncoding::Base64 => {
+                standard_webhooks::is_hex(secret.text()).then_some(
+                    "is `whsec_` and hexadecimal digits, which are decoded as base64; copy the secret as the provider \
+                     shows it",
+                )
+            }
+            Config::SharedSecret(config) => config.form().mistake(secret.text()),
+            _ => None,
+        };
+        secret.warning().or_else(|| own.filter(|_| !secret.is_literal()))
     }
 
     /// Decodes the secrets as the scheme requires.
     pub(crate) fn with_secrets(&self, secrets: &Secrets) -> Result<SchemeVerifier, ConfigError> {
         Ok(match &self.0 {
-            Config::StandardWebhooks(config) => SchemeVerifier::StandardWebhooks(config.keyed(secrets)?),
-            Config::HmacSha256Body(config) => SchemeVerifier::HmacSha256Body(config.keyed(secrets)?),
+            Config::StandardWebhooks(config) => {
+                SchemeVerifier::StandardWebhooks(config.keyed(secrets, KeyUse::Verify)?)
+            }
+            Config::Signature(settings) => {
+                SchemeVerifier::Signature(Box::new(settings.keyed(secrets, KeyUse::Verify)?))
+            }
             Config::SharedSecret(config) => SchemeVerifier::SharedSecret(config.keyed(secrets)?),
         })
     }
@@ -117,9 +179,9 @@ impl SchemeConfig {
 
 /// A scheme and its keys.
 pub(crate) enum SchemeVerifier {
-    StandardWebhooks(standard_webhooks::KeyedStandardWebhooks),
-    HmacSha256Body(hmac_sha256::KeyedHmacSha256Body),
-    SharedSecret(shared_secret::KeyedSharedSecret),
+    StandardWebhooks(KeyedStandardWebhooks),
+    Signature(Box<KeyedSignature>),
+    SharedSecret(KeyedSharedSecret),
 }
 
 impl SchemeVerifier {
@@ -135,7 +197,7 @@ impl SchemeVerifier {
             SchemeVerifier::StandardWebhooks(scheme) => {
                 scheme.begin(headers, freshness, now).map(Check::StandardWebhooks)
             }
-            SchemeVerifier::HmacSha256Body(scheme) => scheme.begin(headers).map(Check::HmacSha256Body),
+            SchemeVerifier::Signature(scheme) => scheme.begin(headers, freshness, now).map(Check::Signature),
             SchemeVerifier::SharedSecret(scheme) => scheme.begin(headers).map(Check::Done),
         }
     }
@@ -148,32 +210,26 @@ impl SchemeVerifier {
     /// Returns the label of a secret, or `None` if the index is beyond the last secret.
     pub(crate) fn label(&self, secret: usize) -> Option<&Arc<str>> {
         match self {
-            SchemeVerifier::StandardWebhooks(scheme) => scheme.keys.label(secret),
-            SchemeVerifier::HmacSha256Body(scheme) => scheme.keys.label(secret),
             SchemeVerifier::SharedSecret(scheme) => scheme.label(secret),
-        }
-    }
-
-    /// Returns the keys of the MACs.
-    #[inline]
-    fn keys(&self) -> &Keys {
-        match self {
-            SchemeVerifier::StandardWebhooks(scheme) => &scheme.keys,
-            SchemeVerifier::HmacSha256Body(scheme) => &scheme.keys,
-            SchemeVerifier::SharedSecret(_) => Keys::NONE,
+            SchemeVerifier::StandardWebhooks(scheme) => scheme.keys.label(secret),
+            SchemeVerifier::Signature(scheme) => scheme.keys.label(secret),
         }
     }
 
     /// Returns whether the scheme signs the time of an attempt.
     pub(crate) fn signs_attempt_time(&self) -> bool {
-        matches!(self, SchemeVerifier::StandardWebhooks(_))
+        match self {
+            SchemeVerifier::StandardWebhooks(scheme) => scheme.signs_attempt_time(),
+            SchemeVerifier::Signature(scheme) => scheme.signs_attempt_time(),
+            SchemeVerifier::SharedSecret(_) => false,
+        }
     }
 
     /// Returns the labels of the secrets that are short enough to be guessed.
     pub(crate) fn short_secrets(&self) -> Vec<&str> {
         match self {
             SchemeVerifier::StandardWebhooks(scheme) => scheme.keys.short(),
-            SchemeVerifier::HmacSha256Body(scheme) => scheme.keys.short(),
+            SchemeVerifier::Signature(scheme) => scheme.keys.short(),
             SchemeVerifier::SharedSecret(scheme) => scheme.short(),
         }
     }
@@ -182,8 +238,8 @@ impl SchemeVerifier {
 /// The check of one delivery, in progress. It borrows from the headers only: the scheme, which can be replaced while
 /// the body arrives, is passed to each step, and must be the one that began the check.
 pub(crate) enum Check<'a> {
-    StandardWebhooks(standard_webhooks::StandardWebhooksCheck<'a>),
-    HmacSha256Body(hmac_sha256::HmacSha256BodyCheck<'a>),
+    StandardWebhooks(StandardWebhooksCheck<'a>),
+    Signature(SignatureCheck<'a>),
     /// The scheme needs no body: the headers have been verified.
     Done(Verification<'a>),
 }
@@ -191,20 +247,22 @@ pub(crate) enum Check<'a> {
 impl<'a> Check<'a> {
     /// Takes the next bytes of the body, except the last ones.
     pub(crate) fn push(&mut self, scheme: &SchemeVerifier, bytes: &[u8]) {
-        match self {
-            Check::StandardWebhooks(check) => check.message.update(scheme.keys(), bytes),
-            Check::HmacSha256Body(check) => check.message.update(scheme.keys(), bytes),
-            Check::Done(_) => {}
+        match (self, scheme) {
+            (Check::StandardWebhooks(check), SchemeVerifier::StandardWebhooks(scheme)) => check.push(scheme, bytes),
+            (Check::Signature(check), SchemeVerifier::Signature(scheme)) => check.push(scheme, bytes),
+            _ => {}
         }
     }
 
     /// Takes the last bytes of the body and compares the signatures.
     #[inline]
     pub(crate) fn finish(self, scheme: &SchemeVerifier, rest: &[u8]) -> Result<Verification<'a>, Reason> {
-        match self {
-            Check::StandardWebhooks(check) => check.finish(scheme.keys(), rest),
-            Check::HmacSha256Body(check) => check.finish(scheme.keys(), rest),
-            Check::Done(verification) => Ok(verification),
+        match (self, scheme) {
+            (Check::StandardWebhooks(check), SchemeVerifier::StandardWebhooks(scheme)) => check.finish(scheme, rest),
+            (Check::Signature(check), SchemeVerifier::Signature(scheme)) => check.finish(scheme, rest),
+            (Check::Done(verification), _) => Ok(verification),
+            // Never: another scheme than the one that began the check.
+            _ => Err(Reason::SignatureMismatch),
         }
     }
 }
@@ -241,7 +299,7 @@ mod tests {
         signature_scope(&standard, begun, (SignatureScope::BodyAndTime, Some(b"msg_1"), Some(1_700_000_000)));
         assert!(standard.signs_attempt_time() && SchemeConfig::from(StandardWebhooks::new()).signs_attempt_time());
         let late = standard.begin(&headers, Freshness::STANDARD_WEBHOOKS, || 1_700_000_301);
-        assert_eq!(late.map(drop), Err(HeaderProblem::Old.of(&standard_webhooks::TIMESTAMP)));
+        assert_eq!(late.map(drop), Err(HeaderProblem::Old.of(&http::HeaderName::from_static("webhook-timestamp"))));
 
         let config = HmacSha256Body::new("x-signature");
         let body = scheme(config.clone());

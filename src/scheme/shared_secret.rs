@@ -2,34 +2,92 @@
 
 use std::sync::Arc;
 
+use base64ct::{Base64, Encoding as _};
 use http::HeaderName;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::header::{header_name, required};
-use super::keys::first;
+use super::keys::{KeyMaterial, KeyUse, Keys, first};
 use super::verification::{SignatureScope, Verification};
 #[cfg(feature = "sign")]
 use crate::Secret;
-use crate::headers::HeadFault;
+use crate::headers::{HeadFault, HeaderProblem};
 use crate::secret::SHORT;
 use crate::{ConfigError, Headers, Secrets};
 
-/// A scheme with the secret itself in a header.
+/// A scheme with the secret itself in a header: verbatim, as a bearer token, or as the password of Basic
+/// authentication.
 ///
 /// It authenticates the sender but not the body: an attacker who sees one delivery can forge any other. Use it over TLS
 /// only, and only if the provider offers no signatures.
+///
+/// ```
+/// use medhook::SharedSecret;
+///
+/// let verbatim = SharedSecret::new("x-api-key");
+/// let bearer = SharedSecret::bearer(); // Authorization: Bearer <secret>
+/// let basic = SharedSecret::basic("acme"); // Authorization: Basic <base64 of acme:secret>
+/// ```
 #[derive(Debug, Clone)]
 pub struct SharedSecret {
     pub(crate) header: String,
+    pub(crate) form: SharedSecretForm,
     pub(crate) others: Vec<(String, Secrets)>,
+}
+
+/// The form of a shared secret in its header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SharedSecretForm {
+    /// The value is the secret.
+    Verbatim,
+    /// The value is `Bearer` and the secret ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750)).
+    Bearer,
+    /// The value is `Basic` and the base64 of this user name, a colon and the secret
+    /// ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617)).
+    Basic {
+        /// The user name.
+        username: String,
+    },
 }
 
 impl SharedSecret {
     /// Creates the scheme for a secret in this header.
     pub fn new(header: impl Into<String>) -> Self {
-        SharedSecret { header: header.into(), others: Vec::new() }
+        SharedSecret { header: header.into(), form: SharedSecretForm::Verbatim, others: Vec::new() }
+    }
+
+    /// Creates the scheme for a bearer token in the header `Authorization`. The secret is the token, without `Bearer`.
+    #[must_use]
+    pub fn bearer() -> Self {
+        SharedSecret { form: SharedSecretForm::Bearer, ..SharedSecret::new("authorization") }
+    }
+
+    /// Creates the scheme for Basic authentication in the header `Authorization`. The secret is the password. The
+    /// user name and the password are encoded in UTF-8.
+    pub fn basic(username: impl Into<String>) -> Self {
+        let form = SharedSecretForm::Basic { username: username.into() };
+        SharedSecret { form, ..SharedSecret::new("authorization") }
+    }
+
+    /// Creates the scheme for a secret of this form.
+    #[cfg(feature = "testing")]
+    pub(crate) fn in_form(header: &str, form: SharedSecretForm) -> Self {
+        SharedSecret { form, ..SharedSecret::new(header) }
+    }
+
+    /// Returns the name of the first header.
+    #[must_use]
+    pub fn header(&self) -> &str {
+        &self.header
+    }
+
+    /// Returns the form of the secret in the first header.
+    #[must_use]
+    pub fn form(&self) -> &SharedSecretForm {
+        &self.form
     }
 
     /// Requires one of these secrets in another header, too: every header must contain one of its own secrets.
@@ -54,9 +112,22 @@ impl SharedSecret {
     }
 
     pub(super) fn keyed(&self, secrets: &Secrets) -> Result<KeyedSharedSecret, ConfigError> {
-        let mut keyed = KeyedSharedSecret { first: Required::read(&self.header, secrets)?, others: Vec::new() };
+        if let SharedSecretForm::Basic { username } = &self.form
+            && (username.contains(':') || username.len() > 256 || username.chars().any(char::is_control))
+        {
+            return Err(ConfigError::new(
+                "the user name must have at most 256 bytes, without `:` and control characters",
+            ));
+        }
+        let mut keyed = KeyedSharedSecret {
+            first: Required::read(&self.header, &self.form, secrets)?,
+            challenge_keys: Keys::read(secrets, KeyUse::Verify, |secret| {
+                Ok(KeyMaterial::HmacSha256(Zeroizing::new(secret.text().as_bytes().to_vec())))
+            })?,
+            others: Vec::new(),
+        };
         for (header, secrets) in &self.others {
-            let other = Required::read(header, secrets)?;
+            let other = Required::read(header, &SharedSecretForm::Verbatim, secrets)?;
             if keyed.all().any(|known| known.header == other.header) {
                 return Err(ConfigError::new(format!("header {} is configured twice", other.header)));
             }
@@ -68,12 +139,15 @@ impl SharedSecret {
 
 pub(crate) struct KeyedSharedSecret {
     first: Required,
+    /// The secrets as keys, which sign challenges.
+    challenge_keys: Keys,
     others: Vec<Required>,
 }
 
 /// A header, and the secrets of which it must contain one.
 struct Required {
     header: HeaderName,
+    form: SharedSecretForm,
     keys: Vec<SecretDigest>,
 }
 
@@ -90,7 +164,18 @@ impl KeyedSharedSecret {
             let found = other.find(headers);
             so_far.and_then(|secret| found.map(|_| secret))
         })?;
-        Ok(Verification { signature_scope: SignatureScope::SenderOnly, secret, message_id: None, attempted_at: None })
+        Ok(Verification {
+            signature_scope: SignatureScope::SenderOnly,
+            secret,
+            message_id: None,
+            attempted_at: None,
+            occurred_at: None,
+        })
+    }
+
+    /// Returns the HMAC-SHA256 of a challenge under the first secret.
+    pub(super) fn challenge_mac(&self, challenge: &[u8]) -> Option<[u8; 32]> {
+        self.challenge_keys.sha256_mac(challenge)
     }
 
     pub(super) fn label(&self, index: usize) -> Option<&Arc<str>> {
@@ -113,25 +198,79 @@ impl KeyedSharedSecret {
 }
 
 impl Required {
-    fn read(header: &str, secrets: &Secrets) -> Result<Self, ConfigError> {
+    fn read(header: &str, form: &SharedSecretForm, secrets: &Secrets) -> Result<Self, ConfigError> {
         let mut keys = Vec::with_capacity(secrets.len());
         for secret in secrets.iter() {
             let label = secret.shared_label();
             keys.push(SecretDigest {
                 label,
-                digest: digest(secret.text().as_bytes()),
+                digest: digest(form.presented(secret.text()).as_bytes()),
                 short: secret.text().len() < SHORT,
             });
         }
-        Ok(Required { header: header_name(header)?, keys })
+        Ok(Required { header: header_name(header)?, form: form.clone(), keys })
     }
 
     /// Returns the index of the secret that the header contains. Digests are compared, so timing depends only on the
     /// length of the header's value.
     fn find(&self, headers: &(impl Headers + ?Sized)) -> Result<usize, HeadFault> {
-        let presented = required(headers.find(&self.header)).map_err(|problem| problem.of(&self.header))?;
-        let presented = digest(presented);
+        let presented = required(headers.find(&self.header)).and_then(|value| self.form.secret_in(value));
+        let presented = digest(presented.map_err(|problem| problem.of(&self.header))?);
         Ok(first(self.keys.iter().map(|key| key.digest.ct_eq(&*presented)))?)
+    }
+}
+
+impl SharedSecretForm {
+    /// Returns the text that a header has for this secret, without the name of the authentication scheme.
+    pub(super) fn presented(&self, secret: &str) -> Zeroizing<String> {
+        Zeroizing::new(match self {
+            SharedSecretForm::Verbatim | SharedSecretForm::Bearer => secret.to_owned(),
+            SharedSecretForm::Basic { username } => {
+                Base64::encode_string(Zeroizing::new(format!("{username}:{secret}")).as_bytes())
+            }
+        })
+    }
+
+    /// Returns the name of the authentication scheme, which precedes the secret.
+    fn name(&self) -> Option<(&'static str, HeaderProblem)> {
+        match self {
+            SharedSecretForm::Verbatim => None,
+            SharedSecretForm::Bearer => Some(("Bearer", HeaderProblem::NoBearer)),
+            SharedSecretForm::Basic { .. } => Some(("Basic", HeaderProblem::NoBasic)),
+        }
+    }
+
+    /// Returns the part of a value that is compared. The name of the authentication scheme is case-insensitive, and is
+    /// followed by one or more spaces (RFC 9110, section 11.4).
+    fn secret_in<'v>(&self, value: &'v [u8]) -> Result<&'v [u8], HeaderProblem> {
+        let Some((name, problem)) = self.name() else { return Ok(value) };
+        let (given, rest) = value.split_at_checked(name.len()).ok_or(problem)?;
+        let is_scheme = given.eq_ignore_ascii_case(name.as_bytes()) && rest.first() == Some(&b' ');
+        if is_scheme { Ok(rest.trim_ascii_start()) } else { Err(problem) }
+    }
+
+    /// Returns the likely mistake of a secret that holds the whole value of a header.
+    pub(super) fn mistake(&self, secret: &str) -> Option<&'static str> {
+        let begins = |name: &str| secret.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
+        match self {
+            SharedSecretForm::Bearer if begins("Bearer ") => {
+                Some("begins with `Bearer`, which is not part of the token; remove it")
+            }
+            SharedSecretForm::Basic { .. } if begins("Basic ") => {
+                Some("begins with `Basic`; the secret is the password alone")
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the value of a header with this secret.
+    #[cfg(feature = "sign")]
+    pub(super) fn value(&self, secret: &str) -> Zeroizing<String> {
+        let presented = self.presented(secret);
+        match self.name() {
+            None => presented,
+            Some((name, _)) => Zeroizing::new(format!("{name} {}", &*presented)),
+        }
     }
 }
 
@@ -178,6 +317,34 @@ mod tests {
         }
         assert_eq!(scheme.label(1).map(|label| &**label), Some("one-1"));
         assert_eq!(scheme.short(), ["one-0", "one-1", "two-0", "two-1"]);
+    }
+
+    #[test]
+    fn a_bearer_token_and_a_password_need_the_name_of_their_scheme() {
+        let keys = secrets("one", &["open sesame"]);
+        let bearer = SharedSecret::bearer().keyed(&keys).unwrap();
+        // The base64 of `Aladdin:open sesame`, from RFC 7617.
+        let basic = SharedSecret::basic("Aladdin").keyed(&keys).unwrap();
+        for (scheme, value, expected) in [
+            (&bearer, "Bearer open sesame", Ok(0)),
+            (&bearer, "bearer  open sesame", Ok(0)),
+            (&bearer, "open sesame", Err(Reason::MalformedHeader)),
+            (&bearer, "Bearer", Err(Reason::MalformedHeader)),
+            (&bearer, "Beareropen sesame", Err(Reason::MalformedHeader)),
+            (&bearer, "Bearer ", Err(Reason::SignatureMismatch)),
+            (&bearer, "Bearer open sesam", Err(Reason::SignatureMismatch)),
+            (&bearer, "Basic open sesame", Err(Reason::MalformedHeader)),
+            (&basic, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==", Ok(0)),
+            (&basic, "BASIC QWxhZGRpbjpvcGVuIHNlc2FtZQ==", Ok(0)),
+            (&basic, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ", Err(Reason::SignatureMismatch)),
+            (&basic, "Basic YWxhZGRpbjpvcGVuIHNlc2FtZQ==", Err(Reason::SignatureMismatch)),
+            (&basic, "Basic open sesame", Err(Reason::SignatureMismatch)),
+            (&basic, "Bearer QWxhZGRpbjpvcGVuIHNlc2FtZQ==", Err(Reason::MalformedHeader)),
+        ] {
+            assert_eq!(found(scheme, &[("Authorization", value)]), expected, "{value}");
+        }
+        let problem = SharedSecret::basic("a:b").keyed(&keys).err().expect("rejected").to_string();
+        assert_eq!(problem, "the user name must have at most 256 bytes, without `:` and control characters");
     }
 
     #[test]

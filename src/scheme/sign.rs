@@ -5,16 +5,19 @@ use std::sync::Arc;
 use http::HeaderName;
 use zeroize::Zeroizing;
 
-use super::standard_webhooks::is_message_id;
-use super::{Config, SchemeConfig, hmac_sha256, standard_webhooks};
+use super::keys::KeyUse;
+use super::shared_secret::SharedSecretForm;
+use super::signature::KeyedSignature;
+use super::standard_webhooks::{KeyedStandardWebhooks, is_message_id};
+use super::{Config, SchemeConfig};
 use crate::{ConfigError, Secret, Secrets};
 
 /// A scheme and its signing secret.
 #[derive(Clone)]
 pub(crate) enum SigningScheme {
-    StandardWebhooks(Arc<standard_webhooks::KeyedStandardWebhooks>),
-    HmacSha256Body(Arc<hmac_sha256::KeyedHmacSha256Body>),
-    SharedSecret(Vec<(HeaderName, Secret)>),
+    StandardWebhooks(Arc<KeyedStandardWebhooks>),
+    Signature(Arc<KeyedSignature>),
+    SharedSecret(Vec<(HeaderName, SharedSecretForm, Secret)>),
 }
 
 /// A header and its value, which can be the secret itself.
@@ -24,20 +27,27 @@ impl SigningScheme {
     pub(crate) fn new(config: &SchemeConfig, secret: &Secret) -> Result<Self, ConfigError> {
         let secrets = Secrets::new(secret.clone());
         Ok(match &config.0 {
-            Config::StandardWebhooks(config) => SigningScheme::StandardWebhooks(Arc::new(config.keyed(&secrets)?)),
-            Config::HmacSha256Body(config) => SigningScheme::HmacSha256Body(Arc::new(config.keyed(&secrets)?)),
+            Config::StandardWebhooks(config) => {
+                SigningScheme::StandardWebhooks(Arc::new(config.keyed(&secrets, KeyUse::Sign)?))
+            }
+            Config::Signature(settings) => SigningScheme::Signature(Arc::new(settings.keyed(&secrets, KeyUse::Sign)?)),
             Config::SharedSecret(config) => {
                 let keyed = config.keyed(&secrets)?;
-                let names = keyed.header_names().cloned();
-                SigningScheme::SharedSecret(names.zip(config.signing_secrets(&secrets).cloned()).collect())
+                let forms = std::iter::once(config.form()).chain(std::iter::repeat(&SharedSecretForm::Verbatim));
+                let headers = keyed.header_names().zip(forms).zip(config.signing_secrets(&secrets));
+                SigningScheme::SharedSecret(
+                    headers.map(|((name, form), secret)| (name.clone(), form.clone(), secret.clone())).collect(),
+                )
             }
         })
     }
 
     /// Returns an error if the scheme signs the id and the timestamp and its receivers reject one of them as malformed.
     pub(crate) fn check(&self, id: &str, timestamp: i64) -> Result<(), ConfigError> {
-        if !matches!(self, SigningScheme::StandardWebhooks(_)) {
-            return Ok(());
+        match self {
+            SigningScheme::SharedSecret(_) => return Ok(()),
+            SigningScheme::Signature(keyed) => return keyed.check_signed(id, timestamp),
+            SigningScheme::StandardWebhooks(_) => {}
         }
         if !is_message_id(id) {
             return Err(ConfigError::new("message id must be 1 to 4096 visible ASCII characters without a `.`"));
@@ -48,11 +58,19 @@ impl SigningScheme {
         Ok(())
     }
 
+    /// Returns the text of a time in the form that the scheme signs.
+    pub(crate) fn timestamp_text(&self, seconds: i64) -> String {
+        match self {
+            SigningScheme::Signature(keyed) => keyed.timestamp_text(seconds),
+            SigningScheme::StandardWebhooks(_) | SigningScheme::SharedSecret(_) => seconds.to_string(),
+        }
+    }
+
     /// Signs a text other than a message. Returns `None` if the scheme is not Standard Webhooks.
     pub(crate) fn sign_text(&self, text: &[u8]) -> Option<String> {
         match self {
             SigningScheme::StandardWebhooks(keyed) => keyed.sign_text(text),
-            SigningScheme::HmacSha256Body(_) | SigningScheme::SharedSecret(_) => None,
+            SigningScheme::Signature(_) | SigningScheme::SharedSecret(_) => None,
         }
     }
 
@@ -60,7 +78,7 @@ impl SigningScheme {
     pub(crate) fn has_signed_text(&self, text: &[u8], signatures: &[u8]) -> bool {
         match self {
             SigningScheme::StandardWebhooks(keyed) => keyed.has_signed_text(text, signatures),
-            SigningScheme::HmacSha256Body(_) | SigningScheme::SharedSecret(_) => false,
+            SigningScheme::Signature(_) | SigningScheme::SharedSecret(_) => false,
         }
     }
 
@@ -71,9 +89,11 @@ impl SigningScheme {
             SigningScheme::StandardWebhooks(keyed) => {
                 keyed.sign(id, timestamp, body).into_iter().flatten().map(zeroizing).collect()
             }
-            SigningScheme::HmacSha256Body(keyed) => keyed.sign(body).into_iter().map(zeroizing).collect(),
+            SigningScheme::Signature(keyed) => {
+                keyed.sign(id, timestamp, body).into_iter().flatten().map(zeroizing).collect()
+            }
             SigningScheme::SharedSecret(headers) => {
-                headers.iter().map(|(name, secret)| zeroizing((name.clone(), secret.text().to_owned()))).collect()
+                headers.iter().map(|(name, form, secret)| (name.clone(), form.value(secret.text()))).collect()
             }
         }
     }

@@ -21,4 +21,6 @@ pub(crate) struct Verification<'h> {
     /// Visible ASCII only.
     pub(crate) message_id: Option<&'h [u8]>,
     pub(crate) attempted_at: Option<i64>,
+    /// The time of the event, if the headers sign it.
+    pub(crate) occurred_at: Option<i64>,
 }

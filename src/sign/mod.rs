@@ -101,7 +101,7 @@ impl Signer {
     /// return no error.
     pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> Result<HeaderMap, ConfigError> {
         self.scheme.check(id, timestamp)?;
-        let headers = self.scheme.headers(id, &timestamp.to_string(), body);
+        let headers = self.scheme.headers(id, &self.scheme.timestamp_text(timestamp), body);
         let valued = headers.into_iter().map(|(name, value)| {
             let mut value = HeaderValue::from_bytes(value.as_bytes())
                 .map_err(|error| ConfigError::new(format!("header {name}: invalid value")).with_source(error))?;
@@ -123,7 +123,7 @@ impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.scheme {
             SigningScheme::StandardWebhooks(_) => "StandardWebhooks",
-            SigningScheme::HmacSha256Body(_) => "HmacSha256Body",
+            SigningScheme::Signature(_) => "Signature",
             SigningScheme::SharedSecret(_) => "SharedSecret",
         };
         f.debug_struct("Signer").field("scheme", &scheme).field("secret", &self.label).finish()

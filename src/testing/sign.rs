@@ -2,41 +2,117 @@
 
 use crate::scheme::Config;
 use crate::sign::Signer;
-use crate::{ConfigError, Encoding, HmacSha256Body, SchemeConfig, Secret, SharedSecret, StandardWebhooks};
+use crate::{
+    ConfigError, Encoding, Freshness, HmacSha256Body, SchemeConfig, Secret, SharedSecret, SharedSecretForm,
+    SignatureSettings, StandardWebhooks,
+};
 
 /// The signing scheme of a sample. To sign in production, use [`sign::Signer`](Signer), which also accepts a `Signing`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Signing {
-    /// Standard Webhooks, version 1.
-    StandardWebhooks,
-    /// HMAC-SHA256 over the body, in a header.
-    HmacSha256Body {
-        /// The header.
-        header: String,
-        /// The text that precedes the MAC.
-        prefix: String,
-        /// The encoding of the MAC. `Either` signs in hex.
-        encoding: Encoding,
-    },
+    /// Standard Webhooks.
+    StandardWebhooks(StandardWebhooks),
+    /// A signature in a header.
+    Signature(Box<SignatureSettings>),
     /// The secret itself, in a header.
     SharedSecret {
         /// The header.
         header: String,
+        /// The form of the secret.
+        form: SharedSecretForm,
     },
 }
 
 impl Signing {
+    /// Creates the signing scheme of a receiver's scheme.
+    #[must_use]
+    pub fn of(scheme: impl Into<SchemeConfig>) -> Self {
+        Signing::from(&scheme.into())
+    }
+
+    /// Creates Standard Webhooks, version 1.
+    #[must_use]
+    pub fn standard_webhooks() -> Self {
+        Signing::of(StandardWebhooks::new())
+    }
+
     /// Creates the scheme HMAC-SHA256 over the body, as hex in this header.
     #[must_use]
     pub fn hmac_sha256(header: impl Into<String>) -> Self {
-        Signing::HmacSha256Body { header: header.into(), prefix: String::new(), encoding: Encoding::Hex }
+        Signing::of(HmacSha256Body::new(header).encoding(Encoding::Hex))
     }
 
     /// Creates the scheme with the secret itself in this header.
     #[must_use]
     pub fn shared_secret(header: impl Into<String>) -> Self {
-        Signing::SharedSecret { header: header.into() }
+        Signing::of(SharedSecret::new(header))
+    }
+
+    /// Returns the name of the header with the signatures or the secret.
+    #[must_use]
+    pub fn header(&self) -> String {
+        match self {
+            Signing::StandardWebhooks(scheme) => format!("{}signature", scheme.prefix()),
+            Signing::Signature(settings) => settings.header.clone(),
+            Signing::SharedSecret { header, .. } => header.clone(),
+        }
+    }
+
+    /// Returns the names of all headers of the scheme, except further shared secrets.
+    #[must_use]
+    pub fn header_names(&self) -> Vec<String> {
+        match self {
+            Signing::StandardWebhooks(scheme) => scheme.header_names().to_vec(),
+            Signing::Signature(settings) => settings.headers().map(str::to_owned).collect(),
+            Signing::SharedSecret { header, .. } => vec![header.clone()],
+        }
+    }
+
+    /// Returns whether the scheme signs a timestamp in the headers.
+    #[must_use]
+    pub fn signs_time(&self) -> bool {
+        match self {
+            Signing::StandardWebhooks(_) => true,
+            Signing::Signature(settings) => settings.timestamp.is_some(),
+            Signing::SharedSecret { .. } => false,
+        }
+    }
+
+    /// Returns whether the scheme signs an id in the headers.
+    #[must_use]
+    pub fn signs_id(&self) -> bool {
+        match self {
+            Signing::StandardWebhooks(_) => true,
+            Signing::Signature(settings) => settings.id_header.is_some(),
+            Signing::SharedSecret { .. } => false,
+        }
+    }
+
+    /// Returns the freshness that receivers have by default. `None` if the endpoint must set one.
+    #[must_use]
+    pub fn freshness(&self) -> Option<Freshness> {
+        SchemeConfig::from(self).freshness()
+    }
+
+    /// Returns a time as the scheme signs it: in its unit, or in seconds.
+    #[must_use]
+    pub fn timestamp_text(&self, seconds: i64) -> String {
+        match self {
+            Signing::Signature(settings) => settings.unit.write(seconds),
+            Signing::StandardWebhooks(_) | Signing::SharedSecret { .. } => seconds.to_string(),
+        }
+    }
+
+    /// Makes the names of headers lower case.
+    pub fn make_headers_lowercase(&mut self) {
+        match self {
+            Signing::StandardWebhooks(scheme) => {
+                *scheme = scheme.clone().header_prefix(scheme.prefix().to_ascii_lowercase())
+            }
+            Signing::Signature(settings) => settings.make_headers_lowercase(),
+            Signing::SharedSecret { header, .. } => header.make_ascii_lowercase(),
+        }
     }
 
     /// Returns the headers that sign a body, as text. `id` and `timestamp` are used if the scheme signs them. For
@@ -58,24 +134,21 @@ impl Signing {
 impl From<&Signing> for SchemeConfig {
     fn from(signing: &Signing) -> Self {
         match signing {
-            Signing::StandardWebhooks => StandardWebhooks::new().into(),
-            Signing::HmacSha256Body { header, prefix, encoding } => {
-                HmacSha256Body::new(header).prefix(prefix).encoding(*encoding).into()
-            }
-            Signing::SharedSecret { header } => SharedSecret::new(header).into(),
+            Signing::StandardWebhooks(scheme) => scheme.clone().into(),
+            Signing::Signature(settings) => (**settings).clone().into(),
+            Signing::SharedSecret { header, form } => SharedSecret::in_form(header, form.clone()).into(),
         }
     }
 }
 
-/// Takes the first encoding that the receiver accepts, and omits the secrets of further headers.
 impl From<&SchemeConfig> for Signing {
     fn from(scheme: &SchemeConfig) -> Self {
         match &scheme.0 {
-            Config::StandardWebhooks(_) => Signing::StandardWebhooks,
-            Config::HmacSha256Body(HmacSha256Body { header, prefix, encoding }) => {
-                Signing::HmacSha256Body { header: header.clone(), prefix: prefix.clone(), encoding: *encoding }
+            Config::StandardWebhooks(scheme) => Signing::StandardWebhooks(scheme.clone()),
+            Config::Signature(settings) => Signing::Signature(settings.clone()),
+            Config::SharedSecret(SharedSecret { header, form, .. }) => {
+                Signing::SharedSecret { header: header.clone(), form: form.clone() }
             }
-            Config::SharedSecret(SharedSecret { header, .. }) => Signing::SharedSecret { header: header.clone() },
         }
     }
 }

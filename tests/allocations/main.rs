@@ -43,16 +43,13 @@ fn verifying_allocates_nothing() {
         "MDEyMzQ1Njc4OWFiY2RlZjM=",
     ];
     let text = ["0123456789abcdef0", "0123456789abcdef1", "0123456789abcdef2", "0123456789abcdef3"];
-    let healthsync_signing = Signing::HmacSha256Body {
-        header: "x-healthsync-signature".to_owned(),
-        prefix: "sha256=".to_owned(),
-        encoding: Encoding::Hex,
-    };
+    let healthsync_signing =
+        Signing::of(medhook::HmacSha256Body::new("x-healthsync-signature").prefix("sha256=").encoding(Encoding::Hex));
     for size in SIZES {
         for count in [1, 4] {
             let last = count - 1;
             let fasten = Fasten::live(secrets(&base64[..count]));
-            let standard = allocations(fasten, &Signing::StandardWebhooks, base64[last], size);
+            let standard = allocations(fasten, &Signing::standard_webhooks(), base64[last], size);
             let healthsync = HealthSync::new(secrets(&text[..count]));
             let hmac = allocations(healthsync, &healthsync_signing, text[last], size);
             assert_eq!((standard, hmac), (0, 0), "{size} bytes, {count} secrets");

@@ -67,7 +67,7 @@ fn receiver(
         options.pin_kind = plant::unsaid_kind(fixture).filter(|_| facts.takes(OptionName::PinKind)).map(str::to_owned);
         options
     };
-    let standard = matches!(signing(facts, &configured(SECRET)), Signing::StandardWebhooks);
+    let standard = matches!(signing(facts, &configured(SECRET)), Signing::StandardWebhooks(_));
     let secret = if standard { SECRET } else { TEXT_SECRET };
     let options = configured(secret);
     printed.add(&format!("{options:?}"));

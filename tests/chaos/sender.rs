@@ -60,7 +60,7 @@ fn accepts(world: &World, number: u64, answer: Answer) -> bool {
 async fn attempt(world: World, number: u64) -> Answer {
     let (receiver, clock_was_off_by) = world.a_receiver();
     let body = format!(r#"{{"api_mode":"live","type":"webhook.test","id":"event-{number}","data":{{}}}}"#);
-    let signed = Signing::StandardWebhooks.headers(SECRET, "msg_1", &world.true_time().to_string(), body.as_bytes());
+    let signed = Signing::standard_webhooks().headers(SECRET, "msg_1", &world.true_time().to_string(), body.as_bytes());
     let mut pieces = vec![Ok(Bytes::from(body))];
     let hangs_up_within_the_body = world.chance().in_a_hundred(4);
     if hangs_up_within_the_body {

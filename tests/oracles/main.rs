@@ -86,7 +86,7 @@ fn the_differences_from_the_oracle_are_intended() {
 
     // The other implementations sign text; we sign bytes.
     let body = b"\xff\xfe not UTF-8";
-    let ours = Signing::StandardWebhooks.headers(SECRET, "msg_1", &now, body).unwrap();
+    let ours = Signing::standard_webhooks().headers(SECRET, "msg_1", &now, body).unwrap();
     assert_eq!(judged("msg_1", &now, body, &ours[2].1), (false, Ok(())));
 }
 
@@ -160,7 +160,7 @@ proptest! {
 
     #[test]
     fn our_signatures_verify_with_svix_and_standardwebhooks(id in "[!-\\-/-~]{1,64}", now in 0_i64..=253_402_300_799, body in "\\PC{0,400}") {
-        let ours = Signing::StandardWebhooks.headers(SECRET, &id, &now.to_string(), body.as_bytes()).unwrap();
+        let ours = Signing::standard_webhooks().headers(SECRET, &id, &now.to_string(), body.as_bytes()).unwrap();
         let mut map = http::HeaderMap::new();
         for (name, value) in ours {
             map.insert(http::HeaderName::try_from(name).unwrap(), http::HeaderValue::try_from(value).unwrap());

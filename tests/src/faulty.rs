@@ -243,11 +243,9 @@ impl Naive {
             return false;
         };
         let again = self.has(Fault::WrittenAgain).then(|| minified(body));
-        let signing = Signing::HmacSha256Body {
-            header: "x-healthsync-signature".to_owned(),
-            prefix: "sha256=".to_owned(),
-            encoding: Encoding::Hex,
-        };
+        let signing = Signing::of(
+            medhook::HmacSha256Body::new("x-healthsync-signature").prefix("sha256=").encoding(Encoding::Hex),
+        );
         let signed = signing.headers(&self.secret, "", "", again.as_deref().unwrap_or(body));
         let signed = signed.expect("a secret").remove(0).1;
         let right = signed.strip_prefix("sha256=").expect("its prefix");

@@ -48,9 +48,10 @@ impl Redaction {
         let unsigned = endpoint.known().map_or(&[][..], |facts| facts.unsigned_headers);
         let mut redaction = Redaction { secrets, unsigned, ..Redaction::default() };
         match signing {
-            Signing::StandardWebhooks => redaction.signature = Some("webhook-signature".to_owned()),
-            Signing::HmacSha256Body { header, .. } => redaction.signature = Some(header.to_ascii_lowercase()),
-            Signing::SharedSecret { header } => redaction.shared.push(header.to_ascii_lowercase()),
+            Signing::StandardWebhooks(_) | Signing::Signature(_) => {
+                redaction.signature = Some(signing.header().to_ascii_lowercase());
+            }
+            Signing::SharedSecret { header, .. } => redaction.shared.push(header.to_ascii_lowercase()),
             _ => {}
         }
         redaction.shared.extend(endpoint.also_header.as_ref().map(|name| name.to_ascii_lowercase()));

@@ -118,9 +118,7 @@ fn endpoint(source: Source) -> Endpoint {
         }
         Source::Custom(options) => {
             let mut signing = Signing::from(&options.scheme);
-            if let Signing::HmacSha256Body { header, .. } | Signing::SharedSecret { header } = &mut signing {
-                header.make_ascii_lowercase();
-            }
+            signing.make_headers_lowercase();
             let mut custom = CustomProvider::new(signing);
             custom.id_pointer = options.id_pointer;
             custom.kind_pointer = options.kind_pointer;

@@ -86,7 +86,7 @@ impl Delivery {
 
     /// Creates the request of one attempt. For a retry, with `again`, a signed time of the attempt is the current time.
     pub(super) fn attempt(&self, event: &SentEvent, target: &Target, again: bool) -> Result<Request<Bytes>, Failure> {
-        let at = if again && self.signing == Signing::StandardWebhooks { now()? } else { event.at };
+        let at = if again && self.signing == Signing::standard_webhooks() { now()? } else { event.at };
         let body = self.body(event, at)?;
         // Receivers reject a message id with a dot, as Standard Webhooks requires.
         let message = format!("msg_{}", event.id.replace('.', "_"));
@@ -136,7 +136,7 @@ impl Delivery {
         let what = match &self.content {
             Content::Fixture { name, .. } => format!("{} {name}, sample data", self.endpoint.provider),
             Content::Exact(body) => {
-                if self.signing != Signing::StandardWebhooks {
+                if self.signing != Signing::standard_webhooks() {
                     let in_body = |option: &str, field: &str| {
                         let provider = &self.endpoint.provider;
                         Failure::new(format!(

@@ -30,7 +30,7 @@ pub(super) fn restore(head: &mut Head, endpoint: &Endpoint) -> Vec<String> {
 /// Adds the source of a passed comparison, if the secret was put back.
 pub(super) fn attribute(steps: &mut Steps, restored: &[String], endpoint: &Endpoint, signing: &Signing) {
     let needed = needed(endpoint, signing);
-    let is_needed = |name: &&String| needed.contains(&name.as_str());
+    let is_needed = |name: &&String| needed.contains(name);
     if let Some(name) = restored.iter().find(is_needed).filter(|_| steps.verify.has_passed()) {
         let source = format!(" (compared by the capture, which did not record the header {name})");
         steps.verify.detail.push_str(&source);
@@ -40,7 +40,7 @@ pub(super) fn attribute(steps: &mut Steps, restored: &[String], endpoint: &Endpo
 /// Reports on a recording without the value of a header that the scheme needs. Returns `None` if every value is there.
 pub(super) fn report(head: &Head, endpoint: &Endpoint, signing: &Signing) -> Option<(Steps, Causes)> {
     let needed = needed(endpoint, signing);
-    let hidden = head.redacted.iter().find(|redacted| needed.contains(&redacted.name.as_str()))?;
+    let hidden = head.redacted.iter().find(|redacted| needed.contains(&redacted.name))?;
     let count = |name: &str| {
         let redacted = head.redacted.iter().filter(|redacted| redacted.name == name).count();
         head.values(name).count().saturating_add(redacted)
@@ -139,12 +139,8 @@ fn step(name: &'static str, result: StepResult, reason: Option<Reason>, detail: 
 }
 
 /// Returns the names of the headers that the scheme reads, in lower case.
-fn needed<'e>(endpoint: &'e Endpoint, signing: &'e Signing) -> Vec<&'e str> {
-    let mut names = match signing {
-        Signing::StandardWebhooks => vec!["webhook-id", "webhook-timestamp", "webhook-signature"],
-        Signing::HmacSha256Body { header, .. } | Signing::SharedSecret { header } => vec![header.as_str()],
-        _ => Vec::new(),
-    };
-    names.extend(endpoint.also_header.as_deref());
+fn needed(endpoint: &Endpoint, signing: &Signing) -> Vec<String> {
+    let mut names = signing.header_names();
+    names.extend(endpoint.also_header.clone());
     names
 }

@@ -25,7 +25,7 @@ pub(super) const LONGEST_JSON: usize = 1024 * 1024;
 
 impl Case<'_> {
     pub(super) fn is_standard(&self) -> bool {
-        *self.signing == Signing::StandardWebhooks
+        matches!(self.signing, Signing::StandardWebhooks(_))
     }
 
     pub(super) fn is_shared_secret(&self) -> bool {
@@ -35,8 +35,8 @@ impl Case<'_> {
     /// Returns the header that holds the signature or the shared secret, and the text that must precede a signature.
     pub(super) fn signature_header(&self) -> (&str, &str) {
         match self.signing {
-            Signing::HmacSha256Body { header, prefix, .. } => (header, prefix),
-            Signing::SharedSecret { header } => (header, ""),
+            Signing::Signature(settings) => (&settings.header, settings.prefix()),
+            Signing::SharedSecret { header, .. } => (header, ""),
             _ => ("webhook-signature", "v1,"),
         }
     }

@@ -99,11 +99,11 @@ fn of_id(id: &str) -> Option<Problem> {
 /// Returns what is wrong with the form of a signature, if anything is.
 fn of_signature(case: &Case<'_>, value: &str) -> Option<String> {
     let (prefix, encoding) = match case.signing {
-        Signing::HmacSha256Body { prefix, encoding, .. } => (prefix, encoding),
-        Signing::StandardWebhooks => return of_list(value),
+        Signing::Signature(settings) => (settings.prefix(), settings.encoding),
+        Signing::StandardWebhooks(_) => return of_list(value),
         _ => return None,
     };
-    let Some(text) = value.strip_prefix(prefix.as_str()) else {
+    let Some(text) = value.strip_prefix(prefix) else {
         let starts_alike = value.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
         let is_encoded = ["%3d", "%3D", "%2c", "%2C", "%22"].iter().any(|digits| value.contains(digits));
         let difference = match (starts_alike, is_encoded) {

@@ -256,13 +256,11 @@ fn verify_judges_by_the_scheme_and_the_age_of_the_endpoint() {
     let body = br#"{"event":{"id":"1","type":"order.made","created":"2026-01-01T00:00:00Z"},"type":"order.made"}"#;
     scene.folder.file("body", str::from_utf8(body).unwrap());
     let at = |hours: i64| (1_767_225_600 + hours * 3_600).to_string();
-    let hmac = Signing::HmacSha256Body {
-        header: "X-Acme-Signature".to_owned(),
-        prefix: "sha256=".to_owned(),
-        encoding: medhook::Encoding::Hex,
-    };
+    let hmac = Signing::of(
+        medhook::HmacSha256Body::new("X-Acme-Signature").prefix("sha256=".to_owned()).encoding(medhook::Encoding::Hex),
+    );
     for (name, signing, secret) in [
-        ("standard", Signing::StandardWebhooks, SECRET),
+        ("standard", Signing::standard_webhooks(), SECRET),
         ("hmac", hmac, OTHER_SECRET),
         ("shared", Signing::shared_secret("X-Acme-Key"), SECRET),
     ] {

@@ -148,7 +148,7 @@ fn verify_examines_a_delivery_with_a_secret_that_no_receiver_accepts() {
     let folder = Folder::new();
     let body = b"{\"type\":\"webhook.test\",\"id\":\"1\",\"api_mode\":\"live\",\"data\":{}}";
     let key = KEY;
-    let headers = Signing::StandardWebhooks.headers(key, "msg_1", "1767225600", body).unwrap();
+    let headers = Signing::standard_webhooks().headers(key, "msg_1", "1767225600", body).unwrap();
     let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
     folder.file("head", &lines);
     folder.file("body", str::from_utf8(body).unwrap());

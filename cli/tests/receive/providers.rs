@@ -43,7 +43,7 @@ fn request(sample: Sample) -> Request<Bytes> {
 }
 
 fn hmac(prefix: &str, encoding: Encoding) -> Signing {
-    Signing::HmacSha256Body { header: "x-signature".to_owned(), prefix: prefix.to_owned(), encoding }
+    Signing::of(medhook::HmacSha256Body::new("x-signature").prefix(prefix).encoding(encoding))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -303,7 +303,7 @@ async fn a_custom_provider_works_with_every_scheme() {
     let pointers = "provider = \"custom\"\nid_pointer = \"/id\"\nkind_pointer = \"/type\"\nknown_kinds = [\"known\"]\n";
     let expected = ["handled - known", "duplicate duplicate known", "handled - new unknown"];
     for (keys, signing) in [
-        ("scheme = \"standard-webhooks\"", Signing::StandardWebhooks),
+        ("scheme = \"standard-webhooks\"", Signing::standard_webhooks()),
         ("scheme = \"hmac-sha256\"\nheader = \"x-signature\"\nprefix = \"v1=\"", hmac("v1=", Encoding::Hex)),
         ("scheme = \"shared-secret\"\nheader = \"x-signature\"", Signing::shared_secret("x-signature")),
     ] {

@@ -423,8 +423,7 @@ fn an_unreadable_recording_exits_with_2_and_one_line() {
 
 #[test]
 fn the_base64_of_the_tests_is_that_of_the_library() {
-    let signing =
-        Signing::HmacSha256Body { header: "x".to_owned(), prefix: String::new(), encoding: medhook::Encoding::Base64 };
+    let signing = Signing::of(medhook::HmacSha256Body::new("x").encoding(medhook::Encoding::Base64));
     let signed = signing.headers("key", "", "", b"body").unwrap().remove(0).1;
     assert_eq!(base64(&mac(b"key", &[b"body"])), signed);
 }

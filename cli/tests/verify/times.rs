@@ -8,7 +8,7 @@ use super::{KINDS, NOW, OTHER, Recording, SECRET};
 /// Returns a delivery by Standard Webhooks whose signature covers this id and this timestamp.
 fn fasten(id: &str, timestamp: &str) -> Recording {
     let mut recording = Recording::of("fasten", "webhook.test");
-    recording.headers = Signing::StandardWebhooks.headers(SECRET, id, timestamp, &recording.body).unwrap();
+    recording.headers = Signing::standard_webhooks().headers(SECRET, id, timestamp, &recording.body).unwrap();
     recording
 }
 
@@ -178,7 +178,7 @@ fn wrong_times_are_found() {
     assert!(fasten().examine(&["--at", "2026-01-01T00:04:00Z"]).stdout.contains("fresh     passed     4 min old"));
 
     let mut millis = fasten();
-    let headers = Signing::StandardWebhooks.headers(SECRET, "msg_1", "1767225600000", &millis.body).unwrap();
+    let headers = Signing::standard_webhooks().headers(SECRET, "msg_1", "1767225600000", &millis.body).unwrap();
     millis.headers = headers;
     millis.has_cause("timestamp_in_milliseconds", "webhook-timestamp looks like milliseconds");
 
@@ -190,7 +190,7 @@ fn wrong_times_are_found() {
 impl Recording {
     /// Signs with another secret, with this timestamp.
     fn signed_elsewhere(mut self, timestamp: &str) -> Self {
-        self.headers = Signing::StandardWebhooks.headers(OTHER, "msg_1", timestamp, &self.body).unwrap();
+        self.headers = Signing::standard_webhooks().headers(OTHER, "msg_1", timestamp, &self.body).unwrap();
         self
     }
 }

@@ -573,7 +573,8 @@ fn signature(signing: &Signing, secret: &str, body: &[u8]) -> String {
 fn an_hmac_is_read_in_hex_and_base64_unless_configured() {
     let body = fixture("SurveyAssessment");
     let written = |encoding, prefix: &str| {
-        let signing = Signing::HmacSha256Body { header: HEADER.to_owned(), prefix: prefix.to_owned(), encoding };
+        let signing =
+            Signing::of(crate::HmacSha256Body::new(HEADER.to_owned()).prefix(prefix.to_owned()).encoding(encoding));
         signature(&signing, SECRET, &body)
     };
     let (hex, base64) = (written(Encoding::Hex, ""), written(Encoding::Base64, ""));

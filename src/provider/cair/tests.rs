@@ -659,10 +659,8 @@ fn the_bare_secret_is_not_accepted_as_a_mac_nor_a_mac_as_the_secret() {
 
 #[test]
 fn a_mac_must_have_the_configured_encoding_and_prefix() {
-    let signing = |encoding, prefix: &str| Signing::HmacSha256Body {
-        header: "x-cair".to_owned(),
-        prefix: prefix.to_owned(),
-        encoding,
+    let signing = |encoding, prefix: &str| {
+        Signing::of(crate::HmacSha256Body::new("x-cair".to_owned()).prefix(prefix.to_owned()).encoding(encoding))
     };
     let outcome = |cair: Cair, signing: Signing| {
         let receiver = receiver(cair);

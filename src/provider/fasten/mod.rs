@@ -80,6 +80,7 @@ pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     title: "Fasten Connect",
     kinds: event::KINDS,
     policy: Policy {
+        needs_freshness: false,
         freshness: Freshness::STANDARD_WEBHOOKS,
         retention: Duration::from_secs(72 * 3600),
         retry_horizon: Duration::from_secs(25 * 3600),

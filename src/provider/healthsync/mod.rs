@@ -57,6 +57,7 @@ pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     title: "HealthSync",
     kinds: event::KINDS,
     policy: Policy {
+        needs_freshness: false,
         freshness: Freshness::EventTime { max_age: Duration::from_secs(2 * 3600), max_skew: Duration::from_secs(300) },
         retention: Duration::from_secs(24 * 3600),
         // The waits below, plus the timeouts of the four attempts before the last one.

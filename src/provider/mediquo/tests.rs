@@ -710,7 +710,7 @@ fn a_custom_provider_with_this_name_decodes_the_same_events() {
     let custom = Custom::new(FACTS.name, scheme, secret("key", TEXT)).kind_pointer("/type").data_pointer("/payload");
     let receiver = Receiver::builder("mediquo", custom).store(NoDedupe).build().unwrap();
     let signing =
-        Signing::HmacSha256Body { header: "x-mac".to_owned(), prefix: String::new(), encoding: crate::Encoding::Hex };
+        Signing::of(HmacSha256Body::new("x-mac".to_owned()).prefix(String::new()).encoding(crate::Encoding::Hex));
     for (_, fixture) in provider_fixtures() {
         let headers = signing.headers(TEXT, "", "", &fixture.body()).unwrap();
         let delivery = receiver.open(receiver.verify(&headers, fixture.body()).unwrap()).unwrap();

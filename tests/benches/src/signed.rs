@@ -31,7 +31,7 @@ pub fn lasting(body: impl Into<Vec<u8>>) -> Bytes {
 }
 
 pub fn standard(id: &str, body: &[u8]) -> HeaderMap {
-    signed(&Signing::StandardWebhooks, STANDARD_SECRET, id, body)
+    signed(&Signing::standard_webhooks(), STANDARD_SECRET, id, body)
 }
 
 pub fn hmac(body: &[u8]) -> HeaderMap {
@@ -42,11 +42,7 @@ pub const HMAC_HEADER: &str = "x-hub-signature-256";
 pub const HMAC_PREFIX: &str = "sha256=";
 
 pub fn signing() -> Signing {
-    Signing::HmacSha256Body {
-        header: HMAC_HEADER.to_owned(),
-        prefix: HMAC_PREFIX.to_owned(),
-        encoding: medhook::Encoding::Hex,
-    }
+    Signing::of(medhook::HmacSha256Body::new(HMAC_HEADER).prefix(HMAC_PREFIX).encoding(medhook::Encoding::Hex))
 }
 
 fn signed(signing: &Signing, secret: &str, id: &str, body: &[u8]) -> HeaderMap {

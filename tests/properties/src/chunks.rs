@@ -17,7 +17,7 @@ use super::{NOW, SECRET, bodies, receiver, secret};
 pub(super) fn holds(data: &[u8]) {
     let [letter, times, cuts, rest @ ..] = data else { return };
     let (scheme, signing): (SchemeConfig, Signing) = match letter {
-        b's' => (StandardWebhooks::new().into(), Signing::StandardWebhooks),
+        b's' => (StandardWebhooks::new().into(), Signing::standard_webhooks()),
         b'h' => (HmacSha256Body::new("x-signature").into(), Signing::hmac_sha256("x-signature")),
         b't' => (SharedSecret::new("x-token").into(), Signing::shared_secret("x-token")),
         _ => return,

@@ -56,11 +56,13 @@ impl Tag<'_> {
             ));
         }
         wrong.extend(self.surrounded(prefix, case.is_standard()));
-        let fits = match case.signing {
-            Signing::HmacSha256Body { encoding: Encoding::Hex, .. } => self.digits == Digits::Hex,
-            Signing::HmacSha256Body { encoding: Encoding::Either, .. } => {
-                matches!(self.digits, Digits::Hex | Digits::Base64)
-            }
+        let encoding = match case.signing {
+            Signing::Signature(settings) => Some(settings.encoding),
+            _ => None,
+        };
+        let fits = match encoding {
+            Some(Encoding::Hex) => self.digits == Digits::Hex,
+            Some(Encoding::Either) => matches!(self.digits, Digits::Hex | Digits::Base64),
             _ => self.digits == Digits::Base64 && (!case.is_standard() || self.text.len() == 44),
         };
         if !fits {

@@ -1,0 +1,75 @@
+//! MACs of challenges, which some providers ask for in a handshake.
+//!
+//! An endpoint that answers a challenge with its MAC signs what a stranger chose. This is only safe if no challenge can
+//! be a message that the same secret signs for a delivery. A challenge has 1 to 64 characters of `A-Za-z0-9_-`.
+
+use super::signature::SignatureSettings;
+use super::{Config, SchemeConfig, SchemeVerifier};
+use crate::scheme::signature::SignatureAlgorithm;
+
+/// Whether an endpoint may answer challenges with a MAC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChallengeSafety {
+    /// No challenge can be a signed message.
+    Safe,
+    /// No challenge can be a signed message if each body must begin with `{` or `[`
+    /// ([`requiring_json`](SchemeConfig::requiring_json)).
+    SafeIfJson,
+    /// The scheme has no HMAC-SHA256 key, or a challenge could be a signed message.
+    Unsafe,
+}
+
+/// Returns whether a text is a challenge that may be answered with a MAC.
+pub(crate) fn is_challenge(text: &[u8]) -> bool {
+    (1..=64).contains(&text.len()) && text.iter().all(|byte| super::signature::is_challenge_byte(*byte))
+}
+
+impl SchemeConfig {
+    /// Returns whether an endpoint with this scheme may answer challenges with a MAC.
+    pub(crate) fn challenge_safety(&self) -> ChallengeSafety {
+        match &self.0 {
+            // A signed message contains dots.
+            Config::StandardWebhooks(_) => ChallengeSafety::Safe,
+            // A delivery contains the secret, not a MAC under it.
+            Config::SharedSecret(_) => ChallengeSafety::Safe,
+            Config::Signature(settings) => settings.challenge_safety(),
+        }
+    }
+
+    /// Requires each body to begin with `{` or `[`.
+    pub(crate) fn requiring_json(mut self) -> Self {
+        if let Config::Signature(settings) = &mut self.0 {
+            settings.needs_json = true;
+        }
+        self
+    }
+}
+
+impl SignatureSettings {
+    fn challenge_safety(&self) -> ChallengeSafety {
+        if self.algorithm != SignatureAlgorithm::HmacSha256 {
+            return ChallengeSafety::Unsafe;
+        }
+        match self.message_differs_from_challenges() {
+            Some(true) => ChallengeSafety::Safe,
+            Some(false) => ChallengeSafety::SafeIfJson,
+            None => ChallengeSafety::Unsafe,
+        }
+    }
+}
+
+impl SchemeVerifier {
+    /// Returns the HMAC-SHA256 of a challenge under the first key in lower hex, or `None` if the text is no challenge
+    /// or the first key is of another kind.
+    pub(crate) fn answer_challenge(&self, challenge: &[u8]) -> Option<String> {
+        if !is_challenge(challenge) {
+            return None;
+        }
+        let mac = match self {
+            SchemeVerifier::StandardWebhooks(scheme) => scheme.challenge_mac(challenge),
+            SchemeVerifier::Signature(scheme) => scheme.challenge_mac(challenge),
+            SchemeVerifier::SharedSecret(scheme) => scheme.challenge_mac(challenge),
+        };
+        Some(base16ct::lower::encode_string(&mac?))
+    }
+}

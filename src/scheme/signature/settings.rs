@@ -1,0 +1,238 @@
+//! The configuration of signatures in a header.
+
+#[cfg(feature = "ed25519")]
+use zeroize::Zeroizing;
+
+use super::layout::SignatureLayout;
+use super::template::{BodyForm, Template};
+use super::timestamp::TimestampUnit;
+#[cfg(feature = "ed25519")]
+use crate::scheme::ed25519::PrivateKey;
+use crate::scheme::encoding::{Encoding, SecretEncoding};
+use crate::scheme::header::header_name;
+use crate::scheme::keys::{KeyMaterial, KeyUse, Keys};
+use crate::{ConfigError, Freshness, Secret, Secrets};
+
+use super::keyed::KeyedSignature;
+
+/// The settings of a scheme with signatures in a header, to read. They are built by
+/// [`HmacSha256Body`](crate::HmacSha256Body), [`HmacSha512Body`](crate::HmacSha512Body),
+/// [`TimestampedHmac`](crate::TimestampedHmac) and [`Ed25519Body`](crate::Ed25519Body).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SignatureSettings {
+    /// The algorithm of the signatures.
+    pub algorithm: SignatureAlgorithm,
+    /// The header with the signatures.
+    pub header: String,
+    /// The layout of the header.
+    pub layout: SignatureLayout,
+    /// The encoding of a signature.
+    pub encoding: Encoding,
+    /// The encoding of a key in its secret.
+    pub secret_encoding: SecretEncoding,
+    /// The place of the signed timestamp, if there is one.
+    pub timestamp: Option<TimestampPlace>,
+    /// The form of the timestamp.
+    pub unit: TimestampUnit,
+    /// Whether the timestamp is the time of the event, the same for all attempts.
+    pub is_event_time: bool,
+    /// The header with the signed id, if there is one.
+    pub id_header: Option<String>,
+    /// The template of what is signed.
+    pub signed: String,
+    /// Whether the body must begin with `{` or `[`, although the template does not need it.
+    pub needs_json: bool,
+    /// The freshness that fits the provider, if it is a known one.
+    pub freshness: Option<Freshness>,
+}
+
+/// The algorithm of signatures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SignatureAlgorithm {
+    /// HMAC with SHA-256: 32 bytes.
+    HmacSha256,
+    /// HMAC with SHA-512: 64 bytes.
+    HmacSha512,
+    /// Ed25519: 64 bytes.
+    Ed25519,
+}
+
+/// The place of a signed timestamp.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TimestampPlace {
+    /// A header of its own.
+    Header(String),
+    /// An element of the header with the signatures.
+    Element(String),
+}
+
+impl SignatureSettings {
+    /// Creates the settings for a signature of the body, which is the whole value of a header.
+    pub(super) fn of_body(algorithm: SignatureAlgorithm, header: String) -> Self {
+        let is_ed25519 = algorithm == SignatureAlgorithm::Ed25519;
+        SignatureSettings {
+            algorithm,
+            header,
+            layout: SignatureLayout::Value { prefix: String::new(), separator: None },
+            encoding: Encoding::Either,
+            secret_encoding: if is_ed25519 { SecretEncoding::Base64 } else { SecretEncoding::Text },
+            timestamp: None,
+            unit: TimestampUnit::Seconds,
+            is_event_time: false,
+            id_header: None,
+            signed: "{body}".to_owned(),
+            needs_json: false,
+            freshness: None,
+        }
+    }
+
+    /// Returns the text before each signature.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        match &self.layout {
+            SignatureLayout::Value { prefix, .. } => prefix,
+            SignatureLayout::Elements { .. } => "",
+        }
+    }
+
+    /// Returns the headers that a delivery must have, that with the signatures first.
+    pub fn headers(&self) -> impl Iterator<Item = &str> {
+        let timestamp = match &self.timestamp {
+            Some(TimestampPlace::Header(name)) => Some(name.as_str()),
+            _ => None,
+        };
+        std::iter::once(self.header.as_str()).chain(timestamp).chain(self.id_header.as_deref())
+    }
+
+    /// Makes the names of headers lower case.
+    #[cfg(feature = "testing")]
+    pub(crate) fn make_headers_lowercase(&mut self) {
+        self.header.make_ascii_lowercase();
+        if let Some(TimestampPlace::Header(name)) = &mut self.timestamp {
+            name.make_ascii_lowercase();
+        }
+        if let Some(name) = &mut self.id_header {
+            name.make_ascii_lowercase();
+        }
+    }
+
+    pub(super) fn template(&self) -> Result<Template, ConfigError> {
+        Template::parse(&self.signed, self.timestamp.is_some(), self.id_header.is_some())
+    }
+
+    pub(in crate::scheme) fn keyed(&self, secrets: &Secrets, key_use: KeyUse) -> Result<KeyedSignature, ConfigError> {
+        self.check_layout()?;
+        let names: Vec<_> = self.headers().map(header_name).collect::<Result<_, _>>()?;
+        let is_repeated = |(at, name): &(usize, &http::HeaderName)| names.iter().take(*at).any(|known| known == *name);
+        if let Some((_, repeated)) = names.iter().enumerate().find(is_repeated) {
+            return Err(ConfigError::new(format!("header {repeated} is configured twice")));
+        }
+        let template = self.template()?;
+        let keys = Keys::read(secrets, key_use, |secret| self.key(secret))?;
+        KeyedSignature::new(self, template, keys)
+    }
+
+    fn check_layout(&self) -> Result<(), ConfigError> {
+        let is_printable = |text: &str| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        match &self.layout {
+            SignatureLayout::Value { prefix, separator } => {
+                if prefix.starts_with(' ') || !is_printable(prefix) {
+                    // Not quoted: it may be a pasted secret.
+                    return Err(ConfigError::new("the prefix must be printable ASCII and must not begin with a space"));
+                }
+                let is_clear = |separator: char| separator.is_ascii_punctuation() && !"+/=-_".contains(separator);
+                if separator.is_some_and(|separator| !(separator == ' ' || is_clear(separator))) {
+                    return Err(ConfigError::new(
+                        "the separator must be a space or a punctuation mark that no signature contains, such as `,`",
+                    ));
+                }
+                if separator.is_some_and(|separator| prefix.contains(separator)) {
+                    return Err(ConfigError::new("the prefix must not contain the separator"));
+                }
+            }
+            SignatureLayout::Elements { timestamp, signature } => {
+                let is_name = |name: &str| {
+                    name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_graphic() && !b",=;".contains(&byte))
+                };
+                let is_timestamp = timestamp.as_deref().is_none_or(|name| !name.is_empty() && is_name(name));
+                if !is_timestamp || !is_name(signature) {
+                    return Err(ConfigError::new(
+                        "the name of an element must be at most 64 visible ASCII characters without `,`, `;` and `=`",
+                    ));
+                }
+                if timestamp.as_deref() == Some(signature) {
+                    return Err(ConfigError::new("the elements of the timestamp and the signature have one name"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes the text of a secret.
+    fn key(&self, secret: &Secret) -> Result<KeyMaterial, String> {
+        let encoding = self.secret_encoding;
+        let decoded = || encoding.decode(secret.text()).ok_or_else(|| format!("not {}", encoding.as_str()));
+        match self.algorithm {
+            SignatureAlgorithm::HmacSha256 => decoded().map(KeyMaterial::HmacSha256),
+            SignatureAlgorithm::HmacSha512 => decoded().map(KeyMaterial::HmacSha512),
+            #[cfg(feature = "ed25519")]
+            SignatureAlgorithm::Ed25519 => ed25519_key(encoding, secret.text()),
+            #[cfg(not(feature = "ed25519"))]
+            SignatureAlgorithm::Ed25519 => Err("Ed25519 needs the feature `ed25519` of medhook".to_owned()),
+        }
+    }
+
+    /// Returns whether no signed message can be a challenge. `None` if even a body that begins with `{` or `[` can make
+    /// one.
+    pub(in crate::scheme) fn message_differs_from_challenges(&self) -> Option<bool> {
+        let template = self.template().ok()?;
+        match template.differs_from_challenges() || self.needs_json && template.body == BodyForm::Raw {
+            true => Some(true),
+            false => (template.body == BodyForm::Raw).then_some(false),
+        }
+    }
+
+    pub(in crate::scheme) fn signs_attempt_time(&self) -> bool {
+        self.timestamp.is_some() && !self.is_event_time
+    }
+
+    pub(in crate::scheme) fn signs_event_time(&self) -> bool {
+        self.timestamp.is_some() && self.is_event_time
+    }
+}
+
+/// Decodes an Ed25519 key: `whsk_` and base64 is a private key of 32 bytes, or of 64 with the public key; anything else
+/// is a public key of 32 bytes, with or without `whpk_`, or with the prefix that a PEM file has.
+#[cfg(feature = "ed25519")]
+pub(in crate::scheme) fn ed25519_key(encoding: SecretEncoding, text: &str) -> Result<KeyMaterial, String> {
+    let decode = |text: &str| match encoding {
+        SecretEncoding::Hex => SecretEncoding::Hex.decode(text),
+        _ => SecretEncoding::Base64.decode(text),
+    };
+    if let Some(private) = text.strip_prefix("whsk_") {
+        let key = SecretEncoding::Base64.decode(private).filter(|key| matches!(key.len(), 32 | 64));
+        let (seed, public) = key.as_deref().and_then(|key| key.split_first_chunk::<32>()).ok_or(NO_PRIVATE_KEY)?;
+        if !public.is_empty() && PrivateKey::new(seed).public() != public {
+            return Err("its second half is not the public key of its first half".to_owned());
+        }
+        return Ok(KeyMaterial::PrivateKey(Zeroizing::new(*seed)));
+    }
+    let key = match text.strip_prefix("whpk_") {
+        Some(public) => SecretEncoding::Base64.decode(public),
+        None => decode(text),
+    };
+    let key = key.ok_or("not an Ed25519 public key: 32 bytes in base64 or, with `secret_encoding` hex, in hex")?;
+    // The key of a PEM file is preceded by its type (RFC 8410).
+    let bytes = key.strip_prefix(&SPKI[..]).unwrap_or(&key);
+    let bytes: [u8; 32] = bytes.try_into().map_err(|_| "not an Ed25519 public key, which has 32 bytes")?;
+    Ok(KeyMaterial::PublicKey(bytes))
+}
+
+#[cfg(feature = "ed25519")]
+const NO_PRIVATE_KEY: &str = "not `whsk_` and the base64 of 32 or 64 bytes";
+
+#[cfg(feature = "ed25519")]
+const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];

@@ -1,0 +1,217 @@
+//! The template of what is signed: literal text and the parts of a delivery.
+
+use crate::ConfigError;
+
+/// A part of the message besides the body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part {
+    Text(Box<[u8]>),
+    Timestamp,
+    Id,
+}
+
+/// The form in which the body is signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BodyForm {
+    Raw,
+    Base64,
+}
+
+/// A parsed template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Template {
+    pub(super) before: Box<[Part]>,
+    pub(super) body: BodyForm,
+    pub(super) after: Box<[Part]>,
+    /// The byte that ends the id in the message, so that the id must not contain it.
+    pub(super) after_id: Option<u8>,
+    /// Whether the timestamp and the body or a digit stand side by side. Then nothing but their forms tells where one
+    /// ends: the digits of the timestamp are counted, and the body must begin with `{` or `[`.
+    pub(super) lacks_separator: bool,
+}
+
+/// The longest template, in bytes.
+const LONGEST: usize = 256;
+
+enum Token {
+    Part(Part),
+    Body(BodyForm),
+}
+
+impl Template {
+    /// Parses a template such as `{timestamp}.{body}`.
+    ///
+    /// # Errors
+    /// Returns an error if the template is ambiguous, if a placeholder is unknown or repeated, or if it lacks the body,
+    /// or a timestamp or an id that the scheme reads.
+    pub(super) fn parse(text: &str, has_timestamp: bool, has_id: bool) -> Result<Self, ConfigError> {
+        let wrong = |problem: &str| Err(ConfigError::new(format!("the template of what is signed {problem}")));
+        if text.len() > LONGEST {
+            return wrong("must be at most 256 bytes");
+        }
+        let tokens = tokens(text)?;
+        let count = |wanted: fn(&Token) -> bool| tokens.iter().filter(|token| wanted(token)).count();
+        if count(|token| matches!(token, Token::Body(_))) != 1 {
+            return wrong("must contain `{body}` or `{body_base64}` once");
+        }
+        for (name, found, is_read, option) in [
+            ("{timestamp}", count(|token| matches!(token, Token::Part(Part::Timestamp))), has_timestamp, "timestamp"),
+            ("{id}", count(|token| matches!(token, Token::Part(Part::Id))), has_id, "`id_header`"),
+        ] {
+            match (found, is_read) {
+                (0, false) | (1, true) => {}
+                (0, true) => return wrong(&format!("must contain `{name}`, because an unsigned one decides nothing")),
+                (_, false) => return wrong(&format!("contains `{name}`, but no {option} is configured")),
+                _ => return wrong(&format!("contains `{name}` more than once")),
+            }
+        }
+        let (mut after_id, mut lacks_separator, mut body_seen) = (None, false, false);
+        for pair in tokens.windows(2) {
+            let [one, next] = pair else { continue };
+            let literal = match next {
+                Token::Part(Part::Text(text)) => text.first().copied(),
+                _ => None,
+            };
+            body_seen |= matches!(one, Token::Body(_));
+            match (one, literal) {
+                (Token::Part(Part::Id), Some(byte)) => after_id = Some(byte),
+                (Token::Part(Part::Id), None) => return wrong("needs a character such as `.` after `{id}`"),
+                (Token::Part(Part::Timestamp), byte) => {
+                    lacks_separator |= byte.is_none_or(|byte| byte.is_ascii_digit());
+                }
+                _ => {}
+            }
+            if body_seen && matches!(next, Token::Part(Part::Id)) {
+                return wrong("must have `{id}` before the body");
+            }
+            let ends_in_digit = |text: &[u8]| text.last().is_some_and(u8::is_ascii_digit);
+            if body_seen && matches!(next, Token::Part(Part::Timestamp)) {
+                lacks_separator |= match one {
+                    Token::Part(Part::Text(text)) => ends_in_digit(text),
+                    _ => true,
+                };
+            }
+        }
+        let (mut before, mut after, mut body) = (Vec::new(), Vec::new(), None);
+        for token in tokens {
+            match (token, body) {
+                (Token::Body(form), _) => body = Some(form),
+                (Token::Part(part), None) => before.push(part),
+                (Token::Part(part), Some(_)) => after.push(part),
+            }
+        }
+        let body = body.unwrap_or(BodyForm::Raw);
+        Ok(Template { before: before.into(), body, after: after.into(), after_id, lacks_separator })
+    }
+
+    /// Returns whether the message has a literal byte that is none of `A-Za-z0-9_-`, or is told from such texts by the
+    /// beginning of the body.
+    pub(super) fn differs_from_challenges(&self) -> bool {
+        let is_outside = |part: &Part| match part {
+            Part::Text(text) => text.iter().any(|byte| !is_challenge_byte(*byte)),
+            Part::Timestamp | Part::Id => false,
+        };
+        self.before.iter().chain(&self.after).any(is_outside) || (self.lacks_separator && self.body == BodyForm::Raw)
+    }
+}
+
+/// Returns whether a challenge may contain this byte.
+pub(in crate::scheme) fn is_challenge_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}
+
+fn tokens(text: &str) -> Result<Vec<Token>, ConfigError> {
+    let mut tokens = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (literal, placeholder) = match rest.split_once('{') {
+            None => (rest, None),
+            Some((literal, after)) => (literal, Some(after)),
+        };
+        if literal.contains('}') {
+            return Err(ConfigError::new("the template of what is signed has a `}` without a `{`"));
+        }
+        if !literal.is_empty() {
+            tokens.push(Token::Part(Part::Text(literal.as_bytes().into())));
+        }
+        let Some(placeholder) = placeholder else { break };
+        let Some((name, after)) = placeholder.split_once('}') else {
+            return Err(ConfigError::new("the template of what is signed has a `{` without a `}`"));
+        };
+        tokens.push(match name {
+            "timestamp" => Token::Part(Part::Timestamp),
+            "id" => Token::Part(Part::Id),
+            "body" => Token::Body(BodyForm::Raw),
+            "body_base64" => Token::Body(BodyForm::Base64),
+            _ => {
+                return Err(ConfigError::new(
+                    "the template of what is signed has an unknown placeholder; the known ones are {timestamp}, {id}, \
+                     {body} and {body_base64}",
+                ));
+            }
+        });
+        rest = after;
+    }
+    Ok(tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Template, String> {
+        let has = |name| text.contains(name);
+        Template::parse(text, has("{timestamp}"), has("{id}")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_template_is_literal_text_and_placeholders() {
+        let template = parsed("v0:{timestamp}:{body}").unwrap();
+        let text = |text: &str| Part::Text(text.as_bytes().into());
+        assert_eq!(*template.before, [text("v0:"), Part::Timestamp, text(":")]);
+        assert_eq!((template.body, template.after.len(), template.lacks_separator), (BodyForm::Raw, 0, false));
+        let template = parsed("{id}/{timestamp}.{body_base64}\n").unwrap();
+        assert_eq!((template.after_id, template.body), (Some(b'/'), BodyForm::Base64));
+        assert_eq!(*template.after, [text("\n")]);
+    }
+
+    #[test]
+    fn a_missing_separator_beside_the_timestamp_is_found() {
+        for (text, lacks) in [
+            ("{timestamp}{body}", true),
+            ("{timestamp}0{body}", true),
+            ("{body}{timestamp}", true),
+            ("{body}9{timestamp}", true),
+            ("{timestamp}{body}.", true),
+            ("{timestamp}.{body}", false),
+            ("{body}.{timestamp}", false),
+            ("{body}", false),
+            ("1{timestamp}.{body}", false),
+        ] {
+            assert_eq!(parsed(text).unwrap().lacks_separator, lacks, "{text}");
+        }
+    }
+
+    #[test]
+    fn ambiguous_or_incomplete_templates_are_errors() {
+        let problem = |text: &str, timestamp, id| Template::parse(text, timestamp, id).unwrap_err().to_string();
+        let begins = "the template of what is signed ";
+        for (text, timestamp, id, expected) in [
+            ("{timestamp}.", true, false, "must contain `{body}` or `{body_base64}` once"),
+            ("{body}{body_base64}", false, false, "must contain `{body}` or `{body_base64}` once"),
+            ("{body}", true, false, "must contain `{timestamp}`, because an unsigned one decides nothing"),
+            ("{timestamp}.{body}", false, false, "contains `{timestamp}`, but no timestamp is configured"),
+            ("{body}", false, true, "must contain `{id}`, because an unsigned one decides nothing"),
+            ("{id}.{body}", false, false, "contains `{id}`, but no `id_header` is configured"),
+            ("{timestamp}{timestamp}{body}", true, false, "contains `{timestamp}` more than once"),
+            ("{id}{body}", false, true, "needs a character such as `.` after `{id}`"),
+            ("{body}.{id}", false, true, "must have `{id}` before the body"),
+            ("{when}{body}", false, false, "has an unknown placeholder"),
+            ("{body", false, false, "has a `{` without a `}`"),
+            ("}{body}", false, false, "has a `}` without a `{`"),
+        ] {
+            let problem = problem(text, timestamp, id);
+            assert!(problem.starts_with(&format!("{begins}{expected}")), "{text}: {problem}");
+        }
+    }
+}
