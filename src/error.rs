@@ -62,6 +62,9 @@ reasons! {
     TimeMissing = "time_missing", UNAUTHORIZED;
     /// The tenant resolver found no receiver. Answered like a bad signature so that tenants cannot be enumerated.
     UnknownTenant = "unknown_tenant", UNAUTHORIZED;
+    /// A `GET` request to an endpoint with a [`Handshake`](crate::Handshake) is not a valid handshake: its token or its
+    /// challenge is missing, repeated or not acceptable.
+    HandshakeRejected = "handshake_rejected", UNAUTHORIZED;
     /// The request method is not allowed. Most endpoints allow `POST` only.
     Method = "method", METHOD_NOT_ALLOWED;
     /// The body did not arrive in time.

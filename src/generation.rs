@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::activity::{SecretActivity, SecretUse};
 use crate::endpoint::EndpointFacts;
 use crate::envelope::Mode;
+use crate::handshake::KeyedHandshakes;
 use crate::scheme::SchemeVerifier;
 
 /// The secrets that an endpoint accepts at a time, ready to verify with.
@@ -16,6 +17,7 @@ use crate::scheme::SchemeVerifier;
 pub(crate) struct Generation {
     pub(crate) endpoint: Arc<EndpointFacts>,
     pub(crate) scheme: SchemeVerifier,
+    pub(crate) handshakes: KeyedHandshakes,
     /// The secrets, in the order of their indexes.
     secrets: Box<[AcceptedSecret]>,
 }
@@ -32,6 +34,7 @@ impl Generation {
     pub(crate) fn new<'m>(
         endpoint: Arc<EndpointFacts>,
         scheme: SchemeVerifier,
+        handshakes: KeyedHandshakes,
         mode: impl Fn(usize) -> Option<&'m Mode>,
         before: Option<&Generation>,
     ) -> Self {
@@ -41,7 +44,7 @@ impl Generation {
             AcceptedSecret { usage, mode: mode(secret).cloned() }
         };
         let secrets = (0..).zip(scheme.labels()).map(accepted).collect();
-        Generation { endpoint, scheme, secrets }
+        Generation { endpoint, scheme, handshakes, secrets }
     }
 
     /// Returns the label of the secret with this index, and its use.

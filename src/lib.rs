@@ -30,7 +30,7 @@
 //! | step | where | what |
 //! |---|---|---|
 //! | head | [`Receiver::begin`] | checks method, encoding, size, the signature's headers and the age of the attempt, before the body is read |
-//! | handshake | [`Receiver::receive`] | answers the provider's handshake, if it has one, with a [`Reply`]; a handshake is never delivered to the handler |
+//! | handshake | [`Receiver::receive`] | answers the provider's [`Handshake`], if it has one, with a [`Reply`], before the body or after its verification; a handshake is never delivered to the handler |
 //! | body | [`Intake::push`] | counts the body against the limit and feeds it to the MACs as it arrives |
 //! | verify | [`Intake::finish`] | compares the MACs in constant time and returns the [`Verified`] body |
 //! | envelope, age | [`Receiver::open`] | reads id, kind, times and mode, checks the age of the event, and returns a [`Delivery`] |
@@ -45,9 +45,9 @@
 //!
 //! # Guides
 //!
-//! [`guide::inbox`], [`guide::tenants`], [`guide::proxies`], [`guide::layers`], [`guide::shutdown`], [`guide::silence`]
-//! and [`guide::logs`] cover production setups. [`Custom`] describes a provider that is not listed here, and
-//! [`DedupeStore`] is the trait for your own store.
+//! [`guide::inbox`], [`guide::tenants`], [`guide::handshakes`], [`guide::proxies`], [`guide::layers`],
+//! [`guide::shutdown`], [`guide::silence`] and [`guide::logs`] cover production setups. [`Custom`] describes a provider
+//! that is not listed here, and [`DedupeStore`] is the trait for your own store.
 //!
 //! # Features
 //!
@@ -95,6 +95,7 @@ mod freshness;
 mod generation;
 pub mod guide;
 mod handling;
+mod handshake;
 mod headers;
 #[cfg(feature = "inbox")]
 #[cfg_attr(not(any(feature = "postgres", feature = "sqlite")), allow(dead_code, reason = "no store has an inbox"))]
@@ -154,6 +155,7 @@ pub use self::event_key::{EventKey, IdFrom};
 pub use self::extract::{Misplaced, Webhook};
 pub use self::freshness::Freshness;
 pub use self::handling::{Admitted, OnStoreError, detached};
+pub use self::handshake::{EchoToken, Handshake};
 pub use self::headers::{Found, Headers};
 #[cfg(feature = "inbox")]
 pub use self::inbox::{Bodies, Inbox, Keyring};

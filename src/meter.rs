@@ -50,6 +50,8 @@ macro_rules! metrics {
 metrics! {
     DELIVERIES = Counter "medhook_deliveries_total" { "endpoint", "provider", "kind", "outcome", "reason" } Count,
         "Deliveries by outcome and, if the handler did not finish, by reason.";
+    HANDSHAKES = Counter "medhook_handshakes_total" { "endpoint", "handshake" } Count,
+        "Handshakes that the receiver answered, by type.";
     HANDLER = Histogram "medhook_handler_seconds" { "endpoint" } Seconds,
         "Time that handlers took, in seconds. Handlers that panicked or timed out are not included.";
     LAST_HANDLED = Gauge "medhook_last_handled_seconds" { "endpoint" } Seconds,
@@ -152,6 +154,12 @@ pub(crate) fn delivery(endpoint: &str, provider: &str, kind: &str, outcome: Outc
     check_recorder();
     let reason = reason.map_or("", Reason::as_str);
     DELIVERIES.add(1, [owned(endpoint), owned(provider), owned(kind), outcome.as_str().into(), reason.into()]);
+}
+
+/// Counts a handshake that was answered.
+pub(crate) fn handshake(endpoint: &str, name: &'static str) {
+    check_recorder();
+    HANDSHAKES.add(1, [owned(endpoint), name.into()]);
 }
 
 /// Records an event whose handler finished.

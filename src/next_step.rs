@@ -54,6 +54,9 @@ pub(crate) fn next_step(reason: Reason, detail: Option<&'static str>) -> &'stati
         Reason::Stale | Reason::InTheFuture => {
             "check the clock of this machine; if it is right, old deliveries may be replayed"
         }
+        Reason::HandshakeRejected => {
+            "if the provider sent them, compare the token and the parameters with the handshake in its documentation"
+        }
         Reason::Method => {
             "webhooks are POST requests; check what sends others, and whether a redirect turns POST into GET"
         }

@@ -10,6 +10,7 @@ use http::{HeaderName, StatusCode};
 
 use crate::envelope::KindName;
 use crate::error::{Outcome, Reason, StoreError, debug_as_message};
+use crate::handshake::HandshakeFault;
 use crate::headers::{HeadFault, HeaderProblem};
 
 /// A rejected delivery: the [`Reason`], and how long the sender should wait before it retries. A delivery that was
@@ -25,10 +26,16 @@ pub struct Rejection {
     /// Boxed to keep the futures that hold a rejection small.
     source: Option<Box<StoreError>>,
     /// Boxed for the same reason.
-    faulty: Option<Box<(HeaderName, HeaderProblem)>>,
+    faulty: Option<Box<Faulty>>,
     allow: &'static [&'static str],
     /// The status of the response, if it is not that of the reason.
     status: Option<StatusCode>,
+}
+
+/// A problem of the request, and the header that it is about, if there is one.
+struct Faulty {
+    header: Option<HeaderName>,
+    detail: &'static str,
 }
 
 impl Rejection {
@@ -106,14 +113,15 @@ impl Rejection {
     /// scheme requires, `content-encoding` or `content-length`. The name is never the sender's.
     #[must_use]
     pub fn header_name(&self) -> Option<&HeaderName> {
-        self.faulty.as_deref().map(|(name, _)| name)
+        self.faulty.as_deref().and_then(|faulty| faulty.header.as_ref())
     }
 
-    /// Returns what is wrong with the header, such as `missing` or `not 64 hexadecimal digits`, for logs. The text
-    /// describes the form of the value and never contains any of it.
+    /// Returns what is wrong with the header, such as `missing` or `not 64 hexadecimal digits`, or with a handshake,
+    /// such as `the challenge is missing`, for logs. The text describes the form of the value and never contains any of
+    /// it.
     #[must_use]
     pub fn detail(&self) -> Option<&'static str> {
-        self.faulty.as_deref().map(|(_, problem)| problem.as_str())
+        self.faulty.as_deref().map(|faulty| faulty.detail)
     }
 
     /// Returns the status of the response: that of the reason, or the configured one of a stored delivery.
@@ -151,7 +159,17 @@ impl From<Reason> for Rejection {
 
 impl From<HeadFault> for Rejection {
     fn from(fault: HeadFault) -> Self {
-        Rejection { faulty: fault.header.map(Box::new), ..Rejection::new(fault.reason) }
+        let faulty = |(header, problem): (HeaderName, HeaderProblem)| {
+            Box::new(Faulty { header: Some(header), detail: problem.as_str() })
+        };
+        Rejection { faulty: fault.header.map(faulty), ..Rejection::new(fault.reason) }
+    }
+}
+
+impl From<HandshakeFault> for Rejection {
+    fn from(fault: HandshakeFault) -> Self {
+        let faulty = Faulty { header: fault.header, detail: fault.problem.as_str() };
+        Rejection { faulty: Some(Box::new(faulty)), ..Rejection::new(Reason::HandshakeRejected) }
     }
 }
 
@@ -165,7 +183,8 @@ impl fmt::Display for Rejection {
         };
         write!(f, "delivery {what}: {}", self.reason)?;
         match self.faulty.as_deref() {
-            Some((name, problem)) => write!(f, " ({name}: {})", problem.as_str()),
+            Some(Faulty { header: Some(name), detail }) => write!(f, " ({name}: {detail})"),
+            Some(Faulty { header: None, detail }) => write!(f, " ({detail})"),
             None => Ok(()),
         }
     }

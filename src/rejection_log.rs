@@ -1,4 +1,4 @@
-//! The limited log lines about rejections, each with its next step.
+//! The limited log lines about rejections, each with its next step, and about handshakes.
 
 use std::sync::Arc;
 
@@ -13,6 +13,9 @@ pub(crate) type RejectionLimit = Arc<OncePerMinute<RejectionLine>>;
 
 /// The target of the lines, so that a filter can select them.
 const TARGET: &str = "medhook::rejections";
+
+/// The target of the lines about handshakes.
+const HANDSHAKES: &str = "medhook::handshakes";
 
 /// A line about rejections with the same cause. The number of different lines is limited by the configuration: it has
 /// configured labels, documented kinds and fixed texts, but no value that a client chose.
@@ -32,6 +35,8 @@ pub(crate) enum Cause {
     ModeMismatch { secret: Arc<str> },
     /// Deliveries of bodies beyond the limit of repeats.
     RepeatLimit { kind: Arc<str>, secret: Arc<str>, max_repeats: u32 },
+    /// Handshakes of this type, which were answered.
+    Handshake { name: &'static str },
     /// Times of verified events in a finer unit than seconds. Such a delivery is rejected only if its age is checked.
     EventTimeUnit { unit: &'static str, is_checked: bool },
 }
@@ -78,6 +83,10 @@ impl Line for RejectionLine {
                  otherwise a captured delivery is being replayed: set a new secret at the provider and here, and \
                  remove the old one"
             ),
+            Cause::Handshake { name } => {
+                let handshake = *name;
+                tracing::info!(target: HANDSHAKES, endpoint, provider, handshake, count, "webhook handshakes answered");
+            }
             Cause::EventTimeUnit { unit, is_checked } => {
                 let reason = is_checked.then_some(Reason::InTheFuture.as_str());
                 let result =

@@ -66,6 +66,11 @@ impl<'h> Verified<'h> {
         &self.by.endpoint
     }
 
+    /// Returns the secrets and the handshakes of that endpoint that were current when the delivery arrived.
+    pub(crate) fn generation(&self) -> &Generation {
+        &self.by
+    }
+
     /// Returns the verified bytes.
     #[must_use]
     pub fn body(&self) -> &Bytes {

@@ -10,6 +10,11 @@ pub mod tenants {}
 #[doc = include_str!("inbox.md")]
 pub mod inbox {}
 
+/// Handshakes: the checks that a provider makes before it sends events.
+///
+#[doc = include_str!("handshakes.md")]
+pub mod handshakes {}
+
 /// Reverse proxies and load balancers.
 ///
 #[doc = include_str!("proxies.md")]

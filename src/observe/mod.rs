@@ -81,6 +81,18 @@ pub(crate) fn rejected(at: &EndpointFacts, rejection: &Rejection) {
     });
 }
 
+/// Logs and counts a handshake that was answered. Any client can cause those that are answered without a signature, so
+/// the first one of each type is logged at once, then their number, at most once per minute.
+pub(crate) fn handshake(at: &EndpointFacts, name: &'static str) {
+    isolated(|| {
+        #[cfg(feature = "metrics")]
+        meter::handshake(at.name(), name);
+        #[cfg(feature = "tracing")]
+        limited(at, Cause::Handshake { name });
+        let _ = (at, name);
+    });
+}
+
 #[cfg(feature = "tracing")]
 fn unverified(rejection: &Rejection) -> Cause {
     let (header, detail) = (rejection.header_name().cloned(), rejection.detail());

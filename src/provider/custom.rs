@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::definition::{METHODS, Policy, Provider, sealed};
+use super::definition::{Policy, Provider, sealed};
 use super::json::part_of;
 use super::pointer::{follow, scalar_at};
 use crate::envelope::{Envelope, KindName, Problem};
+use crate::handshake::{Handshake, methods};
 use crate::observe;
 use crate::pointer_fault::{PointedPart, PointerFault};
 use crate::scheme::SchemeConfig;
@@ -51,6 +52,7 @@ pub struct Custom {
     occurred_at: Option<String>,
     data: Option<String>,
     kinds: Vec<&'static str>,
+    handshakes: Vec<Handshake>,
 }
 
 impl Custom {
@@ -66,6 +68,7 @@ impl Custom {
             occurred_at: None,
             data: None,
             kinds: Vec::new(),
+            handshakes: Vec::new(),
         }
     }
 
@@ -107,6 +110,14 @@ impl Custom {
         self.kinds.extend(kinds);
         self
     }
+
+    /// Adds a handshake, which the receiver answers itself. There can be one for `GET` requests, and one of each other
+    /// type.
+    #[must_use]
+    pub fn handshake(mut self, handshake: Handshake) -> Self {
+        self.handshakes.push(handshake);
+        self
+    }
 }
 
 /// The length of the longest known kind, in bytes.
@@ -127,7 +138,7 @@ impl Provider for Custom {
             needs_freshness: freshness.is_none(),
             retention: Duration::from_secs(if signs_time { 72 * 3600 } else { 24 * 3600 }),
             retry_horizon: Duration::ZERO,
-            methods: METHODS,
+            methods: methods(&self.handshakes),
             has_event_time: self.occurred_at.is_some() || self.scheme.signs_event_time(),
             unknown_kinds_have_event_time: true,
         }
@@ -154,7 +165,11 @@ impl Provider for Custom {
     }
 
     fn settings(&self, _: sealed::Seal) -> String {
-        format!("{:?}", (&self.id, &self.kind, &self.occurred_at, &self.data, &self.kinds))
+        format!("{:?}", (&self.id, &self.kind, &self.occurred_at, &self.data, &self.kinds, &self.handshakes))
+    }
+
+    fn handshakes(&self, _: sealed::Seal) -> &[Handshake] {
+        &self.handshakes
     }
 
     fn open(&self, verified: &Verified<'_>) -> Envelope {

@@ -7,7 +7,7 @@ use super::equal_bytes::EqualBytes;
 use crate::envelope::{Envelope, Mode};
 use crate::error::ConfigError;
 use crate::freshness::Freshness;
-use crate::reply::Reply;
+use crate::handshake::Handshake;
 use crate::scheme::SchemeConfig;
 use crate::secret::Secrets;
 use crate::verified::Verified;
@@ -45,10 +45,10 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static + sealed::Sealed {
         String::new()
     }
 
-    /// Answers a handshake. The default implementation answers none.
+    /// Returns the handshakes that its receivers answer. The default implementation is for a provider without any.
     #[doc(hidden)]
-    fn handshake(&self, _method: &str, _target: &str) -> Option<Reply> {
-        None
+    fn handshakes(&self, _: sealed::Seal) -> &[Handshake] {
+        &[]
     }
 
     /// Reads the envelope of a verified body. Never fails: the result for a body without an envelope contains a

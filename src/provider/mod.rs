@@ -27,6 +27,7 @@ pub use self::definition::{Policy, Provider};
 pub use self::equal_bytes::EqualBytes;
 pub use self::facts::{KindFacts, NaturalKey, Pointers, ProviderFacts, RetrySchedule, UnsignedHeader, UnsignedValue};
 pub use self::options::{OptionError, OptionName, ProviderOptions, SchemeChoice, SecretMode};
+pub(crate) use self::pointer::follow;
 #[cfg(feature = "testing")]
 pub(crate) use self::pointer::pointed_at;
 

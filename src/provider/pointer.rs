@@ -13,7 +13,7 @@ pub(super) fn scalar_at(part: Option<&RawValue>) -> Option<Cow<'_, str>> {
 }
 
 /// Follows a JSON pointer. Returns `None` at a key that occurs twice in its object, because it is ambiguous.
-pub(super) fn follow<'b>(json: &'b RawValue, pointer: &str) -> Option<&'b RawValue> {
+pub(crate) fn follow<'b>(json: &'b RawValue, pointer: &str) -> Option<&'b RawValue> {
     pointer.split('/').skip(1).try_fold(json, |json, token| {
         let token = token.replace("~1", "/").replace("~0", "~");
         let mut deserializer = serde_json::Deserializer::from_str(json.get());

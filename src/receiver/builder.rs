@@ -21,6 +21,7 @@ use crate::generation::Generation;
 use crate::handling::{Handling, OnStoreError, Permits, Settings};
 #[cfg(feature = "inbox")]
 use crate::handling::{InboxSettings, Quota};
+use crate::handshake::{KeyedHandshakes, token_warnings};
 #[cfg(feature = "inbox")]
 use crate::inbox::Inbox;
 use crate::observe;
@@ -263,7 +264,8 @@ impl Builder {
 
     fn try_build(self) -> Result<Receiver, ConfigError> {
         let sealed::SchemeWithSecrets { config, secrets } = self.provider.scheme(sealed::Seal)?;
-        let scheme = config.with_secrets(&secrets)?;
+        let handshakes = self.provider.handshakes(sealed::Seal);
+        let (config, scheme, keyed) = KeyedHandshakes::keyed(handshakes, config, &secrets)?;
         let policy = self.provider.policy();
         if policy.needs_freshness && self.freshness.is_none() {
             return Err(ConfigError::new(
@@ -279,6 +281,7 @@ impl Builder {
         check_retention(total, window.max(policy.retry_horizon))?;
         self.check_limits()?;
         let mut warnings = secret_warnings(&self.name, &config, &secrets, &scheme);
+        warnings.extend(token_warnings(&self.name, handshakes));
         warnings.extend(late_retries(&self.name, freshness, &policy));
 
         #[cfg(feature = "inbox")]
@@ -326,7 +329,8 @@ impl Builder {
             observe::inbox::useful_for(&endpoint, inbox.useful_for);
         }
         let provider: Arc<dyn Provider> = self.provider.into();
-        let generation = Generation::new(endpoint.clone(), scheme, |secret| provider.mode_of_secret(secret), None);
+        let generation =
+            Generation::new(endpoint.clone(), scheme, keyed, |secret| provider.mode_of_secret(secret), None);
         Ok(Receiver(Arc::new(ReceiverState {
             watch: Watch::begin(&endpoint)?,
             endpoint,

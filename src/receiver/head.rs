@@ -9,9 +9,9 @@ use crate::headers::{Found, HeadFault, HeaderProblem, Headers, number};
 /// The head of a request: method, target and headers.
 #[derive(Debug)]
 pub struct RequestHead<'a, H: ?Sized> {
-    pub(super) method: &'a str,
-    pub(super) target: &'a str,
-    pub(super) headers: &'a H,
+    pub(crate) method: &'a str,
+    pub(crate) target: &'a str,
+    pub(crate) headers: &'a H,
 }
 
 impl<'a, H: ?Sized> RequestHead<'a, H> {

@@ -3,7 +3,7 @@
 //! | step | module | result |
 //! |---|---|---|
 //! | 1. head | `tenant` (called by the middleware), `head`, then `crate::scheme` | finds the tenant's receiver; rejects by method, encoding and size; `scheme::begin` checks the signature's headers and rejects a stale timestamp |
-//! | 2. handshake | `handshake` | answers a handshake with a [`Reply`](crate::Reply), if the provider has handshakes |
+//! | 2. handshake | `handshake`, then `crate::handshake` | answers a handshake with a [`Reply`](crate::Reply), if the provider has handshakes: before the body, or after step 4 |
 //! | 3. body | `body` | counts the body against the limit and feeds it to the MACs as it arrives |
 //! | 4. verify | `verify` | compares the MACs and returns a [`Verified`] body |
 //! | 5. envelope | `envelope` | reads id, kind, times and mode; rejects an event whose mode differs from the mode of the secret |
@@ -67,7 +67,7 @@ use crate::headers::{HeadFault, Headers};
 #[cfg(feature = "inbox")]
 use crate::inbox::Inbox;
 use crate::observe;
-use crate::provider::Provider;
+use crate::provider::{METHODS, Provider};
 use crate::rejection::Rejection;
 use crate::time::in_time;
 use crate::verified::Verified;
@@ -101,7 +101,7 @@ impl Receiver {
     ///
     /// # Errors
     /// Returns the errors of [`begin`](Receiver::begin), [`Intake`] and [`open`](Receiver::open), and
-    /// [`Reason::BodyTimeout`] or [`Reason::BodyIncomplete`].
+    /// [`Reason::BodyTimeout`], [`Reason::BodyIncomplete`] or [`Reason::HandshakeRejected`].
     ///
     /// # Panics
     /// Panics outside a tokio runtime with its timer enabled.
@@ -114,12 +114,15 @@ impl Receiver {
         let steps = async {
             self.check_head(head)?;
             let Current { provider, generation } = self.current();
-            if let Some(reply) = handshake::reply(&*provider, head) {
-                return Ok(Received::Reply(Box::new(reply)));
+            if let Some(answered) = handshake::in_head(&generation, head) {
+                return answered;
             }
             let mut intake = self.intake(generation, head.headers)?;
             in_time(self.0.body_timeout, pin!(intake.read(body))).await.ok_or(Reason::BodyTimeout)??;
             let verified = intake.finish()?;
+            if let Some(reply) = self.reply_to(&verified) {
+                return Ok(Received::Reply(Box::new(reply)));
+            }
             self.open_as(&*provider, verified, Some(head)).map(Received::Delivery)
         };
         let received = steps.await;
@@ -129,7 +132,8 @@ impl Receiver {
         received
     }
 
-    /// Checks the request head and rejects everything that can be rejected without reading the body.
+    /// Checks the request head and rejects everything that can be rejected without reading the body. Only deliveries
+    /// are accepted, and handshakes before the body are not answered.
     ///
     /// # Errors
     /// Returns [`Reason::Draining`], [`Reason::Method`], [`Reason::ContentEncoding`] or [`Reason::TooLarge`]; or the
@@ -138,6 +142,8 @@ impl Receiver {
     /// [`Reason::SignatureMismatch`].
     pub fn begin<'a>(&self, head: &RequestHead<'a, impl Headers + ?Sized>) -> Result<Intake<'a>, Rejection> {
         self.check_head(head)?;
+        // The methods of the endpoint include those of its handshakes.
+        head::one_of(METHODS, head.method).map_err(|fault| Rejection::from(fault).allowing(METHODS))?;
         self.intake(self.generation(), head.headers)
     }
 
@@ -154,7 +160,8 @@ impl Receiver {
         intake.finish()
     }
 
-    /// Reads the envelope of a verified body, and checks the event's mode and age.
+    /// Reads the envelope of a verified body, and checks the event's mode and age. If the endpoint has a handshake in
+    /// signed bodies, call [`reply_to`](Receiver::reply_to) first.
     ///
     /// # Errors
     /// Returns [`Reason::WrongMode`], [`Reason::SecretModeMismatch`], [`Reason::Stale`], [`Reason::InTheFuture`] or

@@ -7,6 +7,7 @@ use super::builder::secret_warnings;
 use super::current::Current;
 use crate::error::ConfigError;
 use crate::generation::Generation;
+use crate::handshake::{KeyedHandshakes, token_warnings};
 use crate::observe;
 use crate::provider::{Provider, ProviderFacts, ProviderOptions, sealed};
 
@@ -82,13 +83,15 @@ impl Receiver {
     fn replace(&self, provider: Arc<dyn Provider>) -> Result<Vec<String>, ConfigError> {
         check_same(&*self.current().provider, &*provider)?;
         let sealed::SchemeWithSecrets { config, secrets } = provider.scheme(sealed::Seal)?;
-        let scheme = config.with_secrets(&secrets)?;
-        let warnings = secret_warnings(self.name(), &config, &secrets, &scheme);
+        let handshakes = provider.handshakes(sealed::Seal);
+        let (config, scheme, keyed) = KeyedHandshakes::keyed(handshakes, config, &secrets)?;
+        let mut warnings = secret_warnings(self.name(), &config, &secrets, &scheme);
+        warnings.extend(token_warnings(self.name(), handshakes));
         let endpoint = self.0.endpoint.clone();
         let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
         // Under the lock, so that a concurrent replacement continues these records of use.
         let mode = |secret| provider.mode_of_secret(secret);
-        let generation = Arc::new(Generation::new(endpoint, scheme, mode, Some(&current.generation)));
+        let generation = Arc::new(Generation::new(endpoint, scheme, keyed, mode, Some(&current.generation)));
         let new = Current { provider, generation: generation.clone() };
         let old = std::mem::replace(&mut *current, new);
         // The old secrets are dropped after the lock is released.

@@ -1,10 +1,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::*;
-use crate::provider::{Policy, sealed};
 use crate::{
     Cair, Clock, Custom, Envelope, Fasten, Freshness, HealthSync, HmacSha256Body, KindName, MemoryStore, Mode,
-    NoDedupe, Reply, Secret, SharedSecret, SignatureScope, StandardWebhooks, cair,
+    NoDedupe, Secret, SharedSecret, SignatureScope, StandardWebhooks, cair,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -446,51 +445,4 @@ fn an_event_that_is_not_a_test_event_is_answered_with_503_under_a_test_secret() 
     for mode in [r#""live""#, r#""test""#, "null", r#""rehearsal""#] {
         assert!(opened(&any, TEST, mode).is_ok(), "{mode}");
     }
-}
-
-/// A provider with a handshake that expects its greeting back.
-#[derive(Debug)]
-struct Greeting(Custom);
-
-impl sealed::Sealed for Greeting {}
-
-impl Provider for Greeting {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn policy(&self) -> Policy {
-        Policy { methods: &["GET", "POST"], ..self.0.policy() }
-    }
-
-    fn scheme(&self, seal: sealed::Seal) -> Result<sealed::SchemeWithSecrets, crate::ConfigError> {
-        self.0.scheme(seal)
-    }
-
-    fn handshake(&self, method: &str, target: &str) -> Option<Reply> {
-        let greeting = target.strip_prefix("/?greeting=").filter(|_| method == "GET")?;
-        Some(Reply::new(http::StatusCode::OK, Bytes::copy_from_slice(greeting.as_bytes())))
-    }
-
-    fn open(&self, verified: &Verified<'_>) -> Envelope {
-        self.0.open(verified)
-    }
-}
-
-#[tokio::test]
-async fn a_handshake_is_answered_before_signature_and_body_are_checked() {
-    let receiver = builder(Greeting(custom())).build().unwrap();
-    let headers: [(&str, &str); 0] = [];
-    let received = async |method, target| {
-        let body = futures_util::stream::pending::<Result<Bytes, std::convert::Infallible>>();
-        receiver.receive(&RequestHead::new(method, target, &headers), body).await.map_err(|rejection| {
-            (rejection.reason(), rejection.header().map(|(_, value)| value.to_str().unwrap().to_owned()))
-        })
-    };
-    let Ok(Received::Reply(reply)) = received("GET", "/?greeting=hello").await else { panic!("no reply") };
-    assert_eq!((reply.status.as_u16(), &reply.body[..]), (200, &b"hello"[..]));
-    assert_eq!(received("GET", "/").await.map(drop), Err((Reason::MissingHeader, None)));
-    assert_eq!(received("POST", "/?greeting=hello").await.map(drop), Err((Reason::MissingHeader, None)));
-    let allowed = Some("GET, POST".to_owned());
-    assert_eq!(received("PUT", "/?greeting=hello").await.map(drop), Err((Reason::Method, allowed)));
 }

@@ -3,9 +3,12 @@
 //! An endpoint that answers a challenge with its MAC signs what a stranger chose. This is only safe if no challenge can
 //! be a message that the same secret signs for a delivery. A challenge has 1 to 64 characters of `A-Za-z0-9_-`.
 
-use super::signature::SignatureSettings;
+use http::HeaderName;
+
+use super::header::header_name;
+use super::signature::{SignatureAlgorithm, SignatureSettings};
 use super::{Config, SchemeConfig, SchemeVerifier};
-use crate::scheme::signature::SignatureAlgorithm;
+use crate::error::ConfigError;
 
 /// Whether an endpoint may answer challenges with a MAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +39,20 @@ impl SchemeConfig {
         }
     }
 
+    /// Returns whether the scheme compares the secrets themselves.
+    pub(crate) fn is_shared_secret(&self) -> bool {
+        matches!(self.0, Config::SharedSecret(_))
+    }
+
+    /// Returns the headers that the scheme reads.
+    pub(crate) fn signature_headers(&self) -> Result<Vec<HeaderName>, ConfigError> {
+        match &self.0 {
+            Config::StandardWebhooks(config) => config.header_names().iter().map(|name| header_name(name)).collect(),
+            Config::Signature(settings) => settings.headers().map(header_name).collect(),
+            Config::SharedSecret(config) => config.headers().map(header_name).collect(),
+        }
+    }
+
     /// Requires each body to begin with `{` or `[`.
     pub(crate) fn requiring_json(mut self) -> Self {
         if let Config::Signature(settings) = &mut self.0 {
@@ -60,7 +77,7 @@ impl SignatureSettings {
 
 impl SchemeVerifier {
     /// Returns the HMAC-SHA256 of a challenge under the first key in lower hex, or `None` if the text is no challenge
-    /// or the first key is of another kind.
+    /// or the first key is of another kind. A shared secret is no key.
     pub(crate) fn answer_challenge(&self, challenge: &[u8]) -> Option<String> {
         if !is_challenge(challenge) {
             return None;
@@ -68,7 +85,7 @@ impl SchemeVerifier {
         let mac = match self {
             SchemeVerifier::StandardWebhooks(scheme) => scheme.challenge_mac(challenge),
             SchemeVerifier::Signature(scheme) => scheme.challenge_mac(challenge),
-            SchemeVerifier::SharedSecret(scheme) => scheme.challenge_mac(challenge),
+            SchemeVerifier::SharedSecret(_) => None,
         };
         Some(base16ct::lower::encode_string(&mac?))
     }

@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::header::{header_name, required};
-use super::keys::{KeyMaterial, KeyUse, Keys, first};
+use super::keys::first;
 use super::verification::{SignatureScope, Verification};
 #[cfg(feature = "sign")]
 use crate::Secret;
@@ -121,9 +121,6 @@ impl SharedSecret {
         }
         let mut keyed = KeyedSharedSecret {
             first: Required::read(&self.header, &self.form, secrets)?,
-            challenge_keys: Keys::read(secrets, KeyUse::Verify, |secret| {
-                Ok(KeyMaterial::HmacSha256(Zeroizing::new(secret.text().as_bytes().to_vec())))
-            })?,
             others: Vec::new(),
         };
         for (header, secrets) in &self.others {
@@ -139,8 +136,6 @@ impl SharedSecret {
 
 pub(crate) struct KeyedSharedSecret {
     first: Required,
-    /// The secrets as keys, which sign challenges.
-    challenge_keys: Keys,
     others: Vec<Required>,
 }
 
@@ -171,11 +166,6 @@ impl KeyedSharedSecret {
             attempted_at: None,
             occurred_at: None,
         })
-    }
-
-    /// Returns the HMAC-SHA256 of a challenge under the first secret.
-    pub(super) fn challenge_mac(&self, challenge: &[u8]) -> Option<[u8; 32]> {
-        self.challenge_keys.sha256_mac(challenge)
     }
 
     pub(super) fn label(&self, index: usize) -> Option<&Arc<str>> {

@@ -12,13 +12,15 @@ use medhook_tests::listing;
 use super::{assert_none, cases};
 
 /// Reasons that no single delivery to a receiver without an inbox can have.
-const ALWAYS_EXEMPT: [Reason; 6] = [
+const ALWAYS_EXEMPT: [Reason; 7] = [
     Reason::Stored,
     Reason::UnknownTenant,
     Reason::TenantLookupFailed,
     Reason::HandlerPanicked,
     Reason::HandlerTimeout,
     Reason::HandlerCanceled,
+    // No built-in provider has a handshake.
+    Reason::HandshakeRejected,
 ];
 
 /// The contents of `fixtures/<provider>/guard.toml`.

@@ -507,6 +507,82 @@ async fn the_log_says_why_a_stored_event_cannot_be_opened() {
     worker.await.unwrap();
 }
 
+/// The lines about handshakes, with their targets.
+struct Handshakes(Lines);
+
+impl<S: tracing::Subscriber> Layer<S> for Handshakes {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let metadata = event.metadata();
+        if metadata.target() == "medhook::handshakes" && *metadata.level() == tracing::Level::INFO {
+            let mut fields = Fields(BTreeMap::new());
+            event.record(&mut fields);
+            self.0.lock().unwrap().push(fields.0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answered_handshakes_are_counted_and_their_lines_are_limited() {
+    let (lines, warnings) = (Lines::default(), Warnings::default());
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let _guard = captured(Handshakes(lines.clone()).and_then(warnings.clone()));
+    let token = Secret::new("a-long-random-token").unwrap();
+    let echo = medhook::Handshake::echo_text("c", medhook::EchoToken::parameter("token", token.clone()));
+    let scheme = SharedSecret::new("x-key");
+    let provider = Custom::new("acme", scheme, token).handshake(echo).handshake(medhook::Handshake::head());
+    let provider = provider.handshake(medhook::Handshake::ping_pong("/ping", "pong"));
+    let receiver = Receiver::builder("acme-in", provider).store(NoDedupe).build().unwrap();
+    let request = async |method: &str, target: &str| {
+        let body = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(r#"{"ping":"canary"}"#.into())]);
+        let headers = [("x-key", "a-long-random-token")];
+        receiver
+            .receive(&RequestHead::new(method, target, &headers), body)
+            .await
+            .map_err(|rejection| rejection.reason())
+    };
+    for (method, target) in [
+        ("GET", "/canary?token=a-long-random-token&c=canary"),
+        ("GET", "/canary?token=a-long-random-token&c=canary"),
+        ("HEAD", "/canary"),
+        ("POST", "/canary"),
+        ("GET", "/canary?token=a-long-random-token&c=canary"),
+    ] {
+        assert!(matches!(request(method, target).await, Ok(Received::Reply(_))), "{method}");
+    }
+    for target in ["/canary?token=canary&c=a", "/canary?token=canary&c=a", "/canary?token=a-long-random-token"] {
+        assert_eq!(request("GET", target).await.map(drop), Err(Reason::HandshakeRejected));
+    }
+
+    let labels = |label: &str| format!("medhook_handshakes_total{{endpoint=acme-in,handshake={label}}}");
+    let rejected = "medhook_deliveries_total{endpoint=acme-in,provider=acme,kind=,outcome=rejected,reason=";
+    let expected = [
+        (labels("echo"), 3),
+        (labels("head"), 1),
+        (labels("ping-pong"), 1),
+        (format!("{rejected}handshake_rejected}}"), 3),
+    ];
+    assert_eq!(counted(&snapshotter), BTreeMap::from(expected));
+
+    let taken = || {
+        let lines = std::mem::take(&mut *lines.lock().unwrap());
+        let fields = ["endpoint", "provider", "handshake", "count", "message"];
+        assert!(!format!("{lines:?}").contains("canary") && lines.iter().all(|line| line.len() == fields.len()));
+        lines.iter().map(|line| fields.map(|field| line[field].clone())).collect::<Vec<_>>()
+    };
+    let line = |name, count| ["acme-in", "acme", name, count, "webhook handshakes answered"].map(str::to_owned);
+    assert_eq!(taken(), [line("echo", "1"), line("head", "1"), line("ping-pong", "1")]);
+    const FIELDS: [&str; 4] = ["endpoint", "reason", "count", "detail"];
+    let wrong =
+        |count| ["acme-in", "handshake_rejected", count, "the token is not a configured one"].map(str::to_owned);
+    let missing = ["acme-in", "handshake_rejected", "1", "the challenge is missing"].map(str::to_owned);
+    assert_eq!(warnings.taken_fields(FIELDS), [wrong("1"), missing]);
+    tokio::time::sleep(Duration::from_millis(60_001)).await;
+    assert_eq!(taken(), [line("echo", "2")], "without another one");
+    assert_eq!(warnings.taken_fields(FIELDS), [wrong("1")]);
+}
+
 /// Returns the counts since the last call, by name and labels.
 fn counted(snapshotter: &Snapshotter) -> BTreeMap<String, u64> {
     let counted = |(key, _, _, value): (CompositeKey, _, _, _)| match value {

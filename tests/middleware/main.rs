@@ -6,6 +6,7 @@ mod endpoint;
 mod extractors;
 mod framing;
 mod handling;
+mod handshakes;
 mod hostile;
 mod http2;
 mod inbox;

@@ -7,12 +7,14 @@ use axum::routing::{self, MethodRouter};
 use crate::{ConfigError, http::StatusCode};
 use crate::{Receiver, VerifyLayer};
 
-/// Returns a `POST` route behind a receiver: the handler gets only deliveries that the receiver accepts.
+/// Returns a `POST` route behind a receiver: the handler gets only deliveries that the receiver accepts. Requests with
+/// other methods reach the receiver, too, which answers those of a [handshake](crate::Handshake), and all others with
+/// 405.
 ///
-/// It is `axum::routing::post(handler).layer(VerifyLayer::new(receiver))` in one step. Without the layer, a handler
-/// that extracts only the body, as [`Bytes`](crate::Bytes) or `Json`, would run for any caller; this route cannot be
-/// built without it. For many tenants, pass [`VerifyLayer::per_tenant`] instead of a receiver. Handlers that are
-/// chained to the route, as with `.get(..)`, are not behind the receiver.
+/// It does what `axum::routing::post(handler).layer(VerifyLayer::new(receiver))` does in one step. Without the layer, a
+/// handler that extracts only the body, as [`Bytes`](crate::Bytes) or `Json`, would run for any caller; this route
+/// cannot be built without it. For many tenants, pass [`VerifyLayer::per_tenant`] instead of a receiver. Handlers that
+/// are chained to the route, as with `.get(..)`, are not behind the receiver.
 ///
 /// ```
 /// use axum::{Router, body::Body, http::StatusCode};
@@ -46,7 +48,9 @@ where
     T: 'static,
     S: Clone + Send + Sync + 'static,
 {
-    routing::post(handler).layer(verify.into())
+    // Requests with other methods pass through the layer, too, which answers handshakes. Without `any`, axum would add
+    // `Allow: POST` to those answers. Without `post`, a second `.post(..)` would replace the handler unnoticed.
+    routing::post(handler.clone()).merge(routing::any(handler)).layer(verify.into())
 }
 
 /// Returns a `POST` route that stores events in the inbox of a receiver, and has no handler: a worker handles the
