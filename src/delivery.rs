@@ -21,11 +21,13 @@ use crate::retention::Retention;
 use crate::scheme::SignatureScope;
 use crate::store_id::StoreId;
 use crate::time::Time;
+#[cfg(feature = "inbox")]
+use crate::unsigned::StoredUnsigned;
 use crate::verified::Verified;
 
 /// A verified, fresh delivery: the verified body and its envelope. Cheap to clone.
 ///
-/// It contains nothing from unsigned headers.
+/// It contains nothing from unsigned headers, except with options of [`Custom`](crate::Custom) whose names say so.
 #[derive(Clone)]
 pub struct Delivery {
     opened: Arc<OpenedDelivery>,
@@ -78,6 +80,9 @@ pub(crate) struct RequestPart {
     pub(crate) message_id: Option<String>,
     /// The signed time of the attempt, in Unix seconds, if the scheme signs it.
     pub(crate) attempted_at: Option<i64>,
+    pub(crate) event_time: Option<i64>,
+    /// The unsigned headers that options of the provider read.
+    pub(crate) unsigned: Option<Box<StoredUnsigned>>,
 }
 
 /// The attempt to handle a stored event.
@@ -164,7 +169,8 @@ impl Delivery {
         }
     }
 
-    /// Returns the kind, as the body or the pin names it. `None` if there is neither.
+    /// Returns the kind, as the body or the pin names it, or else the [unsigned
+    /// header](crate::Custom::unsigned_kind_header). `None` if there is none of them.
     #[must_use]
     pub fn kind(&self) -> Option<&str> {
         self.opened.envelope.kind.as_ref().map(|kind| kind.as_str())
@@ -184,13 +190,25 @@ impl Delivery {
         self.opened.envelope.id.as_deref()
     }
 
+    /// Returns the id from an unsigned header, if an [option](crate::Custom::unsigned_id_header) reads one and the
+    /// delivery has no [`id`](Delivery::id).
+    ///
+    /// An attacker who captured a delivery can repeat it with any other id. Do not recognize handled events by this id
+    /// alone: the [event key](Delivery::event_key) is computed from it and the body.
+    #[must_use]
+    pub fn unsigned_id(&self) -> Option<&str> {
+        self.opened.envelope.unsigned_id.as_deref()
+    }
+
     /// Returns the time of this attempt, if it is signed.
     #[must_use]
     pub fn sent_at(&self) -> Option<&Time> {
         self.opened.sent_at.as_ref()
     }
 
-    /// Returns the time of the event, if the body contains it.
+    /// Returns the time of the event, if the body contains it. With
+    /// [`BinaryUnsigned`](crate::CloudEvents::BinaryUnsigned) and without a pointer to it, it is from an unsigned
+    /// header.
     #[must_use]
     pub fn occurred_at(&self) -> Option<&Time> {
         self.opened.envelope.occurred_at.as_ref()

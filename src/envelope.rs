@@ -16,6 +16,9 @@ use crate::time::Time;
 pub struct Envelope {
     /// The event's id, the same for all attempts.
     pub id: Option<Box<str>>,
+    /// The id from an unsigned header, if an [option](crate::Custom::unsigned_id_header) reads one. An attacker can
+    /// change it: see [`Delivery::unsigned_id`](crate::Delivery::unsigned_id).
+    pub unsigned_id: Option<Box<str>>,
     /// The kind of the event.
     pub kind: Option<KindName>,
     /// The time of the attempt.

@@ -67,6 +67,9 @@ pub enum IdFrom {
     Body,
     /// The signed `webhook-id`, since the body has no id.
     Header,
+    /// The id in an [unsigned header](crate::Custom::unsigned_id_header) together with the bytes of the body, since no
+    /// id is signed.
+    UnsignedHeader,
     /// The text that [`Dedupe::by`](crate::Dedupe::by) returned.
     Own,
     /// The bytes of the body, which are those of one event only.
@@ -94,6 +97,7 @@ impl DeliveryKeys {
 /// Computes the event keys of one receiver. Their common prefix is hashed once.
 pub(crate) struct EventKeys {
     by_id: Sha256,
+    by_unsigned_id: Sha256,
     by_own: Sha256,
     by_body: Sha256,
     by_delivery: Sha256,
@@ -111,6 +115,7 @@ impl EventKeys {
         let of = |tag: &[u8]| begun(tag, provider, endpoint);
         Ok(EventKeys {
             by_id: of(BY_ID),
+            by_unsigned_id: of(BY_UNSIGNED_ID),
             by_own: of(b"medhook event by own key, 1"),
             by_body: of(b"medhook event by body, 1"),
             by_delivery: of(b"medhook event by delivery, 1"),
@@ -122,6 +127,14 @@ impl EventKeys {
     /// Returns the key of an event that has an id.
     pub(crate) fn of_id(&self, mode: &str, id: &str) -> EventKey {
         finished(&self.by_id, &[mode.as_bytes(), id.as_bytes()])
+    }
+
+    /// Returns the key of an event that only an unsigned header identifies.
+    ///
+    /// The body is a part of it. Otherwise an attacker who repeats a captured delivery with the id of another event
+    /// could make that event look handled before it arrives.
+    pub(crate) fn of_unsigned_id(&self, mode: &str, id: &str, body: &[u8]) -> EventKey {
+        finished(&self.by_unsigned_id, &[mode.as_bytes(), id.as_bytes(), body])
     }
 
     /// Returns the key of an event that the application identifies itself.
@@ -142,6 +155,7 @@ impl EventKeys {
 }
 
 const BY_ID: &[u8] = b"medhook event by id, 1";
+const BY_UNSIGNED_ID: &[u8] = b"medhook event by unsigned id and body, 1";
 
 fn begun(tag: &[u8], provider: &str, endpoint: &str) -> Sha256 {
     let mut digest = Sha256::new();
@@ -189,6 +203,12 @@ mod tests {
             keys("p2", "e").of_id("live", "1"),
             keys("pe", "").of_id("live", "1"),
             keys("p", "e").of_own("live", "1"),
+            keys("p", "e").of_unsigned_id("live", "1", b"1"),
+            keys("p", "e").of_unsigned_id("live", "1", b"2"),
+            keys("p", "e").of_unsigned_id("live", "2", b"1"),
+            keys("p", "e").of_unsigned_id("live", "", b"11"),
+            keys("p", "e").of_unsigned_id("live", "11", b""),
+            keys("p", "e").of_unsigned_id("test", "1", b"1"),
             keys("p", "e").of_body(b"1"),
             keys("p", "e").of_body(b"2"),
             keys("p", "e2").of_body(b"1"),
@@ -218,6 +238,16 @@ mod tests {
         assert_eq!(EventKey::of_id("fasten", "clinic", Some(&Mode::Live), "7d4b9f0e").as_bytes(), &expected);
         let without_mode = EventKeys::new("fasten", "clinic").unwrap().of_id("", "7d4b9f0e");
         assert_eq!(EventKey::of_id("fasten", "clinic", None, "7d4b9f0e"), without_mode);
+    }
+
+    /// Stores keep these keys, too.
+    #[test]
+    fn a_key_of_an_unsigned_id_is_the_digest_of_the_id_and_the_body() {
+        let part = |part: &[u8]| [&(part.len() as u64).to_be_bytes(), part].concat();
+        let parts = [&b"medhook event by unsigned id and body, 1"[..], b"acme", b"clinic", b"", b"evt-1", b"{}"];
+        let expected: [u8; 32] = Sha256::digest(parts.map(part).concat()).into();
+        let keys = EventKeys::new("acme", "clinic").unwrap();
+        assert_eq!(keys.of_unsigned_id("", "evt-1", b"{}").as_bytes(), &expected);
     }
 
     #[test]

@@ -129,6 +129,7 @@ mod store_id;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod time;
+mod unsigned;
 mod verified;
 #[cfg(feature = "inbox")]
 mod worker;
@@ -161,7 +162,7 @@ pub use self::headers::{Found, Headers};
 pub use self::inbox::{Bodies, Inbox, Keyring};
 pub use self::phi::{Phi, RawJson};
 pub use self::provider::all::*;
-pub use self::provider::{Custom, Policy, Provider};
+pub use self::provider::{CloudEvents, Custom, Policy, Provider};
 pub use self::receiver::{Builder, Dedupe, Intake, Received, Receiver, RequestHead};
 pub use self::rejection::Rejection;
 pub use self::reply::Reply;

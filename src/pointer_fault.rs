@@ -1,10 +1,10 @@
-//! JSON pointers of the configuration that lead to no usable value.
+//! JSON pointers and unsigned headers of the configuration that lead to no usable value.
 
 use std::fmt;
 #[cfg(feature = "tracing")]
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The part of the envelope that a JSON pointer of a [`Custom`](crate::Custom) provider finds.
+/// The part of the envelope that a JSON pointer or an unsigned header of a [`Custom`](crate::Custom) provider contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PointedPart {
     Id,
@@ -25,8 +25,7 @@ impl PointedPart {
         }
     }
 
-    /// Returns the name of the option.
-    #[cfg(feature = "tracing")]
+    /// Returns the name of the option that sets the pointer.
     pub(crate) fn option(self) -> &'static str {
         match self {
             PointedPart::Id => "id_pointer",
@@ -37,7 +36,8 @@ impl PointedPart {
     }
 }
 
-/// The sort of thing that a JSON pointer finds instead of a usable value. Never the value, which is the sender's.
+/// The sort of thing that a JSON pointer or a header contains instead of a usable value. Never the value, which is the
+/// sender's. At most 16 variants: see `is_first`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PointerFault {
     NotJson,
@@ -50,6 +50,12 @@ pub(crate) enum PointerFault {
     NotATime,
     Array,
     Object,
+    HeaderMissing,
+    HeaderRepeated,
+    HeaderEmpty,
+    HeaderTooLong,
+    HeaderNotVisibleAscii,
+    HeaderMalformed,
 }
 
 impl PointerFault {
@@ -66,6 +72,12 @@ impl PointerFault {
             Some([b'{', ..]) => PointerFault::Object,
             Some(_) => PointerFault::Number,
         }
+    }
+
+    /// Returns whether this is a fault of a header and not of a body.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn is_of_header(self) -> bool {
+        self as u32 >= PointerFault::HeaderMissing as u32
     }
 
     /// Returns whether this fault of a part is seen for the first time, and records it in `seen`.
@@ -89,6 +101,36 @@ impl fmt::Display for PointerFault {
             PointerFault::NotATime => "a text that is not a time",
             PointerFault::Array => "an array",
             PointerFault::Object => "an object",
+            PointerFault::HeaderMissing => "no header",
+            PointerFault::HeaderRepeated => "a header that occurs more than once",
+            PointerFault::HeaderEmpty => "an empty header",
+            PointerFault::HeaderTooLong => "a header that is longer than 256 bytes",
+            PointerFault::HeaderNotVisibleAscii => "a header that is not visible ASCII",
+            PointerFault::HeaderMalformed => "a header that is malformed",
         })
+    }
+}
+
+#[cfg(all(test, feature = "tracing"))]
+mod tests {
+    use super::*;
+
+    /// `is_first` has 16 bits for each part.
+    #[test]
+    fn each_fault_of_each_part_has_a_bit_of_its_own() {
+        let seen = AtomicU64::new(0);
+        let parts = [PointedPart::Id, PointedPart::Kind, PointedPart::Time, PointedPart::Data];
+        for part in parts {
+            for fault in [
+                PointerFault::NotJson,
+                PointerFault::Object,
+                PointerFault::HeaderMissing,
+                PointerFault::HeaderMalformed,
+            ] {
+                assert!(fault.is_first(part, &seen), "{part:?}, {fault:?}");
+                assert!(!fault.is_first(part, &seen), "{part:?}, {fault:?}");
+            }
+        }
+        assert_eq!(PointerFault::HeaderMalformed as u32, 15, "the last one");
     }
 }

@@ -10,6 +10,7 @@ use crate::endpoint::EndpointFacts;
 use crate::envelope::Mode;
 use crate::generation::Generation;
 use crate::scheme::{SignatureScope, Verification};
+use crate::unsigned::UnsignedValues;
 
 /// A verified body and the scope of its signature. Only verified bodies are parsed.
 ///
@@ -18,6 +19,8 @@ pub struct Verified<'h> {
     body: Bytes,
     verification: Verification<'h>,
     by: Arc<Generation>,
+    /// The unsigned headers that options of the provider read, if there are such options.
+    unsigned: Option<Box<UnsignedValues<'h>>>,
     /// The label of the secret that verified the delivery when it was stored. The secret may not be configured anymore.
     #[cfg(feature = "inbox")]
     stored_label: Option<&'h str>,
@@ -31,11 +34,17 @@ pub(crate) trait OpenedFromInbox {}
 impl<'h> Verified<'h> {
     /// Joins a body with the result of its verification. This and `from_inbox` are the only constructors of a verified
     /// body.
-    pub(crate) fn assertion(body: Bytes, verification: Verification<'h>, by: Arc<Generation>) -> Self {
+    pub(crate) fn assertion(
+        body: Bytes,
+        verification: Verification<'h>,
+        by: Arc<Generation>,
+        unsigned: Option<Box<UnsignedValues<'h>>>,
+    ) -> Self {
         Verified {
             body,
             verification,
             by,
+            unsigned,
             #[cfg(feature = "inbox")]
             stored_label: None,
         }
@@ -47,10 +56,11 @@ impl<'h> Verified<'h> {
         body: Bytes,
         verification: Verification<'h>,
         by: Arc<Generation>,
+        unsigned: Option<Box<UnsignedValues<'h>>>,
         label: &'h str,
         _: &impl OpenedFromInbox,
     ) -> Self {
-        Verified { body, verification, by, stored_label: Some(label) }
+        Verified { body, verification, by, unsigned, stored_label: Some(label) }
     }
 
     /// Returns whether the body comes from an inbox.
@@ -123,6 +133,11 @@ impl<'h> Verified<'h> {
     /// Returns the time of the event in Unix seconds, if the headers sign it.
     pub(crate) fn event_time(&self) -> Option<i64> {
         self.verification.occurred_at
+    }
+
+    /// Returns the unsigned headers that options of the provider read. The sender, or a proxy, may have changed them.
+    pub(crate) fn unsigned(&self) -> Option<&UnsignedValues<'h>> {
+        self.unsigned.as_deref()
     }
 
     /// Returns the index of the secret that verified the delivery, in the order of configuration.

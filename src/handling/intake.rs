@@ -106,12 +106,14 @@ impl Claim {
             signature_scope: signature_scope_name(delivery.signature_scope()).to_owned(),
             message_id: request.and_then(|request| request.message_id.clone()),
             attempted_at: request.and_then(|request| request.attempted_at),
+            event_time: request.and_then(|request| request.event_time),
             secret: delivery.secret_label().to_owned(),
             path: request.map_or("/", |request| &request.path).to_owned(),
             content_type: request.and_then(|request| request.content_type.clone()),
             possible_duplicate: delivery
                 .possible_duplicate()
                 .and_then(|duplicate| Some((duplicate.first_seen.unix()?, duplicate.count))),
+            unsigned: request.and_then(|request| request.unsigned.clone()),
         };
         let record = StoredRecord { head, body: delivery.body().clone() };
         Ok(NewEvent {

@@ -353,10 +353,12 @@ pub(super) mod tests {
             signature_scope: "body".to_owned(),
             message_id: None,
             attempted_at: None,
+            event_time: None,
             secret: "secret".to_owned(),
             path: "/".to_owned(),
             content_type: None,
             possible_duplicate: None,
+            unsigned: None,
         };
         let record = StoredRecord { head, body: Bytes::from_static(body) }.encode().unwrap();
         let event = NewEvent {

@@ -12,8 +12,10 @@ use crate::dedupe::inbox::store::SealedBody;
 use crate::error::StoreError;
 use crate::event_key::IdFrom;
 use crate::scheme::SignatureScope;
+use crate::unsigned::StoredUnsigned;
 
-/// The part of a delivery from which a worker makes it again. Id, kind, times and mode are read again from the body.
+/// The part of a delivery from which a worker makes it again. Id, kind, times and mode are read again from the body,
+/// and from the unsigned headers that are read.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredHead {
     /// The event key.
@@ -28,6 +30,9 @@ pub(crate) struct StoredHead {
     pub(crate) message_id: Option<String>,
     /// The signed time of the attempt, in Unix seconds.
     pub(crate) attempted_at: Option<i64>,
+    /// The time of the event in Unix seconds, if the headers sign it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) event_time: Option<i64>,
     /// The label of the secret that verified the delivery.
     pub(crate) secret: String,
     /// The path of the request, without its query.
@@ -35,6 +40,9 @@ pub(crate) struct StoredHead {
     pub(crate) content_type: Option<String>,
     /// The time of the first earlier delivery of the same bytes in Unix seconds, and their number.
     pub(crate) possible_duplicate: Option<(i64, u64)>,
+    /// The unsigned headers that options of the provider read. Absent for all other providers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unsigned: Option<Box<StoredUnsigned>>,
 }
 
 /// A stored delivery: its head and its body.
@@ -95,6 +103,7 @@ pub(crate) fn id_from_name(id_from: IdFrom) -> &'static str {
     match id_from {
         IdFrom::Body => "body",
         IdFrom::Header => "header",
+        IdFrom::UnsignedHeader => "unsigned_header",
         IdFrom::Own => "own",
         IdFrom::Bytes => "bytes",
         IdFrom::Nothing => "nothing",
@@ -112,7 +121,7 @@ pub(crate) fn signature_scope_name(scope: SignatureScope) -> &'static str {
 impl StoredHead {
     /// Returns the source of the id, or `None` if a later version has more sources.
     pub(crate) fn id_from(&self) -> Option<IdFrom> {
-        let all = [IdFrom::Body, IdFrom::Header, IdFrom::Own, IdFrom::Bytes, IdFrom::Nothing];
+        let all = [IdFrom::Body, IdFrom::Header, IdFrom::UnsignedHeader, IdFrom::Own, IdFrom::Bytes, IdFrom::Nothing];
         all.into_iter().find(|id_from| id_from_name(*id_from) == self.id_from)
     }
 
@@ -135,10 +144,12 @@ mod tests {
             signature_scope: signature_scope_name(SignatureScope::SenderOnly).to_owned(),
             message_id: Some("msg_\"1\"".to_owned()),
             attempted_at: Some(i64::MIN),
+            event_time: Some(1),
             secret: "2026".to_owned(),
             path: "/webhooks/acme".to_owned(),
             content_type: Some("application/json".to_owned()),
             possible_duplicate: Some((i64::MAX, u64::MAX)),
+            unsigned: Some(Box::new(StoredUnsigned { kind: Some("ready".to_owned()), ..StoredUnsigned::default() })),
         };
         StoredRecord { head, body: Bytes::from_static(b"{\"id\":1}") }
     }
@@ -153,8 +164,10 @@ mod tests {
             recurring_body: None,
             message_id: None,
             attempted_at: None,
+            event_time: None,
             content_type: None,
             possible_duplicate: None,
+            unsigned: None,
             ..record().head
         };
         for record in [record(), StoredRecord { head: minimal, body: Bytes::new() }] {
@@ -177,7 +190,8 @@ mod tests {
 
     #[test]
     fn every_source_of_an_id_and_every_scope_has_a_name_that_is_read_again() {
-        for id_from in [IdFrom::Body, IdFrom::Header, IdFrom::Own, IdFrom::Bytes, IdFrom::Nothing] {
+        let [body, header, unsigned] = [IdFrom::Body, IdFrom::Header, IdFrom::UnsignedHeader];
+        for id_from in [body, header, unsigned, IdFrom::Own, IdFrom::Bytes, IdFrom::Nothing] {
             let head = StoredHead { id_from: id_from_name(id_from).to_owned(), ..record().head };
             assert_eq!(head.id_from(), Some(id_from));
         }

@@ -201,10 +201,16 @@ pub(crate) fn repeat_limit(subject: Subject<'_>, max_repeats: u32) {
     });
 }
 
-/// Logs and counts a JSON pointer of the configuration that finds no usable value in a verified body. Each fault of
-/// each pointer is logged once per receiver, since some events may lack a part that others have. For a stored event,
-/// this was done when it arrived.
-pub(crate) fn pointer_fault(verified: &Verified<'_>, part: PointedPart, pointer: &str, fault: PointerFault) {
+/// Logs and counts a JSON pointer, or the name of an unsigned header, of the configuration that finds no usable value
+/// in a verified delivery. `option` names the option that sets it. Each fault of each part is logged once per receiver,
+/// since some events may lack a part that others have. For a stored event, this was done when it arrived.
+pub(crate) fn pointer_fault(
+    verified: &Verified<'_>,
+    part: PointedPart,
+    option: &str,
+    pointer: &str,
+    fault: PointerFault,
+) {
     if verified.is_stored() {
         return;
     }
@@ -214,7 +220,9 @@ pub(crate) fn pointer_fault(verified: &Verified<'_>, part: PointedPart, pointer:
         meter::pointer_missing(at.name(), part.as_str());
         #[cfg(feature = "tracing")]
         if fault.is_first(part, &at.pointer_warnings) {
-            let (endpoint, provider, option) = (&**at.name(), &**at.provider(), part.option());
+            let (endpoint, provider) = (&**at.name(), &**at.provider());
+            let compared =
+                if fault.is_of_header() { "name with the headers of a request" } else { "pointer with a body" };
             let result = match part {
                 PointedPart::Id if verified.message_id().is_some() => {
                     "the signed webhook-id identifies the event instead"
@@ -233,11 +241,11 @@ pub(crate) fn pointer_fault(verified: &Verified<'_>, part: PointedPart, pointer:
                 endpoint,
                 provider,
                 pointer = part.as_str(),
-                "{option} {pointer:?} found {fault} in a delivery: {result}; compare the pointer with a body that the \
+                "{option} {pointer:?} found {fault} in a delivery: {result}; compare the {compared} that the \
                  provider sent; this is logged once"
             );
         }
-        let _ = (&at.pointer_warnings, part, pointer, fault);
+        let _ = (&at.pointer_warnings, part, option, pointer, fault);
     });
 }
 

@@ -1,17 +1,21 @@
 //! Providers that are not built in.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 
+use super::cloud_events::{self, CloudEvents};
 use super::definition::{Policy, Provider, sealed};
 use super::json::part_of;
 use super::pointer::{follow, scalar_at};
+use super::unsigned_headers::UnsignedOptions;
 use crate::envelope::{Envelope, KindName, Problem};
 use crate::handshake::{Handshake, methods};
 use crate::observe;
 use crate::pointer_fault::{PointedPart, PointerFault};
 use crate::scheme::SchemeConfig;
+use crate::unsigned::UnsignedNames;
 use crate::{ConfigError, Freshness, Secrets, Time, Verified};
 
 /// A provider of your own: a scheme, and JSON pointers ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)) to the
@@ -23,6 +27,10 @@ use crate::{ConfigError, Freshness, Secrets, Time, Verified};
 /// | kind | none |
 /// | times | none; with Standard Webhooks the time of the attempt must be within 300 s |
 /// | body | need not be JSON |
+///
+/// With [`cloud_events`](Custom::cloud_events) the envelope is that of CloudEvents. For providers that send the id or
+/// the kind only in a header that they do not sign, there are [`unsigned_id_header`](Custom::unsigned_id_header) and
+/// [`unsigned_kind_header`](Custom::unsigned_kind_header).
 ///
 /// A delivery is accepted even if a pointer finds no usable value in it: nothing, `null`, or a value of the wrong type.
 /// With the feature `tracing` the first such delivery is logged with the pointer and what it found, once for each
@@ -53,6 +61,7 @@ pub struct Custom {
     data: Option<String>,
     kinds: Vec<&'static str>,
     handshakes: Vec<Handshake>,
+    pub(super) unsigned: UnsignedOptions,
 }
 
 impl Custom {
@@ -69,6 +78,7 @@ impl Custom {
             data: None,
             kinds: Vec::new(),
             handshakes: Vec::new(),
+            unsigned: UnsignedOptions::default(),
         }
     }
 
@@ -120,6 +130,14 @@ impl Custom {
     }
 }
 
+/// Returns the name of a kind, which is a label only if it is one of `known`.
+pub(super) fn named(known: &[&'static str], text: Cow<'_, str>) -> KindName {
+    match known.iter().find(|known| **known == text) {
+        Some(known) => KindName::documented(known),
+        None => KindName::unknown(text.into_owned()),
+    }
+}
+
 /// The length of the longest known kind, in bytes.
 const LONGEST_KIND: usize = 256;
 
@@ -139,7 +157,10 @@ impl Provider for Custom {
             retention: Duration::from_secs(if signs_time { 72 * 3600 } else { 24 * 3600 }),
             retry_horizon: Duration::ZERO,
             methods: methods(&self.handshakes),
-            has_event_time: self.occurred_at.is_some() || self.scheme.signs_event_time(),
+            // A time in an unsigned header is not among them.
+            has_event_time: self.occurred_at.is_some()
+                || self.scheme.signs_event_time()
+                || self.unsigned.cloud_events == Some(CloudEvents::Structured),
             unknown_kinds_have_event_time: true,
         }
     }
@@ -153,6 +174,10 @@ impl Provider for Custom {
                 )));
             }
         }
+        let set = [("id_pointer", &self.id), ("kind_pointer", &self.kind)].into_iter();
+        let set = set.chain([("time_pointer", &self.occurred_at), ("data_pointer", &self.data)]);
+        let set: Vec<_> = set.filter(|(_, pointer)| pointer.is_some()).map(|(option, _)| option).collect();
+        self.unsigned.check(&set).map_err(|error| error.within(format_args!("provider {}", self.name)))?;
         // An inbox indexes the kind, and an index of PostgreSQL has a limit.
         if let Some(kind) = self.kinds.iter().find(|kind| kind.len() > LONGEST_KIND) {
             return Err(ConfigError::new(format!(
@@ -165,35 +190,43 @@ impl Provider for Custom {
     }
 
     fn settings(&self, _: sealed::Seal) -> String {
-        format!("{:?}", (&self.id, &self.kind, &self.occurred_at, &self.data, &self.kinds, &self.handshakes))
+        let parts = (&self.id, &self.kind, &self.occurred_at, &self.data, &self.kinds);
+        format!("{:?}", (parts, &self.handshakes, &self.unsigned))
     }
 
     fn handshakes(&self, _: sealed::Seal) -> &[Handshake] {
         &self.handshakes
     }
 
+    fn unsigned_names(&self, _: sealed::Seal) -> Result<Option<UnsignedNames>, ConfigError> {
+        self.unsigned.names().map_err(|error| error.within(format_args!("provider {}", self.name)))
+    }
+
     fn open(&self, verified: &Verified<'_>) -> Envelope {
+        if self.unsigned.cloud_events == Some(CloudEvents::Structured) {
+            return cloud_events::structured(verified, &self.kinds);
+        }
         let body = verified.body();
         let pointers = [&self.id, &self.kind, &self.occurred_at, &self.data].map(Option::as_deref);
         if pointers == [None; 4] {
-            return Envelope::default();
+            let mut envelope = Envelope::default();
+            self.unsigned.complete(&mut envelope, verified, &self.kinds, false);
+            return envelope;
         }
         let raw: Result<&RawValue, _> = serde_json::from_slice(body);
         let [id, kind, occurred_at, data] =
             pointers.map(|pointer| pointer.and_then(|pointer| follow(raw.as_deref().ok()?, pointer)));
-        let envelope = Envelope {
+        let mut envelope = Envelope {
             id: scalar_at(id).map(|text| text.into_owned().into()),
-            kind: scalar_at(kind).map(|text| match self.kinds.iter().find(|known| **known == text) {
-                Some(known) => KindName::documented(known),
-                None => KindName::unknown(text.into_owned()),
-            }),
+            kind: scalar_at(kind).map(|text| named(&self.kinds, text)),
             occurred_at: scalar_at(occurred_at).map(|text| Time::from(&*text)),
             data: data.map(|data| part_of(body, data)),
             problem: raw.as_ref().err().map(Problem::json),
             ..Envelope::default()
         };
+        self.unsigned.complete(&mut envelope, verified, &self.kinds, self.occurred_at.is_some());
         let parts = [
-            (PointedPart::Id, id, envelope.id.is_some()),
+            (PointedPart::Id, id, envelope.id.is_some() || envelope.unsigned_id.is_some()),
             (PointedPart::Kind, kind, envelope.kind.is_some()),
             (PointedPart::Time, occurred_at, envelope.occurred_at.as_ref().is_some_and(|time| time.unix().is_some())),
             (PointedPart::Data, data, envelope.data.is_some()),
@@ -201,7 +234,7 @@ impl Provider for Custom {
         for (pointer, (part, found, _)) in pointers.iter().zip(parts).filter(|(_, (_, _, is_usable))| !is_usable) {
             let Some(pointer) = pointer else { continue };
             let fault = if raw.is_ok() { PointerFault::of(found.map(RawValue::get)) } else { PointerFault::NotJson };
-            observe::pointer_fault(verified, part, pointer, fault);
+            observe::pointer_fault(verified, part, part.option(), pointer, fault);
         }
         envelope
     }

@@ -10,6 +10,7 @@ use crate::freshness::Freshness;
 use crate::handshake::Handshake;
 use crate::scheme::SchemeConfig;
 use crate::secret::Secrets;
+use crate::unsigned::UnsignedNames;
 use crate::verified::Verified;
 
 /// A sender of webhooks: the authentication of its deliveries, and the envelope in their bodies.
@@ -43,6 +44,13 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static + sealed::Sealed {
     #[doc(hidden)]
     fn settings(&self, _: sealed::Seal) -> String {
         String::new()
+    }
+
+    /// Returns the names of the unsigned headers that options read. The default implementation is for a provider
+    /// without such options.
+    #[doc(hidden)]
+    fn unsigned_names(&self, _: sealed::Seal) -> Result<Option<UnsignedNames>, ConfigError> {
+        Ok(None)
     }
 
     /// Returns the handshakes that its receivers answer. The default implementation is for a provider without any.

@@ -4,11 +4,13 @@
 //! - `facts`, `options`: the facts that a folder declares, and the options of an endpoint's configuration
 //! - `events`: the macro that declares a provider's events as types
 //! - `equal_bytes`: the fact whether equal bytes are the same event
+//! - `unsigned_headers`, `cloud_events`: options of `custom`, whose values are not all signed
 //! - `agreed`, `json`, `key`, `pointer`: code that several providers share
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 mod agreed;
+mod cloud_events;
 mod custom;
 mod definition;
 mod equal_bytes;
@@ -20,7 +22,9 @@ mod options;
 mod pointer;
 #[cfg(feature = "testing")]
 mod test_data;
+mod unsigned_headers;
 
+pub use self::cloud_events::CloudEvents;
 pub use self::custom::Custom;
 pub(crate) use self::definition::{METHODS, sealed};
 pub use self::definition::{Policy, Provider};

@@ -11,6 +11,7 @@ use crate::error::Reason;
 use crate::generation::Generation;
 use crate::rejection::Rejection;
 use crate::scheme::Check;
+use crate::unsigned::UnsignedValues;
 
 /// A delivery whose head was accepted and whose body is being read. Returned by
 /// [`Receiver::begin`](crate::Receiver::begin).
@@ -19,6 +20,7 @@ use crate::scheme::Check;
 pub struct Intake<'a> {
     pub(super) generation: Arc<Generation>,
     pub(super) check: Check<'a>,
+    pub(super) unsigned: Option<Box<UnsignedValues<'a>>>,
     pub(super) body: Collected,
     pub(super) hashed: usize,
     pub(super) too_large: bool,
@@ -35,8 +37,12 @@ pub(super) enum Collected {
 
 impl<'a> Intake<'a> {
     #[inline]
-    pub(super) fn new(generation: Arc<Generation>, check: Check<'a>) -> Self {
-        Intake { generation, check, body: Collected::Whole(Bytes::new()), hashed: 0, too_large: false }
+    pub(super) fn new(
+        generation: Arc<Generation>,
+        check: Check<'a>,
+        unsigned: Option<Box<UnsignedValues<'a>>>,
+    ) -> Self {
+        Intake { generation, check, unsigned, body: Collected::Whole(Bytes::new()), hashed: 0, too_large: false }
     }
 
     /// Adds the next piece of the body.

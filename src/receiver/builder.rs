@@ -213,10 +213,11 @@ impl Builder {
     /// with 503 if that failed. With [`OnStoreError::HandleUnclaimed`], the handler runs in the latter case, while the
     /// sender waits.
     ///
-    /// Stored are the body, the path and the content type of the request, and its signed id and time, but neither the
-    /// query nor other headers. The path is the one that the layer sees, without the prefixes of nested routers. A path
-    /// that is longer than 2,048 bytes or not visible ASCII is stored as `/`; a content type that is longer than 256
-    /// bytes or not ASCII is not stored.
+    /// Stored are the body, the path and the content type of the request, its signed id and time, and the unsigned
+    /// headers that an [option](crate::Custom::unsigned_id_header) reads, but neither the query nor other headers. The
+    /// path is the one that the layer sees, without the prefixes of nested routers. A path that is longer than 2,048
+    /// bytes or not visible ASCII is stored as `/`; a content type that is longer than 256 bytes or not ASCII is not
+    /// stored.
     #[cfg(feature = "inbox")]
     pub fn inbox(mut self, inbox: Inbox) -> Self {
         self.inbox.inbox = Some(inbox);
@@ -266,6 +267,7 @@ impl Builder {
         let sealed::SchemeWithSecrets { config, secrets } = self.provider.scheme(sealed::Seal)?;
         let handshakes = self.provider.handshakes(sealed::Seal);
         let (config, scheme, keyed) = KeyedHandshakes::keyed(handshakes, config, &secrets)?;
+        let unsigned = self.provider.unsigned_names(sealed::Seal)?;
         let policy = self.provider.policy();
         if policy.needs_freshness && self.freshness.is_none() {
             return Err(ConfigError::new(
@@ -340,6 +342,7 @@ impl Builder {
                 freshness,
                 unknown_kinds_have_event_time: policy.unknown_kinds_have_event_time,
             },
+            unsigned,
             key_rule: KeyRule::new(keys, self.dedupe),
             handling: Handling::new(settings, permits),
             warnings,

@@ -21,7 +21,8 @@ enum DedupeMode {
 }
 
 impl Dedupe {
-    /// Deduplicates by the event's id. The default.
+    /// Deduplicates by the event's id. The default. An id in an
+    /// [unsigned header](crate::Custom::unsigned_id_header) counts only together with the bytes of the body.
     ///
     /// If the provider sends no event id, the [facts](crate::registry::KindFacts::equal_bytes) about the kind decide.
     /// If the body contains an id or a time that belongs to one event only, deliveries with equal bytes are the same
@@ -53,6 +54,8 @@ impl Dedupe {
 
     /// Deduplicates by a text that `own` returns for an event, or as [`by_id`](Dedupe::by_id) does if it returns
     /// `None`. Only a digest of the text is stored.
+    ///
+    /// A text that contains [`Envelope::unsigned_id`] must also contain a part of the body that belongs to one event.
     #[must_use]
     pub fn by(own: impl Fn(&Envelope, &Bytes) -> Option<String> + Send + Sync + 'static) -> Self {
         Dedupe(DedupeMode::By(Box::new(own)))
@@ -87,7 +90,7 @@ impl KeyRule {
         KeyRule { keys, dedupe }
     }
 
-    /// Returns the keys of a delivery. `id_from` is the source of the envelope's id, if it has one.
+    /// Returns the keys of a delivery. `id_from` is the source of the envelope's signed id, if it has one.
     #[inline]
     pub(super) fn keys(
         &self,
@@ -97,18 +100,26 @@ impl KeyRule {
         body: &Bytes,
     ) -> DeliveryKeys {
         let mode = envelope.mode.as_ref().map_or("", Mode::as_str);
-        match (&self.dedupe.0, &envelope.id) {
-            (DedupeMode::Off, _) => {
-                DeliveryKeys::of_event(self.keys.of_delivery(self.keys.of_body(body)), IdFrom::Nothing)
+        match &self.dedupe.0 {
+            DedupeMode::Off => {
+                return DeliveryKeys::of_event(self.keys.of_delivery(self.keys.of_body(body)), IdFrom::Nothing);
             }
-            (DedupeMode::By(own), id) => match (own(envelope, body), id) {
-                (Some(own), _) => DeliveryKeys::of_event(self.keys.of_own(mode, &own), IdFrom::Own),
-                (None, Some(id)) => DeliveryKeys::of_event(self.keys.of_id(mode, id), id_from),
-                (None, None) => self.without_id(provider, envelope, body),
-            },
-            (_, Some(id)) => DeliveryKeys::of_event(self.keys.of_id(mode, id), id_from),
-            (DedupeMode::ByBytes, None) => DeliveryKeys::of_event(self.keys.of_body(body), IdFrom::Bytes),
-            (DedupeMode::ById, None) => self.without_id(provider, envelope, body),
+            DedupeMode::By(own) => {
+                if let Some(own) = own(envelope, body) {
+                    return DeliveryKeys::of_event(self.keys.of_own(mode, &own), IdFrom::Own);
+                }
+            }
+            DedupeMode::ById | DedupeMode::ByBytes => {}
+        }
+        match (&envelope.id, &envelope.unsigned_id) {
+            (Some(id), _) => DeliveryKeys::of_event(self.keys.of_id(mode, id), id_from),
+            (None, Some(id)) => {
+                DeliveryKeys::of_event(self.keys.of_unsigned_id(mode, id, body), IdFrom::UnsignedHeader)
+            }
+            (None, None) if matches!(self.dedupe.0, DedupeMode::ByBytes) => {
+                DeliveryKeys::of_event(self.keys.of_body(body), IdFrom::Bytes)
+            }
+            (None, None) => self.without_id(provider, envelope, body),
         }
     }
 

@@ -70,6 +70,7 @@ use crate::observe;
 use crate::provider::{METHODS, Provider};
 use crate::rejection::Rejection;
 use crate::time::in_time;
+use crate::unsigned::UnsignedNames;
 use crate::verified::Verified;
 
 /// A webhook endpoint: a provider, its secrets, and the policy for its deliveries. Cheap to clone.
@@ -86,6 +87,8 @@ struct ReceiverState {
     current: RwLock<Current>,
     body_timeout: Duration,
     freshness_rule: FreshnessRule,
+    /// The unsigned headers that options of the provider read. These options cannot be replaced with the secrets.
+    unsigned: Option<UnsignedNames>,
     key_rule: KeyRule,
     handling: Handling,
     warnings: Vec<String>,
@@ -147,7 +150,8 @@ impl Receiver {
         self.intake(self.generation(), head.headers)
     }
 
-    /// Verifies a complete body without allocating. The request method is not checked.
+    /// Verifies a complete body. The request method is not checked. Allocates only if the provider has an option that
+    /// reads an unsigned header.
     ///
     /// # Errors
     /// Returns the errors of [`begin`](Receiver::begin), [`Intake::push`] and [`Intake::finish`], except
@@ -343,7 +347,8 @@ impl Receiver {
         let state = &*self.0;
         let freshness = state.freshness_rule.freshness;
         let check = generation.scheme.begin(headers, freshness, || state.endpoint.now())?;
-        Ok(Intake::new(generation, check))
+        let unsigned = state.unsigned.as_ref().map(|names| Box::new(names.find(headers)));
+        Ok(Intake::new(generation, check, unsigned))
     }
 
     /// Returns the current secrets. Short, so it never waits for long.

@@ -14,6 +14,8 @@ pub(super) fn of<H: Headers + ?Sized>(verified: &Verified<'_>, head: Option<&Req
         content_type: head.and_then(|head| content_type(head.headers)).map(str::to_owned),
         message_id: verified.message_id().map(str::to_owned),
         attempted_at: verified.attempted_at(),
+        event_time: verified.event_time(),
+        unsigned: verified.unsigned().map(|values| Box::new(values.to_stored())),
     }))
 }
 

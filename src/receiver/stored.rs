@@ -1,7 +1,7 @@
 //! Step 5 again: the deliveries of stored events, which a worker handles.
 //!
 //! The signature, the mode and the age were checked before the event was stored, and are not checked again. The
-//! envelope is read again from the body.
+//! envelope is read again from the body, and from the unsigned headers that were stored with it.
 
 use super::{Receiver, envelope};
 use crate::dedupe::inbox::store::Leased;
@@ -35,9 +35,10 @@ impl Receiver {
             secret: usize::MAX,
             message_id: head.message_id.as_deref().map(str::as_bytes),
             attempted_at: head.attempted_at,
-            occurred_at: None,
+            occurred_at: head.event_time,
         };
-        let verified = Verified::from_inbox(body, verification, current.generation, &head.secret, &witness);
+        let unsigned = head.unsigned.as_deref().map(|stored| Box::new(stored.as_found()));
+        let verified = Verified::from_inbox(body, verification, current.generation, unsigned, &head.secret, &witness);
         let (envelope, _) = envelope::read(&*current.provider, &verified);
         let keys = DeliveryKeys {
             id_from: head.id_from().ok_or(Unsealable::Unsupported)?,

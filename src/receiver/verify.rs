@@ -17,6 +17,6 @@ impl<'a> Intake<'a> {
         }
         let rest = self.body.bytes().get(self.hashed..).unwrap_or_default();
         let verification = self.check.finish(&self.generation.scheme, rest)?;
-        Ok(Verified::assertion(self.body.into_bytes(), verification, self.generation))
+        Ok(Verified::assertion(self.body.into_bytes(), verification, self.generation, self.unsigned))
     }
 }

@@ -5,9 +5,7 @@ use ed25519_dalek::Signer as _;
 use ed25519_dalek::{Signature, SigningKey, StreamVerifier, VerifyingKey};
 use subtle::Choice;
 
-/// The most signatures that are checked in one delivery, each with a hash of the body under each key. Svix signs with its
-/// current key and up to ten old ones.
-pub(super) const MOST_ED25519: usize = 16;
+use super::keys::MOST_ED25519;
 
 /// A public key that is not weak.
 pub(super) struct PublicKey(VerifyingKey);
@@ -56,7 +54,6 @@ impl SignaturesInProgress {
 }
 
 /// A private key.
-#[cfg_attr(not(feature = "sign"), allow(dead_code, reason = "only `sign` signs"))]
 pub(super) struct PrivateKey(SigningKey);
 
 impl PrivateKey {

@@ -8,13 +8,19 @@ use sha2::{Sha256, Sha512};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use zeroize::Zeroizing;
 
+#[cfg(all(feature = "ed25519", feature = "sign"))]
+use super::ed25519::PrivateKey;
 #[cfg(feature = "ed25519")]
-use super::ed25519::{PrivateKey, PublicKey, SignaturesInProgress};
+use super::ed25519::{PublicKey, SignaturesInProgress};
 use crate::secret::SHORT;
 use crate::{ConfigError, Reason, Secret, Secrets};
 
 type HmacSha256 = Hmac<Sha256>;
 type HmacSha512 = Hmac<Sha512>;
+
+/// The most Ed25519 signatures that are checked in one delivery, each with a hash of the body under each key. Svix signs
+/// with its current key and up to ten old ones.
+pub(super) const MOST_ED25519: usize = 16;
 
 /// A SHA-256 MAC.
 pub(crate) type Tag = [u8; 32];
@@ -50,8 +56,10 @@ impl KeyMaterial {
             }
             #[cfg(feature = "ed25519")]
             KeyMaterial::PublicKey(bytes) => Prepared::PublicKey(Box::new(PublicKey::new(bytes)?)),
-            #[cfg(feature = "ed25519")]
+            #[cfg(all(feature = "ed25519", feature = "sign"))]
             KeyMaterial::PrivateKey(bytes) => Prepared::PrivateKey(Box::new(PrivateKey::new(bytes))),
+            #[cfg(all(feature = "ed25519", not(feature = "sign")))]
+            KeyMaterial::PrivateKey(_) => return Err("is a private key, which needs the feature `sign`".to_owned()),
         })
     }
 }
@@ -71,7 +79,7 @@ enum Prepared {
     Sha512(Box<HmacSha512>),
     #[cfg(feature = "ed25519")]
     PublicKey(Box<PublicKey>),
-    #[cfg(feature = "ed25519")]
+    #[cfg(all(feature = "ed25519", feature = "sign"))]
     PrivateKey(Box<PrivateKey>),
 }
 
@@ -124,7 +132,7 @@ impl Keys {
             Prepared::Sha512(mac) => Some(begun(&**mac, parts).finalize().into_bytes().to_vec()),
             #[cfg(feature = "ed25519")]
             Prepared::PublicKey(_) => None,
-            #[cfg(feature = "ed25519")]
+            #[cfg(all(feature = "ed25519", feature = "sign"))]
             Prepared::PrivateKey(key) => Some(key.sign(parts).to_vec()),
         }
     }
@@ -180,7 +188,7 @@ pub(super) trait Presented {
     /// Returns whether one of them is this MAC, in constant time.
     fn has_mac<const LENGTH: usize>(&self, mac: &[u8; LENGTH]) -> Choice;
 
-    /// Returns those that may be Ed25519 signatures, at most [`MOST_ED25519`](super::ed25519::MOST_ED25519).
+    /// Returns those that may be Ed25519 signatures, at most [`MOST_ED25519`].
     #[cfg(feature = "ed25519")]
     fn ed25519(&self) -> impl Iterator<Item = [u8; 64]>;
 }
@@ -202,7 +210,7 @@ enum Progress {
     #[cfg(feature = "ed25519")]
     Ed25519(SignaturesInProgress),
     /// A key that verifies nothing.
-    #[cfg(feature = "ed25519")]
+    #[cfg(all(feature = "ed25519", feature = "sign"))]
     Nothing,
 }
 
@@ -251,7 +259,7 @@ impl Prepared {
             Prepared::Sha512(mac) => Progress::Sha512(Box::new(begun(&**mac, before))),
             #[cfg(feature = "ed25519")]
             Prepared::PublicKey(key) => Progress::Ed25519(key.begin(before, presented.ed25519())),
-            #[cfg(feature = "ed25519")]
+            #[cfg(all(feature = "ed25519", feature = "sign"))]
             Prepared::PrivateKey(_) => Progress::Nothing,
         }
     }
@@ -281,7 +289,7 @@ impl Progress {
             Progress::Sha512(mac) => mac.update(bytes),
             #[cfg(feature = "ed25519")]
             Progress::Ed25519(signatures) => signatures.update(bytes),
-            #[cfg(feature = "ed25519")]
+            #[cfg(all(feature = "ed25519", feature = "sign"))]
             Progress::Nothing => {}
         }
     }
@@ -293,7 +301,7 @@ impl Progress {
             Progress::Sha512(mac) => presented.has_mac::<64>(&mac.finalize().into_bytes().into()),
             #[cfg(feature = "ed25519")]
             Progress::Ed25519(signatures) => signatures.one_is_valid(),
-            #[cfg(feature = "ed25519")]
+            #[cfg(all(feature = "ed25519", feature = "sign"))]
             Progress::Nothing => Choice::from(0),
         }
     }

@@ -119,10 +119,8 @@ impl SharedSecret {
                 "the user name must have at most 256 bytes, without `:` and control characters",
             ));
         }
-        let mut keyed = KeyedSharedSecret {
-            first: Required::read(&self.header, &self.form, secrets)?,
-            others: Vec::new(),
-        };
+        let mut keyed =
+            KeyedSharedSecret { first: Required::read(&self.header, &self.form, secrets)?, others: Vec::new() };
         for (header, secrets) in &self.others {
             let other = Required::read(header, &SharedSecretForm::Verbatim, secrets)?;
             if keyed.all().any(|known| known.header == other.header) {

@@ -15,11 +15,9 @@ use base64ct::{Base64, Encoding};
 use http::HeaderName;
 use subtle::Choice;
 
-#[cfg(feature = "ed25519")]
-use super::ed25519::MOST_ED25519;
 use super::encoding::SecretEncoding;
 use super::header::{header_name, required};
-use super::keys::{KeyMaterial, KeyUse, KeyedMessage, Keys, Presented, Tag, same_as_any};
+use super::keys::{KeyMaterial, KeyUse, KeyedMessage, Keys, MOST_ED25519, Presented, Tag, same_as_any};
 use super::signature::canonical_integer;
 #[cfg(feature = "ed25519")]
 use super::signature::ed25519_key;
@@ -413,15 +411,12 @@ fn well_formed(signatures: &[u8], accepts: Versions) -> Result<(), HeaderProblem
         public_key = public_key.saturating_add(usize::from(is_public_key));
         plausible |= (accepts.v1a && is_public_key) | (accepts.v1 && matches!(entry, ListEntry::SharedKey(_)));
     }
-    #[cfg(not(feature = "ed25519"))]
-    let _ = public_key;
     if !signatures.is_ascii() {
         return Err(HeaderProblem::NotVisibleAscii);
     }
     if count > MOST_SIGNATURES {
         return Err(HeaderProblem::TooManySignatures);
     }
-    #[cfg(feature = "ed25519")]
     if accepts.v1a && public_key > MOST_ED25519 {
         return Err(HeaderProblem::TooManyPublicKeySignatures);
     }
@@ -540,11 +535,9 @@ mod tests {
             (Ok(()), Ok(()), Err(HeaderProblem::NoSignature))
         );
         let many = |count| vec![pair.as_str(); count].join(" ");
-        if cfg!(feature = "ed25519") {
-            assert_eq!(of(&many(16), V1A), Ok(()));
-            assert_eq!(of(&many(17), V1A), Err(HeaderProblem::TooManyPublicKeySignatures));
-            assert_eq!(of(&format!("{good} {}", many(17)), V1), Ok(()), "ignored");
-        }
+        assert_eq!(of(&many(16), V1A), Ok(()));
+        assert_eq!(of(&many(17), V1A), Err(HeaderProblem::TooManyPublicKeySignatures));
+        assert_eq!(of(&format!("{good} {}", many(17)), V1), Ok(()), "ignored");
     }
 
     #[test]

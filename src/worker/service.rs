@@ -64,7 +64,7 @@ where
 }
 
 /// Makes the request of an attempt: POST to the stored path, with the body and its content type, and the delivery in
-/// the extensions. No other header of the provider's request is stored.
+/// the extensions. No other header of the provider's request is in it.
 fn request<B: From<Bytes>>(delivery: Delivery, head: StoredHead) -> Request<B> {
     let mut request = Request::new(B::from(delivery.body().clone()));
     *request.method_mut() = http::Method::POST;

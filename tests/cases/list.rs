@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use medhook::registry::PROVIDERS;
-use medhook::testing::{Signing, fixtures};
+use medhook::testing::fixtures;
 use medhook::{Outcome, Reason};
 use medhook_conformance::{Case, Cases, Change, Expected};
 use medhook_tests::listing;

@@ -11,6 +11,7 @@ mod observed;
 mod payloads;
 mod recorder;
 mod silence;
+mod unsigned;
 mod useful;
 mod vectors;
 

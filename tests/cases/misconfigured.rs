@@ -23,10 +23,10 @@ const SECRET: &str = "whsec_AqM87BQiXPk6SqjUZMxJPR1FhvObGm6e";
 
 /// The messages of the warnings since the last call of `take`.
 #[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<String>>>);
+pub struct Warnings(Arc<Mutex<Vec<String>>>);
 
 impl Warnings {
-    fn take(&self) -> Vec<String> {
+    pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
 

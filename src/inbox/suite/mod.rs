@@ -10,6 +10,7 @@ pub(crate) mod leasing;
 pub(crate) mod operating;
 pub(crate) mod selecting;
 pub(crate) mod storing;
+pub(crate) mod unsigned;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -128,6 +129,10 @@ macro_rules! inbox_suite {
             keeping::rows_sealed_under_another_key_are_found_in_pages
             keeping::a_row_is_resealed_only_if_it_has_not_changed
             keeping::truncating_the_log_keeps_the_events
+            unsigned::attempts_have_the_id_and_the_kind_of_unsigned_headers
+            unsigned::a_forged_id_does_not_suppress_a_genuine_event
+            unsigned::attempts_have_the_attributes_of_binary_cloud_events
+            unsigned::no_header_is_stored_without_an_option
         }
     };
     (@tests $test:meta, $fixture:expr; $($area:ident :: $rule:ident)*) => { $(

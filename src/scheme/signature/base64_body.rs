@@ -26,9 +26,8 @@ impl Base64Body {
                 self.length = 0;
             }
         }
-        let whole = bytes.len() - bytes.len() % 3;
-        let (groups, rest) = bytes.split_at_checked(whole).unwrap_or((&[], bytes));
-        groups.chunks(AT_ONCE).for_each(|groups| encode(groups, &mut each));
+        let (groups, rest) = bytes.as_chunks::<3>();
+        groups.as_flattened().chunks(AT_ONCE).for_each(|groups| encode(groups, &mut each));
         rest.iter().for_each(|byte| self.carry(*byte));
     }
 

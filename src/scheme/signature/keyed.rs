@@ -9,11 +9,9 @@ use super::settings::{SignatureAlgorithm, SignatureSettings, TimestampPlace};
 use super::template::{BodyForm, Part, Template};
 use super::timestamp::TimestampUnit;
 use crate::headers::{HeadFault, HeaderProblem};
-#[cfg(feature = "ed25519")]
-use crate::scheme::ed25519::MOST_ED25519;
 use crate::scheme::encoding::Encoding;
 use crate::scheme::header::{header_name, required};
-use crate::scheme::keys::{KeyedMessage, Keys, Presented, same};
+use crate::scheme::keys::{KeyedMessage, Keys, MOST_ED25519, Presented, same};
 use crate::scheme::verification::{SignatureScope, Verification};
 use crate::{ConfigError, Freshness, Headers, Reason};
 
@@ -62,7 +60,6 @@ impl KeyedSignature {
             }
         };
         let most = match settings.algorithm {
-            #[cfg(feature = "ed25519")]
             SignatureAlgorithm::Ed25519 => MOST_ED25519,
             _ => MOST_ENTRIES,
         };
