@@ -258,11 +258,12 @@ impl Delivery {
     }
 
     /// Returns the earlier deliveries of the same bytes, if the event can recur with the same bytes
-    /// ([`Dedupe::by_id`](crate::Dedupe::by_id)): this delivery may be a retry or a replay of an earlier one, or a new
-    /// event. Deliveries whose handler failed are among them, since one may have had an effect. The count starts
-    /// again after 24 hours without a delivery of the bytes.
+    /// ([`Dedupe::by_id`](crate::Dedupe::by_id)) or its id is [unsigned](crate::Custom::unsigned_id_header): this
+    /// delivery may be a retry or a replay of an earlier one, or a new event. Deliveries whose handler failed are among
+    /// them, since one may have had an effect. Duplicates are not. The count starts again after 24 hours without a
+    /// delivery of the bytes.
     ///
-    /// Always `None` before the handler runs, for events that are deduplicated, and with
+    /// Always `None` before the handler runs, for other events that are deduplicated, and with
     /// [`Dedupe::off`](crate::Dedupe::off).
     #[must_use]
     pub fn possible_duplicate(&self) -> Option<PossibleDuplicate> {
@@ -376,12 +377,12 @@ impl Delivery {
         }
     }
 
-    /// Returns the number of earlier deliveries with the same bytes, if the event can recur with them.
+    /// Returns the number of earlier deliveries with the same bytes, if they count.
     pub(crate) fn repeats(&self) -> Option<u64> {
         self.claim.as_ref()?.possible_duplicate.get().map(|duplicate| duplicate.count)
     }
 
-    /// Returns the key of the body, if the event can recur with the same bytes.
+    /// Returns the key of the body, if its deliveries count. With an unsigned id, the event is claimed, too.
     pub(crate) fn recurring_body(&self) -> Option<EventKey> {
         self.opened.keys.recurring_body
     }
@@ -418,7 +419,7 @@ impl fmt::Debug for Delivery {
     }
 }
 
-/// The earlier deliveries with the bytes of a delivery whose event can recur. See [`Delivery::possible_duplicate`].
+/// The earlier deliveries with the bytes of a delivery. See [`Delivery::possible_duplicate`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PossibleDuplicate {

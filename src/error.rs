@@ -54,8 +54,8 @@ reasons! {
     Stale = "stale", UNAUTHORIZED;
     /// The signed timestamp, or the time of the verified event, is further in the future than the allowed clock skew.
     InTheFuture = "in_the_future", UNAUTHORIZED;
-    /// The body of a verified delivery does not begin with `{` or `[`, which the scheme requires: its signature could be
-    /// that of another time and another body, or of a handshake.
+    /// The body of a verified delivery does not begin with `{` or `[`, which the scheme requires: its signature could
+    /// be that of another time and another body, or of a handshake.
     AmbiguousBody = "ambiguous_body", UNAUTHORIZED;
     /// The event lacks the time by which its freshness is checked. Events of undocumented kinds may lack it, except
     /// those of a [`Custom`](crate::Custom) provider.
@@ -83,8 +83,8 @@ reasons! {
     /// Another delivery of this event is being handled.
     InFlight = "in_flight", SERVICE_UNAVAILABLE;
     /// More deliveries with these bytes arrived within a day than [`max_repeats`](crate::Builder::max_repeats) allows,
-    /// of a kind whose events can recur with the same bytes: either the event recurs more often, or a captured delivery
-    /// is being replayed.
+    /// of an event that can recur with the same bytes or whose id is unsigned: either the event recurs more often, or a
+    /// captured delivery is being replayed.
     RepeatLimit = "repeat_limit", SERVICE_UNAVAILABLE;
     /// The dedupe store failed or did not answer in time.
     StoreUnavailable = "store_unavailable", SERVICE_UNAVAILABLE;

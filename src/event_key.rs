@@ -84,7 +84,8 @@ pub(crate) struct DeliveryKeys {
     pub(crate) id_from: IdFrom,
     /// The key of its event.
     pub(crate) event: EventKey,
-    /// The key of its body, if the event can recur with the same bytes.
+    /// The key of its body, if its deliveries count: if the event can recur with the same bytes, or only an unsigned
+    /// header identifies it.
     pub(crate) recurring_body: Option<EventKey>,
 }
 

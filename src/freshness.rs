@@ -21,8 +21,9 @@ pub enum Freshness {
         /// The maximum time by which the sender's clock may be ahead.
         max_skew: Duration,
     },
-    /// The time of the event in the signed body. It is checked after the body is verified. `max_age` must cover the
-    /// provider's last retry, because all attempts contain the same time.
+    /// The time of the event in the signed body, which is checked after the body is verified, or in a signed header
+    /// ([`timestamp_of_event`](crate::TimestampedHmac::timestamp_of_event)), which is checked before the body is read.
+    /// `max_age` must cover the provider's last retry, because all attempts contain the same time.
     EventTime {
         /// The maximum age of an event.
         max_age: Duration,

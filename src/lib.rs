@@ -45,9 +45,10 @@
 //!
 //! # Guides
 //!
-//! [`guide::inbox`], [`guide::tenants`], [`guide::handshakes`], [`guide::proxies`], [`guide::layers`],
-//! [`guide::shutdown`], [`guide::silence`] and [`guide::logs`] cover production setups. [`Custom`] describes a provider
-//! that is not listed here, and [`DedupeStore`] is the trait for your own store.
+//! [`guide::inbox`], [`guide::tenants`], [`guide::proxies`], [`guide::layers`], [`guide::shutdown`], [`guide::silence`]
+//! and [`guide::logs`] cover production setups. [`Custom`] describes a provider that is not listed here:
+//! [`guide::schemes`] has the settings of many senders, and [`guide::handshakes`] the checks that some make first.
+//! [`DedupeStore`] is the trait for your own store.
 //!
 //! # Features
 //!
@@ -62,7 +63,7 @@
 //! | `metrics` | counters, gauges and histograms through the crate `metrics` 0.24, listed in `docs/metrics.md` |
 //! | `shutdown` | `Shutdown`, which drains all receivers on SIGTERM; on by default in the crates for frameworks |
 //! | `jiff-02`, `chrono-04`, `time-03` | `Time::to_jiff`, `Time::to_chrono`, `Time::to_time` |
-//! | `ed25519` | [`Ed25519Body`], and public keys (`whpk_`) in [`StandardWebhooks`] |
+//! | `ed25519` | signatures by the sender's key pair: [`Ed25519Body`], and `v1a` in [`StandardWebhooks`] |
 //! | `sign` | `sign::Signer`, which signs webhooks that the application sends |
 //! | `testing` | signed test requests, a clock and fixtures; includes `sign` |
 //! | `axum-core-05`, `actix-web-4` | extractors for [`Delivery`] and `Webhook`; enabled by `medhook-axum` and `medhook-actix` |

@@ -73,7 +73,7 @@ metrics! {
     DRIFTED = Counter "medhook_drifted_total" { "endpoint", "kind" } Count,
         "Events with fields that differ from the documentation of the provider.";
     POINTER_MISSING = Counter "medhook_pointer_missing_total" { "endpoint", "pointer" } Count,
-        "Verified bodies in which a configured JSON pointer of a custom provider found nothing.";
+        "Verified deliveries of a custom provider in which a configured JSON pointer or header found nothing usable.";
     CLAIMS_LOST = Counter "medhook_claims_lost_total" { "endpoint" } Count,
         "Claims that another delivery took over: their events may be handled twice.";
     UNCLAIMED = Counter "medhook_unclaimed_total" { "endpoint", "reason" } Count,
@@ -199,7 +199,7 @@ pub(crate) fn silent(endpoint: &str, provider: &str) {
     SILENCE.add(1, [owned(endpoint), owned(provider)]);
 }
 
-/// Counts a JSON pointer that found no usable value.
+/// Counts a JSON pointer or an unsigned header without a usable value.
 pub(crate) fn pointer_missing(endpoint: &str, pointer: &'static str) {
     POINTER_MISSING.add(1, [owned(endpoint), pointer.into()]);
 }

@@ -10,6 +10,11 @@ pub mod tenants {}
 #[doc = include_str!("inbox.md")]
 pub mod inbox {}
 
+/// Schemes: how the deliveries of each sender are authenticated.
+///
+#[doc = include_str!("schemes.md")]
+pub mod schemes {}
+
 /// Handshakes: the checks that a provider makes before it sends events.
 ///
 #[doc = include_str!("handshakes.md")]

@@ -47,8 +47,38 @@ pub(super) enum ClaimEnding {
     /// Releases a claim whose outcome is unknown because the store did not answer. If the claim is still under way, it
     /// has no effect after the release. `Lost` is expected here and is not reported.
     Disown,
-    /// Records that the handler of a recorded delivery failed, or did not run because the store did not answer.
-    Failure(EventKey),
+    /// Records that the handler of a recorded delivery failed, or did not run because the store did not answer. The
+    /// event's claim ends after that, so that the next delivery of the event finds the place that it needs.
+    Failure(EventKey, AfterFailure),
+}
+
+/// The fate of the claim after a failure was recorded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum AfterFailure {
+    /// There is no claim.
+    Nothing,
+    Release,
+    Disown,
+}
+
+impl ClaimEnding {
+    /// Returns what remains to be done after this.
+    pub(super) fn next(self) -> Option<ClaimEnding> {
+        match self {
+            ClaimEnding::Failure(_, after) => after.ending(),
+            ClaimEnding::Commit | ClaimEnding::Release | ClaimEnding::Disown => None,
+        }
+    }
+}
+
+impl AfterFailure {
+    pub(super) fn ending(self) -> Option<ClaimEnding> {
+        match self {
+            AfterFailure::Nothing => None,
+            AfterFailure::Release => Some(ClaimEnding::Release),
+            AfterFailure::Disown => Some(ClaimEnding::Disown),
+        }
+    }
 }
 
 impl Claim {
@@ -65,7 +95,7 @@ impl Claim {
 
     /// Claims the event, runs the handler, and settles the claim.
     pub(super) async fn run<T>(
-        mut self,
+        self,
         handler: Guarded<'_, impl Future<Output = T> + Unpin>,
         answered: Guarded<'_, impl FnOnce(&T) -> Answered>,
     ) -> Result<T, Rejection> {
@@ -78,16 +108,21 @@ impl Claim {
                 false
             }
             Err(error) => {
-                let full = error.is_full();
-                let rejection = Rejection::store(error);
-                self.permit.finish();
-                if !full {
-                    self.settle_in_background(ClaimEnding::Disown);
-                }
-                return Err(rejection);
+                let maybe_claimed = !error.is_full();
+                return Err(self.reject(error, maybe_claimed.then_some(ClaimEnding::Disown)));
             }
         };
         self.run_claimed(claimed, handler, answered).await
+    }
+
+    /// Rejects the delivery because of the store. A claim that it may have made ends in the background.
+    pub(super) fn reject(mut self, error: StoreError, ending: Option<ClaimEnding>) -> Rejection {
+        let rejection = Rejection::store(error);
+        self.permit.finish();
+        if let Some(ending) = ending {
+            self.settle_in_background(ending);
+        }
+        rejection
     }
 
     /// Runs the handler, and settles the claim if there is one. Without one, the event is claimed by the first renewal
@@ -100,7 +135,7 @@ impl Claim {
     ) -> Result<T, Rejection> {
         observe::new_event(self.delivery.facts());
         let handled = {
-            let renewing = pin!(self.keep_renewing());
+            let renewing = pin!(self.keep_renewing(self.settings.part_of_lease(3)));
             self.handle(handler, answered, renewing).await
         };
         match handled {
@@ -162,9 +197,9 @@ impl Claim {
         }
     }
 
-    async fn keep_renewing(&self) -> Infallible {
+    /// Renews the claim, for the first time after `wait`.
+    pub(super) async fn keep_renewing(&self, mut wait: Duration) -> Infallible {
         let settings = &*self.settings;
-        let mut wait = settings.part_of_lease(3);
         loop {
             sleep(wait).await;
             wait = match self.renew().await {
@@ -199,14 +234,14 @@ impl Claim {
         }
     }
 
-    pub(super) fn settle_in_background(self, ending: ClaimEnding) {
+    pub(super) fn settle_in_background(self, mut ending: ClaimEnding) {
         tokio::spawn(async move {
             let settings = self.settings.clone();
             let began = Instant::now();
             let longest = match ending {
                 ClaimEnding::Commit => settings.retention.total.min(LONGEST_SETTLING),
                 // By then the lease has expired. A record of deliveries is advisory.
-                ClaimEnding::Release | ClaimEnding::Disown | ClaimEnding::Failure(_) => settings.lease,
+                ClaimEnding::Release | ClaimEnding::Disown | ClaimEnding::Failure(..) => settings.lease,
             };
             let mut wait = FIRST_RETRY;
             loop {
@@ -215,7 +250,11 @@ impl Claim {
                     // One last attempt follows.
                     () = self.permit.canceled() => true,
                 };
-                if self.try_settle(ending).await || canceled || began.elapsed() >= longest {
+                while self.try_settle(ending).await {
+                    let Some(next) = ending.next() else { return };
+                    ending = next;
+                }
+                if canceled || began.elapsed() >= longest {
                     return;
                 }
                 wait = wait.saturating_mul(2).min(settings.part_of_lease(3));
@@ -230,13 +269,14 @@ impl Claim {
         });
     }
 
-    async fn try_settle(&self, ending: ClaimEnding) -> bool {
+    /// Takes one step, and returns whether it is done: [`next`](ClaimEnding::next) may remain.
+    pub(super) async fn try_settle(&self, ending: ClaimEnding) -> bool {
         let settings = &*self.settings;
         let key = self.delivery.event_key();
         let settled = match ending {
             ClaimEnding::Commit => self.answer(|store| store.commit(key, self.token, settings.retention)).await,
             ClaimEnding::Release | ClaimEnding::Disown => self.answer(|store| store.release(key, self.token)).await,
-            ClaimEnding::Failure(body) => {
+            ClaimEnding::Failure(body, _) => {
                 self.answer(|store| store.record_failure(body)).await.map(|()| Settled::Settled)
             }
         };
@@ -253,7 +293,7 @@ impl Claim {
                 let step = match ending {
                     ClaimEnding::Commit => "commit",
                     ClaimEnding::Release | ClaimEnding::Disown => "release",
-                    ClaimEnding::Failure(_) => "record failure",
+                    ClaimEnding::Failure(..) => "record failure",
                 };
                 observe::settle_failed(self.delivery.subject(), step, &error);
                 false
@@ -261,7 +301,7 @@ impl Claim {
         }
     }
 
-    async fn acquire(&self) -> Result<Claimed, StoreError> {
+    pub(super) async fn acquire(&self) -> Result<Claimed, StoreError> {
         let (key, lease) = (self.delivery.event_key(), self.settings.lease);
         self.answer(|store| store.claim(key, self.token, lease)).await
     }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use super::claim::{Claim, ClaimEnding};
+use super::claim::{AfterFailure, Claim};
 use super::panics::Guarded;
 use super::quota::Room;
 use super::settings::{InboxSettings, OnStoreError};
@@ -35,15 +35,18 @@ impl Claim {
             // A drain waits for the store, but there is no handler that it could cancel.
             self.permit.finish();
         }
-        let mut recorded = None;
+        let mut counted = None;
         if let Some(body) = recurring_body {
-            (self, recorded) = self.record(body).await?;
-            if recorded.is_none() {
+            let of_body;
+            // The claim is that of the event to store: both have the same token.
+            (self, of_body) = self.count(body).await?;
+            if !of_body.is_recorded() {
                 // The store is unavailable.
-                return self.run_with_record(body, None, handler, answered).await;
+                return self.run_counted(of_body, handler, answered).await;
             }
+            counted = Some(of_body);
         }
-        let error = match self.store_event(inbox).await {
+        let rejection = match self.store_event(inbox).await {
             Ok(StoreResult::Stored { .. }) => {
                 // With a known body it may be a replay.
                 if self.delivery.repeats().is_none() {
@@ -53,23 +56,21 @@ impl Claim {
                 inbox.inbox.stored.notify_waiters();
                 return Err(Rejection::stored(inbox.ack_status));
             }
-            Ok(StoreResult::Duplicate) => return Err(Reason::Duplicate.into()),
-            Ok(StoreResult::InFlight { retry_after }) => return Err(Rejection::in_flight(retry_after)),
-            Err(error) => error,
+            Ok(StoreResult::Duplicate) => Reason::Duplicate.into(),
+            Ok(StoreResult::InFlight { retry_after }) => Rejection::in_flight(retry_after),
+            Err(error) if handles_unclaimed => {
+                observe::unclaimed(self.delivery.subject(), &error);
+                return match counted {
+                    Some(counted) => self.run_counted(counted, handler, answered).await,
+                    None => self.run_claimed(false, handler, answered).await,
+                };
+            }
+            Err(error) => Rejection::store(error),
         };
-        if handles_unclaimed {
-            observe::unclaimed(self.delivery.subject(), &error);
-            return match recurring_body {
-                Some(body) => self.run_with_record(body, recorded, handler, answered).await,
-                None => self.run_claimed(false, handler, answered).await,
-            };
+        if let Some(counted) = counted {
+            self.give_back(counted, AfterFailure::Disown).await;
         }
-        if let (Some(body), Some(recorded)) = (recurring_body, recorded)
-            && recorded.is_current()
-        {
-            self.settle(ClaimEnding::Failure(body)).await;
-        }
-        Err(Rejection::store(error))
+        Err(rejection)
     }
 
     async fn store_event(&self, to: &InboxSettings) -> Result<StoreResult, StoreError> {

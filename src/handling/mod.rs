@@ -216,3 +216,8 @@ impl Admitted {
 mod intake_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+#[cfg(all(feature = "inbox", feature = "testing"))]
+mod unsigned_intake_tests;
+#[cfg(test)]
+mod unsigned_tests;

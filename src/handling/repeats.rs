@@ -1,102 +1,186 @@
-//! Deliveries whose event can recur with the same bytes: they are recorded instead of claimed.
+//! Deliveries that count for the body that they have, since the bytes alone are signed: they are recorded under it.
 //!
-//! A claim keeps two deliveries of one event apart. Here each delivery is of an event of its own, so nothing can be
-//! held for it: no other delivery waits, and none is dropped. The record says whether the same bytes came before, and
-//! limits how often a captured delivery can be replayed.
+//! The event of such a delivery either can recur with the same bytes, or only an unsigned id tells it apart. The record
+//! says whether the same bytes came before, and limits how often a captured delivery can be replayed.
+//!
+//! A claim keeps two deliveries of one event apart. If the event can recur, each delivery is of an event of its own, so
+//! nothing is claimed: no other delivery waits, and none is dropped. An event with an unsigned id is claimed before it
+//! is recorded, so that its retries, which are duplicates or in flight, do not count.
 
 use std::future::{Future, pending};
 use std::pin::pin;
 
 use tokio::time::Instant;
 
-use super::claim::{Claim, ClaimEnding};
+use super::claim::{AfterFailure, Claim, ClaimEnding};
 use super::panics::Guarded;
 use super::settings::{OnStoreError, REPEAT_PERIOD};
 use crate::answered::Answered;
-use crate::dedupe::DeliveryRecord;
-use crate::event_key::EventKey;
+use crate::dedupe::{Claimed, DeliveryRecord};
+use crate::error::Reason;
+use crate::event_key::{EventKey, IdFrom};
 use crate::observe;
 use crate::rejection::Rejection;
 
+/// The record in the store of a delivery that counts for its body.
+#[derive(Clone, Copy)]
+pub(super) struct Counted {
+    event: EventClaim,
+    /// `None` if the store is unavailable and the policy is [`HandleUnclaimed`](OnStoreError::HandleUnclaimed).
+    recorded: Option<Recorded>,
+}
+
+/// The claim of the event of such a delivery.
+#[derive(Clone, Copy)]
+enum EventClaim {
+    /// The event has this delivery only.
+    NotNeeded,
+    Since(Instant),
+    /// The store is unavailable and the policy is [`HandleUnclaimed`](OnStoreError::HandleUnclaimed).
+    Failed,
+}
+
 /// The record of a delivery, and when it was made.
 #[derive(Clone, Copy)]
-pub(super) struct Recorded {
+struct Recorded {
+    body: EventKey,
     record: DeliveryRecord,
     at: Instant,
+}
+
+impl Counted {
+    #[cfg(feature = "inbox")]
+    pub(super) fn is_recorded(&self) -> bool {
+        self.recorded.is_some()
+    }
+
+    /// Returns what is to be settled if the event was not handled: its place is free again, and its claim ends.
+    fn failure(&self, after: AfterFailure) -> Option<ClaimEnding> {
+        let after = if self.event.is_held() { after } else { AfterFailure::Nothing };
+        match self.recorded {
+            Some(recorded) if recorded.is_current() => Some(ClaimEnding::Failure(recorded.body, after)),
+            _ => after.ending(),
+        }
+    }
+}
+
+impl EventClaim {
+    fn is_held(&self) -> bool {
+        matches!(self, EventClaim::Since(_))
+    }
 }
 
 impl Recorded {
     /// Returns whether the period that the delivery counts for is not over. A failure must not free a place in the next
     /// period.
-    pub(super) fn is_current(&self) -> bool {
+    fn is_current(&self) -> bool {
         self.record.period.saturating_add(self.at.elapsed()) < REPEAT_PERIOD
     }
 }
 
 impl Claim {
-    /// Records the delivery, runs the handler, and records its failure.
+    /// Claims the event if it has an unsigned id, records the delivery, runs the handler, and settles both.
     pub(super) async fn run_recorded<T>(
         self,
         body: EventKey,
         handler: Guarded<'_, impl Future<Output = T> + Unpin>,
         answered: Guarded<'_, impl FnOnce(&T) -> Answered>,
     ) -> Result<T, Rejection> {
-        let (claim, recorded) = self.record(body).await?;
-        claim.run_with_record(body, recorded, handler, answered).await
+        let (claim, counted) = self.count(body).await?;
+        claim.run_counted(counted, handler, answered).await
     }
 
-    /// Records the delivery. Returns no record if the store is unavailable and the policy is
-    /// [`HandleUnclaimed`](OnStoreError::HandleUnclaimed).
-    pub(super) async fn record(mut self, body: EventKey) -> Result<(Self, Option<Recorded>), Rejection> {
+    /// Claims the event if it has an unsigned id, and records the delivery.
+    pub(super) async fn count(self, body: EventKey) -> Result<(Self, Counted), Rejection> {
+        if self.delivery.id_from() != IdFrom::UnsignedHeader {
+            return self.record(body, EventClaim::NotNeeded).await;
+        }
+        match self.acquire().await {
+            Ok(Claimed::Acquired) => self.record(body, EventClaim::Since(Instant::now())).await,
+            Ok(Claimed::AlreadyHandled) => Err(Reason::Duplicate.into()),
+            Ok(Claimed::InFlight { retry_after }) => Err(Rejection::in_flight(retry_after)),
+            Err(error) if self.settings.on_store_error == OnStoreError::HandleUnclaimed => {
+                observe::unclaimed(self.delivery.subject(), &error);
+                Ok((self, Counted { event: EventClaim::Failed, recorded: None }))
+            }
+            Err(error) => {
+                let maybe_claimed = !error.is_full();
+                Err(self.reject(error, maybe_claimed.then_some(ClaimEnding::Disown)))
+            }
+        }
+    }
+
+    /// Records the delivery.
+    async fn record(self, body: EventKey, event: EventClaim) -> Result<(Self, Counted), Rejection> {
         let (most, policy) = (self.settings.max_repeats, self.settings.on_store_error);
         // The first delivery is no repeat.
         let limit = u64::from(most).saturating_add(1);
+        let after = if event.is_held() { AfterFailure::Disown } else { AfterFailure::Nothing };
         let record = match self.answer(|store| store.record_delivery(body, REPEAT_PERIOD, limit)).await {
             Ok(record) => record,
             Err(error) if policy == OnStoreError::HandleUnclaimed => {
                 observe::unclaimed(self.delivery.subject(), &error);
-                return Ok((self, None));
+                return Ok((self, Counted { event, recorded: None }));
             }
+            // Unless it is full, the store may have recorded the delivery, or may still do so.
             Err(error) => {
-                let full = error.is_full();
-                let rejection = Rejection::store(error);
-                self.permit.finish();
-                if !full {
-                    // The store may have recorded the delivery, or may still do so.
-                    self.settle_in_background(ClaimEnding::Failure(body));
-                }
-                return Err(rejection);
+                let ending = if error.is_full() { after.ending() } else { Some(ClaimEnding::Failure(body, after)) };
+                return Err(self.reject(error, ending));
             }
         };
         if record.in_period >= limit {
             observe::repeat_limit(self.delivery.subject(), most);
+            if let Some(ending) = after.ending() {
+                self.settle(ending).await;
+            }
             return Err(Rejection::repeat_limit(REPEAT_PERIOD.saturating_sub(record.period)));
         }
         if record.earlier > 0 {
             self.delivery.set_possible_duplicate(record.earlier, record.since);
         }
-        Ok((self, Some(Recorded { record, at: Instant::now() })))
+        Ok((self, Counted { event, recorded: Some(Recorded { body, record, at: Instant::now() }) }))
     }
 
-    /// Runs the handler of a recorded delivery, and records its failure.
-    pub(super) async fn run_with_record<T>(
+    /// Runs the handler of a counted delivery, and settles it.
+    pub(super) async fn run_counted<T>(
         mut self,
-        body: EventKey,
-        recorded: Option<Recorded>,
+        counted: Counted,
         handler: Guarded<'_, impl Future<Output = T> + Unpin>,
         answered: Guarded<'_, impl FnOnce(&T) -> Answered>,
     ) -> Result<T, Rejection> {
+        if matches!(counted.event, EventClaim::Failed) {
+            return self.run_claimed(false, handler, answered).await;
+        }
         // With a known body it may be a replay.
         if self.delivery.repeats().is_none() {
             observe::new_event(self.delivery.facts());
         }
-        let handled = self.handle(handler, answered, pin!(pending())).await;
+        let handled = {
+            let renewing = pin!(async {
+                let EventClaim::Since(claimed_at) = counted.event else { return pending().await };
+                self.keep_renewing(self.settings.part_of_lease(3).saturating_sub(claimed_at.elapsed())).await
+            });
+            self.handle(handler, answered, renewing).await
+        };
         self.permit.finish();
-        let failed = !matches!(handled, Ok((_, true)));
-        if failed && recorded.is_some_and(|recorded| recorded.is_current()) {
-            self.settle(ClaimEnding::Failure(body)).await;
+        if matches!(handled, Ok((_, true))) {
+            if counted.event.is_held() {
+                self.settle(ClaimEnding::Commit).await;
+            }
+        } else {
+            self.give_back(counted, AfterFailure::Release).await;
         }
         handled.map(|(answer, _)| answer).map_err(Rejection::from)
+    }
+
+    /// Gives the place of a delivery back that was not handled, and ends the claim of its event as `after` says.
+    pub(super) async fn give_back(self, counted: Counted, after: AfterFailure) {
+        let Some(ending) = counted.failure(after) else { return };
+        if !self.try_settle(ending).await {
+            self.settle_in_background(ending);
+        } else if let Some(next) = ending.next() {
+            self.settle(next).await;
+        }
     }
 }
 

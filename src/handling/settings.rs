@@ -24,7 +24,7 @@ pub(crate) struct Settings {
     /// The time limit of one store operation, after which the store counts as unavailable.
     pub(crate) store_timeout: Duration,
     pub(crate) on_store_error: OnStoreError,
-    /// The number of times that a body may be repeated within [`REPEAT_PERIOD`], if its event can recur.
+    /// The number of times that a body may be repeated within [`REPEAT_PERIOD`], if its deliveries count.
     pub(crate) max_repeats: u32,
     #[cfg(feature = "inbox")]
     pub(crate) inbox: Option<InboxSettings>,

@@ -15,7 +15,7 @@ use crate::provider::follow;
 use crate::receiver::RequestHead;
 use crate::reply::Reply;
 use crate::scheme::{ChallengeSafety, SchemeConfig, SchemeVerifier};
-use crate::secret::Secrets;
+use crate::secret::{SHORT, Secret, Secrets};
 
 /// The handshakes of an endpoint, ready to answer.
 #[derive(Default)]
@@ -120,6 +120,13 @@ impl KeyedHandshakes {
                 self.answer_get(name, parameter, answer)?
             }
             HandshakeForm::Hmac { parameter, answer_key } => {
+                let is_short = |secret: &Secret| secret.text().len() < SHORT;
+                if secrets.iter().next().is_some_and(is_short) {
+                    return Err(ConfigError::new(
+                        "any client can test guesses of the secret against an answer to an hmac handshake, so the first \
+                         secret must have at least 16 bytes",
+                    ));
+                }
                 let mac = if config.is_shared_secret() { MacKey::of_text(secrets)? } else { MacKey::OfScheme };
                 if mac.answer(scheme, "challenge").is_none() {
                     return Err(ConfigError::new("an HMAC needs a first secret that is the key of an HMAC"));
@@ -181,10 +188,11 @@ impl KeyedHandshakes {
         let ping_pong = self.ping_pong.as_ref()?;
         let body: &RawValue = serde_json::from_slice(verified).ok()?;
         let ping = follow(body, &ping_pong.pointer)?.get();
-        // Only a text is a ping. An escape takes at most six bytes for each of its own.
-        if !ping.starts_with('"') || ping.len() > LONGEST_PING.saturating_mul(6).saturating_add(2) {
+        // A byte is at most six long when escaped. A longer text need not be copied.
+        if ping.len() > LONGEST_PING.saturating_mul(6).saturating_add(2) {
             return None;
         }
+        // Fails for everything but a text.
         let ping: String = serde_json::from_str(ping).ok()?;
         let is_ping = (1..=LONGEST_PING).contains(&ping.len());
         is_ping.then(|| (PING_PONG, Reply::json(&ping_pong.key, ping)))
@@ -313,7 +321,7 @@ pub(crate) fn token_warnings<'h>(name: &'h str, handshakes: &'h [Handshake]) -> 
     });
     tokens.flat_map(move |token| {
         let label = token.label();
-        let short = (token.text().len() < crate::secret::SHORT)
+        let short = (token.text().len() < SHORT)
             .then(|| format!("receiver {name}: handshake token {label} is shorter than 16 bytes and can be guessed"));
         let suspicious = token.warning().map(|mistake| {
             format!(

@@ -84,7 +84,7 @@ async fn a_signed_ping_is_answered_with_its_pong() {
     assert_eq!(shown(&reply), (200, r#"{"pong":"abc"}"#, JSON));
 
     let other = signature.replace('d', "e");
-    let altered = body.replace("abc", "abd");
+    let altered = body.replace("abc", "xyz");
     for (method, signature, body, reason) in [
         ("POST", &*other, body, Reason::SignatureMismatch),
         ("POST", signature, &*altered, Reason::SignatureMismatch),
@@ -359,7 +359,7 @@ async fn a_signed_delivery_with_the_ping_header_is_a_delivery() {
     let ping = Handshake::unsigned_ping("x-event", "PING");
     let receiver = receiver(metriport().handshake(ping));
     let headers = [("x-event", "PING"), ("x-metriport-signature", signature)];
-    let altered = receive(&receiver, "POST", "/", &headers, &body.replace("abc", "abd")).await;
+    let altered = receive(&receiver, "POST", "/", &headers, &body.replace("abc", "xyz")).await;
     assert_eq!(altered.map(drop).map_err(|rejection| rejection.reason()), Err(Reason::SignatureMismatch));
     let Ok(Received::Reply(reply)) = receive(&receiver, "POST", "/", &headers, body).await else { panic!("no pong") };
     assert_eq!(reply.body, r#"{"pong":"abc"}"#);
@@ -415,6 +415,11 @@ fn each_mistake_in_a_handshake_is_an_error_of_one_line() {
         assert!(problem.starts_with("receiver in: handshake: ") && problem.contains(words), "{problem}");
         assert!(!problem.contains(TOKEN), "{problem}");
     }
+    // 15 and 16 bytes: each answer lets any client test guesses of the secret.
+    let with_mac =
+        |text| Custom::new("acme", SharedSecret::new("x"), secret(text)).handshake(Handshake::hmac("msg", "mac"));
+    assert!(problem(with_mac("0123456789abcde")).contains("the first secret must have at least 16 bytes"));
+    drop(receiver(with_mac("0123456789abcdef")));
     let standard = || Custom::new("acme", StandardWebhooks::new(), secret("MDEyMzQ1Njc4OWFiY2RlZg=="));
     for (first, second) in [
         (Handshake::head(), Handshake::head()),

@@ -23,10 +23,14 @@ use crate::{ConfigError, Freshness, Secrets, Time, Verified};
 ///
 /// | what | default |
 /// |---|---|
-/// | id | the signed `webhook-id` with Standard Webhooks, otherwise none: see [`Dedupe::by_id`](crate::Dedupe::by_id) |
+/// | id | the signed id with Standard Webhooks (`webhook-id`) and with an [`id_header`](crate::TimestampedHmac::id_header), otherwise none: see [`Dedupe::by_id`](crate::Dedupe::by_id) |
 /// | kind | none |
-/// | times | none; with Standard Webhooks the time of the attempt must be within 300 s |
-/// | body | need not be JSON |
+/// | times | a signed time of the attempt must be within 300 s; of a signed time of the event ([`timestamp_of_event`](crate::TimestampedHmac::timestamp_of_event)) the [`freshness`](crate::Builder::freshness) must be set, except with the presets, which accept 2 h; a time in the body is not checked |
+/// | events are remembered | for 72 h if the time of the attempt is signed, otherwise for 24 h, or as long as the freshness accepts them |
+/// | body | need not be JSON; if no separator precedes it in the signed text, it must begin with `{` or `[` |
+/// | handshakes | none |
+///
+/// [`guide::schemes`](crate::guide::schemes) shows the scheme and the settings of many senders.
 ///
 /// With [`cloud_events`](Custom::cloud_events) the envelope is that of CloudEvents. For providers that send the id or
 /// the kind only in a header that they do not sign, there are [`unsigned_id_header`](Custom::unsigned_id_header) and

@@ -28,9 +28,13 @@ impl Custom {
     ///
     /// The header is not signed, so an attacker who captured a delivery can repeat it with any other id. The id never
     /// decides alone: the [event key](crate::Delivery::event_key) is computed from it and all bytes of the body. Two
-    /// events with equal bytes and different ids are therefore two events, and a repeated delivery cannot make a
-    /// genuine event look handled. A captured delivery with another id is a new event and is handled again, as without
-    /// an id; only the [freshness](crate::Freshness) limits for how long.
+    /// events with equal bytes and different ids are therefore two events, and a repeated delivery cannot make an event
+    /// with other bytes look handled. If the ids can be guessed, it can make a later event with the same bytes look
+    /// handled. A captured delivery with another id is handled again, as without an id, but not without limit: all ids
+    /// of one body together are handled [`max_repeats`](crate::Builder::max_repeats) + 1 times in 24 hours, genuine
+    /// ones included, and [`possible_duplicate`](crate::Delivery::possible_duplicate) returns the earlier deliveries of
+    /// the bytes. Retries of one event are duplicates and do not count. If the provider sends many events with equal
+    /// bytes, set `max_repeats` to the most that it sends in a day.
     ///
     /// A header that is missing, occurs more than once, is longer than 256 bytes or not visible ASCII is no id. The
     /// delivery is then handled as one without an id, and counted and logged as a pointer that found nothing. An id
@@ -123,7 +127,8 @@ impl UnsignedOptions {
     }
 
     /// Adds the parts that the body has not, from the headers. `has_time` is whether a pointer to the time is set: then
-    /// a time in a header is not used, since the freshness could depend on it.
+    /// a time in a header is not used, since the freshness could depend on it. Neither is it if the scheme signs the
+    /// time of the event.
     pub(super) fn complete(
         &self,
         envelope: &mut Envelope,
@@ -147,7 +152,7 @@ impl UnsignedOptions {
                 envelope.kind = value(PointedPart::Kind, "ce-type", found.kind).map(|kind| named(known_kinds, kind));
             }
             // The attribute is optional.
-            if !has_time && found.time != Found::Absent {
+            if !has_time && verified.event_time().is_none() && found.time != Found::Absent {
                 envelope.occurred_at = value(PointedPart::Time, "ce-time", found.time).map(|time| Time::from(&*time));
                 if envelope.occurred_at.as_ref().is_some_and(|time| time.unix().is_none()) {
                     report(PointedPart::Time, CLOUD_EVENTS, "ce-time", PointerFault::HeaderMalformed);

@@ -179,11 +179,13 @@ impl Builder {
     }
 
     /// Sets how many times a body may be delivered again within 24 hours of its first delivery, if its event can recur
-    /// with the same bytes ([`Dedupe::by_id`]). The default is 20; 0 allows each body once in 24 hours.
+    /// with the same bytes ([`Dedupe::by_id`]), or if only an [unsigned header](crate::Custom::unsigned_id_header)
+    /// contains its id. The default is 20; 0 allows each body once in 24 hours.
     ///
     /// Where no time is signed, this limits how often a captured delivery can be replayed. Further deliveries are
     /// answered with 503 ([`Reason::RepeatLimit`](crate::Reason::RepeatLimit)) until the day is over, and a warning is
-    /// logged. Deliveries whose handler failed do not count.
+    /// logged. Deliveries whose handler failed do not count, and with an unsigned id neither do retries, which are
+    /// duplicates or in flight.
     pub fn max_repeats(mut self, number: u32) -> Self {
         self.max_repeats = number;
         self

@@ -22,7 +22,8 @@ enum DedupeMode {
 
 impl Dedupe {
     /// Deduplicates by the event's id. The default. An id in an
-    /// [unsigned header](crate::Custom::unsigned_id_header) counts only together with the bytes of the body.
+    /// [unsigned header](crate::Custom::unsigned_id_header) counts only together with the bytes of the body, and
+    /// [`Builder::max_repeats`](crate::Builder::max_repeats) limits the number of ids with equal bytes.
     ///
     /// If the provider sends no event id, the [facts](crate::registry::KindFacts::equal_bytes) about the kind decide.
     /// If the body contains an id or a time that belongs to one event only, deliveries with equal bytes are the same
@@ -56,6 +57,8 @@ impl Dedupe {
     /// `None`. Only a digest of the text is stored.
     ///
     /// A text that contains [`Envelope::unsigned_id`] must also contain a part of the body that belongs to one event.
+    /// [`Builder::max_repeats`](crate::Builder::max_repeats) does not limit how often a captured delivery can then be
+    /// replayed under other ids.
     #[must_use]
     pub fn by(own: impl Fn(&Envelope, &Bytes) -> Option<String> + Send + Sync + 'static) -> Self {
         Dedupe(DedupeMode::By(Box::new(own)))
@@ -114,7 +117,8 @@ impl KeyRule {
         match (&envelope.id, &envelope.unsigned_id) {
             (Some(id), _) => DeliveryKeys::of_event(self.keys.of_id(mode, id), id_from),
             (None, Some(id)) => {
-                DeliveryKeys::of_event(self.keys.of_unsigned_id(mode, id, body), IdFrom::UnsignedHeader)
+                let (event, of_body) = (self.keys.of_unsigned_id(mode, id, body), self.keys.of_body(body));
+                DeliveryKeys { id_from: IdFrom::UnsignedHeader, event, recurring_body: Some(of_body) }
             }
             (None, None) if matches!(self.dedupe.0, DedupeMode::ByBytes) => {
                 DeliveryKeys::of_event(self.keys.of_body(body), IdFrom::Bytes)

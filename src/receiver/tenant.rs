@@ -20,7 +20,8 @@ impl Receiver {
     /// [`receive`](Receiver::receive), so before any of the body is read.
     ///
     /// A method or an encoding that no receiver accepts is rejected without a lookup. `Ok(None)` means an unknown
-    /// tenant and is answered like a wrong signature. An error, a panic, or a timeout after 5 s is answered with 503.
+    /// tenant and is answered like a wrong signature, or like a wrong method if the method is that of a
+    /// [handshake](crate::Handshake). An error, a panic, or a timeout after 5 s is answered with 503.
     ///
     /// # Responsibilities of the application
     /// - Do not trust the tenant's name in a path, a file name or a query: the client chooses it, and it is unverified
@@ -78,12 +79,14 @@ impl Receiver {
         H: Headers + ?Sized,
     {
         let resolved = async {
-            one_of(METHODS, head.method)?;
+            one_of(EVERY_METHOD, head.method)?;
             not_encoded(head.headers)?;
             // The request is not verified yet, and it must not be able to cause a panic of the connection's task.
             let lookup = AssertUnwindSafe(lookup).catch_unwind();
             match timeout(LOOKUP_TIMEOUT, lookup).await {
                 Ok(Ok(Ok(Some(receiver)))) => Ok(receiver),
+                // As a known tenant without such a handshake answers.
+                Ok(Ok(Ok(None))) if one_of(METHODS, head.method).is_err() => Err(Reason::Method.into()),
                 Ok(Ok(Ok(None))) => Err(Reason::UnknownTenant.into()),
                 Ok(Ok(Err(_)) | Err(_)) | Err(_) => Err(HeadFault::from(Reason::TenantLookupFailed)),
             }
@@ -95,6 +98,9 @@ impl Receiver {
         })
     }
 }
+
+/// The methods of deliveries and of all handshakes. The receiver checks which of them it has.
+const EVERY_METHOD: &[&str] = &["GET", "HEAD", "POST"];
 
 /// The timeout of a lookup, the same as of a store operation.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -127,6 +133,19 @@ mod tests {
         assert_eq!(reason(ready(Err("unavailable"))).await, Some(Reason::TenantLookupFailed));
     }
 
+    /// Otherwise the handshakes of tenants' receivers would never be answered.
+    #[tokio::test]
+    async fn the_methods_of_handshakes_reach_the_receiver_of_a_known_tenant() {
+        let headers = HeaderMap::new();
+        for method in ["GET", "HEAD"] {
+            let head = RequestHead::new(method, "/", &headers);
+            let known = Receiver::resolve(&head, ready(Ok::<_, ()>(Some(receiver())))).await;
+            assert_eq!(known.unwrap().name(), "tenant", "{method}");
+            let unknown = Receiver::resolve(&head, ready(Ok::<_, ()>(None))).await;
+            assert_eq!(unknown.unwrap_err().reason(), Reason::Method, "{method}");
+        }
+    }
+
     #[tokio::test]
     async fn a_lookup_that_panics_is_answered_with_503() {
         let panics = async { if true { panic!("the lookup panics") } else { Ok::<_, ()>(None) } };
@@ -147,8 +166,8 @@ mod tests {
     async fn unsupported_requests_are_rejected_before_lookup() {
         let never = || async { if true { panic!("looked up") } else { Ok::<_, ()>(None) } };
         let mut headers = HeaderMap::new();
-        let get = Receiver::resolve(&RequestHead::new("GET", "/", &headers), never()).await;
-        assert_eq!(get.unwrap_err().reason(), Reason::Method);
+        let put = Receiver::resolve(&RequestHead::new("PUT", "/", &headers), never()).await;
+        assert_eq!(put.unwrap_err().reason(), Reason::Method);
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         let encoded = Receiver::resolve(&RequestHead::new("POST", "/", &headers), never()).await;
         assert_eq!(encoded.unwrap_err().reason(), Reason::ContentEncoding);

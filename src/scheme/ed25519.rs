@@ -5,7 +5,7 @@ use ed25519_dalek::Signer as _;
 use ed25519_dalek::{Signature, SigningKey, StreamVerifier, VerifyingKey};
 use subtle::Choice;
 
-use super::keys::MOST_ED25519;
+use super::header::MOST_ED25519;
 
 /// A public key that is not weak.
 pub(super) struct PublicKey(VerifyingKey);

@@ -1,4 +1,4 @@
-//! How signatures are written in headers, and keys in secrets.
+//! The encodings of signatures in headers, and of keys in secrets.
 
 use base64ct::{Base64, Base64Unpadded, Base64Url, Base64UrlUnpadded, Encoding as _};
 use zeroize::Zeroizing;
@@ -76,7 +76,7 @@ impl Encoding {
 pub enum SecretEncoding {
     /// The key is the UTF-8 bytes of the text.
     Text,
-    /// The text is standard base64, padded or unpadded.
+    /// The text is standard base64, padded or unpadded, with or without the prefix `whsec_`.
     Base64,
     /// The text is hexadecimal digits, in either case.
     Hex,

@@ -17,7 +17,11 @@ pub(in crate::scheme) fn required(header: Found<'_>) -> Result<&[u8], HeaderProb
     }
 }
 
-const LONGEST_HEADER: usize = 4096;
+pub(super) const LONGEST_HEADER: usize = 4096;
+
+/// The most Ed25519 signatures that are checked in one delivery, each with a hash of the body under each key. Svix
+/// signs with its current key and up to ten old ones.
+pub(in crate::scheme) const MOST_ED25519: usize = 16;
 
 pub(in crate::scheme) fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
     HeaderName::try_from(name).map_err(|error| {

@@ -18,10 +18,6 @@ use crate::{ConfigError, Reason, Secret, Secrets};
 type HmacSha256 = Hmac<Sha256>;
 type HmacSha512 = Hmac<Sha512>;
 
-/// The most Ed25519 signatures that are checked in one delivery, each with a hash of the body under each key. Svix signs
-/// with its current key and up to ten old ones.
-pub(super) const MOST_ED25519: usize = 16;
-
 /// A SHA-256 MAC.
 pub(crate) type Tag = [u8; 32];
 
@@ -170,7 +166,7 @@ impl KeyMaterial {
             }
             #[cfg(all(feature = "ed25519", feature = "sign"))]
             (KeyMaterial::PublicKey(_), KeyUse::Sign) => {
-                Err("is a public key, which verifies; a sender signs with its private key".to_owned())
+                Err("is a public key, which verifies; a sender signs with its private key, `whsk_..`".to_owned())
             }
             _ => Ok(self),
         }
@@ -188,7 +184,7 @@ pub(super) trait Presented {
     /// Returns whether one of them is this MAC, in constant time.
     fn has_mac<const LENGTH: usize>(&self, mac: &[u8; LENGTH]) -> Choice;
 
-    /// Returns those that may be Ed25519 signatures, at most [`MOST_ED25519`].
+    /// Returns those that may be Ed25519 signatures, at most [`MOST_ED25519`](super::header::MOST_ED25519).
     #[cfg(feature = "ed25519")]
     fn ed25519(&self) -> impl Iterator<Item = [u8; 64]>;
 }
@@ -277,6 +273,9 @@ impl Prepared {
             Prepared::Sha256(mac) => {
                 presented.has_mac::<32>(&begun(mac, before.chain(rest)).finalize().into_bytes().into())
             }
+            // Without an allocation for the hash in progress.
+            Prepared::Sha512(mac) => sha512_hit(mac, before.chain(rest), presented),
+            #[cfg(feature = "ed25519")]
             other => other.begin(before, presented).hit(presented, rest),
         }
     }
@@ -305,6 +304,12 @@ impl Progress {
             Progress::Nothing => Choice::from(0),
         }
     }
+}
+
+/// Is not inlined, because its state would enlarge the stack of every caller.
+#[inline(never)]
+fn sha512_hit<'p>(mac: &HmacSha512, parts: impl Iterator<Item = &'p [u8]>, presented: &impl Presented) -> Choice {
+    presented.has_mac::<64>(&begun(mac, parts).finalize().into_bytes().into())
 }
 
 #[inline]

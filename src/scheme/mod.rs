@@ -36,6 +36,8 @@ pub(crate) use self::verification::Verification;
 pub(crate) use self::keys::hmac_tag;
 #[cfg(feature = "sign")]
 pub(crate) use self::sign::SigningScheme;
+#[cfg(all(feature = "ed25519", feature = "testing"))]
+pub(crate) use self::sign::public_key;
 
 use std::sync::Arc;
 
@@ -343,6 +345,20 @@ mod tests {
             let altered = finished(&format!("{rest} ")).map(|verification| verification.signature_scope);
             let expected = if of == SignatureScope::SenderOnly { Ok(of) } else { Err(Reason::SignatureMismatch) };
             assert_eq!(altered, expected, "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn a_public_key_is_not_the_key_of_an_hmac() {
+        let secret = Secret::new("whpk_A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=").unwrap();
+        let schemes: [SchemeConfig; 3] =
+            [HmacSha256Body::new("x-sig").into(), HmacSha512Body::new("x-sig").into(), TimestampedHmac::terra().into()];
+        for scheme in schemes {
+            let error = scheme.with_secrets(&Secrets::new(secret.clone())).map(drop).unwrap_err().to_string();
+            let expected =
+                "secret secret: is the public key of a pair, which others may know; it is not the key of an HMAC";
+            assert_eq!(error, expected);
+            assert!(scheme.with_secrets(&Secrets::new(secret.clone().literal())).is_ok());
         }
     }
 

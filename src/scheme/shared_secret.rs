@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::header::{header_name, required};
+use super::header::{LONGEST_HEADER, header_name, required};
 use super::keys::first;
 use super::verification::{SignatureScope, Verification};
 #[cfg(feature = "sign")]
@@ -190,11 +190,18 @@ impl Required {
         let mut keys = Vec::with_capacity(secrets.len());
         for secret in secrets.iter() {
             let label = secret.shared_label();
-            keys.push(SecretDigest {
-                label,
-                digest: digest(form.presented(secret.text()).as_bytes()),
-                short: secret.text().len() < SHORT,
-            });
+            if secret.is_public_key() {
+                return Err(ConfigError::new(format!("secret {label}: is a public key, which others may know")));
+            }
+            let presented = form.presented(secret.text());
+            let length =
+                form.name().map_or(0, |(name, _)| name.len().saturating_add(1)).saturating_add(presented.len());
+            if length > LONGEST_HEADER {
+                return Err(ConfigError::new(format!(
+                    "secret {label}: the header would exceed {LONGEST_HEADER} bytes"
+                )));
+            }
+            keys.push(SecretDigest { label, digest: digest(presented.as_bytes()), short: secret.text().len() < SHORT });
         }
         Ok(Required { header: header_name(header)?, form: form.clone(), keys })
     }
@@ -333,6 +340,30 @@ mod tests {
         }
         let problem = SharedSecret::basic("a:b").keyed(&keys).err().expect("rejected").to_string();
         assert_eq!(problem, "the user name must have at most 256 bytes, without `:` and control characters");
+    }
+
+    /// Every delivery with it would be rejected.
+    #[test]
+    fn a_secret_that_makes_a_header_too_long_is_an_error() {
+        let secret = |length: usize| Secrets::new(Secret::new("k".repeat(length)).unwrap());
+        for (scheme, longest) in
+            [(SharedSecret::new("x-key"), 4096), (SharedSecret::bearer(), 4089), (SharedSecret::basic("u"), 3064)]
+        {
+            assert!(scheme.keyed(&secret(longest)).is_ok(), "{longest}");
+            if longest < 4096 {
+                let error = scheme.keyed(&secret(longest + 1)).err().expect("rejected").to_string();
+                assert_eq!(error, "secret secret: the header would exceed 4096 bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn a_public_key_is_no_shared_secret() {
+        let secret = Secret::new("whpk_A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=").unwrap();
+        let keyed = |secret: &Secret| SharedSecret::new("x-key").keyed(&Secrets::new(secret.clone())).map(drop);
+        let error = keyed(&secret).unwrap_err().to_string();
+        assert_eq!(error, "secret secret: is a public key, which others may know");
+        assert!(keyed(&secret.literal()).is_ok());
     }
 
     #[test]

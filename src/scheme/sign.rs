@@ -5,9 +5,17 @@ use std::sync::Arc;
 use http::HeaderName;
 use zeroize::Zeroizing;
 
+#[cfg(all(feature = "ed25519", feature = "testing"))]
+use super::ed25519::PrivateKey;
+#[cfg(all(feature = "ed25519", feature = "testing"))]
+use super::encoding::SecretEncoding;
+#[cfg(all(feature = "ed25519", feature = "testing"))]
+use super::keys::KeyMaterial;
 use super::keys::KeyUse;
 use super::shared_secret::SharedSecretForm;
 use super::signature::KeyedSignature;
+#[cfg(all(feature = "ed25519", feature = "testing"))]
+use super::signature::{SignatureAlgorithm, ed25519_key};
 use super::standard_webhooks::{KeyedStandardWebhooks, is_message_id};
 use super::{Config, SchemeConfig};
 use crate::{ConfigError, Secret, Secrets};
@@ -97,6 +105,24 @@ impl SigningScheme {
             }
         }
     }
+}
+
+/// Returns the text of the public key, `whpk_` and base64, if a scheme takes this secret for an Ed25519 private key.
+#[cfg(all(feature = "ed25519", feature = "testing"))]
+pub(crate) fn public_key(scheme: &SchemeConfig, secret: &str) -> Option<String> {
+    use base64ct::Encoding as _;
+
+    let signs_with_pairs = match &scheme.0 {
+        Config::StandardWebhooks(_) => true,
+        Config::Signature(settings) => settings.algorithm == SignatureAlgorithm::Ed25519,
+        Config::SharedSecret(_) => false,
+    };
+    let KeyMaterial::PrivateKey(seed) =
+        ed25519_key(SecretEncoding::Base64, secret).ok().filter(|_| signs_with_pairs)?
+    else {
+        return None;
+    };
+    Some(format!("whpk_{}", base64ct::Base64::encode_string(&PrivateKey::new(&seed).public())))
 }
 
 fn zeroizing((name, value): (HeaderName, String)) -> SignedHeader {

@@ -16,8 +16,8 @@ use http::HeaderName;
 use subtle::Choice;
 
 use super::encoding::SecretEncoding;
-use super::header::{header_name, required};
-use super::keys::{KeyMaterial, KeyUse, KeyedMessage, Keys, MOST_ED25519, Presented, Tag, same_as_any};
+use super::header::{MOST_ED25519, header_name, required};
+use super::keys::{KeyMaterial, KeyUse, KeyedMessage, Keys, Presented, Tag, same_as_any};
 use super::signature::canonical_integer;
 #[cfg(feature = "ed25519")]
 use super::signature::ed25519_key;

@@ -103,6 +103,11 @@ impl Secret {
         self.form == Form::Literal
     }
 
+    /// Returns whether the text is a public key, and not declared to be intended as it is.
+    pub(crate) fn is_public_key(&self) -> bool {
+        self.form == Form::Checked && self.text.starts_with("whpk_")
+    }
+
     /// Returns whether the text is checked for forms that no secret of the scheme can have.
     pub(crate) fn is_checked(&self) -> bool {
         matches!(self.form, Form::Checked | Form::Literal)

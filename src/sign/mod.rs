@@ -6,12 +6,24 @@
 //!
 //! | scheme | headers |
 //! |---|---|
-//! | [`StandardWebhooks`](crate::StandardWebhooks) | `webhook-id`, `webhook-timestamp`, `webhook-signature` |
-//! | [`HmacSha256Body`](crate::HmacSha256Body) | the configured header: the prefix, then the MAC of the body |
-//! | [`SharedSecret`](crate::SharedSecret) | the configured header: the secret itself |
+//! | [`StandardWebhooks`] | `webhook-id`, `webhook-timestamp`, `webhook-signature`, or with another prefix |
+//! | [`HmacSha256Body`], [`HmacSha512Body`] | the configured header: the prefix, then the MAC of the body |
+//! | [`TimestampedHmac`] | the configured headers: the MAC, the timestamp and, if it is signed, the id |
+//! | [`Ed25519Body`] | the configured header: the prefix, then the signature of the body |
+//! | [`SharedSecret`] | the configured header: the secret itself, also as a bearer token or a password |
 //!
-//! Prefer Standard Webhooks for new webhooks: it is the only scheme that signs the time of the attempt, which prevents
+//! [`StandardWebhooks`]: crate::StandardWebhooks
+//! [`HmacSha256Body`]: crate::HmacSha256Body
+//! [`HmacSha512Body`]: crate::HmacSha512Body
+//! [`TimestampedHmac`]: crate::TimestampedHmac
+//! [`Ed25519Body`]: crate::Ed25519Body
+//! [`SharedSecret`]: crate::SharedSecret
+//!
+//! Prefer Standard Webhooks for new webhooks: it signs the id of the event and the time of the attempt, which prevents
 //! a later replay of a captured delivery. [`Signer::sign_headers`] also signs the headers that describe an event.
+//!
+//! With Ed25519 the sender signs with a private key, `whsk_` and base64, and its receivers have the public key, `whpk_`
+//! and base64 (feature `ed25519`).
 //!
 //! ```
 //! use medhook::sign::Signer;
@@ -35,6 +47,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(test)]
+pub(crate) mod families;
 mod headers;
 
 use std::fmt;
@@ -56,12 +70,11 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// Creates a signer. The scheme is [`StandardWebhooks`](crate::StandardWebhooks),
-    /// [`HmacSha256Body`](crate::HmacSha256Body) or [`SharedSecret`](crate::SharedSecret), configured as at the
-    /// receiver.
+    /// Creates a signer. The scheme is configured as at the receiver.
     ///
-    /// A signer has one secret. To rotate it, add the new secret to all receivers first, then replace the signer. If a
-    /// [`SharedSecret`](crate::SharedSecret) requires further headers, the signer sends the first secret of each.
+    /// A signer has one secret. With Ed25519 it is the private key, `whsk_` and base64. To rotate it, add the new secret
+    /// to all receivers first, then replace the signer. If a [`SharedSecret`](crate::SharedSecret) requires further
+    /// headers, the signer sends the first secret of each.
     ///
     /// # Errors
     /// Returns an error if the scheme cannot use the secret, a header or the prefix, for the same reasons as a
@@ -73,10 +86,14 @@ impl Signer {
     /// Returns the headers that authenticate one attempt to deliver `body`.
     ///
     /// `id` is the id of the event, the same for every attempt. `timestamp` is the time of this attempt in Unix
-    /// seconds. Only Standard Webhooks signs and sends these two; the other schemes ignore them.
+    /// seconds, or of the event if the scheme signs that one
+    /// ([`timestamp_of_event`](crate::StandardWebhooks::timestamp_of_event)). They are sent if the scheme signs them,
+    /// the timestamp in its unit; the other schemes ignore them.
     ///
-    /// - Standard Webhooks: version `v1`, one signature, padded base64.
-    /// - HMAC: lower-case hex, or padded base64 with [`Encoding::Base64`](crate::Encoding::Base64).
+    /// - Standard Webhooks: version `v1`, or `v1a` with a private key; one signature, padded base64.
+    /// - A signature in a header: lower-case hex, or padded base64 if the encoding is
+    ///   [`Base64`](crate::Encoding::Base64) or [`Base64Url`](crate::Encoding::Base64Url). With Ed25519 and
+    ///   [`Either`](crate::Encoding::Either) it is base64.
     /// - Every value is marked [sensitive](HeaderValue::is_sensitive): `Debug` does not print it, and HTTP/2 does not
     ///   add it to its compression table. Header values are not zeroized; with a shared secret, the value is the
     ///   secret.
@@ -96,9 +113,10 @@ impl Signer {
     /// ```
     ///
     /// # Errors
-    /// With Standard Webhooks, returns an error for an id or a timestamp that receivers reject: the id must be 1 to
-    /// 4,096 visible ASCII characters without a `.`, and the timestamp must not be before 1970. The other schemes
-    /// return no error.
+    /// Returns an error for a signed id or timestamp that receivers reject. The id must be 1 to 4,096 visible ASCII
+    /// characters without the one that follows it in the signed text (`.` in Standard Webhooks). An
+    /// integer timestamp must not be before 1970; in a template without a separator it must be in the years 2001 to
+    /// 2286. Schemes that sign neither return no error.
     pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> Result<HeaderMap, ConfigError> {
         self.scheme.check(id, timestamp)?;
         let headers = self.scheme.headers(id, &self.scheme.timestamp_text(timestamp), body);
@@ -141,9 +159,11 @@ pub fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    use super::families::schemes;
     use super::*;
     use crate::scheme::rfc_4231;
-    use crate::{Bytes, Custom, Encoding, HmacSha256Body, NoDedupe, Receiver, SharedSecret, StandardWebhooks};
+    use crate::testing::Signing;
+    use crate::{Bytes, Custom, HmacSha256Body, NoDedupe, Receiver, StandardWebhooks};
 
     fn secret(text: &str) -> Secret {
         Secret::new(text).unwrap().labeled("current").unwrap()
@@ -179,40 +199,52 @@ mod tests {
         assert_eq!(headers.len(), 3);
     }
 
-    fn schemes() -> Vec<SchemeConfig> {
-        let further = Secret::new("the second header's secret").unwrap();
-        let mac = || HmacSha256Body::new("X-Mac");
-        vec![
-            StandardWebhooks::new().into(),
-            mac().into(),
-            mac().prefix("sha256=").encoding(Encoding::Hex).into(),
-            mac().prefix("v1 ").encoding(Encoding::Base64).into(),
-            SharedSecret::new("X-Key").into(),
-            SharedSecret::new("X-Key").also_header("x-second", further).into(),
-        ]
-    }
-
     const TEXT: &str = "c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
     const OTHER: &str = "YW5vdGhlciBzZWNyZXQgb2YgdGhlIHNlbmRlcnM=";
 
     #[test]
     fn only_a_receiver_with_the_same_scheme_and_secret_verifies_a_signed_body() {
+        for scheme in schemes() {
+            signs_for_its_receiver_only(&scheme, [TEXT, OTHER], [TEXT, OTHER]);
+        }
+        #[cfg(feature = "ed25519")]
+        for scheme in families::key_pair_schemes() {
+            let [(ours, our_public), (_, other_public)] = families::KEY_PAIRS;
+            signs_for_its_receiver_only(&scheme, [ours, ""], [our_public, other_public]);
+        }
+    }
+
+    fn signs_for_its_receiver_only(scheme: &SchemeConfig, [signing, _]: [&str; 2], [ours, other]: [&str; 2]) {
         let now = crate::time::unix_seconds(std::time::SystemTime::now());
-        let verifies = |scheme: &SchemeConfig, text: &str, headers: &HeaderMap, body: &'static [u8]| {
+        let verifies = |text: &str, headers: &HeaderMap, body: &'static [u8]| {
             let custom = Custom::new("acme", scheme.clone(), secret(text)).kind_pointer("/type");
             let receiver = Receiver::builder("acme", custom).store(NoDedupe).build().unwrap();
             receiver.verify(headers, Bytes::from_static(body)).is_ok()
         };
-        for scheme in schemes() {
-            let signer = Signer::new(scheme.clone(), &secret(TEXT)).unwrap();
-            for body in [&b"{}"[..], b"", b"\xff\0", br#"{"type":"a"}"#] {
-                let headers = signer.sign("msg_1", now, body).unwrap();
-                assert!(verifies(&scheme, TEXT, &headers, body), "{scheme:?}");
-                assert!(!verifies(&scheme, OTHER, &headers, body), "{scheme:?}");
-                let covers_body = !headers.contains_key("x-key");
-                assert_eq!(verifies(&scheme, TEXT, &headers, b"another"), !covers_body, "{scheme:?}");
-                assert_eq!(signer.clone().sign("msg_1", now, body).unwrap(), headers, "{scheme:?}");
-            }
+        let is_shared = matches!(Signing::of(scheme.clone()), Signing::SharedSecret { .. });
+        let signer = Signer::new(scheme.clone(), &secret(signing)).unwrap();
+        for body in [&b"{}"[..], b"[1, 2, 3]", br#"{"type":"a"}"#] {
+            let headers = signer.sign("msg_1", now, body).unwrap();
+            assert!(verifies(ours, &headers, body), "{scheme:?}");
+            assert!(!verifies(other, &headers, body), "{scheme:?}");
+            assert_eq!(verifies(ours, &headers, b"{\"another\":1}"), is_shared, "{scheme:?}");
+            assert_eq!(signer.clone().sign("msg_1", now, body).unwrap(), headers, "{scheme:?}");
+        }
+        let lacks_separator =
+            matches!(Signing::of(scheme.clone()), Signing::Signature(settings) if settings.lacks_separator());
+        for body in [&b""[..], b"\xff\0"] {
+            let headers = signer.sign("msg_1", now, body).unwrap();
+            assert_eq!(verifies(ours, &headers, body), !lacks_separator, "{scheme:?}");
+        }
+    }
+
+    #[cfg(feature = "ed25519")]
+    #[test]
+    fn a_public_key_cannot_sign() {
+        let [(_, public), _] = families::KEY_PAIRS;
+        for scheme in families::key_pair_schemes() {
+            let problem = Signer::new(scheme, &secret(public)).unwrap_err().to_string();
+            assert!(problem.contains("public key") && problem.contains("`whsk_`"), "{problem}");
         }
     }
 
@@ -228,8 +260,11 @@ mod tests {
             assert!(standard.sign(id, 0, b"").unwrap_err().to_string().contains("message id"), "{id:?}");
         }
         assert!(standard.sign("m", -1, b"").unwrap_err().to_string().contains("1970"));
-        for scheme in schemes().split_off(1) {
-            assert!(of(scheme).sign("a.b\n", -1, b"").is_ok());
+        for scheme in schemes() {
+            let signing = Signing::of(scheme.clone());
+            let signer = of(scheme);
+            assert_eq!(signer.sign("a.b\n", 1_700_000_000, b"").is_ok(), !signing.signs_id(), "{signing:?}");
+            assert_eq!(signer.sign("msg_1", i64::MIN, b"").is_ok(), !signing.signs_time(), "{signing:?}");
         }
     }
 
@@ -245,11 +280,11 @@ mod tests {
     fn debug_shows_no_secret() {
         for scheme in schemes() {
             let signer = Signer::new(scheme, &secret(TEXT)).unwrap();
-            let headers = signer.sign("msg_1", 1, b"{}").unwrap();
+            let headers = signer.sign("msg_1", 1_700_000_000, b"{}").unwrap();
             assert!(headers.values().all(HeaderValue::is_sensitive));
             let shown = format!("{signer:?} {headers:?}");
             assert!(shown.contains("current") && !shown.contains(TEXT) && !shown.contains("second header"), "{shown}");
-            for value in headers.values().filter_map(|value| value.to_str().ok()).filter(|value| value.len() > 8) {
+            for value in headers.values().filter_map(|value| value.to_str().ok()).filter(|value| value.len() > 20) {
                 assert!(!shown.contains(value), "{shown}");
             }
         }

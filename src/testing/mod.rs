@@ -105,9 +105,10 @@ each_provider!(samples);
 
 /// Returns a sample delivery of a [`Custom`](crate::Custom) provider, signed with the scheme of its receiver.
 ///
-/// The body is sent unchanged. With [`StandardWebhooks`](crate::StandardWebhooks), [`id`](Sample::id) and
-/// [`at`](Sample::at) set the headers `webhook-id` (`msg_` and the id) and `webhook-timestamp`; with other schemes they
-/// have no effect.
+/// The body is sent unchanged. If the scheme signs an id, [`id`](Sample::id) sets it to `msg_` and this id. If the
+/// scheme signs a timestamp, [`at`](Sample::at) sets it, in the scheme's unit. Otherwise they have no effect. With
+/// Ed25519 the sample is signed with the private key, `whsk_` and base64; the receiver has the public key
+/// ([`Signing::receiver_secret`]).
 ///
 /// ```
 /// use medhook::{Custom, HmacSha256Body, NoDedupe, Receiver, Secret, testing};
@@ -160,7 +161,8 @@ impl Sample {
         Sample { provider: None, signing: None, more: Vec::new(), time_at: None, body, secret: None, id: None, at }
     }
 
-    /// Signs with this secret, written as in the receiver's configuration. Required.
+    /// Signs with this secret, written as in the receiver's configuration, or with this Ed25519 private key, `whsk_`
+    /// and base64. Required.
     pub fn secret(mut self, secret: impl Into<String>) -> Self {
         self.secret = Some(secret.into());
         self
@@ -207,9 +209,9 @@ impl Sample {
                 body = with_text(&body, "/id", id);
             }
         }
-        let message = format!("msg_{}", self.id.as_deref().unwrap_or("sample").replace('.', "_"));
+        let message = signing.message_id(self.id.as_deref().unwrap_or("sample"));
         let headers = signing
-            .headers(secret, &message, &self.at.to_string(), &body)
+            .headers(secret, &message, &signing.timestamp_text(self.at), &body)
             .unwrap_or_else(|error| fails(&error.to_string()));
         let mut request = http::Request::post(path).header("content-type", "application/json");
         for (name, value) in headers.iter().chain(&self.more) {
@@ -233,32 +235,41 @@ fn fails(problem: &str) -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Custom, Encoding, HmacSha256Body, MemoryStore, Receiver, Secret, StandardWebhooks};
+    use crate::sign::families;
+    use crate::{Custom, MemoryStore, Reason, Receiver, Secret};
 
     #[test]
     fn a_receiver_verifies_a_custom_sample_in_every_scheme() {
-        const SECRET: &str = "whsec_c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
-        let secret = |text: &str| Secret::new(text).unwrap();
-        let hmac = |encoding| HmacSha256Body::new("x-mac").prefix("v1=").encoding(encoding);
-        let schemes: [SchemeConfig; 5] = [
-            StandardWebhooks::new().into(),
-            hmac(Encoding::Hex).into(),
-            hmac(Encoding::Base64).into(),
-            hmac(Encoding::Either).into(),
-            SharedSecret::new("x-secret").also_header("x-other", secret("another secret")).into(),
-        ];
-        for scheme in schemes {
-            let custom = Custom::new("acme", scheme.clone(), secret(SECRET));
-            let store: Arc<dyn crate::DedupeStore> = Arc::new(MemoryStore::new(1));
-            let receiver = Receiver::builder("acme", custom).store(store).build().unwrap();
-            let sample = super::custom(scheme.clone(), "not JSON").secret(SECRET).id("7");
-            let verify = |request: http::Request<Bytes>| {
-                let verified = receiver.verify(request.headers(), request.body().clone());
-                verified.map(|verified| verified.message_id().map(str::to_owned))
-            };
-            let message_id = matches!(scheme.0, Config::StandardWebhooks(_)).then(|| "msg_7".to_owned());
-            assert_eq!(verify(sample.request("/")).unwrap(), message_id, "{scheme:?}");
-            assert!(verify(sample.secret("whsec_YW5vdGhlciBzZWNyZXQ=").request("/")).is_err(), "{scheme:?}");
+        const SECRET: &str = "c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
+        for scheme in families::schemes() {
+            only_this_secret_is_verified(&scheme, SECRET, "YW5vdGhlciBzZWNyZXQgb2Ygc2VuZGVycw");
+        }
+        #[cfg(feature = "ed25519")]
+        for scheme in families::key_pair_schemes() {
+            let [(ours, _), (other, _)] = families::KEY_PAIRS;
+            only_this_secret_is_verified(&scheme, ours, other);
         }
     }
+
+    /// Asserts that a receiver verifies a sample that is signed with a secret, and none with another secret or at
+    /// another time than that of a signed attempt.
+    fn only_this_secret_is_verified(scheme: &SchemeConfig, ours: &str, other: &str) {
+        let signing = Signing::from(scheme);
+        let custom = Custom::new("acme", scheme.clone(), Secret::new(signing.receiver_secret(ours)).unwrap());
+        let store: Arc<dyn crate::DedupeStore> = Arc::new(MemoryStore::new(1));
+        let receiver = Receiver::builder("acme", custom).store(store).clock(StoppedClock::at(AT)).build().unwrap();
+        let sample = |secret: &str, at: i64| {
+            let request = super::custom(scheme.clone(), r#"{"not":"a kind"}"#).secret(secret).id("7").at(at);
+            let request = request.request("/");
+            let verified = receiver.verify(request.headers(), request.body().clone());
+            verified.map(|verified| verified.message_id().map(str::to_owned)).map_err(|rejection| rejection.reason())
+        };
+        let message_id = signing.signs_id().then(|| "msg_7".to_owned());
+        assert_eq!(sample(ours, AT), Ok(message_id), "{scheme:?}");
+        assert_eq!(sample(other, AT), Err(Reason::SignatureMismatch), "{scheme:?}");
+        let late = if signing.signs_time() { Some(Reason::Stale) } else { None };
+        assert_eq!(sample(ours, AT - 24 * 3600).err(), late, "{scheme:?}");
+    }
+
+    const AT: i64 = 1_767_225_600;
 }

@@ -104,6 +104,44 @@ impl Signing {
         }
     }
 
+    /// Returns `msg_` and this id, as a signed id: a character that ends a signed id becomes `_`.
+    #[must_use]
+    pub fn message_id(&self, id: &str) -> String {
+        let after = match self {
+            Signing::StandardWebhooks(_) => Some('.'),
+            Signing::Signature(settings) => {
+                settings.signed.split_once("{id}").and_then(|(_, after)| after.chars().next())
+            }
+            Signing::SharedSecret { .. } => None,
+        };
+        let id = format!("msg_{id}");
+        after.map_or_else(|| id.clone(), |after| id.replace(after, if after == '_' { "-" } else { "_" }))
+    }
+
+    /// Returns the secret with which receivers verify what this one signs: the public key, `whpk_` and base64, of an
+    /// Ed25519 private key, `whsk_` and base64, and otherwise the same text.
+    ///
+    /// ```
+    /// use medhook::{StandardWebhooks, testing::Signing};
+    ///
+    /// let signing = Signing::of(StandardWebhooks::new());
+    /// let shared = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    /// assert_eq!(signing.receiver_secret(shared), shared);
+    /// # #[cfg(feature = "ed25519")]
+    /// assert_eq!(
+    ///     signing.receiver_secret("whsk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
+    ///     "whpk_A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg="
+    /// );
+    /// ```
+    #[must_use]
+    pub fn receiver_secret(&self, secret: &str) -> String {
+        #[cfg(feature = "ed25519")]
+        if let Some(public) = crate::scheme::public_key(&self.into(), secret) {
+            return public;
+        }
+        secret.to_owned()
+    }
+
     /// Makes the names of headers lower case.
     pub fn make_headers_lowercase(&mut self) {
         match self {

@@ -131,6 +131,8 @@ macro_rules! inbox_suite {
             keeping::truncating_the_log_keeps_the_events
             unsigned::attempts_have_the_id_and_the_kind_of_unsigned_headers
             unsigned::a_forged_id_does_not_suppress_a_genuine_event
+            unsigned::forged_ids_are_stored_up_to_the_limit_and_retries_do_not_count
+            unsigned::deliveries_of_one_id_at_once_count_once
             unsigned::attempts_have_the_attributes_of_binary_cloud_events
             unsigned::no_header_is_stored_without_an_option
         }

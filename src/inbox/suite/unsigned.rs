@@ -16,9 +16,13 @@ fn custom() -> Custom {
 }
 
 async fn receiver(on: &StoreFixture, custom: Custom) -> Receiver {
+    limited(on, custom, 20).await
+}
+
+async fn limited(on: &StoreFixture, custom: Custom, max_repeats: u32) -> Receiver {
     let bodies = Bodies::sealed(ring(&[0]));
     let inbox = Inbox::open(on.inbox.clone(), on.store.clone(), StoreId::new(), bodies).await.unwrap();
-    Receiver::builder(ENDPOINT, custom).inbox(inbox).lease(LONG).build().unwrap()
+    Receiver::builder(ENDPOINT, custom).inbox(inbox).lease(LONG).max_repeats(max_repeats).build().unwrap()
 }
 
 /// Receives a request with these headers, and returns its delivery and the result of storing it.
@@ -75,6 +79,42 @@ pub(crate) async fn a_forged_id_does_not_suppress_a_genuine_event(on: &StoreFixt
     assert_eq!(outcome("t-2", "{}").await, Reason::Stored, "a replay with the id of a later event");
     assert_eq!(outcome("t-2", "{\"n\":2}").await, Reason::Stored, "the later event");
     assert_eq!(outcome("t-2", "{\"n\":2}").await, Reason::Duplicate, "its retry");
+}
+
+pub(crate) async fn forged_ids_are_stored_up_to_the_limit_and_retries_do_not_count(on: &StoreFixture) {
+    let receiver = limited(on, custom().unsigned_id_header("x-trace-id"), 2).await;
+    let reason = async |id: u32, body| arrived(&receiver, &[("x-trace-id", &*format!("t-{id}"))], body).await.1;
+    for id in 0..20 {
+        let expected = if id < 3 { Reason::Stored } else { Reason::RepeatLimit };
+        assert_eq!(reason(id, "{}").await, expected, "{id}");
+    }
+    for _ in 0..10 {
+        for id in 0..3 {
+            assert_eq!(reason(id, "{}").await, Reason::Duplicate, "{id}");
+        }
+    }
+    assert_eq!(reason(19, "{\"n\":2}").await, Reason::Stored, "another event with the id of a rejected delivery");
+    for earlier in 0..3 {
+        let leased = *on.lease(token(earlier + 1), LONG, false).await.leased.expect("an event is due");
+        let (opened, _) = receiver.open_stored(&leased).unwrap();
+        let count = opened.possible_duplicate().map_or(0, |duplicate| duplicate.count);
+        assert_eq!((opened.unsigned_id(), count), (Some(&*format!("t-{earlier}")), u64::from(earlier)));
+        assert_eq!(on.finish(leased.body.id, token(earlier + 1), Ending::Done).await, Settled::Settled);
+        assert_eq!(reason(earlier.into(), "{}").await, Reason::Duplicate, "it was handled");
+    }
+    assert_eq!(reason(20, "{}").await, Reason::RepeatLimit);
+}
+
+pub(crate) async fn deliveries_of_one_id_at_once_count_once(on: &StoreFixture) {
+    let receiver = limited(on, custom().unsigned_id_header("x-trace-id"), 1).await;
+    let all = (0..8).map(|_| arrived(&receiver, &[("x-trace-id", "t-1")], "{}"));
+    let reasons: Vec<_> = futures_util::future::join_all(all).await.into_iter().map(|(_, reason)| reason).collect();
+    assert_eq!(reasons.iter().filter(|reason| **reason == Reason::Stored).count(), 1, "{reasons:?}");
+    assert!(!reasons.contains(&Reason::RepeatLimit), "{reasons:?}");
+    let reason = async |id| arrived(&receiver, &[("x-trace-id", id)], "{}").await.1;
+    assert_eq!(reason("t-2").await, Reason::Stored);
+    assert_eq!(reason("t-3").await, Reason::RepeatLimit);
+    assert_eq!(on.all().await.len(), 2);
 }
 
 pub(crate) async fn attempts_have_the_attributes_of_binary_cloud_events(on: &StoreFixture) {

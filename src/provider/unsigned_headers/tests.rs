@@ -140,6 +140,29 @@ fn headers_are_not_read_without_an_option() {
     }
 }
 
+/// A time in an unsigned header must neither reject a delivery nor stand for the time that is signed.
+#[cfg(feature = "testing")]
+#[test]
+fn an_unsigned_time_does_not_replace_a_signed_one() {
+    use crate::testing::{Signing, StoppedClock};
+    use crate::{Freshness, SecretEncoding, StandardWebhooks};
+    use std::time::Duration;
+
+    const NOW: i64 = 1_767_225_600;
+    let scheme = StandardWebhooks::new().timestamp_of_event().secret_encoding(SecretEncoding::Text);
+    let custom = Custom::new("acme", scheme.clone(), Secret::new(SECRET).unwrap());
+    let custom = custom.cloud_events(CloudEvents::BinaryUnsigned);
+    let (max_age, max_skew) = (Duration::from_secs(3600), Duration::from_secs(300));
+    let builder = Receiver::builder("in", custom).store(MemoryStore::new(10)).clock(StoppedClock::at(NOW));
+    let receiver = builder.freshness(Freshness::EventTime { max_age, max_skew }).build().unwrap();
+    for time in ["2025-12-31T23:59:00Z", "2020-01-01T00:00:00Z", "yesterday"] {
+        let mut headers = Signing::of(scheme.clone()).headers(SECRET, "msg_1", &NOW.to_string(), b"{}").unwrap();
+        headers.push(("ce-time".parse().unwrap(), time.to_owned()));
+        let opened = receiver.open(receiver.verify(&headers, Bytes::from_static(b"{}")).unwrap()).unwrap();
+        assert_eq!(opened.occurred_at().and_then(crate::Time::unix), Some(NOW), "{time}");
+    }
+}
+
 #[test]
 fn invalid_and_conflicting_options_are_errors_that_name_them() {
     let problem =

@@ -6,14 +6,14 @@ use subtle::Choice;
 use super::base64_body::Base64Body;
 use super::layout::{MOST_ENTRIES, SignatureLayout};
 use super::settings::{SignatureAlgorithm, SignatureSettings, TimestampPlace};
-use super::template::{BodyForm, Part, Template};
+use super::template::{BodyForm, MessagePart, Template};
 use super::timestamp::TimestampUnit;
 use crate::headers::{HeadFault, HeaderProblem};
 use crate::scheme::encoding::Encoding;
-use crate::scheme::header::{header_name, required};
-use crate::scheme::keys::{KeyedMessage, Keys, MOST_ED25519, Presented, same};
+use crate::scheme::header::{MOST_ED25519, header_name, required};
+use crate::scheme::keys::{KeyUse, KeyedMessage, Keys, Presented, same};
 use crate::scheme::verification::{SignatureScope, Verification};
-use crate::{ConfigError, Freshness, Headers, Reason};
+use crate::{ConfigError, Freshness, Headers, Reason, Secrets};
 
 /// The scheme with its keys.
 pub(crate) struct KeyedSignature {
@@ -47,8 +47,23 @@ struct SignedParts<'a> {
     id: &'a [u8],
 }
 
+impl SignatureSettings {
+    /// Checks the settings, and decodes the secrets.
+    pub(in crate::scheme) fn keyed(&self, secrets: &Secrets, key_use: KeyUse) -> Result<KeyedSignature, ConfigError> {
+        self.check_layout()?;
+        let names: Vec<_> = self.headers().map(header_name).collect::<Result<_, _>>()?;
+        let is_repeated = |(at, name): &(usize, &http::HeaderName)| names.iter().take(*at).any(|known| known == *name);
+        if let Some((_, repeated)) = names.iter().enumerate().find(is_repeated) {
+            return Err(ConfigError::new(format!("header {repeated} is configured twice")));
+        }
+        let template = self.template()?;
+        let keys = Keys::read(secrets, key_use, |secret| self.key(secret))?;
+        KeyedSignature::new(self, template, keys)
+    }
+}
+
 impl KeyedSignature {
-    pub(super) fn new(settings: &SignatureSettings, template: Template, keys: Keys) -> Result<Self, ConfigError> {
+    fn new(settings: &SignatureSettings, template: Template, keys: Keys) -> Result<Self, ConfigError> {
         let timestamp = match &settings.timestamp {
             None => None,
             Some(place) => {
@@ -96,13 +111,32 @@ impl KeyedSignature {
             signed_time: None,
             begins: None,
         };
+        if self.timestamp.is_some() || self.id_header.is_some() {
+            self.read_signed(&mut check, headers, freshness, now)?;
+        }
+        if self.template.body == BodyForm::Base64 {
+            check.base64 = Some(Base64Body::default());
+        }
+        Ok(check)
+    }
+
+    /// Reads the id and the timestamp. Is not inlined: with it, `verify` of an HMAC of the body takes more instructions
+    /// (`scripts/count`).
+    #[inline(never)]
+    fn read_signed<'a>(
+        &self,
+        check: &mut SignatureCheck<'a>,
+        headers: &'a (impl Headers + ?Sized),
+        freshness: Freshness,
+        now: impl FnOnce() -> i64,
+    ) -> Result<(), HeadFault> {
         if let Some(name) = &self.id_header {
             check.parts.id = required(headers.find(name)).and_then(|id| self.id(id)).map_err(|it| it.of(name))?;
         }
         if let Some(timestamp) = &self.timestamp {
             let (name, text) = match &timestamp.place {
                 KeyedPlace::Header(name) => (name, required(headers.find(name))),
-                KeyedPlace::Element(element) => (&self.header, SignatureLayout::timestamp(element, value)),
+                KeyedPlace::Element(element) => (&self.header, SignatureLayout::timestamp(element, check.value)),
             };
             let text = text.map_err(|problem| problem.of(name))?;
             let time = timestamp.unit.parse(text, self.template.lacks_separator);
@@ -118,23 +152,29 @@ impl KeyedSignature {
             check.parts.timestamp = text;
             check.signed_time = Some(time);
         }
-        if self.template.body == BodyForm::Base64 {
-            check.base64 = Some(Base64Body::default());
-        }
-        Ok(check)
+        Ok(())
     }
 
     /// Returns the first signature, in 32 of the 64 bytes if it is short, and whether there are others.
     #[inline]
     fn first(&self, value: &[u8]) -> Result<([u8; 64], bool), HeaderProblem> {
+        let SignatureLayout::Value { prefix, separator: None } = &self.layout else { return self.first_of_list(value) };
+        let text = value.strip_prefix(prefix.as_bytes()).ok_or(HeaderProblem::NoPrefix)?;
+        let first = self.decode(text).ok_or_else(|| self.encoding.problem(self.is_long))?;
+        Ok((first, false))
+    }
+
+    /// Is not inlined, because a single signature is the usual case.
+    #[inline(never)]
+    fn first_of_list(&self, value: &[u8]) -> Result<([u8; 64], bool), HeaderProblem> {
         let (mut first, mut count, mut signatures, mut problem) = (None, 0_usize, 0_usize, self.layout.problem());
         for entry in self.layout.entries(value) {
             count = count.saturating_add(1);
-            let Some(text) = entry else { continue };
-            signatures = signatures.saturating_add(1);
+            signatures = signatures.saturating_add(usize::from(entry.is_some()));
             if count > MOST_ENTRIES || signatures > self.most {
                 return Err(HeaderProblem::TooManySignatures);
             }
+            let Some(text) = entry else { continue };
             if first.is_none() {
                 first = self.decode(text);
                 problem = self.encoding.problem(self.is_long);
@@ -169,11 +209,15 @@ impl KeyedSignature {
         }
     }
 
-    fn parts<'p>(&'p self, parts: &'p [Part], signed: SignedParts<'p>) -> impl Iterator<Item = &'p [u8]> + Clone {
+    fn parts<'p>(
+        &'p self,
+        parts: &'p [MessagePart],
+        signed: SignedParts<'p>,
+    ) -> impl Iterator<Item = &'p [u8]> + Clone {
         parts.iter().map(move |part| match part {
-            Part::Text(text) => text,
-            Part::Timestamp => signed.timestamp,
-            Part::Id => signed.id,
+            MessagePart::Text(text) => text,
+            MessagePart::Timestamp => signed.timestamp,
+            MessagePart::Id => signed.id,
         })
     }
 
@@ -326,39 +370,44 @@ impl<'a> SignatureCheck<'a> {
     }
 
     #[inline]
-    pub(in crate::scheme) fn finish(
-        mut self,
-        scheme: &KeyedSignature,
-        rest: &[u8],
-    ) -> Result<Verification<'a>, Reason> {
-        let mut rest = rest;
-        if self.base64.is_some() {
-            self.push(scheme, std::mem::take(&mut rest));
-            let SignatureCheck { message, base64, value, first, has_others, parts, .. } = &mut self;
-            let presented = PresentedSignatures { scheme, value, first, has_others: *has_others };
-            let before = || scheme.parts(&scheme.template.before, *parts);
-            if let Some(base64) = base64 {
-                base64.finish(|text| message.update(&scheme.keys, before(), &presented, text));
-            }
-        }
+    pub(in crate::scheme) fn finish(self, scheme: &KeyedSignature, rest: &[u8]) -> Result<Verification<'a>, Reason> {
         let begins = self.begins.or(rest.first().copied());
-        let presented =
-            PresentedSignatures { scheme, value: self.value, first: &self.first, has_others: self.has_others };
-        let before = scheme.parts(&scheme.template.before, self.parts);
-        let last = std::iter::once(rest).chain(scheme.parts(&scheme.template.after, self.parts));
-        let secret = self.message.first_match(&scheme.keys, before, &presented, last)?;
+        let (parts, signed_time) = (self.parts, self.signed_time);
+        let secret = if scheme.template.is_body {
+            let SignatureCheck { message, value, first, has_others, .. } = self;
+            let presented = PresentedSignatures { scheme, value, first: &first, has_others };
+            message.first_match(&scheme.keys, std::iter::empty(), &presented, std::iter::once(rest))?
+        } else {
+            self.first_match_of_template(scheme, rest)?
+        };
         if scheme.needs_json && !matches!(begins, Some(b'{' | b'[')) {
             return Err(Reason::AmbiguousBody);
         }
         let is_event_time = scheme.timestamp.as_ref().is_some_and(|timestamp| timestamp.is_event_time);
-        let (attempted_at, occurred_at) =
-            if is_event_time { (None, self.signed_time) } else { (self.signed_time, None) };
+        let (attempted_at, occurred_at) = if is_event_time { (None, signed_time) } else { (signed_time, None) };
         Ok(Verification {
             signature_scope: if attempted_at.is_some() { SignatureScope::BodyAndTime } else { SignatureScope::Body },
             secret,
-            message_id: scheme.id_header.is_some().then_some(self.parts.id),
+            message_id: scheme.id_header.is_some().then_some(parts.id),
             attempted_at,
             occurred_at,
         })
+    }
+
+    /// Is not inlined, for the usual case of a body alone.
+    #[inline(never)]
+    fn first_match_of_template(mut self, scheme: &KeyedSignature, rest: &[u8]) -> Result<usize, Reason> {
+        let mut rest = rest;
+        if self.base64.is_some() {
+            self.push(scheme, std::mem::take(&mut rest));
+        }
+        let SignatureCheck { mut message, base64, value, first, has_others, parts, .. } = self;
+        let presented = PresentedSignatures { scheme, value, first: &first, has_others };
+        let before = || scheme.parts(&scheme.template.before, parts);
+        if let Some(base64) = base64 {
+            base64.finish(|text| message.update(&scheme.keys, before(), &presented, text));
+        }
+        let last = std::iter::once(rest).chain(scheme.parts(&scheme.template.after, parts));
+        message.first_match(&scheme.keys, before(), &presented, last)
     }
 }

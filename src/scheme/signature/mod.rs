@@ -10,6 +10,8 @@ mod keyed;
 mod layout;
 mod settings;
 mod template;
+#[cfg(test)]
+mod tests;
 mod timestamp;
 mod timestamped_hmac;
 

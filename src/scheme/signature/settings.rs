@@ -9,11 +9,8 @@ use super::timestamp::TimestampUnit;
 #[cfg(feature = "ed25519")]
 use crate::scheme::ed25519::PrivateKey;
 use crate::scheme::encoding::{Encoding, SecretEncoding};
-use crate::scheme::header::header_name;
-use crate::scheme::keys::{KeyMaterial, KeyUse, Keys};
-use crate::{ConfigError, Freshness, Secret, Secrets};
-
-use super::keyed::KeyedSignature;
+use crate::scheme::keys::KeyMaterial;
+use crate::{ConfigError, Freshness, Secret};
 
 /// The settings of a scheme with signatures in a header, to read. They are built by
 /// [`HmacSha256Body`](crate::HmacSha256Body), [`HmacSha512Body`](crate::HmacSha512Body),
@@ -107,6 +104,13 @@ impl SignatureSettings {
         std::iter::once(self.header.as_str()).chain(timestamp).chain(self.id_header.as_deref())
     }
 
+    /// Returns whether the timestamp and the body, or a digit, stand side by side in the template. Then the digits of the
+    /// timestamp are counted, and each body must begin with `{` or `[`.
+    #[must_use]
+    pub fn lacks_separator(&self) -> bool {
+        self.template().is_ok_and(|template| template.lacks_separator)
+    }
+
     /// Makes the names of headers lower case.
     #[cfg(feature = "testing")]
     pub(crate) fn make_headers_lowercase(&mut self) {
@@ -123,19 +127,7 @@ impl SignatureSettings {
         Template::parse(&self.signed, self.timestamp.is_some(), self.id_header.is_some())
     }
 
-    pub(in crate::scheme) fn keyed(&self, secrets: &Secrets, key_use: KeyUse) -> Result<KeyedSignature, ConfigError> {
-        self.check_layout()?;
-        let names: Vec<_> = self.headers().map(header_name).collect::<Result<_, _>>()?;
-        let is_repeated = |(at, name): &(usize, &http::HeaderName)| names.iter().take(*at).any(|known| known == *name);
-        if let Some((_, repeated)) = names.iter().enumerate().find(is_repeated) {
-            return Err(ConfigError::new(format!("header {repeated} is configured twice")));
-        }
-        let template = self.template()?;
-        let keys = Keys::read(secrets, key_use, |secret| self.key(secret))?;
-        KeyedSignature::new(self, template, keys)
-    }
-
-    fn check_layout(&self) -> Result<(), ConfigError> {
+    pub(super) fn check_layout(&self) -> Result<(), ConfigError> {
         let is_printable = |text: &str| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
         match &self.layout {
             SignatureLayout::Value { prefix, separator } => {
@@ -172,9 +164,15 @@ impl SignatureSettings {
     }
 
     /// Decodes the text of a secret.
-    fn key(&self, secret: &Secret) -> Result<KeyMaterial, String> {
+    pub(super) fn key(&self, secret: &Secret) -> Result<KeyMaterial, String> {
         let encoding = self.secret_encoding;
-        let decoded = || encoding.decode(secret.text()).ok_or_else(|| format!("not {}", encoding.as_str()));
+        if self.algorithm != SignatureAlgorithm::Ed25519 && secret.is_public_key() {
+            return Err("is the public key of a pair, which others may know; it is not the key of an HMAC".to_owned());
+        }
+        // The prefix of Standard Webhooks is not base64, so no key begins with it.
+        let unprefixed = || secret.text().strip_prefix("whsec_").filter(|_| encoding == SecretEncoding::Base64);
+        let text = || unprefixed().unwrap_or(secret.text());
+        let decoded = || encoding.decode(text()).ok_or_else(|| format!("not {}", encoding.as_str()));
         match self.algorithm {
             SignatureAlgorithm::HmacSha256 => decoded().map(KeyMaterial::HmacSha256),
             SignatureAlgorithm::HmacSha512 => decoded().map(KeyMaterial::HmacSha512),

@@ -4,7 +4,7 @@ use crate::ConfigError;
 
 /// A part of the message besides the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum MessagePart {
     Text(Box<[u8]>),
     Timestamp,
     Id,
@@ -20,9 +20,11 @@ pub(super) enum BodyForm {
 /// A parsed template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Template {
-    pub(super) before: Box<[Part]>,
+    pub(super) before: Box<[MessagePart]>,
     pub(super) body: BodyForm,
-    pub(super) after: Box<[Part]>,
+    pub(super) after: Box<[MessagePart]>,
+    /// Whether the message is the body, as it is.
+    pub(super) is_body: bool,
     /// The byte that ends the id in the message, so that the id must not contain it.
     pub(super) after_id: Option<u8>,
     /// Whether the timestamp and the body or a digit stand side by side. Then nothing but their forms tells where one
@@ -34,7 +36,7 @@ pub(super) struct Template {
 const LONGEST: usize = 256;
 
 enum Token {
-    Part(Part),
+    Part(MessagePart),
     Body(BodyForm),
 }
 
@@ -55,8 +57,13 @@ impl Template {
             return wrong("must contain `{body}` or `{body_base64}` once");
         }
         for (name, found, is_read, option) in [
-            ("{timestamp}", count(|token| matches!(token, Token::Part(Part::Timestamp))), has_timestamp, "timestamp"),
-            ("{id}", count(|token| matches!(token, Token::Part(Part::Id))), has_id, "`id_header`"),
+            (
+                "{timestamp}",
+                count(|token| matches!(token, Token::Part(MessagePart::Timestamp))),
+                has_timestamp,
+                "timestamp",
+            ),
+            ("{id}", count(|token| matches!(token, Token::Part(MessagePart::Id))), has_id, "`id_header`"),
         ] {
             match (found, is_read) {
                 (0, false) | (1, true) => {}
@@ -69,25 +76,25 @@ impl Template {
         for pair in tokens.windows(2) {
             let [one, next] = pair else { continue };
             let literal = match next {
-                Token::Part(Part::Text(text)) => text.first().copied(),
+                Token::Part(MessagePart::Text(text)) => text.first().copied(),
                 _ => None,
             };
             body_seen |= matches!(one, Token::Body(_));
             match (one, literal) {
-                (Token::Part(Part::Id), Some(byte)) => after_id = Some(byte),
-                (Token::Part(Part::Id), None) => return wrong("needs a character such as `.` after `{id}`"),
-                (Token::Part(Part::Timestamp), byte) => {
+                (Token::Part(MessagePart::Id), Some(byte)) => after_id = Some(byte),
+                (Token::Part(MessagePart::Id), None) => return wrong("needs a character such as `.` after `{id}`"),
+                (Token::Part(MessagePart::Timestamp), byte) => {
                     lacks_separator |= byte.is_none_or(|byte| byte.is_ascii_digit());
                 }
                 _ => {}
             }
-            if body_seen && matches!(next, Token::Part(Part::Id)) {
+            if body_seen && matches!(next, Token::Part(MessagePart::Id)) {
                 return wrong("must have `{id}` before the body");
             }
             let ends_in_digit = |text: &[u8]| text.last().is_some_and(u8::is_ascii_digit);
-            if body_seen && matches!(next, Token::Part(Part::Timestamp)) {
+            if body_seen && matches!(next, Token::Part(MessagePart::Timestamp)) {
                 lacks_separator |= match one {
-                    Token::Part(Part::Text(text)) => ends_in_digit(text),
+                    Token::Part(MessagePart::Text(text)) => ends_in_digit(text),
                     _ => true,
                 };
             }
@@ -101,15 +108,16 @@ impl Template {
             }
         }
         let body = body.unwrap_or(BodyForm::Raw);
-        Ok(Template { before: before.into(), body, after: after.into(), after_id, lacks_separator })
+        let is_body = before.is_empty() && after.is_empty() && body == BodyForm::Raw;
+        Ok(Template { before: before.into(), body, after: after.into(), is_body, after_id, lacks_separator })
     }
 
     /// Returns whether the message has a literal byte that is none of `A-Za-z0-9_-`, or is told from such texts by the
     /// beginning of the body.
     pub(super) fn differs_from_challenges(&self) -> bool {
-        let is_outside = |part: &Part| match part {
-            Part::Text(text) => text.iter().any(|byte| !is_challenge_byte(*byte)),
-            Part::Timestamp | Part::Id => false,
+        let is_outside = |part: &MessagePart| match part {
+            MessagePart::Text(text) => text.iter().any(|byte| !is_challenge_byte(*byte)),
+            MessagePart::Timestamp | MessagePart::Id => false,
         };
         self.before.iter().chain(&self.after).any(is_outside) || (self.lacks_separator && self.body == BodyForm::Raw)
     }
@@ -132,15 +140,15 @@ fn tokens(text: &str) -> Result<Vec<Token>, ConfigError> {
             return Err(ConfigError::new("the template of what is signed has a `}` without a `{`"));
         }
         if !literal.is_empty() {
-            tokens.push(Token::Part(Part::Text(literal.as_bytes().into())));
+            tokens.push(Token::Part(MessagePart::Text(literal.as_bytes().into())));
         }
         let Some(placeholder) = placeholder else { break };
         let Some((name, after)) = placeholder.split_once('}') else {
             return Err(ConfigError::new("the template of what is signed has a `{` without a `}`"));
         };
         tokens.push(match name {
-            "timestamp" => Token::Part(Part::Timestamp),
-            "id" => Token::Part(Part::Id),
+            "timestamp" => Token::Part(MessagePart::Timestamp),
+            "id" => Token::Part(MessagePart::Id),
             "body" => Token::Body(BodyForm::Raw),
             "body_base64" => Token::Body(BodyForm::Base64),
             _ => {
@@ -167,8 +175,8 @@ mod tests {
     #[test]
     fn a_template_is_literal_text_and_placeholders() {
         let template = parsed("v0:{timestamp}:{body}").unwrap();
-        let text = |text: &str| Part::Text(text.as_bytes().into());
-        assert_eq!(*template.before, [text("v0:"), Part::Timestamp, text(":")]);
+        let text = |text: &str| MessagePart::Text(text.as_bytes().into());
+        assert_eq!(*template.before, [text("v0:"), MessagePart::Timestamp, text(":")]);
         assert_eq!((template.body, template.after.len(), template.lacks_separator), (BodyForm::Raw, 0, false));
         let template = parsed("{id}/{timestamp}.{body_base64}\n").unwrap();
         assert_eq!((template.after_id, template.body), (Some(b'/'), BodyForm::Base64));

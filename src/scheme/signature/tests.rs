@@ -1,0 +1,59 @@
+//! A template without a separator, and the time of an event in a header, at a receiver.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::{Bytes, Clock, Custom, MemoryStore, Reason, Receiver, Secret, TimestampedHmac};
+
+/// A clock that shows the signed timestamp and these seconds.
+#[derive(Debug)]
+struct SecondsLater(u64);
+
+impl Clock for SecondsLater {
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_732_780_800 + self.0)
+    }
+}
+
+/// A receiver with WHOOP's preset, `age` seconds after the signed timestamp.
+fn whoop(age: u64) -> Receiver {
+    let secret = Secret::new("made-up-whoop-client-secret").unwrap();
+    let builder = Receiver::builder("in", Custom::new("whoop", TimestampedHmac::whoop(), secret));
+    builder.store(MemoryStore::new(10)).clock(SecondsLater(age)).build().unwrap()
+}
+
+fn verify(receiver: &Receiver, timestamp: &str, body: &'static str, signature: &str) -> Result<(), Reason> {
+    let headers = [("x-whoop-signature", signature), ("x-whoop-signature-timestamp", timestamp)];
+    let verified = receiver.verify(&headers, Bytes::from_static(body.as_bytes()));
+    verified.map(drop).map_err(|rejection| rejection.reason())
+}
+
+/// The signatures are from Python's `hmac.new(key, timestamp + body, "sha256")`, in base64.
+#[test]
+fn one_signature_has_one_timestamp_and_one_body() {
+    let genuine = "TnC0uJiHrtVFsYcVVn1pHplaovMI9AA55YteTxjooe8=";
+    let receiver = whoop(0);
+    assert_eq!(verify(&receiver, "1732780800123", r#"{"id":1}"#, genuine), Ok(()));
+    for (timestamp, body) in [("173278080012", r#"3{"id":1}"#), ("1732780800123{", r#""id":1}"#)] {
+        assert_eq!(verify(&receiver, timestamp, body, genuine), Err(Reason::MalformedHeader), "{timestamp} {body}");
+    }
+    for (body, signature, expected) in [
+        ("[1]", "vX3CzGPzuE2gEzw6pBtp4sf2WDPXMHx6hhwZRFgA77k=", Ok(())),
+        (r#"3{"id":1}"#, "+Klmvr/m+8oH/AwNNMHCczXNpKnjItRHR0fC+eruHUs=", Err(Reason::AmbiguousBody)),
+        (r#" {"id":1}"#, "aWYCpk8+9+Gkltem8N+4kXmSPCM1R8GHpX3NMvTtJT8=", Err(Reason::AmbiguousBody)),
+        ("", "qe5IppLHwS9cMG3KL97fzLpHAZmpDBCb0hDEsqxGs1Y=", Err(Reason::AmbiguousBody)),
+    ] {
+        assert_eq!(verify(&receiver, "1732780800123", body, signature), expected, "{body}");
+        // An invalid signature is reported as such.
+        assert_eq!(verify(&receiver, "1732780800124", body, signature), Err(Reason::SignatureMismatch), "{body}");
+    }
+}
+
+#[test]
+fn the_time_of_an_event_in_a_header_is_judged() {
+    let verify = |age| {
+        let signature = "TnC0uJiHrtVFsYcVVn1pHplaovMI9AA55YteTxjooe8=";
+        verify(&whoop(age), "1732780800123", r#"{"id":1}"#, signature)
+    };
+    assert_eq!(verify(2 * 3600), Ok(()));
+    assert_eq!(verify(2 * 3600 + 1), Err(Reason::Stale));
+}
