@@ -1,12 +1,18 @@
 //! Random secrets and ids.
 
 use base16ct::HexDisplay;
+use base64ct::{Base64, Encoding as _};
 
 use crate::failure::Failure;
 
 /// Returns a secret: 32 random bytes in hexadecimal, which is valid base64 as well.
 pub(crate) fn secret() -> Result<String, Failure> {
     bytes::<32>().map(|bytes| hex(&bytes))
+}
+
+/// Returns an Ed25519 private key, `whsk_` and base64.
+pub(crate) fn private_key() -> Result<String, Failure> {
+    bytes::<32>().map(|bytes| format!("whsk_{}", Base64::encode_string(&bytes)))
 }
 
 /// Returns a UUID of version 4. None of our dependencies creates UUIDs.

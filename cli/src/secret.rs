@@ -33,7 +33,8 @@ enum Action {
 /// or for `file` in a config file.
 ///
 /// Fasten Connect issues the secret of each endpoint in its portal: use that secret in
-/// production and a generated one in tests.
+/// production and a generated one in tests. With Ed25519 the secret is the public key of
+/// the provider.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -56,6 +57,10 @@ enum Scheme {
     StandardWebhooks,
     /// HMAC-SHA256
     HmacSha256,
+    /// HMAC-SHA512
+    HmacSha512,
+    /// HMAC of a timestamp and the body
+    TimestampedHmac,
     /// The secret itself, in a header
     SharedSecret,
 }

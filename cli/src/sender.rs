@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::{HeaderName, HeaderValue, Method, Request};
-use medhook::Bytes;
+use medhook::sign::Signer;
+use medhook::testing::Signing;
+use medhook::{Bytes, Secret, SignatureAlgorithm};
 use medhook_conformance::{Case, Endpoint, Lost, Transfer};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
@@ -12,6 +14,26 @@ use tokio::time::timeout;
 use crate::endpoint::unsigned_headers;
 use crate::failure::Failure;
 use crate::http_client::{HttpAnswer, HttpConnection, Target, status_of};
+
+/// Returns the signer of an endpoint with this secret. `has_config` is whether the secret is that of a receiver's
+/// config file, which has the sender's public key if there is a pair of keys.
+pub(crate) fn signer(signing: &Signing, secret: &Secret, has_config: bool) -> Result<Signer, Failure> {
+    Signer::new(signing, secret).map_err(|error| {
+        let hint = "; the config file of a receiver has only public keys, so describe the endpoint with options, and \
+                    pass the private key with --secret-env or --secret-file";
+        let is_public = has_config && is_ed25519(signing, secret) && !secret.expose_secret().starts_with("whsk_");
+        Failure::new(format!("{error}{}", if is_public { hint } else { "" }))
+    })
+}
+
+/// Returns whether a secret is a key of a pair in this scheme.
+pub(crate) fn is_ed25519(signing: &Signing, secret: &Secret) -> bool {
+    match signing {
+        Signing::Signature(settings) => settings.algorithm == SignatureAlgorithm::Ed25519,
+        Signing::StandardWebhooks(_) => ["whsk_", "whpk_"].iter().any(|key| secret.expose_secret().starts_with(key)),
+        _ => false,
+    }
+}
 
 /// The endpoint that cases are sent to.
 pub(crate) struct Sender {

@@ -3,9 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use http_body_util::BodyExt;
-use medhook::Encoding;
 use medhook::registry::SchemeChoice;
+use medhook::testing::Signing;
+use medhook::{Encoding, Freshness, SignatureLayout};
 use medhook_conformance::Endpoint;
+use medhook_tests::families::{Family, PRIVATE, PUBLIC, families};
 use medhook_tests::faulty::{self, Fault};
 use medhook_tests::program::{Ran, run};
 use medhook_tests::served::{Served, status, text, unused_address};
@@ -16,7 +18,11 @@ const SECOND: &str = "c2Vjb25kLWNhbmFyeS1uZXZlci1iZS1zaG93bi11cA";
 
 fn check(arguments: &[&str]) -> Ran {
     let arguments = [&["check"], arguments].concat();
-    run(env!("CARGO_BIN_EXE_medhook"), &arguments, &[("CANARY", SECRET), ("SECOND", SECOND)])
+    run(
+        env!("CARGO_BIN_EXE_medhook"),
+        &arguments,
+        &[("CANARY", SECRET), ("SECOND", SECOND), ("PRIVATE", PRIVATE), ("PUBLIC", PUBLIC)],
+    )
 }
 
 /// The names of the cases, by judgment.
@@ -28,14 +34,23 @@ struct Findings {
 impl Findings {
     /// With everything there is to look at.
     fn of(served: &Served, provider: &str, more: &[&str]) -> Self {
+        Self::with_secret(served, provider, "CANARY", more)
+    }
+
+    /// With everything there is to look at, and with the secret in this variable.
+    fn with_secret(served: &Served, provider: &str, secret: &str, more: &[&str]) -> Self {
         let (count, fail) = (served.url("/count"), served.url("/fail-next"));
-        Self::without_hooks(served, provider, &[&["--count-url", &count, "--fail-next-url", &fail], more].concat())
+        let hooks = ["--count-url", &count, "--fail-next-url", &fail];
+        Self::played(served, provider, secret, &[&hooks, more].concat())
     }
 
     fn without_hooks(served: &Served, provider: &str, more: &[&str]) -> Self {
+        Self::played(served, provider, "CANARY", more)
+    }
+
+    fn played(served: &Served, provider: &str, secret: &str, more: &[&str]) -> Self {
         let url = served.url("/in");
-        let Ran { code, stdout, stderr } =
-            check(&[&[&url, provider, "--json", "--secret-env", "CANARY"], more].concat());
+        let Ran { code, stdout, stderr } = check(&[&[&url, provider, "--json", "--secret-env", secret], more].concat());
         assert_eq!(stderr, "", "{stdout}");
         let lines: Vec<serde_json::Value> = stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         assert_eq!(lines.len(), stdout.lines().count(), "all of it is JSON: {stdout}");
@@ -89,6 +104,90 @@ fn sound_endpoints_of_every_provider_pass() {
         assert_eq!(findings.code, Some(0), "{provider} {arguments:?}: {wrong:#?}");
         let ok = findings.judged("ok").len();
         assert!(ok >= at_least, "{provider} {arguments:?}: {ok} played");
+    }
+}
+
+fn check_family(served: &Served, family: &Family, more: &[&str]) -> Findings {
+    let secret = if family.has_key_pair { "PRIVATE" } else { "CANARY" };
+    Findings::with_secret(served, "custom", secret, &[&family.arguments, more].concat())
+}
+
+#[test]
+fn sound_endpoints_of_every_family_pass() {
+    for family in families() {
+        let served = faulty::sound(&family.endpoint);
+        let findings = check_family(&served, &family, &["--strict"]);
+        let wrong: Vec<_> =
+            findings.all.iter().filter(|(_, judged, _)| !["ok", "skipped"].contains(&&**judged)).collect();
+        assert_eq!(findings.code, Some(0), "{:?}: {wrong:#?}", family.arguments);
+        let ok = findings.judged("ok").len();
+        assert!(ok >= 60, "{:?}: {ok} played", family.arguments);
+    }
+}
+
+/// Returns what is wrong at an endpoint that also accepts what the looser endpoint accepts.
+fn found_at_looser(family: &Family, looser: Endpoint) -> Vec<String> {
+    let served = faulty::lenient(&[family.endpoint.clone(), looser]);
+    let findings = check_family(&served, family, &[]);
+    assert_eq!(findings.code, Some(1), "{:?}", family.arguments);
+    findings.judged("not_ok").iter().map(|case| case.replace("custom: ", "")).collect()
+}
+
+#[test]
+fn catches_an_endpoint_that_judges_no_signed_time() {
+    for family in families() {
+        if family.endpoint.signing().unwrap().signs_time() {
+            let mut looser = family.endpoint.clone();
+            looser.freshness = Some(Freshness::Unchecked);
+            let found = found_at_looser(&family, looser);
+            let is_age = |case: &String| {
+                ["ago", "ahead", "in 1970", "in milliseconds", "64-bit", "in seconds", "0 ms", "date in", "digits in"]
+                    .iter()
+                    .any(|word| case.contains(word))
+            };
+            assert!(found.len() >= 2 && found.iter().all(is_age), "{:?}: {found:#?}", family.arguments);
+        }
+    }
+}
+
+#[test]
+fn catches_an_endpoint_that_also_accepts_a_signature_without_the_time() {
+    let mut played = 0;
+    for family in families() {
+        let Signing::Signature(mut settings) = family.endpoint.signing().unwrap() else { continue };
+        if settings.timestamp.is_none() || !matches!(settings.layout, SignatureLayout::Value { .. }) {
+            continue;
+        }
+        (settings.timestamp, settings.id_header, settings.signed) = (None, None, "{body}".to_owned());
+        settings.freshness = None;
+        let mut custom = family.endpoint.custom.clone().unwrap();
+        custom.signing = Signing::Signature(settings);
+        let mut looser = family.endpoint.clone();
+        (looser.custom, looser.freshness) = (Some(custom), None);
+        assert_eq!(found_at_looser(&family, looser), ["the body signed without the timestamp"]);
+        played += 1;
+    }
+    assert_eq!(played, 4);
+}
+
+#[test]
+fn catches_an_endpoint_that_accepts_any_user_and_any_key() {
+    let another = "YW5vdGhlci1jdXN0b21lcnMtc2VjcmV0LW9mLWEtZmV3";
+    for family in families().into_iter().filter(|family| !family.has_key_pair) {
+        let mut looser = family.endpoint.clone();
+        looser.secrets = [("another".to_owned(), another.to_owned())].into();
+        let found = found_at_looser(&family, looser);
+        assert!(found.len() == 1 && found[0].contains("another customer's"), "{:?}: {found:#?}", family.arguments);
+    }
+}
+
+#[test]
+fn a_public_key_cannot_sign_the_cases() {
+    for scheme in [&["standard-webhooks"][..], &["ed25519", "--header", "X-Mac"]] {
+        let options = [&["http://127.0.0.1:9/in", "custom", "--secret-env", "PUBLIC", "--scheme"], scheme].concat();
+        let ran = check(&options);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{ran:?}");
+        assert!(ran.stderr.contains("public key") && ran.stderr.contains("`whsk_"), "{ran:?}");
     }
 }
 

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 use http_body_util::BodyExt;
 use medhook::Encoding;
 use medhook::registry::{self, OptionName, SchemeChoice};
+use medhook::testing::Signing;
 use medhook::{Bytes, http};
 use medhook_conformance::Endpoint;
+use medhook_tests::families::{Family, PRIVATE, PUBLIC, families};
 use medhook_tests::faulty;
 use medhook_tests::program::{Ran, run};
 use medhook_tests::served::{Served, status, text, unused_address};
@@ -16,9 +18,11 @@ use tokio_rustls::rustls;
 /// Valid base64, which Standard Webhooks requires.
 const SECRET: &str = "Y2FuYXJ5LXRoYXQtbXVzdC1uZXZlci1iZS1zaG93bg";
 
+const SECRETS: [(&str, &str); 3] = [("CANARY", SECRET), ("PRIVATE", PRIVATE), ("PUBLIC", PUBLIC)];
+
 fn send(arguments: &[&str]) -> (Option<i32>, String, String) {
     let arguments = [&["send"], arguments].concat();
-    let Ran { code, stdout, stderr } = run(env!("CARGO_BIN_EXE_medhook"), &arguments, &[("CANARY", SECRET)]);
+    let Ran { code, stdout, stderr } = run(env!("CARGO_BIN_EXE_medhook"), &arguments, &SECRETS);
     assert!(!stdout.contains("example.org"), "a body: {stdout}");
     (code, stdout, stderr)
 }
@@ -83,6 +87,61 @@ fn a_delivery_with_one_flaw_is_rejected() {
         }
         assert_eq!(served.count(), 0, "{provider}");
     }
+}
+
+#[test]
+fn deliveries_of_every_family_are_accepted_and_those_with_a_flaw_rejected() {
+    for Family { endpoint, arguments, has_key_pair } in families() {
+        let served = faulty::sound(&endpoint);
+        let url = served.url("/in");
+        let key = ["--secret-env", if has_key_pair { "PRIVATE" } else { "CANARY" }];
+        let arguments = [&["custom", "--to", &url], &key[..], &arguments].concat();
+        let signing = endpoint.signing().unwrap();
+        let then = seconds_ago(10);
+        for more in [&[][..], &["--at", &then]] {
+            let (code, stdout, stderr) = send(&[&arguments[..], more].concat());
+            assert_eq!(code, Some(0), "{arguments:?}: {stdout}{stderr}");
+        }
+        let handled = served.count();
+        let mut flaws = vec!["--unsigned", "--wrong-secret"];
+        if !matches!(signing, Signing::SharedSecret { .. }) {
+            flaws.push("--tamper");
+        }
+        if signing.signs_time() {
+            flaws.push("--stale");
+        }
+        for flaw in flaws {
+            let (code, stdout, stderr) = send(&[&arguments[..], &[flaw]].concat());
+            assert_eq!(code, Some(0), "{arguments:?} {flaw}: {stdout}{stderr}");
+            assert!(stdout.contains("\n1  401  ") && stdout.contains("1 of 1 rejected"), "{stdout}");
+        }
+        assert_eq!(served.count(), handled, "{arguments:?}");
+    }
+}
+
+fn seconds_ago(seconds: u64) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    (now.as_secs() - seconds).to_string()
+}
+
+#[test]
+fn a_public_key_cannot_sign_and_a_rejected_private_key_names_its_public_key() {
+    let (unused, _held) = unused_address();
+    let to = format!("http://{unused}/");
+    for scheme in [&["standard-webhooks"][..], &["ed25519", "--header", "X-Mac"]] {
+        let arguments = [&["custom", "--to", &to, "--secret-env", "PUBLIC", "--scheme"], scheme].concat();
+        let (code, stdout, stderr) = send(&arguments);
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
+        assert!(stderr.contains("public key") && stderr.contains("`whsk_"), "{stderr}");
+    }
+    let mut other = families().into_iter().find(|family| family.has_key_pair).unwrap();
+    other.endpoint.secrets = [("other".to_owned(), format!("whsk_{}=", "A".repeat(43)))].into();
+    let served = faulty::sound(&other.endpoint);
+    let url = served.url("/in");
+    let arguments = [&["send", "custom", "--to", &url, "--secret-env", "PRIVATE"], &other.arguments[..]].concat();
+    let Ran { code, stdout, .. } = run(env!("CARGO_BIN_EXE_medhook"), &arguments, &[("PRIVATE", PRIVATE)]);
+    assert_eq!(code, Some(1), "{stdout}");
+    assert!(stdout.contains(PUBLIC) && !stdout.contains(PRIVATE), "{stdout}");
 }
 
 #[test]

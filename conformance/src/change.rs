@@ -17,6 +17,11 @@ pub enum Change {
     Scheme(SchemeChoice),
     /// Signed with an HMAC in base64.
     Base64,
+    /// Signed with the signature in hexadecimal digits.
+    Hex,
+    /// The signature is one of this template instead of the scheme's own, with `{timestamp}`, `{id}`, and `{body}` or
+    /// `{body_base64}`.
+    SignedAs(String),
     /// Before signing: the body is replaced by this text.
     Text(String),
     /// Before signing: the body is replaced by these bytes, in hexadecimal.
@@ -35,9 +40,9 @@ pub enum Change {
     Pad(usize),
     /// Signed with this message id.
     MessageId(String),
-    /// Signed with this text as the timestamp. `{now}` stands for the genuine one.
+    /// Signed with this text as the timestamp. `{now}` stands for the genuine one, in the scheme's unit.
     Timestamp(String),
-    /// The signed timestamp of the attempt is this many seconds from now.
+    /// The signed timestamp is this many seconds from now.
     Attempt(i64),
     /// The event's time is this many seconds from now.
     Event(i64),
@@ -48,13 +53,13 @@ pub enum Change {
     /// After signing: this header is removed.
     Without(String),
     /// After signing: a header's value is replaced, or the header is added. `{name}` stands for the value of a genuine
-    /// header.
+    /// header, and `{now}` for the genuine timestamp.
     Header(String, String),
     /// After signing: another line of a header is added, with placeholders as in `Header`.
     And(String, String),
     /// After signing: the first occurrence of a text in a header's value is replaced by another text.
     Edit(String, String, String),
-    /// After signing: a header's value, or the part after its first `=`, is converted to upper case.
+    /// After signing: a header's signature or shared secret is converted to upper case.
     UpperCase(String),
     /// After signing: a header's value is padded with letters to this many bytes.
     Lengthen(String, usize),
@@ -62,9 +67,14 @@ pub enum Change {
     Cut(String, usize),
     /// After signing: a digit of a header's value is replaced by another one, counted from the end; the last one is 1.
     Spoil(String, usize),
+    /// After signing: this text is removed from the end of a header's value.
+    Trim(String, String),
+    /// After signing: this many characters are moved from the end of the timestamp to the beginning of the body. A
+    /// negative number moves bytes of the body to the timestamp.
+    Resplit(isize),
     /// After signing: the timestamp is moved by this many seconds.
     Redate(i64),
-    /// After signing: the signature becomes the last of this many, the others made up.
+    /// After signing: the signature becomes the last of this many entries of its header, the others made up.
     Among(usize),
     /// After signing: the list of signatures is padded to this many bytes with one that cannot be valid.
     Stretch(usize),

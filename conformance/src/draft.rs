@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use medhook::registry::SchemeChoice;
 use medhook::testing::{Fixture, Signing, fixtures, replaced_at, spaced};
-use medhook::{Encoding, Freshness};
+use medhook::{Encoding, Freshness, TimestampPlace};
 
 use crate::body::{dated, written_like};
 use crate::case::{Case, Transfer};
 use crate::change::Change;
 use crate::endpoint::Endpoint;
+use crate::written::{entry, filler, separator, signed_as, signs_event_time, split, timestamp_place};
 
 /// A delivery that is not signed yet.
 pub(crate) struct Draft<'l> {
@@ -20,6 +21,10 @@ pub(crate) struct Draft<'l> {
     secret: String,
     message_id: String,
     timestamp: String,
+    /// The signed time, in Unix seconds.
+    at: i64,
+    /// The template of the signature, if it is not the scheme's own.
+    signed_as: Option<String>,
     /// The beginning of its id, if that is not the fixture's.
     mark: Option<String>,
 }
@@ -33,13 +38,15 @@ impl<'l> Draft<'l> {
         };
         let mut draft = Draft {
             endpoint,
+            timestamp: signing.timestamp_text(now),
             signing,
             time_at: endpoint.time_pointer(),
             now,
             body: found.ok_or_else(|| format!("no fixture {body}"))?,
             secret: endpoint.secret(secret).ok_or("its endpoint has no such secret")?.to_owned(),
             message_id: "msg_2b1f4c8e".to_owned(),
-            timestamp: now.to_string(),
+            at: now,
+            signed_as: None,
             mark: None,
         };
         if let Some(pointer) = draft.time_at {
@@ -51,7 +58,7 @@ impl<'l> Draft<'l> {
     /// Gives it an id of its own.
     pub(crate) fn mark(&mut self, mark: &str) {
         self.body = self.endpoint.marked(&self.body, mark);
-        self.message_id = mark.to_owned();
+        self.message_id = self.signing.message_id(mark).split_off("msg_".len());
         self.mark = Some(mark.to_owned());
     }
 
@@ -77,7 +84,8 @@ impl<'l> Draft<'l> {
     /// Returns whether the body has no time, but a custom endpoint checks it for every event.
     pub(crate) fn lacks_a_checked_time(&self) -> bool {
         let is_checked = matches!(self.endpoint.freshness(), Freshness::EventTime { .. });
-        let pointer = self.time_at.filter(|_| is_checked && self.endpoint.custom.is_some());
+        let is_in_body = is_checked && !signs_event_time(&self.signing);
+        let pointer = self.time_at.filter(|_| is_in_body && self.endpoint.custom.is_some());
         pointer.is_some_and(|pointer| replaced_at(&self.body, pointer, <[u8]>::to_vec).is_none())
     }
 
@@ -102,6 +110,11 @@ impl<'l> Draft<'l> {
                 Signing::Signature(settings) => settings.encoding = Encoding::Base64,
                 _ => return Err("no HMAC that could be written otherwise".to_owned()),
             },
+            Change::Hex => match &mut self.signing {
+                Signing::Signature(settings) => settings.encoding = Encoding::Hex,
+                _ => return Err("no signature that could be written otherwise".to_owned()),
+            },
+            Change::SignedAs(template) => self.signed_as = Some(template.clone()),
             Change::Text(text) => self.body = text.clone().into(),
             Change::Bytes(hex) => self.body = bytes_of(hex).ok_or("no hexadecimal digits")?.into(),
             Change::Replace(from, to) => {
@@ -128,8 +141,11 @@ impl<'l> Draft<'l> {
                 self.body = [&self.body, b" ".repeat(spaces).as_slice()].concat().into();
             }
             Change::MessageId(id) => self.message_id.clone_from(id),
-            Change::Timestamp(text) => self.timestamp = text.replace("{now}", &self.now.to_string()),
-            Change::Attempt(offset) => self.timestamp = self.now.saturating_add(*offset).to_string(),
+            Change::Timestamp(text) => self.timestamp = text.replace("{now}", &self.signing.timestamp_text(self.now)),
+            Change::Attempt(offset) => {
+                self.at = self.now.saturating_add(*offset);
+                self.timestamp = self.signing.timestamp_text(self.at);
+            }
             Change::Event(offset) => {
                 let happened = self.now.saturating_add(*offset);
                 let pointer = self.time_at.ok_or("its provider tells no time")?;
@@ -140,12 +156,20 @@ impl<'l> Draft<'l> {
         Ok(())
     }
 
-    /// Returns the headers that sign the body, and the body.
-    pub(crate) fn sign(self) -> Result<(Vec<(String, String)>, Bytes), String> {
+    /// Returns the headers that sign the body, the body, and how the scheme has written the headers.
+    pub(crate) fn sign(self) -> Result<(Vec<(String, String)>, Bytes, Signed), String> {
         let signed = self.signing.headers(&self.secret, &self.message_id, &self.timestamp, &self.body);
         let mut headers = signed.map_err(|error| error.to_string())?;
+        if let Some(template) = &self.signed_as {
+            let parts = (self.message_id.as_str(), self.timestamp.as_str());
+            let other = signed_as(&self.signing, &self.secret, template, parts, &self.body)?;
+            let header = self.signing.header().to_ascii_lowercase();
+            for (_, value) in headers.iter_mut().filter(|(name, _)| *name == header) {
+                *value = format!("{}{other}", split(&self.signing, value).0);
+            }
+        }
         headers.extend(self.endpoint.also());
-        Ok((headers, self.body))
+        Ok((headers, self.body, Signed { signing: self.signing, timestamp: self.timestamp, at: self.at }))
     }
 
     /// Replaces the JSON at a pointer.
@@ -155,8 +179,43 @@ impl<'l> Draft<'l> {
     }
 }
 
+/// How the headers of a delivery were written.
+pub(crate) struct Signed {
+    signing: Signing,
+    timestamp: String,
+    /// The signed time, in Unix seconds.
+    at: i64,
+}
+
+impl Signed {
+    /// Replaces the timestamp in its header.
+    fn set_timestamp(&self, case: &mut Case, text: &str) -> Result<(), String> {
+        match timestamp_place(&self.signing) {
+            Some(TimestampPlace::Header(name)) => text.clone_into(header(case, &name)?),
+            Some(TimestampPlace::Element(name)) => {
+                let value = header(case, &self.signing.header().to_ascii_lowercase())?;
+                *value = replaced(value, &format!("{name}={}", self.timestamp), &format!("{name}={text}"))?;
+            }
+            _ => return Err("no timestamp is signed".to_owned()),
+        }
+        Ok(())
+    }
+
+    /// Returns the value of a header with placeholders.
+    fn filled(&self, template: &str, headers: &[(String, String)]) -> String {
+        let template = template.replace("{now}", &self.timestamp);
+        headers.iter().fold(template, |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
+    }
+
+    /// Returns the header with the signatures, and the character between them.
+    fn list<'c>(&self, case: &'c mut Case) -> Result<(&'c mut String, char), String> {
+        let separator = separator(&self.signing).ok_or("the header has one signature")?;
+        Ok((header(case, &self.signing.header().to_ascii_lowercase())?, separator))
+    }
+}
+
 /// Applies a change that is made to a signed delivery.
-pub(crate) fn after_signing(change: &Change, case: &mut Case) -> Result<(), String> {
+pub(crate) fn after_signing(change: &Change, case: &mut Case, signed: &Signed) -> Result<(), String> {
     match change {
         Change::Flip(bit) => {
             let mut body = case.body.to_vec();
@@ -170,14 +229,14 @@ pub(crate) fn after_signing(change: &Change, case: &mut Case) -> Result<(), Stri
             case.headers.retain(|(known, _)| known != name);
         }
         Change::Header(name, template) => {
-            let value = filled(template, &case.headers);
+            let value = signed.filled(template, &case.headers);
             match header(case, name) {
                 Ok(known) => *known = value,
                 Err(_) => case.headers.push((name.clone(), value)),
             }
         }
         Change::And(name, template) => {
-            let value = filled(template, &case.headers);
+            let value = signed.filled(template, &case.headers);
             case.headers.push((name.clone(), value));
         }
         Change::Edit(name, from, to) => {
@@ -186,10 +245,8 @@ pub(crate) fn after_signing(change: &Change, case: &mut Case) -> Result<(), Stri
         }
         Change::UpperCase(name) => {
             let value = header(case, name)?;
-            *value = match value.split_once('=') {
-                Some((prefix, digits)) => format!("{prefix}={}", digits.to_ascii_uppercase()),
-                None => value.to_ascii_uppercase(),
-            };
+            let (before, text) = split(&signed.signing, value);
+            *value = format!("{before}{}", text.to_ascii_uppercase());
         }
         Change::Lengthen(name, length) => {
             let value = header(case, name)?;
@@ -206,20 +263,26 @@ pub(crate) fn after_signing(change: &Change, case: &mut Case) -> Result<(), Stri
             let other = if value.get(digit..=digit) == Some("0") { "1" } else { "0" };
             value.replace_range(value.get(digit..=digit).map(|_| digit..=digit).ok_or("not ASCII")?, other);
         }
+        Change::Trim(name, text) => {
+            let value = header(case, name)?;
+            *value = value.strip_suffix(text.as_str()).ok_or_else(|| format!("no {text} at the end"))?.to_owned();
+        }
+        Change::Resplit(characters) => resplit(*characters, case, signed)?,
         Change::Redate(offset) => {
-            let value = header(case, "webhook-timestamp")?;
-            let signed: i64 = value.parse().map_err(|_| "no number of seconds")?;
-            *value = signed.saturating_add(*offset).to_string();
+            let moved = signed.signing.timestamp_text(signed.at.saturating_add(*offset));
+            signed.set_timestamp(case, &moved)?;
         }
         Change::Among(entries) => {
-            let value = header(case, "webhook-signature")?;
-            let others = entries.checked_sub(1).ok_or("a list has the genuine one")?;
-            *value = format!("v1,{}= ", "A".repeat(43)).repeat(others) + value;
+            let (value, separator) = signed.list(case)?;
+            let (before, text) = split(&signed.signing, value);
+            let made_up = format!("{}{}{separator}", entry(&signed.signing, before), filler(text));
+            let others = entries.checked_sub(value.split(separator).count()).ok_or("a list has the genuine one")?;
+            *value = made_up.repeat(others) + value;
         }
         Change::Stretch(length) => {
-            let value = header(case, "webhook-signature")?;
+            let (value, separator) = signed.list(case)?;
             if !value.contains(' ') {
-                value.push(' ');
+                value.push(separator);
             }
             let missing = length.checked_sub(value.len()).ok_or("longer already")?;
             value.push_str(&"x".repeat(missing));
@@ -241,8 +304,21 @@ fn header<'c>(case: &'c mut Case, name: &str) -> Result<&'c mut String, String> 
     found.map(|(_, value)| value).ok_or_else(|| format!("no header {name}"))
 }
 
-fn filled(template: &str, headers: &[(String, String)]) -> String {
-    headers.iter().fold(template.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
+/// Moves characters from the end of the timestamp to the beginning of the body, or bytes back.
+fn resplit(characters: isize, case: &mut Case, signed: &Signed) -> Result<(), String> {
+    let count = characters.unsigned_abs();
+    if characters >= 0 {
+        let at = signed.timestamp.len().checked_sub(count).ok_or("the timestamp is shorter")?;
+        let (kept, moved) = signed.timestamp.split_at_checked(at).ok_or("not ASCII")?;
+        signed.set_timestamp(case, kept)?;
+        case.body = [moved.as_bytes(), &case.body].concat().into();
+    } else {
+        let (moved, kept) = case.body.split_at_checked(count).ok_or("the body is shorter")?;
+        let longer = format!("{}{}", signed.timestamp, str::from_utf8(moved).map_err(|_| "not UTF-8")?);
+        case.body = Bytes::copy_from_slice(kept);
+        signed.set_timestamp(case, &longer)?;
+    }
+    Ok(())
 }
 
 fn replaced(text: &str, from: &str, to: &str) -> Result<String, String> {

@@ -22,7 +22,8 @@ pub struct Endpoint {
     /// The provider's name. Not read: the folder of the file says it.
     #[serde(skip)]
     pub provider: String,
-    /// Its secrets, by label. The first in the order of labels signs, unless a case says otherwise.
+    /// Its secrets, by label. The first in the order of labels signs, unless a case says otherwise. Those of Ed25519
+    /// are private keys, `whsk_` and base64; the receiver has the public keys.
     pub secrets: BTreeMap<String, String>,
     /// Secrets of the test mode, beside those of the live mode or alone, where the provider has modes.
     #[serde(default)]
@@ -181,7 +182,8 @@ impl Endpoint {
     }
 
     fn custom_provider(&self, custom: &CustomProvider) -> Result<Custom, EndpointError> {
-        let secrets = secrets(&self.secrets)?.ok_or_else(|| EndpointError("it has no secrets".to_owned()))?;
+        let received = self.secrets.iter().map(|(label, text)| (label.clone(), custom.signing.receiver_secret(text)));
+        let secrets = secrets(&received.collect())?.ok_or_else(|| EndpointError("it has no secrets".to_owned()))?;
         let mut provider = Custom::new(&self.provider, SchemeConfig::from(&custom.signing), secrets);
         if let Some(pointer) = &custom.id_pointer {
             provider = provider.id_pointer(pointer);

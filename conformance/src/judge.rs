@@ -148,6 +148,8 @@ pub(crate) fn is_slight(case: &Case, changes: &[Change]) -> bool {
         (Wanted::Ignored | Wanted::Retried, _) => true,
         (Wanted::Rejected, Some(reason)) => match reason {
             Reason::RepeatedHeader | Reason::ContentEncoding | Reason::Method | Reason::TimeMissing => true,
+            // Only the sender can sign such a body.
+            Reason::AmbiguousBody => true,
             Reason::MalformedHeader => match last {
                 // It still contains the genuine signature.
                 Some(Change::Header(_, template)) => template.contains('{'),
@@ -157,6 +159,7 @@ pub(crate) fn is_slight(case: &Case, changes: &[Change]) -> bool {
                     | Change::Among(_)
                     | Change::Stretch(_)
                     | Change::Edit(..)
+                    | Change::Trim(..)
                     | Change::And(..)
                     | Change::Lengthen(..),
                 ) => true,
@@ -176,6 +179,7 @@ pub(crate) fn is_slight(case: &Case, changes: &[Change]) -> bool {
                             | Change::Long(..)
                             | Change::UpperCase(_)
                             | Change::Edit(..)
+                            | Change::Trim(..)
                             | Change::Stretch(_)
                             | Change::Among(_)
                             | Change::MessageId(_)

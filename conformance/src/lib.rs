@@ -23,12 +23,16 @@ mod custom_cases;
 mod draft;
 mod endpoint;
 mod error;
+#[cfg(test)]
+mod families;
 mod judge;
 mod list;
 mod outside;
+mod placeholders;
 mod player;
 mod recipe;
 mod site;
+mod written;
 
 pub use self::answer::{Answer, Call, Lost, Sent};
 pub use self::case::{Case, Expected, Transfer};

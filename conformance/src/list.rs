@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use medhook::registry::{self, KindFacts, ProviderFacts};
-use medhook::testing::{CaseFile, Fixture, Signing, case_files, fixtures};
+use medhook::testing::{CaseFile, Fixture, case_files, fixtures};
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
 use crate::change::Change;
+use crate::custom_cases::OF_CUSTOM_PROVIDERS;
 use crate::endpoint::Endpoint;
 use crate::error::CaseError;
+use crate::placeholders::placeholders;
 
 /// The section of the shared file that holds for every provider.
 const ALWAYS: &str = "any";
@@ -32,7 +34,7 @@ pub(crate) struct List {
     pub(crate) endpoints: BTreeMap<String, Endpoint>,
     pub(crate) rows: Vec<Row>,
     /// The sections of the shared file that hold for it.
-    sections: BTreeSet<String>,
+    pub(crate) sections: BTreeSet<String>,
 }
 
 /// A case as written, with every default filled in.
@@ -69,6 +71,18 @@ pub(crate) struct Fields {
     pub(crate) status: Option<u16>,
     pub(crate) kind: Option<String>,
     pub(crate) decodes: Option<String>,
+    /// The reason at endpoints whose bodies must begin with `{` or `[`, if it is another one there.
+    if_json_only: Option<String>,
+}
+
+impl Fields {
+    /// Returns the row for an endpoint whose bodies must begin with `{` or `[`.
+    fn of_json_only(mut self) -> Self {
+        if let Some(reason) = self.if_json_only.take() {
+            (self.reason, self.status, self.kind, self.decodes) = (Some(reason), None, None, None);
+        }
+        self
+    }
 }
 
 type Rows<T> = BTreeMap<String, Spanned<T>>;
@@ -90,6 +104,9 @@ struct ProviderFile {
     #[serde(default)]
     fixture: Rows<Fields>,
     case: Rows<Fields>,
+    /// Whether bodies must begin with `{` or `[`.
+    #[serde(skip)]
+    only_json: bool,
 }
 
 /// Returns the clock of the list, in Unix seconds.
@@ -102,7 +119,9 @@ pub(crate) fn all() -> Result<Vec<List>, CaseError> {
     let shared = shared()?;
     let sources = case_files().iter().filter_map(Source::of);
     let lists = sources.map(|source| expand(&source, shared_text(), &shared)).collect::<Result<Vec<_>, _>>()?;
-    let is_used = |section: &&String| lists.iter().any(|list| list.sections.contains(*section));
+    let is_used = |section: &&String| {
+        lists.iter().any(|list| list.sections.contains(*section)) || OF_CUSTOM_PROVIDERS.contains(&section.as_str())
+    };
     match shared.case.keys().find(|section| !is_used(section)) {
         Some(section) => Err(CaseError(format!("{SHARED_FILE}: no provider uses the section {section}"))),
         None => Ok(lists),
@@ -141,6 +160,7 @@ pub(crate) fn expand_custom(
     text: BTreeMap<&str, Value>,
     own: &str,
     has_kind: bool,
+    only_json: bool,
 ) -> Result<List, CaseError> {
     let provider = endpoint.provider.clone();
     let source = Source { provider: &provider, cases: own, kinds: &[], bodies: vec![SAMPLE] };
@@ -154,6 +174,7 @@ pub(crate) fn expand_custom(
         endpoint: BTreeMap::from([(provider.clone(), endpoint)]),
         fixture: BTreeMap::from([(like.clone(), Spanned::new(0..0, sample))]),
         case: toml::from_str(own).map_err(|error| CaseError(format!("the cases of {provider}: {error}")))?,
+        only_json,
         like,
     };
     expand_file(&source, file, shared_text(), &shared()?)
@@ -190,7 +211,8 @@ fn expand_file(
         let cases = shared.case.get(section).ok_or_else(|| problem(format!("no shared section {section}")))?;
         let full = expansion.full(base);
         let base_row = rows.iter().chain(&own).find(|row: &&Row| row.name == full);
-        let values = base_row.ok_or_else(|| format!("no case {base:?}")).and_then(|row| values(row, &file.endpoint));
+        let values =
+            base_row.ok_or_else(|| format!("no case {base:?}")).and_then(|row| values(row, &file.endpoint, shared.now));
         let mut values = values.map_err(|wrong| problem(format!("base of the section {section}: {wrong}")))?;
         values.extend(file.text.iter().map(|(name, value)| (name.clone(), value.clone())));
         for (name, row) in cases {
@@ -198,7 +220,8 @@ fn expand_file(
             let place = format!("{SHARED_FILE}:{line}: {name} (for {})", source.provider);
             let wrong = |wrong: String| CaseError(format!("{place}: {wrong}"));
             let filled = filled(row.get_ref(), &values).map_err(wrong)?;
-            let fields = filled.try_into().map_err(|error| wrong(error.to_string()))?;
+            let fields: Fields = filled.try_into().map_err(|error| wrong(error.to_string()))?;
+            let fields = if file.only_json { fields.of_json_only() } else { fields };
             common.push((line, expansion.row(name, fields, base, place.clone())?));
         }
     }
@@ -311,23 +334,16 @@ impl Expansion<'_> {
 }
 
 /// The values of the placeholders that follow from the case that a section's cases are like.
-fn values(base: &Row, endpoints: &BTreeMap<String, Endpoint>) -> Result<BTreeMap<String, Value>, String> {
+fn values(base: &Row, endpoints: &BTreeMap<String, Endpoint>, now: i64) -> Result<BTreeMap<String, Value>, String> {
     let Origin::Fixture { endpoint, secret, .. } = &base.origin else {
         return Err("it is like another case itself".to_owned());
     };
     let endpoint = endpoints.get(endpoint).ok_or("its endpoint does not exist")?;
-    let mut values = BTreeMap::new();
+    let signing = endpoint.signing().map_err(|error| error.to_string())?;
+    let secret = endpoint.secret(secret.as_deref());
+    let mut values = placeholders(&signing, secret.unwrap_or_default(), now)?;
     let mut set = |name: &str, value: Value| values.insert(name.to_owned(), value);
-    match endpoint.signing().map_err(|error| error.to_string())? {
-        signing @ (Signing::StandardWebhooks(_) | Signing::Signature(_) | Signing::SharedSecret { .. }) => {
-            set("signature", signing.header().into());
-            if let Signing::Signature(settings) = &signing {
-                set("prefix", settings.prefix().into());
-            }
-        }
-        other => return Err(format!("{other:?} has no placeholders")),
-    }
-    if let Some(secret) = endpoint.secret(secret.as_deref()) {
+    if let Some(secret) = secret {
         set("secret", secret.into());
         let mut cut = secret.to_owned();
         cut.pop();
@@ -414,12 +430,12 @@ mod tests {
         [case.any]
         "no body" = { change = { text = "" }, decodes = "undecodable" }
         [case.signed]
-        "forged" = { change = { header = ["{signature}", "{made_up}"] }, reason = "signature_mismatch" }
+        "forged" = { change = { header = ["{signature}", "{forged}"] }, reason = "signature_mismatch" }
     "#;
     const HEAD: &str = r#"
         like = "document.uploaded"
         endpoint.healthsync.secrets = { current = "text" }
-        text = { made_up = "sha256=0" }
+        text = { forged = "sha256=0" }
         shared = { signed = "document.uploaded" }
     "#;
 
@@ -474,8 +490,8 @@ mod tests {
 
     #[test]
     fn shared_sections_are_checked() {
-        let missing = expand_text(SHARED, HEAD.replace("made_up", "other") + "[case]").err().unwrap();
-        assert_eq!(missing, "fixtures/shared.toml:6: forged (for healthsync): no value for {made_up}");
+        let missing = expand_text(SHARED, HEAD.replace("forged =", "other =") + "[case]").err().unwrap();
+        assert_eq!(missing, "fixtures/shared.toml:6: forged (for healthsync): no value for {forged}");
         let section = expand_text(SHARED, HEAD.replace("signed", "sealed") + "[case]").err().unwrap();
         assert_eq!(section, "fixtures/healthsync/cases.toml: no shared section sealed");
         let base =

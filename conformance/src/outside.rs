@@ -12,6 +12,7 @@ use crate::endpoint::Endpoint;
 use crate::error::CaseError;
 use crate::list::{self, List};
 use crate::recipe::{Recipe, make_all};
+use crate::written::id_header;
 
 /// Returns every case of an endpoint's provider, signed for that endpoint as it would be sent at this Unix time, in
 /// seconds. Ids begin with `mark`, which must not contain a dot, and differ from case to case.
@@ -110,11 +111,11 @@ impl Adaption<'_> {
         if draft.lacks_a_checked_time() {
             return Ok(Err("it has no time, and the endpoint checks the age of events"));
         }
-        let (headers, body) = draft.sign()?;
+        let (headers, body, signed) = draft.sign()?;
         let mut remade = Case { headers, body, transfer: Transfer::Whole, ..case };
         remade.method = "POST".to_owned();
         for change in &changes {
-            after_signing(change, &mut remade)?;
+            after_signing(change, &mut remade, &signed)?;
         }
         Ok(Ok(remade))
     }
@@ -179,6 +180,10 @@ impl Adaption<'_> {
                 return Err("its id could be taken for a real one");
             }
             Change::Wrap(_, text) if text.contains("\"id\"") => return Err("its id could be taken for a real one"),
+            Change::Hex => {
+                self.same_scheme()?;
+                Change::Hex
+            }
             Change::MessageId(id) if !id.is_empty() => Change::MessageId(format!("{}{id}", self.mark)),
             Change::Attempt(offset) => Change::Attempt(clear_of_the_limit(*offset, rejected)),
             Change::Event(offset) => Change::Event(clear_of_the_limit(*offset, rejected)),
@@ -186,7 +191,10 @@ impl Adaption<'_> {
                 return Err("depends on how the endpoint's HMAC is encoded");
             }
             Change::Scheme(scheme) if *scheme != SchemeChoice::HmacSha256 => return Err("it would send the secret"),
-            Change::Base64 => return Err("depends on how the endpoint's HMAC is encoded"),
+            Change::Base64 => {
+                self.same_scheme()?;
+                Change::Base64
+            }
 
             Change::Without(name) => Change::Without(self.renamed(name)),
             Change::Header(name, _) | Change::And(name, _) if is_attempt_id(name) => {
@@ -215,6 +223,10 @@ impl Adaption<'_> {
                 Change::Cut(self.renamed(name), *length)
             }
             Change::Spoil(name, place) => Change::Spoil(self.renamed(name), *place),
+            Change::Trim(name, text) => {
+                self.same_writing(name)?;
+                Change::Trim(self.renamed(name), text.clone())
+            }
 
             Change::Declares(_) => return Err("depends on the endpoint's own limit for bodies"),
             Change::HangsUp => return Err("a sender that disconnects gets no answer"),
@@ -238,6 +250,8 @@ impl Adaption<'_> {
             | Change::Timestamp(_)
             | Change::Flip(_)
             | Change::Append(_)
+            | Change::SignedAs(_)
+            | Change::Resplit(_)
             | Change::Redate(_)
             | Change::Among(_)
             | Change::Stretch(_)
@@ -283,6 +297,12 @@ impl Adaption<'_> {
         if shown { Err("it would send a secret, or have no meaning with yours") } else { Ok(()) }
     }
 
+    /// Checks that the endpoint's scheme is known to the list, as that of a custom provider is.
+    fn same_scheme(&self) -> Remade<()> {
+        let is_same = self.endpoint.custom.is_some();
+        if is_same { Ok(()) } else { Err("depends on how the endpoint's HMAC is encoded") }
+    }
+
     /// Checks that both endpoints write signatures the same way, which changes of their text depend on.
     fn same_writing(&self, name: &str) -> Remade<()> {
         let written = |endpoint: &Endpoint| (endpoint.prefix.clone(), endpoint.encoding.unwrap_or(Encoding::Hex));
@@ -302,7 +322,8 @@ impl Adaption<'_> {
     }
 
     fn renamed_in(&self, header: &str, template: &str) -> String {
-        if header.ends_with("-id") && !template.is_empty() && !template.starts_with('{') {
+        let is_id = self.endpoint.signing().ok().and_then(|signing| id_header(&signing)).as_deref() == Some(header);
+        if (is_id || header.ends_with("-id")) && !template.is_empty() && !template.starts_with('{') {
             return format!("{}{template}", self.mark);
         }
         let names = [signature_header(self.listed), self.listed.also_header.clone()];
@@ -320,7 +341,7 @@ fn is_attempt_id(name: &str) -> bool {
 
 fn signature_header(endpoint: &Endpoint) -> Option<String> {
     let signing = endpoint.signing().ok()?;
-    (!matches!(signing, Signing::StandardWebhooks(_))).then(|| signing.header())
+    (!matches!(signing, Signing::StandardWebhooks(_))).then(|| signing.header().to_ascii_lowercase())
 }
 
 /// Moves a time that is exactly at a limit to the side that it is meant for: clocks differ, and a delivery takes time.

@@ -8,6 +8,7 @@ use medhook::{Clock, Outcome, Reason, SystemClock};
 use crate::answer::{Answer, Lost, Sent};
 use crate::case::Case;
 use crate::change::{Change, State};
+use crate::custom_cases::foreign_key_pair;
 use crate::endpoint::Endpoint;
 use crate::error::CaseError;
 use crate::judge::{CaseResult, Finding, Judgment, Wanted, is_slight, judge, only_headers_differ, times, why};
@@ -329,7 +330,8 @@ impl<'s, S: Site> Player<'s, S> {
         let Some(mut case) = self.genuine(&mark)? else {
             return Ok(finding(Judgment::Skipped, "there is no genuine case".to_owned()));
         };
-        case.headers = signed(&self.plan.endpoint, FOREIGN, &mark, now(), &case)?;
+        let foreign = foreign_key_pair(&self.plan.endpoint).unwrap_or(FOREIGN);
+        case.headers = signed(&self.plan.endpoint, foreign, &mark, now(), &case)?;
         let over = self.plan.body_limit.saturating_add(64 * 1024);
         Ok(match self.site.deliver_endless(&case, over).await? {
             Err(lost @ Lost::NoConnection(_)) => finding(Judgment::Unclear, lost.to_string()),
@@ -374,13 +376,14 @@ fn signed(
     case: &Case,
 ) -> Result<Vec<(String, String)>, CaseError> {
     let signing = endpoint.signing().map_err(|error| CaseError(error.to_string()))?;
-    signing.headers(secret, id, &at.to_string(), &case.body).map_err(|error| CaseError(error.to_string()))
+    let id = signing.message_id(id).split_off("msg_".len());
+    signing.headers(secret, &id, &signing.timestamp_text(at), &case.body).map_err(|error| CaseError(error.to_string()))
 }
 
 /// The age, in seconds, at which cases are made again. Times at a limit are 10 s away from it.
 const FRESH: u64 = 5;
 
-/// A secret that no endpoint has, in a form that every scheme takes.
+/// A secret that no endpoint has, in a form that every scheme of shared secrets takes.
 const FOREIGN: &str = "5f0c2a9e7b413d86c1f4a7d2908e6b35fa1d7c4e20b98653e7a0d14c8f29b376";
 
 const HANDLED: Answer = Answer { status: 200, outcome: Some(Outcome::Handled), reason: None };

@@ -86,7 +86,7 @@ fn make<'l>(
     for change in &recipe.changes {
         draft.before_signing(change)?;
     }
-    let (headers, body) = draft.sign()?;
+    let (headers, body, signed) = draft.sign()?;
     let mut case = Case {
         name: row.name.clone(),
         endpoint: recipe.endpoint.to_owned(),
@@ -102,7 +102,7 @@ fn make<'l>(
         expected,
     };
     for change in &recipe.changes {
-        after_signing(change, &mut case)?;
+        after_signing(change, &mut case, &signed)?;
     }
     Ok((recipe, case))
 }

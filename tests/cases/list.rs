@@ -11,8 +11,9 @@ use medhook_tests::listing;
 
 use super::{assert_none, cases};
 
-/// Reasons that no single delivery to a receiver without an inbox can have.
-const ALWAYS_EXEMPT: [Reason; 7] = [
+/// Reasons that no single delivery to a receiver without an inbox can have, or none of a built-in provider.
+const ALWAYS_EXEMPT: [Reason; 8] = [
+    Reason::AmbiguousBody,
     Reason::Stored,
     Reason::UnknownTenant,
     Reason::TenantLookupFailed,
@@ -168,6 +169,8 @@ fn is_signed(change: &Change) -> bool {
             | Change::ForeignSecret(_)
             | Change::Scheme(_)
             | Change::Base64
+            | Change::Hex
+            | Change::SignedAs(_)
             | Change::Text(_)
             | Change::Bytes(_)
             | Change::Replace(..)

@@ -1,4 +1,9 @@
-//! Tests against other implementations of Standard Webhooks: each side verifies what the other one signs.
+//! Tests against other implementations: each side verifies what the other one signs, and what others published.
+
+mod flips;
+mod options;
+mod published;
+mod vectors;
 
 use base64ct::{Base64, Encoding};
 use medhook::testing::{Signing, StoppedClock};

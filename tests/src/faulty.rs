@@ -16,7 +16,7 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use medhook::testing::Signing;
-use medhook::{Bytes, Encoding, MemoryStore};
+use medhook::{Bytes, Encoding, MemoryStore, Receiver};
 use medhook_conformance::Endpoint;
 use medhook_tower::VerifyLayer;
 use serde_json::Value;
@@ -34,6 +34,35 @@ pub fn sound(endpoint: &Endpoint) -> Served {
     served(handling, move |request| {
         let mut verify = verify.clone();
         Box::pin(async move { verify.call(request).await.unwrap_or_else(|never| match never {}) })
+    })
+}
+
+/// An endpoint that accepts what a receiver of one of these endpoints accepts, checked in order: the endpoint, and a
+/// looser one, make an endpoint with a fault.
+#[must_use]
+pub fn lenient(endpoints: &[Endpoint]) -> Served {
+    let handling = Arc::new(Handling::default());
+    let receivers = endpoints.iter().map(|endpoint| {
+        let builder = endpoint.builder("checked").expect("a sound endpoint").store(MemoryStore::new(100_000));
+        builder.build().expect("a sound endpoint")
+    });
+    let layered = receivers.map(|receiver| {
+        let verify = VerifyLayer::new(receiver.clone()).layer(Handler(handling.clone()));
+        (receiver, verify)
+    });
+    let layered: Arc<[_]> = layered.collect();
+    served(handling, move |request| {
+        let layered = layered.clone();
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            let Ok(body) = Limited::new(body, 1024 * 1024).collect().await else { return status(413) };
+            let body = body.to_bytes();
+            let accepts = |receiver: &Receiver| receiver.verify(&head.headers, body.clone()).is_ok();
+            let found = layered.iter().find(|(receiver, _)| accepts(receiver)).or(layered.first());
+            let Some((_, mut verify)) = found.cloned() else { return status(401) };
+            let request = Request::from_parts(head, Full::new(body));
+            verify.call(request).await.unwrap_or_else(|never| match never {})
+        })
     })
 }
 

@@ -9,7 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt;
-use medhook::{ClaimToken, Claimed, DedupeStore, DeliveryRecord, EventKey, Forgotten, Retention, Settled};
+use medhook::{
+    Bytes, ClaimToken, Claimed, Custom, DedupeStore, DeliveryRecord, EventKey, Forgotten, Reason, Receiver, Retention,
+    Secret, Settled, SharedSecret,
+};
 
 /// A place for a store's data, and stores in it.
 pub trait Place: Sized + Send + Sync + 'static {
@@ -69,6 +72,7 @@ macro_rules! suite {
             a_record_expires_after_its_period
             a_delivery_whose_handler_failed_does_not_count_in_its_period
             deliveries_beyond_the_limit_do_not_count
+            forged_ids_are_handled_up_to_the_limit_and_retries_do_not_count
         );
         $($($crate::suite::suite!(@also $also $place);)+)?
     };
@@ -674,6 +678,44 @@ pub async fn deliveries_beyond_the_limit_do_not_count<P: Place>() {
     store.record_failure(key(1)).await.unwrap();
     for expected in [(2, 1), (3, 2), (3, 2)] {
         assert_eq!(record().await, expected);
+    }
+}
+
+/// With an id that is not signed, a receiver claims the event and records its body.
+pub async fn forged_ids_are_handled_up_to_the_limit_and_retries_do_not_count<P: Place>() {
+    let place = P::fresh().await;
+    let mut receivers = Vec::new();
+    for _ in 0..2 {
+        let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("0123456789abcdef").unwrap());
+        let custom = custom.unsigned_id_header("x-trace-id");
+        receivers.push(Receiver::builder("acme", custom).store(place.store().await).lease(HOUR).build().unwrap());
+    }
+    let deliver = async |number: usize, status: u16| {
+        let id = format!("t-{}", number / 2);
+        let headers = [("x-key", "0123456789abcdef"), ("x-trace-id", &*id)];
+        let receiver = &receivers[number % 2];
+        let delivery = receiver.open(receiver.verify(&headers, Bytes::from_static(b"{}")).unwrap()).unwrap();
+        let ran = receiver.admit(delivery).unwrap().run(async { status }, |status| *status == 200).await;
+        ran.map_err(|rejection| rejection.reason())
+    };
+    for number in 0..30 {
+        assert_eq!(deliver(number, 500).await, Ok(500), "a failed handler gives its place back");
+    }
+    // The two receivers get the same id at the same time, and one of them handles it.
+    let (mut handled, mut limited) = (0, 0);
+    for number in (0..200).step_by(2) {
+        match futures_util::future::join(deliver(number, 200), deliver(number + 1, 200)).await {
+            (Ok(200), Err(Reason::Duplicate | Reason::InFlight))
+            | (Err(Reason::Duplicate | Reason::InFlight), Ok(200)) => handled += 1,
+            // The claim of the other one may be held for a moment.
+            (Err(Reason::RepeatLimit), Err(Reason::RepeatLimit | Reason::InFlight))
+            | (Err(Reason::InFlight), Err(Reason::RepeatLimit)) => limited += 1,
+            other => panic!("{number}: {other:?}"),
+        }
+    }
+    assert_eq!((handled, limited), (21, 79));
+    for number in 0..42 {
+        assert_eq!(deliver(number, 200).await, Err(Reason::Duplicate), "{number}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use base64ct::{Base64, Base64Unpadded, Encoding as _};
 use http::{HeaderMap, Method};
+use medhook::SharedSecretForm;
 use medhook::registry::UnsignedHeader;
 use medhook::testing::Signing;
 use medhook_conformance::Endpoint;
@@ -15,8 +16,13 @@ pub(super) struct Redaction {
     secrets: Vec<(String, String)>,
     /// The header of the endpoint's signature.
     signature: Option<String>,
+    /// Other headers of the signature, with a timestamp or an id.
+    signed: Vec<String>,
     /// Headers that hold a shared secret.
     shared: Vec<String>,
+    /// A header that holds a secret in another form than its text, such as `authorization`, and its value with each
+    /// secret.
+    presented: Option<(String, Vec<(String, String)>)>,
     /// Headers without secrets that the provider documents.
     unsigned: &'static [UnsignedHeader],
 }
@@ -49,9 +55,21 @@ impl Redaction {
         let mut redaction = Redaction { secrets, unsigned, ..Redaction::default() };
         match signing {
             Signing::StandardWebhooks(_) | Signing::Signature(_) => {
-                redaction.signature = Some(signing.header().to_ascii_lowercase());
+                let signature = signing.header().to_ascii_lowercase();
+                let names = signing.header_names().into_iter().map(|name| name.to_ascii_lowercase());
+                redaction.signed = names.filter(|name| *name != signature).collect();
+                redaction.signature = Some(signature);
             }
-            Signing::SharedSecret { header, .. } => redaction.shared.push(header.to_ascii_lowercase()),
+            Signing::SharedSecret { header, form } => {
+                let header = header.to_ascii_lowercase();
+                redaction.shared.push(header.clone());
+                if *form != SharedSecretForm::Verbatim {
+                    let value = |text: &str| Some(signing.headers(text, "", "", b"").ok()?.into_iter().next()?.1);
+                    let values = redaction.secrets.iter();
+                    let values = values.filter_map(|(label, text)| Some((label.clone(), value(text)?)));
+                    redaction.presented = Some((header, values.collect()));
+                }
+            }
             _ => {}
         }
         redaction.shared.extend(endpoint.also_header.as_ref().map(|name| name.to_ascii_lowercase()));
@@ -75,8 +93,13 @@ impl Redaction {
 
     /// Returns the result of the comparison with all secrets if the value must not be recorded.
     fn redacted(&self, name: &str, value: &[u8]) -> Option<Compared> {
-        if let Some((label, _)) = self.secrets.iter().find(|(_, secret)| secret.as_bytes() == value) {
+        let presented = self.presented.as_ref().filter(|(header, _)| header == name).map(|(_, values)| values);
+        let expected = presented.unwrap_or(&self.secrets);
+        if let Some((label, _)) = expected.iter().find(|(_, expected)| expected.as_bytes() == value) {
             return Some(Compared::Matches(label.clone()));
+        }
+        if let Some((label, _)) = self.secrets.iter().find(|(_, secret)| secret.as_bytes() == value) {
+            return Some(Compared::Resembles(Form::Other, label.clone()));
         }
         let resembling = |(label, secret): &(String, String)| Some((form(value, secret)?, label.clone()));
         if let Some((form, label)) = self.secrets.iter().find_map(resembling) {
@@ -84,6 +107,7 @@ impl Redaction {
         }
         let is_kept = match &self.signature {
             _ if self.shared.iter().any(|shared| shared == name) => false,
+            _ if self.signed.iter().any(|signed| signed == name) => true,
             _ if KEPT.contains(&name) || self.unsigned.iter().any(|header| header.name == name) => true,
             Some(signature) => (signature == name || name.contains("signature")) && holds_mac(value),
             // The secret is unknown, and the header may hold it.
@@ -97,22 +121,26 @@ impl Redaction {
     }
 }
 
-/// Returns whether a value holds text of the length of an HMAC-SHA256: hexadecimal, base64, or base64 of the former.
+/// Returns whether a value holds text of the length of a signature of 32 or 64 bytes: hexadecimal, base64, or, of 32
+/// bytes, base64 of the former.
 fn holds_mac(value: &[u8]) -> bool {
     let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
     value.split(|byte| !is_digit(byte)).any(|part| match part.len() {
         43 | 86 => true,
-        64 => part.iter().all(u8::is_ascii_hexdigit),
+        64 | 128 => part.iter().all(u8::is_ascii_hexdigit),
         _ => false,
     })
 }
 
-/// Returns whether a value consists of HMACs with the prefix of their scheme. A secret is not written like this.
+/// Returns whether a value consists of signatures with the prefix of their scheme. A secret is not written like this.
 fn is_unmistakable(value: &[u8]) -> bool {
     let is_mac = |part: &str| {
-        let Some(digits) = ["v1,", "sha256="].iter().find_map(|prefix| part.strip_prefix(prefix)) else { return false };
+        let known = [("v1,", false), ("v1a,", true), ("sha256=", false), ("sha512=", true)];
+        let found = known.iter().find_map(|(prefix, is_long)| Some((part.strip_prefix(prefix)?, *is_long)));
+        let Some((digits, is_long)) = found else { return false };
         let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=');
-        matches!(digits.len(), 43 | 44 | 64) && digits.bytes().all(is_digit)
+        let lengths = if is_long { [86, 88, 128] } else { [43, 44, 64] };
+        lengths.contains(&digits.len()) && digits.bytes().all(is_digit)
     };
     str::from_utf8(value).is_ok_and(|text| text.split(' ').all(is_mac))
 }
@@ -171,6 +199,8 @@ fn resembles(value: &[u8], secret: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use medhook::{SharedSecret, StandardWebhooks, TimestampedHmac};
+
     use super::*;
 
     const SECRET: &str = "canary-0123456789abcdef";
@@ -193,6 +223,10 @@ mod tests {
         assert_eq!(redacted("x-healthsync-signature", &format!("sha256={mac}")), None);
         let standard = format!("v1,{}=", "a".repeat(43));
         assert_eq!(redacted("webhook-signature", &format!("{standard} {standard}")), None);
+        let long = "a".repeat(128);
+        assert_eq!(redacted("x-signature", &format!("sha512={long}")), None);
+        assert_eq!(redacted("webhook-signature", &format!("v1a,{}==", "a".repeat(86))), None);
+        assert_eq!(redacted("webhook-signature", &format!("v1a,{}=", "a".repeat(43))), Some(Compared::No));
         assert_eq!(redacted("webhook-id", "msg_1"), None);
         for (name, value) in [
             ("x-webhook-signature", mac.as_str()),
@@ -221,6 +255,7 @@ mod tests {
             format!("v1,{}=", "a".repeat(43)),
             format!("\"{}-_\"", "a".repeat(41)),
             format!("{}==", "a".repeat(86)),
+            "a".repeat(128),
         ] {
             assert_eq!(redacted("x-api-key", &value), None, "{value}");
         }
@@ -232,6 +267,38 @@ mod tests {
         }
         assert_eq!(redacted("x-other-key", &mac), Some(Compared::Differs));
         assert_eq!(redacted("user-agent", SECRET), matches());
+    }
+
+    #[test]
+    fn timestamps_and_ids_of_the_scheme_are_recorded_and_no_others() {
+        let scheme = TimestampedHmac::headers("X-Mac", "X-Time").id_header("X-Id").signed("{id}.{timestamp}.{body}");
+        let redaction = redaction(&Signing::of(scheme));
+        let redacted = |name: &str, value: &str| redaction.redacted(name, value.as_bytes());
+        for (name, value) in [("x-time", "1767225600"), ("x-id", "msg_1")] {
+            assert_eq!(redacted(name, value), None, "{name}");
+            assert_eq!(redacted(name, SECRET), matches(), "{name}");
+        }
+        assert_eq!(redacted("x-mac", &"a".repeat(64)), None);
+        assert_eq!(redacted("x-other", "1767225600"), Some(Compared::Differs));
+        let prefixed = super::tests::redaction(&Signing::of(StandardWebhooks::new().header_prefix("acme-")));
+        assert_eq!(prefixed.redacted("acme-timestamp", b"1767225600"), None);
+        assert_eq!(prefixed.redacted("other-timestamp", b"1767225600"), Some(Compared::Differs));
+    }
+
+    #[test]
+    fn authorization_is_never_recorded_and_is_compared_in_its_form() {
+        let basic = format!("Basic {}", Base64::encode_string(format!("acme:{SECRET}").as_bytes()));
+        let bearer = format!("Bearer {SECRET}");
+        for (scheme, genuine, other) in
+            [(SharedSecret::bearer(), &bearer, &basic), (SharedSecret::basic("acme"), &basic, &bearer)]
+        {
+            let redaction = redaction(&Signing::of(scheme));
+            let redacted = |value: &str| redaction.redacted("authorization", value.as_bytes());
+            assert_eq!(redacted(genuine), matches());
+            assert!(matches!(redacted(other), Some(Compared::Resembles(..))), "{other}");
+            assert!(matches!(redacted(SECRET), Some(Compared::Resembles(..))));
+            assert_eq!(redacted("Bearer another"), Some(Compared::Differs));
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::http_client::Target;
 use crate::output::{Screen, say};
 use crate::random;
 use crate::runtime::run_async;
-use crate::sender::Sender;
+use crate::sender::{Sender, signer};
 use crate::sources::Validation;
 use crate::verdict::Verdict;
 
@@ -117,6 +117,11 @@ pub(crate) fn run(args: &CheckArgs, out: &mut dyn Write) -> Result<Verdict, Fail
     let from_file = args.endpoint.has_config();
     let endpoint = endpoint(described, from_file)?;
 
+    let signing = endpoint.signing().map_err(|error| Failure::new(error.to_string()))?;
+    for (label, text) in &endpoint.secrets {
+        let secret = Secret::new(text.as_str()).and_then(|secret| secret.labeled(label));
+        signer(&signing, &secret.map_err(|error| Failure::new(error.to_string()))?, from_file)?;
+    }
     // Secrets or headers that no receiver accepts are reported as such, and not as errors of the first case.
     let builder = endpoint.builder("check").map_err(|error| Failure::new(error.to_string()))?;
     builder.store(NoDedupe).build().map_err(|error| Failure::new(error.to_string()))?;

@@ -2,8 +2,11 @@
 
 use std::str::FromStr;
 
+use clap::ValueEnum;
 use medhook::registry::OptionName;
 
+use super::custom::NAMES;
+use crate::dialect::Preset;
 use crate::failure::Failure;
 use crate::provider::{CUSTOM, NamedProvider};
 
@@ -34,10 +37,20 @@ impl FromStr for Given {
 pub(super) struct GivenValues {
     schemes: Vec<Given>,
     headers: Vec<Given>,
+    /// The preset of the custom provider.
+    preset: Option<Preset>,
 }
 
 impl GivenValues {
-    pub(super) fn check(providers: &[NamedProvider], schemes: &[Given], headers: &[Given]) -> Result<Self, Failure> {
+    pub(super) fn check(
+        providers: &[NamedProvider],
+        schemes: &[Given],
+        headers: &[Given],
+        preset: Option<Preset>,
+    ) -> Result<Self, Failure> {
+        if preset.is_some() && !providers.iter().any(|provider| is_custom(*provider)) {
+            return Err(Failure::new("--preset: applies only to custom; remove it, or name custom"));
+        }
         for (index, provider) in providers.iter().enumerate() {
             if providers.iter().take(index).any(|other| other.name() == provider.name()) {
                 let name = provider.name();
@@ -70,7 +83,20 @@ impl GivenValues {
                 }
             }
         }
-        Ok(GivenValues { schemes: schemes.to_vec(), headers: headers.to_vec() })
+        let values = GivenValues { schemes: schemes.to_vec(), headers: headers.to_vec(), preset };
+        let custom = NamedProvider::Custom;
+        for (flag, given) in [("--scheme", values.scheme(custom)), ("--header", values.header(custom))] {
+            if preset.is_some() && given.is_some() {
+                return Err(Failure::new(format!("{flag}: --preset sets it for custom; remove one of them")));
+            }
+        }
+        Ok(values)
+    }
+
+    /// Returns the preset of a provider.
+    pub(super) fn preset(&self, provider: NamedProvider) -> Option<String> {
+        let preset = self.preset.filter(|_| is_custom(provider))?;
+        preset.to_possible_value().map(|value| value.get_name().to_owned())
     }
 
     pub(super) fn scheme(&self, provider: NamedProvider) -> Option<&str> {
@@ -86,7 +112,7 @@ impl GivenValues {
 pub(super) fn schemes_of(provider: NamedProvider) -> &'static [&'static str] {
     match provider {
         NamedProvider::Known(_) => &["hmac-sha256", "shared-secret"],
-        NamedProvider::Custom => &["standard-webhooks", "hmac-sha256", "shared-secret"],
+        NamedProvider::Custom => &NAMES,
     }
 }
 
@@ -125,7 +151,7 @@ mod tests {
     fn checked(providers: &[&str], schemes: &[&str], headers: &[&str]) -> Result<GivenValues, String> {
         let providers: Vec<_> = providers.iter().map(|name| NamedProvider::of(name).unwrap()).collect();
         let given = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<Given>>();
-        GivenValues::check(&providers, &given(schemes), &given(headers)).map_err(|failure| failure.to_string())
+        GivenValues::check(&providers, &given(schemes), &given(headers), None).map_err(|failure| failure.to_string())
     }
 
     #[test]
@@ -154,5 +180,14 @@ mod tests {
             assert!(problem.starts_with(mistake), "{problem}");
         }
         assert!("cair=".parse::<Given>().is_err());
+        let preset = |provider: &str, schemes: &[Given]| {
+            let providers = [NamedProvider::of(provider).unwrap()];
+            GivenValues::check(&providers, schemes, &[], Some(Preset::Oura)).map_err(|failure| failure.to_string())
+        };
+        assert!(preset("custom", &[]).is_ok());
+        assert_eq!(preset("fasten", &[]).err().unwrap(), "--preset: applies only to custom; remove it, or name custom");
+        let scheme = ["timestamped-hmac".parse().unwrap()];
+        let problem = preset("custom", &scheme).err().unwrap();
+        assert_eq!(problem, "--scheme: --preset sets it for custom; remove one of them");
     }
 }

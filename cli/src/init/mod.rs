@@ -1,10 +1,11 @@
 //! `medhook init`: writes a commented config file for `medhook receive`.
 //!
 //! - `template`: the text of the file, with `comments`
-//! - `options`: the lines for the options of a provider
+//! - `options`: the lines for the options of a provider; `custom`: for the scheme of a custom one
 //! - `given`: the values that the arguments give for some providers
 
 mod comments;
+mod custom;
 mod given;
 mod options;
 mod template;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use self::given::{Given, GivenValues};
 use self::template::Template;
+use crate::dialect::Preset;
 use crate::failure::Failure;
 use crate::output::say;
 use crate::provider::{NamedProvider, named_provider_parser};
@@ -36,6 +38,7 @@ use crate::verdict::Verdict;
     after_help = "Examples:\n  \
         medhook init fasten\n  \
         medhook init fasten cair --scheme hmac-sha256 --header X-API-KEY\n  \
+        medhook init custom --preset whoop\n  \
         medhook init cair azodha --scheme hmac-sha256 --header cair=X-API-KEY --header azodha=X-Signature"
 )]
 pub(crate) struct InitArgs {
@@ -51,11 +54,14 @@ pub(crate) struct InitArgs {
     /// Header of the signature or the secret, as chosen in the portal of the provider
     #[arg(long, value_name = "[PROVIDER=]NAME")]
     header: Vec<Given>,
+    /// Settings of this provider, for custom
+    #[arg(long, value_enum)]
+    preset: Option<Preset>,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &InitArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
-    let values = GivenValues::check(&args.providers, &args.scheme, &args.header)?;
+    let values = GivenValues::check(&args.providers, &args.scheme, &args.header, args.preset)?;
     let shown = if is_standard_output(&args.out) { Path::new("medhook.toml") } else { &args.out };
     let template = Template::new(&args.providers, &values, shown)?;
     if is_standard_output(&args.out) {

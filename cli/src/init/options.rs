@@ -5,39 +5,41 @@ use std::fmt::Write;
 use medhook::registry::{OptionName, ProviderFacts};
 
 use super::comments::{FILL_IN, commented};
+use super::custom::{has_header, meaning, write_preset, write_scheme_options};
 use super::given::{GivenValues, needs, schemes_of};
 use crate::provider::NamedProvider;
 
 /// Writes the options of an endpoint, besides its secrets.
 pub(super) fn write_options(text: &mut String, provider: NamedProvider, values: &GivenValues) {
-    if needs(provider, OptionName::Scheme) {
-        scheme(text, provider, values);
+    match values.preset(provider) {
+        Some(preset) => write_preset(text, &preset),
+        None if needs(provider, OptionName::Scheme) => scheme(text, provider, values),
+        None => {}
     }
     match provider {
         NamedProvider::Known(facts) => facts.optional_options.iter().for_each(|option| known(text, facts, *option)),
-        NamedProvider::Custom => text.push_str(CUSTOM_OPTIONS),
+        NamedProvider::Custom => {
+            if values.preset(provider).is_none() {
+                write_scheme_options(text, values.scheme(provider));
+            }
+            text.push_str(CUSTOM_OPTIONS);
+        }
     }
 }
 
 fn scheme(text: &mut String, provider: NamedProvider, values: &GivenValues) {
     let (scheme, header) = (values.scheme(provider), values.header(provider));
     commented(text, "How deliveries are authenticated, as chosen in the provider's portal:");
-    for (name, meaning) in [
-        ("standard-webhooks", "the signature of Standard Webhooks, in its own headers"),
-        ("hmac-sha256", "a header has the HMAC-SHA256 of the body"),
-        ("shared-secret", "a header has the secret itself, so the body is not signed; prefer an HMAC"),
-    ] {
-        if schemes_of(provider).contains(&name) {
-            let _ = writeln!(text, "#   {name:?}: {meaning}");
-        }
+    for name in schemes_of(provider) {
+        let _ = writeln!(text, "#   {name:?}: {}", meaning(name));
     }
     match scheme {
         Some(scheme) => _ = writeln!(text, "scheme   = {scheme:?}"),
         None => _ = writeln!(text, "# scheme   = \"hmac-sha256\" # {FILL_IN}: one of these schemes"),
     }
     match header {
-        Some(header) if scheme != Some("standard-webhooks") => _ = writeln!(text, "header   = {header:?}"),
-        None if scheme != Some("standard-webhooks") => {
+        Some(header) if has_header(scheme) => _ = writeln!(text, "header   = {header:?}"),
+        None if has_header(scheme) => {
             _ = writeln!(text, "# header   = \"..\" # {FILL_IN}: the header of the signature or the secret");
         }
         _ => {}
@@ -80,12 +82,12 @@ fn known(text: &mut String, facts: &ProviderFacts, option: OptionName) {
 }
 
 const CUSTOM_OPTIONS: &str = "\
-# prefix   = \"sha256=\" # the text before the HMAC, if there is one
-# encoding = \"either\" # of the HMAC: or only \"hex\" or \"base64\"
 # provider_name = \"acme\" # in logs and keys; set it before the first event
 # Where bodies have these parts, as JSON pointers. Without an id, a retry with other bytes is handled again:
 # id_pointer   = \"/id\"
 # kind_pointer = \"/type\"
 # time_pointer = \"/created_at\"
 # max_age  = \"1h\" # with time_pointer: the maximum age of an event
+# cloud_events = \"structured\" # instead of the pointers, if bodies are CloudEvents
+# handshake = { type = \"head\" } # a request that is answered at once: docs/receive.md has the types
 ";

@@ -40,9 +40,16 @@ impl Template {
         let _ = writeln!(next, "  # fill in the lines marked {FILL_IN} in {file}");
         for provider in providers {
             let (variable, name) = (variable(*provider), provider.name());
-            let (title, of) =
-                if is_custom(*provider) { ("your provider", "--scheme hmac-sha256") } else { (title(*provider), name) };
-            let _ = writeln!(next, "  export {variable}=..  # from {title}; to try it: $(medhook secret new {of})");
+            let scheme = values.scheme(*provider);
+            let (title, of) = match (is_custom(*provider), scheme) {
+                (true, Some("standard-webhooks")) => ("your provider", "--scheme standard-webhooks"),
+                (true, _) => ("your provider", "--scheme hmac-sha256"),
+                (false, _) => (title(*provider), name),
+            };
+            let _ = match (is_custom(*provider), scheme) {
+                (true, Some("ed25519")) => writeln!(next, "  export {variable}=..  # the public key of your provider"),
+                _ => writeln!(next, "  export {variable}=..  # from {title}; to try it: $(medhook secret new {of})"),
+            };
         }
         let _ =
             writeln!(next, "  export {FORWARD_SECRET}=$(openssl rand -base64 32)  # give it to your application, too");

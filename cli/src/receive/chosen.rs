@@ -120,9 +120,12 @@ fn endpoint(source: Source) -> Endpoint {
             let mut signing = Signing::from(&options.scheme);
             signing.make_headers_lowercase();
             let mut custom = CustomProvider::new(signing);
+            // The kind and the time of a CloudEvent have fixed places. Its id has two, so a sample has none.
+            let is_structured = options.is_structured();
+            let fixed = |pointer: &str| is_structured.then(|| pointer.to_owned());
+            custom.kind_pointer = fixed("/type").or(options.kind_pointer);
+            custom.time_pointer = fixed("/time").or(options.time_pointer);
             custom.id_pointer = options.id_pointer;
-            custom.kind_pointer = options.kind_pointer;
-            custom.time_pointer = options.time_pointer;
             custom.known_kinds = options.known_kinds;
             Endpoint::custom(&options.name, custom)
         }

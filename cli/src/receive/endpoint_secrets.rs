@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use medhook::sign::Signer;
 use medhook::{Receiver, StandardWebhooks};
 
+use super::custom::TOKEN;
 use super::provider::Source;
 use super::reload::FileContent;
 use super::secrets::{Group, Named, SecretEntry, together};
@@ -103,9 +104,11 @@ impl EndpointSecrets {
                 receiver.replace_configured_secrets(facts, &options)
             }
             Source::Custom(options) => {
-                let group = self.groups.first().ok_or_else(|| Failure::new(self.place.clone()))?;
+                let (tokens, mut others) = self.groups.iter().partition::<Vec<_>, _>(|group| group.key == TOKEN);
+                let group = others.pop().ok_or_else(|| Failure::new(self.place.clone()))?;
                 let secrets = together(&group.secrets).ok_or_else(|| group.list.none_is_set())??;
-                receiver.replace_secrets(options.provider(secrets))
+                let token = tokens.first().and_then(|group| together(&group.secrets)).transpose()?;
+                receiver.replace_secrets(options.provider(secrets, token.as_ref()))
             }
         };
         replaced.map(drop).map_err(|error| Failure::because(&self.place, error))

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use toml::{Table, Value};
 
 use crate::failure::Failure;
@@ -142,6 +143,14 @@ impl TableKeys {
                 Err(self.wrong(key, format_args!("{:?} is not one of {}", cut(&text), words.join(", "))))
             }
         }
+    }
+
+    /// Takes one of the words of an argument.
+    pub(super) fn word<T: ValueEnum + Copy>(&mut self, key: &str) -> Result<Option<T>, Failure> {
+        let words = T::value_variants().iter().filter_map(|word| Some((word.to_possible_value()?, *word)));
+        let words: Vec<_> = words.collect();
+        let choices: Vec<_> = words.iter().map(|(value, word)| (value.get_name(), *word)).collect();
+        self.choice(key, &choices)
     }
 
     /// Takes a name that the library accepts for an endpoint or a provider.

@@ -1,6 +1,6 @@
 //! `medhook receive`: a standalone receiver, for applications in any language.
 //!
-//! - `config`: reads the config file with `keys`, `path`, `secrets`, `provider` and `store`
+//! - `config`: reads the config file with `keys`, `path`, `secrets`, `provider`, `custom` and `store`
 //! - `chosen`, `access`: read one endpoint, or the store, of the config file for other commands
 //! - `config_check`: checks the config file without running a receiver
 //! - `serve`: runs the receiver from startup to shutdown, with `routes`
@@ -24,6 +24,7 @@ mod chosen;
 mod config;
 mod config_check;
 mod connector;
+mod custom;
 mod endpoint;
 mod endpoint_secrets;
 mod forward;

@@ -1,17 +1,14 @@
 //! Reads the provider of an endpoint: one from the registry, or a custom one.
 
-use std::time::Duration;
-
 use medhook::registry::{
     self, Decoding, OptionName, PROVIDERS, ProviderFacts, ProviderOptions, SchemeChoice, SecretMode,
 };
-use medhook::{
-    Builder, Custom, Dedupe, Delivery, Encoding, Freshness, HmacSha256Body, Receiver, SchemeConfig, Secrets,
-    SharedSecret, StandardWebhooks,
-};
+use medhook::{Builder, Dedupe, Delivery, Encoding, Freshness, Receiver, Secrets};
 
-use super::keys::{TableKeys, cut};
-use super::secrets::{self, Group};
+use super::custom::{self, CustomOptions};
+use super::keys::TableKeys;
+use super::secrets::{self, Group, SecretList};
+use crate::dialect::{LONGEST_PREFIX, OptionMistake, SignatureEncoding, TOO_LONG, event_time, header_name};
 use crate::failure::Failure;
 use crate::sources::Validation;
 
@@ -40,6 +37,15 @@ impl Source {
         self
     }
 
+    /// Returns the problem of `max_age`, as set or missing, if there is one.
+    fn age_problem(&self, is_set: bool) -> Option<&'static str> {
+        match self {
+            Source::Known(facts, _) => (is_set && !facts.policy.has_event_time)
+                .then_some("the events of this provider have no time; remove it"),
+            Source::Custom(options) => options.age_problem(is_set),
+        }
+    }
+
     /// Returns the provider's name, and whether it is documented to retry.
     pub(super) fn retries(&self) -> (&str, bool) {
         match self {
@@ -49,27 +55,15 @@ impl Source {
     }
 }
 
-/// The options of a custom provider.
-#[derive(Debug, Clone)]
-pub(super) struct CustomOptions {
-    pub(super) name: String,
-    pub(super) scheme: SchemeConfig,
-    pub(super) id_pointer: Option<String>,
-    pub(super) kind_pointer: Option<String>,
-    pub(super) time_pointer: Option<String>,
-    pub(super) known_kinds: Vec<&'static str>,
-}
-
 /// Decodes a delivery as an application would, and returns the result for the report.
 pub(super) type Classify = fn(&Delivery) -> Decoding;
 
-/// Keys that only some providers have, besides [`OptionName::ALL`].
-const OTHER_KEYS: &[&str] =
-    &["max_age", "dedupe", "provider_name", "id_pointer", "kind_pointer", "known_kinds", "time_pointer"];
+/// Keys that only some providers have, besides [`OptionName::ALL`] and those of `custom`.
+const OTHER_KEYS: &[&str] = &["max_age", "dedupe"];
 
 /// Returns every key that only some providers have.
 pub(super) fn keys() -> impl Iterator<Item = &'static str> {
-    OptionName::ALL.iter().map(|option| option.as_str()).chain(OTHER_KEYS.iter().copied())
+    OptionName::ALL.iter().map(|option| option.as_str()).chain(OTHER_KEYS.iter().copied()).chain(custom::keys())
 }
 
 /// Takes the provider, its secrets and all keys that only some providers have.
@@ -88,10 +82,6 @@ pub(super) fn take(keys: &mut TableKeys, name: &str, reuse: bool, validation: Va
     let dedupe = keys
         .choice("dedupe", &[("id", By::Id), ("bytes", By::Bytes), ("off", By::Nothing), ("natural", By::NaturalKey)])?;
 
-    let has_event_time = match provider {
-        Some(facts) => facts.policy.has_event_time,
-        None => keys.has("time_pointer"),
-    };
     let (mut builder, source, classify): (Builder, Source, Classify) = match provider {
         Some(facts) => {
             let options = options(keys, facts, secrets, &mut take)?;
@@ -100,22 +90,18 @@ pub(super) fn take(keys: &mut TableKeys, name: &str, reuse: bool, validation: Va
             (builder, Source::Known(facts, options), decode_known)
         }
         None => {
-            let options = custom(keys, name)?;
-            (Receiver::builder(name, options.provider(secrets)), Source::Custom(options), decode_custom)
+            let (options, token) = custom::take(keys, name, &mut take)?;
+            let builder = Receiver::builder(name, options.provider(secrets, token.as_ref()));
+            (builder, Source::Custom(options), decode_custom)
         }
     };
 
-    let mut freshness = None;
-    if let Some(max_age) = keys.duration("max_age")? {
-        if !has_event_time {
-            return Err(keys.wrong(
-                "max_age",
-                "the events of this provider have no time; remove it, or set `time_pointer` for a custom provider",
-            ));
-        }
-        let limit = Freshness::EventTime { max_age, max_skew: MAX_SKEW };
+    let freshness = keys.duration("max_age")?.map(event_time);
+    if let Some(problem) = source.age_problem(freshness.is_some()) {
+        return Err(keys.wrong("max_age", problem));
+    }
+    if let Some(limit) = freshness {
         builder = builder.freshness(limit);
-        freshness = Some(limit);
     }
     builder = match (dedupe, provider.and_then(|facts| facts.natural_key)) {
         (None | Some(By::Id), _) => builder,
@@ -145,9 +131,6 @@ enum By {
     NaturalKey,
 }
 
-/// The clock skew allowed with `max_age`, which is the default for HealthSync.
-const MAX_SKEW: Duration = Duration::from_secs(300);
-
 /// Takes the options of a provider.
 fn options(
     keys: &mut TableKeys,
@@ -173,7 +156,7 @@ fn options(
             OptionName::Header => options.header = header(keys, key)?,
             OptionName::AlsoHeader => options.also_header = header(keys, key)?,
             OptionName::Prefix => options.prefix = prefix(keys)?,
-            OptionName::Encoding => options.encoding = encoding(keys)?,
+            OptionName::Encoding => options.encoding = keys.word::<SignatureEncoding>(key)?.map(Encoding::from),
             OptionName::PinKind => options.pin_kind = keys.text(key)?,
             _ => {}
         }
@@ -190,8 +173,8 @@ fn options(
 }
 
 /// Takes lists of secrets, and keeps a [`Group`] of each.
-struct TakeSecrets<'g> {
-    reuse: bool,
+pub(super) struct TakeSecrets<'g> {
+    pub(super) reuse: bool,
     validation: Validation,
     groups: &'g mut Vec<Group>,
 }
@@ -201,97 +184,41 @@ impl TakeSecrets<'_> {
         if !keys.has(key) {
             return Ok(None);
         }
-        let list = secrets::listed(keys, key)?;
+        self.read(key, secrets::listed(keys, key)?).map(Some)
+    }
+
+    /// Takes one secret, or a list of several.
+    pub(super) fn one_or_several(
+        &mut self,
+        keys: &mut TableKeys,
+        key: &'static str,
+    ) -> Result<Option<Secrets>, Failure> {
+        match secrets::one_entry(keys, key)? {
+            Some(entry) => self.read(key, SecretList::of(entry)).map(Some),
+            None => self.under(keys, key),
+        }
+    }
+
+    fn read(&mut self, key: &'static str, list: SecretList) -> Result<Secrets, Failure> {
         let group = Group { key, secrets: list.read(|entry| entry.read(self.validation))?, reuse: self.reuse, list };
         let secrets = secrets::together(&group.secrets).ok_or_else(|| group.list.none_is_set())??;
         self.groups.push(group);
-        Ok(Some(secrets))
+        Ok(secrets)
     }
 }
 
-fn header(keys: &mut TableKeys, key: &str) -> Result<Option<String>, Failure> {
+fn header(keys: &mut TableKeys, key: &'static str) -> Result<Option<String>, Failure> {
     let header = keys.text(key)?;
-    match &header {
-        Some(name) if http::HeaderName::try_from(name.as_str()).is_err() => {
-            // Not quoted, because a whole header line pasted here would include the secret.
-            Err(keys.wrong(key, "must be the name of a header, without a value"))
-        }
-        _ => Ok(header),
+    if let Some(name) = &header {
+        header_name(key, name).map_err(|OptionMistake { key, problem }| keys.wrong(key, problem))?;
     }
+    Ok(header)
 }
 
 fn prefix(keys: &mut TableKeys) -> Result<Option<String>, Failure> {
     match keys.text("prefix")? {
-        Some(prefix) if prefix.len() > 64 => Err(keys.wrong("prefix", "must be at most 64 bytes")),
+        Some(prefix) if prefix.len() > LONGEST_PREFIX => Err(keys.wrong("prefix", TOO_LONG)),
         prefix => Ok(prefix),
-    }
-}
-
-fn encoding(keys: &mut TableKeys) -> Result<Option<Encoding>, Failure> {
-    keys.choice("encoding", &[("hex", Encoding::Hex), ("base64", Encoding::Base64), ("either", Encoding::Either)])
-}
-
-#[derive(Debug, Clone, Copy)]
-enum CustomScheme {
-    StandardWebhooks,
-    HmacSha256,
-    SharedSecret,
-}
-
-fn custom(keys: &mut TableKeys, name: &str) -> Result<CustomOptions, Failure> {
-    let name = keys.name("provider_name")?.unwrap_or_else(|| name.to_owned());
-    let choices = [
-        ("standard-webhooks", CustomScheme::StandardWebhooks),
-        ("hmac-sha256", CustomScheme::HmacSha256),
-        ("shared-secret", CustomScheme::SharedSecret),
-    ];
-    let scheme = keys.choice("scheme", &choices)?;
-    let needed_header = |keys: &mut TableKeys| {
-        let header = header(keys, "header")?;
-        keys.needed("header", header)
-    };
-    let scheme = match keys.needed("scheme", scheme)? {
-        CustomScheme::StandardWebhooks => StandardWebhooks::new().into(),
-        CustomScheme::HmacSha256 => {
-            let scheme = HmacSha256Body::new(needed_header(keys)?).prefix(prefix(keys)?.unwrap_or_default());
-            scheme.encoding(encoding(keys)?.unwrap_or(Encoding::Either)).into()
-        }
-        CustomScheme::SharedSecret => SharedSecret::new(needed_header(keys)?).into(),
-    };
-    Ok(CustomOptions {
-        name,
-        scheme,
-        id_pointer: pointer(keys, "id_pointer")?,
-        kind_pointer: pointer(keys, "kind_pointer")?,
-        time_pointer: pointer(keys, "time_pointer")?,
-        // Leaked on purpose: the file is read once, and the kinds are used until the process ends.
-        known_kinds: keys.texts("known_kinds")?.into_iter().map(|kind| &*kind.leak()).collect(),
-    })
-}
-
-fn pointer(keys: &mut TableKeys, key: &str) -> Result<Option<String>, Failure> {
-    match keys.text(key)? {
-        Some(pointer) if !pointer.starts_with('/') => {
-            let problem = format_args!("{:?} is not a JSON pointer, which must begin with `/`", cut(&pointer));
-            Err(keys.wrong(key, problem))
-        }
-        pointer => Ok(pointer),
-    }
-}
-
-impl CustomOptions {
-    pub(super) fn provider(&self, secrets: Secrets) -> Custom {
-        let mut custom = Custom::new(&self.name, self.scheme.clone(), secrets);
-        if let Some(pointer) = &self.id_pointer {
-            custom = custom.id_pointer(pointer);
-        }
-        if let Some(pointer) = &self.kind_pointer {
-            custom = custom.kind_pointer(pointer);
-        }
-        if let Some(pointer) = &self.time_pointer {
-            custom = custom.time_pointer(pointer);
-        }
-        custom.known_kinds(self.known_kinds.iter().copied())
     }
 }
 

@@ -34,6 +34,15 @@ pub(super) fn one(keys: &mut TableKeys, key: &str) -> Result<Option<Named>, Fail
     secret.map(Some).ok_or_else(|| keys.wrong(key, "cannot be optional; remove `optional`"))
 }
 
+/// Takes the table of one secret. Returns `None` if the value is missing or a list.
+pub(super) fn one_entry(keys: &mut TableKeys, key: &str) -> Result<Option<SecretEntry>, Failure> {
+    if !keys.is_table(key) {
+        return Ok(None);
+    }
+    let table = keys.table(key, SUCH_AS)?;
+    table.map(|table| entry(format!("{}: `{key}`", keys.place()), table)).transpose()
+}
+
 /// The expected form of a secret's table, for messages.
 const SUCH_AS: &str = "a table such as { env = \"NAME\" }";
 

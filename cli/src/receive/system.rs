@@ -77,6 +77,7 @@ pub(super) fn warnings_to(log: Printer) -> impl tracing::Subscriber + Send + Syn
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || Log(log.clone()));
     let ours = Targets::new().with_target("medhook", LevelFilter::WARN);
     let ours = ours.with_target("medhook::silence", LevelFilter::INFO);
+    let ours = ours.with_target("medhook::handshakes", LevelFilter::INFO);
     let ours = ours.with_target("medhook::secrets", LevelFilter::INFO);
     let ours = ours.with_target("medhook::inbox", LevelFilter::INFO);
     tracing_subscriber::registry().with(lines.with_filter(ours))

@@ -47,7 +47,7 @@ pub(super) async fn repeated(
         let answer = answer?;
         tally.count(&answer);
         say(out, &line(tally.all, &answer, plan.show_answer))?;
-        say(out, &explanations.of(&answer, delivery.flaw.is_some(), target))?;
+        say(out, &explanations.of(&answer, delivery, target))?;
     }
     let genuine = delivery.flaw.is_none();
     let copies = plan.times > 1 && !plan.new_events;
@@ -77,7 +77,7 @@ pub(super) async fn retried(
         let answer = target.send(request, plan.patience).await;
         tally.count(&answer);
         say(out, &line(tally.all, &answer, plan.show_answer))?;
-        say(out, &explanations.of(&answer, false, target))?;
+        say(out, &explanations.of(&answer, delivery, target))?;
         if answer.is_ok_and(|answer| is_2xx(&answer)) {
             say(out, &format!("as expected: accepted at attempt {}\n", tally.all))?;
             if tally.answered_200 {
@@ -108,13 +108,13 @@ struct Explanations(BTreeSet<u16>);
 
 impl Explanations {
     /// Returns a line about an answer that is not as expected.
-    fn of(&mut self, answer: &Result<HttpAnswer, Lost>, flawed: bool, target: &Target) -> String {
+    fn of(&mut self, answer: &Result<HttpAnswer, Lost>, delivery: &Delivery, target: &Target) -> String {
         let Ok(answer) = answer else { return String::new() };
-        let expected = if flawed { is_rejection(answer.status) } else { is_2xx(answer) };
+        let expected = if delivery.flaw.is_some() { is_rejection(answer.status) } else { is_2xx(answer) };
         if expected || !self.0.insert(answer.status) {
             return String::new();
         }
-        format!("   {}: {}\n", answer.status, explain(answer, target))
+        format!("   {}: {}\n", answer.status, explain(answer, target, &delivery.to_compare()))
     }
 }
 

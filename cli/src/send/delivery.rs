@@ -10,7 +10,9 @@ use crate::clock::now;
 use crate::endpoint::unsigned_headers;
 use crate::failure::Failure;
 use crate::http_client::Target;
+use crate::output::harmless;
 use crate::random;
+use crate::sender::{is_ed25519, signer};
 
 /// A delivery to be sent.
 pub(super) struct Delivery {
@@ -21,6 +23,8 @@ pub(super) struct Delivery {
     pub(super) id: Option<String>,
     pub(super) at: Option<i64>,
     pub(super) flaw: Option<Flaw>,
+    /// Whether the secret is that of a config file.
+    pub(super) has_config: bool,
 }
 
 /// The body of a delivery.
@@ -86,10 +90,9 @@ impl Delivery {
 
     /// Creates the request of one attempt. For a retry, with `again`, a signed time of the attempt is the current time.
     pub(super) fn attempt(&self, event: &SentEvent, target: &Target, again: bool) -> Result<Request<Bytes>, Failure> {
-        let at = if again && self.signing == Signing::standard_webhooks() { now()? } else { event.at };
-        let body = self.body(event, at)?;
-        // Receivers reject a message id with a dot, as Standard Webhooks requires.
-        let message = format!("msg_{}", event.id.replace('.', "_"));
+        let at = if again && self.signs_attempt_time() { now()? } else { event.at };
+        let body = self.body(event, event.at)?;
+        let message = self.signing.message_id(&event.id);
         let signature = self.signer()?.sign(&message, at, &body).map_err(|error| Failure::new(error.to_string()))?;
         let unsigned = unsigned_headers(&self.endpoint, &body)?;
 
@@ -113,14 +116,50 @@ impl Delivery {
     }
 
     /// Returns the signer, with a random secret if that is the flaw.
-    fn signer(&self) -> Result<Signer, Failure> {
-        let secret = match self.flaw {
-            Some(Flaw::WrongSecret) => {
-                &Secret::new(random::secret()?).map_err(|error| Failure::new(error.to_string()))?
+    pub(super) fn signer(&self) -> Result<Signer, Failure> {
+        // The own secret is examined, too, so that a mistake in it is not hidden by the flaw.
+        let own = signer(&self.signing, &self.secret, self.has_config)?;
+        if self.flaw != Some(Flaw::WrongSecret) {
+            return Ok(own);
+        }
+        let text = if is_ed25519(&self.signing, &self.secret) { random::private_key()? } else { random::secret()? };
+        let random = Secret::new(text).map_err(|error| Failure::new(error.to_string()))?;
+        signer(&self.signing, &random, false)
+    }
+
+    /// Returns whether the scheme signs the time of the attempt, which a retry changes.
+    fn signs_attempt_time(&self) -> bool {
+        self.signing.signs_time() && !self.signs_event_time()
+    }
+
+    fn signs_event_time(&self) -> bool {
+        match &self.signing {
+            Signing::StandardWebhooks(scheme) => scheme.is_event_time(),
+            Signing::Signature(settings) => settings.timestamp.is_some() && settings.is_event_time,
+            _ => false,
+        }
+    }
+
+    /// Returns what to compare with the endpoint if it rejects a genuine delivery.
+    pub(super) fn to_compare(&self) -> String {
+        if is_ed25519(&self.signing, &self.secret) {
+            let public = self.signing.receiver_secret(self.secret.expose_secret());
+            return format!("the endpoint needs the public key {public}");
+        }
+        match &self.signing {
+            Signing::StandardWebhooks(scheme) => {
+                format!("the endpoint must read the headers that begin with `{}`", harmless(scheme.prefix().as_bytes()))
             }
-            _ => &self.secret,
-        };
-        Signer::new(&self.signing, secret).map_err(|error| Failure::new(error.to_string()))
+            Signing::Signature(settings) if settings.timestamp.is_some() => format!(
+                "the endpoint must read the same unit of the timestamp and sign the same text, `{}`",
+                harmless(settings.signed.as_bytes())
+            ),
+            Signing::Signature(_) => "the endpoint must expect the same hash, prefix and encoding".to_owned(),
+            Signing::SharedSecret { header, .. } => {
+                format!("the endpoint must expect the secret in the same form in `{}`", harmless(header.as_bytes()))
+            }
+            _ => String::new(),
+        }
     }
 
     /// Describes the delivery. Fails if its options cannot be combined.
@@ -136,20 +175,18 @@ impl Delivery {
         let what = match &self.content {
             Content::Fixture { name, .. } => format!("{} {name}, sample data", self.endpoint.provider),
             Content::Exact(body) => {
-                if self.signing != Signing::standard_webhooks() {
-                    let in_body = |option: &str, field: &str| {
-                        let provider = &self.endpoint.provider;
-                        Failure::new(format!(
-                            "{option} cannot be used with --body: the {field} of {provider} is in the body, which is \
-                             sent unchanged"
-                        ))
-                    };
-                    if self.id.is_some() {
-                        return Err(in_body("--id", "event id"));
-                    }
-                    if self.flaw == Some(Flaw::Stale) {
-                        return Err(in_body("--stale", "event time"));
-                    }
+                let in_body = |option: &str, field: &str| {
+                    let provider = &self.endpoint.provider;
+                    Failure::new(format!(
+                        "{option} cannot be used with --body: the {field} of {provider} is in the body, which is sent \
+                         unchanged"
+                    ))
+                };
+                if self.id.is_some() && !self.signing.signs_id() {
+                    return Err(in_body("--id", "event id"));
+                }
+                if self.flaw == Some(Flaw::Stale) && !self.signing.signs_time() {
+                    return Err(in_body("--stale", "event time"));
                 }
                 format!("{}, {} bytes from a file", self.endpoint.provider, body.len())
             }
@@ -236,4 +273,66 @@ fn tampered(body: &Bytes) -> Result<Bytes, Failure> {
         None => return Err(Failure::new("--tamper: the body is empty, so there is no bit to flip")),
     }
     Ok(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use medhook::{StandardWebhooks, TimestampUnit, TimestampedHmac};
+    use medhook_conformance::CustomProvider;
+
+    use super::*;
+
+    const SECRET: &str = "c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
+    /// Long ago, so that a fresh timestamp differs.
+    const AT: i64 = 1_767_225_600;
+
+    fn delivery(signing: Signing) -> Delivery {
+        Delivery {
+            endpoint: Endpoint::custom("custom", CustomProvider::new(signing.clone())),
+            signing,
+            secret: Secret::new(SECRET).unwrap(),
+            content: Content::Exact(Bytes::from_static(b"{}")),
+            id: Some("a.1".to_owned()),
+            at: Some(AT),
+            flaw: None,
+            has_config: false,
+        }
+    }
+
+    fn attempts(signing: Signing) -> [HeaderMap; 2] {
+        let delivery = delivery(signing);
+        let (event, target) = (delivery.event().unwrap(), Target::parse("http://127.0.0.1:9/in").unwrap());
+        [false, true].map(|again| delivery.attempt(&event, &target, again).unwrap().headers().clone())
+    }
+
+    #[test]
+    fn a_retry_has_a_fresh_timestamp_if_that_of_the_attempt_is_signed() {
+        let headers = || TimestampedHmac::headers("X-Mac", "X-Time").timestamp_unit(TimestampUnit::Milliseconds);
+        for (signing, name, text, is_fresh) in [
+            (Signing::of(StandardWebhooks::new()), "webhook-timestamp", "1767225600", true),
+            (Signing::of(StandardWebhooks::new().timestamp_of_event()), "webhook-timestamp", "1767225600", false),
+            (Signing::of(headers()), "x-time", "1767225600000", true),
+            (Signing::of(headers().timestamp_of_event()), "x-time", "1767225600000", false),
+            (Signing::of(TimestampedHmac::whoop()), "x-whoop-signature-timestamp", "1767225600000", false),
+        ] {
+            let [first, again] = attempts(signing.clone());
+            assert_eq!(first[name], text, "{signing:?}");
+            assert_eq!(again[name] != text, is_fresh, "{signing:?}");
+            assert_eq!(again[name].len(), text.len(), "{signing:?}");
+        }
+    }
+
+    #[test]
+    fn a_signed_id_has_no_character_that_ends_it() {
+        let headers = TimestampedHmac::headers("X-Mac", "X-Time").id_header("X-Id");
+        for (signing, name, id) in [
+            (Signing::of(StandardWebhooks::new().header_prefix("svix-")), "svix-id", "msg_a_1"),
+            (Signing::of(headers.clone().signed("{id}.{timestamp}.{body}")), "x-id", "msg_a_1"),
+            (Signing::of(headers.clone().signed("{id}:{timestamp}:{body}")), "x-id", "msg_a.1"),
+            (Signing::of(headers.signed("{id}_{timestamp}.{body}")), "x-id", "msg-a.1"),
+        ] {
+            assert_eq!(attempts(signing.clone()).map(|headers| headers[name].clone()), [id, id], "{signing:?}");
+        }
+    }
 }

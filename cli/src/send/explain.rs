@@ -6,8 +6,9 @@ use std::borrow::Cow;
 use crate::http_client::{HttpAnswer, Target};
 use crate::output::harmless;
 
-/// Returns what an answer means that is neither expected for a genuine delivery nor for an invalid one.
-pub(super) fn explain(answer: &HttpAnswer, target: &Target) -> String {
+/// Returns what an answer means that is neither expected for a genuine delivery nor for an invalid one. `to_compare` says
+/// what of the signature the endpoint must agree with.
+pub(super) fn explain(answer: &HttpAnswer, target: &Target, to_compare: &str) -> String {
     let text: Cow<'_, str> = match answer.status {
         200..300 => "the endpoint accepted an invalid delivery; with medhook, its route may lack the layer that verifies".into(),
         300..400 => return redirect(answer, target),
@@ -17,11 +18,12 @@ pub(super) fn explain(answer: &HttpAnswer, target: &Target) -> String {
              rejected the request"
                 .into()
         },
-        401 => {
+        401 => format!(
             "a header, the signature or the time is not accepted, or the tenant is unknown; the endpoint's log has the \
-             reason; compare the secret, the provider and the options of the signature with the endpoint's"
-                .into()
-        }
+             reason; compare the secret, the provider and the options of the signature with the endpoint's: \
+             {to_compare}"
+        )
+        .into(),
         403 => {
             "a firewall, a proxy or the application rejected it, or `medhook receive` with `allow_from`, whose log then has \
              `address_not_allowed`"

@@ -186,8 +186,10 @@ pub(crate) fn run(args: &SendArgs, out: &mut dyn Write) -> Result<Verdict, Failu
         id: args.event.id.clone(),
         at: args.event.at,
         flaw: args.flaws.flaw(),
+        has_config: args.endpoint.has_config(),
         endpoint,
     };
+    delivery.signer()?;
     let plan = course::Plan {
         times: args.course.repeat.unwrap_or(u32::from(args.course.concurrent)),
         at_once: usize::from(args.course.concurrent),

@@ -6,25 +6,39 @@ use medhook_conformance::Endpoint;
 
 use super::causes::{Cause, Causes};
 use super::headers::Head;
+use super::signature_form::auth_scheme;
 use super::steps::{Step, StepResult, Steps};
 use crate::recording::{Compared, Form, Redacted};
 
 /// Puts the secrets back that the capture recognized, and returns the names of their headers. A secret with the same
 /// label but another length has been replaced since.
-pub(super) fn restore(head: &mut Head, endpoint: &Endpoint) -> Vec<String> {
+pub(super) fn restore(head: &mut Head, endpoint: &Endpoint, signing: &Signing) -> Vec<String> {
     let given = endpoint.secrets.iter().chain(&endpoint.test_secrets).chain(&endpoint.also_secrets);
     let given: Vec<_> = given.collect();
     let mut restored = Vec::new();
     head.redacted.retain(|Redacted { name, bytes, compared }| {
         let Compared::Matches(label) = compared else { return true };
-        let same = given.iter().find(|(known, text)| *known == label && text.len() == *bytes);
-        if let Some((_, text)) = same {
-            head.headers.push((name.clone(), text.as_bytes().to_vec()));
+        let text = given.iter().find(|(known, _)| *known == label).map(|(_, text)| text.as_str());
+        let same = text.and_then(|text| presented(signing, name, text)).filter(|value| value.len() == *bytes);
+        let is_restored = same.is_some();
+        if let Some(value) = same {
+            head.headers.push((name.clone(), value.into_bytes()));
             restored.push(name.clone());
         }
-        same.is_none()
+        !is_restored
     });
     restored
+}
+
+/// Returns the value that a header has for a secret: in the header of a bearer token or of Basic authentication, its
+/// form.
+fn presented(signing: &Signing, name: &str, text: &str) -> Option<String> {
+    match signing {
+        Signing::SharedSecret { header, .. } if header.eq_ignore_ascii_case(name) => {
+            signing.headers(text, "", "", b"").ok()?.into_iter().next().map(|(_, value)| value)
+        }
+        _ => Some(text.to_owned()),
+    }
 }
 
 /// Adds the source of a passed comparison, if the secret was put back.
@@ -62,15 +76,20 @@ pub(super) fn report(head: &Head, endpoint: &Endpoint, signing: &Signing) -> Opt
         steps.head = step("head", StepResult::Failed, Some(reason), detail);
         return Some((steps, Causes::default()));
     }
-    let (verify, cause) = compared(hidden, endpoint, !matches!(signing, Signing::SharedSecret { .. }));
+    let (verify, cause) = compared(hidden, endpoint, signing);
     steps.verify = verify;
     let is_valid = steps.verify.reason.map(|_| false);
     Some((steps, Causes { list: Vec::from_iter(cause), is_valid, tried: 0 }))
 }
 
 /// Reports the comparison of the capture.
-fn compared(hidden: &Redacted, endpoint: &Endpoint, expects_mac: bool) -> (Step, Option<Cause>) {
+fn compared(hidden: &Redacted, endpoint: &Endpoint, signing: &Signing) -> (Step, Option<Cause>) {
     let Redacted { name, bytes, compared } = hidden;
+    let form = match signing {
+        Signing::SharedSecret { form, header } if header.eq_ignore_ascii_case(name) => auth_scheme(form),
+        _ => None,
+    };
+    let expects_mac = !matches!(signing, Signing::SharedSecret { .. });
     let mismatch = Some(Reason::SignatureMismatch);
     let (reason, detail, cause) = match compared {
         Compared::No => (
@@ -84,6 +103,21 @@ fn compared(hidden: &Redacted, endpoint: &Endpoint, expects_mac: bool) -> (Step,
              may be a secret; compare the scheme with the provider's, and give its options to both commands"
                 .to_owned(),
             None,
+        ),
+        // Receivers accept the name of the authentication scheme in either case, and several spaces after it.
+        Compared::Resembles(_, label) if form.is_some() => (
+            None,
+            format!("which hold secret {label} in another form than medhook capture compares"),
+            Some((
+                "secret_in_other_form",
+                format!("the header {name} holds secret {label}, or a part of it, with other text or encoded"),
+                false,
+            )),
+        ),
+        Compared::Differs if form == Some("Basic") => (
+            None,
+            "which are not the configured user name and any of the secrets given to medhook capture".to_owned(),
+            Some(("other_secret", format!("the header {name} holds another user name or secret"), false)),
         ),
         Compared::Differs => (
             mismatch,
@@ -143,4 +177,39 @@ fn needed(endpoint: &Endpoint, signing: &Signing) -> Vec<String> {
     let mut names = signing.header_names();
     names.extend(endpoint.also_header.clone());
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use medhook::SharedSecret;
+    use medhook_conformance::CustomProvider;
+
+    use super::*;
+
+    #[test]
+    fn an_authorization_that_the_capture_recognized_is_put_back_in_its_form() {
+        let basic = SharedSecret::basic("acme");
+        for (scheme, value) in [(SharedSecret::bearer(), "Bearer secret"), (basic, "Basic YWNtZTpzZWNyZXQ=")] {
+            let signing = Signing::of(scheme);
+            let mut endpoint = Endpoint::custom("custom", CustomProvider::new(signing.clone()));
+            endpoint.secrets.insert("current".to_owned(), "secret".to_owned());
+            let recorded = |bytes, compared| {
+                let mut head = Head::default();
+                head.redacted.push(Redacted { name: "authorization".to_owned(), bytes, compared });
+                head
+            };
+            let matches = || Compared::Matches("current".to_owned());
+            let mut head = recorded(value.len(), matches());
+            assert_eq!(restore(&mut head, &endpoint, &signing), ["authorization"]);
+            assert_eq!(head.text("authorization"), Some(value));
+            // The secret was replaced by a shorter one since.
+            let mut head = recorded(value.len() + 1, matches());
+            assert!(restore(&mut head, &endpoint, &signing).is_empty() && head.headers.is_empty());
+            // `bearer` in lower case is accepted by receivers, so this need not be a mistake.
+            let head = recorded(value.len(), Compared::Resembles(Form::AfterWord, "current".to_owned()));
+            let (steps, causes) = report(&head, &endpoint, &signing).unwrap();
+            assert_eq!(steps.verify.result, StepResult::Unchecked);
+            assert!(causes.list.iter().all(|cause| cause.code == "secret_in_other_form" && !cause.fits));
+        }
+    }
 }

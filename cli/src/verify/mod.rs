@@ -2,9 +2,10 @@
 //!
 //! - `headers`: parses the recorded head
 //! - `case`: the recorded delivery and its endpoint
+//! - `signed`: what a signature covers
 //! - `unusable`: secrets that no receiver starts with
 //! - `steps`: runs the steps of a receiver
-//! - `problems`, `time_form`: describe headers and times that are not accepted, without their values
+//! - `problems`, `signature_form`, `time_form`: describe headers and times that are not accepted, without their values
 //! - `causes`: tries the common mistakes
 //! - `report`: writes the result
 
@@ -18,6 +19,10 @@ mod headers;
 mod input;
 mod problems;
 mod report;
+#[cfg(test)]
+mod scheme_tests;
+mod signature_form;
+mod signed;
 mod steps;
 mod time_form;
 mod unusable;
@@ -87,7 +92,7 @@ pub(crate) fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<Verdict, Fai
     let (signing, unusable) = unusable::replace(&mut endpoint)?;
 
     let Input { mut head, body, at, notes } = args.input.read()?;
-    let restored = captured::restore(&mut head, &endpoint);
+    let restored = captured::restore(&mut head, &endpoint, &signing);
     let case = Case { endpoint: &endpoint, signing: &signing, secrets: &secrets, head: &head, body: &body, at };
     let mut report = match captured::report(&head, &endpoint, &signing) {
         Some((steps, causes)) => Report::new(&case, steps, causes),

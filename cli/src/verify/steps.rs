@@ -74,9 +74,8 @@ impl Steps {
         if !steps.head.has_passed() {
             return Ok(steps);
         }
-        // If the scheme signs a time of the attempt, the age is known even if the signature is invalid.
-        let attempted_at = head.text("webhook-timestamp").filter(|_| case.is_standard());
-        let attempted_at = attempted_at.and_then(|text| text.parse().ok());
+        // If the scheme signs a time, the age is known even if the signature is invalid.
+        let signed_at = case.signed_unix();
 
         let head_only = matches!(signing, Signing::SharedSecret { .. });
         let verified = match ageless.verify(headers, body.clone()) {
@@ -84,6 +83,7 @@ impl Steps {
             Err(rejection) => {
                 let detail = match rejection.reason() {
                     Reason::TooLarge => "the body is longer than body_limit, by default 1 MiB".to_owned(),
+                    Reason::AmbiguousBody => AMBIGUOUS.to_owned(),
                     _ if head_only => match case.required_headers().as_slice() {
                         [header] => format!("the header {header} holds none of the given secrets"),
                         headers => format!("not each of the headers {} holds one of its secrets", headers.join(", ")),
@@ -95,6 +95,7 @@ impl Steps {
             }
         };
         let covers = match verified.signature_scope() {
+            SignatureScope::Body if case.signs_event_time() => "the body and the time of the event",
             SignatureScope::BodyAndTime => "the body and the time of the attempt",
             SignatureScope::Body => "the body",
             _ => "the sender, not the body",
@@ -114,11 +115,14 @@ impl Steps {
             }
         };
         steps.envelope = passed("envelope", envelope(endpoint, &delivery));
-        let time = attempted_at.or_else(|| delivery.occurred_at().and_then(medhook::Time::unix));
+        let time = signed_at.or_else(|| delivery.occurred_at().and_then(medhook::Time::unix));
         let judged = strict.verify(headers, body.clone()).and_then(|verified| strict.open(verified));
         let shown = |reason| match (reason, case.time(), case.unread_time()) {
-            (Reason::TimeMissing, _, Some((name, form))) => form.describe(name),
-            (_, Some((name, form, _)), _) if form.is_smaller_unit() => form.describe(name),
+            (Reason::TimeMissing, _, Some((name, form))) => form.describe(&name),
+            (_, Some((name, form, _)), _) => {
+                let other_unit = form.in_other_unit(case.unit().unwrap_or_default(), &name);
+                other_unit.map_or_else(|| age(time, at), |(_, text)| text)
+            }
             _ => age(time, at),
         };
         steps.fresh = match judged {
@@ -157,6 +161,10 @@ impl Step {
         self.result == StepResult::Passed
     }
 }
+
+/// What the signature leaves open if its template has no character between the timestamp and the body.
+pub(super) const AMBIGUOUS: &str = "the body begins with neither `{` nor `[`, so a template without a character \
+                                   between the timestamp and the body does not tell where the body begins";
 
 fn built(endpoint: &Endpoint, at: i64, freshness: Option<Freshness>) -> Result<Receiver, Failure> {
     let builder = endpoint.builder("verify").map_err(|error| Failure::new(error.to_string()))?;

@@ -1,5 +1,6 @@
 //! The forms in which times are written, and how they are described without showing the time.
 
+use medhook::TimestampUnit;
 use serde_json::value::RawValue;
 
 /// The form of a time in a header or in a body.
@@ -160,6 +161,22 @@ impl TimeForm {
             TimeForm::NotJson => return format!("the body is not JSON, so {name} cannot be read"),
         };
         format!("{name} {what}")
+    }
+
+    /// Returns the code and the description of a time in another unit than the configured one, which is read as a time
+    /// long ago or far ahead, or rejected.
+    pub(super) fn in_other_unit(self, unit: TimestampUnit, name: &str) -> Option<(&'static str, String)> {
+        let is_other = match unit {
+            TimestampUnit::Seconds => self.is_smaller_unit(),
+            TimestampUnit::Milliseconds => matches!(self, TimeForm::Microseconds | TimeForm::Nanoseconds),
+            _ => self.is_smaller_unit(),
+        };
+        match self {
+            TimeForm::Seconds if unit != TimestampUnit::Seconds => {
+                Some(("timestamp_in_seconds", format!("{name} looks like seconds")))
+            }
+            _ => is_other.then(|| (self.code(), self.describe(name))),
+        }
     }
 
     /// Returns whether the number is in a smaller unit than seconds.

@@ -499,6 +499,10 @@ fn every_key_is_documented() {
         include_str!("../../src/receive/config/listener.rs"),
         include_str!("../../src/receive/config/store.rs"),
         include_str!("../../src/receive/provider.rs"),
+        include_str!("../../src/receive/custom/mod.rs"),
+        include_str!("../../src/receive/custom/scheme.rs"),
+        include_str!("../../src/receive/custom/handshake.rs"),
+        include_str!("../../src/receive/custom/unsigned.rs"),
     ];
     let mut keys = 0;
     for source in sources {

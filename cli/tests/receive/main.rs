@@ -16,6 +16,7 @@ mod checks;
 mod commands;
 mod config;
 mod containers;
+mod custom;
 mod fleet;
 mod forward;
 mod forward_signature;

@@ -70,6 +70,39 @@ fn the_file_that_init_writes_passes_the_check_once_its_secrets_are_set() {
 }
 
 #[test]
+fn init_writes_every_scheme_and_preset_of_a_custom_provider() {
+    // The public key of RFC 8032, test 1, which is base64 as other secrets are.
+    const PUBLIC: &str = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+    let header = &["--header", "X-Signature"];
+    for (scheme, more, filled_in) in [
+        (&["--scheme", "standard-webhooks"][..], &[][..], None),
+        (&["--scheme", "hmac-sha256"], header, None),
+        (&["--scheme", "hmac-sha512"], header, None),
+        (&["--scheme", "ed25519"], header, None),
+        (&["--scheme", "shared-secret"], header, None),
+        (&["--scheme", "timestamped-hmac"], header, Some(("# timestamp_header =", "timestamp_header ="))),
+        (&["--preset", "terra"], &[], None),
+        (&["--preset", "whoop"], &[], None),
+        (&["--preset", "oura"], &[], None),
+    ] {
+        let folder = Folder::new();
+        let output = run(&folder, false, &[&["init", "custom"], scheme, more].concat());
+        assert!(output.status.success(), "{scheme:?}: {}", text(&output.stderr));
+        folder.file("inbox.key", INBOX_KEY);
+        let written = std::fs::read_to_string(folder.path().join("medhook.toml")).unwrap();
+        if let Some((line, filled_in)) = filled_in {
+            let (_, rest) = written.split_once(line).unwrap();
+            assert!(rest.lines().next().unwrap().contains("FILL IN"), "{rest}");
+            folder.file("medhook.toml", &written.replace(line, filled_in).replace("\"..\"", "\"X-Timestamp\""));
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_medhook"));
+        command.current_dir(folder.path()).args(["receive", "--check"]).stdin(Stdio::null());
+        let output = command.env("CUSTOM_SECRET", PUBLIC).env("FORWARD_SECRET", OTHER_SECRET).output().unwrap();
+        assert!(output.status.success(), "{scheme:?}: {}{written}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn an_option_that_only_the_portal_knows_is_left_open_and_the_check_names_it() {
     let folder = Folder::new();
     let output = run(&folder, false, &["init", "cair", "--out", "cair.toml"]);

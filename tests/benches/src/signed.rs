@@ -5,7 +5,7 @@ use bytes::Bytes;
 use hmac::{Hmac, KeyInit};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use medhook::testing::Signing;
-use sha2::Sha256;
+use sha2::{Sha256, Sha512};
 
 use crate::setting::now;
 
@@ -24,6 +24,10 @@ pub fn text_key() -> HmacSha256 {
     HmacSha256::new_from_slice(TEXT_SECRET.as_bytes()).expect("a key")
 }
 
+pub fn text_key_of_sha512() -> Hmac<Sha512> {
+    Hmac::new_from_slice(TEXT_SECRET.as_bytes()).expect("a key")
+}
+
 /// Returns a body with static lifetime, so that passing it costs no more than a move. Cloning a `Bytes` for each call
 /// would add two atomic operations to every subject that takes bodies by value.
 pub fn lasting(body: impl Into<Vec<u8>>) -> Bytes {
@@ -36,6 +40,11 @@ pub fn standard(id: &str, body: &[u8]) -> HeaderMap {
 
 pub fn hmac(body: &[u8]) -> HeaderMap {
     signed(&signing(), TEXT_SECRET, "", body)
+}
+
+/// Returns headers that a scheme without a signed id signs.
+pub fn by(signing: &Signing, secret: &str, body: &[u8]) -> HeaderMap {
+    signed(signing, secret, "", body)
 }
 
 pub const HMAC_HEADER: &str = "x-hub-signature-256";

@@ -5,7 +5,11 @@ use std::hint::black_box;
 use bytes::Bytes;
 use hmac::Mac;
 use http::{HeaderMap, HeaderValue};
-use medhook::{Custom, Fasten, HmacSha256Body, NoDedupe, Provider, Receiver, Rejection, Secret, Secrets};
+use medhook::testing::Signing;
+use medhook::{
+    Custom, Encoding, Fasten, HmacSha256Body, HmacSha512Body, NoDedupe, Provider, Receiver, Rejection, SchemeConfig,
+    Secret, Secrets, TimestampedHmac,
+};
 use octocrab::models::webhook_events::verification::WebhookVerifier;
 use openai_compat::webhooks::Webhooks;
 use webhook_verify::{Provider as TheirProvider, VerifyOptions};
@@ -28,6 +32,7 @@ pub fn run(report: &mut Report) {
     for (size, name) in SIZES {
         standard_webhooks(report, *size, name);
         body_hmac(report, *size, name);
+        families(report, *size, name);
     }
     rejections(report);
 }
@@ -119,6 +124,46 @@ fn body_hmac(report: &mut Report, size: usize, name: &str) {
         "bare HMAC" => over_bare(size),
         _ => beside_peers(size),
     });
+}
+
+/// Compares the other families of schemes with the bare MAC of the same message.
+fn families(report: &mut Report, size: usize, name: &str) {
+    let body = body(size);
+    let hex = Encoding::Hex;
+    let header = signed::HMAC_HEADER;
+    let elements: SchemeConfig = TimestampedHmac::elements(header, "t", "v1").encoding(hex).into();
+    let own_header: SchemeConfig = TimestampedHmac::headers(header, "x-timestamp").encoding(hex).into();
+    let several: SchemeConfig = HmacSha256Body::new(header).separator(',').encoding(hex).into();
+    let sha512: SchemeConfig = HmacSha512Body::new(header).encoding(hex).into();
+    let timestamped = [setting::now().to_string().as_bytes(), b".", &body].concat();
+    for (bench, scheme, message) in [
+        ("verify: timestamped HMAC, elements", elements, &timestamped),
+        ("verify: timestamped HMAC, headers", own_header, &timestamped),
+        ("verify: two HMACs", several, &body.to_vec()),
+        ("verify: body HMAC-SHA512", sha512, &body.to_vec()),
+    ] {
+        let mut headers = signed::by(&Signing::of(scheme.clone()), TEXT_SECRET, &body);
+        if bench == "verify: two HMACs" {
+            let list = format!("{},{}", "0".repeat(64), value(&headers, header));
+            headers.insert(header, HeaderValue::try_from(list).expect("a value"));
+        }
+        let receiver = receiver(Custom::new("acme", scheme, secret(TEXT_SECRET)));
+        let (sha256, sha512) = (signed::text_key(), signed::text_key_of_sha512());
+        let bare = || {
+            if bench == "verify: body HMAC-SHA512" {
+                let mut mac = sha512.clone();
+                mac.update(black_box(message));
+                black_box(mac.finalize());
+            } else {
+                let mut mac = sha256.clone();
+                mac.update(black_box(message));
+                black_box(mac.finalize());
+            }
+        };
+        let mut subjects =
+            [Subject::new("medhook", || genuine(&receiver, &headers, &body)), Subject::new("bare HMAC", bare)];
+        rows(report, bench, name, &mut subjects, |_| over_bare(size));
+    }
 }
 
 /// Measures rejections: other secrets, wrong signatures, and request heads that are rejected.

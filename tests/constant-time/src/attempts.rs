@@ -2,14 +2,15 @@
 
 use std::hint::black_box;
 
-use base64ct::{Base64, Encoding as _};
+use base64ct::{Base64, Base64Url, Encoding as _};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use medhook::testing::StoppedClock;
 use medhook::{
-    Custom, Encoding, HmacSha256Body, NoDedupe, Receiver, SchemeConfig, Secret, Secrets, SharedSecret, StandardWebhooks,
+    Custom, Encoding, HmacSha256Body, HmacSha512Body, NoDedupe, Receiver, SchemeConfig, Secret, Secrets, SharedSecret,
+    StandardWebhooks, TimestampedHmac,
 };
-use sha2::Sha256;
+use sha2::{Sha256, Sha512};
 
 /// Attempts that must execute the same number of instructions.
 pub struct Group {
@@ -34,9 +35,13 @@ pub fn groups() -> Vec<Group> {
         groups.push(which_secret_matches(form));
     }
     groups.push(place_in_the_list());
-    groups.extend([16, 40, 200].map(forged_tokens));
+    groups.push(place_among_several_macs());
+    for form in TOKENS {
+        groups.extend([16, 40, 200].map(|length| forged_tokens(form, length)));
+    }
     groups.push(lengths_of_the_secret());
-    groups.push(which_token_matches());
+    groups.extend(TOKENS.iter().map(which_token_matches));
+    groups.extend(crate::handshakes::groups());
     groups.push(control());
     groups
 }
@@ -47,7 +52,16 @@ struct Form {
     scheme: fn() -> SchemeConfig,
     /// The signed text before the body.
     before: &'static str,
-    headers: fn(&[u8; 32]) -> Vec<(&'static str, String)>,
+    hash: Hash,
+    headers: fn(&[u8]) -> Vec<(&'static str, String)>,
+}
+
+#[derive(Clone, Copy)]
+enum Hash {
+    /// SHA-256, and the key is the base64 of the secret.
+    Standard,
+    Sha256,
+    Sha512,
 }
 
 const FORMS: &[Form] = &[
@@ -55,24 +69,59 @@ const FORMS: &[Form] = &[
         name: "Standard Webhooks, base64",
         scheme: || StandardWebhooks::new().into(),
         before: "msg_1.1767225600.",
+        hash: Hash::Standard,
         headers: |tag| standard(&Base64::encode_string(tag)),
     },
     Form {
         name: "HMAC-SHA256 in hex",
         scheme: || HmacSha256Body::new("x-signature").prefix("sha256=").encoding(Encoding::Hex).into(),
         before: "",
-        headers: |tag| {
-            let hex: String = tag.iter().map(|byte| format!("{byte:02x}")).collect();
-            vec![("x-signature", format!("sha256={hex}"))]
-        },
+        hash: Hash::Sha256,
+        headers: |tag| vec![("x-signature", format!("sha256={}", hex(tag)))],
     },
     Form {
         name: "HMAC-SHA256 in base64",
         scheme: || HmacSha256Body::new("x-signature").encoding(Encoding::Base64).into(),
         before: "",
+        hash: Hash::Sha256,
         headers: |tag| vec![("x-signature", Base64::encode_string(tag))],
     },
+    Form {
+        name: "HMAC-SHA512 in base64url",
+        scheme: || HmacSha512Body::new("x-signature").encoding(Encoding::Base64Url).into(),
+        before: "",
+        hash: Hash::Sha512,
+        headers: |tag| vec![("x-signature", Base64Url::encode_string(tag))],
+    },
+    Form {
+        name: "timestamped HMAC-SHA256, elements",
+        scheme: || TimestampedHmac::elements("x-signature", "t", "v1").encoding(Encoding::Hex).into(),
+        before: "1767225600.",
+        hash: Hash::Sha256,
+        headers: |tag| vec![("x-signature", format!("t={NOW},v1={}", hex(tag)))],
+    },
+    Form {
+        name: "timestamped HMAC-SHA512, headers",
+        scheme: || {
+            let scheme = TimestampedHmac::headers("x-signature", "x-timestamp").signed("{timestamp}:{body}");
+            scheme.encoding(Encoding::Hex).sha512().into()
+        },
+        before: "1767225600:",
+        hash: Hash::Sha512,
+        headers: |tag| vec![("x-signature", hex(tag)), ("x-timestamp", NOW.to_string())],
+    },
+    Form {
+        name: "several HMAC-SHA256",
+        scheme: || HmacSha256Body::new("x-signature").separator(',').encoding(Encoding::Hex).into(),
+        before: "",
+        hash: Hash::Sha256,
+        headers: |tag| vec![("x-signature", format!("{},{},{}", hex(&[7; 32]), hex(tag), hex(&[9; 32])))],
+    },
 ];
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 const NOW: i64 = 1_767_225_600;
 const BODY: &str = r#"{"id":"evt_1","type":"document.uploaded","data":{}}"#;
@@ -90,17 +139,18 @@ fn standard(signature: &str) -> Vec<(&'static str, String)> {
 
 fn forged_macs(form: &Form, keys: usize) -> Group {
     let genuine = form.tag(SECRETS[keys - 1]);
+    let last = genuine.len() - 1;
     let altered = |changes: &[usize]| {
-        let mut tag = genuine;
+        let mut tag = genuine.clone();
         changes.iter().for_each(|at| tag[*at] ^= 1);
         tag
     };
     let forgeries = [
         ("wrong in its first byte", altered(&[0])),
-        ("wrong in the middle", altered(&[15])),
-        ("wrong in its last byte", altered(&[31])),
-        ("wrong at both ends", altered(&[0, 31])),
-        ("wrong in every byte", genuine.map(|byte| !byte)),
+        ("wrong in the middle", altered(&[last / 2])),
+        ("wrong in its last byte", altered(&[last])),
+        ("wrong at both ends", altered(&[0, last])),
+        ("wrong in every byte", genuine.iter().map(|byte| !byte).collect()),
     ];
     let receiver = receiver((form.scheme)(), &SECRETS[..keys]);
     let attempts =
@@ -136,23 +186,65 @@ fn place_in_the_list() -> Group {
     Group { name: "Standard Webhooks: which of 3 signatures is genuine".to_owned(), attempts, control: false }
 }
 
-fn forged_tokens(length: usize) -> Group {
+fn place_among_several_macs() -> Group {
+    let scheme = HmacSha256Body::new("x-signature").separator(',').encoding(Encoding::Hex);
+    let receiver = receiver(scheme.into(), &SECRETS);
+    let genuine = hex(&mac::<Hmac<Sha256>>(SECRETS[2].as_bytes(), BODY));
+    let other = hex(&[7; 32]);
+    let lists = [
+        ("at the start of the list", [&genuine, &other, &other]),
+        ("in the middle of the list", [&other, &genuine, &other]),
+        ("at the end of the list", [&other, &other, &genuine]),
+    ];
+    let headers = |list: [&String; 3]| vec![("x-signature", list.map(String::as_str).join(","))];
+    let attempts = lists.into_iter().map(|(name, list)| attempt(name, true, &receiver, headers(list))).collect();
+    Group { name: "several HMAC-SHA256: which of 3 is genuine".to_owned(), attempts, control: false }
+}
+
+/// A form of a shared secret.
+struct TokenForm {
+    name: &'static str,
+    scheme: fn() -> SharedSecret,
+    header: fn(&str) -> (&'static str, String),
+}
+
+const TOKENS: &[TokenForm] = &[
+    TokenForm {
+        name: "shared secret",
+        scheme: || SharedSecret::new("x-token"),
+        header: |token| ("x-token", token.to_owned()),
+    },
+    TokenForm {
+        name: "bearer token",
+        scheme: SharedSecret::bearer,
+        header: |token| ("authorization", format!("Bearer {token}")),
+    },
+    TokenForm {
+        name: "Basic authentication",
+        scheme: || SharedSecret::basic("acme"),
+        header: |token| {
+            ("authorization", format!("Basic {}", Base64::encode_string(format!("acme:{token}").as_bytes())))
+        },
+    },
+];
+
+fn forged_tokens(form: &TokenForm, length: usize) -> Group {
     let genuine = "s3cret-t0ken.".repeat(16)[..length].to_owned();
     let altered = |changes: &[usize]| {
         let mut token = genuine.clone().into_bytes();
         changes.iter().for_each(|at| token[*at] ^= 1);
         String::from_utf8(token).expect("ASCII stays ASCII")
     };
-    let receiver = receiver(SharedSecret::new("x-token").into(), &[&genuine]);
+    let receiver = receiver((form.scheme)().into(), &[&genuine]);
     let forgeries = [
         ("wrong in its first byte", altered(&[0])),
         ("wrong in the middle", altered(&[length / 2])),
         ("wrong in its last byte", altered(&[length - 1])),
         ("wrong in every byte", "#".repeat(length)),
     ];
-    let attempts =
-        forgeries.into_iter().map(|(name, token)| attempt(name, false, &receiver, vec![("x-token", token)])).collect();
-    Group { name: format!("shared secret: forged, {length} bytes"), attempts, control: false }
+    let forgeries = forgeries.into_iter().map(|(name, token)| (name, vec![(form.header)(&token)]));
+    let attempts = forgeries.map(|(name, headers)| attempt(name, false, &receiver, headers)).collect();
+    Group { name: format!("{}: forged, {length} bytes", form.name), attempts, control: false }
 }
 
 /// The presented token has one length; the secret has several, and begins with the token or does not.
@@ -174,13 +266,12 @@ fn lengths_of_the_secret() -> Group {
     Group { name: "shared secret: its length".to_owned(), attempts, control: false }
 }
 
-fn which_token_matches() -> Group {
-    let receiver = receiver(SharedSecret::new("x-token").into(), &SECRETS);
+fn which_token_matches(form: &TokenForm) -> Group {
+    let receiver = receiver((form.scheme)().into(), &SECRETS);
     let names = ["the first", "the second", "the third", "the fourth"];
     let genuine = names.into_iter().zip(SECRETS);
-    let attempts =
-        genuine.map(|(name, token)| attempt(name, true, &receiver, vec![("x-token", token.to_owned())])).collect();
-    Group { name: "shared secret: which of 4 verifies".to_owned(), attempts, control: false }
+    let attempts = genuine.map(|(name, token)| attempt(name, true, &receiver, vec![(form.header)(token)])).collect();
+    Group { name: format!("{}: which of 4 verifies", form.name), attempts, control: false }
 }
 
 fn control() -> Group {
@@ -200,16 +291,20 @@ fn control() -> Group {
 }
 
 impl Form {
-    fn tag(&self, secret: &str) -> [u8; 32] {
-        let key = match self.before {
-            "" => secret.as_bytes().to_vec(),
-            _ => Base64::decode_vec(secret).expect("base64"),
-        };
-        let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("keys of any length");
-        mac.update(self.before.as_bytes());
-        mac.update(BODY.as_bytes());
-        mac.finalize().into_bytes().into()
+    fn tag(&self, secret: &str) -> Vec<u8> {
+        let message = [self.before, BODY].concat();
+        match self.hash {
+            Hash::Standard => mac::<Hmac<Sha256>>(&Base64::decode_vec(secret).expect("base64"), &message),
+            Hash::Sha256 => mac::<Hmac<Sha256>>(secret.as_bytes(), &message),
+            Hash::Sha512 => mac::<Hmac<Sha512>>(secret.as_bytes(), &message),
+        }
     }
+}
+
+fn mac<M: Mac + KeyInit>(key: &[u8], message: &str) -> Vec<u8> {
+    let mut mac = <M as KeyInit>::new_from_slice(key).expect("keys of any length");
+    mac.update(message.as_bytes());
+    mac.finalize().into_bytes().to_vec()
 }
 
 fn receiver(scheme: SchemeConfig, texts: &[&str]) -> Receiver {

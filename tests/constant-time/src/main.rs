@@ -9,6 +9,7 @@
 
 mod attempts;
 mod callgrind;
+mod handshakes;
 
 use std::process::ExitCode;
 
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The counted function: verifies one delivery.
+/// The counted function: verifies one delivery, or answers one handshake.
 #[inline(never)]
 fn measured(attempt: &Attempt) {
     let accepted = (attempt.run)();

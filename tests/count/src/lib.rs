@@ -1,6 +1,6 @@
 //! The work that is counted: deliveries of one kind, through medhook and by hand.
 //!
-//! The provider is Fasten with one secret. Its scheme, Standard Webhooks, signs an id and a timestamp and allows a
+//! The provider is Fasten with one secret, except in the rows of other families of schemes. Its scheme, Standard Webhooks, signs an id and a timestamp and allows a
 //! list of signatures; its events have ids; and `tests/benches` has the same work by hand for it. Every delivery is
 //! another event of about 1 KiB. Bodies and signatures are made outside of the count.
 
@@ -10,6 +10,7 @@ mod apps;
 #[allow(dead_code, reason = "shared with the benchmarks, which use more of it")]
 #[path = "../../benches/src/by_hand.rs"]
 mod by_hand;
+mod families;
 mod rows;
 mod setting;
 #[allow(dead_code, reason = "shared with the benchmarks, which use more of it")]

@@ -4,11 +4,14 @@
 mod chunks;
 mod config;
 mod event;
+mod family;
 mod pointer;
 #[allow(dead_code, reason = "shared with other tests")]
 #[path = "../../src/providers.rs"]
 mod providers;
+mod scheme;
 mod signature;
+mod split;
 
 use medhook::testing::{StoppedClock, fixtures};
 use medhook::{Bytes, NoDedupe, Provider, Receiver, Secret};
@@ -27,6 +30,8 @@ pub struct Property {
 /// All properties.
 pub const PROPERTIES: &[Property] = &[
     Property { name: "signature", holds: signature::holds, seeds: signature::seeds },
+    Property { name: "scheme", holds: scheme::holds, seeds: scheme::seeds },
+    Property { name: "split", holds: split::holds, seeds: split::seeds },
     Property { name: "event", holds: event::holds, seeds: event::seeds },
     Property { name: "chunks", holds: chunks::holds, seeds: chunks::seeds },
     Property { name: "pointer", holds: pointer::holds, seeds: pointer::seeds },

@@ -13,6 +13,16 @@ fn signature() {
 }
 
 #[test]
+fn scheme() {
+    play("scheme");
+}
+
+#[test]
+fn split() {
+    play("split");
+}
+
+#[test]
 fn event() {
     play("event");
 }
@@ -35,7 +45,7 @@ fn config() {
 #[test]
 fn every_property_has_a_test_and_a_fuzz_target() {
     let names: Vec<_> = PROPERTIES.iter().map(|property| property.name).collect();
-    assert_eq!(names, ["signature", "event", "chunks", "pointer", "config"]);
+    assert_eq!(names, ["signature", "scheme", "split", "event", "chunks", "pointer", "config"]);
     for name in names {
         let target = format!("../fuzz/targets/{name}.rs");
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&target)).expect(&target);

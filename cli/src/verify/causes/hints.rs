@@ -17,7 +17,7 @@ pub(super) fn of_secrets(case: &Case<'_>) -> Vec<Cause> {
 
 /// Returns whether a log or a tool hid the value of the header with the signature or the shared secret.
 pub(super) fn of_value(case: &Case<'_>) -> Option<Cause> {
-    let (name, _) = case.signature_header();
+    let name = case.signature_header();
     let is_mask = |value: &[u8]| {
         let inner = value.trim_ascii().strip_prefix(b"<").and_then(|rest| rest.strip_suffix(b">"));
         let inner = inner.or_else(|| value.trim_ascii().strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")));
@@ -28,7 +28,7 @@ pub(super) fn of_value(case: &Case<'_>) -> Option<Cause> {
             || words.contains(&&*word)
             || (word.len() > 1 && characters(&word))
     };
-    case.head.values(name).any(is_mask).then(|| {
+    case.head.values(&name).any(is_mask).then(|| {
         let text =
             format!("the header {name} holds a mask such as `***` or `[redacted]`: a log or a tool hid its value");
         Cause::possible("value_masked", text)

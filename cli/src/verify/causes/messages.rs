@@ -1,76 +1,55 @@
-//! The texts that may have been signed before the body, as a table. A new one is one entry.
+//! The texts that may have been signed besides the body. Those of Standard Webhooks are a table, where a new one is one
+//! entry; those of other schemes are made from `templates`.
 
+use medhook::testing::Signing;
+
+use super::templates;
 use crate::verify::case::Case;
+use crate::verify::signed::SignedText;
 use crate::verify::time_form::TimeForm;
 
-/// A text that may have been signed before the body.
+/// A text that may have been signed, besides the body.
 pub(super) struct Message {
     /// The code and the text of the mistake, if there is one.
-    pub(super) mistake: Option<(&'static str, &'static str)>,
-    pub(super) before: String,
+    pub(super) mistake: Option<(&'static str, String)>,
+    pub(super) signed: SignedText,
 }
 
 impl Message {
     /// Returns whether the id and the time of the delivery are signed, even if their headers have other names.
     pub(super) fn is_valid(&self) -> bool {
-        self.mistake.is_none_or(|(code, _)| code == SVIX)
+        self.mistake.as_ref().is_none_or(|(code, _)| [SVIX, OTHER_PREFIX].contains(code))
     }
 }
 
 const SVIX: &str = "svix_id_and_time";
+const OTHER_PREFIX: &str = "other_header_prefix";
 
-/// A mistake in what is signed before the body.
+/// A mistake in what Standard Webhooks signs before the body.
 struct Mistake {
     code: &'static str,
     text: &'static str,
-    /// Whether it applies to Standard Webhooks, and whether to an HMAC of the body.
-    standard: bool,
-    body_only: bool,
     /// Returns the texts that the mistake makes of the headers.
     texts: fn(&Case<'_>) -> Vec<String>,
 }
 
 const MISTAKES: &[Mistake] = &[
     Mistake {
-        code: SVIX,
-        text: "the signed id and time are those of the headers svix-*",
-        standard: true,
-        body_only: false,
-        texts: |case| with_id_and_time(case, "svix", |id, time| format!("{id}.{time}.")),
-    },
-    Mistake {
-        code: "id_and_time_signed",
-        text: "the id and the time are signed as well, as in Standard Webhooks",
-        standard: false,
-        body_only: true,
-        texts: |case| {
-            ["webhook", "svix"]
-                .map(|family| with_id_and_time(case, family, |id, time| format!("{id}.{time}.")))
-                .concat()
-        },
-    },
-    Mistake {
         code: "id_not_signed",
         text: "only the time and the body are signed, without the id",
-        standard: true,
-        body_only: false,
-        texts: |case| case.head.text("webhook-timestamp").map(|time| format!("{time}.")).into_iter().collect(),
+        texts: |case| own_time(case).map(|time| format!("{time}.")).into_iter().collect(),
     },
     Mistake {
         code: "time_not_signed",
         text: "only the id and the body are signed, without the time",
-        standard: true,
-        body_only: false,
-        texts: |case| case.head.text("webhook-id").map(|id| format!("{id}.")).into_iter().collect(),
+        texts: |case| case.signed_id().map(|id| format!("{id}.")).into_iter().collect(),
     },
     Mistake {
         code: "id_and_time_in_other_header",
         text: "webhook-id holds the time and webhook-timestamp holds the id",
-        standard: true,
-        body_only: false,
         texts: |case| {
             let is_time = |text: &str| TimeForm::of(text) == TimeForm::Seconds;
-            let swapped = with_id_and_time(case, "webhook", |id, time| {
+            let swapped = with_id_and_time(case, own_prefix(case), |id, time| {
                 (is_time(id) && !is_time(time)).then(|| format!("{time}.{id}."))
             });
             swapped.into_iter().flatten().collect()
@@ -79,18 +58,14 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         code: "id_and_time_swapped",
         text: "the time is signed before the id, but the id must come first",
-        standard: true,
-        body_only: false,
-        texts: |case| with_id_and_time(case, "webhook", |id, time| format!("{time}.{id}.")),
+        texts: |case| with_id_and_time(case, own_prefix(case), |id, time| format!("{time}.{id}.")),
     },
     Mistake {
         code: "other_separator_signed",
         text: "the id, the time and the body are signed with another separator than a dot",
-        standard: true,
-        body_only: false,
         texts: |case| {
             ["", ":", "\n", "|"]
-                .map(|by| with_id_and_time(case, "webhook", |id, time| [id, by, time, by].concat()))
+                .map(|by| with_id_and_time(case, own_prefix(case), |id, time| [id, by, time, by].concat()))
                 .concat()
         },
     },
@@ -98,11 +73,9 @@ const MISTAKES: &[Mistake] = &[
         code: "id_or_time_joined",
         text: "webhook-id or webhook-timestamp has several values, joined with a comma as proxies join a repeated \
                header; one of them is signed",
-        standard: true,
-        body_only: false,
         texts: |case| {
             let one = |text: &str| text.split(',').take(4).map(|part| part.trim().to_owned()).collect::<Vec<_>>();
-            let parts = with_id_and_time(case, "webhook", |id, time| (one(id), one(time)));
+            let parts = with_id_and_time(case, own_prefix(case), |id, time| (one(id), one(time)));
             let pairs = parts
                 .iter()
                 .flat_map(|(ids, times)| ids.iter().flat_map(|id| times.iter().map(move |time| (id, time))));
@@ -112,72 +85,115 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         code: "id_or_time_in_quotes",
         text: "quotation marks surround webhook-id or webhook-timestamp, but are not signed",
-        standard: true,
-        body_only: false,
         texts: |case| {
             let bare = |text: &str| text.trim_matches(['"', '\'', ' ']).to_owned();
-            with_id_and_time(case, "webhook", |id, time| format!("{}.{}.", bare(id), bare(time)))
+            with_id_and_time(case, own_prefix(case), |id, time| format!("{}.{}.", bare(id), bare(time)))
         },
     },
     Mistake {
         code: "only_body_signed",
         text: "only the body is signed, which is not Standard Webhooks",
-        standard: true,
-        body_only: false,
         texts: |_| vec![String::new()],
     },
     Mistake {
         code: "time_rewritten",
         text: "the signed time is in another form than webhook-timestamp",
-        standard: true,
-        body_only: false,
         texts: |case| {
-            with_id_and_time(case, "webhook", |id, time| (id.to_owned(), time.to_owned()))
+            with_id_and_time(case, own_prefix(case), |id, time| (id.to_owned(), time.to_owned()))
                 .into_iter()
                 .flat_map(|(id, time)| other_times(&time).into_iter().map(move |time| format!("{id}.{time}.")))
                 .collect()
         },
     },
-    Mistake {
-        code: "time_signed",
-        text: "a time is signed before the body, but an HMAC of the body alone is expected",
-        standard: false,
-        body_only: true,
-        texts: |case| times(case).into_iter().flat_map(|time| [".", ":", ""].map(|by| [time, by].concat())).collect(),
-    },
 ];
 
-/// Returns the texts that may have been signed before the body, the correct one first.
+/// Returns the texts that may have been signed, the correct one first.
 pub(super) fn all(case: &Case<'_>) -> Vec<Message> {
-    let standard = case.is_standard();
-    let correct = match standard {
-        true => with_id_and_time(case, "webhook", |id, time| format!("{id}.{time}.")),
-        false => vec![String::new()],
+    let correct = case.signed_text();
+    let mut messages: Vec<_> = correct.into_iter().map(|signed| Message { mistake: None, signed }).collect();
+    let mut add = |code, text: String, signed: SignedText| {
+        if !messages.iter().any(|known| known.signed == signed) {
+            messages.push(Message { mistake: Some((code, text)), signed });
+        }
     };
-    let mut messages: Vec<_> = correct.into_iter().map(|before| Message { mistake: None, before }).collect();
-    for mistake in MISTAKES.iter().filter(|mistake| if standard { mistake.standard } else { mistake.body_only }) {
-        for before in (mistake.texts)(case).into_iter().take(32) {
-            if !messages.iter().any(|known| known.before == before) {
-                messages.push(Message { mistake: Some((mistake.code, mistake.text)), before });
+    let texts = |prefix: &str| with_id_and_time(case, prefix, |id, time| format!("{id}.{time}."));
+    let families = families(case);
+    if case.is_standard() {
+        for prefix in &families {
+            let text =
+                format!("the signed id and time are those of the headers {prefix}*{}", prefix_hint(case, prefix));
+            let is_svix = own_prefix(case) == "webhook-" && prefix == "svix-";
+            let code = if is_svix { SVIX } else { OTHER_PREFIX };
+            let signed = texts(prefix).into_iter().map(SignedText::before_body);
+            signed.for_each(|signed| add(code, text.clone(), signed));
+        }
+        for mistake in MISTAKES {
+            for before in (mistake.texts)(case).into_iter().take(32) {
+                add(mistake.code, mistake.text.to_owned(), SignedText::before_body(before));
             }
         }
+    } else {
+        for prefix in &families {
+            let text = "the id and the time are signed as well, as in Standard Webhooks";
+            let signed = texts(prefix).into_iter().map(SignedText::before_body);
+            signed.for_each(|signed| add("id_and_time_signed", text.to_owned(), signed));
+        }
+        templates::all(case).into_iter().for_each(|(code, text, signed)| add(code, text, signed));
     }
     messages
 }
 
-fn with_id_and_time<T>(case: &Case<'_>, family: &str, joined: impl Fn(&str, &str) -> T) -> Vec<T> {
-    let [id, time] = ["id", "timestamp"].map(|part| case.head.text(&format!("{family}-{part}")));
+fn own_prefix<'c>(case: &Case<'c>) -> &'c str {
+    match case.signing {
+        Signing::StandardWebhooks(scheme) => scheme.prefix(),
+        _ => "webhook-",
+    }
+}
+
+/// Returns what to do about another prefix of the headers. Known providers have no option for it.
+pub(super) fn prefix_hint(case: &Case<'_>, prefix: &str) -> String {
+    match case.endpoint.custom {
+        Some(_) => format!("; set header_prefix to `{prefix}`"),
+        None => "; the sender or a relay uses other names than the provider documents".to_owned(),
+    }
+}
+
+fn own_time<'c>(case: &'c Case<'_>) -> Option<&'c str> {
+    case.signed_time().and_then(|(_, text)| text)
+}
+
+/// Returns the prefixes of headers that are named as those of Standard Webhooks are, except the configured one.
+pub(super) fn families(case: &Case<'_>) -> Vec<String> {
+    let mut prefixes: Vec<String> = ["webhook-", "svix-"].map(str::to_owned).into();
+    let named = case.head.headers.iter().filter_map(|(name, _)| name.strip_suffix("signature"));
+    prefixes.extend(named.filter(|prefix| prefix.ends_with(['-', '_'])).map(str::to_owned));
+    let own = if case.is_standard() { own_prefix(case) } else { "" };
+    let mut found: Vec<String> = Vec::new();
+    for prefix in prefixes {
+        let is_whole = ["id", "timestamp"].iter().all(|part| case.head.has(&format!("{prefix}{part}")));
+        if is_whole && prefix != own && !found.contains(&prefix) && found.len() < 4 {
+            found.push(prefix);
+        }
+    }
+    found
+}
+
+fn with_id_and_time<T>(case: &Case<'_>, prefix: &str, joined: impl Fn(&str, &str) -> T) -> Vec<T> {
+    let [id, time] = ["id", "timestamp"].map(|part| case.head.text(&format!("{prefix}{part}")));
     id.zip(time).map(|(id, time)| joined(id, time)).into_iter().collect()
 }
 
-/// Returns the whole seconds and milliseconds that a timestamp in another form stands for.
-fn other_times(time: &str) -> Vec<String> {
+/// Returns a timestamp in whole seconds, in milliseconds and as RFC 3339, except in the given form.
+pub(super) fn other_times(time: &str) -> Vec<String> {
     let unix = TimeForm::of(time).unix(time);
-    unix.into_iter().flat_map(|unix| [unix.to_string(), unix.saturating_mul(1_000).to_string()]).collect()
+    let rfc_3339 = |unix: i64| jiff::Timestamp::from_second(unix).map(|time| time.to_string()).ok();
+    let forms = |unix: i64| [Some(unix.to_string()), Some(unix.saturating_mul(1_000).to_string()), rfc_3339(unix)];
+    let times = unix.into_iter().flat_map(forms).flatten();
+    times.filter(|other| other != time).collect()
 }
 
 /// Returns the values of headers, and of elements such as `t=`, that look like times.
-fn times<'h>(case: &Case<'h>) -> Vec<&'h str> {
+pub(super) fn times<'h>(case: &Case<'h>) -> Vec<&'h str> {
     let values = case.head.headers.iter().filter_map(|(_, value)| str::from_utf8(value).ok());
     let parts = values.flat_map(|value| {
         value.split([',', ';']).take(16).flat_map(|part| {

@@ -2,11 +2,13 @@
 //! completely is a cause; one that the headers, the body or the time only suggest is a possible cause. docs/verify.md
 //! lists the codes.
 //!
-//! - `search`: combines the tables `secrets`, `messages` and `bodies`, and compares the MACs with those in `tags`
-//! - `shared`: compares shared secrets
+//! - `search`: combines the tables `secrets` (by `keys`), `messages`, `templates` and `bodies`, and compares the signatures with
+//!   those in `tags`; `public_keys` and `mac_sha512` verify
+//! - `shared`, `authorization`: compare shared secrets
 //! - `mode`, `times`, `hints`: everything else
 //! - `json`, `escapes`, `numbers`, `charset`, `wrapped`, `dumps`: how bodies are rewritten
 
+mod authorization;
 mod bodies;
 mod cause;
 mod charset;
@@ -14,13 +16,17 @@ mod dumps;
 mod escapes;
 mod hints;
 mod json;
+mod keys;
+mod mac_sha512;
 mod messages;
 mod mode;
 mod numbers;
+mod public_keys;
 mod search;
 mod secrets;
 mod shared;
 mod tags;
+mod templates;
 mod times;
 mod wrapped;
 
@@ -28,6 +34,7 @@ use medhook::Reason;
 
 pub(super) use self::cause::Cause;
 use self::cause::add;
+use self::keys::KeyForm;
 use super::case::Case;
 use super::problems::{self, Problem};
 use super::steps::Steps;
@@ -55,7 +62,10 @@ impl Causes {
         let is_explained = if case.is_shared_secret() { causes.compare(case) } else { causes.search(case) };
         causes.add_problems(case, steps, is_explained);
         let is_valid = causes.is_valid == Some(true);
-        let mut possible = times::find(case, steps, is_valid);
+        // A problem of the head is not reported twice.
+        let times = times::find(case, steps, is_valid).into_iter();
+        let mut possible: Vec<_> =
+            times.filter(|cause| causes.list.iter().all(|known| known.code != cause.code)).collect();
         if !is_explained {
             possible.extend(hints::of_value(case));
             possible.extend(hints::of_secrets(case));
@@ -78,8 +88,8 @@ impl Causes {
         }
         let is_bare = case.secrets.iter().any(|secret| {
             let text = secret.expose_secret().as_bytes();
-            let mut values = case.required_headers().into_iter().flat_map(|name| case.head.values(name));
-            values.any(|value| ends_with_word(value, text))
+            let required = case.required_headers();
+            required.iter().flat_map(|name| case.head.values(name)).any(|value| ends_with_word(value, text))
         });
         if is_bare {
             self.list.push(Cause::fitting(
@@ -89,7 +99,8 @@ impl Causes {
             return true;
         }
         if !outcome.has_tags {
-            let text = "no header holds a value that could be an HMAC-SHA256";
+            let name = keys::name(KeyForm::of(case).algorithm);
+            let text = format!("no header holds a value that could be an {name}");
             self.list.push(Cause::possible("no_signature_found", text));
         }
         if outcome.is_cut {
@@ -110,24 +121,31 @@ impl Causes {
     /// Adds the problems for which the head or the length was rejected. They explain the delivery completely if nothing
     /// is wrong with the signature, or if that is explained as well.
     fn add_problems(&mut self, case: &Case<'_>, steps: &Steps, is_explained: bool) {
-        let reason = steps.head.reason.or(steps.verify.reason.filter(|reason| *reason == Reason::TooLarge));
+        let reason = steps
+            .head
+            .reason
+            .or(steps.verify.reason.filter(|reason| [Reason::TooLarge, Reason::AmbiguousBody].contains(reason)));
         let Some(reason) = reason else { return };
         for Problem { code, text } in problems::of_head(case, reason) {
             // The search found what is wrong with the form.
-            if code == "malformed_signature" && is_explained {
+            if ["malformed_signature", "malformed_authorization"].contains(&code) && is_explained {
                 continue;
             }
             let fits = is_explained && reason != Reason::MissingHeader;
             add(&mut self.list, Cause { code, text, fits });
         }
-        if case.is_standard() && case.head.has("svix-signature") && !case.head.has("webhook-signature") {
-            add(
-                &mut self.list,
-                Cause::possible(
-                    "svix_headers",
-                    "the headers are named svix-*: the sender or a relay uses the names that predate Standard Webhooks",
-                ),
-            );
+        let own = case.signature_header();
+        if case.is_standard() && !case.head.has(&own) {
+            let is_named = |prefix: &&String| case.head.has(&format!("{prefix}signature"));
+            for prefix in messages::families(case).iter().filter(is_named) {
+                let hint = messages::prefix_hint(case, prefix);
+                let text = format!("the headers are named {prefix}*, but {own} is expected{hint}");
+                let is_svix = prefix == "svix-";
+                add(
+                    &mut self.list,
+                    Cause::possible(if is_svix { "svix_headers" } else { "other_header_prefix" }, text),
+                );
+            }
         }
     }
 }

@@ -1,16 +1,20 @@
-//! Searches for the explanation of an HMAC with the fewest causes: combinations of at most two mistakes of the secret,
+//! Searches for the explanation of a signature with the fewest causes: combinations of at most two mistakes of the secret,
 //! of what is signed before the body, and of the body. A serializer makes several changes at once, so two of them count
 //! as one mistake if little is hashed. The place and the form of the signature are compared in each combination.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 
+use base64ct::Encoding as _;
 use medhook::sign::mac;
+use medhook::{Bytes, SignatureAlgorithm};
 
 use super::bodies::{self, CHANGES, Change};
 use super::cause::Cause;
+use super::keys::{self, Key, KeyForm};
+use super::mac_sha512::mac_sha512;
 use super::messages::{self, Message};
-use super::secrets::{self, Key};
+use super::public_keys::PublicKey;
 use super::tags::{self, Tag};
 use crate::verify::case::Case;
 
@@ -23,7 +27,7 @@ pub(super) struct SearchOutcome {
     pub(super) is_valid: bool,
     /// Whether the expected header holds a signature that could be compared.
     pub(super) is_comparable: bool,
-    /// Whether any header holds a value that could be an HMAC-SHA256.
+    /// Whether any header holds a value that could be a signature.
     pub(super) has_tags: bool,
     /// The number of combinations that were tried.
     pub(super) tried: usize,
@@ -40,6 +44,9 @@ const MOST_SERIALIZED: usize = 64 * 1024 * 1024;
 /// The longest body that is changed a second time.
 const LONGEST_CHANGED_TWICE: usize = 4 * 1024 * 1024;
 
+/// The most signatures that are verified with public keys, which takes far longer than an HMAC.
+const MOST_VERIFIED: usize = 1_000;
+
 /// The bytes that a combination costs besides those of the body.
 const OVERHEAD: usize = 256;
 
@@ -48,7 +55,7 @@ pub(super) fn search(case: &Case<'_>) -> SearchOutcome {
 }
 
 fn search_within(case: &Case<'_>, most_bytes: usize) -> SearchOutcome {
-    let expected = case.signature_header().0;
+    let expected = case.signature_header();
     let found = tags::all(case);
     let messages = messages::all(case);
     let mut outcome = SearchOutcome {
@@ -58,9 +65,10 @@ fn search_within(case: &Case<'_>, most_bytes: usize) -> SearchOutcome {
         ..SearchOutcome::default()
     };
     if outcome.has_tags {
-        let keys = secrets::keys(case.secrets, case.is_standard());
+        let has = |length: usize| found.iter().any(|tag| tag.length() == length);
+        let keys = keys::keys(case.secrets, KeyForm::of(case)).into_iter().filter(|key| has(key.length())).collect();
         let tables = Tables { case, tags: found, keys, messages };
-        let mut search = Search { outcome: &mut outcome, budget: most_bytes };
+        let mut search = Search { outcome: &mut outcome, budget: most_bytes, most_verified: MOST_VERIFIED };
         search.one_mistake(&tables);
         search.two_mistakes(&tables);
         search.serialized_again(&tables);
@@ -79,6 +87,8 @@ struct Tables<'t, 'c> {
 struct Search<'o> {
     outcome: &'o mut SearchOutcome,
     budget: usize,
+    /// How many signatures may still be verified with public keys.
+    most_verified: usize,
 }
 
 /// The bodies that were tried, as hashes.
@@ -187,6 +197,7 @@ impl Search<'_> {
 
     /// Tries every secret and everything that may be signed before this body, with exactly so many mistakes.
     fn keys_and_messages(&mut self, tables: &Tables<'_, '_>, body: &[u8], changes: &[&Change], count: usize) {
+        let mut encoded = None;
         for message in &tables.messages {
             for key in &tables.keys {
                 let mistakes = usize::from(message.mistake.is_some()).saturating_add(key.mistake.is_some().into());
@@ -196,10 +207,29 @@ impl Search<'_> {
                 if self.is_done() || !self.spends(body.len().saturating_add(OVERHEAD)) {
                     return;
                 }
-                self.outcome.tried = self.outcome.tried.saturating_add(1);
-                let expected = mac(&key.bytes, &[message.before.as_bytes(), body]);
-                let found =
-                    tables.tags.iter().filter(|tag| tag.bytes == expected).map(|tag| tag.misplaced(tables.case));
+                let signed = &message.signed;
+                let body = match signed.is_base64 {
+                    true => encoded.get_or_insert_with(|| base64ct::Base64::encode_string(body)).as_bytes(),
+                    false => body,
+                };
+                let parts = [signed.before.as_bytes(), body, signed.after.as_bytes()];
+                let found: Vec<&Tag<'_>> = match &key.public {
+                    Some(public) => {
+                        if count > 0 && !changes.is_empty() || count > 1 {
+                            continue;
+                        }
+                        self.verified(tables, public, &parts)
+                    }
+                    None => {
+                        self.outcome.tried = self.outcome.tried.saturating_add(1);
+                        let expected = match key.algorithm {
+                            SignatureAlgorithm::HmacSha512 => mac_sha512(&key.bytes, &parts).to_vec(),
+                            _ => mac(&key.bytes, &parts).to_vec(),
+                        };
+                        tables.tags.iter().filter(|tag| tag.is(&expected)).collect()
+                    }
+                };
+                let found = found.into_iter().map(|tag| tag.misplaced(tables.case, key.algorithm));
                 if let Some(misplaced) = found.min_by_key(Vec::len) {
                     self.found(key, message, changes, misplaced);
                 }
@@ -207,10 +237,30 @@ impl Search<'_> {
         }
     }
 
+    /// Returns the signatures of a message that are valid under a public key.
+    fn verified<'t, 'c>(
+        &mut self,
+        tables: &'t Tables<'_, 'c>,
+        public: &PublicKey,
+        parts: &[&[u8]],
+    ) -> Vec<&'t Tag<'c>> {
+        let message = Bytes::from(parts.concat());
+        let mut found = Vec::new();
+        for tag in tables.tags.iter().filter(|tag| tag.bytes.len() == 64) {
+            let Some(left) = self.most_verified.checked_sub(1) else { break };
+            self.most_verified = left;
+            self.outcome.tried = self.outcome.tried.saturating_add(1);
+            if public.verifies(message.clone(), &tag.bytes) {
+                found.push(tag);
+            }
+        }
+        found
+    }
+
     fn found(&mut self, key: &Key, message: &Message, changes: &[&Change], misplaced: Vec<Cause>) {
         let mut causes = Vec::new();
         causes.extend(key.mistake.as_ref().map(|(code, text)| Cause::fitting(code, text)));
-        causes.extend(message.mistake.map(|(code, text)| Cause::fitting(code, text)));
+        causes.extend(message.mistake.as_ref().map(|(code, text)| Cause::fitting(code, text)));
         for change in changes {
             let cause = Cause::fitting(change.code, change.text);
             causes.push(match causes.contains(&cause) {

@@ -1,8 +1,9 @@
 //! The mistakes of secrets, as two tables: texts that were copied or configured incorrectly, and keys that were derived
 //! from the text in another way. A new mistake is one entry.
 
-use medhook::Secret;
+use medhook::SecretEncoding;
 
+use super::keys::KeyForm;
 use crate::verify::encodings::{base64, base64url, hex, percent_decoded};
 
 /// A mistake of a secret's text. The text of the cause continues the words "secret NAME".
@@ -137,7 +138,7 @@ pub(super) const TEXTS: &[TextMistake] = &[
 
 /// A mistake that only an HMAC can show: a shared secret that was given like this cannot be told from one that arrived
 /// truncated. The mistakes of [`TEXTS`] name the surplus character, so they come first.
-const SURPLUS: TextMistake = TextMistake {
+pub(super) const SURPLUS: TextMistake = TextMistake {
     code: "secret_given_with_surplus_character",
     text: "was given with one character too many, at its beginning or its end",
     undo: |text| {
@@ -148,157 +149,105 @@ const SURPLUS: TextMistake = TextMistake {
     },
 };
 
-/// A way to derive a key that differs from the scheme's. The text of the cause continues the words "secret NAME".
-struct KeyMistake {
-    code: &'static str,
-    text: &'static str,
-    /// Whether it applies to Standard Webhooks, and whether to HMACs whose key is the secret's text.
-    standard: bool,
-    as_text: bool,
+/// A way to derive a key that differs from the scheme's. The text of the cause continues the words "secret NAME", and
+/// `{must}` stands for what the scheme does.
+pub(super) struct KeyMistake {
+    pub(super) code: &'static str,
+    pub(super) text: &'static str,
+    /// Whether it is a mistake for a scheme.
+    pub(super) applies: fn(KeyForm) -> bool,
     /// Returns the keys that the mistake makes of the secret's text.
-    derive: fn(&str) -> Vec<Vec<u8>>,
+    pub(super) derive: fn(&str) -> Vec<Vec<u8>>,
 }
 
-const KEYS: &[KeyMistake] = &[
+pub(super) const KEYS: &[KeyMistake] = &[
     KeyMistake {
         code: "secret_read_as_text",
-        text: "was used as text to sign, but must be decoded as base64",
-        standard: true,
-        as_text: false,
+        text: "was used as text to sign, but must {must}",
+        applies: |form| !form.is_text(),
         derive: |text| vec![text.into()],
     },
     KeyMistake {
         code: "secret_read_as_text_without_whsec",
-        text: "was used as text without `whsec_` to sign, but must be decoded as base64",
-        standard: true,
-        as_text: false,
+        text: "was used as text without `whsec_` to sign, but must {must}",
+        applies: |form| !form.is_text(),
         derive: |text| vec![bare(text).into()],
     },
     KeyMistake {
         code: "secret_read_as_base64",
-        text: "was decoded as base64 to sign, but must be used as text; or it was given in base64 once more than expected",
-        standard: false,
-        as_text: true,
+        text: "was decoded as base64 to sign, but must {must}; or it was given in base64 once more than expected",
+        applies: |form| form.encoding != SecretEncoding::Base64,
         derive: |text| base64(bare(text)).into_iter().collect(),
     },
     KeyMistake {
         code: "secret_read_without_whsec",
         text: "was used without `whsec_` to sign, but `whsec_` is part of it",
-        standard: false,
-        as_text: true,
+        applies: |form| form.is_text(),
         derive: |text| text.strip_prefix("whsec_").map(Into::into).into_iter().collect(),
+    },
+    KeyMistake {
+        code: "secret_read_without_whsec",
+        text: "was decoded without `whsec_` to sign, but begins with `whsec_`, which this scheme does not remove",
+        applies: |form| !form.is_text() && !form.standard,
+        derive: |text| text.strip_prefix("whsec_").and_then(base64).into_iter().collect(),
     },
     KeyMistake {
         code: "secret_read_with_whsec",
         text: "was used with `whsec_` before it to sign, as text",
-        standard: true,
-        as_text: true,
+        applies: |_| true,
         derive: |text| vec![["whsec_", text].concat().into()],
     },
     KeyMistake {
         code: "secret_read_as_base64url",
         text: "was decoded as base64url to sign",
-        standard: true,
-        as_text: true,
+        applies: |_| true,
         derive: |text| base64url(bare(text)).into_iter().collect(),
     },
     KeyMistake {
         code: "secret_read_as_hex",
         text: "was decoded as hexadecimal to sign",
-        standard: true,
-        as_text: true,
+        applies: |form| form.encoding != SecretEncoding::Hex,
         derive: |text| hex(bare(text)).into_iter().collect(),
     },
     KeyMistake {
         code: "secret_read_encoded_as_base64",
         text: "was encoded as base64 to sign",
-        standard: true,
-        as_text: true,
+        applies: |_| true,
         derive: |text| vec![<base64ct::Base64 as base64ct::Encoding>::encode_string(text.as_bytes()).into()],
     },
     KeyMistake {
         code: "secret_read_with_line_break",
         text: "was used with a line break at its end to sign",
-        standard: true,
-        as_text: true,
+        applies: |_| true,
         derive: |text| vec![[text, "\n"].concat().into()],
     },
     KeyMistake {
         code: "secret_read_with_crlf",
         text: "was used with a line break (CR LF) at its end to sign",
-        standard: true,
-        as_text: true,
+        applies: |_| true,
         derive: |text| vec![[text, "\r\n"].concat().into()],
     },
     KeyMistake {
         code: "secret_read_with_space",
         text: "was used with a space before or after it to sign",
-        standard: true,
-        as_text: true,
+        applies: |_| true,
         derive: |text| vec![[text, " "].concat().into(), [" ", text].concat().into()],
     },
     KeyMistake {
         code: "secret_read_with_quotes",
         text: "was used with quotation marks around it to sign",
-        standard: true,
-        as_text: true,
+        applies: |_| true,
         derive: |text| vec![["\"", text, "\""].concat().into(), ["'", text, "'"].concat().into()],
     },
     KeyMistake {
         code: "secret_read_with_byte_order_mark",
         text: "was used with a byte order mark before it to sign",
-        standard: true,
-        as_text: true,
+        applies: |_| true,
         derive: |text| vec![["\u{feff}", text].concat().into()],
     },
 ];
 
-/// A key that may have signed.
-pub(super) struct Key {
-    /// The code and the text of the mistake, if there is one.
-    pub(super) mistake: Option<(&'static str, String)>,
-    pub(super) bytes: Vec<u8>,
-}
-
-/// Returns the keys that may have signed, the correct ones first.
-pub(super) fn keys(secrets: &[Secret], standard: bool) -> Vec<Key> {
-    let mut keys: Vec<Key> = Vec::new();
-    let mut add = |mistake: Option<(&'static str, String)>, bytes: Vec<u8>| {
-        if !keys.iter().any(|known| known.bytes == bytes) {
-            keys.push(Key { mistake, bytes });
-        }
-    };
-    for secret in secrets {
-        correct(secret.expose_secret(), standard).into_iter().for_each(|key| add(None, key));
-    }
-    for secret in secrets {
-        let (label, text) = (secret.label(), secret.expose_secret());
-        for mistake in KEYS.iter().filter(|mistake| if standard { mistake.standard } else { mistake.as_text }) {
-            for key in (mistake.derive)(text) {
-                add(Some((mistake.code, format!("secret {label} {}", mistake.text))), key);
-            }
-        }
-        for mistake in TEXTS.iter().chain([&SURPLUS]) {
-            for key in (mistake.undo)(text).into_iter().filter_map(|text| correct(&text, standard)) {
-                add(Some((mistake.code, format!("secret {label} {}", mistake.text))), key);
-            }
-        }
-    }
-    // A program whose secret is not set signs with one of these.
-    for unset in ["", "undefined", "null", "None"] {
-        let text = "the sender signed without a secret: its setting is empty or missing";
-        add(Some(("signed_without_secret", text.to_owned())), unset.into());
-    }
-    keys
-}
-
-/// Returns the key that the scheme derives from a secret's text.
-fn correct(text: &str, standard: bool) -> Option<Vec<u8>> {
-    let key = if standard { base64(bare(text))? } else { text.into() };
-    (!key.is_empty()).then_some(key)
-}
-
-fn bare(text: &str) -> &str {
+pub(super) fn bare(text: &str) -> &str {
     text.strip_prefix("whsec_").unwrap_or(text)
 }
 
@@ -364,20 +313,6 @@ mod tests {
             ("secret_in_other_case", "THE SECRET"),
         ] {
             assert!(undone(code, text).contains(&"the secret".to_owned()), "{code}: {text}");
-        }
-    }
-
-    #[test]
-    fn the_correct_keys_come_first_and_no_key_occurs_twice() {
-        let secret = |text: &str, label: &str| Secret::new(text).unwrap().labeled(label).unwrap();
-        let secrets = [secret("whsec_AAECAwQF", "a"), secret("AAECAwQG", "b")];
-        for standard in [true, false] {
-            let keys = keys(&secrets, standard);
-            assert_eq!(keys.iter().take_while(|key| key.mistake.is_none()).count(), 2);
-            assert_eq!(keys.iter().filter(|key| key.mistake.is_none()).count(), 2);
-            for (number, key) in keys.iter().enumerate() {
-                assert!(!keys[..number].iter().any(|other| other.bytes == key.bytes));
-            }
         }
     }
 }

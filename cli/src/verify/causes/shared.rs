@@ -1,12 +1,15 @@
 //! The mistakes of a shared secret: of the header, of its value, and of the given secret, in combinations of two.
 
+use medhook::SharedSecretForm;
 use medhook::sign::mac;
+use medhook::testing::Signing;
 
+use super::authorization;
 use super::cause::{Cause, add};
 use super::secrets::TEXTS;
 use super::tags;
 use crate::verify::case::Case;
-use crate::verify::encodings::{base64, hex, percent_decoded};
+use crate::verify::encodings::{base64, base64url, hex, percent_decoded};
 
 /// The result of the comparison.
 #[derive(Default)]
@@ -20,11 +23,14 @@ pub(super) struct Comparison {
 
 /// A mistake in a header's value. The text of the cause continues the words "in the header NAME,",
 /// and `{secret}` stands for the secret's label.
-struct ValueMistake {
-    code: &'static str,
-    text: &'static str,
-    undo: fn(&str) -> Vec<String>,
+pub(super) struct ValueMistake {
+    pub(super) code: &'static str,
+    pub(super) text: &'static str,
+    pub(super) undo: fn(&str) -> Vec<String>,
 }
+
+/// A text that may be the secret, with the mistake of the value.
+pub(super) type Held = (Option<&'static ValueMistake>, String);
 
 const VALUES: &[ValueMistake] = &[
     ValueMistake {
@@ -42,7 +48,7 @@ const VALUES: &[ValueMistake] = &[
     },
     ValueMistake {
         code: "secret_after_word",
-        text: "a word precedes {secret}",
+        text: "a word precedes {secret}; a custom provider can have the form `bearer`, for `Bearer`",
         undo: |value| {
             let after = [value.rsplit_once(' '), value.split_once('='), value.split_once(':')];
             after.into_iter().flatten().map(|(_, after)| after.trim().to_owned()).collect()
@@ -59,8 +65,13 @@ const VALUES: &[ValueMistake] = &[
         undo: |value| in_base64(value).map(|text| text.trim().to_owned()).into_iter().collect(),
     },
     ValueMistake {
+        code: "secret_in_base64url",
+        text: "{secret} is encoded as base64url",
+        undo: |value| base64url(value).and_then(|bytes| String::from_utf8(bytes).ok()).into_iter().collect(),
+    },
+    ValueMistake {
         code: "secret_after_user_name",
-        text: "{secret} is the password of HTTP basic authentication",
+        text: "{secret} is the password of HTTP basic authentication; a custom provider can have the form `basic`",
         undo: |value| {
             let text = value.strip_prefix("Basic ").and_then(in_base64);
             text.iter().filter_map(|text| text.split_once(':')).map(|(_, password)| password.to_owned()).collect()
@@ -81,21 +92,36 @@ struct Expected<'c> {
     header: &'c str,
     label: &'c str,
     secret: &'c str,
+    form: &'c SharedSecretForm,
+}
+
+impl Expected<'_> {
+    /// Returns whether a receiver accepts the value of the header.
+    fn is_held_in(&self, value: &[u8]) -> bool {
+        let held = str::from_utf8(value).map(|value| authorization::held(self.form, value)).unwrap_or_default();
+        held.iter().any(|(mistake, text)| mistake.is_none() && text == self.secret)
+    }
 }
 
 /// Compares every header with every given secret.
 pub(super) fn compare(case: &Case<'_>) -> Comparison {
-    let (header, _) = case.signature_header();
-    let first = case.secrets.iter().map(|secret| (header, secret.label(), secret.expose_secret()));
+    let header = case.signature_header();
+    let form = match case.signing {
+        Signing::SharedSecret { form, .. } => form,
+        _ => &SharedSecretForm::Verbatim,
+    };
+    let first = case.secrets.iter().map(|secret| (header.as_str(), secret.label(), secret.expose_secret(), form));
     let second = case.endpoint.also_header.iter().flat_map(|header| {
         let secrets = case.endpoint.also_secrets.iter();
-        secrets.map(|(label, secret)| (header.as_str(), label.as_str(), secret.as_str()))
+        let form = &SharedSecretForm::Verbatim;
+        secrets.map(move |(label, secret)| (header.as_str(), label.as_str(), secret.as_str(), form))
     });
     let expected: Vec<_> =
-        first.chain(second).map(|(header, label, secret)| Expected { header, label, secret }).collect();
+        first.chain(second).map(|(header, label, secret, form)| Expected { header, label, secret, form }).collect();
     let holds = |header: &str| {
         let values: Vec<_> = case.head.values(header).filter(|value| !value.is_empty()).collect();
-        let fits = |secret: &Expected<'_>| secret.header == header && values.contains(&secret.secret.as_bytes());
+        let fits =
+            |secret: &Expected<'_>| secret.header == header && values.iter().any(|value| secret.is_held_in(value));
         (!values.is_empty()).then(|| expected.iter().any(fits))
     };
     let required = case.required_headers();
@@ -116,7 +142,7 @@ pub(super) fn compare(case: &Case<'_>) -> Comparison {
 
 impl Comparison {
     fn compare_headers(&mut self, case: &Case<'_>, expected: &Expected<'_>) {
-        let Expected { label, secret, .. } = *expected;
+        let Expected { label, secret, form, .. } = *expected;
         let mut texts = vec![(None, secret.to_owned())];
         for mistake in TEXTS {
             texts.extend((mistake.undo)(secret).into_iter().map(|text| (Some(mistake), text)));
@@ -124,7 +150,9 @@ impl Comparison {
         let (mut best, mut cut): (Option<Vec<Cause>>, _) = (None, None);
         for (name, value) in &case.head.headers {
             let Ok(value) = str::from_utf8(value) else { continue };
-            let mut values = vec![(None, value.to_owned())];
+            let mut values: Vec<Held> = authorization::held(form, value);
+            let own = values.iter().find(|(mistake, _)| mistake.is_none()).map(|(_, text)| text.clone());
+            let value = own.as_deref().unwrap_or(value);
             for mistake in VALUES {
                 values.extend((mistake.undo)(value).into_iter().map(|value| (Some(mistake), value)));
             }

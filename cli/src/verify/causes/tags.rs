@@ -1,19 +1,20 @@
-//! The values in headers that could be a MAC, and what is wrong with their places and forms.
+//! The values in headers that could be a signature, and what is wrong with their places and forms.
 
-use medhook::Encoding;
+use base64ct::Encoding as _;
 use medhook::testing::Signing;
+use medhook::{Encoding, SignatureAlgorithm, SignatureLayout};
 
 use super::cause::Cause;
 use crate::verify::case::Case;
 use crate::verify::encodings::{base64, base64url, hex};
 
-/// A value in a header that could be a MAC.
+/// A value in a header that could be a signature.
 pub(super) struct Tag<'h> {
     pub(super) header: &'h str,
     value: &'h str,
     text: &'h str,
     digits: Digits,
-    pub(super) bytes: [u8; 32],
+    pub(super) bytes: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,9 +23,12 @@ enum Digits {
     Base64,
     Base64Url,
     HexInBase64,
+    /// Base64 whose letters are all in upper case or all in lower case, so that it cannot be decoded any more.
+    DamagedBase64,
 }
 
-/// Returns every value in any header that could be an HMAC-SHA256.
+/// Returns every value in any header that could be an HMAC-SHA256 (32 bytes), an HMAC-SHA512 or an Ed25519 signature
+/// (64 bytes).
 pub(super) fn all<'h>(case: &Case<'h>) -> Vec<Tag<'h>> {
     let mut tags = Vec::new();
     for (name, value) in &case.head.headers {
@@ -45,9 +49,27 @@ pub(super) fn all<'h>(case: &Case<'h>) -> Vec<Tag<'h>> {
 const MOST: usize = 64;
 
 impl Tag<'_> {
-    /// Explains what is wrong with the header, prefix and encoding of a correct MAC.
-    pub(super) fn misplaced(&self, case: &Case<'_>) -> Vec<Cause> {
-        let (expected, prefix) = case.signature_header();
+    /// Returns the number of bytes of the signature.
+    pub(super) fn length(&self) -> usize {
+        match self.digits {
+            Digits::DamagedBase64 if self.text.len() < 80 => 32,
+            Digits::DamagedBase64 => 64,
+            _ => self.bytes.len(),
+        }
+    }
+
+    /// Returns whether the value is this signature.
+    pub(super) fn is(&self, signature: &[u8]) -> bool {
+        if self.digits != Digits::DamagedBase64 {
+            return self.bytes == signature;
+        }
+        let expected = base64ct::Base64::encode_string(signature);
+        expected.trim_end_matches('=').eq_ignore_ascii_case(self.text.trim_end_matches('='))
+    }
+
+    /// Explains what is wrong with the header, prefix and encoding of a correct signature.
+    pub(super) fn misplaced(&self, case: &Case<'_>, algorithm: SignatureAlgorithm) -> Vec<Cause> {
+        let expected = case.signature_header();
         let mut wrong = Vec::new();
         if self.header != expected {
             wrong.push(Cause::fitting(
@@ -55,36 +77,82 @@ impl Tag<'_> {
                 format!("the signature is in the header {}, but is expected in {expected}", self.header),
             ));
         }
-        wrong.extend(self.surrounded(prefix, case.is_standard()));
-        let encoding = match case.signing {
-            Signing::Signature(settings) => Some(settings.encoding),
-            _ => None,
-        };
-        let fits = match encoding {
-            Some(Encoding::Hex) => self.digits == Digits::Hex,
-            Some(Encoding::Either) => matches!(self.digits, Digits::Hex | Digits::Base64),
-            _ => self.digits == Digits::Base64 && (!case.is_standard() || self.text.len() == 44),
-        };
-        if !fits {
-            let digits = match self.digits {
-                Digits::Hex => "hexadecimal",
-                Digits::Base64 if case.is_standard() => "base64 without padding",
-                Digits::Base64 => "base64",
-                Digits::Base64Url => "base64url",
-                Digits::HexInBase64 => "the base64 of hexadecimal digits",
-            };
-            let text = format!("the signature is encoded as {digits}, but another encoding is expected");
-            wrong.push(Cause::fitting("wrong_encoding", text));
-        }
+        wrong.extend(self.surrounded(case, &case.signature_prefix(algorithm)));
+        wrong.extend(self.wrong_encoding(case));
         wrong
     }
-}
 
-impl Tag<'_> {
-    /// Explains what surrounds the MAC besides the prefix.
-    fn surrounded(&self, prefix: &str, is_list: bool) -> Vec<Cause> {
+    fn wrong_encoding(&self, case: &Case<'_>) -> Option<Cause> {
+        let is_padded = matches!(self.text.len(), 44 | 88);
+        let fits = match case.signing {
+            Signing::Signature(settings) => match settings.encoding {
+                Encoding::Hex => self.digits == Digits::Hex,
+                Encoding::Base64 => self.digits == Digits::Base64,
+                // Most texts have none of the characters that differ.
+                Encoding::Base64Url => base64url(self.text).is_some_and(|bytes| bytes == self.bytes),
+                _ => matches!(self.digits, Digits::Hex | Digits::Base64),
+            },
+            _ => self.digits == Digits::Base64 && is_padded,
+        };
+        let digits = match self.digits {
+            Digits::DamagedBase64 => {
+                let text = "the letters of the signature are all in one case: a tool changed them, which destroys \
+                            base64";
+                return Some(Cause::fitting("signature_in_other_case", text));
+            }
+            _ if fits => return None,
+            Digits::Hex => "hexadecimal",
+            Digits::Base64 if case.is_standard() => "base64 without padding",
+            Digits::Base64 => "base64",
+            Digits::Base64Url => "base64url",
+            Digits::HexInBase64 => "the base64 of hexadecimal digits",
+        };
+        let text = format!("the signature is encoded as {digits}, but another encoding is expected");
+        Some(Cause::fitting("wrong_encoding", text))
+    }
+
+    /// Explains what surrounds the signature besides the prefix.
+    fn surrounded(&self, case: &Case<'_>, prefix: &str) -> Vec<Cause> {
         let expected = format!("{prefix}{}", self.text);
-        if self.value == expected || (is_list && self.value.split(' ').any(|entry| entry == expected)) {
+        let layout = match case.signing {
+            Signing::Signature(settings) => Some(&settings.layout),
+            _ => None,
+        };
+        let is_list = case.is_standard();
+        match layout {
+            Some(SignatureLayout::Elements { .. }) => {
+                return self.in_elements(prefix, &expected).into_iter().collect();
+            }
+            Some(SignatureLayout::Value { separator: Some(separator), .. }) => {
+                let part = self.value.split(*separator).find(|part| part.contains(self.text)).unwrap_or(self.value);
+                return Tag { value: part.trim(), bytes: Vec::new(), ..*self }.in_value(prefix, &expected, false);
+            }
+            _ if is_list && self.value.split(' ').any(|entry| entry == expected) => return Vec::new(),
+            _ => {}
+        }
+        self.in_value(prefix, &expected, is_list)
+    }
+
+    fn in_elements(&self, prefix: &str, expected: &str) -> Option<Cause> {
+        let has = |value: &str| value.split(',').any(|entry| entry.trim() == expected);
+        if has(self.value) {
+            return None;
+        }
+        if has(self.value.trim_matches(QUOTES)) || has(&self.value.replace(QUOTES, "")) {
+            let text = "quotation marks surround the signature or the header's value";
+            return Some(Cause::fitting("signature_in_quotes", text));
+        }
+        let text = match prefix.is_empty() {
+            true => {
+                "the signature must be an element alone, without any other text; commas separate elements".to_owned()
+            }
+            false => format!("the signature must be an element `{prefix}..`; commas separate elements"),
+        };
+        Some(Cause::fitting("signature_in_other_element", text))
+    }
+
+    fn in_value(&self, prefix: &str, expected: &str, is_list: bool) -> Vec<Cause> {
+        if self.value == expected {
             return Vec::new();
         }
         let mut causes = Vec::new();
@@ -102,7 +170,7 @@ impl Tag<'_> {
                 true => "a comma or a semicolon follows the signature or separates several; only spaces separate them",
                 false => {
                     "a comma or a semicolon joins the signature with other values, such as those of a repeated \
-                          header"
+                     header; if the sender sends several signatures, a custom provider can have their separator"
                 }
             };
             causes.push(Cause::fitting("signatures_joined", text));
@@ -130,15 +198,31 @@ impl Tag<'_> {
 
 const QUOTES: [char; 2] = ['"', '\''];
 
-fn decoded(text: &str) -> Option<([u8; 32], Digits)> {
+fn decoded(text: &str) -> Option<(Vec<u8>, Digits)> {
+    if matches!(text.len(), 43 | 44 | 86 | 88) && is_in_one_case(text) {
+        return Some((Vec::new(), Digits::DamagedBase64));
+    }
     let (bytes, digits) = match text.len() {
-        64 => (hex(text)?, Digits::Hex),
-        88 => (hex(str::from_utf8(&base64(text)?).ok()?)?, Digits::HexInBase64),
-        43 | 44 => match base64(text) {
-            Some(bytes) => (bytes, Digits::Base64),
-            None => (base64url(text)?, Digits::Base64Url),
+        64 | 128 => (hex(text)?, Digits::Hex),
+        43 | 44 | 86 | 88 => match (base64(text), base64url(text)) {
+            (Some(bytes), _) => match str::from_utf8(&bytes).ok().filter(|_| text.len() == 88).and_then(hex) {
+                Some(bytes) => (bytes, Digits::HexInBase64),
+                None => (bytes, Digits::Base64),
+            },
+            (None, decoded) => (decoded?, Digits::Base64Url),
         },
+        172 => (hex(str::from_utf8(&base64(text)?).ok()?)?, Digits::HexInBase64),
         _ => return None,
     };
-    Some((bytes.try_into().ok()?, digits))
+    matches!(bytes.len(), 32 | 64).then_some((bytes, digits))
+}
+
+/// Returns whether all letters are in one case, which random base64 never is.
+fn is_in_one_case(text: &str) -> bool {
+    let letters = text.bytes().filter(u8::is_ascii_alphabetic);
+    let is_base64 = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte));
+    letters.clone().count() >= 20
+        && is_base64
+        && (letters.clone().all(|byte| byte.is_ascii_uppercase())
+            || letters.clone().all(|byte| byte.is_ascii_lowercase()))
 }

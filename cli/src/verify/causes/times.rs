@@ -23,26 +23,23 @@ const HALF_AN_HOUR: u64 = 1_800;
 /// Returns the causes in the time of a delivery.
 pub(super) fn find(case: &Case<'_>, steps: &Steps, is_valid: bool) -> Vec<Cause> {
     let Some((name, form, text)) = case.time() else { return Vec::new() };
-    let accepted = match case.is_standard() {
-        true => "it must be an integer of Unix seconds",
-        false => "it must be RFC 3339 or an integer of Unix seconds",
-    };
+    let accepted = case.accepted_time();
+    let unit = case.unit();
     match steps.fresh.reason {
         Some(Reason::TimeMissing) => {
             let form = case.unread_time().map_or(form, |(_, form)| form);
-            return vec![Cause::fitting(form.code(), format!("{}; {accepted}", form.describe(name)))];
+            return vec![Cause::fitting(form.code(), format!("{}; {accepted}", form.describe(&name)))];
         }
         Some(Reason::Stale | Reason::InTheFuture) => {}
         // A receiver checks the time of the attempt before the signature.
-        None if case.is_standard() && !steps.verify.has_passed() => {}
+        None if unit.is_some() && !steps.verify.has_passed() => {}
         _ => return Vec::new(),
     }
     let Some(time) = form.unix(&text) else { return Vec::new() };
     let apart = time.abs_diff(case.at);
-    if form.is_smaller_unit() {
-        let text = format!("{}; {accepted}", form.describe(name));
+    if let Some((code, text)) = case.other_unit(form, &name) {
         let fits = is_valid && apart <= TOLERANCE;
-        return vec![if fits { Cause::fitting(form.code(), text) } else { Cause::possible(form.code(), text) }];
+        return vec![if fits { Cause::fitting(code, text) } else { Cause::possible(code, text) }];
     }
     let mut causes = Vec::new();
     let zone = offset(apart).filter(|_| form != TimeForm::NoZone);
@@ -70,7 +67,7 @@ pub(super) fn find(case: &Case<'_>, steps: &Steps, is_valid: bool) -> Vec<Cause>
                  behind"
             ),
         )),
-        _ if apart > TOLERANCE && form == TimeForm::Seconds => {
+        _ if apart > TOLERANCE && matches!(form, TimeForm::Seconds | TimeForm::Milliseconds | TimeForm::Rfc3339) => {
             let side = if time > case.at { "after" } else { "before" };
             causes.push(Cause::possible(
                 "timestamp_outside_window",
