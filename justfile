@@ -40,6 +40,10 @@ count *arguments:
 deny *arguments:
     scripts/deny {{arguments}}
 
+# Test `receive` and `send` against SDKs and clients of others
+foreign-signers *arguments:
+    scripts/foreign-signers {{arguments}}
+
 # Fuzz every property, or one
 fuzz *arguments:
     scripts/fuzz {{arguments}}

@@ -62,6 +62,14 @@ impl KindName {
         KindName { text: Cow::Owned(text), documented: false }
     }
 
+    /// Returns the name of a kind, which is documented if it is one of `known`.
+    pub(crate) fn among(known: &[&'static str], text: Cow<'_, str>) -> Self {
+        match known.iter().find(|known| **known == text) {
+            Some(known) => KindName::documented(known),
+            None => KindName::unknown(text.into_owned()),
+        }
+    }
+
     /// Returns the name as sent.
     #[must_use]
     pub fn as_str(&self) -> &str {

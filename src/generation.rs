@@ -18,9 +18,14 @@ pub(crate) struct Generation {
     pub(crate) endpoint: Arc<EndpointFacts>,
     pub(crate) scheme: SchemeVerifier,
     pub(crate) handshakes: KeyedHandshakes,
+    /// The number of bytes of a body that are hashed between two yields.
+    pub(crate) hash_at_once: usize,
     /// The secrets, in the order of their indexes.
     secrets: Box<[AcceptedSecret]>,
 }
+
+/// The number of bytes that are hashed at a time by one MAC: about 40 µs of work.
+const AT_ONCE: usize = 64 * 1024;
 
 struct AcceptedSecret {
     usage: Arc<SecretUse>,
@@ -44,7 +49,8 @@ impl Generation {
             AcceptedSecret { usage, mode: mode(secret).cloned() }
         };
         let secrets = (0..).zip(scheme.labels()).map(accepted).collect();
-        Generation { endpoint, scheme, handshakes, secrets }
+        let hash_at_once = AT_ONCE.checked_div(scheme.most_public_hashes()).unwrap_or(AT_ONCE);
+        Generation { endpoint, scheme, handshakes, hash_at_once, secrets }
     }
 
     /// Returns the label of the secret with this index, and its use.

@@ -102,7 +102,7 @@ header_problems! {
     TooLarge = "exceeds 64 bits", MalformedHeader;
     NoSignature = "contains no `v1,` with 44 characters of base64", MalformedHeader;
     NoPublicKeySignature = "contains no `v1a,` with 88 characters of base64", MalformedHeader;
-    TooManyPublicKeySignatures = "contains more than 16 signatures of version v1a", MalformedHeader;
+    TooManyPublicKeySignatures = "contains more signatures of version v1a than are checked", MalformedHeader;
     TooManySignatures = "contains more than 32 signatures", MalformedHeader;
     NoPrefix = "does not begin with the configured prefix", MalformedHeader;
     NotHex = "not 64 hexadecimal digits", MalformedHeader;
@@ -113,8 +113,8 @@ header_problems! {
     NotLongBase64 = "not the base64 of 64 bytes", MalformedHeader;
     NotLongBase64Url = "not the URL-safe base64 of 64 bytes", MalformedHeader;
     NeitherLongHexNorBase64 = "neither 128 hexadecimal digits nor the base64 of 64 bytes", MalformedHeader;
-    NoSignatureElement = "has no element with the name of the signatures", MalformedHeader;
-    NoTimestampElement = "has no element with the name of the timestamp", MalformedHeader;
+    NoSignatureElement = "has no element, separated by commas, with the name of the signatures", MalformedHeader;
+    NoTimestampElement = "has no element, separated by commas, with the name of the timestamp", MalformedHeader;
     RepeatedTimestampElement = "has several elements with the name of the timestamp", MalformedHeader;
     NotTenDigits = "not 10 digits of Unix seconds", MalformedHeader;
     NotThirteenDigits = "not 13 digits of Unix milliseconds", MalformedHeader;

@@ -111,6 +111,7 @@ mod observe;
 mod once_per_minute;
 mod payload;
 mod phi;
+mod pointer;
 mod pointer_fault;
 mod provider;
 mod receiver;
@@ -118,6 +119,7 @@ mod rejection;
 #[cfg(feature = "tracing")]
 mod rejection_log;
 mod reply;
+mod request_head;
 mod retention;
 mod scheme;
 mod secret;
@@ -164,9 +166,10 @@ pub use self::inbox::{Bodies, Inbox, Keyring};
 pub use self::phi::{Phi, RawJson};
 pub use self::provider::all::*;
 pub use self::provider::{CloudEvents, Custom, Policy, Provider};
-pub use self::receiver::{Builder, Dedupe, Intake, Received, Receiver, RequestHead};
+pub use self::receiver::{Builder, Dedupe, Intake, Received, Receiver};
 pub use self::rejection::Rejection;
 pub use self::reply::Reply;
+pub use self::request_head::RequestHead;
 pub use self::retention::Retention;
 pub use self::scheme::{
     Ed25519Body, Encoding, HmacSha256Body, HmacSha512Body, SchemeConfig, SecretEncoding, SharedSecret,

@@ -35,7 +35,8 @@ impl Rejection {
 pub(crate) fn next_step(reason: Reason, detail: Option<&'static str>) -> &'static str {
     match reason {
         Reason::InTheFuture if detail == Some(HeaderProblem::FinerUnit.as_str()) => {
-            "the sender, or a proxy that rewrites the header, must send seconds"
+            "if the provider sends a finer unit, configure it as the unit of the timestamp; otherwise the sender, or a proxy \
+             that rewrites the header, must send seconds"
         }
         Reason::Stale if detail == Some(HeaderProblem::CoarserUnit.as_str()) => {
             "if the provider sends seconds, configure them as the unit of the timestamp"
@@ -52,7 +53,8 @@ pub(crate) fn next_step(reason: Reason, detail: Option<&'static str>) -> &'stati
             "the provider must send JSON objects or arrays; if it sends anything else, set a template with a separator"
         }
         Reason::Stale | Reason::InTheFuture => {
-            "check the clock of this machine; if it is right, old deliveries may be replayed"
+            "check the clock of this machine; if it is right, old deliveries may be replayed, or the provider signs the \
+             time of the event instead of the attempt"
         }
         Reason::HandshakeRejected => {
             "if the provider sent them, compare the token and the parameters with the handshake in its documentation"

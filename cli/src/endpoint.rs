@@ -15,6 +15,7 @@ use crate::output::print_error;
 pub(crate) use crate::provider::{NamedProvider, Provider, named_provider_parser, provider_parser};
 use crate::random;
 use crate::receive::ChosenEndpoint;
+use crate::sender::is_public_key;
 pub(crate) use crate::sources::entry;
 use crate::sources::{Validation, read};
 
@@ -59,8 +60,34 @@ impl EndpointArgs {
         !self.keys.secret_env.is_empty() || !self.keys.secret_file.is_empty()
     }
 
-    /// Returns the endpoint. Prints a line for each secret whose text looks like a mistake.
+    /// Returns the endpoint, whose secrets are those of the config file or of the arguments. Prints a line for each
+    /// secret whose text looks like a mistake.
     pub(crate) fn read(
+        &self,
+        provider: Option<NamedProvider>,
+        test_keys: Option<&TestSecretArgs>,
+        validation: Validation,
+    ) -> Result<Described, Failure> {
+        let described = self.describe(provider, test_keys, validation)?;
+        if self.has_config() && self.has_secrets() { Err(two_sources()) } else { Ok(described) }
+    }
+
+    /// Returns the endpoint, to sign its deliveries: the private key of a public key in the config file is that of the
+    /// arguments. Prints as [`read`](Self::read) does.
+    pub(crate) fn read_to_sign(
+        &self,
+        provider: Option<NamedProvider>,
+        test_keys: Option<&TestSecretArgs>,
+    ) -> Result<Described, Failure> {
+        let described = self.describe(provider, test_keys, Validation::Full)?;
+        if self.has_config() && self.has_secrets() {
+            described.with_private_key(self.keys.read(Validation::Full)?)
+        } else {
+            Ok(described)
+        }
+    }
+
+    fn describe(
         &self,
         provider: Option<NamedProvider>,
         test_keys: Option<&TestSecretArgs>,
@@ -103,6 +130,29 @@ impl Described {
         Ok(Described { endpoint, secrets, test_secrets, chosen: Some(chosen) })
     }
 
+    /// Replaces the secrets by the private key, if the first of them is a public key.
+    fn with_private_key(mut self, given: Vec<Secret>) -> Result<Self, Failure> {
+        let signing = self.endpoint.signing().map_err(|error| Failure::new(error.to_string()))?;
+        if !self.secrets.first().is_some_and(|first| is_public_key(&signing, first)) {
+            return Err(two_sources());
+        }
+        match given.as_slice() {
+            [key] if key.expose_secret().starts_with("whsk_") => self.secrets = given,
+            [_] => {
+                return Err(Failure::new(
+                    "--secret-env, --secret-file: not a private key; pass `whsk_` and the base64 of the private key \
+                     of an endpoint whose config file has the public key",
+                ));
+            }
+            _ => {
+                return Err(Failure::new(
+                    "an endpoint is tried with one private key; pass --secret-env or --secret-file once",
+                ));
+            }
+        }
+        Ok(self)
+    }
+
     /// Returns the URL in an argument, or else that of the receiver with the config file. `option` is the argument.
     pub(crate) fn url(&self, given: Option<&String>, option: &str) -> Result<String, Failure> {
         match (given, &self.chosen) {
@@ -122,15 +172,25 @@ impl Described {
     }
 }
 
+/// Returns the failure for secrets of both the config file and the arguments.
+fn two_sources() -> Failure {
+    Failure::new(
+        "--secret-env and --secret-file cannot be used with --config, which has the secrets; only `send` and `check` \
+         take a private key this way, if the first secret of the endpoint is an Ed25519 public key",
+    )
+}
+
 /// The names of secrets. The secrets themselves are never arguments, which appear in shell histories and process lists.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Secrets")]
 struct SecretArgs {
-    /// Environment variable that holds a secret; repeat the option for several secrets (not with `send`)
-    #[arg(long, value_name = "VARIABLE", conflicts_with_all = ["secret_file", "config"])]
+    /// Environment variable that holds a secret; repeat the option for several secrets (not with `send`). With --config
+    /// only a private key (`whsk_`) whose public key the config file has
+    #[arg(long, value_name = "VARIABLE", conflicts_with = "secret_file")]
     secret_env: Vec<String>,
-    /// File that holds a secret (one trailing line break is removed); repeat for several (not with `send`)
-    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    /// File that holds a secret (one trailing line break is removed); repeat for several (not with `send`). With
+    /// --config only a private key (`whsk_`)
+    #[arg(long, value_name = "PATH")]
     secret_file: Vec<PathBuf>,
 }
 

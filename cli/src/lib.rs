@@ -9,6 +9,7 @@ mod commands;
 mod completions;
 mod demo;
 mod dialect;
+mod duration;
 mod endpoint;
 mod failure;
 mod forget;

@@ -19,9 +19,9 @@ use crate::http_client::{HttpAnswer, HttpConnection, Target, status_of};
 /// config file, which has the sender's public key if there is a pair of keys.
 pub(crate) fn signer(signing: &Signing, secret: &Secret, has_config: bool) -> Result<Signer, Failure> {
     Signer::new(signing, secret).map_err(|error| {
-        let hint = "; the config file of a receiver has only public keys, so describe the endpoint with options, and \
-                    pass the private key with --secret-env or --secret-file";
-        let is_public = has_config && is_ed25519(signing, secret) && !secret.expose_secret().starts_with("whsk_");
+        let hint = "; the config file of a receiver has only the public key, so also pass the private key with \
+                    --secret-env or --secret-file";
+        let is_public = has_config && is_public_key(signing, secret);
         Failure::new(format!("{error}{}", if is_public { hint } else { "" }))
     })
 }
@@ -33,6 +33,11 @@ pub(crate) fn is_ed25519(signing: &Signing, secret: &Secret) -> bool {
         Signing::StandardWebhooks(_) => ["whsk_", "whpk_"].iter().any(|key| secret.expose_secret().starts_with(key)),
         _ => false,
     }
+}
+
+/// Returns whether a secret is the public key of a pair in this scheme.
+pub(crate) fn is_public_key(signing: &Signing, secret: &Secret) -> bool {
+    is_ed25519(signing, secret) && !secret.expose_secret().starts_with("whsk_")
 }
 
 /// The endpoint that cases are sent to.

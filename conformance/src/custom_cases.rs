@@ -173,26 +173,6 @@ fn of_encoding(settings: &SignatureSettings) -> Vec<&'static str> {
     }
 }
 
-/// Sections that only custom providers use.
-pub(crate) const OF_CUSTOM_PROVIDERS: [&str; 16] = [
-    "attempt-date",
-    "attempt-milliseconds",
-    "authorization",
-    "base64-only",
-    "either-encoding",
-    "id-header",
-    "list-of-16",
-    "no-separator",
-    "no-webhook",
-    "other-entries",
-    "signature-element",
-    "signed-parts",
-    "ten-digits",
-    "thirteen-digits",
-    "timestamp-date",
-    "timestamp-element",
-];
-
 /// Returns a key and its pointer, if the pointer leads to a key of the body itself that is written as it is.
 fn top_level(pointer: Option<&str>) -> Option<(String, String)> {
     let key = pointer?.strip_prefix('/')?;

@@ -157,7 +157,7 @@ impl<'l> Draft<'l> {
     }
 
     /// Returns the headers that sign the body, the body, and how the scheme has written the headers.
-    pub(crate) fn sign(self) -> Result<(Vec<(String, String)>, Bytes, Signed), String> {
+    pub(crate) fn sign(self) -> Result<SignedDelivery, String> {
         let signed = self.signing.headers(&self.secret, &self.message_id, &self.timestamp, &self.body);
         let mut headers = signed.map_err(|error| error.to_string())?;
         if let Some(template) = &self.signed_as {
@@ -179,7 +179,10 @@ impl<'l> Draft<'l> {
     }
 }
 
-/// How the headers of a delivery were written.
+/// The headers that sign a body, the body, and how the scheme has written the headers.
+type SignedDelivery = (Vec<(String, String)>, Bytes, Signed);
+
+/// The forms in which the headers of a delivery were written.
 pub(crate) struct Signed {
     signing: Signing,
     timestamp: String,

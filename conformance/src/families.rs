@@ -12,7 +12,8 @@ use medhook::{
 use crate::case::{Case, Transfer};
 use crate::change::State;
 use crate::custom::CustomProvider;
-use crate::custom_cases::{self, OF_CUSTOM_PROVIDERS};
+use crate::custom_cases;
+use crate::custom_sections::OF_CUSTOM_PROVIDERS;
 use crate::endpoint::Endpoint;
 use crate::outside::{Prepared, cases_inside};
 

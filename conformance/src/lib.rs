@@ -20,6 +20,7 @@ mod cases;
 mod change;
 mod custom;
 mod custom_cases;
+mod custom_sections;
 mod draft;
 mod endpoint;
 mod error;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::{Spanned, Value};
 
 use crate::change::Change;
-use crate::custom_cases::OF_CUSTOM_PROVIDERS;
+use crate::custom_sections::OF_CUSTOM_PROVIDERS;
 use crate::endpoint::Endpoint;
 use crate::error::CaseError;
 use crate::placeholders::placeholders;

@@ -1,4 +1,4 @@
-//! How schemes write signatures and timestamps in headers.
+//! The forms in which schemes write signatures and timestamps in headers.
 
 use base64ct::{Base64, Encoding as _};
 use medhook::testing::Signing;

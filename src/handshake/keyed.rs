@@ -11,9 +11,9 @@ use super::query::{Parameter, Query};
 use super::{EchoToken, Handshake, HandshakeForm, PING_PONG, TokenPlace};
 use crate::error::ConfigError;
 use crate::headers::{Found, Headers};
-use crate::provider::follow;
-use crate::receiver::RequestHead;
+use crate::pointer::follow;
 use crate::reply::Reply;
+use crate::request_head::RequestHead;
 use crate::scheme::{ChallengeSafety, SchemeConfig, SchemeVerifier};
 use crate::secret::{SHORT, Secret, Secrets};
 

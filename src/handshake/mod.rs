@@ -225,7 +225,7 @@ pub(crate) fn methods(handshakes: &[Handshake]) -> &'static [&'static str] {
         .any(|handshake| matches!(handshake.0, HandshakeForm::Echo { .. } | HandshakeForm::Hmac { .. }));
     let head = handshakes.iter().any(|handshake| matches!(handshake.0, HandshakeForm::Head));
     match (get, head) {
-        (false, false) => crate::provider::METHODS,
+        (false, false) => &["POST"],
         (true, false) => &["GET", "POST"],
         (false, true) => &["HEAD", "POST"],
         (true, true) => &["GET", "HEAD", "POST"],

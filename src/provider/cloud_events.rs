@@ -8,11 +8,9 @@ use std::borrow::Cow;
 use http::HeaderName;
 use serde_json::value::RawValue;
 
-use super::custom::named;
-use super::json::part_of;
+use super::json::{part_of, scalar_at};
 use super::key::members;
-use super::pointer::scalar_at;
-use crate::envelope::{Envelope, Problem};
+use crate::envelope::{Envelope, KindName, Problem};
 use crate::headers::Found;
 use crate::observe;
 use crate::pointer_fault::{PointedPart, PointerFault};
@@ -80,7 +78,7 @@ pub(super) fn structured(verified: &Verified<'_>, known_kinds: &[&'static str]) 
     }
     Envelope {
         id: joined(source_text, id_text),
-        kind: kind_text.map(|text| named(known_kinds, text)),
+        kind: kind_text.map(|text| KindName::among(known_kinds, text)),
         occurred_at,
         data: data.map(|data| part_of(body, data)),
         problem: raw.as_ref().err().map(Problem::json),

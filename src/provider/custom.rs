@@ -1,18 +1,17 @@
 //! Providers that are not built in.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 
 use super::cloud_events::{self, CloudEvents};
 use super::definition::{Policy, Provider, sealed};
-use super::json::part_of;
-use super::pointer::{follow, scalar_at};
-use super::unsigned_headers::UnsignedOptions;
+use super::json::{part_of, scalar_at};
+use super::unsigned_options::UnsignedOptions;
 use crate::envelope::{Envelope, KindName, Problem};
 use crate::handshake::{Handshake, methods};
 use crate::observe;
+use crate::pointer::follow;
 use crate::pointer_fault::{PointedPart, PointerFault};
 use crate::scheme::SchemeConfig;
 use crate::unsigned::UnsignedNames;
@@ -134,14 +133,6 @@ impl Custom {
     }
 }
 
-/// Returns the name of a kind, which is a label only if it is one of `known`.
-pub(super) fn named(known: &[&'static str], text: Cow<'_, str>) -> KindName {
-    match known.iter().find(|known| **known == text) {
-        Some(known) => KindName::documented(known),
-        None => KindName::unknown(text.into_owned()),
-    }
-}
-
 /// The length of the longest known kind, in bytes.
 const LONGEST_KIND: usize = 256;
 
@@ -222,7 +213,7 @@ impl Provider for Custom {
             pointers.map(|pointer| pointer.and_then(|pointer| follow(raw.as_deref().ok()?, pointer)));
         let mut envelope = Envelope {
             id: scalar_at(id).map(|text| text.into_owned().into()),
-            kind: scalar_at(kind).map(|text| named(&self.kinds, text)),
+            kind: scalar_at(kind).map(|text| KindName::among(&self.kinds, text)),
             occurred_at: scalar_at(occurred_at).map(|text| Time::from(&*text)),
             data: data.map(|data| part_of(body, data)),
             problem: raw.as_ref().err().map(Problem::json),

@@ -2,7 +2,8 @@
 
 use serde_json::value::RawValue;
 
-use super::pointer::{follow, scalar_at};
+use super::json::scalar_at;
+use crate::pointer::follow;
 
 /// The rule for deliveries of one kind with equal bytes and no event id: whether they are the same event. Each variant
 /// contains the reason.

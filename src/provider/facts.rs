@@ -300,7 +300,7 @@ mod tests {
     #[cfg(feature = "testing")]
     #[test]
     fn every_pointer_matches_a_fixture() {
-        use crate::provider::pointed_at;
+        use crate::pointer::pointed_at;
 
         for facts in PROVIDERS {
             let bodies = || facts.test_data.fixtures.iter().map(|(_, bytes)| Bytes::from_static(bytes));

@@ -26,6 +26,11 @@ pub(crate) fn part_of(body: &Bytes, part: &RawValue) -> Bytes {
     body.slice_ref(part.get().as_bytes())
 }
 
+/// Returns the text of a part of a body that is a [`Scalar`].
+pub(super) fn scalar_at(part: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    Scalar::of(part?).0
+}
+
 /// A string, or a whole number as its digits. `""`, `null` and values of other types are absent.
 #[derive(Default)]
 pub(crate) struct Scalar<'b>(pub(crate) Option<Cow<'b, str>>);

@@ -4,8 +4,8 @@
 //! - `facts`, `options`: the facts that a folder declares, and the options of an endpoint's configuration
 //! - `events`: the macro that declares a provider's events as types
 //! - `equal_bytes`: the fact whether equal bytes are the same event
-//! - `unsigned_headers`, `cloud_events`: options of `custom`, whose values are not all signed
-//! - `agreed`, `json`, `key`, `pointer`: code that several providers share
+//! - `unsigned_headers`, `unsigned_options`, `cloud_events`: options of `custom`, whose values are not all signed
+//! - `agreed`, `json`, `key`: code that several providers share
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
@@ -19,10 +19,10 @@ mod facts;
 mod json;
 mod key;
 mod options;
-mod pointer;
 #[cfg(feature = "testing")]
 mod test_data;
 mod unsigned_headers;
+mod unsigned_options;
 
 pub use self::cloud_events::CloudEvents;
 pub use self::custom::Custom;
@@ -31,9 +31,6 @@ pub use self::definition::{Policy, Provider};
 pub use self::equal_bytes::EqualBytes;
 pub use self::facts::{KindFacts, NaturalKey, Pointers, ProviderFacts, RetrySchedule, UnsignedHeader, UnsignedValue};
 pub use self::options::{OptionError, OptionName, ProviderOptions, SchemeChoice, SecretMode};
-pub(crate) use self::pointer::follow;
-#[cfg(feature = "testing")]
-pub(crate) use self::pointer::pointed_at;
 
 macro_rules! registry {
     ($($module:ident: $Provider:ident,)*) => {

@@ -73,7 +73,7 @@ impl<'a> Intake<'a> {
             self.push(piece.map_err(|_| Reason::BodyIncomplete)?)?;
             // A stream of empty pieces that is always ready would starve the timeout.
             tokio::task::coop::consume_budget().await;
-            while self.unhashed().len() > AT_ONCE {
+            while self.unhashed().len() > self.generation.hash_at_once {
                 self.hash_some();
                 tokio::task::yield_now().await;
             }
@@ -83,7 +83,7 @@ impl<'a> Intake<'a> {
 
     /// Hashes the next part of the bytes that are not hashed yet.
     fn hash_some(&mut self) {
-        let until = self.hashed.saturating_add(self.unhashed().len().min(AT_ONCE));
+        let until = self.hashed.saturating_add(self.unhashed().len().min(self.generation.hash_at_once));
         self.check.push(&self.generation.scheme, self.body.bytes().get(self.hashed..until).unwrap_or_default());
         self.hashed = until;
     }
@@ -92,9 +92,6 @@ impl<'a> Intake<'a> {
         self.body.bytes().get(self.hashed..).unwrap_or_default()
     }
 }
-
-/// The number of bytes that are hashed between two yields: about 40 µs of work.
-const AT_ONCE: usize = 64 * 1024;
 
 impl Collected {
     pub(super) fn bytes(&self) -> &[u8] {

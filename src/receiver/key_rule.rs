@@ -37,7 +37,10 @@ impl Dedupe {
         Dedupe(DedupeMode::ById)
     }
 
-    /// Deduplicates by the event's id, or by the bytes of the body if it has no id.
+    /// Deduplicates by the event's id, or by the bytes of the body if it has no id. An id in an
+    /// [unsigned header](crate::Custom::unsigned_id_header) is used before the bytes, as with
+    /// [`by_id`](Dedupe::by_id), and [`Builder::max_repeats`](crate::Builder::max_repeats) limits the number of such
+    /// ids with equal bytes.
     ///
     /// An event that recurs with the same bytes is then dropped as a duplicate, and one that arrives while its
     /// predecessor is being handled is answered with 503. Use this only if losing such an event is better than handling

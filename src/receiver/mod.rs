@@ -3,7 +3,7 @@
 //! | step | module | result |
 //! |---|---|---|
 //! | 1. head | `tenant` (called by the middleware), `head`, then `crate::scheme` | finds the tenant's receiver; rejects by method, encoding and size; `scheme::begin` checks the signature's headers and rejects a stale timestamp |
-//! | 2. handshake | `handshake`, then `crate::handshake` | answers a handshake with a [`Reply`](crate::Reply), if the provider has handshakes: before the body, or after step 4 |
+//! | 2. handshake | `handshake`, `reply`, then `crate::handshake` | answers a handshake with a [`Reply`](crate::Reply), if the provider has handshakes: before the body, or after step 4 |
 //! | 3. body | `body` | counts the body against the limit and feeds it to the MACs as it arrives |
 //! | 4. verify | `verify` | compares the MACs and returns a [`Verified`] body |
 //! | 5. envelope | `envelope` | reads id, kind, times and mode; rejects an event whose mode differs from the mode of the secret |
@@ -25,6 +25,7 @@ mod handshake;
 mod head;
 mod key_rule;
 mod replace;
+mod reply;
 #[cfg(feature = "inbox")]
 mod request_part;
 #[cfg(feature = "inbox")]
@@ -46,7 +47,6 @@ use tokio::time::sleep;
 pub use self::body::Intake;
 pub use self::builder::Builder;
 pub use self::handshake::Received;
-pub use self::head::RequestHead;
 pub use self::key_rule::Dedupe;
 
 use self::current::Current;
@@ -69,6 +69,7 @@ use crate::inbox::Inbox;
 use crate::observe;
 use crate::provider::{METHODS, Provider};
 use crate::rejection::Rejection;
+use crate::request_head::RequestHead;
 use crate::time::in_time;
 use crate::unsigned::UnsignedNames;
 use crate::verified::Verified;

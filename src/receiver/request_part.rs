@@ -2,9 +2,9 @@
 
 use http::{HeaderName, header};
 
-use super::head::RequestHead;
 use crate::delivery::{InboxPart, RequestPart};
 use crate::headers::{Found, Headers};
+use crate::request_head::RequestHead;
 use crate::verified::Verified;
 
 /// Returns the part of a request that is stored with the body. Without a head, the path is `/`.

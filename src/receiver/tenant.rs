@@ -8,12 +8,13 @@ use futures_util::FutureExt;
 use tokio::time::timeout;
 
 use super::Receiver;
-use super::head::{RequestHead, not_encoded, one_of};
+use super::head::{not_encoded, one_of};
 use crate::error::Reason;
 use crate::headers::{HeadFault, Headers};
 use crate::observe;
 use crate::provider::METHODS;
 use crate::rejection::Rejection;
+use crate::request_head::RequestHead;
 
 impl Receiver {
     /// Resolves the receiver of a request with the application's `lookup`. The middleware crates call it before

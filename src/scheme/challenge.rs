@@ -63,6 +63,13 @@ impl SchemeConfig {
 }
 
 impl SignatureSettings {
+    /// Returns whether receivers that answer challenges with a MAC require each body to begin with `{` or `[`: only
+    /// the body differs from a challenge.
+    #[must_use]
+    pub fn needs_json_with_challenges(&self) -> bool {
+        self.challenge_safety() == ChallengeSafety::SafeIfJson
+    }
+
     fn challenge_safety(&self) -> ChallengeSafety {
         if self.algorithm != SignatureAlgorithm::HmacSha256 {
             return ChallengeSafety::Unsafe;

@@ -5,8 +5,6 @@ use ed25519_dalek::Signer as _;
 use ed25519_dalek::{Signature, SigningKey, StreamVerifier, VerifyingKey};
 use subtle::Choice;
 
-use super::header::MOST_ED25519;
-
 /// A public key that is not weak.
 pub(super) struct PublicKey(VerifyingKey);
 
@@ -29,7 +27,7 @@ impl PublicKey {
         before: impl Iterator<Item = &'p [u8]> + Clone,
         signatures: impl Iterator<Item = [u8; 64]>,
     ) -> SignaturesInProgress {
-        let begun = signatures.take(MOST_ED25519).filter_map(|signature| {
+        let begun = signatures.filter_map(|signature| {
             let mut verifier = self.0.verify_stream(&Signature::from_bytes(&signature)).ok()?;
             before.clone().for_each(|part| verifier.update(part));
             Some(verifier)

@@ -150,6 +150,14 @@ impl Keys {
         false
     }
 
+    /// Returns the number of public keys.
+    pub(super) fn public(&self) -> usize {
+        #[cfg(feature = "ed25519")]
+        return self.0.iter().filter(|key| matches!(key.prepared, Prepared::PublicKey(_))).count();
+        #[cfg(not(feature = "ed25519"))]
+        0
+    }
+
     /// Returns the labels of keys that are short enough to be guessed.
     pub(super) fn short(&self) -> Vec<&str> {
         self.0.iter().filter(|key| key.short).map(|key| &*key.label).collect()
@@ -165,9 +173,11 @@ impl KeyMaterial {
                 Err("is a private key, which signs; deliveries are verified with the sender's public key".to_owned())
             }
             #[cfg(all(feature = "ed25519", feature = "sign"))]
-            (KeyMaterial::PublicKey(_), KeyUse::Sign) => {
-                Err("is a public key, which verifies; a sender signs with its private key, `whsk_..`".to_owned())
-            }
+            (KeyMaterial::PublicKey(_), KeyUse::Sign) => Err(
+                "is read as a public key, which verifies; a sender signs with its private key: `whsk_` and base64, or \
+                     the base64 of a PKCS #8 file"
+                    .to_owned(),
+            ),
             _ => Ok(self),
         }
     }
@@ -184,7 +194,8 @@ pub(super) trait Presented {
     /// Returns whether one of them is this MAC, in constant time.
     fn has_mac<const LENGTH: usize>(&self, mac: &[u8; LENGTH]) -> Choice;
 
-    /// Returns those that may be Ed25519 signatures, at most [`MOST_ED25519`](super::header::MOST_ED25519).
+    /// Returns those that may be Ed25519 signatures, at most as many as
+    /// [`most_ed25519`](super::header::most_ed25519) says.
     #[cfg(feature = "ed25519")]
     fn ed25519(&self) -> impl Iterator<Item = [u8; 64]>;
 }

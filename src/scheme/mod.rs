@@ -159,7 +159,6 @@ impl SchemeConfig {
                      shows it",
                 )
             }
-            Config::SharedSecret(config) => config.form().mistake(secret.text()),
             _ => None,
         };
         secret.warning().or_else(|| own.filter(|_| !secret.is_literal()))
@@ -225,6 +224,16 @@ impl SchemeVerifier {
             SchemeVerifier::Signature(scheme) => scheme.signs_attempt_time(),
             SchemeVerifier::SharedSecret(_) => false,
         }
+    }
+
+    /// Returns how many hashes of the body a delivery may need at most, as far as public keys need them.
+    pub(crate) fn most_public_hashes(&self) -> usize {
+        let public_keys = match self {
+            SchemeVerifier::StandardWebhooks(scheme) => scheme.keys.public(),
+            SchemeVerifier::Signature(scheme) => scheme.keys.public(),
+            SchemeVerifier::SharedSecret(_) => 0,
+        };
+        public_keys.saturating_mul(header::most_ed25519(public_keys))
     }
 
     /// Returns the labels of the secrets that are short enough to be guessed.

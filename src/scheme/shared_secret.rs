@@ -244,20 +244,6 @@ impl SharedSecretForm {
         if is_scheme { Ok(rest.trim_ascii_start()) } else { Err(problem) }
     }
 
-    /// Returns the likely mistake of a secret that holds the whole value of a header.
-    pub(super) fn mistake(&self, secret: &str) -> Option<&'static str> {
-        let begins = |name: &str| secret.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
-        match self {
-            SharedSecretForm::Bearer if begins("Bearer ") => {
-                Some("begins with `Bearer`, which is not part of the token; remove it")
-            }
-            SharedSecretForm::Basic { .. } if begins("Basic ") => {
-                Some("begins with `Basic`; the secret is the password alone")
-            }
-            _ => None,
-        }
-    }
-
     /// Returns the value of a header with this secret.
     #[cfg(feature = "sign")]
     pub(super) fn value(&self, secret: &str) -> Zeroizing<String> {

@@ -16,7 +16,7 @@ use http::HeaderName;
 use subtle::Choice;
 
 use super::encoding::SecretEncoding;
-use super::header::{MOST_ED25519, header_name, required};
+use super::header::{header_name, most_ed25519, required};
 use super::keys::{KeyMaterial, KeyUse, KeyedMessage, Keys, Presented, Tag, same_as_any};
 use super::signature::canonical_integer;
 #[cfg(feature = "ed25519")]
@@ -33,7 +33,7 @@ use crate::{ConfigError, Freshness, Headers, Reason, Secret, Secrets};
 /// A secret is a shared key in base64, with or without the prefix `whsec_`, which verifies signatures of version `v1`,
 /// or (feature `ed25519`) the sender's public key with the prefix `whpk_`, which verifies those of version `v1a`. A
 /// receiver may have secrets of both kinds. Of a list of at most 32 signatures one must be valid; 16 of them may be of
-/// version `v1a`.
+/// version `v1a` (10 with three public keys, 8 with four).
 ///
 /// ```
 /// use medhook::StandardWebhooks;
@@ -132,13 +132,21 @@ impl StandardWebhooks {
 #[derive(Debug, Clone, Copy)]
 struct Versions {
     v1: bool,
-    v1a: bool,
+    /// The number of keys that verify `v1a`.
+    public_keys: usize,
 }
 
 impl Versions {
     fn of(secrets: &Secrets) -> Self {
         let is_pair = |secret: &Secret| is_of_pair(secret.text());
-        Versions { v1: !secrets.iter().all(is_pair), v1a: secrets.iter().any(is_pair) }
+        Versions {
+            v1: !secrets.iter().all(is_pair),
+            public_keys: secrets.iter().filter(|secret| is_pair(secret)).count(),
+        }
+    }
+
+    fn v1a(self) -> bool {
+        self.public_keys > 0
     }
 }
 
@@ -240,10 +248,10 @@ impl KeyedStandardWebhooks {
         ])
     }
 
-    /// Signs a text other than a message. Returns its signature with the version.
+    /// Signs a text other than a message, with a shared key. Returns its signature with the version.
     #[cfg(feature = "sign")]
     pub(super) fn sign_text(&self, text: &[u8]) -> Option<String> {
-        self.written(std::iter::once(text))
+        Some(format!("v1,{}", Base64::encode_string(&self.keys.sha256_mac(text)?)))
     }
 
     #[cfg(feature = "sign")]
@@ -409,7 +417,7 @@ fn well_formed(signatures: &[u8], accepts: Versions) -> Result<(), HeaderProblem
         count = count.saturating_add(1);
         let is_public_key = matches!(entry, ListEntry::PublicKey(_));
         public_key = public_key.saturating_add(usize::from(is_public_key));
-        plausible |= (accepts.v1a && is_public_key) | (accepts.v1 && matches!(entry, ListEntry::SharedKey(_)));
+        plausible |= (accepts.v1a() && is_public_key) | (accepts.v1 && matches!(entry, ListEntry::SharedKey(_)));
     }
     if !signatures.is_ascii() {
         return Err(HeaderProblem::NotVisibleAscii);
@@ -417,7 +425,7 @@ fn well_formed(signatures: &[u8], accepts: Versions) -> Result<(), HeaderProblem
     if count > MOST_SIGNATURES {
         return Err(HeaderProblem::TooManySignatures);
     }
-    if accepts.v1a && public_key > MOST_ED25519 {
+    if accepts.v1a() && public_key > most_ed25519(accepts.public_keys) {
         return Err(HeaderProblem::TooManyPublicKeySignatures);
     }
     match plausible {
@@ -509,9 +517,9 @@ mod tests {
 
     #[test]
     fn a_list_needs_one_plausible_signature_and_at_most_32_entries() {
-        const BOTH: Versions = Versions { v1: true, v1a: true };
-        const V1: Versions = Versions { v1: true, v1a: false };
-        const V1A: Versions = Versions { v1: false, v1a: true };
+        const BOTH: Versions = Versions { v1: true, public_keys: 1 };
+        const V1: Versions = Versions { v1: true, public_keys: 0 };
+        const V1A: Versions = Versions { v1: false, public_keys: 1 };
         let well_formed = |list: &[u8]| super::well_formed(list, V1);
         let good = format!("v1,{}=", "A".repeat(43));
         let pair = format!("v1a,{}==", "A".repeat(86));
@@ -537,6 +545,11 @@ mod tests {
         let many = |count| vec![pair.as_str(); count].join(" ");
         assert_eq!(of(&many(16), V1A), Ok(()));
         assert_eq!(of(&many(17), V1A), Err(HeaderProblem::TooManyPublicKeySignatures));
+        for (public_keys, most) in [(2, 16), (3, 10), (4, 8)] {
+            let accepts = Versions { v1: false, public_keys };
+            assert_eq!(of(&many(most), accepts), Ok(()));
+            assert_eq!(of(&many(most + 1), accepts), Err(HeaderProblem::TooManyPublicKeySignatures));
+        }
         assert_eq!(of(&format!("{good} {}", many(17)), V1), Ok(()), "ignored");
     }
 

@@ -28,6 +28,11 @@ pub(crate) fn suspicious(text: &str) -> Option<&'static str> {
         Some("is in quotation marks; remove them")
     } else if is_assignment(text) {
         Some("begins with a name and `=`; keep only the text after the `=`")
+    } else if is_authorization(text) {
+        Some(
+            "begins with `Bearer` or `Basic`, which is not part of the secret: remove it, and choose the form `bearer` or \
+             `basic`",
+        )
     } else if is_template(text) {
         Some("holds an unexpanded variable, such as `${NAME}`; insert its value")
     } else if is_placeholder(text) {
@@ -47,6 +52,12 @@ fn is_assignment(text: &str) -> bool {
     let text = text.strip_prefix("export ").unwrap_or(text);
     text.split_once('=')
         .is_some_and(|(name, value)| name.len() > 1 && is_name(name) && value.bytes().any(|b| b != b'='))
+}
+
+/// Returns whether the text is the value of a header `Authorization`.
+fn is_authorization(text: &str) -> bool {
+    let begins = |word: &str| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    begins("Bearer ") || begins("Basic ")
 }
 
 fn is_name(text: &str) -> bool {

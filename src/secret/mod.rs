@@ -152,6 +152,9 @@ impl Secret {
         if self.text.len() > LONGEST {
             return wrong(&format!("longer than {LONGEST} bytes"));
         }
+        if self.text.starts_with("-----BEGIN") {
+            return wrong("a PEM file; use the base64 between its first and last line, in one line");
+        }
         match self.text.chars().find(|c| is_invisible(*c)) {
             Some(c) => wrong(&invisible(c)),
             None => Ok(self),
@@ -412,6 +415,8 @@ mod tests {
         let two = message(Secret::from_source("KEY", "hunter2\nhunter3"));
         let remedy = "a secret is one line; give each secret a variable or file of its own";
         assert_eq!(two, format!("secret KEY: contains a line break (U+000A); {remedy}"));
+        let pem = message(Secret::from_source("KEY", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"));
+        assert_eq!(pem, "secret KEY: a PEM file; use the base64 between its first and last line, in one line");
         let marked = message(Secret::from_source("KEY", "\u{feff}hunter2"));
         assert!(
             marked.starts_with("secret KEY: contains a byte order mark (U+FEFF); save the file as UTF-8"),

@@ -34,7 +34,7 @@ impl Signer {
     /// name. Each line ends with a line feed.
     ///
     /// # Errors
-    /// Returns an error if the scheme is not Standard Webhooks, if one of its headers is missing, or if a header occurs
+    /// Returns an error if the scheme is not Standard Webhooks with a shared key, if one of its headers is missing, or if a header occurs
     /// twice.
     pub fn sign_headers(&self, headers: &HeaderMap) -> Result<HeaderValue, ConfigError> {
         for name in MESSAGE {
@@ -50,7 +50,8 @@ impl Signer {
             return Err(ConfigError::new(format!("header {name} occurs twice; a signed header must be unique")));
         }
         let signature = self.scheme.sign_text(&text(&signed));
-        let signature = signature.ok_or_else(|| ConfigError::new("only Standard Webhooks signs headers"))?;
+        let signature =
+            signature.ok_or_else(|| ConfigError::new("only Standard Webhooks with a shared key signs headers"))?;
         let mut value = HeaderValue::try_from(signature)
             .map_err(|error| ConfigError::new("medhook-signature: invalid value").with_source(error))?;
         value.set_sensitive(true);
@@ -232,7 +233,13 @@ mod tests {
         let mac = Signer::new(HmacSha256Body::new("x-mac"), &secret).unwrap();
         let shared = Signer::new(SharedSecret::new("x-key"), &secret).unwrap();
         for other in [mac, shared] {
-            assert!(problem(other, &headers).contains("only Standard Webhooks"));
+            assert!(problem(other, &headers).contains("only Standard Webhooks with a shared key"));
+        }
+        #[cfg(feature = "ed25519")]
+        {
+            let private = Secret::new("whsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk=").unwrap();
+            let pair = Signer::new(StandardWebhooks::new(), &private).unwrap();
+            assert!(problem(pair, &headers).contains("only Standard Webhooks with a shared key"));
         }
         headers.append("medhook-kind", HeaderValue::from_static("b"));
         assert_eq!(

@@ -72,9 +72,9 @@ pub struct Signer {
 impl Signer {
     /// Creates a signer. The scheme is configured as at the receiver.
     ///
-    /// A signer has one secret. With Ed25519 it is the private key, `whsk_` and base64. To rotate it, add the new secret
-    /// to all receivers first, then replace the signer. If a [`SharedSecret`](crate::SharedSecret) requires further
-    /// headers, the signer sends the first secret of each.
+    /// A signer has one secret. With Ed25519 it is the private key, `whsk_` and base64. To rotate it, add the new
+    /// secret to all receivers first, then replace the signer. If a [`SharedSecret`](crate::SharedSecret) requires
+    /// further headers, the signer sends the first secret of each.
     ///
     /// # Errors
     /// Returns an error if the scheme cannot use the secret, a header or the prefix, for the same reasons as a
@@ -236,6 +236,19 @@ mod tests {
             let headers = signer.sign("msg_1", now, body).unwrap();
             assert_eq!(verifies(ours, &headers, body), !lacks_separator, "{scheme:?}");
         }
+    }
+
+    /// `openssl pkey -in key.pem -outform DER | base64` of the private key of RFC 8032, section 7.1, test 1.
+    #[cfg(feature = "ed25519")]
+    #[test]
+    fn a_private_key_of_openssl_signs_as_the_one_of_standard_webhooks() {
+        let pkcs_8 = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g";
+        let seed = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
+        let signed =
+            |text| Signer::new(crate::Ed25519Body::new("x-sig"), &secret(text)).unwrap().sign("", 0, b"").unwrap();
+        assert_eq!(signed(pkcs_8), signed(seed));
+        let of_rfc_8032 = "5VZDAMNgrHKQhuLMgG6CioSHfx645dl02HPgZSJJAVVfuIIVkKM7rMYeOXAc+bRr0lv18FlbviRlUUFDjnoQCw==";
+        assert_eq!(signed(seed)["x-sig"], of_rfc_8032);
     }
 
     #[cfg(feature = "ed25519")]

@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::provider::{PROVIDERS, ProviderFacts, pointed_at};
+use crate::pointer::pointed_at;
+use crate::provider::{PROVIDERS, ProviderFacts};
 
 /// A body in a provider's documented shape, with invented values.
 #[derive(Debug, Clone, Copy)]

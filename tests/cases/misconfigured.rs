@@ -221,7 +221,8 @@ async fn times_in_milliseconds_are_rejected_as_before_and_logged_with_their_unit
     assert_eq!(rejection.reason(), Reason::InTheFuture);
     let lines = warnings.take();
     assert!(
-        lines.len() == 1 && lines[0].ends_with("the sender, or a proxy that rewrites the header, must send seconds"),
+        lines.len() == 1
+            && lines[0].ends_with("otherwise the sender, or a proxy that rewrites the header, must send seconds"),
         "{lines:?}"
     );
     receive(&acme, standard("{}", NOW + 3_600)).await.unwrap_err();

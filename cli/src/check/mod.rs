@@ -25,7 +25,6 @@ use crate::output::{Screen, say};
 use crate::random;
 use crate::runtime::run_async;
 use crate::sender::{Sender, signer};
-use crate::sources::Validation;
 use crate::verdict::Verdict;
 
 /// Send every test case to an endpoint in any language, and report the failed ones.
@@ -101,7 +100,7 @@ pub(crate) struct CheckArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &CheckArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
-    let described = args.endpoint.read(args.provider, Some(&args.test_keys), Validation::Full)?;
+    let described = args.endpoint.read_to_sign(args.provider, Some(&args.test_keys))?;
     let target = |url: &String| Target::parse(url);
     let (at, count, fail_next) = (
         target(&described.url(args.url.as_ref(), "URL")?)?,

@@ -21,9 +21,9 @@ use medhook_conformance::{CustomProvider, Endpoint};
 pub(crate) use self::options::{OptionMistake, OptionSource, SchemeOptions};
 pub(crate) use self::scheme::{LONGEST_PREFIX, TOO_LONG, header_name};
 pub(crate) use self::words::{Preset, SchemeName, SignatureEncoding};
+use crate::duration;
 use crate::failure::Failure;
 use crate::provider::{CUSTOM, NamedProvider, Provider};
-use crate::receive::parse_duration;
 use crate::sources::{Validation, entry, read};
 
 /// Options that some providers let each endpoint choose, and that describe a custom provider.
@@ -51,7 +51,7 @@ struct EventOptions {
     #[arg(long, value_name = "POINTER", conflicts_with = "config")]
     time_pointer: Option<String>,
     /// Maximum age of an event, such as `48h`; needed by --timestamp-of event
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "config")]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, conflicts_with = "config")]
     max_age: Option<Duration>,
 }
 

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use medhook::inbox::{Filter, Status};
 
 use crate::clock;
-use crate::receive::parse_duration;
+use crate::duration;
 
 /// The events that a command concerns. Every option restricts them further.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -101,7 +101,7 @@ pub(super) enum Since {
 
 impl Since {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        match parse_duration(text) {
+        match duration::parse(text) {
             Ok(duration) => Ok(Since::Before(duration)),
             Err(problem) if is_like_a_duration(text) => Err(problem.to_owned()),
             Err(_) => clock::parse(text)

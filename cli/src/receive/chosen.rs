@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use medhook::Secret;
-use medhook::testing::Signing;
 use medhook_conformance::{CustomProvider, Endpoint};
 
 use super::config::{ReceiverUrl, endpoints, identity, open, receiver_url, top};
@@ -117,7 +116,7 @@ fn endpoint(source: Source) -> Endpoint {
             endpoint
         }
         Source::Custom(options) => {
-            let mut signing = Signing::from(&options.scheme);
+            let mut signing = options.signing();
             signing.make_headers_lowercase();
             let mut custom = CustomProvider::new(signing);
             // The kind and the time of a CloudEvent have fixed places. Its id has two, so a sample has none.

@@ -1,6 +1,7 @@
 //! `medhook receive`: a standalone receiver, for applications in any language.
 //!
-//! - `config`: reads the config file with `keys`, `path`, `secrets`, `provider`, `custom` and `store`
+//! - `config`: reads the config file with `keys`, `path`, `secrets`, `take_secrets`, `provider`, `custom` and
+//!   `store`
 //! - `chosen`, `access`: read one endpoint, or the store, of the config file for other commands
 //! - `config_check`: checks the config file without running a receiver
 //! - `serve`: runs the receiver from startup to shutdown, with `routes`
@@ -50,6 +51,7 @@ mod sockets;
 mod store;
 mod stray;
 mod system;
+mod take_secrets;
 mod tls;
 
 use std::io::stdout;
@@ -63,7 +65,6 @@ pub(crate) use self::chosen::ChosenEndpoint;
 use self::config::{Config, Overrides};
 use self::config_check::check_config;
 pub(crate) use self::config_check::{CheckedConfig, NOT_CHECKED};
-pub(crate) use self::keys::duration as parse_duration;
 use self::printer::{Printer, standard_error, standard_output};
 use self::report::Style;
 use self::serve::serve;

@@ -7,7 +7,8 @@ use medhook::{Builder, Dedupe, Delivery, Encoding, Freshness, Receiver, Secrets}
 
 use super::custom::{self, CustomOptions};
 use super::keys::TableKeys;
-use super::secrets::{self, Group, SecretList};
+use super::secrets::Group;
+use super::take_secrets::TakeSecrets;
 use crate::dialect::{LONGEST_PREFIX, OptionMistake, SignatureEncoding, TOO_LONG, event_time, header_name};
 use crate::failure::Failure;
 use crate::sources::Validation;
@@ -43,6 +44,14 @@ impl Source {
             Source::Known(facts, _) => (is_set && !facts.policy.has_event_time)
                 .then_some("the events of this provider have no time; remove it"),
             Source::Custom(options) => options.age_problem(is_set),
+        }
+    }
+
+    /// Returns whether an unsigned header can have the id of an event.
+    fn has_unsigned_id(&self) -> bool {
+        match self {
+            Source::Known(..) => false,
+            Source::Custom(options) => options.has_unsigned_id(),
         }
     }
 
@@ -115,7 +124,13 @@ pub(super) fn take(keys: &mut TableKeys, name: &str, reuse: bool, validation: Va
         }
     };
     if let Some(max_repeats) = keys.number("max_repeats")? {
-        if matches!(dedupe, Some(By::Bytes | By::Nothing)) {
+        let has_effect = match dedupe {
+            None | Some(By::Id | By::NaturalKey) => true,
+            // An unsigned id is used before the bytes.
+            Some(By::Bytes) => source.has_unsigned_id(),
+            Some(By::Nothing) => false,
+        };
+        if !has_effect {
             return Err(keys.wrong("max_repeats", "has no effect with this `dedupe`; remove it"));
         }
         builder = builder.max_repeats(max_repeats);
@@ -170,41 +185,6 @@ fn options(
         keys.needed(option.as_str(), given.then_some(()))?;
     }
     Ok(options)
-}
-
-/// Takes lists of secrets, and keeps a [`Group`] of each.
-pub(super) struct TakeSecrets<'g> {
-    pub(super) reuse: bool,
-    validation: Validation,
-    groups: &'g mut Vec<Group>,
-}
-
-impl TakeSecrets<'_> {
-    fn under(&mut self, keys: &mut TableKeys, key: &'static str) -> Result<Option<Secrets>, Failure> {
-        if !keys.has(key) {
-            return Ok(None);
-        }
-        self.read(key, secrets::listed(keys, key)?).map(Some)
-    }
-
-    /// Takes one secret, or a list of several.
-    pub(super) fn one_or_several(
-        &mut self,
-        keys: &mut TableKeys,
-        key: &'static str,
-    ) -> Result<Option<Secrets>, Failure> {
-        match secrets::one_entry(keys, key)? {
-            Some(entry) => self.read(key, SecretList::of(entry)).map(Some),
-            None => self.under(keys, key),
-        }
-    }
-
-    fn read(&mut self, key: &'static str, list: SecretList) -> Result<Secrets, Failure> {
-        let group = Group { key, secrets: list.read(|entry| entry.read(self.validation))?, reuse: self.reuse, list };
-        let secrets = secrets::together(&group.secrets).ok_or_else(|| group.list.none_is_set())??;
-        self.groups.push(group);
-        Ok(secrets)
-    }
 }
 
 fn header(keys: &mut TableKeys, key: &'static str) -> Result<Option<String>, Failure> {

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use crate::http_client::{HttpAnswer, Target};
 use crate::output::harmless;
 
-/// Returns what an answer means that is neither expected for a genuine delivery nor for an invalid one. `to_compare` says
-/// what of the signature the endpoint must agree with.
+/// Returns what an answer means that is neither expected for a genuine delivery nor for an invalid one. `to_compare`
+/// says what of the signature the endpoint must agree with.
 pub(super) fn explain(answer: &HttpAnswer, target: &Target, to_compare: &str) -> String {
     let text: Cow<'_, str> = match answer.status {
         200..300 => "the endpoint accepted an invalid delivery; with medhook, its route may lack the layer that verifies".into(),

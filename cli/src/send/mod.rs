@@ -23,7 +23,6 @@ use crate::failure::Failure;
 use crate::http_client::Target;
 use crate::output::say;
 use crate::runtime::run_async;
-use crate::sources::Validation;
 use crate::verdict::Verdict;
 
 /// Send a delivery to an endpoint, signed as the provider signs it.
@@ -175,7 +174,7 @@ pub(crate) fn run(args: &SendArgs, out: &mut dyn Write) -> Result<Verdict, Failu
     if args.list {
         return list_kinds(provider, out);
     }
-    let described = args.endpoint.read(provider, None, Validation::Full)?;
+    let described = args.endpoint.read_to_sign(provider, None)?;
     let target = Target::parse(&described.url(args.to.as_ref(), "--to URL")?)?;
     let endpoint = described.endpoint.clone();
     let content = content(&endpoint, kind, args)?;

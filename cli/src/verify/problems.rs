@@ -5,7 +5,6 @@ use medhook::testing::Signing;
 use medhook::{Reason, TimestampPlace, TimestampUnit};
 
 use super::case::Case;
-use super::steps::AMBIGUOUS;
 use super::time_form::TimeForm;
 use super::{signature_form, signed};
 
@@ -48,6 +47,11 @@ pub(super) fn of_head(case: &Case<'_>, reason: Reason) -> Vec<Problem> {
         _ => Vec::new(),
     }
 }
+
+/// The problem of a body that the signature leaves open: its template has no character between the timestamp and the
+/// body.
+pub(super) const AMBIGUOUS: &str = "the body begins with neither `{` nor `[`, so a template without a character \
+                                   between the timestamp and the body does not tell where the body begins";
 
 /// The default of `body_limit`.
 const DEFAULT_LIMIT: usize = 1024 * 1024;

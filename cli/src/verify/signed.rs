@@ -1,6 +1,6 @@
-//! What a signature covers: a template, filled with the parts of a recorded delivery.
+//! The text that a signature covers: a template, filled with the parts of a recorded delivery.
 
-/// What is signed before and after the body, and the form of the body.
+/// The signed texts before and after the body, and the form of the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SignedText {
     pub(super) before: String,

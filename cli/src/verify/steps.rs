@@ -5,7 +5,7 @@ use medhook::{Delivery, Freshness, Mode, NoDedupe, Reason, Receiver, RequestHead
 use medhook_conformance::Endpoint;
 
 use super::case::Case;
-use super::problems;
+use super::problems::{self, AMBIGUOUS};
 use crate::clock::in_words;
 use crate::failure::Failure;
 use crate::read::DecodeOutcome;
@@ -161,10 +161,6 @@ impl Step {
         self.result == StepResult::Passed
     }
 }
-
-/// What the signature leaves open if its template has no character between the timestamp and the body.
-pub(super) const AMBIGUOUS: &str = "the body begins with neither `{` nor `[`, so a template without a character \
-                                   between the timestamp and the body does not tell where the body begins";
 
 fn built(endpoint: &Endpoint, at: i64, freshness: Option<Freshness>) -> Result<Receiver, Failure> {
     let builder = endpoint.builder("verify").map_err(|error| Failure::new(error.to_string()))?;

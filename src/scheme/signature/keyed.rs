@@ -10,7 +10,7 @@ use super::template::{BodyForm, MessagePart, Template};
 use super::timestamp::TimestampUnit;
 use crate::headers::{HeadFault, HeaderProblem};
 use crate::scheme::encoding::Encoding;
-use crate::scheme::header::{MOST_ED25519, header_name, required};
+use crate::scheme::header::{header_name, most_ed25519, required};
 use crate::scheme::keys::{KeyUse, KeyedMessage, Keys, Presented, same};
 use crate::scheme::verification::{SignatureScope, Verification};
 use crate::{ConfigError, Freshness, Headers, Reason, Secrets};
@@ -75,7 +75,7 @@ impl KeyedSignature {
             }
         };
         let most = match settings.algorithm {
-            SignatureAlgorithm::Ed25519 => MOST_ED25519,
+            SignatureAlgorithm::Ed25519 => most_ed25519(keys.public()),
             _ => MOST_ENTRIES,
         };
         Ok(KeyedSignature {

@@ -104,8 +104,8 @@ impl SignatureSettings {
         std::iter::once(self.header.as_str()).chain(timestamp).chain(self.id_header.as_deref())
     }
 
-    /// Returns whether the timestamp and the body, or a digit, stand side by side in the template. Then the digits of the
-    /// timestamp are counted, and each body must begin with `{` or `[`.
+    /// Returns whether the timestamp and the body, or a digit, stand side by side in the template. Then the digits of
+    /// the timestamp are counted, and each body must begin with `{` or `[`.
     #[must_use]
     pub fn lacks_separator(&self) -> bool {
         self.template().is_ok_and(|template| template.lacks_separator)
@@ -224,6 +224,9 @@ pub(in crate::scheme) fn ed25519_key(encoding: SecretEncoding, text: &str) -> Re
     };
     let key = key.ok_or("not an Ed25519 public key: 32 bytes in base64 or, with `secret_encoding` hex, in hex")?;
     // The key of a PEM file is preceded by its type (RFC 8410).
+    if let Some(seed) = key.strip_prefix(&PKCS_8[..]).and_then(|seed| <[u8; 32]>::try_from(seed).ok()) {
+        return Ok(KeyMaterial::PrivateKey(Zeroizing::new(seed)));
+    }
     let bytes = key.strip_prefix(&SPKI[..]).unwrap_or(&key);
     let bytes: [u8; 32] = bytes.try_into().map_err(|_| "not an Ed25519 public key, which has 32 bytes")?;
     Ok(KeyMaterial::PublicKey(bytes))
@@ -231,6 +234,11 @@ pub(in crate::scheme) fn ed25519_key(encoding: SecretEncoding, text: &str) -> Re
 
 #[cfg(feature = "ed25519")]
 const NO_PRIVATE_KEY: &str = "not `whsk_` and the base64 of 32 or 64 bytes";
+
+/// The beginning of a private key in a PEM file, without attributes (RFC 8410).
+#[cfg(feature = "ed25519")]
+const PKCS_8: [u8; 16] =
+    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
 #[cfg(feature = "ed25519")]
 const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];

@@ -40,7 +40,7 @@ pub(super) fn family(row: &str, by_hand: bool) -> Option<Box<dyn Subject>> {
             };
             (body().separator(',').into(), Box::new(verify))
         }
-        "verify, time as an element" => {
+        "verify, time in element" => {
             let key = signed::text_key();
             let verify = move |headers: &HeaderMap, body: &[u8]| {
                 let (mut time, mut signatures) = (None, Vec::new());

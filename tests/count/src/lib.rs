@@ -1,8 +1,9 @@
 //! The work that is counted: deliveries of one kind, through medhook and by hand.
 //!
-//! The provider is Fasten with one secret, except in the rows of other families of schemes. Its scheme, Standard Webhooks, signs an id and a timestamp and allows a
-//! list of signatures; its events have ids; and `tests/benches` has the same work by hand for it. Every delivery is
-//! another event of about 1 KiB. Bodies and signatures are made outside of the count.
+//! The provider is Fasten with one secret, except in the rows of other families of schemes. Its scheme, Standard
+//! Webhooks, signs an id and a timestamp and allows a list of signatures; its events have ids; and `tests/benches` has
+//! the same work by hand for it. Every delivery is another event of about 1 KiB. Bodies and signatures are made outside
+//! of the count.
 
 #[allow(dead_code, reason = "shared with the benchmarks, which use more of it")]
 #[path = "../../benches/src/apps.rs"]

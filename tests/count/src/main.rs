@@ -130,7 +130,7 @@ fn measure() -> Result<Table, String> {
         // A row without a MAC of the body, as of a token, has none that the MAC could account for. The MACs of all
         // others have as many: a message without an id is shorter, but not by a block.
         let mac = MAC_COMPRESSIONS as f64;
-        let beyond = if compressions < mac { compressions } else { compressions - mac };
+        let beyond = if compressions < mac { compressions.abs() } else { compressions - mac };
         let (allocations, bytes) = allocations(row, side)?;
         counts.push(Counts { instructions: profile.outside_sha2(), compressions: beyond, allocations, bytes });
     }

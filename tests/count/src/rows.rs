@@ -33,7 +33,7 @@ pub const ROWS: [&str; 12] = [
     "verify",
     "verify, HMAC of the body",
     "verify, two HMACs",
-    "verify, time as an element",
+    "verify, time in element",
     "verify, time in a header",
     "verify, bearer token",
     "verify + envelope",

@@ -1,8 +1,8 @@
 //! The verdict on a body does not depend on how it is split into chunks.
 //!
 //! The input is a letter for the scheme (`f` and four bytes for a [family](super::family)), the number of repetitions of
-//! the body, the number of the following bytes that are lengths to split at, and the body. Genuine, altered and oversized
-//! (by one byte) bodies are tried.
+//! the body, the number of the following bytes that are lengths to split at, and the body. Genuine, altered and
+//! oversized (by one byte) bodies are tried.
 
 use std::cell::RefCell;
 use std::convert::Infallible;

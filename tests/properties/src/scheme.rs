@@ -2,8 +2,8 @@
 //! here, which builds the message from the template as text. Both must agree.
 //!
 //! The input is four bytes for the [family](super::family), lines with the id, the timestamp and the signatures or the
-//! token, and the body. Some bytes stand for text that a fuzzer cannot guess: `@` for the present time in the timestamp,
-//! and for the timestamp in the signatures; `$` for the genuine signature; `&` for it in another notation.
+//! token, and the body. Some bytes stand for text that a fuzzer cannot guess: `@` for the present time in the
+//! timestamp, and for the timestamp in the signatures; `$` for the genuine signature; `&` for it in another notation.
 
 use base64ct::{Base64, Base64Url, Encoding as _};
 use hmac::Hmac;

@@ -118,9 +118,9 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         "a:{}:\n",
     ];
     for template in 0..TEMPLATES.len() {
-        for (unit, time) in units.into_iter().flat_map(|(unit, times)| times.map(|time| (unit, time))) {
+        for (unit, times) in units {
             for (number, body) in bodies.iter().enumerate() {
-                let id = ["m", "m.1", "1", "17672256009"][number % 4];
+                let (id, time) = (["m", "m.1", "1", "17672256009"][number % 4], times[(number + template) % 2]);
                 let choice = [b'4', b'0', b'0' + unit, b'0' + template as u8];
                 seeds.push([&choice[..], format!("{id}\n{time}\n{body}").as_bytes()].concat());
             }

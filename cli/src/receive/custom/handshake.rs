@@ -6,7 +6,7 @@ use toml::Table;
 use crate::dialect::{OptionMistake, header_name};
 use crate::failure::Failure;
 use crate::receive::keys::TableKeys;
-use crate::receive::provider::TakeSecrets;
+use crate::receive::take_secrets::TakeSecrets;
 
 /// The keys of a handshake.
 const HANDSHAKE: &[&str] = &[
@@ -81,7 +81,7 @@ pub(super) fn take(
         handshakes.push(handshake);
         token = token.or(own);
     }
-    if secrets.reuse && handshakes.iter().any(|handshake| matches!(handshake, HandshakeOptions::Hmac { .. })) {
+    if secrets.reuse && handshakes.iter().any(HandshakeOptions::is_hmac) {
         return Err(keys.wrong(
             "reuse_secret",
             "a handshake of type \"hmac\" signs what any client sends, so its secret must have no other use; remove \
@@ -170,6 +170,11 @@ fn checked_header(keys: &mut TableKeys, key: &'static str) -> Result<Option<Stri
 }
 
 impl HandshakeOptions {
+    /// Returns whether challenges are answered with a MAC.
+    pub(super) fn is_hmac(&self) -> bool {
+        matches!(self, HandshakeOptions::Hmac { .. })
+    }
+
     /// Returns the handshake. `None` for an echo without a token, which [`take`] never returns.
     pub(super) fn handshake(&self, token: Option<&Secrets>) -> Option<Handshake> {
         Some(match self {

@@ -12,7 +12,7 @@ use self::handshake::HandshakeOptions;
 pub(super) use self::handshake::TOKEN;
 use self::unsigned::UnsignedParts;
 use super::keys::{TableKeys, cut};
-use super::provider::TakeSecrets;
+use super::take_secrets::TakeSecrets;
 use crate::failure::Failure;
 
 /// The keys that only custom providers have, besides those of their schemes.
@@ -93,6 +93,21 @@ impl CustomOptions {
     /// Returns whether the events are CloudEvents in structured mode.
     pub(super) fn is_structured(&self) -> bool {
         self.unsigned.is_structured()
+    }
+
+    /// Returns whether an unsigned header can have the id of an event.
+    pub(super) fn has_unsigned_id(&self) -> bool {
+        self.unsigned.has_id()
+    }
+
+    /// Returns the scheme as the receiver verifies it, without its secrets.
+    pub(super) fn signing(&self) -> Signing {
+        let mut signing = Signing::from(&self.scheme);
+        let answers_challenges = self.handshakes.iter().any(HandshakeOptions::is_hmac);
+        if let Signing::Signature(settings) = &mut signing {
+            settings.needs_json |= answers_challenges && settings.needs_json_with_challenges();
+        }
+        signing
     }
 
     /// Returns the problem of `max_age`, as set or missing, if there is one.

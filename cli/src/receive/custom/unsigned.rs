@@ -43,6 +43,11 @@ impl UnsignedParts {
         self.cloud_events == Some(CloudEvents::Structured)
     }
 
+    /// Returns whether a header can have the id of an event.
+    pub(super) fn has_id(&self) -> bool {
+        self.id_header.is_some() || self.cloud_events == Some(CloudEvents::BinaryUnsigned)
+    }
+
     pub(super) fn apply(&self, mut custom: Custom) -> Custom {
         if let Some(header) = &self.id_header {
             custom = custom.unsigned_id_header(header);

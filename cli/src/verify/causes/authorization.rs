@@ -2,7 +2,7 @@
 
 use medhook::SharedSecretForm;
 
-use super::shared::{Held, ValueMistake};
+use super::held::{Held, ValueMistake};
 use crate::verify::encodings::{base64, base64url};
 use crate::verify::signature_form::{after_auth_scheme, auth_scheme};
 

@@ -1,57 +1,11 @@
-//! The keys that may have signed: those of the scheme, those that the tables in `secrets` make of the secrets, and keys of
-//! another kind.
+//! The keys that may have signed: those of the scheme, those that the tables in `secrets` make of the secrets, and keys
+//! of another kind.
 
-use medhook::testing::Signing;
-use medhook::{Secret, SecretEncoding, SignatureAlgorithm};
+use medhook::{Secret, SignatureAlgorithm};
 
+use super::key_form::{KeyForm, is_of_pair};
 use super::public_keys::{self, PublicKey};
-use super::secrets::{KEYS, SURPLUS, TEXTS, bare};
-use crate::verify::case::Case;
-use crate::verify::encodings::{base64, hex};
-
-/// How a scheme derives its keys from the texts of secrets.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct KeyForm {
-    /// Whether it is Standard Webhooks, whose secrets may begin with `whsec_`.
-    pub(super) standard: bool,
-    pub(super) encoding: SecretEncoding,
-    pub(super) algorithm: SignatureAlgorithm,
-}
-
-impl KeyForm {
-    pub(super) fn of(case: &Case<'_>) -> Self {
-        let algorithm = match case.signing {
-            Signing::Signature(settings) => settings.algorithm,
-            _ => SignatureAlgorithm::HmacSha256,
-        };
-        KeyForm { standard: case.is_standard(), encoding: case.secret_encoding(), algorithm }
-    }
-
-    pub(super) fn is_text(self) -> bool {
-        self.encoding == SecretEncoding::Text
-    }
-
-    /// Continues the words "secret NAME must".
-    fn must(self) -> &'static str {
-        match self.encoding {
-            SecretEncoding::Text => "be used as text",
-            SecretEncoding::Hex => "be decoded as hexadecimal",
-            _ => "be decoded as base64",
-        }
-    }
-
-    /// Returns the key that the scheme derives from a secret's text.
-    fn correct(self, text: &str) -> Option<Vec<u8>> {
-        let bare = if self.standard && !self.is_text() { bare(text) } else { text };
-        let key = match self.encoding {
-            _ if self.standard && is_of_pair(text) => None,
-            SecretEncoding::Text => Some(text.into()),
-            SecretEncoding::Hex => hex(bare),
-            _ => base64(bare),
-        };
-        key.filter(|key| !key.is_empty())
-    }
-}
+use super::secrets::{KEYS, SURPLUS, TEXTS};
 
 /// A key that may have signed.
 pub(super) struct Key {
@@ -194,13 +148,10 @@ pub(super) fn name(algorithm: SignatureAlgorithm) -> &'static str {
     }
 }
 
-/// Returns whether a secret of Standard Webhooks is a key of a pair.
-fn is_of_pair(text: &str) -> bool {
-    text.starts_with("whpk_") || text.starts_with("whsk_")
-}
-
 #[cfg(test)]
 mod tests {
+    use medhook::SecretEncoding;
+
     use super::*;
 
     #[test]

@@ -2,9 +2,9 @@
 //! completely is a cause; one that the headers, the body or the time only suggest is a possible cause. docs/verify.md
 //! lists the codes.
 //!
-//! - `search`: combines the tables `secrets` (by `keys`), `messages`, `templates` and `bodies`, and compares the signatures with
-//!   those in `tags`; `public_keys` and `mac_sha512` verify
-//! - `shared`, `authorization`: compare shared secrets
+//! - `search`: combines the tables `secrets` (by `keys` and `key_form`), `messages`, `templates` (with `sent_times`)
+//!   and `bodies`, and compares the signatures with those in `tags`; `public_keys` and `mac_sha512` verify
+//! - `shared`, `authorization`, `held`: compare shared secrets
 //! - `mode`, `times`, `hints`: everything else
 //! - `json`, `escapes`, `numbers`, `charset`, `wrapped`, `dumps`: how bodies are rewritten
 
@@ -14,8 +14,10 @@ mod cause;
 mod charset;
 mod dumps;
 mod escapes;
+mod held;
 mod hints;
 mod json;
+mod key_form;
 mod keys;
 mod mac_sha512;
 mod messages;
@@ -24,6 +26,7 @@ mod numbers;
 mod public_keys;
 mod search;
 mod secrets;
+mod sent_times;
 mod shared;
 mod tags;
 mod templates;
@@ -34,7 +37,7 @@ use medhook::Reason;
 
 pub(super) use self::cause::Cause;
 use self::cause::add;
-use self::keys::KeyForm;
+use self::key_form::KeyForm;
 use super::case::Case;
 use super::problems::{self, Problem};
 use super::steps::Steps;

@@ -1,6 +1,7 @@
-//! Searches for the explanation of a signature with the fewest causes: combinations of at most two mistakes of the secret,
-//! of what is signed before the body, and of the body. A serializer makes several changes at once, so two of them count
-//! as one mistake if little is hashed. The place and the form of the signature are compared in each combination.
+//! Searches for the explanation of a signature with the fewest causes: combinations of at most two mistakes of the
+//! secret, of what is signed before the body, and of the body. A serializer makes several changes at once, so two of
+//! them count as one mistake if little is hashed. The place and the form of the signature are compared in each
+//! combination.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
@@ -11,7 +12,8 @@ use medhook::{Bytes, SignatureAlgorithm};
 
 use super::bodies::{self, CHANGES, Change};
 use super::cause::Cause;
-use super::keys::{self, Key, KeyForm};
+use super::key_form::KeyForm;
+use super::keys::{self, Key};
 use super::mac_sha512::mac_sha512;
 use super::messages::{self, Message};
 use super::public_keys::PublicKey;
@@ -87,7 +89,7 @@ struct Tables<'t, 'c> {
 struct Search<'o> {
     outcome: &'o mut SearchOutcome,
     budget: usize,
-    /// How many signatures may still be verified with public keys.
+    /// The number of signatures that may still be verified with public keys.
     most_verified: usize,
 }
 

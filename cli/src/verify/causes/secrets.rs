@@ -3,7 +3,7 @@
 
 use medhook::SecretEncoding;
 
-use super::keys::KeyForm;
+use super::key_form::{KeyForm, bare};
 use crate::verify::encodings::{base64, base64url, hex, percent_decoded};
 
 /// A mistake of a secret's text. The text of the cause continues the words "secret NAME".
@@ -246,10 +246,6 @@ pub(super) const KEYS: &[KeyMistake] = &[
         derive: |text| vec![["\u{feff}", text].concat().into()],
     },
 ];
-
-pub(super) fn bare(text: &str) -> &str {
-    text.strip_prefix("whsec_").unwrap_or(text)
-}
 
 fn text_in_base64(text: &str) -> Option<String> {
     let decoded = base64(text).or_else(|| base64url(text));

@@ -6,6 +6,7 @@ use medhook::testing::Signing;
 
 use super::authorization;
 use super::cause::{Cause, add};
+use super::held::{Held, ValueMistake};
 use super::secrets::TEXTS;
 use super::tags;
 use crate::verify::case::Case;
@@ -20,17 +21,6 @@ pub(super) struct Comparison {
     /// The number of comparisons.
     pub(super) tried: usize,
 }
-
-/// A mistake in a header's value. The text of the cause continues the words "in the header NAME,",
-/// and `{secret}` stands for the secret's label.
-pub(super) struct ValueMistake {
-    pub(super) code: &'static str,
-    pub(super) text: &'static str,
-    pub(super) undo: fn(&str) -> Vec<String>,
-}
-
-/// A text that may be the secret, with the mistake of the value.
-pub(super) type Held = (Option<&'static ValueMistake>, String);
 
 const VALUES: &[ValueMistake] = &[
     ValueMistake {

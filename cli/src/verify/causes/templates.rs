@@ -1,6 +1,6 @@
 //! The mistakes of a template of what is signed, as a table. A new one is one entry.
 
-use super::messages::{other_times, times};
+use super::sent_times::{other_times, times};
 use crate::verify::case::Case;
 use crate::verify::signed::{SignedText, placeholders};
 

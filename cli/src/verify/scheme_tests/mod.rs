@@ -30,7 +30,7 @@ struct Recorded {
     at: i64,
 }
 
-/// What `medhook verify` reports, as JSON.
+/// The report of `medhook verify`, as JSON.
 struct Reported(serde_json::Value);
 
 impl Recorded {

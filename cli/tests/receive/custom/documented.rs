@@ -4,13 +4,10 @@ use base64ct::{Base64, Encoding as _};
 
 use crate::program::{Folder, medhook};
 
-#[test]
-fn the_documented_custom_providers_are_accepted() {
-    let text = include_str!("../../../../docs/receive.md");
-    let (_, section) = text.split_once("\n## Custom providers\n").expect("the section");
-    let (section, _) = section.split_once("\n## ").expect("the next section");
+/// Returns the lines that `--check` prints for the examples in a text.
+fn checked(text: &str) -> String {
     let examples: String =
-        section.split("```toml\n").skip(1).map(|part| part.split_once("```").expect("its end").0).collect();
+        text.split("```toml\n").skip(1).map(|part| part.split_once("```").expect("its end").0).collect();
     let folder = Folder::new();
     let top = "listen = \"127.0.0.1:0\"\nstore = \"memory\"\n";
     folder.file("medhook.toml", &format!("{top}{examples}"));
@@ -22,8 +19,16 @@ fn the_documented_custom_providers_are_accepted() {
         command.env(name.split_once('"').unwrap().0, key);
     }
     let output = command.output().unwrap();
-    let lines = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_documented_custom_providers_are_accepted() {
+    let text = include_str!("../../../../docs/receive.md");
+    let (_, section) = text.split_once("\n## Custom providers\n").expect("the section");
+    let (section, _) = section.split_once("\n## ").expect("the next section");
+    let lines = checked(section);
     for path in [
         "svix",
         "stripe",
@@ -39,6 +44,23 @@ fn the_documented_custom_providers_are_accepted() {
         "polar",
     ] {
         assert!(lines.contains(&format!(" at /{path}, provider {path},")), "{path}: {lines}");
+    }
+}
+
+#[test]
+fn the_custom_providers_in_the_guides_are_accepted() {
+    let schemes = include_str!("../../../../src/guide/schemes.md");
+    let lines = checked(schemes);
+    let paths = Vec::from_iter(schemes.lines().filter_map(|line| line.strip_prefix("path = \"/webhooks/")));
+    assert!(paths.len() >= 16, "{paths:?}");
+    for path in paths {
+        let path = path.trim_end_matches('"');
+        assert!(lines.contains(&format!(" at /webhooks/{path}, provider webhooks-{path},")), "{path}: {lines}");
+    }
+    // Its examples are in Rust, and it refers to the ones above.
+    let handshakes = include_str!("../../../../src/guide/handshakes.md");
+    if handshakes.contains("```toml") {
+        checked(handshakes);
     }
 }
 

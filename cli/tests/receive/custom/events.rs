@@ -3,8 +3,8 @@
 use medhook::testing::Signing;
 use medhook::{HmacSha256Body, SchemeConfig};
 
-use super::{Running, signed};
-use crate::program::SECRET;
+use super::{Running, config, signed};
+use crate::program::{Folder, SECRET, ends};
 use crate::sender::Sender;
 
 const SCHEME: &str = "scheme = \"hmac-sha256\"\nheader = \"x-sig\"\nknown_kinds = [\"ready\"]\n";
@@ -33,6 +33,37 @@ async fn an_unsigned_id_counts_together_with_the_body() {
     let other: &[_] = &[("x-trace", "2"), ("x-kind", "ready")];
     let deliveries = [(one, "{}"), (one, "{}"), (other, "{}"), (one, "[]")];
     assert_eq!(outcomes(keys, &deliveries).await, [HANDLED, AGAIN, HANDLED, HANDLED]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn max_repeats_limits_unsigned_ids_also_where_bytes_are_compared() {
+    let trace = "unsigned_id_header = \"X-Trace\"\nunsigned_kind_header = \"X-Kind\"\n";
+    let [one, two, three] = ["1", "2", "3"].map(|id| [("x-trace", id), ("x-kind", "ready")]);
+    let deliveries = [(&one[..], "{}"), (&one, "{}"), (&two, "{}"), (&three, "{}")];
+    let limited = [HANDLED, AGAIN, HANDLED, "rejected repeat_limit ready"];
+    for dedupe in ["", "dedupe = \"bytes\"\n"] {
+        assert_eq!(outcomes(&format!("{trace}{dedupe}max_repeats = 1"), &deliveries).await, limited, "{dedupe}");
+    }
+    let [one, two, three] = ["1", "2", "3"].map(|id| [("ce-source", "lab"), ("ce-id", id), ("ce-type", "ready")]);
+    let deliveries = [(&one[..], "{}"), (&one, "{}"), (&two, "{}"), (&three, "{}")];
+    let keys = "cloud_events = \"binary-unsigned\"\ndedupe = \"bytes\"\nmax_repeats = 1";
+    assert_eq!(outcomes(keys, &deliveries).await, limited);
+}
+
+#[test]
+fn max_repeats_is_rejected_where_it_has_no_effect() {
+    let trace = "unsigned_id_header = \"X-Trace\"\n";
+    for keys in [
+        "dedupe = \"bytes\"",
+        "cloud_events = \"structured\"\ndedupe = \"bytes\"",
+        "unsigned_kind_header = \"X-Kind\"\ndedupe = \"bytes\"",
+        &format!("{trace}dedupe = \"off\""),
+    ] {
+        let output = ends(&Folder::new(), &config(&format!("{SCHEME}{keys}\nmax_repeats = 1")), &["--check"]);
+        assert_eq!(output.status.code(), Some(2), "{keys}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains("`max_repeats`: has no effect with this `dedupe`; remove it"), "{keys}: {text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! Custom providers: every key of their schemes, handshakes and events.
 
+mod commands;
 mod documented;
 mod events;
 mod handshakes;
@@ -11,6 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::Request;
 use medhook::Bytes;
 use medhook::testing::Signing;
+use medhook_tests::families::PUBLIC;
 use serde_json::Value;
 
 use crate::program::{Folder, Instance};
@@ -20,7 +22,7 @@ const PATH: &str = "/in";
 /// A receiver with one endpoint of a custom provider.
 struct Running {
     instance: Instance,
-    _folder: Folder,
+    folder: Folder,
 }
 
 /// Returns a config file with this endpoint.
@@ -35,7 +37,16 @@ impl Running {
     fn with(keys: &str) -> Self {
         let folder = Folder::new();
         let instance = Instance::start(&folder, &config(keys), &["--json"]);
-        Running { instance, _folder: folder }
+        Running { instance, folder }
+    }
+
+    /// Starts a receiver whose secret is a public key.
+    fn with_public_key(keys: &str) -> Self {
+        let folder = Folder::new();
+        folder.file("public", PUBLIC);
+        let config = config(keys).replace("env = \"TEST_SECRET\"", "file = \"public\"");
+        let instance = Instance::start(&folder, &config, &["--json"]);
+        Running { instance, folder }
     }
 
     /// Returns the `outcome`, `reason` and `kind` of a line of the report.

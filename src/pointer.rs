@@ -1,16 +1,9 @@
 //! JSON pointers ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)).
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-
-use super::json::Scalar;
-
-pub(super) fn scalar_at(part: Option<&RawValue>) -> Option<Cow<'_, str>> {
-    Scalar::of(part?).0
-}
 
 /// Follows a JSON pointer. Returns `None` at a key that occurs twice in its object, because it is ambiguous.
 pub(crate) fn follow<'b>(json: &'b RawValue, pointer: &str) -> Option<&'b RawValue> {
