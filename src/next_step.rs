@@ -60,7 +60,8 @@ pub(crate) fn next_step(reason: Reason, detail: Option<&'static str>) -> &'stati
             "if the provider sent them, compare the token and the parameters with the handshake in its documentation"
         }
         Reason::Method => {
-            "webhooks are POST requests; check what sends others, and whether a redirect turns POST into GET"
+            "webhooks are POST requests; check what sends others, and whether a redirect turns POST into GET, or configure \
+             the handshake of the provider"
         }
         Reason::ContentEncoding => "disable compression at the provider or in the proxy",
         Reason::TooLarge => "if the provider sends bodies of this size, increase `body_limit`",
@@ -110,6 +111,11 @@ mod tests {
             assert!(step.len() > 10 && is_plain && !step.contains('\n'), "{reason}: {step}");
             assert_eq!(Rejection::from(*reason).next_step(), step, "{reason}");
         }
+    }
+
+    #[test]
+    fn a_rejected_method_can_be_a_handshake_that_is_not_configured() {
+        assert!(Reason::Method.next_step().ends_with("or configure the handshake of the provider"));
     }
 
     #[test]

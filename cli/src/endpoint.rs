@@ -11,11 +11,11 @@ use medhook_conformance::Endpoint;
 
 use crate::dialect::Dialect;
 use crate::failure::Failure;
+use crate::key_kind::is_public_key;
 use crate::output::print_error;
 pub(crate) use crate::provider::{NamedProvider, Provider, named_provider_parser, provider_parser};
 use crate::random;
 use crate::receive::ChosenEndpoint;
-use crate::sender::is_public_key;
 pub(crate) use crate::sources::entry;
 use crate::sources::{Validation, read};
 

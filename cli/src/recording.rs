@@ -39,6 +39,8 @@ pub(crate) enum Compared {
     Differs,
     /// The value is the secret with this label.
     Matches(String),
+    /// The value holds the HMAC-SHA256 of the body under the secret with this label.
+    Signs(String),
     /// The value contains the secret with this label in this form, or is a part of it.
     Resembles(Form, String),
 }
@@ -71,6 +73,7 @@ const REDACTED: &str = "# redacted ";
 const NOT_COMPARED: &str = "not compared with a secret";
 const DIFFERS: &str = "differs from every secret";
 const MATCHES: &str = "matches secret ";
+const SIGNS: &str = "is an HMAC-SHA256 of the body under secret ";
 const LABEL: &str = ": secret ";
 
 impl RecordedHead {
@@ -82,6 +85,7 @@ impl RecordedHead {
                 Compared::No => NOT_COMPARED.to_owned(),
                 Compared::Differs => DIFFERS.to_owned(),
                 Compared::Matches(label) => format!("{MATCHES}{label}"),
+                Compared::Signs(label) => format!("{SIGNS}{label}"),
                 Compared::Resembles(form, label) => {
                     let text = Form::ALL.iter().find(|(known, _)| known == form).map_or("", |(_, text)| text);
                     format!("{text}{LABEL}{label}")
@@ -126,6 +130,7 @@ impl RecordedHead {
                 (NOT_COMPARED, _) => Compared::No,
                 (DIFFERS, _) => Compared::Differs,
                 (_, Some(label)) => Compared::Matches(label.to_owned()),
+                (_, None) if compared.starts_with(SIGNS) => Compared::Signs(compared.strip_prefix(SIGNS)?.to_owned()),
                 (_, None) => {
                     let (text, label) = compared.split_once(LABEL)?;
                     let (form, _) = Form::ALL.iter().find(|(_, known)| *known == text)?;
@@ -168,6 +173,7 @@ mod tests {
                 redacted("authorization", Compared::No),
                 redacted("cookie", Compared::Differs),
                 redacted("x-key", Compared::Matches("not compared with a secret".to_owned())),
+                redacted("x-mac", Compared::Signs("A: secret B: 3 bytes, C".to_owned())),
             ],
         };
         let forms = Form::ALL.map(|(form, _)| Compared::Resembles(form, "A: secret B: 3 bytes, C".to_owned()));

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use http::{HeaderName, HeaderValue, Method, Request};
 use medhook::sign::Signer;
 use medhook::testing::Signing;
-use medhook::{Bytes, Secret, SignatureAlgorithm};
+use medhook::{Bytes, Secret};
 use medhook_conformance::{Case, Endpoint, Lost, Transfer};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use crate::endpoint::unsigned_headers;
 use crate::failure::Failure;
 use crate::http_client::{HttpAnswer, HttpConnection, Target, status_of};
+use crate::key_kind::is_public_key;
 
 /// Returns the signer of an endpoint with this secret. `has_config` is whether the secret is that of a receiver's
 /// config file, which has the sender's public key if there is a pair of keys.
@@ -24,20 +25,6 @@ pub(crate) fn signer(signing: &Signing, secret: &Secret, has_config: bool) -> Re
         let is_public = has_config && is_public_key(signing, secret);
         Failure::new(format!("{error}{}", if is_public { hint } else { "" }))
     })
-}
-
-/// Returns whether a secret is a key of a pair in this scheme.
-pub(crate) fn is_ed25519(signing: &Signing, secret: &Secret) -> bool {
-    match signing {
-        Signing::Signature(settings) => settings.algorithm == SignatureAlgorithm::Ed25519,
-        Signing::StandardWebhooks(_) => ["whsk_", "whpk_"].iter().any(|key| secret.expose_secret().starts_with(key)),
-        _ => false,
-    }
-}
-
-/// Returns whether a secret is the public key of a pair in this scheme.
-pub(crate) fn is_public_key(signing: &Signing, secret: &Secret) -> bool {
-    is_ed25519(signing, secret) && !secret.expose_secret().starts_with("whsk_")
 }
 
 /// The endpoint that cases are sent to.

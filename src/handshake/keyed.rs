@@ -112,7 +112,9 @@ impl KeyedHandshakes {
                     TokenPlace::Parameter(token) if token == parameter => {
                         return Err(ConfigError::new("the token and the challenge are in the same parameter"));
                     }
-                    TokenPlace::Parameter(token) => KeyedPlace::Parameter(named("parameter of the token", token)?),
+                    TokenPlace::Parameter(token) => {
+                        KeyedPlace::Parameter(parameter_name("parameter of the token", token)?)
+                    }
                     TokenPlace::Header(token) => KeyedPlace::Header(header("token", token)?),
                 };
                 let key = answer_key.as_deref().map(|key| named("key of the answer", key)).transpose()?;
@@ -156,7 +158,7 @@ impl KeyedHandshakes {
 
     /// Sets the handshake that answers `GET` requests. Returns whether there is one already.
     fn answer_get(&mut self, name: &'static str, parameter: &str, answer: GetAnswer) -> Result<bool, ConfigError> {
-        let parameter = named("parameter of the challenge", parameter)?;
+        let parameter = parameter_name("parameter of the challenge", parameter)?;
         Ok(self.get.replace(Get { name, parameter, answer }).is_some())
     }
 
@@ -210,7 +212,8 @@ impl Get {
             GetAnswer::Echo { place, tokens, key } => {
                 place.check(&query, head.headers, tokens)?;
                 let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._~+/=-".contains(&byte);
-                let challenge = challenge(query.find(&self.parameter), LONGEST_ECHO, is_allowed)?;
+                let challenge =
+                    challenge(query.find(&self.parameter), LONGEST_ECHO, is_allowed, HandshakeProblem::EchoCharacter)?;
                 Ok(match key {
                     Some(key) => Reply::json(key, challenge),
                     None => Reply::text(challenge),
@@ -218,7 +221,12 @@ impl Get {
             }
             GetAnswer::Mac { mac, key } => {
                 let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-                let challenge = challenge(query.find(&self.parameter), LONGEST_FOR_MAC, is_allowed)?;
+                let challenge = challenge(
+                    query.find(&self.parameter),
+                    LONGEST_FOR_MAC,
+                    is_allowed,
+                    HandshakeProblem::MacCharacter,
+                )?;
                 let mac = mac.answer(scheme, &challenge).ok_or(HandshakeProblem::NoMac)?;
                 Ok(Reply::json(key, mac))
             }
@@ -231,6 +239,7 @@ fn challenge(
     parameter: Parameter<'_>,
     longest: usize,
     is_allowed: impl Fn(u8) -> bool,
+    otherwise: HandshakeProblem,
 ) -> Result<String, HandshakeProblem> {
     let challenge = match parameter {
         Parameter::Absent => return Err(HandshakeProblem::ChallengeMissing),
@@ -240,7 +249,7 @@ fn challenge(
     match challenge.len() {
         0 => Err(HandshakeProblem::ChallengeEmpty),
         length if length > longest => Err(HandshakeProblem::ChallengeTooLong),
-        _ if !challenge.bytes().all(is_allowed) => Err(HandshakeProblem::ChallengeCharacter),
+        _ if !challenge.bytes().all(is_allowed) => Err(otherwise),
         _ => Ok(challenge.into_owned()),
     }
 }
@@ -291,6 +300,10 @@ fn no_oracle(config: SchemeConfig) -> Result<SchemeConfig, ConfigError> {
     match config.challenge_safety() {
         ChallengeSafety::Safe => Ok(config),
         ChallengeSafety::SafeIfJson => Ok(config.requiring_json()),
+        ChallengeSafety::NoKey => Err(ConfigError::new(
+            "handshake: an hmac handshake answers with an HMAC-SHA256, and the scheme has no HMAC key for it; use another \
+             handshake",
+        )),
         ChallengeSafety::Unsafe => Err(ConfigError::new(
             "handshake: the scheme could accept the answer to an hmac handshake as the signature of a delivery, so any \
              client could forge deliveries; use a scheme whose signed message contains a separator such as `.`",
@@ -304,6 +317,16 @@ fn named(what: &str, name: &str) -> Result<Box<str>, ConfigError> {
         return Ok(name.into());
     }
     Err(ConfigError::new(format!("the {what} must be 1 to {LONGEST_NAME} characters of visible ASCII")))
+}
+
+/// Checks the name of a parameter, which is compared after decoding.
+fn parameter_name(what: &str, name: &str) -> Result<Box<str>, ConfigError> {
+    if name.contains(['?', '=', '&', '#', '%', '+']) {
+        return Err(ConfigError::new(format!(
+            "the {what} must be only its name, as it is after decoding, without `?`, `=`, `&`, `#`, `%` and `+`"
+        )));
+    }
+    named(what, name)
 }
 
 /// Checks the name of a header. It is not quoted, since a whole line with a secret may have been pasted.

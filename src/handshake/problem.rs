@@ -29,8 +29,9 @@ handshake_problems! {
     ChallengeRepeated = "the challenge occurs more than once";
     ChallengeEmpty = "the challenge is empty";
     ChallengeTooLong = "the challenge is too long";
-    ChallengeCharacter = "the challenge contains a character that is not allowed";
-    NoMac = "the scheme has no key for a MAC";
+    EchoCharacter = "the challenge contains a character other than A-Za-z0-9._~+/=-";
+    MacCharacter = "the challenge contains a character other than A-Za-z0-9_-";
+    NoMac = "the scheme has no HMAC key";
 }
 
 /// A rejected handshake: the problem, and the header that it is about, if there is one.

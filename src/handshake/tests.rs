@@ -205,13 +205,13 @@ async fn an_echo_is_rejected_for_any_difference() {
         (format!("{genuine}&challenge=abc"), HandshakeProblem::ChallengeRepeated),
         (genuine.replace("abc", ""), HandshakeProblem::ChallengeEmpty),
         (genuine.replace("abc", &long), HandshakeProblem::ChallengeTooLong),
-        (genuine.replace("abc", "a%20c"), HandshakeProblem::ChallengeCharacter),
-        (genuine.replace("abc", "a+c"), HandshakeProblem::ChallengeCharacter),
-        (genuine.replace("abc", "<c>"), HandshakeProblem::ChallengeCharacter),
-        (genuine.replace("abc", "a%22c"), HandshakeProblem::ChallengeCharacter),
-        (genuine.replace("abc", "a%0d%0ac"), HandshakeProblem::ChallengeCharacter),
-        (genuine.replace("abc", "a%ffc"), HandshakeProblem::ChallengeCharacter),
-        (genuine.replace("abc", "é"), HandshakeProblem::ChallengeCharacter),
+        (genuine.replace("abc", "a%20c"), HandshakeProblem::EchoCharacter),
+        (genuine.replace("abc", "a+c"), HandshakeProblem::EchoCharacter),
+        (genuine.replace("abc", "<c>"), HandshakeProblem::EchoCharacter),
+        (genuine.replace("abc", "a%22c"), HandshakeProblem::EchoCharacter),
+        (genuine.replace("abc", "a%0d%0ac"), HandshakeProblem::EchoCharacter),
+        (genuine.replace("abc", "a%ffc"), HandshakeProblem::EchoCharacter),
+        (genuine.replace("abc", "é"), HandshakeProblem::EchoCharacter),
         (padded, HandshakeProblem::QueryTooLong),
     ] {
         let rejection = head(&oura, "GET", &target, &[]).await.unwrap_err();
@@ -283,12 +283,12 @@ async fn a_challenge_for_a_mac_is_rejected_for_any_difference() {
         ("/?msg=abc&msg=abc", HandshakeProblem::ChallengeRepeated),
         ("/?msg=", HandshakeProblem::ChallengeEmpty),
         (&long, HandshakeProblem::ChallengeTooLong),
-        ("/?msg=a.c", HandshakeProblem::ChallengeCharacter),
-        ("/?msg=%7Bc", HandshakeProblem::ChallengeCharacter),
-        ("/?msg=a%5B", HandshakeProblem::ChallengeCharacter),
-        ("/?msg=a:c", HandshakeProblem::ChallengeCharacter),
-        ("/?msg=a%0A", HandshakeProblem::ChallengeCharacter),
-        ("/?msg=%C3%A9", HandshakeProblem::ChallengeCharacter),
+        ("/?msg=a.c", HandshakeProblem::MacCharacter),
+        ("/?msg=%7Bc", HandshakeProblem::MacCharacter),
+        ("/?msg=a%5B", HandshakeProblem::MacCharacter),
+        ("/?msg=a:c", HandshakeProblem::MacCharacter),
+        ("/?msg=a%0A", HandshakeProblem::MacCharacter),
+        ("/?msg=%C3%A9", HandshakeProblem::MacCharacter),
     ] {
         let rejection = head(&drchrono, "GET", target, &[]).await.unwrap_err();
         let found = (rejection.reason(), rejection.detail());
@@ -401,6 +401,18 @@ fn each_mistake_in_a_handshake_is_an_error_of_one_line() {
             Handshake::echo_text("challenge", EchoToken::parameter("a b", secret(TOKEN))),
             "the parameter of the token must be",
         ),
+        (Handshake::echo_text("?challenge", token()), "the parameter of the challenge must be only its name"),
+        (Handshake::echo_text("challenge=", token()), "the parameter of the challenge must be only its name"),
+        (Handshake::hmac("a&msg", "mac"), "the parameter of the challenge must be only its name"),
+        (Handshake::hmac("msg#", "mac"), "the parameter of the challenge must be only its name"),
+        (
+            Handshake::echo_text("challenge", EchoToken::parameter("verification%5ftoken", secret(TOKEN))),
+            "the parameter of the token must be only its name",
+        ),
+        (
+            Handshake::echo_text("challenge", EchoToken::parameter("a+b", secret(TOKEN))),
+            "the parameter of the token must be only its name",
+        ),
         (
             Handshake::echo_text("challenge", EchoToken::header("x: y", secret(TOKEN))),
             "the header of the token is not a valid header name",
@@ -415,11 +427,20 @@ fn each_mistake_in_a_handshake_is_an_error_of_one_line() {
         assert!(problem.starts_with("receiver in: handshake: ") && problem.contains(words), "{problem}");
         assert!(!problem.contains(TOKEN), "{problem}");
     }
+    // Dots and brackets are usual in PHP and Rails; a key of JSON may have any visible character.
+    drop(receiver(hmac().handshake(Handshake::echo_json("hub.challenge[a-b_c]", token(), "a=b?&#%+"))));
     // 15 and 16 bytes: each answer lets any client test guesses of the secret.
     let with_mac =
         |text| Custom::new("acme", SharedSecret::new("x"), secret(text)).handshake(Handshake::hmac("msg", "mac"));
     assert!(problem(with_mac("0123456789abcde")).contains("the first secret must have at least 16 bytes"));
     drop(receiver(with_mac("0123456789abcdef")));
+    #[cfg(feature = "ed25519")]
+    {
+        let key = secret("A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=");
+        let ed25519 = Custom::new("acme", crate::Ed25519Body::new("x-sig"), key);
+        let problem = problem(ed25519.handshake(Handshake::hmac("msg", "mac")));
+        assert!(problem.contains("the scheme has no HMAC key"), "{problem}");
+    }
     let standard = || Custom::new("acme", StandardWebhooks::new(), secret("MDEyMzQ1Njc4OWFiY2RlZg=="));
     for (first, second) in [
         (Handshake::head(), Handshake::head()),

@@ -18,7 +18,9 @@ pub(crate) enum ChallengeSafety {
     /// No challenge can be a signed message if each body must begin with `{` or `[`
     /// ([`requiring_json`](SchemeConfig::requiring_json)).
     SafeIfJson,
-    /// The scheme has no HMAC-SHA256 key, or a challenge could be a signed message.
+    /// The scheme has no HMAC-SHA256 key.
+    NoKey,
+    /// A challenge could be a signed message.
     Unsafe,
 }
 
@@ -72,7 +74,7 @@ impl SignatureSettings {
 
     fn challenge_safety(&self) -> ChallengeSafety {
         if self.algorithm != SignatureAlgorithm::HmacSha256 {
-            return ChallengeSafety::Unsafe;
+            return ChallengeSafety::NoKey;
         }
         match self.message_differs_from_challenges() {
             Some(true) => ChallengeSafety::Safe,

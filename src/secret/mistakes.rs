@@ -120,6 +120,7 @@ mod tests {
                 "holds an unexpanded",
                 &["${HUNTER2}", "a-${HUNTER2}-b", "$HUNTER2", "{{ hunter2 }}", "$(cat hunter2)", "%HUNTER2%"],
             ),
+            ("begins with `Bearer` or `Basic`", &["Bearer hunter2", "bearer hunter2", "Basic aHVudGVyMg=="]),
             (
                 "looks like a placeholder",
                 &[
@@ -147,6 +148,8 @@ mod tests {
             "whsec_MDEyMzQ1Njc4OWFiY2RlZg==",
             "0123456789abcdef0123456789abcdef",
             "a long random text",
+            "Bearerhunter2",
+            "basically",
             "$2b$12$abcdefghijklmnopqrstuv",
             "p{ss}w$rd",
             "x-it's-90%",

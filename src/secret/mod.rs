@@ -22,8 +22,8 @@ use crate::ConfigError;
 ///
 /// Text that no provider issues is an error: an invisible character, a line break, or whitespace at an end. Text that
 /// looks like a mistake but may be a secret is a [`warning`](Secret::warning), which a receiver logs when it is built:
-/// quotation marks, an unexpanded `${NAME}`, a leading `NAME=`, a placeholder. [`literal`](Secret::literal) silences
-/// it.
+/// quotation marks, an unexpanded `${NAME}`, a leading `NAME=`, a leading `Bearer` or `Basic`, a placeholder.
+/// [`literal`](Secret::literal) silences it.
 #[derive(Clone)]
 pub struct Secret {
     label: Option<Arc<str>>,

@@ -34,8 +34,8 @@ impl Signer {
     /// name. Each line ends with a line feed.
     ///
     /// # Errors
-    /// Returns an error if the scheme is not Standard Webhooks with a shared key, if one of its headers is missing, or if a header occurs
-    /// twice.
+    /// Returns an error if the scheme is not Standard Webhooks with a shared key, if one of its headers is missing, or
+    /// if a header occurs twice.
     pub fn sign_headers(&self, headers: &HeaderMap) -> Result<HeaderValue, ConfigError> {
         for name in MESSAGE {
             if !headers.contains_key(name) {

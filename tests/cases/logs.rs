@@ -46,6 +46,35 @@ fn every_log_line_is_documented_with_its_level_and_fields() {
     }
 }
 
+#[test]
+fn every_detail_of_a_header_is_documented() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let guide = fs::read_to_string(root.join("docs/logs.md")).expect("it exists");
+    let source = fs::read_to_string(root.join("src/headers.rs")).expect("it exists");
+    let (_, list) = source.split_once("\nheader_problems! {\n").expect("the list");
+    let (list, _) = list.split_once("\n}\n").expect("its end");
+    // `Variant = "text", Reason;`
+    let mut texts = list.split('"');
+    let mut details = 0;
+    texts.next();
+    while let (Some(text), Some(after)) = (texts.next(), texts.next()) {
+        let reason = after.trim_start_matches(',').trim().split(';').next().expect("a reason");
+        let upper = |letter: char| if letter.is_uppercase() { format!("_{letter}") } else { letter.to_string() };
+        let reason = reason.chars().map(upper).collect::<String>().trim_start_matches('_').to_lowercase();
+        let of_reason = |row: &&str| row.split(" | ").next().is_some_and(|cell| cell.contains(&format!("`{reason}`")));
+        let row = guide.lines().filter(|line| line.starts_with("| `")).find(of_reason);
+        let row = row.unwrap_or_else(|| panic!("docs/logs.md has no row for {reason}"));
+        // The guide appends what only some of the texts have.
+        let (text, more) = text.split_once("; ").map_or((text, None), |(text, more)| (text, Some(format!("; {more}"))));
+        for part in [Some(text.to_owned()), more].into_iter().flatten() {
+            let is_quoted = [format!("`{part}`"), format!("``{part}``")].iter().any(|quoted| row.contains(quoted));
+            assert!(is_quoted, "docs/logs.md: {reason}: no {part:?}");
+        }
+        details += 1;
+    }
+    assert!(details > 30, "{details}");
+}
+
 fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("it exists") {
         let path = entry.expect("readable").path();

@@ -4,6 +4,7 @@ use base64ct::{Base64, Base64Unpadded, Encoding as _};
 use http::{HeaderMap, Method};
 use medhook::SharedSecretForm;
 use medhook::registry::UnsignedHeader;
+use medhook::sign::mac;
 use medhook::testing::Signing;
 use medhook_conformance::Endpoint;
 
@@ -77,11 +78,11 @@ impl Redaction {
     }
 
     /// Returns the head to record.
-    pub(super) fn head(&self, at: i64, method: &Method, headers: &HeaderMap) -> RecordedHead {
+    pub(super) fn head(&self, at: i64, method: &Method, headers: &HeaderMap, body: &[u8]) -> RecordedHead {
         let mut head = RecordedHead { at, method: method.as_str().to_owned(), ..RecordedHead::default() };
         for (name, value) in headers {
             let (name, value) = (name.as_str(), value.as_bytes());
-            match self.redacted(name, value) {
+            match self.redacted(name, value).map(|compared| self.compared_as_signature(name, value, body, compared)) {
                 Some(compared) => {
                     head.redacted.push(Redacted { name: name.to_owned(), bytes: value.len(), compared });
                 }
@@ -89,6 +90,22 @@ impl Redaction {
             }
         }
         head
+    }
+
+    /// Compares an unknown value in the place of a shared secret with the HMACs of the body.
+    fn compared_as_signature(&self, name: &str, value: &[u8], body: &[u8], compared: Compared) -> Compared {
+        let is_shared = self.shared.iter().any(|shared| shared == name);
+        if compared != Compared::Differs || !is_shared || !holds_mac(value) {
+            return compared;
+        }
+        let signs = |(_, secret): &&(String, String)| {
+            let signature = mac(secret.as_bytes(), &[body]);
+            let hex = base16ct::lower::encode_string(&signature);
+            let base64 = Base64Unpadded::encode_string(&signature);
+            let text = value.trim_ascii_end().strip_suffix(b"=").unwrap_or(value);
+            value.to_ascii_lowercase().ends_with(hex.as_bytes()) || text.ends_with(base64.as_bytes())
+        };
+        self.secrets.iter().find(signs).map_or(compared, |(label, _)| Compared::Signs(label.clone()))
     }
 
     /// Returns the result of the comparison with all secrets if the value must not be recorded.
@@ -326,6 +343,27 @@ mod tests {
         let mediquo = redaction_of("x-webhook-signature");
         assert_eq!(mediquo.redacted("x-webhook-signature", &[b'a'; 64]), Some(Compared::Differs));
         assert_eq!(mediquo.redacted("x-signature", &[b'a'; 64]), Some(Compared::Differs));
+    }
+
+    #[test]
+    fn a_signature_in_place_of_a_shared_secret_is_recognized_and_not_recorded() {
+        let redaction = redaction_of("x-key");
+        let signature = mac(SECRET.as_bytes(), &[b"body"]);
+        let (hex, base64) = (base16ct::lower::encode_string(&signature), Base64::encode_string(&signature));
+        let signs = Compared::Signs("CAIR".to_owned());
+        for (value, body, compared) in [
+            (hex.clone(), "body", &signs),
+            (hex.to_uppercase(), "body", &signs),
+            (format!("sha256={hex}"), "body", &signs),
+            (base64.clone(), "body", &signs),
+            (base64.trim_end_matches('=').to_owned(), "body", &signs),
+            (hex, "another body", &Compared::Differs),
+            (base64, "another body", &Compared::Differs),
+        ] {
+            let headers = HeaderMap::from_iter([(http::HeaderName::from_static("x-key"), value.parse().unwrap())]);
+            let head = redaction.head(0, &Method::POST, &headers, body.as_bytes());
+            assert_eq!((head.headers.len(), &head.redacted[0].compared), (0, compared), "{value}");
+        }
     }
 
     fn redaction_of(header: &str) -> Redaction {

@@ -172,7 +172,7 @@ impl Capture {
         let recording = self.clone();
         // A task of its own, which ends even if the sender disconnects.
         let recorded = tokio::task::spawn_blocking(move || {
-            let redacted = recording.redaction.head(at, &head.method, &head.headers);
+            let redacted = recording.redaction.head(at, &head.method, &head.headers, &body);
             match recording.recorder.record(permit, &redacted.to_bytes(), &body) {
                 Ok(number) => recording.report(number, &head.method, body.len()),
                 Err(error) => recording.skip(&format!("it could not be written: {error}")),

@@ -20,7 +20,7 @@ use medhook_conformance::{CustomProvider, Endpoint};
 
 pub(crate) use self::options::{OptionMistake, OptionSource, SchemeOptions};
 pub(crate) use self::scheme::{LONGEST_PREFIX, TOO_LONG, header_name};
-pub(crate) use self::words::{Preset, SchemeName, SignatureEncoding};
+pub(crate) use self::words::{SchemeName, SignatureEncoding};
 use crate::duration;
 use crate::failure::Failure;
 use crate::provider::{CUSTOM, NamedProvider, Provider};
@@ -96,6 +96,9 @@ impl Dialect {
             return Err(Failure::new("--also-header does not apply to custom"));
         }
         let Some(scheme) = self.scheme.scheme else {
+            if self.scheme.preset.is_some() {
+                return Err(Failure::new("--preset requires --scheme timestamped-hmac"));
+            }
             let schemes: Vec<_> = SchemeName::value_variants().iter().map(|scheme| words::word(*scheme)).collect();
             return Err(Failure::new(format!("custom requires --scheme: one of {}", schemes.join(", "))));
         };

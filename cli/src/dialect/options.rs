@@ -1,8 +1,7 @@
 //! The options of a scheme, from arguments or from a config file.
 
-use super::words::{
-    AuthorizationForm, HashName, KeyEncoding, Preset, SchemeName, SignatureEncoding, TimestampOf, UnitName,
-};
+use super::words::{AuthorizationForm, HashName, KeyEncoding, SchemeName, SignatureEncoding, TimestampOf, UnitName};
+use crate::preset::Preset;
 
 /// The options of a scheme, which have the same names as arguments and as keys of a config file.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -6,7 +6,8 @@ use medhook::{
 };
 
 use super::options::{OptionMistake, OptionSource, SchemeOptions};
-use super::words::{AuthorizationForm, HashName, KeyEncoding, Preset, SchemeName, TimestampOf, word};
+use super::words::{AuthorizationForm, HashName, KeyEncoding, SchemeName, TimestampOf, word};
+use crate::preset::Preset;
 
 type Built<T> = Result<T, OptionMistake>;
 
@@ -129,7 +130,11 @@ impl SchemeOptions {
     fn signature_element(&self, source: OptionSource) -> Built<&str> {
         for (key, given) in [("prefix", self.prefix.is_some()), ("separator", self.separator.is_some())] {
             if given {
-                return Err(self.only_with(key, "timestamp_header", source));
+                let mut mistake = self.only_with(key, "timestamp_header", source);
+                if key == "separator" {
+                    mistake.problem.push_str(" (elements are separated by commas; no other separator is supported)");
+                }
+                return Err(mistake);
             }
         }
         self.signature_element.as_deref().ok_or_else(|| {

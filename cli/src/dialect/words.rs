@@ -131,14 +131,6 @@ pub(crate) enum HashName {
     Sha512,
 }
 
-/// The settings of a known provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Preset {
-    Terra,
-    Whoop,
-    Oura,
-}
-
 /// The form of a shared secret in the header `Authorization`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum AuthorizationForm {

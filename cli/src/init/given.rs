@@ -6,8 +6,8 @@ use clap::ValueEnum;
 use medhook::registry::OptionName;
 
 use super::custom::NAMES;
-use crate::dialect::Preset;
 use crate::failure::Failure;
+use crate::preset::Preset;
 use crate::provider::{CUSTOM, NamedProvider};
 
 /// A value for one provider, or for all that need it: `NAME` or `cair=NAME`.

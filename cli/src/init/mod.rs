@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 
 use self::given::{Given, GivenValues};
 use self::template::Template;
-use crate::dialect::Preset;
 use crate::failure::Failure;
 use crate::output::say;
+use crate::preset::Preset;
 use crate::provider::{NamedProvider, named_provider_parser};
 use crate::receive::{NOT_CHECKED, check_file};
 use crate::verdict::Verdict;

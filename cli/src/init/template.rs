@@ -56,11 +56,21 @@ impl Template {
         let _ = writeln!(next, "  medhook receive --check --config {file}");
         let _ = writeln!(next, "  medhook receive --config {file}");
         for provider in providers {
-            let _ = writeln!(
-                next,
-                "  medhook send --config {file} --endpoint {}  # in a second terminal, with the same variables",
-                provider.name()
-            );
+            let name = provider.name();
+            let _ = match (is_custom(*provider), values.scheme(*provider)) {
+                // The endpoint has only the public key, which cannot sign.
+                (true, Some("ed25519")) => writeln!(
+                    next,
+                    "  # to try it, make a key pair (docs/receive.md), and sign with its private key:\n  \
+                     medhook send custom --scheme ed25519 --header {} --secret-env PRIVATE_KEY \\\n    \
+                     --to http://127.0.0.1:8787/webhooks/{name}",
+                    values.header(*provider).unwrap_or("X-Signature")
+                ),
+                _ => writeln!(
+                    next,
+                    "  medhook send --config {file} --endpoint {name}  # in a second terminal, with the same variables"
+                ),
+            };
         }
         Ok(Template { text, next })
     }
@@ -100,7 +110,11 @@ fn endpoint(text: &mut String, provider: NamedProvider, values: &GivenValues) {
     let _ = writeln!(text, "name     = {name:?} # part of the keys in the store: keep it when the URL changes");
     let _ = writeln!(text, "provider = {name:?}");
     if is_custom(provider) {
-        commented(text, "Every sender that medhook does not know is described by the lines below.");
+        commented(
+            text,
+            "Every sender that medhook does not know is described by the lines below. The settings of many:",
+        );
+        let _ = writeln!(text, "# {GUIDE}");
     }
     commented(
         text,
@@ -166,6 +180,8 @@ fn documented<'r>(name: &str, remark: &'r str) -> &'r str {
     let remark = remark.strip_prefix(name).unwrap_or(remark);
     remark.split_once(';').map_or(remark, |(documented, _)| documented)
 }
+
+const GUIDE: &str = "https://github.com/medhook/medhook/blob/main/src/guide/schemes.md";
 
 const TOP: &str = "\
 # Config file of `medhook receive`; docs/receive.md describes every key.

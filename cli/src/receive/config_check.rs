@@ -36,7 +36,10 @@ pub(super) fn check_config(path: &Path, overrides: Overrides) -> Result<CheckedC
     let mut lines = vec![format!("events are recorded in {}{bodies}", config.store.value.shown())];
     for endpoint in config.endpoints {
         match endpoint.ready(Arc::new(NoDedupe), None) {
-            Ok(ready) => lines.push(ready.to_string()),
+            Ok(ready) => {
+                warnings.extend_from_slice(ready.receiver.warnings());
+                lines.push(ready.to_string());
+            }
             Err(failure) => found.push(failure),
         }
     }

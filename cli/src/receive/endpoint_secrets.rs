@@ -114,6 +114,21 @@ impl EndpointSecrets {
         replaced.map(drop).map_err(|error| Failure::because(&self.place, error))
     }
 
+    /// Returns the warning about a secret that is compared with the whole header `Authorization`, unless the secrets
+    /// are declared to be intended as they are.
+    pub(super) fn authorization_warning(&self) -> Option<String> {
+        let Source::Custom(options) = &self.source else { return None };
+        let group = self.groups.iter().find(|group| group.key == "secrets")?;
+        (options.compares_authorization() && !group.list.is_literal()).then(|| {
+            format!(
+                "{}: `header`: the secret is compared with all of `Authorization`; set `form = \"bearer\"` or `\"basic\"` if \
+                 the sender sends one; then the secret is the token or password alone; otherwise set `literal = true` \
+                 beside the secret",
+                self.place
+            )
+        })
+    }
+
     /// Returns one line for each secret whose text looks like a mistake.
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
         self.groups.iter().chain(&self.signing).flat_map(|group| &group.secrets).filter_map(Named::warning)

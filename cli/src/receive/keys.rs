@@ -213,9 +213,21 @@ impl TableKeys {
         self.table.contains_key(key)
     }
 
+    /// Returns the text under a key that was not taken yet, if it is one.
+    pub(super) fn text_of(&self, key: &str) -> Option<&str> {
+        self.table.get(key).and_then(Value::as_str)
+    }
+
     /// Returns whether the value of a key is a table.
     pub(super) fn is_table(&self, key: &str) -> bool {
         self.table.get(key).is_some_and(Value::is_table)
+    }
+
+    /// Returns the table under a key, or the tables of its list.
+    pub(super) fn tables_within(&self, key: &str) -> impl Iterator<Item = &Table> {
+        let value = self.table.get(key);
+        let listed = value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_table);
+        value.and_then(Value::as_table).into_iter().chain(listed)
     }
 
     fn must_be(&self, key: &str, what: &str, is: &Value) -> Failure {

@@ -11,6 +11,7 @@ use super::secrets::Group;
 use super::take_secrets::TakeSecrets;
 use crate::dialect::{LONGEST_PREFIX, OptionMistake, SignatureEncoding, TOO_LONG, event_time, header_name};
 use crate::failure::Failure;
+use crate::provider::other_senders;
 use crate::sources::Validation;
 
 /// The builder of a receiver, configured with its provider.
@@ -82,7 +83,11 @@ pub(super) fn take(keys: &mut TableKeys, name: &str, reuse: bool, validation: Va
     let mut choices: Vec<(&str, Option<&'static ProviderFacts>)> =
         PROVIDERS.iter().map(|facts| (facts.name, Some(*facts))).collect();
     choices.push(("custom", None));
-    let provider = keys.choice("provider", &choices)?;
+    let others = keys.text_of("provider").map(other_senders);
+    let provider = keys.choice("provider", &choices).map_err(|failure| match others {
+        Some(others) => failure.advising(others),
+        None => failure,
+    })?;
     let provider = keys.needed("provider", provider)?;
     let mut groups = Vec::new();
     let mut take = TakeSecrets { reuse, validation, groups: &mut groups };

@@ -76,6 +76,11 @@ impl SecretList {
         Ok(secrets)
     }
 
+    /// Returns whether all secrets are declared to be intended as they are.
+    pub(super) fn is_literal(&self) -> bool {
+        self.entries.iter().all(|entry| entry.literal)
+    }
+
     /// Returns the failure for a list of which no secret is set.
     pub(super) fn none_is_set(&self) -> Failure {
         Failure::because(&self.place, "must name at least one secret that is set")

@@ -10,9 +10,10 @@ use crate::clock::now;
 use crate::endpoint::unsigned_headers;
 use crate::failure::Failure;
 use crate::http_client::Target;
+use crate::key_kind::is_ed25519;
 use crate::output::harmless;
 use crate::random;
-use crate::sender::{is_ed25519, signer};
+use crate::sender::signer;
 
 /// A delivery to be sent.
 pub(super) struct Delivery {

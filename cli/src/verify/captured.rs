@@ -4,9 +4,12 @@ use medhook::Reason;
 use medhook::testing::Signing;
 use medhook_conformance::Endpoint;
 
-use super::causes::{Cause, Causes};
+use super::causes::authorization::token_alone;
+use super::causes::options::option;
+use super::causes::shared::hmac_to_set;
+use super::causes::{Cause, Causes, secret_to_set};
 use super::headers::Head;
-use super::signature_form::auth_scheme;
+use super::signature_form::{after_auth_scheme, auth_scheme};
 use super::steps::{Step, StepResult, Steps};
 use crate::recording::{Compared, Form, Redacted};
 
@@ -91,6 +94,10 @@ fn compared(hidden: &Redacted, endpoint: &Endpoint, signing: &Signing) -> (Step,
     };
     let expects_mac = !matches!(signing, Signing::SharedSecret { .. });
     let mismatch = Some(Reason::SignatureMismatch);
+    if let Some(cause) = given_after_word(compared, endpoint, signing) {
+        let detail = format!("the capture recorded {bytes} bytes in the header {name}, which hold the word once");
+        return (step("verify", StepResult::Failed, mismatch, detail), Some(cause));
+    }
     let (reason, detail, cause) = match compared {
         Compared::No => (
             None,
@@ -129,14 +136,30 @@ fn compared(hidden: &Redacted, endpoint: &Endpoint, signing: &Signing) -> (Step,
             format!("which hold secret {label}, but an HMAC is expected"),
             Some((
                 "secret_instead_of_hmac",
-                format!("the header {name} holds secret {label} itself, but an HMAC is expected"),
+                format!(
+                    "the header {name} holds secret {label} itself, but an HMAC is expected{}",
+                    secret_to_set(endpoint)
+                ),
                 !matches!(compared, Compared::Resembles(Form::CutOff | Form::Other, _)),
+            )),
+        ),
+        Compared::Signs(label) => (
+            mismatch,
+            format!("which are an HMAC of the body under secret {label}, but the secret itself is expected"),
+            Some((
+                "hmac_instead_of_secret",
+                format!(
+                    "the header {name} holds an HMAC of the body under secret {label}: the sender signs, but the \
+                     endpoint expects the secret itself{}",
+                    hmac_to_set(endpoint)
+                ),
+                !expects_mac,
             )),
         ),
         Compared::Resembles(form, label) => (
             mismatch,
             format!("which are not secret {label}, but another form of it"),
-            Some(changed(name, *form, label)),
+            Some(changed(name, *form, label, endpoint.custom.is_some())),
         ),
         Compared::Matches(label) => {
             let given = endpoint.secrets.contains_key(label) || endpoint.also_secrets.contains_key(label);
@@ -152,13 +175,28 @@ fn compared(hidden: &Redacted, endpoint: &Endpoint, signing: &Signing) -> (Step,
     (step("verify", result, reason, detail), cause.map(|(code, text, fits)| Cause { code, text, fits }))
 }
 
+/// Returns a cause if the secret was given with the word `Bearer`, which the form adds.
+fn given_after_word(compared: &Compared, endpoint: &Endpoint, signing: &Signing) -> Option<Cause> {
+    let (Signing::SharedSecret { form, .. }, Compared::Resembles(Form::Other, label)) = (signing, compared) else {
+        return None;
+    };
+    after_auth_scheme(auth_scheme(form)?, endpoint.secrets.get(label)?)?;
+    let fix = Some(token_alone(form, GIVEN_AFTER_WORD)).filter(|fix| !fix.is_empty())?;
+    let text = format!("secret {label} was given after the word `Bearer`, which is not part of it{fix}");
+    Some(Cause { code: GIVEN_AFTER_WORD, text, fits: false })
+}
+
+const GIVEN_AFTER_WORD: &str = "secret_given_after_word";
+
 /// Returns the cause for which a header does not hold the shared secret unchanged: its code, its text, and whether it
 /// explains the delivery completely.
-fn changed(name: &str, form: Form, label: &str) -> (&'static str, String, bool) {
+fn changed(name: &str, form: Form, label: &str, is_custom: bool) -> (&'static str, String, bool) {
+    let bearer = || format!("; if it is `Bearer`, set {} instead of `header`", option("form", "bearer"));
+    let fix = if is_custom && name == "authorization" { bearer() } else { String::new() };
     let holds = format!("the header {name} holds secret {label}");
     match form {
         Form::InQuotes => ("secret_in_quotes", format!("{holds} in quotation marks or spaces"), true),
-        Form::AfterWord => ("secret_after_word", format!("{holds} after a word such as `Bearer`"), true),
+        Form::AfterWord => ("secret_after_word", format!("{holds} after a word such as `Bearer`{fix}"), true),
         Form::InOtherCase => ("secret_in_other_case", format!("{holds} with letters in a different case"), true),
         Form::InBase64 => ("secret_in_base64", format!("{holds} encoded as base64"), true),
         Form::CutOff => {
@@ -210,6 +248,47 @@ mod tests {
             let (steps, causes) = report(&head, &endpoint, &signing).unwrap();
             assert_eq!(steps.verify.result, StepResult::Unchecked);
             assert!(causes.list.iter().all(|cause| cause.code == "secret_in_other_form" && !cause.fits));
+        }
+    }
+
+    fn judged(scheme: SharedSecret, secret: &str, compared: Compared) -> (Step, Cause) {
+        let signing = Signing::of(scheme);
+        let mut endpoint = Endpoint::custom("custom", CustomProvider::new(signing.clone()));
+        endpoint.secrets.insert("current".to_owned(), secret.to_owned());
+        let (step, cause) =
+            super::compared(&Redacted { name: signing.header(), bytes: 64, compared }, &endpoint, &signing);
+        (step, cause.unwrap())
+    }
+
+    #[test]
+    fn a_recognized_value_names_the_option() {
+        let current = || "current".to_owned();
+        for (scheme, secret, compared, code, option) in [
+            (
+                SharedSecret::new("x-key"),
+                "secret",
+                Compared::Signs(current()),
+                "hmac_instead_of_secret",
+                "set `scheme = \"hmac-sha256\"`",
+            ),
+            (
+                SharedSecret::bearer(),
+                "Bearer secret",
+                Compared::Resembles(Form::Other, current()),
+                "secret_given_after_word",
+                "with `form = \"bearer\"`, give the token alone",
+            ),
+            (
+                SharedSecret::new("authorization"),
+                "secret",
+                Compared::Resembles(Form::AfterWord, current()),
+                "secret_after_word",
+                "set `form = \"bearer\"` instead of `header`",
+            ),
+        ] {
+            let (step, cause) = judged(scheme, secret, compared);
+            assert_eq!((step.reason, cause.code), (Some(Reason::SignatureMismatch), code));
+            assert!(cause.text.contains(option), "{}", cause.text);
         }
     }
 }

@@ -8,6 +8,7 @@ use medhook_conformance::Endpoint;
 use serde_json::value::RawValue;
 
 use super::headers::Head;
+use super::separators::other_separator;
 use super::signed::SignedText;
 use super::time_form::TimeForm;
 
@@ -98,7 +99,7 @@ impl Case<'_> {
 
     /// Returns the text of the only element of this name in a header.
     fn element(&self, header: &str, name: &str) -> Option<&str> {
-        let entries = self.head.text(header)?.split(',');
+        let entries = self.head.text(header)?.split(other_separator(self.signing, self.head).unwrap_or(','));
         let mut texts = entries.filter_map(|entry| entry.trim().strip_prefix(name)?.strip_prefix('='));
         let text = texts.next()?;
         if texts.next().is_some() { None } else { Some(text) }

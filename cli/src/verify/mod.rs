@@ -2,6 +2,7 @@
 //!
 //! - `headers`: parses the recorded head
 //! - `case`: the recorded delivery and its endpoint
+//! - `elements`: headers that are lists
 //! - `signed`: what a signature covers
 //! - `unusable`: secrets that no receiver starts with
 //! - `steps`: runs the steps of a receiver
@@ -14,6 +15,7 @@
 mod captured;
 mod case;
 mod causes;
+mod elements;
 mod encodings;
 mod headers;
 mod input;
@@ -21,6 +23,7 @@ mod problems;
 mod report;
 #[cfg(test)]
 mod scheme_tests;
+mod separators;
 mod signature_form;
 mod signed;
 mod steps;
@@ -48,8 +51,9 @@ use crate::verdict::Verdict;
 /// from the headers, the secret, the body or the time. docs/verify.md lists them.
 ///
 /// Secrets, signatures and header values are never printed, except the value of
-/// content-length. The exit code is 0 if the delivery is verified, 1 if it is not,
-/// and 2 if it could not be checked.
+/// content-length and, for custom providers, names of elements and short prefixes. The
+/// exit code is 0 if the delivery is verified, 1 if it is not, and 2 if it could not be
+/// checked.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,

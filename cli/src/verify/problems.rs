@@ -5,8 +5,9 @@ use medhook::testing::Signing;
 use medhook::{Reason, TimestampPlace, TimestampUnit};
 
 use super::case::Case;
+use super::causes::options::option;
 use super::time_form::TimeForm;
-use super::{signature_form, signed};
+use super::{elements, separators, signature_form, signed};
 
 /// A reason to reject a delivery, with the code of the cause.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,6 +54,9 @@ pub(super) fn of_head(case: &Case<'_>, reason: Reason) -> Vec<Problem> {
 pub(super) const AMBIGUOUS: &str = "the body begins with neither `{` nor `[`, so a template without a character \
                                    between the timestamp and the body does not tell where the body begins";
 
+/// The code of elements that no comma separates.
+pub(super) const OTHER_SEPARATOR: &str = "elements_separated_otherwise";
+
 /// The default of `body_limit`.
 const DEFAULT_LIMIT: usize = 1024 * 1024;
 
@@ -72,6 +76,11 @@ fn of_value(case: &Case<'_>, name: &str) -> Vec<Problem> {
     let Ok(text) = str::from_utf8(value) else {
         return vec![problem("header_not_text", format!("the header {name} is not UTF-8"))];
     };
+    let other_separator =
+        separators::other_separator(case.signing, case.head).filter(|_| name == case.signature_header());
+    if let Some(by) = other_separator {
+        return vec![problem(OTHER_SEPARATOR, elements::describe(by, name))];
+    }
     let mut found = Vec::new();
     if case.id_header().is_some_and(|header| header == name) {
         found.extend(of_id(case, name, text));
@@ -92,7 +101,11 @@ fn of_value(case: &Case<'_>, name: &str) -> Vec<Problem> {
             found.extend(of_time(case, &header, text));
         }
         Some((_, None)) if is_element && name == case.signature_header() => {
-            let text = format!("{name} does not have the configured element of the timestamp exactly once");
+            let other = elements::other_time(case).filter(|_| case.endpoint.custom.is_some());
+            let found_in = other.map_or_else(String::new, |other| {
+                format!("; a time is found in `{other}`: set {}", option("timestamp_element", other))
+            });
+            let text = format!("{name} does not have the configured element of the timestamp exactly once{found_in}");
             found.push(problem("timestamp_element_missing", text));
         }
         _ => {}

@@ -179,6 +179,11 @@ impl TimeForm {
         }
     }
 
+    /// Returns whether a text of this form is hardly anything but a time.
+    pub(super) fn is_plausible(self, text: &str) -> bool {
+        self.is_smaller_unit() || self == TimeForm::Rfc3339 || (self == TimeForm::Seconds && text.len() >= 9)
+    }
+
     /// Returns whether the number is in a smaller unit than seconds.
     pub(super) fn is_smaller_unit(self) -> bool {
         matches!(self, TimeForm::Milliseconds | TimeForm::Microseconds | TimeForm::Nanoseconds)

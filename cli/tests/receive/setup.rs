@@ -103,6 +103,26 @@ fn init_writes_every_scheme_and_preset_of_a_custom_provider() {
 }
 
 #[test]
+fn init_custom_names_the_missing_scheme_and_how_to_try_a_public_key() {
+    let folder = Folder::new();
+    let printed = text(&run(&folder, false, &["init", "custom"]).stdout);
+    let (_, missing) = printed.split_once("still missing:").unwrap();
+    assert_eq!(missing.matches("`scheme`: missing, but required").count(), 1, "{printed}");
+    assert!(missing.contains("the environment variable CUSTOM_SECRET is not set"), "{printed}");
+    let written = std::fs::read_to_string(folder.path().join("medhook.toml")).unwrap();
+    assert!(written.contains("# https://github.com/medhook/medhook/blob/main/src/guide/schemes.md\n"), "{written}");
+    // The scheme alone.
+    folder.file("inbox.key", INBOX_KEY);
+    let problems = text(&run(&folder, true, &["receive", "--check"]).stderr);
+    assert_eq!(problems.matches("`scheme`: missing").count(), 1, "{problems}");
+
+    let ed25519 = ["init", "custom", "--scheme", "ed25519", "--header", "X-Sig", "--out", "pair.toml"];
+    let printed = text(&run(&folder, false, &ed25519).stdout);
+    let send = "medhook send custom --scheme ed25519 --header X-Sig --secret-env PRIVATE_KEY";
+    assert!(printed.contains(send) && !printed.contains("medhook send --config"), "{printed}");
+}
+
+#[test]
 fn an_option_that_only_the_portal_knows_is_left_open_and_the_check_names_it() {
     let folder = Folder::new();
     let output = run(&folder, false, &["init", "cair", "--out", "cair.toml"]);

@@ -414,6 +414,8 @@ fn sources(folder: &std::path::Path) -> String {
 #[test]
 fn every_code_is_documented_and_every_documented_code_exists() {
     let sources = sources(&PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src/verify")));
+    // The keys of the config file are no codes.
+    let sources = sources.replace("option(\"", "option(");
     let codes: Vec<_> = sources.split('"').filter(is_code).collect();
     for code in &codes {
         assert!(documented(code), "{code} is not documented");

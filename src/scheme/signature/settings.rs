@@ -42,6 +42,8 @@ pub struct SignatureSettings {
     pub needs_json: bool,
     /// The freshness that fits the provider, if it is a known one.
     pub freshness: Option<Freshness>,
+    /// The setting that was made although elements do not have it, which is an error.
+    pub(super) not_of_elements: Option<&'static str>,
 }
 
 /// The algorithm of signatures.
@@ -83,6 +85,7 @@ impl SignatureSettings {
             signed: "{body}".to_owned(),
             needs_json: false,
             freshness: None,
+            not_of_elements: None,
         }
     }
 
@@ -146,6 +149,11 @@ impl SignatureSettings {
                 }
             }
             SignatureLayout::Elements { timestamp, signature } => {
+                if let Some(setting) = self.not_of_elements {
+                    return Err(ConfigError::new(format!(
+                        "the {setting} does not apply to elements, which are separated by commas, with no prefix; remove it"
+                    )));
+                }
                 let is_name = |name: &str| {
                     name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_graphic() && !b",=;".contains(&byte))
                 };
@@ -222,6 +230,11 @@ pub(in crate::scheme) fn ed25519_key(encoding: SecretEncoding, text: &str) -> Re
         Some(public) => SecretEncoding::Base64.decode(public),
         None => decode(text),
     };
+    let is_hex =
+        || encoding != SecretEncoding::Hex && SecretEncoding::Hex.decode(text).is_some_and(|key| key.len() == 32);
+    if is_hex() {
+        return Err("32 bytes in hex: set `secret_encoding` to hex".to_owned());
+    }
     let key = key.ok_or("not an Ed25519 public key: 32 bytes in base64 or, with `secret_encoding` hex, in hex")?;
     // The key of a PEM file is preceded by its type (RFC 8410).
     if let Some(seed) = key.strip_prefix(&PKCS_8[..]).and_then(|seed| <[u8; 32]>::try_from(seed).ok()) {

@@ -57,3 +57,37 @@ fn the_time_of_an_event_in_a_header_is_judged() {
     assert_eq!(verify(2 * 3600), Ok(()));
     assert_eq!(verify(2 * 3600 + 1), Err(Reason::Stale));
 }
+
+#[test]
+fn elements_have_neither_a_prefix_nor_a_separator() {
+    let problem = |scheme: TimestampedHmac| {
+        let secret = Secret::new("a-long-random-secret").unwrap();
+        let built = Receiver::builder("in", Custom::new("acme", scheme, secret)).store(MemoryStore::new(10)).build();
+        built.err().map(|error| error.to_string())
+    };
+    let (elements, headers) = (|| TimestampedHmac::elements("x-sig", "t", "v1"), || TimestampedHmac::headers("x", "y"));
+    let ends = "does not apply to elements, which are separated by commas, with no prefix; remove it";
+    assert_eq!(problem(elements()), None);
+    assert!(
+        problem(elements().separator(';')).is_some_and(|problem| problem.ends_with(&format!("the separator {ends}")))
+    );
+    assert!(problem(elements().prefix("v1=")).is_some_and(|problem| problem.ends_with(&format!("the prefix {ends}"))));
+    assert_eq!(problem(headers().separator(';').prefix("v1=")), None);
+}
+
+#[cfg(feature = "ed25519")]
+#[test]
+fn an_ed25519_key_in_hex_is_named() {
+    use crate::{Ed25519Body, SecretEncoding};
+
+    let problem = |encoding: SecretEncoding, key: &str| {
+        let scheme = Ed25519Body::new("x-sig").secret_encoding(encoding);
+        let custom = Custom::new("acme", scheme, Secret::new(key).unwrap());
+        Receiver::builder("in", custom).store(MemoryStore::new(10)).build().err().map(|error| error.to_string())
+    };
+    let key = "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8";
+    assert_eq!(problem(SecretEncoding::Hex, key), None);
+    assert!(problem(SecretEncoding::Base64, key).unwrap().ends_with("32 bytes in hex: set `secret_encoding` to hex"));
+    let short = problem(SecretEncoding::Base64, &key[2..]).unwrap();
+    assert!(short.contains("not an Ed25519 public key") && !short.contains("in hex: set"), "{short}");
+}

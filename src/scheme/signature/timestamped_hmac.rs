@@ -106,21 +106,26 @@ impl TimestampedHmac {
     }
 
     /// Sets the text that must precede each signature exactly, if the timestamp has a header of its own. The default is
-    /// none.
+    /// none. With [`elements`](TimestampedHmac::elements), building the receiver is an error.
     #[must_use]
     pub fn prefix(mut self, text: impl Into<String>) -> Self {
         if let SignatureLayout::Value { prefix, .. } = &mut self.0.layout {
             *prefix = text.into();
+        } else {
+            self.0.not_of_elements = Some("prefix");
         }
         self
     }
 
     /// Accepts several signatures, separated by this character, if the timestamp has a header of its own. Each has the
-    /// prefix, and one of them must be valid. At most 32 are accepted.
+    /// prefix, and one of them must be valid. At most 32 are accepted. With [`elements`](TimestampedHmac::elements),
+    /// building the receiver is an error: they are separated by commas, no other separator is supported.
     #[must_use]
     pub fn separator(mut self, character: char) -> Self {
         if let SignatureLayout::Value { separator, .. } = &mut self.0.layout {
             *separator = Some(character);
+        } else {
+            self.0.not_of_elements = Some("separator");
         }
         self
     }

@@ -15,7 +15,9 @@ use super::mistakes::noted;
 use super::settings::Settings;
 use crate::duration::in_units;
 use crate::failure::Failure;
+use crate::provider::CUSTOM;
 use crate::receive::addresses::AllowedNetworks;
+use crate::receive::custom::{check_keys_after, missing_scheme};
 use crate::receive::endpoint_secrets::EndpointSecrets;
 use crate::receive::keys::{TableKeys, cut, is_name};
 use crate::receive::path;
@@ -122,6 +124,7 @@ pub(in crate::receive) fn identity(
     let others = [OF_ENDPOINT, ONLY_WITH_INBOX].into_iter().flatten().copied();
     let known: Vec<_> = ["path"].into_iter().chain(others).chain(provider::keys()).collect();
     keys.all_known(&known)?;
+    check_keys_after(&keys, &known)?;
     let path = keys.needed("path", path)?;
     path::checked(&path).map_err(|problem| keys.wrong("path", problem))?;
     let name = name(&mut keys, &path)?;
@@ -164,7 +167,11 @@ impl Reading<'_> {
         let (mut keys, path, name) = identity(self.file, number, table).map_err(|failure| vec![failure])?;
         let mut found = Vec::new();
         let reuse = noted(keys.flag("reuse_secret"), &mut found).unwrap_or_default();
+        let no_scheme = keys.text_of("provider").filter(|name| *name == CUSTOM).and_then(|_| missing_scheme(&keys));
         let provided = noted(provider::take(&mut keys, &name, reuse, Validation::Full), &mut found);
+        // A missing secret hides it.
+        let is_known = |problem: &Failure| found.iter().any(|known| known.to_string() == problem.to_string());
+        found.extend(no_scheme.filter(|problem| !is_known(problem)));
         let settings = Settings::take(&mut keys, &mut found);
         let forward = noted(forward::take(&mut keys, reuse), &mut found);
         let (Some(provided), Some((forward, signing))) = (provided, forward) else {

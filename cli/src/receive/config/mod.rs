@@ -127,6 +127,7 @@ impl Config {
         no_duplicates(&read.endpoints)?;
         inboxes_have_a_store(&read.endpoints, &store, bodies.as_ref())?;
         let mut warnings: Vec<_> = read.endpoints.iter().flat_map(|endpoint| endpoint.secrets.warnings()).collect();
+        warnings.extend(read.endpoints.iter().filter_map(|endpoint| endpoint.secrets.authorization_warning()));
         warnings.extend(store_secret.iter().filter_map(Named::warning));
         warnings.extend(read.endpoints.iter().filter_map(|endpoint| endpoint.forward.as_ref()?.warning.clone()));
         warnings.extend(bodies.iter().flat_map(BodiesConfig::warnings));

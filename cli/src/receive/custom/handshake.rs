@@ -1,7 +1,7 @@
 //! Reads the handshakes of a custom provider.
 
 use medhook::{EchoToken, Handshake, Secrets};
-use toml::Table;
+use toml::{Table, Value};
 
 use crate::dialect::{OptionMistake, header_name};
 use crate::failure::Failure;
@@ -60,6 +60,20 @@ const TYPES: [(&str, HandshakeType); 5] = [
     ("head", HandshakeType::Head),
     ("unsigned-ping", HandshakeType::UnsignedPing),
 ];
+
+/// Fails if a handshake has a key of the endpoint. TOML puts every key after `[endpoint.handshake]` into the handshake.
+pub(in crate::receive) fn check_keys_after(keys: &TableKeys, of_endpoint: &[&str]) -> Result<(), Failure> {
+    for table in keys.tables_within("handshake") {
+        // The schemes have a `header`, too.
+        let has_header = table.get("type").and_then(Value::as_str) == Some("unsigned-ping");
+        let is_own = |key: &str| if key == "header" { has_header } else { HANDSHAKE.contains(&key) };
+        if let Some(key) = table.keys().find(|key| of_endpoint.contains(&key.as_str()) && !is_own(key)) {
+            let problem = format!("`{key}` is a key of the endpoint; move it before `[endpoint.handshake]`");
+            return Err(keys.wrong("handshake", problem));
+        }
+    }
+    Ok(())
+}
 
 /// Takes one handshake or a list of them, and the secrets of their tokens.
 pub(super) fn take(

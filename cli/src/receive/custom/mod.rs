@@ -6,10 +6,11 @@ mod scheme;
 mod unsigned;
 
 use medhook::testing::Signing;
-use medhook::{Custom, Freshness, SchemeConfig, Secrets};
+use medhook::{Custom, Freshness, SchemeConfig, Secrets, SharedSecretForm};
 
 use self::handshake::HandshakeOptions;
-pub(super) use self::handshake::TOKEN;
+pub(super) use self::handshake::{TOKEN, check_keys_after};
+pub(super) use self::scheme::missing as missing_scheme;
 use self::unsigned::UnsignedParts;
 use super::keys::{TableKeys, cut};
 use super::take_secrets::TakeSecrets;
@@ -108,6 +109,15 @@ impl CustomOptions {
             settings.needs_json |= answers_challenges && settings.needs_json_with_challenges();
         }
         signing
+    }
+
+    /// Returns whether the whole value of the header `Authorization` must be the secret.
+    pub(super) fn compares_authorization(&self) -> bool {
+        matches!(
+            Signing::from(&self.scheme),
+            Signing::SharedSecret { header, form: SharedSecretForm::Verbatim }
+                if header.eq_ignore_ascii_case("authorization")
+        )
     }
 
     /// Returns the problem of `max_age`, as set or missing, if there is one.

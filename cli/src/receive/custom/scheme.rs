@@ -24,6 +24,17 @@ pub(super) const SCHEME: &[&str] = &[
     "username",
 ];
 
+const FOR_PRESET: &str = "missing; `preset` needs `scheme = \"timestamped-hmac\"`";
+
+/// Returns the problem of a missing scheme.
+pub(in crate::receive) fn missing(keys: &TableKeys) -> Option<Failure> {
+    match (keys.has("scheme"), keys.has("preset")) {
+        (true, _) => None,
+        (false, true) => Some(keys.wrong("scheme", FOR_PRESET)),
+        (false, false) => keys.needed("scheme", None::<()>).err(),
+    }
+}
+
 /// Takes the scheme and its options, which must apply to it.
 pub(super) fn take(keys: &mut TableKeys) -> Result<SchemeConfig, Failure> {
     let options = SchemeOptions {
@@ -46,7 +57,10 @@ pub(super) fn take(keys: &mut TableKeys) -> Result<SchemeConfig, Failure> {
         form: keys.word("form")?,
         username: keys.text("username")?,
     };
-    let scheme = keys.needed("scheme", options.scheme)?;
+    let scheme = match (options.scheme, options.preset) {
+        (None, Some(_)) => return Err(keys.wrong("scheme", FOR_PRESET)),
+        (scheme, _) => keys.needed("scheme", scheme)?,
+    };
     let scheme = options.build(scheme, OptionSource::File);
     scheme.map_err(|OptionMistake { key, problem }| keys.wrong(key, problem))
 }

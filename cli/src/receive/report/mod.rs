@@ -262,8 +262,14 @@ impl Style {
         if let Some(reason) = result.reason().filter(|reason| *reason != outcome) {
             let _ = write!(line, "  {reason}");
         }
-        if let Some(RejectionCause { header: Some(header), detail: Some(detail), .. }) = result.cause() {
-            let _ = write!(line, "  ({header}: {detail})");
+        match result.cause() {
+            Some(RejectionCause { header: Some(header), detail: Some(detail), .. }) => {
+                let _ = write!(line, "  ({header}: {detail})");
+            }
+            Some(RejectionCause { detail: Some(detail), .. }) => {
+                let _ = write!(line, "  ({detail})");
+            }
+            _ => {}
         }
         if let Some(count) = result.count() {
             let _ = write!(line, "  {count} more");

@@ -100,6 +100,17 @@ fn json_has_these_fields_in_this_order() {
 }
 
 #[test]
+fn a_detail_without_a_header_is_in_a_text_line() {
+    let delivery = delivery("new", "1");
+    let mut report = report(&delivery);
+    (report.delivery, report.decoding) = (None, None);
+    let rejected = RejectionCause { detail: Some("the token is missing"), ..cause(Reason::HandshakeRejected) };
+    report.result = ReportedOutcome::Counted(rejected, 2);
+    let line = Style { json: false, ids: true, widest: 4 }.line(&report);
+    assert!(line.ends_with("  acme  handshake_rejected  (the token is missing)  2 more\n"), "{line}");
+}
+
+#[test]
 fn text_lines_have_aligned_columns() {
     let delivery = delivery("new", "1");
     let mut report = report(&delivery);

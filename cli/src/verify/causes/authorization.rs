@@ -3,6 +3,8 @@
 use medhook::SharedSecretForm;
 
 use super::held::{Held, ValueMistake};
+use super::options::option;
+use crate::verify::case::Case;
 use crate::verify::encodings::{base64, base64url};
 use crate::verify::signature_form::{after_auth_scheme, auth_scheme};
 
@@ -45,6 +47,33 @@ const OTHER_ENCODING: ValueMistake = ValueMistake {
            required",
     undo: |_| Vec::new(),
 };
+
+/// Returns the form to set for a custom provider, if this mistake was found in a header.
+pub(super) fn form_to_set(case: &Case<'_>, code: &str, header: &str) -> String {
+    let first = case.head.text(header).and_then(|value| value.split(' ').next()).unwrap_or_default();
+    let is_settable = case.endpoint.custom.is_some() && header == AUTHORIZATION;
+    match code {
+        "secret_after_word" if is_settable && first.eq_ignore_ascii_case("Bearer") => {
+            format!(": set {} instead of `header`", option("form", "bearer"))
+        }
+        "secret_after_user_name" if is_settable => {
+            format!(": set {} and `username` instead of `header`", option("form", "basic"))
+        }
+        _ => String::new(),
+    }
+}
+
+/// Returns what a form adds, if the secret was given with it.
+pub(in crate::verify) fn token_alone(form: &SharedSecretForm, code: &str) -> String {
+    match form {
+        SharedSecretForm::Bearer if code == "secret_given_after_word" => {
+            format!("; with {}, give the token alone", option("form", "bearer"))
+        }
+        _ => String::new(),
+    }
+}
+
+const AUTHORIZATION: &str = "authorization";
 
 /// Returns the secrets that a value may hold, in the form of the endpoint, with one mistake or none.
 pub(super) fn held(form: &SharedSecretForm, value: &str) -> Vec<Held> {

@@ -13,6 +13,10 @@ pub(super) struct KeyForm {
     pub(super) standard: bool,
     pub(super) encoding: SecretEncoding,
     pub(super) algorithm: SignatureAlgorithm,
+    /// Whether the scheme is that of a custom provider, so that its options can be set.
+    pub(super) custom: bool,
+    /// Whether a timestamp is signed as well.
+    pub(super) timed: bool,
 }
 
 impl KeyForm {
@@ -21,7 +25,19 @@ impl KeyForm {
             Signing::Signature(settings) => settings.algorithm,
             _ => SignatureAlgorithm::HmacSha256,
         };
-        KeyForm { standard: case.is_standard(), encoding: case.secret_encoding(), algorithm }
+        let custom = case.endpoint.custom.is_some();
+        KeyForm {
+            standard: case.is_standard(),
+            encoding: case.secret_encoding(),
+            algorithm,
+            custom,
+            timed: case.unit().is_some(),
+        }
+    }
+
+    /// Returns what to set, for a custom provider.
+    pub(super) fn option(self, option: impl FnOnce() -> String) -> String {
+        if self.custom { format!(": set {}", option()) } else { String::new() }
     }
 
     pub(super) fn is_text(self) -> bool {
@@ -39,7 +55,8 @@ impl KeyForm {
 
     /// Returns the key that the scheme derives from a secret's text.
     pub(super) fn correct(self, text: &str) -> Option<Vec<u8>> {
-        let bare = if self.standard && !self.is_text() { bare(text) } else { text };
+        let removes_whsec = self.encoding == SecretEncoding::Base64 || (self.standard && !self.is_text());
+        let bare = if removes_whsec { bare(text) } else { text };
         let key = match self.encoding {
             _ if self.standard && is_of_pair(text) => None,
             SecretEncoding::Text => Some(text.into()),

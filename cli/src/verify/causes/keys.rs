@@ -1,11 +1,12 @@
 //! The keys that may have signed: those of the scheme, those that the tables in `secrets` make of the secrets, and keys
 //! of another kind.
 
-use medhook::{Secret, SignatureAlgorithm};
+use medhook::{Secret, SecretEncoding, SignatureAlgorithm};
 
 use super::key_form::{KeyForm, is_of_pair};
+use super::options;
 use super::public_keys::{self, PublicKey};
-use super::secrets::{KEYS, SURPLUS, TEXTS};
+use super::secrets::{KEYS, KeyMistake, SURPLUS, TEXTS};
 
 /// A key that may have signed.
 pub(super) struct Key {
@@ -39,9 +40,10 @@ pub(super) fn keys(secrets: &[Secret], form: KeyForm) -> Vec<Key> {
         for algorithm in [SignatureAlgorithm::HmacSha256, SignatureAlgorithm::HmacSha512] {
             for secret in secrets {
                 let text = format!(
-                    "secret {} was used as the key of an {}, but a signature of Ed25519 is expected",
+                    "secret {} was used as the key of an {}, but a signature of Ed25519 is expected{}",
                     secret.label(),
-                    name(algorithm)
+                    name(algorithm),
+                    form.option(|| options::scheme_of_body(algorithm))
                 );
                 let bytes = secret.expose_secret().as_bytes().to_vec();
                 keys.push(Key { mistake: Some(("hmac_instead_of_ed25519", text)), algorithm, bytes, public: None });
@@ -67,8 +69,7 @@ fn shared_keys(secrets: &[Secret], form: KeyForm, algorithm: SignatureAlgorithm)
         let (label, text) = (secret.label(), secret.expose_secret());
         for mistake in KEYS.iter().filter(|mistake| (mistake.applies)(form)) {
             for key in (mistake.derive)(text) {
-                let text = mistake.text.replace("{must}", form.must());
-                add(Some((mistake.code, format!("secret {label} {text}"))), key);
+                add(Some((mistake.code, described(mistake, label, form))), key);
             }
         }
         for mistake in TEXTS.iter().chain([&SURPLUS]) {
@@ -85,13 +86,38 @@ fn shared_keys(secrets: &[Secret], form: KeyForm, algorithm: SignatureAlgorithm)
     keys
 }
 
+/// Returns the text of a mistake, with the option to set if there is one.
+fn described(mistake: &KeyMistake, label: &str, form: KeyForm) -> String {
+    let Some((encoding, more)) = mistake.fix.filter(|_| form.custom) else {
+        return format!("secret {label} {}", mistake.text.replace("{must}", form.must()));
+    };
+    let does = match encoding {
+        _ if encoding == form.encoding => return format!("secret {label} {}: {more}", mistake.text),
+        _ if !more.is_empty() => {
+            let option = options::secret_encoding(encoding);
+            return format!("secret {label} {}: set {option}, and {more}", mistake.text);
+        }
+        SecretEncoding::Text => "uses secret {label} as text",
+        SecretEncoding::Hex => "decodes secret {label} as hexadecimal",
+        _ => "decodes secret {label} as base64",
+    };
+    let does = does.replace("{label}", label);
+    format!("the sender {does} before it signs: set {}", options::secret_encoding(encoding))
+}
+
 /// Returns the correct keys, for the other hash.
 fn shared_keys_of_other_hash(secrets: &[Secret], form: KeyForm) -> Vec<Key> {
     let algorithm = match form.algorithm {
         SignatureAlgorithm::HmacSha512 => SignatureAlgorithm::HmacSha256,
         _ => SignatureAlgorithm::HmacSha512,
     };
-    let text = format!("the signature is an {}, but an {} is expected", name(algorithm), name(form.algorithm));
+    let option = || match (form.timed, algorithm) {
+        (true, SignatureAlgorithm::HmacSha512) => options::option("hash", "sha-512"),
+        (true, _) => options::option("hash", "sha-256"),
+        (false, _) => options::scheme_of_body(algorithm),
+    };
+    let option = if form.standard { String::new() } else { form.option(option) };
+    let text = format!("the signature is an {}, but an {} is expected{option}", name(algorithm), name(form.algorithm));
     let keys = secrets.iter().filter_map(|secret| form.correct(secret.expose_secret()));
     keys.map(|bytes| Key { mistake: Some(("other_hash", text.clone())), algorithm, bytes, public: None }).collect()
 }
@@ -112,20 +138,29 @@ fn public_keys(secrets: &[Secret], form: KeyForm) -> Vec<Key> {
     }
     for secret in secrets {
         let (label, text) = (secret.label(), secret.expose_secret());
-        let (code, what) = match (form.standard, is_expected) {
-            (true, _) => {
-                ("public_key_without_whpk", "is the public key of Ed25519, and must be given with the prefix `whpk_`")
-            }
-            (_, true) => {
-                ("public_key_in_other_encoding", "is a public key in another encoding than the configured one")
-            }
+        let (code, what, option) = match (form.standard, is_expected) {
+            (true, _) => (
+                "public_key_without_whpk",
+                "is the public key of Ed25519, and must be given with the prefix `whpk_`",
+                String::new(),
+            ),
+            (_, true) => (
+                "public_key_in_other_encoding",
+                "is a public key in another encoding than the configured one",
+                form.option(|| options::public_key_encoding(text)),
+            ),
             _ => (
                 "ed25519_instead_of_hmac",
                 "is the public key of a signature of Ed25519, but an HMAC with a shared key is expected",
+                if form.timed {
+                    String::new()
+                } else {
+                    form.option(|| options::scheme_of_body(SignatureAlgorithm::Ed25519))
+                },
             ),
         };
         for key in public_keys::in_any_encoding(text) {
-            add(Some((code, format!("secret {label} {what}"))), &key);
+            add(Some((code, format!("secret {label} {what}{option}"))), &key);
         }
         if is_expected || (form.standard && text.contains("whpk_")) {
             for mistake in TEXTS {
@@ -160,7 +195,16 @@ mod tests {
         let secrets = [secret("whsec_AAECAwQF", "a"), secret("AAECAwQG", "b")];
         for standard in [true, false] {
             let encoding = if standard { SecretEncoding::Base64 } else { SecretEncoding::Text };
-            let keys = keys(&secrets, KeyForm { standard, encoding, algorithm: SignatureAlgorithm::HmacSha256 });
+            let keys = keys(
+                &secrets,
+                KeyForm {
+                    standard,
+                    encoding,
+                    algorithm: SignatureAlgorithm::HmacSha256,
+                    custom: false,
+                    timed: standard,
+                },
+            );
             let keys: Vec<_> = keys.into_iter().filter(|key| key.algorithm == SignatureAlgorithm::HmacSha256).collect();
             assert_eq!(keys.iter().take_while(|key| key.mistake.is_none()).count(), 2);
             assert_eq!(keys.iter().filter(|key| key.mistake.is_none()).count(), 2);

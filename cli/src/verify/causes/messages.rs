@@ -4,7 +4,7 @@
 use medhook::testing::Signing;
 
 use super::sent_times::other_times;
-use super::templates;
+use super::{options, templates};
 use crate::verify::case::Case;
 use crate::verify::signed::SignedText;
 use crate::verify::time_form::TimeForm;
@@ -98,7 +98,7 @@ const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         code: "time_rewritten",
-        text: "the signed time is in another form than webhook-timestamp",
+        text: "the signed time is in another form than webhook-timestamp, which is not supported",
         texts: |case| {
             with_id_and_time(case, own_prefix(case), |id, time| (id.to_owned(), time.to_owned()))
                 .into_iter()
@@ -135,9 +135,15 @@ pub(super) fn all(case: &Case<'_>) -> Vec<Message> {
         }
     } else {
         for prefix in &families {
-            let text = "the id and the time are signed as well, as in Standard Webhooks";
+            let option = case.endpoint.custom.as_ref().map_or_else(String::new, |_| {
+                let encoding = options::secret_encoding(case.secret_encoding());
+                let (scheme, prefix) =
+                    (options::option("scheme", "standard-webhooks"), options::option("header_prefix", prefix));
+                format!(": set {scheme}, {prefix} and {encoding}, without the other keys of the scheme")
+            });
+            let text = format!("the id and the time are signed as well, as in Standard Webhooks{option}");
             let signed = texts(prefix).into_iter().map(SignedText::before_body);
-            signed.for_each(|signed| add("id_and_time_signed", text.to_owned(), signed));
+            signed.for_each(|signed| add("id_and_time_signed", text.clone(), signed));
         }
         templates::all(case).into_iter().for_each(|(code, text, signed)| add(code, text, signed));
     }

@@ -5,10 +5,11 @@
 //! - `search`: combines the tables `secrets` (by `keys` and `key_form`), `messages`, `templates` (with `sent_times`)
 //!   and `bodies`, and compares the signatures with those in `tags`; `public_keys` and `mac_sha512` verify
 //! - `shared`, `authorization`, `held`: compare shared secrets
+//! - `options`, `template_options`: the options that causes name
 //! - `mode`, `times`, `hints`: everything else
 //! - `json`, `escapes`, `numbers`, `charset`, `wrapped`, `dumps`: how bodies are rewritten
 
-mod authorization;
+pub(in crate::verify) mod authorization;
 mod bodies;
 mod cause;
 mod charset;
@@ -23,17 +24,20 @@ mod mac_sha512;
 mod messages;
 mod mode;
 mod numbers;
+pub(in crate::verify) mod options;
 mod public_keys;
 mod search;
 mod secrets;
 mod sent_times;
-mod shared;
+pub(in crate::verify) mod shared;
 mod tags;
+mod template_options;
 mod templates;
 mod times;
 mod wrapped;
 
 use medhook::Reason;
+use medhook_conformance::Endpoint;
 
 pub(super) use self::cause::Cause;
 use self::cause::add;
@@ -41,6 +45,7 @@ use self::key_form::KeyForm;
 use super::case::Case;
 use super::problems::{self, Problem};
 use super::steps::Steps;
+use super::time_form::TimeForm;
 
 /// The causes that were found.
 #[derive(Default)]
@@ -75,6 +80,17 @@ impl Causes {
             possible.extend(mode::of_unverified(case));
         }
         possible.into_iter().for_each(|cause| add(&mut causes.list, cause));
+        // No unit of the header's time fits a time that is signed in another form.
+        let is_rewritten = causes.list.iter().any(|cause| cause.code == "time_rewritten");
+        if is_rewritten && case.endpoint.custom.is_some() {
+            let is_unit = |code: &str| {
+                [TimeForm::Milliseconds, TimeForm::Microseconds, TimeForm::Nanoseconds, TimeForm::Rfc3339]
+                    .iter()
+                    .any(|form| form.code() == code)
+                    || code == "timestamp_in_seconds"
+            };
+            causes.list.retain(|cause| !is_unit(cause.code));
+        }
         // A missing header, for example, says more than that no other header holds a signature.
         causes.list.sort_by_key(|cause| (!cause.fits, cause.code == "no_signature_found"));
         causes
@@ -97,7 +113,7 @@ impl Causes {
         if is_bare {
             self.list.push(Cause::fitting(
                 "secret_instead_of_hmac",
-                "the header holds the secret itself, but an HMAC is expected",
+                format!("the header holds the secret itself, but an HMAC is expected{}", secret_to_set(case.endpoint)),
             ));
             return true;
         }
@@ -151,6 +167,12 @@ impl Causes {
             }
         }
     }
+}
+
+/// Returns what to set if a custom provider sends its secret instead of signing.
+pub(in crate::verify) fn secret_to_set(endpoint: &Endpoint) -> String {
+    let scheme = || format!(": set {}", options::option("scheme", "shared-secret"));
+    endpoint.custom.as_ref().map_or_else(String::new, |_| scheme())
 }
 
 fn ends_with_word(value: &[u8], word: &[u8]) -> bool {

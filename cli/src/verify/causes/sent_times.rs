@@ -1,5 +1,6 @@
 //! The times that may have been signed: those in the headers of a delivery, and other forms of one.
 
+use super::template_options::Place;
 use crate::verify::case::Case;
 use crate::verify::time_form::TimeForm;
 
@@ -12,18 +13,16 @@ pub(super) fn other_times(time: &str) -> Vec<String> {
     times.filter(|other| other != time).collect()
 }
 
-/// Returns the values of headers, and of elements such as `t=`, that look like times.
-pub(super) fn times<'h>(case: &Case<'h>) -> Vec<&'h str> {
-    let values = case.head.headers.iter().filter_map(|(_, value)| str::from_utf8(value).ok());
-    let parts = values.flat_map(|value| {
-        value.split([',', ';']).take(16).flat_map(|part| {
+/// Returns the values of headers, and of elements such as `t=`, that look like times, and their places.
+pub(super) fn times<'h>(case: &Case<'h>) -> Vec<(&'h str, Option<Place<'h>>)> {
+    let headers = case.head.headers.iter();
+    let values = headers.filter_map(|(name, value)| Some((name.as_str(), str::from_utf8(value).ok()?)));
+    let parts = values.flat_map(|(header, value)| {
+        value.split([',', ';']).take(16).flat_map(move |part| {
             let part = part.trim();
-            [Some(part), part.split_once('=').map(|(_, after)| after)].into_iter().flatten()
+            let element = part.split_once('=').map(|(name, text)| (text, Place::of(header, Some(name))));
+            [Some((part, Place::of(header, None))), element].into_iter().flatten()
         })
     });
-    let is_time = |part: &&str| {
-        let form = TimeForm::of(part);
-        form.is_smaller_unit() || matches!(form, TimeForm::Rfc3339) || (form == TimeForm::Seconds && part.len() >= 9)
-    };
-    parts.filter(is_time).take(8).collect()
+    parts.filter(|(text, _)| TimeForm::of(text).is_plausible(text)).take(8).collect()
 }

@@ -1,12 +1,14 @@
 //! The mistakes of a shared secret: of the header, of its value, and of the given secret, in combinations of two.
 
-use medhook::SharedSecretForm;
 use medhook::sign::mac;
 use medhook::testing::Signing;
+use medhook::{SharedSecretForm, SignatureAlgorithm};
+use medhook_conformance::Endpoint;
 
 use super::authorization;
 use super::cause::{Cause, add};
 use super::held::{Held, ValueMistake};
+use super::options::scheme_of_body;
 use super::secrets::TEXTS;
 use super::tags;
 use crate::verify::case::Case;
@@ -38,7 +40,7 @@ const VALUES: &[ValueMistake] = &[
     },
     ValueMistake {
         code: "secret_after_word",
-        text: "a word precedes {secret}; a custom provider can have the form `bearer`, for `Bearer`",
+        text: "a word precedes {secret}",
         undo: |value| {
             let after = [value.rsplit_once(' '), value.split_once('='), value.split_once(':')];
             after.into_iter().flatten().map(|(_, after)| after.trim().to_owned()).collect()
@@ -61,7 +63,7 @@ const VALUES: &[ValueMistake] = &[
     },
     ValueMistake {
         code: "secret_after_user_name",
-        text: "{secret} is the password of HTTP basic authentication; a custom provider can have the form `basic`",
+        text: "{secret} is the password of HTTP basic authentication",
         undo: |value| {
             let text = value.strip_prefix("Basic ").and_then(in_base64);
             text.iter().filter_map(|text| text.split_once(':')).map(|(_, password)| password.to_owned()).collect()
@@ -160,12 +162,13 @@ impl Comparison {
                     }
                     causes.extend(value_mistake.map(|mistake| {
                         let text = mistake.text.replace("{secret}", &format!("secret {label}"));
-                        Cause::fitting(mistake.code, format!("in the header {name}, {text}"))
+                        let fix = authorization::form_to_set(case, mistake.code, name);
+                        Cause::fitting(mistake.code, format!("in the header {name}, {text}{fix}"))
                     }));
-                    causes.extend(
-                        text_mistake
-                            .map(|mistake| Cause::fitting(mistake.code, format!("secret {label} {}", mistake.text))),
-                    );
+                    causes.extend(text_mistake.map(|mistake| {
+                        let fix = authorization::token_alone(form, mistake.code);
+                        Cause::fitting(mistake.code, format!("secret {label} {}{fix}", mistake.text))
+                    }));
                     if best.as_ref().is_none_or(|best| causes.len() < best.len()) {
                         best = Some(causes);
                     }
@@ -187,12 +190,19 @@ impl Comparison {
         if let Some(tag) = tags::all(case).into_iter().find(|tag| tag.bytes == signed) {
             let text = format!(
                 "the header {} holds an HMAC of the body under secret {label}: the sender signs, but the endpoint \
-                 expects the secret itself",
-                tag.header
+                 expects the secret itself{}",
+                tag.header,
+                hmac_to_set(case.endpoint)
             );
             add(&mut self.causes, Cause::fitting("hmac_instead_of_secret", text));
         }
     }
+}
+
+/// Returns what to set if a custom provider signs instead of sending its secret.
+pub(in crate::verify) fn hmac_to_set(endpoint: &Endpoint) -> String {
+    let scheme = || format!(": set {}", scheme_of_body(SignatureAlgorithm::HmacSha256));
+    endpoint.custom.as_ref().map_or_else(String::new, |_| scheme())
 }
 
 fn in_base64(value: &str) -> Option<String> {

@@ -5,8 +5,12 @@ use medhook::testing::Signing;
 use medhook::{Encoding, SignatureAlgorithm, SignatureLayout};
 
 use super::cause::Cause;
+use super::options::{is_prefix, option};
 use crate::verify::case::Case;
+use crate::verify::elements;
 use crate::verify::encodings::{base64, base64url, hex};
+use crate::verify::problems::OTHER_SEPARATOR;
+use crate::verify::separators::{self, is_name};
 
 /// A value in a header that could be a signature.
 pub(super) struct Tag<'h> {
@@ -33,7 +37,7 @@ pub(super) fn all<'h>(case: &Case<'h>) -> Vec<Tag<'h>> {
     let mut tags = Vec::new();
     for (name, value) in &case.head.headers {
         let Ok(value) = str::from_utf8(value) else { continue };
-        for word in value.split([' ', ',', ';', '"', '\'']).take(MOST) {
+        for word in value.split([' ', ',', ';', '&', '|', '"', '\'']).take(MOST) {
             let after = word.split_once(['=', ':']).map(|(_, after)| after);
             for text in [Some(word), after].into_iter().flatten() {
                 let found = decoded(text).map(|(bytes, digits)| Tag { header: name, value, text, digits, bytes });
@@ -74,7 +78,11 @@ impl Tag<'_> {
         if self.header != expected {
             wrong.push(Cause::fitting(
                 "signature_in_other_header",
-                format!("the signature is in the header {}, but is expected in {expected}", self.header),
+                format!(
+                    "the signature is in the header {}, but is expected in {expected}{}",
+                    self.header,
+                    set(case, || option("header", self.header))
+                ),
             ));
         }
         wrong.extend(self.surrounded(case, &case.signature_prefix(algorithm)));
@@ -107,7 +115,13 @@ impl Tag<'_> {
             Digits::Base64Url => "base64url",
             Digits::HexInBase64 => "the base64 of hexadecimal digits",
         };
-        let text = format!("the signature is encoded as {digits}, but another encoding is expected");
+        let fix = set(case, || match self.digits {
+            Digits::Hex => option("encoding", "hex"),
+            Digits::Base64Url => option("encoding", "base64url"),
+            Digits::Base64 => option("encoding", "base64"),
+            Digits::HexInBase64 | Digits::DamagedBase64 => String::new(),
+        });
+        let text = format!("the signature is encoded as {digits}, but another encoding is expected{fix}");
         Some(Cause::fitting("wrong_encoding", text))
     }
 
@@ -121,22 +135,28 @@ impl Tag<'_> {
         let is_list = case.is_standard();
         match layout {
             Some(SignatureLayout::Elements { .. }) => {
-                return self.in_elements(prefix, &expected).into_iter().collect();
+                return self.in_elements(case, prefix, &expected).into_iter().collect();
             }
             Some(SignatureLayout::Value { separator: Some(separator), .. }) => {
                 let part = self.value.split(*separator).find(|part| part.contains(self.text)).unwrap_or(self.value);
-                return Tag { value: part.trim(), bytes: Vec::new(), ..*self }.in_value(prefix, &expected, false);
+                return Tag { value: part.trim(), bytes: Vec::new(), ..*self }.in_value(case, prefix, &expected);
             }
             _ if is_list && self.value.split(' ').any(|entry| entry == expected) => return Vec::new(),
             _ => {}
         }
-        self.in_value(prefix, &expected, is_list)
+        self.in_value(case, prefix, &expected)
     }
 
-    fn in_elements(&self, prefix: &str, expected: &str) -> Option<Cause> {
-        let has = |value: &str| value.split(',').any(|entry| entry.trim() == expected);
+    fn in_elements(&self, case: &Case<'_>, prefix: &str, expected: &str) -> Option<Cause> {
+        let has_by = |value: &str, by: char| value.split(by).any(|entry| entry.trim() == expected);
+        let has = |value: &str| has_by(value, ',');
         if has(self.value) {
             return None;
+        }
+        let other =
+            separators::other_separator(case.signing, case.head).filter(|_| self.header == case.signature_header());
+        if let Some(by) = other.filter(|by| has_by(self.value, *by)) {
+            return Some(Cause::fitting(OTHER_SEPARATOR, elements::describe(by, self.header)));
         }
         if has(self.value.trim_matches(QUOTES)) || has(&self.value.replace(QUOTES, "")) {
             let text = "quotation marks surround the signature or the header's value";
@@ -148,18 +168,27 @@ impl Tag<'_> {
             }
             false => format!("the signature must be an element `{prefix}..`; commas separate elements"),
         };
-        Some(Cause::fitting("signature_in_other_element", text))
+        let entry = self.value.split(',').map(str::trim).find_map(|entry| entry.strip_suffix(self.text));
+        let name = entry.and_then(|before| if before.is_empty() { Some("") } else { before.strip_suffix('=') });
+        let fix = set(case, || match name {
+            Some(name) if name.is_empty() || is_name(name) => option("signature_element", name),
+            _ => String::new(),
+        });
+        Some(Cause::fitting("signature_in_other_element", format!("{text}{fix}")))
     }
 
-    fn in_value(&self, prefix: &str, expected: &str, is_list: bool) -> Vec<Cause> {
+    fn in_value(&self, case: &Case<'_>, prefix: &str, expected: &str) -> Vec<Cause> {
         if self.value == expected {
             return Vec::new();
         }
+        let is_list = case.is_standard();
         let mut causes = Vec::new();
         // The parts between the separators, of which one holds the MAC. A comma follows the version of a signature.
         let is_separator = |c: char| c == ';' || c == ',';
         let before = self.value.split_once(self.text).map_or("", |(before, _)| before);
-        let version = before.rsplit([' ', ',', ';', '"', '\'']).nth(1).filter(|_| is_list && before.ends_with(','));
+        let is_version = |text: &&str| is_list || (before == format!("{text},") && matches!(*text, "v1" | "v1a"));
+        let version = before.rsplit([' ', ',', ';', '"', '\'']).nth(1).filter(|_| before.ends_with(','));
+        let version = version.filter(is_version);
         let hidden = [prefix.to_owned(), format!("{},", version.unwrap_or_default())]
             .iter()
             .filter(|own| own.len() > 1)
@@ -170,10 +199,15 @@ impl Tag<'_> {
                 true => "a comma or a semicolon follows the signature or separates several; only spaces separate them",
                 false => {
                     "a comma or a semicolon joins the signature with other values, such as those of a repeated \
-                     header; if the sender sends several signatures, a custom provider can have their separator"
+                     header"
                 }
             };
-            causes.push(Cause::fitting("signatures_joined", text));
+            let by = if hidden.contains(';') { ";" } else { "," };
+            let fix = match set(case, || option("separator", by)) {
+                fix if fix.is_empty() => fix,
+                fix => format!("; if the sender sends several signatures{}", fix.replacen(": set", ", set", 1)),
+            };
+            causes.push(Cause::fitting("signatures_joined", format!("{text}{fix}")));
         }
         let part = parts.into_iter().find(|part| part.contains(self.text)).unwrap_or(&hidden).trim();
         // Python writes bytes as `b'..'`.
@@ -184,16 +218,31 @@ impl Tag<'_> {
             causes.push(Cause::fitting("signature_in_quotes", text));
         }
         if bare != expected.replace(is_separator, "\0") {
+            let before = bare.strip_suffix(self.text).map(|before| before.replace('\0', ","));
+            let fix = set(case, || match before.as_deref() {
+                Some("") => option("prefix", ""),
+                Some(before) if is_prefix(before) => option("prefix", before),
+                _ => String::new(),
+            });
             causes.push(if prefix.is_empty() {
-                let text = "text surrounds the signature, but none is expected";
+                let text = format!("text surrounds the signature, but none is expected{fix}");
                 Cause::fitting("text_around_signature", text)
             } else {
-                let text = format!("the signature must follow `{prefix}`, without any other text");
+                let text = format!("the signature must follow `{prefix}`, without any other text{fix}");
                 Cause::fitting("wrong_prefix", text)
             });
         }
         causes
     }
+}
+
+/// Returns the option to set, if there is one: Standard Webhooks and other providers have none for a signature.
+fn set(case: &Case<'_>, option: impl FnOnce() -> String) -> String {
+    if case.endpoint.custom.is_none() || case.is_standard() {
+        return String::new();
+    }
+    let option = option();
+    if option.is_empty() { option } else { format!(": set {option}") }
 }
 
 const QUOTES: [char; 2] = ['"', '\''];

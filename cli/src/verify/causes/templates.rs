@@ -1,6 +1,7 @@
 //! The mistakes of a template of what is signed, as a table. A new one is one entry.
 
 use super::sent_times::{other_times, times};
+use super::template_options::{self, Place};
 use crate::verify::case::Case;
 use crate::verify::signed::{SignedText, placeholders};
 
@@ -155,53 +156,64 @@ const MISTAKES: &[TemplateMistake] = &[
 /// The most ids and times of other headers that are tried.
 const MOST: usize = 8;
 
+/// A text of the head that may be signed, and its place if it is not the configured one.
+type Part<'h, P> = (&'h str, Option<P>);
+
 /// Returns what may have been signed instead of the configured template, with the code and the text of each mistake.
 pub(super) fn all(case: &Case<'_>) -> Vec<(&'static str, String, SignedText)> {
     let template = case.template();
     let configured_time = case.signed_time();
     let own_time = configured_time.as_ref().and_then(|(_, text)| *text);
     let own_id = case.signed_id();
-    let ids: Vec<&str> = own_id.map_or_else(|| ids(case), |id| vec![id]);
-    let times: Vec<&str> = own_time.map_or_else(|| times(case), |time| vec![time]);
+    let ids: Vec<Part<'_, &str>> = own_id.map_or_else(|| ids(case), |id| vec![(id, None)]);
+    let times: Vec<Part<'_, Place<'_>>> = own_time.map_or_else(|| times(case), |time| vec![(time, None)]);
     let mut found = Vec::new();
-    let mut add = |code, text: &str, template: &str, time: Option<&str>, id: Option<&str>| {
-        if let Some(signed) = SignedText::of(template, time, id) {
-            found.push((code, format!("{text}: the sender signs `{}`", template.replace('\n', "\\n")), signed));
-        }
-    };
     let is_timed = configured_time.is_some();
-    let with = |names: &[&'_ str], is_named: bool| -> Vec<Option<String>> {
-        let all = names.iter().map(|text| Some((*text).to_owned())).collect();
-        if is_named { all } else { vec![None] }
-    };
     for mistake in MISTAKES.iter().filter(|mistake| if is_timed { mistake.timed } else { mistake.timeless }) {
         for changed in (mistake.templates)(template).iter().filter(|changed| *changed != template) {
-            for time in &with(&times, changed.contains("{timestamp}")) {
-                for id in &with(&ids, changed.contains("{id}")) {
-                    add(mistake.code, mistake.text, changed, time.as_deref(), id.as_deref());
+            for time in named(&times, changed.contains("{timestamp}")) {
+                for id in named(&ids, changed.contains("{id}")) {
+                    let (time_text, id_text) = (time.map(|(text, _)| text), id.map(|(text, _)| text));
+                    let Some(signed) = SignedText::of(changed, time_text, id_text) else { continue };
+                    let (time_place, id_place) = (time.and_then(|(_, place)| place), id.and_then(|(_, place)| place));
+                    let fix = template_options::for_template(case, changed, time_place, id_place);
+                    let shown = changed.replace('\n', "\\n");
+                    found.push((mistake.code, format!("{}: the sender signs `{shown}`{fix}", mistake.text), signed));
                 }
             }
         }
     }
-    if let Some((name, own)) = configured_time {
-        let rewritten = own.map(other_times).unwrap_or_default();
-        for time in &rewritten {
-            let text = format!("the signed time is in another form than {name}");
-            add("time_rewritten", &text, template, Some(time), own_id);
-        }
-        for time in self::times(case).into_iter().filter(|time| Some(*time) != own) {
-            let text = format!("the signed time is that of another header or element than {name}");
-            add("other_time_signed", &text, template, Some(time), own_id);
-        }
+    let Some((name, own)) = configured_time else { return found };
+    let with_time = |time: &str| SignedText::of(template, Some(time), own_id);
+    for signed in own.map(other_times).unwrap_or_default().iter().filter_map(|time| with_time(time)) {
+        let text = format!("the signed time is in another form than {name}, which is not supported");
+        found.push(("time_rewritten", text, signed));
+    }
+    for (time, place) in self::times(case).into_iter().filter(|(time, _)| Some(*time) != own) {
+        let text = match place {
+            Some(place) => format!(
+                "the signed time is that of {}, not of {name}{}",
+                place.in_words(),
+                template_options::for_place(case, place)
+            ),
+            None => format!("the signed time is that of another element than {name}"),
+        };
+        found.extend(with_time(time).map(|signed| ("other_time_signed", text, signed)));
     }
     found
 }
 
-/// Returns the values of headers that are named as ids are.
-fn ids<'h>(case: &Case<'h>) -> Vec<&'h str> {
+/// Returns the parts that may be in a template: none if it does not name them.
+fn named<T: Copy>(parts: &[T], is_named: bool) -> Vec<Option<T>> {
+    if is_named { parts.iter().map(|part| Some(*part)).collect() } else { vec![None] }
+}
+
+/// Returns the values of headers that are named as ids are, and the names.
+fn ids<'h>(case: &Case<'h>) -> Vec<Part<'h, &'h str>> {
     let is_id = |name: &str| name.ends_with("id") || name.ends_with("delivery");
     let named = case.head.headers.iter().filter(|(name, _)| is_id(name));
-    named.filter_map(|(_, value)| str::from_utf8(value).ok()).filter(|id| !id.is_empty()).take(MOST).collect()
+    let texts = named.filter_map(|(name, value)| Some((str::from_utf8(value).ok()?, Some(name.as_str()))));
+    texts.filter(|(id, _)| !id.is_empty()).take(MOST).collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use medhook::Reason;
 
 use super::cause::Cause;
+use super::options;
 use crate::clock::in_words;
 use crate::verify::case::Case;
 use crate::verify::steps::Steps;
@@ -42,6 +43,7 @@ pub(super) fn find(case: &Case<'_>, steps: &Steps, is_valid: bool) -> Vec<Cause>
         return vec![if fits { Cause::fitting(code, text) } else { Cause::possible(code, text) }];
     }
     let mut causes = Vec::new();
+    let of_event = of_event(case);
     let zone = offset(apart).filter(|_| form != TimeForm::NoZone);
     let words = zone.clone().unwrap_or_else(|| in_words(apart));
     match steps.fresh.reason {
@@ -49,7 +51,8 @@ pub(super) fn find(case: &Case<'_>, steps: &Steps, is_valid: bool) -> Vec<Cause>
         Some(Reason::Stale) if zone.is_some() => causes.push(Cause::possible(
             "stale_delivery",
             format!(
-                "{name} is {words} before {ARRIVAL}; if that is right, the delivery was replayed or retried late"
+                "{name} is {words} before {ARRIVAL}; if that is right, the delivery was replayed or retried \
+                 late{of_event}"
             ),
         )),
         Some(Reason::InTheFuture) if zone.is_some() => {}
@@ -57,7 +60,7 @@ pub(super) fn find(case: &Case<'_>, steps: &Steps, is_valid: bool) -> Vec<Cause>
             "stale_delivery",
             format!(
                 "{name} is {words} before {ARRIVAL}; if that is right, the delivery was replayed or retried late, or the \
-                 sender's clock is behind by {words}, or this machine's clock is ahead"
+                 sender's clock is behind by {words}, or this machine's clock is ahead{of_event}"
             ),
         )),
         Some(Reason::InTheFuture) => causes.push(Cause::possible(
@@ -94,6 +97,16 @@ pub(super) fn find(case: &Case<'_>, steps: &Steps, is_valid: bool) -> Vec<Cause>
         causes.insert(0, Cause::possible("timestamp_in_local_time", text));
     }
     causes
+}
+
+/// Returns the options for a sender whose timestamp is that of the event, if the timestamp is expected to be that of
+/// the attempt.
+fn of_event(case: &Case<'_>) -> String {
+    if case.endpoint.custom.is_none() || case.unit().is_none() || case.signs_event_time() {
+        return String::new();
+    }
+    let option = options::option("timestamp_of", "event");
+    format!(", or the sender signs the time of the event instead of the attempt: set {option} and `max_age`")
 }
 
 /// Returns a difference that is one between a zone and UTC, give or take a minute.

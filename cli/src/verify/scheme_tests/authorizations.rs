@@ -33,7 +33,7 @@ fn every_mistake_of_a_bearer_token_is_found() {
     elsewhere.headers[0].0 = "x-authorization".to_owned();
     elsewhere.is_explained_by(&["secret_in_other_header"]);
     let given = Recorded::genuine(SharedSecret::bearer(), KEY).given(&format!("Bearer {KEY}"));
-    given.is_explained_by(&["secret_given_after_word"]);
+    given.is_explained_by(&["secret_given_after_word"]).says("; with `form = \"bearer\"`, give the token alone");
     assert_eq!(with("Bearer another-made-up-token").report().codes(true), [""; 0]);
     // The bytes of this token in base64 have both characters that differ in base64url.
     let token = "key>>>???~~~";
@@ -69,7 +69,9 @@ fn an_authorization_where_the_secret_alone_is_expected_names_the_form() {
     key()
         .header(NAME, &format!("Bearer {KEY}"))
         .is_explained_by(&["secret_after_word"])
-        .says("can have the form `bearer`");
+        .says(": set `form = \"bearer\"` instead of `header`");
     let basic = key().header(NAME, &format!("Basic {}", encoded(&format!("acme:{KEY}"))));
-    basic.is_explained_by(&["secret_after_user_name"]).says("can have the form `basic`");
+    basic.is_explained_by(&["secret_after_user_name"]).says(": set `form = \"basic\"` and `username`");
+    let token = Recorded::genuine(SharedSecret::new("x-key"), KEY).header("x-key", &format!("Token {KEY}"));
+    assert!(!token.is_explained_by(&["secret_after_word"]).0.to_string().contains("set `form"));
 }

@@ -27,18 +27,21 @@ fn a_key_in_another_encoding_is_found() {
     let (in_base64, in_hex) =
         (text().secret_encoding(SecretEncoding::Base64), text().secret_encoding(SecretEncoding::Hex));
     let (base64, hex) = ("YSBtYWRlLXVwIGtleSBvZiB0aGlydHktdHdvIGJ5dGVz", PUBLIC_HEX);
-    for (code, configured, sender, secret) in [
-        ("secret_read_as_base64", text(), in_base64.clone(), base64),
-        ("secret_read_as_hex", text(), in_hex.clone(), hex),
-        ("secret_read_as_text", in_base64.clone(), text(), base64),
-        ("secret_read_as_text", in_hex.clone(), text(), hex),
-        ("secret_read_as_hex", in_base64.clone(), in_hex.clone(), hex),
-        ("secret_read_as_base64", in_hex.clone(), in_base64.clone(), hex),
+    for (code, configured, sender, secret, text) in [
+        ("secret_read_as_base64", text(), in_base64.clone(), base64, "decodes secret current as base64"),
+        ("secret_read_as_hex", text(), in_hex.clone(), hex, "decodes secret current as hexadecimal"),
+        ("secret_read_as_text", in_base64.clone(), text(), base64, "uses secret current as text"),
+        ("secret_read_as_text", in_hex.clone(), text(), hex, "uses secret current as text"),
+        ("secret_read_as_hex", in_base64.clone(), in_hex.clone(), hex, "decodes secret current as hexadecimal"),
+        ("secret_read_as_base64", in_hex.clone(), in_base64.clone(), hex, "decodes secret current as base64"),
     ] {
-        Recorded::genuine(configured.clone(), secret).is_verified();
-        Recorded::genuine(configured, secret).signed_by(sender, secret).is_explained_by(&[code]);
+        let option = code.strip_prefix("secret_read_as_").unwrap();
+        let report = Recorded::genuine(configured.clone(), secret).signed_by(sender, secret).is_explained_by(&[code]);
+        report.says(&format!("the sender {text} before it signs: set `secret_encoding = \"{option}\"`"));
+        Recorded::genuine(configured, secret).is_verified();
     }
-    in_hex_says(&in_hex);
+    Recorded::genuine(in_base64.clone(), WHSEC).is_verified();
+    Recorded::genuine(in_base64, WHSEC).signed_by(text(), WHSEC).is_explained_by(&["secret_read_as_text"]);
     // As Stripe does, the sender uses the text with `whsec_`, or decodes it without.
     let stripe = || TimestampedHmac::elements("stripe-signature", "t", "v1");
     Recorded::genuine(stripe(), WHSEC).is_verified();
@@ -46,11 +49,6 @@ fn a_key_in_another_encoding_is_found() {
     Recorded::genuine(stripe(), BARE).signed_by(stripe(), WHSEC).is_explained_by(&["secret_read_with_whsec"]);
     let decoded = stripe().secret_encoding(SecretEncoding::Base64);
     Recorded::genuine(stripe(), WHSEC).signed_by(decoded, BARE).is_explained_by(&["secret_read_as_base64"]);
-}
-
-fn in_hex_says(in_hex: &HmacSha256Body) {
-    let report = Recorded::genuine(in_hex.clone(), PUBLIC_HEX).signed_by(HmacSha256Body::new("x-sig"), PUBLIC_HEX);
-    report.report().says("was used as text to sign, but must be decoded as hexadecimal");
 }
 
 fn asymmetric() -> Recorded {
@@ -80,7 +78,10 @@ fn a_mistake_of_a_signature_of_ed25519_is_found() {
     let mut timed = asymmetric();
     timed.body.push(b'\n');
     timed.is_explained_by(&["trailing_line_break_added"]);
-    recorded().given(PUBLIC_HEX).is_explained_by(&["public_key_in_other_encoding"]);
+    recorded()
+        .given(PUBLIC_HEX)
+        .is_explained_by(&["public_key_in_other_encoding"])
+        .says("set `secret_encoding = \"hex\"`");
     let hex = || plain().encoding(Encoding::Hex);
     let hex = Recorded::genuine(hex(), PRIVATE).given(PUBLIC);
     hex.signed_by(plain().encoding(Encoding::Base64), PRIVATE).is_explained_by(&["wrong_encoding"]);
@@ -105,9 +106,10 @@ fn a_key_of_another_kind_is_found() {
 
     let (plain, hmac) = (Ed25519Body::new("x-sig"), HmacSha256Body::new("x-sig"));
     let signed = Recorded::genuine(hmac.clone(), PUBLIC).signed_by(plain.clone(), PRIVATE);
-    signed.is_explained_by(&["ed25519_instead_of_hmac"]);
+    signed.is_explained_by(&["ed25519_instead_of_hmac"]).says("set `scheme = \"ed25519\"`");
     let shared = Recorded::genuine(plain, PRIVATE).given(KEY).signed_by(hmac, KEY);
     let report = shared.is_explained_by(&["hmac_instead_of_ed25519"]);
+    report.says("set `scheme = \"hmac-sha256\"`");
     assert!(report.codes(false).contains(&"secret_not_accepted"), "{}", report.0);
 }
 

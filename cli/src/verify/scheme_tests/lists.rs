@@ -13,16 +13,18 @@ fn body() -> HmacSha256Body {
 #[test]
 fn another_encoding_or_prefix_is_found() {
     let hex = || body().encoding(Encoding::Hex);
-    for (code, configured, sender) in [
-        ("wrong_encoding", hex(), body().encoding(Encoding::Base64)),
-        ("wrong_encoding", hex(), body().encoding(Encoding::Base64Url)),
-        ("wrong_encoding", body().encoding(Encoding::Base64), hex()),
-        ("wrong_encoding", body().encoding(Encoding::Base64Url), hex()),
-        ("wrong_prefix", hex().prefix("sha256="), hex()),
-        ("text_around_signature", hex(), hex().prefix("sha256=")),
+    for (code, configured, sender, option) in [
+        ("wrong_encoding", hex(), body().encoding(Encoding::Base64), "`encoding = \"base64\"`"),
+        ("wrong_encoding", hex(), body().encoding(Encoding::Base64Url), "`encoding = \"base64url\"`"),
+        ("wrong_encoding", body().encoding(Encoding::Base64), hex(), "`encoding = \"hex\"`"),
+        ("wrong_encoding", body().encoding(Encoding::Base64Url), hex(), "`encoding = \"hex\"`"),
+        ("wrong_prefix", hex().prefix("sha256="), hex(), "`prefix = \"\"`"),
+        ("wrong_prefix", hex().prefix("v0="), hex().prefix("v1,"), "`prefix = \"v1,\"`"),
+        ("text_around_signature", hex(), hex().prefix("sha256="), "`prefix = \"sha256=\"`"),
     ] {
         Recorded::genuine(configured.clone(), KEY).is_verified();
-        Recorded::genuine(configured, KEY).signed_by(sender, KEY).is_explained_by(&[code]).signature("valid");
+        let report = Recorded::genuine(configured, KEY).signed_by(sender, KEY).is_explained_by(&[code]);
+        report.signature("valid").says(&format!(": set {option}"));
     }
     let upper = Recorded::genuine(hex(), KEY).changed("x-sig", str::to_uppercase);
     upper.is_verified();
@@ -66,7 +68,9 @@ fn several_signatures_are_accepted_as_configured_only() {
     spaced.is_explained_by(&["signatures_joined"]).signature("valid");
     let single = body().prefix("sha256=").encoding(Encoding::Hex);
     let joined = Recorded::genuine(single, KEY).changed("x-sig", |value| format!("{old},{value}"));
-    joined.is_explained_by(&["signatures_joined"]).says("can have their separator");
+    joined.is_explained_by(&["signatures_joined"]).says("several signatures, set `separator = \",\"`");
+    let elsewhere = Recorded::genuine(body(), KEY).signed_by(HmacSha256Body::new("x-other"), KEY);
+    elsewhere.is_explained_by(&["signature_in_other_header"]).says(": set `header = \"x-other\"`");
     let none = Recorded::genuine(scheme(), KEY).changed("x-sig", |value| value.replace("sha256=", ""));
     none.is_explained_by(&["wrong_prefix"]).says("does not begin with `sha256=`");
 }
@@ -74,8 +78,10 @@ fn several_signatures_are_accepted_as_configured_only() {
 #[test]
 fn another_element_is_found() {
     let scheme = || TimestampedHmac::elements("x-sig", "t", "v1");
-    for (from, to) in [(",v1=", ",v2="), (",v1=", ",")] {
-        let other = Recorded::genuine(scheme(), KEY).changed("x-sig", |value| value.replacen(from, to, 1));
+    for name in ["v2", ""] {
+        let to = if name.is_empty() { ",".to_owned() } else { format!(",{name}=") };
+        let other = Recorded::genuine(scheme(), KEY).changed("x-sig", |value| value.replacen(",v1=", &to, 1));
+        other.report().says(&format!(": set `signature_element = \"{name}\"`"));
         assert_eq!(other.report().codes(true)[0], "signature_in_other_element", "{to}: {}", other.report().0);
     }
     let other = Recorded::genuine(scheme(), KEY).changed("x-sig", |value| value.replacen(",v1=", ",v2=", 1));
@@ -88,14 +94,34 @@ fn another_element_is_found() {
 }
 
 #[test]
+fn elements_with_another_separator_are_found() {
+    for (by, signature) in [(";", "v1"), ("; ", "v1"), ("&", "v1"), ("|", "v1"), (" ", "v1"), (";", "")] {
+        let scheme = || TimestampedHmac::elements("x-sig", "t", signature);
+        let genuine = || Recorded::genuine(scheme(), KEY);
+        let reversed = genuine().changed("x-sig", |value| value.split(',').rev().collect::<Vec<_>>().join(by));
+        for other in [genuine().changed("x-sig", |value| value.replace(',', by)), reversed] {
+            let report = other.is_explained_by(&["elements_separated_otherwise"]);
+            report.signature("valid").says("elements are separated by commas; no other separator is supported");
+            // A receiver of another secret has this cause first.
+            let report = other.given("another made-up key of some length").report();
+            assert_eq!((report.codes(true), report.codes(false)[0]), (vec![], "elements_separated_otherwise"));
+        }
+    }
+}
+
+#[test]
 fn another_hash_is_found() {
     let (short, long) = (body(), HmacSha512Body::new("x-sig"));
     let report = Recorded::genuine(short.clone(), KEY).signed_by(long.clone(), KEY).is_explained_by(&["other_hash"]);
     report.says("is an HMAC-SHA512, but an HMAC-SHA256 is expected").says("as many as HMAC-SHA512 has");
+    report.says("set `scheme = \"hmac-sha512\"`");
     let report = Recorded::genuine(long, KEY).signed_by(short.clone(), KEY).is_explained_by(&["other_hash"]);
     report.says("is an HMAC-SHA256, but an HMAC-SHA512 is expected").says("as many as HMAC-SHA256 has");
     let timed = TimestampedHmac::headers("x-sig", "x-time");
-    Recorded::genuine(timed.clone(), KEY).signed_by(timed.sha512(), KEY).is_explained_by(&["other_hash"]);
+    Recorded::genuine(timed.clone(), KEY)
+        .signed_by(timed.sha512(), KEY)
+        .is_explained_by(&["other_hash"])
+        .says("set `hash = \"sha-512\"`");
     let sha1 = Recorded::genuine(short.clone(), KEY).header("x-sig", &"0a".repeat(20));
     sha1.may_be("malformed_signature", "as many as HMAC-SHA1 has");
     let sha1 = Recorded::genuine(short, KEY).header("x-sig", "AAAAAAAAAAAAAAAAAAAAAAAAAAA=");
@@ -135,5 +161,5 @@ fn raw_text_secrets_of_standard_webhooks_are_told_from_base64() {
     let report = Recorded::genuine(StandardWebhooks::new(), WHSEC).signed_by(text.clone(), WHSEC);
     report.is_explained_by(&["secret_read_as_text"]);
     let report = Recorded::genuine(text, WHSEC).signed_by(StandardWebhooks::new(), WHSEC);
-    report.is_explained_by(&["secret_read_as_base64"]).says("but must be used as text");
+    report.is_explained_by(&["secret_read_as_base64"]).says("set `secret_encoding = \"base64\"`");
 }

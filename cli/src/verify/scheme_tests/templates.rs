@@ -62,7 +62,9 @@ fn every_other_template_is_found() {
         longer.is_explained_by(&[code, "trailing_line_break_added"]);
     }
     let report = Recorded::genuine(plain(), KEY).signed_by(signed("{timestamp}:{body}"), KEY).report();
-    report.says("the sender signs `{timestamp}:{body}`");
+    report.says("the sender signs `{timestamp}:{body}`; set `signed = \"{timestamp}:{body}\"`");
+    let id = Recorded::genuine(plain(), KEY).signed_by(with_id(), KEY).report();
+    id.says("; set `signed = \"{id}.{timestamp}.{body}\"` and `id_header = \"x-id\"`");
 }
 
 #[test]
@@ -72,21 +74,37 @@ fn a_part_that_is_not_signed_is_found() {
         let signed = genuine.clone().signed_by(sender.clone(), KEY).value("x-sig");
         genuine.header("x-sig", &signed)
     };
-    bare(with_id(), &plain()).is_explained_by(&["id_not_signed"]);
+    let id = bare(with_id(), &plain()).is_explained_by(&["id_not_signed"]);
+    id.says("; set `signed = \"{timestamp}.{body}\"`, and remove `id_header`");
     let by_body = Recorded::genuine(HmacSha256Body::new("x-sig"), KEY).value("x-sig");
-    Recorded::genuine(plain(), KEY).header("x-sig", &by_body).is_explained_by(&["only_body_signed"]);
+    Recorded::genuine(plain(), KEY)
+        .header("x-sig", &by_body)
+        .is_explained_by(&["only_body_signed"])
+        .says("only the body is signed: the sender signs `{body}`; set `scheme = \"hmac-sha256\"`, without the keys");
+    let elements = Recorded::genuine(TimestampedHmac::elements("x-sig", "t", "v1"), KEY);
+    let elements = elements.header("x-sig", &format!("t={NOW},v1={by_body}")).is_explained_by(&["only_body_signed"]);
+    elements.says(
+        "set `scheme = \"hmac-sha256\"` with `prefix = \"v1=\"` and `separator = \",\"` instead of `timestamp_element`",
+    );
     let by_id = Recorded::genuine(HmacSha256Body::new("x-sig"), KEY);
     let mut message = by_id.clone();
     message.body = [b"msg-1.".as_slice(), &by_id.body].concat();
     let by_id = message.signed_by(HmacSha256Body::new("x-sig"), KEY).value("x-sig");
-    Recorded::genuine(with_id(), KEY).header("x-sig", &by_id).is_explained_by(&["time_not_signed"]);
+    Recorded::genuine(with_id(), KEY)
+        .header("x-sig", &by_id)
+        .is_explained_by(&["time_not_signed"])
+        .says("no scheme supports");
 }
 
 #[test]
 fn more_than_the_body_is_found() {
     let body = || Recorded::genuine(HmacSha256Body::new("x-sig"), KEY);
     body().is_verified();
-    body().signed_by(plain(), KEY).is_explained_by(&["time_signed"]).says("`{timestamp}.{body}`");
+    body().signed_by(plain(), KEY).is_explained_by(&["time_signed"]).says(
+        "set `scheme = \"timestamped-hmac\"`, `signed = \"{timestamp}.{body}\"` and `timestamp_header = \"x-time\"`",
+    );
+    let elements = body().signed_by(TimestampedHmac::elements("x-sig", "t", "v1"), KEY).report();
+    elements.says("`timestamp_element = \"t\"`");
     let slack = plain().signed("v0:{timestamp}:{body}");
     body().signed_by(slack, KEY).is_explained_by(&["time_signed"]).says("`v0:{timestamp}:{body}`");
     let text = medhook::StandardWebhooks::new().secret_encoding(medhook::SecretEncoding::Text);
@@ -99,10 +117,12 @@ fn more_than_the_body_is_found() {
 fn another_time_is_found() {
     let genuine = || Recorded::genuine(plain(), KEY);
     let other = genuine().header("x-time", &(NOW - 7).to_string()).header("x-sent-at", &NOW.to_string());
-    other.is_explained_by(&["other_time_signed"]);
+    let other = other.is_explained_by(&["other_time_signed"]);
+    other.says("that of the header x-sent-at, not of x-time: set `timestamp_header = \"x-sent-at\"`");
     // The header has milliseconds, but seconds are signed, and the other way around.
     let rewritten = genuine().header("x-time", &format!("{NOW}000"));
-    assert_eq!(rewritten.report().codes(true)[..1], ["time_rewritten"]);
+    let report = rewritten.is_explained_by(&["time_rewritten"]);
+    report.says("the signed time is in another form than x-time, which is not supported");
     let milliseconds = plain().timestamp_unit(TimestampUnit::Milliseconds);
     let rewritten = Recorded::genuine(milliseconds, KEY).header("x-time", &NOW.to_string());
     assert_eq!(rewritten.report().codes(true)[..1], ["time_rewritten"]);

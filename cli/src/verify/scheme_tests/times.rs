@@ -40,6 +40,7 @@ fn the_age_is_that_of_the_signed_time() {
         recorded.at = NOW + 400;
         let report = recorded.report();
         report.signature("valid").step("fresh", "failed", Some("stale")).says("6 min");
+        report.says("ahead, or the sender signs the time of the event instead of the attempt: set `timestamp_of = \"event\"` and `max_age`");
         assert_eq!(report.codes(false), ["stale_delivery"], "{}", report.0);
         recorded.at = NOW - 400;
         let report = recorded.report();
@@ -56,7 +57,9 @@ fn the_time_of_an_event_is_judged_by_the_configured_age() {
     recorded.at = NOW + 47 * 3600;
     recorded.is_verified().says("the body and the time of the event").says("47 h");
     recorded.at = NOW + 49 * 3600;
-    recorded.report().step("fresh", "failed", Some("stale"));
+    let report = recorded.report();
+    report.step("fresh", "failed", Some("stale"));
+    assert!(!report.0.to_string().contains("timestamp_of"), "{}", report.0);
     let mut whoop = Recorded::genuine(TimestampedHmac::whoop(), KEY);
     whoop.at = NOW + 3600;
     whoop.is_verified();
@@ -70,6 +73,12 @@ fn the_element_of_the_timestamp_must_occur_once() {
     without.may_be("timestamp_element_missing", "x-sig does not have the configured element of the timestamp");
     let twice = Recorded::genuine(scheme(), KEY).changed("x-sig", |value| format!("{value},t={NOW}"));
     twice.report().step("head", "failed", Some("malformed_header"));
+    let renamed = Recorded::genuine(scheme(), KEY).changed("x-sig", |value| value.replacen("t=", "ts=", 1));
+    renamed.is_explained_by(&["other_time_signed", "timestamp_element_missing"]);
+    let other = renamed.given("another made-up key of some length");
+    other.may_be("timestamp_element_missing", "a time is found in `ts`: set `timestamp_element = \"ts\"`");
+    let two = other.changed("x-sig", |value| format!("{value},sent={NOW}"));
+    assert!(!two.report().0.to_string().contains("a time is found"));
     // The time is in a header of its own.
     let elsewhere = without.header("x-time", &NOW.to_string());
     elsewhere.is_explained_by(&["other_time_signed", "timestamp_element_missing"]);

@@ -40,6 +40,11 @@ fn an_option_that_does_not_apply_to_the_scheme_is_named() {
     ] {
         rejected(&format!("{scheme}{key} = {value}"), &[&format!("`{key}`: {problem}")]);
     }
+    let output = ends(&Folder::new(), &config("").replace("custom", "whoop"), &["--check"]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("`provider`: \"whoop\" is not one of"), "{text}");
+    assert!(text.contains("other senders: provider `custom`, see the guide `schemes`"), "{text}");
+    assert!(text.contains("init custom --preset whoop"), "{text}");
     let fasten = "scheme = \"hmac-sha256\"\n";
     let output = ends(&Folder::new(), &config(fasten).replace("custom", "fasten"), &["--check"]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("`scheme`: does not apply to this `provider`"));
@@ -85,6 +90,18 @@ fn a_mistake_in_a_scheme_says_what_to_set() {
         (
             format!("{TIMES}timestamp_element = \"t\"\nsignature_element = \"v1\"\nprefix = \"v1=\""),
             &["`prefix`: applies only with `timestamp_header`; remove it"],
+        ),
+        (
+            format!("{TIMES}timestamp_element = \"t\"\nsignature_element = \"v1\"\nseparator = \";\""),
+            &["`separator`: applies only with", "elements are separated by commas; no other separator is supported"],
+        ),
+        ("preset = \"oura\"".to_owned(), &["`scheme`: missing; `preset` needs `scheme = \"timestamped-hmac\"`"]),
+        (
+            "handshake = { type = \"echo\", parameter = \"?c\", token_parameter = \"t\", answer = \"text\",\
+             token = { env = \"TEST_OTHER_SECRET\" } }\n"
+                .to_owned()
+                + BODY,
+            &["the parameter of the challenge must be only its name"],
         ),
         (format!("{TIMES}preset = \"terra\""), &["`header`: `preset` sets it; remove one of them"]),
         (
@@ -132,6 +149,55 @@ fn max_age_needs_a_time_of_the_event_and_such_a_time_in_a_header_needs_max_age()
     rejected(&format!("{BODY}{age}"), &["`max_age`: the events have no signed time; remove it, or set `time_pointer`"]);
     accepted(&format!("{BODY}{age}cloud_events = \"structured\""));
     rejected(&format!("{BODY}{age}cloud_events = \"binary-unsigned\""), &["`max_age`: the events have no signed time"]);
+}
+
+#[test]
+fn the_check_prints_the_warnings_of_the_startup() {
+    let warnings = |keys: &str, secret: &str, entry: &str| {
+        let config = config(keys).replace("{ env = \"TEST_SECRET\" }", entry);
+        let folder = Folder::new();
+        folder.file("secret", secret);
+        let output = ends(&folder, &config, &["--check"]);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let file = format!("{{ file = \"{}\" }}", "secret");
+    let literal = "{ file = \"secret\", literal = true }";
+    let long = "0123456789abcdef";
+    assert_eq!(warnings(BODY, long, &file), "");
+    let short = warnings(BODY, "0123456789abcde", &file);
+    assert!(short.contains("warning: receiver in: secret secret is shorter than 16 bytes"), "{short}");
+    let bearer = warnings(BODY, "Bearer 0123456789abcdef", &file);
+    assert!(bearer.contains("`secrets[0]`: secret secret begins with `Bearer` or `Basic`"), "{bearer}");
+    assert!(!bearer.contains(long), "{bearer}");
+    let header = |name: &str| format!("{SHARED}header = \"{name}\"");
+    let authorization = warnings(&header("authorization"), long, &file);
+    assert!(
+        authorization.contains("set `form = \"bearer\"` or `\"basic\"` if the sender sends one"),
+        "{authorization}"
+    );
+    assert_eq!(warnings(&header("x-token"), long, &file), "");
+    assert_eq!(warnings(&format!("{SHARED}form = \"bearer\""), long, &file), "");
+    assert_eq!(warnings(&header("Authorization"), long, literal), "");
+}
+
+#[test]
+fn a_key_of_the_endpoint_after_the_handshake_is_named() {
+    let secrets = "secrets = [{ env = \"TEST_SECRET\" }]\n";
+    let after = |keys: &str, moved: &str| {
+        let (before, table) = (config(keys).replace(moved, ""), "[endpoint.handshake]\ntype = \"head\"\n");
+        ends(&Folder::new(), &format!("{before}\n{table}{moved}"), &["--check"])
+    };
+    for (keys, moved, key) in
+        [(BODY, secrets, "secrets"), (BODY, "header = \"x-sig\"\n", "header"), (BODY, "path = \"/in\"\n", "path")]
+    {
+        let output = after(keys, moved);
+        let text = String::from_utf8(output.stderr).unwrap();
+        let problem = format!("`handshake`: `{key}` is a key of the endpoint; move it before `[endpoint.handshake]`");
+        assert!(output.status.code() == Some(2) && text.contains(&problem), "{text}");
+    }
+    assert_eq!(after(BODY, "").status.code(), Some(0));
+    rejected(&format!("{BODY}handshake = [{{ type = \"head\", name = \"a\" }}]"), &["`name` is a key of the endpoint"]);
 }
 
 #[test]
