@@ -272,7 +272,7 @@ fn an_unexpected_status_is_explained_once() {
         assert_says(&ran, 1, &[&format!("\n   {status}: "), text]);
     };
     explained(400, "", "", "medhook answers it only to an incomplete body (body_incomplete); otherwise");
-    explained(401, "", "", "compare the secret, the provider and the options of the signature with the endpoint's\n");
+    explained(401, "", "", "with the endpoint's: the endpoint must read the headers that begin with `webhook-`\n");
     explained(401, "", "login", "this answer has a body, unlike a rejection by medhook");
     explained(403, "", "", "`medhook receive` with `allow_from`");
     explained(404, "", "", "usually there is no route for this path or host; check --to\n");
