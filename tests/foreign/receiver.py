@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import socket
@@ -17,11 +18,21 @@ PATH = "/webhooks/foreign"
 NAME = "foreign"
 
 
+# Below the ports that systems give to clients, so that no connection takes one before the receiver listens. Shuffled,
+# so that two runs at a time choose different ones.
+PORTS = iter(random.sample(range(21_000, 32_000), 11_000))
+
+
 def free_port():
-    """Returns a port that nothing listens at."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """Returns a port that nothing listens at, and that no earlier call returned."""
+    for port in PORTS:
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise AssertionError("no port is free")
 
 
 def until(condition, what):
