@@ -86,7 +86,7 @@ impl Receiver {
             let lookup = AssertUnwindSafe(lookup).catch_unwind();
             match timeout(LOOKUP_TIMEOUT, lookup).await {
                 Ok(Ok(Ok(Some(receiver)))) => Ok(receiver),
-                // As a known tenant without such a handshake answers.
+                // The same answer as that of a known tenant without such a handshake.
                 Ok(Ok(Ok(None))) if one_of(METHODS, head.method).is_err() => Err(Reason::Method.into()),
                 Ok(Ok(Ok(None))) => Err(Reason::UnknownTenant.into()),
                 Ok(Ok(Err(_)) | Err(_)) | Err(_) => Err(HeadFault::from(Reason::TenantLookupFailed)),

@@ -1,4 +1,4 @@
-"""The deliveries of tests/oracles/vectors.toml, as the model of the schemes judges them. Rust reads the same file."""
+"""The deliveries of tests/oracles/vectors.toml, and the reason that the model of the schemes expects. Rust reads the same file."""
 
 import json
 import pathlib

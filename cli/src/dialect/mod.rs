@@ -37,7 +37,7 @@ pub(crate) struct Dialect {
     also: AlsoOptions,
 }
 
-/// Where a custom provider has the parts of an event.
+/// The places of an event's parts in the deliveries of a custom provider.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Events (for custom)")]
 struct EventOptions {

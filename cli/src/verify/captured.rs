@@ -251,7 +251,7 @@ mod tests {
         }
     }
 
-    fn judged(scheme: SharedSecret, secret: &str, compared: Compared) -> (Step, Cause) {
+    fn explained(scheme: SharedSecret, secret: &str, compared: Compared) -> (Step, Cause) {
         let signing = Signing::of(scheme);
         let mut endpoint = Endpoint::custom("custom", CustomProvider::new(signing.clone()));
         endpoint.secrets.insert("current".to_owned(), secret.to_owned());
@@ -286,7 +286,7 @@ mod tests {
                 "set `form = \"bearer\"` instead of `header`",
             ),
         ] {
-            let (step, cause) = judged(scheme, secret, compared);
+            let (step, cause) = explained(scheme, secret, compared);
             assert_eq!((step.reason, cause.code), (Some(Reason::SignatureMismatch), code));
             assert!(cause.text.contains(option), "{}", cause.text);
         }

@@ -45,7 +45,7 @@ fn filled(template: &str, time: Option<&str>, id: Option<&str>) -> Option<String
     Some(text)
 }
 
-/// Returns whether nothing but their forms separates the timestamp and the body, as the library judges a template.
+/// Returns whether nothing but their forms separates the timestamp and the body, as the library parses a template.
 pub(super) fn lacks_separator(template: &str) -> bool {
     let Some((before, after)) = template.split_once("{timestamp}") else { return false };
     before.contains("{body") && before.ends_with(|c: char| c == '}' || c.is_ascii_digit())

@@ -49,7 +49,7 @@ fn one_signature_has_one_timestamp_and_one_body() {
 }
 
 #[test]
-fn the_time_of_an_event_in_a_header_is_judged() {
+fn the_time_of_an_event_in_a_header_is_checked() {
     let verify = |age| {
         let signature = "TnC0uJiHrtVFsYcVVn1pHplaovMI9AA55YteTxjooe8=";
         verify(&whoop(age), "1732780800123", r#"{"id":1}"#, signature)

@@ -167,7 +167,7 @@ impl TimestampedHmac {
     }
 
     /// Declares that the timestamp is the time of the event, which is the same for all attempts, not the time of the
-    /// attempt. It is judged by [`Freshness::EventTime`], which must then be set, with a `max_age` that covers the
+    /// attempt. It is checked by [`Freshness::EventTime`], which must then be set, with a `max_age` that covers the
     /// provider's last retry.
     #[must_use]
     pub fn timestamp_of_event(mut self) -> Self {

@@ -70,7 +70,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Judges a delivery with a signature in a header.
+/// Checks a delivery with a signature in a header.
 fn signed(family: &Family, id: &[u8], time: &[u8], template: &[u8], body: &[u8]) {
     let (text, alike) = notations(family, &genuine(family, id, time, body));
     let value = filled(template, &[(b'$', text.as_bytes()), (b'&', alike.as_bytes()), (b'@', time)]);
@@ -263,7 +263,7 @@ fn rfc_3339(text: &str) -> Option<i64> {
     Some(days * 86_400 + hour * 3_600 + minute * 60 + second.min(59) - offset)
 }
 
-/// Judges a list of Standard Webhooks under a key of one kind. The signature under it counts only by its own version.
+/// Checks a list of Standard Webhooks under a key of one kind. The signature under it counts only by its own version.
 fn standard(family: &Family, id: &[u8], time: &[u8], template: &[u8], body: &[u8]) {
     let (Ok(id), Ok(time)) = (str::from_utf8(id), str::from_utf8(time)) else { return };
     let mut headers = family.headers(id, time, body);

@@ -42,7 +42,7 @@ fn a_key_in_another_encoding_is_found() {
     }
     Recorded::genuine(in_base64.clone(), WHSEC).is_verified();
     Recorded::genuine(in_base64, WHSEC).signed_by(text(), WHSEC).is_explained_by(&["secret_read_as_text"]);
-    // As Stripe does, the sender uses the text with `whsec_`, or decodes it without.
+    // Stripe uses the whole text with `whsec_`; other senders remove it and decode the rest.
     let stripe = || TimestampedHmac::elements("stripe-signature", "t", "v1");
     Recorded::genuine(stripe(), WHSEC).is_verified();
     Recorded::genuine(stripe(), WHSEC).signed_by(stripe(), BARE).is_explained_by(&["secret_read_without_whsec"]);

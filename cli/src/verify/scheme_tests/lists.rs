@@ -31,7 +31,7 @@ fn another_encoding_or_prefix_is_found() {
     for case in [str::to_uppercase, str::to_lowercase] {
         let damaged = Recorded::genuine(body().encoding(Encoding::Base64), KEY).changed("x-sig", case);
         damaged.is_explained_by(&["signature_in_other_case"]).says("which destroys base64");
-        // Of another body.
+        // The signature is that of another body.
         let mut other = damaged;
         other.body[8] ^= 1;
         assert_eq!(other.report().codes(true), [""; 0]);

@@ -56,7 +56,7 @@ fn every_other_template_is_found() {
     ] {
         let report = Recorded::genuine(configured.clone(), KEY).signed_by(sender, KEY);
         report.is_explained_by(&[code]).signature("invalid").step("verify", "failed", Some("signature_mismatch"));
-        // With a mistake of the body as well.
+        // The body has a mistake, too.
         let mut longer = report.clone();
         longer.body.push(b'\n');
         longer.is_explained_by(&[code, "trailing_line_break_added"]);

@@ -50,7 +50,7 @@ fn the_age_is_that_of_the_signed_time() {
 }
 
 #[test]
-fn the_time_of_an_event_is_judged_by_the_configured_age() {
+fn the_configured_age_limits_the_time_of_an_event() {
     let stedi = StandardWebhooks::new().timestamp_of_event();
     let secret = "whsec_YSBtYWRlLXVwIGtleSBvZiB0aGlydHktdHdvIGJ5dGVz";
     let mut recorded = Recorded::genuine(stedi, secret).max_age(48 * 3600);
