@@ -124,5 +124,7 @@ mod tests {
         assert!(next_step(Reason::InTheFuture, detail).ends_with("must send seconds"));
         assert!(next_step(Reason::InTheFuture, None).starts_with("check the clock"));
         assert_eq!(next_step(Reason::Stale, detail), Reason::Stale.next_step(), "only for times in the future");
+        let detail = Some(HeaderProblem::CoarserUnit.as_str());
+        assert!(next_step(Reason::Stale, detail).starts_with("if the provider sends seconds, configure them"));
     }
 }

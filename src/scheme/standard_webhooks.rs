@@ -82,8 +82,8 @@ impl StandardWebhooks {
     }
 
     /// Declares that the signed timestamp is the time of the event, which is the same for all attempts, contrary to the
-    /// specification. Stedi sends it so, and retries for 48 hours. It is checked by [`Freshness::EventTime`], which must
-    /// then be set, with a `max_age` that covers the provider's last retry.
+    /// specification. Stedi sends it so, and retries for 48 hours. It is checked by [`Freshness::EventTime`], which
+    /// must then be set, with a `max_age` that covers the provider's last retry.
     #[must_use]
     pub fn timestamp_of_event(mut self) -> Self {
         self.is_event_time = true;
