@@ -39,6 +39,7 @@ pub(crate) static FACTS: ProviderFacts = ProviderFacts {
     kinds: event::KINDS,
     policy: Policy {
         freshness: Freshness::EventTime { max_age: Duration::from_secs(3600), max_skew: Duration::from_secs(300) },
+        needs_freshness: false,
         retention: Duration::from_secs(24 * 3600),
         retry_horizon: Duration::from_secs(11 * 60),
         methods: METHODS,
