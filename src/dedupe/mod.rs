@@ -294,6 +294,13 @@ pub trait DedupeStore: fmt::Debug + Send + Sync + 'static {
     fn store_id(&self) -> Option<StoreId> {
         None
     }
+
+    /// Returns the memory store that this is. Receivers call it without a future, and with process keys. A store that
+    /// wraps another one returns `None`: see [`MemoryStore`].
+    #[doc(hidden)]
+    fn as_memory(&self) -> Option<&MemoryStore> {
+        None
+    }
 }
 
 /// Lets [`Builder::store`](crate::Builder::store) take an `Arc<dyn DedupeStore>`.
@@ -328,6 +335,10 @@ impl<S: DedupeStore + ?Sized> DedupeStore for Arc<S> {
 
     fn store_id(&self) -> Option<StoreId> {
         (**self).store_id()
+    }
+
+    fn as_memory(&self) -> Option<&MemoryStore> {
+        (**self).as_memory()
     }
 }
 

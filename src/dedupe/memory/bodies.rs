@@ -5,13 +5,12 @@ use std::time::Duration;
 use lru::LruCache;
 
 use super::super::DeliveryRecord;
-use super::first_bytes::FirstBytesState;
-use crate::event_key::EventKey;
+use super::short_key::{FirstBytesState, ShortKey};
 
 /// The records of a shard, from the most to the least recently used. At capacity, the least recently used one makes
 /// room: the records are advisory.
 pub(super) struct BodyRecords {
-    records: LruCache<EventKey, BodyRecord, FirstBytesState>,
+    records: LruCache<ShortKey, BodyRecord, FirstBytesState>,
     capacity: usize,
     /// The number of records that made room before they expired.
     pub(super) forgotten: u64,
@@ -33,7 +32,7 @@ impl BodyRecords {
         BodyRecords { records: LruCache::unbounded_with_hasher(FirstBytesState::default()), capacity, forgotten: 0 }
     }
 
-    pub(super) fn record(&mut self, body: EventKey, period: u64, most: u64, now: u64) -> DeliveryRecord {
+    pub(super) fn record(&mut self, body: ShortKey, period: u64, most: u64, now: u64) -> DeliveryRecord {
         let known = self.records.get(&body).copied();
         let mut record = known.filter(|record| now.saturating_sub(record.last) < period).unwrap_or(BodyRecord {
             deliveries: 0,
@@ -65,7 +64,7 @@ impl BodyRecords {
         before
     }
 
-    pub(super) fn record_failure(&mut self, body: EventKey) {
+    pub(super) fn record_failure(&mut self, body: ShortKey) {
         if let Some(record) = self.records.peek_mut(&body) {
             record.in_period = record.in_period.saturating_sub(1);
         }
@@ -78,7 +77,7 @@ mod tests {
 
     #[test]
     fn at_capacity_the_least_recently_used_record_makes_room() {
-        let body = |n| EventKey::from_bytes([n; 32]);
+        let body = |n| [n; 16];
         let mut bodies = BodyRecords::new(2);
         let mut earlier = |n| bodies.record(body(n), 10, 9, 0).earlier;
         assert_eq!([1, 2, 1, 3, 1, 2, 3].map(&mut earlier), [0, 0, 1, 0, 2, 0, 0]);

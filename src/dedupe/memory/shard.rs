@@ -4,16 +4,15 @@ use lru::LruCache;
 
 use super::super::{Claimed, Settled};
 use super::bodies::BodyRecords;
-use super::first_bytes::FirstBytesState;
+use super::short_key::{FirstBytesState, ShortKey};
 use crate::StoreError;
 use crate::claim_token::ClaimToken;
-use crate::event_key::EventKey;
 use crate::retention::Retention;
 
 /// A shard of the events, ordered from the most to the least recently claimed or settled. Times are milliseconds since
 /// the store was created.
 pub(super) struct Shard {
-    events: LruCache<EventKey, MemoryEntry, FirstBytesState>,
+    events: LruCache<ShortKey, MemoryEntry, FirstBytesState>,
     capacity: usize,
     forgotten: u64,
     /// The records of deliveries whose event can recur.
@@ -91,7 +90,7 @@ impl Shard {
 
     pub(super) fn claim(
         &mut self,
-        key: EventKey,
+        key: ShortKey,
         token: ClaimToken,
         lease: u64,
         now: u64,
@@ -112,7 +111,7 @@ impl Shard {
 
     pub(super) fn renew(
         &mut self,
-        key: EventKey,
+        key: ShortKey,
         token: ClaimToken,
         lease: u64,
         now: u64,
@@ -122,7 +121,7 @@ impl Shard {
 
     pub(super) fn commit(
         &mut self,
-        key: EventKey,
+        key: ShortKey,
         token: ClaimToken,
         retention: Retention,
         now: u64,
@@ -132,18 +131,18 @@ impl Shard {
         self.settle(key, token, EntryState::handled(replay, until), now)
     }
 
-    fn settle(&mut self, key: EventKey, token: ClaimToken, state: EntryState, now: u64) -> Result<Settled, StoreError> {
-        match self.events.peek(&key) {
+    fn settle(&mut self, key: ShortKey, token: ClaimToken, state: EntryState, now: u64) -> Result<Settled, StoreError> {
+        match self.events.get_mut(&key) {
             // An expired claim of another token is not taken over: its holder may have handled the event, too.
             Some(event) if event.token != token => return Ok(Settled::Lost),
             Some(event) if event.state.is_handled() => {}
-            Some(_) => self.replace(key, MemoryEntry { token, state }),
+            Some(event) => event.state = state,
             None => self.add(key, MemoryEntry { token, state }, now)?,
         }
         Ok(Settled::Settled)
     }
 
-    pub(super) fn release(&mut self, key: EventKey, token: ClaimToken) -> Settled {
+    pub(super) fn release(&mut self, key: ShortKey, token: ClaimToken) -> Settled {
         match self.events.peek(&key) {
             Some(event) if event.token != token => return Settled::Lost,
             Some(event) if !event.state.is_handled() => drop(self.events.pop(&key)),
@@ -153,12 +152,12 @@ impl Shard {
     }
 
     /// Replaces the entry of a key that is present.
-    fn replace(&mut self, key: EventKey, event: MemoryEntry) {
+    fn replace(&mut self, key: ShortKey, event: MemoryEntry) {
         self.events.put(key, event);
     }
 
     /// Adds the entry of a key that is absent.
-    fn add(&mut self, key: EventKey, event: MemoryEntry, now: u64) -> Result<(), StoreError> {
+    fn add(&mut self, key: ShortKey, event: MemoryEntry, now: u64) -> Result<(), StoreError> {
         self.make_room(now)?;
         self.events.put(key, event);
         Ok(())
@@ -196,5 +195,5 @@ impl Shard {
 const AT_ONCE: usize = 64;
 
 pub(super) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+    time.as_secs().saturating_mul(1_000).saturating_add(time.subsec_millis().into())
 }
