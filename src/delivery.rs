@@ -15,8 +15,9 @@ use crate::claim_token::ClaimToken;
 use crate::endpoint::EndpointFacts;
 use crate::envelope::{Envelope, Mode};
 use crate::event::{Decoded, Event};
-use crate::event_key::{DeliveryKeys, EventKey, IdFrom};
+use crate::event_key::{DeliveryKeys, EventKey, IdFrom, KeyParts};
 use crate::observe;
+use crate::process_keys::ProcessKeys;
 use crate::retention::Retention;
 use crate::scheme::SignatureScope;
 use crate::store_id::StoreId;
@@ -244,11 +245,17 @@ impl Delivery {
         self.opened.signature_scope
     }
 
-    /// Returns the key under which stores record this event. If the event can recur with the same bytes, each delivery
-    /// has a key of its own; see [`Dedupe::by_id`](crate::Dedupe::by_id).
+    /// Returns the key under which stores record this event, except for [`MemoryStore`](crate::MemoryStore). If the event
+    /// can recur with the same bytes, each delivery has a key of its own; see [`Dedupe::by_id`](crate::Dedupe::by_id).
+    /// It is computed on first use.
     #[must_use]
     pub fn event_key(&self) -> EventKey {
-        self.opened.keys.event
+        self.opened.keys.event(self.opened.key_parts())
+    }
+
+    /// Returns the key under which a memory store records this event.
+    pub(crate) fn process_key(&self, keys: &ProcessKeys) -> EventKey {
+        self.opened.keys.process_key(self.opened.key_parts(), keys)
     }
 
     /// Returns what identifies the event, from which the event key is computed.
@@ -366,7 +373,7 @@ impl Delivery {
             endpoint: &self.opened.endpoint,
             kind: self.kind_label(),
             secret: &self.opened.secret,
-            event_key: &self.opened.keys.event,
+            event_key: &*self.opened,
             repeats: self.repeats(),
         }
     }
@@ -384,7 +391,7 @@ impl Delivery {
 
     /// Returns the key of the body, if its deliveries count. With an unsigned id, the event is claimed, too.
     pub(crate) fn recurring_body(&self) -> Option<EventKey> {
-        self.opened.keys.recurring_body
+        self.opened.keys.recurring_body(self.opened.key_parts())
     }
 
     /// Sets the number of earlier deliveries of the body, and how long ago the first of them was.
@@ -404,6 +411,20 @@ impl Delivery {
 
     pub(crate) fn envelope(&self) -> &Envelope {
         &self.opened.envelope
+    }
+}
+
+impl OpenedDelivery {
+    fn key_parts(&self) -> KeyParts<'_> {
+        let (provider, endpoint) = (self.endpoint.provider(), self.endpoint.name());
+        KeyParts { provider, endpoint, envelope: &self.envelope, body: &self.body }
+    }
+}
+
+/// Writes the event key, which is computed only if a log subscriber asks for it.
+impl fmt::Display for OpenedDelivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.keys.event(self.key_parts()).fmt(f)
     }
 }
 

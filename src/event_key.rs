@@ -1,12 +1,14 @@
 //! The key of an event, and how it is computed.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use base16ct::HexDisplay;
 use sha2::{Digest, Sha256};
 
-use crate::envelope::Mode;
+use crate::envelope::{Envelope, Mode};
+use crate::process_keys::ProcessKeys;
 
 /// The key under which stores record an event: a SHA-256 digest.
 ///
@@ -41,7 +43,7 @@ impl EventKey {
     #[must_use]
     pub fn of_id(provider: &str, endpoint: &str, mode: Option<&Mode>, id: &str) -> Self {
         let mode = mode.map_or("", Mode::as_str);
-        finished(&begun(BY_ID, provider, endpoint), &[mode.as_bytes(), id.as_bytes()])
+        digest(BY_ID, provider, endpoint, &[mode.as_bytes(), id.as_bytes()])
     }
 
     /// Returns all 64 hexadecimal digits, in lower case. [`Display`](fmt::Display) writes the first 16.
@@ -78,102 +80,168 @@ pub enum IdFrom {
     Nothing,
 }
 
-/// The keys of a delivery.
+/// The keys of a delivery. They are computed on first use: with a memory store, most deliveries need none if no
+/// subscriber logs them.
 pub(crate) struct DeliveryKeys {
     /// The part of the delivery that identifies its event.
     pub(crate) id_from: IdFrom,
-    /// The key of its event.
-    pub(crate) event: EventKey,
+    source: KeySource,
+    event: OnceLock<EventKey>,
     /// The key of its body, if its deliveries count: if the event can recur with the same bytes, or only an unsigned
     /// header identifies it.
-    pub(crate) recurring_body: Option<EventKey>,
+    recurring_body: Option<OnceLock<EventKey>>,
+}
+
+/// The part of a delivery from which its event key is computed, with the names of its provider and endpoint.
+pub(crate) enum KeySource {
+    /// The mode and the id.
+    Id,
+    /// The mode, the unsigned id and the body.
+    ///
+    /// Without the body, an attacker who repeats a captured delivery with the id of another event could make that event
+    /// look handled before it arrives.
+    UnsignedId,
+    /// The mode and the text with which the application identifies the event.
+    Own(Box<str>),
+    /// The body: equal bytes have the same key.
+    Body,
+    /// The body and a number, so that no other delivery has the key, not even one of the same body.
+    Delivery(DeliveryNumber),
+    /// The key was stored with the event.
+    Stored(EventKey),
+}
+
+/// The parts of a delivery from which its keys are computed.
+#[derive(Clone, Copy)]
+pub(crate) struct KeyParts<'a> {
+    pub(crate) provider: &'a str,
+    pub(crate) endpoint: &'a str,
+    pub(crate) envelope: &'a Envelope,
+    pub(crate) body: &'a [u8],
 }
 
 impl DeliveryKeys {
-    pub(crate) fn of_event(event: EventKey, id_from: IdFrom) -> Self {
-        DeliveryKeys { id_from, event, recurring_body: None }
+    pub(crate) fn new(id_from: IdFrom, source: KeySource) -> Self {
+        DeliveryKeys { id_from, source, event: OnceLock::new(), recurring_body: None }
     }
-}
 
-/// Computes the event keys of one receiver. Their common prefix is hashed once.
-pub(crate) struct EventKeys {
-    by_id: Sha256,
-    by_unsigned_id: Sha256,
-    by_own: Sha256,
-    by_body: Sha256,
-    by_delivery: Sha256,
-    /// Makes the keys of deliveries unique, with `deliveries`.
-    random: [u8; 16],
-    deliveries: AtomicU64,
-}
+    /// Returns the keys of a delivery that counts for its body.
+    pub(crate) fn counted(id_from: IdFrom, source: KeySource) -> Self {
+        DeliveryKeys { recurring_body: Some(OnceLock::new()), ..DeliveryKeys::new(id_from, source) }
+    }
 
-impl EventKeys {
-    /// # Errors
-    /// Returns an error if the system has no random bytes.
-    pub(crate) fn new(provider: &str, endpoint: &str) -> Result<Self, getrandom::Error> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random)?;
-        let of = |tag: &[u8]| begun(tag, provider, endpoint);
-        Ok(EventKeys {
-            by_id: of(BY_ID),
-            by_unsigned_id: of(BY_UNSIGNED_ID),
-            by_own: of(b"medhook event by own key, 1"),
-            by_body: of(b"medhook event by body, 1"),
-            by_delivery: of(b"medhook event by delivery, 1"),
-            random,
-            deliveries: AtomicU64::new(0),
+    /// Returns the keys that were stored with an event.
+    #[cfg(feature = "inbox")]
+    pub(crate) fn stored(id_from: IdFrom, event: EventKey, recurring_body: Option<EventKey>) -> Self {
+        let recurring_body = recurring_body.map(OnceLock::from);
+        DeliveryKeys { recurring_body, ..DeliveryKeys::new(id_from, KeySource::Stored(event)) }
+    }
+
+    /// Returns the key of the event.
+    pub(crate) fn event(&self, of: KeyParts<'_>) -> EventKey {
+        *self.event.get_or_init(|| match &self.source {
+            KeySource::Id => of.key(BY_ID, &[of.mode(), of.id()]),
+            KeySource::UnsignedId => of.key(BY_UNSIGNED_ID, &[of.mode(), of.unsigned_id(), of.body]),
+            KeySource::Own(own) => of.key(BY_OWN, &[of.mode(), own.as_bytes()]),
+            KeySource::Body => of.body_key(),
+            KeySource::Delivery(number) => {
+                let body = self.recurring_body(of).unwrap_or_else(|| of.body_key());
+                of.key(BY_DELIVERY, &[body.as_bytes(), &number.random, &number.count])
+            }
+            KeySource::Stored(key) => *key,
         })
     }
 
-    /// Returns the key of an event that has an id.
-    pub(crate) fn of_id(&self, mode: &str, id: &str) -> EventKey {
-        finished(&self.by_id, &[mode.as_bytes(), id.as_bytes()])
+    /// Returns the key of the body, if its deliveries count.
+    pub(crate) fn recurring_body(&self, of: KeyParts<'_>) -> Option<EventKey> {
+        self.recurring_body.as_ref().map(|key| *key.get_or_init(|| of.body_key()))
     }
 
-    /// Returns the key of an event that only an unsigned header identifies.
+    /// Returns the key of the event for stores that lose it with the process. Its last 16 bytes are zero, or not needed.
     ///
-    /// The body is a part of it. Otherwise an attacker who repeats a captured delivery with the id of another event
-    /// could make that event look handled before it arrives.
-    pub(crate) fn of_unsigned_id(&self, mode: &str, id: &str, body: &[u8]) -> EventKey {
-        finished(&self.by_unsigned_id, &[mode.as_bytes(), id.as_bytes(), body])
+    /// Bodies are hashed with SHA-256 nevertheless, which is faster for long ones where the processor has instructions
+    /// for it.
+    pub(crate) fn process_key(&self, of: KeyParts<'_>, keys: &ProcessKeys) -> EventKey {
+        let key = match &self.source {
+            KeySource::Id => keys.of(0, &[of.mode(), of.id()]),
+            KeySource::UnsignedId => {
+                let body = self.recurring_body(of).unwrap_or_else(|| of.body_key());
+                keys.of(1, &[of.mode(), of.unsigned_id(), body.as_bytes()])
+            }
+            KeySource::Own(own) => keys.of(2, &[of.mode(), own.as_bytes()]),
+            KeySource::Delivery(number) => keys.of(3, &[&number.random, &number.count]),
+            KeySource::Body | KeySource::Stored(_) => return self.event(of),
+        };
+        let mut bytes = [0; 32];
+        bytes.iter_mut().zip(key).for_each(|(to, from)| *to = from);
+        EventKey(bytes)
+    }
+}
+
+impl<'a> KeyParts<'a> {
+    fn mode(self) -> &'a [u8] {
+        self.envelope.mode.as_ref().map_or("", Mode::as_str).as_bytes()
     }
 
-    /// Returns the key of an event that the application identifies itself.
-    pub(crate) fn of_own(&self, mode: &str, own: &str) -> EventKey {
-        finished(&self.by_own, &[mode.as_bytes(), own.as_bytes()])
+    fn id(self) -> &'a [u8] {
+        self.envelope.id.as_deref().unwrap_or_default().as_bytes()
     }
 
-    /// Returns the key of a body: equal bytes have the same key.
-    pub(crate) fn of_body(&self, body: &[u8]) -> EventKey {
-        finished(&self.by_body, &[body])
+    fn unsigned_id(self) -> &'a [u8] {
+        self.envelope.unsigned_id.as_deref().unwrap_or_default().as_bytes()
     }
 
-    /// Returns a key that no other delivery has, not even one of the same body.
-    pub(crate) fn of_delivery(&self, body: EventKey) -> EventKey {
-        let count = self.deliveries.fetch_add(1, Ordering::Relaxed);
-        finished(&self.by_delivery, &[body.as_bytes(), &self.random, &count.to_be_bytes()])
+    fn body_key(self) -> EventKey {
+        self.key(BY_BODY, &[self.body])
+    }
+
+    fn key(self, tag: &[u8], parts: &[&[u8]]) -> EventKey {
+        digest(tag, self.provider, self.endpoint, parts)
+    }
+}
+
+/// Makes the key of a delivery unique.
+#[derive(Clone, Copy)]
+pub(crate) struct DeliveryNumber {
+    random: [u8; 16],
+    count: [u8; 8],
+}
+
+/// Numbers the deliveries of one receiver.
+pub(crate) struct DeliveryNumbers {
+    random: [u8; 16],
+    next: AtomicU64,
+}
+
+impl DeliveryNumbers {
+    /// # Errors
+    /// Returns an error if the system has no random bytes.
+    pub(crate) fn new() -> Result<Self, getrandom::Error> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random)?;
+        Ok(DeliveryNumbers { random, next: AtomicU64::new(0) })
+    }
+
+    pub(crate) fn next(&self) -> DeliveryNumber {
+        let count = self.next.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        DeliveryNumber { random: self.random, count }
     }
 }
 
 const BY_ID: &[u8] = b"medhook event by id, 1";
 const BY_UNSIGNED_ID: &[u8] = b"medhook event by unsigned id and body, 1";
-
-fn begun(tag: &[u8], provider: &str, endpoint: &str) -> Sha256 {
-    let mut digest = Sha256::new();
-    [tag, provider.as_bytes(), endpoint.as_bytes()].iter().for_each(|part| add(&mut digest, part));
-    digest
-}
-
-fn finished(begun: &Sha256, parts: &[&[u8]]) -> EventKey {
-    let mut digest = begun.clone();
-    parts.iter().for_each(|part| add(&mut digest, part));
-    EventKey(digest.finalize().into())
-}
+const BY_OWN: &[u8] = b"medhook event by own key, 1";
+const BY_BODY: &[u8] = b"medhook event by body, 1";
+const BY_DELIVERY: &[u8] = b"medhook event by delivery, 1";
 
 /// Prefixes each part with its length, so that different lists of parts never hash the same bytes.
-fn add(digest: &mut Sha256, part: &[u8]) {
-    digest.update((part.len() as u64).to_be_bytes());
-    digest.update(part);
+fn digest(tag: &[u8], provider: &str, endpoint: &str, parts: &[&[u8]]) -> EventKey {
+    let mut digest = Sha256::new();
+    for part in [tag, provider.as_bytes(), endpoint.as_bytes()].iter().chain(parts) {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    EventKey(digest.finalize().into())
 }
 
 impl fmt::Display for EventKey {
@@ -191,64 +259,127 @@ impl fmt::Debug for EventKey {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
+
+    /// The parts of a delivery.
+    struct Parts {
+        provider: &'static str,
+        endpoint: &'static str,
+        envelope: Envelope,
+        body: &'static [u8],
+    }
+
+    impl Parts {
+        fn borrowed(&self) -> KeyParts<'_> {
+            KeyParts { provider: self.provider, endpoint: self.endpoint, envelope: &self.envelope, body: self.body }
+        }
+
+        fn key(&self, source: KeySource) -> EventKey {
+            DeliveryKeys::new(IdFrom::Body, source).event(self.borrowed())
+        }
+
+        fn process_key(&self, source: KeySource) -> EventKey {
+            let keys = ProcessKeys::new(self.provider, self.endpoint).unwrap();
+            DeliveryKeys::new(IdFrom::Body, source).process_key(self.borrowed(), &keys)
+        }
+    }
+
+    fn parts(provider: &'static str, endpoint: &'static str, mode: &str, id: &str, body: &'static [u8]) -> Parts {
+        let mode = (!mode.is_empty()).then(|| Mode::from(mode));
+        let envelope = Envelope { mode, id: Some(id.into()), unsigned_id: Some(id.into()), ..Envelope::default() };
+        Parts { provider, endpoint, envelope, body }
+    }
 
     #[test]
     fn events_that_differ_in_one_part_have_different_keys() {
-        let keys = |provider, endpoint| EventKeys::new(provider, endpoint).unwrap();
-        let keys = [
-            keys("p", "e").of_id("live", "1"),
-            keys("p", "e").of_id("live", "2"),
-            keys("p", "e").of_id("test", "1"),
-            keys("p", "e2").of_id("live", "1"),
-            keys("p2", "e").of_id("live", "1"),
-            keys("pe", "").of_id("live", "1"),
-            keys("p", "e").of_own("live", "1"),
-            keys("p", "e").of_unsigned_id("live", "1", b"1"),
-            keys("p", "e").of_unsigned_id("live", "1", b"2"),
-            keys("p", "e").of_unsigned_id("live", "2", b"1"),
-            keys("p", "e").of_unsigned_id("live", "", b"11"),
-            keys("p", "e").of_unsigned_id("live", "11", b""),
-            keys("p", "e").of_unsigned_id("test", "1", b"1"),
-            keys("p", "e").of_body(b"1"),
-            keys("p", "e").of_body(b"2"),
-            keys("p", "e2").of_body(b"1"),
-            keys("p2", "e").of_body(b"1"),
-            keys("p", "e").of_delivery(keys("p", "e").of_body(b"1")),
-            keys("p", "e").of_delivery(keys("p", "e").of_body(b"1")),
+        let (by_id, by_unsigned_id) = (|| KeySource::Id, || KeySource::UnsignedId);
+        let (by_own, by_body) = (|| KeySource::Own("1".into()), || KeySource::Body);
+        let numbers = [DeliveryNumbers::new().unwrap(), DeliveryNumbers::new().unwrap()];
+        let deliveries: [(Parts, &dyn Fn() -> KeySource); 20] = [
+            (parts("p", "e", "live", "1", b""), &by_id),
+            (parts("p", "e", "live", "2", b""), &by_id),
+            (parts("p", "e", "test", "1", b""), &by_id),
+            (parts("p", "e", "", "live1", b""), &by_id),
+            (parts("p", "e2", "live", "1", b""), &by_id),
+            (parts("p2", "e", "live", "1", b""), &by_id),
+            (parts("pe", "", "live", "1", b""), &by_id),
+            (parts("p", "e", "live", "", b""), &by_own),
+            (parts("p", "e", "live", "1", b"1"), &by_unsigned_id),
+            (parts("p", "e", "live", "1", b"2"), &by_unsigned_id),
+            (parts("p", "e", "live", "2", b"1"), &by_unsigned_id),
+            (parts("p", "e", "live", "", b"11"), &by_unsigned_id),
+            (parts("p", "e", "live", "11", b""), &by_unsigned_id),
+            (parts("p", "e", "test", "1", b"1"), &by_unsigned_id),
+            (parts("p", "e", "", "", b"1"), &by_body),
+            (parts("p", "e", "", "", b"2"), &by_body),
+            (parts("p", "e2", "", "", b"1"), &by_body),
+            (parts("p2", "e", "", "", b"1"), &by_body),
+            (parts("p", "e", "", "", b"1"), &|| KeySource::Delivery(numbers[0].next())),
+            (parts("p", "e", "", "", b"1"), &|| KeySource::Delivery(numbers[1].next())),
         ];
-        let different: std::collections::HashSet<_> = keys.iter().collect();
-        assert_eq!(different.len(), keys.len());
+        for key in [Parts::key, Parts::process_key] {
+            let different: HashSet<_> = deliveries.iter().map(|(parts, source)| key(parts, source())).collect();
+            assert_eq!(different.len(), deliveries.len());
+        }
+    }
+
+    #[test]
+    fn deliveries_of_one_event_have_the_same_key() {
+        let sources: [&dyn Fn() -> KeySource; 4] =
+            [&|| KeySource::Id, &|| KeySource::UnsignedId, &|| KeySource::Own("1".into()), &|| KeySource::Body];
+        for source in sources {
+            for key in [Parts::key, Parts::process_key] {
+                let keys = [(); 2].map(|()| key(&parts("p", "e", "live", "1", b"1"), source()));
+                assert_eq!(keys[0], keys[1]);
+            }
+        }
     }
 
     #[test]
     fn each_delivery_of_one_body_has_a_key_of_its_own() {
-        let keys = EventKeys::new("p", "e").unwrap();
-        let body = keys.of_body(b"1");
-        let different: std::collections::HashSet<_> = (0..100).map(|_| keys.of_delivery(body)).collect();
-        assert_eq!(different.len(), 100);
+        let (numbers, delivery) = (DeliveryNumbers::new().unwrap(), parts("p", "e", "", "", b"1"));
+        for key in [Parts::key, Parts::process_key] {
+            let keys = (0..100).map(|_| key(&delivery, KeySource::Delivery(numbers.next())));
+            assert_eq!(keys.collect::<HashSet<_>>().len(), 100);
+        }
+    }
+
+    #[test]
+    fn the_body_has_a_key_of_its_own_if_its_deliveries_count() {
+        let delivery = parts("p", "e", "live", "1", b"1");
+        let counted = DeliveryKeys::counted(IdFrom::UnsignedHeader, KeySource::UnsignedId);
+        assert_eq!(counted.recurring_body(delivery.borrowed()), Some(delivery.key(KeySource::Body)));
+        let not_counted = DeliveryKeys::new(IdFrom::Body, KeySource::Id);
+        assert_eq!(not_counted.recurring_body(delivery.borrowed()), None);
     }
 
     /// Stores keep keys across versions: if a version computed them differently, handled events would be handled again.
     #[test]
     fn a_key_is_the_digest_of_its_parts_with_their_lengths() {
-        let part = |part: &[u8]| [&(part.len() as u64).to_be_bytes(), part].concat();
-        let parts = [&b"medhook event by id, 1"[..], b"fasten", b"clinic", b"live", b"7d4b9f0e"].map(part).concat();
-        let expected: [u8; 32] = Sha256::digest(parts).into();
-        assert_eq!(EventKeys::new("fasten", "clinic").unwrap().of_id("live", "7d4b9f0e").as_bytes(), &expected);
+        let digest = |parts: &[&[u8]]| -> [u8; 32] {
+            let part = |part: &&[u8]| [&(part.len() as u64).to_be_bytes(), *part].concat();
+            Sha256::digest(parts.iter().map(part).collect::<Vec<_>>().concat()).into()
+        };
+        let delivery = parts("fasten", "clinic", "live", "7d4b9f0e", b"{}");
+        let expected = digest(&[b"medhook event by id, 1", b"fasten", b"clinic", b"live", b"7d4b9f0e"]);
+        assert_eq!(delivery.key(KeySource::Id).as_bytes(), &expected);
         assert_eq!(EventKey::of_id("fasten", "clinic", Some(&Mode::Live), "7d4b9f0e").as_bytes(), &expected);
-        let without_mode = EventKeys::new("fasten", "clinic").unwrap().of_id("", "7d4b9f0e");
-        assert_eq!(EventKey::of_id("fasten", "clinic", None, "7d4b9f0e"), without_mode);
-    }
+        let without_mode = parts("fasten", "clinic", "", "7d4b9f0e", b"{}");
+        assert_eq!(EventKey::of_id("fasten", "clinic", None, "7d4b9f0e"), without_mode.key(KeySource::Id));
 
-    /// Stores keep these keys, too.
-    #[test]
-    fn a_key_of_an_unsigned_id_is_the_digest_of_the_id_and_the_body() {
-        let part = |part: &[u8]| [&(part.len() as u64).to_be_bytes(), part].concat();
-        let parts = [&b"medhook event by unsigned id and body, 1"[..], b"acme", b"clinic", b"", b"evt-1", b"{}"];
-        let expected: [u8; 32] = Sha256::digest(parts.map(part).concat()).into();
-        let keys = EventKeys::new("acme", "clinic").unwrap();
-        assert_eq!(keys.of_unsigned_id("", "evt-1", b"{}").as_bytes(), &expected);
+        let tag = &b"medhook event by unsigned id and body, 1"[..];
+        let expected = digest(&[tag, b"fasten", b"clinic", b"", b"7d4b9f0e", b"{}"]);
+        assert_eq!(without_mode.key(KeySource::UnsignedId).as_bytes(), &expected);
+        let expected = digest(&[b"medhook event by own key, 1", b"fasten", b"clinic", b"live", b"own"]);
+        assert_eq!(delivery.key(KeySource::Own("own".into())).as_bytes(), &expected);
+        let body = digest(&[b"medhook event by body, 1", b"fasten", b"clinic", b"{}"]);
+        assert_eq!(delivery.key(KeySource::Body).as_bytes(), &body);
+        let number = DeliveryNumber { random: [7; 16], count: 1_u64.to_be_bytes() };
+        let tag = &b"medhook event by delivery, 1"[..];
+        let expected = digest(&[tag, b"fasten", b"clinic", &body, &[7; 16], &[0, 0, 0, 0, 0, 0, 0, 1]]);
+        assert_eq!(delivery.key(KeySource::Delivery(number)).as_bytes(), &expected);
     }
 
     #[test]

@@ -113,6 +113,7 @@ mod payload;
 mod phi;
 mod pointer;
 mod pointer_fault;
+mod process_keys;
 mod provider;
 mod receiver;
 mod rejection;

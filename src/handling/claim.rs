@@ -30,6 +30,8 @@ use crate::time::in_time;
 pub(super) struct Claim {
     pub(super) delivery: Delivery,
     pub(super) token: ClaimToken,
+    /// The key under which the store records the event.
+    key: EventKey,
     pub(super) settings: Arc<Settings>,
     pub(super) permit: Permit,
 }
@@ -85,8 +87,9 @@ impl Claim {
     /// Prepares the claim of a delivery's event, without a call to the store.
     #[inline]
     pub(super) fn new(delivery: Delivery, token: ClaimToken, settings: Arc<Settings>, permit: Permit) -> Self {
+        let key = settings.store_key(&delivery);
         let delivery = delivery.with_claim_token(token, settings.store_id);
-        Claim { delivery, token, settings, permit }
+        Claim { delivery, token, key, settings, permit }
     }
 
     pub(super) fn delivery(&self) -> &Delivery {
@@ -272,10 +275,15 @@ impl Claim {
     /// Takes one step, and returns whether it is done: [`next`](ClaimEnding::next) may remain.
     pub(super) async fn try_settle(&self, ending: ClaimEnding) -> bool {
         let settings = &*self.settings;
-        let key = self.delivery.event_key();
         let settled = match ending {
-            ClaimEnding::Commit => self.answer(|store| store.commit(key, self.token, settings.retention)).await,
-            ClaimEnding::Release | ClaimEnding::Disown => self.answer(|store| store.release(key, self.token)).await,
+            ClaimEnding::Commit => match &settings.memory {
+                Some(memory) => memory.commit_now(self.key, self.token, settings.retention),
+                None => self.answer(|store| store.commit(self.key, self.token, settings.retention)).await,
+            },
+            ClaimEnding::Release | ClaimEnding::Disown => match &settings.memory {
+                Some(memory) => memory.release_now(self.key, self.token),
+                None => self.answer(|store| store.release(self.key, self.token)).await,
+            },
             ClaimEnding::Failure(body, _) => {
                 self.answer(|store| store.record_failure(body)).await.map(|()| Settled::Settled)
             }
@@ -302,12 +310,15 @@ impl Claim {
     }
 
     pub(super) async fn acquire(&self) -> Result<Claimed, StoreError> {
-        let (key, lease) = (self.delivery.event_key(), self.settings.lease);
-        self.answer(|store| store.claim(key, self.token, lease)).await
+        let (key, lease) = (self.key, self.settings.lease);
+        match &self.settings.memory {
+            Some(memory) => memory.claim_now(key, self.token, lease),
+            None => self.answer(|store| store.claim(key, self.token, lease)).await,
+        }
     }
 
     async fn renew(&self) -> Result<Settled, StoreError> {
-        let (key, lease) = (self.delivery.event_key(), self.settings.lease);
+        let (key, lease) = (self.key, self.settings.lease);
         self.answer(|store| store.renew(key, self.token, lease)).await
     }
 

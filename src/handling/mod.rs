@@ -215,6 +215,8 @@ impl Admitted {
 #[cfg(all(feature = "inbox", feature = "testing"))]
 mod intake_tests;
 #[cfg(test)]
+mod key_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 #[cfg(all(feature = "inbox", feature = "testing"))]

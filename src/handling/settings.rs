@@ -8,9 +8,12 @@ use http::StatusCode;
 
 #[cfg(feature = "inbox")]
 use super::quota::Quota;
-use crate::dedupe::DedupeStore;
+use crate::dedupe::{DedupeStore, MemoryStore};
+use crate::delivery::Delivery;
+use crate::event_key::EventKey;
 #[cfg(feature = "inbox")]
 use crate::inbox::Inbox;
+use crate::process_keys::ProcessKeys;
 use crate::retention::Retention;
 use crate::store_id::StoreId;
 
@@ -18,6 +21,10 @@ use crate::store_id::StoreId;
 pub(crate) struct Settings {
     pub(crate) store: Arc<dyn DedupeStore>,
     pub(crate) store_id: Option<StoreId>,
+    /// The store, if it is a memory store.
+    pub(crate) memory: Option<MemoryStore>,
+    /// `None` if the store needs event keys.
+    pub(crate) process_keys: Option<ProcessKeys>,
     pub(crate) retention: Retention,
     pub(crate) lease: Duration,
     pub(crate) handler_timeout: Duration,
@@ -47,6 +54,14 @@ pub(crate) const REPEAT_PERIOD: Duration = Duration::from_secs(24 * 3600);
 impl Settings {
     pub(super) fn part_of_lease(&self, parts: u32) -> Duration {
         self.lease / parts
+    }
+
+    /// Returns the key under which the store records the event of a delivery.
+    pub(super) fn store_key(&self, delivery: &Delivery) -> EventKey {
+        match &self.process_keys {
+            Some(keys) => delivery.process_key(keys),
+            None => delivery.event_key(),
+        }
     }
 }
 

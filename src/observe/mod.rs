@@ -4,6 +4,7 @@
 #[cfg(feature = "inbox")]
 pub(crate) mod inbox;
 
+use std::fmt::Display;
 #[cfg(feature = "tracing")]
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -16,7 +17,6 @@ use crate::answered::Answered;
 use crate::endpoint::EndpointFacts;
 use crate::envelope::Problem;
 use crate::error::{Outcome, Reason, StoreError};
-use crate::event_key::EventKey;
 use crate::freshness::Freshness;
 use crate::generation::Generation;
 use crate::isolated::isolated;
@@ -39,7 +39,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) kind: &'a str,
     pub(crate) secret: &'a SecretUse,
     #[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "logged, but not a metric's label"))]
-    pub(crate) event_key: &'a EventKey,
+    pub(crate) event_key: &'a (dyn Display + Sync),
     /// The number of earlier deliveries with the same bytes, if the event can recur with them.
     pub(crate) repeats: Option<u64>,
 }

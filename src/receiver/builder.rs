@@ -15,7 +15,7 @@ use super::{Receiver, ReceiverState};
 use crate::dedupe::{DedupeStore, NoDedupe};
 use crate::endpoint::{EndpointFacts, Limits};
 use crate::error::ConfigError;
-use crate::event_key::EventKeys;
+use crate::event_key::DeliveryNumbers;
 use crate::freshness::Freshness;
 use crate::generation::Generation;
 use crate::handling::{Handling, OnStoreError, Permits, Settings};
@@ -25,6 +25,7 @@ use crate::handshake::{KeyedHandshakes, token_warnings};
 #[cfg(feature = "inbox")]
 use crate::inbox::Inbox;
 use crate::observe;
+use crate::process_keys::ProcessKeys;
 #[cfg(feature = "inbox")]
 use crate::provider::provider as registered;
 use crate::provider::{OptionError, Policy, Provider, ProviderFacts, ProviderOptions, sealed};
@@ -302,7 +303,12 @@ impl Builder {
         #[cfg(not(feature = "inbox"))]
         let (store, store_id) = with_id(store_of(&self.dedupe, self.store)?);
         let permits = Permits::new(self.max_in_flight).map_err(ConfigError::no_randomness)?;
-        let keys = EventKeys::new(self.provider.name(), &self.name).map_err(ConfigError::no_randomness)?;
+        let numbers = DeliveryNumbers::new().map_err(ConfigError::no_randomness)?;
+        let memory = store.as_memory().cloned();
+        let process_keys = (memory.is_some() || self.dedupe.is_off())
+            .then(|| ProcessKeys::new(self.provider.name(), &self.name))
+            .transpose()
+            .map_err(ConfigError::no_randomness)?;
         // If no age is checked, a replay is accepted at any time, so no event may be forgotten early.
         let retention = Retention::new(if freshness == Freshness::Unchecked { total } else { window }, total);
         let limits = Limits {
@@ -315,6 +321,8 @@ impl Builder {
         let settings = Settings {
             store_id,
             store,
+            memory,
+            process_keys,
             retention,
             lease: self.lease,
             handler_timeout: self.handler_timeout,
@@ -345,7 +353,7 @@ impl Builder {
                 unknown_kinds_have_event_time: policy.unknown_kinds_have_event_time,
             },
             unsigned,
-            key_rule: KeyRule::new(keys, self.dedupe),
+            key_rule: KeyRule::new(numbers, self.dedupe),
             handling: Handling::new(settings, permits),
             warnings,
         })))

@@ -4,8 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::envelope::{Envelope, KindName, Mode};
-use crate::event_key::{DeliveryKeys, EventKeys, IdFrom};
+use crate::envelope::{Envelope, KindName};
+use crate::event_key::{DeliveryKeys, DeliveryNumbers, IdFrom, KeySource};
 use crate::provider::Provider;
 
 /// The rule that decides which deliveries are of the same event.
@@ -85,15 +85,15 @@ impl fmt::Debug for Dedupe {
     }
 }
 
-/// Computes the keys of one endpoint's deliveries.
+/// Decides from which part of a delivery its keys are computed.
 pub(super) struct KeyRule {
-    keys: EventKeys,
+    numbers: DeliveryNumbers,
     dedupe: Dedupe,
 }
 
 impl KeyRule {
-    pub(super) fn new(keys: EventKeys, dedupe: Dedupe) -> Self {
-        KeyRule { keys, dedupe }
+    pub(super) fn new(numbers: DeliveryNumbers, dedupe: Dedupe) -> Self {
+        KeyRule { numbers, dedupe }
     }
 
     /// Returns the keys of a delivery. `id_from` is the source of the envelope's signed id, if it has one.
@@ -105,39 +105,29 @@ impl KeyRule {
         id_from: IdFrom,
         body: &Bytes,
     ) -> DeliveryKeys {
-        let mode = envelope.mode.as_ref().map_or("", Mode::as_str);
         match &self.dedupe.0 {
-            DedupeMode::Off => {
-                return DeliveryKeys::of_event(self.keys.of_delivery(self.keys.of_body(body)), IdFrom::Nothing);
-            }
+            DedupeMode::Off => return DeliveryKeys::new(IdFrom::Nothing, KeySource::Delivery(self.numbers.next())),
             DedupeMode::By(own) => {
                 if let Some(own) = own(envelope, body) {
-                    return DeliveryKeys::of_event(self.keys.of_own(mode, &own), IdFrom::Own);
+                    return DeliveryKeys::new(IdFrom::Own, KeySource::Own(own.into()));
                 }
             }
             DedupeMode::ById | DedupeMode::ByBytes => {}
         }
-        match (&envelope.id, &envelope.unsigned_id) {
-            (Some(id), _) => DeliveryKeys::of_event(self.keys.of_id(mode, id), id_from),
-            (None, Some(id)) => {
-                let (event, of_body) = (self.keys.of_unsigned_id(mode, id, body), self.keys.of_body(body));
-                DeliveryKeys { id_from: IdFrom::UnsignedHeader, event, recurring_body: Some(of_body) }
-            }
-            (None, None) if matches!(self.dedupe.0, DedupeMode::ByBytes) => {
-                DeliveryKeys::of_event(self.keys.of_body(body), IdFrom::Bytes)
-            }
-            (None, None) => self.without_id(provider, envelope, body),
-        }
-    }
-
-    fn without_id(&self, provider: &dyn Provider, envelope: &Envelope, body: &Bytes) -> DeliveryKeys {
-        let of_body = self.keys.of_body(body);
-        let equal_bytes = provider.equal_bytes(envelope.kind.as_ref().map(KindName::as_str));
-        if equal_bytes.are_the_same_event(body) {
-            DeliveryKeys::of_event(of_body, IdFrom::Bytes)
+        if envelope.id.is_some() {
+            DeliveryKeys::new(id_from, KeySource::Id)
+        } else if envelope.unsigned_id.is_some() {
+            DeliveryKeys::counted(IdFrom::UnsignedHeader, KeySource::UnsignedId)
+        } else if matches!(self.dedupe.0, DedupeMode::ByBytes) || bytes_are_unique(provider, envelope, body) {
+            DeliveryKeys::new(IdFrom::Bytes, KeySource::Body)
         } else {
-            let event = self.keys.of_delivery(of_body);
-            DeliveryKeys { id_from: IdFrom::Nothing, event, recurring_body: Some(of_body) }
+            DeliveryKeys::counted(IdFrom::Nothing, KeySource::Delivery(self.numbers.next()))
         }
     }
+}
+
+/// Returns whether deliveries of these bytes are of the same event.
+fn bytes_are_unique(provider: &dyn Provider, envelope: &Envelope, body: &Bytes) -> bool {
+    let kind = envelope.kind.as_ref().map(KindName::as_str);
+    provider.equal_bytes(kind).are_the_same_event(body)
 }

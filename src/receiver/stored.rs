@@ -40,11 +40,11 @@ impl Receiver {
         let unsigned = head.unsigned.as_deref().map(|stored| Box::new(stored.as_found()));
         let verified = Verified::from_inbox(body, verification, current.generation, unsigned, &head.secret, &witness);
         let (envelope, _) = envelope::read(&*current.provider, &verified);
-        let keys = DeliveryKeys {
-            id_from: head.id_from().ok_or(Unsealable::Unsupported)?,
-            event: EventKey::from_bytes(head.event_key),
-            recurring_body: head.recurring_body.map(EventKey::from_bytes),
-        };
+        let keys = DeliveryKeys::stored(
+            head.id_from().ok_or(Unsealable::Unsupported)?,
+            EventKey::from_bytes(head.event_key),
+            head.recurring_body.map(EventKey::from_bytes),
+        );
         let attempt = StoredAttempt {
             row: leased.body.id,
             number: leased.attempts,
