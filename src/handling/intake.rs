@@ -7,7 +7,7 @@ use super::panics::Guarded;
 use super::quota::Room;
 use super::settings::{InboxSettings, OnStoreError};
 use crate::answered::Answered;
-use crate::dedupe::inbox::store::{NewEvent, StoreResult};
+use crate::dedupe::inbox::store::{CountOf, NewEvent, StoreResult};
 use crate::error::{Reason, StoreError};
 use crate::event_key::EventKey;
 use crate::inbox::Inbox;
@@ -136,8 +136,8 @@ impl Claim {
 /// Returns the bytes of an endpoint's unfinished events, with what they take beside their bodies. Dead ones do not
 /// count: they would keep a healthy endpoint from storing events until an operator has decided about each.
 async fn bytes_of(inbox: &Inbox, endpoint: &str) -> Result<u64, StoreError> {
-    let counts = inbox.tables.counts().await?;
-    Ok(counts.endpoints.iter().find(|of| of.endpoint == endpoint).map_or(0, |of| {
+    let counts = inbox.tables.counts(CountOf::Unfinished(endpoint.to_owned())).await?;
+    Ok(counts.endpoints.first().map_or(0, |of| {
         let events = of.waiting.saturating_add(of.processing);
         of.unfinished_bytes.saturating_add(events.saturating_mul(BESIDE_BODY))
     }))

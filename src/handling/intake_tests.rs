@@ -354,6 +354,15 @@ async fn events_beyond_max_inbox_bytes_are_rejected_until_there_is_room() {
     assert_eq!(reason(&receiver, &event(3)).await, Err(Reason::Stored));
 }
 
+/// A count of all endpoints by each of many would take time that grows with the square of their number.
+#[tokio::test(start_paused = true)]
+async fn the_limit_of_an_endpoint_counts_its_unfinished_events_only() {
+    let (inbox, double) = inbox().await;
+    let receiver = receiver(&inbox);
+    assert_eq!(reason(&receiver, &event(1)).await, Err(Reason::Stored));
+    assert_eq!((double.calls("unfinished_of"), double.calls("counts_of"), double.calls("counts")), (1, 0, 0));
+}
+
 /// Dead events are kept until an operator decides about them.
 #[tokio::test(start_paused = true)]
 async fn dead_events_do_not_fill_an_endpoint() {
@@ -373,7 +382,7 @@ async fn dead_events_do_not_fill_an_endpoint() {
 async fn a_count_that_hangs_is_part_of_the_store_timeout() {
     let (inbox, double) = inbox().await;
     let receiver = receiver(&inbox);
-    double.hang("counts");
+    double.hang("unfinished_of");
     let began = Instant::now();
     assert_eq!(reason(&receiver, &event(1)).await, Err(Reason::StoreUnavailable));
     assert_eq!(began.elapsed(), Duration::from_secs(5), "store_timeout");

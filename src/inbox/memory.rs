@@ -15,8 +15,8 @@ use crate::claim_token::ClaimToken;
 use crate::counts::EndpointCounts;
 use crate::dedupe::inbox::rules::{self, Ending, LeaseRule, RowState, Status};
 use crate::dedupe::inbox::store::{
-    AuditRow, EntryRow, InboxCounts, InboxStore, Keep, KeyRecord, KindCount, KindCounts, LeaseAnswer, LeaseHold,
-    LeaseRequest, Leased, NewEvent, OldestRow, Operated, PurgedRows, RowFilter, SealedBody, StoreResult,
+    AuditRow, CountOf, EntryRow, InboxCounts, InboxStore, Keep, KeyRecord, KindCount, KindCounts, LeaseAnswer,
+    LeaseHold, LeaseRequest, Leased, NewEvent, OldestRow, Operated, PurgedRows, RowFilter, SealedBody, StoreResult,
 };
 use crate::dedupe::{Claimed, DedupeStore, DeliveryRecord, Forgotten, MemoryStore, Settled, StoreFuture};
 use crate::error::StoreError;
@@ -328,8 +328,13 @@ impl InboxStore for MemoryInbox {
         })
     }
 
-    fn counts(&self) -> StoreFuture<'_, InboxCounts> {
-        self.call("counts", |tables, now| tables.counts(now))
+    fn counts(&self, of: CountOf) -> StoreFuture<'_, InboxCounts> {
+        let name = match of {
+            CountOf::All => "counts",
+            CountOf::Endpoint(_) => "counts_of",
+            CountOf::Unfinished(_) => "unfinished_of",
+        };
+        self.call(name, move |tables, now| tables.counts(&of, now))
     }
 
     fn count_kinds(&self, most: u32) -> StoreFuture<'_, KindCounts> {
@@ -540,12 +545,16 @@ impl Tables {
         Operated::Done
     }
 
-    fn counts(&self, now: i64) -> InboxCounts {
+    fn counts(&self, of: &CountOf, now: i64) -> InboxCounts {
         let mut endpoints: BTreeMap<&str, EndpointCounts> = BTreeMap::new();
-        for endpoint in &self.paused {
+        let counted = |endpoint: &str| of.endpoint().is_none_or(|only| only == endpoint);
+        for endpoint in self.paused.iter().filter(|endpoint| counted(endpoint)) {
             endpoints.entry(endpoint).or_default().paused = true;
         }
-        for row in self.rows.values() {
+        for row in self.rows.values().filter(|row| counted(&row.event.endpoint)) {
+            if matches!(of, CountOf::Unfinished(_)) && !is_unfinished(row) {
+                continue;
+            }
             let counts = endpoints.entry(&row.event.endpoint).or_default();
             match row.state.status {
                 Status::Waiting => counts.waiting += 1,

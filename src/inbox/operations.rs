@@ -12,7 +12,7 @@ use super::record::StoredRecord;
 use super::sealing::{Binding, SealedPart, Unsealable};
 use crate::dedupe::Forgotten;
 use crate::dedupe::inbox::rules::Status;
-use crate::dedupe::inbox::store::{self, EntryRow, Keep, KindCounts, LeaseHold, SealedBody};
+use crate::dedupe::inbox::store::{self, CountOf, EntryRow, Keep, KindCounts, LeaseHold, SealedBody};
 use crate::error::StoreError;
 use crate::event_key::EventKey;
 
@@ -163,7 +163,7 @@ impl Inbox {
     /// # Errors
     /// Returns an error if the store fails.
     pub async fn counts(&self) -> Result<Counts, StoreError> {
-        self.tables.counts().await.map(Counts::from)
+        self.tables.counts(CountOf::All).await.map(Counts::from)
     }
 
     /// Returns the number of waiting, processing and dead events by endpoint, status and kind. It reads indexes only,

@@ -9,7 +9,7 @@ use super::expiry::Expiry;
 use super::random::random_within;
 use super::shared::Shared;
 use crate::counts::EndpointCounts;
-use crate::dedupe::inbox::store::Keep;
+use crate::dedupe::inbox::store::{CountOf, Keep};
 use crate::error::StoreError;
 use crate::observe::inbox as observe;
 
@@ -62,9 +62,9 @@ async fn purge(shared: &Shared) -> Result<(), StoreError> {
 }
 
 async fn measured(shared: &Shared) -> Result<(), StoreError> {
-    let counts = shared.answer(|tables| tables.counts()).await?;
-    let counts = counts.endpoints.into_iter().find(|counts| counts.endpoint == shared.receiver.name());
-    let counts = counts.unwrap_or_else(EndpointCounts::default);
+    let of = CountOf::Endpoint(shared.receiver.name().to_owned());
+    let counts = shared.answer(|tables| tables.counts(of)).await?;
+    let counts = counts.endpoints.into_iter().next().unwrap_or_else(EndpointCounts::default);
     observe::measured(shared.receiver.endpoint(), &counts, shared.breaker.is_open());
     Ok(())
 }

@@ -61,8 +61,8 @@ pub(crate) trait InboxStore: fmt::Debug + Send + Sync + 'static {
     /// Sets which events may be leased.
     fn set_hold(&self, hold: LeaseHold, audit: AuditRow) -> StoreFuture<'_, ()>;
 
-    /// Returns the number of rows of every endpoint by status, from indexes only, and the hold.
-    fn counts(&self) -> StoreFuture<'_, InboxCounts>;
+    /// Returns the number of rows by endpoint and status, from indexes only, and the hold.
+    fn counts(&self, of: CountOf) -> StoreFuture<'_, InboxCounts>;
 
     /// Returns the number of waiting, processing and dead rows of every endpoint by status and kind. Reads at most
     /// `most` rows of each status and one more, from indexes only.
@@ -264,6 +264,27 @@ pub(crate) enum LeaseHold {
     All,
     /// Those stored at or after this time.
     StoredBefore(i64),
+}
+
+/// The rows to count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CountOf {
+    /// The waiting, processing and dead rows of every endpoint.
+    All,
+    /// Those of one endpoint.
+    Endpoint(String),
+    /// The waiting and processing rows of one endpoint, whose number `max_inbox_bytes` limits.
+    Unfinished(String),
+}
+
+impl CountOf {
+    /// Returns the only endpoint whose rows are counted.
+    pub(crate) fn endpoint(&self) -> Option<&str> {
+        match self {
+            CountOf::All => None,
+            CountOf::Endpoint(endpoint) | CountOf::Unfinished(endpoint) => Some(endpoint),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

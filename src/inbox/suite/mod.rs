@@ -114,6 +114,7 @@ macro_rules! inbox_suite {
             selecting::the_newest_events_are_listed_first_if_so_chosen
             selecting::an_unusual_filter_selects_nothing
             selecting::events_are_counted_by_endpoint_and_status
+            selecting::the_events_of_one_endpoint_are_counted_alone
             selecting::the_bytes_of_ended_events_do_not_count
             selecting::events_are_counted_by_kind_up_to_a_number_of_rows
             selecting::the_oldest_unfinished_event_of_a_kind_is_found

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::dedupe::Forgotten;
-use crate::dedupe::inbox::store::{LeaseHold, Operated};
+use crate::dedupe::inbox::store::{CountOf, LeaseHold, Operated};
 
 impl StoreFixture {
     async fn replay(&self, id: i64) -> Operated {
@@ -23,7 +23,7 @@ impl StoreFixture {
 
     async fn hold(&self, hold: LeaseHold) {
         self.inbox.set_hold(hold, audit("hold", "")).await.unwrap();
-        assert_eq!(self.inbox.counts().await.unwrap().hold, hold);
+        assert_eq!(self.inbox.counts(CountOf::All).await.unwrap().hold, hold);
     }
 }
 
@@ -204,7 +204,7 @@ pub(crate) async fn a_hold_stops_the_leases_of_all_endpoints(on: &StoreFixture) 
     on.leased_for(suspect, token(11), SHORT, false).await;
     expire().await;
     let other = on.stored(NewEvent { endpoint: "lab".to_owned(), ..event(3) }).await;
-    assert_eq!(on.inbox.counts().await.unwrap().hold, LeaseHold::None);
+    assert_eq!(on.inbox.counts(CountOf::All).await.unwrap().hold, LeaseHold::None);
     on.hold(LeaseHold::All).await;
     on.nothing_to_lease().await;
     assert_eq!(on.lease(token(12), LONG, false).await.next_due, None);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::counts::EndpointCounts;
-use crate::dedupe::inbox::store::{KindCounts, OldestRow};
+use crate::dedupe::inbox::store::{CountOf, KindCounts, LeaseHold, OldestRow};
 
 pub(crate) async fn each_filter_restricts_the_list(on: &StoreFixture) {
     let done = on.ended(event(1), Ending::Done, false).await;
@@ -93,7 +93,7 @@ pub(crate) async fn an_unusual_filter_selects_nothing(on: &StoreFixture) {
 }
 
 async fn counts(on: &StoreFixture, endpoint: &str) -> EndpointCounts {
-    let counts = on.inbox.counts().await.unwrap();
+    let counts = on.inbox.counts(CountOf::All).await.unwrap();
     let mut found = counts.endpoints.into_iter().filter(|counts| counts.endpoint == endpoint);
     let first = found.next().unwrap_or(EndpointCounts { endpoint: endpoint.to_owned(), ..EndpointCounts::default() });
     assert!(found.next().is_none(), "{endpoint} twice");
@@ -127,6 +127,28 @@ pub(crate) async fn events_are_counted_by_endpoint_and_status(on: &StoreFixture)
     assert!(clinic.oldest > Some(SHORT) && lab.oldest.is_some() && clinic.oldest > lab.oldest);
     on.inbox.set_paused("lab".to_owned(), false, audit("resume", "lab")).await.unwrap();
     assert!(!counts(on, "lab").await.paused);
+}
+
+/// Neither the quota nor the worker of an endpoint reads the rows of others.
+pub(crate) async fn the_events_of_one_endpoint_are_counted_alone(on: &StoreFixture) {
+    on.ended(event(1), dead(), false).await;
+    on.stored(event(2)).await;
+    on.stored(NewEvent { endpoint: "lab".to_owned(), ..event(3) }).await;
+    on.inbox.set_paused("lab".to_owned(), true, audit("pause", "lab")).await.unwrap();
+    on.inbox.set_hold(LeaseHold::All, audit("hold", "")).await.unwrap();
+    let of = async |of: CountOf| {
+        let counts = on.inbox.counts(of).await.unwrap();
+        assert_eq!(counts.hold, LeaseHold::All);
+        let counts = counts.endpoints.into_iter();
+        counts
+            .map(|of| (of.endpoint, of.waiting, of.dead, of.bytes, of.unfinished_bytes, of.paused))
+            .collect::<Vec<_>>()
+    };
+    let clinic = ENDPOINT.to_owned();
+    assert_eq!(of(CountOf::Endpoint(clinic.clone())).await, [(clinic.clone(), 1, 1, 20, 10, false)]);
+    assert_eq!(of(CountOf::Unfinished(clinic.clone())).await, [(clinic, 1, 0, 10, 10, false)]);
+    assert_eq!(of(CountOf::Endpoint("lab".to_owned())).await, [("lab".to_owned(), 1, 0, 10, 10, true)]);
+    assert_eq!(of(CountOf::Unfinished("other".to_owned())).await, []);
 }
 
 pub(crate) async fn the_bytes_of_ended_events_do_not_count(on: &StoreFixture) {

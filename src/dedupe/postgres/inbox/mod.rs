@@ -30,8 +30,8 @@ use super::work::seconds;
 use crate::claim_token::ClaimToken;
 use crate::dedupe::inbox::rules::Ending;
 use crate::dedupe::inbox::store::{
-    AuditRow, EntryRow, InboxCounts, InboxStore, Keep, KeyRecord, KindCounts, LeaseAnswer, LeaseHold, LeaseRequest,
-    NewEvent, OldestRow, Operated, PurgedRows, RowFilter, SealedBody, StoreResult,
+    AuditRow, CountOf, EntryRow, InboxCounts, InboxStore, Keep, KeyRecord, KindCounts, LeaseAnswer, LeaseHold,
+    LeaseRequest, NewEvent, OldestRow, Operated, PurgedRows, RowFilter, SealedBody, StoreResult,
 };
 use crate::dedupe::{Forgotten, Settled, StoreFuture};
 use crate::event_key::EventKey;
@@ -80,7 +80,7 @@ impl PostgresStore {
         if !exists.map_err(|error| StoreError::unavailable(error.to_string()))? {
             return Ok(None);
         }
-        PostgresInbox { store: self.clone() }.counts().await.map(Some)
+        PostgresInbox { store: self.clone() }.counts(CountOf::All).await.map(Some)
     }
 
     async fn open_inbox(&self) -> Result<PostgresInbox, ConfigError> {
@@ -252,9 +252,9 @@ impl InboxStore for PostgresInbox {
         }))
     }
 
-    fn counts(&self) -> StoreFuture<'_, InboxCounts> {
-        Box::pin(self.run("counts", TaskMode::Statement, (), |statements, (), connection| {
-            Box::pin(upkeep::counts(statements, connection))
+    fn counts(&self, of: CountOf) -> StoreFuture<'_, InboxCounts> {
+        Box::pin(self.run("counts", TaskMode::Statement, of, |statements, of, connection| {
+            Box::pin(upkeep::counts(statements, of, connection))
         }))
     }
 

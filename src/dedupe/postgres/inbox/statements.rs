@@ -21,6 +21,9 @@ pub(in super::super) struct InboxStatements {
     pub(super) rows_in: RowStatements,
     pub(super) forget: Arc<str>,
     pub(super) counts: Arc<str>,
+    /// The same of one endpoint, and without its dead rows.
+    pub(super) counts_of: Arc<str>,
+    pub(super) unfinished_of: Arc<str>,
     pub(super) count_kinds: Arc<str>,
     pub(super) oldest_of: Arc<str>,
     pub(super) purge: [Arc<str>; 4],
@@ -39,6 +42,11 @@ impl InboxStatements {
         let ns = location.in_database();
         let next = |which: &str| NEXT.replace("{which}", which).replace("{columns}", &columns());
         let of = |text: &str| Arc::from(text.replace("{ns}", ns));
+        let counts = |of: &str, dead: &str| {
+            let control = if of.is_empty() { "" } else { " WHERE c.endpoint IN ('', $1)" };
+            let text = COUNTS.replace("{dead}", dead).replace("{of}", of).replace("{control}", control);
+            text.replace("{oldest}", &ms("min(i.stored_at)")).replace("{since}", &ms("c.stored_since"))
+        };
         let purge_rows = |which: &str| of(&PURGE_ROWS.replace("{which}", which));
         InboxStatements {
             ns: ns.into(),
@@ -48,7 +56,9 @@ impl InboxStatements {
             #[cfg(feature = "sqlx-09")]
             rows_in: RowStatements::new(location.in_server()),
             forget: of(super::super::statements::FORGET),
-            counts: of(&COUNTS.replace("{oldest}", &ms("min(i.stored_at)")).replace("{since}", &ms("c.stored_since"))),
+            counts: of(&counts("", DEAD)),
+            counts_of: of(&counts(" AND i.endpoint = $1", DEAD)),
+            unfinished_of: of(&counts(" AND i.endpoint = $1", "")),
             count_kinds: of(COUNT_KINDS),
             oldest_of: of(&OLDEST_OF.replace("{age}", &ms("clock_timestamp() - old.stored_at"))),
             purge: [
@@ -153,19 +163,20 @@ UPDATE {ns}_inbox AS i SET
 WHERE i.id = $1
 RETURNING (SELECT b.sealed FROM {ns}_inbox_bodies AS b WHERE b.id = i.id AND $12) AS sealed";
 
-/// Each part reads an index only. The last part returns the pauses and the hold.
+/// Each part reads an index only. The last part returns the pauses and the hold. `{of}` restricts it to one endpoint.
 const COUNTS: &str = "
 SELECT i.endpoint, 0::smallint AS status, count(*) AS count, sum(i.size)::bigint AS bytes, {oldest} AS at,
     false AS paused
-FROM {ns}_inbox AS i WHERE i.status = 0 GROUP BY i.endpoint
+FROM {ns}_inbox AS i WHERE i.status = 0{of} GROUP BY i.endpoint
 UNION ALL
 SELECT i.endpoint, 1::smallint, count(*), sum(i.size)::bigint, {oldest}, false
-FROM {ns}_inbox AS i WHERE i.status = 1 GROUP BY i.endpoint
+FROM {ns}_inbox AS i WHERE i.status = 1{of} GROUP BY i.endpoint
 UNION ALL
-SELECT i.endpoint, 3::smallint, count(*), sum(i.size)::bigint, NULL, false
-FROM {ns}_inbox AS i WHERE i.status = 3 GROUP BY i.endpoint
+{dead}SELECT c.endpoint, NULL, 0, 0, {since}, c.paused FROM {ns}_inbox_control AS c{control}";
+const DEAD: &str = "SELECT i.endpoint, 3::smallint, count(*), sum(i.size)::bigint, NULL, false
+FROM {ns}_inbox AS i WHERE i.status = 3{of} GROUP BY i.endpoint
 UNION ALL
-SELECT c.endpoint, NULL, 0, 0, {since}, c.paused FROM {ns}_inbox_control AS c";
+";
 
 /// Reads at most `$1` rows of each status, and each part an index only, whose order is requested: otherwise PostgreSQL
 /// might read the table until it has found as many rows.

@@ -10,13 +10,19 @@ use super::super::work::seconds;
 use super::row::{fixed, ms, sealed_body};
 use super::statements::InboxStatements;
 use crate::counts::EndpointCounts;
-use crate::dedupe::inbox::store::{InboxCounts, Keep, KeyRecord, LeaseHold, PurgedRows, SealedBody};
+use crate::dedupe::inbox::store::{CountOf, InboxCounts, Keep, KeyRecord, LeaseHold, PurgedRows, SealedBody};
 
 pub(super) async fn counts(
     statements: &InboxStatements,
+    of: &CountOf,
     connection: &mut PgConnection,
 ) -> Result<InboxCounts, sqlx::Error> {
-    let rows = sqlx::query(AssertSqlSafe(statements.counts.clone())).fetch_all(&mut *connection).await?;
+    let query = match of {
+        CountOf::All => sqlx::query(AssertSqlSafe(statements.counts.clone())),
+        CountOf::Endpoint(endpoint) => sqlx::query(AssertSqlSafe(statements.counts_of.clone())).bind(endpoint),
+        CountOf::Unfinished(endpoint) => sqlx::query(AssertSqlSafe(statements.unfinished_of.clone())).bind(endpoint),
+    };
+    let rows = query.fetch_all(&mut *connection).await?;
     let now = format!("SELECT {}", ms("clock_timestamp()"));
     let now: i64 = sqlx::query(AssertSqlSafe(now)).fetch_one(connection).await?.try_get(0)?;
     let mut hold = LeaseHold::None;

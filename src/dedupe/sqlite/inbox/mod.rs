@@ -38,8 +38,8 @@ use super::writer::Step;
 use crate::claim_token::ClaimToken;
 use crate::dedupe::inbox::rules::Ending;
 use crate::dedupe::inbox::store::{
-    AuditRow, EntryRow, InboxCounts, InboxStore, Keep, KeyRecord, KindCounts, LeaseAnswer, LeaseHold, LeaseRequest,
-    NewEvent, OldestRow, Operated, PurgedRows, RowFilter, SealedBody, StoreResult,
+    AuditRow, CountOf, EntryRow, InboxCounts, InboxStore, Keep, KeyRecord, KindCounts, LeaseAnswer, LeaseHold,
+    LeaseRequest, NewEvent, OldestRow, Operated, PurgedRows, RowFilter, SealedBody, StoreResult,
 };
 use crate::dedupe::namespace::Namespace;
 use crate::dedupe::{Forgotten, Settled, StoreFuture};
@@ -163,8 +163,8 @@ impl InboxStore for SqliteInbox {
         Box::pin(self.ask_patiently(InboxStep::Hold(String::new(), held_before(hold), audit)))
     }
 
-    fn counts(&self) -> StoreFuture<'_, InboxCounts> {
-        Box::pin(self.ask_patiently(InboxStep::Counts))
+    fn counts(&self, of: CountOf) -> StoreFuture<'_, InboxCounts> {
+        Box::pin(self.ask_patiently(InboxStep::Counts(of)))
     }
 
     fn count_kinds(&self, most: u32) -> StoreFuture<'_, KindCounts> {

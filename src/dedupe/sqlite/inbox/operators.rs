@@ -14,7 +14,8 @@ use crate::counts::EndpointCounts;
 use crate::dedupe::Forgotten;
 use crate::dedupe::inbox::rules::{self, Status};
 use crate::dedupe::inbox::store::{
-    AuditRow, EntryRow, InboxCounts, KindCount, KindCounts, LeaseHold, OldestRow, Operated, RowFilter, SealedBody,
+    AuditRow, CountOf, EntryRow, InboxCounts, KindCount, KindCounts, LeaseHold, OldestRow, Operated, RowFilter,
+    SealedBody,
 };
 
 impl InboxTransaction<'_> {
@@ -130,10 +131,11 @@ impl InboxTransaction<'_> {
         let name = self.tables.prefix.trim_start_matches("main.");
         let exists = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM main.sqlite_master WHERE name = ?1)");
         let exists: bool = exists.bind(name).fetch_one(&mut *self.connection).await?;
-        Ok(if exists { Some(self.counts().await?) } else { None })
+        Ok(if exists { Some(self.counts(&CountOf::All).await?) } else { None })
     }
 
-    pub(super) async fn counts(&mut self) -> Result<InboxCounts, Fault> {
+    pub(super) async fn counts(&mut self, of: &CountOf) -> Result<InboxCounts, Fault> {
+        let only = of.endpoint();
         let mut hold = LeaseHold::None;
         let mut endpoints: BTreeMap<String, EndpointCounts> = BTreeMap::new();
         let controls = sqlx::query_as(sql(&self.tables.controls));
@@ -142,26 +144,37 @@ impl InboxTransaction<'_> {
             match (endpoint.is_empty(), before) {
                 (true, HOLD_ALL) => hold = LeaseHold::All,
                 (true, before) => hold = LeaseHold::StoredBefore(before),
-                (false, _) => endpoints.entry(endpoint).or_default().paused = true,
+                (false, _) if only.is_none_or(|only| only == endpoint) => {
+                    endpoints.entry(endpoint).or_default().paused = true;
+                }
+                (false, _) => {}
             }
         }
         let tables = self.tables;
-        for statement in [&tables.count_waiting, &tables.count_processing, &tables.count_dead] {
-            let counted: Vec<(String, i64, i64, Option<i64>)> =
-                sqlx::query_as(sql(statement)).fetch_all(&mut *self.connection).await?;
+        for (status, of_all, of_one) in [
+            (Status::Waiting, &tables.count_waiting, &tables.count_waiting_of),
+            (Status::Processing, &tables.count_processing, &tables.count_processing_of),
+            (Status::Dead, &tables.count_dead, &tables.count_dead_of),
+        ] {
+            if status == Status::Dead && matches!(of, CountOf::Unfinished(_)) {
+                continue;
+            }
+            let query = only.map_or_else(|| sqlx::query_as(sql(of_all)), |only| sqlx::query_as(sql(of_one)).bind(only));
+            let counted: Vec<(String, i64, Option<i64>, Option<i64>)> = query.fetch_all(&mut *self.connection).await?;
             for (endpoint, rows, bytes, oldest) in counted {
+                let (rows, bytes) = (unsigned(rows), unsigned(bytes.unwrap_or(0)));
+                if rows == 0 {
+                    continue;
+                }
                 let counts = endpoints.entry(endpoint).or_default();
-                let (rows, bytes) = (unsigned(rows), unsigned(bytes));
                 counts.bytes = counts.bytes.saturating_add(bytes);
-                if !std::ptr::eq(statement, &tables.count_dead) {
+                if status != Status::Dead {
                     counts.unfinished_bytes = counts.unfinished_bytes.saturating_add(bytes);
                 }
-                if std::ptr::eq(statement, &tables.count_waiting) {
-                    counts.waiting = rows;
-                } else if std::ptr::eq(statement, &tables.count_processing) {
-                    counts.processing = rows;
-                } else {
-                    counts.dead = rows;
+                match status {
+                    Status::Waiting => counts.waiting = rows,
+                    Status::Processing => counts.processing = rows,
+                    _ => counts.dead = rows,
                 }
                 counts.oldest = counts.oldest.max(oldest.map(|oldest| millis_between(oldest, self.now)));
             }

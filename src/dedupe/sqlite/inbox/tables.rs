@@ -73,6 +73,9 @@ statements! {{
     count_processing = "SELECT endpoint, count(*), sum(size), min(stored_at) FROM {} WHERE status = 1 \
         GROUP BY endpoint";
     count_dead = "SELECT endpoint, count(*), sum(size), NULL FROM {} WHERE status = 3 GROUP BY endpoint";
+    count_waiting_of = "SELECT ?1, count(*), sum(size), min(stored_at) FROM {} WHERE status = 0 AND endpoint = ?1";
+    count_processing_of = "SELECT ?1, count(*), sum(size), min(stored_at) FROM {} WHERE status = 1 AND endpoint = ?1";
+    count_dead_of = "SELECT ?1, count(*), sum(size), NULL FROM {} WHERE status = 3 AND endpoint = ?1";
     kinds_waiting = "SELECT endpoint, kind, count(*) FROM (SELECT endpoint, kind FROM {} WHERE status = 0 LIMIT ?1) \
         GROUP BY endpoint, kind";
     kinds_processing = "SELECT endpoint, kind, count(*) FROM (SELECT endpoint, kind FROM {} WHERE status = 1 LIMIT ?1) \

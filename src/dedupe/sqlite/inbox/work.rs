@@ -10,7 +10,7 @@ use super::super::rules::InboxAnswer;
 use super::tables::InboxTables;
 use crate::claim_token::ClaimToken;
 use crate::dedupe::inbox::rules::Ending;
-use crate::dedupe::inbox::store::{AuditRow, Keep, KeyRecord, LeaseRequest, RowFilter, SealedBody};
+use crate::dedupe::inbox::store::{AuditRow, CountOf, Keep, KeyRecord, LeaseRequest, RowFilter, SealedBody};
 
 /// An operation on the inbox.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ pub(in super::super) enum InboxStep {
     Replay(i64, AuditRow),
     Discard(i64, AuditRow),
     Hold(String, Option<i64>, AuditRow),
-    Counts,
+    Counts(CountOf),
     CountKinds(u32),
     OldestOf(String, Vec<&'static str>),
     /// Counts events if there are tables of an inbox, which need not be open.
@@ -90,7 +90,7 @@ impl InboxStep {
             InboxStep::Replay(id, audit) => Box::new(work.replay(*id, audit).await?),
             InboxStep::Discard(id, audit) => Box::new(work.discard(*id, audit).await?),
             InboxStep::Hold(endpoint, before, audit) => Box::new(work.hold(endpoint, *before, audit).await?),
-            InboxStep::Counts => Box::new(work.counts().await?),
+            InboxStep::Counts(of) => Box::new(work.counts(of).await?),
             InboxStep::CountKinds(most) => Box::new(work.count_kinds(*most).await?),
             InboxStep::OldestOf(endpoint, kinds) => Box::new(work.oldest_of(endpoint, kinds).await?),
             InboxStep::CountsIfAny => Box::new(work.counts_if_any().await?),

@@ -73,7 +73,21 @@ async fn counts_read_indexes_only() {
     for index in ["waiting", "processing", "dead"] {
         assert!(plan.contains(&format!("Index Only Scan using {}_inbox_{index}", fixture.ns)), "{index}\n{plan}");
     }
-    let counts = fixture.inbox.counts().await.unwrap();
+    let statements = &fixture.store.inner.inbox.statements;
+    for (statement, indexes) in [
+        (&statements.counts_of, &["waiting", "processing", "dead"][..]),
+        (&statements.unfinished_of, &["waiting", "processing"]),
+    ] {
+        let plan = self::plan(&fixture, &statement.replace("$1", "'other'"), "", "").await;
+        let scanned: Vec<_> = ["waiting", "processing", "dead", "ended"]
+            .into_iter()
+            .filter(|index| plan.contains(&format!("Index Only Scan using {}_inbox_{index}", fixture.ns)))
+            .collect();
+        assert_eq!(scanned, indexes, "{plan}");
+        // For these parameters and for any.
+        assert_eq!(plan.matches("Index Cond: (endpoint = 'other'::text)").count(), 2 * indexes.len(), "{plan}");
+    }
+    let counts = fixture.inbox.counts(CountOf::All).await.unwrap();
     let [endpoint] = &counts.endpoints[..] else { panic!("{counts:?}") };
     assert_eq!((endpoint.waiting, endpoint.processing, endpoint.dead, endpoint.bytes), (300, 0, 100, 400));
     assert!(endpoint.oldest.unwrap() >= HOUR * 47 && !endpoint.paused);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::dedupe::inbox::rules::{Ending, Status};
-use crate::dedupe::inbox::store::{Keep, LeaseHold, Operated, PurgedRows, RowFilter, SealedBody};
+use crate::dedupe::inbox::store::{CountOf, Keep, LeaseHold, Operated, PurgedRows, RowFilter, SealedBody};
 use crate::dedupe::{Claimed, DedupeStore, Settled};
 
 #[tokio::test]
@@ -34,9 +34,9 @@ async fn a_hold_lets_only_events_through_that_were_stored_since() {
     place.store(event(2)).await;
     place.inbox.set_hold(LeaseHold::All, audit("hold")).await.unwrap();
     assert_eq!(place.lease(1, false).await, None);
-    assert_eq!(place.inbox.counts().await.unwrap().hold, LeaseHold::All);
+    assert_eq!(place.inbox.counts(CountOf::All).await.unwrap().hold, LeaseHold::All);
     place.inbox.set_hold(LeaseHold::StoredBefore(since), audit("release")).await.unwrap();
-    assert_eq!(place.inbox.counts().await.unwrap().hold, LeaseHold::StoredBefore(since));
+    assert_eq!(place.inbox.counts(CountOf::All).await.unwrap().hold, LeaseHold::StoredBefore(since));
     assert_eq!(place.lease(1, false).await, Some(2));
     assert_eq!(place.lease(2, false).await, None);
     place.inbox.set_paused("acme".into(), true, audit("pause")).await.unwrap();

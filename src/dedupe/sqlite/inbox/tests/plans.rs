@@ -1,7 +1,7 @@
 //! The plans of the statements, with many rows.
 
 use super::*;
-use crate::dedupe::inbox::store::LeaseHold;
+use crate::dedupe::inbox::store::{CountOf, LeaseHold};
 
 /// The statements that read each row or each control, which are few or are read by an operator only.
 const SCANS: [&str; 6] = ["version", "controls", "keys", "audits", "sealed_otherwise", "uses_key"];
@@ -11,7 +11,16 @@ const COUNTS: [&str; 6] =
 /// The statements that sort their result: a row for each kind.
 const SORTS: [&str; 3] = ["kinds_waiting", "kinds_processing", "kinds_dead"];
 /// The statements that read no table beside an index.
-const INDEX_ONLY: [&str; 5] = ["next_waiting", "next_suspect", "ended_rows", "oldest_waiting", "oldest_processing"];
+const INDEX_ONLY: [&str; 8] = [
+    "next_waiting",
+    "next_suspect",
+    "ended_rows",
+    "oldest_waiting",
+    "oldest_processing",
+    "count_waiting_of",
+    "count_processing_of",
+    "count_dead_of",
+];
 
 /// Adds rows of which half are due before `now` milliseconds since 1970, and half later. Every other one is leased.
 async fn add_rows(place: &Place, rows: u32, now: i64) {
@@ -69,7 +78,7 @@ async fn leasing_reads_a_few_rows_of_many() {
         assert!((1..500).contains(&steps), "{steps} {statement}");
     }
     assert_eq!(place.lease(1, false).await, Some(2));
-    let counts = place.inbox.counts().await.unwrap();
+    let counts = place.inbox.counts(CountOf::All).await.unwrap();
     assert_eq!(counts.hold, LeaseHold::None);
     assert_eq!((counts.endpoints[0].waiting, counts.endpoints[0].processing), (19_999, 20_001));
 }

@@ -7,6 +7,7 @@ use super::super::super::writer::{Op, fitting};
 use super::super::work::QUEUE_BYTES;
 use super::*;
 use crate::dedupe::DedupeStore;
+use crate::dedupe::inbox::store::CountOf;
 
 fn op(length: usize) -> Op {
     let step = Step::StoreEvent(Box::new(event_with(1, Bytes::from(vec![0; length]))));
@@ -50,7 +51,7 @@ async fn callers_wait_while_32_mib_of_bodies_are_queued_but_other_operations_do_
     // Operations without a body are not held up by the bodies that wait.
     let counts = tokio::spawn({
         let inbox = SqliteInbox(place.store.clone());
-        async move { inbox.counts().await }
+        async move { inbox.counts(CountOf::All).await }
     });
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
     counts.await.unwrap().unwrap();
