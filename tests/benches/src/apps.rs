@@ -24,10 +24,8 @@ pub fn axum_app(receiver: &Receiver) -> Router {
         }
     }
     async fn by_hand(State(by_hand): State<Arc<ByHand>>, headers: HeaderMap, body: Bytes) -> StatusCode {
-        match by_hand.receive(|name| headers.get(name)?.to_str().ok(), &body) {
-            Ok(_) => StatusCode::OK,
-            Err(_) => StatusCode::UNAUTHORIZED,
-        }
+        let status = by_hand.receive(|name| headers.get(name)?.to_str().ok(), &body, async |_| 200).await;
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
     Router::new()
         .route(LAYER, post(layered).layer(medhook_axum::VerifyLayer::new(receiver.clone())))
@@ -44,11 +42,9 @@ pub fn actix_app(app: &mut web::ServiceConfig, receiver: &Receiver, by_hand: &Ar
         .finish()
     }
     async fn handler(by_hand: web::Data<ByHand>, request: HttpRequest, body: web::Bytes) -> HttpResponse {
-        match by_hand.receive(|name| request.headers().get(name)?.to_str().ok(), &body) {
-            Ok(_) => HttpResponse::Ok(),
-            Err(_) => HttpResponse::Unauthorized(),
-        }
-        .finish()
+        let status = by_hand.receive(|name| request.headers().get(name)?.to_str().ok(), &body, async |_| 200).await;
+        let status = actix_web::http::StatusCode::from_u16(status);
+        HttpResponse::new(status.unwrap_or(actix_web::http::StatusCode::INTERNAL_SERVER_ERROR))
     }
     let endpoint = web::resource(LAYER).wrap(medhook_actix::Verify::new(receiver.clone()));
     app.service(endpoint.route(web::post().to(layered)));

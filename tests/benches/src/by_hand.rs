@@ -1,45 +1,65 @@
-//! The same work as one writes it into a handler: signature, freshness, a set of ids seen, `serde_json`. `tests/count`
-//! compiles this file, too.
+//! The same work as one writes it into a handler: signature, freshness, `serde_json`, and each event handled once, by
+//! its id. `tests/count` compiles this file, too.
+//!
+//! An id is claimed for a limited time before the handler runs. Success records it as handled, and every other end of
+//! the handler, a panic or a canceled request included, releases it. The number of ids is limited. It does no more than
+//! that:
+//! - a lease is not renewed, and has no token: a handler that outlives it can release the claim of another;
+//! - when the cache is full, the oldest id makes room, even a claimed one or one whose replay would be accepted;
+//! - a sender that hangs up cancels the handler, and no timeout and no limit of concurrent handlers applies to it;
+//! - one secret, one kind of event, and only the fields of the payload that the handler reads.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use base64ct::{Base64, Encoding as _};
 use hmac::Mac;
+use lru::LruCache;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::setting::{Seen, now};
+use crate::setting::{CAPACITY, IdHasher, now};
 use crate::signed::{self, HmacSha256};
 
-/// The reason for a rejection, which a handler turns into a status.
+/// The delivery is not genuine, not fresh, or not what the handler expects.
 #[derive(Debug)]
 pub struct Rejected;
 
 pub struct ByHand {
     key: HmacSha256,
-    seen: Mutex<Seen>,
+    pub ids: Ids,
 }
 
 impl ByHand {
     pub fn standard_webhooks() -> Self {
-        ByHand { key: signed::standard_key(), seen: Mutex::default() }
+        ByHand { key: signed::standard_key(), ids: Ids::default() }
     }
 
     pub fn body_hmac() -> Self {
-        ByHand { key: signed::text_key(), seen: Mutex::default() }
+        ByHand { key: signed::text_key(), ids: Ids::default() }
     }
 
-    /// Verifies, deduplicates and decodes a Fasten delivery.
-    pub fn receive<'h>(&self, header: impl Fn(&str) -> Option<&'h str>, body: &[u8]) -> Result<Export, Rejected> {
-        let (id, export) = self.fasten(header, body)?;
-        if self.remember(id)? { Ok(export) } else { Err(Rejected) }
-    }
-
-    /// Records an event's id and returns whether it is new.
-    pub fn remember(&self, id: String) -> Result<bool, Rejected> {
-        Ok(self.seen.lock().map_err(|_| Rejected)?.insert(id))
+    /// Verifies and decodes a Fasten delivery, and handles its event unless that was or is being done. `handle` returns
+    /// a status. Returns the status of the answer.
+    pub async fn receive<'h>(
+        &self,
+        header: impl Fn(&str) -> Option<&'h str>,
+        body: &[u8],
+        handle: impl AsyncFnOnce(Export) -> u16,
+    ) -> u16 {
+        let Ok((id, export)) = self.fasten(header, body) else { return 401 };
+        let claim = match self.ids.claim(&id) {
+            Ok(claim) => claim,
+            Err(State::Handled) => return 200,
+            Err(State::Claimed) => return 409,
+        };
+        let status = handle(export).await;
+        if (200..300).contains(&status) {
+            claim.commit();
+        }
+        status
     }
 
     /// Verifies and decodes a Fasten delivery without deduplication.
@@ -104,6 +124,65 @@ impl ByHand {
         mac.verify_slice(tag).map_err(|_| Rejected)?;
         let chart = serde_json::from_slice(body).map_err(|_| Rejected)?;
         Ok((Sha256::digest(body).into(), chart))
+    }
+}
+
+/// The ids of events that are being handled or were handled, each until its time. The least recent one makes room.
+pub struct Ids(Mutex<LruCache<String, (State, Instant), IdHasher>>);
+
+#[derive(Clone, Copy, Debug)]
+pub enum State {
+    Claimed,
+    Handled,
+}
+
+/// The claim of an id, which is released when this is dropped.
+pub struct Claim<'c> {
+    ids: &'c Ids,
+    id: &'c str,
+}
+
+impl Default for Ids {
+    fn default() -> Self {
+        Ids(Mutex::new(LruCache::with_hasher(CAPACITY, IdHasher::default())))
+    }
+}
+
+const LEASE: Duration = Duration::from_secs(60);
+const RETENTION: Duration = Duration::from_secs(72 * 3600);
+
+impl Ids {
+    /// Claims an id, or returns its state.
+    pub fn claim<'c>(&'c self, id: &'c str) -> Result<Claim<'c>, State> {
+        let now = Instant::now();
+        let mut ids = self.lock();
+        match ids.peek(id) {
+            Some((state, until)) if *until > now => Err(*state),
+            _ => {
+                ids.put(id.to_owned(), (State::Claimed, now + LEASE));
+                Ok(Claim { ids: self, id })
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LruCache<String, (State, Instant), IdHasher>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Claim<'_> {
+    /// Records the event as handled.
+    pub fn commit(self) {
+        if let Some(entry) = self.ids.lock().get_mut(self.id) {
+            *entry = (State::Handled, Instant::now() + RETENTION);
+        }
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.ids.lock().pop(self.id);
     }
 }
 
@@ -217,4 +296,21 @@ enum Severity {
     Low,
     Medium,
     High,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_handled_once_and_released_after_a_failure() {
+        let ids = Ids::default();
+        let claim = ids.claim("msg_1").expect("new");
+        assert!(matches!(ids.claim("msg_1"), Err(State::Claimed)));
+        drop(claim);
+        ids.claim("msg_1").expect("released").commit();
+        assert!(matches!(ids.claim("msg_1"), Err(State::Handled)));
+        ids.0.lock().unwrap().put("msg_2".to_owned(), (State::Claimed, Instant::now()));
+        ids.claim("msg_2").expect("expired");
+    }
 }

@@ -1,10 +1,15 @@
-//! The clock and the set of ids for `by_hand.rs` and `signed.rs`. `tests/count` has others, which do not vary.
+//! The clock, and the number of ids and their hasher, for `by_hand.rs` and `signed.rs`. `tests/count` has others, which
+//! do not vary.
 
-use std::collections::HashSet;
+use std::hash::RandomState;
+use std::num::NonZeroUsize;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The ids of the events that were handled.
-pub type Seen = HashSet<String>;
+/// Hashes the ids of events.
+pub type IdHasher = RandomState;
+
+/// The most events that are remembered: enough for all of a run.
+pub const CAPACITY: NonZeroUsize = NonZeroUsize::new(1 << 18).expect("not zero");
 
 /// The current time in Unix seconds.
 pub fn now() -> i64 {
