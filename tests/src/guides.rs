@@ -7,11 +7,16 @@
 #[doc = include_str!("../../middleware/axum/README.md")]
 #[doc = include_str!("../../middleware/tower/README.md")]
 #[doc = include_str!("../../conformance/README.md")]
+#[doc = include_str!("../../docs/azodha.md")]
+#[doc = include_str!("../../docs/cair.md")]
 #[doc = include_str!("../../docs/fasten.md")]
 #[doc = include_str!("../../docs/healthsync.md")]
 #[doc = include_str!("../../docs/inbox.md")]
 #[doc = include_str!("../../docs/inbox-operations.md")]
+#[doc = include_str!("../../docs/mediquo.md")]
+#[doc = include_str!("../../docs/migrating.md")]
 #[doc = include_str!("../../docs/stores.md")]
+#[doc = include_str!("../../docs/testing-handlers.md")]
 pub struct Guides;
 
 #[cfg(test)]
@@ -42,6 +47,33 @@ mod tests {
         assert!(links > 30, "{links}");
     }
 
+    #[test]
+    fn the_index_lists_every_page_once() {
+        let index = fs::read_to_string(project().join("docs/README.md")).unwrap();
+        let mut pages = 0;
+        for page in fs::read_dir(project().join("docs")).unwrap() {
+            let name = page.unwrap().file_name().into_string().unwrap();
+            if name.ends_with(".md") && name != "README.md" {
+                let rows = index.lines().filter(|line| line.contains(&format!("[{name}]({name})"))).count();
+                assert_eq!(rows, 1, "docs/README.md lists docs/{name} in {rows} rows");
+                pages += 1;
+            }
+        }
+        assert!(pages > 20, "{pages}");
+    }
+
+    /// The crate for which this code is written is a dependency of the benchmarks only.
+    #[test]
+    fn the_guide_to_migrating_has_the_code_that_the_benchmarks_compile() {
+        let guide = fs::read_to_string(project().join("docs/migrating.md")).unwrap();
+        let (_, block) = guide.split_once("```rust,ignore\n").unwrap();
+        let (block, rest) = block.split_once("```\n").unwrap();
+        assert!(!rest.contains("rust,ignore"), "another block is not compiled");
+        let compiled = fs::read_to_string(project().join("tests/benches/tests/migrating.rs")).unwrap();
+        let (_, compiled) = compiled.split_once("// The guide:\n").unwrap();
+        assert_eq!(compiled.split_once("// The end.\n").unwrap().0, block);
+    }
+
     /// A reader who follows the steps must find the files.
     #[test]
     fn every_file_in_the_steps_exists() {
@@ -69,8 +101,17 @@ mod tests {
     }
 
     fn guides() -> Vec<PathBuf> {
-        let folders =
-            ["", "docs", "cli", "examples", "fixtures", "middleware/axum", "middleware/actix", "middleware/tower"];
+        let folders = [
+            "",
+            "docs",
+            "cli",
+            "examples",
+            "fixtures",
+            "middleware/axum",
+            "middleware/actix",
+            "middleware/tower",
+            "tests",
+        ];
         let files = folders.iter().flat_map(|folder| fs::read_dir(project().join(folder)).unwrap());
         let files = files.map(|file| file.unwrap().path());
         files.filter(|file| file.extension().is_some_and(|extension| extension == "md")).collect()

@@ -21,6 +21,7 @@ mod fleet;
 mod forward;
 mod forward_signature;
 mod forward_targets;
+mod guides;
 mod inbox;
 mod inbox_config;
 mod metrics;
