@@ -108,6 +108,7 @@ pub(crate) enum KeySource {
     /// The body and a number, so that no other delivery has the key, not even one of the same body.
     Delivery(DeliveryNumber),
     /// The key was stored with the event.
+    #[cfg(feature = "inbox")]
     Stored(EventKey),
 }
 
@@ -148,6 +149,7 @@ impl DeliveryKeys {
                 let body = self.recurring_body(of).unwrap_or_else(|| of.body_key());
                 of.key(BY_DELIVERY, &[body.as_bytes(), &number.random, &number.count])
             }
+            #[cfg(feature = "inbox")]
             KeySource::Stored(key) => *key,
         })
     }
@@ -157,7 +159,7 @@ impl DeliveryKeys {
         self.recurring_body.as_ref().map(|key| *key.get_or_init(|| of.body_key()))
     }
 
-    /// Returns the key of the event for stores that lose it with the process. Its last 16 bytes are zero, or not needed.
+    /// Returns the key of the event for stores that lose it with the process. Its first 16 bytes suffice.
     ///
     /// Bodies are hashed with SHA-256 nevertheless, which is faster for long ones where the processor has instructions
     /// for it.
@@ -170,7 +172,7 @@ impl DeliveryKeys {
             }
             KeySource::Own(own) => keys.of(2, &[of.mode(), own.as_bytes()]),
             KeySource::Delivery(number) => keys.of(3, &[&number.random, &number.count]),
-            KeySource::Body | KeySource::Stored(_) => return self.event(of),
+            _ => return self.event(of),
         };
         let mut bytes = [0; 32];
         bytes.iter_mut().zip(key).for_each(|(to, from)| *to = from);

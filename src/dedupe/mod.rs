@@ -295,12 +295,24 @@ pub trait DedupeStore: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// Returns the memory store that this is. Receivers call it without a future, and with process keys. A store that
-    /// wraps another one returns `None`: see [`MemoryStore`].
+    /// Returns the operations of a store that loses its events with the process and never waits. Receivers then call
+    /// these, with process keys. A store that wraps another one returns `None`: see [`MemoryStore`].
     #[doc(hidden)]
-    fn as_memory(&self) -> Option<&MemoryStore> {
+    fn in_process(&self) -> Option<&dyn InProcess> {
         None
     }
+}
+
+/// The operations of a store that answers at once. They spare a delivery two allocations and two timeouts.
+pub trait InProcess {
+    /// See [`DedupeStore::claim`].
+    fn claim_now(&self, key: EventKey, token: ClaimToken, lease: Duration) -> Result<Claimed, StoreError>;
+
+    /// See [`DedupeStore::commit`].
+    fn commit_now(&self, key: EventKey, token: ClaimToken, retention: Retention) -> Result<Settled, StoreError>;
+
+    /// See [`DedupeStore::release`].
+    fn release_now(&self, key: EventKey, token: ClaimToken) -> Result<Settled, StoreError>;
 }
 
 /// Lets [`Builder::store`](crate::Builder::store) take an `Arc<dyn DedupeStore>`.
@@ -337,8 +349,8 @@ impl<S: DedupeStore + ?Sized> DedupeStore for Arc<S> {
         (**self).store_id()
     }
 
-    fn as_memory(&self) -> Option<&MemoryStore> {
-        (**self).as_memory()
+    fn in_process(&self) -> Option<&dyn InProcess> {
+        (**self).in_process()
     }
 }
 

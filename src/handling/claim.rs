@@ -276,12 +276,12 @@ impl Claim {
     pub(super) async fn try_settle(&self, ending: ClaimEnding) -> bool {
         let settings = &*self.settings;
         let settled = match ending {
-            ClaimEnding::Commit => match &settings.memory {
-                Some(memory) => memory.commit_now(self.key, self.token, settings.retention),
+            ClaimEnding::Commit => match settings.store.in_process() {
+                Some(store) => store.commit_now(self.key, self.token, settings.retention),
                 None => self.answer(|store| store.commit(self.key, self.token, settings.retention)).await,
             },
-            ClaimEnding::Release | ClaimEnding::Disown => match &settings.memory {
-                Some(memory) => memory.release_now(self.key, self.token),
+            ClaimEnding::Release | ClaimEnding::Disown => match settings.store.in_process() {
+                Some(store) => store.release_now(self.key, self.token),
                 None => self.answer(|store| store.release(self.key, self.token)).await,
             },
             ClaimEnding::Failure(body, _) => {
@@ -311,8 +311,8 @@ impl Claim {
 
     pub(super) async fn acquire(&self) -> Result<Claimed, StoreError> {
         let (key, lease) = (self.key, self.settings.lease);
-        match &self.settings.memory {
-            Some(memory) => memory.claim_now(key, self.token, lease),
+        match self.settings.store.in_process() {
+            Some(store) => store.claim_now(key, self.token, lease),
             None => self.answer(|store| store.claim(key, self.token, lease)).await,
         }
     }

@@ -8,7 +8,7 @@ use http::StatusCode;
 
 #[cfg(feature = "inbox")]
 use super::quota::Quota;
-use crate::dedupe::{DedupeStore, MemoryStore};
+use crate::dedupe::DedupeStore;
 use crate::delivery::Delivery;
 use crate::event_key::EventKey;
 #[cfg(feature = "inbox")]
@@ -21,8 +21,6 @@ use crate::store_id::StoreId;
 pub(crate) struct Settings {
     pub(crate) store: Arc<dyn DedupeStore>,
     pub(crate) store_id: Option<StoreId>,
-    /// The store, if it is a memory store.
-    pub(crate) memory: Option<MemoryStore>,
     /// `None` if the store needs event keys.
     pub(crate) process_keys: Option<ProcessKeys>,
     pub(crate) retention: Retention,

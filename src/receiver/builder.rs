@@ -304,8 +304,7 @@ impl Builder {
         let (store, store_id) = with_id(store_of(&self.dedupe, self.store)?);
         let permits = Permits::new(self.max_in_flight).map_err(ConfigError::no_randomness)?;
         let numbers = DeliveryNumbers::new().map_err(ConfigError::no_randomness)?;
-        let memory = store.as_memory().cloned();
-        let process_keys = (memory.is_some() || self.dedupe.is_off())
+        let process_keys = (store.in_process().is_some() || self.dedupe.is_off())
             .then(|| ProcessKeys::new(self.provider.name(), &self.name))
             .transpose()
             .map_err(ConfigError::no_randomness)?;
@@ -321,7 +320,6 @@ impl Builder {
         let settings = Settings {
             store_id,
             store,
-            memory,
             process_keys,
             retention,
             lease: self.lease,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use self::shard::{Shard, millis};
 use self::short_key::{ShortKey, first_half};
-use super::{Claimed, DedupeStore, DeliveryRecord, Forgotten, Settled, StoreFuture};
+use super::{Claimed, DedupeStore, DeliveryRecord, Forgotten, InProcess, Settled, StoreFuture};
 use crate::claim_token::ClaimToken;
 use crate::event_key::EventKey;
 use crate::retention::Retention;
@@ -21,10 +21,11 @@ use crate::{StoreError, observe};
 /// An event takes 76 to 134 bytes, and at most 104 in stores for 150,000 events or more, plus the overhead of the
 /// allocator.
 ///
-/// A receiver with this store, or an `Arc` of it, does not pass event keys to it, but keyed hashes that are the same for
-/// all receivers of this process, and of which this type keeps 16 bytes. So the store finds no event of the receiver by
+/// A receiver with this store, or an `Arc` of it, does not pass event keys to it, but keyed hashes of 16 bytes that are
+/// the same for all receivers of this process. So the store finds no event of the receiver by
 /// [`Delivery::event_key`](crate::Delivery::event_key), which is computed only where it is logged or asked for. A store
-/// that wraps this one gets event keys: receivers of the same name must all have the wrapper, or all the store itself.
+/// that wraps this one gets event keys, of which this store keeps the first 16 bytes: receivers of the same name must
+/// all have the wrapper, or all the store itself.
 ///
 /// A restart loses all events: retries of events that were handled before it are handled again. Processes do not share
 /// events; clones of a store do.
@@ -80,23 +81,6 @@ impl MemoryStore {
         self.shards.iter().map(|shard| lock(shard).forgotten()).sum()
     }
 
-    pub(crate) fn claim_now(&self, key: EventKey, token: ClaimToken, lease: Duration) -> Result<Claimed, StoreError> {
-        self.with(key, |shard, key, now| shard.claim(key, token, millis(lease), now))
-    }
-
-    pub(crate) fn commit_now(
-        &self,
-        key: EventKey,
-        token: ClaimToken,
-        retention: Retention,
-    ) -> Result<Settled, StoreError> {
-        self.with(key, |shard, key, now| shard.commit(key, token, retention, now))
-    }
-
-    pub(crate) fn release_now(&self, key: EventKey, token: ClaimToken) -> Result<Settled, StoreError> {
-        self.with(key, |shard, key, _| Ok(shard.release(key, token)))
-    }
-
     fn with<T>(
         &self,
         key: EventKey,
@@ -140,6 +124,20 @@ impl fmt::Debug for MemoryStore {
     }
 }
 
+impl InProcess for MemoryStore {
+    fn claim_now(&self, key: EventKey, token: ClaimToken, lease: Duration) -> Result<Claimed, StoreError> {
+        self.with(key, |shard, key, now| shard.claim(key, token, millis(lease), now))
+    }
+
+    fn commit_now(&self, key: EventKey, token: ClaimToken, retention: Retention) -> Result<Settled, StoreError> {
+        self.with(key, |shard, key, now| shard.commit(key, token, retention, now))
+    }
+
+    fn release_now(&self, key: EventKey, token: ClaimToken) -> Result<Settled, StoreError> {
+        self.with(key, |shard, key, _| Ok(shard.release(key, token)))
+    }
+}
+
 // No record of ended claims is needed: each operation takes effect when it is polled, or never.
 impl DedupeStore for MemoryStore {
     fn claim(&self, key: EventKey, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Claimed> {
@@ -180,7 +178,7 @@ impl DedupeStore for MemoryStore {
         })
     }
 
-    fn as_memory(&self) -> Option<&MemoryStore> {
+    fn in_process(&self) -> Option<&dyn InProcess> {
         Some(self)
     }
 }
