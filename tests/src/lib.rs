@@ -2,6 +2,7 @@
 //! with one fault each, and servers for stores.
 
 mod capture;
+pub mod counts;
 pub mod families;
 pub mod faulty;
 pub mod guides;

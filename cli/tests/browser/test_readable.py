@@ -1,5 +1,7 @@
 """The page is readable for everyone: in both themes, on a phone, by keyboard, by screen reader, and without scripts."""
 
+import itertools
+import os
 from urllib.parse import urlsplit
 
 from playwright.sync_api import expect
@@ -26,37 +28,38 @@ VIEWS = {
     "/no-such-page": "404",
 }
 THEMES, WIDTHS = ["light", "dark"], [375, 1280]
+# Every combination takes 90 seconds, so only scripts/nightly looks at each.
+LOOKS = list((itertools.product if "MEDHOOK_TEST_FULL" in os.environ else zip)(THEMES, WIDTHS))
 
 
 class Readable(Case):
     def everywhere(self, look):
         """Calls `look` with an operator at each view, including those without a session, in both themes and widths."""
         scene = shared_scene()
-        for theme in THEMES:
-            for width in WIDTHS:
-                options = {"color_scheme": theme, "viewport": {"width": width, "height": 800}}
-                visitor = self.visitor(scene, **options)
-                visitor.expected_statuses = {401, 403, 404, 421}
-                where = f"in {theme} at {width}"
-                visitor.open("/login")
-                look(visitor, f"/login {where}")
-                visitor.page.get_by_label("Token").fill("wrong")
-                visitor.page.keyboard.press("Enter")
-                expect(visitor.page.get_by_role("alert")).to_be_visible()
-                look(visitor, f"a wrong token {where}")
-                foreign = scene.operations.replace("127.0.0.1", FOREIGN)
-                visitor.other_origins.add(foreign)
-                visitor.page.goto(foreign)
-                look(visitor, f"a foreign name {where}")
-                visitor.ignore("Cross-Origin-Opener-Policy")
-                visitor.log_in()
-                for view, text in VIEWS.items():
-                    visitor.open(view)
-                    self.assertIn(text, visitor.page.content(), view)
-                    look(visitor, f"{view} {where}")
-                    for details in visitor.page.locator("details").all():
-                        details.locator("summary").click()
-                        look(visitor, f"{view} with open details {where}")
+        for theme, width in LOOKS:
+            options = {"color_scheme": theme, "viewport": {"width": width, "height": 800}}
+            visitor = self.visitor(scene, **options)
+            visitor.expected_statuses = {401, 403, 404, 421}
+            where = f"in {theme} at {width}"
+            visitor.open("/login")
+            look(visitor, f"/login {where}")
+            visitor.page.get_by_label("Token").fill("wrong")
+            visitor.page.keyboard.press("Enter")
+            expect(visitor.page.get_by_role("alert")).to_be_visible()
+            look(visitor, f"a wrong token {where}")
+            foreign = scene.operations.replace("127.0.0.1", FOREIGN)
+            visitor.other_origins.add(foreign)
+            visitor.page.goto(foreign)
+            look(visitor, f"a foreign name {where}")
+            visitor.ignore("Cross-Origin-Opener-Policy")
+            visitor.log_in()
+            for view, text in VIEWS.items():
+                visitor.open(view)
+                self.assertIn(text, visitor.page.content(), view)
+                look(visitor, f"{view} {where}")
+                for details in visitor.page.locator("details").all():
+                    details.locator("summary").click()
+                    look(visitor, f"{view} with open details {where}")
 
     def test_axe_finds_no_violation_and_no_view_is_wider_than_the_window(self):
         source, found, looked = axe(), [], set()
@@ -78,7 +81,7 @@ class Readable(Case):
 
         self.everywhere(look)
         self.assertEqual(found, [], "\n".join(found))
-        self.assertGreater(len(looked), len(THEMES) * len(WIDTHS) * len(VIEWS))
+        self.assertGreater(len(looked), len(LOOKS) * len(VIEWS))
 
     def test_without_scripts_everything_is_readable_and_refresh_works(self):
         receiver = self.receiver(FASTEN)
