@@ -4,11 +4,14 @@
 
 use std::sync::Arc;
 
+use http::{HeaderName, header};
+
 use crate::activity::{SecretActivity, SecretUse};
 use crate::endpoint::EndpointFacts;
 use crate::envelope::Mode;
 use crate::handshake::KeyedHandshakes;
-use crate::scheme::SchemeVerifier;
+use crate::headers::{Found, Headers};
+use crate::scheme::{MOST_HEADERS, SchemeVerifier, SignedHeaders};
 
 /// The secrets that an endpoint accepts at a time, ready to verify with.
 ///
@@ -20,12 +23,21 @@ pub(crate) struct Generation {
     pub(crate) handshakes: KeyedHandshakes,
     /// The number of bytes of a body that are hashed between two yields.
     pub(crate) hash_at_once: usize,
+    /// The headers that are read before the body: the encoding and the length, and those of the scheme.
+    headers: Box<[HeaderName]>,
     /// The secrets, in the order of their indexes.
     secrets: Box<[AcceptedSecret]>,
 }
 
 /// The number of bytes that are hashed at a time by one MAC: about 40 µs of work.
 const AT_ONCE: usize = 64 * 1024;
+
+/// The headers that are read before the body, found in one pass over all headers.
+pub(crate) struct HeadHeaders<'h> {
+    pub(crate) encoding: Found<'h>,
+    pub(crate) length: Found<'h>,
+    pub(crate) signed: SignedHeaders<'h>,
+}
 
 struct AcceptedSecret {
     usage: Arc<SecretUse>,
@@ -50,7 +62,18 @@ impl Generation {
         };
         let secrets = (0..).zip(scheme.labels()).map(accepted).collect();
         let hash_at_once = AT_ONCE.checked_div(scheme.most_public_hashes()).unwrap_or(AT_ONCE);
-        Generation { endpoint, scheme, handshakes, hash_at_once, secrets }
+        let headers = [header::CONTENT_ENCODING, header::CONTENT_LENGTH];
+        let headers = headers.into_iter().chain(scheme.headers().into_iter().take(MOST_HEADERS).cloned()).collect();
+        Generation { endpoint, scheme, handshakes, hash_at_once, headers, secrets }
+    }
+
+    /// Finds the headers that are read before the body.
+    #[inline]
+    pub(crate) fn find_headers<'h>(&self, headers: &'h (impl Headers + ?Sized)) -> HeadHeaders<'h> {
+        let mut found = [Found::Absent; MOST_HEADERS + 2];
+        headers.find_each(&self.headers, &mut found);
+        let [encoding, length, signed @ ..] = found;
+        HeadHeaders { encoding, length, signed }
     }
 
     /// Returns the label of the secret with this index, and its use.

@@ -1,22 +1,16 @@
 //! Step 1, the head: everything that can be rejected without reading the body.
 
-use http::{HeaderName, header};
+use http::header;
 
 use crate::endpoint::Limits;
 use crate::error::Reason;
-use crate::headers::{Found, HeadFault, HeaderProblem, Headers, number};
-use crate::request_head::RequestHead;
+use crate::generation::HeadHeaders;
+use crate::headers::{Found, HeadFault, HeaderProblem, number};
 
 #[inline]
-pub(super) fn check(limits: &Limits, head: &RequestHead<'_, impl Headers + ?Sized>) -> Result<(), HeadFault> {
-    one_of(limits.methods, head.method)?;
-    check_headers(limits, head.headers)
-}
-
-#[inline]
-pub(super) fn check_headers(limits: &Limits, headers: &(impl Headers + ?Sized)) -> Result<(), HeadFault> {
-    not_encoded(headers)?;
-    not_too_large(headers, limits.body)
+pub(super) fn check(limits: &Limits, headers: &HeadHeaders<'_>) -> Result<(), HeadFault> {
+    not_encoded(headers.encoding)?;
+    not_too_large(headers.length, limits.body)
 }
 
 #[inline]
@@ -26,25 +20,25 @@ pub(super) fn one_of(methods: &[&str], method: &str) -> Result<(), HeadFault> {
 
 /// Rejects an encoded body: signatures cover the bytes before encoding, and decompressing an unverified body invites a
 /// zip bomb.
-pub(super) fn not_encoded(headers: &(impl Headers + ?Sized)) -> Result<(), HeadFault> {
-    const NAME: HeaderName = header::CONTENT_ENCODING;
-    match headers.find(&NAME) {
+#[inline]
+pub(super) fn not_encoded(encoding: Found<'_>) -> Result<(), HeadFault> {
+    match encoding {
         Found::Absent => Ok(()),
         Found::Once(value) if value.eq_ignore_ascii_case(b"identity") || value.is_empty() => Ok(()),
-        Found::Once(_) | Found::Repeated => Err(HeaderProblem::Encoded.of(&NAME)),
+        Found::Once(_) | Found::Repeated => Err(HeaderProblem::Encoded.of(&header::CONTENT_ENCODING)),
     }
 }
 
 /// Rejects a body whose `Content-Length` exceeds the limit. A malformed length is not rejected here: that is up to the
 /// server, and the bytes that arrive are counted in any case.
-fn not_too_large(headers: &(impl Headers + ?Sized), limit: usize) -> Result<(), HeadFault> {
-    const NAME: HeaderName = header::CONTENT_LENGTH;
-    let Found::Once(value) = headers.find(&NAME) else {
+#[inline]
+fn not_too_large(length: Found<'_>, limit: usize) -> Result<(), HeadFault> {
+    let Found::Once(value) = length else {
         return Ok(());
     };
     match number(value) {
         Some(length) if usize::try_from(length).map_or(true, |length| length > limit) => {
-            Err(HeaderProblem::LengthOverLimit.of(&NAME))
+            Err(HeaderProblem::LengthOverLimit.of(&header::CONTENT_LENGTH))
         }
         _ => Ok(()),
     }

@@ -59,11 +59,11 @@ use crate::endpoint::EndpointFacts;
 #[cfg(feature = "inbox")]
 use crate::error::ConfigError;
 use crate::error::Reason;
-use crate::generation::Generation;
+use crate::generation::{Generation, HeadHeaders};
 use crate::handling::{Admitted, Handling, not_admitted};
 #[cfg(feature = "inbox")]
 use crate::handling::{OnStoreError, Permits, Settings};
-use crate::headers::{HeadFault, Headers};
+use crate::headers::Headers;
 #[cfg(feature = "inbox")]
 use crate::inbox::Inbox;
 use crate::observe;
@@ -116,12 +116,13 @@ impl Receiver {
     {
         let body = pin!(body);
         let steps = async {
-            self.check_head(head)?;
+            self.check_method(head)?;
             let Current { provider, generation } = self.current();
+            let found = self.check_headers(&generation, head.headers)?;
             if let Some(answered) = handshake::in_head(&generation, head) {
                 return answered;
             }
-            let mut intake = self.intake(generation, head.headers)?;
+            let mut intake = self.intake(generation, head.headers, &found)?;
             in_time(self.0.body_timeout, pin!(intake.read(body))).await.ok_or(Reason::BodyTimeout)??;
             let verified = intake.finish()?;
             if let Some(reply) = self.reply_to(&verified) {
@@ -145,10 +146,12 @@ impl Receiver {
     /// [`Reason::Stale`] or [`Reason::InTheFuture`]; a [shared secret](crate::SharedSecret) also returns
     /// [`Reason::SignatureMismatch`].
     pub fn begin<'a>(&self, head: &RequestHead<'a, impl Headers + ?Sized>) -> Result<Intake<'a>, Rejection> {
-        self.check_head(head)?;
+        self.check_method(head)?;
+        let generation = self.generation();
+        let found = self.check_headers(&generation, head.headers)?;
         // The methods of the endpoint include those of its handshakes.
         head::one_of(METHODS, head.method).map_err(|fault| Rejection::from(fault).allowing(METHODS))?;
-        self.intake(self.generation(), head.headers)
+        self.intake(generation, head.headers, &found)
     }
 
     /// Verifies a complete body. The request method is not checked. Allocates only if the provider has an option that
@@ -159,8 +162,9 @@ impl Receiver {
     /// [`Reason::Method`].
     pub fn verify<'a>(&self, headers: &'a (impl Headers + ?Sized), body: Bytes) -> Result<Verified<'a>, Rejection> {
         self.0.handling.not_draining()?;
-        head::check_headers(self.0.endpoint.limits(), headers)?;
-        let mut intake = self.intake(self.generation(), headers)?;
+        let generation = self.generation();
+        let found = self.check_headers(&generation, headers)?;
+        let mut intake = self.intake(generation, headers, &found)?;
         intake.push(body)?;
         intake.finish()
     }
@@ -332,10 +336,22 @@ impl Receiver {
     }
 
     #[inline]
-    fn check_head(&self, head: &RequestHead<'_, impl Headers + ?Sized>) -> Result<(), Rejection> {
-        let limits = self.0.endpoint.limits();
-        let checked = self.0.handling.not_draining().map_err(HeadFault::from).and_then(|()| head::check(limits, head));
-        checked.map_err(|fault| Rejection::from(fault).allowing(limits.methods))
+    fn check_method(&self, head: &RequestHead<'_, impl Headers + ?Sized>) -> Result<(), Rejection> {
+        self.0.handling.not_draining()?;
+        let methods = self.0.endpoint.limits().methods;
+        head::one_of(methods, head.method).map_err(|fault| Rejection::from(fault).allowing(methods))
+    }
+
+    /// Finds the headers that are read before the body, and checks those of the body.
+    #[inline]
+    fn check_headers<'h>(
+        &self,
+        generation: &Generation,
+        headers: &'h (impl Headers + ?Sized),
+    ) -> Result<HeadHeaders<'h>, Rejection> {
+        let found = generation.find_headers(headers);
+        head::check(self.0.endpoint.limits(), &found)?;
+        Ok(found)
     }
 
     /// Begins the scheme's check: its headers must be well formed, and a signed timestamp fresh.
@@ -344,10 +360,11 @@ impl Receiver {
         &self,
         generation: Arc<Generation>,
         headers: &'a (impl Headers + ?Sized),
+        found: &HeadHeaders<'a>,
     ) -> Result<Intake<'a>, Rejection> {
         let state = &*self.0;
         let freshness = state.freshness_rule.freshness;
-        let check = generation.scheme.begin(headers, freshness, || state.endpoint.now())?;
+        let check = generation.scheme.begin(&found.signed, headers, freshness, || state.endpoint.now())?;
         let unsigned = state.unsigned.as_ref().map(|names| Box::new(names.find(headers)));
         Ok(Intake::new(generation, check, unsigned))
     }

@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use http::header;
 use tokio::time::timeout;
 
 use super::Receiver;
@@ -81,7 +82,7 @@ impl Receiver {
     {
         let resolved = async {
             one_of(EVERY_METHOD, head.method)?;
-            not_encoded(head.headers)?;
+            not_encoded(head.headers.find(&header::CONTENT_ENCODING))?;
             // The request is not verified yet, and it must not be able to cause a panic of the connection's task.
             let lookup = AssertUnwindSafe(lookup).catch_unwind();
             match timeout(LOOKUP_TIMEOUT, lookup).await {

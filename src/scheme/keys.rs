@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use hmac::block_api::HmacCore;
+use hmac::digest::Output;
+use hmac::digest::block_api::{Buffer, CoreProxy, EagerHash, FixedOutputCore, UpdateCore};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Sha256, Sha512};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
@@ -46,9 +49,9 @@ impl KeyMaterial {
     fn prepared(&self) -> Result<Prepared, String> {
         let invalid = |_| "is not an HMAC key".to_owned();
         Ok(match self {
-            KeyMaterial::HmacSha256(bytes) => Prepared::Sha256(HmacSha256::new_from_slice(bytes).map_err(invalid)?),
+            KeyMaterial::HmacSha256(bytes) => Prepared::Sha256(HmacCore::new_from_slice(bytes).map_err(invalid)?),
             KeyMaterial::HmacSha512(bytes) => {
-                Prepared::Sha512(Box::new(HmacSha512::new_from_slice(bytes).map_err(invalid)?))
+                Prepared::Sha512(Box::new(HmacCore::new_from_slice(bytes).map_err(invalid)?))
             }
             #[cfg(feature = "ed25519")]
             KeyMaterial::PublicKey(bytes) => Prepared::PublicKey(Box::new(PublicKey::new(bytes)?)),
@@ -71,8 +74,8 @@ struct Key {
 
 /// A key that is ready to be used.
 enum Prepared {
-    Sha256(HmacSha256),
-    Sha512(Box<HmacSha512>),
+    Sha256(HmacCore<Sha256>),
+    Sha512(Box<HmacCore<Sha512>>),
     #[cfg(feature = "ed25519")]
     PublicKey(Box<PublicKey>),
     #[cfg(all(feature = "ed25519", feature = "sign"))]
@@ -124,8 +127,8 @@ impl Keys {
     #[cfg(feature = "sign")]
     pub(super) fn sign<'p>(&self, parts: impl Iterator<Item = &'p [u8]> + Clone) -> Option<Vec<u8>> {
         match &self.0.first()?.prepared {
-            Prepared::Sha256(mac) => Some(begun(mac, parts).finalize().into_bytes().to_vec()),
-            Prepared::Sha512(mac) => Some(begun(&**mac, parts).finalize().into_bytes().to_vec()),
+            Prepared::Sha256(key) => Some(mac(key, parts).to_vec()),
+            Prepared::Sha512(key) => Some(mac(key, parts).to_vec()),
             #[cfg(feature = "ed25519")]
             Prepared::PublicKey(_) => None,
             #[cfg(all(feature = "ed25519", feature = "sign"))]
@@ -136,7 +139,7 @@ impl Keys {
     /// Returns the HMAC-SHA256 of a text under the first key, if it is an HMAC-SHA256 key.
     pub(super) fn sha256_mac(&self, text: &[u8]) -> Option<Tag> {
         match &self.0.first()?.prepared {
-            Prepared::Sha256(mac) => Some(begun(mac, std::iter::once(text)).finalize().into_bytes().into()),
+            Prepared::Sha256(key) => Some(mac(key, std::iter::once(text)).into()),
             _ => None,
         }
     }
@@ -262,8 +265,8 @@ impl Prepared {
         #[cfg(not(feature = "ed25519"))]
         let _ = presented;
         match self {
-            Prepared::Sha256(mac) => Progress::Sha256(begun(mac, before)),
-            Prepared::Sha512(mac) => Progress::Sha512(Box::new(begun(&**mac, before))),
+            Prepared::Sha256(key) => Progress::Sha256(begun(key, before)),
+            Prepared::Sha512(key) => Progress::Sha512(Box::new(begun(key, before))),
             #[cfg(feature = "ed25519")]
             Prepared::PublicKey(key) => Progress::Ed25519(key.begin(before, presented.ed25519())),
             #[cfg(all(feature = "ed25519", feature = "sign"))]
@@ -281,11 +284,9 @@ impl Prepared {
     ) -> Choice {
         match self {
             // The usual case, without moving a hash in progress.
-            Prepared::Sha256(mac) => {
-                presented.has_mac::<32>(&begun(mac, before.chain(rest)).finalize().into_bytes().into())
-            }
+            Prepared::Sha256(key) => presented.has_mac::<32>(&mac(key, before.chain(rest)).into()),
             // Without an allocation for the hash in progress.
-            Prepared::Sha512(mac) => sha512_hit(mac, before.chain(rest), presented),
+            Prepared::Sha512(key) => sha512_hit(key, before.chain(rest), presented),
             #[cfg(feature = "ed25519")]
             other => other.begin(before, presented).hit(presented, rest),
         }
@@ -319,13 +320,26 @@ impl Progress {
 
 /// Is not inlined, because its state would enlarge the stack of every caller.
 #[inline(never)]
-fn sha512_hit<'p>(mac: &HmacSha512, parts: impl Iterator<Item = &'p [u8]>, presented: &impl Presented) -> Choice {
-    presented.has_mac::<64>(&begun(mac, parts).finalize().into_bytes().into())
+fn sha512_hit<'p>(key: &HmacCore<Sha512>, parts: impl Iterator<Item = &'p [u8]>, presented: &impl Presented) -> Choice {
+    presented.has_mac::<64>(&mac(key, parts).into())
 }
 
+/// Returns the MAC of a whole message.
+///
+/// [`Hmac`] has the state and its buffer in one value, which is moved when it finishes and then zeroized: with it,
+/// `verify` of 1 KiB takes 30 ns (3 %) more.
 #[inline]
-fn begun<'p, M: Mac + Clone>(key: &M, parts: impl Iterator<Item = &'p [u8]>) -> M {
-    let mut mac = key.clone();
+fn mac<'p, D: EagerHash>(key: &HmacCore<D>, parts: impl Iterator<Item = &'p [u8]>) -> Output<HmacCore<D>> {
+    let (mut state, mut buffer) = (key.clone(), Buffer::<HmacCore<D>>::default());
+    parts.for_each(|part| buffer.digest_blocks(part, |blocks| state.update_blocks(blocks)));
+    let mut mac = Output::<HmacCore<D>>::default();
+    state.finalize_fixed_core(&mut buffer, &mut mac);
+    mac
+}
+
+/// Returns the MAC of the first parts of a message, in progress.
+fn begun<'p, D: EagerHash>(key: &HmacCore<D>, parts: impl Iterator<Item = &'p [u8]>) -> Hmac<D> {
+    let mut mac = Hmac::compose(key.clone(), Buffer::<HmacCore<D>>::default());
     parts.for_each(|part| mac.update(part));
     mac
 }
@@ -380,11 +394,8 @@ fn difference<const LENGTH: usize>(ours: &[u8; LENGTH], theirs: &[u8; LENGTH]) -
 /// Computes HMAC-SHA256 over the concatenation of `parts`.
 #[cfg(feature = "sign")]
 pub(crate) fn hmac_tag(key: &[u8], parts: &[&[u8]]) -> Tag {
-    match HmacSha256::new_from_slice(key) {
-        Ok(mut mac) => {
-            parts.iter().for_each(|part| mac.update(part));
-            mac.finalize().into_bytes().into()
-        }
+    match HmacCore::<Sha256>::new_from_slice(key) {
+        Ok(key) => mac(&key, parts.iter().copied()).into(),
         // Unreachable: HMAC accepts keys of any length.
         Err(_) => [0; 32],
     }

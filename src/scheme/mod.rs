@@ -41,13 +41,15 @@ pub(crate) use self::sign::public_key;
 
 use std::sync::Arc;
 
+use http::HeaderName;
+
 use self::keys::KeyUse;
 use self::shared_secret::KeyedSharedSecret;
 use self::signature::{KeyedSignature, SignatureCheck};
 use self::standard_webhooks::{KeyedStandardWebhooks, StandardWebhooksCheck};
 use crate::error::{ConfigError, Reason};
 use crate::freshness::Freshness;
-use crate::headers::{HeadFault, Headers};
+use crate::headers::{Found, HeadFault, Headers};
 use crate::secret::{Secret, Secrets};
 
 /// The scheme of a [`Custom`](crate::Custom) provider. Converted from [`StandardWebhooks`], [`HmacSha256Body`],
@@ -178,6 +180,12 @@ impl SchemeConfig {
     }
 }
 
+/// The most headers of a scheme that are found in one pass over all headers.
+pub(crate) const MOST_HEADERS: usize = 3;
+
+/// The first headers of a scheme, in the order of their names.
+pub(crate) type SignedHeaders<'h> = [Found<'h>; MOST_HEADERS];
+
 /// A scheme and its keys.
 pub(crate) enum SchemeVerifier {
     StandardWebhooks(KeyedStandardWebhooks),
@@ -187,19 +195,31 @@ pub(crate) enum SchemeVerifier {
 
 impl SchemeVerifier {
     /// Checks the headers and rejects everything that can be rejected without reading the body.
+    ///
+    /// `found` are the first [`headers`](SchemeVerifier::headers); any further ones are looked up in `headers`.
     #[inline]
     pub(crate) fn begin<'a>(
         &self,
+        found: &SignedHeaders<'a>,
         headers: &'a (impl Headers + ?Sized),
         freshness: Freshness,
         now: impl FnOnce() -> i64,
     ) -> Result<Check<'a>, HeadFault> {
         match self {
             SchemeVerifier::StandardWebhooks(scheme) => {
-                scheme.begin(headers, freshness, now).map(Check::StandardWebhooks)
+                scheme.begin(found, freshness, now).map(Check::StandardWebhooks)
             }
-            SchemeVerifier::Signature(scheme) => scheme.begin(headers, freshness, now).map(Check::Signature),
-            SchemeVerifier::SharedSecret(scheme) => scheme.begin(headers).map(Check::Done),
+            SchemeVerifier::Signature(scheme) => scheme.begin(found, freshness, now).map(Check::Signature),
+            SchemeVerifier::SharedSecret(scheme) => scheme.begin(found, headers).map(Check::Done),
+        }
+    }
+
+    /// Returns the names of the headers that the scheme reads, at most [`MOST_HEADERS`] unless it is a shared secret.
+    pub(crate) fn headers(&self) -> Vec<&HeaderName> {
+        match self {
+            SchemeVerifier::StandardWebhooks(scheme) => scheme.headers().iter().collect(),
+            SchemeVerifier::Signature(scheme) => scheme.headers().collect(),
+            SchemeVerifier::SharedSecret(scheme) => scheme.headers().collect(),
         }
     }
 
@@ -295,6 +315,19 @@ mod tests {
         config.into().with_secrets(&secrets()).unwrap()
     }
 
+    fn begin<'h>(
+        scheme: &SchemeVerifier,
+        headers: &'h [(&str, &str)],
+        freshness: Freshness,
+        now: impl FnOnce() -> i64,
+    ) -> Result<Check<'h>, HeadFault> {
+        let mut found = [Found::Absent; MOST_HEADERS];
+        for (name, found) in scheme.headers().into_iter().zip(&mut found) {
+            *found = headers.find(name);
+        }
+        scheme.begin(&found, headers, freshness, now)
+    }
+
     /// The signatures are from Python's `hmac.new(key, message, "sha256")`, with the second secret. For Standard
     /// Webhooks the key is the decoded text and the message `msg_1.1700000000.{}`; otherwise the key is the text and
     /// the message `{}`.
@@ -306,23 +339,23 @@ mod tests {
             ("webhook-timestamp", "1700000000"),
             ("webhook-signature", "v1,wTdLt8XCJKOQ0jtBkmOY3r3d59vrapVH4YnSlhoh0uE="),
         ];
-        let begun = || standard.begin(&headers, Freshness::STANDARD_WEBHOOKS, || 1_700_000_300).unwrap();
+        let begun = || begin(&standard, &headers, Freshness::STANDARD_WEBHOOKS, || 1_700_000_300).unwrap();
         signature_scope(&standard, begun, (SignatureScope::BodyAndTime, Some(b"msg_1"), Some(1_700_000_000)));
         assert!(standard.signs_attempt_time() && SchemeConfig::from(StandardWebhooks::new()).signs_attempt_time());
-        let late = standard.begin(&headers, Freshness::STANDARD_WEBHOOKS, || 1_700_000_301);
+        let late = begin(&standard, &headers, Freshness::STANDARD_WEBHOOKS, || 1_700_000_301);
         assert_eq!(late.map(drop), Err(HeaderProblem::Old.of(&http::HeaderName::from_static("webhook-timestamp"))));
 
         let config = HmacSha256Body::new("x-signature");
         let body = scheme(config.clone());
         let headers = [("x-signature", "ad88b6588c240b661ff5890a7c0056c7a6c3d4a7bfd740351fe6563e424889e5")];
-        let begun = || body.begin(&headers, Freshness::Unchecked, NEVER).unwrap();
+        let begun = || begin(&body, &headers, Freshness::Unchecked, NEVER).unwrap();
         signature_scope(&body, begun, (SignatureScope::Body, None, None));
         assert!(!body.signs_attempt_time() && !SchemeConfig::from(config).signs_attempt_time());
 
         let config = SharedSecret::new("x-key");
         let sender = scheme(config.clone());
         let headers = [("x-key", "ZmVkY2JhOTg3NjU0MzIxMA==")];
-        let begun = || sender.begin(&headers, Freshness::Unchecked, NEVER).unwrap();
+        let begun = || begin(&sender, &headers, Freshness::Unchecked, NEVER).unwrap();
         signature_scope(&sender, begun, (SignatureScope::SenderOnly, None, None));
         assert!(!sender.signs_attempt_time() && !SchemeConfig::from(config).signs_attempt_time());
     }

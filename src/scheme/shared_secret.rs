@@ -8,12 +8,13 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use super::SignedHeaders;
 use super::header::{LONGEST_HEADER, header_name, required};
 use super::keys::first;
 use super::verification::{SignatureScope, Verification};
 #[cfg(feature = "sign")]
 use crate::Secret;
-use crate::headers::{HeadFault, HeaderProblem};
+use crate::headers::{Found, HeadFault, HeaderProblem};
 use crate::secret::SHORT;
 use crate::{ConfigError, Headers, Secrets};
 
@@ -152,9 +153,13 @@ struct SecretDigest {
 
 impl KeyedSharedSecret {
     /// Compares all headers, so that timing does not reveal which of them matched.
-    pub(super) fn begin<'h>(&self, headers: &'h (impl Headers + ?Sized)) -> Result<Verification<'h>, HeadFault> {
-        let secret = self.others.iter().fold(self.first.find(headers), |so_far, other| {
-            let found = other.find(headers);
+    pub(super) fn begin<'h>(
+        &self,
+        [first, ..]: &SignedHeaders<'h>,
+        headers: &'h (impl Headers + ?Sized),
+    ) -> Result<Verification<'h>, HeadFault> {
+        let secret = self.others.iter().fold(self.first.secret_in(*first), |so_far, other| {
+            let found = other.secret_in(headers.find(&other.header));
             so_far.and_then(|secret| found.map(|_| secret))
         })?;
         Ok(Verification {
@@ -175,8 +180,7 @@ impl KeyedSharedSecret {
     }
 
     /// Returns the names of the headers, in the order in which they were configured.
-    #[cfg(feature = "sign")]
-    pub(super) fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
+    pub(super) fn headers(&self) -> impl Iterator<Item = &HeaderName> {
         self.all().map(|required| &required.header)
     }
 
@@ -208,8 +212,8 @@ impl Required {
 
     /// Returns the index of the secret that the header contains. Digests are compared, so timing depends only on the
     /// length of the header's value.
-    fn find(&self, headers: &(impl Headers + ?Sized)) -> Result<usize, HeadFault> {
-        let presented = required(headers.find(&self.header)).and_then(|value| self.form.secret_in(value));
+    fn secret_in(&self, found: Found<'_>) -> Result<usize, HeadFault> {
+        let presented = required(found).and_then(|value| self.form.secret_in(value));
         let presented = digest(presented.map_err(|problem| problem.of(&self.header))?);
         Ok(first(self.keys.iter().map(|key| key.digest.ct_eq(&*presented)))?)
     }
@@ -274,7 +278,11 @@ mod tests {
     }
 
     fn found(scheme: &KeyedSharedSecret, headers: &[(&str, &str)]) -> Result<usize, Reason> {
-        scheme.begin(headers).map(|verification| verification.secret).map_err(|fault| fault.reason)
+        let first = headers.find(&scheme.first.header);
+        scheme
+            .begin(&[first, Found::Absent, Found::Absent], headers)
+            .map(|verification| verification.secret)
+            .map_err(|fault| fault.reason)
     }
 
     #[test]

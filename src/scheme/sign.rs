@@ -42,7 +42,7 @@ impl SigningScheme {
             Config::SharedSecret(config) => {
                 let keyed = config.keyed(&secrets)?;
                 let forms = std::iter::once(config.form()).chain(std::iter::repeat(&SharedSecretForm::Verbatim));
-                let headers = keyed.header_names().zip(forms).zip(config.signing_secrets(&secrets));
+                let headers = keyed.headers().zip(forms).zip(config.signing_secrets(&secrets));
                 SigningScheme::SharedSecret(
                     headers.map(|((name, form), secret)| (name.clone(), form.clone(), secret.clone())).collect(),
                 )

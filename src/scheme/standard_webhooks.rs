@@ -15,18 +15,19 @@ use base64ct::{Base64, Encoding};
 use http::HeaderName;
 use subtle::Choice;
 
-use super::encoding::SecretEncoding;
+use super::encoding::{self, SecretEncoding, tag_in_base64};
 use super::header::{header_name, most_ed25519, required};
 use super::keys::{KeyMaterial, KeyUse, KeyedMessage, Keys, Presented, Tag, same_as_any};
 use super::signature::canonical_integer;
 #[cfg(feature = "ed25519")]
 use super::signature::ed25519_key;
 use super::verification::{SignatureScope, Verification};
+use super::{MOST_HEADERS, SignedHeaders};
 #[cfg(feature = "sign")]
 use crate::Found;
 use crate::headers::{HeadFault, HeaderProblem};
 use crate::secret::suspicious;
-use crate::{ConfigError, Freshness, Headers, Reason, Secret, Secrets};
+use crate::{ConfigError, Freshness, Reason, Secret, Secrets};
 
 /// The Standard Webhooks scheme.
 ///
@@ -203,14 +204,14 @@ impl KeyedStandardWebhooks {
     #[inline]
     pub(super) fn begin<'a>(
         &self,
-        headers: &'a (impl Headers + ?Sized),
+        [id, timestamp, signatures]: &SignedHeaders<'a>,
         freshness: Freshness,
         now: impl FnOnce() -> i64,
     ) -> Result<StandardWebhooksCheck<'a>, HeadFault> {
         let [id_name, timestamp_name, signature_name] = &self.names;
-        let id = required(headers.find(id_name)).and_then(message_id).map_err(|problem| problem.of(id_name))?;
-        let timestamp = required(headers.find(timestamp_name)).map_err(|problem| problem.of(timestamp_name))?;
-        let signatures = required(headers.find(signature_name)).map_err(|problem| problem.of(signature_name))?;
+        let id = required(*id).and_then(message_id).map_err(|problem| problem.of(id_name))?;
+        let timestamp = required(*timestamp).map_err(|problem| problem.of(timestamp_name))?;
+        let signatures = required(*signatures).map_err(|problem| problem.of(signature_name))?;
         let signed_time = canonical_integer(timestamp).map_err(|problem| problem.of(timestamp_name))?;
         self.well_formed(signatures).map_err(|problem| problem.of(signature_name))?;
         // An event time in the body is another time than that of the attempt.
@@ -220,6 +221,11 @@ impl KeyedStandardWebhooks {
         }
         let message = KeyedMessage::default();
         Ok(StandardWebhooksCheck { message, signatures, id, timestamp, signed_time })
+    }
+
+    /// Returns the names of the headers, in the order in which they are found.
+    pub(super) fn headers(&self) -> &[HeaderName; MOST_HEADERS] {
+        &self.names
     }
 
     fn well_formed(&self, signatures: &[u8]) -> Result<(), HeaderProblem> {
@@ -263,7 +269,7 @@ impl KeyedStandardWebhooks {
     /// Returns whether a list of signatures has one of this text, by a shared key.
     #[cfg(feature = "sign")]
     pub(super) fn has_signed_text(&self, text: &[u8], signatures: &[u8]) -> bool {
-        let expected = self.keys.sha256_mac(text).and_then(|tag| encoded(&tag));
+        let expected = self.keys.sha256_mac(text).map(|tag| tag_in_base64(&tag));
         self.well_formed(signatures).is_ok()
             && expected.is_some_and(|expected| same_as_any(&expected, shared_key_signatures(signatures)).into())
     }
@@ -295,7 +301,7 @@ struct PresentedList<'a>(&'a [u8]);
 impl Presented for PresentedList<'_> {
     #[inline]
     fn has_mac<const LENGTH: usize>(&self, mac: &[u8; LENGTH]) -> Choice {
-        let expected = mac.first_chunk().filter(|_| LENGTH == 32).and_then(encoded);
+        let expected = mac.first_chunk().filter(|_| LENGTH == 32).map(tag_in_base64);
         expected.map_or(Choice::from(0), |expected| same_as_any(&expected, shared_key_signatures(self.0)))
     }
 
@@ -331,22 +337,7 @@ impl<'a> StandardWebhooksCheck<'a> {
     }
 }
 
-/// Encodes a MAC in canonical, padded base64.
-///
-/// Encoding the expected MAC once takes 671 instructions; decoding each of up to [`MOST_SIGNATURES`] candidates takes
-/// 1,309 (`scripts/count --functions verify`). Comparing the texts accepts the same signatures: canonical base64 of 32
-/// bytes, and nothing else.
-///
-/// base64ct encodes in constant time. The buffer fits 32 bytes, so this never returns `None`; if it did, no signature
-/// would match.
-#[inline]
-fn encoded(tag: &Tag) -> Option<[u8; ENCODED_LENGTH]> {
-    let mut text = [0; ENCODED_LENGTH];
-    let written = Base64::encode(tag, &mut text).ok()?.len();
-    (written == ENCODED_LENGTH).then_some(text)
-}
-
-const ENCODED_LENGTH: usize = 44;
+const ENCODED_LENGTH: usize = encoding::TAG_IN_BASE64;
 
 /// An entry of a list of signatures.
 #[derive(Debug, PartialEq, Eq)]

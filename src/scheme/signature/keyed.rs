@@ -9,11 +9,12 @@ use super::settings::{SignatureAlgorithm, SignatureSettings, TimestampPlace};
 use super::template::{BodyForm, MessagePart, Template};
 use super::timestamp::TimestampUnit;
 use crate::headers::{HeadFault, HeaderProblem};
+use crate::scheme::SignedHeaders;
 use crate::scheme::encoding::Encoding;
 use crate::scheme::header::{header_name, most_ed25519, required};
 use crate::scheme::keys::{KeyUse, KeyedMessage, Keys, Presented, same};
 use crate::scheme::verification::{SignatureScope, Verification};
-use crate::{ConfigError, Freshness, Headers, Reason, Secrets};
+use crate::{ConfigError, Freshness, Reason, Secrets};
 
 /// The scheme with its keys.
 pub(crate) struct KeyedSignature {
@@ -95,11 +96,11 @@ impl KeyedSignature {
     #[inline]
     pub(in crate::scheme) fn begin<'a>(
         &self,
-        headers: &'a (impl Headers + ?Sized),
+        found: &SignedHeaders<'a>,
         freshness: Freshness,
         now: impl FnOnce() -> i64,
     ) -> Result<SignatureCheck<'a>, HeadFault> {
-        let value = required(headers.find(&self.header)).map_err(|problem| problem.of(&self.header))?;
+        let value = required(found[0]).map_err(|problem| problem.of(&self.header))?;
         let (first, has_others) = self.first(value).map_err(|problem| problem.of(&self.header))?;
         let mut check = SignatureCheck {
             message: KeyedMessage::default(),
@@ -112,7 +113,7 @@ impl KeyedSignature {
             begins: None,
         };
         if self.timestamp.is_some() || self.id_header.is_some() {
-            self.read_signed(&mut check, headers, freshness, now)?;
+            self.read_signed(&mut check, found, freshness, now)?;
         }
         if self.template.body == BodyForm::Base64 {
             check.base64 = Some(Base64Body::default());
@@ -126,16 +127,17 @@ impl KeyedSignature {
     fn read_signed<'a>(
         &self,
         check: &mut SignatureCheck<'a>,
-        headers: &'a (impl Headers + ?Sized),
+        [_, second, third]: &SignedHeaders<'a>,
         freshness: Freshness,
         now: impl FnOnce() -> i64,
     ) -> Result<(), HeadFault> {
         if let Some(name) = &self.id_header {
-            check.parts.id = required(headers.find(name)).and_then(|id| self.id(id)).map_err(|it| it.of(name))?;
+            let id = if self.timestamp_header().is_some() { third } else { second };
+            check.parts.id = required(*id).and_then(|id| self.id(id)).map_err(|it| it.of(name))?;
         }
         if let Some(timestamp) = &self.timestamp {
             let (name, text) = match &timestamp.place {
-                KeyedPlace::Header(name) => (name, required(headers.find(name))),
+                KeyedPlace::Header(name) => (name, required(*second)),
                 KeyedPlace::Element(element) => (&self.header, SignatureLayout::timestamp(element, check.value)),
             };
             let text = text.map_err(|problem| problem.of(name))?;
@@ -153,6 +155,18 @@ impl KeyedSignature {
             check.signed_time = Some(time);
         }
         Ok(())
+    }
+
+    /// Returns the names of the headers, in the order in which they are found.
+    pub(in crate::scheme) fn headers(&self) -> impl Iterator<Item = &HeaderName> {
+        std::iter::once(&self.header).chain(self.timestamp_header()).chain(&self.id_header)
+    }
+
+    fn timestamp_header(&self) -> Option<&HeaderName> {
+        match &self.timestamp {
+            Some(KeyedTimestamp { place: KeyedPlace::Header(name), .. }) => Some(name),
+            _ => None,
+        }
     }
 
     /// Returns the first signature, in 32 of the 64 bytes if it is short, and whether there are others.
@@ -256,9 +270,7 @@ impl KeyedSignature {
             }
         };
         headers.push((self.header.clone(), value));
-        if let Some(KeyedPlace::Header(name)) = self.timestamp.as_ref().map(|timestamp| &timestamp.place) {
-            headers.push((name.clone(), timestamp.to_owned()));
-        }
+        headers.extend(self.timestamp_header().map(|name| (name.clone(), timestamp.to_owned())));
         headers.extend(self.id_header.iter().map(|name| (name.clone(), id.to_owned())));
         Some(headers)
     }
