@@ -3,7 +3,6 @@
 //! This module and `event` import each other: see `event`.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -32,19 +31,19 @@ use crate::verified::Verified;
 #[derive(Clone)]
 pub struct Delivery {
     opened: Arc<OpenedDelivery>,
-    /// Set when the delivery is admitted.
-    claim: Option<Arc<DeliveryClaim>>,
 }
 
-/// The claim under which a delivery is handled, shared by all clones of the delivery.
+/// The claim under which a delivery is handled, shared by all clones of the admitted delivery.
+#[derive(Clone)]
 struct DeliveryClaim {
     token: ClaimToken,
     store: Option<StoreId>,
-    lost: AtomicBool,
+    lost: OnceLock<()>,
     /// Set before the handler runs.
     possible_duplicate: OnceLock<PossibleDuplicate>,
 }
 
+#[derive(Clone)]
 struct OpenedDelivery {
     endpoint: Arc<EndpointFacts>,
     envelope: Envelope,
@@ -54,14 +53,16 @@ struct OpenedDelivery {
     /// The label and the use of the secret that verified the delivery. The secret itself may have been replaced.
     secret: Arc<SecretUse>,
     keys: DeliveryKeys,
-    problem_logged: AtomicBool,
+    problem_logged: OnceLock<()>,
+    /// Set when the delivery is admitted.
+    claim: Option<DeliveryClaim>,
     #[cfg(feature = "inbox")]
     inbox: InboxPart,
 }
 
 /// The part of a delivery that an inbox needs.
 #[cfg(feature = "inbox")]
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) enum InboxPart {
     #[default]
     None,
@@ -73,6 +74,7 @@ pub(crate) enum InboxPart {
 
 /// The part of a request that is stored with the body.
 #[cfg(feature = "inbox")]
+#[derive(Clone)]
 pub(crate) struct RequestPart {
     /// The path, without the query, which is never stored.
     pub(crate) path: String,
@@ -88,6 +90,7 @@ pub(crate) struct RequestPart {
 
 /// The attempt to handle a stored event.
 #[cfg(feature = "inbox")]
+#[derive(Clone)]
 pub(crate) struct StoredAttempt {
     #[cfg_attr(not(feature = "sqlx-09"), allow(dead_code, reason = "only `finish_in` needs it"))]
     pub(crate) row: i64,
@@ -107,11 +110,12 @@ impl Delivery {
             secret: verified.secret_use(),
             body: verified.into_body(),
             keys,
-            problem_logged: AtomicBool::new(false),
+            problem_logged: OnceLock::new(),
+            claim: None,
             #[cfg(feature = "inbox")]
             inbox: InboxPart::None,
         });
-        Delivery { opened, claim: None }
+        Delivery { opened }
     }
 
     /// Sets what an inbox needs of the delivery. Has no effect on a clone.
@@ -123,11 +127,11 @@ impl Delivery {
         self
     }
 
-    /// Returns the delivery with the token for claiming its event in a store.
-    pub(crate) fn with_claim_token(self, token: ClaimToken, store: Option<StoreId>) -> Self {
-        let (lost, possible_duplicate) = (AtomicBool::new(false), OnceLock::new());
-        let claim = DeliveryClaim { token, store, lost, possible_duplicate };
-        Delivery { claim: Some(Arc::new(claim)), ..self }
+    /// Returns the delivery with the token for claiming its event in a store. Earlier clones do not have it.
+    pub(crate) fn with_claim_token(mut self, token: ClaimToken, store: Option<StoreId>) -> Self {
+        let (lost, possible_duplicate) = (OnceLock::new(), OnceLock::new());
+        Arc::make_mut(&mut self.opened).claim = Some(DeliveryClaim { token, store, lost, possible_duplicate });
+        self
     }
 
     /// Returns the verified body, byte for byte.
@@ -165,7 +169,7 @@ impl Delivery {
 
     fn report_deviations<E>(&self, decoded: &Decoded<E>) {
         let as_documented = decoded.problem.is_none() && decoded.drifted.is_empty();
-        if !as_documented && !self.opened.problem_logged.swap(true, Ordering::Relaxed) {
+        if !as_documented && self.opened.problem_logged.set(()).is_ok() {
             observe::not_as_documented(self.subject(), decoded.problem.as_ref(), &decoded.drifted);
         }
     }
@@ -274,34 +278,34 @@ impl Delivery {
     /// [`Dedupe::off`](crate::Dedupe::off).
     #[must_use]
     pub fn possible_duplicate(&self) -> Option<PossibleDuplicate> {
-        self.claim.as_ref()?.possible_duplicate.get().cloned()
+        self.opened.claim.as_ref()?.possible_duplicate.get().cloned()
     }
 
     /// Returns whether the claim was lost while the handler was running: it expired, and another delivery of the event
     /// may have claimed it. Further work of the handler may then be done twice.
     #[must_use]
     pub fn claim_lost(&self) -> bool {
-        self.claim.as_ref().is_some_and(|claim| claim.lost.load(Ordering::Relaxed))
+        self.opened.claim.as_ref().is_some_and(|claim| claim.lost.get().is_some())
     }
 
     /// Returns the token of the claim, or `None` before [`Receiver::admit`](crate::Receiver::admit). A store needs it
     /// to commit within the application's own transaction.
     #[must_use]
     pub fn claim_token(&self) -> Option<ClaimToken> {
-        self.claim.as_ref().map(|claim| claim.token)
+        self.opened.claim.as_ref().map(|claim| claim.token)
     }
 
     /// Returns the identity of the receiver's store. `None` before [`Receiver::admit`](crate::Receiver::admit), and if
     /// the store [has none](crate::DedupeStore::store_id).
     #[must_use]
     pub fn store_id(&self) -> Option<StoreId> {
-        self.claim.as_ref().and_then(|claim| claim.store)
+        self.opened.claim.as_ref().and_then(|claim| claim.store)
     }
 
     /// Returns how long the event is remembered, or `None` before [`Receiver::admit`](crate::Receiver::admit).
     #[must_use]
     pub fn retention(&self) -> Option<Retention> {
-        self.claim.as_ref().map(|_| self.opened.endpoint.limits().retention)
+        self.opened.claim.as_ref().map(|_| self.opened.endpoint.limits().retention)
     }
 
     /// Returns the number of this attempt to handle the event, from 1. Always 1 without an inbox, where each delivery
@@ -379,14 +383,15 @@ impl Delivery {
     }
 
     pub(crate) fn lose_claim(&self) {
-        if let Some(claim) = &self.claim {
-            claim.lost.store(true, Ordering::Relaxed);
+        if let Some(claim) = &self.opened.claim {
+            // It may have been set before.
+            let _ = claim.lost.set(());
         }
     }
 
     /// Returns the number of earlier deliveries with the same bytes, if they count.
     pub(crate) fn repeats(&self) -> Option<u64> {
-        self.claim.as_ref()?.possible_duplicate.get().map(|duplicate| duplicate.count)
+        self.opened.claim.as_ref()?.possible_duplicate.get().map(|duplicate| duplicate.count)
     }
 
     /// Returns the key of the body, if its deliveries count. With an unsigned id, the event is claimed, too.
@@ -402,7 +407,7 @@ impl Delivery {
 
     /// Sets the number of earlier deliveries of the body, and the time of the first of them in Unix seconds.
     pub(crate) fn set_first_seen(&self, count: u64, first_seen: i64) {
-        if let Some(claim) = &self.claim {
+        if let Some(claim) = &self.opened.claim {
             let first_seen = Time::from_unix(first_seen);
             // Already set only if the caller recorded the delivery twice, which `Admitted::run` does not do.
             let _ = claim.possible_duplicate.set(PossibleDuplicate { first_seen, count });

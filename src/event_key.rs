@@ -82,6 +82,7 @@ pub enum IdFrom {
 
 /// The keys of a delivery. They are computed on first use: with a memory store, most deliveries need none if no
 /// subscriber logs them.
+#[derive(Clone)]
 pub(crate) struct DeliveryKeys {
     /// The part of the delivery that identifies its event.
     pub(crate) id_from: IdFrom,
@@ -93,6 +94,7 @@ pub(crate) struct DeliveryKeys {
 }
 
 /// The part of a delivery from which its event key is computed, with the names of its provider and endpoint.
+#[derive(Clone)]
 pub(crate) enum KeySource {
     /// The mode and the id.
     Id,

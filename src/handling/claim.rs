@@ -2,14 +2,12 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep};
 
 use super::panics::Guarded;
@@ -23,7 +21,7 @@ use crate::error::{Reason, StoreError};
 use crate::event_key::EventKey;
 use crate::observe::{self, caught};
 use crate::rejection::Rejection;
-use crate::time::in_time;
+use crate::time::{in_time, unless};
 
 /// The claim of a delivery's event, with the delivery's permit. Exists from before the claim is attempted until it is
 /// settled.
@@ -137,34 +135,41 @@ impl Claim {
         answered: Guarded<'_, impl FnOnce(&T) -> Answered>,
     ) -> Result<T, Rejection> {
         observe::new_event(self.delivery.facts());
-        let handled = {
-            let renewing = pin!(self.keep_renewing(self.settings.part_of_lease(3)));
-            self.handle(handler, answered, renewing).await
-        };
-        match handled {
+        let (ending, result) = match self.handle(handler, answered, Some(self.settings.part_of_lease(3))).await {
             Ok((answer, succeeded)) => {
                 self.permit.finish();
-                self.end(if succeeded { ClaimEnding::Commit } else { ClaimEnding::Release }, claimed).await;
-                Ok(answer)
+                (if succeeded { ClaimEnding::Commit } else { ClaimEnding::Release }, Ok(answer))
             }
-            Err(reason) => {
-                self.end(ClaimEnding::Release, claimed).await;
-                Err(reason.into())
-            }
+            Err(reason) => (ClaimEnding::Release, Err(reason.into())),
+        };
+        if claimed {
+            self.settle(ending).await;
+        } else {
+            // There is a single attempt to record the event, since retries would hold a permit that another delivery
+            // needs.
+            tokio::spawn(async move { self.try_settle(ending).await });
         }
+        result
     }
 
-    /// Runs the handler while `renewing` is polled. Returns the handler's answer, and whether it succeeded.
-    ///
-    /// Takes `renewing` by reference, since a value that is moved into a future takes its size twice.
+    /// Runs the handler. While it is pending, renews the claim if there is one, for the first time after
+    /// `renewed_after`. Returns the handler's answer, and whether it succeeded.
     pub(super) async fn handle<T>(
         &self,
         mut handler: Guarded<'_, impl Future<Output = T> + Unpin>,
         answered: Guarded<'_, impl FnOnce(&T) -> Answered>,
-        renewing: Pin<&mut impl Future<Output = Infallible>>,
+        renewed_after: Option<Duration>,
     ) -> Result<(T, bool), Reason> {
         let watch = observe::Stopwatch::start();
-        let ran = self.run_handler(&mut handler, renewing).await;
+        let running = AssertUnwindSafe(&mut handler).catch_unwind();
+        let ran = match unless(running, || self.interrupted(renewed_after)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(payload)) => {
+                drop(Guarded::new(payload, &self.delivery));
+                Err(Reason::HandlerPanicked)
+            }
+            Err(reason) => Err(reason),
+        };
         // Before the claim is released: an unfinished handler is canceled by dropping it.
         drop(handler);
         let answer = ran?;
@@ -177,31 +182,24 @@ impl Claim {
         Ok((answer, answered.succeeded()))
     }
 
-    /// Renewal and cancellation are polled `unconstrained`, so a handler that uses up tokio's cooperative budget cannot
-    /// delay them.
-    async fn run_handler<T>(
-        &self,
-        handler: &mut (impl Future<Output = T> + Unpin),
-        renewing: Pin<&mut impl Future<Output = Infallible>>,
-    ) -> Result<T, Reason> {
-        let settings = &*self.settings;
-        let ran = in_time(settings.handler_timeout, AssertUnwindSafe(handler).catch_unwind());
+    /// Renews the claim until the handler must end, and returns the reason.
+    async fn interrupted(&self, renewed_after: Option<Duration>) -> Reason {
+        let renewing = async {
+            match renewed_after {
+                Some(wait) => self.keep_renewing(wait).await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             biased;
-            ran = ran => match ran {
-                Some(ran) => ran.map_err(|payload| {
-                    drop(Guarded::new(payload, &self.delivery));
-                    Reason::HandlerPanicked
-                }),
-                None => Err(Reason::HandlerTimeout),
-            },
-            () = unconstrained(self.permit.canceled()) => Err(Reason::HandlerCanceled),
-            never = unconstrained(renewing) => match never {},
+            () = sleep(self.settings.handler_timeout) => Reason::HandlerTimeout,
+            () = self.permit.canceled() => Reason::HandlerCanceled,
+            never = renewing => match never {},
         }
     }
 
     /// Renews the claim, for the first time after `wait`.
-    pub(super) async fn keep_renewing(&self, mut wait: Duration) -> Infallible {
+    async fn keep_renewing(&self, mut wait: Duration) -> Infallible {
         let settings = &*self.settings;
         loop {
             sleep(wait).await;
@@ -210,23 +208,13 @@ impl Claim {
                 Ok(Settled::Lost) => {
                     self.delivery.lose_claim();
                     observe::claim_lost(self.delivery.subject());
-                    std::future::pending().await
+                    pending().await
                 }
                 Err(error) => {
                     observe::settle_failed(self.delivery.subject(), "renew", &error);
                     settings.part_of_lease(10)
                 }
             };
-        }
-    }
-
-    /// Settles the claim. If the event was handled without one, there is a single attempt to record it, since retries
-    /// would hold a permit that another delivery needs.
-    async fn end(self, ending: ClaimEnding, claimed: bool) {
-        if claimed {
-            self.settle(ending).await;
-        } else {
-            tokio::spawn(async move { self.try_settle(ending).await });
         }
     }
 

@@ -7,8 +7,7 @@
 //! nothing is claimed: no other delivery waits, and none is dropped. An event with an unsigned id is claimed before it
 //! is recorded, so that its retries, which are duplicates or in flight, do not count.
 
-use std::future::{Future, pending};
-use std::pin::pin;
+use std::future::Future;
 
 use tokio::time::Instant;
 
@@ -155,13 +154,11 @@ impl Claim {
         if self.delivery.repeats().is_none() {
             observe::new_event(self.delivery.facts());
         }
-        let handled = {
-            let renewing = pin!(async {
-                let EventClaim::Since(claimed_at) = counted.event else { return pending().await };
-                self.keep_renewing(self.settings.part_of_lease(3).saturating_sub(claimed_at.elapsed())).await
-            });
-            self.handle(handler, answered, renewing).await
+        let renewed_after = match counted.event {
+            EventClaim::Since(claimed) => Some(self.settings.part_of_lease(3).saturating_sub(claimed.elapsed())),
+            EventClaim::NotNeeded | EventClaim::Failed => None,
         };
+        let handled = self.handle(handler, answered, renewed_after).await;
         self.permit.finish();
         if matches!(handled, Ok((_, true))) {
             if counted.event.is_held() {

@@ -230,9 +230,10 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let resolver = self.resolver.clone();
         let inner = self.inner.clone();
+        let (head, body) = request.into_parts();
         Box::pin(async move {
-            match verified(resolver, request).await {
-                Ok(Step::Admitted(admitted, request)) => handled(admitted, inner, request).await,
+            match verified(resolver, &head, body).await {
+                Ok(Step::Admitted(admitted)) => handled(admitted, inner, head).await,
                 Ok(Step::Reply(reply)) => Ok(replied(*reply)),
                 Err(rejection) => Ok(rejected(&rejection)),
             }
@@ -241,29 +242,19 @@ where
 }
 
 /// The step that follows verification.
-#[allow(clippy::large_enum_variant, reason = "the common variant is the large one; a box would cost an allocation")]
-enum Step<B> {
-    Admitted(Admitted, Request<B>),
+enum Step {
+    Admitted(Admitted),
     Reply(Box<Reply>),
 }
 
 /// Runs every step before the handler, in the connection's task: if the client disconnects here, nothing is lost.
-async fn verified<ReqBody, B>(resolver: ReceiverResolver, request: Request<ReqBody>) -> Result<Step<B>, Rejection>
-where
-    ReqBody: Body,
-    B: From<Bytes>,
-{
-    let (mut head, body) = request.into_parts();
-    let receiver = resolver.resolve(&head).await?;
+async fn verified<ReqBody: Body>(resolver: ReceiverResolver, head: &Parts, body: ReqBody) -> Result<Step, Rejection> {
+    let receiver = resolver.resolve(head).await?;
     let pieces = BodyDataStream::new(body).map_ok(|mut piece| piece.copy_to_bytes(piece.remaining()));
-    let delivery = match receiver.receive(&request_head(&head), pieces).await? {
-        Received::Delivery(delivery) => delivery,
-        Received::Reply(reply) => return Ok(Step::Reply(reply)),
-    };
-    let body = B::from(delivery.body().clone());
-    let admitted = receiver.admit(delivery)?;
-    head.extensions.insert(admitted.delivery().clone());
-    Ok(Step::Admitted(admitted, Request::from_parts(head, body)))
+    match receiver.receive(&request_head(head), pieces).await? {
+        Received::Delivery(delivery) => receiver.admit(delivery).map(Step::Admitted),
+        Received::Reply(reply) => Ok(Step::Reply(reply)),
+    }
 }
 
 /// Runs the handler to completion, even if the client disconnects.
@@ -273,18 +264,20 @@ where
 fn handled<S, B, ResBody>(
     admitted: Admitted,
     mut inner: S,
-    request: Request<B>,
+    mut head: Parts,
 ) -> impl Future<Output = Result<Response<ResBody>, S::Error>>
 where
     S: Service<Request<B>, Response = Response<ResBody>> + Send + 'static,
     S::Future: Send,
     S::Error: Send + 'static,
-    B: Send + 'static,
+    B: From<Bytes> + Send + 'static,
     ResBody: From<Bytes> + Send + 'static,
 {
+    let body = B::from(admitted.delivery().body().clone());
+    head.extensions.insert(admitted.delivery().clone());
     let handler = async move {
         poll_fn(|context| inner.poll_ready(context)).await?;
-        inner.call(request).await
+        inner.call(Request::from_parts(head, body)).await
     };
     let answered = |answer: &Result<Response<ResBody>, S::Error>| match answer {
         Ok(response) => Answered::Status(response.status()),
