@@ -204,11 +204,13 @@ impl From<Reason> for HeadFault {
 ///
 /// `str::from_utf8` and `str::parse` take 298 instructions (8 %) more per delivery (`scripts/count`, verify).
 pub(crate) fn number(value: &[u8]) -> Option<u64> {
-    let appended = |number: u64, byte: &u8| {
-        let digit = byte.wrapping_sub(b'0');
-        (digit < 10).then(|| number.saturating_mul(10).saturating_add(u64::from(digit)))
-    };
-    if value.is_empty() { None } else { value.iter().try_fold(0, appended) }
+    let digits = || value.iter().map(|byte| Some(byte.wrapping_sub(b'0')).filter(|digit| *digit < 10).map(u64::from));
+    match value.len() {
+        0 => None,
+        // No number of 19 digits overflows.
+        1..=19 => digits().try_fold(0_u64, |number, digit| Some(number.wrapping_mul(10).wrapping_add(digit?))),
+        _ => digits().try_fold(0_u64, |number, digit| Some(number.saturating_mul(10).saturating_add(digit?))),
+    }
 }
 
 #[cfg(test)]

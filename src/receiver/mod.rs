@@ -118,7 +118,8 @@ impl Receiver {
         let steps = async {
             self.check_method(head)?;
             let Current { provider, generation } = self.current();
-            let found = self.check_headers(&generation, head.headers)?;
+            let found = generation.find_headers(head.headers);
+            head::check(self.0.endpoint.limits(), &found)?;
             if let Some(answered) = handshake::in_head(&generation, head) {
                 return answered;
             }
@@ -148,7 +149,8 @@ impl Receiver {
     pub fn begin<'a>(&self, head: &RequestHead<'a, impl Headers + ?Sized>) -> Result<Intake<'a>, Rejection> {
         self.check_method(head)?;
         let generation = self.generation();
-        let found = self.check_headers(&generation, head.headers)?;
+        let found = generation.find_headers(head.headers);
+        head::check(self.0.endpoint.limits(), &found)?;
         // The methods of the endpoint include those of its handshakes.
         head::one_of(METHODS, head.method).map_err(|fault| Rejection::from(fault).allowing(METHODS))?;
         self.intake(generation, head.headers, &found)
@@ -163,7 +165,8 @@ impl Receiver {
     pub fn verify<'a>(&self, headers: &'a (impl Headers + ?Sized), body: Bytes) -> Result<Verified<'a>, Rejection> {
         self.0.handling.not_draining()?;
         let generation = self.generation();
-        let found = self.check_headers(&generation, headers)?;
+        let found = generation.find_headers(headers);
+        head::check(self.0.endpoint.limits(), &found)?;
         let mut intake = self.intake(generation, headers, &found)?;
         intake.push(body)?;
         intake.finish()
@@ -340,18 +343,6 @@ impl Receiver {
         self.0.handling.not_draining()?;
         let methods = self.0.endpoint.limits().methods;
         head::one_of(methods, head.method).map_err(|fault| Rejection::from(fault).allowing(methods))
-    }
-
-    /// Finds the headers that are read before the body, and checks those of the body.
-    #[inline]
-    fn check_headers<'h>(
-        &self,
-        generation: &Generation,
-        headers: &'h (impl Headers + ?Sized),
-    ) -> Result<HeadHeaders<'h>, Rejection> {
-        let found = generation.find_headers(headers);
-        head::check(self.0.endpoint.limits(), &found)?;
-        Ok(found)
     }
 
     /// Begins the scheme's check: its headers must be well formed, and a signed timestamp fresh.

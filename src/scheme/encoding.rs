@@ -216,15 +216,10 @@ mod tests {
     #[test]
     fn a_tag_is_encoded_as_by_base64ct() {
         // Every number of six bits at every place.
-        for number in 0..64 {
-            let text = String::from_utf8(vec![BASE64[number]; 40]).unwrap();
-            let bytes = Base64::decode_vec(&text).unwrap();
-            for (from, before) in [(0, 0), (0, 1), (0, 2), (28, 0)] {
-                let mut tag = [0x5a; 32];
-                tag[before..before + 30].copy_from_slice(&bytes);
-                tag[..from].fill(0xff);
-                assert_eq!(tag_in_base64(&tag).as_slice(), Base64::encode_string(&tag).as_bytes(), "{number}");
-            }
+        for character in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".chars() {
+            let bytes = Base64::decode_vec(&character.to_string().repeat(44)).unwrap();
+            let tag = *bytes.first_chunk().unwrap();
+            assert_eq!(tag_in_base64(&tag).as_slice(), Base64::encode_string(&tag).as_bytes(), "{character}");
         }
         for bit in 0..256 {
             let mut tag = [0; 32];
@@ -232,8 +227,6 @@ mod tests {
             assert_eq!(tag_in_base64(&tag).as_slice(), Base64::encode_string(&tag).as_bytes(), "bit {bit}");
         }
     }
-
-    const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
     #[test]
     fn base64url_differs_from_base64_in_two_characters() {

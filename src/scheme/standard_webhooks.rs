@@ -11,6 +11,7 @@
 //! - The body need not be UTF-8: bytes are signed, not text.
 //! - Headers with another prefix are ignored: the three headers are never of two families.
 
+#[cfg(feature = "sign")]
 use base64ct::{Base64, Encoding};
 use http::HeaderName;
 use subtle::Choice;
@@ -388,9 +389,27 @@ fn of_version<'s, const LENGTH: usize>(list: &'s [u8], version: &[u8]) -> Option
     rest.first().is_none_or(|next| *next == b' ').then_some((encoded, rest))
 }
 
+/// A signature of version `v1`, and the space after it.
+type SpacedEntry = [u8; b"v1,".len() + ENCODED_LENGTH + 1];
+
+/// Returns the signatures of version `v1` with which a list begins, each followed by a space, and the rest of the list.
+///
+/// A long list is almost all that. With [`entries`] for all of it, 32 signatures take 2,540 instructions (53 %) more.
+#[inline]
+fn spaced_entries(signatures: &[u8]) -> (&[SpacedEntry], &[u8]) {
+    let (entries, _) = signatures.as_chunks();
+    let is_spaced = |entry: &&SpacedEntry| entry.starts_with(b"v1,") && entry.ends_with(b" ");
+    let count = entries.iter().take_while(is_spaced).count();
+    let spaced = entries.get(..count).unwrap_or_default();
+    (spaced, signatures.get(spaced.as_flattened().len()..).unwrap_or_default())
+}
+
 #[inline]
 fn shared_key_signatures(signatures: &[u8]) -> impl Iterator<Item = &[u8; ENCODED_LENGTH]> {
-    entries(signatures).filter_map(|entry| if let ListEntry::SharedKey(text) = entry { Some(text) } else { None })
+    let (spaced, rest) = spaced_entries(signatures);
+    let spaced = spaced.iter().filter_map(|[_, _, _, text @ ..]| text.first_chunk());
+    let is_shared_key = |entry| if let ListEntry::SharedKey(text) = entry { Some(text) } else { None };
+    spaced.chain(entries(rest).filter_map(is_shared_key))
 }
 
 /// Returns the problem of a timestamp that is outside of the freshness window.
@@ -403,8 +422,9 @@ fn outside(reason: Reason, attempted_at: i64) -> HeaderProblem {
 }
 
 fn well_formed(signatures: &[u8], accepts: Versions) -> Result<(), HeaderProblem> {
-    let (mut count, mut public_key, mut plausible) = (0_usize, 0_usize, false);
-    for entry in entries(signatures).take(MOST_SIGNATURES + 1) {
+    let (spaced, rest) = spaced_entries(signatures);
+    let (mut count, mut public_key, mut plausible) = (spaced.len(), 0_usize, accepts.v1 && !spaced.is_empty());
+    for entry in entries(rest).take(MOST_SIGNATURES + 1) {
         count = count.saturating_add(1);
         let is_public_key = matches!(entry, ListEntry::PublicKey(_));
         public_key = public_key.saturating_add(usize::from(is_public_key));

@@ -33,16 +33,7 @@ impl SignatureLayout {
             SignatureLayout::Value { separator, .. } => separator.and_then(|separator| u8::try_from(separator).ok()),
             SignatureLayout::Elements { .. } => Some(b','),
         };
-        let mut rest = Some(value);
-        std::iter::from_fn(move || {
-            let value = rest.take()?;
-            let at = separator.and_then(|separator| value.iter().position(|byte| *byte == separator));
-            let Some((entry, after)) = at.and_then(|at| value.split_at_checked(at)) else {
-                return Some(self.text(value, separator.is_some()));
-            };
-            rest = after.split_first().map(|(_, after)| after);
-            Some(self.text(entry, true))
-        })
+        split(value, separator).map(move |entry| self.text(entry, separator.is_some()))
     }
 
     #[inline]
@@ -60,7 +51,7 @@ impl SignatureLayout {
 
     /// Returns the text of the element with the timestamp.
     pub(super) fn timestamp<'v>(name: &str, value: &'v [u8]) -> Result<&'v [u8], HeaderProblem> {
-        let mut found = value.split(|byte| *byte == b',').filter_map(|entry| element(entry.trim_ascii(), name));
+        let mut found = split(value, Some(b',')).filter_map(|entry| element(entry.trim_ascii(), name));
         match (found.next(), found.next()) {
             (Some(text), None) => Ok(text),
             (None, _) => Err(HeaderProblem::NoTimestampElement),
@@ -75,6 +66,30 @@ impl SignatureLayout {
             SignatureLayout::Elements { .. } => HeaderProblem::NoSignatureElement,
         }
     }
+}
+
+/// Splits a value at each separator.
+#[inline]
+fn split(value: &[u8], separator: Option<u8>) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(value);
+    std::iter::from_fn(move || {
+        let value = rest.take()?;
+        let at = separator.and_then(|separator| position(value, separator));
+        let Some((entry, after)) = at.and_then(|at| value.split_at_checked(at)) else { return Some(value) };
+        rest = after.split_first().map(|(_, after)| after);
+        Some(entry)
+    })
+}
+
+/// Returns the position of a byte. Looks at 16 bytes at a time: one by one, `verify` of two HMACs takes 1,150
+/// instructions (38 %) more (`scripts/count`).
+fn position(value: &[u8], byte: u8) -> Option<usize> {
+    const AT_ONCE: usize = 16;
+    let (blocks, _) = value.as_chunks::<AT_ONCE>();
+    let lacks = |block: &&[u8; AT_ONCE]| block.iter().fold(true, |lacks, other| lacks & (*other != byte));
+    let before = blocks.iter().take_while(lacks).count().saturating_mul(AT_ONCE);
+    let at = value.get(before..)?.iter().position(|other| *other == byte)?;
+    Some(before.saturating_add(at))
 }
 
 /// Returns the text after `name=`.
@@ -102,6 +117,21 @@ mod tests {
         assert_eq!(texts(&layout(None), " sha256=a"), [None]);
         assert_eq!(texts(&layout(Some(',')), "sha256=a, sha256=b,sha1=c,"), [some("a"), some("b"), None, None]);
         assert_eq!(texts(&layout(Some(',')), "sha256=a"), [some("a")]);
+    }
+
+    #[test]
+    fn a_byte_is_found_at_any_position() {
+        for length in 0..70 {
+            let mut value = vec![b'a'; length];
+            assert_eq!(position(&value, b','), None, "{length}");
+            for at in (0..length).rev() {
+                value[at] = b',';
+                assert_eq!(position(&value, b','), Some(at), "{length}");
+            }
+        }
+        let parts: Vec<_> = split(b",a,,b,", Some(b',')).collect();
+        assert_eq!(parts, [&b""[..], b"a", b"", b"b", b""]);
+        assert_eq!(split(b"a,b", None).collect::<Vec<_>>(), [b"a,b"]);
     }
 
     #[test]
