@@ -1,5 +1,7 @@
 //! The claim of one event, from the attempt until it is settled.
 
+#![allow(clippy::manual_async_fn, reason = "an async fn stores each argument twice")]
+
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, pending};
@@ -95,25 +97,27 @@ impl Claim {
     }
 
     /// Claims the event, runs the handler, and settles the claim.
-    pub(super) async fn run<T>(
+    pub(super) fn run<T>(
         self,
         handler: Guarded<'_, impl Future<Output = T> + Unpin>,
         answered: Guarded<'_, impl FnOnce(&T) -> Answered>,
-    ) -> Result<T, Rejection> {
-        let claimed = match self.acquire().await {
-            Ok(Claimed::Acquired) => true,
-            Ok(Claimed::AlreadyHandled) => return Err(Reason::Duplicate.into()),
-            Ok(Claimed::InFlight { retry_after }) => return Err(Rejection::in_flight(retry_after)),
-            Err(error) if self.settings.on_store_error == OnStoreError::HandleUnclaimed => {
-                observe::unclaimed(self.delivery.subject(), &error);
-                false
-            }
-            Err(error) => {
-                let maybe_claimed = !error.is_full();
-                return Err(self.reject(error, maybe_claimed.then_some(ClaimEnding::Disown)));
-            }
-        };
-        self.run_claimed(claimed, handler, answered).await
+    ) -> impl Future<Output = Result<T, Rejection>> {
+        async move {
+            let claimed = match self.acquire().await {
+                Ok(Claimed::Acquired) => true,
+                Ok(Claimed::AlreadyHandled) => return Err(Reason::Duplicate.into()),
+                Ok(Claimed::InFlight { retry_after }) => return Err(Rejection::in_flight(retry_after)),
+                Err(error) if self.settings.on_store_error == OnStoreError::HandleUnclaimed => {
+                    observe::unclaimed(self.delivery.subject(), &error);
+                    false
+                }
+                Err(error) => {
+                    let maybe_claimed = !error.is_full();
+                    return Err(self.reject(error, maybe_claimed.then_some(ClaimEnding::Disown)));
+                }
+            };
+            self.run_claimed(claimed, handler, answered).await
+        }
     }
 
     /// Rejects the delivery because of the store. A claim that it may have made ends in the background.
@@ -128,28 +132,31 @@ impl Claim {
 
     /// Runs the handler, and settles the claim if there is one. Without one, the event is claimed by the first renewal
     /// that the store answers.
-    pub(super) async fn run_claimed<T>(
+    pub(super) fn run_claimed<T>(
         mut self,
         claimed: bool,
         handler: Guarded<'_, impl Future<Output = T> + Unpin>,
         answered: Guarded<'_, impl FnOnce(&T) -> Answered>,
-    ) -> Result<T, Rejection> {
-        observe::new_event(self.delivery.facts());
-        let (ending, result) = match self.handle(handler, answered, Some(self.settings.part_of_lease(3))).await {
-            Ok((answer, succeeded)) => {
-                self.permit.finish();
-                (if succeeded { ClaimEnding::Commit } else { ClaimEnding::Release }, Ok(answer))
+    ) -> impl Future<Output = Result<T, Rejection>> {
+        async move {
+            observe::new_event(self.delivery.facts());
+            let handled = self.handle(handler, answered, Some(self.settings.part_of_lease(3))).await;
+            let (ending, result) = match handled {
+                Ok((answer, succeeded)) => {
+                    self.permit.finish();
+                    (if succeeded { ClaimEnding::Commit } else { ClaimEnding::Release }, Ok(answer))
+                }
+                Err(reason) => (ClaimEnding::Release, Err(reason.into())),
+            };
+            if claimed {
+                self.settle(ending).await;
+            } else {
+                // There is a single attempt to record the event, since retries would hold a permit that another
+                // delivery needs.
+                tokio::spawn(async move { self.try_settle(ending).await });
             }
-            Err(reason) => (ClaimEnding::Release, Err(reason.into())),
-        };
-        if claimed {
-            self.settle(ending).await;
-        } else {
-            // There is a single attempt to record the event, since retries would hold a permit that another delivery
-            // needs.
-            tokio::spawn(async move { self.try_settle(ending).await });
+            result
         }
-        result
     }
 
     /// Runs the handler. While it is pending, renews the claim if there is one, for the first time after
@@ -219,9 +226,11 @@ impl Claim {
     }
 
     /// Settles the claim. If the store fails, continues in the background, so that the handler's answer is sent now.
-    pub(super) async fn settle(self, ending: ClaimEnding) {
-        if !self.try_settle(ending).await {
-            self.settle_in_background(ending);
+    pub(super) fn settle(self, ending: ClaimEnding) -> impl Future<Output = ()> {
+        async move {
+            if !self.try_settle(ending).await {
+                self.settle_in_background(ending);
+            }
         }
     }
 
@@ -312,29 +321,33 @@ impl Claim {
 
     /// Runs one store operation with `store_timeout`. A panic of the store counts as unavailable: it must not end the
     /// handler, and whether the operation took effect is unknown.
-    pub(super) async fn answer<'s, T>(
+    pub(super) fn answer<'s, T>(
         &'s self,
         step: impl FnOnce(&'s dyn DedupeStore) -> StoreFuture<'s, T>,
-    ) -> Result<T, StoreError> {
-        match caught(|| step(&*self.settings.store)) {
-            Some(stepped) => self.in_store_timeout(stepped).await,
-            None => Err(panicked()),
+    ) -> impl Future<Output = Result<T, StoreError>> {
+        async move {
+            match caught(|| step(&*self.settings.store)) {
+                Some(stepped) => self.in_store_timeout(stepped).await,
+                None => Err(panicked()),
+            }
         }
     }
 
     /// Waits for the store for up to `store_timeout`. A panic counts as unavailable.
-    pub(super) async fn in_store_timeout<T>(
+    pub(super) fn in_store_timeout<T>(
         &self,
         stepped: impl Future<Output = Result<T, StoreError>> + Unpin,
-    ) -> Result<T, StoreError> {
-        let stepped = AssertUnwindSafe(Guarded::new(stepped, &self.delivery)).catch_unwind();
-        match in_time(self.settings.store_timeout, stepped).await {
-            Some(Ok(answer)) => answer,
-            Some(Err(payload)) => {
-                drop(Guarded::new(payload, &self.delivery));
-                Err(panicked())
+    ) -> impl Future<Output = Result<T, StoreError>> {
+        async move {
+            let stepped = AssertUnwindSafe(Guarded::new(stepped, &self.delivery)).catch_unwind();
+            match in_time(self.settings.store_timeout, stepped).await {
+                Some(Ok(answer)) => answer,
+                Some(Err(payload)) => {
+                    drop(Guarded::new(payload, &self.delivery));
+                    Err(panicked())
+                }
+                None => Err(StoreError::unavailable("the store did not answer in time")),
             }
-            None => Err(StoreError::unavailable("the store did not answer in time")),
         }
     }
 }

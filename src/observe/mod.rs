@@ -38,6 +38,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) endpoint: &'a EndpointFacts,
     pub(crate) kind: &'a str,
     pub(crate) secret: &'a SecretUse,
+    /// Computed when it is written.
     #[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "logged, but not a metric's label"))]
     pub(crate) event_key: &'a (dyn Display + Sync),
     /// The number of earlier deliveries with the same bytes, if the event can recur with them.

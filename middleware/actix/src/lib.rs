@@ -269,11 +269,14 @@ where
         let inner = self.inner.clone();
         Box::pin(async move {
             let mut body = request.take_payload();
-            match verified(resolver, &mut request, &mut body).await {
-                Ok(Step::Admitted(admitted)) => handled(admitted, inner, request).await,
-                Ok(Step::Reply(reply)) => Ok(replied(request, *reply, body)),
-                Err(rejection) => Ok(rejected(request, &rejection, body)),
-            }
+            let admitted = match verified(resolver, &request, &mut body).await {
+                Ok(Step::Admitted(admitted)) => admitted,
+                Ok(Step::Reply(reply)) => return Ok(replied(request, *reply, body)),
+                Err(rejection) => return Ok(rejected(request, &rejection, body)),
+            };
+            request.set_payload(with_body(body, admitted.delivery().body().clone()));
+            request.extensions_mut().insert(admitted.delivery().clone());
+            handled(admitted, inner, request).await
         })
     }
 }
@@ -285,22 +288,26 @@ enum Step {
 }
 
 /// Runs every step before the handler, in the connection's task: if the client disconnects here, nothing is lost.
-async fn verified(
-    resolver: ReceiverResolver,
-    request: &mut ServiceRequest,
-    body: &mut Payload,
-) -> Result<Step, Rejection> {
+async fn verified(resolver: ReceiverResolver, request: &ServiceRequest, body: &mut Payload) -> Result<Step, Rejection> {
     let receiver = resolver.resolve(request.request()).await?;
     let headers = RequestHeaders(request.headers());
     let head = RequestHead::new(request.method().as_str(), target(request.request()), &headers);
-    let delivery = match receiver.receive(&head, body).await? {
-        Received::Delivery(delivery) => delivery,
-        Received::Reply(reply) => return Ok(Step::Reply(reply)),
-    };
-    request.set_payload(Payload::from(delivery.body().clone()));
-    let admitted = receiver.admit(delivery)?;
-    request.extensions_mut().insert(admitted.delivery().clone());
-    Ok(Step::Admitted(admitted))
+    match receiver.receive(&head, body).await? {
+        Received::Delivery(delivery) => receiver.admit(delivery).map(Step::Admitted),
+        Received::Reply(reply) => Ok(Step::Reply(reply)),
+    }
+}
+
+/// Returns a payload with the verified body. That of HTTP/1, which is at its end, takes the body back. A new one
+/// takes two allocations.
+fn with_body(read: Payload, body: Bytes) -> Payload {
+    match read {
+        Payload::H1 { mut payload } => {
+            payload.unread_data(body);
+            Payload::H1 { payload }
+        }
+        _ => Payload::from(body),
+    }
 }
 
 /// Runs the handler to completion, even if the client disconnects.

@@ -232,11 +232,12 @@ where
         let inner = self.inner.clone();
         let (head, body) = request.into_parts();
         Box::pin(async move {
-            match verified(resolver, &head, body).await {
-                Ok(Step::Admitted(admitted)) => handled(admitted, inner, head).await,
-                Ok(Step::Reply(reply)) => Ok(replied(*reply)),
-                Err(rejection) => Ok(rejected(&rejection)),
-            }
+            let admitted = match verified(resolver, &head, body).await {
+                Ok(Step::Admitted(admitted)) => admitted,
+                Ok(Step::Reply(reply)) => return Ok(replied(*reply)),
+                Err(rejection) => return Ok(rejected(&rejection)),
+            };
+            handled(admitted, inner, head).await
         })
     }
 }
