@@ -68,9 +68,7 @@ impl ByHand {
         header: impl Fn(&str) -> Option<&'h str>,
         body: &[u8],
     ) -> Result<(String, Export), Rejected> {
-        let envelope = self.envelope(header, body)?;
-        let export = serde_json::from_str(envelope.data.get()).map_err(|_| Rejected)?;
-        Ok((envelope.id, export))
+        self.envelope(header, body)?.export()
     }
 
     /// Verifies a delivery and reads its envelope, not its payload.
@@ -80,11 +78,7 @@ impl ByHand {
         body: &'b [u8],
     ) -> Result<Envelope<'b>, Rejected> {
         self.verify(header, body)?;
-        let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|_| Rejected)?;
-        if envelope.kind != "patient.ehi_export_success" || envelope.api_mode != "live" {
-            return Err(Rejected);
-        }
-        Ok(envelope)
+        read(body)
     }
 
     /// Verifies signature and freshness of a Fasten delivery.
@@ -125,6 +119,19 @@ impl ByHand {
         let chart = serde_json::from_slice(body).map_err(|_| Rejected)?;
         Ok((Sha256::digest(body).into(), chart))
     }
+}
+
+/// Decodes a verified delivery into its id and its payload.
+pub fn decode(body: &[u8]) -> Result<(String, Export), Rejected> {
+    read(body)?.export()
+}
+
+fn read(body: &[u8]) -> Result<Envelope<'_>, Rejected> {
+    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|_| Rejected)?;
+    if envelope.kind != "patient.ehi_export_success" || envelope.api_mode != "live" {
+        return Err(Rejected);
+    }
+    Ok(envelope)
 }
 
 /// The ids of events that are being handled or were handled, each until its time. The least recent one makes room.
@@ -194,6 +201,13 @@ pub struct Envelope<'b> {
     api_mode: &'b str,
     #[serde(borrow)]
     data: &'b RawValue,
+}
+
+impl Envelope<'_> {
+    fn export(self) -> Result<(String, Export), Rejected> {
+        let export = serde_json::from_str(self.data.get()).map_err(|_| Rejected)?;
+        Ok((self.id, export))
+    }
 }
 
 #[derive(Debug, Deserialize)]

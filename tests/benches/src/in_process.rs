@@ -12,8 +12,10 @@ use tower::ServiceExt;
 
 use crate::apps::{BY_HAND, Fresh, LAYER, actix_app, axum_app};
 use crate::by_hand::ByHand;
+use crate::peers::{self, PEERS};
 use crate::report::{Figure, Report, Row, Target};
 use crate::rounds::alternating;
+use crate::setting::CAPACITY;
 use crate::signed::STANDARD_SECRET;
 use crate::verify::secret;
 
@@ -21,9 +23,9 @@ pub fn run(report: &mut Report) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut fresh = Fresh::default();
 
-    let app = axum_app(&remembering());
-    let axum = alternating(2, ROUNDS, |subject| {
-        let requests: Vec<_> = (0..OF_A_ROUND).map(|_| fresh.request([LAYER, BY_HAND][subject])).collect();
+    let app = axum_app(&remembering()).merge(peers::app());
+    let axum = alternating(SUBJECTS.len(), ROUNDS, |subject| {
+        let requests: Vec<_> = (0..OF_A_ROUND).map(|_| fresh.request(SUBJECTS[subject].1)).collect();
         let began = Instant::now();
         runtime.block_on(async {
             for request in requests {
@@ -33,7 +35,7 @@ pub fn run(report: &mut Report) {
         });
         [each(began)]
     });
-    row(report, "axum, in process", &axum);
+    rows(report, "axum, in process", &axum);
 
     let actix = actix_web::rt::System::new().block_on(async {
         let receiver = remembering();
@@ -60,7 +62,7 @@ pub fn run(report: &mut Report) {
         let _ = app.poll_ready(&mut std::task::Context::from_waker(std::task::Waker::noop()));
         taken.map(|figures| [crate::rounds::median(figures)])
     });
-    row(report, "actix-web, in process", &actix);
+    rows(report, "actix-web, in process", &actix);
 }
 
 const ROUNDS: usize = 101;
@@ -70,18 +72,23 @@ fn each(began: Instant) -> f64 {
     began.elapsed().as_secs_f64() * 1e9 / f64::from(OF_A_ROUND)
 }
 
-fn row(report: &mut Report, bench: &str, figures: &[[f64; 1]]) {
-    report.add(Row {
-        bench: bench.to_owned(),
-        size: "1 KiB".to_owned(),
-        ours: Figure::Nanoseconds(figures[0][0]),
-        other: Some(("by hand", Figure::Nanoseconds(figures[1][0]))),
-        target: Target::None,
-    });
+/// The layer, the work by hand and, for axum, other crates' layers, and their paths.
+pub const SUBJECTS: [(&str, &str); 4] = [("medhook", LAYER), ("by hand", BY_HAND), PEERS[0], PEERS[1]];
+
+fn rows(report: &mut Report, bench: &str, figures: &[[f64; 1]]) {
+    for ((name, _), figure) in SUBJECTS.into_iter().zip(figures).skip(1) {
+        report.add(Row {
+            bench: bench.to_owned(),
+            size: "1 KiB".to_owned(),
+            ours: Figure::Nanoseconds(figures[0][0]),
+            other: Some((name, Figure::Nanoseconds(figure[0]))),
+            target: Target::None,
+        });
+    }
 }
 
-/// Returns a receiver whose store has room for every event of a run.
+/// Returns a receiver whose store has room for every event of a run, as the others have.
 pub fn remembering() -> Receiver {
     let fasten = Fasten::live(secret(STANDARD_SECRET));
-    Receiver::builder("fasten", fasten).store(MemoryStore::new(4 << 20)).build().expect("a receiver")
+    Receiver::builder("fasten", fasten).store(MemoryStore::new(CAPACITY.get())).build().expect("a receiver")
 }

@@ -140,10 +140,11 @@ impl Subject {
         for (of, (_, size, _)) in SIZES.into_iter().enumerate() {
             for (what, rounds) in [("stored and acknowledged", &self.stored), ("lease + finish", &self.handled)] {
                 for (at, callers) in CALLERS.into_iter().enumerate() {
+                    let unit = if what == "lease + finish" { "worker" } else { "caller" };
                     let is_target = what == "stored and acknowledged" && callers == 64 && of == 0;
                     report.add(Row {
                         bench: format!("{} inbox: {what}, {size}", self.name),
-                        size: format!("{callers} {}", if what == "lease + finish" { "workers" } else { "callers" }),
+                        size: format!("{callers} {unit}{}", if callers == 1 { "" } else { "s" }),
                         ours: Figure::Nanoseconds(median(rounds[of][at].clone())),
                         other: Some(("claim + commit", Figure::Nanoseconds(pairs[at]))),
                         target: if is_target { Target::Ratio(1.5) } else { Target::None },
@@ -154,12 +155,12 @@ impl Subject {
     }
 }
 
-fn delivery(n: u64, size: usize) -> (HeaderMap, Bytes) {
+pub fn delivery(n: u64, size: usize) -> (HeaderMap, Bytes) {
     let body = Bytes::from(signed::fasten(&format!("5f6e7d8c-0000-4000-8000-{n:012}"), size));
     (signed::standard(&format!("msg_{n}"), &body), body)
 }
 
-async fn store(receiver: Receiver, deliveries: Vec<(HeaderMap, Bytes)>) {
+pub async fn store(receiver: Receiver, deliveries: Vec<(HeaderMap, Bytes)>) {
     for (headers, body) in deliveries {
         let verified = receiver.verify(&headers, body).expect("genuine");
         let admitted = receiver.admit(receiver.open(verified).expect("fresh")).expect("room");

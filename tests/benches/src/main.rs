@@ -10,6 +10,7 @@ mod growth;
 mod in_process;
 mod inbox;
 mod loopback;
+mod peers;
 mod report;
 mod rounds;
 mod scale;
@@ -43,6 +44,14 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
+            // Only for `scale`, which starts this process.
+            "keep-idle" => match arguments.next().and_then(|server| server.parse().ok()) {
+                Some(server) => {
+                    scale::keep_idle(server);
+                    return ExitCode::SUCCESS;
+                }
+                None => return usage("keep-idle needs an address"),
+            },
             "--json" => match arguments.next() {
                 Some(file) => json = Some(file),
                 None => return usage("--json needs a file"),
@@ -60,9 +69,10 @@ fn main() -> ExitCode {
     let mut report = Report::default();
     for (name, part) in wanted {
         eprintln!("bench: {name}");
+        report.begin(name);
         part(&mut report);
     }
-    print!("{}", report.table());
+    print!("{}", report.markdown());
     if let Some(file) = json
         && let Err(error) = std::fs::write(&file, report.json())
     {

@@ -1,7 +1,10 @@
-//! Costs as keys in the store, endpoints in an app, and bodies grow.
+//! Costs as keys in the store, endpoints in an app, idle connections, and bodies grow.
 
 use std::future::Future;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::pin::pin;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -11,9 +14,11 @@ use axum::routing::post;
 use bytes::Bytes;
 use medhook::{Cair, ClaimToken, DedupeStore, EventKey, Fasten, MemoryStore, Receiver, Retention};
 use sha2::{Digest, Sha256};
+use tokio::net::TcpStream;
 use tower::ServiceExt;
 
-use crate::apps::Fresh;
+use crate::apps::{Fresh, LAYER};
+use crate::loopback::{CONNECTIONS, axum_server, connect, on_the_wire, request, send, served};
 use crate::report::{Figure, Report, Row, Target};
 use crate::rounds::{alternating, median};
 use crate::signed::{self, STANDARD_SECRET, TEXT_SECRET};
@@ -23,6 +28,7 @@ pub fn run(report: &mut Report) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     keys(report, &runtime);
     endpoints(report, &runtime);
+    idle_connections(report, &runtime);
     bodies(report, &runtime);
 }
 
@@ -70,7 +76,7 @@ fn keys(report: &mut Report, runtime: &tokio::runtime::Runtime) {
         size: SIZES[3].1.to_owned(),
         ours: Figure::Bytes(taken),
         other: None,
-        target: Target::Most(100.0),
+        target: Target::Most(104.0),
     });
 }
 
@@ -84,7 +90,7 @@ async fn fill(store: &MemoryStore, keys: u64) {
     }
 }
 
-/// Compares one endpoint among a hundred in an app with a single one.
+/// Compares one endpoint among many in an app with a single one.
 fn endpoints(report: &mut Report, runtime: &tokio::runtime::Runtime) {
     let app = |endpoints: usize| {
         let store = MemoryStore::new(1 << 20);
@@ -95,11 +101,11 @@ fn endpoints(report: &mut Report, runtime: &tokio::runtime::Runtime) {
             app.route(&format!("/webhooks/fasten-{endpoint}"), post(async || StatusCode::OK).layer(layer))
         })
     };
-    let apps: [Router; 2] = [app(100), app(1)];
+    let apps: [Router; 3] = [app(1), app(100), app(1000)];
     let mut fresh = Fresh::default();
-    let figures = alternating(2, 101, |subject| {
+    let figures = alternating(apps.len(), 101, |subject| {
         const DELIVERIES: u32 = 64;
-        let path = ["/webhooks/fasten-57", "/webhooks/fasten-0"][subject];
+        let path = ["/webhooks/fasten-0", "/webhooks/fasten-57", "/webhooks/fasten-570"][subject];
         let requests: Vec<_> = (0..DELIVERIES).map(|_| fresh.request(path)).collect();
         let began = Instant::now();
         runtime.block_on(async {
@@ -110,13 +116,92 @@ fn endpoints(report: &mut Report, runtime: &tokio::runtime::Runtime) {
         });
         [began.elapsed().as_secs_f64() * 1e9 / f64::from(DELIVERIES)]
     });
+    for (size, figure) in ["100 endpoints", "1,000 endpoints"].into_iter().zip(&figures[1..]) {
+        report.add(Row {
+            bench: "axum, in process: a delivery".to_owned(),
+            size: size.to_owned(),
+            ours: Figure::Nanoseconds(figure[0]),
+            other: Some(("1 endpoint", Figure::Nanoseconds(figures[0][0]))),
+            target: Target::None,
+        });
+    }
+}
+
+/// Compares a server that keeps many connections open, each after one delivery, with one that has no others.
+///
+/// The other ends of these connections are in a process of their own, because a process may not open 20,000 sockets
+/// everywhere.
+fn idle_connections(report: &mut Report, runtime: &tokio::runtime::Runtime) {
+    let servers = [(); 2].map(|()| served(axum_server));
+    let mut connections = servers.map(|server| runtime.block_on(connect(server, CONNECTIONS)));
+    let mut fresh = Fresh::default();
+    let before = resident();
+    let (mut child, idle) = Idle::start(servers[0]);
+    let taken = (resident() - before) / idle as f64;
+    let figures = alternating(2, 31, |server| request(runtime, &mut connections[server], LAYER, &mut fresh));
+    child.end();
+    let size = format!("{idle} idle connections");
+    for (index, what) in ["time", "CPU"].into_iter().enumerate() {
+        report.add(Row {
+            bench: format!("axum over HTTP: {what} per request"),
+            size: size.clone(),
+            ours: Figure::Nanoseconds(figures[0][index]),
+            other: Some(("none", Figure::Nanoseconds(figures[1][index]))),
+            target: Target::None,
+        });
+    }
     report.add(Row {
-        bench: "axum, in process: a delivery".to_owned(),
-        size: "100 endpoints".to_owned(),
-        ours: Figure::Nanoseconds(figures[0][0]),
-        other: Some(("1 endpoint", Figure::Nanoseconds(figures[1][0]))),
+        bench: "axum over HTTP: resident for each connection".to_owned(),
+        size,
+        ours: Figure::Bytes(taken),
+        other: None,
         target: Target::None,
     });
+}
+
+/// The process that keeps connections open.
+struct Idle(Child);
+
+const IDLE: usize = 10_000;
+
+impl Idle {
+    /// Returns the number of connections, too.
+    fn start(server: SocketAddr) -> (Self, usize) {
+        let program = std::env::current_exe().expect("a path");
+        let mut command = Command::new(program);
+        command.args(["keep-idle", &server.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("a process");
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().expect("piped")).read_line(&mut line).expect("a line");
+        (Idle(child), line.trim().parse().expect("a number"))
+    }
+
+    fn end(&mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().expect("ended");
+    }
+}
+
+/// Opens connections to a server and keeps them until the end of the standard input. Prints their number, which is
+/// lower than wanted where a process may not open as many files.
+pub fn keep_idle(server: SocketAddr) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut fresh = Fresh(1 << 40);
+    let kept = runtime.block_on(async {
+        let mut kept = Vec::with_capacity(IDLE);
+        while kept.len() < IDLE
+            && let Ok(mut connection) = TcpStream::connect(server).await
+        {
+            let delivery = send(&mut connection, vec![on_the_wire(&mut fresh, LAYER)]);
+            if tokio::time::timeout(Duration::from_secs(5), delivery).await.is_err() {
+                break;
+            }
+            kept.push(connection);
+        }
+        kept
+    });
+    println!("{}", kept.len());
+    let _ = std::io::stdin().read_line(&mut String::new());
 }
 
 /// Measures the longest time that one poll of [`Receiver::receive`] blocks its thread.
@@ -136,7 +221,7 @@ fn bodies(report: &mut Report, runtime: &tokio::runtime::Runtime) {
                 size: name.to_owned(),
                 ours: Figure::Nanoseconds(median(longest)),
                 other: None,
-                target: Target::None,
+                target: Target::Most(1e6),
             });
         }
     }
@@ -157,7 +242,7 @@ async fn longest_poll(receiver: &Receiver, headers: &http::HeaderMap, body: &Byt
     longest.as_secs_f64() * 1e9
 }
 
-fn resident() -> f64 {
+pub fn resident() -> f64 {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
     let pages: f64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number of pages");
     pages * 4096.0
