@@ -54,7 +54,8 @@ mod tests {
 
     #[test]
     fn events_that_differ_in_one_part_have_different_keys() {
-        let of = |provider, endpoint, tag, parts: &[&[u8]]| ProcessKeys::new(provider, endpoint).unwrap().of(tag, parts);
+        let of =
+            |provider, endpoint, tag, parts: &[&[u8]]| ProcessKeys::new(provider, endpoint).unwrap().of(tag, parts);
         let keys = [
             of("p", "e", 0, &[b"live", b"1"]),
             of("p", "e", 0, &[b"live", b"2"]),

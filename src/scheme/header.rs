@@ -5,6 +5,12 @@ use http::HeaderName;
 use crate::error::ConfigError;
 use crate::headers::{Found, HeaderProblem};
 
+/// The most headers of a scheme that are found in one pass over all headers.
+pub(crate) const MOST_HEADERS: usize = 3;
+
+/// The first headers of a scheme, in the order of their names.
+pub(crate) type SignedHeaders<'h> = [Found<'h>; MOST_HEADERS];
+
 /// Returns the value of a required header, which must occur once, not be empty, and not exceed [`LONGEST_HEADER`].
 #[inline]
 pub(in crate::scheme) fn required(header: Found<'_>) -> Result<&[u8], HeaderProblem> {

@@ -32,6 +32,7 @@ pub use self::standard_webhooks::StandardWebhooks;
 pub use self::verification::SignatureScope;
 pub(crate) use self::verification::Verification;
 
+pub(crate) use self::header::{MOST_HEADERS, SignedHeaders};
 #[cfg(feature = "sign")]
 pub(crate) use self::keys::hmac_tag;
 #[cfg(feature = "sign")]
@@ -49,7 +50,7 @@ use self::signature::{KeyedSignature, SignatureCheck};
 use self::standard_webhooks::{KeyedStandardWebhooks, StandardWebhooksCheck};
 use crate::error::{ConfigError, Reason};
 use crate::freshness::Freshness;
-use crate::headers::{Found, HeadFault, Headers};
+use crate::headers::{HeadFault, Headers};
 use crate::secret::{Secret, Secrets};
 
 /// The scheme of a [`Custom`](crate::Custom) provider. Converted from [`StandardWebhooks`], [`HmacSha256Body`],
@@ -180,12 +181,6 @@ impl SchemeConfig {
     }
 }
 
-/// The most headers of a scheme that are found in one pass over all headers.
-pub(crate) const MOST_HEADERS: usize = 3;
-
-/// The first headers of a scheme, in the order of their names.
-pub(crate) type SignedHeaders<'h> = [Found<'h>; MOST_HEADERS];
-
 /// A scheme and its keys.
 pub(crate) enum SchemeVerifier {
     StandardWebhooks(KeyedStandardWebhooks),
@@ -302,7 +297,7 @@ impl<'a> Check<'a> {
 mod tests {
     use super::*;
     use crate::Secret;
-    use crate::headers::HeaderProblem;
+    use crate::headers::{Found, HeaderProblem};
 
     const NEVER: fn() -> i64 = || panic!("the clock is not read by a scheme that signs no time");
 

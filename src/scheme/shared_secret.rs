@@ -8,8 +8,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::SignedHeaders;
-use super::header::{LONGEST_HEADER, header_name, required};
+use super::header::{LONGEST_HEADER, SignedHeaders, header_name, required};
 use super::keys::first;
 use super::verification::{SignatureScope, Verification};
 #[cfg(feature = "sign")]

@@ -17,13 +17,12 @@ use http::HeaderName;
 use subtle::Choice;
 
 use super::encoding::{self, SecretEncoding, tag_in_base64};
-use super::header::{header_name, most_ed25519, required};
+use super::header::{MOST_HEADERS, SignedHeaders, header_name, most_ed25519, required};
 use super::keys::{KeyMaterial, KeyUse, KeyedMessage, Keys, Presented, Tag, same_as_any};
 use super::signature::canonical_integer;
 #[cfg(feature = "ed25519")]
 use super::signature::ed25519_key;
 use super::verification::{SignatureScope, Verification};
-use super::{MOST_HEADERS, SignedHeaders};
 #[cfg(feature = "sign")]
 use crate::Found;
 use crate::headers::{HeadFault, HeaderProblem};

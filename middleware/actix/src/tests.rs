@@ -553,3 +553,16 @@ async fn routes_with_guards_come_before_a_posted_one() {
     let app = init_service(App::new().service(web::resource("/").route(route()).route(page()))).await;
     assert_eq!(answer(&app, get()).await, rejected_for(Reason::Method));
 }
+
+#[actix_web::test]
+async fn a_payload_that_was_read_has_only_the_verified_body() {
+    let http1 = TestRequest::default().set_payload("read").to_srv_request().take_payload();
+    for mut read in [http1, Payload::None] {
+        let request = TestRequest::default().to_http_request();
+        web::Bytes::from_request(&request, &mut read).await.unwrap();
+        let mut payload = with_body(read, Bytes::from_static(b"verified"));
+        for expected in ["verified", ""] {
+            assert_eq!(web::Bytes::from_request(&request, &mut payload).await.unwrap(), expected);
+        }
+    }
+}

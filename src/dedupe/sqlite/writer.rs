@@ -177,8 +177,8 @@ impl Writer {
         if batch.iter().any(|op| matches!(op.step, Step::Inbox(InboxStep::TruncateLog))) {
             self.truncate_log = true;
         }
-        // An event takes at least two operations and leaves one row, so the purge keeps up with new events. Each deleted
-        // row costs its transaction about as much as a claim: a page of the table.
+        // An event leaves one row, so the purge keeps up with new events. Each deleted row costs as much as a claim:
+        // one page of the table.
         match self.transact(batch, batch.len()).await {
             Ok(answers) => self.succeed(batch.drain(..), answers),
             // The row of one event may be damaged, or the disk may have space for some of the operations.
