@@ -33,7 +33,7 @@ use crate::retention::Retention;
 use crate::scheme::{SchemeConfig, SchemeVerifier};
 use crate::secret::Secrets;
 use crate::store_id::StoreId;
-use crate::time::{Clock, SystemClock};
+use crate::time::{Clock, CoarseClock};
 
 impl Receiver {
     /// Creates a builder for a receiver with this name: 1 to 64 characters of `[a-z0-9._-]`.
@@ -95,7 +95,7 @@ impl Builder {
             name,
             provider,
             store: None,
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(CoarseClock),
             freshness: None,
             retention: None,
             dedupe: Dedupe::by_id(),
