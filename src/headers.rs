@@ -29,7 +29,7 @@ impl<'h> Found<'h> {
     }
 
     /// Finds several headers in one pass, for [`Headers::find_each`]. `headers` returns the names, in lower case, and
-    /// the values of all headers. It is called once for up to five names.
+    /// the values of all headers. It is called once for up to five names, which must differ.
     #[inline]
     pub fn each_among<I>(headers: impl Fn() -> I, names: &[HeaderName], found: &mut [Found<'h>])
     where

@@ -140,7 +140,7 @@ impl Claim {
     ) -> impl Future<Output = Result<T, Rejection>> {
         async move {
             observe::new_event(self.delivery.facts());
-            let handled = self.handle(handler, answered, Some(self.settings.part_of_lease(3))).await;
+            let handled = self.handle(handler, answered, || Some(self.settings.part_of_lease(3))).await;
             let (ending, result) = match handled {
                 Ok((answer, succeeded)) => {
                     self.permit.finish();
@@ -160,16 +160,16 @@ impl Claim {
     }
 
     /// Runs the handler. While it is pending, renews the claim if there is one, for the first time after
-    /// `renewed_after`. Returns the handler's answer, and whether it succeeded.
+    /// `renewed_after`, which is called after the first poll. Returns the handler's answer, and whether it succeeded.
     pub(super) async fn handle<T>(
         &self,
         mut handler: Guarded<'_, impl Future<Output = T> + Unpin>,
         answered: Guarded<'_, impl FnOnce(&T) -> Answered>,
-        renewed_after: Option<Duration>,
+        renewed_after: impl Fn() -> Option<Duration>,
     ) -> Result<(T, bool), Reason> {
         let watch = observe::Stopwatch::start();
         let running = AssertUnwindSafe(&mut handler).catch_unwind();
-        let ran = match unless(running, || self.interrupted(renewed_after)).await {
+        let ran = match unless(running, || self.interrupted(renewed_after())).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(payload)) => {
                 drop(Guarded::new(payload, &self.delivery));

@@ -154,7 +154,7 @@ impl Claim {
         if self.delivery.repeats().is_none() {
             observe::new_event(self.delivery.facts());
         }
-        let renewed_after = match counted.event {
+        let renewed_after = || match counted.event {
             EventClaim::Since(claimed) => Some(self.settings.part_of_lease(3).saturating_sub(claimed.elapsed())),
             EventClaim::NotNeeded | EventClaim::Failed => None,
         };

@@ -289,3 +289,17 @@ async fn without_the_store_the_policy_for_store_errors_applies() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_first_poll_that_outlasts_a_third_of_the_lease_is_followed_by_a_renewal() {
+    let store = Watched::new();
+    let receiver = receiver(&store, 10);
+    let handler = async {
+        advance(LEASE - Duration::from_secs(5)).await;
+        sleep(Duration::from_secs(7)).await;
+        true
+    };
+    let ran = admitted(&receiver, "1", BODY).run(handler, |_| true).await;
+    assert!(ran.is_ok_and(|succeeded| succeeded));
+    assert_eq!(store.calls(), ["claim", "record", "renew", "commit"]);
+}

@@ -9,8 +9,8 @@ use crate::StoreError;
 use crate::claim_token::ClaimToken;
 use crate::retention::Retention;
 
-/// A shard of the events, ordered from the most to the least recently claimed or settled. Times are milliseconds since
-/// the store was created.
+/// A shard of the events, ordered from the most to the least recently claimed or settled, also in vain. Times are
+/// milliseconds since the store was created.
 pub(super) struct Shard {
     events: LruCache<ShortKey, MemoryEntry, FirstBytesState>,
     capacity: usize,
