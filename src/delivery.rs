@@ -394,6 +394,12 @@ impl Delivery {
         self.opened.claim.as_ref()?.possible_duplicate.get().map(|duplicate| duplicate.count)
     }
 
+    /// Returns whether all keys have been computed.
+    #[cfg(test)]
+    pub(crate) fn has_keys(&self) -> bool {
+        self.opened.keys.are_computed()
+    }
+
     /// Returns the key of the body, if its deliveries count. With an unsigned id, the event is claimed, too.
     pub(crate) fn recurring_body(&self) -> Option<EventKey> {
         self.opened.keys.recurring_body(self.opened.key_parts())

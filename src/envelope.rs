@@ -8,6 +8,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::phi::Phi;
+use crate::pointer_fault::PointerFaults;
 use crate::time::Time;
 
 /// The envelope of an event, read from a verified body: id, kind, times, mode and payload.
@@ -31,6 +32,8 @@ pub struct Envelope {
     pub data: Option<Bytes>,
     /// The reason why the body has no envelope.
     pub problem: Option<Problem>,
+    /// The pointers of the configuration that found no usable value in the body.
+    pub(crate) faults: PointerFaults,
 }
 
 impl Envelope {

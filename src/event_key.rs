@@ -156,6 +156,12 @@ impl DeliveryKeys {
         })
     }
 
+    /// Returns whether all keys have been computed.
+    #[cfg(test)]
+    pub(crate) fn are_computed(&self) -> bool {
+        self.event.get().is_some() && self.recurring_body.as_ref().is_none_or(|key| key.get().is_some())
+    }
+
     /// Returns the key of the body, if its deliveries count.
     pub(crate) fn recurring_body(&self, of: KeyParts<'_>) -> Option<EventKey> {
         self.recurring_body.as_ref().map(|key| *key.get_or_init(|| of.body_key()))

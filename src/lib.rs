@@ -98,6 +98,7 @@ pub mod guide;
 mod handling;
 mod handshake;
 mod headers;
+mod in_pool;
 #[cfg(feature = "inbox")]
 #[cfg_attr(not(any(feature = "postgres", feature = "sqlite")), allow(dead_code, reason = "no store has an inbox"))]
 pub mod inbox;

@@ -4,6 +4,8 @@ use std::fmt;
 #[cfg(feature = "tracing")]
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde_json::value::RawValue;
+
 /// The part of the envelope that a JSON pointer or an unsigned header of a [`Custom`](crate::Custom) provider contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PointedPart {
@@ -58,9 +60,12 @@ pub(crate) enum PointerFault {
     HeaderMalformed,
 }
 
+/// The faults in one body, in the order of the provider's pointers.
+pub(crate) type PointerFaults = [Option<PointerFault>; 4];
+
 impl PointerFault {
     /// Returns what is wrong with a JSON value that should be a text or a whole number, or a time.
-    pub(crate) fn of(json: Option<&str>) -> Self {
+    fn of(json: Option<&str>) -> Self {
         match json.map(str::as_bytes) {
             None => PointerFault::Nothing,
             Some(br#""""#) => PointerFault::EmptyText,
@@ -72,6 +77,11 @@ impl PointerFault {
             Some([b'{', ..]) => PointerFault::Object,
             Some(_) => PointerFault::Number,
         }
+    }
+
+    /// Returns what is wrong with the value that a pointer found in a body.
+    pub(crate) fn in_body(is_json: bool, found: Option<&RawValue>) -> Self {
+        if is_json { PointerFault::of(found.map(RawValue::get)) } else { PointerFault::NotJson }
     }
 
     /// Returns whether this is a fault of a header and not of a body.

@@ -77,7 +77,7 @@ impl<'h> Verified<'h> {
     }
 
     /// Returns the secrets and the handshakes of that endpoint that were current when the delivery arrived.
-    pub(crate) fn generation(&self) -> &Generation {
+    pub(crate) fn generation(&self) -> &Arc<Generation> {
         &self.by
     }
 

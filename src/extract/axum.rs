@@ -5,7 +5,7 @@ use axum_core::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
 
-use super::{Misplaced, Webhook};
+use super::{Misplaced, Webhook, decode_long, is_long};
 use crate::{Delivery, Event};
 
 /// The name of the middleware in log messages.
@@ -19,11 +19,15 @@ impl<S: Sync> FromRequestParts<S> for Delivery {
     }
 }
 
-impl<S: Sync, E: Event> FromRequestParts<S> for Webhook<E> {
+impl<S: Sync, E: Event + Send + 'static> FromRequestParts<S> for Webhook<E> {
     type Rejection = Misplaced;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Misplaced> {
-        let event = verified(parts, "Webhook")?.decode();
+        let delivery = verified(parts, "Webhook")?;
+        let event = match is_long(delivery) {
+            true => decode_long(delivery.clone()).await,
+            false => delivery.decode(),
+        };
         event.map(Webhook).map_err(|error| Misplaced::wrong_provider(&error, MIDDLEWARE))
     }
 }
@@ -35,5 +39,39 @@ fn verified<'p>(parts: &'p Parts, extractor: &'static str) -> Result<&'p Deliver
 impl IntoResponse for Misplaced {
     fn into_response(self) -> Response {
         StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::{self, ThreadId};
+
+    use super::*;
+    use crate::in_pool::LONGEST_INLINE;
+    use crate::{Bytes, Custom, Decoded, NoDedupe, Receiver, Secret, SharedSecret};
+
+    struct InThread(ThreadId);
+
+    impl Event for InThread {
+        const PROVIDER: &'static str = "acme";
+
+        fn from_body(_: Option<&str>, _: &Bytes) -> Decoded<Self> {
+            Decoded::new(InThread(thread::current().id()))
+        }
+    }
+
+    #[tokio::test]
+    async fn events_in_long_bodies_are_decoded_outside_of_the_task() {
+        let key = "0123456789abcdef";
+        let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new(key).unwrap());
+        let receiver = Receiver::builder("in", custom).store(NoDedupe).build().unwrap();
+        let headers = [("x-key", key)];
+        for (length, stays) in [(LONGEST_INLINE, true), (LONGEST_INLINE + 1, false)] {
+            let verified = receiver.verify(&headers, vec![b' '; length].into()).unwrap();
+            let (mut parts, ()) = http::Request::new(()).into_parts();
+            parts.extensions.insert(receiver.open(verified).unwrap());
+            let Webhook(event) = Webhook::<InThread>::from_request_parts(&mut parts, &()).await.unwrap();
+            assert_eq!(event.0 == thread::current().id(), stays);
+        }
     }
 }

@@ -12,12 +12,13 @@ use std::fmt;
 #[cfg(feature = "tracing")]
 use std::sync::{Arc, LazyLock};
 
-use crate::WrongProvider;
+use crate::in_pool::{LONGEST_INLINE, in_pool};
 #[cfg(feature = "tracing")]
 use crate::isolated::isolated;
 use crate::notice::Notice;
 #[cfg(feature = "tracing")]
 use crate::once_per_minute::{Line, OncePerMinute};
+use crate::{Delivery, Event, WrongProvider};
 
 /// Extracts the event as its provider's type.
 ///
@@ -26,6 +27,16 @@ use crate::once_per_minute::{Line, OncePerMinute};
 /// response is a 500 and the log names the mistake.
 #[derive(Debug, Clone)]
 pub struct Webhook<E>(pub E);
+
+/// Returns whether the event of a delivery takes long to decode.
+fn is_long(delivery: &Delivery) -> bool {
+    delivery.body().len() > LONGEST_INLINE
+}
+
+/// Decodes an event outside of the task of its request.
+async fn decode_long<E: Event + Send + 'static>(delivery: Delivery) -> Result<E, WrongProvider> {
+    in_pool(move || delivery.decode()).await
+}
 
 /// The rejection of an extractor on a route that lacks the middleware or has that of another provider. It responds with
 /// 500, so that an unverified request never reaches the handler.

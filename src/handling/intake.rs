@@ -7,14 +7,18 @@ use super::panics::Guarded;
 use super::quota::Room;
 use super::settings::{InboxSettings, OnStoreError};
 use crate::answered::Answered;
+use crate::claim_token::ClaimToken;
 use crate::dedupe::inbox::store::{CountOf, NewEvent, StoreResult};
+use crate::delivery::Delivery;
 use crate::error::{Reason, StoreError};
 use crate::event_key::EventKey;
+use crate::in_pool::{LONGEST_INLINE, in_pool};
 use crate::inbox::Inbox;
 use crate::inbox::record::{StoredHead, StoredRecord, id_from_name, signature_scope_name};
-use crate::inbox::sealing::{Binding, SealedPart};
+use crate::inbox::sealing::{Binding, SealedPart, Sealer};
 use crate::observe;
 use crate::rejection::Rejection;
+use crate::retention::Retention;
 
 impl Claim {
     /// Stores the event. The handler runs only if that fails and the policy is
@@ -74,7 +78,7 @@ impl Claim {
     }
 
     async fn store_event(&self, to: &InboxSettings) -> Result<StoreResult, StoreError> {
-        let event = self.sealed_event(&to.inbox)?;
+        let event = self.sealed_event(&to.inbox).await?;
         let size = event.size.saturating_add(BESIDE_BODY);
         let stored = self.in_store_timeout(Box::pin(async {
             let bytes = || bytes_of(&to.inbox, self.delivery.endpoint());
@@ -94,43 +98,56 @@ impl Claim {
     }
 
     /// Returns the delivery as it is stored.
-    fn sealed_event(&self, inbox: &Inbox) -> Result<NewEvent, StoreError> {
-        let delivery = &self.delivery;
-        let (event_key, sealer) = (delivery.event_key(), &inbox.sealer);
-        let row_key = sealer.row_key(&event_key);
-        let to = Binding { endpoint: delivery.endpoint(), row_key: &row_key, stored_by: &self.token };
-        let request = delivery.request_part();
-        let head = StoredHead {
-            event_key: *event_key.as_bytes(),
-            recurring_body: delivery.recurring_body().map(|body| *body.as_bytes()),
-            id_from: id_from_name(delivery.id_from()).to_owned(),
-            signature_scope: signature_scope_name(delivery.signature_scope()).to_owned(),
-            message_id: request.and_then(|request| request.message_id.clone()),
-            attempted_at: request.and_then(|request| request.attempted_at),
-            event_time: request.and_then(|request| request.event_time),
-            secret: delivery.secret_label().to_owned(),
-            path: request.map_or("/", |request| &request.path).to_owned(),
-            content_type: request.and_then(|request| request.content_type.clone()),
-            possible_duplicate: delivery
-                .possible_duplicate()
-                .and_then(|duplicate| Some((duplicate.first_seen.unix()?, duplicate.count))),
-            unsigned: request.and_then(|request| request.unsigned.clone()),
-        };
-        let record = StoredRecord { head, body: delivery.body().clone() };
-        Ok(NewEvent {
-            event_key,
-            token: self.token,
-            retention: self.settings.retention,
-            endpoint: delivery.endpoint().to_owned(),
-            provider: delivery.provider().to_owned(),
-            kind: delivery.kind_label().to_owned(),
-            secret: delivery.secret_label().to_owned(),
-            size: u64::try_from(delivery.body().len()).unwrap_or(u64::MAX),
-            sealed_key: sealer.seal(SealedPart::EventKey, to, event_key.as_bytes())?.into(),
-            sealed: sealer.seal(SealedPart::Body, to, &record.encode()?)?.into(),
-            row_key,
-        })
+    async fn sealed_event(&self, inbox: &Inbox) -> Result<NewEvent, StoreError> {
+        let (token, retention) = (self.token, self.settings.retention);
+        if self.delivery.body().len() <= LONGEST_INLINE {
+            return sealed_event(&self.delivery, token, retention, &inbox.sealer);
+        }
+        let (delivery, sealer) = (self.delivery.clone(), inbox.sealer.clone());
+        in_pool(move || sealed_event(&delivery, token, retention, &sealer)).await
     }
+}
+
+fn sealed_event(
+    delivery: &Delivery,
+    token: ClaimToken,
+    retention: Retention,
+    sealer: &Sealer,
+) -> Result<NewEvent, StoreError> {
+    let event_key = delivery.event_key();
+    let row_key = sealer.row_key(&event_key);
+    let to = Binding { endpoint: delivery.endpoint(), row_key: &row_key, stored_by: &token };
+    let request = delivery.request_part();
+    let head = StoredHead {
+        event_key: *event_key.as_bytes(),
+        recurring_body: delivery.recurring_body().map(|body| *body.as_bytes()),
+        id_from: id_from_name(delivery.id_from()).to_owned(),
+        signature_scope: signature_scope_name(delivery.signature_scope()).to_owned(),
+        message_id: request.and_then(|request| request.message_id.clone()),
+        attempted_at: request.and_then(|request| request.attempted_at),
+        event_time: request.and_then(|request| request.event_time),
+        secret: delivery.secret_label().to_owned(),
+        path: request.map_or("/", |request| &request.path).to_owned(),
+        content_type: request.and_then(|request| request.content_type.clone()),
+        possible_duplicate: delivery
+            .possible_duplicate()
+            .and_then(|duplicate| Some((duplicate.first_seen.unix()?, duplicate.count))),
+        unsigned: request.and_then(|request| request.unsigned.clone()),
+    };
+    let record = StoredRecord { head, body: delivery.body().clone() };
+    Ok(NewEvent {
+        event_key,
+        token,
+        retention,
+        endpoint: delivery.endpoint().to_owned(),
+        provider: delivery.provider().to_owned(),
+        kind: delivery.kind_label().to_owned(),
+        secret: delivery.secret_label().to_owned(),
+        size: u64::try_from(delivery.body().len()).unwrap_or(u64::MAX),
+        sealed_key: sealer.seal(SealedPart::EventKey, to, event_key.as_bytes())?.into(),
+        sealed: sealer.seal(SealedPart::Body, to, &record.encode()?)?.into(),
+        row_key,
+    })
 }
 
 /// Returns the bytes of an endpoint's unfinished events, with what they take beside their bodies. Dead ones do not

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use http::HeaderName;
 use serde_json::value::RawValue;
 
@@ -13,7 +14,7 @@ use super::key::members;
 use crate::envelope::{Envelope, KindName, Problem};
 use crate::headers::Found;
 use crate::observe;
-use crate::pointer_fault::{PointedPart, PointerFault};
+use crate::pointer_fault::{PointedPart, PointerFault, PointerFaults};
 use crate::time::Time;
 use crate::unsigned::{UnsignedNames, text, word};
 use crate::verified::Verified;
@@ -53,36 +54,42 @@ pub enum CloudEvents {
 }
 
 /// Reads the envelope of an event in structured mode.
-pub(super) fn structured(verified: &Verified<'_>, known_kinds: &[&'static str]) -> Envelope {
-    let body = verified.body();
+pub(super) fn structured(body: &Bytes, known_kinds: &[&'static str]) -> Envelope {
     let raw: Result<&RawValue, _> = serde_json::from_slice(body);
     let found = raw.as_deref().ok().and_then(|raw| members(Some(raw), ["source", "id", "type", "time", "data"]));
     let [source, id, kind, time, data] = found.unwrap_or_default();
     let [source_text, id_text, kind_text, time_text] = [source, id, kind, time].map(scalar_at);
     let occurred_at = time_text.map(|text| Time::from(&*text));
-    let parts = [
-        (PointedPart::Id, "/source", source, source_text.is_some()),
-        (PointedPart::Id, "/id", id, id_text.is_some()),
-        (PointedPart::Kind, "/type", kind, kind_text.is_some()),
+    let attributes = [
+        (source, source_text.is_some()),
+        (id, id_text.is_some()),
+        (kind, kind_text.is_some()),
         // The attribute is optional.
-        (
-            PointedPart::Time,
-            "/time",
-            time,
-            time.is_none() || occurred_at.as_ref().is_some_and(|at| at.unix().is_some()),
-        ),
+        (time, time.is_none() || occurred_at.as_ref().is_some_and(|at| at.unix().is_some())),
     ];
-    for (part, pointer, found, _) in parts.into_iter().filter(|(.., is_usable)| !is_usable) {
-        let fault = if raw.is_ok() { PointerFault::of(found.map(RawValue::get)) } else { PointerFault::NotJson };
-        observe::pointer_fault(verified, part, "cloud_events", pointer, fault);
-    }
     Envelope {
+        faults: attributes.map(|(found, is_usable)| (!is_usable).then(|| PointerFault::in_body(raw.is_ok(), found))),
         id: joined(source_text, id_text),
         kind: kind_text.map(|text| KindName::among(known_kinds, text)),
         occurred_at,
         data: data.map(|data| part_of(body, data)),
         problem: raw.as_ref().err().map(Problem::json),
         ..Envelope::default()
+    }
+}
+
+/// Logs the faults of an event in structured mode.
+pub(super) fn report(faults: PointerFaults, verified: &Verified<'_>) {
+    let attributes = [
+        (PointedPart::Id, "/source"),
+        (PointedPart::Id, "/id"),
+        (PointedPart::Kind, "/type"),
+        (PointedPart::Time, "/time"),
+    ];
+    for ((part, pointer), fault) in attributes.into_iter().zip(faults) {
+        if let Some(fault) = fault {
+            observe::pointer_fault(verified, part, "cloud_events", pointer, fault);
+        }
     }
 }
 

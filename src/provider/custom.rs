@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::cloud_events::{self, CloudEvents};
@@ -197,20 +198,17 @@ impl Provider for Custom {
         self.unsigned.names().map_err(|error| error.within(format_args!("provider {}", self.name)))
     }
 
-    fn open(&self, verified: &Verified<'_>) -> Envelope {
+    fn read(&self, body: &Bytes, _: sealed::Seal) -> Envelope {
         if self.unsigned.cloud_events == Some(CloudEvents::Structured) {
-            return cloud_events::structured(verified, &self.kinds);
+            return cloud_events::structured(body, &self.kinds);
         }
-        let body = verified.body();
-        let pointers = [&self.id, &self.kind, &self.occurred_at, &self.data].map(Option::as_deref);
+        let pointers = self.pointers();
         if pointers == [None; 4] {
-            let mut envelope = Envelope::default();
-            self.unsigned.complete(&mut envelope, verified, &self.kinds, false);
-            return envelope;
+            return Envelope::default();
         }
         let raw: Result<&RawValue, _> = serde_json::from_slice(body);
-        let [id, kind, occurred_at, data] =
-            pointers.map(|pointer| pointer.and_then(|pointer| follow(raw.as_deref().ok()?, pointer)));
+        let found = pointers.map(|pointer| pointer.and_then(|pointer| follow(raw.as_deref().ok()?, pointer)));
+        let [id, kind, occurred_at, data] = found;
         let mut envelope = Envelope {
             id: scalar_at(id).map(|text| text.into_owned().into()),
             kind: scalar_at(kind).map(|text| KindName::among(&self.kinds, text)),
@@ -219,18 +217,46 @@ impl Provider for Custom {
             problem: raw.as_ref().err().map(Problem::json),
             ..Envelope::default()
         };
-        self.unsigned.complete(&mut envelope, verified, &self.kinds, self.occurred_at.is_some());
-        let parts = [
-            (PointedPart::Id, id, envelope.id.is_some() || envelope.unsigned_id.is_some()),
-            (PointedPart::Kind, kind, envelope.kind.is_some()),
-            (PointedPart::Time, occurred_at, envelope.occurred_at.as_ref().is_some_and(|time| time.unix().is_some())),
-            (PointedPart::Data, data, envelope.data.is_some()),
-        ];
-        for (pointer, (part, found, _)) in pointers.iter().zip(parts).filter(|(_, (_, _, is_usable))| !is_usable) {
-            let Some(pointer) = pointer else { continue };
-            let fault = if raw.is_ok() { PointerFault::of(found.map(RawValue::get)) } else { PointerFault::NotJson };
-            observe::pointer_fault(verified, part, part.option(), pointer, fault);
+        let usable = usable(&envelope);
+        let parts = pointers.into_iter().zip(found).zip(usable);
+        for (fault, ((pointer, found), is_usable)) in envelope.faults.iter_mut().zip(parts) {
+            *fault = (pointer.is_some() && !is_usable).then(|| PointerFault::in_body(raw.is_ok(), found));
         }
         envelope
     }
+
+    fn complete(&self, envelope: &mut Envelope, verified: &Verified<'_>, _: sealed::Seal) {
+        if self.unsigned.cloud_events == Some(CloudEvents::Structured) {
+            return cloud_events::report(envelope.faults, verified);
+        }
+        self.unsigned.complete(envelope, verified, &self.kinds, self.occurred_at.is_some());
+        if envelope.faults == [None; 4] {
+            return;
+        }
+        let parts = [PointedPart::Id, PointedPart::Kind, PointedPart::Time, PointedPart::Data];
+        // An unsigned header can have the part that the body lacks.
+        let parts = parts.into_iter().zip(usable(envelope)).zip(self.pointers()).zip(envelope.faults);
+        for (((part, is_usable), pointer), fault) in parts {
+            if let (false, Some(pointer), Some(fault)) = (is_usable, pointer, fault) {
+                observe::pointer_fault(verified, part, part.option(), pointer, fault);
+            }
+        }
+    }
+}
+
+impl Custom {
+    /// Returns the pointers to the id, the kind, the time and the payload.
+    fn pointers(&self) -> [Option<&str>; 4] {
+        [&self.id, &self.kind, &self.occurred_at, &self.data].map(Option::as_deref)
+    }
+}
+
+/// Returns whether the envelope has an id, a kind, a time and a payload.
+fn usable(envelope: &Envelope) -> [bool; 4] {
+    [
+        envelope.id.is_some() || envelope.unsigned_id.is_some(),
+        envelope.kind.is_some(),
+        envelope.occurred_at.as_ref().is_some_and(|time| time.unix().is_some()),
+        envelope.data.is_some(),
+    ]
 }

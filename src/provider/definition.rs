@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::equal_bytes::EqualBytes;
 use crate::envelope::{Envelope, Mode};
 use crate::error::ConfigError;
@@ -61,7 +63,21 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static + sealed::Sealed {
 
     /// Reads the envelope of a verified body. Never fails: the result for a body without an envelope contains a
     /// [`Problem`](crate::Problem).
-    fn open(&self, verified: &Verified<'_>) -> Envelope;
+    fn open(&self, verified: &Verified<'_>) -> Envelope {
+        let mut envelope = self.read(verified.body(), sealed::Seal);
+        self.complete(&mut envelope, verified, sealed::Seal);
+        envelope
+    }
+
+    /// Reads the parts of the envelope that the body contains. For a long body, this runs outside of the request's
+    /// task, so it must not log.
+    #[doc(hidden)]
+    fn read(&self, body: &Bytes, _: sealed::Seal) -> Envelope;
+
+    /// Adds the parts that the body does not contain, and logs the faults of the configuration. Takes little time. The
+    /// default implementation is for a provider whose events are in the body alone.
+    #[doc(hidden)]
+    fn complete(&self, _: &mut Envelope, _: &Verified<'_>, _: sealed::Seal) {}
 }
 
 /// The methods that all built-in providers use.

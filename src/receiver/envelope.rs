@@ -3,14 +3,13 @@
 use crate::envelope::{Envelope, Mode};
 use crate::error::Reason;
 use crate::event_key::IdFrom;
-use crate::provider::Provider;
 use crate::time::Time;
 use crate::verified::Verified;
 
-/// Reads the envelope, and returns the source of its id. If the body contains no id, the signed message id is used.
+/// Adds the parts that the headers sign, and returns the source of the id. If the body contains no id, the signed
+/// message id is used.
 #[inline]
-pub(super) fn read(provider: &dyn Provider, verified: &Verified<'_>) -> (Envelope, IdFrom) {
-    let mut envelope = provider.open(verified);
+pub(super) fn complete(mut envelope: Envelope, verified: &Verified<'_>) -> (Envelope, IdFrom) {
     if envelope.occurred_at.is_none() {
         envelope.occurred_at = verified.event_time().map(Time::from_unix);
     }

@@ -7,6 +7,7 @@
 //! | 3. body | `body` | counts the body against the limit and feeds it to the MACs as it arrives |
 //! | 4. verify | `verify` | compares the MACs and returns a [`Verified`] body |
 //! | 5. envelope | `envelope` | reads id, kind, times and mode; rejects an event whose mode differs from the mode of the secret |
+//! | 5, long | `long` | performs steps 5 and 6 for long bodies, without holding the executor |
 //! | 6. event age | `fresh`, then `key_rule` | checks the event's age and returns a [`Delivery`] with its event key |
 //! | 5. again | `stored` | reads the envelope of a stored event again, for each attempt to handle it |
 //! | 7. permit | `crate::handling::permits` | `admit` reserves a concurrency permit, or rejects with 503 |
@@ -24,6 +25,7 @@ mod fresh;
 mod handshake;
 mod head;
 mod key_rule;
+mod long;
 mod replace;
 mod reply;
 #[cfg(feature = "inbox")]
@@ -56,14 +58,17 @@ use self::watch::Watch;
 use crate::activity::Activity;
 use crate::delivery::Delivery;
 use crate::endpoint::EndpointFacts;
+use crate::envelope::Envelope;
 #[cfg(feature = "inbox")]
 use crate::error::ConfigError;
 use crate::error::Reason;
+use crate::event_key::{DeliveryKeys, IdFrom};
 use crate::generation::{Generation, HeadHeaders};
 use crate::handling::{Admitted, Handling, not_admitted};
 #[cfg(feature = "inbox")]
 use crate::handling::{OnStoreError, Permits, Settings};
 use crate::headers::Headers;
+use crate::in_pool::LONGEST_INLINE;
 #[cfg(feature = "inbox")]
 use crate::inbox::Inbox;
 use crate::observe;
@@ -126,6 +131,10 @@ impl Receiver {
             let mut intake = self.intake(generation, head.headers, &found)?;
             in_time(self.0.body_timeout, pin!(intake.read(body))).await.ok_or(Reason::BodyTimeout)??;
             let verified = intake.finish()?;
+            if verified.body().len() > LONGEST_INLINE {
+                // Without the box, the future is longer for short bodies, too.
+                return Box::pin(self.open_long(provider, verified, head)).await;
+            }
             if let Some(reply) = self.reply_to(&verified) {
                 return Ok(Received::Reply(Box::new(reply)));
             }
@@ -190,11 +199,19 @@ impl Receiver {
         verified: Verified<'_>,
         head: Option<&RequestHead<'_, H>>,
     ) -> Result<Delivery, Rejection> {
-        let state = &*self.0;
-        if !Arc::ptr_eq(verified.endpoint(), &state.endpoint) {
+        if !Arc::ptr_eq(verified.endpoint(), &self.0.endpoint) {
             return Err(Reason::SignatureMismatch.into());
         }
-        let (envelope, id_from) = envelope::read(provider, &verified);
+        let (envelope, id_from) = self.check(provider.open(&verified), &verified)?;
+        let keys = self.0.key_rule.keys(provider, &envelope, id_from, verified.body());
+        Ok(self.delivery(envelope, verified, keys, head))
+    }
+
+    /// Completes an envelope, and checks the event's mode and age. Returns the source of its id.
+    #[inline]
+    fn check(&self, envelope: Envelope, verified: &Verified<'_>) -> Result<(Envelope, IdFrom), Rejection> {
+        let state = &*self.0;
+        let (envelope, id_from) = envelope::complete(envelope, verified);
         if let Some(unit) = envelope.occurred_at.as_ref().and_then(|time| time.finer_unit(|| state.endpoint.now())) {
             observe::event_time_unit(&state.endpoint, unit);
         }
@@ -205,14 +222,24 @@ impl Receiver {
             Ok(Age::Unknown) => {}
             Err(reason) => return Err(Rejection::new(reason).about(envelope.kind, verified.secret_label())),
         }
-        let keys = state.key_rule.keys(provider, &envelope, id_from, verified.body());
+        Ok((envelope, id_from))
+    }
+
+    #[inline]
+    fn delivery<H: Headers + ?Sized>(
+        &self,
+        envelope: Envelope,
+        verified: Verified<'_>,
+        keys: DeliveryKeys,
+        head: Option<&RequestHead<'_, H>>,
+    ) -> Delivery {
         #[cfg(feature = "inbox")]
-        if state.handling.settings().inbox.is_some() {
+        if self.0.handling.settings().inbox.is_some() {
             let part = request_part::of(&verified, head);
-            return Ok(Delivery::new(envelope, verified, keys).with_inbox(part));
+            return Delivery::new(envelope, verified, keys).with_inbox(part);
         }
         let _ = head;
-        Ok(Delivery::new(envelope, verified, keys))
+        Delivery::new(envelope, verified, keys)
     }
 
     /// Reserves one of the `max_in_flight` permits for the delivery. Rejections are logged and counted.
@@ -388,6 +415,8 @@ impl fmt::Debug for Receiver {
     }
 }
 
+#[cfg(test)]
+mod long_tests;
 #[cfg(test)]
 #[cfg(feature = "sign")]
 mod replace_tests;

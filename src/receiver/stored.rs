@@ -39,7 +39,7 @@ impl Receiver {
         };
         let unsigned = head.unsigned.as_deref().map(|stored| Box::new(stored.as_found()));
         let verified = Verified::from_inbox(body, verification, current.generation, unsigned, &head.secret, &witness);
-        let (envelope, _) = envelope::read(&*current.provider, &verified);
+        let (envelope, _) = envelope::complete(current.provider.open(&verified), &verified);
         let keys = DeliveryKeys::stored(
             head.id_from().ok_or(Unsealable::Unsupported)?,
             EventKey::from_bytes(head.event_key),

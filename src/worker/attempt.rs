@@ -17,6 +17,7 @@ use crate::dedupe::Settled;
 use crate::dedupe::inbox::rules::Ending;
 use crate::dedupe::inbox::store::Leased;
 use crate::delivery::Delivery;
+use crate::in_pool::{LONGEST_INLINE, in_pool};
 use crate::inbox::Unsealable;
 use crate::inbox::record::StoredHead;
 use crate::observe::inbox::{Attempt, Attempted, Death};
@@ -50,7 +51,14 @@ pub(super) async fn run(mut leased: Box<Leased>, mut lease: Lease, turn: Turn, p
         stored_at: leased.stored_at,
     };
     let is_replay = leased.replays > 0;
-    let (delivery, head) = match shared.receiver.open_stored(&leased) {
+    let is_long = leased.body.sealed.as_ref().is_some_and(|sealed| sealed.len() > LONGEST_INLINE);
+    let opened = if is_long {
+        let (receiver, leased) = (shared.receiver.clone(), leased.clone());
+        in_pool(move || receiver.open_stored(&leased)).await
+    } else {
+        shared.receiver.open_stored(&leased)
+    };
+    let (delivery, head) = match opened {
         Ok(opened) => opened,
         Err(Unsealable::Damaged) => {
             let ending = Ending::Dead { reason: "damaged".to_owned() };

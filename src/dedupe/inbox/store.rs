@@ -165,6 +165,7 @@ pub(crate) struct LeaseAnswer {
 }
 
 /// A leased event.
+#[derive(Clone)]
 pub(crate) struct Leased {
     pub(crate) token: ClaimToken,
     pub(crate) attempts: u32,

@@ -150,7 +150,7 @@ use super::options::{OptionError, OptionName, ProviderOptions, required};
 use crate::any_event::AnyEvent;
 use crate::envelope::{Envelope, KindName, Problem};
 use crate::scheme::Encoding;
-use crate::{ConfigError, Secrets, Verified};
+use crate::{ConfigError, Secrets};
 
 /// The facts about Azodha.
 pub(crate) static FACTS: ProviderFacts = ProviderFacts {
@@ -260,8 +260,8 @@ impl Provider for Azodha {
         format!("{:?}", self.pinned)
     }
 
-    fn open(&self, verified: &Verified<'_>) -> Envelope {
-        pinned_envelope(self.pinned, verified.body())
+    fn read(&self, body: &Bytes, _: sealed::Seal) -> Envelope {
+        pinned_envelope(self.pinned, body)
     }
 }
 

@@ -177,7 +177,7 @@ use crate::envelope::{Envelope, KindName, Problem};
 use crate::event::Payload;
 use crate::payload::{Drift, FromPayload, payload};
 use crate::scheme::Encoding;
-use crate::{ConfigError, Secrets, Time, Verified};
+use crate::{ConfigError, Secrets, Time};
 
 /// The facts about Cair Health.
 pub(crate) static FACTS: ProviderFacts = ProviderFacts {
@@ -286,8 +286,8 @@ impl Provider for Cair {
         format!("{:?}", self.pinned)
     }
 
-    fn open(&self, verified: &Verified<'_>) -> Envelope {
-        pinned_envelope(self.pinned, verified.body())
+    fn read(&self, body: &Bytes, _: sealed::Seal) -> Envelope {
+        pinned_envelope(self.pinned, body)
     }
 }
 

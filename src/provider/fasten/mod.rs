@@ -72,7 +72,7 @@ use super::options::{OptionError, OptionName, ProviderOptions, SecretMode, requi
 use crate::any_event::AnyEvent;
 use crate::envelope::{Envelope, Mode};
 use crate::scheme::StandardWebhooks;
-use crate::{ConfigError, Freshness, Secrets, Verified};
+use crate::{ConfigError, Freshness, Secrets};
 
 /// The facts about Fasten Connect.
 pub(crate) static FACTS: ProviderFacts = ProviderFacts {
@@ -256,8 +256,8 @@ impl Provider for Fasten {
         self.modes.get(secret).and_then(Option::as_ref)
     }
 
-    fn open(&self, verified: &Verified<'_>) -> Envelope {
-        envelope(None, verified.body())
+    fn read(&self, body: &Bytes, _: sealed::Seal) -> Envelope {
+        envelope(None, body)
     }
 }
 

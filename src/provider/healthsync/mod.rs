@@ -49,7 +49,7 @@ use super::options::{OptionName, required};
 use crate::any_event::AnyEvent;
 use crate::envelope::Envelope;
 use crate::scheme::{Encoding, HmacSha256Body};
-use crate::{ConfigError, Freshness, Secrets, Verified};
+use crate::{ConfigError, Freshness, Secrets};
 
 /// The facts about HealthSync.
 pub(crate) static FACTS: ProviderFacts = ProviderFacts {
@@ -128,8 +128,8 @@ impl Provider for HealthSync {
         Ok(sealed::SchemeWithSecrets { config, secrets: self.secrets.clone() })
     }
 
-    fn open(&self, verified: &Verified<'_>) -> Envelope {
-        envelope(None, verified.body())
+    fn read(&self, body: &Bytes, _: sealed::Seal) -> Envelope {
+        envelope(None, body)
     }
 }
 

@@ -142,7 +142,7 @@ use super::options::{OptionError, OptionName, ProviderOptions, required};
 use crate::any_event::AnyEvent;
 use crate::envelope::Envelope;
 use crate::scheme::SharedSecret;
-use crate::{ConfigError, Secrets, Time, Verified};
+use crate::{ConfigError, Secrets, Time};
 
 /// The facts about MediQuo.
 pub(crate) static FACTS: ProviderFacts = ProviderFacts {
@@ -231,8 +231,8 @@ impl Provider for MediQuo {
         Ok(sealed::SchemeWithSecrets { config: scheme.into(), secrets: self.secrets.clone() })
     }
 
-    fn open(&self, verified: &Verified<'_>) -> Envelope {
-        envelope(None, verified.body())
+    fn read(&self, body: &Bytes, _: sealed::Seal) -> Envelope {
+        envelope(None, body)
     }
 }
 
