@@ -2,6 +2,7 @@
 
 use std::future::{Ready, ready};
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
@@ -24,16 +25,32 @@ impl FromRequest for Delivery {
 
 impl<E: Event + Send + 'static> FromRequest for Webhook<E> {
     type Error = Misplaced;
-    type Future = Either<Ready<Result<Self, Misplaced>>, Pin<Box<dyn Future<Output = Result<Self, Misplaced>>>>>;
+    type Future = Extracting<E>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        match verified(request, "Webhook") {
+        Extracting(match verified(request, "Webhook") {
             Ok(delivery) if is_long(&delivery) => {
                 Either::Right(Box::pin(async { extracted(decode_long(delivery).await) }))
             }
             Ok(delivery) => Either::Left(ready(extracted(delivery.decode()))),
             Err(error) => Either::Left(ready(Err(error))),
-        }
+        })
+    }
+}
+
+/// The future of [`Webhook`]: the event of a short body is decoded at once.
+#[allow(missing_debug_implementations, unreachable_pub, reason = "an associated type of a trait of actix-web")]
+pub struct Extracting<E>(Either<Ready<Extracted<E>>, InPool<E>>);
+
+type Extracted<E> = Result<Webhook<E>, Misplaced>;
+
+type InPool<E> = Pin<Box<dyn Future<Output = Extracted<E>>>>;
+
+impl<E> Future for Extracting<E> {
+    type Output = Extracted<E>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context)
     }
 }
 
