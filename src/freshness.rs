@@ -56,7 +56,7 @@ impl Freshness {
     }
 
     /// Checks a signed time. Both limits are inclusive.
-    pub(crate) fn judge(self, signed: i64, now: i64) -> Result<(), Reason> {
+    pub(crate) fn check(self, signed: i64, now: i64) -> Result<(), Reason> {
         let (max_age, max_skew) = match self {
             Freshness::AttemptTime { max_age, max_skew } => (max_age, max_skew),
             Freshness::EventTime { max_age, max_skew } => (max_age, max_skew),
@@ -82,10 +82,10 @@ mod tests {
     fn both_limits_are_inclusive() {
         let freshness = Freshness::AttemptTime { max_age: Duration::from_secs(300), max_skew: Duration::from_secs(60) };
         let now = 1_700_000_000;
-        assert_eq!(freshness.judge(now - 300, now), Ok(()));
-        assert_eq!(freshness.judge(now - 301, now), Err(Reason::Stale));
-        assert_eq!(freshness.judge(now + 60, now), Ok(()));
-        assert_eq!(freshness.judge(now + 61, now), Err(Reason::InTheFuture));
+        assert_eq!(freshness.check(now - 300, now), Ok(()));
+        assert_eq!(freshness.check(now - 301, now), Err(Reason::Stale));
+        assert_eq!(freshness.check(now + 60, now), Ok(()));
+        assert_eq!(freshness.check(now + 61, now), Err(Reason::InTheFuture));
     }
 
     #[test]
@@ -105,7 +105,7 @@ mod tests {
     fn extreme_timestamps_do_not_overflow() {
         for now in [i64::MIN, 0, i64::MAX] {
             for signed in [i64::MIN, -1, 0, 1, i64::MAX] {
-                let verdict = Freshness::STANDARD_WEBHOOKS.judge(signed, now);
+                let verdict = Freshness::STANDARD_WEBHOOKS.check(signed, now);
                 assert_eq!(verdict.is_ok(), signed.abs_diff(now) <= 300, "{signed} at {now}");
             }
         }

@@ -25,7 +25,7 @@ fn check(arguments: &[&str]) -> Ran {
     )
 }
 
-/// The names of the cases, by judgment.
+/// The names of the cases, by verdict.
 struct Findings {
     code: Option<i32>,
     all: Vec<(String, String, String)>,
@@ -56,12 +56,12 @@ impl Findings {
         assert_eq!(lines.len(), stdout.lines().count(), "all of it is JSON: {stdout}");
         let text = |line: &serde_json::Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
         let lines = lines.iter();
-        let all = lines.map(|line| (text(line, "case"), text(line, "judgment"), text(line, "happened"))).collect();
+        let all = lines.map(|line| (text(line, "case"), text(line, "result"), text(line, "happened"))).collect();
         Findings { code, all }
     }
 
-    fn judged(&self, judgment: &str) -> Vec<&str> {
-        self.all.iter().filter(|(_, judged, _)| judged == judgment).map(|(case, ..)| case.as_str()).collect()
+    fn with(&self, wanted: &str) -> Vec<&str> {
+        self.all.iter().filter(|(_, verdict, _)| verdict == wanted).map(|(case, ..)| case.as_str()).collect()
     }
 }
 
@@ -100,9 +100,9 @@ fn sound_endpoints_of_every_provider_pass() {
         let provider = endpoint.provider.as_str();
         let findings = Findings::of(&served, provider, &[&["--strict"], &*arguments].concat());
         let wrong: Vec<_> =
-            findings.all.iter().filter(|(_, judged, _)| !["ok", "skipped"].contains(&&**judged)).collect();
+            findings.all.iter().filter(|(_, verdict, _)| !["ok", "skipped"].contains(&&**verdict)).collect();
         assert_eq!(findings.code, Some(0), "{provider} {arguments:?}: {wrong:#?}");
-        let ok = findings.judged("ok").len();
+        let ok = findings.with("ok").len();
         assert!(ok >= at_least, "{provider} {arguments:?}: {ok} played");
     }
 }
@@ -118,9 +118,9 @@ fn sound_endpoints_of_every_family_pass() {
         let served = faulty::sound(&family.endpoint);
         let findings = check_family(&served, &family, &["--strict"]);
         let wrong: Vec<_> =
-            findings.all.iter().filter(|(_, judged, _)| !["ok", "skipped"].contains(&&**judged)).collect();
+            findings.all.iter().filter(|(_, verdict, _)| !["ok", "skipped"].contains(&&**verdict)).collect();
         assert_eq!(findings.code, Some(0), "{:?}: {wrong:#?}", family.arguments);
-        let ok = findings.judged("ok").len();
+        let ok = findings.with("ok").len();
         assert!(ok >= 60, "{:?}: {ok} played", family.arguments);
     }
 }
@@ -130,11 +130,11 @@ fn found_at_looser(family: &Family, looser: Endpoint) -> Vec<String> {
     let served = faulty::lenient(&[family.endpoint.clone(), looser]);
     let findings = check_family(&served, family, &[]);
     assert_eq!(findings.code, Some(1), "{:?}", family.arguments);
-    findings.judged("not_ok").iter().map(|case| case.replace("custom: ", "")).collect()
+    findings.with("not_ok").iter().map(|case| case.replace("custom: ", "")).collect()
 }
 
 #[test]
-fn catches_an_endpoint_that_judges_no_signed_time() {
+fn catches_an_endpoint_that_checks_no_signed_time() {
     for family in families() {
         if family.endpoint.signing().unwrap().signs_time() {
             let mut looser = family.endpoint.clone();
@@ -195,7 +195,7 @@ fn a_public_key_cannot_sign_the_cases() {
 fn finds(fault: Fault, wanted: &[&str]) {
     let served = faulty::healthsync(SECRET, Some(fault));
     let findings = Findings::of(&served, "healthsync", &[]);
-    assert_eq!(findings.judged("not_ok"), wanted, "{fault:?}");
+    assert_eq!(findings.with("not_ok"), wanted, "{fault:?}");
     assert_eq!(findings.code, Some(1), "{fault:?}");
 }
 
@@ -228,10 +228,10 @@ const FORGED: [&str; 12] = [
 fn an_endpoint_written_by_hand_without_a_fault_passes() {
     let served = faulty::healthsync(SECRET, None);
     let findings = Findings::of(&served, "healthsync", &[]);
-    assert_eq!(findings.code, Some(0), "{:?}", findings.judged("not_ok"));
+    assert_eq!(findings.code, Some(0), "{:?}", findings.with("not_ok"));
     // It is laxer than medhook about what only the sender can write.
     assert_eq!(
-        findings.judged("remark"),
+        findings.with("remark"),
         [
             "healthsync: the content encoding `identity` twice",
             // It takes equal bytes for the same event.
@@ -250,12 +250,12 @@ fn catches_an_endpoint_that_checks_nothing() {
     let served = faulty::healthsync(SECRET, Some(Fault::Unchecked));
     let findings = Findings::of(&served, "healthsync", &[]);
     assert_eq!(findings.code, Some(1));
-    let caught = findings.judged("not_ok");
+    let caught = findings.with("not_ok");
     for case in FORGED.iter().chain(&STALE).chain(&["healthsync: no signature", "healthsync: an empty signature"]) {
         assert!(caught.contains(case), "{case}");
     }
     // All of what is genuine is accepted.
-    assert!(!findings.judged("ok").is_empty() && !caught.contains(&"healthsync: the same delivery was handled"));
+    assert!(!findings.with("ok").is_empty() && !caught.contains(&"healthsync: the same delivery was handled"));
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn catches_an_endpoint_that_compares_beginnings() {
 }
 
 #[test]
-fn catches_an_endpoint_that_judges_no_age() {
+fn catches_an_endpoint_that_checks_no_age() {
     finds(Fault::AnyAge, &STALE);
 }
 
@@ -298,7 +298,7 @@ fn catches_an_endpoint_that_remembers_before_it_handles() {
     let findings = Findings::without_hooks(&served, "healthsync", &[]);
     assert_eq!(findings.code, Some(0));
     let skipped = ("healthsync: handling fails, and the delivery comes again", "skipped");
-    let told = findings.all.iter().find(|(case, judged, _)| (&**case, &**judged) == skipped).expect("it is told");
+    let told = findings.all.iter().find(|(case, verdict, _)| (&**case, &**verdict) == skipped).expect("it is told");
     assert!(told.2.contains("--fail-next-url"), "{told:?}");
 }
 
@@ -319,7 +319,7 @@ fn reports_an_endpoint_that_rejects_duplicates() {
 
     // The first can be seen by its answers alone.
     let served = faulty::healthsync(SECRET, Some(Fault::DuplicateRefused));
-    assert_eq!(Findings::without_hooks(&served, "healthsync", &[]).judged("not_ok"), again);
+    assert_eq!(Findings::without_hooks(&served, "healthsync", &[]).with("not_ok"), again);
 }
 
 #[test]
@@ -351,14 +351,14 @@ fn catches_an_endpoint_that_takes_bodies_of_any_length() {
     // A limit that is another than the one told is none.
     let served = faulty::healthsync(SECRET, None);
     let findings = Findings::of(&served, "healthsync", &["--body-limit", "100000"]);
-    assert_eq!(findings.judged("not_ok"), ["healthsync: a forged delivery with a body over the limit, and no end"]);
+    assert_eq!(findings.with("not_ok"), ["healthsync: a forged delivery with a body over the limit, and no end"]);
 }
 
 #[test]
 fn catches_an_endpoint_that_handles_before_it_checks() {
     let served = faulty::healthsync(SECRET, Some(Fault::HandledFirst));
     let findings = Findings::of(&served, "healthsync", &[]);
-    let caught = findings.judged("not_ok");
+    let caught = findings.with("not_ok");
     assert_eq!(findings.code, Some(1));
     for case in FORGED.iter().chain(&["healthsync: no signature"]) {
         assert!(caught.contains(case), "{case}");
@@ -372,12 +372,12 @@ fn an_endpoint_that_breaks_cannot_be_told() {
     let served = faulty::healthsync(SECRET, Some(Fault::Breaks));
     let findings = Findings::of(&served, "healthsync", &[]);
     assert_eq!(findings.code, Some(2));
-    assert_eq!(findings.judged("not_ok"), [""; 0]);
+    assert_eq!(findings.with("not_ok"), [""; 0]);
     let broken = [
         "healthsync: the first bit of the body flipped in transit",
         "healthsync: a bit in the middle of the body flipped in transit",
     ];
-    assert_eq!(findings.judged("unclear"), broken);
+    assert_eq!(findings.with("unclear"), broken);
 }
 
 #[test]
@@ -385,8 +385,8 @@ fn after_a_rejected_plain_delivery_nothing_else_is_played() {
     let served = faulty::healthsync("another-secret", None);
     let findings = Findings::of(&served, "healthsync", &[]);
     assert_eq!(findings.code, Some(1));
-    assert_eq!(findings.judged("not_ok"), ["healthsync: document.uploaded"]);
-    assert_eq!(findings.judged("skipped"), ["everything else"]);
+    assert_eq!(findings.with("not_ok"), ["healthsync: document.uploaded"]);
+    assert_eq!(findings.with("skipped"), ["everything else"]);
 
     // Nor where it is accepted and thrown away.
     let served = Served::start(Arc::new(|request| {
@@ -394,7 +394,7 @@ fn after_a_rejected_plain_delivery_nothing_else_is_played() {
         Box::pin(async move { if is_count { text(200, "7") } else { status(200) } })
     }));
     let findings = Findings::of(&served, "healthsync", &[]);
-    assert_eq!(findings.judged("not_ok"), ["healthsync: document.uploaded"]);
+    assert_eq!(findings.with("not_ok"), ["healthsync: document.uploaded"]);
 }
 
 #[test]
@@ -435,15 +435,15 @@ fn both_secrets_and_the_test_mode_are_played_where_they_are_there() {
     fasten.secrets.insert("old".to_owned(), SECOND.to_owned());
     let served = faulty::sound(&fasten);
     let both = Findings::of(&served, "fasten", &["--secret-env", "SECOND"]);
-    assert_eq!(both.code, Some(0), "{:?}", both.judged("not_ok"));
-    assert!(both.judged("ok").len() > findings.judged("ok").len());
+    assert_eq!(both.code, Some(0), "{:?}", both.with("not_ok"));
+    assert!(both.with("ok").len() > findings.with("ok").len());
 
     let mut fasten = endpoint("fasten");
     fasten.test_secrets.insert("test".to_owned(), SECOND.to_owned());
     let served = faulty::sound(&fasten);
     let both = Findings::of(&served, "fasten", &["--test-secret-env", "SECOND"]);
-    assert_eq!(both.code, Some(0), "{:?}", both.judged("not_ok"));
-    assert!(both.judged("ok").len() > findings.judged("ok").len());
+    assert_eq!(both.code, Some(0), "{:?}", both.with("not_ok"));
+    assert!(both.with("ok").len() > findings.with("ok").len());
 }
 
 #[test]

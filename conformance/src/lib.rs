@@ -26,13 +26,13 @@ mod endpoint;
 mod error;
 #[cfg(test)]
 mod families;
-mod judge;
 mod list;
 mod outside;
 mod placeholders;
 mod player;
 mod recipe;
 mod site;
+mod verdict;
 mod written;
 
 pub use self::answer::{Answer, Call, Lost, Sent};
@@ -42,7 +42,7 @@ pub use self::change::{Change, State};
 pub use self::custom::CustomProvider;
 pub use self::endpoint::Endpoint;
 pub use self::error::{CaseError, EndpointError};
-pub use self::judge::{Finding, Judgment};
 pub use self::outside::{Prepared, cases_inside, cases_outside};
 pub use self::player::{Plan, Player};
 pub use self::site::Site;
+pub use self::verdict::{CaseVerdict, Finding};

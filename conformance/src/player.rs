@@ -1,4 +1,4 @@
-//! Plays cases: what is sent for each, in which order, and the judgment of what comes back.
+//! Plays cases: what is sent for each, in which order, and the verdict of what comes back.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -11,9 +11,11 @@ use crate::change::{Change, State};
 use crate::custom_cases::foreign_key_pair;
 use crate::endpoint::Endpoint;
 use crate::error::CaseError;
-use crate::judge::{CaseResult, Finding, Judgment, Wanted, is_slight, judge, only_headers_differ, times, why};
 use crate::outside::{Prepared, cases_inside, cases_outside};
 use crate::site::Site;
+use crate::verdict::{
+    CaseResult, CaseVerdict, Finding, Wanted, is_slight, only_headers_differ, times, verdict_on, why,
+};
 
 /// The endpoint that cases are played for, and the settings of the run.
 #[derive(Debug, Clone)]
@@ -88,9 +90,9 @@ impl<'s, S: Site> Player<'s, S> {
         let mut is_first = true;
         for name in names {
             let Some(finding) = self.play(&name).await? else { break };
-            let failed = finding.judgment != Judgment::Ok && finding.judgment != Judgment::Skipped;
+            let failed = finding.verdict != CaseVerdict::Ok && finding.verdict != CaseVerdict::Skipped;
             let ends_it = is_first && failed;
-            is_first &= finding.judgment == Judgment::Skipped;
+            is_first &= finding.verdict == CaseVerdict::Skipped;
             found(finding)?;
             if ends_it {
                 // An endpoint that rejects everything would pass every case of a forged delivery.
@@ -100,7 +102,7 @@ impl<'s, S: Site> Player<'s, S> {
                     happened: "not played, because the simplest genuine delivery failed; check the secret, the \
                                provider and the URL; `medhook verify` explains a recorded delivery"
                         .to_owned(),
-                    judgment: Judgment::Skipped,
+                    verdict: CaseVerdict::Skipped,
                     why: String::new(),
                 });
             }
@@ -119,8 +121,8 @@ impl<'s, S: Site> Player<'s, S> {
             return Ok(None);
         };
         let case = &prepared.case;
-        let (judgment, happened) = match prepared.skipped.or(self.too_long(case)) {
-            Some(reason) => (Judgment::Skipped, reason.to_owned()),
+        let (verdict, happened) = match prepared.skipped.or(self.too_long(case)) {
+            Some(reason) => (CaseVerdict::Skipped, reason.to_owned()),
             None => {
                 let before = self.site.handled().await?;
                 match case.state {
@@ -130,7 +132,7 @@ impl<'s, S: Site> Player<'s, S> {
                 }
             }
         };
-        Ok(Some(Finding { name: case.name.clone(), expected: self.expected(case), happened, judgment, why: why(case) }))
+        Ok(Some(Finding { name: case.name.clone(), expected: self.expected(case), happened, verdict, why: why(case) }))
     }
 
     /// Makes the cases again when the time in them is getting old: an endpoint may be slow.
@@ -168,14 +170,14 @@ impl<'s, S: Site> Player<'s, S> {
     }
 
     /// A single delivery.
-    async fn once(&mut self, case: &Case, before: Option<u64>) -> Result<(Judgment, String), S::Error> {
+    async fn once(&mut self, case: &Case, before: Option<u64>) -> Result<(CaseVerdict, String), S::Error> {
         if case.state == State::Draining {
             self.site.drain().await?;
         }
         let sent = self.site.deliver(case).await?;
         let handled = self.risen(before).await?;
         if self.plan.inside {
-            return Ok(self.judge_exactly(case, &sent, handled));
+            return Ok(self.exact_verdict(case, &sent, handled));
         }
         let changes = self.changes(case);
         let like = case.like.as_deref().and_then(|like| self.known.get(like));
@@ -188,22 +190,22 @@ impl<'s, S: Site> Player<'s, S> {
         let like_rejected = like.is_some_and(|(accepted, _)| !accepted);
         let wanted = Wanted::of(case);
         let seen = CaseResult { answer: &sent, handled, has_to, like_rejected };
-        let judged = judge(wanted, &seen, is_slight(case, &changes));
+        let verdict = verdict_on(wanted, &seen, is_slight(case, &changes));
         if wanted == Wanted::Accepted {
             self.known.insert(case.name.clone(), (is_2xx(&sent), handled));
         }
-        Ok(judged)
+        Ok(verdict)
     }
 
     /// Compares everything that is seen from inside with the list.
-    fn judge_exactly(&self, case: &Case, sent: &Sent, handled: Option<u64>) -> (Judgment, String) {
+    fn exact_verdict(&self, case: &Case, sent: &Sent, handled: Option<u64>) -> (CaseVerdict, String) {
         let call = if handled == Some(1) { self.site.last_call() } else { None };
         let as_listed = sent.as_ref().is_ok_and(|answer| *answer == case.expected.answer())
             && handled == Some(u64::from(case.expected.outcome == Outcome::Handled))
             && case.expected.matches_call(call.as_ref());
         let called = call.map(|call| format!(": {call}")).unwrap_or_default();
         let happened = format!("{}, {}{called}", shown(sent), times(handled.unwrap_or(0)));
-        (if as_listed { Judgment::Ok } else { Judgment::Fault }, happened)
+        (if as_listed { CaseVerdict::Ok } else { CaseVerdict::Fault }, happened)
     }
 
     /// The changes that make the case, the last one first.
@@ -225,28 +227,30 @@ impl<'s, S: Site> Player<'s, S> {
     }
 
     /// The same delivery twice, one after the other.
-    async fn again(&self, case: &Case, before: Option<u64>) -> Result<(Judgment, String), S::Error> {
+    async fn again(&self, case: &Case, before: Option<u64>) -> Result<(CaseVerdict, String), S::Error> {
         let first = self.site.deliver(case).await?;
         let second = self.settled(case).await?;
         let handled = self.risen(before).await?;
         let happened = format!("{}, then {}{}", shown(&first), shown(&second), of(handled));
-        let judgment = match (&first, &second) {
-            (Err(Lost::NoConnection(_)), _) | (_, Err(Lost::NoConnection(_))) => Judgment::Unclear,
-            _ if !is_2xx(&first) || !is_2xx(&second) => Judgment::Fault,
-            _ if self.plan.inside && !(is(&first, HANDLED) && is(&second, case.expected.answer())) => Judgment::Fault,
-            _ => judge_times(case, handled, 2),
+        let verdict = match (&first, &second) {
+            (Err(Lost::NoConnection(_)), _) | (_, Err(Lost::NoConnection(_))) => CaseVerdict::Unclear,
+            _ if !is_2xx(&first) || !is_2xx(&second) => CaseVerdict::Fault,
+            _ if self.plan.inside && !(is(&first, HANDLED) && is(&second, case.expected.answer())) => {
+                CaseVerdict::Fault
+            }
+            _ => verdict_on_times(case, handled, 2),
         };
-        Ok((judgment, happened))
+        Ok((verdict, happened))
     }
 
     /// Copies of one delivery at once. A copy may be told to come back while another is handled, and then has to be
     /// accepted. From inside all of them have to overlap: one is handled, and every other is told to come back.
-    async fn at_once(&self, case: &Case, before: Option<u64>) -> Result<(Judgment, String), S::Error> {
+    async fn at_once(&self, case: &Case, before: Option<u64>) -> Result<(CaseVerdict, String), S::Error> {
         let answers = self.site.deliver_copies(case, self.plan.copies).await?;
         for sent in &answers {
             match sent {
-                Err(lost @ Lost::NoConnection(_)) => return Ok((Judgment::Unclear, lost.to_string())),
-                Err(lost @ Lost::TimedOut(_)) => return Ok((Judgment::Fault, lost.to_string())),
+                Err(lost @ Lost::NoConnection(_)) => return Ok((CaseVerdict::Unclear, lost.to_string())),
+                Err(lost @ Lost::TimedOut(_)) => return Ok((CaseVerdict::Fault, lost.to_string())),
                 _ => {}
             }
         }
@@ -259,13 +263,13 @@ impl<'s, S: Site> Player<'s, S> {
             Outcome::Handled => accepted == answers.len() && is(&last, HANDLED),
             _ => accepted == 1 && told_to_come_back + 1 == answers.len() && is(&last, DUPLICATE),
         };
-        let judgment = match () {
-            () if answers.is_empty() => Judgment::Unclear,
-            () if accepted == 0 || !is_2xx(&last) => Judgment::Fault,
-            () if self.plan.inside && !overlap => Judgment::Fault,
-            () => judge_times(case, handled, answers.len() + 1),
+        let verdict = match () {
+            () if answers.is_empty() => CaseVerdict::Unclear,
+            () if accepted == 0 || !is_2xx(&last) => CaseVerdict::Fault,
+            () if self.plan.inside && !overlap => CaseVerdict::Fault,
+            () => verdict_on_times(case, handled, answers.len() + 1),
         };
-        Ok((judgment, happened))
+        Ok((verdict, happened))
     }
 
     /// Sends a case until it is not told to come back, for a while.
@@ -285,33 +289,33 @@ impl<'s, S: Site> Player<'s, S> {
     /// # Errors
     /// Those of the site.
     pub async fn play_failing(&self) -> Result<Finding, S::Error> {
-        let finding = |judgment, happened| Finding {
+        let finding = |verdict, happened| Finding {
             name: format!("{}: handling fails, and the delivery comes again", self.plan.endpoint.provider),
             expected: "no 2xx for what failed, then a 2xx and handled once".to_owned(),
             happened,
-            judgment,
+            verdict,
             why: "An event that is remembered before it is handled is lost when handling it fails.".to_owned(),
         };
         let Some(case) = self.genuine(&format!("{}failing", self.plan.mark))? else {
-            return Ok(finding(Judgment::Skipped, "there is no genuine case".to_owned()));
+            return Ok(finding(CaseVerdict::Skipped, "there is no genuine case".to_owned()));
         };
         let before = self.site.handled().await?;
         if let Err(reason) = self.site.fail_next().await? {
-            return Ok(finding(Judgment::Skipped, reason.to_owned()));
+            return Ok(finding(CaseVerdict::Skipped, reason.to_owned()));
         }
         let first = self.site.deliver(&case).await?;
         let failed = self.risen(before).await?;
         let second = self.settled(&case).await?;
         let handled = self.risen(before).await?;
         let happened = format!("{}{}, then {}{}", shown(&first), of(failed), shown(&second), of(handled));
-        let judgment = match (is_2xx(&first), failed, handled) {
+        let verdict = match (is_2xx(&first), failed, handled) {
             // The event was handled: the hook did not make its handling fail.
-            (_, Some(1..), _) => Judgment::Unclear,
-            _ if self.plan.inside && !(is(&first, FAILED) && is(&second, HANDLED)) => Judgment::Fault,
-            (false, _, Some(1)) if is_2xx(&second) => Judgment::Ok,
-            _ => Judgment::Fault,
+            (_, Some(1..), _) => CaseVerdict::Unclear,
+            _ if self.plan.inside && !(is(&first, FAILED) && is(&second, HANDLED)) => CaseVerdict::Fault,
+            (false, _, Some(1)) if is_2xx(&second) => CaseVerdict::Ok,
+            _ => CaseVerdict::Fault,
         };
-        Ok(finding(judgment, happened))
+        Ok(finding(verdict, happened))
     }
 
     /// Plays a forged delivery whose body does not end.
@@ -319,29 +323,31 @@ impl<'s, S: Site> Player<'s, S> {
     /// # Errors
     /// Those of the site.
     pub async fn play_endless(&self) -> Result<Finding, S::Error> {
-        let finding = |judgment, happened| Finding {
+        let finding = |verdict, happened| Finding {
             name: format!("{}: a forged delivery with a body over the limit, and no end", self.plan.endpoint.provider),
             expected: "rejected with a 4xx, or disconnected, before its end".to_owned(),
             happened,
-            judgment,
+            verdict,
             why: "An attacker who knows no secret could exhaust the endpoint's memory.".to_owned(),
         };
         let mark = format!("{}endless", self.plan.mark);
         let Some(mut case) = self.genuine(&mark)? else {
-            return Ok(finding(Judgment::Skipped, "there is no genuine case".to_owned()));
+            return Ok(finding(CaseVerdict::Skipped, "there is no genuine case".to_owned()));
         };
         let foreign = foreign_key_pair(&self.plan.endpoint).unwrap_or(FOREIGN);
         case.headers = signed(&self.plan.endpoint, foreign, &mark, now(), &case)?;
         let over = self.plan.body_limit.saturating_add(64 * 1024);
         Ok(match self.site.deliver_endless(&case, over).await? {
-            Err(lost @ Lost::NoConnection(_)) => finding(Judgment::Unclear, lost.to_string()),
+            Err(lost @ Lost::NoConnection(_)) => finding(CaseVerdict::Unclear, lost.to_string()),
             Ok(Answer { status: 408, .. }) | Err(Lost::TimedOut(_)) => {
-                finding(Judgment::Fault, format!("{over} bytes were read, and more awaited"))
+                finding(CaseVerdict::Fault, format!("{over} bytes were read, and more awaited"))
             }
-            Ok(Answer { status, .. }) if (400..500).contains(&status) => finding(Judgment::Ok, status.to_string()),
-            Ok(Answer { status, .. }) if (200..300).contains(&status) => finding(Judgment::Fault, status.to_string()),
-            Ok(Answer { status, .. }) => finding(Judgment::Unclear, status.to_string()),
-            Err(Lost::NoAnswer(_)) => finding(Judgment::Ok, "disconnected".to_owned()),
+            Ok(Answer { status, .. }) if (400..500).contains(&status) => finding(CaseVerdict::Ok, status.to_string()),
+            Ok(Answer { status, .. }) if (200..300).contains(&status) => {
+                finding(CaseVerdict::Fault, status.to_string())
+            }
+            Ok(Answer { status, .. }) => finding(CaseVerdict::Unclear, status.to_string()),
+            Err(Lost::NoAnswer(_)) => finding(CaseVerdict::Ok, "disconnected".to_owned()),
         })
     }
 
@@ -393,15 +399,15 @@ fn of_copies(case: &Case, copies: usize) -> u64 {
     if case.expected.outcome == Outcome::Handled { copies as u64 } else { 1 }
 }
 
-/// Judges how often copies of a delivery were handled. One that was handled less often than it should have been may be
+/// Checks how often copies of a delivery were handled. One that was handled less often than it should have been may be
 /// a lost event, or a choice of the endpoint's: it is a remark.
-fn judge_times(case: &Case, handled: Option<u64>, copies: usize) -> Judgment {
+fn verdict_on_times(case: &Case, handled: Option<u64>, copies: usize) -> CaseVerdict {
     let wanted = of_copies(case, copies);
     match handled {
-        None => Judgment::Ok,
-        Some(handled) if handled == wanted => Judgment::Ok,
-        Some(handled) if (1..wanted).contains(&handled) => Judgment::Remark,
-        Some(_) => Judgment::Fault,
+        None => CaseVerdict::Ok,
+        Some(handled) if handled == wanted => CaseVerdict::Ok,
+        Some(handled) if (1..wanted).contains(&handled) => CaseVerdict::Remark,
+        Some(_) => CaseVerdict::Fault,
     }
 }
 

@@ -67,3 +67,23 @@ impl ResponseError for Misplaced {
         HttpResponse::InternalServerError().finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use actix_web::test::TestRequest;
+
+    use super::super::tests::{InThread, deliveries};
+    use super::*;
+
+    #[tokio::test]
+    async fn events_in_long_bodies_are_decoded_outside_of_the_task() {
+        for (delivery, stays) in deliveries() {
+            let request = TestRequest::default().to_http_request();
+            request.extensions_mut().insert(delivery);
+            let Webhook(event) = Webhook::<InThread>::extract(&request).await.unwrap();
+            assert_eq!(event.0 == thread::current().id(), stays);
+        }
+    }
+}

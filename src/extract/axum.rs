@@ -44,32 +44,16 @@ impl IntoResponse for Misplaced {
 
 #[cfg(test)]
 mod tests {
-    use std::thread::{self, ThreadId};
+    use std::thread;
 
+    use super::super::tests::{InThread, deliveries};
     use super::*;
-    use crate::in_pool::LONGEST_INLINE;
-    use crate::{Bytes, Custom, Decoded, NoDedupe, Receiver, Secret, SharedSecret};
-
-    struct InThread(ThreadId);
-
-    impl Event for InThread {
-        const PROVIDER: &'static str = "acme";
-
-        fn from_body(_: Option<&str>, _: &Bytes) -> Decoded<Self> {
-            Decoded::new(InThread(thread::current().id()))
-        }
-    }
 
     #[tokio::test]
     async fn events_in_long_bodies_are_decoded_outside_of_the_task() {
-        let key = "0123456789abcdef";
-        let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new(key).unwrap());
-        let receiver = Receiver::builder("in", custom).store(NoDedupe).build().unwrap();
-        let headers = [("x-key", key)];
-        for (length, stays) in [(LONGEST_INLINE, true), (LONGEST_INLINE + 1, false)] {
-            let verified = receiver.verify(&headers, vec![b' '; length].into()).unwrap();
+        for (delivery, stays) in deliveries() {
             let (mut parts, ()) = http::Request::new(()).into_parts();
-            parts.extensions.insert(receiver.open(verified).unwrap());
+            parts.extensions.insert(delivery);
             let Webhook(event) = Webhook::<InThread>::from_request_parts(&mut parts, &()).await.unwrap();
             assert_eq!(event.0 == thread::current().id(), stays);
         }

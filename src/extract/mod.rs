@@ -106,3 +106,34 @@ impl fmt::Display for Misplaced {
 crate::error::debug_as_message!(Misplaced);
 
 impl std::error::Error for Misplaced {}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::{self, ThreadId};
+
+    use super::*;
+    use crate::{Bytes, Custom, Decoded, NoDedupe, Receiver, Secret, SharedSecret};
+
+    /// An event that contains the thread in which it was decoded.
+    pub(super) struct InThread(pub(super) ThreadId);
+
+    impl Event for InThread {
+        const PROVIDER: &'static str = "acme";
+
+        fn from_body(_: Option<&str>, _: &Bytes) -> Decoded<Self> {
+            Decoded::new(InThread(thread::current().id()))
+        }
+    }
+
+    /// Returns deliveries, and whether their events are decoded in the task.
+    pub(super) fn deliveries() -> [(Delivery, bool); 2] {
+        let key = "0123456789abcdef";
+        let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new(key).unwrap());
+        let receiver = Receiver::builder("in", custom).store(NoDedupe).build().unwrap();
+        [(LONGEST_INLINE, true), (LONGEST_INLINE + 1, false)].map(|(length, stays)| {
+            let headers = [("x-key", key)];
+            let verified = receiver.verify(&headers, vec![b' '; length].into()).unwrap();
+            (receiver.open(verified).unwrap(), stays)
+        })
+    }
+}

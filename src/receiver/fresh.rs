@@ -31,7 +31,7 @@ impl FreshnessRule {
             Freshness::EventTime { .. } => {}
         }
         match envelope.occurred_at.as_ref().and_then(Time::unix) {
-            Some(occurred_at) => self.freshness.judge(occurred_at, now()).map(|()| Age::Checked),
+            Some(occurred_at) => self.freshness.check(occurred_at, now()).map(|()| Age::Checked),
             None if self.unknown_kinds_have_event_time => Err(Reason::TimeMissing),
             None if envelope.kind.as_ref().is_some_and(|kind| kind.is_documented()) => Err(Reason::TimeMissing),
             None => Ok(Age::Unknown),

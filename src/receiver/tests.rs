@@ -287,16 +287,16 @@ fn a_content_length_over_the_limit_is_rejected_before_the_body_is_read() {
 fn a_secret_is_accepted_for_its_own_mode_only() {
     let test = Secret::new("ZmVkY2JhOTg3NjU0MzIxMA==").unwrap();
     let receiver = builder(Fasten::live(secret()).and_test(test)).build().unwrap();
-    let judged = |secret, mode: Option<&str>| {
+    let checked = |secret, mode: Option<&str>| {
         envelope::check_mode(receiver.generation().mode(secret), mode.map(Mode::from).as_ref())
     };
     for mode in [Some("live"), Some("rehearsal"), None] {
-        assert_eq!(judged(0, mode), Ok(()), "{mode:?}");
+        assert_eq!(checked(0, mode), Ok(()), "{mode:?}");
         // The configuration must be wrong: the provider signs live events with the live secret only.
-        assert_eq!(judged(1, mode), Err(Reason::SecretModeMismatch), "{mode:?}");
+        assert_eq!(checked(1, mode), Err(Reason::SecretModeMismatch), "{mode:?}");
     }
-    assert_eq!(judged(0, Some("test")), Err(Reason::WrongMode));
-    assert_eq!(judged(1, Some("test")), Ok(()));
+    assert_eq!(checked(0, Some("test")), Err(Reason::WrongMode));
+    assert_eq!(checked(1, Some("test")), Ok(()));
 }
 
 #[test]

@@ -216,8 +216,8 @@ impl KeyedStandardWebhooks {
         self.well_formed(signatures).map_err(|problem| problem.of(signature_name))?;
         // An event time in the body is another time than that of the attempt.
         if self.is_event_time || !matches!(freshness, Freshness::EventTime { .. }) {
-            let judged = freshness.judge(signed_time, now());
-            judged.map_err(|reason| outside(reason, signed_time).of(timestamp_name))?;
+            let checked = freshness.check(signed_time, now());
+            checked.map_err(|reason| outside(reason, signed_time).of(timestamp_name))?;
         }
         let message = KeyedMessage::default();
         Ok(StandardWebhooksCheck { message, signatures, id, timestamp, signed_time })

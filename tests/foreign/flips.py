@@ -37,7 +37,7 @@ def play(family, receiver, headers):
     """Sends every flip, and returns how many deliveries were rejected for each reason and how many were equal."""
     groups = collections.defaultdict(list)
     for flip in flips(family, headers):
-        groups[model.judge(family.options, family.secrets, flip.headers, flip.body, time.time())].append(flip)
+        groups[model.verify(family.options, family.secrets, flip.headers, flip.body, time.time())].append(flip)
     totals = collections.Counter()
     for reasons, group in sorted(groups.items()):
         before = receiver.counted()

@@ -33,7 +33,7 @@ class Rejected(Exception):
     """The reasons of which one is expected."""
 
 
-def judge(options, secrets, headers, body, now):
+def verify(options, secrets, headers, body, now):
     """Returns the reasons of which one is expected, or `ACCEPTED`."""
     options = options | PRESETS.get(options.get("preset"), {})
     found = {}

@@ -125,7 +125,7 @@ def sent(self, family):
             return
         self.assertEqual(code, 0, printed)
         headers = [(name.encode(), value.encode()) for name, value in received.headers.items()]
-        verdict = model.judge(family.options, family.secrets, headers, received.body, time.time())
+        verdict = model.verify(family.options, family.secrets, headers, received.body, time.time())
         self.assertEqual(verdict, model.ACCEPTED, received.headers)
 
 

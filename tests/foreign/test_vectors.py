@@ -14,9 +14,9 @@ FILE = pathlib.Path(__file__).resolve().parents[1] / "oracles" / "vectors.toml"
 VECTORS = tomllib.loads(FILE.read_text())
 
 
-def judged(vector):
+def verified(vector):
     headers = [(name.encode(), value.encode()) for name, value in vector["headers"]]
-    return model.judge(vector["options"], vector["secrets"], headers, vector["body"].encode(), vector["now"])
+    return model.verify(vector["options"], vector["secrets"], headers, vector["body"].encode(), vector["now"])
 
 
 def altered(alteration):
@@ -42,12 +42,12 @@ class Vectors(unittest.TestCase):
         self.assertEqual(len({vector["name"] for vector in VECTORS["vector"]}), len(VECTORS["vector"]))
         for vector in VECTORS["vector"]:
             with self.subTest(vector["name"]):
-                self.assertEqual(judged(vector), model.ACCEPTED)
+                self.assertEqual(verified(vector), model.ACCEPTED)
 
     def test_alterations_have_the_expected_reason(self):
         for alteration in VECTORS["altered"]:
             with self.subTest(f"{alteration['of']}: {alteration['change']}"):
-                self.assertIn(alteration["expected"], judged(altered(alteration)))
+                self.assertIn(alteration["expected"], verified(altered(alteration)))
 
     def test_transcripts_print_the_signature(self):
         for vector in VECTORS["vector"]:
@@ -58,7 +58,7 @@ class Vectors(unittest.TestCase):
                 self.assertIn(printed, "\n".join(value for _, value in vector["headers"]))
                 self.assertGreater(len(printed), 40)
 
-    def test_medhook_verify_judges_the_same(self):
+    def test_medhook_verify_agrees(self):
         for vector in VECTORS["vector"]:
             with self.subTest(vector["name"]):
                 self.assertEqual(verified(vector), "accepted")
@@ -68,7 +68,7 @@ class Vectors(unittest.TestCase):
 
 
 def expected_of_verify(alteration):
-    """Returns the expected reason. `verify` judges a time after its signature, which an altered time does not fit."""
+    """Returns the expected reason. `verify` checks a time after its signature, which an altered time does not fit."""
     is_time = alteration["expected"] in ("in_the_future", "stale")
     return "signature_mismatch" if is_time and "header" in alteration else alteration["expected"]
 

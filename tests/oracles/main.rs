@@ -68,7 +68,7 @@ fn a_delivery_with_one_flipped_bit_does_not_verify() {
 #[test]
 fn the_differences_from_the_oracle_are_intended() {
     let svix = svix::webhooks::Webhook::new(SECRET).unwrap();
-    let judged = |id: &str, timestamp: &str, body: &[u8], signature: &str| {
+    let results = |id: &str, timestamp: &str, body: &[u8], signature: &str| {
         let mut map = http::HeaderMap::new();
         for (name, value) in headers(id, timestamp, signature) {
             map.insert(name, http::HeaderValue::from_bytes(&value).unwrap());
@@ -81,18 +81,18 @@ fn the_differences_from_the_oracle_are_intended() {
 
     // With a dot in the id, two different deliveries would have one signature.
     let signature = svix.sign("msg.1", NOW, BODY.as_bytes()).unwrap();
-    assert_eq!(judged("msg.1", &now, BODY.as_bytes(), &signature), (true, Err(Reason::MalformedHeader)));
+    assert_eq!(results("msg.1", &now, BODY.as_bytes(), &signature), (true, Err(Reason::MalformedHeader)));
 
     // A second notation of the same time.
     let signature = svix.sign("msg_1", NOW, BODY.as_bytes()).unwrap();
-    assert_eq!(judged("msg_1", &format!("+{now}"), BODY.as_bytes(), &signature), (true, Err(Reason::MalformedHeader)));
+    assert_eq!(results("msg_1", &format!("+{now}"), BODY.as_bytes(), &signature), (true, Err(Reason::MalformedHeader)));
 
-    assert_eq!(judged("msg_1", &format!("0{now}"), BODY.as_bytes(), &signature), (true, Err(Reason::MalformedHeader)));
+    assert_eq!(results("msg_1", &format!("0{now}"), BODY.as_bytes(), &signature), (true, Err(Reason::MalformedHeader)));
 
     // The other implementations sign text; we sign bytes.
     let body = b"\xff\xfe not UTF-8";
     let ours = Signing::standard_webhooks().headers(SECRET, "msg_1", &now, body).unwrap();
-    assert_eq!(judged("msg_1", &now, body, &ours[2].1), (false, Ok(())));
+    assert_eq!(results("msg_1", &now, body, &ours[2].1), (false, Ok(())));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use serde_json::json;
 
-use medhook_conformance::{Finding, Judgment};
+use medhook_conformance::{CaseVerdict, Finding};
 
 use crate::output::{Screen, harmless};
 use crate::sender::Sender;
@@ -20,8 +20,8 @@ pub(super) struct CheckReport {
     counts: [usize; 5],
 }
 
-const JUDGMENTS: [Judgment; 5] =
-    [Judgment::Ok, Judgment::Fault, Judgment::Remark, Judgment::Unclear, Judgment::Skipped];
+const VERDICTS: [CaseVerdict; 5] =
+    [CaseVerdict::Ok, CaseVerdict::Fault, CaseVerdict::Remark, CaseVerdict::Unclear, CaseVerdict::Skipped];
 
 impl CheckReport {
     pub(super) fn new(json: bool, strict: bool, screen: Screen, cases: usize) -> Self {
@@ -39,17 +39,17 @@ impl CheckReport {
 
     /// Returns the text for a finding, which may be empty.
     pub(super) fn found(&mut self, finding: Finding) -> String {
-        for (count, judgment) in self.counts.iter_mut().zip(JUDGMENTS) {
-            if judgment == finding.judgment {
+        for (count, verdict) in self.counts.iter_mut().zip(VERDICTS) {
+            if verdict == finding.verdict {
                 *count += 1;
             }
         }
-        let Finding { name, expected, happened, judgment, why } = finding;
+        let Finding { name, expected, happened, verdict, why } = finding;
         let happened = harmless(happened.as_bytes());
         if self.json {
             let line = json!({
                 "case": name,
-                "judgment": word(judgment),
+                "result": in_json(verdict),
                 "expected": expected,
                 "happened": happened,
                 "why": why,
@@ -57,13 +57,13 @@ impl CheckReport {
             return format!("{line}\n");
         }
         self.progress();
-        let verdict = format!("{:<8}", judgment.as_str());
-        match judgment {
-            Judgment::Ok if self.screen.width.is_some() => String::new(),
-            Judgment::Ok | Judgment::Skipped => format!("{verdict} {name}: {happened}\n"),
+        let word = format!("{:<8}", verdict.as_str());
+        match verdict {
+            CaseVerdict::Ok if self.screen.width.is_some() => String::new(),
+            CaseVerdict::Ok | CaseVerdict::Skipped => format!("{word} {name}: {happened}\n"),
             _ => {
-                let verdict = if judgment == Judgment::Fault { self.screen.red(&verdict) } else { verdict };
-                format!("{verdict} {name}: {happened}\n         expected: {expected}. {why}\n")
+                let word = if verdict == CaseVerdict::Fault { self.screen.red(&word) } else { word };
+                format!("{word} {name}: {happened}\n         expected: {expected}. {why}\n")
             }
         }
     }
@@ -125,9 +125,9 @@ fn clear_line() {
 }
 
 /// Returns the value in JSON.
-fn word(judgment: Judgment) -> &'static str {
-    match judgment {
-        Judgment::Fault => "not_ok",
+fn in_json(verdict: CaseVerdict) -> &'static str {
+    match verdict {
+        CaseVerdict::Fault => "not_ok",
         other => other.as_str(),
     }
 }
@@ -138,18 +138,18 @@ mod tests {
 
     #[test]
     fn on_a_terminal_only_what_is_well_goes_unsaid() {
-        let finding = |judgment| Finding {
+        let finding = |verdict| Finding {
             name: "the-case".to_owned(),
             expected: "accepted with a 2xx".to_owned(),
             happened: "the reason".to_owned(),
-            judgment,
+            verdict,
             why: String::new(),
         };
-        for (width, unsaid) in [(Some(80), &[Judgment::Ok][..]), (None, &[])] {
+        for (width, unsaid) in [(Some(80), &[CaseVerdict::Ok][..]), (None, &[])] {
             let mut report = CheckReport::new(false, false, Screen { width, colour: false }, 5);
-            for judgment in JUDGMENTS {
-                let said = report.found(finding(judgment));
-                assert_eq!(said.contains("the-case: the reason\n"), !unsaid.contains(&judgment), "{said:?}");
+            for verdict in VERDICTS {
+                let said = report.found(finding(verdict));
+                assert_eq!(said.contains("the-case: the reason\n"), !unsaid.contains(&verdict), "{said:?}");
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use medhook::Reason;
-use medhook_conformance::{Finding, Judgment, Player};
+use medhook_conformance::{CaseVerdict, Finding, Player};
 
 use super::site::DemoSite;
 use crate::failure::Failure;
@@ -124,11 +124,11 @@ impl Plays {
 /// Whether a row came out as expected at one endpoint; `None` where it does not apply.
 fn verdict(cell: &Cell) -> Option<bool> {
     let findings = cell.as_ref().map_or(&[][..], Vec::as_slice);
-    let mut played = findings.iter().filter(|finding| finding.judgment != Judgment::Skipped).peekable();
+    let mut played = findings.iter().filter(|finding| finding.verdict != CaseVerdict::Skipped).peekable();
     if cell.is_ok() && played.peek().is_none() {
         return None;
     }
-    Some(cell.is_ok() && played.all(|finding| finding.judgment == Judgment::Ok))
+    Some(cell.is_ok() && played.all(|finding| finding.verdict == CaseVerdict::Ok))
 }
 
 impl Matrix {
@@ -184,13 +184,13 @@ impl Matrix {
                     }
                     Ok(findings) => {
                         for finding in findings.iter().filter(|finding| everything || is_wrong(finding)) {
-                            let judgment = match finding.judgment {
-                                Judgment::Ok => ok(),
-                                Judgment::Skipped => "-".to_owned(),
+                            let verdict = match finding.verdict {
+                                CaseVerdict::Ok => ok(),
+                                CaseVerdict::Skipped => "-".to_owned(),
                                 _ => not_ok(),
                             };
                             text.push_str(&format!(
-                                "{judgment} {provider}: {}\n  sent      {}\n  expected  {}\n  happened  {}\n",
+                                "{verdict} {provider}: {}\n  sent      {}\n  expected  {}\n  happened  {}\n",
                                 row.title,
                                 finding.name,
                                 finding.expected,
@@ -206,7 +206,7 @@ impl Matrix {
 }
 
 fn is_wrong(finding: &Finding) -> bool {
-    !matches!(finding.judgment, Judgment::Ok | Judgment::Skipped)
+    !matches!(finding.verdict, CaseVerdict::Ok | CaseVerdict::Skipped)
 }
 
 /// The width of the titles.
@@ -291,7 +291,7 @@ mod tests {
             let (last, first): (Vec<_>, Vec<_>) = cases.cloned().partition(|case| case.state == State::Draining);
             for case in first.into_iter().chain(last) {
                 let finding = player.play(&case.name).await.unwrap().unwrap();
-                played += usize::from(finding.judgment != Judgment::Skipped);
+                played += usize::from(finding.verdict != CaseVerdict::Skipped);
                 wrong.extend(Some(finding).filter(is_wrong));
             }
             assert!(wrong.is_empty() && played > 75, "{played} {wrong:#?}");
@@ -339,17 +339,17 @@ mod tests {
 
     #[test]
     fn a_failure_is_not_ok_and_told_in_full() {
-        let finding = |judgment| Finding {
+        let finding = |verdict| Finding {
             name: "acme: GET".to_owned(),
             expected: "405 method, not handled".to_owned(),
             happened: "200 handled".to_owned(),
-            judgment,
+            verdict,
             why: String::new(),
         };
         let cells = |cell: Cell| Matrix { columns: vec![Column { provider: "acme".to_owned(), cells: vec![cell] }] };
         let screen = Screen { width: Some(80), colour: true };
 
-        let wrong = cells(Ok(vec![finding(Judgment::Ok), finding(Judgment::Fault)]));
+        let wrong = cells(Ok(vec![finding(CaseVerdict::Ok), finding(CaseVerdict::Fault)]));
         assert!(!wrong.is_ok() && wrong.table(screen).contains("\x1b[1;31mNOT OK\x1b[0m"));
         assert!(wrong.table(Screen::default()).contains("1 of 1 did not come out as expected; 0 do not apply."));
         let told = wrong.in_full(false, Screen::default());
@@ -358,9 +358,9 @@ mod tests {
         assert_eq!(wrong.in_full(true, Screen::default()).lines().count(), 8);
 
         // An answer that does not tell, and a wait that did not end.
-        assert!(!cells(Ok(vec![finding(Judgment::Unclear)])).is_ok());
+        assert!(!cells(Ok(vec![finding(CaseVerdict::Unclear)])).is_ok());
         let waited = cells(Err(Failure::new("waited 20 s for an answer")));
         assert!(!waited.is_ok() && waited.in_full(false, Screen::default()).contains("waited 20 s for an answer"));
-        assert!(cells(Ok(vec![finding(Judgment::Skipped)])).is_ok() && cells(Ok(Vec::new())).is_ok());
+        assert!(cells(Ok(vec![finding(CaseVerdict::Skipped)])).is_ok() && cells(Ok(Vec::new())).is_ok());
     }
 }

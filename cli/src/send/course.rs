@@ -1,4 +1,4 @@
-//! Sends a delivery once or several times, and judges the answers.
+//! Sends a delivery once or several times, and compares the answers with the expected ones.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -51,7 +51,8 @@ pub(super) async fn repeated(
     }
     let genuine = delivery.flaw.is_none();
     let copies = plan.times > 1 && !plan.new_events;
-    let (verdict, text) = if genuine { tally.judge_genuine(copies && plan.at_once > 1) } else { tally.judge_flawed() };
+    let (verdict, text) =
+        if genuine { tally.verdict_of_genuine(copies && plan.at_once > 1) } else { tally.verdict_of_flawed() };
     say(out, &format!("{text}\n"))?;
     if genuine && tally.answered_200 {
         say(out, &delivery.doubts(copies)?)?;
@@ -149,7 +150,7 @@ impl Tally {
         self.all = self.all.saturating_add(1);
     }
 
-    fn judge_genuine(&self, copies_at_once: bool) -> (Verdict, String) {
+    fn verdict_of_genuine(&self, copies_at_once: bool) -> (Verdict, String) {
         let Tally { all, accepted, .. } = *self;
         let in_flight = if copies_at_once && accepted > 0 { self.busy } else { 0 };
         if accepted == all {
@@ -164,7 +165,7 @@ impl Tally {
         }
     }
 
-    fn judge_flawed(&self) -> (Verdict, String) {
+    fn verdict_of_flawed(&self) -> (Verdict, String) {
         let Tally { all, rejected, unrelated, .. } = *self;
         if rejected == all {
             (Verdict::AllIsWell, format!("as expected: {rejected} of {all} rejected"))
@@ -226,7 +227,7 @@ mod tests {
 
     #[test]
     fn every_genuine_delivery_must_be_answered_2xx() {
-        let verdict = |statuses: &[u16], at_once| tally(statuses).judge_genuine(at_once).0;
+        let verdict = |statuses: &[u16], at_once| tally(statuses).verdict_of_genuine(at_once).0;
         assert_eq!(verdict(&[200, 202], false), Verdict::AllIsWell);
         assert_eq!(verdict(&[200, 503], true), Verdict::AllIsWell);
         for (statuses, at_once) in [(&[200, 401][..], true), (&[503], true), (&[200, 503], false), (&[302], false)] {
@@ -238,7 +239,7 @@ mod tests {
 
     #[test]
     fn every_invalid_delivery_must_be_answered_4xx() {
-        let verdict = |statuses: &[u16]| tally(statuses).judge_flawed().0;
+        let verdict = |statuses: &[u16]| tally(statuses).verdict_of_flawed().0;
         assert_eq!(verdict(&[401, 400]), Verdict::AllIsWell);
         for statuses in [&[401, 200][..], &[500], &[302], &[503]] {
             assert_eq!(verdict(statuses), Verdict::SomethingIsNot, "{statuses:?}");

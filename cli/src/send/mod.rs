@@ -1,7 +1,7 @@
 //! `medhook send`: sends signed deliveries to any endpoint.
 //!
 //! - `delivery`: builds the request as the provider would, or with one flaw
-//! - `course`: sends it once or several times, and judges the answers
+//! - `course`: sends it once or several times, and compares the answers with the expected ones
 //! - `explain`: explains an unexpected answer
 
 mod course;

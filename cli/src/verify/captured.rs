@@ -1,4 +1,4 @@
-//! Judges recordings in which `medhook capture` replaced the header with the secret by the result of its comparison.
+//! Verifies recordings in which `medhook capture` replaced the header with the secret by the result of its comparison.
 
 use medhook::Reason;
 use medhook::testing::Signing;

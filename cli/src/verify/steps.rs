@@ -116,7 +116,7 @@ impl Steps {
         };
         steps.envelope = passed("envelope", envelope(endpoint, &delivery));
         let time = signed_at.or_else(|| delivery.occurred_at().and_then(medhook::Time::unix));
-        let judged = strict.verify(headers, body.clone()).and_then(|verified| strict.open(verified));
+        let opened = strict.verify(headers, body.clone()).and_then(|verified| strict.open(verified));
         let shown = |reason| match (reason, case.time(), case.unread_time()) {
             (Reason::TimeMissing, _, Some((name, form))) => form.describe(&name),
             (_, Some((name, form, _)), _) => {
@@ -125,7 +125,7 @@ impl Steps {
             }
             _ => age(time, at),
         };
-        steps.fresh = match judged {
+        steps.fresh = match opened {
             Ok(_) if endpoint.freshness() == Freshness::Unchecked => {
                 let which = if endpoint.custom.is_some() { "at this endpoint" } else { "by default for this provider" };
                 passed("fresh", format!("not checked {which}"))

@@ -251,7 +251,7 @@ fn check_plays_the_cases_of_the_scheme() {
 }
 
 #[test]
-fn verify_judges_by_the_scheme_and_the_age_of_the_endpoint() {
+fn verify_takes_the_scheme_and_the_age_of_the_endpoint() {
     let scene = Scene::new();
     let body = br#"{"event":{"id":"1","type":"order.made","created":"2026-01-01T00:00:00Z"},"type":"order.made"}"#;
     scene.folder.file("body", str::from_utf8(body).unwrap());

@@ -142,13 +142,13 @@ impl KeyedSignature {
             let text = text.map_err(|problem| problem.of(name))?;
             let time = timestamp.unit.parse(text, self.template.lacks_separator);
             let time = time.map_err(|problem| problem.of(name))?;
-            if timestamp.is_judged_by(freshness) {
+            if timestamp.is_checked_by(freshness) {
                 let problem = |reason| match reason {
                     Reason::Stale => timestamp.unit.old(time),
                     _ if timestamp.unit == TimestampUnit::Seconds => HeaderProblem::ahead(time),
                     _ => HeaderProblem::Ahead,
                 };
-                freshness.judge(time, now()).map_err(|reason| problem(reason).of(name))?;
+                freshness.check(time, now()).map_err(|reason| problem(reason).of(name))?;
             }
             check.parts.timestamp = text;
             check.signed_time = Some(time);
@@ -306,7 +306,7 @@ fn required_id(id: &str) -> Result<&[u8], HeaderProblem> {
 }
 
 impl KeyedTimestamp {
-    fn is_judged_by(&self, freshness: Freshness) -> bool {
+    fn is_checked_by(&self, freshness: Freshness) -> bool {
         match freshness {
             Freshness::AttemptTime { .. } => !self.is_event_time,
             Freshness::EventTime { .. } => self.is_event_time,

@@ -112,8 +112,8 @@ impl Template {
         Ok(Template { before: before.into(), body, after: after.into(), is_body, after_id, lacks_separator })
     }
 
-    /// Returns whether the message has a literal byte that is none of `A-Za-z0-9_-`, or is told from such texts by the
-    /// beginning of the body.
+    /// Returns whether no text of `A-Za-z0-9_-` alone can be the message: the template contains another byte, or a body
+    /// that begins with one.
     pub(super) fn differs_from_challenges(&self) -> bool {
         let is_outside = |part: &MessagePart| match part {
             MessagePart::Text(text) => text.iter().any(|byte| !is_challenge_byte(*byte)),

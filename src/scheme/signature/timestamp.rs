@@ -34,7 +34,7 @@ impl TimestampUnit {
     /// Returns the problem of a time that is older than the freshness window.
     pub(super) fn old(self, time: i64) -> HeaderProblem {
         match self {
-            // As milliseconds, a time before 1973.
+            // A number this small is a plausible time in seconds; in milliseconds, it would be before 1973.
             TimestampUnit::Milliseconds if time < EARLIEST_SECONDS => HeaderProblem::CoarserUnit,
             _ => HeaderProblem::Old,
         }

@@ -17,7 +17,7 @@ use attempts::{Attempt, Group, groups};
 
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
-        None => judge(),
+        None => evaluate(),
         Some("attempt-all") => {
             for group in groups() {
                 group.attempts.iter().for_each(measured);
@@ -38,7 +38,7 @@ fn measured(attempt: &Attempt) {
     assert_eq!(accepted, attempt.accepted, "{}", attempt.name);
 }
 
-fn judge() -> ExitCode {
+fn evaluate() -> ExitCode {
     let groups = groups();
     let attempts: usize = groups.iter().map(|group| group.attempts.len()).sum();
     let counts = match callgrind::counts("attempt-all", "medhook_constant_time::measured") {

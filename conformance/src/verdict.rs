@@ -1,4 +1,4 @@
-//! The expected result of a case as it can be seen from outside, and the judgment of the actual one.
+//! The expected result of a case as it can be seen from outside, and the verdict of the actual one.
 
 use crate::answer::{Lost, Sent};
 use crate::case::Case;
@@ -15,7 +15,7 @@ pub struct Finding {
     /// The actual result, or why the case was not played.
     pub happened: String,
     /// Whether the two agree.
-    pub judgment: Judgment,
+    pub verdict: CaseVerdict,
     /// The reason for the case.
     pub why: String,
 }
@@ -23,7 +23,7 @@ pub struct Finding {
 /// Whether a result is the expected one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Judgment {
+pub enum CaseVerdict {
     /// It is the expected one.
     Ok,
     /// A forged delivery was accepted, or a genuine one was rejected.
@@ -36,16 +36,16 @@ pub enum Judgment {
     Skipped,
 }
 
-impl Judgment {
+impl CaseVerdict {
     /// Returns the word for it in a report.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Judgment::Ok => "ok",
-            Judgment::Fault => "NOT OK",
-            Judgment::Remark => "remark",
-            Judgment::Unclear => "unclear",
-            Judgment::Skipped => "skipped",
+            CaseVerdict::Ok => "ok",
+            CaseVerdict::Fault => "NOT OK",
+            CaseVerdict::Remark => "remark",
+            CaseVerdict::Unclear => "unclear",
+            CaseVerdict::Skipped => "skipped",
         }
     }
 }
@@ -94,14 +94,14 @@ pub(crate) struct CaseResult<'s> {
     pub(crate) like_rejected: bool,
 }
 
-/// Judges a single delivery. `slight` is the result of [`is_slight`].
-pub(crate) fn judge(wanted: Wanted, seen: &CaseResult<'_>, slight: bool) -> (Judgment, String) {
-    let wrong = if slight { Judgment::Remark } else { Judgment::Fault };
+/// Compares a single delivery with what is wanted. `slight` is the result of [`is_slight`].
+pub(crate) fn verdict_on(wanted: Wanted, seen: &CaseResult<'_>, slight: bool) -> (CaseVerdict, String) {
+    let wrong = if slight { CaseVerdict::Remark } else { CaseVerdict::Fault };
     let answer = match seen.answer {
         Ok(answer) => answer,
-        Err(lost @ Lost::NoConnection(_)) => return (Judgment::Unclear, lost.to_string()),
+        Err(lost @ Lost::NoConnection(_)) => return (CaseVerdict::Unclear, lost.to_string()),
         Err(lost) if matches!(wanted, Wanted::Rejected | Wanted::Retried) => {
-            return (Judgment::Unclear, lost.to_string());
+            return (CaseVerdict::Unclear, lost.to_string());
         }
         Err(lost) => return (wrong, lost.to_string()),
     };
@@ -114,20 +114,21 @@ pub(crate) fn judge(wanted: Wanted, seen: &CaseResult<'_>, slight: bool) -> (Jud
     match wanted {
         Wanted::Rejected if accepted => (wrong, happened),
         // Rejected, but handled.
-        Wanted::Rejected if handled > 0 => (Judgment::Fault, happened),
+        Wanted::Rejected if handled > 0 => (CaseVerdict::Fault, happened),
         Wanted::Rejected if !(400..500).contains(&answer.status) => {
-            (Judgment::Unclear, format!("{happened}: may be a rejection or a failure"))
+            (CaseVerdict::Unclear, format!("{happened}: may be a rejection or a failure"))
         }
         Wanted::Ignored | Wanted::Retried if handled > 0 => (wrong, happened),
         Wanted::Retried if accepted => (wrong, happened),
-        Wanted::Rejected | Wanted::Retried if seen.like_rejected => {
-            (Judgment::Unclear, format!("{happened}: but the genuine delivery that it differs from was rejected, too"))
-        }
+        Wanted::Rejected | Wanted::Retried if seen.like_rejected => (
+            CaseVerdict::Unclear,
+            format!("{happened}: but the genuine delivery that it differs from was rejected, too"),
+        ),
         Wanted::Accepted | Wanted::Ignored if !accepted => (wrong, happened),
         Wanted::Accepted if seen.handled.zip(seen.has_to).is_some_and(|(handled, has_to)| handled != has_to) => {
             (wrong, happened)
         }
-        _ => (Judgment::Ok, happened),
+        _ => (CaseVerdict::Ok, happened),
     }
 }
 
@@ -236,67 +237,67 @@ mod tests {
     use super::*;
     use crate::answer::Answer;
 
-    fn judged(wanted: Wanted, status: u16, handled: Option<u64>) -> Judgment {
+    fn verdict(wanted: Wanted, status: u16, handled: Option<u64>) -> CaseVerdict {
         let seen = CaseResult { answer: &Ok(Answer::of(status)), handled, has_to: None, like_rejected: false };
-        judge(wanted, &seen, false).0
+        verdict_on(wanted, &seen, false).0
     }
 
     #[test]
     fn forged_deliveries_have_to_be_rejected_and_a_5xx_is_no_rejection() {
-        assert_eq!(judged(Wanted::Rejected, 401, None), Judgment::Ok);
-        assert_eq!(judged(Wanted::Rejected, 413, Some(0)), Judgment::Ok);
-        assert_eq!(judged(Wanted::Rejected, 200, None), Judgment::Fault);
-        assert_eq!(judged(Wanted::Rejected, 401, Some(1)), Judgment::Fault);
+        assert_eq!(verdict(Wanted::Rejected, 401, None), CaseVerdict::Ok);
+        assert_eq!(verdict(Wanted::Rejected, 413, Some(0)), CaseVerdict::Ok);
+        assert_eq!(verdict(Wanted::Rejected, 200, None), CaseVerdict::Fault);
+        assert_eq!(verdict(Wanted::Rejected, 401, Some(1)), CaseVerdict::Fault);
         for status in [500, 503, 302] {
-            assert_eq!(judged(Wanted::Rejected, status, None), Judgment::Unclear, "{status}");
-            assert_eq!(judged(Wanted::Rejected, status, Some(1)), Judgment::Fault, "{status}");
+            assert_eq!(verdict(Wanted::Rejected, status, None), CaseVerdict::Unclear, "{status}");
+            assert_eq!(verdict(Wanted::Rejected, status, Some(1)), CaseVerdict::Fault, "{status}");
         }
     }
 
     #[test]
     fn genuine_deliveries_have_to_be_accepted() {
-        assert_eq!(judged(Wanted::Accepted, 204, None), Judgment::Ok);
+        assert_eq!(verdict(Wanted::Accepted, 204, None), CaseVerdict::Ok);
         for status in [400, 401, 500, 302] {
-            assert_eq!(judged(Wanted::Accepted, status, None), Judgment::Fault, "{status}");
+            assert_eq!(verdict(Wanted::Accepted, status, None), CaseVerdict::Fault, "{status}");
         }
-        assert_eq!(judged(Wanted::Ignored, 200, Some(0)), Judgment::Ok);
-        assert_eq!(judged(Wanted::Ignored, 200, Some(1)), Judgment::Fault);
-        assert_eq!(judged(Wanted::Ignored, 401, None), Judgment::Fault);
+        assert_eq!(verdict(Wanted::Ignored, 200, Some(0)), CaseVerdict::Ok);
+        assert_eq!(verdict(Wanted::Ignored, 200, Some(1)), CaseVerdict::Fault);
+        assert_eq!(verdict(Wanted::Ignored, 401, None), CaseVerdict::Fault);
     }
 
     #[test]
     fn an_event_under_the_secret_of_the_other_mode_has_to_be_sent_again() {
         for status in [503, 500, 401] {
-            assert_eq!(judged(Wanted::Retried, status, None), Judgment::Ok, "{status}");
-            assert_eq!(judged(Wanted::Retried, status, Some(0)), Judgment::Ok, "{status}");
-            assert_eq!(judged(Wanted::Retried, status, Some(1)), Judgment::Fault, "{status}");
+            assert_eq!(verdict(Wanted::Retried, status, None), CaseVerdict::Ok, "{status}");
+            assert_eq!(verdict(Wanted::Retried, status, Some(0)), CaseVerdict::Ok, "{status}");
+            assert_eq!(verdict(Wanted::Retried, status, Some(1)), CaseVerdict::Fault, "{status}");
         }
-        assert_eq!(judged(Wanted::Retried, 200, None), Judgment::Fault);
-        assert_eq!(judged(Wanted::Retried, 200, Some(0)), Judgment::Fault);
+        assert_eq!(verdict(Wanted::Retried, 200, None), CaseVerdict::Fault);
+        assert_eq!(verdict(Wanted::Retried, 200, Some(0)), CaseVerdict::Fault);
     }
 
     #[test]
     fn a_rejection_says_nothing_where_the_genuine_delivery_is_rejected_too() {
         let answer = Ok(Answer::of(401));
         let seen = CaseResult { answer: &answer, handled: None, has_to: None, like_rejected: true };
-        assert_eq!(judge(Wanted::Rejected, &seen, false).0, Judgment::Unclear);
+        assert_eq!(verdict_on(Wanted::Rejected, &seen, false).0, CaseVerdict::Unclear);
     }
 
     #[test]
     fn no_answer_is_a_fault_only_where_one_was_due() {
         let gone = Err(Lost::NoAnswer(String::new()));
         let seen = CaseResult { answer: &gone, handled: None, has_to: None, like_rejected: false };
-        assert_eq!(judge(Wanted::Accepted, &seen, false).0, Judgment::Fault);
-        assert_eq!(judge(Wanted::Rejected, &seen, false).0, Judgment::Unclear);
+        assert_eq!(verdict_on(Wanted::Accepted, &seen, false).0, CaseVerdict::Fault);
+        assert_eq!(verdict_on(Wanted::Rejected, &seen, false).0, CaseVerdict::Unclear);
         let unreachable = Err(Lost::NoConnection(String::new()));
         let seen = CaseResult { answer: &unreachable, ..seen };
-        assert_eq!(judge(Wanted::Accepted, &seen, false).0, Judgment::Unclear);
+        assert_eq!(verdict_on(Wanted::Accepted, &seen, false).0, CaseVerdict::Unclear);
     }
 
     #[test]
     fn a_delivery_that_an_unsigned_header_keeps_from_the_handler_is_a_fault() {
         let answer = Ok(Answer::of(200));
         let seen = CaseResult { answer: &answer, handled: Some(0), has_to: Some(1), like_rejected: false };
-        assert_eq!(judge(Wanted::Accepted, &seen, false).0, Judgment::Fault);
+        assert_eq!(verdict_on(Wanted::Accepted, &seen, false).0, CaseVerdict::Fault);
     }
 }
