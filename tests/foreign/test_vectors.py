@@ -61,10 +61,10 @@ class Vectors(unittest.TestCase):
     def test_medhook_verify_agrees(self):
         for vector in VECTORS["vector"]:
             with self.subTest(vector["name"]):
-                self.assertEqual(verified(vector), "accepted")
+                self.assertEqual(reported(vector), "accepted")
         for alteration in VECTORS["altered"]:
             with self.subTest(f"{alteration['of']}: {alteration['change']}"):
-                self.assertEqual(verified(altered(alteration)), expected_of_verify(alteration))
+                self.assertEqual(reported(altered(alteration)), expected_of_verify(alteration))
 
 
 def expected_of_verify(alteration):
@@ -73,7 +73,7 @@ def expected_of_verify(alteration):
     return "signature_mismatch" if is_time and "header" in alteration else alteration["expected"]
 
 
-def verified(vector):
+def reported(vector):
     """Returns the reason that `medhook verify` reports, or "accepted"."""
     with receiver.Endpoint(vector["options"], vector["secrets"]) as endpoint:
         # A file without headers is a mistake of its own.
