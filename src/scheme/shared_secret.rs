@@ -322,12 +322,14 @@ mod tests {
             (&bearer, "Bearer ", Err(Reason::SignatureMismatch)),
             (&bearer, "Bearer open sesam", Err(Reason::SignatureMismatch)),
             (&bearer, "Basic open sesame", Err(Reason::MalformedHeader)),
+            (&bearer, "Digest open sesame", Err(Reason::MalformedHeader)),
             (&basic, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==", Ok(0)),
             (&basic, "BASIC QWxhZGRpbjpvcGVuIHNlc2FtZQ==", Ok(0)),
             (&basic, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ", Err(Reason::SignatureMismatch)),
             (&basic, "Basic YWxhZGRpbjpvcGVuIHNlc2FtZQ==", Err(Reason::SignatureMismatch)),
             (&basic, "Basic open sesame", Err(Reason::SignatureMismatch)),
             (&basic, "Bearer QWxhZGRpbjpvcGVuIHNlc2FtZQ==", Err(Reason::MalformedHeader)),
+            (&basic, "Token QWxhZGRpbjpvcGVuIHNlc2FtZQ==", Err(Reason::MalformedHeader)),
         ] {
             assert_eq!(found(scheme, &[("Authorization", value)]), expected, "{value}");
         }

@@ -5,6 +5,9 @@ use super::*;
 #[tokio::test]
 async fn an_operation_whose_audit_entry_fails_changes_nothing() {
     let fixture = Fixture::new().await;
+    let handled = fixture.stored(2).await;
+    fixture.leased(6).await;
+    fixture.inbox.finish(handled, token(6), Ending::Done, false).await.unwrap();
     let id = fixture.stored(1).await;
     fixture.run("ALTER TABLE {ns}_inbox_audit ADD CHECK (reason <> 'why')").await;
     for error in [
@@ -13,11 +16,12 @@ async fn an_operation_whose_audit_entry_fails_changes_nothing() {
         fixture.inbox.body(id, audit("body")).await.unwrap_err(),
         fixture.inbox.set_paused("fasten".into(), true, audit("pause")).await.unwrap_err(),
         fixture.inbox.set_hold(LeaseHold::All, audit("hold")).await.unwrap_err(),
+        fixture.inbox.forget(key(2), [2; 32], audit("forget")).await.unwrap_err(),
     ] {
         assert!(error.to_string().contains("check constraint"), "{error}");
     }
     assert!(fixture.lease(5, false).await.leased.is_some());
-    assert_eq!(fixture.numbers().await, [1, 1, 1]);
+    assert_eq!(fixture.numbers().await, [2, 2, 1]);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::dedupe::inbox::rules::{Ending, Status};
 use crate::dedupe::inbox::store::{CountOf, Keep, LeaseHold, Operated, PurgedRows, RowFilter, SealedBody};
-use crate::dedupe::{Claimed, DedupeStore, Settled};
+use crate::dedupe::{Claimed, DedupeStore, Forgotten, Settled};
 
 #[tokio::test]
 async fn an_event_is_claimed_and_stored_in_the_order_of_the_queue() {
@@ -47,6 +47,39 @@ async fn a_hold_lets_only_events_through_that_were_stored_since() {
     assert_eq!(place.lease(2, false).await, Some(1));
     assert_eq!(place.inbox.audit_entries(0, 10).await.unwrap().len(), 5);
     assert_eq!(place.inbox.audit_entries(3, 1).await.unwrap()[0].2, audit("release"));
+}
+
+#[tokio::test]
+async fn an_operation_whose_audit_entry_fails_changes_nothing() {
+    let place = Place::new().await;
+    let [handled, id] = [place.store(event(1)).await, place.store(event(2)).await];
+    assert_eq!(place.lease(1, false).await, Some(handled));
+    place.inbox.finish(handled, token(1), Ending::Done, false).await.unwrap();
+    let fails = "a fault of medhook_inbox_audit";
+    let before = (place.counts().await, place.number("SELECT sum(due) FROM medhook_inbox").await);
+    place.clock.advance(HOUR);
+    place
+        .run(&format!(
+            "CREATE TRIGGER fault BEFORE INSERT ON medhook_inbox_audit BEGIN SELECT RAISE(ABORT, '{fails}'); END"
+        ))
+        .await;
+    for (operation, error) in [
+        ("discard", place.inbox.discard(id, audit("discard")).await.unwrap_err()),
+        ("replay", place.inbox.replay(id, audit("replay")).await.unwrap_err()),
+        ("body", place.inbox.body(id, audit("body")).await.unwrap_err()),
+        ("pause", place.inbox.set_paused("acme".into(), true, audit("pause")).await.unwrap_err()),
+        ("hold", place.inbox.set_hold(LeaseHold::All, audit("hold")).await.unwrap_err()),
+        ("forget", place.inbox.forget(key(1), *key(1).as_bytes(), audit("forget")).await.unwrap_err()),
+    ] {
+        assert!(error.to_string().contains(fails), "{operation}: {error}");
+    }
+    let after = (place.counts().await, place.number("SELECT sum(due) FROM medhook_inbox").await);
+    assert_eq!(after, before);
+    assert_eq!(place.store.claim(key(1), token(9), LEASE).await.unwrap(), Claimed::AlreadyHandled, "not forgotten");
+    assert_eq!(place.lease(5, false).await, Some(id), "neither discarded nor held");
+    place.run("DROP TRIGGER fault").await;
+    assert_eq!(place.inbox.discard(id, audit("discard")).await.unwrap(), Operated::Processing);
+    assert_eq!(place.inbox.forget(key(1), *key(1).as_bytes(), audit("forget")).await.unwrap(), Forgotten::Removed);
 }
 
 #[tokio::test]
