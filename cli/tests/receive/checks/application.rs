@@ -70,6 +70,8 @@ pub(super) struct Application {
 struct State {
     events: BTreeMap<String, Recorded>,
     policy: Policy,
+    /// Whether the receivers have an inbox, and send the headers of stored events.
+    has_inbox: bool,
     /// Requests that are not as they should be.
     mistakes: Vec<String>,
     accepting: Option<JoinHandle<()>>,
@@ -78,10 +80,11 @@ struct State {
 
 impl Application {
     /// Creates an application that is down.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(has_inbox: bool) -> Self {
         let state = State {
             events: BTreeMap::new(),
             policy: Arc::new(|_| Answer::Record),
+            has_inbox,
             mistakes: Vec::new(),
             accepting: None,
             connections: 0,
@@ -137,6 +140,13 @@ impl Application {
         self.state.lock().unwrap().events.clone()
     }
 
+    /// Removes the events whose last call was before this time, and returns them.
+    pub(super) fn take_before(&self, time: Instant) -> BTreeMap<String, Recorded> {
+        let mut state = self.state.lock().unwrap();
+        let is_old = |event: &Recorded| event.calls.last().is_some_and(|call| call.at < time);
+        state.events.extract_if(.., |_, event| is_old(event)).collect()
+    }
+
     /// Returns the number of recorded events.
     pub(super) fn recorded(&self) -> usize {
         self.state.lock().unwrap().events.values().filter(|event| event.at.is_some()).count()
@@ -184,7 +194,7 @@ impl Application {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let id = text("webhook-id").to_owned();
         let mut state = self.state.lock().unwrap();
-        let mistakes = mistakes(headers, path, body);
+        let mistakes = mistakes(headers, path, body, state.has_inbox);
         state.mistakes.extend(mistakes);
         let event = state.events.entry(id.clone()).or_insert_with(|| Recorded {
             body: body.clone(),
@@ -218,7 +228,7 @@ impl Application {
 }
 
 /// Returns what is wrong with a request: its signature, or a header that carries something of the sender's.
-fn mistakes(headers: &HeaderMap, path: &str, body: &Bytes) -> Vec<String> {
+fn mistakes(headers: &HeaderMap, path: &str, body: &Bytes, has_inbox: bool) -> Vec<String> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut mistakes = Vec::new();
     let signer = Signer::new(StandardWebhooks::new(), &Secret::new(key(APPLICATION)).unwrap()).unwrap();
@@ -235,7 +245,7 @@ fn mistakes(headers: &HeaderMap, path: &str, body: &Bytes) -> Vec<String> {
         mistakes.push(format!("{path}: the signature of the headers is wrong"));
     }
     for name in ["medhook-attempt", "medhook-stored-at"] {
-        if text(name).parse::<u64>().is_err() {
+        if has_inbox && text(name).parse::<u64>().is_err() {
             mistakes.push(format!("{path}: {name} is not a number"));
         }
     }

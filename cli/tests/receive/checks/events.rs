@@ -65,7 +65,8 @@ impl Event {
 
     pub(super) fn of(provider: &'static Provider, name: &str) -> Self {
         let id = format!("{MARK}-{name}");
-        let mut body: Value = serde_json::from_slice(signed(provider, None, "c2VjcmV0IHNlY3JldCE=").body()).unwrap();
+        let mut body: Value =
+            serde_json::from_slice(signed(provider, None, now(), "c2VjcmV0IHNlY3JldCE=").body()).unwrap();
         *body.pointer_mut(provider.id).unwrap() = id.clone().into();
         // An undocumented field, which is passed on.
         body["text"] = words(&id, 200).into();
@@ -77,19 +78,36 @@ impl Event {
         words(&self.id, 32).into_bytes()
     }
 
-    /// Returns the head of a delivery that is signed now. Some headers, and the query, are marked.
+    /// Returns a delivery that is signed now. A header and the query are marked.
+    pub(super) fn request(&self, secret: &str) -> http::Request<Bytes> {
+        self.request_at(now(), secret)
+    }
+
+    /// Returns a delivery that is signed at this time, in Unix seconds.
+    pub(super) fn request_at(&self, time: i64, secret: &str) -> http::Request<Bytes> {
+        let mut request = signed(self.provider, Some(self.body.clone()), time, secret);
+        *request.uri_mut() = format!("/{}?token={MARK}", self.provider.name).parse().unwrap();
+        request.headers_mut().insert("x-request-id", http::HeaderValue::from_static(MARK));
+        request
+    }
+
+    /// Returns the head of a delivery that is signed now.
     pub(super) fn head(&self, secret: &str) -> String {
-        let request = signed(self.provider, Some(self.body.clone()), secret);
-        let mut head = format!("POST /{}?token={MARK} HTTP/1.1\r\nx-request-id: {MARK}\r\n", self.provider.name);
-        for (name, value) in request.headers() {
-            head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
-        }
-        head
+        head_of(&self.request(secret))
     }
 }
 
-fn signed(provider: &Provider, body: Option<Bytes>, secret: &str) -> http::Request<Bytes> {
-    let mut sample = sample(provider.name, provider.kind).at(now()).id(format!("{MARK}-message")).secret(secret);
+/// Returns the lines of the head of a request.
+pub(super) fn head_of(request: &http::Request<Bytes>) -> String {
+    let mut head = format!("POST {} HTTP/1.1\r\n", request.uri());
+    for (name, value) in request.headers() {
+        head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
+    }
+    head
+}
+
+fn signed(provider: &Provider, body: Option<Bytes>, time: i64, secret: &str) -> http::Request<Bytes> {
+    let mut sample = sample(provider.name, provider.kind).at(time).id(format!("{MARK}-message")).secret(secret);
     if let Some(body) = body {
         sample = sample.body(body);
     }

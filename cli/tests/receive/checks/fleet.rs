@@ -1,6 +1,8 @@
-//! A fleet of `medhook receive` processes on one database, with an application and a sender.
+//! `medhook receive` processes on one store, with an application and a sender.
 
 use std::cell::Cell;
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -18,8 +20,14 @@ use super::shared::marks;
 use super::shared::process::Process;
 use super::shared::wire;
 
+/// Receivers on a database, whose rows are read.
 pub(super) struct Fleet {
     pub(super) tables: Tables,
+    receivers: Receivers,
+}
+
+/// Receivers that share a store of any kind.
+pub(super) struct Receivers {
     pub(super) application: Application,
     pub(super) sender: Sender,
     pub(super) settings: Settings,
@@ -53,29 +61,98 @@ impl Fleet {
 
     /// Creates the database and the files, without an application or receivers.
     pub(super) async fn stopped(which: Which, settings: Settings) -> Self {
-        let folder = TempDir::new().unwrap();
-        let (database, store) = match which {
+        match which {
             Which::Sqlite => {
-                let path = folder.path().join("medhook.db");
-                (Database::Sqlite(path.clone()), format!("sqlite:{}", path.display()))
+                let receivers = Receivers::stopped(sqlite_in, settings);
+                let database = Database::Sqlite(receivers.folder().join(SQLITE));
+                Fleet { tables: Tables::of(database), receivers }
             }
-            Which::Postgres => postgres().await,
-        };
+            Which::Postgres => {
+                let (database, store) = postgres().await;
+                Fleet { tables: Tables::of(database), receivers: Receivers::stopped(|_| store, settings) }
+            }
+        }
+    }
+
+    /// Starts the receivers at once.
+    pub(super) fn with(self, processes: usize) -> Self {
+        Fleet { receivers: self.receivers.with(processes), ..self }
+    }
+
+    /// Counts occurrences of pieces in the files of the database.
+    pub(super) async fn count_in_files(&self, pieces: &[Vec<u8>]) -> usize {
+        self.tables.count_in_files(self.folder(), pieces).await
+    }
+
+    /// Waits until no event waits or is processed.
+    pub(super) async fn until_ended(&self) {
+        let ended = async || self.tables.rows("status < 2").await == 0;
+        until("all events have ended", ended, async || self.state().await).await;
+    }
+
+    /// Waits until the application has recorded this many events.
+    pub(super) async fn until_recorded(&self, number: usize) {
+        let recorded = async || self.application.recorded() >= number;
+        until(&format!("{number} are recorded"), recorded, async || self.state().await).await;
+    }
+
+    /// Waits until this many sends have ended.
+    pub(super) async fn until_sent(&self, number: usize) {
+        let enough = async || self.sender.sent() >= number;
+        until(&format!("{number} are sent"), enough, async || self.state().await).await;
+    }
+
+    pub(super) async fn state(&self) -> String {
+        let (statuses, recorded) = (self.tables.statuses().await, self.application.recorded());
+        format!("{statuses}; {recorded} recorded, calls {:?}", self.application.calls())
+    }
+}
+
+impl Deref for Fleet {
+    type Target = Receivers;
+
+    fn deref(&self) -> &Receivers {
+        &self.receivers
+    }
+}
+
+impl DerefMut for Fleet {
+    fn deref_mut(&mut self) -> &mut Receivers {
+        &mut self.receivers
+    }
+}
+
+/// The name of the SQLite file in the folder of its receivers.
+pub(super) const SQLITE: &str = "medhook.db";
+
+/// Returns the URL of the SQLite file in the folder of its receivers.
+pub(super) fn sqlite_in(folder: &Path) -> String {
+    format!("sqlite:{}", folder.join(SQLITE).display())
+}
+
+impl Receivers {
+    /// Creates the files, without an application or receivers. `store` returns the URL of the store, and is given the
+    /// folder of the files.
+    pub(super) fn stopped(store: impl FnOnce(&Path) -> String, settings: Settings) -> Self {
+        let folder = TempDir::new().unwrap();
         let mut mounted = Mounted::at(folder.path().join("secrets"));
         mounted.swap(&mounted::files(&[1]));
         let sender = Sender::default();
         sender.sign_with(mounted::secrets(1));
-        Fleet {
-            tables: Tables::of(database),
-            application: Application::new(),
+        Receivers {
+            application: Application::new(settings.inbox),
             sender,
             settings,
             mounted,
             processes: Vec::new(),
-            store,
+            store: store(folder.path()),
             folder,
             logs: Cell::new(0),
         }
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Starts the receivers at once.
@@ -123,14 +200,19 @@ impl Fleet {
     /// Restarts all receivers, one after the other. As with a load balancer, nothing is sent to the one that ends.
     pub(super) async fn roll(&mut self) {
         for number in 0..self.processes.len() {
-            let others = self.processes.iter().enumerate().filter(|(other, _)| *other != number);
-            self.sender.send_to(others.map(|(_, process)| process.address).collect());
-            // Deliveries that were addressed before arrive.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            self.look(number).await;
-            self.processes[number].stop();
-            self.restart(number);
+            self.replace(number).await;
         }
+    }
+
+    /// Stops a receiver with SIGTERM while nothing is sent to it, and starts another one.
+    pub(super) async fn replace(&mut self, number: usize) {
+        let others = self.processes.iter().enumerate().filter(|(other, _)| *other != number);
+        self.sender.send_to(others.map(|(_, process)| process.address).collect());
+        // Deliveries that were addressed before arrive.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        self.look(number).await;
+        self.processes[number].stop();
+        self.restart(number);
     }
 
     pub(super) fn stop_all(&mut self) {
@@ -176,7 +258,9 @@ impl Fleet {
     }
 
     fn medhook(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_medhook"));
+        // A run of an hour must not depend on a program that is compiled again meanwhile.
+        let program = std::env::var_os("MEDHOOK_TEST_RELEASE").unwrap_or(env!("CARGO_BIN_EXE_medhook").into());
+        let mut command = Command::new(program);
         command.current_dir(self.folder.path()).env("CHECK_STORE", &self.store);
         command
     }
@@ -184,34 +268,6 @@ impl Fleet {
     fn log(&self) -> std::path::PathBuf {
         let number = self.logs.replace(self.logs.get() + 1);
         self.folder.path().join(format!("{number:03}.log"))
-    }
-
-    /// Counts occurrences of pieces in the files of the database.
-    pub(super) async fn count_in_files(&self, pieces: &[Vec<u8>]) -> usize {
-        self.tables.count_in_files(self.folder.path(), pieces).await
-    }
-
-    /// Waits until no event waits or is processed.
-    pub(super) async fn until_ended(&self) {
-        let ended = async || self.tables.rows("status < 2").await == 0;
-        until("all events have ended", ended, async || self.state().await).await;
-    }
-
-    /// Waits until the application has recorded this many events.
-    pub(super) async fn until_recorded(&self, number: usize) {
-        let recorded = async || self.application.recorded() >= number;
-        until(&format!("{number} are recorded"), recorded, async || self.state().await).await;
-    }
-
-    /// Waits until this many sends have ended.
-    pub(super) async fn until_sent(&self, number: usize) {
-        let enough = async || self.sender.sent() >= number;
-        until(&format!("{number} are sent"), enough, async || self.state().await).await;
-    }
-
-    pub(super) async fn state(&self) -> String {
-        let (statuses, recorded) = (self.tables.statuses().await, self.application.recorded());
-        format!("{statuses}; {recorded} recorded, calls {:?}", self.application.calls())
     }
 
     /// Reads what must not carry marks, and searches all that the receivers and the commands wrote. Returns the bytes
@@ -224,7 +280,7 @@ impl Fleet {
         let mut unspeakable: Vec<_> = unspeakable.iter().map(String::as_str).collect();
         // The password of the database.
         if let Some(password) = self.store.split(':').nth(2).and_then(|rest| rest.split('@').next())
-            && self.store.starts_with("postgres:")
+            && (self.store.starts_with("postgres:") || self.store.starts_with("redis:"))
         {
             unspeakable.push(password);
         }
@@ -232,7 +288,7 @@ impl Fleet {
     }
 }
 
-impl Drop for Fleet {
+impl Drop for Receivers {
     fn drop(&mut self) {
         if std::thread::panicking() {
             marks::print_logs(self.folder.path());

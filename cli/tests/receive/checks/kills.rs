@@ -48,7 +48,8 @@ async fn killed(which: Which) {
         fleet.until_sent((kill * events / (kills + 1)) as usize).await;
         let seed = kill.wrapping_mul(6_364_136_223_846_793_005) >> 33;
         tokio::time::sleep(Duration::from_millis(seed % 30)).await;
-        fleet.kill(seed as usize % fleet.processes.len());
+        let number = seed as usize % fleet.processes.len();
+        fleet.kill(number);
     }
     fleet.until_sent(events as usize).await;
     let mut sent = load.stop().await;

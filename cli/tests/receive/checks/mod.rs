@@ -42,4 +42,6 @@ mod settings;
     reason = "the checks of the library use the rest, from another package"
 )]
 mod shared;
+#[cfg(all(feature = "postgres", feature = "redis"))]
+mod soak;
 mod tally;

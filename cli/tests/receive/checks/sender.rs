@@ -26,6 +26,8 @@ pub(super) struct Sender {
     turn: Arc<AtomicUsize>,
     /// The number of events that were accepted or, without retries, sent.
     ended: Arc<AtomicUsize>,
+    /// Sends over connections that stay open; without it, each try has a connection of its own.
+    connections: Option<crate::sender::Sender>,
 }
 
 impl Sender {
@@ -37,6 +39,22 @@ impl Sender {
     /// Sets the secrets for the following tries, by endpoint.
     pub(super) fn sign_with(&self, secrets: BTreeMap<&'static str, String>) {
         *self.secrets.lock().unwrap() = secrets;
+    }
+
+    /// Returns a sender to the same receivers that keeps its connections open.
+    pub(super) fn keeping_alive(&self) -> Self {
+        Sender { connections: Some(crate::sender::Sender::new()), ..self.clone() }
+    }
+
+    /// Returns the secret of an endpoint.
+    pub(super) fn secret(&self, endpoint: &str) -> String {
+        self.secrets.lock().unwrap()[endpoint].clone()
+    }
+
+    /// Returns the receiver for the next try.
+    pub(super) fn next_address(&self) -> Option<SocketAddr> {
+        let addresses = self.addresses.lock().unwrap();
+        addresses.get(self.turn.fetch_add(1, Ordering::Relaxed) % addresses.len().max(1)).copied()
     }
 
     /// Sends events concurrently.
@@ -96,17 +114,16 @@ impl Sender {
 
     /// Returns the status of one try, or `None` if there was no answer.
     pub(super) async fn try_to_send(&self, event: &Event) -> Option<u16> {
-        let secret = self.secrets.lock().unwrap()[event.provider.name].clone();
-        self.ask(&event.head(&secret), &event.body).await
+        let secret = self.secret(event.provider.name);
+        match &self.connections {
+            Some(connections) => connections.send(self.next_address()?, &event.request(&secret)).await.ok(),
+            None => self.ask(&event.head(&secret), &event.body).await,
+        }
     }
 
     /// Sends any request to a receiver.
     pub(super) async fn ask(&self, head: &str, body: &[u8]) -> Option<u16> {
-        let address = {
-            let addresses = self.addresses.lock().unwrap();
-            *addresses.get(self.turn.fetch_add(1, Ordering::Relaxed) % addresses.len().max(1))?
-        };
-        Some(wire::ask(address, head, body).await?.0)
+        Some(wire::ask(self.next_address()?, head, body).await?.0)
     }
 }
 

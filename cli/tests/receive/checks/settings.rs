@@ -14,6 +14,8 @@ pub(super) struct Settings {
     pub(super) lease: &'static str,
     pub(super) handler_timeout: &'static str,
     pub(super) drain_delay: &'static str,
+    /// More keys of each endpoint.
+    pub(super) more: &'static str,
 }
 
 impl Default for Settings {
@@ -27,6 +29,7 @@ impl Default for Settings {
             lease: "30s",
             handler_timeout: "20s",
             drain_delay: "0s",
+            more: "",
         }
     }
 }
@@ -34,7 +37,7 @@ impl Default for Settings {
 impl Settings {
     /// Returns the text of the file. `application` is the URL of the application.
     pub(super) fn toml(&self, application: &str) -> String {
-        let Settings { inbox, keys, max_attempts, workers, lease, handler_timeout, drain_delay } = self;
+        let Settings { inbox, keys, max_attempts, workers, lease, handler_timeout, drain_delay, more } = self;
         let keys: Vec<_> = keys.iter().map(|key| format!("{{ file = \"secrets/{key}\" }}")).collect();
         let bodies = match (inbox, keys.is_empty()) {
             (false, _) => String::new(),
@@ -59,7 +62,7 @@ impl Settings {
                 "[[endpoint]]\npath = \"/{name}\"\nprovider = \"{name}\"\n{keys}\
                  secrets = [{{ file = \"secrets/{name}\" }}, {{ file = \"secrets/{name}-1\", optional = true }}]\n\
                  handler_timeout = \"{handler_timeout}\"\nforward = \"{application}/{name}\"\n\
-                 forward_secret = {{ file = \"secrets/{APPLICATION}\" }}\n{inbox}"
+                 forward_secret = {{ file = \"secrets/{APPLICATION}\" }}\n{inbox}{more}"
             ));
         }
         text

@@ -1,0 +1,144 @@
+//! Figures that must not grow, sampled regularly.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::time::Duration;
+
+use super::super::shared::figures::report;
+
+/// A file to which each sample is appended: seconds, series and value, separated by tabs.
+const FILE: &str = "MEDHOOK_SOAK_SAMPLES";
+
+/// With fewer samples in a quarter, a median says little.
+const FEWEST: usize = 10;
+
+/// The unit of a series, and by how much it may grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// Memory of a process.
+    Memory,
+    /// A file, a table or the memory of a server.
+    Size,
+    Count,
+    /// Rows of a table. Some wait for the next purge.
+    Rows,
+    /// Includes pages of the program, which the system loads and drops as it likes.
+    Resident,
+    /// Grows with the run.
+    Total,
+}
+
+impl Unit {
+    /// Returns the highest median of the last quarter for this median of the second one.
+    fn limit(self, before: u64) -> u64 {
+        match self {
+            Unit::Memory => before + (before / 20).max(1 << 20),
+            Unit::Size => before + (before / 10).max(1 << 20),
+            Unit::Count => before + (before / 10).max(3),
+            Unit::Rows => before + (before / 4).max(50),
+            Unit::Resident | Unit::Total => u64::MAX,
+        }
+    }
+
+    fn show(self, value: u64) -> String {
+        match self {
+            Unit::Memory | Unit::Size | Unit::Resident => format!("{:.1} MiB", value as f64 / f64::from(1 << 20)),
+            Unit::Count | Unit::Rows | Unit::Total => value.to_string(),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Samples {
+    series: BTreeMap<String, (Unit, Vec<u64>)>,
+}
+
+impl Samples {
+    pub(super) fn add(&mut self, side: &str, name: &str, unit: Unit, value: u64) {
+        let series = self.series.entry(format!("{side}: {name}"));
+        series.or_insert_with(|| (unit, Vec::new())).1.push(value);
+    }
+
+    /// Appends the last sample of each series to the file.
+    pub(super) fn write(&self, at: Duration) {
+        let Some(file) = std::env::var_os(FILE) else { return };
+        let mut file = std::fs::File::options().create(true).append(true).open(file).expect("a file for samples");
+        for (name, (_, values)) in &self.series {
+            let value = values.last().copied().unwrap_or_default();
+            file.write_all(format!("{}\t{name}\t{value}\n", at.as_secs()).as_bytes()).expect("room for a line");
+        }
+    }
+
+    /// Reports each series, and fails if one has grown.
+    pub(super) fn conclude(&self, duration: Duration) {
+        let mut grown = Vec::new();
+        for (name, (unit, values)) in &self.series {
+            let quarters = quarters(values).map(|median| unit.show(median));
+            println!("{name}: medians of the quarters {quarters:?}");
+            if has_grown(*unit, values) {
+                grown.push(format!("{name}: {quarters:?}"));
+            }
+        }
+        let (judged, all) = (self.series.values().filter(|(_, values)| are_enough(values)).count(), self.series.len());
+        report(
+            "soak, growth",
+            "all stores",
+            format!("{duration:?}: {judged} of {all} series compared, {} have grown: {grown:?}", grown.len()),
+            grown.is_empty() && (judged == all || judged == 0),
+        );
+    }
+}
+
+fn are_enough(values: &[u64]) -> bool {
+    values.len() >= 4 * FEWEST
+}
+
+/// Returns whether the median of the last quarter is above the limit for that of the second one. In the first quarter,
+/// caches, pools and files get their size. A single large sample moves no median.
+fn has_grown(unit: Unit, values: &[u64]) -> bool {
+    let [_, second, _, last] = quarters(values);
+    are_enough(values) && last > unit.limit(second)
+}
+
+fn quarters(values: &[u64]) -> [u64; 4] {
+    std::array::from_fn(|quarter| {
+        let mut part = values[values.len() * quarter / 4..values.len() * (quarter + 1) / 4].to_vec();
+        part.sort_unstable();
+        part.get(part.len() / 2).copied().unwrap_or_default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn steady_growth_is_found_and_noise_is_not() {
+        let of = |value: &dyn Fn(u64) -> u64| (0..60).map(value).collect::<Vec<_>>();
+        let leaking = of(&|minute| 20 * MIB + minute * MIB / 12);
+        let noisy = of(&|minute| 20 * MIB + minute * 7 % 5 * MIB / 2);
+        let warming = of(&|minute| 20 * MIB + minute.min(15) * MIB);
+        let spiked = of(&|minute| if minute == 50 { 900 * MIB } else { 20 * MIB });
+        assert!(has_grown(Unit::Memory, &leaking) && has_grown(Unit::Size, &leaking));
+        for values in [&noisy, &warming, &spiked] {
+            assert!(!has_grown(Unit::Memory, values), "{values:?}");
+        }
+        assert!(has_grown(Unit::Count, &of(&|minute| 30 + minute / 5)), "a file that is not closed every five minutes");
+        assert!(!has_grown(Unit::Count, &of(&|minute| 30 + minute % 4)));
+        assert!(!has_grown(Unit::Total, &of(&|minute| minute * 1_000)));
+        // Too short for a comparison.
+        assert!(!has_grown(Unit::Memory, &leaking[..39]));
+    }
+
+    #[test]
+    #[should_panic(expected = "soak, growth (all stores)")]
+    fn a_series_that_grows_fails_the_run() {
+        let mut samples = Samples::default();
+        for minute in 0..60 {
+            samples.add("SQLite", "resident", Unit::Memory, (20 + minute) * MIB);
+        }
+        samples.conclude(Duration::from_secs(3600));
+    }
+}
