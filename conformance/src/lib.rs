@@ -13,6 +13,8 @@
 //! # Ok::<(), medhook_conformance::CaseError>(())
 //! ```
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod answer;
 mod body;
 mod case;

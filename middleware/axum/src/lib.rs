@@ -109,6 +109,7 @@
 //! - [`guide::silence`]: noticing that deliveries stopped, and what to do after an outage
 //! - [`guide::logs`]: the log lines, and how to install a subscriber
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 mod route;
