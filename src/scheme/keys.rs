@@ -346,13 +346,19 @@ fn begun<'p, D: EagerHash>(key: &HmacCore<D>, parts: impl Iterator<Item = &'p [u
 
 /// Returns the index of the first hit. Examines all of them, in constant time.
 pub(super) fn first(hits: impl Iterator<Item = Choice>) -> Result<usize, Reason> {
+    let (index, found) = first_hit(hits);
+    if bool::from(found) { Ok(index) } else { Err(Reason::SignatureMismatch) }
+}
+
+/// Returns the index of the first hit, or 0, and whether there is one. Examines all of them, in constant time.
+pub(super) fn first_hit(hits: impl Iterator<Item = Choice>) -> (usize, Choice) {
     let mut found = Choice::from(0);
     let mut index = 0_u8;
     for (at, hit) in (0_u8..).zip(hits) {
         index.conditional_assign(&at, hit & !found);
         found |= hit;
     }
-    if bool::from(found) { Ok(usize::from(index)) } else { Err(Reason::SignatureMismatch) }
+    (usize::from(index), found)
 }
 
 /// Returns whether two texts are equal, in constant time.

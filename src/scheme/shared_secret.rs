@@ -5,17 +5,17 @@ use std::sync::Arc;
 use base64ct::{Base64, Encoding as _};
 use http::HeaderName;
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
 use super::header::{LONGEST_HEADER, SignedHeaders, header_name, required};
-use super::keys::first;
+use super::keys::first_hit;
 use super::verification::{SignatureScope, Verification};
 #[cfg(feature = "sign")]
 use crate::Secret;
 use crate::headers::{Found, HeadFault, HeaderProblem};
 use crate::secret::SHORT;
-use crate::{ConfigError, Headers, Secrets};
+use crate::{ConfigError, Headers, Reason, Secrets};
 
 /// A scheme with the secret itself in a header: verbatim, as a bearer token, or as the password of Basic
 /// authentication.
@@ -151,16 +151,21 @@ struct SecretDigest {
 }
 
 impl KeyedSharedSecret {
-    /// Compares all headers, so that timing does not reveal which of them matched.
+    /// Compares all headers, so that neither timing nor the reason of a rejection reveals which of them matched: a
+    /// missing or malformed header is reported whether the others match or not.
     pub(super) fn begin<'h>(
         &self,
         [first, ..]: &SignedHeaders<'h>,
         headers: &'h (impl Headers + ?Sized),
     ) -> Result<Verification<'h>, HeadFault> {
-        let secret = self.others.iter().fold(self.first.secret_in(*first), |so_far, other| {
-            let found = other.secret_in(headers.find(&other.header));
-            so_far.and_then(|secret| found.map(|_| secret))
-        })?;
+        let (secret, mut all_match) = self.first.find(*first)?;
+        for other in &self.others {
+            let (_, matches) = other.find(headers.find(&other.header))?;
+            all_match &= matches;
+        }
+        if !bool::from(all_match) {
+            return Err(Reason::SignatureMismatch.into());
+        }
         Ok(Verification {
             signature_scope: SignatureScope::SenderOnly,
             secret,
@@ -209,12 +214,12 @@ impl Required {
         Ok(Required { header: header_name(header)?, form: form.clone(), keys })
     }
 
-    /// Returns the index of the secret that the header contains. Digests are compared, so timing depends only on the
-    /// length of the header's value.
-    fn secret_in(&self, found: Found<'_>) -> Result<usize, HeadFault> {
+    /// Returns the index of the secret that the header contains, and whether it contains one. Digests are compared, so
+    /// timing depends only on the length of the header's value.
+    fn find(&self, found: Found<'_>) -> Result<(usize, Choice), HeadFault> {
         let presented = required(found).and_then(|value| self.form.secret_in(value));
         let presented = digest(presented.map_err(|problem| problem.of(&self.header))?);
-        Ok(first(self.keys.iter().map(|key| key.digest.ct_eq(&*presented)))?)
+        Ok(first_hit(self.keys.iter().map(|key| key.digest.ct_eq(&*presented))))
     }
 }
 
@@ -265,7 +270,7 @@ fn digest(bytes: &[u8]) -> Zeroizing<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Reason, Secret};
+    use crate::Secret;
 
     fn secrets(label: &str, texts: &[&str]) -> Secrets {
         let mut secrets = texts
@@ -299,6 +304,10 @@ mod tests {
             (&[("x-one", "second"), ("x-two", "second")], Reason::SignatureMismatch),
             (&[("x-one", "first"), ("x-two", "secon")], Reason::SignatureMismatch),
             (&[("x-one", "first"), ("x-two", "")], Reason::MalformedHeader),
+            // The reasons are the same as with a first secret that matches.
+            (&[("x-one", "other")], Reason::MissingHeader),
+            (&[("x-one", "other"), ("x-two", "")], Reason::MalformedHeader),
+            (&[("x-one", "other"), ("x-two", "second"), ("x-two", "second")], Reason::RepeatedHeader),
             (&[("x-one", "first"), ("x-two", "second"), ("x-two", "second")], Reason::RepeatedHeader),
         ] {
             assert_eq!(found(&scheme, headers), Err(reason), "{headers:?}");

@@ -26,6 +26,7 @@
 
 #[cfg(feature = "actix-web-4")]
 mod actix;
+mod comparisons;
 mod fixtures;
 mod sign;
 
@@ -37,6 +38,8 @@ use bytes::Bytes;
 
 #[cfg(feature = "actix-web-4")]
 pub use self::actix::actix_request;
+#[doc(hidden)]
+pub use self::comparisons::Comparison;
 pub use self::fixtures::{CaseFile, Fixture, case_files, fixtures, marked, replaced_at, spaced};
 pub use self::sign::Signing;
 

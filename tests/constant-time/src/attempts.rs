@@ -5,7 +5,7 @@ use std::hint::black_box;
 use base64ct::{Base64, Base64Url, Encoding as _};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
-use medhook::testing::StoppedClock;
+use medhook::testing::{Comparison, StoppedClock};
 use medhook::{
     Custom, Encoding, HmacSha256Body, HmacSha512Body, NoDedupe, Receiver, SchemeConfig, Secret, Secrets, SharedSecret,
     StandardWebhooks, TimestampedHmac,
@@ -26,23 +26,65 @@ pub struct Attempt {
     pub run: Box<dyn Fn() -> bool>,
 }
 
+/// Returns the groups of everything that a client's text is compared with.
 pub fn groups() -> Vec<Group> {
-    let mut groups = Vec::new();
-    for form in FORMS {
-        for keys in [1, 4] {
-            groups.push(forged_macs(form, keys));
+    let mut groups: Vec<_> = Comparison::ALL.iter().flat_map(|comparison| groups_of(*comparison)).collect();
+    groups.extend(crate::handshakes::answers());
+    groups.extend(crate::receive::groups());
+    groups.extend(crate::sealed::groups());
+    groups
+}
+
+/// Returns the groups of a comparison of the library, and its control.
+fn groups_of(comparison: Comparison) -> Vec<Group> {
+    match comparison {
+        Comparison::StandardWebhooks => {
+            let mut groups = macs(comparison);
+            groups.extend([place_in_the_list(), beside_a_public_key()]);
+            groups
         }
-        groups.push(which_secret_matches(form));
+        Comparison::HmacSha256 => {
+            let mut groups = macs(comparison);
+            groups.push(place_among_several_macs());
+            groups
+        }
+        Comparison::HmacSha512 => macs(comparison),
+        // The key, the signature and the message are known to every sender: no instruction depends on a secret.
+        Comparison::Ed25519 => Vec::new(),
+        Comparison::Verbatim => {
+            let mut groups = tokens(comparison);
+            groups.push(lengths_of_the_secret());
+            groups
+        }
+        Comparison::SeveralHeaders => vec![which_header_is_wrong(), control(comparison, 32)],
+        Comparison::Bearer => tokens(comparison),
+        Comparison::Basic => {
+            let mut groups = tokens(comparison);
+            groups.push(user_or_password());
+            groups
+        }
+        Comparison::HandshakeToken => {
+            let mut groups = crate::handshakes::groups();
+            groups.push(control(comparison, 32));
+            groups
+        }
     }
-    groups.push(place_in_the_list());
-    groups.push(place_among_several_macs());
-    for form in TOKENS {
-        groups.extend([16, 40, 200].map(|length| forged_tokens(form, length)));
-    }
-    groups.push(lengths_of_the_secret());
-    groups.extend(TOKENS.iter().map(which_token_matches));
-    groups.extend(crate::handshakes::groups());
-    groups.push(control());
+}
+
+fn macs(comparison: Comparison) -> Vec<Group> {
+    let forms = FORMS.iter().filter(|form| Comparison::of(&(form.scheme)()) == comparison);
+    let of_form = |form| [forged_macs(form, 1), forged_macs(form, 4), which_secret_matches(form)];
+    let mut groups: Vec<_> = forms.flat_map(of_form).collect();
+    assert!(!groups.is_empty(), "{comparison:?} has no form");
+    groups.push(control(comparison, if comparison == Comparison::HmacSha512 { 64 } else { 32 }));
+    groups
+}
+
+fn tokens(comparison: Comparison) -> Vec<Group> {
+    let form = TOKENS.iter().find(|form| Comparison::of(&(form.scheme)().into()) == comparison);
+    let form = form.expect("a form of every shared secret");
+    let mut groups: Vec<_> = [16, 40, 200].map(|length| forged_tokens(form, length)).into();
+    groups.extend([which_token_matches(form), control(comparison, 32)]);
     groups
 }
 
@@ -109,6 +151,13 @@ const FORMS: &[Form] = &[
         before: "1767225600:",
         hash: Hash::Sha512,
         headers: |tag| vec![("x-signature", hex(tag)), ("x-timestamp", NOW.to_string())],
+    },
+    Form {
+        name: "HMAC-SHA256 in hex or base64",
+        scheme: || HmacSha256Body::new("x-signature").into(),
+        before: "",
+        hash: Hash::Sha256,
+        headers: |tag| vec![("x-signature", Base64::encode_string(tag))],
     },
     Form {
         name: "several HMAC-SHA256",
@@ -201,6 +250,24 @@ fn place_among_several_macs() -> Group {
     Group { name: "several HMAC-SHA256: which of 3 is genuine".to_owned(), attempts, control: false }
 }
 
+/// A forged HMAC at an endpoint that accepts signatures under a public key as well.
+fn beside_a_public_key() -> Group {
+    let form = &FORMS[0];
+    let genuine = form.tag(SECRETS[0]);
+    let receiver = receiver((form.scheme)(), &[SECRETS[0], PUBLIC_KEY]);
+    let altered = |at: usize| {
+        let mut tag = genuine.clone();
+        tag[at] ^= 1;
+        (form.headers)(&tag)
+    };
+    let attempts = [("wrong in its first byte", 0), ("wrong in its last byte", genuine.len() - 1)];
+    let attempts = attempts.map(|(name, at)| attempt(name, false, &receiver, altered(at))).into();
+    Group { name: "Standard Webhooks: forged HMAC beside a public key".to_owned(), attempts, control: false }
+}
+
+/// The public key of the first test of RFC 8032, section 7.1.
+const PUBLIC_KEY: &str = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+
 /// A form of a shared secret.
 struct TokenForm {
     name: &'static str,
@@ -247,6 +314,36 @@ fn forged_tokens(form: &TokenForm, length: usize) -> Group {
     Group { name: format!("{}: forged, {length} bytes", form.name), attempts, control: false }
 }
 
+/// Two headers, of which each must contain its own secret.
+fn which_header_is_wrong() -> Group {
+    let further = Secret::new("the secret of the second one").expect("a secret");
+    let scheme = SharedSecret::new("x-first").also_header("x-second", further);
+    assert_eq!(Comparison::of(&scheme.clone().into()), Comparison::SeveralHeaders);
+    let receiver = receiver(scheme.into(), &["the secret of the first one."]);
+    let cases = [
+        ("the first one", ["The secret of the first one.", "the secret of the second one"]),
+        ("the second one", ["the secret of the first one.", "the secret of the second onE"]),
+        ("both", ["The secret of the first one.", "the secret of the second onE"]),
+    ];
+    let headers = |[one, other]: [&str; 2]| vec![("x-first", one.to_owned()), ("x-second", other.to_owned())];
+    let attempts = cases.into_iter().map(|(name, texts)| attempt(name, false, &receiver, headers(texts))).collect();
+    Group { name: "shared secrets in two headers: which of them is wrong".to_owned(), attempts, control: false }
+}
+
+/// The user name and the password are one text when they are compared.
+fn user_or_password() -> Group {
+    let receiver = receiver(SharedSecret::basic("acme").into(), &["s3cret-t0ken.s3cret-t0ken."]);
+    let header = |pair: &str| vec![("authorization", format!("Basic {}", Base64::encode_string(pair.as_bytes())))];
+    let attempts = [
+        ("the user name", "Acme:s3cret-t0ken.s3cret-t0ken."),
+        ("the password", "acme:s3cret-t0ken.s3cret-t0ken,"),
+        ("both", "Acme:s3cret-t0ken.s3cret-t0ken,"),
+        ("the user name, all of it", "zzzz:s3cret-t0ken.s3cret-t0ken."),
+    ];
+    let attempts = attempts.map(|(name, pair)| attempt(name, false, &receiver, header(pair))).into();
+    Group { name: "Basic authentication: which part is wrong".to_owned(), attempts, control: false }
+}
+
 /// The presented token has one length; the secret has several, and begins with the token or does not.
 fn lengths_of_the_secret() -> Group {
     let presented = "0123456789abcdefghij";
@@ -274,20 +371,22 @@ fn which_token_matches(form: &TokenForm) -> Group {
     Group { name: format!("{}: which of 4 verifies", form.name), attempts, control: false }
 }
 
-fn control() -> Group {
+/// Compares texts of this length with an early exit, as the comparison must not.
+pub fn control(comparison: impl std::fmt::Debug, length: usize) -> Group {
     fn leaks(presented: &[u8], secret: &[u8]) -> bool {
         presented.iter().zip(secret).all(|(one, other)| black_box(one) == other)
     }
-    let secret = [1_u8; 32];
-    let attempts = [("wrong in its first byte", 0), ("wrong in its last byte", 31)]
+    let secret = vec![1_u8; length];
+    let attempts = [("wrong in its first byte", 0), ("wrong in its last byte", length - 1)]
         .into_iter()
         .map(|(name, at)| {
-            let mut presented = secret;
+            let secret = secret.clone();
+            let mut presented = secret.clone();
             presented[at] ^= 1;
             Attempt { name, accepted: false, run: Box::new(move || leaks(&presented, &secret)) }
         })
         .collect();
-    Group { name: "control: a comparison with an early exit".to_owned(), attempts, control: true }
+    Group { name: format!("control of {comparison:?}: an early exit"), attempts, control: true }
 }
 
 impl Form {

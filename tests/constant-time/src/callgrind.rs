@@ -13,6 +13,11 @@ pub fn counts(argument: &str, function: &str) -> Result<Vec<u64>, String> {
     counts
 }
 
+/// Selects the C library's comparison that stops soonest, so that no wide instruction hides a difference, and keeps
+/// freed blocks apart, so that none is merged with its neighbors within a count.
+const GLIBC_TUNABLES: &str = "glibc.cpu.hwcaps=-AVX2,-AVX2_Usable,-AVX512VL,-AVX512BW,-MOVBE,-SSE4_1:\
+    glibc.malloc.tcache_count=65535:glibc.malloc.mxfast=0";
+
 fn run(argument: &str, function: &str, folder: &Path) -> Result<(), String> {
     let program = env::current_exe().map_err(|error| format!("cannot find the path of this program: {error}"))?;
     let output = Command::new("valgrind")
@@ -21,8 +26,7 @@ fn run(argument: &str, function: &str, folder: &Path) -> Result<(), String> {
         .args([format!("--toggle-collect={function}"), format!("--dump-after={function}")])
         .arg(program)
         .arg(argument)
-        // Selects the C library's comparison that stops soonest, so that no wide instruction hides a difference.
-        .env("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX2,-AVX2_Usable,-AVX512VL,-AVX512BW,-MOVBE,-SSE4_1")
+        .env("GLIBC_TUNABLES", GLIBC_TUNABLES)
         .output()
         .map_err(|error| format!("cannot start valgrind: {error}"))?;
     if output.status.success() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base16ct::HexDisplay;
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 use tokio::time::Instant;
 
 use crate::failure::Failure;
@@ -45,14 +45,17 @@ impl Sessions {
     /// Returns whether a session with this id is open. `token` is the digest of the current token.
     pub(super) fn is_open(&self, id: &str, token: &[u8; 32]) -> bool {
         let id = digest(id);
-        let is_this = |session: &OpenSession| bool::from(session.id.ct_eq(&id) & session.token.ct_eq(token));
-        self.lock().iter().any(|session| session.is_open() && is_this(session))
+        let is_this = |session: &OpenSession| {
+            Choice::from(u8::from(session.is_open())) & session.id.ct_eq(&id) & session.token.ct_eq(token)
+        };
+        // All sessions are compared, so that timing does not depend on which one matches.
+        self.lock().iter().fold(Choice::from(0), |found, session| found | is_this(session)).into()
     }
 
     /// Ends a session.
     pub(super) fn end(&self, id: &str) {
         let id = digest(id);
-        self.lock().retain(|session| session.id != id);
+        self.lock().retain(|session| !bool::from(session.id.ct_eq(&id)));
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<OpenSession>> {
