@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -176,6 +176,13 @@ pub(crate) async fn accept<A, M, F>(
     {
         begin(stream, peer, Some(permit));
     }
+}
+
+/// Returns the answer to a request whose method the path does not support. `allow` lists those that it does.
+pub(crate) fn method_not_allowed(allow: &'static str) -> Response<Full<Bytes>> {
+    let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    response
 }
 
 /// Returns an answer without a body.

@@ -7,10 +7,13 @@ const INTERVAL = 5000;
 const LONGEST = 60000;
 // An answer that takes longer is given up.
 const TIMEOUT = 10000;
+// A view that was not refreshed for this long is cleared. A session that is not used ends after the same time.
+const KEPT = 3600000;
 
 const main = document.getElementById("main");
 const element = (id) => document.getElementById(id);
 let timer = 0;
+let keeping = 0;
 let failures = 0;
 let isPaused = false;
 let hasEnded = false;
@@ -130,15 +133,37 @@ function status(view) {
   return view.querySelector("section.status")?.dataset.status;
 }
 
-// The text comes from this script, so it cannot contain markup.
-function end() {
+// Removes what the view shows, so that a screen without a session shows nothing of the receiver. The texts come from
+// this script, so they cannot contain markup.
+function clear(text, href, label) {
   hasEnded = true;
+  stop();
+  clearTimeout(keeping);
   describe();
-  trouble("The session has ended, so this view is no longer refreshed. ");
+  const hadFocus = main.contains(document.activeElement);
+  main.replaceChildren();
+  element("as-of").replaceChildren();
+  document.title = "medhook";
+  if (hadFocus) main.focus({ preventScroll: true });
+  trouble(text);
   const link = document.createElement("a");
-  link.href = "/login?next=" + encodeURIComponent(location.pathname + location.search);
-  link.textContent = "Log in";
-  element("trouble").append(link);
+  link.href = href;
+  link.textContent = label;
+  element("trouble").append(" ", link);
+}
+
+function here() {
+  return location.pathname + location.search;
+}
+
+function end() {
+  clear("The session has ended, so this view was cleared.", "/login?next=" + encodeURIComponent(here()), "Log in");
+}
+
+// Clears the view unless it is refreshed in time: also while it is paused or hidden, or the receiver does not answer.
+function keep() {
+  clearTimeout(keeping);
+  keeping = setTimeout(() => clear("This view was not refreshed for an hour, so it was cleared.", here(), "Show it again"), KEPT);
 }
 
 async function refresh() {
@@ -160,6 +185,7 @@ async function refresh() {
     show(new DOMParser().parseFromString(text, "text/html"));
     failures = 0;
     trouble("");
+    keep();
   } catch {
     if (running !== mine) return;
     failures += 1;
@@ -196,6 +222,7 @@ function stop() {
 }
 
 function pause() {
+  if (hasEnded) return;
   isPaused = !isPaused;
   // A switch: its name stays, and its state is in `aria-pressed` and beside it.
   element("pause").setAttribute("aria-pressed", String(isPaused));
@@ -232,5 +259,6 @@ if (main.hasAttribute("data-refresh")) {
   for (const name of ["selectionchange", "focusin", "focusout"]) document.addEventListener(name, describe);
   document.addEventListener("visibilitychange", () => (document.hidden ? stop() : resume()));
   describe();
+  keep();
   schedule();
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use http::{Method, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
 use medhook::{
     Bytes, ClaimToken, Claimed, DedupeStore, DeliveryRecord, EventKey, Inbox, Retention, Settled, StoreFuture, StoreId,
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::path;
 use super::printer::Printer;
-use crate::server::empty;
+use crate::server::{empty, method_not_allowed};
 
 /// The state that the health checks report.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl Health {
             return None;
         }
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return Some(empty(StatusCode::METHOD_NOT_ALLOWED));
+            return Some(method_not_allowed("GET, HEAD"));
         }
         let problem = if path == path::LIVE { None } else { self.problem() };
         Some(match problem {
@@ -97,6 +97,8 @@ impl Health {
             Some(problem) => {
                 let mut response = Response::new(Full::from(problem));
                 *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                let text = HeaderValue::from_static("text/plain; charset=utf-8");
+                response.headers_mut().insert(header::CONTENT_TYPE, text);
                 response
             }
         })
@@ -258,11 +260,19 @@ mod tests {
     }
 
     #[test]
+    fn the_body_of_a_503_is_text() {
+        let answer = Health::new(STORE_ALONE).answer(&Method::GET, "/readyz").unwrap();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers()[header::CONTENT_TYPE], "text/plain; charset=utf-8");
+    }
+
+    #[test]
     fn health_checks_accept_get_and_head_at_their_paths() {
         let health = Health::new(STORE_ALONE);
         for path in ["/livez", "/readyz", "/healthz"] {
             assert_eq!(health.answer(&Method::POST, path).unwrap().status(), StatusCode::METHOD_NOT_ALLOWED);
             assert!(health.answer(&Method::HEAD, path).is_some());
+            assert_eq!(health.answer(&Method::POST, path).unwrap().headers()[header::ALLOW], "GET, HEAD");
         }
         assert!(health.answer(&Method::GET, "/livez/").is_none());
     }

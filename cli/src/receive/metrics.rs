@@ -1,16 +1,20 @@
 //! The metrics of the receiver in the text format of Prometheus, served under `[operations]`.
 
+use std::sync::{Arc, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, header};
 use http_body_util::Full;
 use medhook::Bytes;
 use metrics::{NoopRecorder, Unit, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::sync::Mutex;
+use tokio::task::block_in_place;
+use tokio::time::{Instant, sleep_until};
 
 use super::health::Health;
 use crate::failure::Failure;
-use crate::server::{Connections, empty};
+use crate::server::{Connections, method_not_allowed};
 
 /// The number of parts that were read again and keep what they had before.
 const RELOAD_FAILING: &str = "medhook_reload_failing";
@@ -28,6 +32,7 @@ const PATH: &str = "/metrics";
 pub(super) struct Metrics {
     recorder: PrometheusHandle,
     connections: Connections,
+    text: SharedText,
 }
 
 impl Metrics {
@@ -52,7 +57,7 @@ impl Metrics {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         gauge!("process_start_time_seconds").set(started.as_secs_f64());
         gauge!("medhook_connections_max").set(number(most));
-        Ok(Metrics { recorder, connections })
+        Ok(Metrics { recorder, connections, text: SharedText::default() })
     }
 
     /// Moves the durations that were recorded since the last call into their buckets. Without it, they are kept in
@@ -62,19 +67,82 @@ impl Metrics {
     }
 
     /// Answers a request for the metrics. Returns `None` for any other path.
-    pub(super) fn answer(&self, method: &Method, path: &str, health: &Health) -> Option<Response<Full<Bytes>>> {
+    pub(super) async fn answer(&self, method: &Method, path: &str, health: &Health) -> Option<Response<Full<Bytes>>> {
         if path != PATH {
             return None;
         }
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return Some(empty(StatusCode::METHOD_NOT_ALLOWED));
+            return Some(method_not_allowed("GET, HEAD"));
         }
-        gauge!("medhook_connections").set(number(self.connections.open()));
-        gauge!("medhook_ready").set(f64::from(health.is_ready()));
-        gauge!("medhook_store_up").set(f64::from(health.is_store_up()));
-        let mut response = Response::new(Full::from(self.recorder.render()));
+        let render = || {
+            gauge!("medhook_connections").set(number(self.connections.open()));
+            gauge!("medhook_ready").set(f64::from(health.is_ready()));
+            gauge!("medhook_store_up").set(f64::from(health.is_store_up()));
+            self.recorder.render()
+        };
+        let mut response = Response::new(Full::from(self.text.get(render).await));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TEXT_FORMAT));
         Some(response)
+    }
+}
+
+/// A text that any client can ask for, rendered for all that wait at the same time.
+///
+/// With 1,000 endpoints it has more than a megabyte. Without this limit, clients that keep asking for it take all
+/// processors from the deliveries, and hold a text for each of their connections.
+#[derive(Default)]
+struct SharedText(Mutex<Texts>);
+
+#[derive(Default)]
+struct Texts {
+    last: Option<RenderedText>,
+    /// The texts that are in memory: the last one, and those that a client has not read yet.
+    in_memory: Vec<Weak<String>>,
+}
+
+struct RenderedText {
+    begun: Instant,
+    /// The time from which the next one may be rendered.
+    next: Instant,
+    text: Arc<String>,
+}
+
+/// The owner of the bytes of an answer.
+struct TextOf(Arc<String>);
+
+impl AsRef<[u8]> for TextOf {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+/// Rendering takes at most one part of this many of a processor.
+const SHARE: u32 = 5;
+
+/// Maximum number of texts in memory. Once there are as many, the last one is the answer until one of them was read.
+const MOST_TEXTS: usize = 4;
+
+impl SharedText {
+    /// Returns the text as it was at the time of the call or later, unless clients hold too many.
+    async fn get(&self, render: impl FnOnce() -> String) -> Bytes {
+        let asked = Instant::now();
+        let mut texts = self.0.lock().await;
+        texts.in_memory.retain(|text| text.strong_count() > 0);
+        let is_full = texts.in_memory.len() >= MOST_TEXTS;
+        if let Some(last) = &texts.last {
+            if is_full || last.begun > asked {
+                return Bytes::from_owner(TextOf(last.text.clone()));
+            }
+            sleep_until(last.next).await;
+        }
+        let begun = Instant::now();
+        // It takes milliseconds, so it does not run in a thread that also answers deliveries.
+        let text = Arc::new(block_in_place(render));
+        let rest = begun.elapsed().saturating_mul(SHARE.saturating_sub(1));
+        let next = Instant::now().checked_add(rest).unwrap_or(begun);
+        texts.in_memory.push(Arc::downgrade(&text));
+        texts.last = Some(RenderedText { begun, next, text: text.clone() });
+        Bytes::from_owner(TextOf(text))
     }
 }
 
@@ -91,4 +159,74 @@ pub(super) const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1
 
 fn number(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Renders numbered texts.
+    async fn numbered(shared: &SharedText, rendered: &AtomicUsize, takes: Duration) -> Bytes {
+        let render = || {
+            std::thread::sleep(takes);
+            rendered.fetch_add(1, Ordering::SeqCst).to_string()
+        };
+        shared.get(render).await
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn requests_at_the_same_time_share_a_text_that_is_not_older_than_them() {
+        const REQUESTS: usize = 50;
+        let all = Arc::new((SharedText::default(), AtomicUsize::new(0), AtomicUsize::new(0)));
+        let held = all.0.0.lock().await;
+        let request = |_| {
+            let all = all.clone();
+            tokio::spawn(async move {
+                all.2.fetch_add(1, Ordering::SeqCst);
+                numbered(&all.0, &all.1, Duration::ZERO).await
+            })
+        };
+        let requests: Vec<_> = (0..REQUESTS).map(request).collect();
+        while all.2.load(Ordering::SeqCst) < REQUESTS {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        drop(held);
+        for request in requests {
+            request.await.unwrap();
+        }
+        // A request that is just beginning when the first text is rendered has another one.
+        let rendered = all.1.load(Ordering::SeqCst);
+        assert!(rendered < REQUESTS / 2, "rendered {rendered} times");
+        let later = numbered(&all.0, &all.1, Duration::ZERO).await;
+        assert_eq!(later, rendered.to_string(), "a later request has a text of its own");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn one_after_the_other_texts_take_a_part_of_a_processor() {
+        let (shared, rendered) = (SharedText::default(), AtomicUsize::new(0));
+        let (begun, takes) = (std::time::Instant::now(), Duration::from_millis(10));
+        for _ in 0..4 {
+            numbered(&shared, &rendered, takes).await;
+        }
+        // Between four texts there are three pauses.
+        assert!(begun.elapsed() >= takes * (4 + 3 * (SHARE - 1)), "{:?}", begun.elapsed());
+        assert_eq!(rendered.into_inner(), 4);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn unread_texts_are_few_and_then_the_last_one_is_the_answer() {
+        let (shared, rendered) = (SharedText::default(), AtomicUsize::new(0));
+        let next = async || numbered(&shared, &rendered, Duration::ZERO).await;
+        let mut unread = Vec::new();
+        for _ in 0..MOST_TEXTS {
+            unread.push(next().await);
+        }
+        assert_eq!(unread, ["0", "1", "2", "3"]);
+        assert_eq!([next().await, next().await], ["3", "3"]);
+        unread.remove(0);
+        assert_eq!(next().await, "4");
+    }
 }

@@ -111,6 +111,12 @@ impl Named {
         !self.entry.literal && !is_in_use && (text.len() < SHORTEST || current.any(|one| one.starts_with(text)))
     }
 
+    /// Returns one line for the operator if other users of the machine can access the file of this secret.
+    pub(super) fn access_warning(&self) -> Option<String> {
+        let is_open = self.entry.file().is_some_and(is_open_to_others);
+        is_open.then(|| format!("{}: `file`: {OPEN_TO_OTHERS}", self.entry.place))
+    }
+
     /// Returns the failure for a problem with this secret.
     pub(super) fn failure(&self, problem: &str) -> Failure {
         Failure::because(&self.entry.place, problem)
@@ -129,6 +135,21 @@ impl Named {
         let (place, label) = (&entry.place, secret.label());
         Some(format!("{place}: secret {label} {mistake}, or set `literal = true` if the text is intended"))
     }
+}
+
+/// The advice about a file that [`is_open_to_others`].
+pub(super) const OPEN_TO_OTHERS: &str = "other users can access the file; restrict it with chmod o-rwx";
+
+/// Returns whether users of the machine other than the owner and the group can access a file.
+#[cfg(unix)]
+pub(super) fn is_open_to_others(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o007 != 0)
+}
+
+#[cfg(not(unix))]
+pub(super) fn is_open_to_others(_: &Path) -> bool {
+    false
 }
 
 /// The receiver warns of shorter secrets, because they can be guessed.

@@ -21,8 +21,8 @@ use super::health::{Health, Needs, Phase, StoreHealth};
 use super::left::left_warnings;
 use super::metrics::{Metrics, record_none};
 use super::notes::RunningAttempts;
-use super::operations::OperationsStart;
 use super::operations::observed::{EndpointFacts, Observed};
+use super::operations::{Operations, OperationsStart};
 use super::printer::Printer;
 use super::reload::Reloads;
 use super::report::Style;
@@ -107,13 +107,14 @@ pub(super) async fn serve(
             accepting.await;
         }
     });
-    let mut started = String::new();
+    let (mut started, mut operations_log) = (String::new(), None);
     let mut reloads = Reloads::new(config.read_at_start);
     if let (Some((socket, operations)), Some(metrics)) = (operations.zip(config.operations), &metrics) {
         let (health, metrics, observed) = (routes.health.clone(), metrics.clone(), observed.clone());
         let file = config.origin.as_ref().map_or("medhook.toml", ConfigOrigin::file).into();
         let start = OperationsStart { socket, config: operations, health, metrics, observed, file };
-        started = start.spawn(&mut reloads)?;
+        let (line, operations) = start.spawn(&mut reloads)?;
+        (started, operations_log) = (line, Some(operations));
     }
 
     let bodies = config.bodies.as_ref().map(BodiesConfig::bodies).transpose()?;
@@ -165,7 +166,8 @@ pub(super) async fn serve(
     let reloading = reloads.spawn(log.clone(), config.origin, hangups);
     notify(ServiceState::Ready);
     let mut working: JoinSet<()> = workers.into_iter().map(Worker::run).collect();
-    let monitoring = tokio::spawn(monitor(routes.clone(), endpoints.clone(), output.clone(), metrics));
+    let monitoring =
+        tokio::spawn(monitor(routes.clone(), endpoints.clone(), output.clone(), metrics, operations_log.clone()));
 
     let signal = signals.next().await;
     routes.health.enter(Phase::Ending);
@@ -205,6 +207,7 @@ pub(super) async fn serve(
     }
     endpoints.iter().for_each(|endpoint| endpoint.report_counts(endpoint.budget.rest()));
     routes.strays.log_rest();
+    operations_log.iter().for_each(|operations| operations.log_counts(true));
     output.flush(LAST).await;
     let left_out = output.take_left_out();
     if left_out > 0 {
@@ -325,6 +328,7 @@ async fn monitor(
     endpoints: Vec<Arc<ServedEndpoint>>,
     output: Printer,
     metrics: Option<Arc<Metrics>>,
+    operations: Option<Arc<Operations>>,
 ) {
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -332,6 +336,7 @@ async fn monitor(
         seconds.tick().await;
         endpoints.iter().for_each(|endpoint| endpoint.report_counts(endpoint.budget.due()));
         routes.strays.log_due();
+        operations.iter().for_each(|operations| operations.log_counts(false));
         output.is_stuck();
         if let Some(metrics) = &metrics {
             metrics.run_upkeep();

@@ -80,5 +80,6 @@ pub(super) fn warnings_to(log: Printer) -> impl tracing::Subscriber + Send + Syn
     let ours = ours.with_target("medhook::handshakes", LevelFilter::INFO);
     let ours = ours.with_target("medhook::secrets", LevelFilter::INFO);
     let ours = ours.with_target("medhook::inbox", LevelFilter::INFO);
+    let ours = ours.with_target("medhook::page", LevelFilter::INFO);
     tracing_subscriber::registry().with(lines.with_filter(ours))
 }

@@ -17,6 +17,7 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 
 use super::certificate::{CertificatePair, CertificateTime};
 use super::keys::TableKeys;
+use super::secrets::{OPEN_TO_OTHERS, is_open_to_others};
 use crate::failure::Failure;
 
 /// The certificate of the listener and its key, with the files that they come from.
@@ -80,18 +81,9 @@ impl CertificateSource {
         time.into_iter().chain(self.key_warning()).collect()
     }
 
-    #[cfg(unix)]
     fn key_warning(&self) -> Option<String> {
-        use std::os::unix::fs::PermissionsExt as _;
         let [_, key] = &self.files;
-        let mode = key.metadata().ok()?.permissions().mode();
-        let warning = "other users can access the file; restrict it with chmod o-rwx";
-        (mode & 0o007 != 0).then(|| format!("{}: `key`: {warning}", self.place))
-    }
-
-    #[cfg(not(unix))]
-    fn key_warning(&self) -> Option<String> {
-        None
+        is_open_to_others(key).then(|| format!("{}: `key`: {OPEN_TO_OTHERS}", self.place))
     }
 
     /// Logs each day that the certificate expires soon or has expired. Never returns.

@@ -200,3 +200,32 @@ async fn a_receiver_without_an_inbox_has_no_list_of_events() {
     }
     assert!(viewer.view("/").contains("no inbox"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_fails_is_logged_at_most_once_a_minute_by_open_pages() {
+    let folder = Folder::new();
+    let config = config(no_application(), "");
+    let config = config.replace("[operations]\nlisten = \"127.0.0.1:0\"\n", OPERATIONS);
+    let mut instance = Instance::start(&folder, &config, &["--json"]);
+    let viewer = Viewer::of(page(&instance));
+    assert_eq!(get(viewer.at, "/inbox", &viewer.cookie).status, 200);
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let file = file.unwrap().path();
+        if file.to_string_lossy().contains(".db") {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+    let began = std::time::Instant::now();
+    for path in ["/inbox", "/inbox/1", "/inbox?status=dead"] {
+        let answer = get(viewer.at, path, &viewer.cookie);
+        assert_eq!(answer.status, 503, "{path}: {answer:?}");
+        assert!(answer.body.contains("The store did not answer") && !answer.body.contains("sqlite"), "{answer:?}");
+    }
+    instance.terminate();
+    let log = instance.stderr();
+    let about: Vec<_> = log.iter().filter(|line| line.contains("page could not read the inbox")).collect();
+    assert!(about.len() as u64 <= 2 + began.elapsed().as_secs() / 5, "{about:?}");
+    assert!(about[0].contains("error=") && about[0].contains("count=1"), "{about:?}");
+    let counts = about.iter().map(|line| line.split_once("count=").unwrap().1.parse::<usize>().unwrap());
+    assert_eq!(counts.sum::<usize>(), 3, "{about:?}");
+}

@@ -14,7 +14,9 @@ fn without_a_token_there_is_no_page() {
     let instance = Instance::start(&folder, &format!("{TOP}{ENDPOINT}{operations}"), &[]);
     let at = crate::metrics::operations(&instance);
     for path in ["/", "/login", "/logout", "/deliveries", "/inbox", "/inbox/1", "/assets/page.css", "/assets/page.js"] {
-        assert_eq!(get(at, path, "").status, 404, "{path}");
+        let answer = get(at, path, "");
+        assert_eq!(answer.status, 404, "{path}");
+        check_headers(&answer);
     }
     assert_eq!(get(at, "/livez", "").status, 200);
     assert_eq!(get(at, "/metrics", "").status, 200);
@@ -75,7 +77,7 @@ fn forged_cookies_open_nothing() {
     ] {
         assert!(!is_open(at, &format!("cookie: medhook={forged}\r\n")), "{forged}");
     }
-    for name in ["__Host-medhook", "Medhook", "medhook2"] {
+    for name in ["__Secure-medhook", "__host-medhook", "Medhook", "medhook2"] {
         assert!(!is_open(at, &format!("cookie: {name}={id}\r\n")), "{name}");
     }
     assert!(!is_open(at, ""));
@@ -98,11 +100,13 @@ fn a_wrong_token_opens_nothing_and_too_many_must_wait() {
         assert!(!answer.body.contains("canary") && !answer.body.contains(cut), "the page repeats the token");
     }
     let began = Instant::now();
+    let mut number = wrong.len() as u64;
     let limited = loop {
         let answer = log_in(at, "wrong");
         if answer.status == 429 {
             break answer;
         }
+        number += 1;
         assert_eq!(answer.status, 403);
         assert!(began.elapsed() < PATIENCE);
     };
@@ -110,21 +114,110 @@ fn a_wrong_token_opens_nothing_and_too_many_must_wait() {
     assert!((1..=11).contains(&wait), "{wait}");
     assert!(is_open(at, &session), "open sessions continue");
     // The right token is accepted after the time that the answer names.
-    let began = Instant::now();
+    let (began, mut waited) = (Instant::now(), 1);
     while log_in(at, TOKEN).status != 303 {
+        waited += 1;
         assert!(began.elapsed() < PATIENCE);
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
 
     assert!(instance.terminate().success());
     let lines = instance.stderr();
-    let about: Vec<_> = lines.iter().filter(|line| line.contains("logins to the operator's page")).collect();
-    assert!(about.len() == 1 || began.elapsed().as_secs() >= 60, "{about:?}");
+    // The first one of each sort is logged at once, and the others are counted. None is left out.
+    for (text, expected) in [("because the token is wrong", number), ("too many wrong tokens", waited)] {
+        let about: Vec<_> = lines.iter().filter(|line| line.contains(text)).collect();
+        assert!(about[0].contains("WARN medhook::page: logins to the operator's page were rejected"), "{about:?}");
+        assert!(about[0].contains(" count=1 from=\"127.0.0.0/24\""), "{about:?}");
+        assert_eq!(counted(&lines, text), expected, "{about:?}");
+        assert!(about.len() as u64 <= 3 + began.elapsed().as_secs() / 5, "{about:?}");
+    }
     let output = [lines.concat(), instance.stdout().concat()].concat();
     let id = session.trim_end().strip_prefix("cookie: medhook=").unwrap();
     for hidden in [TOKEN, cut, "canary", id] {
         assert!(!output.contains(hidden), "{hidden} in {output}");
     }
+}
+
+/// Returns the sum of the counts in the lines with this text.
+fn counted(lines: &[String], text: &str) -> u64 {
+    let about = lines.iter().filter(|line| line.contains(text));
+    let counts = about.map(|line| line.split_once(" count=").unwrap().1);
+    counts.map(|count| count.split(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn decisions_about_access_are_logged_and_show_nothing_of_a_request() {
+    let folder = Folder::new();
+    let (mut instance, at) = started(&folder);
+    let [first, second] = [(); 2].map(|()| log_in(at, TOKEN).cookie());
+    for _ in 0..2 {
+        assert_eq!(send(at, "POST", "/logout", &first, "").status, 303);
+    }
+    for _ in 0..3 {
+        let foreign = format!("{FORM}{second}origin: http://canary.example\r\n");
+        assert_eq!(send(at, "POST", "/login", &foreign, "token=canary").status, 403);
+        assert_eq!(send(at, "POST", "/logout", &foreign, "").status, 403);
+    }
+    for path in ["/", "/canary", "/login?next=canary"] {
+        assert_eq!(request(at, "GET", path, "host: canary.example\r\n", "").status, 421);
+    }
+    // Assets and probes are not limited to a host, and a request without a session is no attempt.
+    for path in ["/assets/page.css", "/livez", "/metrics"] {
+        assert_eq!(request(at, "GET", path, "host: canary.example\r\n", "").status, 200);
+    }
+    assert!(!is_open(at, &first) && is_open(at, &second));
+    assert!(instance.terminate().success());
+    let lines = instance.stderr();
+    for (level, text, expected) in [
+        ("INFO", "sessions of the operator's page were opened", 2),
+        ("INFO", "sessions of the operator's page were ended by logging out", 1),
+        ("WARN", "forms for the operator's page were rejected because another site sent them", 6),
+        ("WARN", "requests for the operator's page were answered 421", 3),
+    ] {
+        assert_eq!(counted(&lines, text), expected, "{text}: {lines:?}");
+        let about: Vec<_> = lines.iter().filter(|line| line.contains(text)).collect();
+        assert!(about.iter().all(|line| line.contains(&format!("{level} medhook::page: "))), "{about:?}");
+        assert!(about.iter().all(|line| line.contains(" from=\"127.0.0.0/24\"")), "{about:?}");
+    }
+    assert_eq!(lines.iter().filter(|line| line.contains("medhook::page")).count(), 7, "{lines:?}");
+    let id = second.trim_end().strip_prefix("cookie: medhook=").unwrap();
+    for hidden in ["canary", TOKEN, id] {
+        assert!(!lines.concat().contains(hidden), "{hidden} in {lines:?}");
+    }
+}
+
+#[test]
+fn a_login_ends_the_former_session_of_the_browser() {
+    let folder = Folder::new();
+    let (_instance, at) = started(&folder);
+    let [former, other] = [(); 2].map(|()| log_in(at, TOKEN).cookie());
+    let form = format!("token={TOKEN}");
+    assert_eq!(send(at, "POST", "/login", &format!("{FORM}{former}"), "token=wrong").status, 403);
+    assert!(is_open(at, &former), "a wrong token ends nothing");
+    let opened = send(at, "POST", "/login", &format!("{FORM}{former}"), &form);
+    assert_eq!(opened.status, 303);
+    assert!(!is_open(at, &former) && is_open(at, &other) && is_open(at, &opened.cookie()));
+}
+
+#[test]
+fn behind_a_tls_proxy_the_cookie_is_bound_to_the_host() {
+    let folder = Folder::new();
+    let (_instance, at) = started(&folder);
+    const HOST: &str = "host: medhook.example.org\r\n";
+    let own = format!("{HOST}{FORM}origin: https://medhook.example.org\r\nsec-fetch-site: same-origin\r\n");
+    let opened = request(at, "POST", "/login", &own, &format!("token={TOKEN}"));
+    let cookie = opened.header("set-cookie").unwrap();
+    let (id, attributes) = cookie.strip_prefix("__Host-medhook=").unwrap().split_once("; ").unwrap();
+    assert_eq!(attributes, "Path=/; Max-Age=28800; HttpOnly; SameSite=Strict; Secure");
+    // The request that follows has no origin.
+    let view = |name: &str| request(at, "GET", "/", &format!("{HOST}cookie: {name}={id}\r\n"), "").status;
+    assert_eq!([view("__Host-medhook"), view("__Secure-medhook")], [200, 303]);
+    let ended = request(at, "POST", "/logout", &format!("{own}cookie: __Host-medhook={id}\r\n"), "");
+    let expected = "__Host-medhook=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict; Secure";
+    assert_eq!((ended.status, ended.header("set-cookie")), (303, Some(expected)));
+    assert_eq!(view("__Host-medhook"), 303);
+    // The proxy decides whether browsers must always use TLS.
+    assert_eq!(opened.header("strict-transport-security"), None);
 }
 
 #[test]
@@ -235,12 +328,21 @@ fn every_answer_restricts_the_browser() {
         (421, request(at, "GET", "/", "host: evil.example\r\n", "")),
         (200, get(at, "/assets/page.css", "")),
         (200, get(at, "/assets/page.js", "")),
+        (405, send(at, "POST", "/assets/page.js", "", "")),
+        (200, get(at, "/livez", "")),
+        (200, get(at, "/readyz", "")),
+        (405, send(at, "POST", "/livez", "", "")),
+        (200, get(at, "/metrics", "")),
+        (405, send(at, "POST", "/metrics", "", "")),
     ];
     for (status, answer) in &answers {
         assert_eq!(answer.status, *status, "{answer:?}");
         check_headers(answer);
-        let is_asset = answer.header("content-type").is_some_and(|kind| !kind.starts_with("text/html"));
+        let kind = answer.header("content-type").unwrap_or_default();
+        let is_asset = kind.starts_with("text/css") || kind.starts_with("text/javascript");
         assert_eq!(answer.header("cache-control"), Some(if is_asset { "no-cache" } else { "no-store" }));
+        assert!(answer.body.is_empty() || kind.contains("charset=utf-8"), "{answer:?}");
+        assert_eq!(answer.header("strict-transport-security"), None, "there is no TLS");
     }
     // Without a session, a path that exists and one that does not are answered alike.
     assert_eq!(get(at, "/unknown", "").status, 303);
@@ -273,7 +375,10 @@ fn other_methods_are_rejected_and_head_has_no_body() {
         ("/deliveries", &["POST"], "GET, HEAD"),
         ("/assets/page.css", &["POST"], "GET, HEAD"),
         ("/login", &["PUT", "OPTIONS"], "GET, HEAD, POST"),
-        ("/logout", &["GET", "HEAD", "PUT"], "POST"),
+        ("/logout", &["GET", "HEAD", "PUT", "TRACE"], "POST"),
+        ("/livez", &["POST", "TRACE", "OPTIONS"], "GET, HEAD"),
+        ("/readyz", &["DELETE"], "GET, HEAD"),
+        ("/metrics", &["POST", "TRACE", "OPTIONS"], "GET, HEAD"),
     ] {
         for method in methods {
             let answer = send(at, method, path, &cookie, "");
@@ -316,10 +421,23 @@ fn a_new_token_in_the_file_ends_all_sessions() {
     assert_eq!(log_in(at, first).status, 403);
     let cookie = log_in(at, second).cookie();
 
-    folder.file("token", "short\n");
+    for (content, problem) in [
+        ("short\n", "the secret is shorter than 16 bytes"),
+        ("", "empty; the old token stays in use"),
+        ("changemechangeme\n", "must have at least 8 different characters"),
+        (&*"0123456789abcdef".repeat(65), "must have at most 1024 characters"),
+        ("two lines of a token\nof the page\n", "contains a line break"),
+    ] {
+        folder.file("token", content);
+        instance.signal("-HUP");
+        logged(&instance, problem);
+        assert!(is_open(at, &cookie), "{problem}");
+        assert_eq!(log_in(at, second).status, 303, "{problem}");
+    }
+    std::fs::remove_file(&token).unwrap();
     instance.signal("-HUP");
-    logged(&instance, "the secret is shorter than 16 bytes");
-    assert!(is_open(at, &cookie), "a token that is too short replaces nothing");
+    logged(&instance, "the file does not exist; the old token stays in use");
+    assert_eq!(log_in(at, second).status, 303);
     assert!(!instance.stderr().concat().contains("second token"));
 }
 

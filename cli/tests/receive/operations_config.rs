@@ -109,6 +109,23 @@ fn with_tls_the_cookie_is_secure_and_the_certificate_is_replaced() {
         assert_eq!(over_tls(at, &trusted, &request).status, status, "{name}");
     }
 
+    // The rule would hold for every port of the host, so it is only for a name that was configured.
+    for (host, path, is_strict) in [
+        (at.to_string(), "/login", false),
+        ("localhost".to_owned(), "/login", false),
+        ("evil.example".to_owned(), "/login", false),
+        ("medhook.example.org".to_owned(), "/login", true),
+        ("MEDHOOK.example.org:8788".to_owned(), "/", true),
+        ("medhook.example.org".to_owned(), "/assets/page.css", true),
+        ("medhook.example.org".to_owned(), "/livez", true),
+        ("medhook.example.org".to_owned(), "/metrics", true),
+    ] {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        let strict = over_tls(at, &trusted, &request);
+        let expected = is_strict.then_some("max-age=31536000");
+        assert_eq!(strict.header("strict-transport-security"), expected, "{host}{path}");
+    }
+
     let renewed = issue(&folder, 2101);
     instance.signal("-HUP");
     logged(&instance, "a new certificate is in use place=\"medhook.toml: `operations`: `tls`\"");
@@ -128,6 +145,23 @@ fn a_token_that_looks_like_a_mistake_is_a_warning_and_nothing_of_it_is_printed()
     assert!(printed.contains("medhook.toml: `operations`: `token`: "), "{printed}");
     for hidden in ["hunter2", SECRET, OTHER_SECRET, INBOX_KEY, TOKEN] {
         assert!(!printed.contains(hidden), "{printed}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_token_that_other_users_can_read_is_a_warning() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::new();
+    let file = folder.file("token", "a token of the operator's page");
+    let config = valid().replace("{ env = \"TEST_THIRD_SECRET\" }", "{ file = \"token\" }");
+    for (mode, is_open) in [(0o600, false), (0o640, false), (0o644, true), (0o602, true)] {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let output = ends(&folder, &config, &["--check"]);
+        let problems = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{problems}");
+        let warning = "medhook.toml: `operations`: `token`: `file`: other users can access the file";
+        assert_eq!(problems.contains(warning), is_open, "{mode:o}: {problems}");
     }
 }
 

@@ -5,11 +5,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
 use crate::addresses::logged;
-use crate::page_client::{Answer, FORM, TOKEN, connect, is_open, log_in, started};
-use crate::program::{Folder, PATIENCE};
+use crate::page_client::{Answer, FORM, OPERATIONS, TOKEN, TOP, connect, is_open, log_in, page, started};
+use crate::program::{Folder, Instance, PATIENCE};
+use crate::sender::ENDPOINT;
 
 /// The longest accepted form.
-const LONGEST: usize = 4096;
+const LONGEST: usize = 8192;
 
 #[test]
 fn a_form_is_short() {
@@ -22,6 +23,24 @@ fn a_form_is_short() {
         assert_eq!(answer.status, status, "{length}");
         assert_eq!(answer.header("set-cookie").is_some(), status == 303);
     }
+}
+
+/// The longest token, each byte of it escaped, beside the longest path to continue with.
+#[test]
+fn the_longest_token_fits_into_the_form() {
+    let folder = Folder::new();
+    let token = "+/=ñ%&#?".repeat(200).chars().take(900).collect::<String>();
+    assert_eq!(token.len(), 1012);
+    let file = folder.file("token", &token);
+    let operations = OPERATIONS.replace("{ env = \"TEST_THIRD_SECRET\" }", &format!("{{ file = {file:?} }}"));
+    let instance = Instance::start(&folder, &format!("{TOP}{ENDPOINT}{operations}"), &[]);
+    let at = page(&instance);
+    let escaped: String = token.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let next = format!("/{}", "é".repeat(340));
+    let next: String = next.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let answer = crate::page_client::send(at, "POST", "/login", FORM, &format!("next={next}&token={escaped}"));
+    assert_eq!(answer.status, 303, "{answer:?}");
+    assert!(is_open(at, &answer.cookie()));
 }
 
 #[test]
@@ -116,4 +135,26 @@ fn idle_connections_of_one_client_keep_no_other_client_away() {
     drop(idle);
     let line = logged(&instance, "connections to the operations address closed");
     assert!(line.contains("limit=64"), "{line}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn malformed_requests_are_logged_and_counted() {
+    let folder = Folder::new();
+    let (mut instance, at) = started(&folder);
+    for begin in [&b"GET / canary\r\n\r\n"[..], b"GET / canary\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"] {
+        let mut client = connect(at);
+        client.write_all(begin).unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 400 "), "{}", String::from_utf8_lossy(&answer));
+    }
+    assert!(instance.terminate().success());
+    let lines = instance.stderr();
+    let about: Vec<_> = lines.iter().filter(|line| line.contains("to the operations address rejected")).collect();
+    let [first, tls, rest] = &about[..] else { panic!("{about:?}") };
+    assert!(first.contains("invalid HTTP/1.1") && first.contains("count=1 status=400"), "{first}");
+    assert!(tls.contains("a client begins TLS") && tls.contains("count=1 status=400"), "{tls}");
+    assert!(rest.contains("invalid HTTP/1.1") && rest.contains("count=1 status=400"), "{rest}");
+    assert!(!lines.concat().contains("canary"));
 }

@@ -34,7 +34,7 @@ pub(in crate::receive) use self::inbox::{BodiesConfig, InboxConfig, keep};
 use self::listener::{LISTEN, MOST_CONNECTIONS};
 pub(in crate::receive) use self::listener::{ReceiverUrl, receiver_url};
 pub(in crate::receive) use self::mistakes::Mistakes;
-pub(in crate::receive) use self::operations::{OperationsConfig, PageConfig, check_length, token_is_unique};
+pub(in crate::receive) use self::operations::{OperationsConfig, PageConfig, check_token, token_is_unique};
 pub(in crate::receive) use self::origin::{ConfigOrigin, open};
 use self::origin::{LONGEST, unreadable};
 pub(in crate::receive) use self::placed::Placed;
@@ -133,7 +133,7 @@ impl Config {
         warnings.extend(bodies.iter().flat_map(BodiesConfig::warnings));
         let read_at_start = store_secret.iter().chain(bodies.iter().flat_map(BodiesConfig::secrets));
         let read_at_start = read_at_start.cloned().collect();
-        warnings.extend(token.and_then(Named::warning));
+        warnings.extend(operations.iter().flat_map(OperationsConfig::token_warnings));
         let certificates = tls.iter().chain(operations.as_ref().and_then(|operations| operations.tls.as_ref()));
         warnings.extend(certificates.flat_map(|tls| tls.warnings(SystemTime::now())));
         Ok(Config {

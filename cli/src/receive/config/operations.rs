@@ -2,13 +2,14 @@
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use super::listener::address;
 use super::placed::Placed;
 use crate::failure::Failure;
 use crate::receive::keys::TableKeys;
-use crate::receive::operations::{PageHosts, SHORTEST_TOKEN};
+use crate::receive::operations::{FEWEST_CHARACTERS, LONGEST_TOKEN, PageHosts, SHORTEST_TOKEN};
 use crate::receive::secrets::{self, Named};
 use crate::receive::tls::CertificateSource;
 
@@ -60,7 +61,7 @@ impl OperationsConfig {
                 Ok(Some(OperationsConfig { listen, tls, page: None }))
             };
         };
-        check_length(&token).map_err(|problem| inner.wrong("token", problem))?;
+        check_token(&token).map_err(|problem| inner.wrong("token", problem))?;
         let hosts = PageHosts::new(hosts).map_err(|index| {
             let problem = "must be a host name without a scheme, a port or a dot at the end, such as \
                            \"medhook.example.org\"";
@@ -95,12 +96,26 @@ impl OperationsConfig {
     pub(super) fn token(&self) -> Option<&Named> {
         self.page.as_ref().map(|page| &page.token)
     }
+
+    /// Returns the warnings about the token at the start.
+    pub(super) fn token_warnings(&self) -> impl Iterator<Item = String> {
+        self.token().into_iter().flat_map(|token| token.warning().into_iter().chain(token.access_warning()))
+    }
 }
 
-/// Checks that the token cannot be guessed.
-pub(in crate::receive) fn check_length(token: &Named) -> Result<(), String> {
-    if token.secret.expose_secret().len() < SHORTEST_TOKEN {
+/// Checks that the token cannot be guessed, as far as its text shows that, and that it fits into the form.
+pub(in crate::receive) fn check_token(token: &Named) -> Result<(), String> {
+    let text = token.secret.expose_secret();
+    if text.len() < SHORTEST_TOKEN {
         return Err(format!("must have at least {SHORTEST_TOKEN} characters; {NEW_TOKEN}"));
+    }
+    if text.len() > LONGEST_TOKEN {
+        return Err(format!("must have at most {LONGEST_TOKEN} characters; {NEW_TOKEN}"));
+    }
+    if text.chars().collect::<HashSet<_>>().len() < FEWEST_CHARACTERS {
+        return Err(format!(
+            "must have at least {FEWEST_CHARACTERS} different characters, or it can be guessed; {NEW_TOKEN}"
+        ));
     }
     Ok(())
 }
@@ -189,13 +204,28 @@ mod tests {
     }
 
     #[test]
-    fn a_short_token_is_an_error_that_says_how_to_make_one() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "fifteen chars..").unwrap();
-        let toml = format!("[operations]\nlisten = \"127.0.0.1:1\"\ntoken = {{ file = {:?} }}", file.path());
-        let error = OperationsConfig::take(&mut TableKeys::parse("medhook.toml", &toml).unwrap()).err().unwrap();
-        let error = error.to_string();
-        assert!(error.contains("`token`: must have at least 16 characters; `openssl rand -base64 24`"), "{error}");
-        assert!(!error.contains("fifteen"), "{error}");
+    fn a_token_that_can_be_guessed_or_is_too_long_is_an_error_that_says_how_to_make_one() {
+        let checked = |token: &str| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), token).unwrap();
+            let toml = format!("[operations]\nlisten = \"127.0.0.1:1\"\ntoken = {{ file = {:?} }}", file.path());
+            let taken = OperationsConfig::take(&mut TableKeys::parse("medhook.toml", &toml).unwrap());
+            taken.map(|_| ()).map_err(|failure| failure.to_string())
+        };
+        let long = "a token of 32 characters, again ".repeat(32);
+        assert_eq!(long.len(), LONGEST_TOKEN);
+        for (token, problem) in [
+            ("fifteen chars..", "must have at least 16 characters"),
+            ("changemechangeme", "must have at least 8 different characters"),
+            ("1234567712345677", "must have at least 8 different characters"),
+            (&*format!("{}gain...", long.trim_end()), "must have at most 1024 characters"),
+        ] {
+            let error = checked(token).unwrap_err();
+            assert!(error.contains("`token`: ") && error.contains(problem), "{error}");
+            assert!(error.ends_with("; `openssl rand -base64 24` makes one") && !error.contains(token), "{error}");
+        }
+        for token in ["1234567812345678", "sixteen chars...", &*long.replace(' ', "-")] {
+            assert_eq!(checked(token), Ok(()));
+        }
     }
 }

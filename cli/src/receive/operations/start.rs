@@ -38,8 +38,8 @@ pub(in crate::receive) struct OperationsStart {
 
 impl OperationsStart {
     /// Serves the address until the process ends, so that `/livez` is 200 during the whole shutdown. Returns the line
-    /// that describes it, and adds what is read again while the receiver runs.
-    pub(in crate::receive) fn spawn(self, reloads: &mut Reloads) -> Result<String, Failure> {
+    /// that describes it, and what logs its counts. Adds what is read again while the receiver runs.
+    pub(in crate::receive) fn spawn(self, reloads: &mut Reloads) -> Result<(String, Arc<Operations>), Failure> {
         let OperationsStart { socket, config, health, metrics, observed, file } = self;
         let address = socket.address;
         config.check_address(address)?;
@@ -54,19 +54,21 @@ impl OperationsStart {
             reloads.token(access.clone(), token);
             Page::new(access, observed, file)
         });
-        let operations = Arc::new(Operations { health, metrics, page });
-        let answer = move |request| operations.clone().answer(request);
+        let operations = Arc::new(Operations::new(health, metrics, page));
+        let (answering, rejecting) = (operations.clone(), operations.clone());
+        let answer = move |request| answering.clone().answer(request);
+        let malformed = move |malformed| rejecting.malformed(malformed);
         let listener = Listener {
             socket: socket.listener,
             tls: config.tls.as_ref().map(CertificateSource::acceptor).transpose()?,
             per_address: Some(AddressLimit::of_operations(PER_ADDRESS)),
             is_shared: socket.is_inherited,
         };
-        tokio::spawn(accept(listener, OPERATIONS, Connections::default(), answer, |_| (), std::future::pending()));
+        tokio::spawn(accept(listener, OPERATIONS, Connections::default(), answer, malformed, std::future::pending()));
         if let Some(certificate) = config.tls {
             reloads.certificate(certificate.clone());
             tokio::spawn(certificate.watch_expiry());
         }
-        Ok(line)
+        Ok((line, operations))
     }
 }

@@ -7,7 +7,7 @@ use super::change::{Reload, Reloaded};
 use super::endpoint::InUse;
 use super::watched::FileContent;
 use crate::failure::Failure;
-use crate::receive::config::{check_length, token_is_unique};
+use crate::receive::config::{check_token, token_is_unique};
 use crate::receive::operations::Access;
 use crate::receive::secrets::Named;
 
@@ -32,12 +32,15 @@ impl TokenReload {
         if new.is_cut_off(std::slice::from_ref(&self.token)) {
             return Err(new.cut_off());
         }
-        check_length(&new).map_err(|problem| new.failure(&problem))?;
+        check_token(&new).map_err(|problem| new.failure(&problem))?;
         let mut all = self.in_use.lock();
         token_is_unique(Some(&new), all.others())?;
         self.access.replace_token(&new.secret);
         tracing::info!(target: "medhook::secrets", "the token of the operator's page was replaced; all sessions ended");
-        new.warning().iter().for_each(|warning| tracing::warn!(target: "medhook::secrets", "{warning}"));
+        new.warning()
+            .iter()
+            .chain(&new.access_warning())
+            .for_each(|warning| tracing::warn!(target: "medhook::secrets", "{warning}"));
         all.token = Some(new.clone());
         self.token = new;
         Ok(Reloaded::Replaced)

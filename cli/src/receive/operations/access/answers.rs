@@ -22,6 +22,13 @@ pub(in crate::receive::operations) fn protected<B>(mut response: Response<B>, ca
     response
 }
 
+/// Adds the header by which browsers use TLS for every later request to this name, for a year.
+pub(in crate::receive::operations) fn strict<B>(mut response: Response<B>) -> Response<B> {
+    let value = HeaderValue::from_static("max-age=31536000");
+    response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
+    response
+}
+
 const HEADERS: [(HeaderName, &str); 7] = [
     (
         header::CONTENT_SECURITY_POLICY,

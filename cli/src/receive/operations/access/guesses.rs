@@ -21,9 +21,6 @@ struct Counts {
     clients: HashMap<IpAddr, Budget>,
     /// The clients that are too many for `clients` share one count.
     others: Budget,
-    /// Wrong tokens since the last line about them, and the time of that line.
-    unlogged: u64,
-    logged: Option<Instant>,
 }
 
 /// The wrong tokens since the start of the current period; `None` before the first one.
@@ -41,42 +38,47 @@ const PERIOD: Duration = Duration::from_secs(10);
 /// find a random one of 16 characters.
 const MOST_CLIENTS: usize = 1024;
 
-/// The minimum time between two lines about wrong tokens.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
-
 impl Guesses {
-    /// Returns how long the client must wait before its token is looked at, or `None` if it need not wait.
-    pub(super) fn wait(&self, client: PeerAddress) -> Option<Duration> {
-        let now = Instant::now();
+    /// Checks a token of a client with `check`, which returns `None` for a wrong one. The error is how long the client
+    /// must wait before its token is looked at. One token is checked at a time, so that tokens sent at the same time
+    /// do not exceed the limit.
+    pub(super) fn check<T>(
+        &self,
+        client: PeerAddress,
+        check: impl FnOnce() -> Option<T>,
+    ) -> Result<Option<T>, Duration> {
+        let (now, client) = (Instant::now(), client.client());
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = counts.clients.get(&client.client()).map(|budget| budget.wait(now));
-        match own {
-            Some(wait) => wait,
-            None if counts.has_room(now) => None,
-            None => counts.others.wait(now),
+        let budget = counts.of(client, now);
+        if let Some(wait) = budget.and_then(|budget| budget.wait(now)) {
+            return Err(wait);
         }
-    }
-
-    /// Records a wrong token. Returns how many there were since the last line about them, if a line is due.
-    pub(super) fn record_wrong(&self, client: PeerAddress) -> Option<u64> {
-        let now = Instant::now();
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let client = client.client();
-        if counts.clients.contains_key(&client) || counts.has_room(now) {
-            counts.clients.entry(client).or_default().record(now);
-        } else {
-            counts.others.record(now);
+        let checked = check();
+        if checked.is_none() {
+            counts.record(client, now);
         }
-        counts.unlogged = counts.unlogged.saturating_add(1);
-        if counts.logged.is_some_and(|logged| now.duration_since(logged) < LOG_INTERVAL) {
-            return None;
-        }
-        counts.logged = Some(now);
-        Some(std::mem::take(&mut counts.unlogged))
+        Ok(checked)
     }
 }
 
 impl Counts {
+    /// Returns the count of a client. A client without one has a new one as long as there is room.
+    fn of(&mut self, client: IpAddr, now: Instant) -> Option<&Budget> {
+        if self.clients.contains_key(&client) || self.has_room(now) {
+            self.clients.get(&client)
+        } else {
+            Some(&self.others)
+        }
+    }
+
+    fn record(&mut self, client: IpAddr, now: Instant) {
+        if self.clients.contains_key(&client) || self.has_room(now) {
+            self.clients.entry(client).or_default().record(now);
+        } else {
+            self.others.record(now);
+        }
+    }
+
     /// Returns whether another client can have a count of its own. Forgets those whose period is over.
     fn has_room(&mut self, now: Instant) -> bool {
         if self.clients.len() >= MOST_CLIENTS {
@@ -114,21 +116,31 @@ mod tests {
         PeerAddress::new(IpAddr::from(number.to_be_bytes()))
     }
 
+    /// Returns how long the client must wait after a wrong token.
+    fn wrong(guesses: &Guesses, number: u32) -> Option<Duration> {
+        guesses.check(client(number), || None::<()>).err()
+    }
+
+    /// Returns how long the client must wait with the right token.
+    fn right(guesses: &Guesses, number: u32) -> Option<Duration> {
+        guesses.check(client(number), || Some(())).err()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn after_too_many_wrong_tokens_the_client_waits_for_the_period() {
         let guesses = Guesses::default();
         for _ in 1..MOST_WRONG {
-            guesses.record_wrong(client(1));
+            assert_eq!(wrong(&guesses, 1), None);
         }
-        assert_eq!(guesses.wait(client(1)), None);
+        assert_eq!(right(&guesses, 1), None, "the right token does not count");
         advance(Duration::from_secs(4)).await;
-        guesses.record_wrong(client(1));
-        assert_eq!(guesses.wait(client(1)), Some(PERIOD - Duration::from_secs(4)));
-        assert_eq!(guesses.wait(client(2)), None, "another client need not wait");
+        assert_eq!(wrong(&guesses, 1), None);
+        assert_eq!(right(&guesses, 1), Some(PERIOD - Duration::from_secs(4)));
+        assert_eq!(guesses.check(client(1), || -> Option<()> { panic!("looked at") }).err(), right(&guesses, 1));
+        assert_eq!(right(&guesses, 2), None, "another client need not wait");
         advance(PERIOD - Duration::from_secs(4)).await;
-        assert_eq!(guesses.wait(client(1)), None);
-        guesses.record_wrong(client(1));
-        assert_eq!(guesses.wait(client(1)), None, "a new count has begun");
+        assert_eq!(wrong(&guesses, 1), None);
+        assert_eq!(right(&guesses, 1), None, "a new count has begun");
     }
 
     #[tokio::test(start_paused = true)]
@@ -136,26 +148,39 @@ mod tests {
         let guesses = Guesses::default();
         let most = u32::try_from(MOST_CLIENTS).unwrap();
         for number in 0..most + MOST_WRONG {
-            guesses.record_wrong(client(number));
+            assert_eq!(wrong(&guesses, number), None);
         }
         let counted = || guesses.0.lock().unwrap().clients.len();
         assert_eq!(counted(), MOST_CLIENTS);
-        assert!(guesses.wait(client(most + 1000)).is_some());
-        assert_eq!(guesses.wait(client(0)), None, "it has a count of its own");
+        assert!(right(&guesses, most + 1000).is_some());
+        assert_eq!(right(&guesses, 0), None, "it has a count of its own");
         advance(PERIOD).await;
-        assert_eq!(guesses.wait(client(most + 1000)), None);
-        guesses.record_wrong(client(most + 1000));
+        assert_eq!(right(&guesses, most + 1000), None);
+        assert_eq!(wrong(&guesses, most + 1000), None);
         assert_eq!(counted(), 1);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn wrong_tokens_are_logged_once_a_minute_with_their_number() {
-        let guesses = Guesses::default();
-        assert_eq!(guesses.record_wrong(client(1)), Some(1));
-        for number in 0..5 {
-            assert_eq!(guesses.record_wrong(client(number)), None);
-        }
-        advance(LOG_INTERVAL).await;
-        assert_eq!(guesses.record_wrong(client(1)), Some(6));
+    /// Otherwise tokens that are sent at the same time would all be checked before the first of them is counted.
+    #[test]
+    fn tokens_sent_at_the_same_time_do_not_exceed_the_limit() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _entered = runtime.enter();
+        let (guesses, threads) = (Guesses::default(), 4 * MOST_WRONG as usize);
+        let start = std::sync::Barrier::new(threads);
+        let checked = std::sync::atomic::AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    start.wait();
+                    guesses.check(client(1), || {
+                        checked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        // The others arrive meanwhile.
+                        std::thread::sleep(Duration::from_millis(2));
+                        None::<()>
+                    })
+                });
+            }
+        });
+        assert_eq!(checked.into_inner(), MOST_WRONG);
     }
 }

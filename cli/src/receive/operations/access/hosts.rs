@@ -47,11 +47,14 @@ impl PageHosts {
         (!authority.as_str().contains('@') && self.allow(authority.host())).then_some(authority)
     }
 
+    /// Returns whether a host is one of the names of the config file.
+    pub(super) fn has_name(&self, host: &str) -> bool {
+        self.0.iter().any(|name| name.eq_ignore_ascii_case(host))
+    }
+
     fn allow(&self, host: &str) -> bool {
         let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        address.parse::<IpAddr>().is_ok()
-            || host.eq_ignore_ascii_case("localhost")
-            || self.0.iter().any(|name| name.eq_ignore_ascii_case(host))
+        address.parse::<IpAddr>().is_ok() || host.eq_ignore_ascii_case("localhost") || self.has_name(host)
     }
 }
 

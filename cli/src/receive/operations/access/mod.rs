@@ -5,12 +5,14 @@
 //! - `token`, `guesses`: the token, and how often a wrong one can be tried
 //! - `sessions`: the sessions that the token has opened
 //! - `answers`: the headers of all answers
+//! - `log`: the lines about access
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 mod answers;
 mod guesses;
 mod hosts;
+mod log;
 mod origin;
 mod sessions;
 mod token;
@@ -21,13 +23,15 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Uri};
 use medhook::Secret;
 
-pub(super) use self::answers::{Caching, protected};
+pub(super) use self::answers::{Caching, protected, strict};
 use self::guesses::Guesses;
 pub(in crate::receive) use self::hosts::PageHosts;
+pub(super) use self::log::AccessEvent;
+use self::log::AccessLog;
 pub(super) use self::origin::local_path;
 use self::origin::{cookie_name, is_over_tls, is_own, session_ids};
 use self::sessions::{SESSION, Sessions};
-pub(in crate::receive) use self::token::{PageToken, SHORTEST_TOKEN};
+pub(in crate::receive) use self::token::{FEWEST_CHARACTERS, LONGEST_TOKEN, PageToken, SHORTEST_TOKEN};
 use crate::failure::Failure;
 use crate::peer::PeerAddress;
 
@@ -38,6 +42,7 @@ pub(in crate::receive) struct Access {
     is_tls: bool,
     sessions: Sessions,
     guesses: Guesses,
+    log: AccessLog,
 }
 
 /// The cause of a failed login.
@@ -52,7 +57,8 @@ pub(super) enum LoginProblem {
 
 impl Access {
     pub(in crate::receive) fn new(token: PageToken, hosts: PageHosts, is_tls: bool) -> Self {
-        Access { token, hosts, is_tls, sessions: Sessions::default(), guesses: Guesses::default() }
+        let (sessions, guesses, log) = Default::default();
+        Access { token, hosts, is_tls, sessions, guesses, log }
     }
 
     /// Replaces the token, with which all sessions end.
@@ -63,6 +69,22 @@ impl Access {
     /// Returns the host of a request, if the page is served there.
     pub(super) fn host(&self, uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
         self.hosts.authority(uri, headers)
+    }
+
+    /// Returns whether browsers must always use TLS for the host of a request: with TLS, and for a name of the config
+    /// file. The rule holds for every port of the name, so it would be wrong for `localhost`.
+    pub(super) fn is_strict(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+        self.is_tls && self.host(uri, headers).is_some_and(|host| self.hosts.has_name(host.host()))
+    }
+
+    /// Logs a decision about a request.
+    pub(super) fn record(&self, event: AccessEvent, client: PeerAddress) {
+        self.log.record(event, client);
+    }
+
+    /// Logs the decisions that were counted and are due, or all of them at the end of the process.
+    pub(super) fn log_counts(&self, is_end: bool) {
+        if is_end { self.log.log_rest() } else { self.log.log_due() }
     }
 
     /// Returns whether a form was sent by the page itself.
@@ -76,40 +98,44 @@ impl Access {
         session_ids(headers, self.is_tls).any(|id| self.sessions.is_open(id, &token))
     }
 
-    /// Opens a session for the token, sent by this client. Returns the session's cookie.
+    /// Opens a session for the token, sent by this client, and ends those that the request names. Returns the session's
+    /// cookie.
     pub(super) fn log_in(
         &self,
         token: &[u8],
         client: PeerAddress,
         headers: &HeaderMap,
     ) -> Result<HeaderValue, LoginProblem> {
-        if let Some(wait) = self.guesses.wait(client) {
-            return Err(LoginProblem::TooMany(wait));
-        }
-        let Some(token) = self.token.check(token) else {
-            if let Some(count) = self.guesses.record_wrong(client) {
-                tracing::warn!(
-                    count,
-                    from = %client.network(),
-                    "logins to the operator's page were rejected because the token is wrong; unless it was mistyped, \
-                     check who can reach `listen` of [operations]"
-                );
+        let token = match self.guesses.check(client, || self.token.check(token)) {
+            Ok(Some(token)) => token,
+            Ok(None) => {
+                self.record(AccessEvent::WrongToken, client);
+                return Err(LoginProblem::WrongToken);
             }
-            return Err(LoginProblem::WrongToken);
+            Err(wait) => {
+                self.record(AccessEvent::TooMany, client);
+                return Err(LoginProblem::TooMany(wait));
+            }
         };
         let id = self.sessions.open(token).map_err(LoginProblem::Failed)?;
-        self.cookie(&id, SESSION, headers).map_err(LoginProblem::Failed)
+        session_ids(headers, self.is_tls).for_each(|former| _ = self.sessions.end(former));
+        let cookie = self.cookie(&id, SESSION, headers).map_err(LoginProblem::Failed)?;
+        self.record(AccessEvent::Opened, client);
+        Ok(cookie)
     }
 
     /// Ends the session of a request. Returns the cookie that deletes its cookie.
-    pub(super) fn log_out(&self, headers: &HeaderMap) -> Result<HeaderValue, Failure> {
-        session_ids(headers, self.is_tls).for_each(|id| self.sessions.end(id));
+    pub(super) fn log_out(&self, client: PeerAddress, headers: &HeaderMap) -> Result<HeaderValue, Failure> {
+        let ended = session_ids(headers, self.is_tls).filter(|id| self.sessions.end(id)).count();
+        if ended > 0 {
+            self.record(AccessEvent::Ended, client);
+        }
         self.cookie("", Duration::ZERO, headers)
     }
 
     fn cookie(&self, id: &str, age: Duration, headers: &HeaderMap) -> Result<HeaderValue, Failure> {
-        let secure = if is_over_tls(headers, self.is_tls) { "; Secure" } else { "" };
-        let name = cookie_name(self.is_tls);
+        let is_over_tls = is_over_tls(headers, self.is_tls);
+        let (name, secure) = (cookie_name(is_over_tls), if is_over_tls { "; Secure" } else { "" });
         let seconds = age.as_secs();
         let cookie = format!("{name}={id}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
         HeaderValue::try_from(cookie).map_err(|error| Failure::because("the session's cookie", error))

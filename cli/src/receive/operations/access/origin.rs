@@ -27,21 +27,21 @@ pub(super) fn is_over_tls(headers: &HeaderMap, is_tls: bool) -> bool {
     is_tls || origin.is_some_and(|origin| origin.scheme() == Some(&Scheme::HTTPS))
 }
 
-/// The names of the cookie: with TLS browsers accept it from this host only, and never without TLS.
+/// The names of the cookie. Over TLS, browsers accept the first one from this host only, without TLS never.
 const SECURE: &str = "__Host-medhook";
 const PLAIN: &str = "medhook";
 
-/// The name of the cookie.
-pub(super) fn cookie_name(is_tls: bool) -> &'static str {
-    if is_tls { SECURE } else { PLAIN }
+/// Returns the name of the cookie for a browser that reached the page over TLS, or not.
+pub(super) fn cookie_name(is_over_tls: bool) -> &'static str {
+    if is_over_tls { SECURE } else { PLAIN }
 }
 
 /// Returns the ids of sessions that a request names. A browser can send several, for example of another receiver on the
-/// same host.
+/// same host. Without TLS, a proxy may terminate it, so that the cookie has either name.
 pub(super) fn session_ids(headers: &HeaderMap, is_tls: bool) -> impl Iterator<Item = &str> {
     let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.filter(move |(name, _)| *name == cookie_name(is_tls)).map(|(_, id)| id).take(MOST_IDS)
+    pairs.filter(move |(name, _)| *name == SECURE || (*name == PLAIN && !is_tls)).map(|(_, id)| id).take(MOST_IDS)
 }
 
 /// More of them are ignored, because each costs a digest.
@@ -116,6 +116,7 @@ mod tests {
         };
         assert_eq!(ids("a=1; medhook=x; medhook=y", false), ["x", "y"]);
         assert_eq!(ids("__Host-medhook=x; medhook=y", true), ["x"]);
+        assert_eq!(ids("__Host-medhook=x; medhook=y", false), ["x", "y"], "a proxy may terminate TLS");
         assert_eq!(ids("medhook; xmedhook=1; medhookx=1; Medhook=1", false), [""; 0]);
         assert_eq!(ids(&*"medhook=1;".repeat(100).leak(), false).len(), MOST_IDS);
     }

@@ -21,10 +21,14 @@ struct OpenSession {
     /// The digest of the token that opened it, with which it ends.
     token: [u8; 32],
     opened: Instant,
+    used: Instant,
 }
 
 /// The time after which a session ends, whether it is used or not.
 pub(super) const SESSION: Duration = Duration::from_secs(8 * 3600);
+
+/// The time after which a session ends that is not used. An open page uses it every few seconds.
+pub(super) const IDLE: Duration = Duration::from_secs(3600);
 
 /// Another session ends the oldest one.
 const MOST: usize = 64;
@@ -38,24 +42,37 @@ impl Sessions {
         if open.len() >= MOST {
             open.pop_front();
         }
-        open.push_back(OpenSession { id: digest(&id), token, opened: Instant::now() });
+        let now = Instant::now();
+        open.push_back(OpenSession { id: digest(&id), token, opened: now, used: now });
         Ok(id)
     }
 
-    /// Returns whether a session with this id is open. `token` is the digest of the current token.
+    /// Returns whether a session with this id is open, and records that it was used. `token` is the digest of the
+    /// current token.
     pub(super) fn is_open(&self, id: &str, token: &[u8; 32]) -> bool {
         let id = digest(id);
-        let is_this = |session: &OpenSession| {
-            Choice::from(u8::from(session.is_open())) & session.id.ct_eq(&id) & session.token.ct_eq(token)
-        };
+        let now = Instant::now();
+        let mut found = Choice::from(0);
         // All sessions are compared, so that timing does not depend on which one matches.
-        self.lock().iter().fold(Choice::from(0), |found, session| found | is_this(session)).into()
+        for session in self.lock().iter_mut() {
+            let is_open = Choice::from(u8::from(session.is_open()));
+            let is_this = is_open & session.id.ct_eq(&id) & session.token.ct_eq(token);
+            if is_this.into() {
+                session.used = now;
+            }
+            found |= is_this;
+        }
+        found.into()
     }
 
-    /// Ends a session.
-    pub(super) fn end(&self, id: &str) {
+    /// Ends a session. Returns whether it was open.
+    pub(super) fn end(&self, id: &str) -> bool {
         let id = digest(id);
-        self.lock().retain(|session| !bool::from(session.id.ct_eq(&id)));
+        let mut open = self.lock();
+        open.retain(OpenSession::is_open);
+        let before = open.len();
+        open.retain(|session| !bool::from(session.id.ct_eq(&id)));
+        open.len() < before
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<OpenSession>> {
@@ -65,7 +82,7 @@ impl Sessions {
 
 impl OpenSession {
     fn is_open(&self) -> bool {
-        self.opened.elapsed() < SESSION
+        self.opened.elapsed() < SESSION && self.used.elapsed() < IDLE
     }
 }
 
@@ -85,10 +102,27 @@ mod tests {
     async fn a_session_ends_after_eight_hours_even_if_it_is_used() {
         let sessions = Sessions::default();
         let id = sessions.open(TOKEN).unwrap();
-        advance(SESSION - Duration::from_millis(1)).await;
+        let (step, begun) = (Duration::from_secs(600), Instant::now());
+        while begun.elapsed() + step < SESSION {
+            advance(step).await;
+            assert!(sessions.is_open(&id, &TOKEN), "{:?}", begun.elapsed());
+        }
+        advance(SESSION - begun.elapsed() - Duration::from_millis(1)).await;
         assert!(sessions.is_open(&id, &TOKEN));
         advance(Duration::from_millis(1)).await;
         assert!(!sessions.is_open(&id, &TOKEN));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_is_not_used_ends_after_an_hour() {
+        let sessions = Sessions::default();
+        let [used, unused] = [(); 2].map(|()| sessions.open(TOKEN).unwrap());
+        advance(IDLE - Duration::from_millis(1)).await;
+        // Requests of others, and with a former token, do not use it.
+        assert!(sessions.is_open(&used, &TOKEN) && !sessions.is_open(&unused, &[2; 32]));
+        advance(Duration::from_millis(1)).await;
+        assert!(sessions.is_open(&used, &TOKEN) && !sessions.is_open(&unused, &TOKEN));
+        assert!(!sessions.end(&unused) && sessions.end(&used) && !sessions.end(&used));
     }
 
     #[tokio::test(start_paused = true)]
@@ -108,7 +142,7 @@ mod tests {
         let sessions = Sessions::default();
         let [first, second, third] = [(); 3].map(|()| sessions.open(TOKEN).unwrap());
         assert_ne!(first, second);
-        sessions.end(&first);
+        assert!(sessions.end(&first));
         assert!(
             !sessions.is_open(&first, &TOKEN) && sessions.is_open(&second, &TOKEN) && sessions.is_open(&third, &TOKEN)
         );

@@ -12,6 +12,13 @@ pub(in crate::receive) struct PageToken(Mutex<[u8; 32]>);
 /// The length of the shortest token, in bytes. A random one of 16 characters cannot be guessed over a network.
 pub(in crate::receive) const SHORTEST_TOKEN: usize = 16;
 
+/// The fewest different characters of a token, by which mistakes such as `changemechangeme` are found. Fewer than one
+/// in a million random tokens of 16 characters of base64 have less.
+pub(in crate::receive) const FEWEST_CHARACTERS: usize = 8;
+
+/// The length of the longest token, in bytes, which fits into the form with each byte escaped.
+pub(in crate::receive) const LONGEST_TOKEN: usize = 1024;
+
 impl PageToken {
     pub(in crate::receive) fn new(token: &Secret) -> Self {
         PageToken(Mutex::new(digest(token.expose_secret())))

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use medhook::{Bytes, StoreError};
@@ -20,10 +20,11 @@ use tokio::task::block_in_place;
 use tokio::time::timeout;
 
 use self::query::{LoginForm, View};
-use super::access::{Access, Caching, LoginProblem, local_path, protected};
+use super::access::{Access, AccessEvent, Caching, LoginProblem, local_path, protected};
 use super::observed::Observed;
 use super::page::{self, Frame};
 use crate::peer::PeerAddress;
+use crate::receive::budget::Budget;
 
 /// The operator's page.
 pub(in crate::receive) struct Page {
@@ -32,22 +33,46 @@ pub(in crate::receive) struct Page {
     frame: Frame,
     /// One view of what is in memory is rendered at a time, so that viewers leave the processors to deliveries.
     rendering: Semaphore,
+    /// Views that the store did not answer. An open page asks for one every few seconds.
+    store_failures: Budget<()>,
 }
 
 /// The longest accepted form, and the time in which it must arrive.
-const LONGEST_FORM: usize = 4096;
+const LONGEST_FORM: usize = 8192;
 const FORM: Duration = Duration::from_secs(5);
 
 impl Page {
     /// Creates the page. `config` is the file that the commands on it name.
     pub(in crate::receive) fn new(access: Arc<Access>, observed: Arc<Observed>, config: PathBuf) -> Self {
-        Page { access, observed, frame: Frame { config }, rendering: Semaphore::new(1) }
+        Page {
+            access,
+            observed,
+            frame: Frame { config },
+            rendering: Semaphore::new(1),
+            store_failures: Budget::default(),
+        }
+    }
+
+    /// Returns whether browsers must always use TLS for the host of a request.
+    pub(super) fn is_strict(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+        self.access.is_strict(uri, headers)
+    }
+
+    /// Logs what was counted and is due, or all of it at the end of the process.
+    pub(super) fn log_counts(&self, is_end: bool) {
+        self.access.log_counts(is_end);
+        let failures = if is_end { self.store_failures.rest() } else { self.store_failures.due() };
+        for ((), count) in failures {
+            tracing::warn!(count, "{STORE_FAILED}");
+        }
     }
 
     /// Answers a request.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let path = head.uri.path();
+        // The server adds it to each request.
+        let client = head.extensions.get().copied().unwrap_or(PeerAddress::new(Ipv4Addr::UNSPECIFIED.into()));
         // At any host, and without a session: they are the same in every receiver, and style the page that says 421.
         if let Some((content_type, content)) = page::asset(path) {
             return match check_method(&head, READ) {
@@ -56,6 +81,7 @@ impl Page {
             };
         }
         let Some(host) = self.access.host(&head.uri, &head.headers) else {
+            self.access.record(AccessEvent::UnknownHost, client);
             return self.message(
                 StatusCode::MISDIRECTED_REQUEST,
                 "This page is not served by the name in the address. Use localhost or an IP address, or add the name \
@@ -65,10 +91,10 @@ impl Page {
         match path {
             "/login" => match check_method(&head, &[Method::GET, Method::HEAD, Method::POST]) {
                 Some(response) => response,
-                None if head.method == Method::POST => self.log_in(&head, body, &host).await,
+                None if head.method == Method::POST => self.log_in(&head, body, client, &host).await,
                 None => self.login_form(StatusCode::OK, None, LoginForm::next(&head.uri).as_deref().unwrap_or("/")),
             },
-            "/logout" => check_method(&head, &[Method::POST]).unwrap_or_else(|| self.log_out(&head, &host)),
+            "/logout" => check_method(&head, &[Method::POST]).unwrap_or_else(|| self.log_out(&head, client, &host)),
             _ if !self.access.has_session(&head.headers) => to_login(&head),
             _ => match check_method(&head, READ) {
                 Some(response) => response,
@@ -77,9 +103,15 @@ impl Page {
         }
     }
 
-    async fn log_in(&self, head: &Parts, body: Incoming, host: &Authority) -> Response<Full<Bytes>> {
+    async fn log_in(
+        &self,
+        head: &Parts,
+        body: Incoming,
+        client: PeerAddress,
+        host: &Authority,
+    ) -> Response<Full<Bytes>> {
         if !self.access.is_own_form(&head.headers, host) {
-            return self.foreign();
+            return self.foreign(client);
         }
         if !is_form(&head.headers) {
             let text = "A login is a form: application/x-www-form-urlencoded.";
@@ -93,8 +125,6 @@ impl Page {
             return response;
         };
         let form = LoginForm::parse(&body.to_bytes());
-        // The server adds it to each request.
-        let client = head.extensions.get().copied().unwrap_or(PeerAddress::new(Ipv4Addr::UNSPECIFIED.into()));
         let next = local_path(&form.next);
         match self.access.log_in(form.token.as_bytes(), client, &head.headers) {
             Ok(cookie) => see_other(next, Some(cookie)),
@@ -110,11 +140,11 @@ impl Page {
         }
     }
 
-    fn log_out(&self, head: &Parts, host: &Authority) -> Response<Full<Bytes>> {
+    fn log_out(&self, head: &Parts, client: PeerAddress, host: &Authority) -> Response<Full<Bytes>> {
         if !self.access.is_own_form(&head.headers, host) {
-            return self.foreign();
+            return self.foreign(client);
         }
-        match self.access.log_out(&head.headers) {
+        match self.access.log_out(client, &head.headers) {
             Ok(cookie) => see_other("/login", Some(cookie)),
             Err(failure) => self.failed(&failure),
         }
@@ -162,7 +192,8 @@ impl Page {
         html(status, page::message(&self.frame, status, text))
     }
 
-    fn foreign(&self) -> Response<Full<Bytes>> {
+    fn foreign(&self, client: PeerAddress) -> Response<Full<Bytes>> {
+        self.access.record(AccessEvent::ForeignForm, client);
         let text = "The form was sent by another site. Open this page in a new tab and log in there.";
         self.message(StatusCode::FORBIDDEN, text)
     }
@@ -173,12 +204,16 @@ impl Page {
     }
 
     fn store_failed(&self, error: &StoreError) -> Response<Full<Bytes>> {
-        tracing::warn!(%error, "the operator's page could not read the inbox");
+        if self.store_failures.spend(&()) {
+            tracing::warn!(%error, count = 1, "{STORE_FAILED}");
+        }
         let text =
             "The store did not answer. Deliveries and their reasons are still shown; the log says why it failed.";
         self.message(StatusCode::SERVICE_UNAVAILABLE, text)
     }
 }
+
+const STORE_FAILED: &str = "the operator's page could not read the inbox";
 
 const READ: &[Method] = &[Method::GET, Method::HEAD];
 
