@@ -80,6 +80,10 @@ package:
 prometheus:
     scripts/prometheus
 
+# Check that each guarantee of SECURITY.md has a test, or make the mutations that the tests must find
+promises *arguments:
+    scripts/promises {{arguments}}
+
 # Compare the types in the public API with the allowed dependencies
 public-types:
     scripts/public-types

@@ -249,9 +249,9 @@ impl Delivery {
         self.opened.signature_scope
     }
 
-    /// Returns the key under which stores record this event, except for [`MemoryStore`](crate::MemoryStore). If the event
-    /// can recur with the same bytes, each delivery has a key of its own; see [`Dedupe::by_id`](crate::Dedupe::by_id).
-    /// It is computed on first use.
+    /// Returns the key under which stores record this event, except for [`MemoryStore`](crate::MemoryStore). If the
+    /// event can recur with the same bytes, each delivery has a key of its own; see
+    /// [`Dedupe::by_id`](crate::Dedupe::by_id). It is computed on first use.
     #[must_use]
     pub fn event_key(&self) -> EventKey {
         self.opened.keys.event(self.opened.key_parts())

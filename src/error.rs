@@ -60,7 +60,8 @@ reasons! {
     /// The event lacks the time by which its freshness is checked. Events of undocumented kinds may lack it, except
     /// those of a [`Custom`](crate::Custom) provider.
     TimeMissing = "time_missing", UNAUTHORIZED;
-    /// The tenant resolver found no receiver. Answered like a bad signature so that tenants cannot be enumerated.
+    /// The tenant resolver found no receiver. Answered like a bad signature; [tenants](crate::guide::tenants) describes
+    /// how to hide from clients which tenants exist.
     UnknownTenant = "unknown_tenant", UNAUTHORIZED;
     /// A `GET` request to an endpoint with a [`Handshake`](crate::Handshake) is not a valid handshake: its token or its
     /// challenge is missing, repeated or not acceptable.

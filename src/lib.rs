@@ -45,10 +45,10 @@
 //!
 //! # Guides
 //!
-//! [`guide::inbox`], [`guide::tenants`], [`guide::proxies`], [`guide::layers`], [`guide::shutdown`], [`guide::silence`]
-//! and [`guide::logs`] cover production setups. [`Custom`] describes a provider that is not listed here:
-//! [`guide::schemes`] has the settings of many senders, and [`guide::handshakes`] the checks that some make first.
-//! [`DedupeStore`] is the trait for your own store.
+//! [`guide::inbox`], [`guide::tenants`], [`guide::rotation`], [`guide::proxies`], [`guide::layers`],
+//! [`guide::shutdown`], [`guide::silence`] and [`guide::logs`] cover production setups. [`Custom`] describes a provider
+//! that is not listed here: [`guide::schemes`] has the settings of many senders, and [`guide::handshakes`] the checks
+//! that some make first. [`DedupeStore`] is the trait for your own store.
 //!
 //! # Features
 //!

@@ -66,7 +66,7 @@ impl Silence {
 
     /// Records a genuine delivery. If it ends a silence that was reported, returns the length of the silence.
     #[inline]
-    pub(crate) fn heard(&self) -> Option<Duration> {
+    pub(crate) fn record_genuine(&self) -> Option<Duration> {
         let now = self.now();
         self.last.store(now, Ordering::Relaxed);
         // A check on another thread may miss this delivery and report a silence that it ended; the next one ends it.
@@ -150,7 +150,7 @@ mod tests {
         let due = |silence: &Silence| silence.check().next.map(|next| next - silence.built);
         assert_eq!(due(&silence), Some(HOUR));
         advance(HOUR / 2).await;
-        assert_eq!(silence.heard(), None);
+        assert_eq!(silence.record_genuine(), None);
         advance(HOUR / 2).await;
         let checked = silence.check();
         assert!(checked.silent.is_none() && checked.ended.is_none());
@@ -163,8 +163,8 @@ mod tests {
         advance(5 * HOUR).await;
         assert_eq!(silence.check().silent.unwrap().length, 6 * HOUR);
         assert_eq!(due(&silence), Some(7 * HOUR + HOUR / 2));
-        assert_eq!(silence.heard(), Some(6 * HOUR));
-        assert_eq!(silence.heard(), None);
+        assert_eq!(silence.record_genuine(), Some(6 * HOUR));
+        assert_eq!(silence.record_genuine(), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -186,7 +186,7 @@ mod tests {
         advance(HOUR).await;
         let silent = silence.check().silent.unwrap();
         assert_eq!((silent.rejected, silent.mostly), (1, Some(Reason::Stale)));
-        silence.heard();
+        silence.record_genuine();
         advance(HOUR).await;
         let silent = silence.check().silent.unwrap();
         assert_eq!((silent.rejected, silent.mostly), (0, None));

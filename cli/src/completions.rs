@@ -5,7 +5,7 @@ use std::io::Write;
 use clap_complete::{Shell, generate};
 
 use crate::failure::Failure;
-use crate::output::say;
+use crate::output::print_text;
 use crate::verdict::Verdict;
 
 /// Write a script to standard output that completes this command in a shell.
@@ -26,8 +26,8 @@ pub(crate) struct CompletionsArgs {
 pub(crate) fn run(args: &CompletionsArgs, mut cli: clap::Command, out: &mut dyn Write) -> Result<Verdict, Failure> {
     let mut script = Vec::new();
     generate(args.shell, &mut cli, "medhook", &mut script);
-    say(out, &String::from_utf8_lossy(&script))?;
-    Ok(Verdict::AllIsWell)
+    print_text(out, &String::from_utf8_lossy(&script))?;
+    Ok(Verdict::Success)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use medhook::{EventKey, Forgotten, Mode};
 
 use crate::failure::Failure;
 use crate::inbox::actor;
-use crate::output::{print_error, say};
+use crate::output::{print_error, print_text};
 use crate::receive::{EndpointAccess, Opened, StoreAccess};
 use crate::runtime::run_async;
 use crate::verdict::Verdict;
@@ -154,15 +154,15 @@ fn report(
         Forgotten::Removed => {
             let recorded = if has_inbox { "; this was recorded" } else { "" };
             let endpoint = endpoint.map(|name| format!(" to {name}")).unwrap_or_default();
-            say(out, &format!("forgotten: the next delivery of the event{endpoint} is handled{recorded}\n"))?;
-            Ok(Verdict::AllIsWell)
+            print_text(out, &format!("forgotten: the next delivery of the event{endpoint} is handled{recorded}\n"))?;
+            Ok(Verdict::Success)
         }
         Forgotten::NotFound => {
             print_error(
                 "there is no record that this event was handled, so the next delivery of it is handled; if it is \
                  still answered `duplicate`, the endpoint, the key or the id is another one",
             );
-            Ok(Verdict::SomethingIsNot)
+            Ok(Verdict::Problem)
         }
         Forgotten::Claimed => Err(Failure::new(
             "the event is being handled now, so it was not forgotten; wait for the result, then run the command again",

@@ -92,10 +92,10 @@ impl Target {
             || self.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
-    /// Opens a connection, within `patience`.
-    pub(crate) async fn connect(&self, patience: Duration) -> Result<OpenedStream, Lost> {
-        let deadline = Instant::now().checked_add(patience);
-        let stream = in_time(deadline, self.tcp()).await.unwrap_or_else(|| Err(lost::not_in_time(patience, false)))?;
+    /// Opens a connection, within `limit`.
+    pub(crate) async fn connect(&self, limit: Duration) -> Result<OpenedStream, Lost> {
+        let deadline = Instant::now().checked_add(limit);
+        let stream = in_time(deadline, self.tcp()).await.unwrap_or_else(|| Err(lost::not_in_time(limit, false)))?;
         // Sends small requests at once.
         let _ = stream.set_nodelay(true);
         let first = FirstBytes::default();
@@ -105,7 +105,7 @@ impl Target {
         };
         let name = ServerName::try_from(self.host.clone()).map_err(|error| Lost::NoConnection(error.to_string()))?;
         let secured = in_time(deadline, tls.connect(name, stream)).await;
-        let secured = secured.ok_or_else(|| lost::not_in_time(patience, true))?;
+        let secured = secured.ok_or_else(|| lost::not_in_time(limit, true))?;
         let stream = secured.map_err(|error| lost::untrusted(&error, &first.get()))?;
         let first = FirstBytes::default();
         Ok(OpenedStream { stream: Box::new(InspectReader::new(stream, first.recorder())), first, tls: true })
@@ -126,32 +126,32 @@ impl Target {
         Err(lost::unconnected(&error))
     }
 
-    /// Opens a connection for one request, within `patience`.
-    pub(crate) async fn open(&self, patience: Duration) -> Result<HttpConnection, Lost> {
-        let OpenedStream { stream, first, tls } = self.connect(patience).await?;
+    /// Opens a connection for one request, within `limit`.
+    pub(crate) async fn open(&self, limit: Duration) -> Result<HttpConnection, Lost> {
+        let OpenedStream { stream, first, tls } = self.connect(limit).await?;
         let opened = handshake(TokioIo::new(stream)).await;
         let (requests, connection) = opened.map_err(|error| Lost::NoConnection(lost::causes(&error)))?;
         let authority = self.authority.clone();
         Ok(HttpConnection { authority, requests, connection: Box::pin(connection), first, tls })
     }
 
-    /// Opens a connection and makes an exchange over it, for at most `patience` in all.
+    /// Opens a connection and makes an exchange over it, for at most `limit` in all.
     pub(crate) async fn exchange<F>(
         &self,
-        patience: Duration,
+        limit: Duration,
         exchange: impl FnOnce(HttpConnection) -> F,
     ) -> Result<HttpAnswer, Lost>
     where
         F: Future<Output = Result<HttpAnswer, Lost>>,
     {
-        let deadline = Instant::now().checked_add(patience);
-        let connection = self.open(patience).await?;
-        in_time(deadline, exchange(connection)).await.unwrap_or(Err(Lost::TimedOut(patience)))
+        let deadline = Instant::now().checked_add(limit);
+        let connection = self.open(limit).await?;
+        in_time(deadline, exchange(connection)).await.unwrap_or(Err(Lost::TimedOut(limit)))
     }
 
-    /// Sends a request and waits for the answer, for at most `patience` in all.
-    pub(crate) async fn send(&self, request: Request<Bytes>, patience: Duration) -> Result<HttpAnswer, Lost> {
-        self.exchange(patience, |connection| connection.send(request)).await
+    /// Sends a request and waits for the answer, for at most `limit` in all.
+    pub(crate) async fn send(&self, request: Request<Bytes>, limit: Duration) -> Result<HttpAnswer, Lost> {
+        self.exchange(limit, |connection| connection.send(request)).await
     }
 
     /// Returns where an answer of this URL redirects to, without what may be secret: path and query.
@@ -215,7 +215,7 @@ impl FirstBytes {
     }
 }
 
-/// The number of bytes that tell HTTP and TLS apart.
+/// The number of bytes that distinguish HTTP from TLS.
 const FIRST: usize = 8;
 
 /// Waits for `work` until `deadline`, or without end if there is none.

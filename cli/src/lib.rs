@@ -97,9 +97,9 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args, &mut stdout().lock()),
     };
     match ended {
-        Ok(Verdict::AllIsWell) => ExitCode::SUCCESS,
-        Ok(Verdict::SomethingIsNot) => ExitCode::from(1),
-        Ok(Verdict::CannotTell) => ExitCode::from(2),
+        Ok(Verdict::Success) => ExitCode::SUCCESS,
+        Ok(Verdict::Problem) => ExitCode::from(1),
+        Ok(Verdict::Inconclusive) => ExitCode::from(2),
         Err(failure) => {
             print_error(&failure.to_string());
             ExitCode::from(2)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap_mangen::{Man, generate_to};
 
 use crate::failure::Failure;
-use crate::output::say;
+use crate::output::print_text;
 use crate::verdict::Verdict;
 
 /// Write the manual pages of this command.
@@ -35,10 +35,10 @@ pub(crate) fn run(args: &ManArgs, cli: clap::Command, out: &mut dyn Write) -> Re
             let mut page = Vec::new();
             let rendered = Man::new(cli).render(&mut page);
             rendered.map_err(|error| Failure::because("cannot write the manual page", error))?;
-            say(out, &String::from_utf8_lossy(&page))?;
+            print_text(out, &String::from_utf8_lossy(&page))?;
         }
     }
-    Ok(Verdict::AllIsWell)
+    Ok(Verdict::Success)
 }
 
 fn write_pages(cli: clap::Command, folder: &Path) -> Result<(), Failure> {

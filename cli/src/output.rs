@@ -10,7 +10,7 @@ pub(crate) struct Screen {
     /// Characters per line on a terminal; `None` in a pipe.
     pub(crate) width: Option<u16>,
     /// Whether to write color codes.
-    pub(crate) colour: bool,
+    pub(crate) color: bool,
 }
 
 impl Screen {
@@ -21,7 +21,7 @@ impl Screen {
         }
         let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
-        Screen { width: terminal_size::terminal_size().map(|(width, _)| width.0), colour: !no_color && !is_dumb }
+        Screen { width: terminal_size::terminal_size().map(|(width, _)| width.0), color: !no_color && !is_dumb }
     }
 
     pub(crate) fn green(self, text: &str) -> String {
@@ -33,7 +33,7 @@ impl Screen {
     }
 
     fn painted(self, color: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{color}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.color { format!("\x1b[{color}m{text}\x1b[0m") } else { text.to_owned() }
     }
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn print_error(text: &str) {
 }
 
 /// Writes the whole text. A closed pipe (`medhook demo | head`) is not a failure.
-pub(crate) fn say(out: &mut dyn Write, text: &str) -> Result<(), Failure> {
+pub(crate) fn print_text(out: &mut dyn Write, text: &str) -> Result<(), Failure> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::because("cannot write to standard output", error))
@@ -107,8 +107,8 @@ mod tests {
 
     #[test]
     fn a_closed_pipe_is_not_a_failure_but_a_full_disk_is() {
-        assert!(say(&mut Broken(ErrorKind::BrokenPipe), "text").is_ok());
-        assert!(say(&mut Broken(ErrorKind::StorageFull), "text").is_err());
+        assert!(print_text(&mut Broken(ErrorKind::BrokenPipe), "text").is_ok());
+        assert!(print_text(&mut Broken(ErrorKind::StorageFull), "text").is_err());
     }
 
     #[test]
@@ -121,6 +121,6 @@ mod tests {
     #[test]
     fn escape_codes_are_written_only_with_color() {
         assert_eq!(Screen::default().red("text"), "text");
-        assert_eq!(Screen { width: None, colour: true }.red("text"), "\x1b[1;31mtext\x1b[0m");
+        assert_eq!(Screen { width: None, color: true }.red("text"), "\x1b[1;31mtext\x1b[0m");
     }
 }

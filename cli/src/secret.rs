@@ -76,7 +76,7 @@ pub(crate) fn run(command: &SecretCommand, out: &mut dyn Write) -> Result<Verdic
     // A closed pipe is a failure here: a caller would go on without a secret.
     let written = writeln!(out, "{secret}").and_then(|()| out.flush());
     written.map_err(|error| Failure::because("cannot write to standard output", error))?;
-    Ok(Verdict::AllIsWell)
+    Ok(Verdict::Success)
 }
 
 fn uses_standard_webhooks(provider: Provider) -> Result<bool, Failure> {

@@ -32,7 +32,7 @@ pub(crate) struct Sender {
     pub(crate) target: Target,
     pub(crate) endpoint: Endpoint,
     /// The time limit for an answer.
-    pub(crate) patience: Duration,
+    pub(crate) limit: Duration,
 }
 
 impl Sender {
@@ -59,14 +59,14 @@ impl Sender {
     /// Sends a case once.
     pub(crate) async fn deliver(&self, case: &Case) -> Result<Result<HttpAnswer, Lost>, Failure> {
         let request = self.request(case)?;
-        Ok(self.target.exchange(self.patience, |connection| send(connection, request, case.transfer)).await)
+        Ok(self.target.exchange(self.limit, |connection| send(connection, request, case.transfer)).await)
     }
 
     /// Announces the body of a case, sends nothing of it, and waits for the answer. A server that answers before it has
     /// read a body may close the connection so that a client that is still sending never reads the answer.
     pub(crate) async fn announce(&self, case: &Case) -> Result<Result<HttpAnswer, Lost>, Failure> {
         let request = self.request(case)?;
-        Ok(self.target.exchange(self.patience, |connection| connection.announce(request)).await)
+        Ok(self.target.exchange(self.limit, |connection| connection.announce(request)).await)
     }
 
     /// Sends copies of a case, once the connections for all of them are open.
@@ -75,15 +75,15 @@ impl Sender {
         case: &Case,
         copies: usize,
     ) -> Result<Vec<Result<HttpAnswer, Lost>>, Failure> {
-        let connections = join_all((0..copies).map(|_| self.target.open(self.patience))).await;
+        let connections = join_all((0..copies).map(|_| self.target.open(self.limit))).await;
         let mut sent = Vec::new();
         for connection in connections {
             match connection {
                 Ok(connection) => {
                     let request = self.request(case)?;
                     sent.push(async {
-                        let answer = timeout(self.patience, send(connection, request, case.transfer)).await;
-                        answer.unwrap_or(Err(Lost::TimedOut(self.patience)))
+                        let answer = timeout(self.limit, send(connection, request, case.transfer)).await;
+                        answer.unwrap_or(Err(Lost::TimedOut(self.limit)))
                     });
                 }
                 Err(lost) => return Ok(vec![Err(lost)]),
@@ -104,7 +104,7 @@ impl Sender {
         }
         wire.extend_from_slice(b"\r\ntransfer-encoding: chunked\r\n\r\n");
 
-        let stream = match self.target.connect(self.patience).await {
+        let stream = match self.target.connect(self.limit).await {
             Ok(opened) => opened.stream,
             Err(lost) => return Ok(Err(lost)),
         };
@@ -128,7 +128,7 @@ impl Sender {
                 Err(_) = sending => status_of(&mut reads).await,
             }
         };
-        let limit = self.patience.clamp(LEAST, MOST);
+        let limit = self.limit.clamp(LEAST, MOST);
         Ok(timeout(limit, answered).await.unwrap_or(Err(Lost::TimedOut(limit))))
     }
 }

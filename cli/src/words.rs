@@ -91,12 +91,12 @@ pub(crate) fn reason(code: &str) -> Option<String> {
     Some(explained.to_owned())
 }
 
-/// Says what to do about an event, before the commands.
+/// Returns what to do about an event, before the commands.
 pub(crate) fn advice(entry: &Entry) -> Option<&'static str> {
     advice_on(entry.status, entry.reason.as_deref())
 }
 
-/// Says what to do about an event with this status, whose last attempt failed for this reason.
+/// Returns what to do about an event with this status, whose last attempt failed for this reason.
 pub(crate) fn advice_on(status: Status, reason: Option<&str>) -> Option<&'static str> {
     match (status, reason) {
         (Status::Waiting | Status::Dead, Some("unknown_key")) => Some("add the key to `inbox_key`, and restart"),
@@ -121,7 +121,7 @@ pub(crate) fn why(entry: &Entry) -> Option<String> {
     })
 }
 
-/// Says when the event will be attempted again, or until when it is leased.
+/// Returns when the event will be attempted again, or until when it is leased.
 pub(crate) fn next(entry: &Entry, now: SystemTime) -> Option<String> {
     let due = entry.due?;
     match entry.status {
@@ -145,7 +145,7 @@ pub(crate) fn steps(entry: &Entry) -> Vec<(&'static str, String)> {
     }
 }
 
-/// Says what a hold stops. `None` if there is none.
+/// Returns what a hold stops, or `None` if there is no hold.
 pub(crate) fn held(hold: Hold) -> Option<String> {
     match hold {
         Hold::None => None,

@@ -13,7 +13,7 @@ pub struct Answer {
     pub status: u16,
     /// The outcome, where the receiver runs in this process: a sender learns no more than the status.
     pub outcome: Option<Outcome>,
-    /// The reason, likewise.
+    /// The reason, where the receiver runs in this process.
     pub reason: Option<Reason>,
 }
 
@@ -31,7 +31,7 @@ impl Answer {
     }
 }
 
-/// The status, and the reason or the outcome where they are known.
+/// Writes the status, and the reason or the outcome where they are known.
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.reason, self.outcome) {

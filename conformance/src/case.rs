@@ -12,9 +12,9 @@ use crate::change::{Change, State};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Case {
-    /// Its name, unique in the list.
+    /// The name of the case, unique in the list.
     pub name: String,
-    /// The name of its endpoint.
+    /// The name of the case's endpoint.
     pub endpoint: String,
     /// The name of the case that it differs from in one thing; that case is handled. `None` for a signed fixture.
     pub like: Option<String>,
@@ -22,15 +22,15 @@ pub struct Case {
     pub change: Option<Change>,
     /// The reason for the case, where the name does not state it.
     pub why: Option<String>,
-    /// The request's method.
+    /// The method of the request.
     pub method: String,
-    /// Its headers, without those of the transport.
+    /// The headers of the request, without those of the transport.
     pub headers: Vec<(String, String)>,
-    /// Its body.
+    /// The body of the request.
     pub body: Bytes,
     /// The way in which the body is sent.
     pub transfer: Transfer,
-    /// The state of the receiver while it is sent.
+    /// The state of the receiver while the delivery is sent.
     pub state: State,
     /// The status that the handler answers with.
     pub handler: u16,

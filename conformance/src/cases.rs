@@ -11,7 +11,7 @@ use crate::recipe::make_all;
 /// Returns every case, at the list's own time.
 ///
 /// # Errors
-/// The list is malformed; the tests of this project make sure that it is not.
+/// Returns an error if the list is malformed. The tests of this project check that it is not.
 pub fn cases() -> Result<Cases, CaseError> {
     load(None)
 }
@@ -19,7 +19,7 @@ pub fn cases() -> Result<Cases, CaseError> {
 /// Returns every case as it would be sent at this Unix time, in seconds.
 ///
 /// # Errors
-/// The same as with [`cases`].
+/// Returns the errors of [`cases`].
 pub fn cases_at(now: i64) -> Result<Cases, CaseError> {
     load(Some(now))
 }

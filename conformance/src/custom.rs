@@ -37,7 +37,7 @@ impl CustomProvider {
     /// Returns a small body with this kind, or else the first known one, an id and a time at the pointers.
     ///
     /// # Errors
-    /// One of the pointers leads into the value of another one.
+    /// Returns an error if one of the pointers leads into the value of another one.
     pub fn sample(&self, kind: Option<&str>) -> Result<Bytes, EndpointError> {
         let kind = kind.unwrap_or(self.sample_kind());
         let mut body = Value::Object(Map::new());

@@ -1,4 +1,4 @@
-//! Deliveries in the making: changes before signing, the signature, and changes after it.
+//! Makes deliveries: changes before signing, the signature, and changes after it.
 
 use bytes::Bytes;
 use medhook::registry::SchemeChoice;
@@ -55,7 +55,7 @@ impl<'l> Draft<'l> {
         Ok(draft)
     }
 
-    /// Gives it an id of its own.
+    /// Sets this mark as the id of the event and of the message.
     pub(crate) fn mark(&mut self, mark: &str) {
         self.body = self.endpoint.marked(&self.body, mark);
         self.message_id = self.signing.message_id(mark).split_off("msg_".len());
@@ -63,7 +63,7 @@ impl<'l> Draft<'l> {
     }
 
     /// Makes the bytes unique by trailing whitespace if a change removed the mark.
-    pub(crate) fn tell_apart(&mut self, mark: &str) {
+    pub(crate) fn make_unique(&mut self, mark: &str) {
         let is_marked = String::from_utf8_lossy(&self.body).contains(mark);
         if !is_marked && serde_json::from_slice::<serde::de::IgnoredAny>(&self.body).is_ok() {
             self.body = spaced(&self.body, mark);
@@ -148,7 +148,7 @@ impl<'l> Draft<'l> {
             }
             Change::Event(offset) => {
                 let happened = self.now.saturating_add(*offset);
-                let pointer = self.time_at.ok_or("its provider tells no time")?;
+                let pointer = self.time_at.ok_or("the bodies of its provider have no time")?;
                 self.put(pointer, |time| written_like(time, happened).into())?;
             }
             _ => {}

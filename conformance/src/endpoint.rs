@@ -19,7 +19,7 @@ use crate::error::EndpointError;
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Endpoint {
-    /// The provider's name. Not read: the folder of the file says it.
+    /// The provider's name. In the list, it is the name of the file's folder.
     #[serde(skip)]
     pub provider: String,
     /// Its secrets, by label. The first in the order of labels signs, unless a case says otherwise. Those of Ed25519
@@ -70,7 +70,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint of this provider's, as it is unless told otherwise, still without secrets.
+    /// Creates an endpoint of this provider with its default settings and without secrets.
     #[must_use]
     pub fn new(provider: &str) -> Self {
         Endpoint {
@@ -93,16 +93,16 @@ impl Endpoint {
         }
     }
 
-    /// An endpoint of a custom provider, still without secrets.
+    /// Creates an endpoint of a custom provider, without secrets.
     #[must_use]
     pub fn custom(provider: &str, custom: CustomProvider) -> Self {
         Endpoint { custom: Some(custom), ..Endpoint::new(provider) }
     }
 
-    /// A receiver, up to its store and clock.
+    /// Returns the builder of the endpoint's receiver, without a store and a clock.
     ///
     /// # Errors
-    /// A secret or a provider that the list should not hold.
+    /// Returns an error if the provider is unknown, or if a secret or an option is missing or cannot be used.
     pub fn builder(&self, name: &str) -> Result<Builder, EndpointError> {
         let mut builder = match &self.custom {
             Some(custom) => Receiver::builder(name, self.custom_provider(custom)?),
@@ -120,10 +120,10 @@ impl Endpoint {
         Ok(builder)
     }
 
-    /// Returns how deliveries to it are signed.
+    /// Returns the scheme that signs deliveries to the endpoint.
     ///
     /// # Errors
-    /// An option that is missing or that the provider cannot use; no such provider.
+    /// Returns an error if the provider is unknown, or if an option is missing or cannot be used.
     pub fn signing(&self) -> Result<Signing, EndpointError> {
         match &self.custom {
             Some(custom) => Ok(custom.signing.clone()),
@@ -131,10 +131,10 @@ impl Endpoint {
         }
     }
 
-    /// Returns the facts about its provider.
+    /// Returns the facts about the endpoint's provider.
     ///
     /// # Errors
-    /// No such provider, or a custom one.
+    /// Returns an error if the provider is unknown, or a custom one.
     pub fn facts(&self) -> Result<&'static ProviderFacts, EndpointError> {
         let unknown = || EndpointError(format!("no provider {:?} is known to the list", self.provider));
         self.known().ok_or_else(unknown)
@@ -212,22 +212,22 @@ impl Endpoint {
         Ok(options)
     }
 
-    /// A body of its provider's as that of another event: made or sent at this Unix time in seconds, if it tells one,
-    /// and [`marked`].
+    /// Returns a body of the endpoint's provider, changed to that of another event: its time, if it has one, becomes
+    /// this Unix time in seconds, and it is [`marked`].
     #[must_use]
     pub fn renewed(&self, body: &Bytes, mark: &str, unix: i64) -> Bytes {
         let body = self.time_pointer().map_or_else(|| body.clone(), |pointer| dated(body, pointer, unix));
         self.marked(&body, mark)
     }
 
-    /// A body of its provider's with an id that is this mark, or with other whitespace if it has none.
+    /// Returns a body of the endpoint's provider with this mark as its id, or with other whitespace if it has no id.
     pub(crate) fn marked(&self, body: &Bytes, mark: &str) -> Bytes {
         let id = |pointer: &str| replaced_at(body, pointer, |_| serde_json::Value::from(mark).to_string().into_bytes());
         let own = self.custom.as_ref().and_then(|custom| custom.id_pointer.as_deref()).and_then(id);
         own.unwrap_or_else(|| marked(if self.custom.is_some() { "" } else { &self.provider }, body, mark))
     }
 
-    /// The second header, with its first secret.
+    /// Returns the second header, with its first secret.
     #[must_use]
     pub fn also(&self) -> Option<(String, String)> {
         let (_, secret) = self.also_secrets.iter().next()?;
@@ -244,7 +244,7 @@ impl Endpoint {
     }
 }
 
-/// Without its secrets.
+/// Writes the provider only, not the secrets.
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint").field("provider", &self.provider).finish_non_exhaustive()

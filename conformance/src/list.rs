@@ -324,7 +324,7 @@ impl Expansion<'_> {
         format!("{}: {name}", self.source.provider)
     }
 
-    /// The documented kind in the name of a fixture: `<kind>` or `<kind>.<variant>`.
+    /// Returns the documented kind in the name of a fixture: `<kind>` or `<kind>.<variant>`.
     fn kind(&self, fixture: &str) -> Option<&'static str> {
         let is_kind = |kind: &&str| {
             fixture.strip_prefix(*kind).is_some_and(|variant| variant.is_empty() || variant.starts_with('.'))
@@ -333,7 +333,7 @@ impl Expansion<'_> {
     }
 }
 
-/// The values of the placeholders that follow from the case that a section's cases are like.
+/// Returns the values of the placeholders that follow from the case that a section's cases are like.
 fn values(base: &Row, endpoints: &BTreeMap<String, Endpoint>, now: i64) -> Result<BTreeMap<String, Value>, String> {
     let Origin::Fixture { endpoint, secret, .. } = &base.origin else {
         return Err("it is like another case itself".to_owned());
@@ -361,13 +361,14 @@ fn values(base: &Row, endpoints: &BTreeMap<String, Endpoint>, now: i64) -> Resul
     Ok(values)
 }
 
-/// The text with its first character as a JSON escape.
+/// Returns the text with its first character as a JSON escape.
 fn escaped(text: &str) -> String {
     let mut rest = text.chars();
     rest.next().map_or_else(String::new, |first| format!("\\u{:04x}{}", u32::from(first), rest.as_str()))
 }
 
-/// The value with its placeholders replaced. A text that is nothing but a placeholder becomes the value, of any type.
+/// Returns the value with its placeholders replaced. A text that is nothing but a placeholder becomes the value, of any
+/// type.
 fn filled(value: &Value, values: &BTreeMap<String, Value>) -> Result<Value, String> {
     Ok(match value {
         Value::String(text) => match text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
@@ -390,7 +391,7 @@ fn filled_text(text: &str, values: &BTreeMap<String, Value>) -> Result<String, S
         filled.push_str(before);
         let name = after.split_once('}').filter(|(name, _)| !name.is_empty() && name.bytes().all(is_of_name));
         rest = match name {
-            // The deliveries' own placeholder.
+            // A placeholder of the deliveries, which is replaced when they are made.
             None | Some(("now", _)) => {
                 filled.push('{');
                 after
@@ -410,7 +411,7 @@ fn is_of_name(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte == b'_'
 }
 
-/// The rows as the file has them.
+/// Returns the rows in the order of the file.
 fn in_order<T>(rows: Rows<T>) -> Vec<(String, Spanned<T>)> {
     let mut rows: Vec<_> = rows.into_iter().collect();
     rows.sort_by_key(|(_, row)| row.span().start);

@@ -22,7 +22,7 @@ use crate::written::id_header;
 /// receiver.
 ///
 /// # Errors
-/// The same as with [`cases`](crate::cases()).
+/// Returns the errors of [`cases`](crate::cases()).
 pub fn cases_outside(endpoint: &Endpoint, mark: &str, now: i64) -> Result<Vec<Prepared>, CaseError> {
     prepare(endpoint, mark, now, false)
 }
@@ -32,7 +32,7 @@ pub fn cases_outside(endpoint: &Endpoint, mark: &str, now: i64) -> Result<Vec<Pr
 /// other settings cannot be played.
 ///
 /// # Errors
-/// The same as with [`cases`](crate::cases()).
+/// Returns the errors of [`cases`](crate::cases()).
 pub fn cases_inside(endpoint: &Endpoint, mark: &str, now: i64) -> Result<Vec<Prepared>, CaseError> {
     prepare(endpoint, mark, now, true)
 }
@@ -49,8 +49,8 @@ fn prepare(endpoint: &Endpoint, mark: &str, now: i64, inside: bool) -> Result<Ve
     for (number, (row, (recipe, case))) in rows.iter().zip(make_all(&rows, &endpoints, now)?).enumerate() {
         let in_row = |problem: String| CaseError(format!("{}: {problem}", row.place));
         let listed = endpoints.get(recipe.endpoint).ok_or_else(|| in_row("no such endpoint".to_owned()))?;
-        let adaption = Adaption { listed, endpoint, mark: format!("{mark}{number}-"), now, inside };
-        prepared.push(match adaption.remade(&recipe, case.clone()).map_err(in_row)? {
+        let adaptation = Adaptation { listed, endpoint, mark: format!("{mark}{number}-"), now, inside };
+        prepared.push(match adaptation.remade(&recipe, case.clone()).map_err(in_row)? {
             Ok(case) => Prepared { case, skipped: None },
             Err(reason) => Prepared { case, skipped: Some(reason) },
         });
@@ -58,18 +58,18 @@ fn prepare(endpoint: &Endpoint, mark: &str, now: i64, inside: bool) -> Result<Ve
     Ok(prepared)
 }
 
-/// A case that is signed for an endpoint, and why it cannot be played there, if so.
+/// A case that is signed for an endpoint, or that cannot be played there.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Prepared {
     /// The case, ready to be sent if it can be.
     pub case: Case,
-    /// The reason why it cannot be played, if so.
+    /// The reason why the case cannot be played. `None` if it can.
     pub skipped: Option<&'static str>,
 }
 
 /// Signs cases of a listed endpoint for another endpoint.
-struct Adaption<'s> {
+struct Adaptation<'s> {
     listed: &'s Endpoint,
     endpoint: &'s Endpoint,
     mark: String,
@@ -78,10 +78,10 @@ struct Adaption<'s> {
     inside: bool,
 }
 
-/// A result, or why there is none.
+/// A result, or the reason why a case cannot be played.
 type Remade<T> = Result<T, &'static str>;
 
-impl Adaption<'_> {
+impl Adaptation<'_> {
     fn remade(&self, recipe: &Recipe<'_>, case: Case) -> Result<Remade<Case>, String> {
         if self.inside && case.endpoint != self.endpoint.provider {
             return Ok(Err("for an endpoint with other settings"));
@@ -97,14 +97,14 @@ impl Adaption<'_> {
             Ok(changes) => changes,
             Err(reason) => return Ok(Err(reason)),
         };
-        // One that is not there is replaced by a change, or the case would not fit.
+        // A missing secret is replaced by a change; otherwise the case would not fit.
         let secret = recipe.secret.filter(|label| self.endpoint.secret(Some(label)).is_some());
         let mut draft = Draft::new(self.endpoint, recipe.body, secret, self.now)?;
         draft.mark(&self.mark);
         for change in &changes {
             draft.before_signing(change)?;
         }
-        draft.tell_apart(&self.mark);
+        draft.make_unique(&self.mark);
         if draft.has_an_id_without(&self.mark) {
             return Ok(Err("its id could be taken for a real one"));
         }
@@ -123,7 +123,7 @@ impl Adaption<'_> {
     /// Checks that the listed endpoint has the settings of ours that matter from outside. A pinned kind does not
     /// matter: a genuine delivery is accepted, whatever its kind.
     fn fits(&self, recipe: &Recipe<'_>) -> Remade<()> {
-        let Adaption { listed, endpoint, .. } = self;
+        let Adaptation { listed, endpoint, .. } = self;
         if listed.scheme != endpoint.scheme && !recipe.changes.iter().all(|change| self.fits_any_scheme(change)) {
             return Err("for endpoints of the other scheme");
         }
@@ -344,7 +344,7 @@ fn signature_header(endpoint: &Endpoint) -> Option<String> {
     (!matches!(signing, Signing::StandardWebhooks(_))).then(|| signing.header().to_ascii_lowercase())
 }
 
-/// Moves a time that is exactly at a limit to the side that it is meant for: clocks differ, and a delivery takes time.
+/// Moves a time that is exactly at a limit to the side that the case is about: clocks differ, and deliveries take time.
 fn clear_of_the_limit(offset: i64, rejected: bool) -> i64 {
     let margin = if rejected { 60_i64 } else { -10 };
     offset.saturating_add(margin.saturating_mul(offset.signum()))
@@ -363,7 +363,7 @@ mod tests {
         outside.into_iter().filter(|outside| outside.skipped.is_none()).map(|outside| outside.case).collect()
     }
 
-    /// An endpoint as the list has it, but for its secrets and what it is told.
+    /// Returns an endpoint of the list with other secrets and settings.
     fn own(list: &Cases, name: &str) -> Endpoint {
         let mut endpoint = list.endpoints[name].clone();
         let secrets = ["bXktb3duLXNlY3JldC1vZi1lbm91Z2gtbGVuZ3Ro", "bXktb3duLW90aGVyLXNlY3JldC1vZi1sZW5ndGg"];

@@ -1,4 +1,4 @@
-//! Plays cases: what is sent for each, in which order, and the verdict of what comes back.
+//! Plays cases: sends their deliveries in order, and compares the results with the expected ones.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -23,7 +23,7 @@ use crate::verdict::{
 pub struct Plan {
     /// The endpoint's settings.
     pub endpoint: Endpoint,
-    /// The prefix of every id. New for each run, without a dot.
+    /// The prefix of every id. It must be new for each run, and must not contain a dot.
     pub mark: String,
     /// The endpoint's limit for bodies, in bytes.
     pub body_limit: u64,
@@ -34,13 +34,13 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Plans for an endpoint of which only the answers are seen, and perhaps the number of handled events.
+    /// Creates a plan for an endpoint of which only the answers are seen, and perhaps the number of handled events.
     #[must_use]
     pub fn outside(endpoint: Endpoint, mark: String) -> Self {
         Plan { endpoint, mark, body_limit: 1024 * 1024, copies: 20, inside: false }
     }
 
-    /// Plans for an endpoint with a receiver of medhook in this process, of which everything is seen.
+    /// Creates a plan for an endpoint with a receiver of medhook in this process, of which everything is seen.
     #[must_use]
     pub fn inside(endpoint: Endpoint, mark: String) -> Self {
         Plan { inside: true, ..Plan::outside(endpoint, mark) }
@@ -67,14 +67,14 @@ impl<'s, S: Site> Player<'s, S> {
     /// Prepares the cases.
     ///
     /// # Errors
-    /// The same as with [`cases_outside`].
+    /// Returns the errors of [`cases_outside`].
     pub fn new(site: &'s S, plan: Plan) -> Result<Self, CaseError> {
         let made_at = now();
         let cases = plan.cases(made_at)?;
         Ok(Player { site, plan, made_at, cases, known: HashMap::new() })
     }
 
-    /// Returns every case, those included that cannot be played.
+    /// Returns every case, including those that cannot be played.
     #[must_use]
     pub fn cases(&self) -> &[Prepared] {
         &self.cases
@@ -84,7 +84,7 @@ impl<'s, S: Site> Player<'s, S> {
     /// case if that is genuine and does not pass.
     ///
     /// # Errors
-    /// Those of the site and of `found`.
+    /// Returns the errors of the site and of `found`.
     pub async fn play_all(&mut self, found: &mut dyn FnMut(Finding) -> Result<(), S::Error>) -> Result<(), S::Error> {
         let names: Vec<_> = self.cases.iter().map(|prepared| prepared.case.name.clone()).collect();
         let mut is_first = true;
@@ -114,7 +114,7 @@ impl<'s, S: Site> Player<'s, S> {
     /// Plays the case of this name; returns `None` if there is none.
     ///
     /// # Errors
-    /// Those of the site.
+    /// Returns the errors of the site.
     pub async fn play(&mut self, name: &str) -> Result<Option<Finding>, S::Error> {
         self.keep_fresh()?;
         let Some(prepared) = self.cases.iter().find(|prepared| prepared.case.name == name).cloned() else {
@@ -135,7 +135,7 @@ impl<'s, S: Site> Player<'s, S> {
         Ok(Some(Finding { name: case.name.clone(), expected: self.expected(case), happened, verdict, why: why(case) }))
     }
 
-    /// Makes the cases again when the time in them is getting old: an endpoint may be slow.
+    /// Makes the cases again when the times in them are older than [`FRESH`]: an endpoint may be slow.
     fn keep_fresh(&mut self) -> Result<(), CaseError> {
         let now = now();
         if now.abs_diff(self.made_at) > FRESH {
@@ -169,7 +169,7 @@ impl<'s, S: Site> Player<'s, S> {
         }
     }
 
-    /// A single delivery.
+    /// Plays a single delivery.
     async fn once(&mut self, case: &Case, before: Option<u64>) -> Result<(CaseVerdict, String), S::Error> {
         if case.state == State::Draining {
             self.site.drain().await?;
@@ -208,7 +208,7 @@ impl<'s, S: Site> Player<'s, S> {
         (if as_listed { CaseVerdict::Ok } else { CaseVerdict::Fault }, happened)
     }
 
-    /// The changes that make the case, the last one first.
+    /// Returns the changes that make the case, the last one first.
     fn changes(&self, case: &Case) -> Vec<Change> {
         let mut changes = Vec::new();
         let mut case = Some(case);
@@ -226,7 +226,7 @@ impl<'s, S: Site> Player<'s, S> {
         Ok(before.zip(after).map(|(before, after)| after.saturating_sub(before)))
     }
 
-    /// The same delivery twice, one after the other.
+    /// Plays the same delivery twice, one after the other.
     async fn again(&self, case: &Case, before: Option<u64>) -> Result<(CaseVerdict, String), S::Error> {
         let first = self.site.deliver(case).await?;
         let second = self.settled(case).await?;
@@ -243,8 +243,9 @@ impl<'s, S: Site> Player<'s, S> {
         Ok((verdict, happened))
     }
 
-    /// Copies of one delivery at once. A copy may be told to come back while another is handled, and then has to be
-    /// accepted. From inside all of them have to overlap: one is handled, and every other is told to come back.
+    /// Plays copies of one delivery at once. While one copy is handled, others may be answered 503, and a later one
+    /// then has to be accepted. From inside all of them have to overlap: one is handled, and every other is answered
+    /// 503.
     async fn at_once(&self, case: &Case, before: Option<u64>) -> Result<(CaseVerdict, String), S::Error> {
         let answers = self.site.deliver_copies(case, self.plan.copies).await?;
         for sent in &answers {
@@ -258,10 +259,10 @@ impl<'s, S: Site> Player<'s, S> {
         let handled = self.risen(before).await?;
         let accepted = answers.iter().filter(|sent| is_2xx(sent)).count();
         let happened = format!("{accepted} of {} accepted, then {}{}", answers.len(), shown(&last), of(handled));
-        let told_to_come_back = answers.iter().filter(|sent| is(sent, case.expected.answer())).count();
+        let in_flight = answers.iter().filter(|sent| is(sent, case.expected.answer())).count();
         let overlap = match case.expected.outcome {
             Outcome::Handled => accepted == answers.len() && is(&last, HANDLED),
-            _ => accepted == 1 && told_to_come_back + 1 == answers.len() && is(&last, DUPLICATE),
+            _ => accepted == 1 && in_flight + 1 == answers.len() && is(&last, DUPLICATE),
         };
         let verdict = match () {
             () if answers.is_empty() => CaseVerdict::Unclear,
@@ -272,7 +273,7 @@ impl<'s, S: Site> Player<'s, S> {
         Ok((verdict, happened))
     }
 
-    /// Sends a case until it is not told to come back, for a while.
+    /// Sends a case again, up to 20 times, until it is not answered 503.
     async fn settled(&self, case: &Case) -> Result<Sent, S::Error> {
         for _ in 0..20 {
             let sent = self.site.deliver(case).await?;
@@ -287,7 +288,7 @@ impl<'s, S: Site> Player<'s, S> {
     /// Plays an event whose handling fails, and that comes again.
     ///
     /// # Errors
-    /// Those of the site.
+    /// Returns the errors of the site.
     pub async fn play_failing(&self) -> Result<Finding, S::Error> {
         let finding = |verdict, happened| Finding {
             name: format!("{}: handling fails, and the delivery comes again", self.plan.endpoint.provider),
@@ -321,7 +322,7 @@ impl<'s, S: Site> Player<'s, S> {
     /// Plays a forged delivery whose body does not end.
     ///
     /// # Errors
-    /// Those of the site.
+    /// Returns the errors of the site.
     pub async fn play_endless(&self) -> Result<Finding, S::Error> {
         let finding = |verdict, happened| Finding {
             name: format!("{}: a forged delivery with a body over the limit, and no end", self.plan.endpoint.provider),
@@ -354,7 +355,7 @@ impl<'s, S: Site> Player<'s, S> {
     /// Returns a genuine delivery of a new event: the plainest that can be played, whose id begins with `mark`.
     ///
     /// # Errors
-    /// The endpoint's settings do not allow signing.
+    /// Returns an error if the endpoint's settings do not allow signing.
     pub fn genuine(&self, mark: &str) -> Result<Option<Case>, CaseError> {
         let plain = self.cases.iter().find(|prepared| {
             prepared.skipped.is_none()
@@ -394,13 +395,15 @@ const FOREIGN: &str = "5f0c2a9e7b413d86c1f4a7d2908e6b35fa1d7c4e20b98653e7a0d14c8
 
 const HANDLED: Answer = Answer { status: 200, outcome: Some(Outcome::Handled), reason: None };
 const FAILED: Answer = Answer { status: 500, outcome: Some(Outcome::Failed), reason: None };
+const DUPLICATE: Answer = Answer { status: 200, outcome: Some(Outcome::Duplicate), reason: Some(Reason::Duplicate) };
+
 /// Returns how often copies of a delivery have to be handled.
 fn of_copies(case: &Case, copies: usize) -> u64 {
     if case.expected.outcome == Outcome::Handled { copies as u64 } else { 1 }
 }
 
-/// Checks how often copies of a delivery were handled. One that was handled less often than it should have been may be
-/// a lost event, or a choice of the endpoint's: it is a remark.
+/// Checks how often copies of a delivery were handled. Too few may mean a lost event, or a choice of the endpoint: it
+/// is a remark.
 fn verdict_on_times(case: &Case, handled: Option<u64>, copies: usize) -> CaseVerdict {
     let wanted = of_copies(case, copies);
     match handled {
@@ -411,9 +414,7 @@ fn verdict_on_times(case: &Case, handled: Option<u64>, copies: usize) -> CaseVer
     }
 }
 
-const DUPLICATE: Answer = Answer { status: 200, outcome: Some(Outcome::Duplicate), reason: Some(Reason::Duplicate) };
-
-/// Now, in Unix seconds.
+/// Returns the current time in Unix seconds.
 fn now() -> i64 {
     let since = SystemClock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)

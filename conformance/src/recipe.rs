@@ -114,7 +114,7 @@ fn expected(fields: &Fields, base: Option<&Expected>) -> Result<Expected, String
     };
     let (outcome, status) = match (reason, fields.status) {
         (Some(reason), None) => (reason.outcome(), reason.status().as_u16()),
-        (Some(_), Some(_)) => return Err("the reason tells the status".to_owned()),
+        (Some(_), Some(_)) => return Err("the reason implies the status; remove `status`".to_owned()),
         (None, None) => (Outcome::Handled, 200),
         (None, Some(status)) if (200..300).contains(&status) => (Outcome::Handled, status),
         (None, Some(status)) => (Outcome::Failed, status),
@@ -126,11 +126,11 @@ fn expected(fields: &Fields, base: Option<&Expected>) -> Result<Expected, String
     let (kind, decodes) = match (&fields.kind, fields.decodes.as_deref(), base) {
         (None, None, _) if !reaches_handler => (None, None),
         (None, None, Some(base)) => (base.kind.clone(), base.decodes.clone()),
-        (None, None, None) => return Err("the file name says no documented kind: `kind` or `decodes`".to_owned()),
+        (None, None, None) => return Err("the file name has no documented kind; set `kind` or `decodes`".to_owned()),
         (kind, decodes @ (None | Some("unknown" | "undecodable")), _) if reaches_handler => {
             (kind.clone(), Some(decodes.unwrap_or("kind").to_owned()))
         }
-        _ => return Err("`kind` and `decodes` say what the handler gets, if it is called".to_owned()),
+        _ => return Err("`kind` and `decodes` apply only if the handler is called; remove them".to_owned()),
     };
     Ok(Expected { outcome, reason, status, kind, decodes })
 }

@@ -8,7 +8,7 @@ use crate::error::CaseError;
 
 /// An endpoint that cases are played at: how deliveries reach it, and what can be seen of it besides its answers.
 ///
-/// It sees to it that every wait ends.
+/// Its implementation must limit the time of every wait.
 pub trait Site {
     /// The error after which no more cases can be played.
     type Error: From<CaseError>;
@@ -19,7 +19,7 @@ pub trait Site {
     /// Sends copies of a delivery at once, on connections that are all open before the first copy is sent.
     fn deliver_copies(&self, case: &Case, copies: usize) -> impl Future<Output = Result<Vec<Sent>, Self::Error>>;
 
-    /// Sends more than this many bytes of a body that never ends, and returns the answer that comes meanwhile.
+    /// Sends more than this many bytes of a body that never ends, and returns the answer that arrives meanwhile.
     fn deliver_endless(&self, case: &Case, bytes: u64) -> impl Future<Output = Result<Sent, Self::Error>>;
 
     /// Returns how many events were handled so far, where that can be seen.
@@ -33,7 +33,7 @@ pub trait Site {
     /// Makes the handling of the next event fail, or returns why it cannot.
     fn fail_next(&self) -> impl Future<Output = Result<Result<(), &'static str>, Self::Error>>;
 
-    /// Makes the receiver shut down. Asked for only by [`Plan::inside`](crate::Plan::inside).
+    /// Makes the receiver shut down. Only called with [`Plan::inside`](crate::Plan::inside).
     fn drain(&self) -> impl Future<Output = Result<(), Self::Error>> {
         std::future::ready(Ok(()))
     }

@@ -30,7 +30,7 @@ pub enum CaseVerdict {
     Fault,
     /// The endpoint differs from medhook in something that only a sender who knows the secret can use.
     Remark,
-    /// The answers do not say.
+    /// The answers do not show it.
     Unclear,
     /// The case was not played.
     Skipped,

@@ -6,7 +6,7 @@ use medhook::{
     Ed25519Body, Encoding, HmacSha256Body, SecretEncoding, SharedSecretForm, SignatureLayout, TimestampPlace,
 };
 
-/// The template of what a scheme signs, if it signs a timestamp.
+/// Returns the template of what a scheme signs, if it signs a timestamp.
 pub(crate) fn template(signing: &Signing) -> Option<&str> {
     match signing {
         Signing::StandardWebhooks(_) => Some("{id}.{timestamp}.{body}"),

@@ -50,7 +50,7 @@ pub(super) enum ClaimEnding {
     /// has no effect after the release. `Lost` is expected here and is not reported.
     Disown,
     /// Records that the handler of a recorded delivery failed, or did not run because the store did not answer. The
-    /// event's claim ends after that, so that the next delivery of the event finds the place that it needs.
+    /// event's claim ends after that, so that the limit has room for the next delivery of the event.
     Failure(EventKey, AfterFailure),
 }
 

@@ -168,6 +168,7 @@ impl Admitted {
     /// call of the handler. Without running the handler, also returns [`Reason::Duplicate`], [`Reason::InFlight`],
     /// [`Reason::RepeatLimit`], [`Reason::StoreUnavailable`] or [`Reason::StoreFull`]; the last two not with
     /// [`OnStoreError::HandleUnclaimed`].
+    ///
     /// If the handler does not finish, returns [`Reason::HandlerPanicked`], [`Reason::HandlerTimeout`] or
     /// [`Reason::HandlerCanceled`], and releases the claim. `answered` counts as a part of the handler if it panics. A
     /// destructor of the handler that panics is logged and changes nothing else.

@@ -1,7 +1,7 @@
 //! Deliveries that count for the body that they have, since the bytes alone are signed: they are recorded under it.
 //!
-//! The event of such a delivery either can recur with the same bytes, or only an unsigned id tells it apart. The record
-//! says whether the same bytes came before, and limits how often a captured delivery can be replayed.
+//! The event of such a delivery either can recur with the same bytes, or only an unsigned id identifies it. The record
+//! shows whether the same bytes came before, and limits how often a captured delivery can be replayed.
 //!
 //! A claim keeps two deliveries of one event apart. If the event can recur, each delivery is of an event of its own, so
 //! nothing is claimed: no other delivery waits, and none is dropped. An event with an unsigned id is claimed before it
@@ -53,7 +53,8 @@ impl Counted {
         self.recorded.is_some()
     }
 
-    /// Returns what is to be settled if the event was not handled: its place is free again, and its claim ends.
+    /// Returns what is to be settled if the event was not handled: the delivery no longer counts, and the event's claim
+    /// ends.
     fn failure(&self, after: AfterFailure) -> Option<ClaimEnding> {
         let after = if self.event.is_held() { after } else { AfterFailure::Nothing };
         match self.recorded {
@@ -70,8 +71,8 @@ impl EventClaim {
 }
 
 impl Recorded {
-    /// Returns whether the period that the delivery counts for is not over. A failure must not free a place in the next
-    /// period.
+    /// Returns whether the period that the delivery counts for is not over. A failure must not lower the count of the
+    /// next period.
     fn is_current(&self) -> bool {
         self.record.period.saturating_add(self.at.elapsed()) < REPEAT_PERIOD
     }
@@ -170,7 +171,7 @@ impl Claim {
         handled.map(|(answer, _)| answer).map_err(Rejection::from)
     }
 
-    /// Gives the place of a delivery back that was not handled, and ends the claim of its event as `after` says.
+    /// Removes a delivery that was not handled from the count, and ends the claim of its event as `after` says.
     pub(super) async fn give_back(self, counted: Counted, after: AfterFailure) {
         let Some(ending) = counted.failure(after) else { return };
         if !self.try_settle(ending).await {

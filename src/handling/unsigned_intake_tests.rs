@@ -1,4 +1,4 @@
-//! Receivers with an inbox, whose events only an unsigned id tells apart, on a double of the inbox's store that fails.
+//! Receivers with an inbox, whose events only an unsigned id identifies, on a double of the inbox's store that fails.
 //! The tests of the inbox's contract cover the rest.
 
 use std::sync::Arc;

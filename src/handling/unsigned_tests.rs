@@ -1,4 +1,4 @@
-//! Deliveries whose event only an unsigned id tells apart. Time is paused, as in the other tests of this folder.
+//! Deliveries whose event only an unsigned id identifies. Time is paused, as in the other tests of this folder.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -209,7 +209,7 @@ async fn a_failed_handler_gives_its_place_back_before_its_claim_ends() {
     assert_eq!(store.calls(), ["claim", "record", "release"]);
 }
 
-/// The place of the next day is not freed, but the claim ends.
+/// The count of the next day is not lowered, but the claim ends.
 #[tokio::test(start_paused = true)]
 async fn a_failure_does_not_count_for_the_next_day() {
     let store = Watched::new();
@@ -253,7 +253,7 @@ async fn a_delivery_whose_record_was_not_answered_is_not_handled_and_does_not_us
     assert_eq!(deliver(&receiver, "t-1", 200).await, Ok(Some(1)));
 }
 
-/// A repeated failure would free the place of another delivery.
+/// A repeated failure would remove another delivery from the count.
 #[tokio::test(start_paused = true)]
 async fn a_failed_release_is_repeated_without_the_failure() {
     let store = Watched::new();

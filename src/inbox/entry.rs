@@ -126,11 +126,11 @@ impl From<Operated> for Discarded {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hold {
-    /// There is none: workers take all events.
+    /// There is none: workers lease all events.
     None,
-    /// Workers take no events.
+    /// Workers lease no events.
     All,
-    /// Workers take only events that were stored at or after this time.
+    /// Workers lease only events that were stored at or after this time.
     StoredBefore(SystemTime),
 }
 
@@ -194,10 +194,10 @@ pub struct AuditEntry {
     pub at: SystemTime,
     /// The account or name of the operator.
     pub actor: String,
-    /// `replay`, `discard`, `pause`, `resume`, `hold`, `release`, `body`, `rekey` or `forget`.
+    /// `replay`, `discard`, `pause`, `resume`, `hold`, `release`, `body`, `purge`, `rekey` or `forget`.
     pub action: String,
-    /// The endpoint, the id of the event, or the beginning of its key (`forget`). Empty if the operation concerns the
-    /// whole inbox.
+    /// The endpoint, the id of the event, the beginning of its key (`forget`), or the id of a key (`rekey`). Empty if
+    /// the operation concerns the whole inbox.
     pub subject: String,
     /// The operator's reason.
     pub reason: String,

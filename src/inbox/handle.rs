@@ -14,8 +14,8 @@ use crate::dedupe::inbox::store::{InboxStore, KeyRecord};
 use crate::error::{ConfigError, StoreError};
 use crate::store_id::StoreId;
 
-/// The inbox of a store: where receivers store verified events before they acknowledge them, and workers take them
-/// from. Cheap to clone.
+/// The inbox of a store: receivers store verified events in it before they acknowledge them, and workers lease them
+/// from it. Cheap to clone.
 #[derive(Clone)]
 pub struct Inbox {
     pub(crate) tables: Arc<dyn InboxStore>,

@@ -101,7 +101,7 @@ impl Keyring {
     }
 }
 
-/// Says that the secret of an error is the key of an inbox.
+/// Adds to an error that its secret is the key of an inbox.
 fn of_inbox(error: ConfigError) -> ConfigError {
     error.within(format_args!("inbox key"))
 }
@@ -148,8 +148,8 @@ impl RingKey {
     }
 }
 
-/// The id of the [record](crate::dedupe::inbox::store::KeyRecord) by which one of several instances that open a new inbox at the same
-/// time decides its digests. No key has this id.
+/// The id of the [record](crate::dedupe::inbox::store::KeyRecord) by which one of several instances that open a new
+/// inbox at the same time decides its digests. No key has this id.
 pub(super) const INBOX: KeyId = [0; 4];
 
 impl fmt::Debug for RingKey {

@@ -1,5 +1,5 @@
-//! A double of [`InboxStore`] in memory, for tests: applies the [rules](crate::dedupe::inbox::rules), counts calls, and fails on
-//! demand. Its clock is tokio's, so that paused time works, and can be set.
+//! A double of [`InboxStore`] in memory, for tests: applies the [rules](crate::dedupe::inbox::rules), counts calls, and
+//! fails on demand. Its clock is tokio's, so that paused time works, and can be set.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

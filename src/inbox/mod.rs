@@ -1,9 +1,9 @@
 //! The inbox: verified events are stored before they are acknowledged, and handled until they succeed.
 //!
 //! Without an inbox, the handler runs while the provider waits for the answer, and an event whose provider does not
-//! retry is lost if the handler fails. With an inbox, a receiver writes the event and the record that it was handled
-//! in one transaction, and answers. A [`Worker`](crate::Worker) then leases one event after the other and runs the handler, as often as
-//! it takes.
+//! retry is lost if the handler fails. With an inbox, a receiver writes the event and the record that it was handled in
+//! one transaction, and answers. A [`Worker`](crate::Worker) then leases one event after the other and runs the
+//! handler, as often as it takes.
 //!
 //! [`Inbox`] has the operations for operators: list, replay and discard events, pause endpoints, and rotate keys.
 

@@ -46,7 +46,7 @@ impl Inbox {
     /// # Errors
     /// Returns an error if the store fails, or if the body cannot be opened. The message says why.
     pub async fn body(&self, id: i64, operator: &Operator) -> Result<Option<Bytes>, StoreError> {
-        let Some(stored) = self.tables.body(id, operator.acts("body", id)).await? else { return Ok(None) };
+        let Some(stored) = self.tables.body(id, operator.audit_row("body", id)).await? else { return Ok(None) };
         match self.opened_body(&stored) {
             None => Ok(None),
             Some(Ok(body)) => Ok(Some(body)),
@@ -61,7 +61,7 @@ impl Inbox {
     /// # Errors
     /// Returns an error if the store fails. The event may be due then; replaying it again is safe.
     pub async fn replay(&self, id: i64, operator: &Operator) -> Result<Replayed, StoreError> {
-        self.tables.replay(id, operator.acts("replay", id)).await.map(Replayed::from)
+        self.tables.replay(id, operator.audit_row("replay", id)).await.map(Replayed::from)
     }
 
     /// Replays all events that a filter selects, in the order of its list, and returns how many are due now.
@@ -106,7 +106,7 @@ impl Inbox {
     /// # Errors
     /// Returns an error if the store fails.
     pub async fn discard(&self, id: i64, operator: &Operator) -> Result<Discarded, StoreError> {
-        self.tables.discard(id, operator.acts("discard", id)).await.map(Discarded::from)
+        self.tables.discard(id, operator.audit_row("discard", id)).await.map(Discarded::from)
     }
 
     /// Forgets that an event was handled, so that the provider's next delivery of it is stored and handled again. It
@@ -116,18 +116,18 @@ impl Inbox {
     /// # Errors
     /// Returns an error if the store fails.
     pub async fn forget(&self, event: &EventKey, operator: &Operator) -> Result<Forgotten, StoreError> {
-        let (row_key, audit) = (self.sealer.row_key(event), operator.acts("forget", event));
+        let (row_key, audit) = (self.sealer.row_key(event), operator.audit_row("forget", event));
         self.tables.forget(*event, row_key, audit).await
     }
 
-    /// Pauses an endpoint: its events are stored, but workers of all instances take no more of them until it is
+    /// Pauses an endpoint: its events are stored, but workers of all instances lease no more of them until it is
     /// [resumed](Inbox::resume), also after a restart. Events that are being handled are finished.
     ///
     /// # Errors
     /// Returns an error if the name of the endpoint is empty, or if the store fails.
     pub async fn pause(&self, endpoint: &str, operator: &Operator) -> Result<(), StoreError> {
         check_name(endpoint)?;
-        self.tables.set_paused(endpoint.to_owned(), true, operator.acts("pause", endpoint)).await
+        self.tables.set_paused(endpoint.to_owned(), true, operator.audit_row("pause", endpoint)).await
     }
 
     /// Resumes a paused endpoint.
@@ -136,17 +136,17 @@ impl Inbox {
     /// Returns an error if the name of the endpoint is empty, or if the store fails.
     pub async fn resume(&self, endpoint: &str, operator: &Operator) -> Result<(), StoreError> {
         check_name(endpoint)?;
-        self.tables.set_paused(endpoint.to_owned(), false, operator.acts("resume", endpoint)).await
+        self.tables.set_paused(endpoint.to_owned(), false, operator.audit_row("resume", endpoint)).await
     }
 
-    /// Puts the inbox on hold: workers of all instances take no more events, of any endpoint, until
+    /// Puts the inbox on hold: workers of all instances lease no more events, of any endpoint, until
     /// [`release`](Inbox::release). Use it before instances start on a database that was restored from a backup, since
     /// events that were finished after the backup would be handled again.
     ///
     /// # Errors
     /// Returns an error if the store fails.
     pub async fn hold(&self, operator: &Operator) -> Result<(), StoreError> {
-        self.tables.set_hold(LeaseHold::All, operator.acts("hold", "")).await
+        self.tables.set_hold(LeaseHold::All, operator.audit_row("hold", "")).await
     }
 
     /// Ends the hold for the events stored at or after a time, or for all events.
@@ -155,7 +155,7 @@ impl Inbox {
     /// Returns an error if the store fails.
     pub async fn release(&self, stored_since: Option<SystemTime>, operator: &Operator) -> Result<(), StoreError> {
         let hold = stored_since.map_or(LeaseHold::None, |time| LeaseHold::StoredBefore(to_millis(time)));
-        self.tables.set_hold(hold, operator.acts("release", "")).await
+        self.tables.set_hold(hold, operator.audit_row("release", "")).await
     }
 
     /// Returns the number of events of each endpoint. It reads indexes only, so that it can be called often.
@@ -199,7 +199,7 @@ impl Inbox {
         operator: &Operator,
         progress: impl FnMut(Purged) + Send,
     ) -> Result<Purged, StoreError> {
-        self.tables.write_audit(operator.acts("purge", endpoint)).await?;
+        self.tables.write_audit(operator.audit_row("purge", endpoint)).await?;
         self.purge_unaudited(endpoint, keep, progress).await
     }
 

@@ -44,8 +44,8 @@ impl Operator {
         Ok(Operator { actor, reason })
     }
 
-    /// Returns the entry of one act.
-    pub(super) fn acts(&self, action: &str, subject: impl ToString) -> AuditRow {
+    /// Returns the audit entry of an operation.
+    pub(super) fn audit_row(&self, action: &str, subject: impl ToString) -> AuditRow {
         AuditRow {
             actor: self.actor.clone(),
             action: action.to_owned(),

@@ -29,8 +29,8 @@ impl Inbox {
         self.rekey_with(operator, |_| {}).await
     }
 
-    /// Does the same as [`rekey`](Inbox::rekey), and calls `progress` with the number of events that have been sealed so
-    /// far. If the future is dropped, these stay sealed.
+    /// Does the same as [`rekey`](Inbox::rekey), and calls `progress` with the number of events that have been sealed
+    /// so far. If the future is dropped, these stay sealed.
     ///
     /// # Errors
     /// Returns the errors of [`rekey`](Inbox::rekey).
@@ -41,7 +41,7 @@ impl Inbox {
     ) -> Result<Rekeyed, StoreError> {
         let keys = self.sealer.keys().ok_or_else(no_keys)?;
         let first = keys.first().id;
-        self.tables.write_audit(operator.acts("rekey", shown(first))).await?;
+        self.tables.write_audit(operator.audit_row("rekey", shown(first))).await?;
         let mut rekeyed = Rekeyed::default();
         for _ in 0..PASSES {
             let sealed = self.pass(first, &mut rekeyed, &mut progress).await?;
@@ -67,7 +67,7 @@ impl Inbox {
     ///
     /// # Errors
     /// Returns an error if the inbox has no keys, or if the store fails.
-    pub async fn to_rekey(&self, mut progress: impl FnMut(u64) + Send) -> Result<u64, StoreError> {
+    pub async fn count_to_rekey(&self, mut progress: impl FnMut(u64) + Send) -> Result<u64, StoreError> {
         let first = self.sealer.keys().ok_or_else(no_keys)?.first().id;
         let (mut after, mut count) = (i64::MIN, 0_u64);
         loop {

@@ -87,7 +87,8 @@ struct Ring {
     accepts_plaintext: AcceptsPlaintext,
 }
 
-/// The key of the digests by which rows are found: the content of a [record of a key](crate::dedupe::inbox::store::KeyRecord).
+/// The key of the digests by which rows are found: the content of a [record of a
+/// key](crate::dedupe::inbox::store::KeyRecord).
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct DigestKey(Zeroizing<[u8; 32]>);
 

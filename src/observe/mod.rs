@@ -499,7 +499,7 @@ pub(crate) fn genuine(at: &EndpointFacts) {
         #[cfg(feature = "metrics")]
         meter::genuine(at.name(), now);
     });
-    if let Some(length) = at.silence().and_then(Silence::heard) {
+    if let Some(length) = at.silence().and_then(Silence::record_genuine) {
         silence_ended(at, length);
     }
 }

@@ -47,9 +47,10 @@ pub enum CloudEvents {
     ///
     /// The rules of [`unsigned_id_header`](crate::Custom::unsigned_id_header) and
     /// [`unsigned_kind_header`](crate::Custom::unsigned_kind_header) apply: the id counts only together with the bytes
-    /// of the body, [`max_repeats`](crate::Builder::max_repeats) limits the ids of one body, and what a pointer finds in the body is used instead. The time is informative:
-    /// [`Freshness::EventTime`](crate::Freshness::EventTime) needs a [`time_pointer`](crate::Custom::time_pointer), and
-    /// with one `ce-time` is ignored. A request in structured mode is delivered as an event without these attributes.
+    /// of the body, [`max_repeats`](crate::Builder::max_repeats) limits the ids of one body, and what a pointer finds
+    /// in the body is used instead. The time is informative: [`Freshness::EventTime`](crate::Freshness::EventTime)
+    /// needs a [`time_pointer`](crate::Custom::time_pointer), and with one `ce-time` is ignored. A request in
+    /// structured mode is delivered as an event without these attributes.
     BinaryUnsigned,
 }
 

@@ -55,9 +55,8 @@ impl UnsignedOptions {
         Ok(Some(UnsignedNames { id, kind, ..UnsignedNames::default() }))
     }
 
-    /// Adds the parts that the body has not, from the headers. `has_time` is whether a pointer to the time is set: then
-    /// a time in a header is not used, since the freshness could depend on it. Neither is it if the scheme signs the
-    /// time of the event.
+    /// Adds the parts that the body lacks, from the headers. A time in a header is not used if `has_time` is set (there
+    /// is a pointer to the time), since the freshness could depend on it, or if the scheme signs the time of the event.
     pub(super) fn complete(
         &self,
         envelope: &mut Envelope,

@@ -236,9 +236,9 @@ impl Builder {
     }
 
     /// Sets how many bytes the unfinished events of this receiver, those that wait or are being handled, may take in
-    /// the [inbox](Builder::inbox): for each its body and 4 KiB. The default is 1 GiB. Further deliveries are answered with
-    /// 503 ([`Reason::StoreFull`](crate::Reason::StoreFull)), so that events that are not handled do not fill the disk.
-    /// Dead events do not count.
+    /// the [inbox](Builder::inbox): for each its body and 4 KiB. The default is 1 GiB. Further deliveries are answered
+    /// with 503 ([`Reason::StoreFull`](crate::Reason::StoreFull)), so that events that are not handled do not fill the
+    /// disk. Dead events do not count.
     ///
     /// The bytes in the store are counted every 15 seconds, so several instances may exceed the limit by the bytes that
     /// they store in that time.

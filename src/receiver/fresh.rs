@@ -12,7 +12,7 @@ pub(super) struct FreshnessRule {
     pub(super) unknown_kinds_have_event_time: bool,
 }
 
-/// Whether the age of a delivery is known. A replay of a delivery without a known age cannot be told from the original.
+/// Whether the age of a delivery is known. Without it, a replay looks like the original.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Age {
     Checked,

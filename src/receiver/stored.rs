@@ -19,8 +19,7 @@ impl Receiver {
     ///
     /// # Errors
     /// Returns an error if the event was sealed under an unknown key, was changed, was stored by a later version, or is
-    /// of another provider. A
-    /// receiver without an inbox returns `Damaged`.
+    /// of another provider. A receiver without an inbox returns `Damaged`.
     pub(crate) fn open_stored(&self, leased: &Leased) -> Result<(Delivery, StoredHead), Unsealable> {
         let current = self.current();
         let inbox = self.inbox().ok_or(Unsealable::Damaged)?;
@@ -31,7 +30,7 @@ impl Receiver {
         let (StoredRecord { head, body }, witness) = StoredRecord::open(&inbox.sealer, &leased.body)?;
         let verification = Verification {
             signature_scope: head.signature_scope().ok_or(Unsealable::Unsupported)?,
-            // Nothing asks for the index of a stored event's secret: its label is stored, its mode was checked.
+            // The index of a stored event's secret is never read: its label is stored, its mode was checked.
             secret: usize::MAX,
             message_id: head.message_id.as_deref().map(str::as_bytes),
             attempted_at: head.attempted_at,

@@ -1,6 +1,6 @@
 //! MACs of challenges, which some providers ask for in a handshake.
 //!
-//! An endpoint that answers a challenge with its MAC signs what a stranger chose. This is only safe if no challenge can
+//! An endpoint that answers a challenge with its MAC signs what any client chose. This is only safe if no challenge can
 //! be a message that the same secret signs for a delivery. A challenge has 1 to 64 characters of `A-Za-z0-9_-`.
 
 use http::HeaderName;

@@ -26,8 +26,8 @@ pub(in crate::scheme) fn required(header: Found<'_>) -> Result<&[u8], HeaderProb
 pub(super) const LONGEST_HEADER: usize = 4096;
 
 /// Returns the most Ed25519 signatures that a delivery may have for this number of public keys. Each is checked under
-/// each key, with a hash of the body, so that at most 32 hashes are made for a stranger. Svix signs with its current
-/// key and up to ten old ones.
+/// each key, with a hash of the body, so that an unverified delivery causes at most 32 hashes. Svix signs with its
+/// current key and up to ten old ones.
 pub(in crate::scheme) fn most_ed25519(public_keys: usize) -> usize {
     (MOST_ED25519_CHECKS.checked_div(public_keys).unwrap_or(MOST_ED25519)).min(MOST_ED25519)
 }

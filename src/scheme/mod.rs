@@ -114,8 +114,8 @@ impl SchemeConfig {
         }
     }
 
-    /// Returns the freshness that fits the scheme. `None` for a time of the event, since only its provider's retries
-    /// tell how old it may be.
+    /// Returns the freshness that fits the scheme. `None` for a time of the event, since how old it may be depends on
+    /// its provider's retries.
     pub(crate) fn freshness(&self) -> Option<Freshness> {
         let own = match &self.0 {
             Config::Signature(settings) => settings.freshness,

@@ -199,7 +199,9 @@ impl Required {
         for secret in secrets.iter() {
             let label = secret.shared_label();
             if secret.is_public_key() {
-                return Err(ConfigError::new(format!("secret {label}: is a public key, which others may know")));
+                return Err(ConfigError::new(format!(
+                    "secret {label} is a public key, which others may know; use the secret that the provider sends"
+                )));
             }
             let presented = form.presented(secret.text());
             let length =
@@ -366,7 +368,10 @@ mod tests {
         let secret = Secret::new("whpk_A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=").unwrap();
         let keyed = |secret: &Secret| SharedSecret::new("x-key").keyed(&Secrets::new(secret.clone())).map(drop);
         let error = keyed(&secret).unwrap_err().to_string();
-        assert_eq!(error, "secret secret: is a public key, which others may know");
+        assert_eq!(
+            error,
+            "secret secret is a public key, which others may know; use the secret that the provider sends"
+        );
         assert!(keyed(&secret.literal()).is_ok());
     }
 

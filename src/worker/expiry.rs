@@ -1,5 +1,4 @@
-//! Stored events that are useful for a limited time: their age is measured, and a warning names the one that waits too
-//! long.
+//! Stored events that are useful for a limited time: measures their age, and warns about the one that waits too long.
 
 use std::time::Duration;
 
@@ -11,8 +10,8 @@ use crate::observe::inbox::{self as observe, Expiring};
 
 /// The warnings about the events of a worker's endpoint.
 ///
-/// The oldest event of a kind is warned of after half of its time, and again at the end of it; each of them once, and
-/// one of a kind in a minute.
+/// There is a warning about the oldest event of a kind after half of its time, and another one at the end of it. There
+/// is at most one about a kind in a minute.
 #[derive(Debug, Default)]
 pub(super) struct Expiry {
     warned: Vec<Warned>,
@@ -52,7 +51,7 @@ impl Expiry {
         Ok(())
     }
 
-    /// Returns whether to warn of the oldest event of its kind now.
+    /// Returns whether to warn about the oldest event of its kind now.
     fn is_due(&mut self, event: Expiring) -> bool {
         if event.age < event.useful_for / 2 {
             return false;

@@ -1,4 +1,4 @@
-//! The result of an attempt, as the application says it.
+//! The result of an attempt, as the application returns it.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
@@ -44,28 +44,28 @@ pub(super) enum HandlerResult {
 pub(super) const FAILED: &str = "handler_failed";
 
 impl Handled {
-    /// The event is handled.
+    /// Returns the result for an event that was handled.
     #[must_use]
     pub fn done() -> Self {
         Handled(HandlerResult::Done)
     }
 
-    /// The event is to be attempted again.
+    /// Returns the result for an event that is to be attempted again.
     #[must_use]
     pub fn retry() -> Self {
         Handled(HandlerResult::Retry { reason: FAILED, after: None })
     }
 
-    /// The event is to be attempted again after this time, but at the earliest after 1 s, or after the policy's first
-    /// backoff if that is shorter, and at the latest after its maximum backoff.
+    /// Returns the result for an event that is to be attempted again after this time, but at the earliest after 1 s, or
+    /// after the policy's first backoff if that is shorter, and at the latest after its maximum backoff.
     #[must_use]
     pub fn retry_after(time: Duration) -> Self {
         Handled(HandlerResult::Retry { reason: FAILED, after: Some(time) })
     }
 
-    /// The event cannot be handled, and is not to be attempted again. The reason is for operators, and a label in logs
-    /// and metrics: use few different ones, of 1 to 32 characters of `a-z`, `0-9` and `_`. Any other is replaced by
-    /// `given_up`.
+    /// Returns the result for an event that cannot be handled and is not to be attempted again. The reason is for
+    /// operators, and a label in logs and metrics: use few different ones, of 1 to 32 characters of `a-z`, `0-9` and
+    /// `_`. Any other is replaced by `given_up`.
     #[must_use]
     pub fn give_up(reason: &str) -> Self {
         let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
@@ -73,7 +73,8 @@ impl Handled {
         Handled(HandlerResult::GiveUp { reason: if is_code { reason } else { "given_up" }.to_owned() })
     }
 
-    /// The event could not be attempted, because something that handling it needs is unreachable.
+    /// Returns the result for an event that could not be attempted, because something that handling it needs is
+    /// unreachable.
     #[must_use]
     pub fn unreachable() -> Self {
         Handled(HandlerResult::Unreachable)

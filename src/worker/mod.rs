@@ -14,7 +14,7 @@
 //! | `status` | whether the breaker of a running worker is open |
 //! | `service` | closures and tower services as handlers |
 //! | `housekeeping` | purges ended events, and measures the inbox |
-//! | `expiry` | warns of events that are soon no longer useful |
+//! | `expiry` | warns about events that are soon no longer useful |
 
 mod alone;
 mod attempt;
@@ -54,8 +54,8 @@ use self::shared::Shared;
 use self::slot::Slot;
 use crate::observe::discard;
 
-/// Handles the events that a receiver has stored in its [`Inbox`](crate::Inbox): leases one after the other, runs the handler, and
-/// records the result, until each event is done or given up.
+/// A worker that handles the events that a receiver has stored in its [`Inbox`](crate::Inbox): it leases one after the
+/// other, runs the handler, and records the result, until each event is done or given up.
 ///
 /// Any number of instances can run workers for the same endpoint. An event is leased by one of them at a time, and is
 /// leased again if that one dies.

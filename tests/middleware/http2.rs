@@ -12,6 +12,7 @@ use medhook::Bytes;
 use medhook_conformance::Transfer;
 use medhook_tests::route::Route;
 use medhook_tests::sender::{Outgoing, Response};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::endpoint::{Slow, genuine, genuine_of, receiver, until};
@@ -199,6 +200,146 @@ async fn streams_that_are_reset_at_once_block_no_other_delivery() {
             let request = http::Request::post("http://test/0").body(()).expect("a request");
             let Ok((_, mut stream)) = client.send_request(request, false) else { break };
             stream.send_reset(Reason::CANCEL);
+        }
+        assert_eq!(status(address, genuine_of("another")).await, 200, "{name}");
+        assert_eq!(watched.bodies().len(), 1, "{name}");
+    }
+}
+
+/// The preface of a client and its empty settings.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// A frame of stream 1.
+fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a short frame").to_be_bytes();
+    [&length[1..], &[kind, flags, 0, 0, 0, 1], payload].concat()
+}
+
+/// A head in HPACK, with nothing indexed or compressed.
+fn packed<'h>(head: impl IntoIterator<Item = (&'h str, &'h str)>) -> Vec<u8> {
+    let mut packed = Vec::new();
+    for (name, value) in head {
+        packed.push(0);
+        for text in [name, value] {
+            match u8::try_from(text.len()).expect("a short text") {
+                length @ ..127 => packed.push(length),
+                length => packed.extend([127, length - 127]),
+            }
+            packed.extend(text.as_bytes());
+        }
+    }
+    packed
+}
+
+/// The end of a stream.
+#[derive(Debug, PartialEq, Eq)]
+enum Ended {
+    /// It was answered with a status that HPACK has an index for.
+    Answered(u16),
+    Reset,
+    ConnectionClosed,
+}
+
+/// Sends a request of two frames on a connection of its own.
+async fn frames(to: SocketAddr, head: &[u8], body: &[u8]) -> Ended {
+    let mut socket = TcpStream::connect(to).await.expect("the server listens");
+    let request = [PREFACE, &frame(HEADERS, END_HEADERS, head), &frame(DATA, END_STREAM, body)].concat();
+    socket.write_all(&request).await.expect("a short request");
+    loop {
+        let mut begin = [0; 9];
+        if socket.read_exact(&mut begin).await.is_err() {
+            return Ended::ConnectionClosed;
+        }
+        let [one, two, three, kind, _, _, _, _, stream] = begin;
+        let mut payload = vec![0; u32::from_be_bytes([0, one, two, three]) as usize];
+        socket.read_exact(&mut payload).await.expect("a whole frame");
+        match (kind, stream) {
+            (GOAWAY, _) => return Ended::ConnectionClosed,
+            (RST_STREAM, 1) => return Ended::Reset,
+            (HEADERS, 1) => {
+                const INDEXED: [u16; 7] = [200, 204, 206, 304, 400, 404, 500];
+                // A size update of the table may precede the status.
+                let first = payload.iter().find(|byte| **byte & 0xe0 != 0x20).expect("a status");
+                let known = first.checked_sub(0x88).and_then(|index| INDEXED.get(usize::from(index)));
+                return Ended::Answered(known.copied().unwrap_or_default());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Each head differs from that of a delivery that is handled in one line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn malformed_heads_reach_no_handler() {
+    for (name, start) in ALL {
+        let (route, watched) = Route::watched(receiver());
+        let address = start(Arc::new([route]));
+        let sent = genuine();
+        let mut genuine = vec![(":method", "POST"), (":scheme", "http"), (":authority", "test"), (":path", "/0")];
+        genuine.extend(sent.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let with = |more| packed(genuine.iter().copied().chain([more]));
+        let without = |line: &str| packed(genuine.iter().copied().filter(|(name, _)| *name != line));
+        for (what, head) in [
+            ("the method is missing", without(":method")),
+            ("the path is missing", without(":path")),
+            ("the scheme is missing", without(":scheme")),
+            ("a pseudo header after the others", with((":path", "/0"))),
+            ("a second path", packed([(":path", "/0")].into_iter().chain(genuine.iter().copied()))),
+            ("an unknown pseudo header", packed([(":x", "1")].into_iter().chain(genuine.iter().copied()))),
+            ("the pseudo header of an answer", packed([(":status", "200")].into_iter().chain(genuine.iter().copied()))),
+            ("an upper-case name", with(("X-Other", "1"))),
+            ("a space in a name", with(("x other", "1"))),
+            ("a line break in a value", with(("x-other", "1\r\nx-another: 1"))),
+            ("a NUL in a value", with(("x-other", "1\0"))),
+            ("a header of the connection", with(("connection", "close"))),
+            ("an upgrade", with(("upgrade", "h2c"))),
+            ("an encoding of the transfer", with(("transfer-encoding", "chunked"))),
+            ("a length that is no number", with(("content-length", "x"))),
+            ("a length that the body does not have", with(("content-length", "1"))),
+        ] {
+            let ended = frames(address, &head, &sent.body).await;
+            let is_rejected = matches!(ended, Ended::Reset | Ended::ConnectionClosed | Ended::Answered(400));
+            assert!(is_rejected && watched.bodies().is_empty(), "{name}: {what}: {ended:?}");
+        }
+        let handled = frames(address, &packed(genuine.iter().copied()), &sent.body).await;
+        assert_eq!((handled, watched.bodies().len()), (Ended::Answered(200), 1), "{name}");
+    }
+}
+
+/// A head can be continued in any number of frames, of which each is only kept in memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_never_ends_closes_only_its_own_connection() {
+    const ENOUGH: usize = 64 << 20;
+    for (name, start) in ALL {
+        let (route, watched) = Route::watched(receiver());
+        let address = start(Arc::new([route]));
+        let head = [(":method", "POST"), (":scheme", "http"), (":authority", "test"), (":path", "/0")];
+        // One long value, many short ones, one that is empty, and frames of nothing.
+        let many = packed([("x-other", "1")].repeat(1_000));
+        for (what, begin, more) in [
+            ("a long value", &b"\0\x01x\x7f\x80\x80\x80\x80\x08"[..], &[b'a'; 16_000][..]),
+            ("many headers", b"", &many),
+            ("frames of one byte", b"\0\x01x\x7f\x80\x80\x80\x80\x08", b"a"),
+            ("empty frames", b"", b""),
+        ] {
+            let mut socket = TcpStream::connect(address).await.expect("the server listens");
+            let begin = frame(HEADERS, 0, &[&packed(head), begin].concat());
+            socket.write_all(&[PREFACE, &begin].concat()).await.expect("a short beginning");
+            let frames = frame(CONTINUATION, 0, more).repeat(1_600_000_usize.div_ceil(more.len() + 9));
+            let mut written = 0;
+            // The writes fail once the server has closed the connection.
+            while written < ENOUGH && socket.write_all(&frames).await.is_ok() {
+                written += frames.len();
+            }
+            assert!(written < ENOUGH, "{name}: {what}: all of {written} bytes were read");
         }
         assert_eq!(status(address, genuine_of("another")).await, 200, "{name}");
         assert_eq!(watched.bodies().len(), 1, "{name}");

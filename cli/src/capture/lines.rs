@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::failure::Failure;
-use crate::output::say;
+use crate::output::print_text;
 
 /// A handle for writing lines.
 pub(super) struct Lines(SyncSender<(String, oneshot::Sender<()>)>);
@@ -18,7 +18,7 @@ impl Lines {
         let write = move || {
             while let Ok((text, written)) = waiting.recv() {
                 // A closed output does not end the recording.
-                let _ = say(&mut stdout().lock(), &text);
+                let _ = print_text(&mut stdout().lock(), &text);
                 let _ = written.send(());
             }
         };
@@ -27,7 +27,7 @@ impl Lines {
     }
 
     /// Writes lines, unless too many are waiting.
-    pub(super) fn say(&self, text: String) {
+    pub(super) fn print(&self, text: String) {
         let _ = self.0.try_send((text, oneshot::channel().0));
     }
 

@@ -101,7 +101,7 @@ impl Recorder {
     /// next call.
     pub(super) fn purge(&self) -> io::Result<usize> {
         let (wall, now) = (SystemTime::now(), Instant::now());
-        // The files may say that they are older.
+        // The time of a file may be earlier than the one in memory.
         let found: BTreeMap<_, _> = self.folder.recordings().unwrap_or_default().into_iter().collect();
         self.remove_if(&mut self.state(), |kept| {
             let written = found.get(&kept.number).map_or(kept.written, |written| kept.written.min(*written));

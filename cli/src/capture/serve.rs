@@ -80,7 +80,7 @@ pub(super) async fn serve(
         bodies: Semaphore::new(BODIES),
         unrecorded: AtomicU64::new(0),
     });
-    capture.lines.say(format!(
+    capture.lines.print(format!(
         "listening at http://{address}; up to {most} deliveries are recorded in {}\n\
          every delivery is answered 503, so that its provider sends it again; none is handled\n\
          recordings are health data in clear; deleted after 1 h, and when this command ends\n",
@@ -110,9 +110,9 @@ pub(super) async fn serve(
         let purged = capture.recorder.purge();
         match &purged {
             Ok(0) => {}
-            Ok(count) => capture.lines.say(format!("recordings deleted after 1 h: {count}\n")),
+            Ok(count) => capture.lines.print(format!("recordings deleted after 1 h: {count}\n")),
             Err(_) if failing => {}
-            Err(error) => capture.lines.say(format!("a recording cannot be deleted; will retry: {error}\n")),
+            Err(error) => capture.lines.print(format!("a recording cannot be deleted; will retry: {error}\n")),
         }
         failing = purged.is_err();
         if capture.recorder.is_finished() {
@@ -129,7 +129,7 @@ pub(super) async fn serve(
     let unrecorded = capture.unrecorded.load(Ordering::Relaxed);
     let last = format!("recordings deleted: {deleted}; deliveries not recorded: {unrecorded}\n");
     capture.lines.finish(last, LAST).await;
-    Ok(Verdict::AllIsWell)
+    Ok(Verdict::Success)
 }
 
 impl Capture {
@@ -186,17 +186,19 @@ impl Capture {
     fn report(&self, number: u16, method: &Method, length: usize) {
         let path = shell_word(&self.recorder.folder().path_of(number).to_string_lossy());
         let options = &self.options;
-        self.lines.say(format!("{number:04}  {method}  {length} bytes\n  medhook verify {options}--capture {path}\n",));
+        self.lines
+            .print(format!("{number:04}  {method}  {length} bytes\n  medhook verify {options}--capture {path}\n",));
         if self.recorder.is_full() {
-            self.lines
-                .say("the maximum number is reached: later deliveries are answered 503, and not recorded\n".to_owned());
+            self.lines.print(
+                "the maximum number is reached: later deliveries are answered 503, and not recorded\n".to_owned(),
+            );
         }
     }
 
     /// Reports a delivery that is not recorded.
     fn skip(&self, reason: &str) {
         if self.unrecorded.fetch_add(1, Ordering::Relaxed) < MOST_LINES {
-            self.lines.say(format!("a delivery was not recorded: {reason}\n"));
+            self.lines.print(format!("a delivery was not recorded: {reason}\n"));
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::endpoint::{
 };
 use crate::failure::Failure;
 use crate::http_client::Target;
-use crate::output::{Screen, say};
+use crate::output::{Screen, print_text};
 use crate::random;
 use crate::runtime::run_async;
 use crate::sender::{Sender, signer};
@@ -129,13 +129,13 @@ pub(crate) fn run(args: &CheckArgs, out: &mut dyn Write) -> Result<Verdict, Fail
     let configured = endpoint.body_limit.map(|bytes| bytes as u64);
     plan.body_limit = args.body_limit.or(configured).unwrap_or(plan.body_limit);
     plan.copies = args.copies.into();
-    let patience = args.timeout.map_or_else(|| answer_timeout(&endpoint), Duration::from_secs);
-    let site = CheckedSite { sender: Sender { target: at, endpoint, patience }, count, fail_next };
+    let limit = args.timeout.map_or_else(|| answer_timeout(&endpoint), Duration::from_secs);
+    let site = CheckedSite { sender: Sender { target: at, endpoint, limit }, count, fail_next };
     let mut player = Player::new(&site, plan)?;
     let mut report = CheckReport::new(args.json, args.strict, Screen::detect(), player.cases().len());
-    say(out, &report.begun(&site.sender, &mark))?;
-    run_async(player.play_all(&mut |finding| say(out, &report.found(finding))))?;
-    say(out, &report.ended())?;
+    print_text(out, &report.begun(&site.sender, &mark))?;
+    run_async(player.play_all(&mut |finding| print_text(out, &report.found(finding))))?;
+    print_text(out, &report.ended())?;
     Ok(report.verdict())
 }
 

@@ -72,9 +72,9 @@ impl CheckReport {
         let [ok, faults, remarks, unclear, skipped] = self.counts;
         if self.json {
             let verdict = match self.verdict() {
-                Verdict::AllIsWell => "as_expected",
-                Verdict::SomethingIsNot => "not_as_expected",
-                Verdict::CannotTell => "cannot_tell",
+                Verdict::Success => "as_expected",
+                Verdict::Problem => "not_as_expected",
+                Verdict::Inconclusive => "cannot_tell",
             };
             let line = json!({
                 "verdict": verdict,
@@ -91,23 +91,23 @@ impl CheckReport {
         }
         let counts = format!("{ok} ok, {faults} not ok, {remarks} remarks, {unclear} unclear, {skipped} skipped");
         match self.verdict() {
-            Verdict::AllIsWell => {
+            Verdict::Success => {
                 let text = "No forged delivery was accepted, and no genuine one rejected.";
                 format!("\n{} {counts}\n", self.screen.green(text))
             }
-            Verdict::SomethingIsNot => format!("\n{} {counts}\n", self.screen.red("Not as expected.")),
-            Verdict::CannotTell => format!("\nSome results are unclear. {counts}\n"),
+            Verdict::Problem => format!("\n{} {counts}\n", self.screen.red("Not as expected.")),
+            Verdict::Inconclusive => format!("\nSome results are unclear. {counts}\n"),
         }
     }
 
     pub(super) fn verdict(&self) -> Verdict {
         let [_, faults, remarks, unclear, _] = self.counts;
         if faults > 0 || (self.strict && remarks > 0) {
-            Verdict::SomethingIsNot
+            Verdict::Problem
         } else if unclear > 0 {
-            Verdict::CannotTell
+            Verdict::Inconclusive
         } else {
-            Verdict::AllIsWell
+            Verdict::Success
         }
     }
 
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn on_a_terminal_only_what_is_well_goes_unsaid() {
+    fn on_a_terminal_cases_that_are_ok_are_not_printed() {
         let finding = |verdict| Finding {
             name: "the-case".to_owned(),
             expected: "accepted with a 2xx".to_owned(),
@@ -145,11 +145,11 @@ mod tests {
             verdict,
             why: String::new(),
         };
-        for (width, unsaid) in [(Some(80), &[CaseVerdict::Ok][..]), (None, &[])] {
-            let mut report = CheckReport::new(false, false, Screen { width, colour: false }, 5);
+        for (width, omitted) in [(Some(80), &[CaseVerdict::Ok][..]), (None, &[])] {
+            let mut report = CheckReport::new(false, false, Screen { width, color: false }, 5);
             for verdict in VERDICTS {
-                let said = report.found(finding(verdict));
-                assert_eq!(said.contains("the-case: the reason\n"), !unsaid.contains(&verdict), "{said:?}");
+                let text = report.found(finding(verdict));
+                assert_eq!(text.contains("the-case: the reason\n"), !omitted.contains(&verdict), "{text:?}");
             }
         }
     }

@@ -92,7 +92,7 @@ impl Service<Request<Full<Bytes>>> for Handler {
         Box::pin(async move {
             Ok(empty(match request.extensions().get() {
                 Some(delivery) => handler.handle(delivery).await,
-                // Without its layer: never an open door.
+                // The route has no layer, so nothing verified the delivery.
                 None => StatusCode::INTERNAL_SERVER_ERROR,
             }))
         })

@@ -219,22 +219,22 @@ mod tests {
     use medhook::{Builder, Freshness, MemoryStore, NoDedupe};
     use medhook_conformance::State;
 
-    use super::super::PATIENCE;
+    use super::super::TIME_LIMIT;
     use super::super::server::Server;
     use super::*;
 
     const PROVIDERS: [&str; 5] = ["azodha", "cair", "fasten", "healthsync", "mediquo"];
 
-    async fn played(fit_out: impl Fn(Builder) -> Builder) -> Matrix {
-        let server = Server::start(PATIENCE, fit_out).await.unwrap();
+    async fn played(configure: impl Fn(Builder) -> Builder) -> Matrix {
+        let server = Server::start(TIME_LIMIT, configure).await.unwrap();
         let matrix = play(server.sites()).await.unwrap();
         server.stop().await.unwrap();
         matrix
     }
 
-    /// The cells that are not ok, by row and provider, at receivers of this make.
-    async fn not_ok(fit_out: impl Fn(Builder) -> Builder) -> Vec<(&'static str, String)> {
-        let matrix = played(fit_out).await;
+    /// Returns the cells that are not ok, by row and provider, of receivers with this configuration.
+    async fn not_ok(configure: impl Fn(Builder) -> Builder) -> Vec<(&'static str, String)> {
+        let matrix = played(configure).await;
         let mut cells = Vec::new();
         for (number, row) in ROWS.iter().enumerate() {
             let wrong = matrix.columns.iter().filter(|column| verdict(&column.cells[number]) == Some(false));
@@ -283,7 +283,7 @@ mod tests {
     /// The rows are a selection; the engine agrees with the list about every case that can be played here.
     #[tokio::test(flavor = "multi_thread")]
     async fn every_case_of_the_list_comes_out_as_listed() {
-        let server = Server::start(PATIENCE, |builder| builder.store(store())).await.unwrap();
+        let server = Server::start(TIME_LIMIT, |builder| builder.store(store())).await.unwrap();
         for site in server.sites() {
             let mut player = site.player().unwrap();
             let (mut played, mut wrong) = (0, Vec::new());
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_receiver_that_looks_at_no_times_is_caught() {
+    async fn a_receiver_that_checks_no_ages_is_caught() {
         let wrong = not_ok(|builder| builder.store(store()).freshness(Freshness::Unchecked)).await;
         assert_eq!(wrong, at(&["too old", "too far in the future"], &["fasten", "healthsync"]));
     }
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_not_ok_and_told_in_full() {
+    fn a_failure_is_not_ok_and_is_printed_in_full() {
         let finding = |verdict| Finding {
             name: "acme: GET".to_owned(),
             expected: "405 method, not handled".to_owned(),
@@ -347,17 +347,17 @@ mod tests {
             why: String::new(),
         };
         let cells = |cell: Cell| Matrix { columns: vec![Column { provider: "acme".to_owned(), cells: vec![cell] }] };
-        let screen = Screen { width: Some(80), colour: true };
+        let screen = Screen { width: Some(80), color: true };
 
         let wrong = cells(Ok(vec![finding(CaseVerdict::Ok), finding(CaseVerdict::Fault)]));
         assert!(!wrong.is_ok() && wrong.table(screen).contains("\x1b[1;31mNOT OK\x1b[0m"));
         assert!(wrong.table(Screen::default()).contains("1 of 1 did not come out as expected; 0 do not apply."));
-        let told = wrong.in_full(false, Screen::default());
-        assert_eq!(told.lines().count(), 4, "{told}");
-        assert!(told.ends_with("  expected  405 method, not handled\n  happened  200 handled\n"), "{told}");
+        let text = wrong.in_full(false, Screen::default());
+        assert_eq!(text.lines().count(), 4, "{text}");
+        assert!(text.ends_with("  expected  405 method, not handled\n  happened  200 handled\n"), "{text}");
         assert_eq!(wrong.in_full(true, Screen::default()).lines().count(), 8);
 
-        // An answer that does not tell, and a wait that did not end.
+        // An unclear result, and a wait that did not end.
         assert!(!cells(Ok(vec![finding(CaseVerdict::Unclear)])).is_ok());
         let waited = cells(Err(Failure::new("waited 20 s for an answer")));
         assert!(!waited.is_ok() && waited.in_full(false, Screen::default()).contains("waited 20 s for an answer"));

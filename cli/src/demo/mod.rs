@@ -19,7 +19,7 @@ use medhook::MemoryStore;
 
 use self::server::Server;
 use crate::failure::Failure;
-use crate::output::{Screen, say};
+use crate::output::{Screen, print_text};
 use crate::runtime::run_async;
 use crate::verdict::Verdict;
 
@@ -47,18 +47,18 @@ pub(crate) fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<Verdict, Failu
 
 async fn shown(args: &DemoArgs, out: &mut dyn Write, screen: Screen) -> Result<Verdict, Failure> {
     let store = MemoryStore::new(10_000);
-    let server = Server::start(PATIENCE, |builder| builder.store(store.clone())).await?;
+    let server = Server::start(TIME_LIMIT, |builder| builder.store(store.clone())).await?;
     // Before the matrix, whose last row makes the receivers shut down.
     let steps = steps::followed(server.site(steps::PROVIDER)?).await;
     let matrix = matrix::play(server.sites()).await?;
     server.stop().await?;
-    say(out, &matrix.in_full(args.verbose, screen))?;
-    say(out, &matrix.table(screen))?;
+    print_text(out, &matrix.in_full(args.verbose, screen))?;
+    print_text(out, &matrix.table(screen))?;
     let failed = |failure| format!("{} one delivery, step by step: {failure}\n", screen.red("NOT OK"));
     let followed = steps.as_ref().map_or_else(failed, Clone::clone);
-    say(out, &followed)?;
-    Ok(if matrix.is_ok() && steps.is_ok() { Verdict::AllIsWell } else { Verdict::SomethingIsNot })
+    print_text(out, &followed)?;
+    Ok(if matrix.is_ok() && steps.is_ok() { Verdict::Success } else { Verdict::Problem })
 }
 
 /// The time limit of every wait. Nothing in the demo takes nearly as long, unless it never ends.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIME_LIMIT: Duration = Duration::from_secs(20);

@@ -29,15 +29,16 @@ use crate::server::{Connections, Limits, accept, empty};
 /// A running server.
 pub(super) struct Server {
     sites: Vec<DemoSite>,
-    patience: Duration,
+    limit: Duration,
     stop: oneshot::Sender<()>,
     running: JoinHandle<()>,
 }
 
 impl Server {
     /// Starts on a free loopback port, with the endpoint that the list of cases has for each provider, but with random
-    /// secrets. `fit_out` gives each receiver its store, and whatever else is not the provider's to say.
-    pub(super) async fn start(patience: Duration, fit_out: impl Fn(Builder) -> Builder) -> Result<Self, Failure> {
+    /// secrets. `configure` sets the store of each receiver, and its other options. `limit` is the time limit of a
+    /// wait.
+    pub(super) async fn start(limit: Duration, configure: impl Fn(Builder) -> Builder) -> Result<Self, Failure> {
         let cannot = |error| Failure::because("cannot listen on a port of 127.0.0.1", error);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
@@ -48,14 +49,14 @@ impl Server {
             let cannot = |error: &dyn std::fmt::Display| {
                 Failure::because(format_args!("cannot set up the endpoint of {name}"), error)
             };
-            let builder = fit_out(endpoint.builder(name).map_err(|error| cannot(&error))?);
-            // No handler outlives its case by much.
-            let receiver = builder.handler_timeout(patience).build().map_err(|error| cannot(&error))?;
+            let builder = configure(endpoint.builder(name).map_err(|error| cannot(&error))?);
+            // Handlers end soon after the wait for their case.
+            let receiver = builder.handler_timeout(limit).build().map_err(|error| cannot(&error))?;
             let handler = Handler::default();
             let target = Target::parse(&format!("http://{address}/webhooks/{name}"))?;
             let layer = VerifyLayer::new(receiver.clone()).layer(handler.clone());
             routes.insert(target.path().to_owned(), (layer, handler.clone()));
-            let sender = Sender { target, endpoint, patience };
+            let sender = Sender { target, endpoint, limit };
             sites.push(DemoSite { sender, receiver, handler, mark: format!("demo-{}-", random::mark()?) });
         }
 
@@ -66,13 +67,13 @@ impl Server {
                 let routes = routes.clone();
                 async move { answer(&routes, request).await }
             };
-            // A server whose owner is gone stops, too.
+            // The server also stops when the sender is dropped.
             let stop = async move { drop(stopped.await) };
             let connections = Connections::default();
             accept(listener, Limits::default(), connections.clone(), answer, |_| (), stop).await;
             connections.finish().await;
         });
-        Ok(Server { sites, patience, stop, running })
+        Ok(Server { sites, limit, stop, running })
     }
 
     pub(super) fn sites(&self) -> &[DemoSite] {
@@ -85,16 +86,16 @@ impl Server {
         site.ok_or_else(|| Failure::new(format!("the list of cases has no endpoint of {provider}")))
     }
 
-    /// Accepts no more connections, and waits for those there are.
+    /// Stops accepting connections, and waits until the open ones are closed.
     pub(super) async fn stop(self) -> Result<(), Failure> {
         for site in &self.sites {
-            site.receiver.drain(self.patience).await;
+            site.receiver.drain(self.limit).await;
         }
-        // If it is gone already, the next line says so.
+        // If the server has ended already, the next line reports it.
         let _ = self.stop.send(());
-        let ended = timeout(self.patience, self.running).await;
+        let ended = timeout(self.limit, self.running).await;
         let ended =
-            ended.map_err(|_| Failure::new(format!("waited {} s for the server to stop", self.patience.as_secs())))?;
+            ended.map_err(|_| Failure::new(format!("waited {} s for the server to stop", self.limit.as_secs())))?;
         ended.map_err(|error| Failure::because("the server did not stop", error))
     }
 }

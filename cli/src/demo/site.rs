@@ -36,7 +36,8 @@ impl Site for DemoSite {
         Ok(sent.map(answer_of))
     }
 
-    /// No copy leaves the handler before every copy is in it or answered, so all of them overlap.
+    /// Delivers copies of a case. The handler keeps each copy until every copy has reached it or was answered, so all
+    /// of them overlap.
     async fn deliver_copies(&self, case: &Case, copies: usize) -> Result<Vec<Sent>, Failure> {
         self.handler.hold_until(copies);
         let sent = self.sender.deliver_copies(case, copies).await;
@@ -62,7 +63,7 @@ impl Site for DemoSite {
     }
 
     async fn drain(&self) -> Result<(), Failure> {
-        match self.receiver.drain(self.sender.patience).await {
+        match self.receiver.drain(self.sender.limit).await {
             0 => Ok(()),
             left => Err(Failure::new(format!("{left} handlers did not end"))),
         }

@@ -9,7 +9,7 @@ use super::entry::json_line;
 use super::options::InboxOptions;
 use super::session::{Session, failed};
 use crate::failure::Failure;
-use crate::output::{harmless, say};
+use crate::output::{harmless, print_text};
 use crate::verdict::Verdict;
 use crate::words::utc;
 
@@ -57,13 +57,13 @@ pub(super) async fn run(args: &AuditArgs, out: &mut dyn Write) -> Result<Verdict
             true => page.iter().map(|entry| json_line(&line(entry))).collect(),
             false => table(&page, is_first),
         };
-        say(out, &text)?;
+        print_text(out, &text)?;
         is_first = false;
     }
     if is_first && !args.options.json {
-        say(out, "the audit table has no such entries\n")?;
+        print_text(out, "the audit table has no such entries\n")?;
     }
-    Ok(Verdict::AllIsWell)
+    Ok(Verdict::Success)
 }
 
 fn line(entry: &AuditEntry) -> AuditLine<'_> {

@@ -29,12 +29,12 @@ pub(super) fn check(file: &Path) -> Result<(), Failure> {
 pub(super) async fn write(inbox: &Inbox, entry: &Entry, file: &Path, viewer: &Operator) -> Result<Verdict, Failure> {
     if !entry.has_body {
         print_error(&format!("the body of event {} was deleted; nothing was written", entry.id));
-        return Ok(Verdict::SomethingIsNot);
+        return Ok(Verdict::Problem);
     }
     // Writes the audit entry.
     let Some(body) = inbox.body(entry.id, viewer).await.map_err(failed)? else {
         print_error(&format!("the body of event {} was deleted meanwhile; nothing was written", entry.id));
-        return Ok(Verdict::SomethingIsNot);
+        return Ok(Verdict::Problem);
     };
     let shown = file.display();
     let mut created = create(file).map_err(|error| {
@@ -49,7 +49,7 @@ pub(super) async fn write(inbox: &Inbox, entry: &Entry, file: &Path, viewer: &Op
         "{shown} contains health data ({} bytes); delete it when you are done. This view was recorded",
         body.len()
     ));
-    Ok(Verdict::AllIsWell)
+    Ok(Verdict::Success)
 }
 
 /// Creates a file that only its owner can read. Never opens one that exists, nor follows a symbolic link.

@@ -10,7 +10,7 @@ use super::filter::Since;
 use super::options::{AuditOptions, InboxOptions};
 use super::session::{Session, failed};
 use crate::failure::Failure;
-use crate::output::say;
+use crate::output::print_text;
 use crate::verdict::Verdict;
 use crate::words::utc;
 
@@ -96,8 +96,8 @@ pub(super) async fn pause(args: &PauseArgs, out: &mut dyn Write) -> Result<Verdi
             format!("{} is paused: its events wait until `{resume}`\n", args.endpoint)
         }
     };
-    say(out, &text)?;
-    Ok(Verdict::AllIsWell)
+    print_text(out, &text)?;
+    Ok(Verdict::Success)
 }
 
 /// Runs `resume`. An endpoint that was removed from the config file can be resumed.
@@ -115,8 +115,8 @@ pub(super) async fn resume(args: &ResumeArgs, out: &mut dyn Write) -> Result<Ver
         (false, true) => format!("{} is resumed\n", args.endpoint),
         (false, false) => format!("{} was not paused\n", args.endpoint),
     };
-    say(out, &text)?;
-    Ok(Verdict::AllIsWell)
+    print_text(out, &text)?;
+    Ok(Verdict::Success)
 }
 
 /// Runs `hold`.
@@ -131,8 +131,8 @@ pub(super) async fn hold(args: &HoldArgs, out: &mut dyn Write) -> Result<Verdict
             format!("on hold: events are stored, and none is handled until `{release}`\n")
         }
     };
-    say(out, &text)?;
-    Ok(Verdict::AllIsWell)
+    print_text(out, &text)?;
+    Ok(Verdict::Success)
 }
 
 /// Runs `release`.
@@ -149,6 +149,6 @@ pub(super) async fn release(args: &ReleaseArgs, out: &mut dyn Write) -> Result<V
         }
         (false, None) => "all events are released\n".to_owned(),
     };
-    say(out, &text)?;
-    Ok(Verdict::AllIsWell)
+    print_text(out, &text)?;
+    Ok(Verdict::Success)
 }

@@ -8,15 +8,16 @@ use super::each::{Changes, Outcome};
 use super::filter::{FilterOptions, StatusName};
 use super::options::{AuditOptions, InboxOptions};
 use super::rate::Rate;
-use super::replay::{check_selection, count, say_dry_run, select};
+use super::replay::{check_selection, count, report_dry_run, select};
 use super::session::{Session, failed};
 use crate::failure::Failure;
 use crate::verdict::Verdict;
 
 /// Discard waiting or dead events: they are not handled any more, and their bodies are deleted.
 ///
-/// So are events whose lease has expired, such as those of a restored backup that were being
-/// handled when it was made. This cannot be undone. --because is required. With filters, so is --status.
+/// Events whose lease has expired can be discarded as well, such as those of a restored backup
+/// that were being handled when it was made. A discarded event cannot be restored. --because is
+/// required, and with filters --status too.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
@@ -31,7 +32,7 @@ pub(super) struct DiscardArgs {
     options: InboxOptions,
     #[command(flatten)]
     filter: FilterOptions,
-    /// Say how many events would be discarded, and change nothing; for filters
+    /// Print how many events would be discarded, and change nothing; for filters
     #[arg(long, conflicts_with = "ids")]
     dry_run: bool,
     /// Discard at most so many events per second or minute, such as 10/s or 30/m
@@ -61,8 +62,8 @@ pub(super) async fn run(args: &DiscardArgs, out: &mut dyn Write) -> Result<Verdi
     let Some(operator) = operator else {
         // Clap rejects --dry-run with ids.
         let counted = count(&session, &args.filter).await?;
-        say_dry_run(&counted, "discarded", args.options.json, out)?;
-        return Ok(Verdict::AllIsWell);
+        report_dry_run(&counted, "discarded", args.options.json, out)?;
+        return Ok(Verdict::Success);
     };
     let (selected, total) = select(&session, &args.ids, &args.filter).await?;
     let plan = Changes {

@@ -13,7 +13,7 @@ use super::progress::Progress;
 use super::rate::Rate;
 use super::session::Session;
 use crate::failure::Failure;
-use crate::output::{print_error, say};
+use crate::output::{print_error, print_text};
 use crate::verdict::Verdict;
 use crate::words::{grouped, number};
 
@@ -93,7 +93,7 @@ impl Changes<'_> {
                     }
                     let outcome = change(id).await?;
                     if self.json {
-                        say(out, &json_line(&ChangedLine { id, result: outcome.name }))?;
+                        print_text(out, &json_line(&ChangedLine { id, result: outcome.name }))?;
                     }
                     tally.add(id, &outcome);
                     progress.update(|| self.progress(tally.done));
@@ -134,7 +134,7 @@ impl Changes<'_> {
                     self.progress(tally.done),
                     "before the signal"
                 ));
-                Ok(Verdict::SomethingIsNot)
+                Ok(Verdict::Problem)
             }
             Ok(true) => {
                 if !self.json {
@@ -144,9 +144,9 @@ impl Changes<'_> {
                         1 => one,
                         _ => several,
                     };
-                    say(out, &format!("{done} {}{became}\n", self.verb))?;
+                    print_text(out, &format!("{done} {}{became}\n", self.verb))?;
                 }
-                Ok(if tally.problems.is_empty() { Verdict::AllIsWell } else { Verdict::SomethingIsNot })
+                Ok(if tally.problems.is_empty() { Verdict::Success } else { Verdict::Problem })
             }
         }
     }

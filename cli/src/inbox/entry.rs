@@ -141,7 +141,7 @@ mod tests {
     fn a_long_row_is_cut_to_the_width_of_the_terminal() {
         assert_eq!(shortened("abcdef".to_owned(), 6), "abcdef");
         assert_eq!(shortened("äbcdefg".to_owned(), 6), "äbcd..");
-        let on = |width| Columns { screen: Screen { width, colour: false }, ..Columns::default() };
+        let on = |width| Columns { screen: Screen { width, color: false }, ..Columns::default() };
         assert_eq!(on(Some(80)).cut("x".repeat(100)).len(), 80);
         assert_eq!(on(None).cut("x".repeat(100)).len(), 100);
     }

@@ -13,7 +13,7 @@ use super::session::Session;
 use super::stats::stopped;
 use crate::commands::shell_word;
 use crate::failure::Failure;
-use crate::output::{Screen, print_error, say};
+use crate::output::{Screen, print_error, print_text};
 use crate::verdict::Verdict;
 use crate::words::number;
 
@@ -63,7 +63,7 @@ pub(super) async fn run(args: &ListArgs, out: &mut dyn Write) -> Result<Verdict,
             }
             page.iter().for_each(|entry| text.push_str(&columns.rows(entry, now)));
         }
-        say(out, &text)?;
+        print_text(out, &text)?;
         listed = listed.saturating_add(page.len() as u64);
         dead = dead.saturating_add(page.iter().filter(|entry| entry.status == Status::Dead).count() as u64);
     }
@@ -71,15 +71,15 @@ pub(super) async fn run(args: &ListArgs, out: &mut dyn Write) -> Result<Verdict,
         print_error(&format!("{} listed, and there are more; raise --limit", number(listed, "event", "events")));
     }
     if !args.options.json {
-        say(out, &epilogue(args, &session, listed, dead))?;
+        print_text(out, &epilogue(args, &session, listed, dead))?;
         for line in stopped(&session, &args.options).await? {
-            say(out, &format!("{line}\n"))?;
+            print_text(out, &format!("{line}\n"))?;
         }
     }
-    Ok(Verdict::AllIsWell)
+    Ok(Verdict::Success)
 }
 
-/// Says what to do next, or that there are no such events.
+/// Returns what to do next, or that there are no such events.
 fn epilogue(args: &ListArgs, session: &Session, listed: u64, dead: u64) -> String {
     if listed == 0 {
         let mut text = match args.filter.is_empty() {

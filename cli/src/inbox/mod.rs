@@ -40,8 +40,8 @@ use crate::verdict::Verdict;
 
 /// Operate the inbox: list stored events, replay or discard dead ones, pause endpoints.
 ///
-/// It uses the store of a config file, while receivers run or not. Bodies are shown by no
-/// command: `show --body FILE` writes one to a file, and records that.
+/// It uses the store of a config file, whether receivers run or not. No command prints a
+/// body: `show --body FILE` writes one to a file, and records that.
 ///
 /// Every change is recorded in the audit table with its actor and reason.
 ///

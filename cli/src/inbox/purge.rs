@@ -13,7 +13,7 @@ use super::pages::Pages;
 use super::progress::Progress;
 use super::session::{Session, failed};
 use crate::failure::Failure;
-use crate::output::{print_error, say};
+use crate::output::{print_error, print_text};
 use crate::verdict::Verdict;
 use crate::words::{grouped, number};
 
@@ -27,7 +27,7 @@ use crate::words::{grouped, number};
 pub(super) struct PurgeArgs {
     #[command(flatten)]
     options: InboxOptions,
-    /// Say how much would be deleted, and change nothing
+    /// Print how much would be deleted, and change nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -72,26 +72,26 @@ pub(super) async fn run(args: &PurgeArgs, out: &mut dyn Write) -> Result<Verdict
             Some(Err(failure)) => Err(failure),
             None => Ok(false),
         };
-        say(out, &report(args, name, so_far))?;
+        print_text(out, &report(args, name, so_far))?;
         match ended {
             Ok(true) => {}
             Ok(false) => {
                 print_error("stopped; run the same command again to continue");
-                return Ok(Verdict::SomethingIsNot);
+                return Ok(Verdict::Problem);
             }
             Err(failure) => return Err(Failure::because("purging failed; run the same command again", failure)),
         }
     }
     if session.names().next().is_none() && !args.options.json {
-        say(out, "no endpoint of the config file has an inbox; nothing was purged\n")?;
+        print_text(out, "no endpoint of the config file has an inbox; nothing was purged\n")?;
     }
     if !args.dry_run {
         others(&session).await?;
     }
-    Ok(Verdict::AllIsWell)
+    Ok(Verdict::Success)
 }
 
-/// Names endpoints with events that the config file does not have.
+/// Reports endpoints that have events but are not in the config file.
 async fn others(session: &Session) -> Result<(), Failure> {
     for counts in session.inbox.counts().await.map_err(failed)?.endpoints {
         if session.names().all(|known| known != counts.endpoint) {

@@ -10,21 +10,21 @@ use super::options::{AuditOptions, InboxOptions};
 use super::progress::Progress;
 use super::session::{Session, failed};
 use crate::failure::Failure;
-use crate::output::{print_error, say};
+use crate::output::{print_error, print_text};
 use crate::verdict::Verdict;
 use crate::words::{grouped, number};
 
 /// Seal all stored events under the first key of `inbox_key`.
 ///
-/// For the rotation of the key: all receivers need both keys before. It runs while they
-/// do, and can be repeated. Remove the old key when nothing is left, and run it once more,
-/// so that the inbox forgets that key.
+/// This is a step of replacing the key. Give all receivers both keys first. The command can
+/// run while they run, and can be repeated. When it has nothing left to seal, remove the old
+/// key, and run it once more, so that the inbox forgets that key.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_help = "Examples:\n  medhook inbox rekey --dry-run\n  medhook inbox rekey")]
 pub(super) struct RekeyArgs {
     #[command(flatten)]
     options: InboxOptions,
-    /// Say how many events are not sealed under the first key, and change nothing
+    /// Print how many events are not sealed under the first key, and change nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -51,11 +51,11 @@ pub(super) async fn run(args: &RekeyArgs, out: &mut dyn Write) -> Result<Verdict
     let operator = args.audit.operator()?;
     let session = Session::open(&args.options).await?;
     let (mut interrupt, mut progress) = (Interrupt::listen()?, Progress::new());
-    let counting = session.inbox.to_rekey(|count| progress.update(|| format!("{} found", grouped(count))));
+    let counting = session.inbox.count_to_rekey(|count| progress.update(|| format!("{} found", grouped(count))));
     let Some(total) = interrupt.unless(counting).await else {
         progress.end();
         print_error("stopped; nothing was changed");
-        return Ok(Verdict::SomethingIsNot);
+        return Ok(Verdict::Problem);
     };
     let total = total.map_err(|error| match session.access.is_sealed() {
         true => failed(error),
@@ -70,8 +70,8 @@ pub(super) async fn run(args: &RekeyArgs, out: &mut dyn Write) -> Result<Verdict
                 format!("{events} not sealed under the first key; nothing was changed\n")
             }
         };
-        say(out, &text)?;
-        return Ok(Verdict::AllIsWell);
+        print_text(out, &text)?;
+        return Ok(Verdict::Success);
     }
     let mut sealed = 0;
     let rekeying = session.inbox.rekey_with(&operator, |done| {
@@ -92,11 +92,11 @@ pub(super) async fn run(args: &RekeyArgs, out: &mut dyn Write) -> Result<Verdict
                 grouped(sealed),
                 grouped(total)
             ));
-            return Ok(Verdict::SomethingIsNot);
+            return Ok(Verdict::Problem);
         }
     };
     if args.options.json {
-        say(
+        print_text(
             out,
             &json_line(&RekeyedLine {
                 sealed: rekeyed.sealed,
@@ -107,9 +107,9 @@ pub(super) async fn run(args: &RekeyArgs, out: &mut dyn Write) -> Result<Verdict
             }),
         )?;
     } else {
-        say(out, &format!("{} sealed under the first key\n", number(rekeyed.sealed, "event", "events")))?;
+        print_text(out, &format!("{} sealed under the first key\n", number(rekeyed.sealed, "event", "events")))?;
         for key in &rekeyed.forgotten_keys {
-            say(out, &format!("key {key} is forgotten: nothing is sealed under it\n"))?;
+            print_text(out, &format!("key {key} is forgotten: nothing is sealed under it\n"))?;
         }
     }
     if rekeyed.left > 0 {
@@ -129,5 +129,5 @@ pub(super) async fn run(args: &RekeyArgs, out: &mut dyn Write) -> Result<Verdict
         ));
     }
     let is_complete = rekeyed.left == 0 && rekeyed.unreadable == 0;
-    Ok(if is_complete { Verdict::AllIsWell } else { Verdict::SomethingIsNot })
+    Ok(if is_complete { Verdict::Success } else { Verdict::Problem })
 }

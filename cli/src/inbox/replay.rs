@@ -16,7 +16,7 @@ use super::rate::Rate;
 use super::session::{Session, failed};
 use super::stats::stopped;
 use crate::failure::Failure;
-use crate::output::{print_error, say};
+use crate::output::{print_error, print_text};
 use crate::verdict::Verdict;
 use crate::words::{age, grouped, number};
 
@@ -40,7 +40,7 @@ pub(super) struct ReplayArgs {
     options: InboxOptions,
     #[command(flatten)]
     filter: FilterOptions,
-    /// Say how many events would be replayed, and change nothing
+    /// Print how many events would be replayed, and change nothing
     #[arg(long)]
     dry_run: bool,
     /// Replay at most so many events per second or minute, such as 10/s or 30/m
@@ -180,25 +180,25 @@ async fn dry_run(args: &ReplayArgs, session: &Session, out: &mut dyn Write) -> R
             }
         }
     }
-    say_dry_run(&counted, "replayed", args.options.json, out)?;
+    report_dry_run(&counted, "replayed", args.options.json, out)?;
     if !args.options.json && counted.without_body > 0 {
         let without = number(counted.without_body, "event has", "events have");
-        say(out, &format!("{without} no body any more, and cannot be replayed\n"))?;
+        print_text(out, &format!("{without} no body any more, and cannot be replayed\n"))?;
     }
     for problem in &problems {
         print_error(&format!("{problem}, so it would not be replayed"));
     }
-    Ok(if problems.is_empty() { Verdict::AllIsWell } else { Verdict::SomethingIsNot })
+    Ok(if problems.is_empty() { Verdict::Success } else { Verdict::Problem })
 }
 
-/// Says how many events a command would change.
-pub(super) fn say_dry_run(counted: &Counted, verb: &str, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+/// Prints how many events a command would change.
+pub(super) fn report_dry_run(counted: &Counted, verb: &str, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
     if json {
-        return say(out, &json_line(&DryRunLine { dry_run: true, events: counted.with_body }));
+        return print_text(out, &json_line(&DryRunLine { dry_run: true, events: counted.with_body }));
     }
     let oldest = counted.oldest.map(|oldest| format!(", the oldest stored {} ago", age(oldest, SystemTime::now())));
     let events = number(counted.with_body, "event", "events");
-    say(out, &format!("{events} would be {verb}{}; nothing was changed\n", oldest.unwrap_or_default()))
+    print_text(out, &format!("{events} would be {verb}{}; nothing was changed\n", oldest.unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ impl Session {
         }
     }
 
-    /// Says that the config file has no inbox of this endpoint, and which endpoints have one.
+    /// Returns the failure for an endpoint whose inbox the config file does not have; it names those that have one.
     pub(super) fn unknown(&self, name: &str) -> String {
         let names: Vec<_> = self.names().collect();
         let name = name.escape_debug();

@@ -13,7 +13,7 @@ use super::options::{AuditOptions, InboxOptions};
 use super::session::{Session, failed};
 use super::stats::stopped;
 use crate::failure::Failure;
-use crate::output::{Screen, harmless, print_error, say};
+use crate::output::{Screen, harmless, print_error, print_text};
 use crate::verdict::Verdict;
 use crate::words::{advice, bytes, relative, steps, utc, why};
 
@@ -65,17 +65,17 @@ pub(super) async fn run(args: &ShowArgs, out: &mut dyn Write) -> Result<Verdict,
     let session = Session::open(&args.options).await?;
     let Some(entry) = session.inbox.show(args.id).await.map_err(failed)? else {
         print_error(&format!("event {} is not in the inbox; it never was, or was purged", args.id));
-        return Ok(Verdict::SomethingIsNot);
+        return Ok(Verdict::Problem);
     };
     if args.options.json {
-        say(out, &json_line(&shown_line(&entry)))?;
+        print_text(out, &json_line(&shown_line(&entry)))?;
     } else {
         let stopped =
             if entry.status == Status::Waiting { stopped(&session, &args.options).await? } else { Vec::new() };
-        say(out, &shown(&entry, SystemTime::now(), Screen::detect(), &args.options, stopped))?;
+        print_text(out, &shown(&entry, SystemTime::now(), Screen::detect(), &args.options, stopped))?;
     }
     match viewer {
-        None => Ok(Verdict::AllIsWell),
+        None => Ok(Verdict::Success),
         Some((file, viewer)) => body::write(&session.inbox, &entry, file, &viewer).await,
     }
 }

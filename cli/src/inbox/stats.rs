@@ -11,7 +11,7 @@ use super::options::InboxOptions;
 use super::session::{Session, failed};
 use crate::commands::shell_word;
 use crate::failure::Failure;
-use crate::output::{Screen, harmless, say};
+use crate::output::{Screen, harmless, print_text};
 use crate::verdict::Verdict;
 use crate::words::{bytes, grouped, held, number, span, utc};
 
@@ -60,11 +60,11 @@ pub(super) async fn run(args: &StatsArgs, out: &mut dyn Write) -> Result<Verdict
         true => endpoints.iter().map(|(endpoint, counts)| json_line(&line(endpoint, counts, &hold))).collect(),
         false => table(&endpoints, counts.hold, dead, &args.options, Screen::detect()),
     };
-    say(out, &text)?;
-    Ok(if args.fail_on_dead && dead > 0 { Verdict::SomethingIsNot } else { Verdict::AllIsWell })
+    print_text(out, &text)?;
+    Ok(if args.fail_on_dead && dead > 0 { Verdict::Problem } else { Verdict::Success })
 }
 
-/// Says why no events are handled: a hold, or paused endpoints.
+/// Returns why no events are handled: a hold, or paused endpoints.
 pub(super) async fn stopped(session: &Session, options: &InboxOptions) -> Result<Vec<String>, Failure> {
     let counts = session.inbox.counts().await.map_err(failed)?;
     Ok(stops(counts.endpoints.iter(), counts.hold, options))

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use self::given::{Given, GivenValues};
 use self::template::Template;
 use crate::failure::Failure;
-use crate::output::say;
+use crate::output::print_text;
 use crate::preset::Preset;
 use crate::provider::{NamedProvider, named_provider_parser};
 use crate::receive::{NOT_CHECKED, check_file};
@@ -65,8 +65,8 @@ pub(crate) fn run(args: &InitArgs, out: &mut dyn Write) -> Result<Verdict, Failu
     let shown = if is_standard_output(&args.out) { Path::new("medhook.toml") } else { &args.out };
     let template = Template::new(&args.providers, &values, shown)?;
     if is_standard_output(&args.out) {
-        say(out, template.text())?;
-        return Ok(Verdict::AllIsWell);
+        print_text(out, template.text())?;
+        return Ok(Verdict::Success);
     }
     write_new(&args.out, template.text())?;
     let shown = args.out.display();
@@ -83,8 +83,8 @@ pub(crate) fn run(args: &InitArgs, out: &mut dyn Write) -> Result<Verdict, Failu
         }
     }
     text.push_str(&format!("\nnext:\n{}", template.next_commands()));
-    say(out, &text)?;
-    Ok(Verdict::AllIsWell)
+    print_text(out, &text)?;
+    Ok(Verdict::Success)
 }
 
 fn is_standard_output(path: &Path) -> bool {

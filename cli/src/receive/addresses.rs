@@ -66,7 +66,7 @@ impl AllowedNetworks {
     }
 }
 
-/// Names how many there are.
+/// Writes the network, or the number of networks if there is more than one.
 impl fmt::Display for AllowedNetworks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.networks {

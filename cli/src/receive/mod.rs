@@ -72,7 +72,7 @@ use self::sockets::InheritedSockets;
 pub(crate) use self::store::Opened;
 use self::system::{is_discarded, log_warnings_to, raise_file_limit};
 use crate::failure::Failure;
-use crate::output::{print_error, say};
+use crate::output::{print_error, print_text};
 use crate::verdict::Verdict;
 
 /// Receive deliveries at the endpoints of a config file, and forward their events.
@@ -94,8 +94,8 @@ use crate::verdict::Verdict;
 /// The exit code is 0 if all events finished, 1 if some were canceled (answered 503),
 /// and 2 if the receiver could not start.
 ///
-/// With --check it is 0 if the receiver would start, and 2 if there are mistakes, of
-/// which each is a line. Neither the store nor the applications are contacted.
+/// With --check it is 0 if the receiver would start, and 2 if there are mistakes; each is
+/// printed on a line of its own. Neither the store nor the applications are contacted.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_help = EXAMPLE)]
 pub(crate) struct ReceiveArgs {
@@ -194,12 +194,12 @@ fn run_check(path: &Path, overrides: Overrides) -> Result<Verdict, Failure> {
         Ok(CheckedConfig { lines, warnings }) => {
             warnings.iter().for_each(|warning| print_error(&format!("warning: {warning}")));
             let lines: String = lines.iter().map(|line| format!("medhook: {line}\n")).collect();
-            say(&mut stdout().lock(), &format!("{lines}ok; {NOT_CHECKED}\n"))?;
-            Ok(Verdict::AllIsWell)
+            print_text(&mut stdout().lock(), &format!("{lines}ok; {NOT_CHECKED}\n"))?;
+            Ok(Verdict::Success)
         }
         Err(mistakes) => {
             mistakes.iter().for_each(|mistake| print_error(&mistake.to_string()));
-            Ok(Verdict::CannotTell)
+            Ok(Verdict::Inconclusive)
         }
     }
 }

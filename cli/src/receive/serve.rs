@@ -122,7 +122,7 @@ pub(super) async fn serve(
         opened = config.store.value.open(bodies) => opened.map_err(|problem| {
             config.store.cannot_open(config.bodies.as_ref(), problem)
         })?,
-        _ = signals.next() => return Ok(Verdict::AllIsWell),
+        _ = signals.next() => return Ok(Verdict::Success),
     };
     let with_inbox = config.endpoints.iter().filter(|endpoint| endpoint.inbox.is_some());
     let with_inbox: Vec<_> = with_inbox.map(|endpoint| &*endpoint.name).collect();
@@ -224,7 +224,7 @@ pub(super) async fn serve(
         ));
     }
     log.flush(LAST).await;
-    Ok(if canceled == 0 { Verdict::AllIsWell } else { Verdict::SomethingIsNot })
+    Ok(if canceled == 0 { Verdict::Success } else { Verdict::Problem })
 }
 
 /// Waits until running events have finished. Cancels them after `within` or at the next signal; one more signal exits

@@ -24,7 +24,7 @@ use crate::failure::Failure;
 #[derive(Debug, Clone)]
 pub(super) struct CertificateSource {
     place: String,
-    /// Those of the chain and of the key.
+    /// The files of the chain and of the key.
     files: [PathBuf; 2],
     current: Arc<RwLock<CertificatePair>>,
 }

@@ -13,7 +13,7 @@ use super::explain::{explain, is_unrelated};
 use crate::clock::in_words;
 use crate::failure::Failure;
 use crate::http_client::{HttpAnswer, Target};
-use crate::output::{harmless, say};
+use crate::output::{harmless, print_text};
 use crate::verdict::Verdict;
 
 /// The number of deliveries to send, and the time limit of an answer.
@@ -21,7 +21,7 @@ pub(super) struct Plan {
     pub(super) times: u32,
     pub(super) at_once: usize,
     pub(super) new_events: bool,
-    pub(super) patience: Duration,
+    pub(super) limit: Duration,
     pub(super) show_answer: bool,
 }
 
@@ -38,7 +38,7 @@ pub(super) async fn repeated(
         async move {
             let event = if plan.new_events { delivery.event()? } else { same.clone() };
             let request = delivery.attempt(&event, target, false)?;
-            Ok::<_, Failure>(target.send(request, plan.patience).await)
+            Ok::<_, Failure>(target.send(request, plan.limit).await)
         }
     });
     let (mut tally, mut explanations) = (Tally::default(), Explanations::default());
@@ -46,16 +46,16 @@ pub(super) async fn repeated(
     while let Some(answer) = answers.next().await {
         let answer = answer?;
         tally.count(&answer);
-        say(out, &line(tally.all, &answer, plan.show_answer))?;
-        say(out, &explanations.of(&answer, delivery, target))?;
+        print_text(out, &line(tally.all, &answer, plan.show_answer))?;
+        print_text(out, &explanations.of(&answer, delivery, target))?;
     }
     let genuine = delivery.flaw.is_none();
     let copies = plan.times > 1 && !plan.new_events;
     let (verdict, text) =
         if genuine { tally.verdict_of_genuine(copies && plan.at_once > 1) } else { tally.verdict_of_flawed() };
-    say(out, &format!("{text}\n"))?;
+    print_text(out, &format!("{text}\n"))?;
     if genuine && tally.answered_200 {
-        say(out, &delivery.doubts(copies)?)?;
+        print_text(out, &delivery.doubts(copies)?)?;
     }
     Ok(verdict)
 }
@@ -69,35 +69,38 @@ pub(super) async fn retried(
     scale: f64,
     out: &mut dyn Write,
 ) -> Result<Verdict, Failure> {
-    say(out, &format!("{}\n", retries.remark))?;
+    print_text(out, &format!("{}\n", retries.remark))?;
     let event = delivery.event()?;
     let mut waits = retries.waits.iter();
     let (mut tally, mut explanations) = (Tally::default(), Explanations::default());
     loop {
         let request = delivery.attempt(&event, target, tally.all > 0)?;
-        let answer = target.send(request, plan.patience).await;
+        let answer = target.send(request, plan.limit).await;
         tally.count(&answer);
-        say(out, &line(tally.all, &answer, plan.show_answer))?;
-        say(out, &explanations.of(&answer, delivery, target))?;
+        print_text(out, &line(tally.all, &answer, plan.show_answer))?;
+        print_text(out, &explanations.of(&answer, delivery, target))?;
         if answer.is_ok_and(|answer| is_2xx(&answer)) {
-            say(out, &format!("as expected: accepted at attempt {}\n", tally.all))?;
+            print_text(out, &format!("as expected: accepted at attempt {}\n", tally.all))?;
             if tally.answered_200 {
-                say(out, &delivery.doubts(tally.all > 1)?)?;
+                print_text(out, &delivery.doubts(tally.all > 1)?)?;
             }
-            return Ok(Verdict::AllIsWell);
+            return Ok(Verdict::Success);
         }
         let Some(wait) = waits.next() else { break };
         let scaled = wait.div_f64(scale);
         let (provider_waits, scaled_seconds) = (in_words(wait.as_secs()), scaled.as_secs_f64());
-        say(out, &format!("next attempt in {scaled_seconds:.3} s (the provider waits {provider_waits})\n"))?;
+        print_text(out, &format!("next attempt in {scaled_seconds:.3} s (the provider waits {provider_waits})\n"))?;
         tokio::time::sleep(scaled).await;
     }
     if tally.unconnected == tally.all {
-        say(out, &format!("{NO_CONNECTION}\n"))?;
-        return Ok(Verdict::CannotTell);
+        print_text(out, &format!("{NO_CONNECTION}\n"))?;
+        return Ok(Verdict::Inconclusive);
     }
-    say(out, &format!("not as expected: none of {} attempts was accepted; the provider gives up now\n", tally.all))?;
-    Ok(Verdict::SomethingIsNot)
+    print_text(
+        out,
+        &format!("not as expected: none of {} attempts was accepted; the provider gives up now\n", tally.all),
+    )?;
+    Ok(Verdict::Problem)
 }
 
 /// Printed if no delivery was sent. Each line before has the reason.
@@ -154,10 +157,10 @@ impl Tally {
         let Tally { all, accepted, .. } = *self;
         let in_flight = if copies_at_once && accepted > 0 { self.busy } else { 0 };
         if accepted == all {
-            (Verdict::AllIsWell, format!("as expected: {accepted} of {all} accepted"))
+            (Verdict::Success, format!("as expected: {accepted} of {all} accepted"))
         } else if accepted.saturating_add(in_flight) == all {
             (
-                Verdict::AllIsWell,
+                Verdict::Success,
                 format!("as expected: {accepted} of {all} accepted, the others answered 503 while a copy was handled"),
             )
         } else {
@@ -168,10 +171,10 @@ impl Tally {
     fn verdict_of_flawed(&self) -> (Verdict, String) {
         let Tally { all, rejected, unrelated, .. } = *self;
         if rejected == all {
-            (Verdict::AllIsWell, format!("as expected: {rejected} of {all} rejected"))
+            (Verdict::Success, format!("as expected: {rejected} of {all} rejected"))
         } else if unrelated > 0 && rejected.saturating_add(unrelated) == all {
             let text = "cannot tell: the status does not show that the delivery was verified; send a genuine one first";
-            (Verdict::CannotTell, text.to_owned())
+            (Verdict::Inconclusive, text.to_owned())
         } else {
             self.unexpected(format!("{rejected} of {all} rejected; every invalid delivery must be answered 4xx"))
         }
@@ -180,9 +183,9 @@ impl Tally {
     /// Returns a failure, or [`NO_CONNECTION`] if the endpoint was never reached.
     fn unexpected(&self, text: String) -> (Verdict, String) {
         if self.unconnected == self.all {
-            (Verdict::CannotTell, NO_CONNECTION.to_owned())
+            (Verdict::Inconclusive, NO_CONNECTION.to_owned())
         } else {
-            (Verdict::SomethingIsNot, format!("not as expected: {text}"))
+            (Verdict::Problem, format!("not as expected: {text}"))
         }
     }
 }
@@ -228,25 +231,25 @@ mod tests {
     #[test]
     fn every_genuine_delivery_must_be_answered_2xx() {
         let verdict = |statuses: &[u16], at_once| tally(statuses).verdict_of_genuine(at_once).0;
-        assert_eq!(verdict(&[200, 202], false), Verdict::AllIsWell);
-        assert_eq!(verdict(&[200, 503], true), Verdict::AllIsWell);
+        assert_eq!(verdict(&[200, 202], false), Verdict::Success);
+        assert_eq!(verdict(&[200, 503], true), Verdict::Success);
         for (statuses, at_once) in [(&[200, 401][..], true), (&[503], true), (&[200, 503], false), (&[302], false)] {
-            assert_eq!(verdict(statuses, at_once), Verdict::SomethingIsNot, "{statuses:?}");
+            assert_eq!(verdict(statuses, at_once), Verdict::Problem, "{statuses:?}");
         }
-        assert_eq!(verdict(&[0, 0], false), Verdict::CannotTell);
-        assert_eq!(verdict(&[0, 200], false), Verdict::SomethingIsNot);
+        assert_eq!(verdict(&[0, 0], false), Verdict::Inconclusive);
+        assert_eq!(verdict(&[0, 200], false), Verdict::Problem);
     }
 
     #[test]
     fn every_invalid_delivery_must_be_answered_4xx() {
         let verdict = |statuses: &[u16]| tally(statuses).verdict_of_flawed().0;
-        assert_eq!(verdict(&[401, 400]), Verdict::AllIsWell);
+        assert_eq!(verdict(&[401, 400]), Verdict::Success);
         for statuses in [&[401, 200][..], &[500], &[302], &[503]] {
-            assert_eq!(verdict(statuses), Verdict::SomethingIsNot, "{statuses:?}");
+            assert_eq!(verdict(statuses), Verdict::Problem, "{statuses:?}");
         }
-        assert_eq!(verdict(&[0]), Verdict::CannotTell);
+        assert_eq!(verdict(&[0]), Verdict::Inconclusive);
         for statuses in [&[404][..], &[401, 405], &[413]] {
-            assert_eq!(verdict(statuses), Verdict::CannotTell, "{statuses:?}: nothing was verified");
+            assert_eq!(verdict(statuses), Verdict::Inconclusive, "{statuses:?}: nothing was verified");
         }
     }
 }

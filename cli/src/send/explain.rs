@@ -1,5 +1,5 @@
-//! Explanations of unexpected answers, with the next step. They name what medhook means by a status, and say where an
-//! answer cannot be from medhook.
+//! Explanations of unexpected answers, with the next step: what medhook means by a status, and whether the answer can
+//! be from medhook at all.
 
 use std::borrow::Cow;
 

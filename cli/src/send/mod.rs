@@ -21,7 +21,7 @@ use crate::clock;
 use crate::endpoint::{EndpointArgs, NamedProvider, answer_timeout};
 use crate::failure::Failure;
 use crate::http_client::Target;
-use crate::output::say;
+use crate::output::print_text;
 use crate::runtime::run_async;
 use crate::verdict::Verdict;
 
@@ -193,11 +193,11 @@ pub(crate) fn run(args: &SendArgs, out: &mut dyn Write) -> Result<Verdict, Failu
         times: args.course.repeat.unwrap_or(u32::from(args.course.concurrent)),
         at_once: usize::from(args.course.concurrent),
         new_events: args.course.new_events,
-        patience: args.course.timeout.map_or_else(|| answer_timeout(&delivery.endpoint), Duration::from_secs),
+        limit: args.course.timeout.map_or_else(|| answer_timeout(&delivery.endpoint), Duration::from_secs),
         show_answer: args.course.show_answer,
     };
     let retries = args.course.retry.then(|| retries(&delivery.endpoint)).transpose()?;
-    say(out, &format!("to {target}: {}\n", delivery.description()?))?;
+    print_text(out, &format!("to {target}: {}\n", delivery.description()?))?;
     run_async(async {
         match retries {
             Some(retries) => course::retried(&delivery, &target, &plan, retries, args.course.time_scale, out).await,
@@ -294,6 +294,6 @@ fn list_kinds(provider: Option<NamedProvider>, out: &mut dyn Write) -> Result<Ve
         let (provider, file) = fixture.path().split_once('/')?;
         Some(format!("{provider} {}\n", file.strip_suffix(".json")?))
     });
-    say(out, &lines.collect::<String>())?;
-    Ok(Verdict::AllIsWell)
+    print_text(out, &lines.collect::<String>())?;
+    Ok(Verdict::Success)
 }

@@ -37,7 +37,7 @@ use self::input::{Input, InputArgs};
 use self::report::Report;
 use crate::endpoint::{Described, EndpointArgs, NamedProvider, TestSecretArgs, labeled, named_provider_parser};
 use crate::failure::Failure;
-use crate::output::{harmless, say};
+use crate::output::{harmless, print_text};
 use crate::sources::Validation;
 use crate::verdict::Verdict;
 
@@ -106,6 +106,6 @@ pub(crate) fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<Verdict, Fai
     report.notes = notes;
     report.add_unusable(unusable);
     let shown = args.show_body.then(|| harmless(body.get(..body.len().min(16 * 1024)).unwrap_or_default()));
-    say(out, &if args.json { report.as_json(shown) } else { report.as_text(shown) })?;
+    print_text(out, &if args.json { report.as_json(shown) } else { report.as_text(shown) })?;
     Ok(report.verdict())
 }

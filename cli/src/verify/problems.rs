@@ -52,7 +52,7 @@ pub(super) fn of_head(case: &Case<'_>, reason: Reason) -> Vec<Problem> {
 /// The problem of a body that the signature leaves open: its template has no character between the timestamp and the
 /// body.
 pub(super) const AMBIGUOUS: &str = "the body begins with neither `{` nor `[`, so a template without a character \
-                                   between the timestamp and the body does not tell where the body begins";
+                                   between the timestamp and the body does not show where the body begins";
 
 /// The code of elements that no comma separates.
 pub(super) const OTHER_SEPARATOR: &str = "elements_separated_otherwise";

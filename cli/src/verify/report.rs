@@ -49,10 +49,10 @@ impl Report {
 
     pub(super) fn verdict(&self) -> Verdict {
         match (self.is_verified(), self.steps.head.has_passed(), self.steps.verify.result) {
-            (true, ..) => Verdict::AllIsWell,
+            (true, ..) => Verdict::Success,
             // The capture did not record the value that would have to be verified.
-            (false, true, StepResult::Unchecked) => Verdict::CannotTell,
-            _ => Verdict::SomethingIsNot,
+            (false, true, StepResult::Unchecked) => Verdict::Inconclusive,
+            _ => Verdict::Problem,
         }
     }
 

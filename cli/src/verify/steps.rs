@@ -88,7 +88,7 @@ impl Steps {
                         [header] => format!("the header {header} holds none of the given secrets"),
                         headers => format!("not each of the headers {} holds one of its secrets", headers.join(", ")),
                     },
-                    _ => "none of the given secrets makes this signature of this body".to_owned(),
+                    _ => "none of the given secrets makes this signature".to_owned(),
                 };
                 steps.verify = failed("verify", rejection.reason(), detail);
                 return Ok(steps);

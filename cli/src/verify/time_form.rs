@@ -29,7 +29,7 @@ pub(super) enum TimeForm {
     Object,
     List,
     NotJson,
-    /// In a form that receivers accept, in a body whose envelope they cannot read.
+    /// The form is one that receivers accept, but they cannot read the envelope of the body.
     Unread,
 }
 

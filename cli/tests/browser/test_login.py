@@ -112,11 +112,31 @@ class Login(Case):
         operator.expected_statuses = {401, 403}
         receiver.stop()
         receiver.start()
-        expect(operator.page.locator("#trouble")).to_contain_text("session")
+        expect(operator.page.locator("#trouble")).to_contain_text("The session has ended")
+        # Nothing of the receiver stays on the screen.
+        expect(operator.page.locator("main")).to_be_empty()
+        self.assertEqual(operator.page.title(), "medhook")
+        operator.page.get_by_role("link", name="Log in").click()
+        expect(operator.page.get_by_label("Token")).to_be_visible()
         operator.open("/")
         expect(operator.page.get_by_label("Token")).to_be_visible()
         # The page may have noticed that the receiver was away.
         operator.problems = [problem for problem in operator.problems if "net::ERR_" not in problem]
+
+    def test_a_view_that_is_not_refreshed_for_an_hour_is_cleared(self):
+        receiver = self.receiver(FASTEN)
+        operator = self.visitor(receiver, speed=1)
+        operator.page.clock.install()
+        operator.log_in()
+        operator.page.locator("#pause").click()
+        operator.page.clock.fast_forward("59:00")
+        expect(operator.page.get_by_role("heading", name="Endpoints")).to_be_visible()
+        operator.page.clock.fast_forward("01:30")
+        expect(operator.page.locator("#trouble")).to_contain_text("not refreshed for an hour")
+        expect(operator.page.locator("main")).to_be_empty()
+        # The session of this receiver is still open.
+        operator.page.get_by_role("link", name="Show it again").click()
+        expect(operator.page.get_by_role("heading", name="Endpoints")).to_be_visible()
 
     def test_a_foreign_name_of_the_same_address_is_rejected(self):
         receiver = shared_scene()

@@ -29,15 +29,14 @@ fn a_form_is_short() {
 #[test]
 fn the_longest_token_fits_into_the_form() {
     let folder = Folder::new();
-    let token = "+/=ñ%&#?".repeat(200).chars().take(900).collect::<String>();
-    assert_eq!(token.len(), 1012);
+    let token = "+/=%&#?!".repeat(128);
+    assert_eq!(token.len(), 1024);
     let file = folder.file("token", &token);
     let operations = OPERATIONS.replace("{ env = \"TEST_THIRD_SECRET\" }", &format!("{{ file = {file:?} }}"));
     let instance = Instance::start(&folder, &format!("{TOP}{ENDPOINT}{operations}"), &[]);
     let at = page(&instance);
     let escaped: String = token.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    let next = format!("/{}", "é".repeat(340));
-    let next: String = next.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let next = "%2F".repeat(1024);
     let answer = crate::page_client::send(at, "POST", "/login", FORM, &format!("next={next}&token={escaped}"));
     assert_eq!(answer.status, 303, "{answer:?}");
     assert!(is_open(at, &answer.cookie()));

@@ -1,5 +1,5 @@
-//! Receive webhooks from health-tech providers safely: an [actix-web](https://docs.rs/actix-web) middleware and
-//! extractors.
+//! An [actix-web](https://docs.rs/actix-web) middleware and extractors that receive webhooks from health-tech providers
+//! safely.
 //!
 //! ```
 //! use actix_web::test::{call_service, init_service};
@@ -65,8 +65,7 @@
 //!
 //! # Rejections
 //!
-//! A rejection has an empty body. A 503 also has `Retry-After`, a 405 `Allow: POST`, and a 415
-//! `Accept-Encoding: identity`.
+//! A rejection has an empty body. A 503 also has `Retry-After`, a 405 `Allow`, and a 415 `Accept-Encoding: identity`.
 //!
 //! | status | meaning |
 //! |---|---|
@@ -110,6 +109,8 @@
 //!
 //! - [`guide::tenants`]: one receiver for each tenant, with [`Verify::per_tenant`]
 //! - [`guide::inbox`]: storing events before they are handled
+//! - [`guide::schemes`] and [`guide::handshakes`]: providers that are not built in
+//! - [`guide::rotation`]: replacing secrets without a restart
 //! - [`guide::proxies`]: reverse proxies and load balancers
 //! - [`guide::layers`]: other middlewares, and the limits of actix-web's extractors
 //! - [`guide::shutdown`]: the deadline, and readiness probes
@@ -402,7 +403,7 @@ fn answered(status: StatusCode) -> Answered {
     http::StatusCode::from_u16(status.as_u16()).map_or(Answered::Failed, Answered::Status)
 }
 
-/// A rejection whose request is gone, so that only an error can be returned.
+/// A rejection whose request was dropped, so that only an error can be returned.
 #[derive(Debug)]
 struct Rejected(Rejection);
 

@@ -13,8 +13,9 @@ use crate::{Receiver, Verify};
 /// It does the same as a resource that is wrapped in [`Verify`], in one step. Without the middleware, a handler that
 /// extracts only the body, as `web::Bytes` or `web::Json`, would run for any caller; this route cannot be built without
 /// it. For many tenants, pass [`Verify::per_tenant`] instead of a receiver. The receiver answers methods other than
-/// `POST` with 405, or as a [handshake](crate::Handshake), so the route has no guard for the method. Other routes of the same resource are not behind the
-/// receiver, and must be registered before it, since actix-web takes the first one whose guards match.
+/// `POST` with 405, or as a [handshake](crate::Handshake), so the route has no guard for the method. Other routes of
+/// the same resource are not behind the receiver, and must be registered before it, since actix-web takes the first one
+/// whose guards match.
 ///
 /// ```
 /// use actix_web::test::{TestRequest, call_service, init_service};

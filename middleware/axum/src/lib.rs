@@ -1,4 +1,4 @@
-//! Receive webhooks from health-tech providers safely: an [axum](https://docs.rs/axum) layer and extractors.
+//! An [axum](https://docs.rs/axum) layer and extractors that receive webhooks from health-tech providers safely.
 //!
 //! ```
 //! use axum::{Router, body::Body, http::StatusCode};
@@ -61,8 +61,7 @@
 //!
 //! # Rejections
 //!
-//! A rejection has an empty body. A 503 also has `Retry-After`, a 405 `Allow: POST`, and a 415
-//! `Accept-Encoding: identity`.
+//! A rejection has an empty body. A 503 also has `Retry-After`, a 405 `Allow`, and a 415 `Accept-Encoding: identity`.
 //!
 //! | status | meaning |
 //! |---|---|
@@ -103,6 +102,8 @@
 //!
 //! - [`guide::tenants`]: one receiver for each tenant, with [`VerifyLayer::per_tenant`]
 //! - [`guide::inbox`]: storing events before they are handled
+//! - [`guide::schemes`] and [`guide::handshakes`]: providers that are not built in
+//! - [`guide::rotation`]: replacing secrets without a restart
 //! - [`guide::proxies`]: reverse proxies and load balancers
 //! - [`guide::layers`]: the order of layers, and the body limits of axum's extractors
 //! - [`guide::shutdown`]: the deadline, and readiness probes

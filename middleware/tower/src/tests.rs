@@ -164,6 +164,48 @@ async fn an_unknown_tenant_is_answered_like_a_wrong_signature() {
     assert_eq!(failed.headers()["retry-after"], "5");
 }
 
+/// A resolver that must not reveal which tenants exist returns a receiver for the unknown ones, too, with a secret that
+/// only it knows.
+#[tokio::test]
+async fn a_receiver_for_unknown_tenants_hides_which_tenants_exist() {
+    let tenants = tenants();
+    let decoy = receiver("unknown", "a-random-secret-that-no-sender-has");
+    let hidden = VerifyLayer::per_tenant(move |head| {
+        let found = tenants.get(head.uri.path().trim_start_matches('/')).unwrap_or(&decoy).clone();
+        ready(Ok::<_, &str>(Some(found)))
+    });
+    let inner = service_fn(async |_: Request<Full<Bytes>>| Ok::<_, &str>(Response::new(Full::<Bytes>::default())));
+    let (revealing, hidden) = (per_tenant(self::tenants()).layer(inner), hidden.layer(inner));
+    let with = |name: &'static str, value: &str, path: &str| {
+        let mut request = genuine("wrong", path);
+        request.headers_mut().insert(name, value.parse().unwrap());
+        request
+    };
+    type Probe<'p> = &'p dyn Fn(&str) -> Request<Full<Bytes>>;
+    let signature = "x-healthsync-signature";
+    let without = |path: &str| {
+        let mut request = genuine("wrong", path);
+        request.headers_mut().remove(signature).expect("a signature");
+        request
+    };
+    let get = |path: &str| Request::get(path).body(Full::default()).unwrap();
+    let probes: [(&str, Probe<'_>, bool); 6] = [
+        ("a wrong signature", &|path| genuine("wrong", path), false),
+        ("no signature", &without, false),
+        ("a malformed signature", &|path| with(signature, "x", path), false),
+        ("a length over the limit", &|path| with("content-length", "99999999", path), true),
+        ("an encoding", &|path| with("content-encoding", "gzip", path), false),
+        ("a GET", &get, false),
+    ];
+    for (what, probe, tells) in probes {
+        let known = answer(&hidden, probe("/north")).await;
+        assert_eq!(known, answer(&hidden, probe("/west")).await, "{what}");
+        let (known, unknown) =
+            (answer(&revealing, probe("/north")).await.0, answer(&revealing, probe("/west")).await.0);
+        assert_eq!(known != unknown, tells, "{what}: the status, if the resolver returns None");
+    }
+}
+
 #[tokio::test]
 async fn the_body_is_not_read_before_the_lookup() {
     static READ: AtomicBool = AtomicBool::new(false);

@@ -274,7 +274,7 @@ pub(crate) enum CountOf {
     All,
     /// Those of one endpoint.
     Endpoint(String),
-    /// The waiting and processing rows of one endpoint, whose number `max_inbox_bytes` limits.
+    /// The waiting and processing rows of one endpoint, whose bytes `max_inbox_bytes` limits.
     Unfinished(String),
 }
 
@@ -371,14 +371,15 @@ pub(crate) struct KeyRecord {
     pub(crate) sealed: Bytes,
 }
 
-/// An operator's act.
+/// An audit entry: an operation, and the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AuditRow {
     /// The account or name of the operator.
     pub(crate) actor: String,
-    /// `replay`, `discard`, `pause`, `resume`, `hold`, `release`, `body`, `rekey` or `forget`.
+    /// `replay`, `discard`, `pause`, `resume`, `hold`, `release`, `body`, `purge`, `rekey` or `forget`.
     pub(crate) action: String,
-    /// The endpoint or the id of the event.
+    /// The endpoint, the id of the event, the beginning of its key (`forget`), or the id of a key (`rekey`). Empty if
+    /// the operation concerns the whole inbox.
     pub(crate) subject: String,
     /// The operator's reason.
     pub(crate) reason: String,

@@ -23,7 +23,7 @@ use crate::{StoreError, observe};
 ///
 /// A receiver with this store, or an `Arc` of it, does not pass event keys to it, but keyed hashes of 16 bytes that are
 /// the same for all receivers of this process. So the store finds no event of the receiver by
-/// [`Delivery::event_key`](crate::Delivery::event_key), which is computed only where it is logged or asked for. A store
+/// [`Delivery::event_key`](crate::Delivery::event_key), which is computed only where it is logged or read. A store
 /// that wraps this one gets event keys, of which this store keeps the first 16 bytes: receivers of the same name must
 /// all have the wrapper, or all the store itself.
 ///
@@ -109,8 +109,8 @@ impl MemoryStore {
 /// The number of events that a hash table of 32,768 buckets holds: seven eighths of them. One more event doubles the
 /// table, so a shard of slightly fewer events than this, or than a power of two times this, wastes little memory.
 const FULL_TABLE: usize = 32_768 / 8 * 7;
-/// Enough shards that threads rarely contend: with two callers a claim takes 0.73 of the time that it takes with one
-/// (docs/performance.md). Few enough that the headers of all shards stay in a processor's cache.
+/// Enough shards that threads rarely contend: with two callers a claim takes two thirds of the time that it takes with
+/// one (docs/benchmarks.md). Few enough that the headers of all shards stay in a processor's cache.
 const MOST_SHARDS: usize = 64;
 
 /// Locks a shard. Poisoning is ignored: no operation leaves a shard half updated.

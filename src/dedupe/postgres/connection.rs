@@ -1,7 +1,7 @@
 //! The store's connections: how they are made, which of them are reused, and how errors are reported.
 //!
-//! The store has a pool of its own. With sqlx's `PgPool` (0.9), 7 of the 44 tests in
-//! `tests/stores/servers/postgres*.rs` fail. `PgPool` pings a connection without a timeout each time it is returned.
+//! The store has a pool of its own. With sqlx's `PgPool` (0.9), seven of the tests in
+//! `tests/stores/servers/postgres*.rs` failed. `PgPool` pings a connection without a timeout each time it is returned.
 //! That costs a round trip per operation, and the permit is never released if the server or the network stops
 //! responding at that moment: <https://github.com/transact-rs/sqlx/issues/4349>. `PgPool` also keeps connections that
 //! were made before one was found broken. Here an operation that finds its connection broken is repeated on another

@@ -57,8 +57,8 @@ use crate::{ConfigError, StoreError, observe};
 /// backends for one transaction or statement only.
 ///
 /// Connecting creates the tables `medhook_events`, `medhook_committed`, `medhook_bodies` and `medhook_schema` if they
-/// do not exist and the role has the privileges, and migrates tables of version 1. Any number of instances can do so at once. [`ddl`](PostgresStore::ddl)
-/// returns the statements for creating them in another way.
+/// do not exist and the role has the privileges, and migrates tables of version 1. Any number of instances can do so at
+/// once. [`ddl`](PostgresStore::ddl) returns the statements for creating them in another way.
 ///
 /// # Failures
 /// While the server is unavailable, operations fail and deliveries are answered with 503. No restart is needed, and an
@@ -164,8 +164,8 @@ impl PostgresStore {
     }
 
     /// Returns the statements that migrate the tables of a namespace from version 1 to version 2, to be run in one
-    /// transaction by their owner. Connecting does so, unless [`create_tables`](PostgresBuilder::create_tables) is false.
-    /// All records are kept. Running instances of version 1 continue to work, but cannot connect again.
+    /// transaction by their owner. Connecting does so, unless [`create_tables`](PostgresBuilder::create_tables) is
+    /// false. All records are kept. Running instances of version 1 continue to work, but cannot connect again.
     ///
     /// # Errors
     /// Returns the error of [`ddl`](PostgresStore::ddl).

@@ -1,6 +1,6 @@
 //! Connections to the server.
 //!
-//! With redis' `ConnectionManager` (1.8), 5 of the 36 tests of the Redis store without TLS fail: every operation that
+//! With redis' `ConnectionManager` (1.8), five of the tests of the Redis store without TLS failed: every operation that
 //! finds its connection broken fails (<https://github.com/redis-rs/redis-rs/issues/1415>), and a connection on which
 //! the server does not answer is kept. Here an operation that finds its connection broken is repeated on a new one.
 //! Every operation on a claim is idempotent. A record of deliveries may count a repeated operation twice.

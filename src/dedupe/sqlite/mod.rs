@@ -66,9 +66,9 @@ use crate::{Clock, ConfigError, StoreError, SystemClock};
 /// # Files
 /// The file contains times, random tokens and digests of event ids and bodies, and no data of the deliveries unless the
 /// store has an [inbox](#inbox). An attacker who can read it can test guessable ids and bodies against the digests. It
-/// is created with mode 0600, as are
-/// the `-wal` and `-shm` files beside it. The mode of an existing file is not changed, because a file shared by several
-/// users needs another mode. With the feature `tracing`, a warning is logged if other users can access it.
+/// is created with mode 0600, as are the `-wal` and `-shm` files beside it. The mode of an existing file is not
+/// changed, because a file shared by several users needs another mode. With the feature `tracing`, a warning is logged
+/// if other users can access it.
 ///
 /// Copy or move the three files together, and only while no process has them open, or use SQLite's `VACUUM INTO` or
 /// `.backup`. Restoring a backup loses every event recorded since; retries of those events will be handled again.
@@ -92,8 +92,8 @@ use crate::{Clock, ConfigError, StoreError, SystemClock};
 /// so only a removal is noticed there; Windows does not remove an open file.
 ///
 /// # Inbox
-/// With the feature `inbox`, the store has an [inbox](#method.inbox) in the same file. Storing an event and recording it
-/// as handled are one transaction, whose COMMIT is shared with other operations that wait.
+/// With the feature `inbox`, the store has an [inbox](#method.inbox) in the same file. Storing an event and recording
+/// it as handled are one transaction, whose COMMIT is shared with other operations that wait.
 ///
 /// The file then contains bodies, sealed or in clear, and of each event its endpoint, provider, documented kind, size
 /// and times. In clear, the inbox is opened only if the mode of the files is 0600 and only their owner can write to
@@ -104,8 +104,8 @@ use crate::{Clock, ConfigError, StoreError, SystemClock};
 /// Copies of the file and blocks that the file system or the disk has moved are out of its reach: seal the bodies. A
 /// body takes up a page (4 KiB by default) more than its length, so that nothing of it shares a page with others.
 ///
-/// Instances without an inbox, including those of earlier versions, can share the file. If the disk
-/// has no space left, no event is stored, and deliveries are answered with 503.
+/// Instances without an inbox, including those of earlier versions, can share the file. If the disk has no space left,
+/// no event is stored, and deliveries are answered with 503.
 ///
 /// # Several processes
 /// Several processes can share a file on a local disk. WAL needs shared memory, and network file systems can corrupt
@@ -124,10 +124,11 @@ use crate::{Clock, ConfigError, StoreError, SystemClock};
 /// Expired events are purged in small batches. The file does not shrink; its free pages are reused.
 ///
 /// # Failures
-/// A full or failing disk, a read-only, damaged or removed file (see [Files](#files)), and a lock that another connection holds for more
-/// than two seconds cause a [`StoreError`]. The delivery is answered with 503, so the provider retries. Every
-/// operation tries the database again, so no restart is needed once the cause is removed. If the file is removed, the
-/// store does not create an empty one, because that would forget all events. Opening the store again creates it.
+/// A full or failing disk, a read-only, damaged or removed file (see [Files](#files)), and a lock that another
+/// connection holds for more than two seconds cause a [`StoreError`]. The delivery is answered with 503, so the
+/// provider retries. Every operation tries the database again, so no restart is needed once the cause is removed. If
+/// the file is removed, the store does not create an empty one, because that would forget all events. Opening the store
+/// again creates it.
 ///
 /// # Threads
 /// A store has two threads of its own, which end with its last clone. It needs no runtime: it can be used after the

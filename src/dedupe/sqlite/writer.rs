@@ -1,7 +1,7 @@
 //! The writer thread: runs all queued operations in one transaction and answers them after its COMMIT.
 //!
-//! With one COMMIT per operation, a claim takes 323 µs; 64 callers that share COMMITs need 31 µs per claim
-//! (docs/performance.md).
+//! With one COMMIT per operation, a claim takes 299 µs; 64 callers that share COMMITs need 31 µs per claim
+//! (docs/benchmarks.md).
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;

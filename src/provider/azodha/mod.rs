@@ -59,13 +59,12 @@
 //! [`InferenceToObservations`], [`InferenceToKeyFindings`] and [`InferenceToCareTasks`] carry prompts and the name of a
 //! model, like requests. Whether Azodha expects the result in the response to the delivery, through its API, or not at
 //! all is undocumented. Ask Azodha before you answer these kinds with an empty body. The handler's response is sent
-//! unchanged, so it can contain a result. Deliveries of these kinds
-//! are never answered as duplicates.
+//! unchanged, so it can contain a result. Deliveries of these kinds are never answered as duplicates.
 //!
 //! # Deduplication
 //! No event has an id, and Azodha publishes no samples. Most kinds can recur with the same bytes: each delivery of such
 //! a kind is handled as a separate event, and [`possible_duplicate`](crate::Delivery::possible_duplicate) returns
-//! whether the same bytes were handled before. Since Azodha documents no retries, such a delivery is probably another
+//! whether the same bytes were delivered before. Since Azodha documents no retries, such a delivery is probably another
 //! event. Make the handler idempotent, so that a retry does no harm: store the count of a [`HealthRecordCounter`], for
 //! example, and do not add it.
 //!
@@ -79,8 +78,8 @@
 //! | [`SurveyAssessment`] | may be two events: no id or time of the answers is documented |
 //! | `AppointmentToCareTaskActivityLog`, `OpenTele`, undocumented kinds | may be two events: their keys are undocumented |
 //!
-//! To treat equal bytes as the same event for every kind, use [`Dedupe::by_bytes`](crate::Dedupe::by_bytes). For one event
-//! that is sent with different bytes, use [`natural_key`].
+//! To treat equal bytes as the same event for every kind, use [`Dedupe::by_bytes`](crate::Dedupe::by_bytes). For one
+//! event that is sent with different bytes, use [`natural_key`].
 //!
 //! # Samples for tests
 //! Configure a sample with the header and the scheme of your receiver, because Azodha's are undocumented. Its events
@@ -294,8 +293,8 @@ fn pinned_envelope(pinned: Option<Kind>, body: &Bytes) -> Envelope {
 /// Returns `None` for every kind that is not in the table, and if a required part is missing, empty or of another type,
 /// or if an object contains a key twice. The event is then identified as by [`Dedupe::by_id`](crate::Dedupe::by_id).
 ///
-/// Use this key only if you observe that Azodha sends one event with
-/// different bytes, and if the last column is acceptable:
+/// Use this key only if you observe that Azodha sends one event with different bytes, and if the last column is
+/// acceptable:
 ///
 /// | kind | required | also part of the key | distinct events with the same key |
 /// |---|---|---|---|

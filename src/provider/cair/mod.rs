@@ -104,8 +104,8 @@
 //!
 //! # Samples for tests
 //! Configure a sample with the header and the scheme of your receiver. The names of the kinds are those of [`Kind`].
-//! `at` sets the time of `CLAIM_STATUS_CHANGE` only. No event has an id: use
-//! `id` to get different bytes for chart reports and remittances, and `body` for any kind.
+//! `at` sets the time of `CLAIM_STATUS_CHANGE` only. No event has an id: use `id` to get different bytes for chart
+//! reports and remittances, and `body` for any kind.
 //!
 //! ```
 //! use medhook::testing::{self, Signing};

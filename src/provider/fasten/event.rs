@@ -12,7 +12,7 @@ use crate::payload::{Drift, FromPayload, open_enum, payload};
 use crate::provider::EqualBytes;
 use crate::{Phi, Time};
 
-/// Without its id, an event cannot be told apart from another one with the same bytes.
+/// Without its id, an event cannot be distinguished from another one with the same bytes.
 const BY_ID: EqualBytes = EqualBytes::SameEvent(&["/id"], "every event has an id");
 
 crate::provider::events::events! { "fasten":
@@ -59,7 +59,7 @@ payload! {
 
     /// An export of a patient's records failed.
     pub struct EhiExportFailed {
-        /// The reason of the failure.
+        /// The reason for the failure.
         pub failure_reason: Option<FailureReason> = "failure_reason",
         /// The id of the patient's connection.
         pub org_connection_id: Option<Phi<String>> = "org_connection_id",
@@ -138,7 +138,7 @@ payload! {
 
     /// A test event, sent from the portal.
     pub struct TestPing {
-        /// `world`.
+        /// The text `world`.
         pub hello: Option<Phi<String>> = "hello",
         /// A random string.
         pub random: Option<Phi<String>> = "random",

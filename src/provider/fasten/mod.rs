@@ -15,6 +15,7 @@
 //! Fasten treats any 2xx within 60 s as success. Otherwise it retries up to four times over about 24 hours. Each retry
 //! carries a fresh timestamp and signature, so the tolerance of five minutes applies to each attempt. Events are
 //! remembered for 72 hours.
+//!
 //! Fasten disables an endpoint after repeated failures, so a live endpoint answers unexpected test events with 200.
 //!
 //! # After an outage

@@ -5,7 +5,7 @@ use crate::payload::payload;
 use crate::provider::EqualBytes;
 use crate::{Phi, Time};
 
-/// Without its id, an event cannot be told apart from another one with the same bytes.
+/// Without its id, an event cannot be distinguished from another one with the same bytes.
 const BY_ID: EqualBytes = EqualBytes::SameEvent(&["/id"], "every event has an id");
 
 crate::provider::events::events! { "healthsync":

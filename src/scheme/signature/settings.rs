@@ -12,7 +12,7 @@ use crate::scheme::encoding::{Encoding, SecretEncoding};
 use crate::scheme::keys::KeyMaterial;
 use crate::{ConfigError, Freshness, Secret};
 
-/// The settings of a scheme with signatures in a header, to read. They are built by
+/// The settings of a scheme with signatures in a header, for code that reads them. They are built by
 /// [`HmacSha256Body`](crate::HmacSha256Body), [`HmacSha512Body`](crate::HmacSha512Body),
 /// [`TimestampedHmac`](crate::TimestampedHmac) and [`Ed25519Body`](crate::Ed25519Body).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,7 +151,7 @@ impl SignatureSettings {
             SignatureLayout::Elements { timestamp, signature } => {
                 if let Some(setting) = self.not_of_elements {
                     return Err(ConfigError::new(format!(
-                        "the {setting} does not apply to elements, which are separated by commas, with no prefix; remove it"
+                        "the {setting} does not apply to elements, which have no prefix and are separated by commas; remove it"
                     )));
                 }
                 let is_name = |name: &str| {

@@ -27,7 +27,7 @@ pub(super) struct Template {
     pub(super) is_body: bool,
     /// The byte that ends the id in the message, so that the id must not contain it.
     pub(super) after_id: Option<u8>,
-    /// Whether the timestamp and the body or a digit stand side by side. Then nothing but their forms tells where one
+    /// Whether the timestamp and the body or a digit stand side by side. Then only their forms show where one
     /// ends: the digits of the timestamp are counted, and the body must begin with `{` or `[`.
     pub(super) lacks_separator: bool,
 }

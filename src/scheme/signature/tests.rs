@@ -69,7 +69,7 @@ fn elements_have_neither_a_prefix_nor_a_separator() {
         built.err().map(|error| error.to_string())
     };
     let (elements, headers) = (|| TimestampedHmac::elements("x-sig", "t", "v1"), || TimestampedHmac::headers("x", "y"));
-    let ends = "does not apply to elements, which are separated by commas, with no prefix; remove it";
+    let ends = "does not apply to elements, which have no prefix and are separated by commas; remove it";
     assert_eq!(problem(elements()), None);
     assert!(
         problem(elements().separator(';')).is_some_and(|problem| problem.ends_with(&format!("the separator {ends}")))

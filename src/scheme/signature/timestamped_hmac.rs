@@ -10,8 +10,8 @@ use crate::{Encoding, Freshness, SecretEncoding};
 /// A scheme with the HMAC of a timestamp and the body. The key is the UTF-8 bytes of the secret.
 ///
 /// The timestamp is an element of the signature's header ([`elements`](TimestampedHmac::elements)) or has a header of
-/// its own ([`headers`](TimestampedHmac::headers)). The signed message is a [template](TimestampedHmac::signed). The MAC
-/// covers the characters of the headers as they were received.
+/// its own ([`headers`](TimestampedHmac::headers)). The signed message is a [template](TimestampedHmac::signed). The
+/// MAC covers the characters of the headers as they were received.
 ///
 /// By default the timestamp is the time of the attempt, and must be within 300 s.
 ///

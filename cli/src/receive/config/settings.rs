@@ -70,7 +70,7 @@ impl Settings {
         }
     }
 
-    /// Sets them.
+    /// Sets the values in the builder of a receiver.
     pub(super) fn apply(&self, mut builder: Builder) -> Builder {
         if let Some(bytes) = self.body_limit {
             builder = builder.body_limit(bytes);

@@ -24,7 +24,7 @@ pub(in crate::receive) enum ForwardAnswer {
     Failed,
 }
 
-/// The status of the application, and what its headers say.
+/// The status of the answer of the application, and the values of its headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::receive) struct ApplicationAnswer {
     status: StatusCode,

@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::*;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Starts an application. Its answers are 503 twice, 422 with a code, and then 200. Returns its URL and its requests.
 async fn application() -> (String, Arc<Mutex<Vec<(HeaderMap, Bytes)>>>) {
@@ -58,7 +58,7 @@ async fn until(receiver: &Receiver, status: Status) {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("never {status:?}"));
+    timeout(TIME_LIMIT, reached).await.unwrap_or_else(|_| panic!("never {status:?}"));
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn every_attempt_has_the_same_id_and_says_which_one_it_is() {
     let operator = Operator::new("tester", "the account exists now").unwrap();
     receiver.inbox().unwrap().replay(dead[0].id, &operator).await.unwrap();
     until(&receiver, Status::Done).await;
-    receiver.drain(PATIENCE).await;
+    receiver.drain(TIME_LIMIT).await;
     worker.await.unwrap();
 
     let requests = requests.lock().unwrap();

@@ -21,9 +21,9 @@ pub(crate) trait Reload: Send {
 /// The result of contents that were applied.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reloaded {
-    /// The same as before is in use.
+    /// The contents equal those in use.
     Unchanged,
-    /// It was replaced, which the implementation has logged.
+    /// The contents replaced those in use, which the implementation has logged.
     Replaced,
 }
 

@@ -20,7 +20,7 @@ pub(in crate::receive) struct InUse(Arc<Mutex<SecretsInUse>>);
 #[derive(Default)]
 pub(in crate::receive) struct SecretsInUse {
     endpoints: Vec<EndpointSecrets>,
-    /// Those that are read at the start only.
+    /// The secrets that are read only at the start.
     pub(super) read_at_start: Vec<Named>,
     /// The token of the operator's page.
     pub(super) token: Option<Named>,

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_unreadable_and_long_files_are_told_apart() {
+    fn missing_unreadable_and_long_files_are_distinguished() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         let mut files = WatchedFiles::new(vec![path.clone(), folder.path().join("other")]);

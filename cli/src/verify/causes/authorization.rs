@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_mistake_of_an_authorization_is_told_apart() {
+    fn every_mistake_of_an_authorization_is_distinguished() {
         let codes = |form: &SharedSecretForm, value: &str| -> Vec<&str> {
             let held = held(form, value).into_iter().filter(|(_, text)| text == "a>b?c");
             held.map(|(mistake, _)| mistake.map_or("", |mistake| mistake.code)).collect()

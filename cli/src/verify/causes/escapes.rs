@@ -5,19 +5,19 @@ use super::json::{Piece, pieces};
 /// The characters that are escaped besides those that must be.
 #[derive(Debug, Clone, Copy)]
 enum Escaped {
-    /// No others: JavaScript, Rust.
+    /// No other characters: JavaScript, Rust.
     Nothing,
     /// U+2028 and U+2029.
     Lines,
     /// `<`, `>`, `&`, U+2028 and U+2029: Go, Rails.
     Html,
-    /// Also `=` and `'`: Gson.
+    /// The characters of `Html`, `=` and `'`: Gson.
     HtmlAndQuotes,
     /// Every character that is not ASCII: Python, PHP.
     NonAscii,
-    /// Those of Html and NonAscii.
+    /// The characters of `Html` and of `NonAscii`.
     HtmlAndNonAscii,
-    /// Those of .NET, which also escapes `'`, `"`, `+` and the backtick.
+    /// The characters of `HtmlAndNonAscii`, `'`, `"`, `+` and the backtick: .NET.
     DotNet,
 }
 
@@ -114,7 +114,7 @@ mod tests {
             r#"{"a": "\u00F1\uD83D\uDE00\n\\u00f1 \u003C/b\u003E\u0026\u0027\u2028", "c":1.0}"#.to_owned(),
             r#"{"a": "ñ😀\n\\u00f1 \u003c/b\u003e\u0026\u0027\u2028", "c":1.0}"#.to_owned(),
         ] {
-            // From each of them to the first, and back.
+            // In both directions.
             for (from, to) in [(&json, &written), (&written, &json)] {
                 let mut is_found = false;
                 variants(from.as_bytes(), &mut |found| is_found |= found == to.as_bytes());

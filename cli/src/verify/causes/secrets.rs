@@ -136,8 +136,8 @@ pub(super) const TEXTS: &[TextMistake] = &[
     },
 ];
 
-/// A mistake that only an HMAC can show: a shared secret that was given like this cannot be told from one that arrived
-/// truncated. The mistakes of [`TEXTS`] name the surplus character, so they come first.
+/// A mistake that only an HMAC can show: a shared secret that was given like this cannot be distinguished from one that
+/// arrived truncated. The mistakes of [`TEXTS`] name the surplus character, so they come first.
 pub(super) const SURPLUS: TextMistake = TextMistake {
     code: "secret_given_with_surplus_character",
     text: "was given with one character too many, at its beginning or its end",

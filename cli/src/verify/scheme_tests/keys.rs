@@ -4,7 +4,7 @@ use medhook::{Ed25519Body, Encoding, HmacSha256Body, SecretEncoding, StandardWeb
 
 use super::{KEY, Recorded};
 
-/// The seed bytes 0 to 31, and their public key, as in the vector of the issue.
+/// The seed bytes 0 to 31, and their public key.
 const PRIVATE: &str = "whsk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const PUBLIC: &str = "A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=";
 const PUBLIC_HEX: &str = "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8";

@@ -17,7 +17,7 @@ const WORKERS: usize = 2;
 /// Leases last one millisecond, and the clock stands still: a lease expires by its end being set to now.
 const NOW: i64 = 0;
 const LEASE: Duration = Duration::from_millis(1);
-/// The token of a lease whose worker is gone.
+/// The token of a lease that no worker uses any more.
 const GONE: ClaimToken = ClaimToken::from_bytes([0xff; 16]);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

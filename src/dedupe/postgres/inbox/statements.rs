@@ -155,7 +155,7 @@ SELECT
     event.*
 FROM (VALUES (1)) AS one LEFT JOIN (SELECT * FROM own UNION ALL SELECT * FROM next) AS event ON true";
 
-/// Returns the body.
+/// Writes a row back, and returns its body if `$12` is set.
 const WRITE: &str = "
 UPDATE {ns}_inbox AS i SET
     status = $2, due = to_timestamp($3::bigint::float8 / 1000), token = $4, attempts = $5, crashes = $6, alone = $7,

@@ -1,4 +1,4 @@
-//! InboxCounts, purges, and the change of keys.
+//! Counts, purges, and the change of keys.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

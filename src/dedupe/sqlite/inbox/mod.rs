@@ -8,9 +8,9 @@
 //! | `row` | reading and writing a row and its body |
 //! | `events` | storing, leasing and finishing events |
 //! | `operators` | lists, replays, pauses and counts |
-//! | `keeping` | purging, and what is sealed under which key |
+//! | `keeping` | purging, and replacing the keys of what is kept |
 //! | `finish_in` | finishing an event in a transaction of the application |
-//! | `access` | who may read the file of bodies in clear |
+//! | `access` | the check that no other user can read bodies in clear |
 
 mod access;
 mod events;

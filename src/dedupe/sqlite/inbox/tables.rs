@@ -10,7 +10,8 @@ use crate::dedupe::namespace::Namespace;
 
 macro_rules! statements {
     ({ $($(#[$doc:meta])* $name:ident = $sql:expr;)* } batches { $($batch:ident = $one:expr, $all:expr;)* }) => {
-        /// The statements of one namespace. `{}` is its prefix, and `{row}` are the columns of [`InboxRow`](super::row::Row).
+        /// The statements of one namespace. `{}` is its prefix, and `{row}` are the columns of
+        /// [`InboxRow`](super::row::InboxRow).
         #[derive(Debug)]
         pub(in super::super) struct InboxTables {
             create: Arc<str>,
@@ -145,7 +146,7 @@ pub(super) fn sql(statement: &Arc<str>) -> AssertSqlSafe<Arc<str>> {
     AssertSqlSafe(statement.clone())
 }
 
-/// The columns of a [`InboxRow`](super::row::Row).
+/// The columns of an [`InboxRow`](super::row::InboxRow).
 pub(super) const ROW: &str = "id, endpoint, provider, kind, secret, status, attempts, replays, stored_at, due, \
     ended_at, reason, size, body_begins IS NOT NULL, row_key, stored_by, sealed_key, token, crashes, alone";
 

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Response, header};
 pub(in crate::receive::operations) enum Caching {
     /// Numbers and names of the receiver.
     Never,
-    /// A part of the program. It is asked for again each time, so that an upgrade takes effect.
+    /// A part of the program. The browser requests it again each time, so that an upgrade takes effect.
     Assets,
 }
 

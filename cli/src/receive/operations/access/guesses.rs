@@ -40,7 +40,7 @@ const MOST_CLIENTS: usize = 1024;
 
 impl Guesses {
     /// Checks a token of a client with `check`, which returns `None` for a wrong one. The error is how long the client
-    /// must wait before its token is looked at. One token is checked at a time, so that tokens sent at the same time
+    /// must wait before its token is checked. One token is checked at a time, so that tokens sent at the same time
     /// do not exceed the limit.
     pub(super) fn check<T>(
         &self,

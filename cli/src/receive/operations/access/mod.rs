@@ -49,7 +49,7 @@ pub(in crate::receive) struct Access {
 #[derive(Debug)]
 pub(super) enum LoginProblem {
     WrongToken,
-    /// There were too many wrong tokens; the next one is looked at after this time.
+    /// There were too many wrong tokens; the next one is checked after this time.
     TooMany(Duration),
     /// No session could be opened.
     Failed(Failure),

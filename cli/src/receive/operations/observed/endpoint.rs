@@ -68,7 +68,7 @@ impl ObservedEndpoint {
     /// Records what a line reports.
     pub(in crate::receive) fn reported(&self, report: &DeliveryReport<'_>) {
         let recent = report.recent(self.name.clone());
-        // Those that are reported together have been counted one by one.
+        // Deliveries that are reported together have been counted one by one.
         if report.is_one() {
             let is_trouble = recent.status.is_some_and(|status| status >= 500);
             match recent.outcome {

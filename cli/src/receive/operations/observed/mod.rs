@@ -32,7 +32,7 @@ use crate::server::Connections;
 /// The observations of this process since its start.
 pub(in crate::receive) struct Observed {
     started: SystemTime,
-    /// The same time on the clock of the series.
+    /// The time of the start on the clock of the series.
     begun: Instant,
     health: Arc<Health>,
     connections: Connections,

@@ -142,7 +142,7 @@ fn attempted(recent: &Recent) -> (String, Vec<String>) {
     (what, explained(recent).into_iter().chain(recent.next_step.as_deref().map(shown)).collect())
 }
 
-/// Says that attempts are missing in the timeline.
+/// Returns a note if attempts are missing in the timeline.
 fn left_out(state: &EventState) -> Option<String> {
     let current = |recent: &&Recent| {
         recent.attempt.as_ref().is_some_and(|attempt| attempt.is_replay == (state.entry.replays > 0))

@@ -67,12 +67,12 @@ impl RecentRow {
     }
 }
 
-/// Says what happened, besides the reason.
+/// Returns what happened, besides the reason.
 pub(super) fn explained(recent: &Recent) -> Option<String> {
     if let Some((header, detail)) = &recent.header {
         return Some(format!("header {}: {detail}", shown(header)));
     }
-    // The words of a reason say what the application answered, too.
+    // The text of a reason includes what the application answered.
     let words = recent.attempt.as_ref().and(recent.reason.as_deref()).and_then(reason);
     let failed = |upstream: &&str| !upstream.starts_with('2');
     words.or_else(|| recent.upstream.as_deref().filter(failed).map(answered))

@@ -157,7 +157,7 @@ pub(super) fn link(path: &str, parameters: &[(&str, Option<&str>)]) -> String {
     link
 }
 
-/// Says what the application answered: the `upstream` of the report in words.
+/// Returns what the application answered: the `upstream` of the report in words.
 pub(super) fn answered(upstream: &str) -> String {
     match upstream {
         "not_reached" => "the application could not be reached".to_owned(),

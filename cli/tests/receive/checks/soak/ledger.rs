@@ -1,4 +1,4 @@
-//! What became of each event: whether it was accepted, and how often the application recorded it.
+//! The fate of each event: whether it was accepted, and how often the application recorded it.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};

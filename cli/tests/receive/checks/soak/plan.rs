@@ -1,4 +1,4 @@
-//! What happens when.
+//! The events of the soak, and their times.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ const DISTURBANCES: [Disturbance; 6] = [
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Of the side with this number.
+    /// A disturbance of the side with this number.
     Disturb(Disturbance, usize),
     Sample,
 }
@@ -50,7 +50,7 @@ pub(super) struct Plan {
     pub(super) duration: Duration,
     /// The time between two deliveries to a side, of seven.
     pub(super) interval: Duration,
-    /// How long a store or an application is away.
+    /// The time for which a store or an application is away.
     pub(super) outage: Duration,
 }
 

@@ -20,7 +20,7 @@ use crate::sender::now;
 /// The number of deliveries that may be under way, retries included. While all are, no other event is sent.
 const MOST: usize = 64;
 
-/// The secret of no one.
+/// The number of a secret that no endpoint has.
 const FORGED: u32 = 7;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,7 +83,7 @@ impl Counts {
     }
 }
 
-/// What one delivery came to.
+/// The result of one delivery.
 struct Outcome {
     kind: Kind,
     is_accepted: bool,

@@ -56,7 +56,7 @@ async fn statements_use_indexes() {
     }
 }
 
-/// InboxCounts the instructions of SQLite's virtual machine by its progress handler, so that no time is measured.
+/// Counts the instructions of SQLite's virtual machine by its progress handler, so that no time is measured.
 #[tokio::test]
 async fn leasing_reads_a_few_rows_of_many() {
     let place = Place::new().await;
