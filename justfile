@@ -76,6 +76,34 @@ new-provider *arguments:
 package:
     scripts/package
 
+# Check the conditions of a release and publish the crates; `just publish --dry-run` only checks
+publish *arguments:
+    scripts/publish {{arguments}}
+
+# Archive a static program for a release, with the licenses of its dependencies
+archive *arguments:
+    scripts/archive {{arguments}}
+
+# Build a book of the documentation
+book *arguments:
+    scripts/book {{arguments}}
+
+# Build the documentation of each crate as docs.rs does
+docs-rs *crates:
+    scripts/docs-rs {{crates}}
+
+# Write bills of materials of the published crates
+sbom *arguments:
+    scripts/sbom {{arguments}}
+
+# Compare the public API with the last release
+semver *arguments:
+    scripts/semver {{arguments}}
+
+# Check the workflows of GitHub
+workflows:
+    scripts/workflows
+
 # Check the alerts, the dashboard and the metrics with promtool
 prometheus:
     scripts/prometheus

@@ -36,15 +36,39 @@ const MOST_ED25519: usize = 16;
 const MOST_ED25519_CHECKS: usize = 32;
 
 pub(in crate::scheme) fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
-    HeaderName::try_from(name).map_err(|error| {
+    let header = HeaderName::try_from(name).map_err(|error| {
         // A whole header line may have been pasted, with a secret as its value.
         let shown = match name.split_once([':', ' ', '=']) {
             Some((before, _)) => format!("{before:?}.."),
             None => format!("{name:?}"),
         };
         ConfigError::new(format!("{shown} is not a valid header name")).with_source(error)
-    })
+    })?;
+    if OF_HTTP.contains(&header.as_str()) {
+        return Err(ConfigError::new(format!(
+            "the header {header} belongs to HTTP itself, so no provider sends a signature or a secret in it"
+        )));
+    }
+    Ok(header)
 }
+
+/// Headers with a meaning in HTTP, which servers, proxies and the checks of the request head interpret, remove or add.
+/// A content type is also passed on to applications, so it must not be a secret.
+const OF_HTTP: [&str; 13] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+];
 
 #[cfg(test)]
 mod tests {
@@ -71,6 +95,18 @@ mod tests {
                 values.len(),
                 values.first().map(|v| v.len())
             );
+        }
+    }
+
+    #[test]
+    fn a_header_of_http_itself_carries_no_signature() {
+        for name in ["content-length", "Content-Encoding", "TRANSFER-ENCODING", "connection", "host", "te"] {
+            let problem = header_name(name).unwrap_err().to_string();
+            let expected = format!("the header {} belongs to HTTP itself", name.to_ascii_lowercase());
+            assert!(problem.starts_with(&expected), "{problem}");
+        }
+        for name in ["authorization", "x-content-length", "cookie", "X-Signature", "signature"] {
+            assert!(header_name(name).is_ok(), "{name}");
         }
     }
 

@@ -1,9 +1,10 @@
-//! Marked secrets, headers and health data go in; all output (logs at trace level, metrics, `Debug`, errors,
-//! responses, the store's files) is searched for the marks.
+//! Marked secrets, headers and health data go in; all output (logs at trace level, those of dependencies included,
+//! metrics, `Debug`, errors, responses, the files and the tables of stores and inboxes) is searched for the marks.
 //!
 //! This is a process of its own, because the subscriber and the recorder are global.
 
 mod plant;
+mod stored;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex};
 use medhook::registry::OptionName;
 use medhook::testing::{Fixture, Signing, StoppedClock, fixtures};
 use medhook::{Bytes, DedupeStore, Delivery, MemoryStore, Receiver, Secret, SqliteStore, fasten};
+use medhook_tests::leaks::Search;
 use medhook_tests::providers::{facts, options, signing};
 use medhook_tests::route::Route;
 use medhook_tests::sender::{Outgoing, send};
@@ -187,7 +189,7 @@ async fn nothing_marked_comes_out() {
     recorder.install().expect("the only recorder");
 
     let folder = tempfile::tempdir().expect("a folder");
-    let sqlite = Arc::new(SqliteStore::open(folder.path().join("canary.db")).await.expect("a store"));
+    let sqlite = Arc::new(SqliteStore::open(folder.path().join("store.db")).await.expect("a store"));
     printed.add(&format!("{sqlite:?}"));
 
     let mut marks = plant::fixed_marks();
@@ -201,6 +203,7 @@ async fn nothing_marked_comes_out() {
             play(fixture, &planted, *server, store, &printed).await;
         }
     }
+    stored::play(folder.path(), &printed).await;
     let mut files = 0;
     for entry in std::fs::read_dir(folder.path()).expect("the folder") {
         let bytes = std::fs::read(entry.expect("an entry").path()).expect("a file");
@@ -223,9 +226,17 @@ async fn nothing_marked_comes_out() {
         "Phi(..)",
         "Secret(secret)",
         "event_key",
+        // From the crates of the stores, and from their databases.
+        "sqlx::query",
+        "dump of leaks_",
+        "outcome=\"dead\"",
+        "panicked",
     ] {
         assert!(printed.contains(expected), "{expected} was never printed");
     }
+    // Every text mark contains one of these, so their other forms, such as base64, are searched for as well.
+    let other_forms = Search::of(&["canary", "Canary"]).found_in(printed.as_bytes());
+    assert!(other_forms.is_empty(), "{:#?}", other_forms.iter().take(5).collect::<Vec<_>>());
     let found = marks_in(&printed, &marks);
     let places = found.iter().take(5).map(|mark| {
         let at = printed.find(mark).unwrap_or_default();

@@ -62,6 +62,18 @@ mod tests {
         assert!(pages > 20, "{pages}");
     }
 
+    #[test]
+    fn every_provider_has_a_guide_whose_code_is_compiled() {
+        let readme = fs::read_to_string(project().join("README.md")).unwrap();
+        let this = fs::read_to_string(project().join("tests/src/guides.rs")).unwrap();
+        for provider in medhook::registry::PROVIDERS {
+            let guide = format!("docs/{}.md", provider.name);
+            assert!(project().join(&guide).exists(), "there is no {guide}");
+            assert!(readme.contains(&format!("]({guide})")), "README.md does not link {guide}");
+            assert!(this.contains(&format!("../../{guide}\")]")), "the code of {guide} is not compiled");
+        }
+    }
+
     /// The crate for which this code is written is a dependency of the benchmarks only.
     #[test]
     fn the_guide_to_migrating_has_the_code_that_the_benchmarks_compile() {
@@ -105,6 +117,7 @@ mod tests {
             "",
             "docs",
             "cli",
+            "conformance",
             "examples",
             "fixtures",
             "middleware/axum",

@@ -6,6 +6,7 @@ pub mod counts;
 pub mod families;
 pub mod faulty;
 pub mod guides;
+pub mod leaks;
 pub mod ledger;
 pub mod listing;
 pub mod metrics;

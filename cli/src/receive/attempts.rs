@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response, header};
+use http::{Request, Response};
 use http_body_util::Full;
 use jiff::Timestamp;
 use medhook::{AttemptOutcome, AttemptReport, Bytes, ConfigError, Delivery, Handled, Worker};
@@ -14,6 +14,7 @@ use tower_service::Service;
 
 use super::config::InboxConfig;
 use super::endpoint::ServedEndpoint;
+use super::forward::content_type;
 use super::notes::HandlerNotes;
 use super::report::{ReportedAttempt, ReportedOutcome};
 
@@ -41,7 +42,7 @@ impl ServedEndpoint {
         if let Some(token) = delivery.claim_token() {
             self.attempts.begin(token, notes.clone());
         }
-        let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
+        let content_type = content_type(request.headers());
         self.forward(application, delivery, content_type, &notes).await.into()
     }
 

@@ -15,7 +15,7 @@ use medhook::{
 
 use super::addresses::{ADDRESS_NOT_ALLOWED, AllowedNetworks};
 use super::budget::Budget;
-use super::forward::{ForwardAnswer, ForwardUrl, Forwarder};
+use super::forward::{ForwardAnswer, ForwardUrl, Forwarder, content_type};
 use super::health::StoreHealth;
 use super::notes::{HandlerNotes, RunningAttempts};
 use super::operations::observed::ObservedEndpoint;
@@ -75,7 +75,7 @@ impl ServedEndpoint {
             }
             Err(rejection) => return self.unverified(&rejection),
         };
-        let content_type = head.headers.get(header::CONTENT_TYPE).cloned();
+        let content_type = content_type(&head.headers);
         match self.receiver.admit(delivery.clone()) {
             Ok(admitted) => detached(self.timed(began, admitted, content_type), tokio::spawn)
                 .await

@@ -1,7 +1,7 @@
 //! The metrics of the receiver in the text format of Prometheus, served under `[operations]`.
 
 use std::sync::{Arc, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderValue, Method, Response, header};
 use http_body_util::Full;
@@ -119,20 +119,30 @@ impl AsRef<[u8]> for TextOf {
 /// Rendering takes at most one part of this many of a processor.
 const SHARE: u32 = 5;
 
-/// Maximum number of texts in memory. Once there are as many, the last one is the answer until one of them was read.
+/// Once as many texts are in memory, requests share the last one while it is not older than [`RECENT`]. Clients that
+/// read slowly can so hold one more text each time, until their connections reach their maximum age.
 const MOST_TEXTS: usize = 4;
+const RECENT: Duration = Duration::from_secs(10);
+
+impl Texts {
+    /// Returns the last text, if it is the answer to a request of this time.
+    fn shared(&self, asked: Instant) -> Option<&RenderedText> {
+        let is_full = self.in_memory.len() >= MOST_TEXTS;
+        let is_recent = |last: &RenderedText| asked.saturating_duration_since(last.begun) < RECENT;
+        self.last.as_ref().filter(|last| last.begun > asked || (is_full && is_recent(last)))
+    }
+}
 
 impl SharedText {
-    /// Returns the text as it was at the time of the call or later, unless clients hold too many.
+    /// Returns the text as it was at the time of the call or later; if clients hold many, that of up to [`RECENT`] ago.
     async fn get(&self, render: impl FnOnce() -> String) -> Bytes {
         let asked = Instant::now();
         let mut texts = self.0.lock().await;
         texts.in_memory.retain(|text| text.strong_count() > 0);
-        let is_full = texts.in_memory.len() >= MOST_TEXTS;
+        if let Some(last) = texts.shared(asked) {
+            return Bytes::from_owner(TextOf(last.text.clone()));
+        }
         if let Some(last) = &texts.last {
-            if is_full || last.begun > asked {
-                return Bytes::from_owner(TextOf(last.text.clone()));
-            }
             sleep_until(last.next).await;
         }
         let begun = Instant::now();
@@ -164,7 +174,6 @@ fn number(count: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
 
     use super::*;
 
@@ -217,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn unread_texts_are_few_and_then_the_last_one_is_the_answer() {
+    async fn unread_texts_are_few_and_then_the_last_one_is_the_answer_for_a_while() {
         let (shared, rendered) = (SharedText::default(), AtomicUsize::new(0));
         let next = async || numbered(&shared, &rendered, Duration::ZERO).await;
         let mut unread = Vec::new();
@@ -225,7 +234,12 @@ mod tests {
             unread.push(next().await);
         }
         assert_eq!(unread, ["0", "1", "2", "3"]);
-        assert_eq!([next().await, next().await], ["3", "3"]);
+        let texts = shared.0.lock().await;
+        let begun = texts.last.as_ref().unwrap().begun;
+        assert!(texts.shared(begun + RECENT - Duration::from_millis(1)).is_some());
+        // Otherwise clients that read slowly would stop the metrics of others.
+        assert!(texts.shared(begun + RECENT).is_none());
+        drop(texts);
         unread.remove(0);
         assert_eq!(next().await, "4");
     }

@@ -91,6 +91,14 @@ async fn the_application_gets_the_verified_body_and_no_header_of_the_sender_but_
     assert!(verifies(THIRD_SECRET) && !verifies(SECRET));
     let signer = |text: &str| Signer::new(StandardWebhooks::new(), &secret(text)).unwrap();
     assert!(signer(THIRD_SECRET).verify_headers(got.headers()) && !signer(SECRET).verify_headers(got.headers()));
+
+    // Two content types are ambiguous, so none is passed on.
+    let mut twice = delivery("evt-2");
+    for value in ["application/json", "text/plain"] {
+        twice.headers_mut().append("content-type", HeaderValue::from_static(value));
+    }
+    assert_eq!(Sender::new().send(instance.address, &twice).await, Ok(204));
+    assert_eq!(application.calls()[1].request.headers().get("content-type"), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

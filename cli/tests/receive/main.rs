@@ -50,3 +50,4 @@ mod sockets;
 mod stores;
 mod stray;
 mod tls;
+mod wire;

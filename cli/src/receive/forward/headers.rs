@@ -17,7 +17,7 @@ pub(super) fn headers(
 ) -> Result<HeaderMap, ConfigError> {
     let mut headers = HeaderMap::new();
     headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("medhook/", env!("CARGO_PKG_VERSION"))));
-    if let Some(content_type) = content_type.filter(|value| value.len() <= LONGEST_VALUE && value.to_str().is_ok()) {
+    if let Some(content_type) = content_type {
         headers.insert(header::CONTENT_TYPE, content_type);
     }
     let event_key = delivery.event_key().to_hex();
@@ -49,6 +49,21 @@ pub(super) fn headers(
     Ok(headers)
 }
 
+/// Returns the content type of a request, by the rule that an inbox has as well: it is ambiguous if it occurs more than
+/// once, and it must be short visible ASCII, since no signature covers it.
+pub(in crate::receive) fn content_type(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    let is_usable = !value.is_empty()
+        && value.len() <= LONGEST_CONTENT_TYPE
+        && value.as_bytes().iter().all(|byte| *byte == b' ' || byte.is_ascii_graphic());
+    is_usable.then(|| value.clone())
+}
+
+const LONGEST_CONTENT_TYPE: usize = 256;
+
 /// Percent-encodes a value for a header: `%` and every byte that is not visible ASCII. Returns `None` if it is empty or
 /// too long.
 fn escaped(value: &str) -> Option<HeaderValue> {
@@ -78,6 +93,29 @@ const LONGEST_VALUE: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_content_type_is_passed_on_if_it_occurs_once_and_is_short_visible_ascii() {
+        let (longest, too_long) = ("a".repeat(256), "a".repeat(257));
+        for (values, is_passed_on) in [
+            (&["application/json; charset=utf-8"][..], true),
+            (&[&longest], true),
+            (&[], false),
+            (&["application/json", "application/json"], false),
+            (&["application/json", "text/plain"], false),
+            (&[&too_long], false),
+            (&[""], false),
+            (&["application/json;\tcharset=utf-8"], false),
+            (&["application/\u{e9}"], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::CONTENT_TYPE, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            }
+            let expected = values.first().filter(|_| is_passed_on).map(|value| value.as_bytes());
+            assert_eq!(content_type(&headers).as_ref().map(HeaderValue::as_bytes), expected, "{values:?}");
+        }
+    }
 
     #[test]
     fn header_values_are_percent_encoded() {

@@ -26,6 +26,7 @@ use tokio::sync::Semaphore;
 
 pub(super) use self::address::ForwardAddress;
 pub(super) use self::answer::ForwardAnswer;
+pub(super) use self::headers::content_type;
 use self::headers::headers;
 pub(super) use self::target::ForwardUrl;
 use super::connector::{ConnectFailure, Traffic, timed_out};

@@ -43,5 +43,6 @@ mod settings;
 )]
 mod shared;
 #[cfg(all(feature = "postgres", feature = "redis"))]
+#[allow(clippy::print_stdout, reason = "figures of a run")]
 mod soak;
 mod tally;
