@@ -1,4 +1,5 @@
-# Names every script once; `just --list` prints this list. Without just, run the command below each name.
+# Names every script that is run by itself once; `just --list` prints this list. Without just, run the command
+# below each name.
 
 # Play the cases of all providers at a receiver on loopback
 demo:
@@ -16,9 +17,25 @@ ci:
 apart:
     scripts/apart
 
+# Archive a static program for a release, with the licenses of its dependencies
+archive *arguments:
+    scripts/archive {{arguments}}
+
+# Run a release build and the units of contrib/systemd in a Debian without Rust
+bare-root *arguments:
+    scripts/bare-root {{arguments}}
+
 # Compare the performance with other crates
 bench *arguments:
     scripts/bench {{arguments}}
+
+# Check that docs/performance.md has the figures of docs/benchmarks.md
+bench-docs *arguments:
+    scripts/bench-docs {{arguments}}
+
+# Build a book of the documentation
+book *arguments:
+    scripts/book {{arguments}}
 
 # Test the operator's page in Chromium, or take its pictures again
 browser *arguments:
@@ -28,9 +45,17 @@ browser *arguments:
 cases:
     scripts/cases
 
+# Run the two commands of the README in a Debian with only Rust and a C compiler
+clean-room *arguments:
+    scripts/clean-room {{arguments}}
+
 # Count the instructions of `verify`, which must not depend on a secret
 constant-time:
     scripts/constant-time
+
+# Check the Dockerfile and the manifests of Kubernetes
+containers:
+    scripts/containers
 
 # Compare instructions and allocations per delivery with a stored table
 count *arguments:
@@ -39,6 +64,10 @@ count *arguments:
 # Check licenses, sources, bans and advisories of dependencies
 deny *arguments:
     scripts/deny {{arguments}}
+
+# Build the documentation of each crate as docs.rs does
+docs-rs *crates:
+    scripts/docs-rs {{crates}}
 
 # Test `receive` and `send` against SDKs and clients of others
 foreign-signers *arguments:
@@ -56,6 +85,10 @@ inbox-check *arguments:
 layers *arguments:
     scripts/layers {{arguments}}
 
+# Collect the license texts of the dependencies of the program
+licenses *arguments:
+    scripts/licenses {{arguments}}
+
 # Check the minimum supported Rust versions
 msrv:
     scripts/msrv
@@ -72,37 +105,17 @@ names *arguments:
 new-provider *arguments:
     scripts/new-provider {{arguments}}
 
+# Run the checks that take too long for .ci/run, or some of them
+nightly *checks:
+    scripts/nightly {{checks}}
+
 # Package every published crate, and build each from its archive
 package:
     scripts/package
 
-# Check the conditions of a release and publish the crates; `just publish --dry-run` only checks
-publish *arguments:
-    scripts/publish {{arguments}}
-
-# Archive a static program for a release, with the licenses of its dependencies
-archive *arguments:
-    scripts/archive {{arguments}}
-
-# Build a book of the documentation
-book *arguments:
-    scripts/book {{arguments}}
-
-# Build the documentation of each crate as docs.rs does
-docs-rs *crates:
-    scripts/docs-rs {{crates}}
-
-# Write bills of materials of the published crates
-sbom *arguments:
-    scripts/sbom {{arguments}}
-
-# Compare the public API with the last release
-semver *arguments:
-    scripts/semver {{arguments}}
-
-# Check the workflows of GitHub
-workflows:
-    scripts/workflows
+# Run the commands of docs/production.md
+production-drills *arguments:
+    scripts/production-drills {{arguments}}
 
 # Check the alerts, the dashboard and the metrics with promtool
 prometheus:
@@ -112,10 +125,58 @@ prometheus:
 promises *arguments:
     scripts/promises {{arguments}}
 
+# Test nginx and Caddy in front of a receiver, with the configurations in contrib
+proxies:
+    scripts/proxies
+
 # Compare the types in the public API with the allowed dependencies
 public-types:
     scripts/public-types
 
+# Check the conditions of a release and publish the crates; `just publish --dry-run` only checks
+publish *arguments:
+    scripts/publish {{arguments}}
+
 # Kill, restart and rotate processes of `medhook receive` with an inbox; takes a while
 receive-check *arguments:
     scripts/receive-check {{arguments}}
+
+# Restart receivers under load, without a lost delivery
+rolling-update *arguments:
+    scripts/rolling-update {{arguments}}
+
+# Write bills of materials of the published crates
+sbom *arguments:
+    scripts/sbom {{arguments}}
+
+# Compare the public API with the last release
+semver *arguments:
+    scripts/semver {{arguments}}
+
+# Measure a receiver with an inbox: events in a second, memory and disk
+sizing *arguments:
+    scripts/sizing {{arguments}}
+
+# Run receivers on all stores for hours, with kills and outages
+soak *arguments:
+    scripts/soak {{arguments}}
+
+# Build a static program, and run it in an empty root
+static:
+    scripts/static
+
+# Check the units of contrib/systemd
+systemd:
+    scripts/systemd
+
+# Check the spelling
+typos *files:
+    scripts/typos {{files}}
+
+# Check the language of comments, documentation and messages
+words *arguments:
+    scripts/words {{arguments}}
+
+# Check the workflows of GitHub
+workflows:
+    scripts/workflows

@@ -2,12 +2,14 @@
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
+use std::fmt;
+
 use http::{HeaderMap, HeaderName};
 
 use crate::error::Reason;
 
 /// The result of a header lookup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Found<'h> {
     /// The header is missing.
     Absent,
@@ -16,6 +18,17 @@ pub enum Found<'h> {
     /// The header occurs more than once, with equal or different values. It is ambiguous which value a proxy would use,
     /// so none is used.
     Repeated,
+}
+
+impl fmt::Debug for Found<'_> {
+    /// Writes no value, which can be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Found::Absent => "Absent",
+            Found::Once(_) => "Once(..)",
+            Found::Repeated => "Repeated",
+        })
+    }
 }
 
 impl<'h> Found<'h> {

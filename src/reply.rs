@@ -1,10 +1,12 @@
 //! Responses with a body that the receiver sends itself.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 /// The response to a provider's handshake, sent by the receiver itself.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Reply {
     /// The status of the response.
@@ -13,6 +15,13 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// The body of the response.
     pub body: Bytes,
+}
+
+impl fmt::Debug for Reply {
+    /// Writes neither the headers nor the body, which contains a challenge of the client or a MAC of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("status", &self.status).field("bytes", &self.body.len()).finish_non_exhaustive()
+    }
 }
 
 impl Reply {

@@ -21,6 +21,8 @@ mod lost;
 mod malformed;
 mod manual;
 mod output;
+#[doc(hidden)]
+pub mod parsers;
 mod peer;
 mod preset;
 mod provider;
@@ -45,8 +47,6 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::output::print_error;
-#[doc(hidden)]
-pub use crate::receive::config_lines;
 use crate::verdict::Verdict;
 
 /// Receive webhooks from health-tech providers safely.

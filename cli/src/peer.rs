@@ -145,6 +145,18 @@ mod tests {
         assert!(limit.enter(peer("2001:db8:1:3::1")).is_some());
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn closed_connections_are_logged_once_a_minute() {
+        let limit = AddressLimit::new(0);
+        let unlogged = || {
+            assert!(limit.enter(peer("192.0.2.1")).is_none());
+            limit.open.lock().unwrap().closed
+        };
+        assert_eq!([unlogged(), unlogged(), unlogged()], [0, 1, 2]);
+        tokio::time::advance(LOG_INTERVAL).await;
+        assert_eq!([unlogged(), unlogged()], [0, 1]);
+    }
+
     #[test]
     fn logged_addresses_are_truncated() {
         for (address, network) in [

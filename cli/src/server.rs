@@ -238,7 +238,7 @@ where
 }
 
 /// Serves the requests of a connection. `begun` returns what its first bytes look like.
-async fn serve_http<S, A, F>(
+pub(crate) async fn serve_http<S, A, F>(
     stream: S,
     begun: impl Fn() -> Option<Malformed>,
     limits: Limits,

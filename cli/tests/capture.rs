@@ -282,7 +282,7 @@ fn an_unknown_secret_where_an_hmac_is_expected_is_not_recorded_and_not_called_in
     assert_eq!(code, Some(2), "{stdout}");
     assert!(stdout.contains("which it did not record: they hold no HMAC, or") && !stdout.contains("cause"), "{stdout}");
 
-    // Recorded for a shared secret, and verified with an HMAC.
+    // A delivery is recorded for a shared secret, and verified with an HMAC.
     let recorder = Recorder::start(&["mediquo", "--secret-env", "CANARY"]);
     recorder.send(&[("x-webhook-signature".to_owned(), "a".repeat(64))], b"{}");
     let hmac = ["custom", "--scheme", "hmac-sha256", "--header", "x-webhook-signature", "--secret-env", "CANARY"];
@@ -294,12 +294,12 @@ fn an_unknown_secret_where_an_hmac_is_expected_is_not_recorded_and_not_called_in
 #[test]
 fn senders_that_never_finish_do_not_use_up_the_recordings() {
     let mut recorder = Recorder::start(&["--max", "1"]);
-    // Long bodies up to the limit of those read at the same time.
+    // Together, these bodies reach the limit of those that are read at the same time.
     let slow = [1_000_000; 4].map(|length: u32| {
         let mut slow = TcpStream::connect(recorder.address).unwrap();
         let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\nexpect: 100-continue\r\n\r\n");
         slow.write_all(head.as_bytes()).unwrap();
-        // Answered when the server waits for the body.
+        // The server answers 100 when it waits for the body.
         let mut begin = [0; 12];
         slow.read_exact(&mut begin).unwrap();
         assert_eq!(&begin, b"HTTP/1.1 100");

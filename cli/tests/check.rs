@@ -293,7 +293,7 @@ fn catches_an_endpoint_that_checks_no_age() {
 fn catches_an_endpoint_that_remembers_before_it_handles() {
     finds(Fault::RememberedFirst, &["healthsync: handling fails, and the delivery comes again"]);
 
-    // Unless its operator gives something to see it by, and then it says so.
+    // Without the hooks, the fault cannot be seen, and the case is skipped.
     let served = faulty::healthsync(SECRET, Some(Fault::RememberedFirst));
     let findings = Findings::without_hooks(&served, "healthsync", &[]);
     assert_eq!(findings.code, Some(0));
@@ -388,7 +388,7 @@ fn after_a_rejected_plain_delivery_nothing_else_is_played() {
     assert_eq!(findings.with("not_ok"), ["healthsync: document.uploaded"]);
     assert_eq!(findings.with("skipped"), ["everything else"]);
 
-    // Nor where it is accepted and thrown away.
+    // It is also not ok where the delivery is accepted and thrown away.
     let served = Served::start(Arc::new(|request| {
         let is_count = request.uri().path() == "/count";
         Box::pin(async move { if is_count { text(200, "7") } else { status(200) } })

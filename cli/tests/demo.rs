@@ -101,7 +101,7 @@ fn it_fits_a_terminal_of_80_by_24_in_color() {
     assert!(shown.contains("\x1b[32mok\x1b[0m"), "{shown}");
     let uncolored = plain(&shown);
     assert!(!uncolored.contains('\x1b'), "{uncolored}");
-    // With a line for the next prompt.
+    // One line of the terminal is left for the next prompt.
     assert!(uncolored.lines().count() < 24, "{uncolored}");
     for line in uncolored.lines() {
         assert!(line.chars().count() <= 80, "{line}");

@@ -168,7 +168,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Returns a ring of keys, whose bytes count up from these numbers.
-    pub(in crate::inbox) fn ring(firsts: &[u8]) -> Keyring {
+    pub(crate) fn ring(firsts: &[u8]) -> Keyring {
         let mut secrets = firsts.iter().map(|first| {
             let bytes: [u8; 32] = std::array::from_fn(|at| first + at as u8);
             Secret::new(Base64::encode_string(&bytes)).unwrap().labeled(&format!("key-{first}")).unwrap()

@@ -1,7 +1,7 @@
 //! A double of [`InboxStore`] in memory, for tests: applies the [rules](crate::dedupe::inbox::rules), counts calls, and
 //! fails on demand. Its clock is tokio's, so that paused time works, and can be set.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -42,15 +42,15 @@ pub(crate) async fn inbox(bodies: Bodies) -> (Inbox, Arc<MemoryInbox>) {
 #[derive(Debug)]
 pub(crate) struct MemoryInbox {
     pub(crate) id: StoreId,
-    tables: Mutex<Tables>,
+    tables: Arc<Mutex<MemoryTables>>,
     faults: Mutex<Faults>,
     released: watch::Sender<u64>,
     recurring: MemoryStore,
     began: Instant,
 }
 
-#[derive(Debug, Default)]
-struct Tables {
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MemoryTables {
     set_by: i64,
     last_id: i64,
     rows: BTreeMap<i64, MemoryRow>,
@@ -60,6 +60,8 @@ struct Tables {
     hold: Option<LeaseHold>,
     keys: Vec<KeyRecord>,
     audit: Vec<(i64, AuditRow)>,
+    /// The tokens whose lease expired, and whose event another worker has leased.
+    lapsed: BTreeSet<[u8; 16]>,
 }
 
 /// The row of an event, without its body.
@@ -94,18 +96,50 @@ struct Faults {
     /// The number of calls that will fail, and whether before they took effect.
     failing: HashMap<&'static str, (usize, bool)>,
     hanging: Vec<&'static str>,
+    trouble: Option<Trouble>,
+}
+
+/// The fate of a call on a bad connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum CallTrouble {
+    None,
+    Rejects,
+    LosesTheAnswer,
+    /// The call takes effect after its caller has got an error.
+    ArrivesLater(Duration),
+    IsSlow(Duration),
+    Hangs,
+}
+
+/// Returns the fault of each call.
+struct Trouble(Box<dyn FnMut() -> CallTrouble + Send>);
+
+impl std::fmt::Debug for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Trouble")
+    }
 }
 
 impl MemoryInbox {
     pub(crate) fn new() -> Arc<Self> {
+        Self::of(MemoryTables::default())
+    }
+
+    /// Creates an inbox with the rows, bodies and marks of another one.
+    pub(crate) fn of(tables: MemoryTables) -> Arc<Self> {
         Arc::new(MemoryInbox {
             id: StoreId::new(),
-            tables: Mutex::default(),
+            tables: Arc::new(Mutex::new(tables)),
             faults: Mutex::default(),
             released: watch::Sender::new(0),
             recurring: MemoryStore::new(1000),
             began: Instant::now(),
         })
+    }
+
+    /// Returns a copy of all rows, bodies and marks.
+    pub(crate) fn snapshot(&self) -> MemoryTables {
+        lock(&self.tables).clone()
     }
 
     /// Makes the next `times` calls of an operation fail without an effect.
@@ -116,6 +150,16 @@ impl MemoryInbox {
     /// Makes the next `times` calls of an operation fail after they took effect.
     pub(crate) fn lose_answers(&self, operation: &'static str, times: usize) {
         lock(&self.faults).failing.insert(operation, (times, false));
+    }
+
+    /// Asks for the fault of every call from now on.
+    pub(crate) fn trouble(&self, next: impl FnMut() -> CallTrouble + Send + 'static) {
+        lock(&self.faults).trouble = Some(Trouble(Box::new(next)));
+    }
+
+    /// Returns the tokens whose lease expired, and whose event another worker has leased.
+    pub(crate) fn lapsed(&self) -> BTreeSet<[u8; 16]> {
+        lock(&self.tables).lapsed.clone()
     }
 
     /// Makes calls of an operation wait, before they take effect, until [`release`](Self::release).
@@ -147,8 +191,8 @@ impl MemoryInbox {
         self.now_of(&lock(&self.tables))
     }
 
-    fn now_of(&self, tables: &Tables) -> i64 {
-        rules::after(BEGIN + tables.set_by, self.began.elapsed())
+    fn now_of(&self, tables: &MemoryTables) -> i64 {
+        tables.now(self.began)
     }
 
     pub(crate) fn rows(&self) -> BTreeMap<i64, MemoryRow> {
@@ -194,11 +238,11 @@ impl MemoryInbox {
     }
 
     /// Runs an operation as one transaction, unless it is to hang or to fail.
-    fn call<'s, T: Send + 's>(
-        &'s self,
+    fn call<T: Send + 'static>(
+        &self,
         operation: &'static str,
-        run: impl FnOnce(&mut Tables, i64) -> T + Send + 's,
-    ) -> StoreFuture<'s, T> {
+        run: impl FnOnce(&mut MemoryTables, i64) -> T + Send + 'static,
+    ) -> StoreFuture<'_, T> {
         Box::pin(async move {
             *lock(&self.faults).calls.entry(operation).or_default() += 1;
             let mut released = self.released.subscribe();
@@ -215,9 +259,30 @@ impl MemoryInbox {
             if failing == Some(true) {
                 return Err(StoreError::unavailable(format!("inbox in memory: {operation} was made to fail")));
             }
+            let fault = lock(&self.faults).trouble.as_mut().map_or(CallTrouble::None, |trouble| trouble.0());
+            let broken = |what| Err(StoreError::unavailable(format!("inbox in memory: {what} in {operation}")));
+            match fault {
+                CallTrouble::None | CallTrouble::LosesTheAnswer => {}
+                CallTrouble::Rejects => return broken("rejected"),
+                CallTrouble::IsSlow(time) => tokio::time::sleep(time).await,
+                CallTrouble::Hangs => std::future::pending().await,
+                CallTrouble::ArrivesLater(time) => {
+                    let (tables, began) = (self.tables.clone(), self.began);
+                    tokio::spawn(async move {
+                        tokio::time::sleep(time).await;
+                        let mut tables = lock(&tables);
+                        let now = tables.now(began);
+                        run(&mut tables, now);
+                    });
+                    return broken("connection lost");
+                }
+            }
             let mut tables = lock(&self.tables);
             let now = self.now_of(&tables);
             let result = run(&mut tables, now);
+            if matches!(fault, CallTrouble::LosesTheAnswer) {
+                return broken("answer lost");
+            }
             match failing {
                 None => Ok(result),
                 Some(_) => Err(StoreError::unavailable(format!("inbox in memory: answer of {operation} lost"))),
@@ -446,7 +511,12 @@ impl InboxStore for MemoryInbox {
     }
 }
 
-impl Tables {
+impl MemoryTables {
+    /// Returns the time of the clock of an inbox that was created at this moment.
+    fn now(&self, began: Instant) -> i64 {
+        rules::after(BEGIN + self.set_by, began.elapsed())
+    }
+
     fn store_event(&mut self, event: NewEvent, now: i64) -> StoreResult {
         if let Some((id, _)) = self.rows.iter().find(|(_, row)| row.event.token == event.token) {
             return StoreResult::Stored { id: *id };
@@ -480,6 +550,8 @@ impl Tables {
         let wanted = if request.alone { Status::Processing } else { Status::Waiting };
         let next = repeated.or_else(|| self.leasable(request, wanted).find(|(due, _)| *due <= now).map(|(_, id)| id));
         if let Some(row) = next.and_then(|id| self.rows.get_mut(&id)) {
+            let former = row.state.token.filter(|_| row.state.status == Status::Processing);
+            self.lapsed.extend(former.filter(|former| *former != request.token).map(|former| *former.as_bytes()));
             match rules::lease(&mut row.state, request.token, now, request.lease, request.alone) {
                 LeaseRule::Leased => answer.leased = next.and_then(|id| self.leased(id, request.token)),
                 LeaseRule::Crashed => answer.crashed = next.and_then(|id| Some(self.entry(id, self.rows.get(&id)?))),

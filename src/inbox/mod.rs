@@ -37,6 +37,8 @@ pub(crate) mod suite;
 pub use self::entry::{AuditEntry, Counts, Discarded, Entry, Hold, Purged, Rekeyed, Replayed};
 pub use self::handle::Inbox;
 pub use self::keyring::Keyring;
+#[cfg(test)]
+pub(crate) use self::keyring::tests::ring;
 pub use self::operator::{Filter, Operator};
 pub use self::sealing::Bodies;
 pub(crate) use self::sealing::Unsealable;

@@ -46,7 +46,7 @@ pub(in crate::scheme) fn header_name(name: &str) -> Result<HeaderName, ConfigErr
     })?;
     if OF_HTTP.contains(&header.as_str()) {
         return Err(ConfigError::new(format!(
-            "the header {header} belongs to HTTP itself, so no provider sends a signature or a secret in it"
+            "the header {header} belongs to HTTP itself; set the one that has the provider's signature or secret"
         )));
     }
     Ok(header)

@@ -30,6 +30,7 @@ mod comparisons;
 mod fixtures;
 mod sign;
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -143,7 +144,7 @@ pub fn custom(scheme: impl Into<SchemeConfig>, body: impl Into<Bytes>) -> Sample
 }
 
 /// A builder of a signed delivery, created by [`sample()`], [`custom()`] or the function of a provider.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "a sample does nothing until `request` is called"]
 pub struct Sample {
     provider: Option<&'static ProviderFacts>,
@@ -156,6 +157,14 @@ pub struct Sample {
     secret: Option<String>,
     id: Option<String>,
     at: i64,
+}
+
+impl fmt::Debug for Sample {
+    /// Writes neither secrets nor the body.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let provider = self.provider.map(|facts| facts.name);
+        f.debug_struct("Sample").field("provider", &provider).field("at", &self.at).finish_non_exhaustive()
+    }
 }
 
 impl Sample {

@@ -3,6 +3,7 @@
 //!
 //! This is a process of its own, because the subscriber and the recorder are global.
 
+mod derived;
 mod plant;
 mod stored;
 
@@ -226,7 +227,7 @@ async fn nothing_marked_comes_out() {
         "Phi(..)",
         "Secret(secret)",
         "event_key",
-        // From the crates of the stores, and from their databases.
+        // These lines are from the crates of the stores, and from their databases.
         "sqlx::query",
         "dump of leaks_",
         "outcome=\"dead\"",

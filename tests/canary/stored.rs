@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use medhook::inbox::{Filter, Keep, Operator};
 use medhook::{
-    Bodies, Bytes, Custom, DedupeStore, Delivery, Handled, Inbox, Keyring, PostgresStore, Received, Receiver,
-    RedisStore, RequestHead, Retry, Secret, SharedSecret, SqliteStore, Worker,
+    Bodies, Bytes, Custom, DedupeStore, Delivery, EchoToken, Found, Handled, Handshake, Headers, Inbox, Keyring,
+    PostgresStore, Received, Receiver, RedisStore, RequestHead, Retry, Secret, SharedSecret, SqliteStore, Worker,
 };
+use medhook_tests::leaks::Search;
 use medhook_tests::servers::{shared_postgres, shared_redis};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
@@ -17,7 +18,7 @@ use crate::plant::{SECRET, TEXT_SECRET};
 
 /// Runs all of it on an SQLite file in this folder, and on the servers that all tests share.
 pub async fn play(folder: &std::path::Path, printed: &Printed) {
-    let namespace = format!("leaks_{}", std::process::id());
+    let namespace = format!("leaks_{}_sealed", std::process::id());
     let sqlite = SqliteStore::open(folder.join("inbox.db")).await.expect("a store");
     let inbox = sqlite.inbox(bodies("first")).await.expect("an inbox");
     operate("sqlite", &inbox, Arc::new(sqlite.clone()), printed).await;
@@ -30,6 +31,7 @@ pub async fn play(folder: &std::path::Path, printed: &Printed) {
     operate("postgres", &inbox, Arc::new(postgres.clone()), printed).await;
     printed.add(&format!("{:?}", postgres.inbox(bodies("other")).await.map(drop)));
     dump_postgres(&namespace, printed).await;
+    in_clear(&namespace.replace("sealed", "clear"), printed).await;
 
     let redis = RedisStore::builder().namespace(&namespace).connect(&shared_redis()).await.expect("a store");
     printed.add(&format!("{redis:?}"));
@@ -37,6 +39,28 @@ pub async fn play(folder: &std::path::Path, printed: &Printed) {
     dump_redis(&namespace, printed).await;
 
     unreachable(printed).await;
+    print_parts(printed).await;
+}
+
+/// Prints the parts of a request that are public types, and the reply to a handshake.
+async fn print_parts(printed: &Printed) {
+    let headers = [("x-key", TEXT_SECRET), ("x-token", "canarytoken"), ("x-other", SECRET)];
+    let head = RequestHead::new("GET", "/canarypath?challenge=canarychallenge", &headers[..]);
+    let found = Headers::find(&headers[..], &http::HeaderName::from_static("x-token"));
+    assert_eq!(found, Found::Once(b"canarytoken"));
+    let sample = medhook::testing::healthsync("document.uploaded").secret(TEXT_SECRET).id("canaryid");
+    printed.add(&format!("{head:?} {found:?} {sample:?} {:?}", sample.clone().body("canarybody")));
+    let token = EchoToken::header("x-token", Secret::new("canarytoken").expect("a secret"));
+    for handshake in [Handshake::echo_text("challenge", token), Handshake::hmac("challenge", "answer")] {
+        let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new(TEXT_SECRET).expect("a secret"));
+        let custom = custom.handshake(handshake);
+        printed.add(&format!("{custom:?}"));
+        let receiver = Receiver::builder("handshakes", custom).store(medhook::NoDedupe).build().expect("a receiver");
+        let body = futures_util::stream::empty::<Result<Bytes, std::io::Error>>();
+        let reply = receiver.receive(&head, body).await;
+        assert!(matches!(&reply, Ok(Received::Reply(reply)) if !reply.body.is_empty()), "{reply:?}");
+        printed.add(&format!("{reply:?}"));
+    }
 }
 
 /// Returns sealed bodies under a marked key.
@@ -154,6 +178,18 @@ async fn operate(name: &str, inbox: &Inbox, store: Arc<dyn DedupeStore>, printed
     printed.add(&format!("{:?}", inbox.purge(name, keep, &operator).await));
     // Others are stored, so that sealed bodies are in the database when it is dumped.
     deliver_each(&receiver, EVENTS, printed).await;
+}
+
+/// Stores events in clear, as a control: the dump of that inbox has marks.
+async fn in_clear(namespace: &str, printed: &Printed) {
+    let postgres = PostgresStore::builder().namespace(namespace).connect(&shared_postgres()).await.expect("a store");
+    let inbox = postgres.inbox(Bodies::plaintext()).await.expect("an inbox");
+    let receiver = Receiver::builder("clear", acme()).inbox(inbox).build().expect("a receiver");
+    deliver_each(&receiver, 0, printed).await;
+    let dump = Printed::default();
+    dump_postgres(namespace, &dump).await;
+    let found = Search::of(&["canary"]).found_in(dump.0.lock().unwrap().as_bytes());
+    assert!(found.iter().any(|found| found.contains("in hex")), "{found:?}");
 }
 
 /// Prints every row of every table of a namespace.

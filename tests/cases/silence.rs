@@ -168,7 +168,7 @@ async fn silence_is_logged_and_counted_when_it_begins_again_each_period_and_when
     let time = UNIX_EPOCH + Duration::from_secs(now.unsigned_abs());
     assert_eq!((activity.last_genuine, activity.secrets[0].last_used), (Some(time), Some(time)));
 
-    // A day after that delivery, not after the last line.
+    // The next line is due a day after that delivery, not after the last line.
     assert_eq!(world.send(&healthsync(world.clock, "evt_2").request("/"), 200).await, Ok(200));
     world.wait(DAY - Duration::from_secs(1)).await;
     assert!(world.lines.lock().unwrap().is_empty(), "regular deliveries cause no line");
@@ -331,7 +331,7 @@ async fn events_of_the_wrong_mode_are_not_genuine() {
     assert_eq!(world.levels(), ["WARN 3 secret_mode_mismatch"]);
     assert_eq!(world.send(&fasten(world.clock, SECRET, "live"), 200).await, Ok(200));
     assert_eq!(world.levels(), ["INFO"]);
-    // With a new timestamp and signature, as a retry.
+    // A retry has a new timestamp and signature.
     world.wait(DAY).await;
     assert_eq!(world.levels(), ["WARN 0 nothing"]);
     assert_eq!(world.send(&fasten(world.clock, SECRET, "live"), 200).await, Err(Reason::Duplicate));

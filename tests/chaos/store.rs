@@ -97,7 +97,7 @@ impl Failing {
         let broken = *self.0.broken.lock().unwrap();
         let mut chance = self.0.chance.lock().unwrap();
         match chance.below(10) {
-            // Within the timeout of a step, so this is no failure of the store.
+            // The delay is within the timeout of a step, so this is no failure of the store.
             0 if broken == Broken::No => Fault::IsSlow(chance.seconds(0, 4)),
             _ if broken == Broken::No => Fault::None,
             even if broken == Broken::Down => {

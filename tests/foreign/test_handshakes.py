@@ -1,4 +1,4 @@
-"""Handshakes, asked for by clients of others: `requests` and Python's `http.client`."""
+"""Handshakes that clients of others request: `requests` and Python's `http.client`."""
 
 import http.client
 import unittest

@@ -202,7 +202,7 @@ async fn disk_full() {
         }
         assert!(sent < 100_000, "the disk is not full after {} events", accepted.len());
     }
-    // Also while the handlers end, which needs room, too.
+    // The disk stays full while the handlers end, which needs room, too.
     world.unset("held");
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     small.grow();

@@ -71,7 +71,7 @@ async fn worker_killed(world: World) {
 
 async fn worker_with_effects_killed(world: World) {
     let setup = Setup { effects: true, ..world.setup() };
-    // Created before the workers need it.
+    // The table is created before the workers need it.
     world.store_events(&setup, [Event::new("first")]).await;
     world.sql("CREATE TABLE medhook_effects (event text NOT NULL)").await;
     kill_workers("5 effects, worker killed", &world, &setup).await;
@@ -160,7 +160,7 @@ async fn back_after_a_kill(world: World) {
         ledger.read();
         let starts = ledger.starts();
         for event in ledger.in_hand(workers[0].id(), known) {
-            // None if its end was recorded and the line lost.
+            // There is no later line if its end was recorded, and the line was lost.
             back.extend(starts[event.as_str()].iter().find(|line| line.at > at).map(|line| line.at - at));
         }
     }
@@ -191,7 +191,7 @@ async fn killed_after_finish(world: World) {
         kills += 1;
         finished.extend(world.ended().await);
     }
-    // Longer than any lease that the killed workers had.
+    // The wait is longer than any lease that the killed workers had.
     let mut worker = world.start(&setup);
     tokio::time::sleep(Duration::from_millis(2 * setup.lease)).await;
     world.store_events(&world.setup(), [Event::new("last")]).await;

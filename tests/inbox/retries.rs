@@ -172,7 +172,7 @@ async fn duplicate_after_retention(world: World) {
     let sender = Sender::to(&receiver);
     let body = Event::new("waits").body();
     let first = sender.try_to_send(&body).await;
-    // Longer than the retention of its mark.
+    // The wait is longer than the retention of its mark.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     let again = sender.try_to_send(&body).await;
     let rows = world.rows("true").await;

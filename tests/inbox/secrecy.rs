@@ -61,7 +61,7 @@ async fn swapped(world: World) {
         .await;
     let worker = world.start(&setup.worker());
     world.until_done(2).await;
-    // Longer than a lease, so that the two others had their turn.
+    // The wait is longer than a lease, so that the two others have their turn.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     world.look(&worker).await;
     let mut ledger = world.ledger();

@@ -79,7 +79,7 @@ async fn stall(check: &str, world: &World, setup: &Setup) {
     receiver.stop();
     drop((first, second));
     ledger.read();
-    // The token and the end of each row.
+    // Each row has its token and its end.
     let rows: BTreeMap<String, i64> = world
         .texts(&format!("SELECT {} || ' ' || {} FROM medhook_inbox", world.hex("token"), world.millis("ended_at")))
         .await

@@ -83,7 +83,7 @@ fn the_differences_from_the_oracle_are_intended() {
     let signature = svix.sign("msg.1", NOW, BODY.as_bytes()).unwrap();
     assert_eq!(results("msg.1", &now, BODY.as_bytes(), &signature), (true, Err(Reason::MalformedHeader)));
 
-    // A second notation of the same time.
+    // The header has a second notation of the same time.
     let signature = svix.sign("msg_1", NOW, BODY.as_bytes()).unwrap();
     assert_eq!(results("msg_1", &format!("+{now}"), BODY.as_bytes(), &signature), (true, Err(Reason::MalformedHeader)));
 

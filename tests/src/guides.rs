@@ -99,6 +99,25 @@ mod tests {
     }
 
     #[test]
+    fn the_justfile_names_every_script_that_is_run_by_itself() {
+        let justfile = fs::read_to_string(project().join("justfile")).unwrap();
+        let named: Vec<_> = justfile.lines().filter_map(|line| line.trim().strip_prefix("scripts/")).collect();
+        let named: Vec<_> = named.iter().map(|command| command.split(' ').next().unwrap()).collect();
+        let mut scripts = 0;
+        for script in fs::read_dir(project().join("scripts")).unwrap() {
+            let script = script.unwrap();
+            let name = script.file_name().into_string().unwrap();
+            let text = fs::read_to_string(script.path()).unwrap();
+            let purpose = text.lines().nth(1).unwrap();
+            let is_part = purpose.starts_with("# Run by scripts/") || purpose.starts_with("# Sourced by ");
+            let times = named.iter().filter(|one| **one == name).count();
+            assert_eq!(times, usize::from(!is_part), "the justfile names scripts/{name} {times} times");
+            scripts += 1;
+        }
+        assert!(scripts > 40, "{scripts}");
+    }
+
+    #[test]
     fn every_example_shuts_down_on_signals_under_one_deadline() {
         let mut examples = 0;
         for example in fs::read_dir(project().join("examples")).unwrap() {
@@ -118,6 +137,7 @@ mod tests {
             "docs",
             "cli",
             "conformance",
+            "contrib",
             "examples",
             "fixtures",
             "middleware/axum",

@@ -77,8 +77,8 @@ fn forms(mark: &str) -> Vec<(&'static str, Vec<u8>)> {
     for before in 0..3 {
         let text = [&vec![0; before], bytes].concat();
         let (skipped, whole) = ((before * 8).div_ceil(6), text.len() * 8 / 6);
-        forms.push(("in base64", Base64Unpadded::encode_string(&text)[skipped..whole].as_bytes().to_vec()));
-        forms.push(("in base64url", Base64UrlUnpadded::encode_string(&text)[skipped..whole].as_bytes().to_vec()));
+        forms.push(("in base64", Base64Unpadded::encode_string(&text).as_bytes()[skipped..whole].to_vec()));
+        forms.push(("in base64url", Base64UrlUnpadded::encode_string(&text).as_bytes()[skipped..whole].to_vec()));
     }
     let mut seen = BTreeSet::new();
     forms.retain(|(_, bytes)| seen.insert(bytes.clone()));

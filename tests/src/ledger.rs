@@ -7,7 +7,7 @@ use std::time::Duration;
 use medhook::{ClaimToken, Claimed, EventKey, Retention, Settled};
 use tokio::time::Instant;
 
-/// The steps that a store was asked for, and its answers.
+/// The operations that a store was called for, and their results.
 #[derive(Debug, Default)]
 pub struct Ledger {
     events: BTreeMap<EventKey, Event>,

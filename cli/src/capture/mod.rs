@@ -100,6 +100,17 @@ pub(crate) fn run(args: &CaptureArgs) -> Result<Verdict, Failure> {
     run_async(serve::serve(args.listen, &args.out, usize::from(args.max), redaction))
 }
 
+/// Returns the recorded head of a request, for `tests/properties`.
+pub(crate) fn recorded(
+    endpoint: &Endpoint,
+    method: &http::Method,
+    headers: &http::HeaderMap,
+    body: &[u8],
+) -> Result<Vec<u8>, Failure> {
+    let signing = endpoint.signing().map_err(|error| Failure::new(error.to_string()))?;
+    Ok(Redaction::for_endpoint(endpoint, &signing).head(0, method, headers, body).to_bytes())
+}
+
 fn endpoint(args: &CaptureArgs) -> Result<Endpoint, Failure> {
     let described = args.endpoint.read(args.provider, Some(&args.test_keys), Validation::Full)?;
     let Described { mut endpoint, secrets, test_secrets, .. } = described;

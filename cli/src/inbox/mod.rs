@@ -30,6 +30,7 @@ mod show;
 mod stats;
 
 use std::io::Write;
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
 
@@ -37,6 +38,16 @@ pub(crate) use self::actor::actor;
 use crate::failure::Failure;
 use crate::runtime::run_async;
 use crate::verdict::Verdict;
+
+/// Returns the time that `--since` names, for `tests/properties`.
+pub(crate) fn since(text: &str, now: SystemTime) -> Result<SystemTime, String> {
+    filter::Since::parse(text).map(|since| since.time(now))
+}
+
+/// Returns the interval that `--rate` names, for `tests/properties`.
+pub(crate) fn rate(text: &str) -> Result<Duration, String> {
+    rate::Rate::parse(text).map(|rate| rate.0)
+}
 
 /// Operate the inbox: list stored events, replay or discard dead ones, pause endpoints.
 ///

@@ -95,6 +95,13 @@ impl fmt::Display for CertificateTime {
 const SOON: Duration = Duration::from_secs(14 * SECONDS_PER_DAY);
 const SECONDS_PER_DAY: u64 = 86_400;
 
+/// Returns the problems of a certificate and its key at this time, or the reason why they cannot be used. For
+/// `tests/properties`.
+pub fn certificate_lines(cert: &[u8], key: &[u8], now: SystemTime) -> Result<Vec<String>, String> {
+    let pair = CertificatePair::parse(cert, key)?;
+    Ok(pair.time_problem(now).iter().map(ToString::to_string).collect())
+}
+
 fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(|error| damaged(&error))?;
     if chain.is_empty() {

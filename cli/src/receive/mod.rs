@@ -61,10 +61,13 @@ use std::sync::Arc;
 use medhook::NoDedupe;
 
 pub(crate) use self::access::{EndpointAccess, StoreAccess};
+pub use self::certificate::certificate_lines;
 pub(crate) use self::chosen::ChosenEndpoint;
 use self::config::{Config, Overrides};
 use self::config_check::check_config;
 pub(crate) use self::config_check::{CheckedConfig, NOT_CHECKED};
+pub(crate) use self::forward::application_answer;
+pub use self::operations::PageServer;
 use self::printer::{Printer, standard_error, standard_output};
 use self::report::Style;
 use self::serve::serve;

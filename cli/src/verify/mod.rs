@@ -32,6 +32,9 @@ mod unusable;
 
 use std::io::Write;
 
+use medhook::{Bytes, Secret};
+use medhook_conformance::Endpoint;
+
 use self::case::Case;
 use self::input::{Input, InputArgs};
 use self::report::Report;
@@ -93,11 +96,20 @@ pub(crate) fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<Verdict, Fai
     let secrets: Vec<_> = keys.iter().chain(&test_keys).cloned().collect();
     endpoint.secrets = labeled(&keys)?;
     endpoint.test_secrets = labeled(&test_keys)?;
-    let (signing, unusable) = unusable::replace(&mut endpoint)?;
+    let input = args.input.read()?;
+    let body = input.body.clone();
+    let report = report(endpoint, &secrets, input)?;
+    let shown = args.show_body.then(|| harmless(body.get(..body.len().min(16 * 1024)).unwrap_or_default()));
+    print_text(out, &if args.json { report.as_json(shown) } else { report.as_text(shown) })?;
+    Ok(report.verdict())
+}
 
-    let Input { mut head, body, at, notes } = args.input.read()?;
+/// Verifies a recorded delivery.
+fn report(mut endpoint: Endpoint, secrets: &[Secret], input: Input) -> Result<Report, Failure> {
+    let (signing, unusable) = unusable::replace(&mut endpoint)?;
+    let Input { mut head, body, at, notes } = input;
     let restored = captured::restore(&mut head, &endpoint, &signing);
-    let case = Case { endpoint: &endpoint, signing: &signing, secrets: &secrets, head: &head, body: &body, at };
+    let case = Case { endpoint: &endpoint, signing: &signing, secrets, head: &head, body: &body, at };
     let mut report = match captured::report(&head, &endpoint, &signing) {
         Some((steps, causes)) => Report::new(&case, steps, causes),
         None => Report::of(&case)?,
@@ -105,7 +117,21 @@ pub(crate) fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<Verdict, Fai
     captured::attribute(&mut report.steps, &restored, &endpoint, &signing);
     report.notes = notes;
     report.add_unusable(unusable);
-    let shown = args.show_body.then(|| harmless(body.get(..body.len().min(16 * 1024)).unwrap_or_default()));
-    print_text(out, &if args.json { report.as_json(shown) } else { report.as_text(shown) })?;
-    Ok(report.verdict())
+    Ok(report)
+}
+
+/// Returns the headers of a file, and the names of those whose values were not recorded. For `tests/properties`.
+#[allow(clippy::type_complexity, reason = "for one caller")]
+pub(crate) fn headers_of(file: &[u8]) -> Result<(Vec<(String, Vec<u8>)>, Vec<String>), Failure> {
+    let head = headers::parse(file)?;
+    Ok((head.headers, head.redacted.into_iter().map(|redacted| redacted.name).collect()))
+}
+
+/// Returns whether a delivery is verified, and the output as text and as JSON. For `tests/properties`.
+pub(crate) fn outputs(endpoint: Endpoint, file: &[u8], body: Bytes, at: i64) -> Result<(bool, [String; 2]), Failure> {
+    let secrets = endpoint.secrets.iter().map(|(label, text)| Secret::unchecked(text).labeled(label));
+    let secrets = secrets.collect::<Result<Vec<_>, _>>().map_err(|error| Failure::new(error.to_string()))?;
+    let input = Input { head: headers::parse(file)?, body, at, notes: Vec::new() };
+    let report = report(endpoint, &secrets, input)?;
+    Ok((report.is_verified(), [report.as_text(None), report.as_json(None)]))
 }

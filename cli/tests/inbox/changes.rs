@@ -128,7 +128,7 @@ async fn a_purge_follows_the_config_file() {
     let ran = stage.inbox(&["purge", "--json", "--because", "ticket 1", "--actor", "jdoe"]);
     assert_eq!(ran.out, "{\"endpoint\":\"clinic\",\"bodies\":1,\"events\":0,\"dry_run\":false}\n", "{ran:?}");
     assert!(!has_body().await);
-    // Not of a dry run.
+    // A dry run has no audit entry.
     let audited = stage.audited().await;
     assert!(audited.len() == 2 && audited[1] == "purge clinic jdoe ticket 1", "{audited:?}");
     assert!(stage.inbox.show(2).await.unwrap().unwrap().has_body, "dead events are kept");

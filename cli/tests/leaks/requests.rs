@@ -114,7 +114,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     encoded.headers_mut().insert("content-encoding", MARK.parse().unwrap());
     let direct = mediquo().body(marked(mediquo().request("/").body(), MARK, None));
     let wrong = mediquo().secret("c4n4ry-is-wrong-0123456789").request("/mediquo");
-    let standard = testing::fasten("patient.ehi_export_success").at(now()).secret(&fasten());
+    let standard = testing::fasten("patient.ehi_export_success").at(now()).secret(fasten());
     let body = marked(standard.request("/").body(), MARK, None);
     let standard = |secret: &str| standard.clone().secret(secret).body(body.clone()).id(MARK).request("/fasten");
     let line = |start: &str| format!("{start}\r\nhost: {MARK}\r\nx-{MARK}: {MARK}\r\nconnection: close\r\n\r\n");

@@ -128,7 +128,7 @@ fn more_connections_of_one_address_are_closed_and_others_are_not() {
     };
     let is_closed = |mut stream: TcpStream| {
         let mut byte = [0];
-        // Closed, or reset.
+        // A connection is either closed or reset.
         !matches!(stream.read(&mut byte), Ok(1..))
     };
     let mut open = [(); 2].map(|()| connect_from("127.0.0.2", address));

@@ -122,6 +122,8 @@ async fn an_application_over_tls_is_verified_and_reached_directly_whatever_the_p
         (https(closed.port()), trusting),
         (https(redirecting.address.port()), trusting),
         (plain.url(), ""),
+        // The certificate names `localhost` only.
+        (format!("https://127.0.0.1:{}/app", application.address.port()), trusting),
     ]);
     folder.file("medhook.toml", &config);
     let mut command = medhook(&folder, &["--config", "medhook.toml", "--json"]);
@@ -141,11 +143,12 @@ async fn an_application_over_tls_is_verified_and_reached_directly_whatever_the_p
         (502, "not_reached"),
         (502, "307"),
         (204, "204"),
+        (502, "tls_failed"),
     ]
     .map(|(status, upstream)| (status, upstream.to_owned()));
-    assert_eq!(send(&instance, 10).await, expected);
-    // The same connection, and the same failures without another line.
-    assert_eq!(send(&instance, 10).await, expected);
+    assert_eq!(send(&instance, 11).await, expected);
+    // The failures are repeated over the same connection, without another line.
+    assert_eq!(send(&instance, 11).await, expected);
     assert_eq!(application.calls().len(), 2, "two that were accepted");
     assert_eq!(redirecting.calls().len(), 2, "a redirect is not followed");
     assert!(wrong_name.calls().is_empty() && expired.calls().is_empty());
@@ -158,19 +161,22 @@ async fn an_application_over_tls_is_verified_and_reached_directly_whatever_the_p
     let shown = format!("forwards to https://localhost:{}/app", application.address.port());
     assert!(log.iter().any(|line| line.ends_with(&shown)), "{log:?}");
     let failures: Vec<_> = log.iter().filter(|line| line.contains("cannot connect to the application: ")).collect();
-    assert_eq!(failures.len(), 6, "{failures:?}");
-    for (line, cause) in failures.iter().zip([
-        "TLS handshake failed: no trusted authority has signed the certificate",
-        "set `forward_ca` to its certificate",
-        "TLS handshake failed: the certificate is for another host name; use a name that it contains",
-        "TLS handshake failed: the certificate has expired by this machine's clock; renew it",
-        "the port does not speak TLS; if it is plain HTTP, use http://",
-        "TLS handshake failed: the endpoint requires a client certificate, which `medhook` does not send",
+    assert_eq!(failures.len(), 7, "{failures:?}");
+    let another_name = "TLS handshake failed: the certificate is for another host name; use a name that it contains";
+    for (line, (host, cause)) in failures.iter().zip([
+        ("localhost", "TLS handshake failed: no trusted authority has signed the certificate"),
+        ("localhost", "set `forward_ca` to its certificate"),
+        ("localhost", another_name),
+        ("localhost", "TLS handshake failed: the certificate has expired by this machine's clock; renew it"),
+        ("localhost", "the port does not speak TLS; if it is plain HTTP, use http://"),
+        (
+            "localhost",
+            "TLS handshake failed: the endpoint requires a client certificate, which `medhook` does not send",
+        ),
+        ("127.0.0.1", another_name),
     ]) {
-        assert!(
-            line.contains(" WARN ") && line.contains(cause) && line.contains("forward=https://localhost:"),
-            "{line}"
-        );
+        let forward = format!("forward=https://{host}:");
+        assert!(line.contains(" WARN ") && line.contains(cause) && line.contains(&forward), "{line}");
     }
 }
 

@@ -111,7 +111,7 @@ fn init_custom_names_the_missing_scheme_and_how_to_try_a_public_key() {
     assert!(missing.contains("the environment variable CUSTOM_SECRET is not set"), "{printed}");
     let written = std::fs::read_to_string(folder.path().join("medhook.toml")).unwrap();
     assert!(written.contains("# https://github.com/medhook/medhook/blob/main/src/guide/schemes.md\n"), "{written}");
-    // The scheme alone.
+    // Now only the scheme is missing.
     folder.file("inbox.key", INBOX_KEY);
     let problems = text(&run(&folder, true, &["receive", "--check"]).stderr);
     assert_eq!(problems.matches("`scheme`: missing").count(), 1, "{problems}");

@@ -212,7 +212,7 @@ fn methods_targets_and_protocols_are_those_of_a_delivery() {
         header("content-encoding: identity\r\ncontent-encoding: identity", encoded),
         header("expect: 100-continue", Handled(&[100, 200])),
         (POST, format!("{SIZED}expect: 100-continue\r\n"), "{body}", Rejected(401, "missing_header")),
-        // As Java's client sends it.
+        // Java's client sends these headers.
         header("connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAA", ok),
         header("connection: x-healthsync-signature", ok),
         header("host: b", ok),

@@ -7,6 +7,7 @@
 pub(crate) mod endings;
 pub(crate) mod keeping;
 pub(crate) mod leasing;
+pub(crate) mod modeling;
 pub(crate) mod operating;
 pub(crate) mod selecting;
 pub(crate) mod storing;
@@ -130,6 +131,7 @@ macro_rules! inbox_suite {
             keeping::rows_sealed_under_another_key_are_found_in_pages
             keeping::a_row_is_resealed_only_if_it_has_not_changed
             keeping::truncating_the_log_keeps_the_events
+            modeling::random_orders_of_steps_are_as_the_reference_says
             unsigned::attempts_have_the_id_and_the_kind_of_unsigned_headers
             unsigned::a_forged_id_does_not_suppress_a_genuine_event
             unsigned::forged_ids_are_stored_up_to_the_limit_and_retries_do_not_count

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            // Only for `scale`, which starts this process.
+            // `scale` starts this process.
             "keep-idle" => match arguments.next().and_then(|server| server.parse().ok()) {
                 Some(server) => {
                     scale::keep_idle(server);

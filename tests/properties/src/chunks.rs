@@ -4,17 +4,15 @@
 //! the body, the number of the following bytes that are lengths to split at, and the body. Genuine, altered and
 //! oversized (by one byte) bodies are tried.
 
-use std::cell::RefCell;
 use std::convert::Infallible;
 
 use medhook::testing::Signing;
 use medhook::{
     Bytes, Custom, HmacSha256Body, Reason, Receiver, RequestHead, SchemeConfig, Secret, SharedSecret, StandardWebhooks,
 };
-use tokio::runtime::{Builder, Runtime};
 
 use super::family::Family;
-use super::{NOW, SECRET, bodies, receiver, secret};
+use super::{NOW, SECRET, block_on, bodies, receiver, secret};
 
 pub(super) fn holds(data: &[u8]) {
     match data {
@@ -115,13 +113,7 @@ fn pushed(receiver: &Receiver, headers: &[(String, String)], pieces: &[Bytes]) -
 }
 
 fn received(receiver: &Receiver, headers: &[(String, String)], pieces: &[Bytes]) -> Result<(), Reason> {
-    thread_local! {
-        static RUNTIME: RefCell<Runtime> =
-            RefCell::new(Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime"));
-    }
     let body = futures_util::stream::iter(pieces.iter().cloned().map(Ok::<_, Infallible>));
-    RUNTIME.with_borrow(|runtime| {
-        let delivery = runtime.block_on(receiver.receive(&RequestHead::new("POST", "/", headers), body));
-        delivery.map(drop).map_err(|rejection| rejection.reason())
-    })
+    let delivery = block_on(receiver.receive(&RequestHead::new("POST", "/", headers), body));
+    delivery.map(drop).map_err(|rejection| rejection.reason())
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use medhook_cli::config_lines;
+use medhook_cli::parsers::config_lines;
 use toml::{Table, Value};
 
 /// Stands for a secret that was written in the wrong place.

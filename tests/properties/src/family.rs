@@ -171,7 +171,7 @@ impl Family {
         !matches!(self.kind, Kind::Bearer | Kind::Basic)
     }
 
-    fn has_pair(&self) -> bool {
+    pub(super) fn has_pair(&self) -> bool {
         matches!(self.kind, Kind::Ed25519Body | Kind::StandardPair)
     }
 
@@ -208,9 +208,14 @@ impl Family {
             true => mac::<Hmac<Sha512>>(SECRET.as_bytes(), message),
             false => mac::<Hmac<Sha256>>(SECRET.as_bytes(), message),
         };
+        self.encoded(&tag)
+    }
+
+    /// Returns the value of the header with this MAC.
+    pub(super) fn encoded(&self, tag: &[u8]) -> String {
         let text = match self.encoding {
-            Encoding::Base64 => Base64::encode_string(&tag),
-            Encoding::Base64Url => Base64::encode_string(&tag).replace('+', "-").replace('/', "_"),
+            Encoding::Base64 => Base64::encode_string(tag),
+            Encoding::Base64Url => Base64::encode_string(tag).replace('+', "-").replace('/', "_"),
             _ => tag.iter().map(|byte| format!("{byte:02x}")).collect(),
         };
         format!("{}{text}", self.prefix)

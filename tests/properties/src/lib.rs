@@ -1,20 +1,34 @@
 //! Properties that must hold for any bytes. The fuzzer searches for counterexamples; tests run the fixtures and
 //! everything that the fuzzer has found through the same functions.
 
+mod answer;
+mod capture;
+mod certificate;
 mod chunks;
 mod config;
+mod envelope;
 mod event;
+mod explained;
 mod family;
+mod handshake;
+mod headers;
+mod page;
 mod pointer;
 #[allow(dead_code, reason = "shared with other tests")]
 #[path = "../../src/providers.rs"]
 mod providers;
 mod scheme;
+mod secret;
 mod signature;
 mod split;
+mod stored;
+mod times;
+
+use std::cell::RefCell;
 
 use medhook::testing::{StoppedClock, fixtures};
 use medhook::{Bytes, NoDedupe, Provider, Receiver, Secret};
+use tokio::runtime::{Builder, Runtime};
 
 /// One property.
 #[derive(Debug)]
@@ -36,6 +50,17 @@ pub const PROPERTIES: &[Property] = &[
     Property { name: "chunks", holds: chunks::holds, seeds: chunks::seeds },
     Property { name: "pointer", holds: pointer::holds, seeds: pointer::seeds },
     Property { name: "config", holds: config::holds, seeds: config::seeds },
+    Property { name: "handshake", holds: handshake::holds, seeds: handshake::seeds },
+    Property { name: "envelope", holds: envelope::holds, seeds: envelope::seeds },
+    Property { name: "secret", holds: secret::holds, seeds: secret::seeds },
+    Property { name: "stored", holds: stored::holds, seeds: stored::seeds },
+    Property { name: "answer", holds: answer::holds, seeds: answer::seeds },
+    Property { name: "certificate", holds: certificate::holds, seeds: certificate::seeds },
+    Property { name: "times", holds: times::holds, seeds: times::seeds },
+    Property { name: "headers", holds: headers::holds, seeds: headers::seeds },
+    Property { name: "capture", holds: capture::holds, seeds: capture::seeds },
+    Property { name: "explained", holds: explained::holds, seeds: explained::seeds },
+    Property { name: "page", holds: page::holds, seeds: page::seeds },
 ];
 
 /// Returns the property of this name.
@@ -67,4 +92,13 @@ fn receiver(provider: impl Provider, body_limit: usize) -> Receiver {
 /// Returns the bodies of all fixtures, with their providers.
 fn bodies() -> impl Iterator<Item = (&'static str, Bytes)> {
     fixtures().iter().map(|fixture| (fixture.provider(), fixture.body()))
+}
+
+/// Runs a future that waits for nothing but time, which passes at once.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    thread_local! {
+        static RUNTIME: RefCell<Runtime> =
+            RefCell::new(Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime"));
+    }
+    RUNTIME.with_borrow(|runtime| runtime.block_on(future))
 }

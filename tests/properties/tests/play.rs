@@ -43,9 +43,86 @@ fn config() {
 }
 
 #[test]
+fn handshake() {
+    play("handshake");
+}
+
+#[test]
+fn envelope() {
+    play("envelope");
+}
+
+#[test]
+fn secret() {
+    play("secret");
+}
+
+#[test]
+fn stored() {
+    play("stored");
+}
+
+#[test]
+fn answer() {
+    play("answer");
+}
+
+#[test]
+fn certificate() {
+    play("certificate");
+}
+
+#[test]
+fn times() {
+    play("times");
+}
+
+#[test]
+fn headers() {
+    play("headers");
+}
+
+#[test]
+fn capture() {
+    play("capture");
+}
+
+#[test]
+fn explained() {
+    play("explained");
+}
+
+#[test]
+fn page() {
+    play("page");
+}
+
+#[test]
 fn every_property_has_a_test_and_a_fuzz_target() {
     let names: Vec<_> = PROPERTIES.iter().map(|property| property.name).collect();
-    assert_eq!(names, ["signature", "scheme", "split", "event", "chunks", "pointer", "config"]);
+    assert_eq!(
+        names,
+        [
+            "signature",
+            "scheme",
+            "split",
+            "event",
+            "chunks",
+            "pointer",
+            "config",
+            "handshake",
+            "envelope",
+            "secret",
+            "stored",
+            "answer",
+            "certificate",
+            "times",
+            "headers",
+            "capture",
+            "explained",
+            "page"
+        ]
+    );
     for name in names {
         let target = format!("../fuzz/targets/{name}.rs");
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&target)).expect(&target);

@@ -121,7 +121,7 @@ pub async fn dead_idle_connections_are_detected(between: &Between, store: impl D
     let claims = (1..=50).map(|n| store.claim(key(n), token(n), HOUR));
     assert!(futures_util::future::join_all(claims).await.iter().all(Result::is_ok));
     between.change(Way::Forgotten);
-    // Longer than a store trusts an idle connection without a check.
+    // The wait is longer than a store trusts an idle connection without a check.
     tokio::time::sleep(Duration::from_millis(10_500)).await;
     assert_eq!(store.claim(key(100), token(1), HOUR).await.unwrap(), Claimed::Acquired);
 }

@@ -267,7 +267,7 @@ async fn a_step_may_take_up_to_its_timeout() {
     let mut holder = direct().await;
     run(&mut holder, format!("BEGIN; LOCK TABLE {namespace}_events")).await;
     let claim = tokio::spawn(async move { store.claim(key(1), token(1), HOUR).await });
-    // Longer than the default limit for a lock.
+    // The wait is longer than the default limit for a lock.
     tokio::time::sleep(Duration::from_secs(2)).await;
     run(&mut holder, "ROLLBACK".to_owned()).await;
     assert_eq!(claim.await.unwrap().unwrap(), Claimed::Acquired);

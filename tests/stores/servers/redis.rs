@@ -177,7 +177,7 @@ async fn flushed_scripts_are_sent_again() {
 async fn a_step_may_take_up_to_its_timeout() {
     let server = Server::redis(&[]);
     let store = patient(&server).await;
-    // Longer than the default timeout of a step.
+    // The pause is longer than the default timeout of a step.
     ask::<()>(&server.url(), "CLIENT PAUSE 3500").await;
     assert_eq!(store.claim(key(1), token(1), HOUR).await.unwrap(), Claimed::Acquired);
 }

@@ -87,7 +87,7 @@ macro_rules! tests {
                     let claiming = store.clone();
                     server.pause();
                     let claim = tokio::spawn(async move { claiming.claim(key(3), token(3), HOUR).await });
-                    // Until the claim waits for its answer.
+                    // The claim waits for its answer by then.
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     server.resume();
                     assert_eq!(claim.await.unwrap().unwrap(), Claimed::Acquired);

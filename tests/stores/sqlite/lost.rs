@@ -106,7 +106,7 @@ async fn an_idle_store_copies_a_removed_log_into_the_database() {
     let store = SqliteStore::open(place.path()).await.unwrap();
     hold(&store).await;
     remove(&place.path(), BOTH);
-    // Without an operation of the store: the check runs once a second.
+    // No operation of the store is needed: the check runs once a second.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     let copy = place.folder.path().join("copy.db");
     fs::copy(place.path(), &copy).unwrap();

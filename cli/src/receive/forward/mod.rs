@@ -16,20 +16,28 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy::Error;
-use medhook::Delivery;
 use medhook::sign::Signer;
+use medhook::{Delivery, Handled};
 use tokio::sync::Semaphore;
 
 pub(super) use self::address::ForwardAddress;
 pub(super) use self::answer::ForwardAnswer;
+use self::answer::GiveUpCodes;
 pub(super) use self::headers::content_type;
 use self::headers::headers;
 pub(super) use self::target::ForwardUrl;
 use super::connector::{ConnectFailure, Traffic, timed_out};
+
+/// Returns the status for the sender, its wait in seconds, and the result for an inbox, of an application's answer. For
+/// `tests/properties`.
+pub(crate) fn application_answer(status: StatusCode, headers: &HeaderMap) -> (StatusCode, Option<u32>, Handled) {
+    let answer = ForwardAnswer::read(status, headers, &GiveUpCodes::default());
+    (answer.status(), answer.retry_after(), answer.into())
+}
 
 /// Sends events to applications.
 #[derive(Debug, Clone)]

@@ -1,12 +1,14 @@
 //! The operations address: health checks, metrics, and the operator's page.
 //!
 //! - `access`: who may see the page: its token, sessions, and the checks of each request
+//! - `in_memory`: the page without a receiver, for `tests/properties`
 //! - `observed`: what the page shows: recent deliveries, their history, and the state of endpoints and inbox
 //! - `page`: the page as HTML
 //! - `start`: starts to serve the address
 //! - `views`: answers the requests for the page
 
 mod access;
+mod in_memory;
 pub(in crate::receive) mod observed;
 mod page;
 mod start;
@@ -21,6 +23,7 @@ use medhook::Bytes;
 
 pub(in crate::receive) use self::access::{Access, FEWEST_CHARACTERS, LONGEST_TOKEN, PageHosts, SHORTEST_TOKEN};
 use self::access::{Caching, protected, strict};
+pub use self::in_memory::PageServer;
 pub(in crate::receive) use self::start::{OPERATIONS, OperationsStart};
 pub(in crate::receive) use self::views::Page;
 use super::budget::Budget;

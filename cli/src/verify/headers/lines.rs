@@ -48,7 +48,10 @@ impl Head {
     fn is_request_line(&mut self, line: &[u8]) -> bool {
         let mut words = line.split(|byte| *byte == b' ');
         match (words.next(), words.next(), words.next(), words.next()) {
-            (Some(method), Some(_), Some(version), None) if version.starts_with(b"HTTP/") => {
+            // The name of a header such as `Via: 1.1 HTTP/2` ends with a colon, which no method contains.
+            (Some(method), Some(_), Some(version), None)
+                if version.starts_with(b"HTTP/") && !method.contains(&b':') =>
+            {
                 self.method = str::from_utf8(method).ok().map(str::to_owned);
                 true
             }

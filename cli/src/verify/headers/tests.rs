@@ -32,6 +32,14 @@ fn the_method_is_recorded() {
 }
 
 #[test]
+fn a_header_that_ends_with_a_version_is_no_request_line() {
+    assert_eq!(
+        parsed("POST /in HTTP/1.1\nvia: 1.1 HTTP/2\nx: y HTTP/1.1\n"),
+        [("via".to_owned(), "1.1 HTTP/2".to_owned()), ("x".to_owned(), "y HTTP/1.1".to_owned())]
+    );
+}
+
+#[test]
 fn the_error_for_an_invalid_head_is_one_line_and_quotes_nothing() {
     for text in ["", "\n\n", "> \n", "canary", "host: a\ncanary", "ca nary: a", "{\"canary\": {}}", "canary\u{1b}: a"] {
         let failure = parse(text.as_bytes()).err().expect(text).to_string();

@@ -112,7 +112,7 @@ impl Application {
         };
         let application = self.clone();
         let accepting = tokio::spawn(async move {
-            // Dropped with this task, which closes the connections.
+            // The set is dropped with this task, which closes the connections.
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 application.state.lock().unwrap().connections += 1;

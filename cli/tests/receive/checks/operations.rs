@@ -80,7 +80,7 @@ async fn paused(which: Which) {
         fleet.restart(number);
     }
     sent.extend(fleet.sender.send_all(Retries::Never, 16, (events / 2..events).map(event)).await);
-    // Several polls of a worker.
+    // Workers poll several times meanwhile.
     tokio::time::sleep(Duration::from_millis(800)).await;
     let (calls, _) = fleet.application.calls();
     let stats = fleet.inbox(0, &["stats"]).stdout;

@@ -55,7 +55,7 @@ async fn application_away(which: Which) {
             |tally| tally.all_are_accepted() && tally.dead == 0 && tally.again == 0,
         )
         .await;
-    // The longest pause of the breaker.
+    // The limit is the longest pause of the breaker.
     report_time(
         "application back",
         &fleet.tables.database,

@@ -179,7 +179,7 @@ impl Stage {
     fn variables(&self) -> Vec<(&'static str, String)> {
         let path = |name: &str| self.path(name).display().to_string();
         let instance = self.instance.as_ref();
-        // Without a receiver, a port at which nothing listens.
+        // Without a receiver, the commands use a port at which nothing listens.
         let (operations, public) = match instance {
             Some(instance) => (operations(instance).to_string(), instance.address.to_string()),
             None => ("127.0.0.1:9".to_owned(), "127.0.0.1:9".to_owned()),

@@ -18,7 +18,7 @@ const WAYS: [(&str, &[&str]); 5] = [
     ("1.1", &["--http1.1", "--header", "Expect: 100-continue"]),
     ("1.1", &["--http1.1", "--header", "Transfer-Encoding: chunked", "--header", "Expect:"]),
     ("2", &["--http2", "--header", "Expect:"]),
-    // Without a length.
+    // curl sends the body without its length.
     ("2", &["--http2", "--header", "Content-Length:"]),
 ];
 

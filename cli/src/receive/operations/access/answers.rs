@@ -43,3 +43,17 @@ const HEADERS: [(HeaderName, &str); 7] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_parts_of_the_program_may_be_kept_by_the_browser() {
+        for (caching, value) in [(Caching::Never, "no-store"), (Caching::Assets, "no-cache")] {
+            let response = protected(Response::new(()), caching);
+            assert_eq!(response.headers()[header::CACHE_CONTROL], value);
+            assert!(HEADERS.iter().all(|(name, value)| response.headers()[name] == value), "{response:?}");
+        }
+    }
+}

@@ -160,6 +160,18 @@ mod tests {
         assert_eq!(counted(), 1);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_client_does_not_wait_for_the_others_once_there_is_room() {
+        let guesses = Guesses::default();
+        let most = u32::try_from(MOST_CLIENTS).unwrap();
+        (0..most).for_each(|number| assert_eq!(wrong(&guesses, number), None));
+        advance(PERIOD / 2).await;
+        (0..MOST_WRONG).for_each(|_| assert_eq!(wrong(&guesses, most), None));
+        assert_eq!(right(&guesses, most + 1), Some(PERIOD));
+        advance(PERIOD / 2).await;
+        assert_eq!(right(&guesses, most + 1), None);
+    }
+
     /// Otherwise tokens that are sent at the same time would all be checked before the first of them is counted.
     #[test]
     fn tokens_sent_at_the_same_time_do_not_exceed_the_limit() {

@@ -141,3 +141,87 @@ impl Access {
         HeaderValue::try_from(cookie).map_err(|error| Failure::because("the session's cookie", error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::header;
+
+    use super::*;
+
+    const TOKEN: &[u8] = b"the-token-of-the-page";
+
+    fn access(is_tls: bool) -> Access {
+        let token = Secret::new(str::from_utf8(TOKEN).unwrap()).unwrap();
+        Access::new(PageToken::new(&token), PageHosts::default(), is_tls)
+    }
+
+    fn client() -> PeerAddress {
+        PeerAddress::new([192, 0, 2, 1].into())
+    }
+
+    /// Returns the headers of a request with the cookie of an answer.
+    fn with_cookie(cookie: &HeaderValue) -> HeaderMap {
+        let pair = cookie.to_str().unwrap().split(';').next().unwrap();
+        HeaderMap::from_iter([(header::COOKIE, pair.parse().unwrap())])
+    }
+
+    #[tokio::test]
+    async fn the_token_opens_a_session_until_the_logout() {
+        let access = access(false);
+        let headers = HeaderMap::new();
+        assert!(!access.has_session(&headers));
+        let cookie = access.log_in(TOKEN, client(), &headers).unwrap();
+        let session = with_cookie(&cookie);
+        assert!(access.has_session(&session) && !access.has_session(&headers));
+        let ended = access.log_out(client(), &session).unwrap();
+        assert_eq!(ended, "medhook=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict");
+        assert!(!access.has_session(&session));
+    }
+
+    #[tokio::test]
+    async fn a_new_token_ends_the_sessions_of_the_old_one() {
+        let access = access(false);
+        let session = with_cookie(&access.log_in(TOKEN, client(), &HeaderMap::new()).unwrap());
+        access.replace_token(&Secret::new("another-token-of-the-page").unwrap());
+        assert!(!access.has_session(&session));
+        let old = access.log_in(TOKEN, client(), &HeaderMap::new());
+        assert!(matches!(old, Err(LoginProblem::WrongToken)));
+        assert!(access.log_in(b"another-token-of-the-page", client(), &HeaderMap::new()).is_ok());
+    }
+
+    #[tokio::test]
+    async fn after_too_many_wrong_tokens_the_right_one_must_wait() {
+        let access = access(false);
+        let log_in = |token: &[u8]| access.log_in(token, client(), &HeaderMap::new());
+        for _ in 0..20 {
+            assert!(matches!(log_in(b"wrong"), Err(LoginProblem::WrongToken)));
+        }
+        assert!(matches!(log_in(TOKEN), Err(LoginProblem::TooMany(_))));
+        let other = PeerAddress::new([192, 0, 2, 2].into());
+        assert!(access.log_in(TOKEN, other, &HeaderMap::new()).is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_cookie_lasts_for_eight_hours_and_is_secure_with_tls() {
+        let attributes = |is_tls| {
+            let cookie = access(is_tls).log_in(TOKEN, client(), &HeaderMap::new()).unwrap();
+            let (pair, attributes) = cookie.to_str().unwrap().split_once("; ").unwrap();
+            let (name, id) = pair.split_once('=').unwrap();
+            assert_eq!(id.len(), 64);
+            format!("{name}; {attributes}")
+        };
+        assert_eq!(attributes(false), "medhook; Path=/; Max-Age=28800; HttpOnly; SameSite=Strict");
+        assert_eq!(attributes(true), "__Host-medhook; Path=/; Max-Age=28800; HttpOnly; SameSite=Strict; Secure");
+    }
+
+    #[test]
+    fn a_form_is_from_the_page_if_its_origin_is_the_host_of_the_request() {
+        let access = access(false);
+        let with = |name: http::HeaderName, value: &str| HeaderMap::from_iter([(name, value.parse().unwrap())]);
+        let host = access.host(&Uri::from_static("/"), &with(header::HOST, "localhost:8788")).unwrap();
+        assert_eq!(host, "localhost:8788");
+        assert_eq!(access.host(&Uri::from_static("/"), &with(header::HOST, "evil.example")), None);
+        assert!(access.is_own_form(&with(header::ORIGIN, "http://localhost:8788"), &host));
+        assert!(!access.is_own_form(&with(header::ORIGIN, "http://evil.example"), &host));
+    }
+}

@@ -128,6 +128,14 @@ mod tests {
     }
 
     #[test]
+    fn the_form_continues_with_the_path_of_its_uri() {
+        let next = |uri: &str| LoginForm::next(&uri.parse().unwrap());
+        assert_eq!(next("/login?other=1&next=%2Finbox%3Fkind%3Da&next=/x").as_deref(), Some("/inbox?kind=a"));
+        assert_eq!(next("/login?next=").as_deref(), Some(""));
+        assert_eq!((next("/login"), next("/login?other=/inbox")), (None, None));
+    }
+
+    #[test]
     fn a_form_has_a_token_and_a_path() {
         let form = LoginForm::parse(b"token=a%2Bb%3D+%0A&next=%2Finbox%3Fkind%3Da&other=1");
         assert_eq!((&*form.token, &*form.next), ("a+b=", "/inbox?kind=a"));

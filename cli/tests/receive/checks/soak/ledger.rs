@@ -78,7 +78,7 @@ impl Ledger {
             if *fate.id.get_or_insert(id) != id {
                 self.mistakes.push(format!("an event has two ids: {}", call.id));
             }
-            // Replayed by an operator while it was dead.
+            // An operator may replay an event while it is dead, so a replay is no repetition.
             if fate.recorded && !call.is_replay {
                 let since = fate.last_call.unwrap_or(call.at);
                 let disturbed = self.disturbances.iter().any(|(from, to)| *from <= call.at && since <= *to);
@@ -150,7 +150,7 @@ mod tests {
         let mut ledger = Ledger::default();
         enter(&mut ledger, &event(began, &[0, 9], Some(1)));
         assert_eq!((ledger.again, ledger.mistakes.len()), (0, 1), "{ledger:?}");
-        // An outage between the calls, and one that ended before them.
+        // The first outage is between the calls, and the second one after them.
         for (from, to, mistakes) in [(5, 6, 0), (20, 21, 1)] {
             let mut ledger = Ledger::default();
             ledger.disturbances.push((began + SECOND * from, began + SECOND * to));
@@ -164,7 +164,7 @@ mod tests {
         let mut ledger = Ledger::default();
         enter(&mut ledger, &event(began, &[0, 3, 9], Some(10)));
         assert_eq!((ledger.again, ledger.mistakes.len()), (0, 0), "{ledger:?}");
-        // Calls that are entered later.
+        // The same event is called for again, in calls that are entered later.
         enter(&mut ledger, &event(began, &[30], Some(31)));
         assert_eq!((ledger.again, ledger.mistakes.len()), (0, 1), "{ledger:?}");
     }
@@ -186,7 +186,7 @@ mod tests {
         ledger.sent(b"body", true);
         ledger.called(&event(began, &[0], None), |_| false, |_| true);
         assert_eq!((ledger.fates().lost, ledger.fates().given_up), (0, 1));
-        // Without an answer of 2xx it may be lost.
+        // An event that was not answered 2xx may be lost.
         ledger.sent(b"another", false);
         assert_eq!(ledger.fates().lost, 0);
     }

@@ -1,4 +1,4 @@
-//! The events of the soak, and their times.
+//! The schedule of a run.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ impl Plan {
         let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<f64>().expect("a number"));
         let duration = Duration::from_secs_f64(number(SECONDS).unwrap_or(10.0));
         let rate = number(RATE).unwrap_or(14.0);
-        // Long in a long run, so that several retries and probes of the application fail.
+        // Outages are long in a long run, so that several retries and probes of the application fail.
         let outage = (duration / 100).clamp(Duration::from_secs(1), Duration::from_secs(8));
         Plan { duration, interval: Duration::from_secs_f64(7.0 / rate), outage }
     }

@@ -128,7 +128,7 @@ mod tests {
         assert!(has_grown(Unit::Count, &of(&|minute| 30 + minute / 5)), "a file that is not closed every five minutes");
         assert!(!has_grown(Unit::Count, &of(&|minute| 30 + minute % 4)));
         assert!(!has_grown(Unit::Total, &of(&|minute| minute * 1_000)));
-        // Too short for a comparison.
+        // The series is too short for a comparison.
         assert!(!has_grown(Unit::Memory, &leaking[..39]));
     }
 

@@ -32,7 +32,7 @@ const SETTLED: Duration = Duration::from_secs(120);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = HOUR.saturating_mul(24);
 
-/// The time for which receivers remember events: the longest time that a provider can need.
+/// The time for which receivers remember events: the longest that a provider can need.
 const RETENTION: Duration = DAY.saturating_mul(7);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

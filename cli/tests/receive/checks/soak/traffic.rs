@@ -20,7 +20,7 @@ use crate::sender::now;
 /// The number of deliveries that may be under way, retries included. While all are, no other event is sent.
 const MOST: usize = 64;
 
-/// The number of a secret that no endpoint has.
+/// The number of secrets that no receiver has.
 const FORGED: u32 = 7;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
