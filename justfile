@@ -93,7 +93,7 @@ licenses *arguments:
 msrv:
     scripts/msrv
 
-# Run mutation tests; takes hours
+# Run mutation tests, or continue an interrupted run; takes a day
 mutants *files:
     scripts/mutants {{files}}
 

@@ -16,6 +16,8 @@ use super::shared_secret::SharedSecretForm;
 use super::signature::KeyedSignature;
 #[cfg(all(feature = "ed25519", feature = "testing"))]
 use super::signature::{SignatureAlgorithm, ed25519_key};
+#[cfg(all(feature = "ed25519", feature = "testing"))]
+use super::standard_webhooks::is_of_pair;
 use super::standard_webhooks::{KeyedStandardWebhooks, is_message_id};
 use super::{Config, SchemeConfig};
 use crate::{ConfigError, Secret, Secrets};
@@ -113,7 +115,8 @@ pub(crate) fn public_key(scheme: &SchemeConfig, secret: &str) -> Option<String> 
     use base64ct::Encoding as _;
 
     let signs_with_pairs = match &scheme.0 {
-        Config::StandardWebhooks(_) => true,
+        // Any other text is the key of an HMAC, also the base64 of a PKCS #8 file.
+        Config::StandardWebhooks(_) => is_of_pair(secret),
         Config::Signature(settings) => settings.algorithm == SignatureAlgorithm::Ed25519,
         Config::SharedSecret(_) => false,
     };

@@ -152,7 +152,7 @@ impl Versions {
 }
 
 /// Returns whether a secret is a key of a pair, public or private, never the key of an HMAC.
-fn is_of_pair(text: &str) -> bool {
+pub(super) fn is_of_pair(text: &str) -> bool {
     text.starts_with("whpk_") || text.starts_with("whsk_")
 }
 

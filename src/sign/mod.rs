@@ -251,6 +251,17 @@ mod tests {
         assert_eq!(signed(seed)["x-sig"], of_rfc_8032);
     }
 
+    /// The signer takes it for the key of an HMAC, so the receiver must get the same text.
+    #[cfg(feature = "ed25519")]
+    #[test]
+    fn a_private_key_of_openssl_is_the_key_of_an_hmac_in_standard_webhooks() {
+        let pkcs_8 = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g";
+        let signed = Signer::new(StandardWebhooks::new(), &secret(pkcs_8)).unwrap().sign("msg_1", 0, b"").unwrap();
+        assert!(signed["webhook-signature"].to_str().unwrap().starts_with("v1,"));
+        assert_eq!(Signing::standard_webhooks().receiver_secret(pkcs_8), pkcs_8);
+        assert_ne!(Signing::of(crate::Ed25519Body::new("x-sig")).receiver_secret(pkcs_8), pkcs_8);
+    }
+
     #[cfg(feature = "ed25519")]
     #[test]
     fn a_public_key_cannot_sign() {

@@ -1,5 +1,6 @@
 //! Time is paused in most of these tests: it advances when all tasks are idle, so that hours of retries take no time.
 
+#[allow(clippy::print_stdout, reason = "the seed that broke a promise")]
 mod chaos;
 mod expiry;
 mod leases;

@@ -183,7 +183,9 @@ fn marks_are_found_wherever_they_are() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_marked_comes_out() {
     let printed = Printed::default();
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(printed.clone());
+    // Without colors, which another crate of the same build may enable, `name=value` is one text.
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::TRACE);
+    let subscriber = subscriber.with_writer(printed.clone());
     subscriber.init();
     let recorder = metrics_util::debugging::DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();

@@ -2,12 +2,14 @@
 //! the servers contain is printed, as a dump has it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use medhook::inbox::{Filter, Keep, Operator};
 use medhook::{
-    Bodies, Bytes, Custom, DedupeStore, Delivery, EchoToken, Found, Handled, Handshake, Headers, Inbox, Keyring,
-    PostgresStore, Received, Receiver, RedisStore, RequestHead, Retry, Secret, SharedSecret, SqliteStore, Worker,
+    AttemptOutcome, Bodies, Bytes, Custom, DedupeStore, Delivery, EchoToken, Found, Handled, Handshake, Headers, Inbox,
+    Keyring, PostgresStore, Received, Receiver, RedisStore, RequestHead, Retry, Secret, SharedSecret, SqliteStore,
+    Worker,
 };
 use medhook_tests::leaks::Search;
 use medhook_tests::servers::{shared_postgres, shared_redis};
@@ -130,9 +132,14 @@ async fn operate(name: &str, inbox: &Inbox, store: Arc<dyn DedupeStore>, printed
     let short = Duration::from_millis(1);
     let retry = Retry::exponential(short, short).max_attempts(2);
     let (attempts, seen) = (printed.clone(), printed.clone());
+    let ended = Arc::new(AtomicUsize::new(0));
+    let count = ended.clone();
     let worker = Worker::builder(&receiver).retry(retry).workers(1).retain_dead(Duration::from_secs(3_600));
     let worker = worker.retain_done(Duration::from_secs(3_600)).on_attempt(move |report| {
         attempts.add(&format!("{report:?}"));
+        if matches!(report.outcome, AttemptOutcome::Done | AttemptOutcome::Dead { .. }) {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
     });
     let worker = worker.handler(move |delivery: Delivery| {
         seen.add(&format!("{delivery:?}"));
@@ -154,8 +161,9 @@ async fn operate(name: &str, inbox: &Inbox, store: Arc<dyn DedupeStore>, printed
         printed.add(&format!("{counts:?}"));
         counts.endpoints.iter().any(|endpoint| endpoint.waiting + endpoint.processing > 0)
     };
+    // The last result is recorded before its line is logged, and reported after it.
     let waiting = async {
-        while unfinished().await {
+        while unfinished().await || ended.load(Ordering::SeqCst) < EVENTS {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

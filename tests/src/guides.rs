@@ -99,6 +99,20 @@ mod tests {
     }
 
     #[test]
+    fn the_pages_of_the_crates_for_frameworks_name_every_feature() {
+        for framework in ["axum", "actix", "tower"] {
+            let folder = project().join("middleware").join(framework);
+            let page = fs::read_to_string(folder.join("README.md")).unwrap();
+            let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+            let (_, features) = manifest.split_once("\n[features]\n").unwrap();
+            let lines = features.lines().take_while(|line| !line.starts_with('['));
+            let names = lines.filter_map(|line| Some(line.split_once(" = ")?.0)).filter(|name| *name != "default");
+            let missing: Vec<_> = names.clone().filter(|name| !page.contains(&format!("`{name}`"))).collect();
+            assert!(missing.is_empty() && names.count() > 10, "{framework}: {missing:?}");
+        }
+    }
+
+    #[test]
     fn the_justfile_names_every_script_that_is_run_by_itself() {
         let justfile = fs::read_to_string(project().join("justfile")).unwrap();
         let named: Vec<_> = justfile.lines().filter_map(|line| line.trim().strip_prefix("scripts/")).collect();

@@ -176,10 +176,11 @@ async fn failed_attempts_are_repeated_and_an_event_without_success_is_dead() {
     };
     assert_eq!(attempts(stored[0]), ["1 retry status_500 500", "2 done  200"]);
     assert_eq!(attempts(stored[1]), ["1 retry status_500 500", "2 retry status_500 500", "3 dead status_500 500"]);
+    // Afterwards, both outputs have been read.
+    assert_eq!(instance.terminate().code(), Some(0));
     let warnings = instance.stderr();
     let dead: Vec<_> = warnings.iter().filter(|line| line.contains("outcome=\"dead\"")).collect();
     assert!(dead.len() == 1 && dead[0].contains("limit=\"max_attempts\" ") && dead[0].contains(" next=\""), "{dead:?}");
-    assert_eq!(instance.terminate().code(), Some(0));
 
     // The state of the inbox is measured at the start, and every 15 s.
     let instance = Instance::start(&folder, &config, &["--json"]);

@@ -7,6 +7,7 @@
 pub(crate) mod endings;
 pub(crate) mod keeping;
 pub(crate) mod leasing;
+#[allow(clippy::print_stdout, reason = "the steps that broke a rule")]
 pub(crate) mod modeling;
 pub(crate) mod operating;
 pub(crate) mod selecting;

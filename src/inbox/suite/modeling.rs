@@ -95,6 +95,8 @@ const STEPS: [Step; 26] = {
 #[derive(Debug, Clone)]
 struct Run {
     number: u8,
+    /// Whether each claim has a token of its own. A server never grants a claim to a token whose claim has ended.
+    has_new_tokens: bool,
 }
 
 impl Run {
@@ -112,8 +114,8 @@ impl Run {
         self.token(b'd', number)
     }
 
-    fn claimer(&self) -> ClaimToken {
-        self.token(b'c', 1)
+    fn claimer(&self, number: u8) -> ClaimToken {
+        self.token(b'c', number)
     }
 
     fn endpoint(&self) -> String {
@@ -169,9 +171,11 @@ struct Reference {
     rows: BTreeMap<i64, Row>,
     mark: Option<Marked>,
     is_paused: bool,
-    /// A body that was read to be sealed again.
+    /// Bodies that were read to be sealed again.
     read: Vec<SealedBody>,
     has_old_key: bool,
+    /// The number of claims that have ended.
+    claims: u8,
 }
 
 impl Reference {
@@ -396,10 +400,13 @@ impl Reference {
     }
 
     async fn claim(&mut self, run: &Run, on: &StoreFixture, step: Step) {
-        let (key, token) = (run.event(1).event_key, run.claimer());
+        let (key, token) = (run.event(1).event_key, run.claimer(self.claims));
         let claimed = self.mark == Some(Marked::Claimed { by: token });
         let lost = matches!(self.mark, Some(Marked::Handled { by } | Marked::Claimed { by }) if by != token);
         let settled = if lost { Settled::Lost } else { Settled::Settled };
+        if run.has_new_tokens && step != Step::Claim && (claimed || lost) {
+            self.claims += 1;
+        }
         match step {
             Step::Claim => {
                 let answer = on.store.claim(key, token, LONG).await.unwrap();
@@ -449,7 +456,8 @@ pub(crate) async fn random_orders_of_steps_are_as_the_reference_says(on: &StoreF
     // The same orders in every run.
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     for number in 1..=20 {
-        let (run, mut reference, mut steps) = (Run { number }, Reference::default(), vec![Step::Store(1)]);
+        let (run, mut reference, mut steps) =
+            (Run { number, has_new_tokens: true }, Reference::default(), vec![Step::Store(1)]);
         steps.extend(
             std::iter::repeat_with(|| {
                 random ^= random << 13;
@@ -481,7 +489,7 @@ impl Drop for Printed {
 
 /// Plays every order of this many steps that leads to a new state. Returns the number of states.
 async fn explore(depth: usize) -> usize {
-    let run = Run { number: 1 };
+    let run = Run { number: 1, has_new_tokens: false };
     let first = MemoryInbox::new();
     first.set_key_records(vec![KeyRecord { key_id: [0, 0, 0, OLD], sealed: Bytes::from_static(b"key") }]);
     let mut open = vec![(first.snapshot(), Reference { has_old_key: true, ..Reference::default() }, Vec::new())];

@@ -43,6 +43,6 @@ mod settings;
 )]
 mod shared;
 #[cfg(all(feature = "postgres", feature = "redis"))]
-#[allow(clippy::print_stdout, reason = "figures of a run")]
+#[allow(clippy::print_stdout, reason = "figures")]
 mod soak;
 mod tally;

@@ -251,7 +251,8 @@ impl Side {
                 let is_replaced = self.replaceable == Some(number);
                 if is_replaced { format!("replaced receiver, {what}") } else { format!("receiver, {what}") }
             };
-            add(&of("heap and stacks"), Unit::Memory, process.memory("RssAnon"));
+            let unit = if self.replaceable == Some(number) { Unit::Control } else { Unit::Memory };
+            add(&of("heap and stacks"), unit, process.memory("RssAnon"));
             add(&of("resident"), Unit::Resident, process.memory("VmRSS"));
             let entries = |folder: &str| std::fs::read_dir(format!("/proc/{}/{folder}", process.id())).unwrap().count();
             add(&of("open files"), Unit::Count, entries("fd") as u64);
@@ -263,9 +264,9 @@ impl Side {
             let number = async |query: &str| tables.number(query).await.unsigned_abs();
             match tables.database.is_sqlite() {
                 true => {
-                    for (name, end) in [("file", ""), ("log", "-wal")] {
+                    for (name, end, unit) in [("file", "", Unit::Size), ("log", "-wal", Unit::Log)] {
                         let path = self.receivers.folder().join(format!("{SQLITE}{end}"));
-                        add(name, Unit::Size, path.metadata().map_or(0, |metadata| metadata.len()));
+                        add(name, unit, path.metadata().map_or(0, |metadata| metadata.len()));
                     }
                 }
                 false => add("database", Unit::Size, number("SELECT pg_database_size(current_database())").await),
