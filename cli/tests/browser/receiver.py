@@ -147,12 +147,13 @@ class Receiver:
 
     def start(self):
         self.log = open(self.folder / "log", "a")
+        # Before the program starts, since it may write at once.
+        seen = (self.folder / "log").stat().st_size
         self.process = subprocess.Popen(
             [self.program, "receive", "--config", self.config.name],
             cwd=self.folder, env=self.environment(), stdin=subprocess.DEVNULL, stdout=open(self.folder / "report", "a"),
             stderr=self.log,
         )
-        seen = (self.folder / "log").stat().st_size
         def listens():
             if self.process.poll() is not None:
                 raise AssertionError(f"the receiver ended: {self.logged()}")
