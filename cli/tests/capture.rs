@@ -120,8 +120,7 @@ impl Recorder {
 
     /// Ends it with a signal, and returns its exit status and its last lines.
     fn end(mut self, signal: &str) -> (ExitStatus, String, TempDir) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        medhook_tests::servers::signal(signal.trim_start_matches('-'), &[self.child.id()]);
         let began = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {

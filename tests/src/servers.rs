@@ -280,7 +280,7 @@ fn unprivileged_user() -> Option<(u32, u32)> {
     Some((numbers.next().unwrap(), numbers.next().unwrap()))
 }
 
-/// Sends a signal, such as `TERM`, to processes.
+/// Sends a signal, such as `TERM`, to processes. A minimal Debian has no program `kill`, but its shell has the command.
 pub fn signal(name: &str, processes: &[u32]) {
     for process in processes {
         let kill = format!("kill -{name} {process} 2>/dev/null || true");

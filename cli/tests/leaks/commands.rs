@@ -185,8 +185,7 @@ async fn a_recorder_writes_no_secret_and_bodies_only_into_their_files() {
             assert!(!is_secret, "{line}");
         }
         assert!(!head.contains("token="), "the query is recorded: {head}");
-        let pid = child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        medhook_tests::servers::signal("TERM", &[child.id()]);
         printed.extend(lines);
         let output = child.wait_with_output().unwrap();
         stage.written.add("standard output of capture", printed.join("\n"));

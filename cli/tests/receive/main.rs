@@ -19,6 +19,7 @@ mod containers;
 mod custom;
 mod fleet;
 mod forward;
+#[allow(clippy::print_stdout, reason = "programs that are skipped")]
 mod forward_signature;
 mod forward_targets;
 mod guides;

@@ -152,8 +152,7 @@ impl Instance {
     }
 
     pub(crate) fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        medhook_tests::servers::signal(signal.trim_start_matches('-'), &[self.child.id()]);
     }
 
     /// Waits until the receiver has ended, and its output has been read.

@@ -178,7 +178,7 @@ impl Nginx {
 impl Drop for Nginx {
     fn drop(&mut self) {
         // SIGQUIT ends the workers as well, which SIGKILL would not.
-        let _ = Command::new("kill").args(["-QUIT", &self.0.id().to_string()]).status();
+        medhook_tests::servers::signal("QUIT", &[self.0.id()]);
         let _ = self.0.wait();
     }
 }

@@ -350,8 +350,7 @@ fn while_the_store_is_being_opened_the_receiver_is_alive_and_not_ready() {
     let mut child = crate::program::medhook(&folder, &[]).spawn().unwrap();
     let (_connected, _) = silent.accept().unwrap();
     assert_eq!((status_of(operations, "/livez"), status_of(operations, "/readyz")), (200, 503));
-    let status = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    assert!(status.success());
+    medhook_tests::servers::signal("TERM", &[child.id()]);
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 

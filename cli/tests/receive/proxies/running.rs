@@ -161,7 +161,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         // With SIGTERM, nginx also ends its workers, which SIGKILL would not.
         if self.kind == Kind::Nginx {
-            let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+            medhook_tests::servers::signal("TERM", &[self.child.id()]);
         } else {
             let _ = self.child.kill();
         }
