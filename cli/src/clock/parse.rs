@@ -1,7 +1,7 @@
 //! Parses a time in the forms in which logs, tools and programs write one.
 
 use jiff::Timestamp;
-use jiff::civil::{Date, DateTime};
+use jiff::civil::{Date, DateTime, Time};
 use jiff::fmt::{rfc2822, strtime::BrokenDownTime, temporal};
 
 /// Parses a time into Unix seconds, and drops its fraction. Fails for a time without a zone: it could be of any zone.
@@ -101,7 +101,7 @@ fn compact(text: &str) -> Option<(String, String)> {
     match text.len() {
         8 => Some((date.to_string(), "T12:00:00Z with its time".to_owned())),
         14 => {
-            let time = date.at(two(8)?, two(10)?, two(12)?, 0).time();
+            let time = Time::new(two(8)?, two(10)?, two(12)?, 0).ok()?;
             Some((date.to_string(), format!("T{time}Z, or an offset such as +01:00 instead of Z")))
         }
         _ => None,
