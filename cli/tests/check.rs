@@ -298,8 +298,9 @@ fn catches_an_endpoint_that_remembers_before_it_handles() {
     let findings = Findings::without_hooks(&served, "healthsync", &[]);
     assert_eq!(findings.code, Some(0));
     let skipped = ("healthsync: handling fails, and the delivery comes again", "skipped");
-    let told = findings.all.iter().find(|(case, verdict, _)| (&**case, &**verdict) == skipped).expect("it is told");
-    assert!(told.2.contains("--fail-next-url"), "{told:?}");
+    let found =
+        findings.all.iter().find(|(case, verdict, _)| (&**case, &**verdict) == skipped).expect("it is reported");
+    assert!(found.2.contains("--fail-next-url"), "{found:?}");
 }
 
 #[test]
@@ -363,8 +364,8 @@ fn catches_an_endpoint_that_handles_before_it_checks() {
     for case in FORGED.iter().chain(&["healthsync: no signature"]) {
         assert!(caught.contains(case), "{case}");
     }
-    let told = findings.all.iter().find(|(case, ..)| case == FORGED[0]).expect("it is told");
-    assert_eq!(told.2, "401, handled once");
+    let found = findings.all.iter().find(|(case, ..)| case == FORGED[0]).expect("it is reported");
+    assert_eq!(found.2, "401, handled once");
 }
 
 #[test]

@@ -52,8 +52,8 @@ fn verbose_tells_of_each_case_what_was_sent_expected_and_happened() {
                          expected  401 stale, not handled\n  happened  401 stale, not handled\n";
     assert!(stdout.contains(of_healthsync), "{stdout}");
     for provider in PROVIDERS {
-        let told = stdout.lines().filter(|line| line.starts_with(&format!("ok {provider}: "))).count();
-        assert!(told > 12, "{provider}: {stdout}");
+        let reported = stdout.lines().filter(|line| line.starts_with(&format!("ok {provider}: "))).count();
+        assert!(reported > 12, "{provider}: {stdout}");
     }
 }
 

@@ -87,12 +87,13 @@ impl Samples {
                 grown.push(format!("{name}: {quarters:?}"));
             }
         }
-        let (judged, all) = (self.series.values().filter(|(_, values)| are_enough(values)).count(), self.series.len());
+        let (compared, all) =
+            (self.series.values().filter(|(_, values)| are_enough(values)).count(), self.series.len());
         report(
             "soak, growth",
             "all stores",
-            format!("{duration:?}: {judged} of {all} series compared, {} have grown: {grown:?}", grown.len()),
-            grown.is_empty() && (judged == all || judged == 0),
+            format!("{duration:?}: {compared} of {all} series compared, {} have grown: {grown:?}", grown.len()),
+            grown.is_empty() && (compared == all || compared == 0),
         );
     }
 }
