@@ -109,9 +109,7 @@ async fn memory(world: World) {
         "25 memory",
         &world.database,
         format!("{sent} of 1 MiB, 64 at once: at most {most} MiB, {idle} MiB at the end"),
-        // Five bodies for each delivery, if all reach the same step at once, which depends on the scheduler: 270 MiB on
-        // a quiet machine, 325 on a busy one.
-        most < 6 * 64,
+        most < 300,
     );
 }
 
