@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use medhook::NoDedupe;
 
-use super::config::{BodiesConfig, Config, ConfigOrigin, Mistakes, Overrides};
+use super::config::{BodiesConfig, Config, Mistakes, Overrides};
 use super::sockets::address_warnings;
 use super::tls::CertificateSource;
 use crate::failure::Failure;
@@ -24,8 +24,7 @@ pub(crate) const NOT_CHECKED: &str =
 /// Checks a config file with the options of the command line. Returns a line for each mistake.
 pub(super) fn check_config(path: &Path, overrides: Overrides) -> Result<CheckedConfig, Vec<Failure>> {
     let all = |Mistakes { first, others }| std::iter::once(first).chain(others).collect::<Vec<_>>();
-    let (origin, text) = ConfigOrigin::read(path).map_err(|failure| vec![failure])?;
-    let config = Config::check(origin.file(), &text[..], overrides).map_err(all)?;
+    let config = Config::check_file(path, overrides).map_err(all)?;
     // These fail at the start of a receiver, after the config file was read.
     let bodies = config.bodies.as_ref().map(BodiesConfig::bodies).transpose().map(drop);
     let tls = config.tls.as_ref().map(CertificateSource::acceptor).transpose().map(drop);

@@ -2,6 +2,7 @@
 //!
 //! A [`SecretEntry`] is where a secret comes from, so that it can be read again while the receiver runs.
 
+use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -135,6 +136,17 @@ impl Named {
         let (place, label) = (&entry.place, secret.label());
         Some(format!("{place}: secret {label} {mistake}, or set `literal = true` if the text is intended"))
     }
+}
+
+/// Returns one line for each file of these secrets that other users of the machine can access, at the first place that
+/// names the file.
+///
+/// A warning and no error, because Kubernetes mounts secrets with mode 0644 by default, in a volume that only the users
+/// of the container can reach.
+pub(super) fn access_warnings<'n>(secrets: impl IntoIterator<Item = &'n Named>) -> Vec<String> {
+    let mut files = HashSet::new();
+    let first_places = secrets.into_iter().filter(|named| named.entry.file().is_some_and(|file| files.insert(file)));
+    first_places.filter_map(Named::access_warning).collect()
 }
 
 /// The advice about a file that [`is_open_to_others`].

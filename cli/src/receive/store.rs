@@ -41,6 +41,11 @@ impl StoreConfig {
         self.url.shown()
     }
 
+    /// Returns whether the URL holds a password.
+    pub(super) fn has_password(&self) -> bool {
+        self.url.has_password()
+    }
+
     /// Returns how many file descriptors `max_connections` requires.
     pub(super) fn files(&self) -> usize {
         self.max_connections.map_or(0, |number| usize::try_from(number).unwrap_or(usize::MAX))

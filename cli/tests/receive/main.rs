@@ -17,6 +17,7 @@ mod commands;
 mod config;
 mod containers;
 mod custom;
+mod file_modes;
 mod fleet;
 mod forward;
 #[allow(clippy::print_stdout, reason = "programs that are skipped")]

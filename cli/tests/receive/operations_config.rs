@@ -148,23 +148,6 @@ fn a_token_that_looks_like_a_mistake_is_a_warning_and_nothing_of_it_is_printed()
     }
 }
 
-#[cfg(unix)]
-#[test]
-fn a_token_that_other_users_can_read_is_a_warning() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let folder = Folder::new();
-    let file = folder.file("token", "a token of the operator's page");
-    let config = valid().replace("{ env = \"TEST_THIRD_SECRET\" }", "{ file = \"token\" }");
-    for (mode, is_open) in [(0o600, false), (0o640, false), (0o644, true), (0o602, true)] {
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
-        let output = ends(&folder, &config, &["--check"]);
-        let problems = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{problems}");
-        let warning = "medhook.toml: `operations`: `token`: `file`: other users can access the file";
-        assert_eq!(problems.contains(warning), is_open, "{mode:o}: {problems}");
-    }
-}
-
 #[test]
 fn every_key_of_the_page_is_documented() {
     let (keys, page) = (include_str!("../../../docs/receive.md"), include_str!("../../../docs/receive-operation.md"));

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
@@ -26,8 +25,7 @@ pub(crate) fn issue(folder: &Folder, until: i32) -> CertificateDer<'static> {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = params.self_signed(&key).unwrap();
     folder.file("cert.pem", &certificate.pem());
-    let key = folder.file("key.pem", &key.serialize_pem());
-    std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    folder.file("key.pem", &key.serialize_pem());
     certificate.der().clone()
 }
 

@@ -40,7 +40,7 @@ use self::origin::{LONGEST, unreadable};
 pub(in crate::receive) use self::placed::Placed;
 pub(in crate::receive) use self::store::take as store;
 use super::keys::TableKeys;
-use super::secrets::{Named, no_secret_twice};
+use super::secrets::{Named, access_warnings, no_secret_twice};
 use super::store::StoreConfig;
 use super::tls::CertificateSource;
 use crate::failure::Failure;
@@ -63,6 +63,8 @@ pub(in crate::receive) struct Config {
     pub(in crate::receive) endpoints: Vec<EndpointConfig>,
     /// One line for each secret whose text looks like a mistake.
     pub(in crate::receive) warnings: Vec<String>,
+    /// Whether the file itself has the password of the store.
+    holds_password: bool,
     /// The secrets that are read at the start only.
     pub(in crate::receive) read_at_start: Vec<Named>,
     /// The file, unless the content was passed.
@@ -79,8 +81,16 @@ pub(in crate::receive) struct Overrides {
 impl Config {
     /// Reads the config file at a path.
     pub(in crate::receive) fn load(path: &Path, overrides: Overrides) -> Result<Self, Failure> {
+        Config::check_file(path, overrides).map_err(|mistakes| mistakes.first)
+    }
+
+    /// Reads the config file at a path, and collects the mistakes of all endpoints.
+    pub(in crate::receive) fn check_file(path: &Path, overrides: Overrides) -> Result<Self, Mistakes> {
         let (origin, text) = ConfigOrigin::read(path)?;
-        let config = Config::read(origin.file(), &text[..], overrides)?;
+        let mut config = Config::check(origin.file(), &text[..], overrides)?;
+        if config.holds_password && origin.is_open_to_others() {
+            config.warnings.push(config.store.wrong(PASSWORD_IN_OPEN_FILE).to_string());
+        }
         Ok(Config { origin: Some(origin), ..config })
     }
 
@@ -95,6 +105,8 @@ impl Config {
         let mut keys = top(file, content)?;
         let listen = listener::placed(&mut keys, "listen", overrides.listen, LISTEN)?;
         let (store, store_secret) = store::take(&mut keys, overrides.store)?;
+        // A URL with a password is rejected in `--store`.
+        let holds_password = store_secret.is_none() && store.value.has_password();
         let bodies = BodiesConfig::take(&mut keys).map_err(|failure| found.push(failure)).unwrap_or_default();
         let listen = listener::address(listen, LISTEN)?;
         let tls = CertificateSource::take(&mut keys)?;
@@ -123,7 +135,7 @@ impl Config {
         let token = operations.as_ref().and_then(OperationsConfig::token);
         let others = groups.iter().chain(&signing).flat_map(|group| &group.secrets);
         let others = others.chain(&store_secret).chain(bodies.iter().flat_map(BodiesConfig::secrets));
-        token_is_unique(token, others)?;
+        token_is_unique(token, others.clone())?;
         no_duplicates(&read.endpoints)?;
         inboxes_have_a_store(&read.endpoints, &store, bodies.as_ref())?;
         let mut warnings: Vec<_> = read.endpoints.iter().flat_map(|endpoint| endpoint.secrets.warnings()).collect();
@@ -133,7 +145,8 @@ impl Config {
         warnings.extend(bodies.iter().flat_map(BodiesConfig::warnings));
         let read_at_start = store_secret.iter().chain(bodies.iter().flat_map(BodiesConfig::secrets));
         let read_at_start = read_at_start.cloned().collect();
-        warnings.extend(operations.iter().flat_map(OperationsConfig::token_warnings));
+        warnings.extend(token.and_then(Named::warning));
+        warnings.extend(access_warnings(others.chain(token)));
         let certificates = tls.iter().chain(operations.as_ref().and_then(|operations| operations.tls.as_ref()));
         warnings.extend(certificates.flat_map(|tls| tls.warnings(SystemTime::now())));
         Ok(Config {
@@ -148,6 +161,7 @@ impl Config {
             shutdown,
             endpoints: read.endpoints,
             warnings,
+            holds_password,
             read_at_start,
             origin: None,
         })
@@ -190,6 +204,10 @@ const TOP: &[&str] = &[
     "operations",
     "endpoint",
 ];
+
+/// The advice about a config file with a password.
+const PASSWORD_IN_OPEN_FILE: &str = "the URL has a password, and other users can access this file; restrict it with \
+                                     chmod o-rwx, or keep the URL in a file of its own";
 
 /// Long enough for load balancers that check readiness every second or two.
 const DRAIN_DELAY: Duration = Duration::from_secs(5);

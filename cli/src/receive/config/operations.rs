@@ -96,11 +96,6 @@ impl OperationsConfig {
     pub(super) fn token(&self) -> Option<&Named> {
         self.page.as_ref().map(|page| &page.token)
     }
-
-    /// Returns the warnings about the token at the start.
-    pub(super) fn token_warnings(&self) -> impl Iterator<Item = String> {
-        self.token().into_iter().flat_map(|token| token.warning().into_iter().chain(token.access_warning()))
-    }
 }
 
 /// Checks that the token cannot be guessed, as far as its text shows that, and that it fits into the form.

@@ -6,6 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
+use crate::receive::secrets::is_open_to_others;
 
 /// The file that a config was read from, and a hash of its text.
 #[derive(Debug, Clone)]
@@ -27,6 +28,11 @@ impl ConfigOrigin {
     /// Returns the name of the file, for messages.
     pub(in crate::receive) fn file(&self) -> &str {
         &self.file
+    }
+
+    /// Returns whether users of the machine other than the owner and the group can access the file.
+    pub(super) fn is_open_to_others(&self) -> bool {
+        is_open_to_others(&self.path)
     }
 
     /// Returns whether the file has another text now, or cannot be read. Only a regular file can be read again.

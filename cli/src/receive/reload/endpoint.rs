@@ -10,7 +10,7 @@ use super::watched::FileContent;
 use crate::failure::Failure;
 use crate::receive::config::token_is_unique;
 use crate::receive::endpoint_secrets::EndpointSecrets;
-use crate::receive::secrets::{Named, no_secret_twice};
+use crate::receive::secrets::{Named, access_warnings, no_secret_twice};
 
 /// The secrets that are in use, which must differ.
 #[derive(Clone, Default)]
@@ -81,7 +81,9 @@ impl EndpointReload {
             shared.replace(signer);
             tracing::info!(target: "medhook::secrets", endpoint, secret, "forward_secret replaced");
         }
-        new.warnings().for_each(|warning| tracing::warn!(target: "medhook::secrets", "{warning}"));
+        new.warnings()
+            .chain(access_warnings(new.secrets()))
+            .for_each(|warning| tracing::warn!(target: "medhook::secrets", "{warning}"));
         if let Some(current) = all.endpoints.get_mut(self.index) {
             *current = new;
         }
