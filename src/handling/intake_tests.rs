@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::{Instant, advance};
 
 use crate::claim_token::ClaimToken;
-use crate::dedupe::inbox::store::{InboxStore, LeaseRequest, Leased};
+use crate::dedupe::inbox::store::{InboxStore, LeaseId, LeaseRequest, Leased};
 use crate::dedupe::{Claimed, DedupeStore};
 use crate::inbox::memory::{self, BEGIN, MemoryInbox};
 use crate::inbox::sealing::{Bodies, Unsealable};
@@ -292,8 +292,7 @@ async fn equal_bodies_that_can_recur_are_two_events() {
     assert_eq!((first.possible_duplicate(), first.id_from()), (None, IdFrom::Nothing));
     double
         .finish(
-            first.inbox_row().unwrap(),
-            first.claim_token().unwrap(),
+            LeaseId::first(first.inbox_row().unwrap(), first.claim_token().unwrap()),
             crate::dedupe::inbox::rules::Ending::Done,
             false,
         )
@@ -349,7 +348,7 @@ async fn events_beyond_max_inbox_bytes_are_rejected_until_there_is_room() {
     assert_eq!(reason(&receiver, &event(3)).await, Err(Reason::StoreFull));
 
     let leased = lease(&double).await;
-    double.finish(leased.body.id, leased.token, crate::dedupe::inbox::rules::Ending::Done, false).await.unwrap();
+    double.finish(leased.lease_id(), crate::dedupe::inbox::rules::Ending::Done, false).await.unwrap();
     advance(Duration::from_secs(1)).await;
     assert_eq!(reason(&receiver, &event(3)).await, Err(Reason::Stored));
 }
@@ -373,7 +372,7 @@ async fn dead_events_do_not_fill_an_endpoint() {
     assert_eq!(reason(&receiver, &event(2)).await, Err(Reason::StoreFull));
     let leased = lease(&double).await;
     let dead = crate::dedupe::inbox::rules::Ending::Dead { reason: "given_up".to_owned() };
-    double.finish(leased.body.id, leased.token, dead, false).await.unwrap();
+    double.finish(leased.lease_id(), dead, false).await.unwrap();
     advance(Duration::from_secs(1)).await;
     assert_eq!(reason(&receiver, &event(2)).await, Err(Reason::Stored));
 }

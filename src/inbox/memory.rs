@@ -16,7 +16,8 @@ use crate::counts::EndpointCounts;
 use crate::dedupe::inbox::rules::{self, Ending, LeaseRule, RowState, Status};
 use crate::dedupe::inbox::store::{
     AuditRow, CountOf, EntryRow, InboxCounts, InboxStore, Keep, KeyRecord, KindCount, KindCounts, LeaseAnswer,
-    LeaseHold, LeaseRequest, Leased, NewEvent, OldestRow, Operated, PurgedRows, RowFilter, SealedBody, StoreResult,
+    LeaseHold, LeaseId, LeaseRequest, Leased, NewEvent, OldestRow, Operated, PurgedRows, RowFilter, SealedBody,
+    StoreResult,
 };
 use crate::dedupe::{Claimed, DedupeStore, DeliveryRecord, Forgotten, MemoryStore, Settled, StoreFuture};
 use crate::error::StoreError;
@@ -307,12 +308,12 @@ impl InboxStore for MemoryInbox {
         })
     }
 
-    fn finish(&self, id: i64, token: ClaimToken, ending: Ending, keep_body: bool) -> StoreFuture<'_, Settled> {
+    fn finish(&self, lease: LeaseId, ending: Ending, keep_body: bool) -> StoreFuture<'_, Settled> {
         self.call("finish", move |tables, now| {
-            let Some(row) = tables.rows.get_mut(&id) else { return Settled::Lost };
-            let settled = rules::finish(&mut row.state, token, now, &ending);
+            let Some(row) = tables.rows.get_mut(&lease.row) else { return Settled::Lost };
+            let settled = rules::finish_leased(&mut row.state, lease.token, lease.replays, now, &ending);
             if settled == Settled::Settled && row.state.status == Status::Done && !keep_body {
-                tables.bodies.remove(&id);
+                tables.bodies.remove(&lease.row);
             }
             settled
         })

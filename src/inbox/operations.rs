@@ -389,7 +389,7 @@ pub(super) mod tests {
             LeaseRequest { endpoint: "fasten".to_owned(), token, lease: Duration::from_secs(60), alone: false };
         let leased = inbox.tables.lease(request).await.unwrap().leased.expect("an event is due");
         let id = leased.body.id;
-        inbox.tables.finish(id, token, ending, keep_body).await.unwrap();
+        inbox.tables.finish(leased.lease_id(), ending, keep_body).await.unwrap();
         id
     }
 

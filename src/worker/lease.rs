@@ -9,9 +9,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::alone::Turn;
 use super::shared::Shared;
-use crate::claim_token::ClaimToken;
 use crate::dedupe::Settled;
 use crate::dedupe::inbox::rules::Ending;
+use crate::dedupe::inbox::store::LeaseId;
 use crate::delivery::Delivery;
 use crate::error::StoreError;
 use crate::handling::Permit;
@@ -20,8 +20,7 @@ use crate::observe::inbox as observe;
 /// The lease of an event, with the permit of its attempt.
 pub(super) struct Lease {
     pub(super) shared: Arc<Shared>,
-    pub(super) row: i64,
-    pub(super) token: ClaimToken,
+    pub(super) id: LeaseId,
     /// A time before the store granted or renewed the lease.
     pub(super) granted: Instant,
     pub(super) permit: Permit,
@@ -90,8 +89,8 @@ impl Lease {
     }
 
     async fn renew(&mut self) -> Result<Settled, StoreError> {
-        let (row, token, length, now) = (self.row, self.token, self.length(), Instant::now());
-        let renewed = self.shared.answer(|tables| tables.renew(row, token, length)).await;
+        let (id, length, now) = (self.id, self.length(), Instant::now());
+        let renewed = self.shared.answer(|tables| tables.renew(id.row, id.token, length)).await;
         match &renewed {
             Ok(Settled::Settled) => self.granted = now,
             Ok(Settled::Lost) => {}
@@ -112,8 +111,8 @@ impl Lease {
         let keep_body = !self.shared.retain_done.is_zero();
         let (began, mut wait, mut is_last) = (Instant::now(), FIRST_RETRY, false);
         loop {
-            let (row, token) = (self.row, self.token);
-            let finished = self.shared.answer(|tables| tables.finish(row, token, ending.clone(), keep_body)).await;
+            let id = self.id;
+            let finished = self.shared.answer(|tables| tables.finish(id, ending.clone(), keep_body)).await;
             turn.take();
             match finished {
                 Ok(settled) => return Some(settled),

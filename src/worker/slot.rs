@@ -102,8 +102,8 @@ impl Slot {
                     match (answer.leased, self.permit.take(), self.pass.take()) {
                         (Some(leased), Some(permit), Some(pass)) => {
                             (self.overdue, self.poller) = (0, None);
-                            let (row, token) = (leased.body.id, leased.token);
-                            let lease = Lease { shared: self.shared.clone(), row, token, granted, permit };
+                            let id = leased.lease_id();
+                            let lease = Lease { shared: self.shared.clone(), id, granted, permit };
                             return Ready { leased, lease, turn, pass };
                         }
                         (_, _, pass) => self.pass = pass,
@@ -192,8 +192,8 @@ impl Slot {
         // An answer that is not known by now would be known only after the lease has expired.
         let Ok(answer) = answer else { return };
         if let Some(leased) = answer.leased {
-            let (row, granted) = (leased.body.id, Instant::now());
-            let lease = Lease { shared: self.shared.clone(), row, token, granted, permit };
+            let (id, granted) = (leased.lease_id(), Instant::now());
+            let lease = Lease { shared: self.shared.clone(), id, granted, permit };
             let ending = Ending::Retry { wait: Duration::ZERO, reason: "canceled", counted: false };
             lease.finish(&ending, None).await;
         }

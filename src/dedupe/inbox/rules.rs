@@ -170,6 +170,16 @@ pub(crate) fn finish(row: &mut RowState, token: ClaimToken, now: i64, ending: &E
     Settled::Settled
 }
 
+/// Ends an attempt of a lease that was granted after this many replays, as [`finish`] does. An operator's replay resets
+/// the token, so that a repeated call of the former lease can arrive late and be granted. The ending of that attempt,
+/// late as well, must not end the replay, which no worker has attempted.
+pub(crate) fn finish_leased(row: &mut RowState, token: ClaimToken, replays: u32, now: i64, ending: &Ending) -> Settled {
+    if row.replays != replays {
+        return Settled::Lost;
+    }
+    finish(row, token, now, ending)
+}
+
 /// Makes an event due now, with new attempts. Returns false if a worker is handling it or it was discarded.
 pub(crate) fn replay(row: &mut RowState, now: i64) -> bool {
     match row.status {

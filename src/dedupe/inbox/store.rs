@@ -34,9 +34,9 @@ pub(crate) trait InboxStore: fmt::Debug + Send + Sync + 'static {
     /// Extends the lease to `lease` from now.
     fn renew(&self, id: i64, token: ClaimToken, lease: Duration) -> StoreFuture<'_, Settled>;
 
-    /// Ends the lease. Deletes the body of an event that is done, unless `keep_body` is set, also if the event is done
-    /// already under the same token.
-    fn finish(&self, id: i64, token: ClaimToken, ending: Ending, keep_body: bool) -> StoreFuture<'_, Settled>;
+    /// Ends a lease, unless the event was replayed since it was granted. Deletes the body of an event that is done,
+    /// unless `keep_body` is set, also if the event is done already under the same token.
+    fn finish(&self, lease: LeaseId, ending: Ending, keep_body: bool) -> StoreFuture<'_, Settled>;
 
     /// Returns the rows that a filter selects, by ascending id, or by descending id if it is so set.
     fn list(&self, filter: RowFilter) -> StoreFuture<'_, Vec<EntryRow>>;
@@ -174,6 +174,28 @@ pub(crate) struct Leased {
     pub(crate) provider: String,
     pub(crate) kind: String,
     pub(crate) body: SealedBody,
+}
+
+impl Leased {
+    pub(crate) fn lease_id(&self) -> LeaseId {
+        LeaseId { row: self.body.id, token: self.token, replays: self.replays }
+    }
+}
+
+/// The lease of a row, and the number of replays of its event when the lease was granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LeaseId {
+    pub(crate) row: i64,
+    pub(crate) token: ClaimToken,
+    pub(crate) replays: u32,
+}
+
+#[cfg(test)]
+impl LeaseId {
+    /// Returns the lease of an event that was never replayed.
+    pub(crate) fn first(row: i64, token: ClaimToken) -> Self {
+        LeaseId { row, token, replays: 0 }
+    }
 }
 
 impl fmt::Debug for Leased {

@@ -24,7 +24,8 @@ use super::memory::MemoryInbox;
 use crate::claim_token::ClaimToken;
 use crate::dedupe::inbox::rules::{Ending, Status};
 use crate::dedupe::inbox::store::{
-    AuditRow, EntryRow, InboxStore, LeaseAnswer, LeaseRequest, Leased, NewEvent, RowFilter, SealedBody, StoreResult,
+    AuditRow, EntryRow, InboxStore, LeaseAnswer, LeaseId, LeaseRequest, Leased, NewEvent, RowFilter, SealedBody,
+    StoreResult,
 };
 use crate::dedupe::{DedupeStore, Settled};
 use crate::event_key::EventKey;
@@ -100,6 +101,7 @@ macro_rules! inbox_suite {
             operating::a_leased_or_discarded_event_is_not_replayed
             operating::a_replay_conflicts_with_an_unfinished_row_of_the_event
             operating::the_holder_before_a_replay_cannot_finish
+            operating::a_lease_and_an_ending_that_arrive_after_a_replay_do_not_end_it
             operating::unfinished_events_without_a_worker_are_discarded_with_their_bodies
             operating::other_events_are_not_discarded
             operating::a_forgotten_event_is_stored_again
@@ -253,7 +255,12 @@ impl StoreFixture {
     }
 
     pub(crate) async fn finish_with(&self, id: i64, token: ClaimToken, ending: Ending, keep_body: bool) -> Settled {
-        self.inbox.finish(id, token, ending, keep_body).await.unwrap()
+        let replays = self.find(id).await.map_or(0, |row| row.replays);
+        self.finish_of(LeaseId { row: id, token, replays }, ending, keep_body).await
+    }
+
+    pub(crate) async fn finish_of(&self, lease: LeaseId, ending: Ending, keep_body: bool) -> Settled {
+        self.inbox.finish(lease, ending, keep_body).await.unwrap()
     }
 
     pub(crate) async fn find(&self, id: i64) -> Option<EntryRow> {

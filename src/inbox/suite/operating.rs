@@ -96,6 +96,26 @@ pub(crate) async fn the_holder_before_a_replay_cannot_finish(on: &StoreFixture) 
     on.leased(id, token(11)).await;
 }
 
+pub(crate) async fn a_lease_and_an_ending_that_arrive_after_a_replay_do_not_end_it(on: &StoreFixture) {
+    for (number, first) in [(1, dead()), (2, Ending::Done)] {
+        let id = on.stored(event(number)).await;
+        let before = on.leased(id, token(11)).await.lease_id();
+        assert_eq!(on.finish_of(before, first.clone(), true).await, Settled::Settled);
+        assert_eq!(on.replay(id).await, Operated::Done);
+        // The lease is granted once more, since the replay has reset its token.
+        let late = on.leased_for(id, token(11), SHORT, false).await;
+        assert_eq!((late.lease_id(), late.replays), (LeaseId { replays: 1, ..before }, 1));
+        for ending in [first, dead(), Ending::Done, retry(LONG)] {
+            assert_eq!(on.finish_of(before, ending, true).await, Settled::Lost);
+        }
+        assert_eq!(on.row(id).await.status, Status::Processing);
+        // No worker has the event, so that another one leases it.
+        expire().await;
+        let leased = on.leased_for(id, token(12), LONG, true).await;
+        assert_eq!(on.finish_of(leased.lease_id(), Ending::Done, false).await, Settled::Settled);
+    }
+}
+
 pub(crate) async fn unfinished_events_without_a_worker_are_discarded_with_their_bodies(on: &StoreFixture) {
     let expired = on.stored(event(4)).await;
     on.leased_for(expired, token(11), SHORT, false).await;

@@ -4,7 +4,7 @@ use super::*;
 use crate::claim_token::ClaimToken;
 use crate::dedupe::Settled;
 use crate::dedupe::inbox::rules::Ending;
-use crate::dedupe::inbox::store::{InboxStore as _, LeaseRequest, Leased};
+use crate::dedupe::inbox::store::{InboxStore as _, LeaseId, LeaseRequest, Leased};
 use crate::worker::attempt;
 use crate::worker::lease::Lease;
 
@@ -81,7 +81,7 @@ async fn stalled(stage: &Stage, stop: Duration, meanwhile: impl Future<Output = 
     tokio::time::advance(stop).await;
     meanwhile.await;
     let (turn, pass) = (shared.gate.turn().await, shared.breaker.pass().await);
-    let lease = Lease { shared, row: leased.body.id, token, granted, permit };
+    let lease = Lease { shared, id: leased.lease_id(), granted, permit };
     attempt::run(leased, lease, turn, pass).await;
     calls.load(Ordering::SeqCst)
 }
@@ -233,7 +233,7 @@ async fn an_event_that_the_application_has_finished_stays_done_whatever_its_hand
         let store = store.clone();
         async move {
             let (row, token) = (delivery.inbox_row().unwrap(), delivery.claim_token().unwrap());
-            assert_eq!(store.finish(row, token, Ending::Done, true).await.unwrap(), Settled::Settled);
+            assert_eq!(store.finish(LeaseId::first(row, token), Ending::Done, true).await.unwrap(), Settled::Settled);
             false
         }
     };

@@ -67,6 +67,21 @@ fn a_held_row_is_not_leased() {
 }
 
 #[test]
+fn an_ending_of_a_lease_before_a_replay_does_not_end_a_later_lease() {
+    let replayed = || RowState { replays: 1, ..processing() };
+    for ending in [Ending::Done, Ending::Dead { reason: "given_up".to_owned() }] {
+        for replays in [0, 2] {
+            let lost = unchanged(replayed(), |row| finish_leased(row, token(1), replays, NOW, &ending));
+            assert_eq!(lost, Settled::Lost);
+        }
+        let (mut by_lease, mut by_token) = (replayed(), replayed());
+        assert_eq!(finish_leased(&mut by_lease, token(1), 1, NOW, &ending), Settled::Settled);
+        assert_eq!(finish(&mut by_token, token(1), NOW, &ending), Settled::Settled);
+        assert_eq!(by_lease, by_token);
+    }
+}
+
+#[test]
 fn a_suspect_is_leased_only_alone() {
     for was_alone in [false, true] {
         let row = RowState { alone: was_alone, ..processing() };

@@ -4,7 +4,7 @@ use super::super::connection::error_in;
 use super::{PostgresStore, lease};
 use crate::claim_token::ClaimToken;
 use crate::dedupe::Settled;
-use crate::dedupe::inbox::rules::Ending;
+use crate::dedupe::inbox::rules::{self, Ending, RowState};
 use crate::dedupe::own_delivery::own_delivery;
 use crate::{Delivery, StoreError};
 
@@ -52,7 +52,9 @@ impl PostgresStore {
         token: ClaimToken,
     ) -> Result<(), StoreError> {
         let statements = &self.inner.inbox.statements.rows_in;
-        match lease::finish(statements, row, token, &Ending::Done, true, transaction).await {
+        // In a transaction that its caller holds open, this call cannot arrive late.
+        let finish = |row: &mut RowState, now| rules::finish(row, token, now, &Ending::Done);
+        match lease::finish(statements, row, finish, true, transaction).await {
             Ok(Settled::Settled) => Ok(()),
             Ok(Settled::Lost) => Err(StoreError::lost()),
             Err(error) => Err(error_in(operation, error)),

@@ -10,7 +10,7 @@ use super::row::{Stored, optional_bytes};
 use super::statements::{InboxStatements, RowStatements};
 use crate::claim_token::ClaimToken;
 use crate::dedupe::Settled;
-use crate::dedupe::inbox::rules::{self, Ending, LeaseRule, RowState, Status};
+use crate::dedupe::inbox::rules::{self, LeaseRule, RowState, Status};
 use crate::dedupe::inbox::store::{LeaseAnswer, LeaseRequest, Leased};
 
 /// Leases the next row.
@@ -85,11 +85,11 @@ pub(super) async fn renew(
     Ok(settled)
 }
 
+/// Ends an attempt by a rule, which is called with the row and the time.
 pub(super) async fn finish(
     statements: &RowStatements,
     id: i64,
-    token: ClaimToken,
-    ending: &Ending,
+    rule: impl FnOnce(&mut RowState, i64) -> Settled,
     keep_body: bool,
     connection: &mut PgConnection,
 ) -> Result<Settled, sqlx::Error> {
@@ -97,7 +97,7 @@ pub(super) async fn finish(
         return Ok(Settled::Lost);
     };
     let before = stored.state.clone();
-    let settled = rules::finish(&mut stored.state, token, stored.now, ending);
+    let settled = rule(&mut stored.state, stored.now);
     if settled == Settled::Lost {
         return Ok(settled);
     }

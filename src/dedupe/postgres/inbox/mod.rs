@@ -28,9 +28,9 @@ use super::super::namespace::Namespace;
 use super::PostgresStore;
 use super::work::seconds;
 use crate::claim_token::ClaimToken;
-use crate::dedupe::inbox::rules::Ending;
+use crate::dedupe::inbox::rules::{self, Ending, RowState};
 use crate::dedupe::inbox::store::{
-    AuditRow, CountOf, EntryRow, InboxCounts, InboxStore, Keep, KeyRecord, KindCounts, LeaseAnswer, LeaseHold,
+    AuditRow, CountOf, EntryRow, InboxCounts, InboxStore, Keep, KeyRecord, KindCounts, LeaseAnswer, LeaseHold, LeaseId,
     LeaseRequest, NewEvent, OldestRow, Operated, PurgedRows, RowFilter, SealedBody, StoreResult,
 };
 use crate::dedupe::{Forgotten, Settled, StoreFuture};
@@ -195,11 +195,12 @@ impl InboxStore for PostgresInbox {
         }))
     }
 
-    fn finish(&self, id: i64, token: ClaimToken, ending: Ending, keep_body: bool) -> StoreFuture<'_, Settled> {
-        let arguments = (id, token, ending, keep_body);
+    fn finish(&self, lease: LeaseId, ending: Ending, keep_body: bool) -> StoreFuture<'_, Settled> {
+        let arguments = (lease, ending, keep_body);
         Box::pin(self.run("finish", TaskMode::Repeatable, arguments, |statements, arguments, connection| {
-            let (id, token, ending, keep_body) = arguments;
-            Box::pin(lease::finish(&statements.rows, *id, *token, ending, *keep_body, connection))
+            let (lease, ending, keep_body) = arguments;
+            let finish = |row: &mut RowState, now| rules::finish_leased(row, lease.token, lease.replays, now, ending);
+            Box::pin(lease::finish(&statements.rows, lease.row, finish, *keep_body, connection))
         }))
     }
 

@@ -15,7 +15,7 @@ use super::work::InboxTransaction;
 use crate::claim_token::ClaimToken;
 use crate::dedupe::Settled;
 use crate::dedupe::inbox::rules::{self, Ending, LeaseRule, Status};
-use crate::dedupe::inbox::store::{LeaseAnswer, LeaseRequest, Leased, NewEvent, StoreResult};
+use crate::dedupe::inbox::store::{LeaseAnswer, LeaseId, LeaseRequest, Leased, NewEvent, StoreResult};
 use crate::event_key::EventKey;
 
 impl InboxTransaction<'_> {
@@ -172,21 +172,15 @@ impl InboxTransaction<'_> {
         Ok(settled)
     }
 
-    pub(super) async fn finish(
-        &mut self,
-        id: i64,
-        token: ClaimToken,
-        ending: &Ending,
-        keep_body: bool,
-    ) -> Result<Settled, Fault> {
-        let Some(mut row) = self.row(id).await? else { return Ok(Settled::Lost) };
+    pub(super) async fn finish(&mut self, lease: LeaseId, ending: &Ending, keep_body: bool) -> Result<Settled, Fault> {
+        let Some(mut row) = self.row(lease.row).await? else { return Ok(Settled::Lost) };
         let before = row.state.clone();
-        let settled = rules::finish(&mut row.state, token, self.now, ending);
+        let settled = rules::finish_leased(&mut row.state, lease.token, lease.replays, self.now, ending);
         let done = settled == Settled::Settled && row.state.status == Status::Done;
         let delete = done && row.entry.has_body && !keep_body;
         if delete {
             row.entry.has_body = false;
-            sqlx::query(sql(&self.tables.delete_body)).bind(id).execute(&mut *self.connection).await?;
+            sqlx::query(sql(&self.tables.delete_body)).bind(lease.row).execute(&mut *self.connection).await?;
         }
         if delete || row.state != before {
             self.write(&row).await?;

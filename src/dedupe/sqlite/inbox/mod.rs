@@ -38,7 +38,7 @@ use super::writer::Step;
 use crate::claim_token::ClaimToken;
 use crate::dedupe::inbox::rules::Ending;
 use crate::dedupe::inbox::store::{
-    AuditRow, CountOf, EntryRow, InboxCounts, InboxStore, Keep, KeyRecord, KindCounts, LeaseAnswer, LeaseHold,
+    AuditRow, CountOf, EntryRow, InboxCounts, InboxStore, Keep, KeyRecord, KindCounts, LeaseAnswer, LeaseHold, LeaseId,
     LeaseRequest, NewEvent, OldestRow, Operated, PurgedRows, RowFilter, SealedBody, StoreResult,
 };
 use crate::dedupe::namespace::Namespace;
@@ -131,8 +131,8 @@ impl InboxStore for SqliteInbox {
         Box::pin(self.ask(InboxStep::Renew(id, token, lease)))
     }
 
-    fn finish(&self, id: i64, token: ClaimToken, ending: Ending, keep_body: bool) -> StoreFuture<'_, Settled> {
-        Box::pin(self.ask(InboxStep::Finish(id, token, ending, keep_body)))
+    fn finish(&self, lease: LeaseId, ending: Ending, keep_body: bool) -> StoreFuture<'_, Settled> {
+        Box::pin(self.ask(InboxStep::Finish(lease, ending, keep_body)))
     }
 
     fn list(&self, filter: RowFilter) -> StoreFuture<'_, Vec<EntryRow>> {

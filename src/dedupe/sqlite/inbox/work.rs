@@ -10,7 +10,7 @@ use super::super::rules::InboxAnswer;
 use super::tables::InboxTables;
 use crate::claim_token::ClaimToken;
 use crate::dedupe::inbox::rules::Ending;
-use crate::dedupe::inbox::store::{AuditRow, CountOf, Keep, KeyRecord, LeaseRequest, RowFilter, SealedBody};
+use crate::dedupe::inbox::store::{AuditRow, CountOf, Keep, KeyRecord, LeaseId, LeaseRequest, RowFilter, SealedBody};
 
 /// An operation on the inbox.
 #[derive(Clone)]
@@ -19,7 +19,7 @@ pub(in super::super) enum InboxStep {
     Open,
     Lease(LeaseRequest),
     Renew(i64, ClaimToken, Duration),
-    Finish(i64, ClaimToken, Ending, bool),
+    Finish(LeaseId, Ending, bool),
     List(RowFilter),
     Body(i64, AuditRow),
     Replay(i64, AuditRow),
@@ -82,9 +82,7 @@ impl InboxStep {
             }
             InboxStep::Lease(request) => Box::new(work.lease(request).await?),
             InboxStep::Renew(id, token, lease) => Box::new(work.renew(*id, *token, *lease).await?),
-            InboxStep::Finish(id, token, ending, keep_body) => {
-                Box::new(work.finish(*id, *token, ending, *keep_body).await?)
-            }
+            InboxStep::Finish(lease, ending, keep_body) => Box::new(work.finish(*lease, ending, *keep_body).await?),
             InboxStep::List(filter) => Box::new(work.list(filter).await?),
             InboxStep::Body(id, audit) => Box::new(work.read_body(*id, audit).await?),
             InboxStep::Replay(id, audit) => Box::new(work.replay(*id, audit).await?),

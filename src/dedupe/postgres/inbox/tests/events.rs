@@ -12,7 +12,7 @@ async fn an_event_is_stored_once() {
     assert_eq!(fixture.numbers().await, [1, 1, 1]);
     // Also when a worker has finished it, and for an instance without an inbox.
     let leased = fixture.leased(9).await;
-    fixture.inbox.finish(leased.body.id, token(9), Ending::Done, false).await.unwrap();
+    fixture.inbox.finish(LeaseId::first(leased.body.id, token(9)), Ending::Done, false).await.unwrap();
     assert_eq!(fixture.inbox.store_event(event(1, 1)).await.unwrap(), StoreResult::Stored { id });
     assert_eq!(fixture.inbox.store_event(event(1, 2)).await.unwrap(), StoreResult::Duplicate);
     assert_eq!(fixture.store.claim(key(1), token(3), HOUR).await.unwrap(), Claimed::AlreadyHandled);
@@ -116,10 +116,13 @@ async fn a_finish_does_not_wait_for_a_transaction_of_the_application() {
     let mut transaction = fixture.pool.begin().await.unwrap();
     let lock = format!("SELECT FROM {}_inbox WHERE id = {id} FOR UPDATE", fixture.ns);
     transaction.execute(AssertSqlSafe(lock)).await.unwrap();
-    let error = fixture.inbox.finish(id, token(5), Ending::Done, false).await.unwrap_err().to_string();
+    let error = fixture.inbox.finish(LeaseId::first(id, token(5)), Ending::Done, false).await.unwrap_err().to_string();
     assert!(error.contains("lock timeout"), "{error}");
     transaction.rollback().await.unwrap();
-    assert_eq!(fixture.inbox.finish(id, token(5), Ending::Done, false).await.unwrap(), Settled::Settled);
+    assert_eq!(
+        fixture.inbox.finish(LeaseId::first(id, token(5)), Ending::Done, false).await.unwrap(),
+        Settled::Settled
+    );
 }
 
 #[tokio::test]

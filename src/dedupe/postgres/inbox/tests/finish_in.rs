@@ -57,7 +57,7 @@ async fn an_effect_and_the_end_of_its_event_are_committed_together() {
         effect(&fixture, &delivery, commit_in).await.unwrap();
         // The event is done for any later answer of the handler, and the worker deletes its body.
         let retry = Ending::Retry { wait: HOUR, reason: "status_500", counted: true };
-        assert_eq!(fixture.inbox.finish(id, token(1), retry, false).await.unwrap(), Settled::Settled);
+        assert_eq!(fixture.inbox.finish(LeaseId::first(id, token(1)), retry, false).await.unwrap(), Settled::Settled);
         assert_eq!(fixture.entry(id).await.status, Status::Done);
         assert_eq!(fixture.numbers().await, [1, 1, 0]);
     }

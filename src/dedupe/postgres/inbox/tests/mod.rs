@@ -11,7 +11,7 @@ use bytes::Bytes;
 use sqlx::{Executor, PgPool};
 
 use super::*;
-use crate::dedupe::inbox::store::Leased;
+use crate::dedupe::inbox::store::{LeaseId, Leased};
 use crate::event_key::EventKey;
 use crate::retention::Retention;
 

@@ -7,7 +7,7 @@ async fn an_operation_whose_audit_entry_fails_changes_nothing() {
     let fixture = Fixture::new().await;
     let handled = fixture.stored(2).await;
     fixture.leased(6).await;
-    fixture.inbox.finish(handled, token(6), Ending::Done, false).await.unwrap();
+    fixture.inbox.finish(LeaseId::first(handled, token(6)), Ending::Done, false).await.unwrap();
     let id = fixture.stored(1).await;
     fixture.run("ALTER TABLE {ns}_inbox_audit ADD CHECK (reason <> 'why')").await;
     for error in [

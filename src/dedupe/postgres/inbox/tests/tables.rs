@@ -74,7 +74,11 @@ async fn a_role_with_the_documented_privileges_is_enough() {
     let fixture = Fixture::on(store, ns).await;
     let id = fixture.stored(1).await;
     fixture.leased(5).await;
-    fixture.inbox.finish(id, token(5), Ending::Dead { reason: "given_up".into() }, false).await.unwrap();
+    fixture
+        .inbox
+        .finish(LeaseId::first(id, token(5)), Ending::Dead { reason: "given_up".into() }, false)
+        .await
+        .unwrap();
     fixture.inbox.discard(id, audit("discard")).await.unwrap();
     fixture.inbox.set_hold(LeaseHold::None, audit("release")).await.unwrap();
     fixture.inbox.set_hold(LeaseHold::All, audit("hold")).await.unwrap();

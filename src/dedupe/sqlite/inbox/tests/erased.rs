@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 
 use super::*;
 use crate::dedupe::inbox::rules::Ending;
-use crate::dedupe::inbox::store::{CountOf, Keep, Operated};
+use crate::dedupe::inbox::store::{CountOf, Keep, LeaseId, Operated};
 
 /// Returns a body that consists of a marker of the event, repeated.
 fn marked(n: u16, length: usize) -> Bytes {
@@ -29,7 +29,7 @@ fn left(place: &Place, events: impl Iterator<Item = u16>) -> Vec<u16> {
 
 async fn finish(place: &Place, n: u16) -> i64 {
     let id = place.lease(n, false).await.unwrap();
-    place.inbox.finish(id, token(n), Ending::Done, false).await.unwrap();
+    place.inbox.finish(LeaseId::first(id, token(n)), Ending::Done, false).await.unwrap();
     id
 }
 
@@ -44,7 +44,7 @@ async fn nothing_of_a_deleted_body_is_left_in_the_files() {
     finish(&place, 1).await;
     assert_eq!(place.inbox.discard(2, audit("discard")).await.unwrap(), Operated::Done);
     let id = place.lease(3, false).await.unwrap();
-    place.inbox.finish(id, token(3), Ending::Done, true).await.unwrap();
+    place.inbox.finish(LeaseId::first(id, token(3)), Ending::Done, true).await.unwrap();
     place.clock.advance(HOUR);
     let keep = Keep { done: HOUR, dead: None, rows: HOUR };
     assert_eq!(place.inbox.purge("acme".into(), keep).await.unwrap().bodies, 1);

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqlitePoolOptions;
 use super::*;
 use crate::dedupe::Settled;
 use crate::dedupe::inbox::rules::{Ending, Status};
-use crate::dedupe::inbox::store::RowFilter;
+use crate::dedupe::inbox::store::{LeaseId, RowFilter};
 use crate::delivery::{InboxPart, StoredAttempt};
 use crate::{Custom, Delivery, Receiver, Secret, SharedSecret, Time};
 
@@ -70,7 +70,7 @@ async fn an_effect_and_the_end_of_its_event_are_committed_together() {
 
         // The event is done, also if its handler then fails.
         let retry = Ending::Retry { wait: LEASE, reason: "status_500", counted: true };
-        assert_eq!(place.inbox.finish(id, token(1), retry, false).await.unwrap(), Settled::Settled);
+        assert_eq!(place.inbox.finish(LeaseId::first(id, token(1)), retry, false).await.unwrap(), Settled::Settled);
         assert_eq!(status(&place, id).await, Status::Done);
         assert_eq!(place.counts().await, [1, 1, 0]);
     }
@@ -138,7 +138,7 @@ async fn an_event_that_was_given_back_is_not_finished() {
     let id = place.store(event(1)).await;
     place.lease(1, false).await.unwrap();
     let retry = Ending::Retry { wait: LEASE, reason: "stopped", counted: false };
-    place.inbox.finish(id, token(1), retry, false).await.unwrap();
+    place.inbox.finish(LeaseId::first(id, token(1)), retry, false).await.unwrap();
     let error = effect(&place, &pool, &delivery(&place, Some(id), 1), false).await.unwrap_err();
     assert!(error.starts_with("the claim expired"), "{error}");
     assert_eq!(status(&place, id).await, Status::Waiting);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::dedupe::inbox::rules::{Ending, Status};
-use crate::dedupe::inbox::store::{CountOf, Keep, LeaseHold, Operated, PurgedRows, RowFilter, SealedBody};
+use crate::dedupe::inbox::store::{CountOf, Keep, LeaseHold, LeaseId, Operated, PurgedRows, RowFilter, SealedBody};
 use crate::dedupe::{Claimed, DedupeStore, Forgotten, Settled};
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn an_operation_whose_audit_entry_fails_changes_nothing() {
     let place = Place::new().await;
     let [handled, id] = [place.store(event(1)).await, place.store(event(2)).await];
     assert_eq!(place.lease(1, false).await, Some(handled));
-    place.inbox.finish(handled, token(1), Ending::Done, false).await.unwrap();
+    place.inbox.finish(LeaseId::first(handled, token(1)), Ending::Done, false).await.unwrap();
     let fails = "a fault of medhook_inbox_audit";
     let before = (place.counts().await, place.number("SELECT sum(due) FROM medhook_inbox").await);
     place.clock.advance(HOUR);
@@ -90,7 +90,11 @@ async fn lists_apply_every_filter() {
     }
     place.store(NewEvent { endpoint: "other".into(), ..event(4) }).await;
     let id = place.lease(1, false).await.unwrap();
-    place.inbox.finish(id, token(1), Ending::Dead { reason: "status_503".into() }, false).await.unwrap();
+    place
+        .inbox
+        .finish(LeaseId::first(id, token(1)), Ending::Dead { reason: "status_503".into() }, false)
+        .await
+        .unwrap();
     place.clock.advance(HOUR);
     let now = place.clock.0.load(Ordering::SeqCst);
     place.store(event(5)).await;
@@ -121,7 +125,7 @@ async fn a_purge_deletes_bodies_before_rows_and_no_row_before_its_mark() {
     for n in 1..3 {
         let id = place.lease(n, false).await.unwrap();
         let ending = if n == 1 { Ending::Done } else { Ending::Dead { reason: "status_503".into() } };
-        place.inbox.finish(id, token(n), ending, true).await.unwrap();
+        place.inbox.finish(LeaseId::first(id, token(n)), ending, true).await.unwrap();
     }
     let keep = Keep { done: HOUR, dead: None, rows: HOUR };
     let purge = async |keep| place.inbox.purge("acme".into(), keep).await.unwrap();
@@ -145,7 +149,7 @@ async fn a_purge_is_limited_by_rows_and_by_bytes() {
     let done = async |n: u16, body: Bytes| {
         place.store(event_with(n, body)).await;
         let id = place.lease(n, false).await.unwrap();
-        place.inbox.finish(id, token(n), Ending::Done, true).await.unwrap();
+        place.inbox.finish(LeaseId::first(id, token(n)), Ending::Done, true).await.unwrap();
     };
     for n in 0..26 {
         done(n, Bytes::new()).await;
@@ -187,10 +191,13 @@ async fn the_body_of_an_event_that_is_done_is_deleted_by_the_same_lease() {
     let id = place.store(event(1)).await;
     place.lease(1, false).await.unwrap();
     for keep_body in [true, false, false] {
-        assert_eq!(place.inbox.finish(id, token(1), Ending::Done, keep_body).await.unwrap(), Settled::Settled);
+        assert_eq!(
+            place.inbox.finish(LeaseId::first(id, token(1)), Ending::Done, keep_body).await.unwrap(),
+            Settled::Settled
+        );
         assert_eq!(place.counts().await, [1, 1, keep_body.into()]);
     }
-    assert_eq!(place.inbox.finish(id, token(2), Ending::Done, false).await.unwrap(), Settled::Lost);
+    assert_eq!(place.inbox.finish(LeaseId::first(id, token(2)), Ending::Done, false).await.unwrap(), Settled::Lost);
     assert_eq!(place.inbox.replay(id, audit("replay")).await.unwrap(), Operated::NoBody);
 }
 
