@@ -41,27 +41,25 @@ enum Kind {
     Impatient,
 }
 
-const KINDS: [Kind; 16] = {
-    use Kind::*;
-    [
-        UntilAccepted,
-        UntilAccepted,
-        UntilAccepted,
-        UntilAccepted,
-        UntilAccepted,
-        Once,
-        Once,
-        Once,
-        KeptAlive,
-        KeptAlive,
-        Twice,
-        Copies,
-        Forged,
-        Stale,
-        Torn,
-        Impatient,
-    ]
-};
+/// The number of deliveries after which their kinds repeat.
+const ROUND: usize = 16;
+
+impl Kind {
+    /// Returns the kind of the delivery with this number.
+    fn of(number: usize) -> Self {
+        match number % ROUND {
+            0..5 => Kind::UntilAccepted,
+            5..8 => Kind::Once,
+            8..10 => Kind::KeptAlive,
+            10 => Kind::Twice,
+            11 => Kind::Copies,
+            12 => Kind::Forged,
+            13 => Kind::Stale,
+            14 => Kind::Torn,
+            _ => Kind::Impatient,
+        }
+    }
+}
 
 /// Sends until it is stopped.
 pub(super) struct Traffic {
@@ -104,9 +102,9 @@ impl Traffic {
                 while !stopped.load(Ordering::SeqCst) {
                     ticks.tick().await;
                     let permit = room.clone().acquire_owned().await.unwrap();
-                    let kind = KINDS[number % KINDS.len()];
+                    let kind = Kind::of(number);
                     // Each kind is sent by each provider in turn.
-                    let provider = &PROVIDERS[(number + number / KINDS.len()) % PROVIDERS.len()];
+                    let provider = &PROVIDERS[(number + number / ROUND) % PROVIDERS.len()];
                     let sender = if kind == Kind::KeptAlive { &kept_alive } else { &sender };
                     let delivery = Delivery {
                         kind,
