@@ -29,7 +29,19 @@ pub(super) fn event(number: usize, secret: &str) -> Request<Bytes> {
 pub(super) async fn send(to: SocketAddr, numbers: std::ops::Range<usize>) {
     let sender = Sender::new();
     for number in numbers {
-        assert_eq!(sender.send(to, &event(number, SECRET)).await, Ok(200));
+        assert_eq!(status(&sender, to, &event(number, SECRET)).await, 200);
+    }
+}
+
+/// Sends a delivery again for as long as it is answered 503, as it is on a machine that is too busy for the timeouts of
+/// the store. Returns the status of the last answer.
+pub(super) async fn status(sender: &Sender, to: SocketAddr, delivery: &Request<Bytes>) -> u16 {
+    let began = Instant::now();
+    loop {
+        match sender.send(to, delivery).await.unwrap() {
+            503 if began.elapsed() < PATIENCE => tokio::time::sleep(Duration::from_millis(50)).await,
+            status => return status,
+        }
     }
 }
 

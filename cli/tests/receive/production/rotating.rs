@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use super::events::{Handling, event, until};
+use super::events::{Handling, event, status, until};
 use super::stage::{Stage, Which};
 use crate::metrics::{operations, scrape};
 use crate::program::{OTHER_SECRET, SECRET};
@@ -18,7 +18,7 @@ async fn the_secret_of_a_provider_is_replaced() {
     let Some(mut stage) = Stage::new(Which::Sqlite, &PROVIDER, handling.application.url()).await else { return };
     stage.start();
     let (sender, address) = (Sender::new(), stage.instance().address);
-    let status = async |number: usize, secret: &str| sender.send(address, &event(number, secret)).await.unwrap();
+    let status = async |number: usize, secret: &str| status(&sender, address, &event(number, secret)).await;
     assert_eq!((status(1, SECRET).await, status(2, OTHER_SECRET).await), (200, 401));
     let ran = stage.run_with("secret-add", OTHER_SECRET);
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -45,8 +45,7 @@ fn issue(stage: &Stage, folder: &str, days: i64) {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = params.self_signed(&key).unwrap();
     stage.folder.file(&format!("{folder}/fullchain.pem"), &certificate.pem());
-    let key = stage.folder.file(&format!("{folder}/privkey.pem"), &key.serialize_pem());
-    std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    stage.folder.file(&format!("{folder}/privkey.pem"), &key.serialize_pem());
 }
 
 /// Returns the year, the month and the day of a Unix time.
