@@ -8,8 +8,9 @@ use tokio::runtime::Handle;
 /// The longest body that is parsed in the task of its request, which takes about 0.2 ms on a server of 2025.
 pub(crate) const LONGEST_INLINE: usize = 256 << 10;
 
-/// Runs `work` in tokio's pool of threads for blocking work, so that other tasks run meanwhile. Outside of a runtime,
-/// and if the runtime shuts down before the work begins, it runs at once. A panic of the work is resumed in the caller.
+/// Runs `work` once, in tokio's pool of threads for blocking work, so that other tasks run meanwhile. Outside of a
+/// runtime, and if the runtime shuts down before the work begins, it runs at once. A panic of the work is resumed in
+/// the caller.
 pub(crate) async fn in_pool<T: Send + 'static>(work: impl Fn() -> T + Send + Sync + 'static) -> T {
     let Ok(runtime) = Handle::try_current() else { return work() };
     let work = Arc::new(work);

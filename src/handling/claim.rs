@@ -338,9 +338,18 @@ impl Claim {
         &self,
         stepped: impl Future<Output = Result<T, StoreError>> + Unpin,
     ) -> impl Future<Output = Result<T, StoreError>> {
+        self.in_timeout(self.settings.store_timeout, stepped)
+    }
+
+    /// Runs a step of the store for a limited time.
+    pub(super) fn in_timeout<T>(
+        &self,
+        limit: Duration,
+        stepped: impl Future<Output = Result<T, StoreError>> + Unpin,
+    ) -> impl Future<Output = Result<T, StoreError>> {
         async move {
             let stepped = AssertUnwindSafe(Guarded::new(stepped, &self.delivery)).catch_unwind();
-            match in_time(self.settings.store_timeout, stepped).await {
+            match in_time(limit, stepped).await {
                 Some(Ok(answer)) => answer,
                 Some(Err(payload)) => {
                     drop(Guarded::new(payload, &self.delivery));

@@ -1,6 +1,11 @@
 //! Deliveries of a receiver with an inbox: they are stored instead of handled.
 
 use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use super::claim::{AfterFailure, Claim};
 use super::panics::Guarded;
@@ -78,33 +83,54 @@ impl Claim {
     }
 
     async fn store_event(&self, to: &InboxSettings) -> Result<StoreResult, StoreError> {
-        let event = self.sealed_event(&to.inbox).await?;
+        let (began, body) = (Instant::now(), self.delivery.body().len());
+        let room = self.in_store_timeout(Box::pin(to.inbox.room_to_store(body))).await?;
+        let left = self.settings.store_timeout.saturating_sub(began.elapsed());
+        let event = self.sealed_event(&to.inbox, Arc::new(room)).await?;
         let size = event.size.saturating_add(BESIDE_BODY);
-        let stored = self.in_store_timeout(Box::pin(async {
-            let bytes = || bytes_of(&to.inbox, self.delivery.endpoint());
-            if to.quota.reserve(size, bytes).await? == Room::Full {
-                return Err(StoreError::full_with(format!(
-                    "the unfinished events of this endpoint take the {} bytes that max_inbox_bytes allows",
-                    to.quota.most()
-                )));
-            }
-            let stored = to.inbox.tables.store_event(event).await;
-            if !matches!(stored, Ok(StoreResult::Stored { .. })) {
-                to.quota.give_back(size);
-            }
-            stored
-        }));
+        let stored = self.in_timeout(
+            left,
+            Box::pin(async {
+                let bytes = || bytes_of(&to.inbox, self.delivery.endpoint());
+                if to.quota.reserve(size, bytes).await? == Room::Full {
+                    return Err(StoreError::full_with(format!(
+                        "the unfinished events of this endpoint take the {} bytes that max_inbox_bytes allows",
+                        to.quota.most()
+                    )));
+                }
+                let stored = to.inbox.tables.store_event(event).await;
+                if !matches!(stored, Ok(StoreResult::Stored { .. })) {
+                    to.quota.give_back(size);
+                }
+                stored
+            }),
+        );
         stored.await
     }
 
-    /// Returns the delivery as it is stored.
-    async fn sealed_event(&self, inbox: &Inbox) -> Result<NewEvent, StoreError> {
+    /// Returns the delivery as it is stored. Its sealed body keeps the room.
+    async fn sealed_event(&self, inbox: &Inbox, room: Arc<OwnedSemaphorePermit>) -> Result<NewEvent, StoreError> {
         let (token, retention) = (self.token, self.settings.retention);
-        if self.delivery.body().len() <= LONGEST_INLINE {
-            return sealed_event(&self.delivery, token, retention, &inbox.sealer);
-        }
         let (delivery, sealer) = (self.delivery.clone(), inbox.sealer.clone());
-        in_pool(move || sealed_event(&delivery, token, retention, &sealer)).await
+        // The pool may still be at it after the caller has stopped waiting.
+        let seal = move || {
+            let event = sealed_event(&delivery, token, retention, &sealer)?;
+            let sealed = Bytes::from_owner(InRoom { bytes: event.sealed, _room: room.clone() });
+            Ok(NewEvent { sealed, ..event })
+        };
+        if self.delivery.body().len() <= LONGEST_INLINE { seal() } else { in_pool(seal).await }
+    }
+}
+
+/// Bytes that keep their room until the last clone of them is dropped.
+struct InRoom {
+    bytes: Bytes,
+    _room: Arc<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for InRoom {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -144,8 +170,8 @@ fn sealed_event(
         kind: delivery.kind_label().to_owned(),
         secret: delivery.secret_label().to_owned(),
         size: u64::try_from(delivery.body().len()).unwrap_or(u64::MAX),
-        sealed_key: sealer.seal(SealedPart::EventKey, to, event_key.as_bytes())?.into(),
-        sealed: sealer.seal(SealedPart::Body, to, &record.encode()?)?.into(),
+        sealed_key: sealer.seal(SealedPart::EventKey, to, &[event_key.as_bytes()])?.into(),
+        sealed: record.seal(sealer, to)?.into(),
         row_key,
     })
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::keyring::{INBOX, KeyId, Keyring, shown};
@@ -25,6 +25,8 @@ pub struct Inbox {
     pub(crate) sealer: Arc<Sealer>,
     /// Wakes a worker of this process when an event was stored.
     pub(crate) stored: Arc<Notify>,
+    /// A permit for each byte of the sealed bodies that are being stored.
+    room: Arc<Semaphore>,
     /// The time at which the last operation of a worker of this process failed; `None` if it succeeded.
     worker_failed: Arc<Mutex<Option<Instant>>>,
 }
@@ -63,6 +65,7 @@ impl Inbox {
             store_id,
             sealer: Arc::new(sealer),
             stored: Arc::default(),
+            room: Arc::new(Semaphore::new(SEALED_BYTES)),
             worker_failed: Arc::default(),
         })
     }
@@ -75,6 +78,14 @@ impl Inbox {
         self.worker_failed.lock().unwrap_or_else(PoisonError::into_inner).map(|failed| failed.elapsed())
     }
 
+    /// Waits for room to seal and store a body. Until it is stored, it is in memory twice, so without a limit the peak
+    /// would depend on how many deliveries are at this step at once.
+    pub(crate) async fn room_to_store(&self, body: usize) -> Result<OwnedSemaphorePermit, StoreError> {
+        let bytes = u32::try_from(body.clamp(1, SEALED_BYTES)).unwrap_or(u32::MAX);
+        let room = self.room.clone().acquire_many_owned(bytes).await;
+        room.map_err(|_closed| StoreError::unavailable("inbox: it is closed"))
+    }
+
     pub(crate) fn record_of_worker(&self, succeeded: bool) {
         *self.worker_failed.lock().unwrap_or_else(PoisonError::into_inner) = (!succeeded).then(Instant::now);
     }
@@ -85,6 +96,10 @@ impl fmt::Debug for Inbox {
         f.debug_struct("Inbox").field("sealer", &self.sealer).finish_non_exhaustive()
     }
 }
+
+/// The bytes of the sealed bodies that are being stored, besides a single longer one: as many as may wait for SQLite's
+/// writer, or 32 of 1 MiB for the connections to PostgreSQL.
+const SEALED_BYTES: usize = 32 << 20;
 
 /// Returns the key of the inbox's digests, which is sealed in a record for each key. Adds the records that are missing.
 ///

@@ -253,14 +253,14 @@ impl Inbox {
     pub(crate) fn entry(&self, row: EntryRow) -> Entry {
         let to = Binding { endpoint: &row.endpoint, row_key: &row.row_key, stored_by: &row.stored_by };
         let opened = self.sealer.open(SealedPart::EventKey, to, &row.sealed_key);
-        let event_key = opened.ok().and_then(|key| key.try_into().ok()).map(EventKey::from_bytes);
+        let event_key = opened.ok().and_then(|key| key[..].try_into().ok()).map(EventKey::from_bytes);
         Entry::new(row, event_key)
     }
 
     fn opened_body(&self, stored: &SealedBody) -> Option<Result<Bytes, Unsealable>> {
         let to = Binding { endpoint: &stored.endpoint, row_key: &stored.row_key, stored_by: &stored.stored_by };
-        let opened = self.sealer.open(SealedPart::Body, to, stored.sealed.as_ref()?);
-        Some(opened.and_then(|record| Ok(StoredRecord::decode(record.into())?.body)))
+        let opened = StoredRecord::open(&self.sealer, to, stored.sealed.clone()?);
+        Some(opened.map(|(record, _)| record.body))
     }
 }
 
@@ -360,7 +360,7 @@ pub(super) mod tests {
             possible_duplicate: None,
             unsigned: None,
         };
-        let record = StoredRecord { head, body: Bytes::from_static(body) }.encode().unwrap();
+        let record = StoredRecord { head, body: Bytes::from_static(body) };
         let event = NewEvent {
             event_key,
             row_key,
@@ -371,8 +371,8 @@ pub(super) mod tests {
             kind: "patient.ehi_export_success".to_owned(),
             secret: "secret".to_owned(),
             size: body.len() as u64,
-            sealed_key: inbox.sealer.seal(SealedPart::EventKey, to, event_key.as_bytes()).unwrap().into(),
-            sealed: inbox.sealer.seal(SealedPart::Body, to, &record).unwrap().into(),
+            sealed_key: inbox.sealer.seal(SealedPart::EventKey, to, &[event_key.as_bytes()]).unwrap().into(),
+            sealed: record.seal(&inbox.sealer, to).unwrap().into(),
         };
         match inbox.tables.store_event(event).await.unwrap() {
             StoreResult::Stored { id } => id,

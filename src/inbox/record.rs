@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use super::from_inbox::FromInbox;
 use super::sealing::{Binding, SealedPart, Sealer, Unsealable};
-use crate::dedupe::inbox::store::SealedBody;
 use crate::error::StoreError;
 use crate::event_key::IdFrom;
 use crate::scheme::SignatureScope;
@@ -58,18 +57,18 @@ const VERSION: u8 = 1;
 const LONGEST_HEAD: usize = 64 * 1024;
 
 impl StoredRecord {
-    pub(crate) fn encode(&self) -> Result<Vec<u8>, StoreError> {
+    /// Encodes and seals a delivery, in one buffer. Apart from each other, its body would be in memory three times.
+    pub(crate) fn seal(&self, sealer: &Sealer, to: Binding<'_>) -> Result<Vec<u8>, StoreError> {
+        sealer.seal(SealedPart::Body, to, &[&self.encode_head()?, &self.body])
+    }
+
+    /// Encodes all that comes before the body, which follows as it is.
+    fn encode_head(&self) -> Result<Vec<u8>, StoreError> {
         let failed = |what| StoreError::unavailable(format!("the inbox cannot encode the delivery: {what}"));
         let head = serde_json::to_vec(&self.head).map_err(|_| failed("its head is no JSON"))?;
         let length = u32::try_from(head.len()).ok().filter(|_| head.len() <= LONGEST_HEAD);
         let length = length.ok_or_else(|| failed("its head is too long"))?;
-        let capacity = head.len().saturating_add(self.body.len()).saturating_add(PREFIX);
-        let mut encoded = Vec::with_capacity(capacity);
-        encoded.push(VERSION);
-        encoded.extend_from_slice(&length.to_be_bytes());
-        encoded.extend_from_slice(&head);
-        encoded.extend_from_slice(&self.body);
-        Ok(encoded)
+        Ok([&[VERSION][..], &length.to_be_bytes(), &head].concat())
     }
 
     pub(crate) fn decode(encoded: Bytes) -> Result<Self, Unsealable> {
@@ -87,12 +86,10 @@ impl StoredRecord {
         Ok(StoredRecord { head, body: encoded.slice(PREFIX.saturating_add(length)..) })
     }
 
-    /// Opens and decodes what is stored of an event.
-    pub(crate) fn open(sealer: &Sealer, stored: &SealedBody) -> Result<(Self, FromInbox), Unsealable> {
-        let sealed = stored.sealed.as_ref().ok_or(Unsealable::Damaged)?;
-        let to = Binding { endpoint: &stored.endpoint, row_key: &stored.row_key, stored_by: &stored.stored_by };
-        let opened = sealer.open(SealedPart::Body, to, sealed)?;
-        Ok((StoredRecord::decode(opened.into())?, FromInbox::opened()))
+    /// Opens and decodes the body of an event, in its own buffer if it has no clones.
+    pub(crate) fn open(sealer: &Sealer, to: Binding<'_>, sealed: Bytes) -> Result<(Self, FromInbox), Unsealable> {
+        let opened = sealer.open_in_place(SealedPart::Body, to, sealed)?;
+        Ok((StoredRecord::decode(opened)?, FromInbox::opened()))
     }
 }
 
@@ -135,6 +132,12 @@ impl StoredHead {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl StoredRecord {
+        fn encode(&self) -> Result<Vec<u8>, StoreError> {
+            Ok([&self.encode_head()?, &self.body[..]].concat())
+        }
+    }
 
     fn record() -> StoredRecord {
         let head = StoredHead {

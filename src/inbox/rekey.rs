@@ -116,7 +116,7 @@ impl Inbox {
     fn resealed(&self, before: &SealedBody) -> Result<Result<SealedBody, Unsealable>, StoreError> {
         let to = Binding { endpoint: &before.endpoint, row_key: &before.row_key, stored_by: &before.stored_by };
         let reseal = |part, sealed: &[u8]| match self.sealer.open(part, to, sealed) {
-            Ok(text) => self.sealer.seal(part, to, &text).map(|sealed| Ok(sealed.into())),
+            Ok(text) => self.sealer.seal(part, to, &[&text]).map(|sealed| Ok(sealed.into())),
             Err(unsealable) => Ok(Err(unsealable)),
         };
         let sealed_key = match reseal(SealedPart::EventKey, &before.sealed_key)? {

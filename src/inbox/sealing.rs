@@ -8,10 +8,12 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 use std::fmt;
+use std::ops::Range;
 
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::aead::inout::InOutBuf;
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce, Tag};
+use bytes::Bytes;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -137,19 +139,34 @@ impl Sealer {
         Sealer { ring: Some(Ring { keys, digests, accepts_plaintext }) }
     }
 
-    pub(crate) fn seal(&self, part: SealedPart, to: Binding<'_>, text: &[u8]) -> Result<Vec<u8>, StoreError> {
+    /// Seals a text, which is given in parts.
+    pub(crate) fn seal(&self, part: SealedPart, to: Binding<'_>, text: &[&[u8]]) -> Result<Vec<u8>, StoreError> {
         match &self.ring {
             Some(ring) => seal(ring.keys.first(), &associated(part, to), text),
-            None => Ok([&[IN_CLEAR], text].concat()),
+            None => {
+                let mut stored = buffer(1, text);
+                stored.push(IN_CLEAR);
+                text.iter().for_each(|part| stored.extend_from_slice(part));
+                Ok(stored)
+            }
         }
     }
 
-    pub(crate) fn open(&self, part: SealedPart, to: Binding<'_>, sealed: &[u8]) -> Result<Vec<u8>, Unsealable> {
-        match (sealed.split_first(), &self.ring) {
-            (Some((&IN_CLEAR, _)), Some(ring)) if !ring.accepts_plaintext => Err(Unsealable::InClear),
-            (Some((&IN_CLEAR, text)), _) => Ok(text.to_vec()),
-            (_, Some(ring)) => open(&ring.keys, &associated(part, to), sealed),
-            (_, None) => Err(Unsealable::UnknownKey(key_id(sealed)?)),
+    pub(crate) fn open(&self, part: SealedPart, to: Binding<'_>, sealed: &[u8]) -> Result<Bytes, Unsealable> {
+        self.open_in_place(part, to, Bytes::copy_from_slice(sealed))
+    }
+
+    /// Opens a text in the buffer that has it sealed, unless that has clones.
+    pub(crate) fn open_in_place(&self, part: SealedPart, to: Binding<'_>, sealed: Bytes) -> Result<Bytes, Unsealable> {
+        match (sealed.first(), &self.ring) {
+            (Some(&IN_CLEAR), Some(ring)) if !ring.accepts_plaintext => Err(Unsealable::InClear),
+            (Some(&IN_CLEAR), _) => Ok(sealed.slice(1..)),
+            (_, Some(ring)) => {
+                let mut text = Vec::from(sealed);
+                let place = open(&ring.keys, &associated(part, to), &mut text)?;
+                Ok(Bytes::from(text).slice(place))
+            }
+            (_, None) => Err(Unsealable::UnknownKey(key_id(&sealed)?)),
         }
     }
 
@@ -182,12 +199,13 @@ impl DigestKey {
     }
 
     pub(super) fn seal(&self, under: &RingKey) -> Result<Vec<u8>, StoreError> {
-        seal(under, RECORD, &*self.0)
+        seal(under, RECORD, &[&*self.0])
     }
 
     pub(super) fn open(keys: &Keyring, sealed: &[u8]) -> Result<Self, Unsealable> {
-        let text = Zeroizing::new(open(keys, RECORD, sealed)?);
-        let key: &[u8; 32] = text.as_slice().try_into().map_err(|_| Unsealable::Damaged)?;
+        let mut text = Zeroizing::new(sealed.to_vec());
+        let place = open(keys, RECORD, &mut text)?;
+        let key = text.get(place).and_then(|key| <&[u8; 32]>::try_from(key).ok()).ok_or(Unsealable::Damaged)?;
         Ok(DigestKey(Zeroizing::new(*key)))
     }
 }
@@ -200,6 +218,9 @@ const RECORD: &[u8] = b"medhook inbox key record 1";
 
 /// The length of the fields before the ciphertext.
 const HEAD: usize = 1 + 4 + 16 + 12;
+
+/// The length of the tag, after the ciphertext.
+const TAG: usize = 16;
 
 /// Returns the id of the key that a text is sealed under.
 pub(super) fn key_id(sealed: &[u8]) -> Result<KeyId, Unsealable> {
@@ -221,7 +242,7 @@ fn associated(part: SealedPart, to: Binding<'_>) -> Vec<u8> {
     [&length(part)[..], part, &length(endpoint), endpoint, to.row_key, to.stored_by.as_bytes()].concat()
 }
 
-fn seal(key: &RingKey, associated: &[u8], text: &[u8]) -> Result<Vec<u8>, StoreError> {
+fn seal(key: &RingKey, associated: &[u8], text: &[&[u8]]) -> Result<Vec<u8>, StoreError> {
     let (mut salt, mut nonce) = ([0; 16], [0; 12]);
     random(&mut salt)?;
     random(&mut nonce)?;
@@ -233,10 +254,11 @@ fn seal_with(
     salt: [u8; 16],
     nonce: [u8; 12],
     associated: &[u8],
-    text: &[u8],
+    text: &[&[u8]],
 ) -> Result<Vec<u8>, StoreError> {
-    let mut sealed = Vec::with_capacity(text.len().saturating_add(HEAD).saturating_add(16));
-    [&[SEALED], &key.id[..], &salt, &nonce, text].iter().for_each(|part| sealed.extend_from_slice(part));
+    let mut sealed = buffer(HEAD + TAG, text);
+    let head = [&[SEALED], &key.id[..], &salt, &nonce];
+    head.iter().chain(text).for_each(|part| sealed.extend_from_slice(part));
     let tag = cipher(key, &salt).encrypt_inout_detached(
         &Nonce::from(nonce),
         associated,
@@ -247,22 +269,32 @@ fn seal_with(
     Ok(sealed)
 }
 
-fn open(keys: &Keyring, associated: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Unsealable> {
+/// Returns an empty buffer for a text and `more` bytes.
+fn buffer(more: usize, text: &[&[u8]]) -> Vec<u8> {
+    Vec::with_capacity(text.iter().fold(more, |length, part| length.saturating_add(part.len())))
+}
+
+type Parts<'s> = (&'s [u8; 16], &'s [u8; 12], &'s mut [u8], &'s [u8; TAG]);
+
+/// Returns the salt, the nonce, the ciphertext and the tag.
+fn parts(sealed: &mut [u8]) -> Option<Parts<'_>> {
+    let (_, rest) = sealed.split_first_chunk_mut::<5>()?;
+    let (salt, rest) = rest.split_first_chunk_mut::<16>()?;
+    let (nonce, rest) = rest.split_first_chunk_mut::<12>()?;
+    let (text, tag) = rest.split_last_chunk_mut::<TAG>()?;
+    Some((salt, nonce, text, tag))
+}
+
+/// Opens a text in its buffer, and returns its place there.
+fn open(keys: &Keyring, associated: &[u8], sealed: &mut [u8]) -> Result<Range<usize>, Unsealable> {
     let id = key_id(sealed)?;
-    let parts = || {
-        let (_, rest) = sealed.split_first_chunk::<5>()?;
-        let (salt, rest) = rest.split_first_chunk::<16>()?;
-        let (nonce, rest) = rest.split_first_chunk::<12>()?;
-        let (text, tag) = rest.split_last_chunk::<16>()?;
-        Some((salt, nonce, text, tag))
-    };
-    let (salt, nonce, text, tag) = parts().ok_or(Unsealable::Damaged)?;
+    let ends = sealed.len().checked_sub(TAG).ok_or(Unsealable::Damaged)?;
+    let (salt, nonce, text, tag) = parts(sealed).ok_or(Unsealable::Damaged)?;
     let key = keys.get(id).ok_or(Unsealable::UnknownKey(id))?;
-    let mut text = text.to_vec();
     cipher(key, salt)
-        .decrypt_inout_detached(&Nonce::from(*nonce), associated, InOutBuf::from(&mut *text), &Tag::from(*tag))
+        .decrypt_inout_detached(&Nonce::from(*nonce), associated, InOutBuf::from(text), &Tag::from(*tag))
         .map_err(|_| Unsealable::Damaged)?;
-    Ok(text)
+    Ok(HEAD..ends)
 }
 
 /// Returns the cipher of one text. The input of the KDF is `[1] | label | 0 | salt | [256]`.
@@ -310,14 +342,14 @@ mod tests {
         let ring = ring(&[0]);
         let (salt, nonce) = (std::array::from_fn(|at| 0x40 + at as u8), std::array::from_fn(|at| 0x50 + at as u8));
         let text = b"{\"event\":\"x\"}";
-        let sealed = seal_with(ring.first(), salt, nonce, &associated(SealedPart::Body, TO), text).unwrap();
+        let sealed = seal_with(ring.first(), salt, nonce, &associated(SealedPart::Body, TO), &[text]).unwrap();
         assert_eq!(
             hex(&sealed),
             "01f46b9539404142434445464748494a4b4c4d4e4f505152535455565758595a5bec924ca566c8800b7b6ed9e16b8afebbee03647c2a\
              a93762c49020a666"
         );
         let sealer = sealer(ring);
-        assert_eq!(sealer.open(SealedPart::Body, TO, &sealed).unwrap(), text);
+        assert_eq!(sealer.open(SealedPart::Body, TO, &sealed).unwrap(), text[..]);
         let row_key = sealer.row_key(&EventKey::from_bytes([0x44; 32]));
         assert_eq!(hex(&row_key), "cf379b41204cdc4d4d6ce24b0b6195d841b1c2e8efb5d33e5fb583a3483e8338");
     }
@@ -327,8 +359,10 @@ mod tests {
         let sealer = sealer(ring(&[0]));
         for length in [0, 1, 15, 16, 17, 4096, 1 << 20] {
             let text = vec![7; length];
-            let (one, other) =
-                (sealer.seal(SealedPart::Body, TO, &text).unwrap(), sealer.seal(SealedPart::Body, TO, &text).unwrap());
+            let (one, other) = (
+                sealer.seal(SealedPart::Body, TO, &[&text]).unwrap(),
+                sealer.seal(SealedPart::Body, TO, &[&text]).unwrap(),
+            );
             assert_eq!(sealer.open(SealedPart::Body, TO, &one).unwrap(), text);
             assert_eq!(one.len(), length + HEAD + 16);
             // Version and key id are equal, salt and nonce are not.
@@ -341,7 +375,7 @@ mod tests {
     #[test]
     fn a_text_of_another_row_or_part_is_damaged() {
         let sealer = sealer(ring(&[0]));
-        let sealed = sealer.seal(SealedPart::Body, TO, b"text").unwrap();
+        let sealed = sealer.seal(SealedPart::Body, TO, &[b"text"]).unwrap();
         let by = ClaimToken::from_bytes([0x34; 16]);
         for (part, to) in [
             (SealedPart::EventKey, TO),
@@ -352,14 +386,14 @@ mod tests {
             assert_eq!(sealer.open(part, to, &sealed), Err(Unsealable::Damaged));
         }
         assert!(DigestKey::open(sealer.keys().unwrap(), &sealed).is_err());
-        assert_eq!(sealer.open(SealedPart::Body, TO, &sealed).unwrap(), b"text");
+        assert_eq!(sealer.open(SealedPart::Body, TO, &sealed).unwrap(), "text");
     }
 
     #[test]
     fn a_truncated_text_and_a_changed_byte_are_never_opened() {
         let ring = ring(&[0]);
         let sealer = sealer(ring.clone());
-        let sealed = sealer.seal(SealedPart::Body, TO, b"a text").unwrap();
+        let sealed = sealer.seal(SealedPart::Body, TO, &[b"a text"]).unwrap();
         for length in 0..sealed.len() {
             assert_eq!(
                 sealer.open(SealedPart::Body, TO, &sealed[..length]),
@@ -407,10 +441,10 @@ mod tests {
 
     #[test]
     fn the_first_key_seals_and_every_key_opens() {
-        let old = sealer(ring(&[1])).seal(SealedPart::Body, TO, b"old").unwrap();
+        let old = sealer(ring(&[1])).seal(SealedPart::Body, TO, &[b"old"]).unwrap();
         let both = sealer(ring(&[0, 1]));
-        let new = both.seal(SealedPart::Body, TO, b"new").unwrap();
-        assert_eq!(both.open(SealedPart::Body, TO, &old).unwrap(), b"old");
+        let new = both.seal(SealedPart::Body, TO, &[b"new"]).unwrap();
+        assert_eq!(both.open(SealedPart::Body, TO, &old).unwrap(), "old");
         let id = ring(&[0]).first().id;
         assert_eq!(key_id(&new), Ok(id));
         assert_eq!(sealer(ring(&[1])).open(SealedPart::Body, TO, &new), Err(Unsealable::UnknownKey(id)));
@@ -419,14 +453,14 @@ mod tests {
 
     #[test]
     fn text_in_clear_is_opened_by_an_inbox_with_keys_only_if_it_accepts_that() {
-        let stored = Sealer::in_clear().seal(SealedPart::Body, TO, b"text").unwrap();
+        let stored = Sealer::in_clear().seal(SealedPart::Body, TO, &[b"text"]).unwrap();
         assert_eq!(stored, b"\0text");
-        assert_eq!(Sealer::in_clear().open(SealedPart::Body, TO, &stored).unwrap(), b"text");
+        assert_eq!(Sealer::in_clear().open(SealedPart::Body, TO, &stored).unwrap(), "text");
         let opened = |accepts_plaintext| {
             let digests = DigestKey::random().unwrap();
             Sealer::new(ring(&[0]), digests, accepts_plaintext).open(SealedPart::Body, TO, &stored)
         };
-        assert_eq!(opened(true).unwrap(), b"text");
+        assert_eq!(opened(true).unwrap(), "text");
         assert_eq!(opened(false), Err(Unsealable::InClear));
     }
 

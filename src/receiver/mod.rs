@@ -384,7 +384,7 @@ impl Receiver {
         let freshness = state.freshness_rule.freshness;
         let check = generation.scheme.begin(&found.signed, headers, freshness, || state.endpoint.now())?;
         let unsigned = state.unsigned.as_ref().map(|names| Box::new(names.find(headers)));
-        Ok(Intake::new(generation, check, unsigned))
+        Ok(Intake::new(generation, check, unsigned, found.length))
     }
 
     /// Returns the current secrets. Short, so it never waits for long.

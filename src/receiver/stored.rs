@@ -3,31 +3,39 @@
 //! The signature, the mode and the age were checked before the event was stored, and are not checked again. The
 //! envelope is read again from the body, and from the unsigned headers that were stored with it.
 
+use bytes::Bytes;
+
 use super::{Receiver, envelope};
-use crate::dedupe::inbox::store::Leased;
+use crate::dedupe::inbox::store::{Leased, SealedBody};
 use crate::delivery::{Delivery, InboxPart, StoredAttempt};
 use crate::event_key::{DeliveryKeys, EventKey};
 use crate::inbox::record::{StoredHead, StoredRecord};
-use crate::inbox::sealing::Unsealable;
+use crate::inbox::sealing::{Binding, Unsealable};
 use crate::scheme::Verification;
 use crate::time::Time;
 use crate::verified::Verified;
 
 impl Receiver {
-    /// Opens a leased event, and makes its delivery again. The head contains the path and the content type of its
-    /// request.
+    /// Opens a leased event, and makes its delivery again. `sealed` is its body, and is opened in its own buffer. The
+    /// head contains the path and the content type of its request.
     ///
     /// # Errors
     /// Returns an error if the event was sealed under an unknown key, was changed, was stored by a later version, or is
     /// of another provider. A receiver without an inbox returns `Damaged`.
-    pub(crate) fn open_stored(&self, leased: &Leased) -> Result<(Delivery, StoredHead), Unsealable> {
+    pub(crate) fn open_sealed(
+        &self,
+        leased: &Leased,
+        sealed: Option<Bytes>,
+    ) -> Result<(Delivery, StoredHead), Unsealable> {
         let current = self.current();
         let inbox = self.inbox().ok_or(Unsealable::Damaged)?;
         // Its kind, its id and its application are those of another provider.
         if leased.provider != self.provider() {
             return Err(Unsealable::OtherProvider);
         }
-        let (StoredRecord { head, body }, witness) = StoredRecord::open(&inbox.sealer, &leased.body)?;
+        let SealedBody { endpoint, row_key, stored_by, .. } = &leased.body;
+        let (to, sealed) = (Binding { endpoint, row_key, stored_by }, sealed.ok_or(Unsealable::Damaged)?);
+        let (StoredRecord { head, body }, witness) = StoredRecord::open(&inbox.sealer, to, sealed)?;
         let verification = Verification {
             signature_scope: head.signature_scope().ok_or(Unsealable::Unsupported)?,
             // The index of a stored event's secret is never read: its label is stored, its mode was checked.
@@ -57,5 +65,11 @@ impl Receiver {
             delivery.set_first_seen(count, first_seen);
         }
         Ok((delivery, head))
+    }
+
+    /// Opens a leased event, and leaves its sealed body.
+    #[cfg(test)]
+    pub(crate) fn open_stored(&self, leased: &Leased) -> Result<(Delivery, StoredHead), Unsealable> {
+        self.open_sealed(leased, leased.body.sealed.clone())
     }
 }

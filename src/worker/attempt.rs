@@ -1,6 +1,6 @@
 //! One attempt to handle a stored event.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
@@ -51,12 +51,14 @@ pub(super) async fn run(mut leased: Box<Leased>, mut lease: Lease, turn: Turn, p
         stored_at: leased.stored_at,
     };
     let is_replay = leased.replays > 0;
-    let is_long = leased.body.sealed.as_ref().is_some_and(|sealed| sealed.len() > LONGEST_INLINE);
-    let opened = if is_long {
-        let (receiver, leased) = (shared.receiver.clone(), leased.clone());
-        in_pool(move || receiver.open_stored(&leased)).await
+    // Without a clone, so that it is opened in its own buffer. A handler can take long, and has only the opened body.
+    let sealed = leased.body.sealed.take();
+    let opened = if sealed.as_ref().is_some_and(|sealed| sealed.len() > LONGEST_INLINE) {
+        let (receiver, leased, sealed) = (shared.receiver.clone(), leased.clone(), Mutex::new(sealed));
+        let take = move || sealed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        in_pool(move || receiver.open_sealed(&leased, take())).await
     } else {
-        shared.receiver.open_stored(&leased)
+        shared.receiver.open_sealed(&leased, sealed)
     };
     let (delivery, head) = match opened {
         Ok(opened) => opened,
@@ -76,8 +78,6 @@ pub(super) async fn run(mut leased: Box<Leased>, mut lease: Lease, turn: Turn, p
     attempt.event_key = Some(delivery.event_key());
     // The row's is not sealed.
     attempt.kind = delivery.kind_label();
-    // A handler can take long, and has the body.
-    leased.body.sealed = None;
     let began = Instant::now();
     let ran = handle(&shared, &mut lease, &delivery, head).await;
     let took = began.elapsed();

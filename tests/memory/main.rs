@@ -1,6 +1,7 @@
-//! Limits of the memory that unauthenticated senders can make a server hold.
+//! Limits of the memory that senders can make a server hold.
 //!
-//! This is a process of its own, because the counting allocator is global and counts for all threads.
+//! This is a process of its own, because the counting allocator is global and counts for all threads. Its tests run one
+//! after the other.
 
 use std::alloc::System;
 use std::net::SocketAddr;
@@ -12,11 +13,15 @@ use medhook_tests::route::Route;
 use medhook_tests::sender::Connection;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
+mod inbox;
 #[path = "../middleware/servers.rs"]
 mod servers;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Locked by each test.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// Returns the number of bytes that are currently allocated.
 fn held() -> usize {
@@ -56,6 +61,7 @@ async fn stalled(address: SocketAddr, head: &str, framing: &str) -> Connection {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_stalled_bodies_hold_little_memory() {
+    let _alone = ALONE.lock().await;
     const COUNT: usize = 1_000;
     // Covers both ends of a connection, its task, and the buffers of server and receiver. A body may have up to 1
     // MiB.
