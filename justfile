@@ -13,7 +13,7 @@ test *arguments:
 ci:
     .ci/run
 
-# Compile and lint the benchmarks and fuzz targets, which are outside the workspace
+# Compile and lint the benchmarks, the fuzz targets and the inserter of mutants, which are outside the workspace
 apart:
     scripts/apart
 
@@ -93,9 +93,9 @@ licenses *arguments:
 msrv:
     scripts/msrv
 
-# Run mutation tests, or continue an interrupted run; takes a day
-mutants *files:
-    scripts/mutants {{files}}
+# Run mutation tests, or continue an interrupted run; takes hours
+mutants *arguments:
+    scripts/mutants {{arguments}}
 
 # Find visible types of one crate that share a name
 names *arguments:
