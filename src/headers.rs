@@ -275,6 +275,22 @@ mod tests {
     }
 
     #[test]
+    fn one_pass_finds_headers_whose_names_have_one_length() {
+        let names = ["x-a", "x-b", "x-c", "x-d", "x-e"].map(HeaderName::from_static);
+        let mut map = HeaderMap::new();
+        map.insert(names[3].clone(), "1".parse().unwrap());
+        let mut found = [Found::Repeated; 5];
+        map.find_each(&names, &mut found);
+        assert_eq!(found, [Found::Absent, Found::Absent, Found::Absent, Found::Once(b"1"), Found::Absent]);
+    }
+
+    #[test]
+    fn debug_of_a_header_shows_no_value() {
+        let found = [Found::Absent, Found::Once(b"hunter2"), Found::Repeated];
+        assert_eq!(format!("{found:?}"), "[Absent, Once(..), Repeated]");
+    }
+
+    #[test]
     fn numbers_are_digits_only_and_saturate() {
         for (value, expected) in
             [("0", 0), ("007", 7), ("1700000000", 1_700_000_000), ("18446744073709551615", u64::MAX)]

@@ -86,6 +86,17 @@ async fn all_receivers_share_one_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn clones_of_a_receiver_are_drained_once() {
+    let receiver = receiver("acme");
+    let handler = running(&receiver, 1, HOUR).await;
+    let shutdown = shutdown(&[receiver.clone(), receiver.clone()]).receivers([receiver, self::receiver("other")]);
+    assert_eq!(shutdown.receivers.len(), 2);
+    shutdown.request();
+    assert_eq!(shutdown.serve(graceful(shutdown.draining())).await, Ok(1));
+    assert_eq!(handler.await.unwrap(), Err(Reason::HandlerCanceled));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shutdown_takes_as_long_as_the_slowest_handler() {
     let receivers = ["one", "two"].map(receiver);
     let quick = running(&receivers[0], 1, Duration::from_secs(1)).await;

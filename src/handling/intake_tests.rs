@@ -1,17 +1,21 @@
 //! Receivers with an inbox, on a double of its store. Time is paused, as in the other tests of this folder.
 
-use std::future::ready;
-use std::sync::Arc;
+use std::future::{Future, poll_fn, ready};
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::stream;
 use http::{HeaderMap, StatusCode};
 use tokio::time::{Instant, advance};
 
+use super::{Handling, Permits};
 use crate::claim_token::ClaimToken;
 use crate::dedupe::inbox::store::{InboxStore, LeaseId, LeaseRequest, Leased};
 use crate::dedupe::{Claimed, DedupeStore};
+use crate::in_pool::LONGEST_INLINE;
 use crate::inbox::memory::{self, BEGIN, MemoryInbox};
 use crate::inbox::sealing::{Bodies, Unsealable};
 use crate::{
@@ -198,6 +202,7 @@ async fn targets_and_content_types_that_are_not_plain_are_not_stored() {
         ("https://example.org", "/"),
         ("https://example.org?/a", "/"),
         ("/a?b=https://example.org/c", "/a"),
+        ("/a/https://example.org/c", "/a/https://example.org/c"),
         ("/a b", "/"),
         ("/\u{e4}", "/"),
         ("/a\r\nx: y", "/"),
@@ -301,6 +306,7 @@ async fn equal_bodies_that_can_recur_are_two_events() {
     let (second, _) = receiver.open_stored(&lease(&double).await).unwrap();
     assert_eq!(second.possible_duplicate().unwrap().count, 1);
     assert_ne!(second.event_key(), first.event_key());
+    assert!(first.recurring_body().is_some());
     assert_eq!(second.recurring_body(), first.recurring_body());
 }
 
@@ -457,11 +463,53 @@ async fn a_drain_waits_for_attempts_and_cancels_them_at_the_deadline() {
 #[tokio::test(start_paused = true)]
 async fn the_permits_of_a_worker_that_is_gone_are_forgotten() {
     let (inbox, _double) = inbox().await;
-    let receiver = receiver(&inbox);
-    for _ in 0..1_000 {
-        drop(receiver.attempts(1).unwrap());
+    let settings = receiver(&inbox).settings().clone();
+    let permits = Arc::new(Permits::new(1).unwrap());
+    let handling = Handling { settings, permits, attempts: Mutex::default() };
+    let running = handling.attempts(1).unwrap();
+    for _ in 0..3 {
+        drop(handling.attempts(1).unwrap());
     }
-    assert_eq!(receiver.drain(Duration::from_secs(1)).await, 0);
+    let last = handling.attempts(1).unwrap();
+    let known: Vec<_> = handling.attempts.lock().unwrap().iter().map(Weak::as_ptr).collect();
+    assert_eq!(known, [&running, &last].map(Arc::as_ptr));
+}
+
+/// Polls a future many times, without waiting for the pool of threads.
+async fn polled<F: Future>(mut work: Pin<&mut F>) -> Option<F::Output> {
+    for _ in 0..100 {
+        if let Poll::Ready(output) = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await {
+            return Some(output);
+        }
+        tokio::task::yield_now().await;
+    }
+    None
+}
+
+#[test]
+fn long_bodies_are_sealed_outside_of_the_task_and_others_in_it() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let (inbox, double) = inbox().await;
+        let receiver = receiver(&inbox);
+        // The only thread of the pool waits.
+        let (free, waits) = std::sync::mpsc::channel::<()>();
+        let waiting = tokio::task::spawn_blocking(move || waits.recv());
+        let stored = |id, padding| {
+            let body = Bytes::from(format!("{}{}", event(id), " ".repeat(padding)));
+            let delivery = receiver.open(receiver.verify(&headers("text/plain"), body).unwrap()).unwrap();
+            let work = receiver.admit(delivery).unwrap().run(async { 200 }, |status| *status == 200);
+            async { work.await.map_err(|rejection| rejection.reason()) }
+        };
+        let longest = LONGEST_INLINE - event(1).len();
+        assert_eq!(polled(pin!(stored(1, longest))).await, Some(Err(Reason::Stored)));
+        let mut long = pin!(stored(2, longest + 1));
+        assert_eq!(polled(long.as_mut()).await, None);
+        free.send(()).unwrap();
+        assert_eq!(long.await, Err(Reason::Stored));
+        assert_eq!((waiting.await.unwrap(), double.rows().len()), (Ok(()), 2));
+    });
 }
 
 #[tokio::test]
@@ -484,6 +532,8 @@ async fn options_of_an_inbox_that_do_not_fit_are_errors() {
     for status in [StatusCode::OK, StatusCode::ACCEPTED, StatusCode::NO_CONTENT] {
         assert!(builder(&inbox).ack_status(status).build().is_ok());
     }
+    let most = |builder: crate::Builder| builder.build().unwrap().settings().inbox.as_ref().unwrap().quota.most();
+    assert_eq!((most(builder(&inbox)), most(builder(&inbox).max_inbox_bytes(1))), (1 << 30, 1));
 }
 
 #[tokio::test]

@@ -185,6 +185,7 @@ impl Claim {
 #[cfg(test)]
 #[cfg(feature = "testing")]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
@@ -336,9 +337,9 @@ mod tests {
         assert_eq!(deliver(&receiver, 200).await.unwrap_err().reason(), Reason::RepeatLimit);
     }
 
-    /// A store that records deliveries, and loses this many answers.
+    /// A store that records deliveries, loses this many answers, and counts releases.
     #[derive(Debug)]
-    struct LosesAnswers(MemoryStore, AtomicUsize);
+    struct LosesAnswers(MemoryStore, AtomicUsize, Arc<AtomicUsize>);
 
     impl crate::DedupeStore for LosesAnswers {
         fn claim(&self, _: EventKey, _: crate::ClaimToken, _: Duration) -> crate::StoreFuture<'_, crate::Claimed> {
@@ -356,7 +357,8 @@ mod tests {
             unreachable!()
         }
         fn release(&self, _: EventKey, _: crate::ClaimToken) -> crate::StoreFuture<'_, crate::Settled> {
-            unreachable!()
+            self.2.fetch_add(1, Ordering::SeqCst);
+            Box::pin(std::future::ready(Ok(crate::Settled::Lost)))
         }
         fn record_delivery(
             &self,
@@ -381,11 +383,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_delivery_that_was_recorded_but_not_handled_does_not_use_up_the_limit() {
         let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("0123456789abcdef").unwrap());
-        let store = LosesAnswers(MemoryStore::new(10), AtomicUsize::new(1));
+        let releases = Arc::default();
+        let store = LosesAnswers(MemoryStore::new(10), AtomicUsize::new(1), Arc::clone(&releases));
         let receiver = Receiver::builder("acme", custom).store(store).max_repeats(0).build().unwrap();
         assert_eq!(deliver(&receiver, 200).await.unwrap_err().reason(), Reason::StoreUnavailable);
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(deliver(&receiver, 200).await.unwrap().unwrap().1, 1);
+        assert_eq!(deliver(&receiver, 500).await.unwrap().unwrap().1, 1);
+        assert_eq!(deliver(&receiver, 200).await.unwrap().unwrap().1, 2);
+        assert_eq!(releases.load(Ordering::SeqCst), 0, "nothing was claimed");
     }
 
     #[tokio::test(start_paused = true)]
@@ -394,7 +399,7 @@ mod tests {
             [(OnStoreError::Reject, Err(Reason::StoreUnavailable)), (OnStoreError::HandleUnclaimed, Ok(None))]
         {
             let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("0123456789abcdef").unwrap());
-            let store = LosesAnswers(MemoryStore::new(10), AtomicUsize::new(usize::MAX));
+            let store = LosesAnswers(MemoryStore::new(10), AtomicUsize::new(usize::MAX), Arc::default());
             let builder = Receiver::builder("acme", custom).store(store).on_store_error(policy);
             let receiver = builder.build().unwrap();
             for status in [200, 500] {

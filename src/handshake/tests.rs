@@ -483,6 +483,10 @@ fn a_token_that_looks_like_a_mistake_causes_a_warning() {
         ]
     );
     assert!(!format!("{receiver:?}").contains("brief"));
+    let long = EchoToken::parameter("token", secret("0123456789abcdef"));
+    assert_eq!(format!("{long:?}"), "EchoToken(Parameter(\"token\"))");
+    let receiver = self::receiver(metriport().handshake(Handshake::echo_text("challenge", long)));
+    assert_eq!(receiver.warnings(), [""; 0]);
 }
 
 #[test]

@@ -3,7 +3,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::*;
 use crate::{
     Cair, Clock, Custom, Envelope, Fasten, Freshness, HealthSync, HmacSha256Body, KindName, MemoryStore, Mode,
-    NoDedupe, Secret, SharedSecret, SignatureScope, StandardWebhooks, cair,
+    NoDedupe, Secret, SecretEncoding, Secrets, SharedSecret, SignatureScope, StandardWebhooks, cair,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -75,6 +75,7 @@ fn options_at_their_limits_are_accepted() {
         Receiver::builder("0.clinic_7-z", custom()).store(NoDedupe),
         builder(Fasten::live(secret())).retention(25 * HOUR),
         builder(HealthSync::new(secret())).retention(Duration::from_secs(7_502)),
+        builder(custom().known_kinds([&*"k".repeat(256).leak()])),
         builder(custom()).lease(Duration::from_millis(100)),
         builder(custom()).lease(HOUR),
         builder(custom()).expect_every(Duration::from_secs(60)),
@@ -92,6 +93,8 @@ fn retention_is_longer_than_retries_and_replays_are_accepted() {
     };
     assert_eq!(retention(builder(Fasten::live(secret()))), (602, 72 * HOUR));
     assert_eq!(retention(builder(HealthSync::new(secret()))), (7_502, 24 * HOUR));
+    let signs_time = Custom::new("acme", StandardWebhooks::new(), secret());
+    assert_eq!(retention(builder(signs_time)), (602, 72 * HOUR));
     assert_eq!(retention(builder(custom())), (24 * 3600, 24 * HOUR), "accepted at any age, so none is forgotten early");
     let long = Freshness::EventTime { max_age: 48 * HOUR, max_skew: HOUR };
     let grown = builder(HealthSync::new(secret())).freshness(long);
@@ -143,6 +146,8 @@ fn a_secret_that_looks_like_a_mistake_causes_a_warning_that_literal_silences() {
     assert!(warning.starts_with("receiver in: secret HEX is `whsec_` and hexadecimal digits"), "{warning}");
     assert_eq!(warnings(Custom::new("acme", StandardWebhooks::new(), hex().literal())), [""; 0]);
     assert_eq!(warnings(Custom::new("acme", HmacSha256Body::new("x-mac"), hex())), [""; 0]);
+    let decoded = StandardWebhooks::new().secret_encoding(SecretEncoding::Hex);
+    assert_eq!(warnings(Custom::new("acme", decoded, hex())), [""; 0]);
 }
 
 #[test]
@@ -227,11 +232,12 @@ async fn hashing_a_long_body_yields_to_other_tasks() {
             tokio::task::yield_now().await;
         }
     });
-    let body = [Ok::<_, std::convert::Infallible>(Bytes::from(vec![b' '; 1024 * 1024]))];
+    // A longer one is parsed in another thread, and other tasks run then, too.
+    let body = [Ok::<_, std::convert::Infallible>(Bytes::from(vec![b' '; LONGEST_INLINE]))];
     let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
     let received = receiver.receive(&RequestHead::new("POST", "/", &headers), futures_util::stream::iter(body)).await;
     assert!(matches!(received, Ok(Received::Delivery(_))));
-    assert!(turns.load(std::sync::atomic::Ordering::SeqCst) >= 10);
+    assert!(turns.load(std::sync::atomic::Ordering::SeqCst) >= 3, "the body is hashed in four parts");
     other.abort();
 }
 
@@ -285,8 +291,8 @@ fn a_content_length_over_the_limit_is_rejected_before_the_body_is_read() {
 
 #[test]
 fn a_secret_is_accepted_for_its_own_mode_only() {
-    let test = Secret::new("ZmVkY2JhOTg3NjU0MzIxMA==").unwrap();
-    let receiver = builder(Fasten::live(secret()).and_test(test)).build().unwrap();
+    let test = || Secret::new("ZmVkY2JhOTg3NjU0MzIxMA==").unwrap();
+    let receiver = builder(Fasten::live(secret()).and_test(test())).build().unwrap();
     let checked = |secret, mode: Option<&str>| {
         envelope::check_mode(receiver.generation().mode(secret), mode.map(Mode::from).as_ref())
     };
@@ -297,6 +303,12 @@ fn a_secret_is_accepted_for_its_own_mode_only() {
     }
     assert_eq!(checked(0, Some("test")), Err(Reason::WrongMode));
     assert_eq!(checked(1, Some("test")), Ok(()));
+
+    let live = Secrets::new(secret()).also(Secret::new("YWFhYWFhYWFhYWFhYWFhYQ==").unwrap()).unwrap();
+    let receiver = builder(Fasten::live(live).and_test(test())).build().unwrap();
+    let generation = receiver.generation();
+    let modes = [0, 1, 2].map(|secret| generation.mode(secret).cloned());
+    assert_eq!(modes, [Some(Mode::Live), Some(Mode::Live), Some(Mode::Test)]);
 }
 
 #[test]
@@ -322,6 +334,16 @@ fn a_body_in_one_piece_is_not_copied() {
         assert_eq!(format!("{intake:?}"), "Intake { bytes: 2, .. }");
         assert_eq!(intake.finish().unwrap().body().as_ptr(), body.as_ptr());
     }
+}
+
+#[test]
+fn a_body_as_long_as_the_limit_is_accepted() {
+    let receiver = builder(custom()).body_limit(10).build().unwrap();
+    let headers = [("x-key", "MDEyMzQ1Njc4OWFiY2RlZg==")];
+    let verified =
+        |body: &'static str| receiver.verify(&headers, Bytes::from(body)).map(|verified| verified.into_body());
+    assert_eq!(verified("{        }").unwrap(), "{        }");
+    assert_eq!(verified("{         }").unwrap_err().reason(), Reason::TooLarge);
 }
 
 #[test]

@@ -99,3 +99,37 @@ impl SchemeVerifier {
         Some(base16ct::lower::encode_string(&mac?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HmacSha256Body, HmacSha512Body, Secret, SharedSecret, StandardWebhooks, TimestampedHmac};
+
+    #[test]
+    fn only_challenges_are_answered_with_a_mac() {
+        let secrets = Secret::new("MDEyMzQ1Njc4OWFiY2RlZg==").unwrap().into();
+        let keyed = |config: SchemeConfig| config.with_secrets(&secrets).unwrap();
+        let (longest, too_long) = ("a".repeat(64), "a".repeat(65));
+        let shared = keyed(SharedSecret::new("x-key").into());
+        for scheme in [keyed(StandardWebhooks::new().into()), keyed(HmacSha256Body::new("x-mac").into())] {
+            for challenge in ["a", "A-_9", &longest] {
+                assert_eq!(scheme.answer_challenge(challenge.as_bytes()).map(|mac| mac.len()), Some(64), "{challenge}");
+                assert_eq!(shared.answer_challenge(challenge.as_bytes()), None, "a shared secret is no key");
+            }
+            for text in ["", &*too_long, "a.b", "a b", "{}", "\u{e4}"] {
+                assert_eq!(scheme.answer_challenge(text.as_bytes()), None, "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn json_is_required_only_where_nothing_but_the_body_differs_from_a_challenge() {
+        let needs_json = |config: SchemeConfig| match config.0 {
+            Config::Signature(settings) => settings.needs_json_with_challenges(),
+            _ => panic!("a signature"),
+        };
+        assert!(needs_json(HmacSha256Body::new("x-mac").into()));
+        assert!(!needs_json(TimestampedHmac::terra().into()), "it signs a dot");
+        assert!(!needs_json(HmacSha512Body::new("x-mac").into()), "it has no key for challenges");
+    }
+}

@@ -399,6 +399,48 @@ mod tests {
         }
     }
 
+    /// Between two yields, a receiver hashes as many bytes less as there may be hashes.
+    #[test]
+    #[cfg(feature = "ed25519")]
+    fn only_signatures_under_public_keys_need_hashes_of_their_own() {
+        let public = [
+            "whpk_A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=",
+            "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
+            "whpk_PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=",
+        ];
+        let most = |config: SchemeConfig, texts: &[&str]| {
+            let secrets: Vec<_> = texts.iter().map(|text| Secret::new(*text).unwrap()).collect();
+            let first = Secrets::new(secrets[0].clone());
+            let secrets = secrets.into_iter().skip(1).try_fold(first, Secrets::also).unwrap();
+            config.with_secrets(&secrets).unwrap().most_public_hashes()
+        };
+        let [standard, signature]: [SchemeConfig; 2] =
+            [StandardWebhooks::new().into(), Ed25519Body::new("x-sig").into()];
+        for config in [standard.clone(), signature] {
+            let found = [1, 2, 3].map(|count| most(config.clone(), &public[..count]));
+            assert_eq!(found, [16, 32, 30]);
+        }
+        assert_eq!(most(standard, &["MDEyMzQ1Njc4OWFiY2RlZg==", public[0]]), 16);
+        assert_eq!(most(HmacSha256Body::new("x-sig").into(), &["0123456789abcdef"]), 0);
+        assert_eq!(most(SharedSecret::new("x-key").into(), &["0123456789abcdef"]), 0);
+    }
+
+    #[test]
+    fn a_secret_in_another_encoding_is_an_error_that_names_the_configured_one() {
+        let problem = |config: SchemeConfig| {
+            config.with_secrets(&Secrets::new(Secret::new("hunter2!").unwrap())).map(drop).unwrap_err().to_string()
+        };
+        let hmac = |encoding| problem(HmacSha256Body::new("x-sig").secret_encoding(encoding).into());
+        assert_eq!(hmac(SecretEncoding::Hex), "secret secret: not hexadecimal digits");
+        assert_eq!(hmac(SecretEncoding::Base64), "secret secret: not base64");
+        let standard = |encoding| problem(StandardWebhooks::new().secret_encoding(encoding).into());
+        assert_eq!(standard(SecretEncoding::Hex), "secret secret: not hexadecimal digits, as configured");
+        assert_eq!(
+            standard(SecretEncoding::Base64),
+            "secret secret: not base64; a Standard Webhooks secret is base64, with or without the prefix `whsec_`"
+        );
+    }
+
     #[test]
     fn short_secrets_are_listed_by_label() {
         // The texts have 15 and 16 bytes; decoded, they have 11 and 12.

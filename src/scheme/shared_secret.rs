@@ -344,8 +344,18 @@ mod tests {
         ] {
             assert_eq!(found(scheme, &[("Authorization", value)]), expected, "{value}");
         }
-        let problem = SharedSecret::basic("a:b").keyed(&keys).err().expect("rejected").to_string();
-        assert_eq!(problem, "the user name must have at most 256 bytes, without `:` and control characters");
+        assert!(SharedSecret::basic("u".repeat(256)).keyed(&keys).is_ok());
+        for username in ["a:b", "a\nb", &*"u".repeat(257)] {
+            let problem = SharedSecret::basic(username).keyed(&keys).err().expect("rejected").to_string();
+            assert_eq!(problem, "the user name must have at most 256 bytes, without `:` and control characters");
+        }
+    }
+
+    #[test]
+    fn the_first_header_and_its_form_are_known() {
+        let scheme = SharedSecret::new("X-One").also_header("x-two", secrets("two", &["second"]));
+        assert_eq!((scheme.header(), scheme.form()), ("X-One", &SharedSecretForm::Verbatim));
+        assert_eq!(SharedSecret::bearer().header(), "authorization");
     }
 
     /// Every delivery with it would be rejected.

@@ -542,6 +542,13 @@ mod tests {
             assert_eq!(well_formed(list.as_bytes()), Err(HeaderProblem::NoSignature), "{list}");
         }
         assert_eq!(well_formed(many(33).as_bytes()), Err(HeaderProblem::TooManySignatures));
+        // Entries of unknown versions count, too.
+        let unknown = |count| vec!["v2,a"; count].join(" ");
+        assert_eq!(well_formed(unknown(32).as_bytes()), Err(HeaderProblem::NoSignature));
+        assert_eq!(well_formed(unknown(33).as_bytes()), Err(HeaderProblem::TooManySignatures));
+        assert_eq!(well_formed(format!("{good} {}", unknown(31)).as_bytes()), Ok(()));
+        let too_many = format!("{good} {}", unknown(32));
+        assert_eq!(well_formed(too_many.as_bytes()), Err(HeaderProblem::TooManySignatures));
         assert_eq!(well_formed(format!("{good} é").as_bytes()), Err(HeaderProblem::NotVisibleAscii));
 
         // Only signatures of the versions that the keys verify are plausible.

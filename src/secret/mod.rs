@@ -459,6 +459,38 @@ mod tests {
     }
 
     #[test]
+    fn a_label_is_short_and_printable() {
+        let labeled = |label: &str| Secret::new("a long random text").unwrap().labeled(label);
+        let longest = "l".repeat(128);
+        for label in ["2026", "the key of 2026~", &longest] {
+            assert_eq!(labeled(label).unwrap().label(), label);
+        }
+        for label in ["", &*format!("{longest}l"), "a\nb", "\u{e4}", "a\u{7f}"] {
+            let problem = "a secret's label must be 1 to 128 characters of printable ASCII";
+            assert_eq!(message(labeled(label)), problem, "{label:?}");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "testing")]
+    fn a_validated_secret_is_checked_like_any_other() {
+        let public = Secret::unchecked("whpk_A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=");
+        assert!(!public.is_public_key() && !public.is_checked());
+        let public = public.validated().unwrap();
+        assert!(public.is_public_key() && public.is_checked());
+        assert_eq!(message(Secret::unchecked("hunter2\n").validated()), message(Secret::new("hunter2\n")));
+    }
+
+    /// Otherwise an old secret whose file cannot be read would silently no longer be accepted.
+    #[test]
+    fn only_a_file_that_does_not_exist_is_missing() {
+        let keys = Secrets::new(Secret::new("0123456789abcdef").unwrap());
+        // No file can have such a name.
+        let error = message(keys.also_file("a\0b"));
+        assert!(error.starts_with("secret file a") && error.contains("b: cannot be read"), "{error:?}");
+    }
+
+    #[test]
     fn a_fifth_secret_and_duplicates_are_rejected() {
         let secret = |label: &str, text: &str| Secret::new(text).unwrap().labeled(label).unwrap();
         let mut keys = Secrets::new(secret("0", "secret-0"));

@@ -11,8 +11,8 @@ use super::*;
 use crate::Freshness;
 use crate::testing::{self, Fixture, Signing, StoppedClock, fixtures};
 use crate::{
-    Custom, Dedupe, Delivery, Event as _, HmacSha256Body, MemoryStore, NoDedupe, Phi, Reason, Receiver, Secret,
-    SignatureScope,
+    CloudEvents, Custom, Dedupe, Delivery, Event as _, HmacSha256Body, MemoryStore, NoDedupe, Phi, Reason, Receiver,
+    Secret, SharedSecret, SignatureScope,
 };
 
 const TEXT: &str = "agreed-upon-with-the-support-team";
@@ -717,5 +717,18 @@ fn a_custom_provider_with_this_name_decodes_the_same_events() {
         let expected: Event = delivered(&self::receiver(), fixture.body()).decode().unwrap();
         assert_eq!(delivery.decode::<Event>().unwrap(), expected);
         assert_eq!(delivery.signature_scope(), SignatureScope::Body);
+    }
+}
+
+#[test]
+fn an_event_of_a_custom_provider_with_this_name_has_the_error_of_its_json() {
+    let custom = || Custom::new(FACTS.name, SharedSecret::new("x-webhook-signature"), secret("key", TEXT));
+    let pointers = custom().kind_pointer("/type").data_pointer("/payload");
+    for custom in [pointers, custom().cloud_events(CloudEvents::Structured)] {
+        let receiver = Receiver::builder("mediquo", custom).store(NoDedupe).build().unwrap();
+        for (body, expected) in [("{}", "the body names no kind"), ("{", "not JSON (line 1, column 1)")] {
+            let Event::Undecodable(event) = delivered(&receiver, body).decode().unwrap() else { panic!("{body}") };
+            assert_eq!(event.problem.to_string(), expected, "{body}");
+        }
     }
 }
