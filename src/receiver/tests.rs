@@ -194,6 +194,7 @@ async fn the_dedupe_rule_decides_which_deliveries_are_duplicates() {
     assert_eq!(outcome(&by_id, same).await, Err(Reason::Duplicate));
     assert_eq!(outcome(&by_id, other).await, Ok(200));
 
+    assert!(Receiver::builder("in", custom()).dedupe(Dedupe::off()).build().is_ok(), "no store is needed");
     let off = builder(custom()).dedupe(Dedupe::off()).build().unwrap();
     assert_eq!(outcome(&off, one).await, Ok(200));
     assert_eq!(outcome(&off, one).await, Ok(200));

@@ -132,4 +132,25 @@ mod tests {
         assert!(!needs_json(TimestampedHmac::terra().into()), "it signs a dot");
         assert!(!needs_json(HmacSha512Body::new("x-mac").into()), "it has no key for challenges");
     }
+
+    #[test]
+    fn a_challenge_is_safe_if_no_signed_message_has_its_characters_alone() {
+        let of_body = || SchemeConfig::from(HmacSha256Body::new("x-mac"));
+        assert_eq!(of_body().challenge_safety(), ChallengeSafety::SafeIfJson);
+        assert_eq!(of_body().requiring_json().challenge_safety(), ChallengeSafety::Safe);
+        let signed = |template: &str| SchemeConfig::from(TimestampedHmac::headers("x-mac", "x-time").signed(template));
+        for (template, safety) in [
+            ("{timestamp}.{body}", ChallengeSafety::Safe),
+            ("{body}.{timestamp}", ChallengeSafety::Safe),
+            ("{timestamp}-{body}", ChallengeSafety::SafeIfJson),
+            ("a_{timestamp}-{body}", ChallengeSafety::SafeIfJson),
+            // Bodies must begin with `{` or `[` in any case.
+            ("{timestamp}{body}", ChallengeSafety::Safe),
+            ("{timestamp}.{body_base64}", ChallengeSafety::Safe),
+            ("{timestamp}-{body_base64}", ChallengeSafety::Unsafe),
+            ("{timestamp}{body_base64}", ChallengeSafety::Unsafe),
+        ] {
+            assert_eq!(signed(template).challenge_safety(), safety, "{template}");
+        }
+    }
 }

@@ -399,6 +399,112 @@ mod tests {
         }
     }
 
+    /// The same MAC as above, and another one.
+    #[test]
+    fn a_list_is_genuine_if_one_of_its_signatures_is() {
+        let scheme = scheme(HmacSha256Body::new("x-signature").separator(','));
+        let genuine = "ad88b6588c240b661ff5890a7c0056c7a6c3d4a7bfd740351fe6563e424889e5";
+        let other = genuine.replace('a', "b");
+        for (list, is_genuine) in [
+            (format!("{genuine},{other}"), true),
+            (format!("{other},{genuine}"), true),
+            (format!("{genuine},{genuine}"), true),
+            (format!("{other},{other}"), false),
+        ] {
+            let headers = [("x-signature", &*list)];
+            let check = begin(&scheme, &headers, Freshness::Unchecked, NEVER).unwrap();
+            assert_eq!(check.finish(&scheme, b"{}").is_ok(), is_genuine, "{list}");
+        }
+    }
+
+    #[test]
+    fn a_list_has_at_most_32_entries() {
+        let name = http::HeaderName::from_static("x-sig");
+        let found = |config: SchemeConfig, list: &str| {
+            let secrets = Secret::new("A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=").unwrap().into();
+            begin(&config.with_secrets(&secrets).unwrap(), &[("x-sig", list)], Freshness::Unchecked, NEVER).map(drop)
+        };
+        let too_many = Err(HeaderProblem::TooManySignatures.of(&name));
+        let (short, long) = (format!("v={}", "0".repeat(64)), format!("v={}", "0".repeat(128)));
+        let hmac = || HmacSha256Body::new("x-sig").prefix("v=").separator(',').into();
+        assert_eq!(found(hmac(), &vec![&*short; 32].join(",")), Ok(()));
+        assert_eq!(found(hmac(), &vec![&*short; 33].join(",")), too_many);
+        assert_eq!(found(hmac(), &format!("{short}{}", ",a".repeat(31))), Ok(()));
+        assert_eq!(found(hmac(), &format!("{short}{}", ",a".repeat(32))), too_many, "others count, too");
+        #[cfg(feature = "ed25519")]
+        {
+            let public = || Ed25519Body::new("x-sig").prefix("v=").separator(',').into();
+            assert_eq!(found(public(), &vec![&*long; 16].join(",")), Ok(()));
+            assert_eq!(found(public(), &vec![&*long; 17].join(",")), too_many, "each needs a hash of the body");
+        }
+        let _ = long;
+    }
+
+    #[test]
+    fn a_time_outside_of_the_window_has_the_likely_cause() {
+        let now = || 1_700_000_000;
+        let problem = |unit, time: &str| {
+            let scheme = scheme(TimestampedHmac::headers("x-sig", "x-time").timestamp_unit(unit));
+            let (mac, name) = ("0".repeat(64), http::HeaderName::from_static("x-time"));
+            let headers = [("x-sig", &*mac), ("x-time", time)];
+            let fault = begin(&scheme, &headers, Freshness::STANDARD_WEBHOOKS, now).map(drop).unwrap_err();
+            let (header, problem) = fault.header.unwrap();
+            assert_eq!((header, fault.reason), (name, problem.reason()));
+            problem
+        };
+        let (seconds, milliseconds) = (TimestampUnit::Seconds, TimestampUnit::Milliseconds);
+        assert_eq!(problem(seconds, "1700000301"), HeaderProblem::Ahead);
+        assert_eq!(problem(seconds, "1700000000000"), HeaderProblem::FinerUnit);
+        assert_eq!(problem(seconds, "1699999699"), HeaderProblem::Old);
+        assert_eq!(problem(milliseconds, "1700000301000"), HeaderProblem::Ahead);
+        assert_eq!(problem(milliseconds, "1700000000000000"), HeaderProblem::Ahead);
+        assert_eq!(problem(milliseconds, "1700000000"), HeaderProblem::CoarserUnit);
+    }
+
+    #[test]
+    fn the_time_of_an_attempt_is_not_checked_as_the_time_of_its_event() {
+        let attempt = TimestampedHmac::headers("x-sig", "x-time");
+        let event = SchemeConfig::from(attempt.clone().timestamp_of_event());
+        let attempt = SchemeConfig::from(attempt);
+        assert!(attempt.signs_attempt_time() && !attempt.signs_event_time());
+        assert!(!event.signs_attempt_time() && event.signs_event_time());
+        let mac = "0".repeat(64);
+        let headers = [("x-sig", &*mac), ("x-time", "1700000000")];
+        let (max_age, max_skew) = (std::time::Duration::from_secs(60), std::time::Duration::from_secs(60));
+        let (of_attempt, of_event) =
+            (Freshness::AttemptTime { max_age, max_skew }, Freshness::EventTime { max_age, max_skew });
+        for (config, freshness) in [(&attempt, of_event), (&event, of_attempt), (&attempt, Freshness::Unchecked)] {
+            assert!(begin(&scheme(config.clone()), &headers, freshness, NEVER).is_ok());
+        }
+        for (config, freshness) in [(attempt, of_attempt), (event, of_event)] {
+            let late = begin(&scheme(config), &headers, freshness, || 1_700_000_061).map(drop);
+            assert_eq!(late.unwrap_err().reason, Reason::Stale);
+        }
+    }
+
+    /// Otherwise a part of the id could be moved into the next signed part, under the same signature.
+    #[test]
+    fn a_signed_id_does_not_contain_the_character_that_follows_it() {
+        let config = TimestampedHmac::headers("x-sig", "x-time").id_header("x-id").signed("{id}.{timestamp}.{body}");
+        let scheme = scheme(config);
+        let (mac, name) = ("0".repeat(64), http::HeaderName::from_static("x-id"));
+        for (id, problem) in [
+            ("msg_1", None),
+            ("a.b", Some(HeaderProblem::Separator)),
+            ("a b", Some(HeaderProblem::NotVisibleAscii)),
+            ("", Some(HeaderProblem::Empty)),
+        ] {
+            let headers = [("x-sig", &*mac), ("x-time", "1700000000"), ("x-id", id)];
+            let begun = begin(&scheme, &headers, Freshness::Unchecked, NEVER).map(drop);
+            assert_eq!(begun.err(), problem.map(|problem| problem.of(&name)), "{id}");
+            #[cfg(feature = "sign")]
+            {
+                let SchemeVerifier::Signature(keyed) = &scheme else { panic!("a signature") };
+                assert_eq!(keyed.check_signed(id, 1_700_000_000).is_ok(), problem.is_none(), "{id}");
+            }
+        }
+    }
+
     /// Between two yields, a receiver hashes as many bytes less as there may be hashes.
     #[test]
     #[cfg(feature = "ed25519")]

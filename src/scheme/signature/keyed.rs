@@ -283,7 +283,7 @@ impl KeyedSignature {
     /// Returns whether receivers accept this id and this body.
     #[cfg(feature = "sign")]
     pub(in crate::scheme) fn check_signed(&self, id: &str, timestamp: i64) -> Result<(), ConfigError> {
-        if self.id_header.is_some() && (id.is_empty() || required_id(id).and_then(|id| self.id(id)).is_err()) {
+        if self.id_header.is_some() && required_id(id).and_then(|id| self.id(id)).is_err() {
             return Err(ConfigError::new(
                 "message id must be 1 to 4096 visible ASCII characters without the one that follows it in the template",
             ));

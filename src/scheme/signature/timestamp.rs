@@ -112,6 +112,8 @@ mod tests {
         assert_eq!(parse("1732780800"), Ok(1_732_780));
         assert_eq!(TimestampUnit::Milliseconds.old(1_732_780), HeaderProblem::CoarserUnit);
         assert_eq!(TimestampUnit::Milliseconds.old(1_732_780_800), HeaderProblem::Old);
+        assert_eq!(TimestampUnit::Milliseconds.old(99_999_999), HeaderProblem::CoarserUnit);
+        assert_eq!(TimestampUnit::Milliseconds.old(100_000_000), HeaderProblem::Old);
         assert_eq!(TimestampUnit::Seconds.old(1_732_780), HeaderProblem::Old);
     }
 
