@@ -347,6 +347,17 @@ mod tests {
         }
     }
 
+    /// A sender that knows its event key could choose its place in the table of a memory store.
+    #[test]
+    fn a_process_key_is_not_the_event_key_unless_the_body_identifies_the_event() {
+        let delivery = parts("p", "e", "live", "1", b"1");
+        let number = DeliveryNumbers::new().unwrap().next();
+        for source in [KeySource::Id, KeySource::UnsignedId, KeySource::Own("1".into()), KeySource::Delivery(number)] {
+            assert_ne!(delivery.process_key(source.clone()), delivery.key(source));
+        }
+        assert_eq!(delivery.process_key(KeySource::Body), delivery.key(KeySource::Body));
+    }
+
     #[test]
     fn each_delivery_of_one_body_has_a_key_of_its_own() {
         let (numbers, delivery) = (DeliveryNumbers::new().unwrap(), parts("p", "e", "", "", b"1"));

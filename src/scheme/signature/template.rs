@@ -184,6 +184,27 @@ mod tests {
     }
 
     #[test]
+    fn only_the_template_of_a_raw_body_is_the_body() {
+        for (text, is_body) in [
+            ("{body}", true),
+            ("{body_base64}", false),
+            ("a{body}", false),
+            ("{body}.", false),
+            ("{timestamp}.{body}", false),
+            ("{body}.{timestamp}", false),
+        ] {
+            assert_eq!(parsed(text).unwrap().is_body, is_body, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_template_has_at_most_256_bytes() {
+        let template = |length: usize| parsed(&format!("{}{{body}}", "a".repeat(length - 6))).map(drop);
+        assert_eq!(template(256), Ok(()));
+        assert_eq!(template(257), Err("the template of what is signed must be at most 256 bytes".to_owned()));
+    }
+
+    #[test]
     fn a_missing_separator_beside_the_timestamp_is_found() {
         for (text, lacks) in [
             ("{timestamp}{body}", true),
