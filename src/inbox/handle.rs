@@ -260,6 +260,24 @@ mod tests {
         sealed(&double, &[0]).await.unwrap();
     }
 
+    #[tokio::test]
+    async fn an_inbox_has_at_most_a_hundred_records_of_keys() {
+        let double = MemoryInbox::new();
+        sealed(&double, &[0]).await.unwrap();
+        let mut records = double.key_records().await.unwrap();
+        let own = records[1].sealed.clone();
+        for number in 2..=100 {
+            let (key_id, mut sealed) = ([0xff, 0, 0, number], own.to_vec());
+            sealed[1..5].copy_from_slice(&key_id);
+            records.push(KeyRecord { key_id, sealed: sealed.into() });
+        }
+        double.set_key_records(records[..100].to_vec());
+        self::sealed(&double, &[0]).await.unwrap();
+        double.set_key_records(records);
+        let error = self::sealed(&double, &[0]).await.unwrap_err().to_string();
+        assert_eq!(error, "the inbox has more than 100 records of keys");
+    }
+
     /// Two instances with the rings 0 and 1, 0 open a new inbox at the same time. The second one has read that there
     /// are no records before the first one adds its own.
     #[tokio::test]

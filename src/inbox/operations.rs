@@ -439,6 +439,9 @@ pub(super) mod tests {
         assert_eq!(seen, [1, 2, 3, 4, 5]);
         assert!(inbox.list(&Filter::new().endpoint("cair")).await.unwrap().is_empty());
         assert!(inbox.list(&Filter::new().status(Status::Dead)).await.unwrap().is_empty());
+        for (kind, events) in [("patient.ehi_export_success", 5), ("unknown", 0)] {
+            assert_eq!(inbox.list(&Filter::new().kind(kind)).await.unwrap().len(), events);
+        }
     }
 
     #[tokio::test]
@@ -451,6 +454,7 @@ pub(super) mod tests {
         assert!(inbox.body(id + 1, &operator()).await.unwrap().is_none());
         let entries = inbox.audit(0, 10).await.unwrap();
         assert_eq!((&*entries[0].actor, &*entries[0].reason), ("jdoe", "ticket 4711"));
+        assert_eq!(inbox.audit_of(id, 10).await.unwrap(), entries[..1]);
     }
 
     #[tokio::test]
@@ -615,5 +619,21 @@ pub(super) mod tests {
         assert_eq!(audited(&double), ["purge fasten", "purge fasten", "purge cair", "purge fasten"]);
         inbox.purge_unaudited("fasten", keep, |_| {}).await.unwrap();
         assert_eq!(audited(&double).len(), 4);
+    }
+
+    #[tokio::test]
+    async fn purging_goes_on_after_a_batch_of_bodies_only_and_one_of_events_only() {
+        let (inbox, double) = sealed().await;
+        let all = many_dead(&inbox, &double).await;
+        inbox.replay_all(&Filter::new(), None, &operator()).await.unwrap();
+        for _ in 0..all {
+            finish(&inbox, Ending::Done, true).await;
+        }
+        double.set_clock_by(3_700_000);
+        let keep = Keep { rows: Duration::from_secs(7200), ..Keep::default() };
+        let bodies = inbox.purge("fasten", keep, &operator()).await.unwrap();
+        assert_eq!((bodies, double.bodies().len()), (Purged { bodies: all, events: 0 }, 0));
+        let events = inbox.purge("fasten", Keep::default(), &operator()).await.unwrap();
+        assert_eq!((events, double.rows().len()), (Purged { bodies: 0, events: all }, 0));
     }
 }

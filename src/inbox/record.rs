@@ -236,6 +236,17 @@ mod tests {
         assert_eq!(StoredRecord::decode(encoded.into()).err(), Some(Unsealable::Damaged));
     }
 
+    #[test]
+    fn the_longest_head_is_encoded_and_decoded() {
+        let shorter = StoredRecord { body: Bytes::new(), ..record() }.encode().unwrap().len() - PREFIX;
+        let head = |length| StoredHead { secret: "x".repeat(length) + &record().head.secret, ..record().head };
+        let longest = StoredRecord { head: head(LONGEST_HEAD - shorter), ..record() };
+        let encoded = longest.encode().unwrap();
+        assert_eq!(encoded.len(), PREFIX + LONGEST_HEAD + record().body.len());
+        assert!(same(&longest, &StoredRecord::decode(encoded.into()).unwrap()));
+        assert!(StoredRecord { head: head(LONGEST_HEAD - shorter + 1), ..record() }.encode().is_err());
+    }
+
     /// Random bytes, and records with one byte changed: decoding may fail, and never panics.
     #[test]
     fn any_bytes_are_decoded_or_rejected() {

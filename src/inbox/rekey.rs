@@ -241,6 +241,27 @@ mod tests {
         assert!(double.bodies().is_empty());
     }
 
+    /// For example by an instance that does not have the new key yet.
+    #[tokio::test]
+    async fn an_event_that_is_sealed_under_the_old_key_meanwhile_is_sealed_again() {
+        let double = MemoryInbox::new();
+        let old = sealed(&double, &[1]).await;
+        for event in 1..=2 {
+            store(&old, event, b"old").await;
+        }
+        let before = double.bodies().get(&1).cloned();
+        let both = sealed(&double, &[0, 1]).await;
+        let (changed, mut calls) = (double.clone(), 0);
+        let progress = move |_| {
+            calls += 1;
+            if calls == 2 {
+                changed.set_body(1, before.clone());
+            }
+        };
+        assert_eq!(both.rekey_with(&operator(), progress).await.unwrap(), Rekeyed { sealed: 3, ..Rekeyed::default() });
+        assert_eq!(body(&sealed(&double, &[0]).await, 1).await, "old");
+    }
+
     #[tokio::test]
     async fn events_in_clear_are_sealed_if_the_inbox_accepts_them() {
         let double = MemoryInbox::new();

@@ -279,5 +279,10 @@ mod tests {
         assert!(suspect.is_alone());
         drop(suspect);
         assert!(gate.turn().await.is_alone(), "at once after one that began");
+        assert_eq!(
+            gate.suspects_turn().unwrap().longest_wait(),
+            FIRST_ALONE,
+            "the waits begin with the first one again"
+        );
     }
 }

@@ -163,6 +163,21 @@ mod tests {
         }
     }
 
+    /// It began before the breaker opened, and says nothing new.
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_fails_beside_a_probe_neither_ends_it_nor_makes_the_wait_longer() {
+        let breaker = Arc::new(Breaker::default());
+        let (first, other) = (breaker.try_pass().unwrap(), breaker.try_pass().unwrap());
+        assert!(first.unreachable());
+        let probe = breaker.pass().await;
+        assert!(!other.unreachable());
+        assert!(timeout(LONGEST_WAIT * 2, breaker.pass()).await.is_err(), "the probe still runs");
+        probe.unreachable();
+        let began = Instant::now();
+        breaker.pass().await;
+        assert!(began.elapsed() <= FIRST_WAIT * 2 + MOMENT, "{:?}", began.elapsed());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn any_answer_closes_it_and_wakes_those_that_wait() {
         let breaker = Arc::new(Breaker::default());

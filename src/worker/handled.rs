@@ -197,6 +197,8 @@ mod tests {
         assert_eq!(read("Sun, 06 Nov 1994 08:49:27 GMT"), Some(Duration::ZERO), "in the past");
         assert_eq!(read(" 7 "), Some(7 * SECOND));
         assert_eq!(read("99999999999999999999999"), Some(Duration::MAX));
+        let longest: &'static str = "9".repeat(64).leak();
+        assert_eq!((read(longest), read("9".repeat(65).leak())), (Some(Duration::MAX), None));
         for unreadable in ["", "-7", "7.5", "soon", "Sun, 99 Nov 1994 08:49:47 GMT"] {
             assert_eq!(read(unreadable), None, "{unreadable}");
         }

@@ -159,6 +159,13 @@ mod tests {
     }
 
     #[test]
+    fn the_default_policy_gives_an_event_up_after_three_days() {
+        let days = 3 * 24 * 3600 * SECOND;
+        wait(Retry::default().decide(1, Some(days - SECOND), None));
+        assert_eq!(Retry::default().decide(1, Some(days), None), Decision::GiveUp("max_age"));
+    }
+
+    #[test]
     fn a_replayed_event_is_retried_for_as_long_as_a_new_one() {
         let retry = Retry::exponential(SECOND, 4 * SECOND).max_age(15 * SECOND);
         // 1 + 2 + 4 + 4 + 4 seconds.

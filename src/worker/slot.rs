@@ -162,7 +162,7 @@ impl Slot {
     }
 
     /// Returns how long to wait after nothing was leased.
-    fn until_due(&mut self, next_due: Option<Duration>) -> Duration {
+    pub(super) fn until_due(&mut self, next_due: Option<Duration>) -> Duration {
         let poll = random_within(POLL * 3 / 4, POLL);
         match next_due {
             // Another worker has it, or its store's clock differs.

@@ -352,6 +352,37 @@ async fn an_hour_without_the_application_kills_no_event_and_probes_rarely() {
     assert!(!status.is_breaker_open());
 }
 
+/// Idle slots have a pass from before the breaker opened.
+#[tokio::test(start_paused = true)]
+async fn an_idle_worker_attempts_only_probes_once_the_application_is_unreachable() {
+    let stage = Stage::new().await;
+    let running = stage.run(stage.worker(), vec![Handled::unreachable()]);
+    sleep(10 * SECOND).await;
+    stage.store(0..1).await;
+    sleep(SECOND / 10).await;
+    stage.store(1..20).await;
+    // The first probe is not before 750 ms.
+    sleep(SECOND / 2).await;
+    assert_eq!(running.calls.count(), 1);
+    sleep(SECOND / 2).await;
+    assert_eq!(running.calls.count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_without_an_event_asks_the_store_about_once_per_second() {
+    let stage = Stage::new().await;
+    stage.store(0..1).await;
+    let running = stage.run(stage.worker(), vec![Handled::unreachable()]);
+    sleep(SECOND / 2).await;
+    stage.inbox().discard(1, &Operator::new("ops", "test").unwrap()).await.unwrap();
+    sleep(10 * SECOND).await;
+    let before = stage.store.calls("lease");
+    sleep(600 * SECOND).await;
+    let asked = stage.store.calls("lease") - before;
+    assert!((600..=850).contains(&asked), "{asked}");
+    assert_eq!(running.calls.count(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_is_unreachable_does_not_hold_another_back() {
     let stage = Stage::new().await;
@@ -436,6 +467,38 @@ async fn an_idle_worker_asks_the_store_about_once_per_second() {
     assert!(paused <= 850, "{paused} while paused");
 }
 
+#[tokio::test]
+async fn an_event_that_is_due_but_is_not_leased_is_looked_for_more_and_more_rarely() {
+    let stage = Stage::new().await;
+    let mut slot = slot::Slot::new(stage.worker().handler(async |_: Delivery| true).unwrap().shared);
+    let poll = SECOND * 3 / 4..=SECOND;
+    let millis = |millis| Some(Duration::from_millis(millis));
+    for wait in [10, 20, 40, 80, 160, 320, 640] {
+        assert_eq!(Some(slot.until_due(millis(9))), millis(wait));
+    }
+    assert!(poll.contains(&slot.until_due(millis(0))));
+    // Another one is due later.
+    for due in [10, 500] {
+        assert_eq!(Some(slot.until_due(millis(due))), millis(due));
+        assert_eq!(Some(slot.until_due(millis(0))), millis(10));
+    }
+    for due in [Some(HOUR), None] {
+        assert!(poll.contains(&slot.until_due(due)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_worker_purges_about_once_a_minute_and_counts_four_times() {
+    let stage = Stage::new().await;
+    let running = stage.run(stage.worker(), vec![Handled::done()]);
+    sleep(HOUR).await;
+    let (purged, counted) = (stage.store.calls("purge"), stage.store.calls("counts_of"));
+    assert!((60..=80).contains(&purged), "{purged}");
+    let expected = if cfg!(feature = "metrics") { 240..=241 } else { 0..=0 };
+    assert!(expected.contains(&counted), "{counted}");
+    running.task.abort();
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_event_that_cannot_be_opened_waits_for_its_key_and_a_damaged_one_is_dead() {
     let stage = Stage::new().await;
@@ -485,7 +548,10 @@ async fn a_worker_needs_an_inbox_and_usable_options() {
     assert_eq!(error(Worker::builder(&without)), expected);
     assert_eq!(error(stage.worker().workers(0)), "worker of receiver acme: workers must be greater than 0");
     let expected = "worker of receiver acme: workers must be at most 10000";
-    assert_eq!(error(stage.worker().workers(usize::MAX)), expected);
+    for most in [10_001, usize::MAX] {
+        assert_eq!(error(stage.worker().workers(most)), expected);
+    }
+    assert!(stage.worker().workers(10_000).handler(async |_: Delivery| true).is_ok());
     assert!(error(stage.worker().retry(Retry::exponential(HOUR, SECOND))).contains("maximum backoff"));
 }
 
@@ -509,43 +575,58 @@ async fn the_state_of_dead_events_can_be_listed() {
     running.task.abort();
 }
 
+/// The values of a field of all log lines.
+#[cfg(feature = "tracing")]
+#[derive(Clone)]
+struct Logged(&'static str, Arc<Mutex<Vec<String>>>);
+
+#[cfg(feature = "tracing")]
+impl Logged {
+    fn of(field: &'static str) -> Self {
+        Logged(field, Arc::default())
+    }
+
+    fn values(&self) -> Vec<String> {
+        self.1.lock().unwrap().clone()
+    }
+}
+
+#[cfg(feature = "tracing")]
+impl tracing::field::Visit for Logged {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        if field.name() == self.0 {
+            self.1.lock().unwrap().push(format!("{value:?}"));
+        }
+    }
+}
+
+#[cfg(feature = "tracing")]
+impl tracing::Subscriber for Logged {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut self.clone());
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
 /// The columns of a row are not sealed: an attacker who writes them could otherwise invent labels of metrics.
 #[cfg(feature = "tracing")]
 #[tokio::test(start_paused = true)]
 async fn the_kind_of_an_attempt_is_that_of_the_sealed_body() {
-    #[derive(Clone, Default)]
-    struct Kinds(Arc<Mutex<Vec<String>>>);
-
-    impl tracing::field::Visit for Kinds {
-        fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-            if field.name() == "kind" {
-                self.0.lock().unwrap().push(format!("{value:?}"));
-            }
-        }
-    }
-
-    impl tracing::Subscriber for Kinds {
-        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-            true
-        }
-        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-            tracing::span::Id::from_u64(1)
-        }
-        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-        fn event(&self, event: &tracing::Event<'_>) {
-            event.record(&mut self.clone());
-        }
-        fn enter(&self, _: &tracing::span::Id) {}
-        fn exit(&self, _: &tracing::span::Id) {}
-    }
-
     let stage = Stage::new().await;
     stage.store(0..1).await;
     stage.store.set_kind(1, "forged");
-    let kinds = Kinds::default();
+    let kinds = Logged::of("kind");
     let _subscribed = tracing::subscriber::set_default(kinds.clone());
     stage.run(stage.worker(), vec![Handled::done()]);
     sleep(SECOND).await;
-    assert_eq!(*kinds.0.lock().unwrap(), [r#""unknown""#]);
+    assert_eq!(kinds.values(), [r#""unknown""#]);
 }

@@ -67,6 +67,27 @@ async fn a_handler_sees_that_its_lease_is_lost_and_its_result_is_not_recorded() 
     assert_eq!((row.status, row.token), (Status::Processing, Some(OTHER)));
 }
 
+#[cfg(feature = "tracing")]
+#[tokio::test(start_paused = true)]
+async fn a_result_that_is_not_recorded_because_the_lease_is_lost_is_logged() {
+    let logged = Logged::of("message");
+    let _subscribed = tracing::subscriber::set_default(logged.clone());
+    let lost = || logged.values().iter().filter(|message| message.contains("lost the claim")).count();
+    let stage = Stage::new().await;
+    stage.store(0..1).await;
+    let handler = async |_: Delivery| sleep(3 * LEASE).await;
+    tokio::spawn(stage.worker().handler(handler).unwrap().run());
+    sleep(4 * LEASE).await;
+    assert_eq!((stage.store.statuses(), lost()), (vec![Status::Done], 0));
+    stage.store(1..2).await;
+    sleep(SECOND).await;
+    stage.store.fail("renew", usize::MAX);
+    sleep(LEASE + SECOND).await;
+    assert!(lease(&stage, OTHER, true).await.is_some());
+    sleep(3 * LEASE).await;
+    assert_eq!((stage.store.row(2).state.token, lost()), (Some(OTHER), 1));
+}
+
 /// Leases an event, and stops the process for a while before the attempt begins.
 async fn stalled(stage: &Stage, stop: Duration, meanwhile: impl Future<Output = ()>) -> usize {
     let calls = Arc::new(AtomicUsize::new(0));
@@ -182,6 +203,62 @@ async fn an_event_that_is_done_is_not_attempted_again_although_recording_it_fail
     assert_eq!((stage.store.statuses(), running.calls.count()), (vec![Status::Done], 1));
 }
 
+/// Its lease would otherwise expire, and another worker could handle it again.
+#[tokio::test(start_paused = true)]
+async fn the_lease_of_an_event_that_is_done_is_renewed_while_that_cannot_be_recorded() {
+    let stage = Stage::new().await;
+    stage.store(0..1).await;
+    stage.store.fail("finish", usize::MAX);
+    stage.run(stage.worker().workers(1), vec![Handled::done()]);
+    sleep(2 * LEASE).await;
+    let renewals = stage.store.calls("renew");
+    assert!((5..=6).contains(&renewals), "three per lease: {renewals}");
+    assert!(lease(&stage, OTHER, true).await.is_none());
+    stage.store.release();
+    sleep(3 * SECOND).await;
+    assert_eq!(stage.store.statuses(), [Status::Done]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_lease_of_an_event_that_is_done_is_renewed_in_time() {
+    let stage = Stage::new().await;
+    let custom = Custom::new("acme", SharedSecret::new("x-key"), Secret::new("0123456789abcdef").unwrap());
+    let builder = Receiver::builder("acme", custom.id_pointer("/id")).inbox(stage.inbox().clone()).lease(SECOND);
+    let receiver = builder.clock(StoreClock(stage.store.clone())).build().unwrap();
+    store(&receiver, 0..1).await;
+    stage.store.fail("finish", usize::MAX);
+    tokio::spawn(worker(&receiver).handler(async |_: Delivery| true).unwrap().run());
+    for _ in 0..200 {
+        sleep(SECOND / 10).await;
+        assert!(lease(&stage, OTHER, true).await.is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lease_of_an_event_that_is_not_done_expires_while_that_cannot_be_recorded() {
+    let stage = Stage::new().await;
+    stage.store(0..1).await;
+    stage.store.fail("finish", usize::MAX);
+    stage.run(stage.worker().workers(1), vec![Handled::give_up("x")]);
+    sleep(LEASE + SECOND).await;
+    assert_eq!(stage.store.calls("renew"), 0);
+    assert!(lease(&stage, OTHER, true).await.is_some());
+}
+
+/// The store may fail for this event only. Its slot is needed for others.
+#[tokio::test(start_paused = true)]
+async fn recording_a_failure_is_tried_for_an_hour() {
+    let stage = Stage::new().await;
+    stage.store(0..1).await;
+    stage.store.fail("finish", usize::MAX);
+    let running = stage.run(stage.worker().workers(1), vec![false.into()]);
+    sleep(HOUR - SECOND).await;
+    stage.store(1..2).await;
+    assert_eq!(running.calls.count(), 1);
+    sleep(5 * SECOND).await;
+    assert_eq!(running.calls.count(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_failure_that_cannot_be_recorded_is_attempted_again_after_its_lease() {
     let stage = Stage::new().await;
@@ -198,16 +275,18 @@ async fn a_failure_that_cannot_be_recorded_is_attempted_again_after_its_lease() 
 async fn a_worker_outlives_an_outage_of_its_store_and_resumes_within_two_seconds() {
     let stage = Stage::new().await;
     stage.store(0..30).await;
-    for step in ["lease", "renew", "finish", "purge", "counts"] {
+    for step in ["lease", "renew", "finish", "purge", "counts_of"] {
         stage.store.fail(step, usize::MAX);
     }
     let running = stage.run(stage.worker(), vec![Handled::done()]);
     sleep(HOUR).await;
     let asked = stage.store.calls("lease");
     assert!((1_800..=3_700).contains(&asked), "{asked}");
+    assert!(stage.inbox().worker_failed_since().is_some());
     stage.store.release();
     sleep(2 * SECOND).await;
     assert_eq!((stage.store.statuses(), running.calls.count()), (vec![Status::Done; 30], 30));
+    assert_eq!(stage.inbox().worker_failed_since(), None);
     assert!(!running.task.is_finished());
 }
 

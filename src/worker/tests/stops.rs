@@ -55,6 +55,18 @@ async fn a_drain_does_not_wait_longer_for_a_store_that_is_away() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_handler_that_has_ended_is_not_counted_as_canceled_although_its_result_is_not_recorded() {
+    let stage = Stage::new().await;
+    stage.store(0..1).await;
+    stage.store.fail("finish", usize::MAX);
+    let running = stage.run(stage.worker(), vec![Handled::done()]);
+    sleep(SECOND).await;
+    assert_eq!(stage.receiver.drain(SECOND).await, 0);
+    timeout(20 * SECOND, running.task).await.expect("the worker ends").unwrap();
+    assert_eq!((stage.store.statuses(), running.calls.count()), (vec![Status::Processing], 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_that_was_being_leased_when_the_drain_began_is_given_back() {
     let stage = Stage::new().await;
     stage.store(0..1).await;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::claim_token::ClaimToken;
+use crate::dedupe::inbox::rules::Ending;
 use crate::dedupe::inbox::store::{InboxStore as _, LeaseRequest};
 
 /// Leases as many events as a process that then dies, and waits until their leases have expired.
@@ -120,6 +121,25 @@ async fn an_event_that_ends_its_process_five_times_is_dead() {
     reports.sort();
     assert_eq!(reports, [1, 2].map(|id| format!("{id} 5 Dead {{ reason: \"crashed\" }} false")));
     assert_eq!(stage.reason(1), "crashed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replayed_event_that_ends_its_process_is_reported_as_replayed() {
+    let stage = Stage::new().await;
+    stage.store(0..1).await;
+    let token = ClaimToken::from_bytes([9; 16]);
+    let request = LeaseRequest { endpoint: "acme".to_owned(), token, lease: LEASE, alone: false };
+    let leased = stage.store.lease(request).await.unwrap().leased.unwrap();
+    stage.store.finish(leased.lease_id(), Ending::Dead { reason: "x".to_owned() }, true).await.unwrap();
+    stage.inbox().replay(1, &Operator::new("ops", "fixed").unwrap()).await.unwrap();
+    die(&stage, 1, false).await;
+    for _ in 0..5 {
+        die(&stage, 1, true).await;
+    }
+    let reports = Reports::default();
+    stage.run(stage.worker().on_attempt(reports.callback()), vec![Handled::done()]);
+    sleep(10 * SECOND).await;
+    assert_eq!(reports.take(), ["1 5 replay Dead { reason: \"crashed\" } false"]);
 }
 
 #[tokio::test(start_paused = true)]

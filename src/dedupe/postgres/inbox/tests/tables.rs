@@ -106,9 +106,9 @@ async fn the_tables_are_in_the_schema_of_the_stores_tables() {
 async fn an_inbox_is_counted_without_being_opened() {
     let ns = unique();
     let connect = || async { PostgresStore::builder().namespace(&ns).connect(&url()).await.unwrap() };
-    assert_eq!(connect().await.counts_if_any().await.unwrap(), None);
+    assert_eq!(connect().await.inbox_counts().await.unwrap(), None);
     let fixture = Fixture::on(connect().await, ns.clone()).await;
     fixture.stored(1).await;
-    let counts = connect().await.counts_if_any().await.unwrap().unwrap();
+    let counts = connect().await.inbox_counts().await.unwrap().unwrap();
     assert_eq!(counts.endpoints[0].waiting, 1);
 }

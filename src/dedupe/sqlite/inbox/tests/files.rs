@@ -8,7 +8,7 @@ use super::*;
 use crate::ConfigError;
 use crate::dedupe::Forgotten;
 use crate::dedupe::inbox::store::RowFilter;
-use crate::inbox::Bodies;
+use crate::inbox::{Bodies, ring};
 
 /// The tables of medhook before it recorded bodies, with version 1.
 const OLD: &str = "CREATE TABLE IF NOT EXISTS medhook_events (
@@ -127,6 +127,9 @@ async fn bodies_in_clear_need_files_and_a_directory_of_the_owner() {
         chmod(folder, 0o700);
         assert_eq!(rejected().await, None);
     }
+    // Sealed ones do not.
+    chmod(folder, 0o775);
+    place.store.inbox(Bodies::sealed(ring(&[0]))).await.unwrap();
 }
 
 fn keyless() -> Bodies {

@@ -206,7 +206,7 @@ async fn an_inbox_is_counted_without_being_opened() {
     let place = Place::new().await;
     place.store(event(1)).await;
     let other = SqliteStore::builder().clock(place.clock.clone()).open(place.path()).await.unwrap();
-    assert_eq!(other.counts_if_any().await.unwrap().unwrap().endpoints[0].waiting, 1);
+    assert_eq!(other.inbox_counts().await.unwrap().unwrap().endpoints[0].waiting, 1);
     let without = SqliteStore::open(place.folder.path().join("without.db")).await.unwrap();
-    assert_eq!(without.counts_if_any().await.unwrap(), None);
+    assert_eq!(without.inbox_counts().await.unwrap(), None);
 }
