@@ -102,3 +102,16 @@ const CANTOPEN: i32 = 14;
 /// Too many connections started to use a write-ahead log at once.
 const PROTOCOL: i32 = 15;
 const NOTADB: i32 = 26;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_busy_database_is_tried_again_and_a_lost_file_concerns_all_operations() {
+        let [new, busy, lost] = [Fault::new("x"), Fault::busy("x"), Fault::lost("x")];
+        let kinds = |fault: &Fault| (fault.is_busy(), fault.is_of_database(), fault.to_store_error().is_busy());
+        assert_eq!([&new, &busy, &lost].map(kinds), [(false, false, false), (true, true, true), (false, true, false)]);
+        assert_eq!((lost.message(), &*lost.to_store_error().to_string()), ("x", "SQLite store: x"));
+    }
+}

@@ -154,3 +154,25 @@ fn unreadable(path: &Path, error: &io::Error) -> Fault {
 
 pub(super) const WAL: &str = "-wal";
 pub(super) const SHM: &str = "-shm";
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_file_beside_the_database_is_none_and_an_unreadable_one_an_error() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let database = folder.path().join("medhook.db");
+        assert!(Companion::of(&database, WAL).unwrap().is_none());
+        let path = beside(&database, WAL);
+        fs::write(&path, "log").unwrap();
+        let log = Companion::of(&database, WAL).unwrap().unwrap();
+        assert_eq!(log.fate().unwrap(), Fate::Intact);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(log.fate().unwrap(), Fate::Removed);
+        // A link to itself.
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        assert!(log.fate().is_err());
+        assert!(Companion::of(&database, WAL).is_err());
+    }
+}

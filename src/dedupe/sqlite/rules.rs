@@ -146,3 +146,23 @@ fn wrong_type() -> StoreError {
 pub(super) fn after(now: i64, time: Duration) -> i64 {
     now.saturating_add(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_forgotten_until_its_record_or_claim_expires() {
+        let token = ClaimToken::from_bytes([1; 16]);
+        for (handled, now, expected) in [
+            (true, 9, Forgotten::Removed),
+            (true, 10, Forgotten::NotFound),
+            (false, 9, Forgotten::Claimed),
+            (false, 10, Forgotten::NotFound),
+        ] {
+            let mut row = Some(EventRow { token, handled, until: 10 });
+            assert_eq!(forget(&mut row, now), expected, "{handled} at {now}");
+            assert_eq!(row.is_some(), !handled, "a claim stays");
+        }
+    }
+}

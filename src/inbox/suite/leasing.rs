@@ -147,6 +147,7 @@ pub(crate) async fn the_fifth_expired_lease_alone_makes_the_event_dead(on: &Stor
     let answer = on.lease(token(110), LONG, true).await;
     let crashed = answer.crashed.expect("it is dead");
     assert_eq!((crashed.id, crashed.status, crashed.reason.as_deref()), (id, Status::Dead, Some(CRASHED)));
+    assert_eq!((crashed.attempts, crashed.due, crashed.ended_at.is_some()), (5, None, true));
     assert!(answer.leased.is_none() && !answer.suspects);
     let row = on.row(id).await;
     assert_eq!((row.status, row.reason.as_deref(), row.attempts), (Status::Dead, Some(CRASHED), 5));

@@ -55,3 +55,15 @@ async fn many_large_bodies_are_not_read_at_once() {
     }
     assert_eq!(pages, [4, 4, 4]);
 }
+
+#[tokio::test]
+async fn a_replay_that_the_database_rejects_is_an_error_and_not_a_conflict() {
+    let fixture = Fixture::new().await;
+    let id = fixture.stored(1).await;
+    fixture.leased(5).await;
+    fixture.inbox.finish(LeaseId::first(id, token(5)), Ending::Dead { reason: "x".into() }, true).await.unwrap();
+    fixture.run("ALTER TABLE {ns}_inbox ADD CHECK (replays = 0)").await;
+    let error = fixture.inbox.replay(id, audit("replay")).await.unwrap_err().to_string();
+    assert!(error.contains("check constraint"), "{error}");
+    assert_eq!(fixture.entry(id).await.status, crate::dedupe::inbox::rules::Status::Dead);
+}

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::super::super::file::beside;
+use super::super::access;
 use super::*;
 use crate::ConfigError;
 use crate::dedupe::Forgotten;
@@ -69,6 +70,9 @@ async fn tables_of_a_newer_version_are_an_error_that_says_so() {
         "SQLite store FILE: cannot open the inbox: the tables of its inbox have version 2 of a newer medhook, but \
          this medhook supports version 1; upgrade medhook"
     );
+    place.run("UPDATE medhook_inbox_schema SET version = 0").await;
+    let error = place.store.inbox(keyless()).await.unwrap_err().to_string();
+    assert!(error.ends_with("the tables of its inbox were not created by medhook"), "{error}");
 }
 
 #[tokio::test]
@@ -134,4 +138,21 @@ async fn bodies_in_clear_need_files_and_a_directory_of_the_owner() {
 
 fn keyless() -> Bodies {
     Bodies::plaintext()
+}
+
+/// SQLite removes them with the last connection, and may not have created them yet.
+#[test]
+fn files_beside_the_database_may_be_missing_but_not_unreadable() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("medhook.db");
+    std::fs::write(&path, "").unwrap();
+    for (path, mode) in [(folder.path(), 0o700), (&*path, 0o600)] {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    }
+    access::check(&path).unwrap();
+    // A link to itself.
+    let log = beside(&path.canonicalize().unwrap(), "-wal");
+    std::os::unix::fs::symlink(&log, &log).unwrap();
+    let error = access::check(&path).unwrap_err();
+    assert!(error.message().contains("medhook.db-wal cannot be checked: "), "{error:?}");
 }

@@ -1,5 +1,6 @@
 //! Operations that a suite for all stores does not reach.
 
+use super::super::work::BATCH_BYTES;
 use super::*;
 use crate::dedupe::inbox::rules::{Ending, Status};
 use crate::dedupe::inbox::store::{CountOf, Keep, LeaseHold, LeaseId, Operated, PurgedRows, RowFilter, SealedBody};
@@ -209,4 +210,51 @@ async fn an_inbox_is_counted_without_being_opened() {
     assert_eq!(other.inbox_counts().await.unwrap().unwrap().endpoints[0].waiting, 1);
     let without = SqliteStore::open(place.folder.path().join("without.db")).await.unwrap();
     assert_eq!(without.inbox_counts().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_event_is_stored_again_from_the_moment_at_which_its_record_or_claim_expires() {
+    let place = Place::new().await;
+    let moment = Duration::from_millis(1);
+    let id = place.store(event(1)).await;
+    place.lease(9, false).await.unwrap();
+    place.inbox.finish(LeaseId::first(id, token(9)), Ending::Done, false).await.unwrap();
+    let again = || place.inbox.store_event(NewEvent { token: token(2), ..event(1) });
+    place.clock.advance(HOUR * 24 - moment);
+    assert_eq!(again().await.unwrap(), StoreResult::Duplicate);
+    place.clock.advance(moment);
+    assert!(matches!(again().await.unwrap(), StoreResult::Stored { .. }));
+
+    assert_eq!(place.store.claim(key(3), token(3), LEASE).await.unwrap(), Claimed::Acquired);
+    let again = || place.inbox.store_event(NewEvent { token: token(4), ..event(3) });
+    place.clock.advance(LEASE - moment);
+    assert_eq!(again().await.unwrap(), StoreResult::InFlight { retry_after: moment });
+    place.clock.advance(moment);
+    assert!(matches!(again().await.unwrap(), StoreResult::Stored { .. }));
+}
+
+#[tokio::test]
+async fn few_long_bodies_are_read_at_once_to_be_resealed() {
+    let place = Place::new().await;
+    for (number, length) in [(1, 1 << 20), (2, 1), (3, 1)] {
+        place.store(event_with(number, vec![1; length].into())).await;
+    }
+    assert_eq!(place.inbox.sealed_otherwise([9; 4], 0, 8).await.unwrap().len(), 2, "more than 1 MiB");
+    assert_eq!(place.inbox.sealed_otherwise([9; 4], 1, 8).await.unwrap().len(), 2);
+}
+
+#[test]
+fn the_bodies_of_a_rekeying_count_in_the_queue() {
+    let body = |sealed: Option<Bytes>| SealedBody {
+        id: 1,
+        endpoint: "acme".into(),
+        row_key: [1; 32],
+        stored_by: token(1),
+        sealed_key: Bytes::from_static(b"key"),
+        sealed,
+    };
+    let bodies = [body(Some(vec![1; 1000].into())), body(Some(vec![1; 500].into()))];
+    assert_eq!(InboxStep::Reseal(Box::new(bodies)).bytes(), 1500);
+    assert_eq!(InboxStep::Reseal(Box::new([body(None), body(None)])).bytes(), 0);
+    assert_eq!(InboxStep::SealedOtherwise([1; 4], 0, 8).bytes(), BATCH_BYTES);
 }
