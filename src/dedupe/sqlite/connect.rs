@@ -344,18 +344,17 @@ fn replaced(path: impl fmt::Display) -> String {
     )
 }
 
-/// Copies the write-ahead log into the database and truncates it, if no other connection uses it. Returns whether it
-/// was truncated. Does not wait for other connections.
+/// Copies the write-ahead log into the database and truncates it, unless another connection uses it. Does not wait for
+/// other connections.
 #[cfg(feature = "inbox")]
-pub(super) async fn truncate_log(connection: &mut SqliteConnection) -> Result<bool, Fault> {
+pub(super) async fn truncate_log(connection: &mut SqliteConnection) -> Result<(), Fault> {
     run(connection, "PRAGMA busy_timeout = 0").await?;
-    let truncated = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await;
+    let truncated = run(connection, "PRAGMA wal_checkpoint(TRUNCATE)").await;
     run(connection, BUSY_TIMEOUT_PRAGMA).await?;
-    let (busy, _, _): (i64, i64, i64) = match truncated.map_err(Fault::from) {
-        Err(fault) if fault.is_busy() => return Ok(false),
-        truncated => truncated?,
-    };
-    Ok(busy == 0)
+    match truncated {
+        Err(fault) if fault.is_busy() => Ok(()),
+        truncated => truncated,
+    }
 }
 
 /// Copies the whole write-ahead log into the database.
