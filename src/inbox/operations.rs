@@ -492,12 +492,14 @@ pub(super) mod tests {
         assert!(!double.bodies().contains_key(&id));
     }
 
-    /// Makes dead events: more than two pages.
-    async fn many_dead(inbox: &Inbox, double: &MemoryInbox) -> u64 {
+    /// More events than two pages of 1,000 have.
+    const MANY: u64 = 2001;
+
+    /// Makes so many dead events.
+    async fn make_dead(inbox: &Inbox, double: &MemoryInbox, all: u64) {
         let first = store(inbox, 1, b"x").await;
         finish(inbox, dead(), false).await;
         let first = double.row(first).event;
-        let all = u64::from(Filter::MOST) * 2 + 1;
         for number in 1..all {
             let unique = (u128::from(number)).to_be_bytes();
             let key = [unique; 2].concat().try_into().unwrap();
@@ -510,13 +512,13 @@ pub(super) mod tests {
             inbox.tables.store_event(event).await.unwrap();
             finish(inbox, dead(), false).await;
         }
-        all
     }
 
     #[tokio::test]
     async fn all_dead_events_are_counted_and_replayed_page_by_page() {
         let (inbox, double) = sealed().await;
-        let all = many_dead(&inbox, &double).await;
+        let all = MANY;
+        make_dead(&inbox, &double, all).await;
         let filter = Filter::new().endpoint("fasten").limit(1);
         assert_eq!(inbox.count(&filter).await.unwrap(), all);
         assert_eq!(inbox.replay_all(&filter, None, &operator()).await.unwrap(), all);
@@ -606,7 +608,8 @@ pub(super) mod tests {
     #[tokio::test]
     async fn purging_goes_on_until_nothing_is_left_and_truncates_the_log_once() {
         let (inbox, double) = sealed().await;
-        let all = many_dead(&inbox, &double).await;
+        let all = MANY;
+        make_dead(&inbox, &double, all).await;
         let keep = Keep { dead: Some(Duration::from_secs(3600)), ..Keep::default() };
         assert_eq!(inbox.purge("fasten", Keep::default(), &operator()).await.unwrap(), Purged::default());
         assert_eq!(inbox.purge("fasten", keep, &operator()).await.unwrap(), Purged::default());
@@ -624,7 +627,8 @@ pub(super) mod tests {
     #[tokio::test]
     async fn purging_goes_on_after_a_batch_of_bodies_only_and_one_of_events_only() {
         let (inbox, double) = sealed().await;
-        let all = many_dead(&inbox, &double).await;
+        let all = 250;
+        make_dead(&inbox, &double, all).await;
         inbox.replay_all(&Filter::new(), None, &operator()).await.unwrap();
         for _ in 0..all {
             finish(&inbox, Ending::Done, true).await;
