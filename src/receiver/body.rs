@@ -137,7 +137,7 @@ impl Collected {
         match self {
             Collected::Whole(bytes) => bytes,
             Collected::Parts(mut parts) => {
-                // Of a body whose length was not declared, up to half of the capacity is unused.
+                // If the length of a body was not declared, up to half of the capacity is unused.
                 parts.shrink_to_fit();
                 parts.into()
             }
