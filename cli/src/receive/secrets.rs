@@ -150,7 +150,7 @@ pub(super) fn access_warnings<'n>(secrets: impl IntoIterator<Item = &'n Named>) 
 }
 
 /// The advice about a file that [`is_open_to_others`].
-pub(super) const OPEN_TO_OTHERS: &str = "other users can access the file; restrict it with chmod o-rwx";
+pub(super) const OPEN_TO_OTHERS: &str = "its mode lets other users access the file; restrict it with chmod o-rwx";
 
 /// Returns whether users of the machine other than the owner and the group can access a file.
 #[cfg(unix)]

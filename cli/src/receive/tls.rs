@@ -212,7 +212,7 @@ mod tests {
             warnings,
             [
                 "medhook.toml: `tls`: `cert`: the certificate has expired, so senders reject it; renew it",
-                "medhook.toml: `tls`: `key`: other users can access the file; restrict it with chmod o-rwx",
+                "medhook.toml: `tls`: `key`: its mode lets other users access the file; restrict it with chmod o-rwx",
             ]
         );
         write_pair(folder.path(), 2100);

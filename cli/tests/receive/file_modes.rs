@@ -56,7 +56,7 @@ const FILES: [(&str, &str, &str); 9] = [
     ("handshake", "the token of a handshake", "endpoint 2 (/custom): `handshake`: `token`: `file`"),
 ];
 
-const WARNING: &str = "other users can access the file; restrict it with chmod o-rwx";
+const WARNING: &str = "its mode lets other users access the file; restrict it with chmod o-rwx";
 
 fn set_mode(file: &Path, mode: u32) {
     std::fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
@@ -168,8 +168,9 @@ fn a_config_file_with_the_password_of_the_store_is_checked_as_well() {
         for (mode, is_open) in [(0o644, true), (0o640, false)] {
             set_mode(&file, mode);
             let problems = check(&folder, &format!("listen = \"127.0.0.1:0\"\nstore = {store}\n{endpoint}"));
-            let warning = "medhook: warning: medhook.toml: `store`: the URL has a password, and other users can access \
-                           this file; restrict it with chmod o-rwx, or keep the URL in a file of its own\n";
+            let warning = "medhook: warning: medhook.toml: `store`: the URL has a password, and the mode of this file \
+                           lets other users access it; restrict it with chmod o-rwx, or keep the URL in a file of its \
+                           own\n";
             assert_eq!(problems, if is_open && has_password { warning } else { "" }, "{store} {mode:o}");
         }
     }

@@ -206,8 +206,8 @@ const TOP: &[&str] = &[
 ];
 
 /// The advice about a config file with a password.
-const PASSWORD_IN_OPEN_FILE: &str = "the URL has a password, and other users can access this file; restrict it with \
-                                     chmod o-rwx, or keep the URL in a file of its own";
+const PASSWORD_IN_OPEN_FILE: &str = "the URL has a password, and the mode of this file lets other users access it; \
+                                     restrict it with chmod o-rwx, or keep the URL in a file of its own";
 
 /// Long enough for load balancers that check readiness every second or two.
 const DRAIN_DELAY: Duration = Duration::from_secs(5);
